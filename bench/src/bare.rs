@@ -1,0 +1,52 @@
+//! A bare HTTP responder: it reads each body and answers with the same few bytes. Nothing that
+//! uses the same HTTP library answers sooner.
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+/// Bytes of an answer: about those of ten floats and their description.
+const ANSWER: &[u8] = &[b'x'; 180];
+
+/// A responder, ended when dropped.
+pub(crate) struct Bare {
+    _runtime: Runtime,
+    /// `HOST:PORT`.
+    pub(crate) address: String,
+}
+
+impl Bare {
+    /// Starts it with so many threads.
+    pub(crate) fn start(threads: usize) -> Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?.to_string();
+        runtime.spawn(serve(listener));
+        Ok(Self { _runtime: runtime, address })
+    }
+}
+
+async fn serve(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        if stream.set_nodelay(true).is_ok() {
+            let connection = http1::Builder::new();
+            let connection = connection.serve_connection(TokioIo::new(stream), service_fn(answer));
+            // A client that leaves ends its connection and nothing else.
+            tokio::spawn(async move { drop(connection.await) });
+        }
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    // What came is of no interest, only that it did.
+    drop(request.into_body().collect().await);
+    Ok(Response::new(Full::new(Bytes::from_static(ANSWER))))
+}

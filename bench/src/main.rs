@@ -1,0 +1,41 @@
+//! The benchmarks' command line. Each prints its figures beside their limit or bar.
+
+mod bare;
+mod limit;
+mod load;
+mod process;
+mod serve;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Benchmarks of Skysail, on the release build and this machine.
+#[derive(Parser)]
+#[command(version, about)]
+struct Flags {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// The request path: throughput, latency and processor time against ONNX Runtime in process.
+    Serve(serve::Flags),
+}
+
+fn main() -> ExitCode {
+    let result: Result<()> = match Flags::parse().benchmark {
+        Benchmark::Serve(flags) => serve::run(&flags),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "says why the command failed")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("skysail-bench: {error:#}");
+    ExitCode::FAILURE
+}

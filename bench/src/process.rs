@@ -1,0 +1,85 @@
+//! A server under test: the release build, on ports of its own, with what it takes of the
+//! machine.
+
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long the server may take to say where it listens.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// The kernel's clock ticks a second: `sysconf(_SC_CLK_TCK)` is 100 on every Linux.
+const TICKS_PER_S: f64 = 100.0;
+
+/// A running server, ended when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// Address of HTTP.
+    pub(crate) http: String,
+    /// Address of gRPC.
+    pub(crate) grpc: String,
+    /// When it was started.
+    pub(crate) started: Instant,
+}
+
+impl Server {
+    /// Starts the server with its defaults.
+    pub(crate) fn start(executable: &Path, models: &Path) -> Result<Self> {
+        let started = Instant::now();
+        let mut child = Command::new(executable)
+            .args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
+            .arg("--models")
+            .arg(models)
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{} does not start", executable.display()))?;
+        let log = child.stderr.take().context("the server has no standard error")?;
+        let mut lines = BufReader::new(log).lines();
+        while let Some(Ok(line)) = lines.next() {
+            if started.elapsed() > START_MAX {
+                break;
+            }
+            if let (Some(http), Some(grpc)) = (after(&line, "HTTP on "), after(&line, "gRPC on ")) {
+                // Read on, or the server would stop when the pipe is full.
+                std::thread::spawn(move || lines.for_each(drop));
+                return Ok(Self { child, http, grpc, started });
+            }
+        }
+        drop(child.kill());
+        bail!("the server does not say where it listens");
+    }
+
+    /// Processor time that it has used, in seconds.
+    pub(crate) fn cpu_s(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks =
+            fields.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok());
+        Ok(ticks.sum::<f64>() / TICKS_PER_S)
+    }
+
+    /// Memory that it has in RAM, in MB.
+    pub(crate) fn resident_mb(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        Ok(kilobytes.context("no VmRSS")? / 1024.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The word that follows `mark`.
+fn after(line: &str, mark: &str) -> Option<String> {
+    let rest = line.split(mark).nth(1)?;
+    let word = rest.split([' ', ',']).next()?;
+    Some(word.to_owned())
+}

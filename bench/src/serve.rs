@@ -1,0 +1,188 @@
+//! `skysail-bench serve`: the request path on a small and a wide MLP, over every protocol, beside
+//! ONNX Runtime in process and beside the bars that this project has set itself.
+
+use crate::bare::Bare;
+use crate::limit::{self, Limit};
+use crate::load::{Closed, Generator, Seen};
+use crate::process::Server;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use skysail_loadtest::payload::{Random, Source};
+use skysail_loadtest::prepare;
+use skysail_loadtest::target::{Protocol, Target};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod table;
+
+/// Measures the request path.
+#[derive(Args)]
+pub(crate) struct Flags {
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// The server's executable.
+    #[arg(long, default_value = "target/release/skysail-server")]
+    server: PathBuf,
+}
+
+/// A model of the benchmark.
+struct Model {
+    name: &'static str,
+    /// Widths of its layers, the input's first.
+    sizes: &'static [u64],
+}
+
+const MODELS: [Model; 2] = [
+    Model { name: "small", sizes: &[784, 300, 100, 10] },
+    Model { name: "wide", sizes: &[1024, 4096, 4096, 1000] },
+];
+
+/// How long a server may take to its first answer before the benchmark gives up.
+const FIRST_ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Everything that was measured.
+struct Results {
+    limits: Vec<(&'static str, Limit)>,
+    rows: Vec<Row>,
+    /// By connections; empty without `wrk`.
+    bare: Vec<(usize, Seen)>,
+    start_ms: f64,
+    resident_mb: f64,
+}
+
+/// One row of the table of requests.
+struct Row {
+    model: &'static str,
+    protocol: Protocol,
+    connections: usize,
+    generator: Generator,
+    seen: Seen,
+    cpu_us: f64,
+}
+
+/// Runs the benchmark and prints its tables.
+pub(crate) fn run(flags: &Flags) -> Result<()> {
+    ensure!(flags.server.is_file(), "{} is not built", flags.server.display());
+    let folder = tempfile::tempdir()?;
+    for model in &MODELS {
+        let version = folder.path().join(model.name).join("1");
+        std::fs::create_dir_all(&version)?;
+        skysail_graph::mlp(model.sizes, 1)?.save(version.join("model.onnx"))?;
+    }
+    let limits = limits(folder.path())?;
+    let mut rows = Vec::new();
+    let server = Server::start(&flags.server, folder.path())?;
+    for model in &MODELS {
+        first_answer(&server, model.name)?;
+        for protocol in [Protocol::Binary, Protocol::Json, Protocol::Grpc] {
+            for connections in [1, 16, 64] {
+                let row = measure(&server, model, protocol, connections, flags, folder.path());
+                rows.push(row.with_context(|| format!("{} {}", model.name, protocol.name()))?);
+            }
+        }
+    }
+    drop(server);
+    let bare = bare(flags, folder.path())?;
+    let (start_ms, resident_mb) = idle(&flags.server)?;
+    table::print(&Results { limits, rows, bare, start_ms, resident_mb })
+}
+
+/// A bare responder under the loads of the small model: 1, 16 and 64 connections.
+fn bare(flags: &Flags, folder: &Path) -> Result<Vec<(usize, Seen)>> {
+    let generator = Generator::of(Protocol::Binary);
+    if generator != Generator::Wrk {
+        return Ok(Vec::new());
+    }
+    let bare = Bare::start(std::thread::available_parallelism()?.get())?;
+    let measure = |connections| {
+        let closed = Closed {
+            address: &bare.address,
+            model: MODELS[0].name,
+            width: usize::try_from(MODELS[0].sizes[0])?,
+            protocol: Protocol::Binary,
+            connections,
+            seconds: flags.seconds,
+        };
+        Ok((connections, closed.run(generator, folder)?))
+    };
+    [1, 16, 64].into_iter().map(measure).collect()
+}
+
+fn limits(folder: &Path) -> Result<Vec<(&'static str, Limit)>> {
+    let environment = skysail_engine::runtime::load()?;
+    let cores = std::thread::available_parallelism()?.get();
+    let mut limits = Vec::new();
+    for model in &MODELS {
+        let path = folder.join(model.name).join("1/model.onnx");
+        let width = usize::try_from(model.sizes[0])?;
+        for threads in [1, cores] {
+            for rows in [1, 16, 32, 64, 128] {
+                let limit = limit::measure(&environment, &path, width, threads, rows)?;
+                limits.push((model.name, limit));
+            }
+        }
+    }
+    Ok(limits)
+}
+
+fn measure(
+    server: &Server,
+    model: &Model,
+    protocol: Protocol,
+    connections: usize,
+    flags: &Flags,
+    folder: &Path,
+) -> Result<Row> {
+    let address = if matches!(protocol, Protocol::Grpc) { &server.grpc } else { &server.http };
+    let width = usize::try_from(model.sizes[0])?;
+    let closed =
+        |seconds| Closed { address, model: model.name, width, protocol, connections, seconds };
+    let generator = Generator::of(protocol);
+    closed(1).run(generator, folder)?;
+    let before = server.cpu_s()?;
+    let seen = closed(flags.seconds).run(generator, folder)?;
+    let cpu_us = (server.cpu_s()? - before) / seen.answered.max(1.0) * 1e6;
+    Ok(Row { model: model.name, protocol, connections, generator, seen, cpu_us })
+}
+
+/// Start to first answer in milliseconds, and memory of a server with one small model in MB.
+fn idle(executable: &Path) -> Result<(f64, f64)> {
+    let folder = tempfile::tempdir()?;
+    let version = folder.path().join("small/1");
+    std::fs::create_dir_all(&version)?;
+    skysail_graph::mlp(MODELS[0].sizes, 1)?.save(version.join("model.onnx"))?;
+    let mut starts = Vec::new();
+    let mut resident_mb = 0.0;
+    for _ in 0..5 {
+        let server = Server::start(executable, folder.path())?;
+        first_answer(&server, MODELS[0].name)?;
+        starts.push(server.started.elapsed().as_secs_f64() * 1e3);
+        resident_mb = server.resident_mb()?;
+    }
+    starts.sort_by(f64::total_cmp);
+    Ok((starts[starts.len() / 2], resident_mb))
+}
+
+/// Asks until an inference request is answered.
+fn first_answer(server: &Server, model: &str) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let source = Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 });
+    runtime.block_on(async {
+        loop {
+            let target = Target {
+                address: format!("http://{}", server.http).parse()?,
+                protocol: Protocol::Binary,
+                model: model.into(),
+                version: None,
+            };
+            match prepare(target, &source, Duration::from_secs(1)).await {
+                Ok(_) => return Ok(()),
+                Err(error) if server.started.elapsed() > FIRST_ANSWER_MAX => {
+                    return Err(error).context("no first answer");
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    })
+}

@@ -1,0 +1,121 @@
+//! The tables of `skysail-bench serve`, and the bars that its figures are held against.
+
+use super::{Results, Row};
+use crate::limit::Limit;
+use crate::load::Seen;
+use anyhow::{Context, Result};
+use std::io::Write;
+
+/// 85 us over the 55 us of a bare responder, on the machine where the bar was set.
+const P50_OVER_BARE_MAX: f64 = 1.55;
+
+/// What is to be reached, and whether more or less is better.
+enum Bar {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// Prints everything as Markdown.
+pub(super) fn print(results: &Results) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    print_limits(&mut out, results)?;
+    print_rows(&mut out, results)?;
+    if !results.bare.is_empty() {
+        print_bare(&mut out, results)?;
+    }
+    print_bars(&mut out, &bars(results)?)?;
+    Ok(out.flush()?)
+}
+
+fn print_limits(out: &mut impl Write, results: &Results) -> Result<()> {
+    writeln!(out, "## ONNX Runtime in process (the limit)\n")?;
+    writeln!(out, "| model | threads | rows | run us | rows/s |\n|---|---:|---:|---:|---:|")?;
+    for (model, limit) in &results.limits {
+        let Limit { rows, threads, run_us } = limit;
+        let rate = limit.rows_per_s();
+        writeln!(out, "| {model} | {threads} | {rows} | {run_us:.1} | {rate:.0} |")?;
+    }
+    Ok(())
+}
+
+fn print_rows(out: &mut impl Write, results: &Results) -> Result<()> {
+    writeln!(out, "\n## The server, closed loop, one row a request\n")?;
+    writeln!(
+        out,
+        "| model | protocol | connections | by | req/s | of limit | p50 us | p99 us | CPU us/req |\n\
+         |---|---|---:|---|---:|---:|---:|---:|---:|"
+    )?;
+    for row in &results.rows {
+        let Seen { requests_per_s: rate, p50_us, p99_us, .. } = row.seen;
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {rate:.0} | {:.2} | {p50_us:.0} | {p99_us:.0} | {:.1} |",
+            row.model,
+            row.protocol.name(),
+            row.connections,
+            row.generator.name(),
+            rate / best_limit(results, row),
+            row.cpu_us
+        )?;
+    }
+    Ok(())
+}
+
+/// Rows a second of ONNX Runtime at the largest batch that so many connections can fill.
+fn best_limit(results: &Results, row: &Row) -> f64 {
+    let fits =
+        |(model, limit): &&(&str, Limit)| *model == row.model && limit.rows <= row.connections;
+    let fitting = results.limits.iter().filter(fits);
+    fitting.map(|(_, limit)| limit.rows_per_s()).fold(0.0, f64::max)
+}
+
+fn print_bare(out: &mut impl Write, results: &Results) -> Result<()> {
+    writeln!(out, "\n## A bare HTTP responder to the bodies of the small model\n")?;
+    writeln!(out, "| connections | req/s | p50 us | p99 us |\n|---:|---:|---:|---:|")?;
+    for (connections, Seen { requests_per_s, p50_us, p99_us, .. }) in &results.bare {
+        writeln!(out, "| {connections} | {requests_per_s:.0} | {p50_us:.0} | {p99_us:.0} |")?;
+    }
+    Ok(())
+}
+
+fn bars(results: &Results) -> Result<Vec<(&'static str, f64, Bar)>> {
+    let find = |model: &str, protocol: &str, connections: usize| {
+        let is = |row: &&Row| {
+            (row.model, row.protocol.name(), row.connections) == (model, protocol, connections)
+        };
+        results.rows.iter().find(is).context("a row is missing")
+    };
+    let binary = find("small", "binary", 64)?;
+    let p50_us = find("small", "binary", 1)?.seen.p50_us;
+    let cpu_us = |protocol| Ok::<_, anyhow::Error>(find("small", protocol, 64)?.cpu_us);
+    let wide = find("wide", "binary", 64)?.seen.requests_per_s;
+    let mut bars = vec![
+        ("small, binary, 64: req/s", binary.seen.requests_per_s, Bar::AtLeast(70_000.0)),
+        ("small, binary, 64: CPU us/req", binary.cpu_us, Bar::AtMost(15.0)),
+        ("small, JSON, 64: CPU us/req", cpu_us("json")?, Bar::AtMost(40.0)),
+        ("small, gRPC, 64: CPU us/req", cpu_us("grpc")?, Bar::AtMost(30.0)),
+        ("wide, binary, 64: req/s", wide, Bar::AtLeast(5_500.0)),
+        ("idle, one small model: resident MB", results.resident_mb, Bar::AtMost(60.0)),
+        ("start to first answer: ms", results.start_ms, Bar::AtMost(150.0)),
+        ("small, binary, 1: p50 us", p50_us, Bar::AtMost(85.0)),
+    ];
+    if let Some((_, alone)) = results.bare.first() {
+        let what = "the same over the bare responder's";
+        bars.push((what, p50_us / alone.p50_us, Bar::AtMost(P50_OVER_BARE_MAX)));
+    }
+    Ok(bars)
+}
+
+fn print_bars(out: &mut impl Write, bars: &[(&str, f64, Bar)]) -> Result<()> {
+    writeln!(out, "\n## Bars\n\n| what | measured | bar | ratio | |\n|---|---:|---:|---:|---|")?;
+    for (what, measured, bar) in bars {
+        let (sign, bar, reached) = match bar {
+            Bar::AtLeast(bar) => (">=", bar, measured >= bar),
+            Bar::AtMost(bar) => ("<=", bar, measured <= bar),
+        };
+        let verdict = if reached { "reached" } else { "MISSED" };
+        let ratio = measured / bar;
+        writeln!(out, "| {what} | {measured:.2} | {sign} {bar} | {ratio:.2} | {verdict} |")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Compressed models and their package. Nothing is here yet.

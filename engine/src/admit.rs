@@ -1,0 +1,269 @@
+//! Checks a request against a model's signature and puts it into the model's own order.
+
+use crate::payload::Payload;
+use crate::request::{InputTensor, Request};
+use crate::signature::{Signature, TensorSpec, list};
+use crate::tensor::{DataType, Shape, elements};
+use smallvec::SmallVec;
+
+#[cfg(test)]
+mod tests;
+
+/// Elements of the largest shape that has none, its zeros counted as ones. It costs its caller
+/// not a byte, and the model may have to give rows for it.
+const EMPTY_ELEMENTS_MAX: usize = 1 << 16;
+
+/// Why a request does not fit its model. Always the caller's to mend.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRequest {
+    /// An input that the model does not have.
+    #[error("the model has no input '{name}'; its inputs are {inputs}")]
+    UnknownInput {
+        /// As sent.
+        name: String,
+        /// What there is.
+        inputs: String,
+    },
+    /// An input that did not come.
+    #[error("the model's input '{0}' is missing from the request")]
+    MissingInput(String),
+    /// An input that came twice.
+    #[error("input '{0}' stands in the request twice")]
+    DuplicateInput(String),
+    /// An output that the model does not have.
+    #[error("the model has no output '{name}'; its outputs are {outputs}")]
+    UnknownOutput {
+        /// As asked for.
+        name: String,
+        /// What there is.
+        outputs: String,
+    },
+    /// An output asked for twice.
+    #[error("output '{0}' is asked for twice")]
+    DuplicateOutput(String),
+    /// Elements of another type.
+    #[error("input '{name}' has datatype {sent}, and the model takes {wanted}")]
+    WrongDatatype {
+        /// Of the input.
+        name: String,
+        /// As sent.
+        sent: DataType,
+        /// As the model has it.
+        wanted: DataType,
+    },
+    /// A shape that the model does not take.
+    #[error("input '{name}' has shape {sent}, and the model takes {wanted} (-1: any size)")]
+    WrongShape {
+        /// Of the input.
+        name: String,
+        /// As sent.
+        sent: String,
+        /// As the model has it.
+        wanted: String,
+    },
+    /// A shape with more elements than can be.
+    #[error("input '{0}' has a shape that is too large")]
+    TooManyElements(String),
+    /// As many bytes as the shape does not need.
+    #[error("input '{name}' brings {sent} bytes, and its shape and datatype need {wanted}")]
+    WrongByteCount {
+        /// Of the input.
+        name: String,
+        /// As sent.
+        sent: usize,
+        /// As the shape has it.
+        wanted: usize,
+    },
+    /// Lengths inside `BYTES` data that do not add up.
+    #[error(
+        "input '{name}' brings {found} whole BYTES elements in {sent} bytes, and its shape needs {wanted}: check the 4-byte lengths"
+    )]
+    WrongBytesElements {
+        /// Of the input.
+        name: String,
+        /// Bytes sent.
+        sent: usize,
+        /// Elements found.
+        found: usize,
+        /// Elements of the shape.
+        wanted: usize,
+    },
+    /// A string that the runtime can not hold.
+    #[error("input '{name}' holds a string that {problem}; ONNX strings are UTF-8 without NUL")]
+    BadString {
+        /// Of the input.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Inputs with different numbers of rows.
+    #[error(
+        "input '{name}' has {rows} rows in its first dimension, and '{first}' has {first_rows}"
+    )]
+    DifferentRows {
+        /// Of the input.
+        name: String,
+        /// Its rows.
+        rows: usize,
+        /// Name of the first input.
+        first: String,
+        /// Rows of the first input.
+        first_rows: usize,
+    },
+    /// More rows than a batch may have.
+    #[error("the request has {rows} rows, and the model's max_batch_size is {limit}")]
+    TooManyRows {
+        /// As sent.
+        rows: usize,
+        /// As configured.
+        limit: usize,
+    },
+    /// Anything that a protocol found wrong while decoding.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+/// One input in the model's order.
+#[derive(Clone, Debug)]
+pub struct AdmittedInput {
+    /// Fits the model's dimensions.
+    pub shape: Shape,
+    /// Has as many bytes as shape and datatype need.
+    pub data: Payload,
+}
+
+/// A request that fits its model.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// One for each input of the model, in its order.
+    pub inputs: SmallVec<[AdmittedInput; 2]>,
+    /// Places of the wanted outputs; all when empty.
+    pub outputs: SmallVec<[usize; 4]>,
+    /// Rows in the first dimension of a model that batches, else 1.
+    pub rows: usize,
+}
+
+/// Checks names, datatypes, shapes and byte counts.
+///
+/// # Errors
+/// The first thing found that does not fit, in the order of the request.
+pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, InvalidRequest> {
+    let outputs = wanted_outputs(&request.outputs, signature)?;
+    let mut places: SmallVec<[Option<AdmittedInput>; 2]> = SmallVec::new();
+    places.resize_with(signature.inputs.len(), || None);
+    for input in request.inputs {
+        let index = signature
+            .input_index(&input.name)
+            .ok_or_else(|| unknown_input(&input.name, signature))?;
+        if places[index].is_some() {
+            return Err(InvalidRequest::DuplicateInput(input.name));
+        }
+        places[index] = Some(admit_input(input, &signature.inputs[index])?);
+    }
+    let mut inputs = SmallVec::with_capacity(places.len());
+    for (place, spec) in places.into_iter().zip(&signature.inputs) {
+        let missing = || InvalidRequest::MissingInput(spec.name.to_string());
+        inputs.push(place.ok_or_else(missing)?);
+    }
+    let rows = rows(&inputs, signature)?;
+    Ok(Admitted { inputs, outputs, rows })
+}
+
+fn wanted_outputs(
+    names: &[String],
+    signature: &Signature,
+) -> Result<SmallVec<[usize; 4]>, InvalidRequest> {
+    let mut wanted = SmallVec::new();
+    for name in names {
+        let index = signature.output_index(name).ok_or_else(|| InvalidRequest::UnknownOutput {
+            name: name.clone(),
+            outputs: names_of(&signature.outputs),
+        })?;
+        if wanted.contains(&index) {
+            return Err(InvalidRequest::DuplicateOutput(name.clone()));
+        }
+        wanted.push(index);
+    }
+    Ok(wanted)
+}
+
+fn unknown_input(name: &str, signature: &Signature) -> InvalidRequest {
+    InvalidRequest::UnknownInput { name: name.into(), inputs: names_of(&signature.inputs) }
+}
+
+fn names_of(specs: &[TensorSpec]) -> String {
+    let names: Vec<String> = specs.iter().map(|spec| format!("'{}'", spec.name)).collect();
+    names.join(", ")
+}
+
+fn admit_input(input: InputTensor, spec: &TensorSpec) -> Result<AdmittedInput, InvalidRequest> {
+    let InputTensor { name, datatype, shape, data } = input;
+    if datatype != spec.datatype {
+        let wanted = spec.datatype;
+        return Err(InvalidRequest::WrongDatatype { name, sent: datatype, wanted });
+    }
+    if !spec.accepts(&shape) {
+        let (sent, wanted) = (list(shape.iter()), list(spec.wire_dims()));
+        return Err(InvalidRequest::WrongShape { name, sent, wanted });
+    }
+    let Some(count) = elements(&shape).filter(|&count| count > 0 || is_small(&shape)) else {
+        return Err(InvalidRequest::TooManyElements(name));
+    };
+    match datatype.element_bytes() {
+        Some(element_bytes) => {
+            let Some(wanted) = count.checked_mul(element_bytes) else {
+                return Err(InvalidRequest::TooManyElements(name));
+            };
+            if data.len() != wanted {
+                return Err(InvalidRequest::WrongByteCount { name, sent: data.len(), wanted });
+            }
+        }
+        None => check_strings(&name, &data, count)?,
+    }
+    Ok(AdmittedInput { shape, data })
+}
+
+fn is_small(empty: &[usize]) -> bool {
+    let ones: Shape = empty.iter().map(|&dim| dim.max(1)).collect();
+    elements(&ones).is_some_and(|count| count <= EMPTY_ELEMENTS_MAX)
+}
+
+fn check_strings(name: &str, data: &Payload, wanted: usize) -> Result<(), InvalidRequest> {
+    let bytes = data.contiguous();
+    let (mut found, mut length) = (0, 0);
+    for element in crate::tensor::bytes_elements(&bytes) {
+        found += 1;
+        length += 4 + element.len();
+        let bad = |problem| InvalidRequest::BadString { name: name.into(), problem };
+        let text = std::str::from_utf8(element).map_err(|_| bad("is not UTF-8"))?;
+        if text.contains('\0') {
+            return Err(bad("holds a NUL"));
+        }
+    }
+    if found != wanted || length != bytes.len() {
+        let sent = bytes.len();
+        return Err(InvalidRequest::WrongBytesElements { name: name.into(), sent, found, wanted });
+    }
+    Ok(())
+}
+
+fn rows(inputs: &[AdmittedInput], signature: &Signature) -> Result<usize, InvalidRequest> {
+    if !signature.batches() {
+        return Ok(1);
+    }
+    let rows_of = |input: &AdmittedInput| input.shape.first().copied().unwrap_or(1);
+    let first_rows = inputs.first().map_or(1, rows_of);
+    for (input, spec) in inputs.iter().zip(&signature.inputs) {
+        let rows = rows_of(input);
+        if rows != first_rows {
+            let name = spec.name.to_string();
+            let first = signature.inputs[0].name.to_string();
+            return Err(InvalidRequest::DifferentRows { name, rows, first, first_rows });
+        }
+    }
+    let limit = signature.batch_rows_max;
+    if first_rows > limit && !signature.larger_requests_run_alone {
+        return Err(InvalidRequest::TooManyRows { rows: first_rows, limit });
+    }
+    Ok(first_rows)
+}

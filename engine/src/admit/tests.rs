@@ -1,0 +1,204 @@
+//! What is refused, in which words, and what is let in.
+
+use super::*;
+use crate::testing::spec;
+use bytes::Bytes;
+use proptest::prelude::*;
+use smallvec::smallvec;
+
+fn signature() -> Signature {
+    Signature {
+        inputs: vec![
+            spec("x", DataType::Fp32, &[None, Some(2)]),
+            spec("s", DataType::Bytes, &[None]),
+        ],
+        outputs: vec![spec("y", DataType::Fp32, &[None])],
+        batch_rows_max: 4,
+        larger_requests_run_alone: false,
+    }
+}
+
+fn tensor(name: &str, datatype: DataType, shape: &[usize], bytes: usize) -> InputTensor {
+    let data = vec![0; bytes].into();
+    InputTensor { name: name.into(), datatype, shape: shape.into(), data }
+}
+
+fn request(rows: usize) -> Request {
+    Request {
+        inputs: smallvec![
+            tensor("s", DataType::Bytes, &[rows], 4 * rows),
+            tensor("x", DataType::Fp32, &[rows, 2], 8 * rows),
+        ],
+        ..Request::default()
+    }
+}
+
+fn refusal(request: Request) -> String {
+    admit(request, &signature()).unwrap_err().to_string()
+}
+
+#[test]
+fn puts_inputs_into_the_models_order() {
+    let admitted = admit(request(3), &signature()).unwrap();
+    assert_eq!(admitted.rows, 3);
+    assert_eq!(admitted.inputs[0].shape.as_slice(), [3, 2]);
+    assert_eq!(admitted.inputs[1].data.len(), 12);
+}
+
+#[test]
+fn no_rows_at_all_are_fine() {
+    assert_eq!(admit(request(0), &signature()).unwrap().rows, 0);
+}
+
+#[test]
+fn every_misfit_has_its_own_message() {
+    let with = |change: fn(&mut Request)| {
+        let mut request = request(2);
+        change(&mut request);
+        refusal(request)
+    };
+    let cases = [
+        (with(|r| r.inputs[0].name = "z".into()), "no input 'z'; its inputs are 'x', 's'"),
+        (with(|r| drop(r.inputs.pop())), "input 'x' is missing"),
+        (with(|r| r.inputs.push(r.inputs[0].clone())), "'s' stands in the request twice"),
+        (with(|r| r.outputs = vec!["q".into()]), "no output 'q'; its outputs are 'y'"),
+        (with(|r| r.outputs = vec!["y".into(), "y".into()]), "'y' is asked for twice"),
+        (with(|r| r.inputs[1].datatype = DataType::Int32), "INT32, and the model takes FP32"),
+        (with(|r| r.inputs[1].shape = smallvec![2, 3]), "shape [2,3], and the model takes [-1,2]"),
+        (with(|r| r.inputs[1].data = vec![0; 15].into()), "brings 15 bytes, and its shape"),
+        (with(|r| r.inputs[0].data = vec![0; 7].into()), "1 whole BYTES elements in 7 bytes"),
+        (with(|r| r.inputs[0].data = vec![1, 0, 0, 0, 255].into()), "is not UTF-8"),
+        (with(|r| r.inputs[0].data = vec![1, 0, 0, 0, 0].into()), "holds a NUL"),
+        (with(|r| r.inputs[0] = tensor("s", DataType::Bytes, &[1], 4)), "'s' has 1 rows"),
+        (refusal(request(5)), "5 rows, and the model's max_batch_size is 4"),
+    ];
+    for (message, wanted) in cases {
+        assert!(message.contains(wanted), "'{message}' should say '{wanted}'");
+    }
+}
+
+/// One input without fixed sizes.
+fn open(datatype: DataType, dims: usize) -> Signature {
+    Signature {
+        inputs: vec![spec("x", datatype, &vec![None; dims])],
+        larger_requests_run_alone: true,
+        ..signature()
+    }
+}
+
+fn admit_one(input: InputTensor, signature: &Signature) -> Result<Admitted, InvalidRequest> {
+    admit(Request { inputs: smallvec![input], ..Request::default() }, signature)
+}
+
+#[test]
+fn a_shape_that_is_too_large_is_refused() {
+    let open = open(DataType::Fp64, 2);
+    let too_large = [
+        [usize::MAX, 3],
+        [usize::MAX / 8, 2],
+        [usize::MAX, 1],
+        // No elements at all, and yet rows that the model would have to give something for.
+        [usize::MAX, 0],
+        [0, EMPTY_ELEMENTS_MAX + 1],
+    ];
+    for shape in too_large {
+        let error = admit_one(tensor("x", DataType::Fp64, &shape, 0), &open).unwrap_err();
+        assert_eq!(error, InvalidRequest::TooManyElements("x".into()), "{shape:?}");
+    }
+    let empty = tensor("x", DataType::Fp64, &[EMPTY_ELEMENTS_MAX, 0], 0);
+    assert_eq!(admit_one(empty, &open).unwrap().rows, EMPTY_ELEMENTS_MAX);
+}
+
+#[test]
+fn a_larger_request_passes_only_where_it_may_run_alone() {
+    let mut signature = open(DataType::Int8, 1);
+    let nine = || tensor("x", DataType::Int8, &[9], 9);
+    assert_eq!(admit_one(nine(), &signature).unwrap().rows, 9);
+    signature.larger_requests_run_alone = false;
+    let error = admit_one(nine(), &signature).unwrap_err();
+    assert_eq!(error, InvalidRequest::TooManyRows { rows: 9, limit: 4 });
+    // Without batching the first dimension is like the others.
+    signature.batch_rows_max = 0;
+    assert_eq!(admit_one(nine(), &signature).unwrap().rows, 1);
+}
+
+#[test]
+fn a_scalar_has_no_dimensions_and_one_element() {
+    let mut signature = open(DataType::Fp16, 0);
+    signature.batch_rows_max = 0;
+    assert_eq!(admit_one(tensor("x", DataType::Fp16, &[], 2), &signature).unwrap().rows, 1);
+    for (shape, bytes) in [(&[][..], 0), (&[1][..], 2)] {
+        admit_one(tensor("x", DataType::Fp16, shape, bytes), &signature).unwrap_err();
+    }
+}
+
+#[test]
+fn outputs_keep_the_order_in_which_they_are_asked_for() {
+    let output = |name| spec(name, DataType::Fp32, &[None]);
+    let signature =
+        Signature { outputs: ["a", "b", "c"].map(output).into(), ..open(DataType::Bool, 1) };
+    let wanting = |names: &[&str]| Request {
+        inputs: smallvec![tensor("x", DataType::Bool, &[1], 1)],
+        outputs: names.iter().map(|&name| name.into()).collect(),
+        ..Request::default()
+    };
+    let places = |names| admit(wanting(names), &signature).unwrap().outputs;
+    assert_eq!(places(&["c", "a"]).as_slice(), [2, 0]);
+    assert!(places(&[]).is_empty());
+}
+
+#[test]
+fn lengths_of_strings_are_checked_to_the_last_byte() {
+    let signature = open(DataType::Bytes, 1);
+    let send = |pieces: &[&'static [u8]], count: usize| {
+        let mut input = tensor("x", DataType::Bytes, &[count], 0);
+        input.data = Payload::default();
+        pieces.iter().for_each(|&piece| input.data.push(Bytes::from_static(piece)));
+        admit_one(input, &signature)
+    };
+    // Two strings, the second of two bytes, in one piece and torn inside a length and a letter.
+    assert!(send(&[b"\0\0\0\0\x02\0\0\0\xC3\xA9"], 2).is_ok());
+    assert!(send(&[b"\0\0\0", b"\0\x02\0", b"\0\0\xC3", b"\xA9"], 2).is_ok());
+    let wrong: [(&[u8], usize); 6] = [
+        (b"\0\0\0\0", 2),
+        (b"\0\0\0\0", 0),
+        (b"", 1),
+        (b"\0\0\0", 1),
+        (b"\x01\0\0\0ab", 1),
+        (b"\xFF\xFF\xFF\xFFab", 1),
+    ];
+    for (bytes, count) in wrong {
+        let error = send(&[bytes], count).unwrap_err();
+        assert!(matches!(error, InvalidRequest::WrongBytesElements { .. }), "{bytes:?}: {error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_let_in_fits(
+        shape in prop::collection::vec(prop_oneof![0..5_usize, any::<usize>()], 0..4),
+        data in prop::collection::vec(0..6_u8, 0..64),
+        (sent, taken) in (0..14_usize, 0..14_usize),
+        batch_rows_max in 0..3_usize,
+    ) {
+        let (sent, taken) = (DataType::ALL[sent], DataType::ALL[taken]);
+        let batches = batch_rows_max > 0;
+        let mut signature = open(taken, shape.len().max(usize::from(batches)));
+        signature.batch_rows_max = batch_rows_max;
+        let input = InputTensor {
+            name: "x".into(),
+            datatype: sent,
+            shape: shape.as_slice().into(),
+            data: data.clone().into(),
+        };
+        let Ok(admitted) = admit_one(input, &signature) else { return Ok(()) };
+        prop_assert_eq!(sent, taken);
+        let count = elements(&shape).unwrap();
+        match sent.element_bytes() {
+            Some(element_bytes) => prop_assert_eq!(count * element_bytes, data.len()),
+            None => prop_assert_eq!(crate::tensor::bytes_elements(&data).count(), count),
+        }
+        prop_assert_eq!(admitted.rows, if batches { shape[0] } else { 1 });
+        prop_assert!(admitted.rows <= EMPTY_ELEMENTS_MAX);
+    }
+}

@@ -1,0 +1,145 @@
+//! Requests become one batch, and its outputs become theirs again.
+
+use crate::executor::{BatchInput, ExecuteError};
+use crate::model::Model;
+use crate::queue::Entry;
+use crate::request::{OutputTensor, Response, Stages};
+use crate::signature::Signature;
+use crate::tensor::{Shape, elements};
+use smallvec::SmallVec;
+use std::ops::Range;
+
+#[cfg(test)]
+mod tests;
+
+/// The outputs of one member.
+pub(crate) type Outputs = SmallVec<[OutputTensor; 2]>;
+
+/// A view of entries as one batch.
+pub(crate) struct Batch<'a> {
+    entries: &'a [Entry],
+    batches: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// Entries of the same shapes but for their rows. Only a model that batches has several.
+    pub(crate) fn new(entries: &'a [Entry], signature: &Signature) -> Self {
+        Self { entries, batches: signature.batches() }
+    }
+
+    /// Rows of all members together.
+    pub(crate) fn rows(&self) -> usize {
+        self.entries.iter().map(|entry| entry.request.rows).sum()
+    }
+
+    /// The members' inputs, side by side.
+    pub(crate) fn inputs(&self) -> SmallVec<[BatchInput<'a>; 2]> {
+        let Some(first) = self.entries.first() else { return SmallVec::new() };
+        let together = |index: usize| {
+            let mut shape = first.request.inputs[index].shape.clone();
+            if let (true, Some(dim)) = (self.batches, shape.first_mut()) {
+                *dim = self.rows();
+            }
+            let parts = self.entries.iter().map(|entry| &entry.request.inputs[index].data);
+            BatchInput { shape, parts: parts.collect() }
+        };
+        (0..first.request.inputs.len()).map(together).collect()
+    }
+
+    /// Gives each member its rows of the outputs it wants, without copying them.
+    pub(crate) fn split(&self, outputs: &[OutputTensor]) -> Result<Vec<Outputs>, ExecuteError> {
+        if let [only] = self.entries {
+            return Ok(vec![wanted(only, outputs).cloned().collect()]);
+        }
+        let cuts: Vec<Cut<'_>> =
+            outputs.iter().map(|output| Cut::new(output, self)).collect::<Result<_, _>>()?;
+        let split_one = |(member, entry): (usize, &Entry)| {
+            wanted(entry, &cuts).map(|cut| cut.member(member, entry.request.rows)).collect()
+        };
+        Ok(self.entries.iter().enumerate().map(split_one).collect())
+    }
+}
+
+/// Those of all outputs that the entry wants, in its order.
+fn wanted<'o, T>(entry: &'o Entry, all: &'o [T]) -> impl Iterator<Item = &'o T> {
+    let places = &entry.request.outputs;
+    let every = if places.is_empty() { all } else { &[] };
+    places.iter().filter_map(|&place| all.get(place)).chain(every)
+}
+
+/// One output with the range of bytes that belongs to each member.
+struct Cut<'a> {
+    output: &'a OutputTensor,
+    ranges: SmallVec<[Range<usize>; 8]>,
+}
+
+impl<'a> Cut<'a> {
+    fn new(output: &'a OutputTensor, batch: &Batch<'_>) -> Result<Self, ExecuteError> {
+        let rows = batch.rows();
+        if output.shape.first() != Some(&rows) {
+            return Err(ExecuteError(format!(
+                "output '{}' has shape {:?} for a batch of {rows} rows, so the first dimension is \
+                 no batch dimension: set max_batch_size = 0 for this model",
+                output.name, output.shape
+            )));
+        }
+        let row_elements = elements(&output.shape[1..]).unwrap_or(0);
+        let mut start = 0;
+        let mut ranges = SmallVec::with_capacity(batch.entries.len());
+        for entry in batch.entries {
+            let count = entry.request.rows * row_elements;
+            let length = match output.datatype.element_bytes() {
+                Some(element_bytes) => count * element_bytes,
+                None => strings_length(output.data.get(start..).unwrap_or_default(), count),
+            };
+            ranges.push(start..start + length);
+            start += length;
+        }
+        if start != output.data.len() {
+            let (name, bytes) = (&output.name, output.data.len());
+            return Err(ExecuteError(format!(
+                "output '{name}' has {bytes} bytes, and its shape needs {start}"
+            )));
+        }
+        Ok(Self { output, ranges })
+    }
+
+    fn member(&self, member: usize, rows: usize) -> OutputTensor {
+        let mut shape: Shape = self.output.shape.clone();
+        shape[0] = rows;
+        OutputTensor {
+            name: self.output.name.clone(),
+            datatype: self.output.datatype,
+            shape,
+            data: self.output.data.slice(self.ranges[member].clone()),
+        }
+    }
+}
+
+/// Bytes of the first `count` strings.
+fn strings_length(data: &[u8], count: usize) -> usize {
+    crate::tensor::bytes_elements(data).take(count).map(|element| 4 + element.len()).sum()
+}
+
+/// A run that succeeded.
+pub(crate) struct Run {
+    /// Of each member.
+    pub(crate) outputs: Vec<Outputs>,
+    /// Of the batch: `queued` differs between members, and is not set.
+    pub(crate) stages: Stages,
+}
+
+/// Sends every member its outputs, and counts the batch.
+pub(crate) fn reply(model: &Model, entries: Vec<Entry>, run: Run) {
+    model.statistics().record_batch(&run.stages, &entries);
+    for (entry, outputs) in entries.into_iter().zip(run.outputs) {
+        let response = Response {
+            model: model.name().clone(),
+            version: model.version(),
+            outputs,
+            stages: Stages { queued: entry.queued, ..run.stages },
+        };
+        // A caller that left while its batch ran wants no answer.
+        drop(entry.reply.send(Ok(response)));
+    }
+}

@@ -1,0 +1,273 @@
+//! How the engine and each model are set up. Everything has a default: a bare ONNX file serves.
+
+use crate::tensor::DataType;
+use serde::Deserialize;
+use skysail_policy::versions::VersionPolicy;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// Rows of the largest batch when a model's owner does not say.
+pub const BATCH_ROWS_MAX: usize = 64;
+
+/// Replicas of a model, and threads of each, at most.
+const THREADS_MAX: usize = 1024;
+
+/// How the repository is kept in step with its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlMode {
+    /// What is there at the start, for ever.
+    None,
+    /// Looked through again and again.
+    Poll,
+    /// Nothing but what is asked for by name.
+    Explicit,
+}
+
+/// The engine's own settings.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The folder of models.
+    pub models: PathBuf,
+    /// When its changes are taken over.
+    pub control: ControlMode,
+    /// How often, in mode `poll`.
+    pub poll_ms: u64,
+    /// What to load at the start, in mode `explicit`.
+    pub load_at_start: Vec<String>,
+    /// Cores that replicas may use together.
+    pub cores: usize,
+}
+
+/// A model's settings: its `model.toml`, or what its `config.pbtxt` says of them.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// Rows of the largest batch; 0: the first dimension is no batch dimension. Found out by
+    /// trying when it is not given.
+    pub max_batch_size: Option<usize>,
+    /// Name of the file in each version's folder; `model.onnx` when it is not given.
+    pub file: Option<String>,
+    /// Which versions serve.
+    #[serde(deserialize_with = "versions")]
+    pub versions: VersionPolicy,
+    /// When a batch starts.
+    pub batching: BatchingConfig,
+    /// What may wait.
+    pub queue: QueueLimits,
+    /// What runs it.
+    pub replicas: ReplicaConfig,
+    /// What runs before it is ready, besides the engine's own tries.
+    pub warm_up: Vec<WarmUp>,
+    /// What its owner says of its inputs.
+    #[serde(skip)]
+    pub expected_inputs: Vec<ExpectedTensor>,
+    /// What its owner says of its outputs.
+    #[serde(skip)]
+    pub expected_outputs: Vec<ExpectedTensor>,
+    /// What its owner wrote for a runtime, as it was.
+    #[serde(skip)]
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// The policy `fixed`; without either setting, the policy `gather`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchingConfig {
+    /// How long the oldest request waits for others.
+    pub max_delay_us: u64,
+    /// Sizes that start a batch before the delay is over.
+    pub preferred_sizes: Vec<usize>,
+}
+
+/// Limits of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueLimits {
+    /// Requests that may wait.
+    pub requests_max: usize,
+    /// How long a request may wait when it does not say.
+    pub timeout_us: Option<u64>,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { requests_max: 4096, timeout_us: None }
+    }
+}
+
+/// What runs a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplicaConfig {
+    /// How many sessions; the engine chooses when it is not given.
+    pub count: Option<usize>,
+    /// Threads of each; the engine chooses when it is not given.
+    pub threads: Option<usize>,
+    /// Threads that run branches of the graph beside each other; none when it is not given.
+    pub inter_op_threads: Option<usize>,
+    /// Triton's `optimization.graph.level`: -1 for basic, else all optimisations.
+    pub graph_optimization: i32,
+}
+
+/// Runs that a model's owner wants before it is ready.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WarmUp {
+    /// For the log.
+    pub name: String,
+    /// Rows of the run; 0 and 1 are one row.
+    pub rows: usize,
+    /// How often; 0 and 1 are once.
+    pub count: usize,
+    /// What to feed; zeros for an input that is not named.
+    pub inputs: BTreeMap<String, WarmUpInput>,
+}
+
+/// What an input is fed while warming up.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WarmUpInput {
+    /// Its dimensions without the batch dimension.
+    pub dims: Vec<usize>,
+    /// Its elements.
+    pub data: WarmUpData,
+}
+
+/// Elements for warming up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WarmUpData {
+    /// Zeros, or empty strings.
+    #[default]
+    Zero,
+    /// Deterministic noise.
+    Random,
+    /// Bytes of a file in the model's folder `warmup/`.
+    File(String),
+}
+
+/// What a model's owner says of an input or output; checked against the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedTensor {
+    /// Its name.
+    pub name: String,
+    /// Its datatype, if said.
+    pub datatype: Option<DataType>,
+    /// Its dimensions without the batch dimension, -1 for any, if said.
+    pub dims: Option<Vec<i64>>,
+}
+
+/// `versions = { latest = 2 }`, `{ all = true }` or `{ specific = [1, 3] }`.
+fn versions<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<VersionPolicy, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "snake_case")]
+    enum Versions {
+        Latest(usize),
+        All(bool),
+        Specific(BTreeSet<u64>),
+    }
+    match Versions::deserialize(deserializer)? {
+        Versions::Latest(0) => {
+            Err(serde::de::Error::custom("latest = 0 serves nothing: at least 1"))
+        }
+        Versions::Latest(n) => Ok(VersionPolicy::Latest(n)),
+        Versions::All(true) => Ok(VersionPolicy::All),
+        Versions::All(false) => Err(serde::de::Error::custom("all = false means nothing")),
+        Versions::Specific(versions) => Ok(VersionPolicy::Specific(versions)),
+    }
+}
+
+impl ModelConfig {
+    /// Reads a `model.toml`.
+    ///
+    /// # Errors
+    /// With the line and the key.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// Names the key of the first that is out of its limits.
+    pub fn check(&self) -> Result<(), String> {
+        let ReplicaConfig { count, threads, inter_op_threads, .. } = self.replicas;
+        let limited = [
+            ("replicas.count", count),
+            ("replicas.threads", threads),
+            ("replicas.inter_op_threads", inter_op_threads),
+        ];
+        for (key, value) in limited {
+            if let Some(value) = value.filter(|value| !(1..=THREADS_MAX).contains(value)) {
+                return Err(format!("{key} is {value}: at least 1, at most {THREADS_MAX}"));
+            }
+        }
+        match self.queue.requests_max {
+            0 => Err("queue.requests_max is 0, so that nothing could wait: at least 1".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The model's file name in a version's folder.
+    pub fn file_name(&self) -> &str {
+        self.file.as_deref().unwrap_or("model.onnx")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(ModelConfig::from_toml("").unwrap(), ModelConfig::default());
+    }
+
+    #[test]
+    fn reads_every_table() {
+        let text = r#"
+            max_batch_size = 8
+            versions = { specific = [1, 3] }
+            [batching]
+            max_delay_us = 500
+            preferred_sizes = [4, 8]
+            [queue]
+            requests_max = 10
+            timeout_us = 20000
+            [replicas]
+            count = 2
+            threads = 1
+            [[warm_up]]
+            rows = 4
+            inputs.x = { dims = [3], data = "random" }
+        "#;
+        let config = ModelConfig::from_toml(text).unwrap();
+        assert_eq!(config.versions, VersionPolicy::Specific([1, 3].into()));
+        assert_eq!(config.batching.preferred_sizes, [4, 8]);
+        assert_eq!(config.queue, QueueLimits { requests_max: 10, timeout_us: Some(20_000) });
+        assert_eq!(config.replicas.count, Some(2));
+        assert_eq!(config.warm_up[0].inputs["x"].data, WarmUpData::Random);
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_with_its_line() {
+        let error = ModelConfig::from_toml("max_batch_size = 8\n[batching]\nmax_dealy_us = 5\n");
+        let error = error.unwrap_err();
+        assert!(error.contains("line 3") && error.contains("max_dealy_us"), "{error}");
+    }
+
+    #[test]
+    fn numbers_out_of_their_limits_are_named() {
+        let refusal = |text| ModelConfig::from_toml(text).unwrap().check().err();
+        assert_eq!(refusal("replicas = { count = 4, threads = 1024 }"), None);
+        for (text, named) in [
+            ("replicas.count = 0", "replicas.count is 0"),
+            ("replicas.threads = 9000000000", "replicas.threads is 9000000000"),
+            ("replicas.inter_op_threads = 2000", "replicas.inter_op_threads is 2000"),
+            ("queue.requests_max = 0", "queue.requests_max is 0"),
+        ] {
+            let error = refusal(text).unwrap();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

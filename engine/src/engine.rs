@@ -1,0 +1,56 @@
+//! The engine as a whole: a repository of models, and the way in for requests.
+
+use crate::config::EngineConfig;
+use crate::error::Error;
+use crate::model::Model;
+use crate::repository::Repository;
+use crate::runtime::{self, RuntimeError};
+use std::sync::Arc;
+
+/// Why an engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// ONNX Runtime is missing or unusable.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The repository can not be read.
+    #[error("the repository {folder} can not be read: {error}")]
+    Repository {
+        /// The folder of models.
+        folder: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
+/// Models in service.
+pub struct Engine {
+    repository: Repository,
+}
+
+impl Engine {
+    /// Loads ONNX Runtime and starts to load the repository.
+    ///
+    /// # Errors
+    /// When either can not be had.
+    pub fn start(config: EngineConfig) -> Result<Self, StartError> {
+        let environment = runtime::load()?;
+        let folder = config.models.display().to_string();
+        let repository = Repository::open(config, environment)
+            .map_err(|error| StartError::Repository { folder, error })?;
+        Ok(Self { repository })
+    }
+
+    /// The version of a model to be asked; the newest when none is named.
+    ///
+    /// # Errors
+    /// When it is unknown or does not serve.
+    pub fn lookup(&self, name: &str, version: Option<u64>) -> Result<Arc<Model>, Error> {
+        self.repository.lookup(name, version)
+    }
+
+    /// Its repository.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+}

@@ -1,0 +1,81 @@
+//! Runs a job: its batch goes across the seam, and its members get their answers.
+
+use crate::batch::{self, Batch, Run};
+use crate::error::Error;
+use crate::executor::{ExecuteError, Execution};
+use crate::model::Model;
+use crate::queue::{Entry, Job};
+use crate::request::Stages;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+#[cfg(test)]
+mod tests;
+
+/// Runs a job and answers its members.
+///
+/// When a batch fails, each member runs once more alone: one caller's bad input is not the
+/// others' failure.
+pub(crate) fn run_job(model: &Model, job: &mut Job) {
+    let entries = std::mem::take(&mut job.entries);
+    if entries.len() > 1
+        && let Ok(run) = run_together(model, job, &entries)
+    {
+        return batch::reply(model, entries, run);
+    }
+    entries.into_iter().for_each(|entry| run_alone(model, job, entry));
+}
+
+fn run_alone(model: &Model, job: &mut Job, entry: Entry) {
+    let alone = [entry];
+    match run_together(model, job, &alone) {
+        Ok(run) => batch::reply(model, alone.into(), run),
+        Err(error) => {
+            let [entry] = alone;
+            // The caller may have left in the meantime: then nobody wants the error.
+            drop(entry.reply.send(Err(error)));
+        }
+    }
+}
+
+fn run_together(model: &Model, job: &mut Job, entries: &[Entry]) -> Result<Run, Error> {
+    let batched = Instant::now();
+    let batch = Batch::new(entries, model.signature());
+    let execution = execute(model, job, &batch)?;
+    let outputs = batch.split(&execution.outputs).map_err(|error| failed(model, &error))?;
+    job.rows = batch.rows();
+    job.run_us = (execution.executed - batched).as_secs_f64() * 1e6;
+    let stages = Stages {
+        queued: batched,
+        batched,
+        gathered: execution.gathered,
+        executed: execution.executed,
+        split: Instant::now(),
+        batch_rows: job.rows,
+    };
+    Ok(Run { outputs, stages })
+}
+
+/// Calls the executor. A panic in it ends this run and nothing else: the replica goes on.
+fn execute(model: &Model, job: &mut Job, batch: &Batch<'_>) -> Result<Execution, Error> {
+    let inputs = batch.inputs();
+    match catch_unwind(AssertUnwindSafe(|| job.executor.execute(&inputs))) {
+        Ok(ran) => ran.map_err(|error| failed(model, &error)),
+        Err(panic) => {
+            let (name, version, words) = (model.name(), model.version(), words(&*panic));
+            tracing::error!("the executor of model '{name}' version {version} panicked: {words}");
+            Err(Error::Internal(format!("model '{name}' broke off; the server's log says why")))
+        }
+    }
+}
+
+fn failed(model: &Model, error: &ExecuteError) -> Error {
+    Error::Execute { model: model.name().to_string(), message: error.to_string() }
+}
+
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words")
+}

@@ -1,0 +1,102 @@
+//! What becomes of a batch that fails, and of an executor that panics.
+
+use super::ExecuteError;
+use crate::config::ModelConfig;
+use crate::error::Error;
+use crate::executor::BatchInput;
+use crate::executor::puppet::{Act, Ran, by_hand, bytes, echo, panic_quietly, puppet};
+use crate::model::Model;
+use crate::testing::{Threads, answer, floats, model, request, run_waiting, signature};
+use crate::ticket::Ticket;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A model whose one executor runs short batches on the caller's thread.
+fn model_of<F>(act: F) -> Arc<Model>
+where
+    F: FnMut(&[BatchInput<'_>]) -> Ran + Send + 'static,
+{
+    let model = model(signature(64), vec![puppet(act)], ModelConfig::default());
+    model.queue().observe(1, 1.0);
+    model
+}
+
+/// Submits these rows, each as a request of its own, and has them run as one batch.
+fn run_together(model: &Arc<Model>, rows: &[f32]) -> Vec<Result<Vec<f32>, Error>> {
+    let submit = |row: &f32| model.submit(request(&[*row])).unwrap();
+    let tickets: Vec<Ticket> = rows.iter().map(submit).collect();
+    run_waiting(model);
+    tickets.into_iter().map(answer).collect()
+}
+
+#[test]
+fn only_the_bad_member_of_a_batch_fails() {
+    let model = model_of(|inputs| {
+        if floats(&bytes(&inputs[0])).contains(&13.0) {
+            return Err(ExecuteError("13 is bad luck".into()));
+        }
+        Ok(echo(inputs))
+    });
+    let answers = run_together(&model, &[1.0, 13.0, 3.0]);
+    assert_eq!(answers[0].as_deref().unwrap(), [1.0]);
+    assert_eq!(answers[2].as_deref().unwrap(), [3.0]);
+    let error = answers[1].as_ref().unwrap_err();
+    assert!(matches!(error, Error::Execute { model, .. } if model == "m"), "{error}");
+    assert!(error.to_string().contains("13 is bad luck"), "{error}");
+    assert_eq!(model.statistics().batches().keys().collect::<Vec<_>>(), [&1]);
+}
+
+#[test]
+fn a_panic_is_the_failure_of_one_request_and_the_replica_goes_on() {
+    let model = model_of(|inputs| {
+        if floats(&bytes(&inputs[0])).contains(&13.0) {
+            panic_quietly();
+        }
+        Ok(echo(inputs))
+    });
+    for _ in 0..3 {
+        let answers = run_together(&model, &[1.0, 13.0, 3.0]);
+        assert_eq!(answers[0].as_deref().unwrap(), [1.0]);
+        assert_eq!(answers[2].as_deref().unwrap(), [3.0]);
+        let error = answers[1].as_ref().unwrap_err();
+        assert!(matches!(error, Error::Internal(_)), "{error}");
+        assert!(error.to_string().contains("'m'"), "{error}");
+    }
+}
+
+#[test]
+fn a_panic_on_a_replicas_thread_leaves_the_thread_at_work() {
+    let (executor, hand) = by_hand(Duration::from_secs(1));
+    let model = model(signature(64), vec![executor], ModelConfig::default());
+    let _threads = Threads::start(&model);
+    hand.let_go(Act::Panic);
+    let error = answer(model.submit(request(&[1.0])).unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Internal(_)), "{error}");
+    hand.let_go(Act::Fail);
+    let error = answer(model.submit(request(&[2.0])).unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Execute { .. }), "{error}");
+    hand.let_go(Act::Echo);
+    assert_eq!(answer(model.submit(request(&[3.0])).unwrap()).unwrap(), [3.0]);
+}
+
+#[test]
+fn outputs_that_can_not_be_split_are_asked_for_one_by_one() {
+    let spoilt: [fn(&mut crate::batch::Outputs); 3] = [
+        |outputs| outputs[0].shape[0] = 1,
+        |outputs| outputs[0].shape.clear(),
+        |outputs| outputs[0].data.truncate(7),
+    ];
+    for spoil in spoilt {
+        let model = model_of(move |inputs| {
+            let mut outputs = echo(inputs);
+            if inputs[0].parts.len() > 1 {
+                spoil(&mut outputs);
+            }
+            Ok(outputs)
+        });
+        let answers = run_together(&model, &[1.0, 2.0]);
+        assert_eq!(answers[0].as_deref().unwrap(), [1.0]);
+        assert_eq!(answers[1].as_deref().unwrap(), [2.0]);
+        assert_eq!(model.statistics().runs(), 2);
+    }
+}

@@ -1,0 +1,31 @@
+//! Serves ONNX models inside a process: a repository of versioned models, a bounded queue and
+//! dynamic batches for each, and ONNX Runtime underneath. No sockets and no wire formats.
+//!
+//! The modules stand in the order of a request's path.
+
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod tensor;
+pub mod payload;
+pub mod signature;
+pub mod request;
+pub mod admit;
+mod queue;
+mod batch;
+pub mod ticket;
+mod execute;
+pub mod executor;
+mod replica;
+mod session;
+pub mod model;
+pub mod stage;
+pub mod statistics;
+pub mod repository;
+pub mod runtime;
+#[cfg(test)]
+mod testing;
+
+pub use engine::Engine;
+pub use error::Error;
+pub use skysail_policy::versions::VersionPolicy;

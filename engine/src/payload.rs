@@ -1,0 +1,168 @@
+//! Bytes as they came in, in one or more pieces, so that a large body is copied once: into the
+//! batch that runs it.
+
+use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
+use std::borrow::Cow;
+
+/// A string of bytes in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Payload {
+    pieces: SmallVec<[Bytes; 1]>,
+    len: usize,
+}
+
+impl Payload {
+    /// Appends a piece.
+    pub fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.len += piece.len();
+            self.pieces.push(piece);
+        }
+    }
+
+    /// Bytes in all.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Takes the first `count` bytes off without copying them; `None` when there are fewer.
+    pub fn split_to(&mut self, count: usize) -> Option<Self> {
+        let rest_len = self.len.checked_sub(count)?;
+        let mut head = Self::default();
+        let mut whole = 0;
+        for piece in &mut self.pieces {
+            let wanted = count - head.len;
+            if wanted < piece.len() {
+                if wanted > 0 {
+                    head.push(piece.split_to(wanted));
+                }
+                break;
+            }
+            head.push(std::mem::take(piece));
+            whole += 1;
+        }
+        self.pieces.drain(..whole);
+        self.len = rest_len;
+        Some(head)
+    }
+
+    /// Copies everything into a slice of exactly that length; false when the lengths differ.
+    #[must_use]
+    pub fn copy_to(&self, target: &mut [u8]) -> bool {
+        if target.len() != self.len {
+            return false;
+        }
+        let mut at = 0;
+        for piece in &self.pieces {
+            target[at..at + piece.len()].copy_from_slice(piece);
+            at += piece.len();
+        }
+        true
+    }
+
+    /// All bytes as one slice, copied only when they are in several pieces.
+    pub fn contiguous(&self) -> Cow<'_, [u8]> {
+        match self.pieces.as_slice() {
+            [] => Cow::Borrowed(&[]),
+            [piece] => Cow::Borrowed(piece),
+            pieces => Cow::Owned(pieces.concat()),
+        }
+    }
+
+    /// All bytes as one piece, copied only when they are in several.
+    pub fn into_bytes(mut self) -> Bytes {
+        match self.pieces.len() {
+            0 => Bytes::new(),
+            1 => std::mem::take(&mut self.pieces[0]),
+            _ => Bytes::from(self.pieces.concat()),
+        }
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(piece: Bytes) -> Self {
+        Self { len: piece.len(), pieces: smallvec![piece] }
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pieces(parts: &[&'static [u8]]) -> Payload {
+        let mut payload = Payload::default();
+        parts.iter().for_each(|part| payload.push(Bytes::from_static(part)));
+        payload
+    }
+
+    #[test]
+    fn splits_at_every_offset_as_one_string_would() {
+        let whole = b"abcdefgh";
+        for at in 0..=whole.len() {
+            let mut tail = pieces(&[b"abc", b"", b"de", b"fgh"]);
+            let head = tail.split_to(at).unwrap();
+            assert_eq!(&*head.contiguous(), &whole[..at]);
+            assert_eq!(&*tail.contiguous(), &whole[at..]);
+            assert_eq!((head.len(), tail.len()), (at, whole.len() - at));
+        }
+        assert!(pieces(&[b"abc"]).split_to(4).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn is_one_string_however_it_is_cut(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..6),
+            cuts in prop::collection::vec(0..12_usize, 0..6),
+        ) {
+            let mut whole = parts.concat();
+            let mut payload = Payload::default();
+            parts.into_iter().for_each(|part| payload.push(part.into()));
+            for cut in cuts {
+                let head = payload.split_to(cut);
+                prop_assert_eq!(head.is_some(), cut <= whole.len());
+                let Some(head) = head else { continue };
+                let tail = whole.split_off(cut);
+                prop_assert_eq!((head.len(), head.is_empty()), (cut, cut == 0));
+                let mut copy = vec![0; cut];
+                prop_assert!(head.copy_to(&mut copy));
+                prop_assert_eq!(&copy, &whole);
+                prop_assert_eq!(head.into_bytes(), &whole);
+                whole = tail;
+            }
+            prop_assert_eq!(payload.len(), whole.len());
+            prop_assert_eq!(payload.into_bytes(), whole);
+        }
+    }
+
+    #[test]
+    fn an_empty_piece_is_no_piece() {
+        let mut payload = Payload::from(Vec::new());
+        assert!(payload.is_empty() && payload.split_to(1).is_none());
+        assert!(payload.split_to(0).is_some_and(|head| head.is_empty()));
+        payload.push(Bytes::from_static(b"a"));
+        assert_eq!(payload.into_bytes(), "a");
+    }
+
+    #[test]
+    fn copies_only_into_a_target_of_its_length() {
+        let payload = pieces(&[b"ab", b"c"]);
+        let mut target = [0; 3];
+        assert!(payload.copy_to(&mut target));
+        assert_eq!(&target, b"abc");
+        assert!(!payload.copy_to(&mut [0; 4]));
+        assert_eq!(payload.into_bytes(), Bytes::from_static(b"abc"));
+    }
+}

@@ -1,0 +1,312 @@
+//! What goes into a batch, what is refused, and what is dropped before it costs compute.
+
+use super::{Entry, Job, Queue};
+use crate::admit::{Admitted, AdmittedInput};
+use crate::config::QueueLimits;
+use crate::error::Error;
+use crate::executor::puppet::{echo, puppet};
+use crate::request::Response;
+use crate::testing::HANG;
+use proptest::prelude::*;
+use skysail_policy::batch::fixed::Fixed;
+use smallvec::{SmallVec, smallvec};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// What becomes of an entry.
+type Reply = oneshot::Receiver<Result<Response, Error>>;
+
+const FOR_EVER_US: u64 = 3_600_000_000;
+
+fn queue(executors: usize, rows_max: usize, delay_us: u64, limits: QueueLimits) -> Queue {
+    let executors = (0..executors).map(|_| puppet(|inputs| Ok(echo(inputs)))).collect();
+    let policy = Fixed::new(rows_max, delay_us, &[]);
+    Queue::new(executors, Box::new(policy), limits, rows_max > 0)
+}
+
+/// One idle replica, batches of four rows, no delay.
+fn plain() -> Queue {
+    queue(1, 4, 0, QueueLimits::default())
+}
+
+/// An entry with one input of this shape.
+fn entry(shape: &[usize]) -> (Entry, Reply) {
+    let (reply, receiver) = oneshot::channel();
+    let inputs = smallvec![AdmittedInput { shape: shape.into(), data: vec![].into() }];
+    let request = Admitted { inputs, outputs: SmallVec::new(), rows: shape[0] };
+    (Entry { request, queued: Instant::now(), timeout_us: None, reply }, receiver)
+}
+
+fn push(queue: &Queue, shape: &[usize]) -> Reply {
+    let (entry, reply) = entry(shape);
+    queue.push(entry, "m").unwrap();
+    reply
+}
+
+fn shapes(job: &Job) -> Vec<Vec<usize>> {
+    job.entries.iter().map(|entry| entry.request.inputs[0].shape.to_vec()).collect()
+}
+
+/// The shapes of the next batch, whose replica is free again.
+fn next(queue: &Queue) -> Vec<Vec<usize>> {
+    assert!(queue.len() > 0, "nothing waits");
+    let job = queue.next_job().unwrap();
+    let shapes = shapes(&job);
+    queue.finish(job);
+    shapes
+}
+
+#[test]
+fn a_batch_holds_entries_of_one_shape_in_their_order() {
+    let queue = plain();
+    let _replies = [[1, 2], [1, 3], [2, 2], [1, 3], [1, 2]].map(|shape| push(&queue, &shape));
+    assert_eq!(next(&queue), [[1, 2], [2, 2], [1, 2]]);
+    assert_eq!(next(&queue), [[1, 3], [1, 3]]);
+    assert_eq!(queue.len(), 0);
+}
+
+#[test]
+fn every_input_counts_for_the_shape() {
+    let queue = plain();
+    let mut replies = Vec::new();
+    for second in [[1, 5], [1, 6], [1, 5]] {
+        let (mut entry, reply) = entry(&[1, 2]);
+        let data = vec![].into();
+        entry.request.inputs.push(AdmittedInput { shape: second.as_slice().into(), data });
+        queue.push(entry, "m").unwrap();
+        replies.push(reply);
+    }
+    assert_eq!((next(&queue).len(), next(&queue).len()), (2, 1));
+}
+
+#[test]
+fn a_batch_never_passes_its_limit_but_for_one_larger_request_alone() {
+    let queue = plain();
+    let _replies = [3, 2, 1, 9, 1, 4].map(|rows| push(&queue, &[rows]));
+    assert_eq!(next(&queue), [[3], [1]]);
+    assert_eq!(next(&queue), [[2], [1]]);
+    assert_eq!(next(&queue), [[9]]);
+    assert_eq!(next(&queue), [[4]]);
+}
+
+#[test]
+fn a_model_that_does_not_batch_runs_requests_one_by_one() {
+    let queue = queue(1, 0, 0, QueueLimits::default());
+    let _replies = [1, 1].map(|rows| push(&queue, &[rows]));
+    assert_eq!(next(&queue), [[1]]);
+    assert_eq!(next(&queue), [[1]]);
+}
+
+#[test]
+fn a_full_queue_refuses_and_those_who_left_do_not_fill_it() {
+    let queue = queue(1, 4, 0, QueueLimits { requests_max: 2, timeout_us: None });
+    let (first, _second) = (push(&queue, &[1]), push(&queue, &[1]));
+    let refused = queue.push(entry(&[1]).0, "m").unwrap_err();
+    assert!(matches!(refused, Error::QueueFull { limit: 2, .. }), "{refused}");
+    assert_eq!(queue.len(), 2);
+    drop(first);
+    let _third = push(&queue, &[1]);
+    assert!(matches!(queue.push(entry(&[1]).0, "m"), Err(Error::QueueFull { .. })));
+}
+
+#[test]
+fn who_left_is_not_in_a_batch_wherever_it_stood() {
+    for gone in 0..3 {
+        let queue = plain();
+        let mut replies = vec![push(&queue, &[1]), push(&queue, &[2]), push(&queue, &[3])];
+        drop(replies.remove(gone));
+        let mut seen = next(&queue);
+        if queue.len() > 0 {
+            seen.extend(next(&queue));
+        }
+        seen.sort();
+        let wanted: Vec<_> =
+            [1, 2, 3].iter().filter(|&&r| r != gone + 1).map(|&r| vec![r]).collect();
+        assert_eq!(seen, wanted);
+    }
+}
+
+#[test]
+fn who_waited_too_long_is_told_and_not_run() {
+    let queue = queue(1, 4, 0, QueueLimits { requests_max: 9, timeout_us: Some(500) });
+    let long_ago = Instant::now() - Duration::from_millis(1);
+    // Its own limit, the model's, a limit that is not over, and one that no one waits for.
+    let cases = [(Some(900), true), (None, true), (Some(FOR_EVER_US), false), (Some(1), true)];
+    let mut replies = Vec::new();
+    for (timeout_us, _) in cases {
+        let (entry, reply) = entry(&[1]);
+        queue.push(Entry { timeout_us, queued: long_ago, ..entry }, "m").unwrap();
+        replies.push(reply);
+    }
+    drop(replies.pop());
+    assert_eq!(next(&queue), [[1]]);
+    assert_eq!(queue.len(), 0);
+    for (reply, (timeout_us, late)) in replies.iter_mut().zip(cases) {
+        match (late, reply.try_recv()) {
+            (true, Ok(Err(Error::TimedOut { timeout_us: told }))) => {
+                assert_eq!(told, timeout_us.unwrap_or(500));
+            }
+            // Nobody answers a job that is only looked at.
+            (false, Err(_)) => {}
+            (_, other) => panic!("{timeout_us:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn who_waits_too_long_for_a_batch_is_told_though_others_wait_on() {
+    let queue = queue(1, 4, FOR_EVER_US, QueueLimits::default());
+    let _patient = push(&queue, &[1]);
+    let (entry, reply) = entry(&[1]);
+    queue.push(Entry { timeout_us: Some(1_000), ..entry }, "m").unwrap();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| next(&queue));
+        let told = reply.blocking_recv().unwrap();
+        assert!(matches!(told, Err(Error::TimedOut { timeout_us: 1_000 })), "{told:?}");
+        queue.close();
+        assert_eq!(thread.join().unwrap(), [[1]]);
+    });
+}
+
+#[test]
+fn who_waits_too_long_for_a_busy_replica_is_told_before_it_is_free() {
+    let queue = plain();
+    let _running = push(&queue, &[1]);
+    let job = queue.next_job().unwrap();
+    let _patient = push(&queue, &[1]);
+    let (entry, mut reply) = entry(&[1]);
+    let queued = Instant::now() - Duration::from_millis(1);
+    queue.push(Entry { timeout_us: Some(500), queued, ..entry }, "m").unwrap();
+    queue.answer_late();
+    assert!(matches!(reply.try_recv(), Ok(Err(Error::TimedOut { timeout_us: 500 }))));
+    assert_eq!(queue.len(), 1);
+    queue.finish(job);
+}
+
+#[test]
+fn only_short_work_is_started_here() {
+    let queue = plain();
+    let _first = push(&queue, &[1]);
+    assert!(queue.start_here().is_none(), "nobody knows how long it runs");
+    queue.observe(1, 10.0);
+    let job = queue.start_here().unwrap();
+    let _second = push(&queue, &[1]);
+    assert!(queue.start_here().is_none(), "the replica is busy");
+    assert!(!queue.has_work());
+    queue.finish(job);
+    assert!(queue.has_work());
+    (0..50).for_each(|_| queue.observe(1, 1e6));
+    assert!(queue.start_here().is_none(), "now it is long");
+}
+
+#[test]
+fn a_delay_ends_early_when_the_batch_is_full_or_the_queue_is_closed() {
+    let queue = queue(1, 4, FOR_EVER_US, QueueLimits::default());
+    queue.observe(1, 1.0);
+    let _three = push(&queue, &[3]);
+    assert!(queue.start_here().is_none());
+    let _one = push(&queue, &[1]);
+    let job = queue.start_here().unwrap();
+    assert_eq!(shapes(&job), [[3], [1]]);
+    queue.finish(job);
+    let _rest = push(&queue, &[2]);
+    assert!(queue.start_here().is_none());
+    queue.close();
+    assert_eq!(next(&queue), [[2]]);
+    assert!(queue.next_job().is_none());
+}
+
+#[test]
+fn a_closed_queue_takes_nothing_in_and_gives_out_the_rest() {
+    let queue = plain();
+    let _reply = push(&queue, &[1]);
+    queue.close();
+    let refused = queue.push(entry(&[1]).0, "m").unwrap_err();
+    assert!(matches!(refused, Error::ModelNotReady { .. }), "{refused}");
+    assert_eq!(next(&queue), [[1]]);
+    assert!(queue.next_job().is_none());
+}
+
+/// How often something is tried that goes wrong only when a thread is asleep in time.
+const TRIES: usize = 100;
+
+/// Starts a thread that takes the next job. It is most likely asleep when this returns.
+fn taker(queue: &Arc<Queue>) -> mpsc::Receiver<Option<Job>> {
+    let (took, has_taken) = mpsc::channel();
+    let (queue, (started, has_started)) = (Arc::clone(queue), mpsc::channel());
+    std::thread::spawn(move || {
+        started.send(()).unwrap();
+        // The test may have failed in the meantime.
+        drop(took.send(queue.next_job()));
+    });
+    has_started.recv().unwrap();
+    (0..20).for_each(|_| std::thread::yield_now());
+    has_taken
+}
+
+#[test]
+fn who_takes_a_batch_wakes_another_for_what_is_left() {
+    for _ in 0..TRIES {
+        let queue = Arc::new(queue(2, 4, 0, QueueLimits::default()));
+        let other = taker(&queue);
+        let _replies = [[1, 2], [1, 3]].map(|shape| push(&queue, &shape));
+        let here = queue.next_job().unwrap();
+        let there = other.recv_timeout(HANG).expect("nobody told the thread").unwrap();
+        assert_eq!((here.entries.len(), there.entries.len()), (1, 1));
+    }
+}
+
+#[test]
+fn a_thread_ends_when_the_last_entry_of_a_closed_queue_leaves() {
+    for _ in 0..TRIES {
+        let queue = Arc::new(plain());
+        let _first = push(&queue, &[1]);
+        let job = queue.next_job().unwrap();
+        let second = push(&queue, &[1]);
+        queue.close();
+        // The only replica is busy here, so the thread has to wait.
+        let thread = taker(&queue);
+        drop(second);
+        queue.finish(job);
+        assert!(thread.recv_timeout(HANG).expect("the thread waits for ever").is_none());
+    }
+}
+
+/// An entry of the property below: its rows, its other dimension, and whether its caller leaves.
+type Sent = (usize, usize, bool);
+
+fn sent() -> impl Strategy<Value = Vec<Sent>> {
+    prop::collection::vec((0..7_usize, 1..4_usize, prop::bool::weighted(0.2)), 0..40)
+}
+
+proptest! {
+    #[test]
+    fn batches_are_of_one_shape_within_the_limit_oldest_first_and_nobody_is_lost(
+        sent in sent(),
+        rows_max in 1..6_usize,
+    ) {
+        let queue = queue(1, rows_max, 0, QueueLimits::default());
+        let mut replies = Vec::new();
+        for (place, (rows, other, leaves)) in sent.iter().enumerate() {
+            // The place tells entries apart, and is in no dimension that counts.
+            let (mut entry, reply) = entry(&[*rows, *other]);
+            entry.request.outputs.push(place);
+            queue.push(entry, "m").unwrap();
+            replies.push(Some(reply).filter(|_| !leaves));
+        }
+        let mut waiting: Vec<usize> = (0..sent.len()).filter(|&place| !sent[place].2).collect();
+        queue.close();
+        while let Some(job) = queue.next_job() {
+            let batch: Vec<usize> = job.entries.iter().map(|e| e.request.outputs[0]).collect();
+            prop_assert_eq!(batch[0], waiting[0], "the oldest goes first");
+            prop_assert!(batch.is_sorted());
+            prop_assert!(batch.iter().all(|&place| sent[place].1 == sent[batch[0]].1));
+            let rows: usize = batch.iter().map(|&place| sent[place].0).sum();
+            prop_assert!(rows <= rows_max || batch.len() == 1);
+            waiting.retain(|place| !batch.contains(place));
+            queue.finish(job);
+        }
+        prop_assert!(waiting.is_empty());
+    }
+}

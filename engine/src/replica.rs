@@ -1,0 +1,26 @@
+//! The threads of a version's replicas: each waits for a job, runs it and answers.
+
+use crate::execute::run_job;
+use crate::model::Model;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+/// Starts one thread for each replica. They end when the model's queue is closed and empty.
+///
+/// # Errors
+/// When the system has no thread to give; those it gave end at once.
+pub(crate) fn spawn_threads(model: &Arc<Model>, count: usize) -> io::Result<Vec<JoinHandle<()>>> {
+    let spawn = |index| {
+        let model = Arc::clone(model);
+        thread::Builder::new().name(format!("replica-{index}")).spawn(move || run(&model))
+    };
+    (0..count).map(spawn).collect::<io::Result<_>>().inspect_err(|_| model.queue().close())
+}
+
+fn run(model: &Model) {
+    while let Some(mut job) = model.queue().next_job() {
+        run_job(model, &mut job);
+        model.queue().finish(job);
+    }
+}

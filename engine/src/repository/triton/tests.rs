@@ -1,0 +1,131 @@
+//! What of Triton's model configuration is honoured, warned of and refused.
+
+use super::*;
+
+#[test]
+fn honours_what_it_can_and_names_the_rest() {
+    let text = r#"
+        name: "m"
+        platform: "onnxruntime_onnx"
+        max_batch_size: 8
+        input [ { name: "x" data_type: TYPE_FP32 dims: [ 3, -1 ] } ]
+        output [ { name: "y" data_type: TYPE_STRING dims: [ 1 ] label_filename: "l.txt" } ]
+        version_policy: { specific { versions: [ 1, 3 ] } }
+        instance_group [ { count: 2 kind: KIND_CPU }, { kind: KIND_GPU } ]
+        dynamic_batching {
+          preferred_batch_size: [ 4, 8 ]
+          max_queue_delay_microseconds: 100
+          preserve_ordering: true
+          default_queue_policy { max_queue_size: 5 default_timeout_microseconds: 70 }
+        }
+        model_warmup [ {
+          name: "w" batch_size: 2
+          inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 3, 5 ] random_data: true } }
+        } ]
+        parameters { key: "intra_op_thread_count" value { string_value: "3" } }
+        parameters { key: "shape" value { string_value: "round" } }
+        response_cache { enable: true }
+    "#;
+    let (config, warnings) = from_text(text, "m").unwrap();
+    assert_eq!(config.max_batch_size, Some(8));
+    assert_eq!(config.versions, VersionPolicy::Specific([1, 3].into()));
+    assert_eq!(config.batching.preferred_sizes, [4, 8]);
+    assert_eq!(config.queue, QueueLimits { requests_max: 5, timeout_us: Some(70) });
+    assert_eq!((config.replicas.count, config.replicas.threads), (Some(3), Some(3)));
+    assert_eq!(config.warm_up[0].inputs["x"].data, WarmUpData::Random);
+    assert_eq!(config.expected_inputs[0].dims, Some(vec![3, -1]));
+    assert_eq!(config.expected_outputs[0].datatype, Some(DataType::Bytes));
+    let all = warnings.join("\n");
+    for named in ["preserve_ordering", "label_filename", "KIND_GPU", "'shape'", "response_cache"] {
+        assert!(all.contains(named), "{named} is not in:\n{all}");
+    }
+}
+
+#[test]
+fn an_empty_configuration_leaves_batching_to_be_found_out() {
+    let (config, warnings) = from_text("", "m").unwrap();
+    assert_eq!((config.max_batch_size, warnings.len()), (None, 0));
+    let (config, _) = from_text("input { name: 'x' }", "m").unwrap();
+    assert_eq!(config.max_batch_size, Some(0));
+}
+
+#[test]
+fn json_says_the_same_as_text() {
+    let json = r#"{"name": "m", "max_batch_size": 4, "version_policy": {"all": {}}}"#;
+    let (config, _) = from_json(json, "m").unwrap();
+    assert_eq!((config.max_batch_size, config.versions), (Some(4), VersionPolicy::All));
+}
+
+#[test]
+fn mistakes_are_told() {
+    let error = |text| from_text(text, "m").unwrap_err();
+    assert!(error("max_batch_siez: 4").contains("max_batch_siez"));
+    assert!(error("name: 'other'").contains("'other'"));
+    assert!(error("backend: 'pytorch'").contains("pytorch"));
+    assert!(error("max_batch_size: -1").contains("at least 0"));
+}
+
+#[test]
+fn warm_ups_say_what_to_feed() {
+    let text = r#"
+        model_warmup [
+          { name: "zeros" inputs { key: "x" value { dims: 2 zero_data: true } } },
+          { name: "noise" batch_size: 4 count: 3
+            inputs { key: "x" value { dims: [ 2, 3 ] random_data: true } } },
+          { name: "bytes" inputs { key: "x" value { input_data_file: "raw" } } }
+        ]
+    "#;
+    let (config, warnings) = from_text(text, "m").unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    let said = |index: usize| {
+        let WarmUp { name, rows, count, inputs } = &config.warm_up[index];
+        (name.as_str(), *rows, *count, inputs["x"].dims.clone(), inputs["x"].data.clone())
+    };
+    assert_eq!(said(0), ("zeros", 0, 0, vec![2], WarmUpData::Zero));
+    assert_eq!(said(1), ("noise", 4, 3, vec![2, 3], WarmUpData::Random));
+    assert_eq!(said(2), ("bytes", 0, 0, vec![], WarmUpData::File("raw".into())));
+}
+
+#[test]
+fn every_datatype_has_its_name() {
+    for datatype in DataType::ALL {
+        let name = if datatype == DataType::Bytes { "STRING" } else { datatype.name() };
+        let text = format!("input {{ name: 'x' data_type: TYPE_{name} dims: 1 }}");
+        let (config, _) = from_text(&text, "m").unwrap();
+        assert_eq!(config.expected_inputs[0].datatype, Some(datatype));
+    }
+    let (config, _) = from_text("input { name: 'x' }", "m").unwrap();
+    let open = ExpectedTensor { name: "x".into(), datatype: None, dims: None };
+    assert_eq!(config.expected_inputs, [open]);
+}
+
+#[test]
+fn policies_of_versions_are_taken_over() {
+    let policy = |text: &str| from_text(text, "m").unwrap().0.versions;
+    assert_eq!(policy(""), VersionPolicy::Latest(1));
+    assert_eq!(policy("version_policy { latest { num_versions: 3 } }"), VersionPolicy::Latest(3));
+    assert_eq!(policy("version_policy { latest { } }"), VersionPolicy::Latest(1));
+    assert_eq!(policy("version_policy { all { } }"), VersionPolicy::All);
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let (config, warnings) = from_text("platform: 'onnxruntime_onnx'", "m").unwrap();
+    assert_eq!((config, warnings.len()), (ModelConfig::default(), 0));
+    let (config, _) = from_text("instance_group { count: 0 }", "m").unwrap();
+    assert_eq!(config.replicas.count, Some(1));
+    let zero = "parameters { key: 'intra_op_thread_count' value { string_value: '0' } }";
+    assert_eq!(from_text(zero, "m").unwrap().0.replicas.threads, None);
+}
+
+#[test]
+fn numbers_that_can_not_be_are_refused() {
+    let refused = |text: &str| from_text(text, "m").unwrap_err();
+    refused("instance_group { count: -1 }");
+    refused("dynamic_batching { preferred_batch_size: -4 }");
+    refused("model_warmup { inputs { key: 'x' value { dims: -1 } } }");
+    refused("version_policy { specific { versions: -1 } }");
+    refused("max_batch_size: 99999999999");
+    let threads = "parameters { key: 'intra_op_thread_count' value { string_value: 'many' } }";
+    assert!(refused(threads).contains("'many': not a number"));
+}

@@ -1,0 +1,311 @@
+//! Tries a model before it is ready: whether its rows are independent, so that requests may share
+//! a run; how long batches take; and the runs that its owner wants.
+
+use super::source::is_plain;
+use crate::config::{BATCH_ROWS_MAX, WarmUp, WarmUpData};
+use crate::executor::{BatchInput, ExecuteError, Executor};
+use crate::payload::Payload;
+use crate::request::OutputTensor;
+use crate::signature::{Signature, TensorSpec};
+use crate::tensor::{DataType, Shape, elements, push_bytes_element};
+use half::{bf16, f16};
+use smallvec::{SmallVec, smallvec};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// A batch that runs for longer than this makes its members wait more than it saves them.
+const TRY_MAX: Duration = Duration::from_millis(50);
+
+/// Rows that are run together to see whether they touch each other.
+const COMPARED_ROWS: u64 = 4;
+
+/// Bytes of the largest input that is made up or read from a file.
+const INPUT_BYTES_MAX: usize = 1 << 30;
+
+/// Size given to dimensions that are open and not the batch's.
+const OPEN_DIM: usize = 8;
+
+/// One input's data for a run.
+type Input = (Shape, Payload);
+
+/// What a model's graph and its runs say of sharing a run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Each row's outputs depend on that row alone.
+    Independent,
+    /// They do not, or nobody can tell; with the reason.
+    NotIndependent(String),
+}
+
+/// Finds out whether rows are independent: the graph must leave the first dimension of every
+/// input and output open, and some rows must give the same together as one after the other.
+pub(super) fn rows(executor: &mut dyn Executor, signature: &Signature) -> Rows {
+    let all = || signature.inputs.iter().chain(&signature.outputs);
+    if let Some(spec) = all().find(|spec| !matches!(spec.dims.first(), Some(None))) {
+        return Rows::NotIndependent(format!("the first dimension of '{}' is fixed", spec.name));
+    }
+    match compare(executor, signature) {
+        Ok(None) => Rows::Independent,
+        Ok(Some(difference)) => Rows::NotIndependent(difference),
+        // It can not be run on made-up inputs: then the names of the dimensions must do.
+        Err(_) => {
+            let names: Vec<_> = all().map(|spec| spec.dim_names.first()).collect();
+            match names.first() {
+                Some(Some(name)) if !name.is_empty() && names.iter().all(|n| n == &names[0]) => {
+                    Rows::Independent
+                }
+                _ => Rows::NotIndependent("it does not run on made-up inputs".into()),
+            }
+        }
+    }
+}
+
+/// Runs some rows one after the other and together; says where the outputs differ.
+fn compare(
+    executor: &mut dyn Executor,
+    signature: &Signature,
+) -> Result<Option<String>, ExecuteError> {
+    let rows: Vec<_> =
+        (1..=COMPARED_ROWS).map(|seed| made_up_row(signature, seed)).collect::<Result<_, _>>()?;
+    let alone: Vec<_> = rows.iter().map(|row| run(executor, &[row])).collect::<Result<_, _>>()?;
+    let together = match run(executor, &rows.iter().collect::<Vec<_>>()) {
+        Ok(outputs) => outputs,
+        Err(error) => return Ok(Some(format!("it does not run on rows together: {error}"))),
+    };
+    for (index, spec) in signature.outputs.iter().enumerate() {
+        let parts: Vec<&OutputTensor> = alone.iter().map(|outputs| &outputs[index]).collect();
+        if !joins(&parts, &together[index]) {
+            let name = &spec.name;
+            return Ok(Some(format!("rows together give another '{name}' than one by one")));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the whole is the parts one after the other, to within rounding.
+fn joins(parts: &[&OutputTensor], whole: &OutputTensor) -> bool {
+    let rows_fit = parts
+        .iter()
+        .all(|part| part.shape.first() == Some(&1) && part.shape.get(1..) == whole.shape.get(1..));
+    if !rows_fit || whole.shape.first() != Some(&parts.len()) {
+        return false;
+    }
+    let joined: Vec<u8> = parts.iter().flat_map(|part| part.data.iter().copied()).collect();
+    match (numbers(&joined, whole.datatype), numbers(&whole.data, whole.datatype)) {
+        (Some(a), Some(b)) => close(&a, &b),
+        _ => joined == whole.data,
+    }
+}
+
+/// Whether numbers differ by no more than rounding makes them, in models that quantize too: one
+/// part in a hundred, or in a thousand of the largest, or of 1.
+fn close(a: &[f64], b: &[f64]) -> bool {
+    let finite = a.iter().filter(|a| a.is_finite());
+    let largest = finite.fold(0.0_f64, |largest, a| largest.max(a.abs()));
+    let small = 1e-3 * largest.min(1.0);
+    let is_close = |(a, b): (&f64, &f64)| {
+        let difference = (a - b).abs();
+        a == b || (a.is_nan() && b.is_nan()) || difference <= small + 1e-2 * a.abs().max(b.abs())
+    };
+    a.len() == b.len() && a.iter().zip(b).all(is_close)
+}
+
+/// The elements of floating-point data.
+fn numbers(data: &[u8], datatype: DataType) -> Option<Vec<f64>> {
+    fn each<const N: usize>(data: &[u8], to_f64: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+        data.as_chunks().0.iter().map(|&element| to_f64(element)).collect()
+    }
+    Some(match datatype {
+        DataType::Fp16 => each(data, |b| f16::from_le_bytes(b).to_f64()),
+        DataType::Bf16 => each(data, |b| bf16::from_le_bytes(b).to_f64()),
+        DataType::Fp32 => each(data, |b| f32::from_le_bytes(b).into()),
+        DataType::Fp64 => each(data, f64::from_le_bytes),
+        _ => return None,
+    })
+}
+
+/// Runs rows together and gives the outputs.
+fn run(
+    executor: &mut dyn Executor,
+    rows: &[&Vec<Input>],
+) -> Result<SmallVec<[OutputTensor; 2]>, ExecuteError> {
+    let Some(first) = rows.first() else { return Ok(SmallVec::new()) };
+    let together = |index: usize| {
+        let mut shape = first[index].0.clone();
+        if let (Some(dim), true) = (shape.first_mut(), rows.len() > 1) {
+            *dim = rows.len();
+        }
+        BatchInput { shape, parts: rows.iter().map(|row| &row[index].1).collect() }
+    };
+    let inputs: Vec<_> = (0..first.len()).map(together).collect();
+    Ok(executor.execute(&inputs)?.outputs)
+}
+
+/// One row of every input, different for each seed.
+fn made_up_row(signature: &Signature, seed: u64) -> Result<Vec<Input>, ExecuteError> {
+    let row = |(index, spec): (usize, &TensorSpec)| {
+        let shape = row_shape(spec, signature.batches() || spec.dims.first() == Some(&None));
+        let count = count(spec, &shape).map_err(ExecuteError)?;
+        let data = noise(spec.datatype, count, seed * 31 + index as u64);
+        Ok((shape, data))
+    };
+    signature.inputs.iter().enumerate().map(row).collect()
+}
+
+/// Elements of an input of this shape, unless they are too many.
+fn count(spec: &TensorSpec, shape: &[usize]) -> Result<usize, String> {
+    let element_bytes = spec.datatype.element_bytes().unwrap_or(4 + 1);
+    let count = elements(shape).filter(|count| *count <= INPUT_BYTES_MAX / element_bytes);
+    count.ok_or_else(|| format!("input '{}' is too large to be made up: {shape:?}", spec.name))
+}
+
+fn row_shape(spec: &TensorSpec, first_is_rows: bool) -> Shape {
+    let mut shape: Shape = spec.dims.iter().map(|dim| dim.unwrap_or(OPEN_DIM)).collect();
+    if let (Some(dim), true) = (shape.first_mut(), first_is_rows) {
+        *dim = 1;
+    }
+    shape
+}
+
+/// Deterministic elements: floats in [0, 1), integers and booleans 0 or 1, strings "0" or "1", so
+/// that indices and parsed numbers are mostly valid. The first of those says whether the seed is
+/// odd, so that even rows of one element differ from their neighbours.
+fn noise(datatype: DataType, count: usize, seed: u64) -> Payload {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut data = Vec::new();
+    for index in 0..count {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let unit = (state >> 40) as f32 / (1 << 24) as f32;
+        let bit = u8::from(if index == 0 { seed % 2 == 1 } else { unit >= 0.5 });
+        match datatype {
+            DataType::Fp16 => data.extend_from_slice(&f16::from_f32(unit).to_le_bytes()),
+            DataType::Bf16 => data.extend_from_slice(&bf16::from_f32(unit).to_le_bytes()),
+            DataType::Fp32 => data.extend_from_slice(&unit.to_le_bytes()),
+            DataType::Fp64 => data.extend_from_slice(&f64::from(unit).to_le_bytes()),
+            DataType::Bytes => push_bytes_element(&mut data, if bit == 1 { b"1" } else { b"0" }),
+            _ => {
+                data.push(bit);
+                data.resize(data.len() + datatype.element_bytes().unwrap_or(1) - 1, 0);
+            }
+        }
+    }
+    data.into()
+}
+
+/// How long one row runs, when it runs on made-up inputs.
+pub(super) fn row_time(executor: &mut dyn Executor, signature: &Signature) -> Option<Duration> {
+    let row = made_up_row(signature, 3).ok()?;
+    // The first run allocates; requests will see the others.
+    let times = (0..3).map(|_| timed_run(executor, &[&row]).ok());
+    times.min().flatten()
+}
+
+fn timed_run(executor: &mut dyn Executor, rows: &[&Vec<Input>]) -> Result<Duration, ExecuteError> {
+    let started = Instant::now();
+    run(executor, rows)?;
+    Ok(started.elapsed())
+}
+
+/// Runs ever larger batches, until one is too long, and gives their rows and microseconds.
+pub(super) fn try_batches(executor: &mut dyn Executor, signature: &Signature) -> Vec<(usize, f64)> {
+    let Ok(row) = made_up_row(signature, 3) else { return Vec::new() };
+    let mut tried = Vec::new();
+    let mut rows = 1;
+    loop {
+        let together: SmallVec<[_; 64]> = smallvec![&row; rows];
+        // The first run of a shape allocates; the second is what requests will see.
+        let times = [timed_run(executor, &together), timed_run(executor, &together)];
+        let [Ok(first), Ok(second)] = times else { return tried };
+        let fastest = first.min(second);
+        tried.push((rows, fastest.as_secs_f64() * 1e6));
+        if rows >= signature.batch_rows_max || fastest > TRY_MAX {
+            return tried;
+        }
+        rows = (rows * 2).min(signature.batch_rows_max);
+    }
+}
+
+/// The largest batch that was tried and does not run for too long, at least one row. Without a
+/// try it is the usual one.
+pub(super) fn rows_worth_waiting_for(tried: &[(usize, f64)]) -> usize {
+    let short = tried.iter().filter(|(_, run_us)| *run_us <= TRY_MAX.as_secs_f64() * 1e6);
+    let largest = short.map(|(rows, _)| *rows).max();
+    if tried.is_empty() { BATCH_ROWS_MAX } else { largest.unwrap_or(1) }
+}
+
+/// Makes the runs that the model's owner wants.
+///
+/// # Errors
+/// Names the run that failed.
+pub(super) fn configured(
+    executor: &mut dyn Executor,
+    signature: &Signature,
+    wanted: &[WarmUp],
+    folder: &Path,
+) -> Result<(), String> {
+    for warm_up in wanted {
+        let named = |error: String| format!("warm-up '{}': {error}", warm_up.name);
+        if let Some(name) = warm_up.inputs.keys().find(|n| signature.input_index(n).is_none()) {
+            return Err(named(format!("the model has no input '{name}'")));
+        }
+        let (rows, limit) = (warm_up.rows, signature.batch_rows_max);
+        if signature.batches() && rows > limit && !signature.larger_requests_run_alone {
+            return Err(named(format!("it has {rows} rows, and max_batch_size is {limit}")));
+        }
+        let inputs: Result<Vec<Input>, String> =
+            signature.inputs.iter().map(|s| wanted_input(s, signature, warm_up, folder)).collect();
+        let inputs = inputs.map_err(named)?;
+        for _ in 0..warm_up.count.max(1) {
+            run(executor, &[&inputs]).map_err(|error| named(error.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+fn wanted_input(
+    spec: &TensorSpec,
+    signature: &Signature,
+    warm_up: &WarmUp,
+    folder: &Path,
+) -> Result<Input, String> {
+    let mut shape = row_shape(spec, signature.batches());
+    let wanted = warm_up.inputs.get(&*spec.name);
+    if let Some(input) = wanted.filter(|input| !input.dims.is_empty()) {
+        shape = input.dims.as_slice().into();
+        if signature.batches() {
+            shape.insert(0, 1);
+        }
+    }
+    if let (Some(dim), true) = (shape.first_mut(), signature.batches()) {
+        *dim = warm_up.rows.max(1);
+    }
+    let count = count(spec, &shape)?;
+    if !spec.accepts(&shape) {
+        return Err(format!("input '{}' does not take the shape {:?}", spec.name, &shape[..]));
+    }
+    let data = match wanted.map(|input| &input.data).unwrap_or(&WarmUpData::Zero) {
+        WarmUpData::Zero => vec![0; count * spec.datatype.element_bytes().unwrap_or(4)].into(),
+        WarmUpData::Random => noise(spec.datatype, count, 7),
+        WarmUpData::File(name) => read(folder, name)?,
+    };
+    Ok((shape, data))
+}
+
+fn read(folder: &Path, name: &str) -> Result<Payload, String> {
+    if !is_plain(name) {
+        return Err(format!("'{name}' is not the name of a file in the model's folder warmup"));
+    }
+    let path = folder.join("warmup").join(name);
+    let with_path = |error: io::Error| format!("{}: {error}", path.display());
+    if fs::metadata(&path).map_err(with_path)?.len() > INPUT_BYTES_MAX as u64 {
+        return Err(format!("{}: larger than {INPUT_BYTES_MAX} bytes", path.display()));
+    }
+    fs::read(&path).map(Payload::from).map_err(with_path)
+}

@@ -1,0 +1,87 @@
+//! A prediction request and its response, free of any protocol.
+
+use crate::payload::Payload;
+use crate::tensor::{DataType, Shape};
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A request as a protocol decoded it; nothing in it has been checked against a model.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The tensors it brings, in its own order.
+    pub inputs: SmallVec<[InputTensor; 2]>,
+    /// Names of the outputs it wants; all of them when empty.
+    pub outputs: Vec<String>,
+    /// How long it may wait before it starts to run; the model's own limit when `None`.
+    pub timeout_us: Option<u64>,
+}
+
+/// A tensor that a request brings.
+#[derive(Clone, Debug)]
+pub struct InputTensor {
+    /// Name of the model's input.
+    pub name: String,
+    /// Type of its elements, as the request says.
+    pub datatype: DataType,
+    /// Its shape, as the request says.
+    pub shape: Shape,
+    /// Its elements in the protocol's binary form.
+    pub data: Payload,
+}
+
+/// A tensor that a model gives.
+#[derive(Clone, Debug)]
+pub struct OutputTensor {
+    /// Name of the model's output.
+    pub name: Arc<str>,
+    /// Type of its elements.
+    pub datatype: DataType,
+    /// Its shape.
+    pub shape: Shape,
+    /// Its elements in the protocol's binary form.
+    pub data: Bytes,
+}
+
+/// What a request gets.
+#[derive(Debug)]
+pub struct Response {
+    /// Name of the model that answered.
+    pub model: Arc<str>,
+    /// Its version.
+    pub version: u64,
+    /// The outputs, in the order asked for, else in the model's.
+    pub outputs: SmallVec<[OutputTensor; 2]>,
+    /// When it passed the engine's stages.
+    pub stages: Stages,
+}
+
+/// When a request passed the stages from `queue` to `execute`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stages {
+    /// Put into the queue.
+    pub queued: Instant,
+    /// Taken into a batch.
+    pub batched: Instant,
+    /// All inputs of the batch lie in the executor's buffers.
+    pub gathered: Instant,
+    /// The run is over.
+    pub executed: Instant,
+    /// Its outputs are its own.
+    pub split: Instant,
+    /// Rows of the batch it was in.
+    pub batch_rows: usize,
+}
+
+impl Stages {
+    /// Time in the queue.
+    pub fn queue(&self) -> Duration {
+        self.batched - self.queued
+    }
+
+    /// From queue to own outputs.
+    pub fn total(&self) -> Duration {
+        self.split - self.queued
+    }
+}

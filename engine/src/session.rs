@@ -1,0 +1,302 @@
+//! An executor of ONNX Runtime: one session, with input and output buffers bound and reused for
+//! each batch shape.
+
+use crate::config::ReplicaConfig;
+use crate::executor::{BatchInput, ExecuteError, Execution, Executor};
+use crate::request::OutputTensor;
+use crate::signature::{Signature, TensorSpec};
+use crate::tensor::{DataType, Shape};
+use ort::environment::Environment;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{IoBinding, Session};
+use ort::value::{DynTensor, DynTensorRef, Outlet, Tensor, TensorElementType, ValueType};
+use smallvec::SmallVec;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+mod buffer;
+
+/// Bytes of buffers that one executor keeps bound for batch shapes it may see again.
+const PLAN_BYTES_MAX: usize = 64 << 20;
+/// Batch shapes that one executor keeps buffers for.
+const PLANS_MAX: usize = 64;
+
+/// Why a model file can not be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error("ONNX Runtime can not load it: {0}")]
+    Runtime(String),
+    #[error(
+        "its {side} '{name}' is {kind}, which no tensor protocol carries; export the model so that \
+         it gives tensors (for scikit-learn: convert with zipmap=False)"
+    )]
+    NotATensor { side: &'static str, name: String, kind: String },
+    #[error("its {side} '{name}' has elements of type {element}, which the protocol does not have")]
+    Element { side: &'static str, name: String, element: String },
+}
+
+impl<R> From<ort::Error<R>> for SessionError {
+    fn from(error: ort::Error<R>) -> Self {
+        Self::Runtime(error.to_string())
+    }
+}
+
+/// Loads a model file.
+pub(crate) fn load(
+    environment: &Environment,
+    path: &Path,
+    config: &ReplicaConfig,
+    threads: usize,
+) -> Result<Session, SessionError> {
+    let level = match config.graph_optimization {
+        level if level < 0 => GraphOptimizationLevel::Level1,
+        _ => GraphOptimizationLevel::All,
+    };
+    let mut builder = Session::builder(environment)?
+        .with_optimization_level(level)?
+        .with_intra_threads(threads)?
+        // Threads that spin for work take the cores that answer requests.
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?;
+    if let Some(threads) = config.inter_op_threads {
+        builder = builder.with_parallel_execution(true)?.with_inter_threads(threads)?;
+    }
+    Ok(builder.commit_from_file(path)?)
+}
+
+/// The inputs and outputs of a session; whether it batches is for others to find out.
+pub(crate) fn signature(session: &Session) -> Result<Signature, SessionError> {
+    let specs = |outlets: &[Outlet], side| -> Result<Vec<TensorSpec>, SessionError> {
+        outlets.iter().map(|outlet| spec(outlet, side)).collect()
+    };
+    Ok(Signature {
+        inputs: specs(session.inputs(), "input")?,
+        outputs: specs(session.outputs(), "output")?,
+        batch_rows_max: 0,
+        larger_requests_run_alone: false,
+    })
+}
+
+fn spec(outlet: &Outlet, side: &'static str) -> Result<TensorSpec, SessionError> {
+    let name = outlet.name().to_owned();
+    let ValueType::Tensor { ty, shape, dimension_symbols } = outlet.dtype() else {
+        return Err(SessionError::NotATensor { side, name, kind: kind(outlet.dtype()) });
+    };
+    let Some(datatype) = datatype(*ty) else {
+        return Err(SessionError::Element { side, name, element: ty.to_string() });
+    };
+    Ok(TensorSpec {
+        name: name.into(),
+        datatype,
+        dims: shape.iter().map(|&dim| usize::try_from(dim).ok()).collect(),
+        dim_names: dimension_symbols.iter().cloned().collect(),
+    })
+}
+
+fn kind(dtype: &ValueType) -> String {
+    match dtype {
+        ValueType::Tensor { .. } => "a tensor".into(),
+        ValueType::Sequence(of) => format!("a sequence of {}s", kind(of).replace("a ", "")),
+        ValueType::Map { .. } => "a map".into(),
+        ValueType::Optional(of) => format!("optionally {}", kind(of)),
+    }
+}
+
+fn datatype(element: TensorElementType) -> Option<DataType> {
+    Some(match element {
+        TensorElementType::Bool => DataType::Bool,
+        TensorElementType::Uint8 => DataType::Uint8,
+        TensorElementType::Uint16 => DataType::Uint16,
+        TensorElementType::Uint32 => DataType::Uint32,
+        TensorElementType::Uint64 => DataType::Uint64,
+        TensorElementType::Int8 => DataType::Int8,
+        TensorElementType::Int16 => DataType::Int16,
+        TensorElementType::Int32 => DataType::Int32,
+        TensorElementType::Int64 => DataType::Int64,
+        TensorElementType::Float16 => DataType::Fp16,
+        TensorElementType::Float32 => DataType::Fp32,
+        TensorElementType::Float64 => DataType::Fp64,
+        TensorElementType::Bfloat16 => DataType::Bf16,
+        TensorElementType::String => DataType::Bytes,
+        _ => return None,
+    })
+}
+
+/// A session with its buffers.
+pub(crate) struct OrtExecutor {
+    session: Session,
+    signature: Arc<Signature>,
+    plans: Vec<Plan>,
+    runs: u64,
+}
+
+/// The buffers of one batch shape, bound to the session.
+struct Plan {
+    shapes: SmallVec<[Shape; 2]>,
+    binding: IoBinding,
+    inputs: Vec<DynTensor>,
+    /// `None` where the shape is known only after the run, or the elements are strings.
+    outputs: Vec<Option<DynTensor>>,
+    bytes: usize,
+    last_used: u64,
+}
+
+impl OrtExecutor {
+    pub(crate) fn new(session: Session, signature: Arc<Signature>) -> Self {
+        Self { session, signature, plans: Vec::new(), runs: 0 }
+    }
+
+    /// The session without its buffers.
+    pub(crate) fn into_session(self) -> Session {
+        self.session
+    }
+
+    /// The place of the plan for these shapes, made when it is missing.
+    fn plan(&mut self, inputs: &[BatchInput<'_>]) -> ort::Result<usize> {
+        let fits = |plan: &Plan| plan.shapes.iter().eq(inputs.iter().map(|input| &input.shape));
+        if let Some(index) = self.plans.iter().position(fits) {
+            return Ok(index);
+        }
+        let plan = Plan::new(&self.session, &self.signature, inputs)?;
+        self.make_room(plan.bytes);
+        self.plans.push(plan);
+        Ok(self.plans.len() - 1)
+    }
+
+    /// Drops the plans used longest ago until another of `bytes` fits.
+    fn make_room(&mut self, bytes: usize) {
+        let kept = |plans: &[Plan]| plans.iter().map(|plan| plan.bytes).sum::<usize>();
+        while self.plans.len() >= PLANS_MAX || kept(&self.plans) + bytes > PLAN_BYTES_MAX {
+            let oldest = (0..self.plans.len()).min_by_key(|&index| self.plans[index].last_used);
+            let Some(oldest) = oldest else { return };
+            self.plans.swap_remove(oldest);
+        }
+    }
+
+    fn run(&mut self, inputs: &[BatchInput<'_>]) -> ort::Result<Execution> {
+        let index = self.plan(inputs)?;
+        self.runs += 1;
+        let plan = &mut self.plans[index];
+        plan.last_used = self.runs;
+        plan.gather(&self.signature, inputs)?;
+        let gathered = Instant::now();
+        let unbound = plan.run(&mut self.session, &self.signature)?;
+        let executed = Instant::now();
+        let outputs = plan.outputs(&self.signature, unbound)?;
+        Ok(Execution { outputs, gathered, executed })
+    }
+}
+
+impl Executor for OrtExecutor {
+    fn execute(&mut self, inputs: &[BatchInput<'_>]) -> Result<Execution, ExecuteError> {
+        self.run(inputs).map_err(|error| ExecuteError(error.to_string()))
+    }
+}
+
+impl Plan {
+    fn new(
+        session: &Session,
+        signature: &Signature,
+        inputs: &[BatchInput<'_>],
+    ) -> ort::Result<Self> {
+        let mut plan = Self {
+            shapes: inputs.iter().map(|input| input.shape.clone()).collect(),
+            binding: session.create_binding()?,
+            inputs: Vec::with_capacity(inputs.len()),
+            outputs: Vec::with_capacity(signature.outputs.len()),
+            bytes: 0,
+            last_used: 0,
+        };
+        for (spec, input) in signature.inputs.iter().zip(inputs) {
+            let tensor = buffer::allocate(session, spec.datatype, &input.shape)?;
+            if spec.datatype != DataType::Bytes {
+                plan.binding.bind_input(&*spec.name, &tensor)?;
+                plan.bytes += buffer::bytes(&tensor);
+            }
+            plan.inputs.push(tensor);
+        }
+        let rows = inputs.first().and_then(|input| input.shape.first().copied()).unwrap_or(1);
+        for spec in &signature.outputs {
+            let output = plan.bind_output(session, spec, signature.batches().then_some(rows))?;
+            plan.outputs.push(output);
+        }
+        Ok(plan)
+    }
+
+    /// Binds a buffer for an output whose shape follows from the number of rows.
+    fn bind_output(
+        &mut self,
+        session: &Session,
+        spec: &TensorSpec,
+        rows: Option<usize>,
+    ) -> ort::Result<Option<DynTensor>> {
+        let known = match rows {
+            Some(rows) => spec.shape_for_rows(rows),
+            None => spec.dims.iter().copied().collect(),
+        };
+        let known = known.filter(|shape| shape.iter().all(|&dim| dim > 0));
+        let Some(shape) = known.filter(|_| spec.datatype != DataType::Bytes) else {
+            return Ok(None);
+        };
+        let mut tensor = buffer::allocate(session, spec.datatype, &shape)?;
+        self.bytes += buffer::bytes(&tensor);
+        self.binding.bind_output(&*spec.name, &mut tensor)?;
+        Ok(Some(tensor))
+    }
+
+    /// Copies the members' data into the bound inputs.
+    fn gather(&mut self, signature: &Signature, inputs: &[BatchInput<'_>]) -> ort::Result<()> {
+        for ((tensor, input), spec) in self.inputs.iter_mut().zip(inputs).zip(&signature.inputs) {
+            if spec.datatype == DataType::Bytes {
+                let strings: Tensor<String> = buffer::strings(input)?;
+                self.binding.bind_input(&*spec.name, &strings)?;
+            } else {
+                buffer::fill(tensor, spec.datatype, input)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs, and gives those outputs that had no buffer, in order.
+    fn run(
+        &mut self,
+        session: &mut Session,
+        signature: &Signature,
+    ) -> ort::Result<SmallVec<[OutputTensor; 2]>> {
+        for (output, spec) in self.outputs.iter().zip(&signature.outputs) {
+            if output.is_none() {
+                let memory = session.allocator().memory_info().to_owned();
+                self.binding.bind_output_to_device(&*spec.name, &memory)?;
+            }
+        }
+        let results = session.run_binding(&self.binding)?;
+        let mut unbound = SmallVec::new();
+        for (output, spec) in self.outputs.iter().zip(&signature.outputs) {
+            if output.is_none() {
+                let missing = || ort::Error::new(format!("output '{}' is missing", spec.name));
+                let value = results.get(&spec.name).ok_or_else(missing)?;
+                let tensor: DynTensorRef<'_> = value.view().downcast()?;
+                unbound.push(buffer::read(&tensor, spec)?);
+            }
+        }
+        Ok(unbound)
+    }
+
+    /// All outputs in the model's order, copied out of the buffers.
+    fn outputs(
+        &self,
+        signature: &Signature,
+        unbound: SmallVec<[OutputTensor; 2]>,
+    ) -> ort::Result<SmallVec<[OutputTensor; 2]>> {
+        let mut unbound = unbound.into_iter();
+        let mut all = SmallVec::with_capacity(self.outputs.len());
+        for (output, spec) in self.outputs.iter().zip(&signature.outputs) {
+            match output {
+                Some(tensor) => all.push(buffer::read(tensor, spec)?),
+                None => all.extend(unbound.next()),
+            }
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,122 @@
+//! What the engine's tests share: a model that puppets run, requests for it, and ways to wait
+//! for its answers that end when something hangs.
+
+use crate::config::ModelConfig;
+use crate::error::Error;
+use crate::execute::run_job;
+use crate::executor::Executor;
+use crate::model::Model;
+use crate::replica;
+use crate::request::{InputTensor, Request, Response};
+use crate::signature::{Signature, TensorSpec};
+use crate::tensor::DataType;
+use crate::ticket::Ticket;
+use smallvec::smallvec;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What takes longer hangs.
+pub(crate) const HANG: Duration = Duration::from_secs(20);
+
+/// A tensor's name, datatype and dimensions.
+pub(crate) fn spec(name: &str, datatype: DataType, dims: &[Option<usize>]) -> TensorSpec {
+    TensorSpec { name: name.into(), datatype, dims: dims.into(), dim_names: vec![] }
+}
+
+/// One float a row in and out.
+pub(crate) fn signature(batch_rows_max: usize) -> Signature {
+    Signature {
+        inputs: vec![spec("x", DataType::Fp32, &[None])],
+        outputs: vec![spec("y0", DataType::Fp32, &[None])],
+        batch_rows_max,
+        larger_requests_run_alone: false,
+    }
+}
+
+/// A model without threads.
+pub(crate) fn model(
+    signature: Signature,
+    executors: Vec<Box<dyn Executor>>,
+    config: ModelConfig,
+) -> Arc<Model> {
+    Arc::new(Model::new("m", 1, config, Arc::new(signature), executors).unwrap())
+}
+
+/// A request of these rows for a model of `signature`.
+pub(crate) fn request(rows: &[f32]) -> Request {
+    let input = InputTensor {
+        name: "x".into(),
+        datatype: DataType::Fp32,
+        shape: smallvec![rows.len()],
+        data: bytemuck::cast_slice::<f32, u8>(rows).to_vec().into(),
+    };
+    Request { inputs: smallvec![input], ..Request::default() }
+}
+
+/// The rows of the first output.
+pub(crate) fn rows(response: &Response) -> Vec<f32> {
+    let output = &response.outputs[0];
+    let rows = floats(&output.data);
+    assert_eq!(output.shape.as_slice(), [rows.len()]);
+    rows
+}
+
+/// Polls a ticket as often as it takes until it has helped.
+pub(crate) fn help(ticket: &mut Ticket) -> Poll<Result<Response, Error>> {
+    let mut context = Context::from_waker(Waker::noop());
+    match Pin::new(&mut *ticket).poll(&mut context) {
+        Poll::Pending => Pin::new(ticket).poll(&mut context),
+        ready => ready,
+    }
+}
+
+/// The elements of FP32 data.
+pub(crate) fn floats(data: &[u8]) -> Vec<f32> {
+    data.as_chunks().0.iter().map(|&element| f32::from_le_bytes(element)).collect()
+}
+
+/// Runs what waits on this thread, as far as it is short.
+pub(crate) fn run_waiting(model: &Model) {
+    while let Some(mut job) = model.queue().start_here() {
+        run_job(model, &mut job);
+        model.queue().finish(job);
+    }
+}
+
+/// Waits for a future, but not for ever.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(HANG, future).await.expect("it hangs") })
+}
+
+/// The rows that a ticket brings.
+pub(crate) fn answer(ticket: Ticket) -> Result<Vec<f32>, Error> {
+    block_on(ticket).map(|response| rows(&response))
+}
+
+/// The threads of a model's replicas, joined in the end.
+pub(crate) struct Threads {
+    model: Arc<Model>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    pub(crate) fn start(model: &Arc<Model>) -> Self {
+        let threads = replica::spawn_threads(model, model.replicas()).unwrap();
+        Self { model: Arc::clone(model), threads }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.model.queue().close();
+        // A test that fails may hold what a thread waits for.
+        if !std::thread::panicking() {
+            self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A caller's place in the queue: a future that becomes the response.
+//!
+//! The caller helps. Once its thread has taken in everything else that arrived together with its
+//! request, the ticket forms a batch of all that waits and runs it right there, if that is
+//! shorter than waking another thread (`skysail_policy::place`); otherwise a replica's thread is
+//! told. Dropping the ticket withdraws the request.
+
+use crate::error::Error;
+use crate::execute::run_job;
+use crate::model::Model;
+use crate::request::Response;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
+
+#[cfg(test)]
+mod tests;
+
+/// Batches that one ticket runs at most before it leaves the rest to a replica's thread.
+const JOBS_MAX: usize = 2;
+
+/// The future of a response.
+#[must_use = "a ticket that is dropped withdraws its request"]
+pub struct Ticket {
+    model: Arc<Model>,
+    reply: oneshot::Receiver<Result<Response, Error>>,
+    turn: Turn,
+}
+
+/// How often the ticket was polled.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// Never: others that arrived at the same time may still be on their way to the queue.
+    Queued,
+    /// Once: now it helps.
+    Helping,
+    /// It waits for whoever runs its batch.
+    Waiting,
+}
+
+impl Ticket {
+    pub(crate) fn new(
+        model: Arc<Model>,
+        reply: oneshot::Receiver<Result<Response, Error>>,
+    ) -> Self {
+        Self { model, reply, turn: Turn::Queued }
+    }
+
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Error>> {
+        Pin::new(&mut self.reply).poll(cx).map(|reply| {
+            reply.unwrap_or_else(|_| Err(Error::Internal("the replica broke off".into())))
+        })
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Response, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.turn {
+            Turn::Queued => {
+                self.turn = Turn::Helping;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Turn::Helping => {
+                if let Poll::Ready(reply) = self.poll_reply(cx) {
+                    return Poll::Ready(reply);
+                }
+                self.turn = Turn::Waiting;
+                help(&self.model);
+                self.poll_reply(cx)
+            }
+            Turn::Waiting => self.poll_reply(cx),
+        }
+    }
+}
+
+/// Runs what waits, as long as it is short.
+fn help(model: &Model) {
+    let queue = model.queue();
+    for _ in 0..JOBS_MAX {
+        let Some(mut job) = queue.start_here() else { return };
+        run_job(model, &mut job);
+        queue.finish(job);
+    }
+    if queue.has_work() {
+        queue.wake_thread();
+    }
+}

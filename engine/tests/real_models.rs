@@ -1,0 +1,119 @@
+//! Real models, when they are at hand: each loads, shares runs when it can, and answers as it
+//! should, whole and row by row.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
+
+mod support;
+
+use skysail_engine::model::Model;
+use skysail_engine::request::{OutputTensor, Request};
+use skysail_engine::signature::TensorSpec;
+use skysail_engine::tensor::DataType;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use support::npy::{self, Array};
+use support::{Models, ask, ask_together, assert_close, tensor};
+
+/// Models none of whose requests can share runs: a fixed first dimension.
+const ALONE: [&str; 11] = [
+    "edge-0-dim-output",
+    "edge-big-fanout",
+    "edge-float16",
+    "light-resnet50",
+    "light-shufflenet",
+    "light-squeezenet",
+    "mnist-cnn",
+    "ort-mul-1",
+    "shufflenet-v2-int8",
+    // Its state has the batch in the second dimension.
+    "silero-vad-16k",
+    "ultraface-rfb-320",
+];
+
+/// Models with an output that no tensor protocol carries.
+const REFUSED: [&str; 2] = ["edge-sklearn-randomforest", "ort-logreg-iris"];
+
+/// The folders of real models.
+fn folders() -> Vec<PathBuf> {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/models");
+    let Ok(folders) = fs::read_dir(data) else {
+        println!("skipped: there is no folder {data}");
+        return Vec::new();
+    };
+    folders
+        .map(|folder| folder.unwrap().path())
+        .filter(|f| f.join("model.onnx").is_file())
+        .collect()
+}
+
+/// Arrays of the first example of a model, `input_0.npy` and so on, as many as there are.
+fn arrays(folder: &Path, side: &str) -> Vec<Array> {
+    let file = |index| folder.join(format!("test_data_set_0/{side}_{index}.npy"));
+    (0..).map_while(|index: usize| npy::read(&file(index))).collect()
+}
+
+fn request(model: &Model, arrays: &[Array]) -> Request {
+    let input = |(spec, array): (&TensorSpec, &Array)| {
+        tensor(&spec.name, array.datatype, &array.shape, array.data.clone())
+    };
+    let inputs = model.signature().inputs.iter().zip(arrays).map(input).collect();
+    Request { inputs, ..Request::default() }
+}
+
+fn assert_same(got: &OutputTensor, wanted: &Array, tolerance: f32) {
+    assert_eq!((got.datatype, &got.shape[..]), (wanted.datatype, &wanted.shape[..]));
+    let floats = |data: &[u8]| -> Vec<f32> {
+        data.as_chunks().0.iter().map(|&element| f32::from_le_bytes(element)).collect()
+    };
+    match got.datatype {
+        DataType::Fp32 => assert_close(&floats(&got.data), &floats(&wanted.data), tolerance),
+        _ => assert_eq!(got.data, wanted.data),
+    }
+}
+
+/// Asks for the example whole, and row by row in shared runs.
+fn check_example(name: &str, model: &Arc<Model>, inputs: &[Array], outputs: &[Array]) {
+    // Its weights were rounded after the expected outputs were computed.
+    let tolerance = if name == "all-minilm-l6-v2" { 1e-2 } else { 1e-4 };
+    let whole = ask(model, request(model, inputs)).unwrap();
+    for (got, wanted) in whole.outputs.iter().zip(outputs) {
+        assert_same(got, wanted, tolerance);
+    }
+    if !model.signature().batches() {
+        return;
+    }
+    let rows = inputs[0].shape[0];
+    let row = |row| request(model, &inputs.iter().map(|input| input.row(row)).collect::<Vec<_>>());
+    for (row, response) in ask_together(model, (0..rows).map(row).collect()).iter().enumerate() {
+        for (got, wanted) in response.outputs.iter().zip(outputs) {
+            assert_same(got, &wanted.row(row), tolerance);
+        }
+    }
+}
+
+fn check(models: &Models, folder: &Path) {
+    let name = folder.file_name().unwrap().to_str().unwrap();
+    models.link(name, &folder.join("model.onnx"));
+    let loaded = models.load(name);
+    if REFUSED.contains(&name) {
+        let error = loaded.err().unwrap();
+        assert!(error.contains("zipmap=False"), "{name}: {error}");
+        return;
+    }
+    let model = loaded.unwrap();
+    assert_eq!(model.signature().batches(), !ALONE.contains(&name), "{name}");
+    let inputs = arrays(folder, "input");
+    if inputs.len() == model.signature().inputs.len() {
+        check_example(name, &model, &inputs, &arrays(folder, "output"));
+    }
+}
+
+#[test]
+fn real_models_load_and_answer_as_they_should() {
+    let models = Models::explicit();
+    for folder in folders() {
+        println!("{}", folder.display());
+        check(&models, &folder);
+    }
+}

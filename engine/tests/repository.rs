@@ -1,0 +1,112 @@
+//! What the repository says and does as its folder and the wishes of its owner change.
+
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
+mod support;
+
+use skysail_engine::Error;
+use skysail_engine::model::Model;
+use skysail_engine::repository::State;
+use std::sync::Arc;
+use support::{Models, ask, block_on, floats, graphs, request, values, wait_until};
+
+/// What the model answers for 0.
+fn zero(model: &Arc<Model>) -> f32 {
+    values(&ask(model, request(floats("x", &[1, 2], &[0.0; 2]))).unwrap(), 0)[0]
+}
+
+/// State and reason of a version.
+fn status(models: &Models, name: &str, version: u64) -> Option<(State, String)> {
+    let index = models.repository().index();
+    index.get(&(name.to_owned(), version)).map(|status| (status.state, status.reason.clone()))
+}
+
+fn ready() -> Option<(State, String)> {
+    Some((State::Ready, String::new()))
+}
+
+#[test]
+fn what_failed_in_between_is_forgotten_when_all_is_as_it_was() {
+    let models = Models::explicit();
+    models.add("m", &graphs::add(1.0)).load("m").unwrap();
+    let error = models.load_with("m", Some(r#"{"input": [{"name": "z"}]}"#)).err().unwrap();
+    assert!(error.contains("input 'z'"), "{error}");
+    let (state, reason) = status(&models, "m", 1).unwrap();
+    assert!(state == State::Ready && reason.contains("serves from older files"), "{reason}");
+    // The settings in the folder are those that it serves with already.
+    assert_eq!(zero(&models.load("m").unwrap()), 1.0);
+    assert_eq!(status(&models, "m", 1), ready());
+}
+
+#[test]
+fn a_version_that_is_no_longer_there_is_no_longer_spoken_of() {
+    let models = Models::explicit();
+    models.add("m", &graphs::add(1.0)).write("m/2/model.onnx", "broken");
+    assert!(models.load("m").is_err());
+    assert_eq!(status(&models, "m", 2).unwrap().0, State::Unavailable);
+    models.write("m/model.toml", "versions = { specific = [1] }");
+    models.load("m").unwrap();
+    assert_eq!(status(&models, "m", 1), ready());
+    models.remove("m/2");
+    models.load("m").unwrap();
+    assert_eq!((status(&models, "m", 1), status(&models, "m", 2)), (ready(), None));
+}
+
+#[test]
+fn an_older_version_that_was_unloaded_does_not_spoil_the_next_load() {
+    let models = Models::explicit();
+    models.add("m", &graphs::add(1.0)).load("m").unwrap();
+    models.write("m/2/model.onnx", graphs::add(2.0).to_bytes().unwrap());
+    assert_eq!(zero(&models.load("m").unwrap()), 2.0);
+    let unloaded = Some((State::Unavailable, "unloaded".into()));
+    wait_until("version 1 to be freed", || status(&models, "m", 1) == unloaded);
+    assert_eq!(zero(&models.load("m").unwrap()), 2.0);
+}
+
+#[test]
+fn a_request_that_is_held_does_not_hold_up_the_folder() {
+    let models = Models::polled();
+    models.add("m", &graphs::add(1.0));
+    wait_until("version 1", || status(&models, "m", 1) == ready());
+    let held = models.repository().lookup("m", None).unwrap();
+    models.write("m/2/model.onnx", graphs::add(2.0).to_bytes().unwrap());
+    wait_until("version 2", || status(&models, "m", 2) == ready());
+    // Version 1 waits for its last request, and others come and go meanwhile.
+    wait_until("version 1 to go", || status(&models, "m", 1).unwrap().0 == State::Unloading);
+    models.write("m/3/model.onnx", graphs::add(3.0).to_bytes().unwrap());
+    wait_until("version 3", || status(&models, "m", 3) == ready());
+    assert_eq!(status(&models, "m", 1).unwrap().0, State::Unloading);
+    assert_eq!(zero(&held), 1.0);
+    drop(held);
+    wait_until("version 1 to be freed", || {
+        status(&models, "m", 1) == Some((State::Unavailable, "unloaded".into()))
+    });
+}
+
+#[test]
+fn lookups_say_why_they_find_nothing() {
+    let models = Models::explicit();
+    models.add("m", &graphs::add(1.0)).load("m").unwrap();
+    models.write("broken/1/model.onnx", "x");
+    assert!(models.load("broken").is_err());
+    let lookup = |name: &str, version| models.repository().lookup(name, version).map(drop);
+    assert!(matches!(lookup("z", None), Err(Error::ModelNotFound { .. })));
+    let Err(Error::VersionNotFound { serving, .. }) = lookup("m", Some(7)) else { panic!() };
+    assert_eq!(serving, "1");
+    let Err(Error::ModelNotReady { reason, .. }) = lookup("broken", None) else { panic!() };
+    assert!(reason.contains("version 1 is UNAVAILABLE: "), "{reason}");
+    block_on(models.repository().unload("m")).unwrap();
+    assert!(matches!(lookup("m", None), Err(Error::ModelNotReady { .. })));
+}
+
+#[test]
+fn requests_that_wait_are_answered_when_the_repository_ends_and_later_ones_refused() {
+    let mut models = Models::explicit();
+    let toml = "max_batch_size = 4\n[batching]\nmax_delay_us = 600000000";
+    let model = models.load_new("m", &graphs::add(1.0), toml).unwrap();
+    let one = || request(floats("x", &[1, 2], &[0.0; 2]));
+    let ticket = model.submit(one()).unwrap();
+    models.close();
+    assert_eq!(values(&block_on(ticket).unwrap(), 0), [1.0; 2]);
+    assert!(matches!(ask(&model, one()), Err(Error::ModelNotReady { .. })));
+}

@@ -1,0 +1,89 @@
+//! Models made for one purpose each. All have the input `x` and the output `y`.
+
+use super::{FLOAT, batch_of};
+use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor};
+
+/// One operator from `x` to `y`, both of these types and dimensions.
+pub(crate) fn operator(
+    operator: &str,
+    attributes: &[(&str, Attribute)],
+    element: ElementType,
+    dims: &[Dim],
+) -> Model {
+    let mut graph = GraphBuilder::new(operator);
+    graph.input("x", element, dims).node(operator, &["x"], &["y"], attributes);
+    graph.output("y", element, dims);
+    graph.finish().unwrap()
+}
+
+/// `y = x`.
+pub(crate) fn same(element: ElementType, dims: &[Dim]) -> Model {
+    operator("Identity", &[], element, dims)
+}
+
+/// `y = x + value`, float32 `[batch, 2]`.
+pub(crate) fn add(value: f32) -> Model {
+    let mut graph = GraphBuilder::new("add");
+    graph
+        .input("x", FLOAT, &batch_of(&[2]))
+        .initializer("value", Tensor::new(&[], &[value]).unwrap())
+        .node("Add", &["x", "value"], &["y"], &[])
+        .output("y", FLOAT, &batch_of(&[2]));
+    graph.finish().unwrap()
+}
+
+/// `y = softmax(x)` over an axis, float32 `[batch, 3]`.
+pub(crate) fn softmax(axis: i64) -> Model {
+    operator("Softmax", &[("axis", Attribute::Int(axis))], FLOAT, &batch_of(&[3]))
+}
+
+/// `y` is `x` times the number of rows, float32 `[batch, 3]`.
+pub(crate) fn times_rows() -> Model {
+    let mut graph = GraphBuilder::new("times_rows");
+    graph
+        .input("x", FLOAT, &batch_of(&[3]))
+        .initializer("first", Tensor::new(&[], &[0_i64]).unwrap())
+        .node("Shape", &["x"], &["shape"], &[])
+        .node("Gather", &["shape", "first"], &["rows"], &[])
+        .node("Cast", &["rows"], &["factor"], &[("to", Attribute::Int(1))])
+        .node("Mul", &["x", "factor"], &["y"], &[])
+        .output("y", FLOAT, &batch_of(&[3]));
+    graph.finish().unwrap()
+}
+
+/// `y = x`, by way of a shape that was written down for one row: `[batch, 4]`.
+pub(crate) fn reshaped_to_one_row() -> Model {
+    let mut graph = GraphBuilder::new("one_row");
+    graph
+        .input("x", FLOAT, &batch_of(&[4]))
+        .initializer("shape", Tensor::new(&[2], &[1_i64, 4]).unwrap())
+        .node("Reshape", &["x", "shape"], &["y"], &[])
+        .output("y", FLOAT, &batch_of(&[4]));
+    graph.finish().unwrap()
+}
+
+/// Mean of the embeddings of tokens 0 to 4: int64 `[batch, tokens]` to float32 `[batch, 2]`.
+/// Token t is embedded as t and 10 t.
+pub(crate) fn embedding() -> Model {
+    let table: Vec<f32> = (0..5_u8).flat_map(|t| [f32::from(t), f32::from(t) * 10.0]).collect();
+    let mean = [("axes", Attribute::Ints(vec![1])), ("keepdims", Attribute::Int(0))];
+    let mut graph = GraphBuilder::new("embedding");
+    graph
+        .input("x", ElementType::Int64, &[Dim::from("batch"), Dim::from("tokens")])
+        .initializer("table", Tensor::new(&[5, 2], &table).unwrap())
+        .node("Gather", &["table", "x"], &["embedded"], &[])
+        .node("ReduceMean", &["embedded"], &["y"], &mean)
+        .output("y", FLOAT, &batch_of(&[2]));
+    graph.finish().unwrap()
+}
+
+/// Where `x` is not zero: float32 `[batch, 3]` to int64 `[2, found]`, so there are no rows.
+pub(crate) fn nonzero() -> Model {
+    let mut graph = GraphBuilder::new("nonzero");
+    graph.input("x", FLOAT, &batch_of(&[3])).node("NonZero", &["x"], &["y"], &[]).output(
+        "y",
+        ElementType::Int64,
+        &[Dim::Unknown, Dim::Unknown],
+    );
+    graph.finish().unwrap()
+}

@@ -1,0 +1,195 @@
+//! A repository for a test, its models, and requests for them.
+
+#![allow(dead_code, reason = "each file of tests uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
+
+use ort::environment::Environment;
+use skysail_engine::config::{ControlMode, EngineConfig};
+use skysail_engine::model::Model;
+use skysail_engine::repository::Repository;
+use skysail_engine::request::{InputTensor, Request, Response};
+use skysail_engine::tensor::{DataType, Shape};
+use skysail_engine::{Error, runtime};
+use skysail_graph::{Dim, ElementType};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub(crate) mod graphs;
+pub(crate) mod npy;
+
+/// What takes longer hangs.
+const HANG: Duration = Duration::from_secs(60);
+
+/// ONNX Runtime, loaded once a process.
+pub(crate) fn environment() -> Environment {
+    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| runtime::load().unwrap_or_else(|error| panic!("{error}"))).clone()
+}
+
+/// A repository in a folder that goes away with the test.
+pub(crate) struct Models {
+    repository: Option<Repository>,
+    folder: TempDir,
+}
+
+impl Models {
+    /// One that loads what it is asked for.
+    pub(crate) fn explicit() -> Self {
+        Self::open(ControlMode::Explicit)
+    }
+
+    /// One that looks at its folder again and again.
+    pub(crate) fn polled() -> Self {
+        Self::open(ControlMode::Poll)
+    }
+
+    fn open(control: ControlMode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let models = folder.path().to_owned();
+        let config = EngineConfig { models, control, poll_ms: 5, load_at_start: vec![], cores: 1 };
+        Self { repository: Some(Repository::open(config, environment()).unwrap()), folder }
+    }
+
+    /// The repository.
+    pub(crate) fn repository(&self) -> &Repository {
+        self.repository.as_ref().unwrap()
+    }
+
+    /// Ends the repository as a server that stops does.
+    pub(crate) fn close(&mut self) {
+        self.repository = None;
+    }
+
+    /// Writes a file, such as `NAME/model.toml`. It appears with all that is in it.
+    pub(crate) fn write(&self, file: &str, bytes: impl AsRef<[u8]>) -> &Self {
+        let path = self.folder.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let unseen = self.folder.path().join(".unseen");
+        fs::write(&unseen, bytes).unwrap();
+        fs::rename(unseen, path).unwrap();
+        self
+    }
+
+    /// Writes version 1 of a model.
+    pub(crate) fn add(&self, name: &str, model: &skysail_graph::Model) -> &Self {
+        self.write(&format!("{name}/1/model.onnx"), model.to_bytes().unwrap())
+    }
+
+    /// Makes a file from elsewhere version 1 of a model.
+    pub(crate) fn link(&self, name: &str, model: &Path) -> &Self {
+        let folder = self.folder.path().join(name).join("1");
+        fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink(model, folder.join("model.onnx")).unwrap();
+        self
+    }
+
+    /// Deletes a folder, such as `NAME/2`.
+    pub(crate) fn remove(&self, folder: &str) {
+        fs::remove_dir_all(self.folder.path().join(folder)).unwrap();
+    }
+
+    /// Loads a model by name, and gives its newest version or what is said against it.
+    pub(crate) fn load(&self, name: &str) -> Result<Arc<Model>, String> {
+        self.load_with(name, None)
+    }
+
+    /// The same, with a configuration of Triton's instead of that in its folder.
+    pub(crate) fn load_with(&self, name: &str, json: Option<&str>) -> Result<Arc<Model>, String> {
+        let loading = self.repository().load(name, json.map(str::to_owned));
+        block_on(loading).map_err(|error| error.to_string())?;
+        Ok(self.repository().lookup(name, None).unwrap())
+    }
+
+    /// Adds a model with these settings and loads it.
+    pub(crate) fn load_new(
+        &self,
+        name: &str,
+        model: &skysail_graph::Model,
+        toml: &str,
+    ) -> Result<Arc<Model>, String> {
+        self.add(name, model).write(&format!("{name}/model.toml"), toml).load(name)
+    }
+}
+
+/// Waits for a future, but not for ever.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(HANG, future).await.expect("it hangs") })
+}
+
+/// Waits for what no event tells.
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < HANG, "waited too long for {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A tensor of bytes in the protocol's form.
+pub(crate) fn tensor(
+    name: &str,
+    datatype: DataType,
+    shape: &[usize],
+    data: Vec<u8>,
+) -> InputTensor {
+    let (name, shape) = (name.to_owned(), Shape::from_slice(shape));
+    InputTensor { name, datatype, shape, data: data.into() }
+}
+
+/// A tensor of floats.
+pub(crate) fn floats(name: &str, shape: &[usize], values: &[f32]) -> InputTensor {
+    let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    tensor(name, DataType::Fp32, shape, data)
+}
+
+/// A request of one tensor.
+pub(crate) fn request(input: InputTensor) -> Request {
+    Request { inputs: [input].into_iter().collect(), ..Request::default() }
+}
+
+/// Asks a model.
+pub(crate) fn ask(model: &Arc<Model>, request: Request) -> Result<Response, Error> {
+    let ticket = model.submit(request)?;
+    block_on(ticket)
+}
+
+/// Asks a model everything at once, so that as much as may share runs does.
+pub(crate) fn ask_together(model: &Arc<Model>, requests: Vec<Request>) -> Vec<Response> {
+    let tickets: Vec<_> = requests.into_iter().map(|r| model.submit(r).unwrap()).collect();
+    let answers = tickets.into_iter().map(|ticket| block_on(ticket).unwrap());
+    answers.collect()
+}
+
+/// The floats of an output.
+pub(crate) fn values(response: &Response, output: usize) -> Vec<f32> {
+    let elements = response.outputs[output].data.as_chunks().0;
+    elements.iter().map(|&element| f32::from_le_bytes(element)).collect()
+}
+
+/// Whether the numbers are the same, to within rounding.
+pub(crate) fn assert_close(got: &[f32], wanted: &[f32], tolerance: f32) {
+    assert_eq!(got.len(), wanted.len());
+    for (place, (got, wanted)) in got.iter().zip(wanted).enumerate() {
+        let close = (got - wanted).abs() <= tolerance * wanted.abs().max(1.0);
+        assert!(close || got == wanted, "at {place}: {got}, not {wanted}");
+    }
+}
+
+/// A file of the models that come with the server.
+pub(crate) fn shipped(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(file)
+}
+
+/// Dimensions of which the first is open and the others are as given.
+pub(crate) fn batch_of(sizes: &[u64]) -> Vec<Dim> {
+    let sizes = sizes.iter().map(|&size| Dim::Fixed(size));
+    std::iter::once(Dim::from("batch")).chain(sizes).collect()
+}
+
+/// Float32.
+pub(crate) const FLOAT: ElementType = ElementType::Float32;

@@ -1,0 +1,177 @@
+//! Making a model node by node.
+
+use std::collections::HashSet;
+
+use onnx_protobuf::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
+use protobuf::MessageField;
+
+use crate::value::tensor_type;
+use crate::{Attribute, Dim, ElementType, GraphError, Model, Tensor};
+
+/// The version of the format that is written: the oldest that goes with the operators'.
+const IR_VERSION: i64 = 8;
+/// The version of ONNX's operators.
+const OPSET_VERSION: i64 = 17;
+
+/// A graph in the making, of ONNX's own operators (version 17).
+#[derive(Debug, Clone)]
+pub struct GraphBuilder {
+    graph: GraphProto,
+}
+
+impl GraphBuilder {
+    /// An empty graph of this name.
+    pub fn new(name: &str) -> Self {
+        Self { graph: GraphProto { name: name.to_owned(), ..GraphProto::default() } }
+    }
+
+    /// Adds an input.
+    pub fn input(&mut self, name: &str, element: ElementType, dims: &[Dim]) -> &mut Self {
+        self.graph.input.push(value_info(name, element, dims));
+        self
+    }
+
+    /// Adds an output; a node must make the value of this name.
+    pub fn output(&mut self, name: &str, element: ElementType, dims: &[Dim]) -> &mut Self {
+        self.graph.output.push(value_info(name, element, dims));
+        self
+    }
+
+    /// Adds a constant that nodes can take.
+    pub fn initializer(&mut self, name: &str, tensor: Tensor) -> &mut Self {
+        self.graph.initializer.push(tensor.into_proto(name));
+        self
+    }
+
+    /// Adds a node. What it takes must be there before it; an input left out is `""`.
+    pub fn node(
+        &mut self,
+        op_type: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: &[(&str, Attribute)],
+    ) -> &mut Self {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let attributes = attributes.iter();
+        self.graph.node.push(NodeProto {
+            name: format!("{op_type}_{}", self.graph.node.len()),
+            op_type: op_type.to_owned(),
+            input: owned(inputs),
+            output: owned(outputs),
+            attribute: attributes.map(|(name, value)| value.clone().into_proto(name)).collect(),
+            ..NodeProto::default()
+        });
+        self
+    }
+
+    /// The model.
+    ///
+    /// # Errors
+    /// `BadGraph` when a name is used before there is a value of it, or for two values.
+    pub fn finish(self) -> Result<Model, GraphError> {
+        check_names(&self.graph)?;
+        let opset = OperatorSetIdProto { version: OPSET_VERSION, ..OperatorSetIdProto::default() };
+        Ok(Model::from_proto(ModelProto {
+            ir_version: IR_VERSION,
+            producer_name: "skysail".to_owned(),
+            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            opset_import: vec![opset],
+            graph: MessageField::some(self.graph),
+            ..ModelProto::default()
+        }))
+    }
+}
+
+fn value_info(name: &str, element: ElementType, dims: &[Dim]) -> ValueInfoProto {
+    ValueInfoProto {
+        name: name.to_owned(),
+        type_: MessageField::some(tensor_type(element, dims)),
+        ..ValueInfoProto::default()
+    }
+}
+
+/// Checks that each value is made once, before it is taken.
+fn check_names(graph: &GraphProto) -> Result<(), GraphError> {
+    let mut values = Values::default();
+    let constants = graph.initializer.iter().map(|tensor| &tensor.name);
+    let mut given = graph.input.iter().map(|input| &input.name).chain(constants);
+    given.try_for_each(|name| values.make(name))?;
+    for node in &graph.node {
+        let mut taken = node.input.iter().filter(|name| !name.is_empty());
+        taken.try_for_each(|name| values.take(name, &node.name))?;
+        let mut made = node.output.iter().filter(|name| !name.is_empty());
+        made.try_for_each(|name| values.make(name))?;
+    }
+    graph.output.iter().try_for_each(|output| values.take(&output.name, "the graph's end"))
+}
+
+/// The values there are so far, by name.
+#[derive(Default)]
+struct Values<'a>(HashSet<&'a str>);
+
+impl<'a> Values<'a> {
+    fn make(&mut self, name: &'a str) -> Result<(), GraphError> {
+        if self.0.insert(name) {
+            return Ok(());
+        }
+        Err(GraphError::BadGraph(format!("there are two values named '{name}'")))
+    }
+
+    fn take(&self, name: &str, place: &str) -> Result<(), GraphError> {
+        if self.0.contains(name) {
+            return Ok(());
+        }
+        Err(GraphError::BadGraph(format!("there is no value '{name}' yet at {place}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph() -> GraphBuilder {
+        let mut builder = GraphBuilder::new("test");
+        builder.input("x", ElementType::Float32, &[Dim::from("batch"), Dim::from(2)]);
+        builder
+    }
+
+    fn refusal(builder: GraphBuilder) -> String {
+        builder.finish().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_whole_graph_is_a_model() {
+        let mut builder = graph();
+        builder
+            .initializer("low", Tensor::new(&[], &[0.0_f32]).unwrap())
+            .node("Clip", &["x", "low", ""], &["c"], &[])
+            .node("Flatten", &["c"], &["y"], &[("axis", Attribute::Int(0))])
+            .output("y", ElementType::Float32, &[Dim::from(1), Dim::Unknown]);
+        let model = builder.finish().unwrap();
+        let model = Model::from_bytes(&model.to_bytes().unwrap()).unwrap();
+        assert_eq!((model.ir_version(), model.opset("")), (8, Some(17)));
+        assert_eq!(model.producer(), ("skysail", env!("CARGO_PKG_VERSION")));
+        let graph = model.graph();
+        assert_eq!(graph.inputs()[0].to_string(), "x: float32 tensor [batch, 2]");
+        assert_eq!(graph.outputs()[0].to_string(), "y: float32 tensor [1, ?]");
+        let flatten = graph.nodes().nth(1).unwrap();
+        assert_eq!((flatten.name(), flatten.op_type()), ("Flatten_1", "Flatten"));
+        assert_eq!(flatten.int("axis").unwrap(), Some(0));
+    }
+
+    #[test]
+    fn names_must_hold_together() {
+        let mut twice = graph();
+        twice.input("x", ElementType::Int64, &[]);
+        assert!(refusal(twice).contains("two values named 'x'"));
+        let mut again = graph();
+        again.node("Relu", &["x"], &["x"], &[]);
+        assert!(refusal(again).contains("two values named 'x'"));
+        let mut early = graph();
+        early.node("Relu", &["y"], &["z"], &[]).node("Relu", &["x"], &["y"], &[]);
+        assert!(refusal(early).contains("no value 'y' yet at Relu_0"));
+        let mut missing = graph();
+        missing.output("y", ElementType::Float32, &[]);
+        assert!(refusal(missing).contains("no value 'y' yet at the graph's end"));
+    }
+}

@@ -1,0 +1,50 @@
+//! An ONNX model as an editable graph: load it, look into it, change it, save it.
+//!
+//! [`Model`] owns the model. [`Model::graph`] is a view of its nodes, its inputs and outputs
+//! and its initializers; [`GraphBuilder`] makes a model from nothing. Nothing here runs a
+//! model. Bytes from outside are never trusted: whatever they hold, the answer is a model or
+//! a [`GraphError`], and memory in proportion to them.
+//!
+//! ```
+//! use skysail_graph::{Model, Tensor, mlp};
+//!
+//! # fn main() -> Result<(), skysail_graph::GraphError> {
+//! let mut model = mlp(&[4, 3, 2], 7)?;
+//! for weight in model.graph().weights()? {
+//!     println!("{} feeds {}", weight.tensor.name(), weight.node.op_type());
+//! }
+//! model.set_initializer("fc0.bias", Tensor::new(&[3], &[0.0_f32; 3])?);
+//! let same = Model::from_bytes(&model.to_bytes()?)?;
+//! assert_eq!(same.graph().inputs()[0].to_string(), "input: float32 tensor [batch, 4]");
+//! # Ok(())
+//! # }
+//! ```
+
+mod model;
+mod wire;
+mod presence;
+mod graph;
+mod value;
+mod node;
+mod element;
+mod tensor;
+mod external;
+mod walk;
+mod weights;
+mod builder;
+mod builders;
+mod random;
+mod atomic;
+mod error;
+
+pub use atomic::write_atomically;
+pub use builder::GraphBuilder;
+pub use builders::mlp;
+pub use element::{Element, ElementType};
+pub use error::GraphError;
+pub use graph::Graph;
+pub use model::{MODEL_BYTES_MAX, Model};
+pub use node::{Attribute, Node};
+pub use tensor::{Tensor, TensorView};
+pub use value::{Dim, Kind, ValueInfo};
+pub use weights::{Layout, Role, Weight};

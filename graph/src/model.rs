@@ -1,0 +1,222 @@
+//! A model: its graph and what is said about it, from bytes and to bytes.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use onnx_protobuf::tensor_proto::DataLocation;
+use onnx_protobuf::{Message, ModelProto, StringStringEntryProto};
+use protobuf::MessageField;
+
+use crate::atomic::folder_of;
+use crate::external::is_external;
+use crate::presence::keep_zero;
+use crate::value::tensor_type;
+use crate::walk::{Part, each_part, tensors};
+use crate::{Dim, Graph, GraphError, Tensor, TensorView, wire, write_atomically};
+
+/// The most bytes a model has, as protobuf has it; larger ones keep their data in other files.
+pub const MODEL_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// An ONNX model.
+///
+/// What is read is kept, fields that this version does not know included, so that a model
+/// which is loaded and saved says the same. Data in files beside the model stay there until
+/// they are asked for.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// Invariant: it has a graph, and its attributes keep their zeros.
+    proto: ModelProto,
+    /// Where the files of external data lie.
+    folder: Option<PathBuf>,
+}
+
+impl Model {
+    /// Loads the model from a file.
+    ///
+    /// # Errors
+    /// `Io` when the file cannot be read, else as [`from_bytes`](Self::from_bytes).
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, GraphError> {
+        let path = path.as_ref();
+        let bytes = read_file(path).map_err(GraphError::io("read", path))?;
+        let mut model = Self::from_bytes(&bytes)?;
+        model.folder = Some(folder_of(path).to_path_buf());
+        Ok(model)
+    }
+
+    /// Reads a model. Data in other files are out of its reach until
+    /// [`set_folder`](Self::set_folder) says where these are.
+    ///
+    /// # Errors
+    /// `Malformed`, `Protobuf` and `NoGraph` when the bytes are no model, `TooLarge` past
+    /// [`MODEL_BYTES_MAX`]. Whatever the bytes hold, memory is in proportion to their number.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, GraphError> {
+        check_size(bytes.len() as u64)?;
+        wire::check(bytes)?;
+        let mut proto = ModelProto::parse_from_bytes(bytes)?;
+        if proto.graph.is_none() {
+            return Err(GraphError::NoGraph);
+        }
+        each_part(&mut proto, &mut |part| {
+            if let Part::Attribute(attribute) = part {
+                keep_zero(attribute);
+            }
+            Ok(())
+        })?;
+        Ok(Self::from_proto(proto))
+    }
+
+    /// A model of what this crate made: complete, and zeros kept.
+    pub(crate) fn from_proto(proto: ModelProto) -> Self {
+        Self { proto, folder: None }
+    }
+
+    /// Writes the model as bytes. Data in other files are not among them. The same model gives
+    /// the same bytes, except that fields this version does not know come in any order.
+    ///
+    /// # Errors
+    /// `TooLarge` past [`MODEL_BYTES_MAX`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, GraphError> {
+        check_size(self.proto.compute_size())?;
+        Ok(self.proto.write_to_bytes()?)
+    }
+
+    /// Saves the model in a file, whole or not at all. Data in other files stay there: the
+    /// model must be saved beside them.
+    ///
+    /// # Errors
+    /// `LeavesExternalData` when they are in another folder, `TooLarge` past
+    /// [`MODEL_BYTES_MAX`], `Io` when the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), GraphError> {
+        let path = path.as_ref();
+        let external = tensors(&self.proto).into_iter().find(|tensor| is_external(tensor));
+        if let Some(tensor) = external
+            && !self.is_in(folder_of(path))?
+        {
+            return Err(GraphError::LeavesExternalData { tensor: tensor.name.clone() });
+        }
+        write_atomically(path, &self.to_bytes()?)
+    }
+
+    /// Whether the model's own folder is `folder`, by whatever path.
+    fn is_in(&self, folder: &Path) -> Result<bool, GraphError> {
+        let Some(own) = &self.folder else { return Ok(false) };
+        let whole = |path: &Path| path.canonicalize().map_err(GraphError::io("find", path));
+        Ok(whole(own)? == whole(folder)?)
+    }
+
+    /// Says in which folder the files of external data lie.
+    pub fn set_folder(&mut self, folder: impl Into<PathBuf>) {
+        self.folder = Some(folder.into());
+    }
+
+    /// Takes the data that lie in other files into the model, those of every tensor.
+    ///
+    /// # Errors
+    /// `TooLarge` when the model would pass [`MODEL_BYTES_MAX`], and it is then as it was;
+    /// `BadExternalData` and `Io` when data cannot be read, and the tensors from there on
+    /// still have theirs in files.
+    pub fn inline_external_data(&mut self) -> Result<(), GraphError> {
+        let mut bytes = self.proto.compute_size();
+        for tensor in tensors(&self.proto).into_iter().filter(|tensor| is_external(tensor)) {
+            let more = TensorView::new(tensor, None).byte_count()?;
+            bytes = bytes.saturating_add(more);
+        }
+        check_size(bytes)?;
+        let folder = self.folder.as_deref();
+        each_part(&mut self.proto, &mut |part| {
+            if let Part::Tensor(tensor) = part
+                && is_external(tensor)
+            {
+                tensor.raw_data = TensorView::new(tensor, folder).bytes()?.into_owned();
+                tensor.external_data.clear();
+                tensor.data_location = DataLocation::DEFAULT.into();
+            }
+            Ok(())
+        })
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> Graph<'_> {
+        Graph::new(&self.proto.graph, self.folder.as_deref())
+    }
+
+    /// Gives the graph's initializer `name` these values, and adds it if there is none. Shape
+    /// and element type may change.
+    pub fn set_initializer(&mut self, name: &str, tensor: Tensor) {
+        let dims: Vec<Dim> = tensor.shape().iter().copied().map(Dim::Fixed).collect();
+        let type_ = tensor_type(tensor.element(), &dims);
+        let graph = self.proto.graph.mut_or_insert_default();
+        // Where the model says the type once more: old ones list initializers as inputs.
+        for info in graph.input.iter_mut().chain(&mut graph.value_info) {
+            if info.name == name {
+                info.type_ = MessageField::some(type_.clone());
+            }
+        }
+        graph.sparse_initializer.retain(|sparse| sparse.values.name != name);
+        let initializers = &mut graph.initializer;
+        let first = initializers.iter().position(|tensor| tensor.name == name);
+        let place = first.unwrap_or(initializers.len());
+        initializers.retain(|tensor| tensor.name != name);
+        initializers.insert(place, tensor.into_proto(name));
+    }
+
+    /// The version of the file format.
+    pub fn ir_version(&self) -> i64 {
+        self.proto.ir_version
+    }
+
+    /// The sets of operators that it uses: domain, empty for ONNX's own, and version.
+    pub fn opsets(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.proto.opset_import.iter().map(|opset| {
+            let domain = opset.domain.as_str();
+            (if domain == "ai.onnx" { "" } else { domain }, opset.version)
+        })
+    }
+
+    /// The version of the operators of `domain`, if it uses them.
+    pub fn opset(&self, domain: &str) -> Option<i64> {
+        self.opsets().find(|opset| opset.0 == domain).map(|opset| opset.1)
+    }
+
+    /// The name and the version of the program that made it; often empty.
+    pub fn producer(&self) -> (&str, &str) {
+        (&self.proto.producer_name, &self.proto.producer_version)
+    }
+
+    /// What else is said about the model: keys and values.
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        let entries = self.proto.metadata_props.iter();
+        entries.map(|entry| (entry.key.as_str(), entry.value.as_str()))
+    }
+
+    /// Says `value` about the model under `key`, in place of what was said before.
+    pub fn set_metadata(&mut self, key: &str, value: &str) {
+        let entries = &mut self.proto.metadata_props;
+        entries.retain(|entry| entry.key != key);
+        let (key, value) = (key.to_owned(), value.to_owned());
+        entries.push(StringStringEntryProto { key, value, ..StringStringEntryProto::default() });
+    }
+}
+
+fn check_size(bytes: u64) -> Result<(), GraphError> {
+    if bytes > MODEL_BYTES_MAX {
+        let what = "the model".to_owned();
+        return Err(GraphError::TooLarge { what, bytes, bytes_max: MODEL_BYTES_MAX });
+    }
+    Ok(())
+}
+
+/// Reads a file, though never more than shows that it is too large.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    // Before opening: to open a pipe is to wait for its writer.
+    if !path.metadata()?.is_file() {
+        return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MODEL_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! A look over a model's bytes before they are decoded.
+//!
+//! The decoder trusts what it reads in ways a server cannot: it reserves memory for a length
+//! before it has seen the bytes, turns a two-byte message into hundreds of bytes of memory,
+//! takes the last of two graphs where other readers merge them, follows groups inside groups
+//! without a limit (RUSTSEC-2024-0437) and drops them. One pass over the outer structure,
+//! without copying anything, rules these out, and it can name the place that is wrong where
+//! the decoder cannot.
+
+use crate::GraphError;
+use schema::{Child, Message};
+
+mod schema;
+
+/// How deep messages may lie in one another; the decoder has the same limit.
+const DEPTH_MAX: usize = 100;
+/// Memory a decoded model may take for each byte of the file, data aside. The densest real
+/// ones, of small nodes, need some 20.
+const MEMORY_PER_BYTE_MAX: usize = 64;
+/// Memory that any model may take.
+const MEMORY_ALWAYS: usize = 16 << 20;
+/// Memory of a field that is no message: a string's or a number's place in a list.
+const FIELD_MEMORY: usize = 24;
+/// Memory of a field the schema lacks: its place in a hash map made for it.
+const UNKNOWN_MEMORY: usize = 512;
+
+/// Checks that `bytes` are the structure of a model, and that decoding them takes memory in
+/// proportion to their number.
+///
+/// # Errors
+/// `Malformed` names the first place that is wrong.
+pub(crate) fn check(bytes: &[u8]) -> Result<(), GraphError> {
+    let memory_max = bytes.len().saturating_mul(MEMORY_PER_BYTE_MAX).saturating_add(MEMORY_ALWAYS);
+    let mut scan = Scan { bytes, at: 0, memory: 0, memory_max, path: Vec::new() };
+    scan.message(Message::Model, bytes.len())
+}
+
+/// How a field's value is laid out, as the lowest three bits of its tag say.
+#[derive(Clone, Copy, PartialEq)]
+enum Wire {
+    Varint,
+    Fixed64,
+    Delimited,
+    Fixed32,
+}
+
+/// One step down into the model: a field's name, and which of several it is.
+struct Step {
+    child: Child,
+    index: usize,
+}
+
+/// The state of the pass. Invariant: `at <= bytes.len()`.
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    memory: usize,
+    memory_max: usize,
+    path: Vec<Step>,
+}
+
+impl Scan<'_> {
+    /// Passes over a message that ends at `end`.
+    fn message(&mut self, message: Message, end: usize) -> Result<(), GraphError> {
+        let mut seen = [0_usize; schema::FIELDS_MAX];
+        while self.at < end {
+            let (field, wire) = self.tag(end)?;
+            let child = (wire == Wire::Delimited).then(|| message.child(field)).flatten();
+            // Every field that holds a message has its number within `seen`.
+            let (Some(child), Some(index)) = (child, seen.get_mut(field as usize)) else {
+                self.spend(if message.has(field) { FIELD_MEMORY } else { UNKNOWN_MEMORY })?;
+                self.skip(wire, end)?;
+                continue;
+            };
+            let step = Step { child, index: *index };
+            *index += 1;
+            self.descend(step, end)?;
+        }
+        Ok(())
+    }
+
+    /// Passes over a message that is a field of the present one.
+    fn descend(&mut self, step: Step, end: usize) -> Result<(), GraphError> {
+        let (child, index) = (step.child, step.index);
+        self.path.push(step);
+        if self.path.len() > DEPTH_MAX {
+            return self.fail("parts lie too deep in one another");
+        }
+        if child.once && index > 0 {
+            return self.fail("given a second time");
+        }
+        self.spend(child.message.memory())?;
+        let length = self.length(end)?;
+        self.message(child.message, self.at + length)?;
+        self.path.pop();
+        Ok(())
+    }
+
+    /// Reads a field's number and layout.
+    fn tag(&mut self, end: usize) -> Result<(u32, Wire), GraphError> {
+        let tag = self.varint(end)?;
+        let Ok(tag) = u32::try_from(tag) else {
+            return self.fail("a field's number is too large");
+        };
+        let wire = match tag & 7 {
+            0 => Wire::Varint,
+            1 => Wire::Fixed64,
+            2 => Wire::Delimited,
+            5 => Wire::Fixed32,
+            3 | 4 => return self.fail("groups are not used in ONNX"),
+            _ => return self.fail("a field has no valid layout"),
+        };
+        if tag >> 3 == 0 {
+            return self.fail("a field has the number 0");
+        }
+        Ok((tag >> 3, wire))
+    }
+
+    /// Passes over a field's value.
+    fn skip(&mut self, wire: Wire, end: usize) -> Result<(), GraphError> {
+        let length = match wire {
+            Wire::Varint => return self.varint(end).map(|_| ()),
+            Wire::Fixed64 => 8,
+            Wire::Fixed32 => 4,
+            Wire::Delimited => self.length(end)?,
+        };
+        if length > end - self.at {
+            return self.fail("a value is cut off");
+        }
+        self.at += length;
+        Ok(())
+    }
+
+    /// Reads a length, which what is left up to `end` must have.
+    fn length(&mut self, end: usize) -> Result<usize, GraphError> {
+        let length = self.varint(end)?;
+        match usize::try_from(length) {
+            Ok(length) if length <= end - self.at => Ok(length),
+            _ => self.fail("a length reaches past the end"),
+        }
+    }
+
+    /// Reads a number of up to ten bytes, seven bits each.
+    fn varint(&mut self, end: usize) -> Result<u64, GraphError> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            if self.at >= end {
+                return self.fail("a number is cut off");
+            }
+            let byte = self.bytes[self.at];
+            self.at += 1;
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        self.fail("a number has more than 64 bits")
+    }
+
+    /// Counts memory that decoding will take.
+    fn spend(&mut self, memory: usize) -> Result<(), GraphError> {
+        self.memory += memory;
+        if self.memory > self.memory_max {
+            return self.fail("far more small parts than any model needs");
+        }
+        Ok(())
+    }
+
+    fn fail<T>(&self, problem: &'static str) -> Result<T, GraphError> {
+        let place = self.path.iter().fold(String::new(), |place, step| {
+            let dot = if place.is_empty() { "" } else { "." };
+            let name = step.child.name;
+            if step.child.once {
+                format!("{place}{dot}{name}")
+            } else {
+                format!("{place}{dot}{name}[{}]", step.index)
+            }
+        });
+        let place = if place.is_empty() { "the model".to_owned() } else { place };
+        Err(GraphError::Malformed { problem, place, offset: self.at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(bytes: &[u8]) -> String {
+        check(bytes).unwrap_err().to_string()
+    }
+
+    /// A delimited field.
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![number << 3 | 2];
+        let mut length = content.len();
+        while length >= 0x80 {
+            bytes.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        bytes.push(length as u8);
+        bytes.extend_from_slice(content);
+        bytes
+    }
+
+    #[test]
+    fn a_refusal_names_the_place() {
+        let attribute = field(5, &[0x0A, 0x7F]);
+        let nodes = [field(1, &[]), field(1, &attribute)].concat();
+        let said = refusal(&field(7, &nodes));
+        assert!(said.contains("in graph.node[1].attribute[0] at byte 10"), "{said}");
+        assert!(said.contains("a length reaches past the end"), "{said}");
+        assert!(refusal(&[0x08]).contains("in the model at byte 1"));
+    }
+
+    #[test]
+    fn broken_numbers_are_refused() {
+        assert!(refusal(&[0x08, 0x80]).contains("cut off"));
+        assert!(refusal(&[0x0D, 0, 0, 0]).contains("cut off"));
+        assert!(refusal(&[[0x08].as_slice(), &[0xFF; 10]].concat()).contains("64 bits"));
+        assert!(refusal(&[0x00, 0x00]).contains("number 0"));
+        assert!(refusal(&[0x0E, 0x00]).contains("layout"));
+        assert!(refusal(&[0x0B, 0x0C]).contains("groups"));
+        assert!(refusal(&[0xFF, 0xFF, 0xFF, 0xFF, 0x7F]).contains("too large"));
+        let longest = [[0x08].as_slice(), &[0xFF; 9], &[0x01]].concat();
+        assert!(check(&longest).is_ok());
+    }
+
+    #[test]
+    fn two_graphs_are_refused() {
+        let said = refusal(&[field(7, &[]), field(7, &[])].concat());
+        assert!(said.contains("given a second time, in graph"), "{said}");
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        let nested = |depth: usize| {
+            (0..depth).fold(Vec::new(), |inner, level| {
+                // Sequences of sequences: TypeProto, Sequence, TypeProto and so on.
+                field(if level % 2 == 0 { 1 } else { 4 }, &inner)
+            })
+        };
+        let model = |depth| field(7, &field(11, &field(2, &nested(depth))));
+        assert!(check(&model(96)).is_ok());
+        assert!(refusal(&model(98)).contains("too deep"));
+    }
+
+    #[test]
+    fn a_flood_of_tiny_parts_is_refused() {
+        let flood = |part: &[u8], count: usize| part.repeat(count);
+        let attributes = field(7, &field(1, &flood(&field(5, &[]), 400_000)));
+        assert!(refusal(&attributes).contains("far more small parts"));
+        let unknown = flood(&[0x78, 0], 400_000);
+        assert!(refusal(&unknown).contains("far more small parts"));
+        assert!(check(&flood(&field(14, &[]), 100_000)).is_ok());
+    }
+}

@@ -1,0 +1,149 @@
+//! Elements between JSON and the protocol's raw bytes.
+
+use std::str;
+
+use half::{bf16, f16};
+use serde::ser::{Error as _, Serialize, Serializer};
+use serde_json::Value;
+
+use super::Datatype;
+
+/// Appends a JSON tensor's elements, however its arrays are nested; how many there were.
+pub(super) fn append_json(
+    datatype: Datatype,
+    data: &Value,
+    raw: &mut Vec<u8>,
+) -> Result<usize, String> {
+    if let Value::Array(values) = data {
+        return values.iter().try_fold(0, |count, value| {
+            append_json(datatype, value, raw).map(|more| count + more)
+        });
+    }
+    append_element(datatype, data, raw).ok_or_else(|| format!("{data} is no {datatype}"))?;
+    Ok(1)
+}
+
+fn append_element(datatype: Datatype, value: &Value, raw: &mut Vec<u8>) -> Option<()> {
+    match datatype {
+        Datatype::Bool => raw.push(u8::from(value.as_bool()?)),
+        Datatype::Uint8 => raw.extend(u8::try_from(value.as_u64()?).ok()?.to_le_bytes()),
+        Datatype::Uint16 => raw.extend(u16::try_from(value.as_u64()?).ok()?.to_le_bytes()),
+        Datatype::Uint32 => raw.extend(u32::try_from(value.as_u64()?).ok()?.to_le_bytes()),
+        Datatype::Uint64 => raw.extend(value.as_u64()?.to_le_bytes()),
+        Datatype::Int8 => raw.extend(i8::try_from(value.as_i64()?).ok()?.to_le_bytes()),
+        Datatype::Int16 => raw.extend(i16::try_from(value.as_i64()?).ok()?.to_le_bytes()),
+        Datatype::Int32 => raw.extend(i32::try_from(value.as_i64()?).ok()?.to_le_bytes()),
+        Datatype::Int64 => raw.extend(value.as_i64()?.to_le_bytes()),
+        Datatype::Fp16 => raw.extend(f16::from_f64(value.as_f64()?).to_le_bytes()),
+        Datatype::Bf16 => raw.extend(bf16::from_f64(value.as_f64()?).to_le_bytes()),
+        Datatype::Fp32 => raw.extend((value.as_f64()? as f32).to_le_bytes()),
+        Datatype::Fp64 => raw.extend(value.as_f64()?.to_le_bytes()),
+        Datatype::Bytes => append_text(value.as_str()?.as_bytes(), raw)?,
+    }
+    Some(())
+}
+
+/// Appends one element of BYTES: its length, then itself. `None` when it is too long.
+pub(super) fn append_text(text: &[u8], raw: &mut Vec<u8>) -> Option<()> {
+    raw.extend(u32::try_from(text.len()).ok()?.to_le_bytes());
+    raw.extend(text);
+    Some(())
+}
+
+/// Raw elements, written to JSON as a flat array.
+pub(super) struct Elements<'a> {
+    pub(super) datatype: Datatype,
+    pub(super) raw: &'a [u8],
+}
+
+impl Serialize for Elements<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.datatype {
+            Datatype::Bool => to.collect_seq(self.raw.iter().map(|&byte| byte != 0)),
+            Datatype::Uint8 => to.collect_seq(self.each(u8::from_le_bytes)),
+            Datatype::Uint16 => to.collect_seq(self.each(u16::from_le_bytes)),
+            Datatype::Uint32 => to.collect_seq(self.each(u32::from_le_bytes)),
+            Datatype::Uint64 => to.collect_seq(self.each(u64::from_le_bytes)),
+            Datatype::Int8 => to.collect_seq(self.each(i8::from_le_bytes)),
+            Datatype::Int16 => to.collect_seq(self.each(i16::from_le_bytes)),
+            Datatype::Int32 => to.collect_seq(self.each(i32::from_le_bytes)),
+            Datatype::Int64 => to.collect_seq(self.each(i64::from_le_bytes)),
+            Datatype::Fp32 => to.collect_seq(self.each(f32::from_le_bytes)),
+            Datatype::Fp64 => to.collect_seq(self.each(f64::from_le_bytes)),
+            Datatype::Bytes => to.collect_seq(self.texts().ok_or(S::Error::custom("not UTF-8"))?),
+            Datatype::Fp16 | Datatype::Bf16 => Err(S::Error::custom("JSON has no such numbers")),
+        }
+    }
+}
+
+impl<'a> Elements<'a> {
+    fn each<const N: usize, T>(&self, read: impl Fn([u8; N]) -> T) -> impl Iterator<Item = T> {
+        self.raw.as_chunks().0.iter().map(move |&bytes| read(bytes))
+    }
+
+    fn texts(&self) -> Option<Vec<&'a str>> {
+        let mut texts = Vec::new();
+        let mut rest = self.raw;
+        while let Some((length, after)) = rest.split_first_chunk() {
+            let (text, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            texts.push(str::from_utf8(text).ok()?);
+            rest = after;
+        }
+        Some(texts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(datatype: Datatype, data: &Value) -> Result<Vec<u8>, String> {
+        let mut raw = Vec::new();
+        append_json(datatype, data, &mut raw)?;
+        Ok(raw)
+    }
+
+    #[test]
+    fn every_json_datatype_comes_back_as_it_was() {
+        for (datatype, data) in [
+            (Datatype::Bool, json!([true, false])),
+            (Datatype::Uint8, json!([0, 255])),
+            (Datatype::Uint16, json!([0, 65_535])),
+            (Datatype::Uint32, json!([u32::MAX])),
+            (Datatype::Uint64, json!([u64::MAX])),
+            (Datatype::Int8, json!([-128, 127])),
+            (Datatype::Int16, json!([i16::MIN])),
+            (Datatype::Int32, json!([i32::MIN])),
+            (Datatype::Int64, json!([i64::MIN])),
+            (Datatype::Fp32, json!([0.1, -2.5])),
+            (Datatype::Fp64, json!([0.1, 1e300])),
+            (Datatype::Bytes, json!(["", "grüß"])),
+        ] {
+            let raw = read(datatype, &data).unwrap();
+            let written = serde_json::to_string(&Elements { datatype, raw: &raw }).unwrap();
+            assert_eq!(written, data.to_string(), "{datatype}");
+        }
+    }
+
+    #[test]
+    fn half_precision_is_read_but_not_written() {
+        assert_eq!(read(Datatype::Fp16, &json!([1.0])).unwrap(), [0x00, 0x3c]);
+        assert_eq!(read(Datatype::Bf16, &json!([1.0])).unwrap(), [0x80, 0x3f]);
+        let elements = Elements { datatype: Datatype::Fp16, raw: &[0, 0] };
+        assert!(serde_json::to_string(&elements).is_err());
+    }
+
+    #[test]
+    fn nested_arrays_are_flattened() {
+        assert_eq!(read(Datatype::Uint8, &json!([[1, 2], [3, 4]])).unwrap(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        assert_eq!(read(Datatype::Int8, &json!([128])).unwrap_err(), "128 is no INT8");
+        assert_eq!(read(Datatype::Uint8, &json!([1.5])).unwrap_err(), "1.5 is no UINT8");
+        assert_eq!(read(Datatype::Bytes, &json!([1])).unwrap_err(), "1 is no BYTES");
+    }
+}

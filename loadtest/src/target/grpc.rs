@@ -1,0 +1,148 @@
+//! The target over gRPC. Requests are encoded once and answers are not decoded, so that most of
+//! the work is the server's.
+
+use std::error::Error;
+
+use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
+use prost::Message;
+use skysail_protocol::grpc::ModelMetadataRequest;
+use skysail_protocol::grpc::grpc_inference_service_client::GrpcInferenceServiceClient;
+use skysail_protocol::grpc::model_metadata_response;
+use skysail_protocol::json::{ModelMetadata, TensorMetadata};
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+
+use super::{Address, Failure, Target, chain};
+use crate::payload::{self, Payload};
+
+const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+/// Callers that share a connection; servers take at least 100 streams on each.
+const CALLERS_PER_CHANNEL: usize = 64;
+/// The largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 1 << 30;
+
+/// Asks for the model's metadata.
+pub(super) async fn describe(target: &Target) -> Result<ModelMetadata, Failure> {
+    let mut client = GrpcInferenceServiceClient::new(channel(&target.address).await?);
+    let (name, version) = (target.model.clone(), target.version.clone().unwrap_or_default());
+    let answer = client.model_metadata(ModelMetadataRequest { name, version }).await;
+    let metadata = answer.map_err(|status| refused(&status))?.into_inner();
+    Ok(ModelMetadata {
+        name: metadata.name,
+        versions: metadata.versions,
+        platform: metadata.platform,
+        inputs: metadata.inputs.into_iter().map(tensor).collect(),
+        outputs: metadata.outputs.into_iter().map(tensor).collect(),
+    })
+}
+
+fn tensor(tensor: model_metadata_response::TensorMetadata) -> TensorMetadata {
+    TensorMetadata { name: tensor.name, datatype: tensor.datatype, shape: tensor.shape }
+}
+
+/// The server's address and the whole request.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    address: Address,
+    request: Bytes,
+}
+
+impl Endpoint {
+    pub(super) fn new(target: &Target, payload: &Payload) -> Result<Self, payload::Error> {
+        let version = target.version.as_deref().unwrap_or_default();
+        let request = payload.to_grpc(&target.model, version)?.encode_to_vec().into();
+        Ok(Self { address: target.address.clone(), request })
+    }
+}
+
+/// Opens as many connections as `count` callers need.
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    count: usize,
+) -> Result<Vec<super::Connection>, Failure> {
+    let mut callers = Vec::with_capacity(count);
+    while callers.len() < count {
+        let client = Grpc::new(channel(&endpoint.address).await?)
+            .max_decoding_message_size(ANSWER_BYTES_MAX);
+        let more = CALLERS_PER_CHANNEL.min(count - callers.len());
+        callers.extend((0..more).map(|_| {
+            let (client, request) = (client.clone(), endpoint.request.clone());
+            super::Connection::Grpc(Connection { client, request })
+        }));
+    }
+    Ok(callers)
+}
+
+/// One caller, with one request at a time. Its channel connects again by itself.
+#[derive(Debug)]
+pub struct Connection {
+    client: Grpc<Channel>,
+    request: Bytes,
+}
+
+impl Connection {
+    /// Sends the request and reads the whole answer.
+    pub(super) async fn send(&mut self) -> Result<(), Failure> {
+        self.client.ready().await.map_err(|error| Failure::Connect(chain(&error)))?;
+        let request = Request::new(self.request.clone());
+        let answer = self.client.unary(request, PathAndQuery::from_static(INFER), Encoded).await;
+        answer.map(|_| ()).map_err(|status| refused(&status))
+    }
+}
+
+async fn channel(address: &Address) -> Result<Channel, Failure> {
+    let endpoint = Channel::from_shared(address.to_string())
+        .map_err(|error| Failure::Connect(error.to_string()))?
+        .tcp_nodelay(true);
+    endpoint.connect().await.map_err(|error| Failure::Connect(chain(&error)))
+}
+
+fn refused(status: &Status) -> Failure {
+    match (status.code(), status.source()) {
+        // Not a server's word: there was none to say it.
+        (Code::Unavailable, Some(cause)) => Failure::Connect(chain(cause)),
+        (code, _) => Failure::refused(&format!("{code:?}"), status.message()),
+    }
+}
+
+/// Messages as they are on the wire: sent so, and passed over when they come.
+struct Encoded;
+
+impl Codec for Encoded {
+    type Encode = Bytes;
+    type Decode = ();
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.reserve(message.len());
+        to.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Encoded {
+    type Item = ();
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        from.advance(from.remaining());
+        Ok(Some(()))
+    }
+}

@@ -1,0 +1,89 @@
+//! Waits for a time to some tens of microseconds. Tokio's own timer is to a
+//! millisecond, which is many intervals of a fast open loop.
+
+#[cfg(target_os = "linux")]
+pub(crate) use precise::Timer;
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use coarse::Timer;
+
+#[cfg(target_os = "linux")]
+mod precise {
+    use std::io;
+    use std::time::Instant;
+
+    use rustix::time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    };
+    use tokio::io::AsyncReadExt;
+    use tokio::net::unix::pipe::Receiver;
+
+    /// A kernel timer, waited for together with the sockets. Like a pipe it is a descriptor to
+    /// read from, eight bytes each time that it has run out.
+    pub(crate) struct Timer(Receiver);
+
+    impl Timer {
+        pub(crate) fn new() -> io::Result<Self> {
+            let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+            let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            Ok(Self(Receiver::from_owned_fd_unchecked(timer)?))
+        }
+
+        /// Returns at once when the time is past.
+        pub(crate) async fn wait_until(&mut self, at: Instant) -> io::Result<()> {
+            loop {
+                let left = at.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(());
+                }
+                let setting = Itimerspec {
+                    it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+                    it_value: left.try_into().map_err(io::Error::other)?,
+                };
+                timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &setting)?;
+                // Room for more than will come tells tokio that nothing is left behind.
+                let _eight = self.0.read(&mut [0; 16]).await?;
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod coarse {
+    use std::io;
+    use std::time::Instant;
+
+    /// Tokio's timer.
+    pub(crate) struct Timer;
+
+    impl Timer {
+        pub(crate) fn new() -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        /// Returns at once when the time is past.
+        pub(crate) async fn wait_until(&mut self, at: Instant) -> io::Result<()> {
+            tokio::time::sleep_until(at.into()).await;
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_waits_each_time_and_never_too_short() {
+        let mut timer = Timer::new().unwrap();
+        let start = Instant::now();
+        for step in [300, 700, 700, 100, 5_000] {
+            let at = start + Duration::from_micros(step);
+            timer.wait_until(at).await.unwrap();
+            assert!(Instant::now() >= at);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A server that speaks just enough of the Open Inference Protocol to be under load, over
+//! HTTP/1.1 and over gRPC on one port. How it behaves depends on the model's name.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
+use prost::Message;
+use serde_json::{Value, json};
+use skysail_protocol::grpc::model_metadata_response::TensorMetadata;
+use skysail_protocol::grpc::{ModelInferRequest, ModelInferResponse, ModelMetadataResponse};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+/// How long the model `stalls` stalls once, at its hundredth request.
+pub(crate) const STALL: Duration = Duration::from_millis(300);
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A running responder; it ends when this is dropped.
+pub(crate) struct Responder {
+    pub(crate) address: SocketAddr,
+    state: Arc<State>,
+    runtime: Runtime,
+}
+
+#[derive(Default)]
+struct State {
+    inferred: AtomicU64,
+    last: Mutex<Option<Inferred>>,
+    stalled_until: Mutex<Option<Instant>>,
+}
+
+/// An inference request as it came.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inferred {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Responder {
+    pub(crate) fn start() -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State::default());
+        runtime.spawn(accept(listener, state.clone()));
+        Self { address, state, runtime }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Inference requests that came.
+    pub(crate) fn inferred(&self) -> u64 {
+        self.state.inferred.load(Ordering::SeqCst)
+    }
+
+    /// Waits until that many came.
+    pub(crate) fn wait_inferred(&self, count: u64) {
+        self.runtime.block_on(async {
+            while self.inferred() < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+
+    /// The latest of them.
+    pub(crate) fn last(&self) -> Inferred {
+        self.state.last.lock().clone().unwrap()
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).unwrap();
+        let state = state.clone();
+        let service = service_fn(move |request| answer(request, state.clone()));
+        let http = auto::Builder::new(TokioExecutor::new());
+        tokio::spawn(
+            async move { http.serve_connection(TokioIo::new(stream), service).await.ok() },
+        );
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<State>,
+) -> Result<Response<Body>, Infallible> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = body.collect().await else { return Ok(Response::default()) };
+    let body = body.to_bytes();
+    let path = head.uri.path().to_owned();
+    let inferred = Inferred { path: path.clone(), headers: head.headers, body };
+    Ok(match path.as_str() {
+        "/inference.GRPCInferenceService/ModelMetadata" => grpc(&grpc_metadata()),
+        "/inference.GRPCInferenceService/ModelInfer" => {
+            infer(inferred, "digits", &state).await;
+            grpc(&ModelInferResponse::default())
+        }
+        _ => http1(inferred, &state).await,
+    })
+}
+
+async fn http1(inferred: Inferred, state: &State) -> Response<Body> {
+    let parts: Vec<&str> = inferred.path.split('/').collect();
+    match parts[1..] {
+        ["v2", "models", "unknown", ..] => {
+            json(StatusCode::NOT_FOUND, &json!({"error": "no model `unknown`"}))
+        }
+        ["v2", "models", model] | ["v2", "models", model, "versions", _] => {
+            json(StatusCode::OK, &metadata(model))
+        }
+        ["v2", "models", model, "infer"] | ["v2", "models", model, "versions", _, "infer"] => {
+            let model = model.to_owned();
+            match infer(inferred, &model, state).await {
+                2.. if model == "refuses" => {
+                    json(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "the queue is full"}))
+                }
+                _ => json(StatusCode::OK, &json!({"model_name": model, "outputs": []})),
+            }
+        }
+        _ => json(StatusCode::NOT_FOUND, &json!({"error": "no such path"})),
+    }
+}
+
+/// Which request it is, from 1.
+async fn infer(inferred: Inferred, model: &str, state: &State) -> u64 {
+    *state.last.lock() = Some(inferred);
+    let number = state.inferred.fetch_add(1, Ordering::SeqCst) + 1;
+    if model == "stalls" && number == 100 {
+        *state.stalled_until.lock() = Some(Instant::now() + STALL);
+    }
+    let until = *state.stalled_until.lock();
+    if let Some(until) = until {
+        tokio::time::sleep_until(until.into()).await;
+    }
+    number
+}
+
+fn metadata(model: &str) -> Value {
+    let datatype = if model == "half" { "FP16" } else { "FP32" };
+    json!({
+        "name": model,
+        "versions": ["1"],
+        "platform": "test",
+        "inputs": [{"name": "x", "datatype": datatype, "shape": [-1, 4]}],
+        "outputs": [{"name": "y", "datatype": datatype, "shape": [-1, 2]}],
+    })
+}
+
+fn grpc_metadata() -> ModelMetadataResponse {
+    let x = TensorMetadata { name: "x".into(), datatype: "FP16".into(), shape: vec![-1, 4] };
+    ModelMetadataResponse { name: "digits".into(), inputs: vec![x], ..Default::default() }
+}
+
+fn json(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Full::from(body.to_string()).boxed_unsync());
+    *response.status_mut() = status;
+    response
+}
+
+/// A message as gRPC frames it: not compressed, its length, itself; then the status.
+fn grpc(message: &impl Message) -> Response<Body> {
+    let mut framed = BytesMut::new();
+    framed.put_u8(0);
+    framed.put_u32(message.encoded_len() as u32);
+    message.encode(&mut framed).unwrap();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    let frames = [Frame::data(framed.freeze()), Frame::trailers(trailers)].map(Ok);
+    let mut response = Response::new(StreamBody::new(tokio_stream::iter(frames)).boxed_unsync());
+    response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    response
+}
+
+impl Inferred {
+    /// The message of a gRPC request.
+    pub(crate) fn grpc(&self) -> ModelInferRequest {
+        ModelInferRequest::decode(self.body.slice(5..)).unwrap()
+    }
+}

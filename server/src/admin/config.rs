@@ -1,0 +1,123 @@
+//! A model's configuration as Triton's clients read it: what is in force, not only what was
+//! written down.
+
+use super::metadata::PLATFORM;
+use crate::server::Server;
+use crate::status::Error;
+use skysail_engine::VersionPolicy;
+use skysail_engine::model::Model;
+use skysail_engine::signature::TensorSpec;
+use skysail_engine::tensor::DataType as EngineDataType;
+use skysail_protocol::grpc::model_config::SchedulingChoice;
+use skysail_protocol::grpc::model_instance_group::Kind;
+use skysail_protocol::grpc::model_version_policy::{All, Latest, PolicyChoice, Specific};
+use skysail_protocol::grpc::{
+    DataType, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput,
+    ModelParameter, ModelQueuePolicy, ModelResponseCache, ModelTransactionPolicy,
+    ModelVersionPolicy,
+};
+
+/// The configuration of one version.
+pub(crate) fn model(
+    server: &Server,
+    name: &str,
+    version: Option<u64>,
+) -> Result<ModelConfig, Error> {
+    let model = server.engine().lookup(name, version)?;
+    let config = model.config();
+    let batches = usize::from(model.signature().batches());
+    Ok(ModelConfig {
+        name: name.into(),
+        platform: PLATFORM.into(),
+        backend: "onnxruntime".into(),
+        version_policy: Some(version_policy(&config.versions)),
+        max_batch_size: int32(model.signature().batch_rows_max),
+        input: model.signature().inputs.iter().map(|spec| input(spec, batches)).collect(),
+        output: model.signature().outputs.iter().map(|spec| output(spec, batches)).collect(),
+        instance_group: vec![ModelInstanceGroup {
+            name: name.into(),
+            count: int32(model.replicas()),
+            kind: Kind::Cpu.into(),
+            ..ModelInstanceGroup::default()
+        }],
+        default_model_filename: config.file_name().into(),
+        scheduling_choice: model.signature().batches().then(|| batching(&model)),
+        parameters: config
+            .parameters
+            .iter()
+            .map(|(key, value)| (key.clone(), ModelParameter { string_value: value.clone() }))
+            .collect(),
+        response_cache: Some(ModelResponseCache { enable: false }),
+        model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
+        ..ModelConfig::default()
+    })
+}
+
+fn int32(value: usize) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+fn batching(model: &Model) -> SchedulingChoice {
+    let config = model.config();
+    SchedulingChoice::DynamicBatching(ModelDynamicBatching {
+        preferred_batch_size: config.batching.preferred_sizes.iter().copied().map(int32).collect(),
+        max_queue_delay_microseconds: config.batching.max_delay_us,
+        default_queue_policy: Some(ModelQueuePolicy {
+            default_timeout_microseconds: config.queue.timeout_us.unwrap_or(0),
+            max_queue_size: u32::try_from(config.queue.requests_max).unwrap_or(u32::MAX),
+            allow_timeout_override: true,
+            ..ModelQueuePolicy::default()
+        }),
+        ..ModelDynamicBatching::default()
+    })
+}
+
+fn version_policy(policy: &VersionPolicy) -> ModelVersionPolicy {
+    let choice = match policy {
+        VersionPolicy::Latest(n) => {
+            PolicyChoice::Latest(Latest { num_versions: u32::try_from(*n).unwrap_or(u32::MAX) })
+        }
+        VersionPolicy::All => PolicyChoice::All(All {}),
+        VersionPolicy::Specific(versions) => PolicyChoice::Specific(Specific {
+            versions: versions.iter().filter_map(|&version| i64::try_from(version).ok()).collect(),
+        }),
+    };
+    ModelVersionPolicy { policy_choice: Some(choice) }
+}
+
+fn input(spec: &TensorSpec, skip: usize) -> ModelInput {
+    ModelInput {
+        name: spec.name.to_string(),
+        data_type: data_type(spec.datatype).into(),
+        dims: spec.wire_dims().skip(skip).collect(),
+        ..ModelInput::default()
+    }
+}
+
+fn output(spec: &TensorSpec, skip: usize) -> ModelOutput {
+    ModelOutput {
+        name: spec.name.to_string(),
+        data_type: data_type(spec.datatype).into(),
+        dims: spec.wire_dims().skip(skip).collect(),
+        ..ModelOutput::default()
+    }
+}
+
+fn data_type(datatype: EngineDataType) -> DataType {
+    match datatype {
+        EngineDataType::Bool => DataType::TypeBool,
+        EngineDataType::Uint8 => DataType::TypeUint8,
+        EngineDataType::Uint16 => DataType::TypeUint16,
+        EngineDataType::Uint32 => DataType::TypeUint32,
+        EngineDataType::Uint64 => DataType::TypeUint64,
+        EngineDataType::Int8 => DataType::TypeInt8,
+        EngineDataType::Int16 => DataType::TypeInt16,
+        EngineDataType::Int32 => DataType::TypeInt32,
+        EngineDataType::Int64 => DataType::TypeInt64,
+        EngineDataType::Fp16 => DataType::TypeFp16,
+        EngineDataType::Fp32 => DataType::TypeFp32,
+        EngineDataType::Fp64 => DataType::TypeFp64,
+        EngineDataType::Bf16 => DataType::TypeBf16,
+        EngineDataType::Bytes => DataType::TypeString,
+    }
+}

@@ -1,0 +1,66 @@
+//! What models have done since they were loaded.
+
+use crate::server::Server;
+use crate::status::Error;
+use skysail_engine::model::Model;
+use skysail_engine::statistics::Timed;
+use skysail_protocol::grpc::{
+    InferBatchStatistics, InferStatistics, ModelStatistics, ModelStatisticsResponse,
+    StatisticDuration,
+};
+
+/// The statistics of one version, of the newest, or of every version of every model when the
+/// name is empty.
+pub(crate) fn models(
+    server: &Server,
+    name: &str,
+    version: Option<u64>,
+) -> Result<ModelStatisticsResponse, Error> {
+    let serving = server.engine().repository().serving();
+    let model_stats = match (name, version) {
+        ("", _) => serving.iter().map(|model| statistics(model)).collect(),
+        (name, None) => {
+            server.engine().lookup(name, None)?;
+            let versions = serving.iter().filter(|model| &**model.name() == name);
+            versions.map(|model| statistics(model)).collect()
+        }
+        (name, version) => vec![statistics(&*server.engine().lookup(name, version)?)],
+    };
+    Ok(ModelStatisticsResponse { model_stats })
+}
+
+fn statistics(model: &Model) -> ModelStatistics {
+    let counted = model.statistics();
+    let batch = |(rows, batch): (usize, skysail_engine::statistics::BatchStatistics)| {
+        let timed = |ns| Some(StatisticDuration { count: batch.count, ns });
+        InferBatchStatistics {
+            batch_size: rows as u64,
+            compute_input: timed(batch.input_ns),
+            compute_infer: timed(batch.infer_ns),
+            compute_output: timed(batch.output_ns),
+        }
+    };
+    ModelStatistics {
+        name: model.name().to_string(),
+        version: model.version().to_string(),
+        last_inference: counted.last_run_ms(),
+        inference_count: counted.rows(),
+        execution_count: counted.runs(),
+        inference_stats: Some(InferStatistics {
+            success: duration(&counted.success),
+            fail: duration(&counted.fail),
+            queue: duration(&counted.queue),
+            compute_input: duration(&counted.compute_input),
+            compute_infer: duration(&counted.compute_infer),
+            compute_output: duration(&counted.compute_output),
+            cache_hit: Some(StatisticDuration::default()),
+            cache_miss: Some(StatisticDuration::default()),
+        }),
+        batch_stats: counted.batches().into_iter().map(batch).collect(),
+        ..ModelStatistics::default()
+    }
+}
+
+fn duration(timed: &Timed) -> Option<StatisticDuration> {
+    Some(StatisticDuration { count: timed.count(), ns: timed.ns() })
+}

@@ -1,0 +1,254 @@
+//! Triton's request trace: every n-th request's times, written to a JSON file.
+
+use crate::status::Error;
+use parking_lot::{Mutex, RwLock};
+use serde_json::json;
+use skysail_engine::model::Model;
+use skysail_engine::request::Stages;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Settings by name, each a list of values as the protocol has it.
+pub(crate) type Settings = BTreeMap<String, Vec<String>>;
+
+/// What is traced, and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Options {
+    file: String,
+    timestamps: bool,
+    /// Every n-th request.
+    rate: u64,
+    /// Traces still to be written; -1 for no end.
+    count: i64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { file: String::new(), timestamps: false, rate: 1000, count: -1 }
+    }
+}
+
+/// The trace of the server, with settings of their own for some models.
+#[derive(Default)]
+pub(crate) struct Trace {
+    /// Whether anything is traced at all: what an untraced request pays.
+    on: AtomicBool,
+    seen: AtomicU64,
+    written: AtomicU64,
+    options: RwLock<BTreeMap<String, Options>>,
+    files: Mutex<BTreeMap<String, File>>,
+}
+
+impl Trace {
+    /// The settings in force for a model, or for all when the name is empty.
+    pub(crate) fn get(&self, model: &str) -> Settings {
+        self.options(model).settings()
+    }
+
+    /// Changes settings of a model, or of all; an empty list of values puts one back.
+    ///
+    /// # Errors
+    /// Names the first that can not be changed; then none is.
+    pub(crate) fn set(&self, model: &str, changes: &Settings) -> Result<Settings, Error> {
+        let mut wanted = self.options(model);
+        for (name, values) in changes {
+            wanted.set(name, values)?;
+        }
+        if wanted.timestamps && wanted.file.is_empty() {
+            return Err(Error::malformed("tracing needs a 'trace_file'"));
+        }
+        let mut options = self.options.write();
+        options.insert(model.into(), wanted);
+        self.on.store(options.values().any(|options| options.timestamps), Relaxed);
+        drop(options);
+        self.files.lock().clear();
+        Ok(self.get(model))
+    }
+
+    fn options(&self, model: &str) -> Options {
+        let options = self.options.read();
+        options.get(model).or_else(|| options.get("")).cloned().unwrap_or_default()
+    }
+
+    /// Whether this request is to be traced.
+    pub(crate) fn wants(&self, model: &Model) -> bool {
+        if !self.on.load(Relaxed) {
+            return false;
+        }
+        let options = self.options(model.name());
+        options.timestamps
+            && options.count != 0
+            && self.seen.fetch_add(1, Relaxed).is_multiple_of(options.rate)
+    }
+
+    /// Writes the times of one request. A file that can not be written ends the trace.
+    pub(crate) fn record(
+        &self,
+        model: &Model,
+        request_id: &str,
+        accepted: Instant,
+        stages: &Stages,
+        responded: Instant,
+    ) {
+        let id = self.written.fetch_add(1, Relaxed) + 1;
+        let epoch_ns = |time: Instant| {
+            let wall = SystemTime::now() - time.elapsed();
+            wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+        };
+        let times = [
+            ("REQUEST_START", accepted),
+            ("QUEUE_START", stages.queued),
+            ("COMPUTE_START", stages.batched),
+            ("COMPUTE_INPUT_END", stages.gathered),
+            ("COMPUTE_OUTPUT_START", stages.executed),
+            ("COMPUTE_END", stages.split),
+            ("REQUEST_END", responded),
+        ];
+        let times = times.map(|(name, time)| json!({"name": name, "ns": epoch_ns(time)}));
+        let entries = [
+            json!({
+                "id": id,
+                "model_name": &**model.name(),
+                "model_version": model.version(),
+                "request_id": request_id,
+            }),
+            json!({"id": id, "timestamps": times}),
+        ];
+        if let Err(error) = self.write(model.name(), &entries) {
+            tracing::error!("the trace of model '{}' ends: {error}", model.name());
+            self.on.store(false, Relaxed);
+        }
+    }
+
+    fn write(&self, model: &str, entries: &[serde_json::Value]) -> io::Result<()> {
+        let mut options = self.options.write();
+        let key = if options.contains_key(model) { model } else { "" };
+        let Some(options) = options.get_mut(key) else { return Ok(()) };
+        let mut files = self.files.lock();
+        if !files.contains_key(&options.file) {
+            files.insert(options.file.clone(), File::create(&options.file)?);
+        }
+        let Some(file) = files.get_mut(&options.file) else { return Ok(()) };
+        append(file, entries)?;
+        options.count -= i64::from(options.count > 0);
+        Ok(())
+    }
+}
+
+/// Appends to a JSON array, so that the file is whole after every request.
+fn append(file: &mut File, entries: &[serde_json::Value]) -> io::Result<()> {
+    let mut text = String::new();
+    let end = file.seek(SeekFrom::End(0))?;
+    let mut separator = if end == 0 { "[" } else { "," };
+    if end > 0 {
+        file.seek(SeekFrom::End(-1))?;
+    }
+    for entry in entries {
+        text.push_str(separator);
+        text.push_str(&entry.to_string());
+        separator = ",";
+    }
+    text.push(']');
+    file.write_all(text.as_bytes())
+}
+
+impl Options {
+    fn settings(&self) -> Settings {
+        let level = if self.timestamps { "TIMESTAMPS" } else { "OFF" };
+        let pairs = [
+            ("trace_file", self.file.clone()),
+            ("trace_level", level.to_owned()),
+            ("trace_rate", self.rate.to_string()),
+            ("trace_count", self.count.to_string()),
+            ("log_frequency", "0".to_owned()),
+            ("trace_mode", "triton".to_owned()),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), vec![value])).collect()
+    }
+
+    fn set(&mut self, name: &str, values: &[String]) -> Result<(), Error> {
+        let default = Self::default();
+        let wrong = || {
+            let name = name.escape_debug();
+            Error::malformed(format!("trace setting '{name}' can not be {values:?}"))
+        };
+        match (name, values) {
+            ("trace_file", []) => self.file = default.file,
+            ("trace_file", [file]) => self.file.clone_from(file),
+            ("trace_level", levels) => self.timestamps = timestamps(levels).ok_or_else(wrong)?,
+            ("trace_rate", []) => self.rate = default.rate,
+            ("trace_rate", [rate]) => {
+                self.rate = rate.parse().ok().filter(|&rate| rate > 0).ok_or_else(wrong)?;
+            }
+            ("trace_count", []) => self.count = default.count,
+            ("trace_count", [count]) => {
+                self.count = count.parse().ok().filter(|&count| count >= -1).ok_or_else(wrong)?;
+            }
+            ("log_frequency", []) => {}
+            ("log_frequency", [frequency]) if frequency == "0" => {}
+            ("trace_mode", [mode]) if mode == "triton" => {}
+            _ => return Err(wrong()),
+        }
+        Ok(())
+    }
+}
+
+/// Whether the levels ask for timestamps; `None` when they ask for what is not traced here.
+fn timestamps(levels: &[String]) -> Option<bool> {
+    match levels {
+        [] => Some(false),
+        [level] if level == "OFF" => Some(false),
+        [level] if level == "TIMESTAMPS" => Some(true),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(pairs: &[(&str, &str)]) -> Settings {
+        pairs.iter().map(|(name, value)| ((*name).into(), vec![(*value).into()])).collect()
+    }
+
+    #[test]
+    fn a_model_has_the_settings_of_all_until_it_has_its_own() {
+        let trace = Trace::default();
+        trace.set("", &changes(&[("trace_rate", "5")])).unwrap();
+        assert_eq!(trace.get("m")["trace_rate"], ["5"]);
+        trace.set("m", &changes(&[("trace_rate", "7")])).unwrap();
+        assert_eq!(
+            (&trace.get("m")["trace_rate"][0], &trace.get("")["trace_rate"][0]),
+            (&"7".into(), &"5".into())
+        );
+        trace.set("m", &[("trace_rate".to_owned(), vec![])].into()).unwrap();
+        assert_eq!(trace.get("m")["trace_rate"], ["1000"]);
+    }
+
+    #[test]
+    fn what_can_not_be_traced_is_refused() {
+        let trace = Trace::default();
+        for wrong in [
+            ("trace_level", "TENSORS"),
+            ("trace_level", "TIMESTAMPS"),
+            ("trace_rate", "0"),
+            ("trace_count", "-2"),
+            ("log_frequency", "9"),
+            ("no_such", "1"),
+        ] {
+            assert!(trace.set("", &changes(&[wrong])).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_json_after_every_entry() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        append(file.as_file_mut(), &[json!({"id": 1})]).unwrap();
+        append(file.as_file_mut(), &[json!({"id": 2}), json!(3)]).unwrap();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert_eq!(text, r#"[{"id":1},{"id":2},3]"#);
+    }
+}

@@ -1,0 +1,173 @@
+//! A gRPC inference request.
+
+use super::Decoded;
+use super::parameters::{InputParameters, OutputParameters, Parameters, Value};
+use crate::status::Error;
+use bytes::Bytes;
+use skysail_engine::payload::Payload;
+use skysail_engine::request::InputTensor;
+use skysail_engine::tensor::{DataType, Shape, push_bytes_element};
+use skysail_protocol::grpc::infer_parameter::ParameterChoice;
+use skysail_protocol::grpc::model_infer_request::InferInputTensor;
+use skysail_protocol::grpc::{InferParameter, InferTensorContents, ModelInferRequest};
+use std::collections::HashMap;
+
+/// Turns the message into the engine's request; raw tensors are not copied.
+///
+/// # Errors
+/// When its parts contradict each other.
+pub(crate) fn decode(message: ModelInferRequest) -> Result<Decoded, Error> {
+    let parameters = fold(&message.parameters, Parameters::default(), Parameters::set)?;
+    let mut decoded = Decoded {
+        id: message.id,
+        binary_by_default: true,
+        wants_final_marker: parameters.wants_final_marker,
+        ..Decoded::default()
+    };
+    decoded.request.timeout_us = parameters.timeout_us;
+    for output in message.outputs {
+        fold(&output.parameters, OutputParameters::default(), OutputParameters::set)?;
+        decoded.request.outputs.push(output.name);
+    }
+    let raw = message.raw_input_contents;
+    if !raw.is_empty() && raw.len() != message.inputs.len() {
+        let (raw, inputs) = (raw.len(), message.inputs.len());
+        return Err(Error::malformed(format!(
+            "the request has {raw} raw_input_contents for {inputs} inputs"
+        )));
+    }
+    let mut raw = raw.into_iter();
+    for input in message.inputs {
+        decoded.request.inputs.push(tensor(input, raw.next())?);
+    }
+    Ok(decoded)
+}
+
+fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<InputTensor, Error> {
+    fold(&input.parameters, InputParameters::default(), InputParameters::set)?;
+    let InferInputTensor { name, datatype, shape, contents, .. } = input;
+    let datatype = DataType::from_name(&datatype).ok_or_else(|| {
+        let known = DataType::ALL.map(DataType::name).join(", ");
+        Error::malformed(format!("input '{name}': datatype '{datatype}' is not one of {known}"))
+    })?;
+    let natural = |dim: &i64| usize::try_from(*dim);
+    let shape: Shape = shape.iter().map(natural).collect::<Result<_, _>>().map_err(|_| {
+        Error::malformed(format!("input '{name}': shape {shape:?} has a negative dimension"))
+    })?;
+    let data = match (raw, contents) {
+        (Some(_), Some(_)) => {
+            return Err(Error::malformed(format!(
+                "input '{name}' has contents, and the request has raw_input_contents: one only"
+            )));
+        }
+        (Some(raw), None) => raw.into(),
+        (None, contents) => typed(&name, datatype, contents.unwrap_or_default())?,
+    };
+    Ok(InputTensor { name, datatype, shape, data })
+}
+
+/// The typed contents in binary form.
+fn typed(name: &str, datatype: DataType, contents: InferTensorContents) -> Result<Payload, Error> {
+    let c = contents;
+    let data = match datatype {
+        DataType::Bool => c.bool_contents.iter().map(|&bit| u8::from(bit)).collect(),
+        DataType::Int8 => narrow(name, &c.int_contents, i8::to_le_bytes)?,
+        DataType::Int16 => narrow(name, &c.int_contents, i16::to_le_bytes)?,
+        DataType::Int32 => narrow(name, &c.int_contents, i32::to_le_bytes)?,
+        DataType::Int64 => narrow(name, &c.int64_contents, i64::to_le_bytes)?,
+        DataType::Uint8 => narrow(name, &c.uint_contents, u8::to_le_bytes)?,
+        DataType::Uint16 => narrow(name, &c.uint_contents, u16::to_le_bytes)?,
+        DataType::Uint32 => narrow(name, &c.uint_contents, u32::to_le_bytes)?,
+        DataType::Uint64 => narrow(name, &c.uint64_contents, u64::to_le_bytes)?,
+        DataType::Fp32 => c.fp32_contents.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        DataType::Fp64 => c.fp64_contents.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        DataType::Bytes => {
+            let mut data = Vec::new();
+            c.bytes_contents.iter().for_each(|element| push_bytes_element(&mut data, element));
+            data
+        }
+        DataType::Fp16 | DataType::Bf16 => {
+            return Err(Error::malformed(format!(
+                "input '{name}': {datatype} goes into raw_input_contents only"
+            )));
+        }
+    };
+    Ok(data.into())
+}
+
+fn narrow<W: Copy + std::fmt::Display, T: TryFrom<W>, const N: usize>(
+    name: &str,
+    wide: &[W],
+    bytes: impl Fn(T) -> [u8; N],
+) -> Result<Vec<u8>, Error> {
+    let mut data = Vec::with_capacity(wide.len() * N);
+    for &value in wide {
+        let fitting = T::try_from(value).map_err(|_| {
+            Error::malformed(format!("input '{name}': {value} does not fit its datatype"))
+        })?;
+        data.extend_from_slice(&bytes(fitting));
+    }
+    Ok(data)
+}
+
+fn fold<T>(
+    parameters: &HashMap<String, InferParameter>,
+    mut into: T,
+    set: impl Fn(&mut T, &str, &Value<'_>) -> Result<(), Error>,
+) -> Result<T, Error> {
+    for (name, parameter) in parameters {
+        let value = match &parameter.parameter_choice {
+            Some(ParameterChoice::BoolParam(value)) => Value::Bool(*value),
+            Some(ParameterChoice::Int64Param(value)) => Value::Integer((*value).into()),
+            Some(ParameterChoice::Uint64Param(value)) => Value::Integer((*value).into()),
+            Some(ParameterChoice::StringParam(value)) => Value::Text(value),
+            Some(ParameterChoice::DoubleParam(_)) | None => Value::Other,
+        };
+        set(&mut into, name, &value)?;
+    }
+    Ok(into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(datatype: &str, contents: Option<InferTensorContents>) -> InferInputTensor {
+        InferInputTensor {
+            name: "x".into(),
+            datatype: datatype.into(),
+            shape: vec![1],
+            contents,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn typed_contents_become_binary() {
+        let contents = InferTensorContents { int_contents: vec![-2], ..Default::default() };
+        let message = ModelInferRequest {
+            inputs: vec![input("INT16", Some(contents))],
+            ..Default::default()
+        };
+        let decoded = decode(message).unwrap();
+        assert_eq!(&*decoded.request.inputs[0].data.contiguous(), (-2_i16).to_le_bytes());
+    }
+
+    #[test]
+    fn contradictions_are_told() {
+        let wide = InferTensorContents { int_contents: vec![300], ..Default::default() };
+        let raw = || vec![Bytes::from_static(&[1])];
+        let refusal = |input, raw_input_contents| {
+            let message =
+                ModelInferRequest { inputs: vec![input], raw_input_contents, ..Default::default() };
+            decode(message).unwrap_err().to_string()
+        };
+        assert!(refusal(input("INT8", Some(wide.clone())), vec![]).contains("300 does not fit"));
+        assert!(refusal(input("INT8", Some(wide)), raw()).contains("one only"));
+        assert!(refusal(input("FP16", None), vec![]).contains("raw_input_contents only"));
+        assert!(refusal(input("FLOAT", None), raw()).contains("'FLOAT' is not one of"));
+        assert!(refusal(input("INT8", None), [raw(), raw()].concat()).contains("2 raw_input"));
+        let negative = InferInputTensor { shape: vec![-1], ..input("INT8", None) };
+        assert!(refusal(negative, raw()).contains("negative"));
+    }
+}

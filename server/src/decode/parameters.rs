@@ -1,0 +1,146 @@
+//! The parameters of a request. One that has no effect here is refused by name, so that nobody
+//! relies on it.
+
+use crate::status::Error;
+use skysail_protocol::parameter;
+
+/// A parameter's value, whatever the protocol.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value<'a> {
+    Bool(bool),
+    Integer(i128),
+    Text(&'a str),
+    /// A float, a list, an object or nothing.
+    Other,
+}
+
+/// What the parameters of a request say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parameters {
+    pub(crate) timeout_us: Option<u64>,
+    pub(crate) binary_data_output: bool,
+    pub(crate) wants_final_marker: bool,
+}
+
+impl Parameters {
+    /// Takes in one parameter.
+    pub(crate) fn set(&mut self, name: &str, value: &Value<'_>) -> Result<(), Error> {
+        match name {
+            parameter::BINARY_DATA_OUTPUT => self.binary_data_output = boolean(name, value)?,
+            parameter::TIMEOUT => {
+                self.timeout_us = Some(natural(name, value)?).filter(|&us| us > 0);
+            }
+            // One level of priority: there is nothing to choose.
+            parameter::PRIORITY => drop(natural(name, value)?),
+            parameter::ENABLE_EMPTY_FINAL_RESPONSE => {
+                self.wants_final_marker = boolean(name, value)?;
+            }
+            parameter::SEQUENCE_ID if no_sequence(value) => {}
+            parameter::SEQUENCE_START | parameter::SEQUENCE_END if !boolean(name, value)? => {}
+            parameter::SEQUENCE_ID | parameter::SEQUENCE_START | parameter::SEQUENCE_END => {
+                return Err(Error::Unsupported(
+                    "sequences are not supported: send the state as a tensor".into(),
+                ));
+            }
+            _ => return Err(unknown("the request", name)),
+        }
+        Ok(())
+    }
+}
+
+fn no_sequence(value: &Value<'_>) -> bool {
+    matches!(value, Value::Integer(0) | Value::Text(""))
+}
+
+/// What the parameters of an input say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InputParameters {
+    pub(crate) binary_data_size: Option<usize>,
+}
+
+impl InputParameters {
+    /// Takes in one parameter.
+    pub(crate) fn set(&mut self, name: &str, value: &Value<'_>) -> Result<(), Error> {
+        match name {
+            parameter::BINARY_DATA_SIZE => {
+                let size = natural(name, value)?;
+                self.binary_data_size = Some(usize::try_from(size).unwrap_or(usize::MAX));
+                Ok(())
+            }
+            name => Err(shared_memory(name).unwrap_or_else(|| unknown("an input", name))),
+        }
+    }
+}
+
+/// What the parameters of a requested output say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OutputParameters {
+    pub(crate) binary_data: Option<bool>,
+}
+
+impl OutputParameters {
+    /// Takes in one parameter.
+    pub(crate) fn set(&mut self, name: &str, value: &Value<'_>) -> Result<(), Error> {
+        match name {
+            parameter::BINARY_DATA => {
+                self.binary_data = Some(boolean(name, value)?);
+                Ok(())
+            }
+            parameter::CLASSIFICATION if natural(name, value)? == 0 => Ok(()),
+            parameter::CLASSIFICATION => Err(Error::Unsupported(
+                "the classification extension is not supported: sort the scores yourself".into(),
+            )),
+            name => Err(shared_memory(name).unwrap_or_else(|| unknown("an output", name))),
+        }
+    }
+}
+
+fn shared_memory(name: &str) -> Option<Error> {
+    name.starts_with("shared_memory").then(|| {
+        Error::Unsupported("shared memory is not supported: send the bytes in the body".into())
+    })
+}
+
+fn unknown(of: &str, name: &str) -> Error {
+    Error::malformed(format!("parameter '{}' of {of} is not known here", name.escape_debug()))
+}
+
+fn boolean(name: &str, value: &Value<'_>) -> Result<bool, Error> {
+    match value {
+        Value::Bool(value) => Ok(*value),
+        _ => Err(Error::malformed(format!("parameter '{name}' must be true or false"))),
+    }
+}
+
+fn natural(name: &str, value: &Value<'_>) -> Result<u64, Error> {
+    match value {
+        Value::Integer(value) => u64::try_from(*value).ok(),
+        _ => None,
+    }
+    .ok_or_else(|| Error::malformed(format!("parameter '{name}' must be a natural number")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_effect_is_refused_by_name() {
+        let mut parameters = Parameters::default();
+        let error = parameters.set("no_such", &Value::Bool(true)).unwrap_err();
+        assert!(error.to_string().contains("'no_such'"));
+        assert!(parameters.set("sequence_id", &Value::Integer(7)).is_err());
+        assert!(parameters.set("sequence_id", &Value::Integer(0)).is_ok());
+        assert!(parameters.set("timeout", &Value::Text("7")).is_err());
+        assert!(InputParameters::default().set("shared_memory_region", &Value::Text("r")).is_err());
+    }
+
+    #[test]
+    fn a_timeout_of_zero_is_none() {
+        let mut parameters = Parameters::default();
+        parameters.set("timeout", &Value::Integer(0)).unwrap();
+        assert_eq!(parameters.timeout_us, None);
+        parameters.set("timeout", &Value::Integer(9)).unwrap();
+        assert_eq!(parameters.timeout_us, Some(9));
+    }
+}

@@ -1,0 +1,295 @@
+//! gRPC: the protocol's service over the same functions as HTTP.
+
+use crate::admin;
+use crate::decode;
+use crate::predict::{Call, predict};
+use crate::respond;
+use crate::server::Server;
+use crate::status::Error;
+use futures_util::{Stream, StreamExt};
+use prost::Message;
+use serde_json::Value;
+use skysail_protocol::grpc::grpc_inference_service_server::GrpcInferenceService;
+use skysail_protocol::grpc::*;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+use tonic::{Request, Response, Status, Streaming};
+
+mod metered;
+mod services;
+
+pub(crate) use services::services;
+
+/// Requests of one stream that are in the server at once. Their responses keep their order.
+const STREAM_REQUESTS_MAX: usize = 64;
+
+/// The metadata that asks a stream for errors as statuses.
+const STATUS_ERRORS: &str = "triton_grpc_error";
+
+/// The protocol's service.
+#[derive(Clone)]
+pub(crate) struct Service {
+    server: Arc<Server>,
+}
+
+type Reply<T> = Result<Response<T>, Status>;
+
+impl Service {
+    pub(crate) fn new(server: Arc<Server>) -> Self {
+        Self { server }
+    }
+}
+
+/// A version in a message: empty for the server's choice.
+fn version(text: &str) -> Result<Option<u64>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|_| Error::malformed(format!("version '{}' is no number", text.escape_debug())))
+}
+
+async fn infer(server: &Server, message: ModelInferRequest) -> Result<ModelInferResponse, Error> {
+    let accepted = Instant::now();
+    let mut held = server.budget().start();
+    held.add(message.encoded_len())?;
+    let name = message.model_name.clone();
+    let call = Call { model: &name, version: version(&message.model_version)?, accepted };
+    let decode = |_: &_| decode::grpc::decode(message);
+    let respond = |p: crate::predict::Prediction| Ok(respond::grpc::respond(p.response, p.decoded));
+    predict(server, &call, decode, respond).await
+}
+
+/// One answer of a stream: an error is a message, unless the stream asked for a status.
+async fn infer_in_stream(
+    server: Arc<Server>,
+    request: Result<ModelInferRequest, Status>,
+    status_errors: bool,
+) -> Result<ModelStreamInferResponse, Status> {
+    let request = request?;
+    let id = request.id.clone();
+    match infer(&server, request).await {
+        Ok(response) => Ok(ModelStreamInferResponse {
+            infer_response: Some(response),
+            ..ModelStreamInferResponse::default()
+        }),
+        Err(error) if status_errors => Err(error.into()),
+        Err(error) => Ok(ModelStreamInferResponse {
+            error_message: error.to_string(),
+            infer_response: Some(ModelInferResponse { id, ..ModelInferResponse::default() }),
+        }),
+    }
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Service {
+    type ModelStreamInferStream =
+        Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
+
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Reply<ServerLiveResponse> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Reply<ServerReadyResponse> {
+        Ok(Response::new(ServerReadyResponse { ready: self.server.is_ready() }))
+    }
+
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Reply<ModelReadyResponse> {
+        let request = request.into_inner();
+        let version = version(&request.version)?;
+        let ready = self.server.engine().lookup(&request.name, version).is_ok();
+        Ok(Response::new(ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Reply<ServerMetadataResponse> {
+        Ok(Response::new(admin::metadata::server()))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<ModelMetadataRequest>,
+    ) -> Reply<ModelMetadataResponse> {
+        let request = request.into_inner();
+        let version = version(&request.version)?;
+        Ok(Response::new(admin::metadata::model(&self.server, &request.name, version)?))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<ModelConfigRequest>,
+    ) -> Reply<ModelConfigResponse> {
+        let request = request.into_inner();
+        let config = admin::config::model(&self.server, &request.name, version(&request.version)?)?;
+        Ok(Response::new(ModelConfigResponse { config: Some(config) }))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<ModelStatisticsRequest>,
+    ) -> Reply<ModelStatisticsResponse> {
+        let request = request.into_inner();
+        let version = version(&request.version)?;
+        Ok(Response::new(admin::statistics::models(&self.server, &request.name, version)?))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Reply<ModelInferResponse> {
+        Ok(Response::new(infer(&self.server, request.into_inner()).await?))
+    }
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Reply<Self::ModelStreamInferStream> {
+        let status_errors = request.metadata().get(STATUS_ERRORS).is_some_and(|v| v == "true");
+        let server = Arc::clone(&self.server);
+        let answers = request
+            .into_inner()
+            .map(move |request| infer_in_stream(Arc::clone(&server), request, status_errors))
+            .buffered(STREAM_REQUESTS_MAX);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<RepositoryIndexRequest>,
+    ) -> Reply<RepositoryIndexResponse> {
+        let ready_only = request.into_inner().ready;
+        Ok(Response::new(admin::repository::index(&self.server, ready_only)))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<RepositoryModelLoadRequest>,
+    ) -> Reply<RepositoryModelLoadResponse> {
+        let request = request.into_inner();
+        admin::repository::load(&self.server, &request.model_name, request.parameters).await?;
+        Ok(Response::new(RepositoryModelLoadResponse {}))
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<RepositoryModelUnloadRequest>,
+    ) -> Reply<RepositoryModelUnloadResponse> {
+        let request = request.into_inner();
+        admin::repository::unload(&self.server, &request.model_name, request.parameters).await?;
+        Ok(Response::new(RepositoryModelUnloadResponse {}))
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        _: Request<SystemSharedMemoryStatusRequest>,
+    ) -> Reply<SystemSharedMemoryStatusResponse> {
+        Ok(Response::new(SystemSharedMemoryStatusResponse::default()))
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        _: Request<SystemSharedMemoryRegisterRequest>,
+    ) -> Reply<SystemSharedMemoryRegisterResponse> {
+        Err(no_shared_memory())
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        _: Request<SystemSharedMemoryUnregisterRequest>,
+    ) -> Reply<SystemSharedMemoryUnregisterResponse> {
+        Ok(Response::new(SystemSharedMemoryUnregisterResponse {}))
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        _: Request<CudaSharedMemoryStatusRequest>,
+    ) -> Reply<CudaSharedMemoryStatusResponse> {
+        Ok(Response::new(CudaSharedMemoryStatusResponse::default()))
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<CudaSharedMemoryRegisterRequest>,
+    ) -> Reply<CudaSharedMemoryRegisterResponse> {
+        Err(no_shared_memory())
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<CudaSharedMemoryUnregisterRequest>,
+    ) -> Reply<CudaSharedMemoryUnregisterResponse> {
+        Ok(Response::new(CudaSharedMemoryUnregisterResponse {}))
+    }
+
+    async fn trace_setting(
+        &self,
+        request: Request<TraceSettingRequest>,
+    ) -> Reply<TraceSettingResponse> {
+        let request = request.into_inner();
+        let model = request.model_name;
+        if !model.is_empty() {
+            self.server.engine().lookup(&model, None).map_err(Error::from)?;
+        }
+        let changes: admin::trace::Settings =
+            request.settings.into_iter().map(|(name, setting)| (name, setting.value)).collect();
+        let settings = match changes.is_empty() {
+            true => self.server.trace().get(&model),
+            false => self.server.trace().set(&model, &changes)?,
+        };
+        let image = |(name, value)| (name, trace_setting_response::SettingValue { value });
+        Ok(Response::new(TraceSettingResponse {
+            settings: settings.into_iter().map(image).collect(),
+        }))
+    }
+
+    async fn log_settings(
+        &self,
+        request: Request<LogSettingsRequest>,
+    ) -> Reply<LogSettingsResponse> {
+        let changes = log_changes(request.into_inner().settings);
+        let settings = match changes.is_empty() {
+            true => self.server.log().get(),
+            false => self.server.log().set(&changes)?,
+        };
+        Ok(Response::new(LogSettingsResponse { settings: log_image(settings) }))
+    }
+}
+
+fn no_shared_memory() -> Status {
+    Error::Unsupported("shared memory is not supported".into()).into()
+}
+
+fn log_changes(
+    settings: HashMap<String, log_settings_request::SettingValue>,
+) -> serde_json::Map<String, Value> {
+    use log_settings_request::setting_value::ParameterChoice;
+    let value = |setting: log_settings_request::SettingValue| match setting.parameter_choice {
+        Some(ParameterChoice::BoolParam(value)) => Value::from(value),
+        Some(ParameterChoice::Uint32Param(value)) => Value::from(value),
+        Some(ParameterChoice::StringParam(value)) => Value::from(value),
+        None => Value::Null,
+    };
+    settings.into_iter().map(|(name, setting)| (name, value(setting))).collect()
+}
+
+fn log_image(settings: Value) -> HashMap<String, log_settings_response::SettingValue> {
+    use log_settings_response::setting_value::ParameterChoice;
+    let choice = |value: Value| match value {
+        Value::Bool(value) => Some(ParameterChoice::BoolParam(value)),
+        Value::String(value) => Some(ParameterChoice::StringParam(value)),
+        value => {
+            let number = value.as_u64().and_then(|value| u32::try_from(value).ok());
+            number.map(ParameterChoice::Uint32Param)
+        }
+    };
+    let Value::Object(settings) = settings else { return HashMap::new() };
+    settings
+        .into_iter()
+        .map(|(name, value)| {
+            let parameter_choice = choice(value);
+            (name, log_settings_response::SettingValue { parameter_choice })
+        })
+        .collect()
+}

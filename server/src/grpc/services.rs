@@ -1,0 +1,81 @@
+//! The services of the gRPC port: inference, health and reflection, chosen by the path's first
+//! part.
+
+use super::Service;
+use super::metered::Metered;
+use crate::server::Server;
+use anyhow::{Context, Result};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use skysail_protocol::grpc::FILE_DESCRIPTOR_SET;
+use skysail_protocol::grpc::grpc_inference_service_server::GrpcInferenceServiceServer;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding::{Deflate, Gzip};
+use tonic::codegen::Service as _;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_reflection::server::Builder;
+
+/// The one method whose client may send message after message.
+const STREAM: &str = "/ModelStreamInfer";
+
+/// A response that is being made.
+type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// Answers a request of the gRPC port.
+type Services = Arc<dyn Fn(Request<Incoming>) -> Answer + Send + Sync>;
+
+/// All services together.
+///
+/// # Errors
+/// When the compiled schema can not be read.
+pub(crate) fn services<H: Health>(
+    server: Arc<Server>,
+    health: HealthServer<H>,
+) -> Result<Services> {
+    let (limits, budget) = (server.body_limits(), Arc::clone(server.budget()));
+    let inference = GrpcInferenceServiceServer::new(Service::new(server))
+        .max_decoding_message_size(limits.bytes_max)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(Gzip)
+        .accept_compressed(Deflate)
+        .send_compressed(Gzip)
+        .send_compressed(Deflate);
+    let reflection = || {
+        Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let reflection_v1 = reflection().build_v1().context("gRPC reflection")?;
+    let reflection_v1alpha = reflection().build_v1alpha().context("gRPC reflection")?;
+    Ok(Arc::new(move |request| {
+        let service = request.uri().path().trim_start_matches('/').split('/').next();
+        match service.unwrap_or_default() {
+            "inference.GRPCInferenceService" => {
+                let may_rest = request.uri().path().ends_with(STREAM);
+                let meter = |body| Metered::new(body, limits, &budget, may_rest);
+                answer(inference.clone().call(request.map(meter)))
+            }
+            "grpc.health.v1.Health" => answer(health.clone().call(request)),
+            "grpc.reflection.v1.ServerReflection" => answer(reflection_v1.clone().call(request)),
+            "grpc.reflection.v1alpha.ServerReflection" => {
+                answer(reflection_v1alpha.clone().call(request))
+            }
+            _ => answer(async { Ok(Status::unimplemented("no such service").into_http()) }),
+        }
+    }))
+}
+
+fn answer(
+    future: impl Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
+) -> Answer {
+    Box::pin(async move {
+        match future.await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    })
+}

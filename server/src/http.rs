@@ -1,0 +1,180 @@
+//! HTTP: paths, bodies in and out, and errors. What a request means is decided elsewhere.
+
+use crate::body::{self, Encoding};
+use crate::decode;
+use crate::predict::{Call, Prediction, predict};
+use crate::respond;
+use crate::server::Server;
+use crate::status::Error;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::{GzEncoder, ZlibEncoder};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER,
+};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use skysail_engine::payload::Payload;
+use skysail_protocol::HEADER_LENGTH;
+use smallvec::{SmallVec, smallvec};
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Instant;
+
+mod admin;
+mod pieces;
+mod route;
+
+pub(crate) use pieces::Pieces;
+use route::{Route, Target, route};
+
+/// A body at least this large is decoded where it does not hold up other connections.
+const OFFLOAD_BYTES: usize = 256 << 10;
+
+/// Answers one request.
+pub(crate) async fn serve(server: Arc<Server>, request: Request<Incoming>) -> Response<Pieces> {
+    let accepted = Instant::now();
+    match answer(&server, request, accepted).await {
+        Ok(response) => response,
+        Err(error) => refusal(&error),
+    }
+}
+
+async fn answer(
+    server: &Server,
+    request: Request<Incoming>,
+    accepted: Instant,
+) -> Result<Response<Pieces>, Error> {
+    let (head, body) = request.into_parts();
+    let route = route(&head.method, head.uri.path())?;
+    match route {
+        Route::Infer(Target { model, version }) => {
+            let call = Call { model: &model, version, accepted };
+            infer(server, &call, &head.headers, body).await
+        }
+        Route::Admin(asked) => {
+            let (body, _held) = read_body(server, &head.headers, body).await?;
+            admin::answer(server, &head.method, asked, &body).await
+        }
+    }
+}
+
+/// The path of an inference request over HTTP.
+async fn infer(
+    server: &Server,
+    call: &Call<'_>,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Response<Pieces>, Error> {
+    let (payload, held) = read_body(server, headers, body).await?;
+    let header_length = header_length(headers)?;
+    let encoding = accepted_encoding(headers);
+    let is_large = payload.len() >= OFFLOAD_BYTES && header_length.is_none();
+    let decode = |model: &skysail_engine::model::Model| match header_length {
+        Some(length) => decode::binary::decode(payload, length, model.signature()),
+        None => decode::json::decode(&payload.contiguous()),
+    };
+    let decode = |model: &_| offload(is_large, || decode(model));
+    let respond = |prediction: Prediction| respond_prediction(&prediction, encoding, held);
+    predict(server, call, decode, respond).await
+}
+
+fn respond_prediction(
+    prediction: &Prediction,
+    encoding: Encoding,
+    held: body::Held,
+) -> Result<Response<Pieces>, Error> {
+    let Prediction { response, decoded } = prediction;
+    let bytes: usize = response.outputs.iter().map(|output| output.data.len()).sum();
+    let body = offload(bytes >= OFFLOAD_BYTES, || respond::http::respond(response, decoded))?;
+    let content_type = match body.header_length {
+        Some(_) => "application/octet-stream",
+        None => "application/json",
+    };
+    let pieces = match encoding {
+        Encoding::Identity => body.pieces,
+        encoding => {
+            smallvec![offload(bytes >= OFFLOAD_BYTES, || compress(&body.pieces, encoding))?]
+        }
+    };
+    let mut response = Response::new(Pieces::new(pieces).held(held));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(length) = body.header_length {
+        headers.insert(HeaderName::from_static(HEADER_LENGTH), length.into());
+    }
+    if let Some(name) = encoding.name() {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+    }
+    Ok(response)
+}
+
+/// Runs long work where it does not hold up the connections of this thread.
+fn offload<T>(is_long: bool, work: impl FnOnce() -> T) -> T {
+    if is_long { tokio::task::block_in_place(work) } else { work() }
+}
+
+async fn read_body(
+    server: &Server,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<(Payload, body::Held), Error> {
+    let limits = server.body_limits();
+    let (payload, mut held) = body::read(body, limits, server.budget()).await?;
+    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok((payload, held)) };
+    let encoding =
+        encoding.to_str().map_err(|_| Error::malformed("Content-Encoding is no text"))?;
+    let encoding = Encoding::from_name(encoding)?;
+    let is_long = payload.len() >= OFFLOAD_BYTES / 8;
+    let decompress = || body::decompress(payload, encoding, limits.bytes_max, &mut held);
+    let payload = offload(is_long, decompress)?;
+    Ok((payload, held))
+}
+
+fn compress(pieces: &[Bytes], encoding: Encoding) -> Result<Bytes, Error> {
+    let whole = pieces.concat();
+    let mut out = Vec::new();
+    let level = Compression::fast();
+    match encoding {
+        Encoding::Identity => return Ok(whole.into()),
+        Encoding::Gzip => GzEncoder::new(whole.as_slice(), level).read_to_end(&mut out),
+        Encoding::Deflate => ZlibEncoder::new(whole.as_slice(), level).read_to_end(&mut out),
+    }
+    .map_err(|error| Error::malformed(format!("the response can not be compressed: {error}")))?;
+    Ok(out.into())
+}
+
+fn header_length(headers: &HeaderMap) -> Result<Option<usize>, Error> {
+    let Some(value) = headers.get(HEADER_LENGTH) else { return Ok(None) };
+    let length = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    length.map(Some).ok_or_else(|| {
+        Error::malformed(format!("the header {HEADER_LENGTH} must be a natural number"))
+    })
+}
+
+fn accepted_encoding(headers: &HeaderMap) -> Encoding {
+    let header = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    header.map_or(Encoding::Identity, Encoding::accepted)
+}
+
+/// An answer of JSON.
+pub(crate) fn respond_json(status: StatusCode, json: &Value) -> Response<Pieces> {
+    let pieces: SmallVec<[Bytes; 2]> = smallvec![json.to_string().into()];
+    let mut response = Response::new(Pieces::new(pieces));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An error as its status and a JSON body that says why.
+pub(crate) fn refusal(error: &Error) -> Response<Pieces> {
+    let mut response = respond_json(error.status().0, &json!({"error": error.to_string()}));
+    if error.can_retry() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if let Error::WrongMethod(methods) = error {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    }
+    response
+}

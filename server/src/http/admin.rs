@@ -1,0 +1,142 @@
+//! HTTP's answers to everything that is no inference: JSON of the gRPC messages.
+
+use super::route::{Admin, Target};
+use super::{Pieces, respond_json};
+use crate::admin::{self, json::to_json};
+use crate::server::Server;
+use crate::status::Error;
+use http::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use skysail_engine::payload::Payload;
+use skysail_protocol::grpc::ModelRepositoryParameter;
+use skysail_protocol::grpc::model_repository_parameter::ParameterChoice;
+use smallvec::SmallVec;
+use std::collections::HashMap;
+
+/// Answers what was asked.
+pub(super) async fn answer(
+    server: &Server,
+    method: &Method,
+    asked: Admin,
+    body: &Payload,
+) -> Result<Response<Pieces>, Error> {
+    let json = match asked {
+        Admin::Live => json!({"live": true}),
+        Admin::Ready => return Ok(ready(server.is_ready(), &json!({"ready": server.is_ready()}))),
+        Admin::Server => to_json("ServerMetadataResponse", &admin::metadata::server())?,
+        Admin::Model(Target { model, version }) => {
+            let metadata = admin::metadata::model(server, &model, version)?;
+            to_json("ModelMetadataResponse", &metadata)?
+        }
+        Admin::ModelReady(Target { model, version }) => {
+            let is_ready = server.engine().lookup(&model, version).is_ok();
+            return Ok(ready(is_ready, &json!({"name": model, "ready": is_ready})));
+        }
+        Admin::ModelConfig(Target { model, version }) => {
+            to_json("ModelConfig", &admin::config::model(server, &model, version)?)?
+        }
+        Admin::Statistics(Target { model, version }) => {
+            let statistics = admin::statistics::models(server, &model, version)?;
+            to_json("ModelStatisticsResponse", &statistics)?
+        }
+        Admin::Index => index(server, body)?,
+        Admin::Load { model } => {
+            admin::repository::load(server, &model, load_parameters(body)?).await?;
+            return Ok(nothing());
+        }
+        Admin::Unload { model } => {
+            admin::repository::unload(server, &model, load_parameters(body)?).await?;
+            return Ok(nothing());
+        }
+        Admin::Trace { model } => trace(server, method, model, body)?,
+        Admin::Log => match *method {
+            Method::GET => server.log().get(),
+            _ => server.log().set(&object(body)?)?,
+        },
+        Admin::SharedMemory => json!([]),
+        Admin::SharedMemoryRegister => {
+            return Err(Error::Unsupported("shared memory is not supported".into()));
+        }
+        // Nothing is registered, and programs begin with this.
+        Admin::SharedMemoryUnregister => return Ok(nothing()),
+    };
+    Ok(respond_json(StatusCode::OK, &json))
+}
+
+fn nothing() -> Response<Pieces> {
+    Response::new(Pieces::new(SmallVec::new()))
+}
+
+/// The body as a JSON object; an empty one is an empty object.
+fn object(body: &Payload) -> Result<serde_json::Map<String, Value>, Error> {
+    if body.is_empty() {
+        return Ok(serde_json::Map::new());
+    }
+    serde_json::from_slice(&body.contiguous())
+        .map_err(|error| Error::malformed(format!("the body is no JSON object: {error}")))
+}
+
+fn index(server: &Server, body: &Payload) -> Result<Value, Error> {
+    let ready_only = object(body)?.get("ready").and_then(Value::as_bool).unwrap_or(false);
+    let index = admin::repository::index(server, ready_only);
+    Ok(to_json("RepositoryIndexResponse", &index)?["models"].take())
+}
+
+fn load_parameters(body: &Payload) -> Result<HashMap<String, ModelRepositoryParameter>, Error> {
+    let mut object = object(body)?;
+    let Some(parameters) = object.remove("parameters") else { return Ok(HashMap::new()) };
+    let Value::Object(parameters) = parameters else {
+        return Err(Error::malformed("'parameters' must be an object"));
+    };
+    let choice = |value: Value| match value {
+        Value::Bool(value) => Some(ParameterChoice::BoolParam(value)),
+        Value::String(value) => Some(ParameterChoice::StringParam(value)),
+        Value::Number(value) => value.as_i64().map(ParameterChoice::Int64Param),
+        _ => None,
+    };
+    let each = |(name, value)| (name, ModelRepositoryParameter { parameter_choice: choice(value) });
+    Ok(parameters.into_iter().map(each).collect())
+}
+
+fn trace(
+    server: &Server,
+    method: &Method,
+    model: Option<String>,
+    body: &Payload,
+) -> Result<Value, Error> {
+    if let Some(model) = &model {
+        server.engine().lookup(model, None)?;
+    }
+    let model = model.unwrap_or_default();
+    let settings = match *method {
+        Method::GET => server.trace().get(&model),
+        _ => server.trace().set(&model, &trace_changes(object(body)?)?)?,
+    };
+    // Levels are a list; every other setting is one value.
+    let image = |(name, mut values): (String, Vec<String>)| match name.as_str() {
+        "trace_level" => (name, json!(values)),
+        _ => (name, json!(values.pop().unwrap_or_default())),
+    };
+    Ok(Value::Object(settings.into_iter().map(image).collect()))
+}
+
+fn trace_changes(object: serde_json::Map<String, Value>) -> Result<admin::trace::Settings, Error> {
+    let text = |value: Value| match value {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        other => Err(Error::malformed(format!("a trace setting can not be {other}"))),
+    };
+    let values = |value: Value| match value {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(values) => values.into_iter().map(text).collect(),
+        value => Ok(vec![text(value)?]),
+    };
+    object.into_iter().map(|(name, value)| Ok((name, values(value)?))).collect()
+}
+
+fn ready(is_ready: bool, json: &Value) -> Response<Pieces> {
+    match is_ready {
+        true => respond_json(StatusCode::OK, json),
+        false => respond_json(StatusCode::SERVICE_UNAVAILABLE, json),
+    }
+}

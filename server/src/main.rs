@@ -1,0 +1,73 @@
+//! The server's command line: flags become settings, settings become a running server.
+
+mod config;
+mod run;
+mod server;
+mod io_threads;
+mod accept;
+mod http;
+mod grpc;
+mod body;
+mod decode;
+mod in_flight;
+mod predict;
+mod respond;
+mod status;
+mod admin;
+mod telemetry;
+
+use admin::settings::LogSettings;
+use clap::Parser;
+use config::{Config, Flags};
+use io_threads::IoThreads;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Exit code of a configuration that can not be used.
+const BAD_CONFIGURATION: u8 = 64;
+
+fn main() -> ExitCode {
+    let config = match Config::new(Flags::parse()) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, BAD_CONFIGURATION),
+    };
+    let log = telemetry::start_log(&config.log);
+    match start(config, log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn start(config: Config, log: LogSettings) -> anyhow::Result<()> {
+    let threads = IoThreads::start(config.threads.io)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = stop_signal()?;
+        run::run(config, log, threads.handles(), stop).await
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "says why the command failed, log or no log")]
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("skysail-server: {error:#}");
+    ExitCode::from(code)
+}
+
+/// Changes when the process is told to stop.
+fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("told to stop: no new connections, requests are finished");
+        // Nobody listens any more when the server has failed.
+        let _ = sender.send(true);
+        sender.closed().await;
+    });
+    Ok(receiver)
+}

@@ -1,0 +1,311 @@
+//! Requests over gRPC that are wrong, or whose callers leave: each gets its own message and the
+//! right status, and the server goes on as before.
+
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
+mod support;
+
+use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use skysail_protocol::grpc::grpc_inference_service_client::GrpcInferenceServiceClient;
+use skysail_protocol::grpc::infer_parameter::ParameterChoice;
+use skysail_protocol::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
+use skysail_protocol::grpc::{
+    InferParameter, InferTensorContents, ModelInferRequest, RepositoryModelLoadRequest,
+};
+use std::future::poll_fn;
+use support::Server;
+use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, slow, waits};
+use tokio_stream::StreamExt;
+use tonic::client::{Grpc, GrpcService};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+
+type Client = GrpcInferenceServiceClient<Channel>;
+
+fn server(flags: &[&str]) -> Server {
+    let models = Models::empty();
+    models.add("add", &add(1.0)).add("slow", &slow());
+    Server::start_with(models.path(), &[&["--model-control", "none"], flags].concat())
+}
+
+async fn channel(server: &Server) -> Channel {
+    let address = format!("http://{}", server.grpc());
+    Channel::from_shared(address).unwrap().connect().await.unwrap()
+}
+
+async fn client(server: &Server) -> Client {
+    Client::new(channel(server).await)
+}
+
+/// A request that the model `add` answers.
+fn request() -> ModelInferRequest {
+    ModelInferRequest {
+        model_name: "add".into(),
+        inputs: vec![InferInputTensor {
+            name: "x".into(),
+            datatype: "FP32".into(),
+            shape: vec![1, 2],
+            ..InferInputTensor::default()
+        }],
+        raw_input_contents: vec![Bytes::from_static(&[0; 8])],
+        ..ModelInferRequest::default()
+    }
+}
+
+#[track_caller]
+fn expect_error<T>(result: Result<T, Status>, code: Code, words: &str) {
+    let status = result.err().unwrap();
+    let fits = status.code() == code && status.message().contains(words);
+    assert!(fits, "{status:?} should be {code:?} and say '{words}'");
+}
+
+/// A change of a request, and the words of its refusal.
+type Case = (fn(&mut ModelInferRequest), &'static str);
+
+/// Makes each change and checks the refusal; the request without a change is answered.
+async fn expect_refusals(cases: &[Case]) {
+    let server = server(&[]);
+    let mut client = client(&server).await;
+    for (change, words) in cases {
+        let mut request = request();
+        change(&mut request);
+        expect_error(client.model_infer(request).await, Code::InvalidArgument, words);
+    }
+    assert_eq!(client.model_infer(request()).await.unwrap().into_inner().outputs[0].name, "y");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tensors_that_the_model_does_not_take() {
+    expect_refusals(&[
+        (|r| r.inputs[0].name = "z".into(), "no input 'z'; its inputs are 'x'"),
+        (|r| r.inputs[0].datatype = "INT8".into(), "datatype INT8"),
+        (|r| r.inputs[0].datatype = "FLOAT".into(), "'FLOAT' is not one of"),
+        (|r| r.inputs[0].shape = vec![2, 1], "shape [2,1], and the model takes [-1,2]"),
+        (|r| r.inputs[0].shape = vec![-1, 2], "negative dimension"),
+        (|r| r.inputs[0].shape = vec![i64::MAX, 2], "too large"),
+        (|r| r.raw_input_contents = vec![Bytes::from_static(&[0; 7])], "brings 7 bytes"),
+        (|r| r.raw_input_contents.push(Bytes::new()), "2 raw_input_contents for 1 inputs"),
+        (|r| r.raw_input_contents.clear(), "brings 0 bytes"),
+        (|r| r.inputs[0].contents = Some(InferTensorContents::default()), "one only"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_whose_parts_do_not_fit() {
+    fn without_inputs(request: &mut ModelInferRequest) {
+        request.inputs.clear();
+        request.raw_input_contents.clear();
+    }
+    fn with_every_input_twice(request: &mut ModelInferRequest) {
+        request.inputs = [request.inputs.clone(), request.inputs.clone()].concat();
+        request.raw_input_contents.push(request.raw_input_contents[0].clone());
+    }
+    fn for_an_unknown_output(request: &mut ModelInferRequest) {
+        let output = InferRequestedOutputTensor { name: "z".into(), ..Default::default() };
+        request.outputs.push(output);
+    }
+    fn with_an_unknown_parameter(request: &mut ModelInferRequest) {
+        let value = InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(1)) };
+        request.parameters.insert("no_such".into(), value);
+    }
+    expect_refusals(&[
+        (|r| r.model_version = "x".into(), "version 'x' is no number"),
+        (|r| r.inputs.clear(), "1 raw_input_contents for 0 inputs"),
+        (without_inputs, "input 'x' is missing"),
+        (with_every_input_twice, "'x' stands in the request twice"),
+        (for_an_unknown_output, "no output 'z'"),
+        (with_an_unknown_parameter, "'no_such' of the request is not known"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn models_that_are_not_there() {
+    let server = server(&[]);
+    let mut client = client(&server).await;
+    let mut ask = async |model_name: &str, model_version: &str| {
+        let (model_name, model_version) = (model_name.into(), model_version.into());
+        client.model_infer(ModelInferRequest { model_name, model_version, ..request() }).await
+    };
+    expect_error(ask("no-such", "").await, Code::NotFound, "no model 'no-such'");
+    expect_error(ask("add", "7").await, Code::NotFound, "no version 7 in service; it serves 1");
+    assert!(ask("add", "1").await.is_ok());
+    let load = RepositoryModelLoadRequest { model_name: "add".into(), ..Default::default() };
+    expect_error(client.repository_model_load(load).await, Code::Unavailable, "explicit");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_goes_on_after_a_mistake() {
+    let server = server(&[]);
+    let mut client = client(&server).await;
+    let named = |id: &str, model_name: &str| {
+        let (id, model_name) = (id.into(), model_name.into());
+        ModelInferRequest { id, model_name, ..request() }
+    };
+    let requests = [named("1", "no-such"), named("2", "add"), named("3", "add")];
+    let stream = tokio_stream::iter(requests);
+    let mut answers = client.model_stream_infer(stream).await.unwrap().into_inner();
+    for (id, words) in [("1", "no model 'no-such'"), ("2", ""), ("3", "")] {
+        let answer = answers.message().await.unwrap().unwrap();
+        assert_eq!(answer.infer_response.unwrap().id, id);
+        assert!(answer.error_message.contains(words), "{}", answer.error_message);
+        assert_eq!(answer.error_message.is_empty(), words.is_empty());
+    }
+    assert!(answers.message().await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_over_the_limit_is_refused() {
+    let server = server(&["--body-bytes-max", "100000"]);
+    let mut client = client(&server).await;
+    let large = |bytes| ModelInferRequest { id: "x".repeat(bytes), ..request() };
+    assert!(client.model_infer(large(90_000)).await.is_ok());
+    expect_error(client.model_infer(large(110_000)).await, Code::OutOfRange, "100000 bytes");
+    assert!(client.model_infer(request()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_are_none_cost_little() {
+    let server = server(&["--body-bytes-max", "16000000"]);
+    let mut client = Grpc::new(channel(&server).await);
+    assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
+    let before = server.peak_memory_bytes();
+    let path = |method| PathAndQuery::from_static(method);
+    let infer = "/inference.GRPCInferenceService/ModelInfer";
+    // A field that is cut off, an unknown wire type, text that is not UTF-8.
+    for garbage in [&b"\x0a\xffab"[..], b"\x0f\x0f\x0f", b"\x0a\x01\xff"] {
+        client.ready().await.unwrap();
+        let request = Request::new(Bytes::from_static(garbage));
+        let answer = client.unary(request, path(infer), Raw).await;
+        let code = answer.unwrap_err().code();
+        assert!(code == Code::Internal || code == Code::InvalidArgument, "{code:?}");
+    }
+    // Two bytes each for an input, an output, a parameter and a tensor of nothing.
+    for field in [b"\x2a\x00", b"\x32\x00", b"\x22\x00", b"\x3a\x00"] {
+        client.ready().await.unwrap();
+        let request = Request::new(Bytes::from(field.repeat(7_000_000)));
+        let answer = client.unary(request, path(infer), Raw).await;
+        assert!(answer.is_err());
+    }
+    client.ready().await.unwrap();
+    let unknown = client.unary(Request::new(Bytes::new()), path("/no.Such/Method"), Raw).await;
+    expect_error(unknown, Code::Unimplemented, "");
+    let after = server.peak_memory_bytes();
+    assert!(after < before + (256 << 20), "{before} bytes became {after}");
+    assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_given_up_are_not_run() {
+    const LEAVING: u64 = 30;
+    let server = server(&[]);
+    let client = client(&server).await;
+    let ask = || {
+        let mut client = client.clone();
+        let mut request = request();
+        request.model_name = "slow".into();
+        request.inputs[0].shape = vec![1];
+        request.raw_input_contents[0].truncate(4);
+        tokio::spawn(async move { client.model_infer(request).await })
+    };
+    let first = ask();
+    let leaving: Vec<_> = (0..LEAVING).map(|_| ask()).collect();
+    let wait = |what: &str, condition: &(dyn Fn() -> bool + Sync)| {
+        tokio::task::block_in_place(|| support::wait_until(what, condition));
+    };
+    wait("most to come", &|| server.waiting("slow") > LEAVING / 2);
+    leaving.iter().for_each(|call| call.abort());
+    wait("most to leave", &|| server.cancelled("slow") > LEAVING / 2);
+    assert_eq!(server.infer("slow", SLOW_REQUEST).status, 200);
+    assert!(first.await.unwrap().is_ok());
+    let rows = server.rows_run("slow");
+    assert!(rows < LEAVING / 2, "{rows} of {} requests were run", LEAVING + 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_are_held_count_together() {
+    let models = Models::empty();
+    models.add("add", &add(1.0)).write("add/model.toml", waits(2, 60_000));
+    let server = Server::start_with(models.path(), &["--held-bytes-max", "2500"]);
+    let mut client = client(&server).await;
+    let sized = |bytes| ModelInferRequest { id: "x".repeat(bytes), ..request() };
+    let mut other = client.clone();
+    let first = tokio::spawn(async move { other.model_infer(sized(2000)).await });
+    tokio::task::block_in_place(|| server.wait_for_waiting("add", 1));
+    let refused = client.model_infer(sized(1000)).await;
+    expect_error(refused, Code::Unavailable, "2500 bytes of bodies, its limit");
+    assert!(client.model_infer(sized(100)).await.is_ok());
+    assert!(first.await.unwrap().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_stops_in_the_middle_comes_to_an_end() {
+    let server = server(&["--body-timeout-ms", "100", "--held-bytes-max", "2500"]);
+    let mut channel = channel(&server).await;
+    let mut call = async |method: &str, sent: Bytes| {
+        let frames = tokio_stream::once(Ok::<_, Status>(Frame::data(sent)));
+        let body = StreamBody::new(frames.chain(tokio_stream::pending()));
+        let path = format!("/inference.GRPCInferenceService/{method}");
+        let request = http::Request::post(path).header("content-type", "application/grpc");
+        let request = request.body(tonic::body::Body::new(body)).unwrap();
+        poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+        let answer = channel.call(request).await.unwrap();
+        let (head, body) = answer.into_parts();
+        let trailers = body.collect().await.unwrap().trailers().cloned().unwrap_or_default();
+        Status::from_header_map(&head.headers).or(Status::from_header_map(&trailers))
+    };
+    let broken = Bytes::from_static(b"\0\0\0\x01\0begins");
+    let much = Bytes::from([&b"\0\0\0\x0b\xb8"[..], &[0; 2900]].concat());
+    for method in ["ModelInfer", "ModelStreamInfer"] {
+        let status = call(method, broken.clone()).await.unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+        let status = call(method, much.clone()).await.unwrap();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    }
+    let status = call("ModelInfer", Bytes::new()).await.unwrap();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
+}
+
+/// Sends and takes messages as they are.
+#[derive(Clone, Copy)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}

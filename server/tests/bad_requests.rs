@@ -1,0 +1,288 @@
+//! Requests that are wrong in themselves: each gets its own message and the right status over
+//! HTTP, and the server goes on as before.
+
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
+mod support;
+
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+use std::fmt::Display;
+use std::io::Write;
+use support::Server;
+use support::http::Answer;
+use support::models::{ADD_REQUEST, Models, add, mean, same};
+
+/// Bytes that requests may take which want more than they should.
+const GROWTH_BYTES_MAX: u64 = 256 << 20;
+
+fn server() -> Server {
+    let models = Models::empty();
+    models.add("add", &add(1.0)).add("same", &same()).add("mean", &mean());
+    Server::start_with(models.path(), &["--model-control", "none"])
+}
+
+/// Checks that a request which is right gets its answer.
+#[track_caller]
+fn expect_good(server: &Server) {
+    let answer = server.infer("add", ADD_REQUEST);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["outputs"][0]["data"].to_string(), "[2.0,3.0]");
+}
+
+/// A request for the model `add` with these fields of its input.
+fn add_input(fields: &str) -> String {
+    format!("{{\"inputs\": [{{{fields}}}]}}")
+}
+
+/// Posts JSON and then raw bytes, with a header that says how long the JSON is.
+fn post_binary(server: &Server, model: &str, length: impl Display, body: &[u8]) -> Answer {
+    let header = format!("Inference-Header-Content-Length: {length}");
+    server.connect().request("POST", &format!("/v2/models/{model}/infer"), &[&header], body)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn models_and_versions_that_are_not_there() {
+    let server = server();
+    let infer = |path: &str| server.post(&format!("/v2/models/{path}/infer"), ADD_REQUEST);
+    infer("no-such").expect_error(404, "no model 'no-such'");
+    infer("add/versions/2").expect_error(404, "no version 2 in service; it serves 1");
+    infer("add/versions/x").expect_error(400, "version 'x' is no number");
+    infer("add/versions/-1").expect_error(400, "version '-1' is no number");
+    infer("%ff").expect_error(400, "not UTF-8");
+    infer("..%2f..%2fetc").expect_error(404, "no model '../../etc'");
+    expect_good(&server);
+}
+
+#[test]
+fn paths_and_methods_that_are_not_there() {
+    let server = server();
+    server.get("/").expect_error(404, "GET /v2");
+    server.get("/v2/models/add/no-such").expect_error(404, "/v2/models/add/no-such");
+    server.get(&format!("/v2/models{}", "/x".repeat(100))).expect_error(404, "nothing at");
+    let infer = server.get("/v2/models/add/infer");
+    infer.expect_error(405, "POST only");
+    assert_eq!(infer.header("allow"), Some("POST"));
+    server.post("/v2/health/live", "").expect_error(405, "GET only");
+    let put = server.connect().request("PUT", "/v2/logging", &[], b"");
+    put.expect_error(405, "GET, POST");
+    assert_eq!(put.header("allow"), Some("GET, POST"));
+    expect_good(&server);
+}
+
+#[test]
+fn tensors_that_the_model_does_not_take() {
+    let server = server();
+    let cases = [
+        (r#""name": "z", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]"#, "no input 'z'"),
+        (r#""name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]"#, "takes [-1,2]"),
+        (r#""name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]"#, "shape [2]"),
+        (r#""name": "x", "shape": [], "datatype": "FP32", "data": [1]"#, "shape []"),
+        (r#""name": "x", "shape": [-1, 2], "datatype": "FP32", "data": []"#, "-1"),
+        (r#""name": "x", "shape": [1.5, 2], "datatype": "FP32", "data": []"#, "1.5"),
+        (r#""name": "x", "shape": 2, "datatype": "FP32", "data": []"#, "a shape"),
+        (r#""name": "x", "shape": [1, 2], "datatype": "INT8", "data": [1, 2]"#, "datatype INT8"),
+        (r#""name": "x", "shape": [1, 2], "datatype": "FLOAT", "data": [1, 2]"#, "'FLOAT' is not"),
+        (r#""name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2, 3]"#, "12 bytes"),
+        (r#""name": "x", "shape": [1, 2], "datatype": "FP32", "data": []"#, "0 bytes"),
+        (r#""name": "x", "shape": [1, 2], "datatype": "FP32""#, "no 'data'"),
+        (r#""name": "x", "shape": [1, 2], "data": [1, 2]"#, "missing field `datatype`"),
+        (r#""name": 3, "shape": [1, 2], "datatype": "FP32", "data": [1, 2]"#, "integer `3`"),
+    ];
+    for (fields, words) in cases {
+        server.infer("add", add_input(fields)).expect_error(400, words);
+    }
+    server.infer("add", r#"{"inputs": []}"#).expect_error(400, "input 'x' is missing");
+    server.infer("add", "{}").expect_error(400, "no 'inputs'");
+    let outputs = |json: &str| ADD_REQUEST.replacen('{', &format!("{{\"outputs\": {json},"), 1);
+    server.infer("add", outputs(r#"[{"name": "z"}]"#)).expect_error(400, "no output 'z'");
+    let twice = outputs(r#"[{"name": "y"}, {"name": "y"}]"#);
+    server.infer("add", twice).expect_error(400, "'y' is asked for twice");
+    expect_good(&server);
+}
+
+#[test]
+fn anything_that_comes_twice() {
+    let server = server();
+    let input = r#"{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}"#;
+    let twice = format!("{{\"inputs\": [{input}, {input}]}}");
+    server.infer("add", twice).expect_error(400, "'x' stands in the request twice");
+    let fields = r#""name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1], "data": [2]"#;
+    server.infer("add", add_input(fields)).expect_error(400, "duplicate field `data`");
+    let fields = r#""data": [1], "name": "x", "shape": [1, 2], "datatype": "FP32", "data": [2]"#;
+    server.infer("add", add_input(fields)).expect_error(400, "duplicate field `data`");
+    let fields = r#""name": "x", "shape": [2, 2], "shape": [1, 2], "datatype": "FP32", "data": []"#;
+    server.infer("add", add_input(fields)).expect_error(400, "duplicate field `shape`");
+    let twice = r#"{"inputs": [], "inputs": []}"#;
+    server.infer("add", twice).expect_error(400, "duplicate field `inputs`");
+    expect_good(&server);
+}
+
+#[test]
+fn numbers_that_do_not_fit() {
+    let server = server();
+    let with = |number: &str| {
+        let data = format!("\"data\": [{number}, 2]");
+        let fields = r#""name": "x", "shape": [1, 2], "datatype": "FP32","#;
+        server.infer("add", add_input(&format!("{fields} {data}")))
+    };
+    with("1e39").expect_error(400, "too large for FP32");
+    with("1e999").expect_error(400, "out of range");
+    with("NaN").expect_error(400, "can not be read");
+    with("Infinity").expect_error(400, "can not be read");
+    with("null").expect_error(400, "null");
+    with("\"1\"").expect_error(400, "string \"1\"");
+    with("true").expect_error(400, "boolean `true`");
+    with("{}").expect_error(400, "map");
+    expect_good(&server);
+}
+
+#[test]
+fn parameters_that_have_no_effect() {
+    let server = server();
+    let with = |parameters: &str| {
+        let start = format!("{{\"parameters\": {parameters},");
+        server.infer("add", ADD_REQUEST.replacen('{', &start, 1))
+    };
+    with(r#"{"no_such": 1}"#).expect_error(400, "'no_such' of the request");
+    with(r#"{"timeout": "soon"}"#).expect_error(400, "'timeout' must be a natural number");
+    with(r#"{"timeout": -1}"#).expect_error(400, "'timeout' must be a natural number");
+    with(r#"{"binary_data_output": 1}"#).expect_error(400, "true or false");
+    with(r#"{"sequence_id": 7}"#).expect_error(501, "sequences are not supported");
+    with("[]").expect_error(400, "an object of parameters");
+    let fields = r#""name": "x", "shape": [1, 2], "datatype": "FP32", "parameters":"#;
+    let of_input =
+        |parameters: &str| server.infer("add", add_input(&format!("{fields} {parameters}")));
+    of_input(r#"{"no_such": 1}"#).expect_error(400, "'no_such' of an input");
+    of_input(r#"{"binary_data_size": 8}"#).expect_error(400, "no header inference-header");
+    expect_good(&server);
+}
+
+#[test]
+fn bodies_that_are_no_json() {
+    let server = server();
+    server.infer("add", "").expect_error(400, "can not be read");
+    server.infer("add", &ADD_REQUEST[..50]).expect_error(400, "EOF");
+    server.infer("add", format!("{ADD_REQUEST} x")).expect_error(400, "trailing");
+    server.infer("add", b"{\"id\": \"\xff\xfe\"}").expect_error(400, "not UTF-8");
+    server.infer("add", "\u{feff}{}").expect_error(400, "can not be read");
+    server.infer("add", vec![0; 100]).expect_error(400, "can not be read");
+    expect_good(&server);
+}
+
+#[test]
+fn lengths_of_binary_tensors_that_lie() {
+    let server = server();
+    let json = r#"{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32",
+        "parameters": {"binary_data_size": 8}}]}"#;
+    let body = |raw: &[u8]| [json.as_bytes(), raw].concat();
+    let length = json.len();
+    assert_eq!(post_binary(&server, "add", length, &body(&[0; 8])).status, 200);
+    post_binary(&server, "add", length, &body(&[0; 7])).expect_error(400, "7 bytes are left");
+    post_binary(&server, "add", length, &body(&[0; 9])).expect_error(400, "1 bytes follow");
+    post_binary(&server, "add", length - 1, &body(&[0; 8])).expect_error(400, "can not be read");
+    post_binary(&server, "add", length + 1, &body(&[0; 8])).expect_error(400, "can not be read");
+    post_binary(&server, "add", 1_u64 << 40, &body(&[0; 8])).expect_error(400, "and the body has");
+    for number in ["-1", "x", "", "99999999999999999999"] {
+        let answer = post_binary(&server, "add", number, &body(&[0; 8]));
+        answer.expect_error(400, "must be a natural number");
+    }
+    let much = json.replace(": 8", ": 18446744073709551615");
+    post_binary(&server, "add", much.len(), much.as_bytes()).expect_error(400, "0 bytes are left");
+    post_binary(&server, "add", 0, &[0; 7]).expect_error(400, "brings 7 bytes");
+    expect_good(&server);
+}
+
+#[test]
+fn shapes_that_ask_for_more_than_they_bring() {
+    let server = server();
+    let before = server.peak_memory_bytes();
+    let shaped = |model: &str, shape: &str| {
+        let fields = r#""name": "x", "datatype": "FP32", "data": [], "shape":"#;
+        server.infer(model, add_input(&format!("{fields} {shape}")))
+    };
+    // No elements, and so no bytes; but an output of as many rows.
+    shaped("mean", "[1000000000, 0]").expect_error(400, "too large");
+    shaped("mean", "[18446744073709551615, 0]").expect_error(400, "too large");
+    shaped("same", "[0, 18446744073709551615]").expect_error(400, "too large");
+    shaped("same", "[18446744073709551615, 18446744073709551615]").expect_error(400, "too large");
+    assert_eq!(shaped("same", "[0, 3]").status, 200);
+    let after = server.peak_memory_bytes();
+    assert!(after < before + GROWTH_BYTES_MAX, "{before} bytes became {after}");
+    expect_good(&server);
+}
+
+#[test]
+fn encodings_that_are_not_known_or_not_true() {
+    let server = server();
+    let with = |encoding: &str, body: &[u8]| {
+        let header = format!("Content-Encoding: {encoding}");
+        server.connect().request("POST", "/v2/models/add/infer", &[&header], body)
+    };
+    let good = ADD_REQUEST.as_bytes();
+    assert_eq!(with("gzip", &gzip(good)).status, 200);
+    let mut deflate = ZlibEncoder::new(Vec::new(), Compression::fast());
+    deflate.write_all(good).unwrap();
+    assert_eq!(with("deflate", &deflate.finish().unwrap()).status, 200);
+    assert_eq!(with("identity", good).status, 200);
+    with("br", good).expect_error(415, "'br' is not known here; gzip and deflate are");
+    with("gzip, gzip", good).expect_error(415, "'gzip, gzip' is not known");
+    with("gzip", good).expect_error(400, "can not be decompressed");
+    let whole = gzip(good);
+    with("gzip", &whole[..whole.len() - 9]).expect_error(400, "can not be decompressed");
+    with("deflate", &whole).expect_error(400, "can not be decompressed");
+    expect_good(&server);
+}
+
+#[test]
+fn bombs_cost_little_memory() {
+    let models = Models::empty();
+    models.add("add", &add(1.0));
+    let flags = ["--body-bytes-max", "16000000", "--held-bytes-max", "32000000"];
+    let server = Server::start_with(models.path(), &flags);
+    expect_good(&server);
+    let before = server.peak_memory_bytes();
+
+    let zeros = gzip(&vec![b' '; 1 << 30]);
+    let gzip_header = ["Content-Encoding: gzip"];
+    let bomb = server.connect().request("POST", "/v2/models/add/infer", &gzip_header, &zeros);
+    bomb.expect_error(413, "larger than 16000000 bytes; the server's flag --body-bytes-max");
+
+    let deep = "[".repeat(10_000_000);
+    server.infer("add", &deep).expect_error(400, "can not be read");
+    let fields = r#""name": "x", "shape": [1, 2], "datatype": "FP32", "data":"#;
+    server.infer("add", add_input(&format!("{fields} {deep}"))).expect_error(400, "recursion");
+    server.infer("add", format!("{{\"x\": {deep}")).expect_error(400, "can not be read");
+
+    let many = |element: &str| element.repeat(15_000_000 / element.len());
+    let data = format!("{fields} [{}1]", many("1,"));
+    server.infer("add", add_input(&data)).expect_error(400, "bytes, and its shape");
+    let shape = format!("\"name\": \"x\", \"shape\": [{}1]", many("1,"));
+    server.infer("add", add_input(&shape)).expect_error(400, "64 dimensions");
+    let parameters = format!("{{\"parameters\": {{{}\"b\": 1}}}}", many("\"a\":1,"));
+    server.infer("add", parameters).expect_error(400, "64 parameters");
+    let outputs = format!("{{\"outputs\": [{}{{\"name\":\"y\"}}]}}", many("{\"name\":\"\"},"));
+    server.infer("add", outputs).expect_error(400, "4096 tensors");
+    let input = r#"{"name":"","shape":[],"datatype":"BOOL","data":[]},"#;
+    let inputs = format!("{{\"inputs\": [{}{{}}]}}", many(input));
+    server.infer("add", inputs).expect_error(400, "4096 tensors");
+
+    let after = server.peak_memory_bytes();
+    assert!(after < before + GROWTH_BYTES_MAX, "{before} bytes became {after}");
+    expect_good(&server);
+}
+
+#[test]
+fn a_name_of_any_kind_is_no_mistake() {
+    let models = Models::empty();
+    models.add("a \"b\" c%", &add(1.0));
+    let server = Server::start(models.path());
+    let answer = server.infer("a%20%22b%22%20c%25", ADD_REQUEST);
+    assert_eq!(answer.json()["model_name"], "a \"b\" c%");
+}

@@ -1,0 +1,71 @@
+"""Requests that wait too long, callers that do, and callers that leave."""
+
+import queue
+import time
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+import tritonclient.http
+from asking import GRPC, HTTP, SECONDS_MAX, tensors
+from tritonclient.utils import InferenceServerException
+
+# About half a second of the only replica.
+LONG = {"steps": np.array(500_000)}
+SHORT = {"steps": np.array(1)}
+
+
+def done(result):
+    return result.as_numpy("done")
+
+
+def test_a_request_that_waits_longer_than_its_timeout(grpc, protocol):
+    answers = queue.Queue()
+    answer = lambda result, error: answers.put(result)
+    for _ in range(3):
+        grpc.async_infer("slow", tensors(tritonclient.grpc, LONG), answer)
+    time.sleep(0.1)
+    with pytest.raises(InferenceServerException, match="timeout of 1000 us") as error:
+        protocol.client.infer("slow", tensors(protocol.module, SHORT), timeout=1000)
+    assert error.value.status() == protocol.status["late"]
+    assert done(answers.get(timeout=SECONDS_MAX)) == LONG["steps"]
+
+
+def test_a_caller_over_grpc_that_waits_no_longer(grpc):
+    with pytest.raises(InferenceServerException) as error:
+        grpc.infer("slow", tensors(tritonclient.grpc, LONG), client_timeout=0.05)
+    assert error.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+    assert done(grpc.infer("slow", tensors(tritonclient.grpc, SHORT))) == 1
+
+
+def test_a_caller_over_http_that_waits_no_longer(http):
+    with tritonclient.http.InferenceServerClient(HTTP, network_timeout=0.05) as hasty:
+        with pytest.raises(TimeoutError):
+            hasty.infer("slow", tensors(tritonclient.http, LONG))
+    assert done(http.infer("slow", tensors(tritonclient.http, SHORT))) == 1
+
+
+def test_a_cancelled_call_leaves_its_place(grpc):
+    errors = queue.Queue()
+    answer = lambda result, error: errors.put(error)
+    call = grpc.async_infer("slow", tensors(tritonclient.grpc, LONG), answer)
+    time.sleep(0.1)
+    call.cancel()
+    assert done(grpc.infer("slow", tensors(tritonclient.grpc, SHORT))) == 1
+    assert errors.get(timeout=SECONDS_MAX).status() == "StatusCode.CANCELLED"
+
+
+def test_requests_whose_caller_left_cost_nothing():
+    with tritonclient.grpc.InferenceServerClient(GRPC) as client:
+        runs = lambda: client.get_inference_statistics("slow").model_stats[0].execution_count
+        before = runs()
+        ignore = lambda result, error: None
+        calls = [
+            client.async_infer("slow", tensors(tritonclient.grpc, LONG), ignore) for _ in range(20)
+        ]
+        time.sleep(0.1)
+        for call in calls:
+            call.cancel()
+        client.infer("slow", tensors(tritonclient.grpc, SHORT))
+        # What ran when its caller left runs to its end.
+        assert runs() <= before + 3

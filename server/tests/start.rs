@@ -1,0 +1,130 @@
+//! How the server starts, refuses to start, and stops.
+
+mod support;
+
+use std::net::TcpListener;
+use std::process::Output;
+use support::models::{Models, SLOW_REQUEST, digits_request, slow, waits};
+use support::{Server, command, run};
+
+/// Checks the exit code of a command that did not start, and what it says.
+#[track_caller]
+fn expect_refusal(output: &Output, code: i32, words: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for word in words {
+        assert!(said.contains(word), "'{word}' is not in: {said}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_flag() {
+    let models = Models::digits();
+    let folder = models.path().to_str().unwrap();
+    for flag in ["--http", "--grpc", "--metrics"] {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let mut arguments = vec!["--models", folder];
+        for port in ["--http", "--grpc", "--metrics"] {
+            let address = if port == flag { &address } else { "127.0.0.1:0" };
+            arguments.extend([port, address]);
+        }
+        expect_refusal(&run(&arguments), 1, &[&address, flag, "choose another", "in use"]);
+    }
+}
+
+#[test]
+fn without_the_runtime_it_says_the_command_that_brings_it() {
+    let models = Models::digits();
+    let start = |library: &std::path::Path| {
+        let mut command = command();
+        for port in ["--http", "--grpc", "--metrics"] {
+            command.args([port, "127.0.0.1:0"]);
+        }
+        command.arg("--models").arg(models.path());
+        command.env("SKYSAIL_ONNXRUNTIME", library).output().unwrap()
+    };
+    let missing = models.path().join("nothing-here");
+    let words = ["nothing-here", "ONNX Runtime is missing", "cargo xtask setup"];
+    expect_refusal(&start(&missing), 1, &words);
+
+    let broken = models.path().join("libonnxruntime.so");
+    std::fs::write(&broken, "no library").unwrap();
+    expect_refusal(&start(&broken), 1, &["libonnxruntime.so", "can not be used"]);
+}
+
+#[test]
+fn a_bad_configuration_is_told_with_line_and_key() {
+    let models = Models::digits();
+    models.write("server.toml", "[limits]\nbody_bytes_max = 1000\nbody_max = 5\n");
+    let file = models.path().join("server.toml");
+    let output = run(&["--config", file.to_str().unwrap()]);
+    expect_refusal(&output, 64, &["server.toml", "line 3", "body_max"]);
+
+    models.write("server.toml", "[limits]\nbody_bytes_max = \"much\"\n");
+    let output = run(&["--config", file.to_str().unwrap()]);
+    expect_refusal(&output, 64, &["line 2", "body_bytes_max"]);
+
+    models.write("server.toml", "[listen]\nhttp = \"nowhere\"\n");
+    let output = run(&["--config", file.to_str().unwrap()]);
+    expect_refusal(&output, 64, &["line 2", "http"]);
+
+    expect_refusal(&run(&["--config", "no/such/file.toml"]), 64, &["no/such/file.toml"]);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let models = Models::digits();
+    let folder = models.path().to_str().unwrap();
+    let with = |flags: &[&str]| run(&[&["--models", folder][..], flags].concat());
+    expect_refusal(&run(&["--models", "no/such/folder"]), 64, &["no/such/folder"]);
+    expect_refusal(&with(&["--connections-max", "0"]), 64, &["connections_max"]);
+    expect_refusal(&with(&["--load-model", "digits"]), 64, &["explicit"]);
+    expect_refusal(&with(&["--no-such-flag"]), 2, &["--no-such-flag", "--help"]);
+    expect_refusal(&with(&["--http", "nowhere"]), 2, &["--http", "nowhere"]);
+    expect_refusal(&with(&["--model-control", "often"]), 2, &["often", "poll", "explicit"]);
+}
+
+#[test]
+fn an_empty_folder_is_ready_and_has_no_models() {
+    let models = Models::empty();
+    let server = Server::start(models.path());
+    assert_eq!(server.post("/v2/repository/index", "").text(), "[]");
+    server.infer("digits", digits_request()).expect_error(404, "no model 'digits'");
+}
+
+#[test]
+fn stopping_finishes_the_request_that_runs() {
+    let models = Models::empty();
+    models.add("slow", &slow());
+    let server = Server::start(models.path());
+    let mut client = server.connect();
+    client.send_request("POST", "/v2/models/slow/infer", &[], SLOW_REQUEST.as_bytes());
+    let mut idle = server.connect();
+    assert_eq!(idle.request("GET", "/v2/health/ready", &[], b"").status, 200);
+    server.tell_to_stop();
+    assert_eq!(client.answer().status, 200);
+    let log = server.stop();
+    assert!(log.contains("stopped"), "{log}");
+}
+
+#[test]
+fn stopping_does_not_wait_longer_than_it_may() {
+    let models = Models::digits();
+    models.write("digits/model.toml", waits(8, 60_000));
+    let server = Server::start_with(models.path(), &["--stop-timeout-ms", "100"]);
+    let mut client = server.connect();
+    client.send_request("POST", "/v2/models/digits/infer", &[], &digits_request());
+    server.wait_for_waiting("digits", 1);
+    let log = server.stop();
+    assert!(log.contains("still ran 100 ms"), "{log}");
+}
+
+#[test]
+fn stopping_works_at_the_limit_of_connections() {
+    let models = Models::digits();
+    let server = Server::start_with(models.path(), &["--connections-max", "1"]);
+    let mut only = server.connect();
+    assert_eq!(only.request("GET", "/v2/health/live", &[], b"").status, 200);
+    server.stop();
+}

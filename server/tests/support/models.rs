@@ -1,0 +1,161 @@
+//! Repositories for tests, and models made for one purpose each.
+
+use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const FLOAT: ElementType = ElementType::Float32;
+
+/// A folder of models that goes away with the test.
+pub(crate) struct Models(TempDir);
+
+impl Models {
+    /// A folder without any.
+    pub(crate) fn empty() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A folder with the model `digits` that comes with the server.
+    pub(crate) fn digits() -> Self {
+        let models = Self::empty();
+        models.write("digits/1/model.onnx", shipped("digits/1/model.onnx"));
+        models
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes a file, such as `NAME/1/model.onnx`. It appears with all that is in it.
+    pub(crate) fn write(&self, file: &str, bytes: impl AsRef<[u8]>) -> &Self {
+        let path = self.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let unseen = self.path().join(".unseen");
+        fs::write(&unseen, bytes).unwrap();
+        fs::rename(unseen, path).unwrap();
+        self
+    }
+
+    /// Writes a model as version 1.
+    pub(crate) fn add(&self, name: &str, model: &Model) -> &Self {
+        self.add_version(name, 1, model)
+    }
+
+    /// Writes a version of a model.
+    pub(crate) fn add_version(&self, name: &str, version: u64, model: &Model) -> &Self {
+        self.write(&format!("{name}/{version}/model.onnx"), model.to_bytes().unwrap())
+    }
+
+    /// Deletes a folder, such as `NAME` or `NAME/2`.
+    pub(crate) fn delete(&self, folder: &str) {
+        fs::remove_dir_all(self.path().join(folder)).unwrap();
+    }
+}
+
+/// The bytes of a file of the folder `models` that comes with the server.
+pub(crate) fn shipped(file: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(file)).unwrap()
+}
+
+/// A request that `digits` answers.
+pub(crate) fn digits_request() -> Vec<u8> {
+    shipped("digits/example.json")
+}
+
+/// A model of the data folder beside the workspace; says so and gives nothing when it is absent.
+#[expect(clippy::print_stdout, reason = "says that a test was skipped")]
+pub(crate) fn shared(name: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/models");
+    let path = folder.join(name).join("model.onnx");
+    if !path.is_file() {
+        println!("skipped: there is no {}", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// `y = x + value`, for x of float32 `[batch, 2]`. Its requests share runs.
+pub(crate) fn add(value: f32) -> Model {
+    let dims = [Dim::from("batch"), Dim::from(2)];
+    let mut graph = GraphBuilder::new("add");
+    graph
+        .input("x", FLOAT, &dims)
+        .initializer("value", Tensor::new(&[], &[value]).unwrap())
+        .node("Add", &["x", "value"], &["y"], &[])
+        .output("y", FLOAT, &dims);
+    graph.finish().unwrap()
+}
+
+/// A request for [`add`] of one row.
+pub(crate) const ADD_REQUEST: &str =
+    r#"{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}"#;
+
+/// `y = x`, for x of float32 `[batch, any]`.
+pub(crate) fn same() -> Model {
+    let dims = [Dim::from("batch"), Dim::Unknown];
+    let mut graph = GraphBuilder::new("same");
+    graph.input("x", FLOAT, &dims).node("Identity", &["x"], &["y"], &[]).output("y", FLOAT, &dims);
+    graph.finish().unwrap()
+}
+
+/// `y = mean(x)` over the second dimension, for x of float32 `[batch, any]`.
+pub(crate) fn mean() -> Model {
+    let batch = Dim::from("batch");
+    let mut graph = GraphBuilder::new("mean");
+    let axes = [("axes", Attribute::Ints(vec![1])), ("keepdims", Attribute::Int(0))];
+    graph
+        .input("x", FLOAT, &[batch.clone(), Dim::Unknown])
+        .node("ReduceMean", &["x"], &["y"], &axes)
+        .output("y", FLOAT, &[batch]);
+    graph.finish().unwrap()
+}
+
+/// A model with an operator that no runtime has.
+pub(crate) fn unsupported() -> Model {
+    let dims = [Dim::from("batch")];
+    let mut graph = GraphBuilder::new("unsupported");
+    graph.input("x", FLOAT, &dims).node("NoSuchOperator", &["x"], &["y"], &[]);
+    graph.output("y", FLOAT, &dims);
+    graph.finish().unwrap()
+}
+
+/// Takes its time, some hundred milliseconds a request: products of large matrices, one after
+/// the other. x and y are float32 `[1]`, so requests run one by one.
+pub(crate) fn slow() -> Model {
+    const SIDE: u64 = 512;
+    const STEPS: usize = 60;
+    let matrix = vec![1.0 / SIDE as f32; (SIDE * SIDE) as usize];
+    let mut graph = GraphBuilder::new("slow");
+    graph
+        .input("x", FLOAT, &[Dim::from(1)])
+        .initializer("matrix", Tensor::new(&[SIDE, SIDE], &matrix).unwrap())
+        .node("Add", &["x", "matrix"], &["step0"], &[]);
+    for step in 1..=STEPS {
+        let (from, to) = (format!("step{}", step - 1), format!("step{step}"));
+        graph.node("MatMul", &[&from, "matrix"], &[&to], &[]);
+    }
+    let last = format!("step{STEPS}");
+    graph
+        .node("ReduceMean", &[&last], &["mean"], &[("keepdims", Attribute::Int(0))])
+        .initializer("shape", Tensor::new(&[1], &[1_i64]).unwrap())
+        .node("Reshape", &["mean", "shape"], &["y"], &[])
+        .output("y", FLOAT, &[Dim::from(1)]);
+    graph.finish().unwrap()
+}
+
+/// A request for [`slow`].
+pub(crate) const SLOW_REQUEST: &str =
+    r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}"#;
+
+/// Settings of a model whose requests wait in its queue for `ms` milliseconds, or until there
+/// are `rows` of them.
+pub(crate) fn waits(rows: usize, ms: u64) -> String {
+    format!("max_batch_size = {rows}\n[batching]\nmax_delay_us = {ms}000\n")
+}
+
+/// A multi-layer perceptron of a few kilobytes, float32 `[batch, 4]` to `[batch, 3]`.
+pub(crate) fn small_mlp(seed: u64) -> Model {
+    mlp(&[4, 8, 3], seed).unwrap()
+}

@@ -1,0 +1,67 @@
+//! Triton's own clients, as they are published, against the server: pytest runs what lies in
+//! `clients/`. SKYSAIL_PYTEST_ARGS is handed on to it, SKYSAIL_CLIENTS_PYTHON names its Python.
+
+mod support;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use support::Server;
+
+const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+#[test]
+fn published_clients_get_what_they_expect() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Path::new(ROOT).join("../shared/data");
+    let models = Path::new(ROOT).join("models");
+    let [served, explicit] = ["served", "explicit"].map(|name| folder.path().join(name));
+    let script = Path::new(CLIENTS).join("repository.py");
+    let made = python().arg(script).args([folder.path(), &models, &data]).output().unwrap();
+    expect_success(&made);
+    let all = Server::start_with(&served, &["--model-control", "none"]);
+    let by_name = Server::start_with(&explicit, &["--model-control", "explicit"]);
+    let more = env::var("SKYSAIL_PYTEST_ARGS").unwrap_or_default();
+    let tested = python()
+        .args(["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", CLIENTS])
+        .args(more.split_whitespace())
+        .env("SKYSAIL_DATA", data)
+        .env("SKYSAIL_HTTP", all.http().to_string())
+        .env("SKYSAIL_GRPC", all.grpc().to_string())
+        .env("SKYSAIL_EXPLICIT_HTTP", by_name.http().to_string())
+        .env("SKYSAIL_EXPLICIT_GRPC", by_name.grpc().to_string())
+        .env("SKYSAIL_EXPLICIT_MODELS", explicit)
+        .output()
+        .unwrap();
+    // First, so that their long logs do not bury what failed.
+    all.stop();
+    by_name.stop();
+    expect_success(&tested);
+}
+
+/// The Python that has the clients.
+fn python() -> Command {
+    let default = || Path::new(ROOT).join("target/venv/bin/python");
+    let path = env::var_os("SKYSAIL_CLIENTS_PYTHON").map_or_else(default, PathBuf::from);
+    assert!(
+        path.is_file(),
+        "there is no {}: run `cargo xtask setup --clients`, which brings the clients",
+        path.display()
+    );
+    let mut python = Command::new(path);
+    python.env("PYTHONDONTWRITEBYTECODE", "1");
+    python
+}
+
+/// Shows the closing lines of a command, and all of them if it failed.
+#[expect(clippy::print_stdout, reason = "says what was tested and what was skipped")]
+fn expect_success(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}:\n{said}\n{errors}", output.status);
+    let lines: Vec<&str> = said.lines().collect();
+    for line in lines.iter().skip(lines.len().saturating_sub(5)) {
+        println!("{line}");
+    }
+}

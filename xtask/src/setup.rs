@@ -1,0 +1,121 @@
+//! `cargo xtask setup`: brings into `target/` what cargo cannot bring.
+//!
+//! Both parts do nothing when already done, and leave nothing half done when interrupted.
+
+use crate::{python, workspace};
+use anyhow::{Context, Result, ensure};
+use std::{
+    env::consts::{ARCH, OS},
+    fs::{self, File},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+/// Version and hashes of the wheel that holds ONNX Runtime, in pip's format.
+const ONNX_RUNTIME: &str = include_str!("../onnxruntime.txt");
+const LINK: &str = "libonnxruntime.so";
+const REQUIREMENTS: &str = "server/tests/clients/requirements.txt";
+const SEE_PIP: &str = "pip says why above. Needed once: the network, and for the clients \
+    CPython 3.11 to 3.13";
+
+/// Brings ONNX Runtime's shared library into `target/onnxruntime/lib`.
+pub(crate) fn onnx_runtime() -> Result<()> {
+    let home = target().join("onnxruntime");
+    let (lib, name) = (home.join("lib"), library_name()?);
+    let done = || lib.join(&name).is_file() && links_to(&lib, &name);
+    if done() {
+        return Ok(());
+    }
+    let _lock = lock()?;
+    if done() {
+        return Ok(());
+    }
+    println!("setup: bringing ONNX Runtime into target/ (once, about 25 MB)");
+    let staging = home.join("staging");
+    remove(&staging)?;
+    fs::create_dir_all(&lib)?;
+    fs::create_dir_all(&staging)?;
+    python::unzip(&download(&staging)?, &staging)?;
+    fs::rename(staging.join("onnxruntime/capi").join(&name), lib.join(&name))?;
+    let link = staging.join("link");
+    symlink(&name, &link)?;
+    fs::rename(link, lib.join(LINK))?;
+    remove(&staging)
+}
+
+/// Brings the Python clients into a virtual environment; its Python.
+pub(crate) fn clients() -> Result<PathBuf> {
+    let venv = venv();
+    let interpreter = python::interpreter(&venv);
+    let requirements = workspace::root().join(REQUIREMENTS);
+    let wanted = fs::read_to_string(&requirements).context(REQUIREMENTS)?;
+    let stamp = venv.join("installed.txt");
+    let done =
+        || fs::read_to_string(&stamp).is_ok_and(|text| text == wanted) && interpreter.exists();
+    if done() {
+        return Ok(interpreter);
+    }
+    let _lock = lock()?;
+    if done() {
+        return Ok(interpreter);
+    }
+    println!("setup: bringing the Python clients into target/ (once, about a minute)");
+    python::make_venv(&venv)?;
+    let mut pip = python::pip(&interpreter, "install");
+    pip.args(["--quiet", "--requirement"]).arg(requirements);
+    ensure!(workspace::run(&mut pip).is_ok(), "cannot bring the Python clients: {SEE_PIP}");
+    fs::write(stamp, wanted)?;
+    Ok(interpreter)
+}
+
+fn links_to(lib: &Path, name: &str) -> bool {
+    fs::read_link(lib.join(LINK)).is_ok_and(|to| to == Path::new(name))
+}
+
+fn library_name() -> Result<String> {
+    let version = ONNX_RUNTIME.split_once("==").and_then(|(_, rest)| rest.split(' ').next());
+    Ok(format!("{LINK}.{}", version.context("onnxruntime.txt names no version")?))
+}
+
+/// Downloads the wheel of this machine, whichever Python runs pip; the wheel.
+fn download(staging: &Path) -> Result<PathBuf> {
+    ensure!(
+        OS == "linux" && matches!(ARCH, "x86_64" | "aarch64"),
+        "no ONNX Runtime is pinned for {OS} on {ARCH}: only for linux on x86_64 and aarch64"
+    );
+    let python = python::with_pip(&venv())?;
+    let mut pip = python::pip(&python, "download");
+    pip.args(["--no-deps", "--python-version=311", "--implementation=cp", "--abi=cp311"]);
+    pip.arg(format!("--platform=manylinux_2_28_{ARCH}"));
+    pip.args(["--require-hashes", "--requirement"]);
+    pip.arg(workspace::root().join("xtask/onnxruntime.txt")).arg("--dest").arg(staging);
+    ensure!(workspace::run(&mut pip).is_ok(), "cannot bring ONNX Runtime: {SEE_PIP}");
+    let entries = fs::read_dir(staging)?.collect::<std::io::Result<Vec<_>>>()?;
+    let mut paths = entries.into_iter().map(|entry| entry.path());
+    paths.find(|path| path.extension().is_some_and(|end| end == "whl")).context("pip left no wheel")
+}
+
+/// Held while something is brought, so that two commands at once do not meet.
+fn lock() -> Result<File> {
+    fs::create_dir_all(target())?;
+    let file = File::create(target().join("setup.lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn venv() -> PathBuf {
+    target().join("venv")
+}
+
+/// Where the server looks for ONNX Runtime: the workspace's own `target/`, wherever cargo builds.
+fn target() -> PathBuf {
+    workspace::root().join("target")
+}
