@@ -124,7 +124,7 @@ pub enum InvalidRequest {
 }
 
 /// One input in the model's order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmittedInput {
     /// Fits the model's dimensions.
     pub shape: Shape,
@@ -141,7 +141,12 @@ pub struct Admitted {
     pub outputs: SmallVec<[usize; 4]>,
     /// Rows in the first dimension of a model that batches, else 1.
     pub rows: usize,
+    /// What it has in common with requests that can share its run.
+    pub lane: Lane,
 }
+
+/// Requests of one lane can share a run: all dimensions but the first, input after input.
+pub type Lane = SmallVec<[usize; 4]>;
 
 /// Checks names, datatypes, shapes and byte counts.
 ///
@@ -166,7 +171,22 @@ pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, Invali
         inputs.push(place.ok_or_else(missing)?);
     }
     let rows = rows(&inputs, signature)?;
-    Ok(Admitted { inputs, outputs, rows })
+    let lane = lane(&inputs, signature);
+    Ok(Admitted { inputs, outputs, rows, lane })
+}
+
+/// Inputs whose dimensions are all fixed are the same in every request. What is padded counts as
+/// the largest size that it may be padded to.
+fn lane(inputs: &[AdmittedInput], signature: &Signature) -> Lane {
+    let padding = signature.padding.as_ref().filter(|padding| padding.sizes(inputs).is_some());
+    let open = inputs.iter().zip(&signature.inputs).enumerate().filter(|(_, (_, spec))| {
+        spec.dims.iter().skip(1).any(Option::is_none)
+    });
+    open.flat_map(|(index, (input, _))| {
+        let dims = input.shape.iter().enumerate().skip(1);
+        dims.map(move |(dim, &size)| padding.map_or(size, |p| p.lane_size(index, dim, size)))
+    })
+    .collect()
 }
 
 fn wanted_outputs(

@@ -2,6 +2,8 @@
 
 use crate::executor::{BatchInput, ExecuteError};
 use crate::model::Model;
+use crate::padding::Members;
+use crate::payload::Payload;
 use crate::queue::Entry;
 use crate::request::{OutputTensor, Response, Stages};
 use crate::signature::Signature;
@@ -19,12 +21,16 @@ pub(crate) type Outputs = SmallVec<[OutputTensor; 2]>;
 pub(crate) struct Batch<'a> {
     entries: &'a [Entry],
     batches: bool,
+    padded: Option<Members<'a>>,
 }
 
 impl<'a> Batch<'a> {
-    /// Entries of the same shapes but for their rows. Only a model that batches has several.
-    pub(crate) fn new(entries: &'a [Entry], signature: &Signature) -> Self {
-        Self { entries, batches: signature.batches() }
+    /// Entries of one lane. Only a model that batches has several.
+    pub(crate) fn new(entries: &'a [Entry], signature: &'a Signature) -> Self {
+        let members = entries.iter().map(|entry| &entry.request);
+        let padding = signature.padding.as_ref().filter(|_| entries.len() > 1);
+        let padded = padding.and_then(|padding| Members::new(padding, members));
+        Self { entries, batches: signature.batches(), padded }
     }
 
     /// Rows of all members together.
@@ -33,28 +39,38 @@ impl<'a> Batch<'a> {
     }
 
     /// The members' inputs, side by side.
-    pub(crate) fn inputs(&self) -> SmallVec<[BatchInput<'a>; 2]> {
+    pub(crate) fn inputs(&self) -> SmallVec<[BatchInput<'_>; 2]> {
         let Some(first) = self.entries.first() else { return SmallVec::new() };
         let together = |index: usize| {
             let mut shape = first.request.inputs[index].shape.clone();
             if let (true, Some(dim)) = (self.batches, shape.first_mut()) {
                 *dim = self.rows();
             }
-            let parts = self.entries.iter().map(|entry| &entry.request.inputs[index].data);
+            if let Some(padded) = &self.padded {
+                padded.enlarge(index, &mut shape);
+            }
+            let parts = (0..self.entries.len()).map(|member| self.part(member, index));
             BatchInput { shape, parts: parts.collect() }
         };
         (0..first.request.inputs.len()).map(together).collect()
     }
 
-    /// Gives each member its rows of the outputs it wants, without copying them.
+    /// What a member brings for an input.
+    fn part(&self, member: usize, input: usize) -> &Payload {
+        let padded = self.padded.as_ref().and_then(|padded| padded.payload(member, input));
+        padded.unwrap_or(&self.entries[member].request.inputs[input].data)
+    }
+
+    /// Gives each member its rows of the outputs it wants. They are copied only where the member
+    /// was padded.
     pub(crate) fn split(&self, outputs: &[OutputTensor]) -> Result<Vec<Outputs>, ExecuteError> {
         if let [only] = self.entries {
             return Ok(vec![wanted(only, outputs).cloned().collect()]);
         }
-        let cuts: Vec<Cut<'_>> =
-            outputs.iter().map(|output| Cut::new(output, self)).collect::<Result<_, _>>()?;
+        let cuts = outputs.iter().enumerate().map(|(place, output)| Cut::new(output, place, self));
+        let cuts: Vec<Cut<'_>> = cuts.collect::<Result<_, _>>()?;
         let split_one = |(member, entry): (usize, &Entry)| {
-            wanted(entry, &cuts).map(|cut| cut.member(member, entry.request.rows)).collect()
+            wanted(entry, &cuts).map(|cut| cut.member(member, entry.request.rows, self)).collect()
         };
         Ok(self.entries.iter().enumerate().map(split_one).collect())
     }
@@ -70,17 +86,29 @@ fn wanted<'o, T>(entry: &'o Entry, all: &'o [T]) -> impl Iterator<Item = &'o T> 
 /// One output with the range of bytes that belongs to each member.
 struct Cut<'a> {
     output: &'a OutputTensor,
+    /// Its place among the model's outputs.
+    place: usize,
     ranges: SmallVec<[Range<usize>; 8]>,
 }
 
 impl<'a> Cut<'a> {
-    fn new(output: &'a OutputTensor, batch: &Batch<'_>) -> Result<Self, ExecuteError> {
+    fn new(
+        output: &'a OutputTensor,
+        place: usize,
+        batch: &Batch<'_>,
+    ) -> Result<Self, ExecuteError> {
         let rows = batch.rows();
         if output.shape.first() != Some(&rows) {
-            return Err(ExecuteError(format!(
+            return Err(ExecuteError::Failed(format!(
                 "output '{}' has shape {:?} for a batch of {rows} rows, so the first dimension is \
                  no batch dimension: set max_batch_size = 0 for this model",
                 output.name, output.shape
+            )));
+        }
+        if batch.padded.as_ref().is_some_and(|padded| !padded.fits(place, &output.shape)) {
+            let (name, shape) = (&output.name, &output.shape);
+            return Err(ExecuteError::Failed(format!(
+                "output '{name}' of padded inputs has shape {shape:?}, which can not be cut back"
             )));
         }
         let row_elements = elements(&output.shape[1..]).unwrap_or(0);
@@ -97,21 +125,25 @@ impl<'a> Cut<'a> {
         }
         if start != output.data.len() {
             let (name, bytes) = (&output.name, output.data.len());
-            return Err(ExecuteError(format!(
+            return Err(ExecuteError::Failed(format!(
                 "output '{name}' has {bytes} bytes, and its shape needs {start}"
             )));
         }
-        Ok(Self { output, ranges })
+        Ok(Self { output, place, ranges })
     }
 
-    fn member(&self, member: usize, rows: usize) -> OutputTensor {
+    fn member(&self, member: usize, rows: usize, batch: &Batch<'_>) -> OutputTensor {
         let mut shape: Shape = self.output.shape.clone();
         shape[0] = rows;
-        OutputTensor {
+        let own = OutputTensor {
             name: self.output.name.clone(),
             datatype: self.output.datatype,
             shape,
             data: self.output.data.slice(self.ranges[member].clone()),
+        };
+        match &batch.padded {
+            Some(padded) => padded.cut(member, self.place, own),
+            None => own,
         }
     }
 }

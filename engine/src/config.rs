@@ -4,10 +4,14 @@ use crate::tensor::DataType;
 use serde::Deserialize;
 use skysail_policy::versions::VersionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 
 /// Rows of the largest batch when a model's owner does not say.
-pub const BATCH_ROWS_MAX: usize = 64;
+pub const BATCH_ROWS_MAX: usize = 256;
+
+/// A smaller cache is a mistake in its unit.
+const CACHE_BYTES_MIN: usize = 1 << 20;
 
 /// Replicas of a model, and threads of each, at most.
 const THREADS_MAX: usize = 1024;
@@ -36,6 +40,8 @@ pub struct EngineConfig {
     pub load_at_start: Vec<String>,
     /// Cores that replicas may use together.
     pub cores: usize,
+    /// How soon requests should be answered, for models that do not say themselves.
+    pub objective_ms: Option<f64>,
 }
 
 /// A model's settings: its `model.toml`, or what its `config.pbtxt` says of them.
@@ -50,10 +56,16 @@ pub struct ModelConfig {
     /// Which versions serve.
     #[serde(deserialize_with = "versions")]
     pub versions: VersionPolicy,
+    /// How soon its answers should be there; the server's objective when it is not given.
+    pub objective_ms: Option<f64>,
     /// When a batch starts.
     pub batching: BatchingConfig,
+    /// How requests of different sizes share runs.
+    pub padding: PaddingConfig,
     /// What may wait.
     pub queue: QueueLimits,
+    /// Answers kept for requests to come; none are when it is not given.
+    pub cache: Option<CacheConfig>,
     /// What runs it.
     pub replicas: ReplicaConfig,
     /// What runs before it is ready, besides the engine's own tries.
@@ -69,14 +81,69 @@ pub struct ModelConfig {
     pub parameters: BTreeMap<String, String>,
 }
 
-/// The policy `fixed`; without either setting, the policy `gather`.
+/// When a batch starts, and how large it may be.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchingConfig {
-    /// How long the oldest request waits for others.
+    /// Who decides; `fixed` where one of the other settings says something, else `predictive`.
+    pub policy: Option<PolicyName>,
+    /// How long the most urgent request waits for others.
     pub max_delay_us: u64,
-    /// Sizes that start a batch before the delay is over.
+    /// Sizes that start a batch before the delay is over; for the policy `fixed`.
     pub preferred_sizes: Vec<usize>,
+}
+
+/// A batching policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyName {
+    /// As large as the deadlines allow, by a model of run times.
+    Predictive,
+    /// Additive increase, multiplicative decrease.
+    Aimd,
+    /// A quantile regression of run times.
+    Quantile,
+    /// Sizes and a delay set by hand.
+    Fixed,
+}
+
+impl BatchingConfig {
+    /// Who decides.
+    pub fn policy(&self) -> PolicyName {
+        let says_nothing = self.max_delay_us == 0 && self.preferred_sizes.is_empty();
+        let default = if says_nothing { PolicyName::Predictive } else { PolicyName::Fixed };
+        self.policy.unwrap_or(default)
+    }
+}
+
+/// What makes requests of different sizes one; without any input they run apart.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PaddingConfig {
+    /// The inputs that are padded in their open dimensions, but for the first, and with what.
+    pub inputs: BTreeMap<String, Fill>,
+}
+
+/// A value that fills an input up.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "a number or a boolean")]
+pub enum Fill {
+    /// `true` or `false`.
+    Bool(bool),
+    /// Without a fraction.
+    Integer(i64),
+    /// With one, or `inf`, or `nan`.
+    Float(f64),
+}
+
+impl fmt::Display for Fill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(bit) => write!(f, "{bit}"),
+            Self::Integer(integer) => write!(f, "{integer}"),
+            Self::Float(float) => write!(f, "{float}"),
+        }
+    }
 }
 
 /// Limits of a queue.
@@ -92,6 +159,20 @@ pub struct QueueLimits {
 impl Default for QueueLimits {
     fn default() -> Self {
         Self { requests_max: 4096, timeout_us: None }
+    }
+}
+
+/// The memory for answers to requests that come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheConfig {
+    /// Of each version: all its answers together with the inputs they belong to.
+    pub bytes_max: usize,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { bytes_max: 64 << 20 }
     }
 }
 
@@ -202,6 +283,18 @@ impl ModelConfig {
                 return Err(format!("{key} is {value}: at least 1, at most {THREADS_MAX}"));
             }
         }
+        if let Some(ms) = self.objective_ms.filter(|ms| !ms.is_finite() || *ms <= 0.0) {
+            return Err(format!("objective_ms is {ms}: a number of milliseconds above 0"));
+        }
+        let is_fixed = self.batching.policy() == PolicyName::Fixed;
+        if !is_fixed && !self.batching.preferred_sizes.is_empty() {
+            return Err("batching.preferred_sizes is for the policy `fixed` only".into());
+        }
+        if let Some(CacheConfig { bytes_max }) = self.cache
+            && bytes_max < CACHE_BYTES_MIN
+        {
+            return Err(format!("cache.bytes_max is {bytes_max}: at least {CACHE_BYTES_MIN}"));
+        }
         match self.queue.requests_max {
             0 => Err("queue.requests_max is 0, so that nothing could wait: at least 1".into()),
             _ => Ok(()),
@@ -234,6 +327,8 @@ mod tests {
             [queue]
             requests_max = 10
             timeout_us = 20000
+            [cache]
+            bytes_max = 2000000
             [replicas]
             count = 2
             threads = 1
@@ -245,6 +340,7 @@ mod tests {
         assert_eq!(config.versions, VersionPolicy::Specific([1, 3].into()));
         assert_eq!(config.batching.preferred_sizes, [4, 8]);
         assert_eq!(config.queue, QueueLimits { requests_max: 10, timeout_us: Some(20_000) });
+        assert_eq!(config.cache, Some(CacheConfig { bytes_max: 2_000_000 }));
         assert_eq!(config.replicas.count, Some(2));
         assert_eq!(config.warm_up[0].inputs["x"].data, WarmUpData::Random);
     }
@@ -265,6 +361,7 @@ mod tests {
             ("replicas.threads = 9000000000", "replicas.threads is 9000000000"),
             ("replicas.inter_op_threads = 2000", "replicas.inter_op_threads is 2000"),
             ("queue.requests_max = 0", "queue.requests_max is 0"),
+            ("cache.bytes_max = 64", "cache.bytes_max is 64"),
         ] {
             let error = refusal(text).unwrap();
             assert!(error.contains(named), "{error}");

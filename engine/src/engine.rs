@@ -34,7 +34,7 @@ impl Engine {
     /// # Errors
     /// When either can not be had.
     pub fn start(config: EngineConfig) -> Result<Self, StartError> {
-        let environment = runtime::load()?;
+        let environment = runtime::load(config.cores)?;
         let folder = config.models.display().to_string();
         let repository = Repository::open(config, environment)
             .map_err(|error| StartError::Repository { folder, error })?;

@@ -40,6 +40,32 @@ pub enum Error {
         /// Requests that its queue holds.
         limit: usize,
     },
+    /// It could not be answered in time, so it was not begun.
+    #[error(
+        "model '{model}' is overloaded: an answer within {deadline_us} us is not possible; try \
+         again in {retry_after_ms} ms"
+    )]
+    Overloaded {
+        /// Its name.
+        model: String,
+        /// How long the caller, or the model's objective, allows.
+        deadline_us: u64,
+        /// When it may be worth trying again.
+        retry_after_ms: u64,
+    },
+    /// It was queued, and then could not be answered in time any more.
+    #[error(
+        "model '{model}' is overloaded: while the request waited, an answer within {deadline_us} \
+         us became impossible; try again in {retry_after_ms} ms"
+    )]
+    Dropped {
+        /// Its name.
+        model: String,
+        /// How long the caller, or the model's objective, allows.
+        deadline_us: u64,
+        /// When it may be worth trying again.
+        retry_after_ms: u64,
+    },
     /// The request waited longer than it allows.
     #[error("the request waited in the queue for longer than its timeout of {timeout_us} us")]
     TimedOut {
@@ -87,11 +113,52 @@ impl Reason {
     }
 }
 
+/// Ways of turning down a request that could have been answered at another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// When it came, its deadline was nearer than its answer.
+    Overloaded,
+    /// The model's queue had no room.
+    QueueFull,
+    /// It waited until its time was over, or nearly so.
+    Expired,
+    /// The server as a whole had no room.
+    Busy,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Overloaded, Self::QueueFull, Self::Expired, Self::Busy];
+
+    /// The label of its metric.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overloaded => "overloaded",
+            Self::QueueFull => "queue_full",
+            Self::Expired => "expired",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 impl Error {
+    /// In which way it turns down a sound request, if it does.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Overloaded { .. } => Some(Refusal::Overloaded),
+            Self::QueueFull { .. } => Some(Refusal::QueueFull),
+            Self::TimedOut { .. } | Self::Dropped { .. } => Some(Refusal::Expired),
+            _ => None,
+        }
+    }
+
     /// Under which reason it is counted.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Invalid(_) | Self::QueueFull { .. } => Reason::Rejected,
+            Self::Invalid(_)
+            | Self::QueueFull { .. }
+            | Self::Overloaded { .. }
+            | Self::Dropped { .. } => Reason::Rejected,
             Self::TimedOut { .. } => Reason::Cancelled,
             Self::Execute { .. } => Reason::Backend,
             _ => Reason::Other,

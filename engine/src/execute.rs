@@ -1,11 +1,13 @@
 //! Runs a job: its batch goes across the seam, and its members get their answers.
 
 use crate::batch::{self, Batch, Run};
+use crate::callers::Callers;
 use crate::error::Error;
-use crate::executor::{ExecuteError, Execution};
+use crate::executor::{ExecuteError, Execution, Stop};
 use crate::model::Model;
 use crate::queue::{Entry, Job};
 use crate::request::Stages;
+use skysail_policy::place::Place;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -16,20 +18,23 @@ mod tests;
 /// Runs a job and answers its members.
 ///
 /// When a batch fails, each member runs once more alone: one caller's bad input is not the
-/// others' failure.
-pub(crate) fn run_job(model: &Model, job: &mut Job) {
-    let entries = std::mem::take(&mut job.entries);
+/// others' failure. A run on the replica's own thread is stopped when all its callers have left;
+/// one on a caller's thread is too short for that.
+pub(crate) fn run_job(model: &Model, job: &mut Job, place: Place) {
+    let mut entries = std::mem::take(&mut job.entries);
     if entries.len() > 1
-        && let Ok(run) = run_together(model, job, &entries)
+        && let Ok(run) = run_together(model, job, &mut entries, place)
     {
         return batch::reply(model, entries, run);
     }
-    entries.into_iter().for_each(|entry| run_alone(model, job, entry));
+    // Whoever has left wants no run alone; after a run that was stopped, that is everyone.
+    entries.retain(|entry| !entry.reply.is_closed());
+    entries.into_iter().for_each(|entry| run_alone(model, job, entry, place));
 }
 
-fn run_alone(model: &Model, job: &mut Job, entry: Entry) {
-    let alone = [entry];
-    match run_together(model, job, &alone) {
+fn run_alone(model: &Model, job: &mut Job, entry: Entry, place: Place) {
+    let mut alone = [entry];
+    match run_together(model, job, &mut alone, place) {
         Ok(run) => batch::reply(model, alone.into(), run),
         Err(error) => {
             let [entry] = alone;
@@ -39,10 +44,19 @@ fn run_alone(model: &Model, job: &mut Job, entry: Entry) {
     }
 }
 
-fn run_together(model: &Model, job: &mut Job, entries: &[Entry]) -> Result<Run, Error> {
+fn run_together(
+    model: &Model,
+    job: &mut Job,
+    entries: &mut [Entry],
+    place: Place,
+) -> Result<Run, Error> {
     let batched = Instant::now();
+    let never = Stop::default();
+    let callers = (place == Place::ReplicaThread)
+        .then(|| Callers::watch(entries.iter_mut().map(|entry| &mut entry.reply)));
+    let stop = callers.as_ref().map_or(&never, |callers| callers.stop());
     let batch = Batch::new(entries, model.signature());
-    let execution = execute(model, job, &batch)?;
+    let execution = execute(model, job, &batch, stop)?;
     let outputs = batch.split(&execution.outputs).map_err(|error| failed(model, &error))?;
     job.rows = batch.rows();
     job.run_us = (execution.executed - batched).as_secs_f64() * 1e6;
@@ -58,10 +72,20 @@ fn run_together(model: &Model, job: &mut Job, entries: &[Entry]) -> Result<Run, 
 }
 
 /// Calls the executor. A panic in it ends this run and nothing else: the replica goes on.
-fn execute(model: &Model, job: &mut Job, batch: &Batch<'_>) -> Result<Execution, Error> {
+fn execute(
+    model: &Model,
+    job: &mut Job,
+    batch: &Batch<'_>,
+    stop: &Stop,
+) -> Result<Execution, Error> {
     let inputs = batch.inputs();
-    match catch_unwind(AssertUnwindSafe(|| job.executor.execute(&inputs))) {
-        Ok(ran) => ran.map_err(|error| failed(model, &error)),
+    match catch_unwind(AssertUnwindSafe(|| job.executor.execute(&inputs, stop))) {
+        Ok(ran) => ran.map_err(|error| {
+            if matches!(error, ExecuteError::Stopped) {
+                model.statistics().record_stopped();
+            }
+            failed(model, &error)
+        }),
         Err(panic) => {
             let (name, version, words) = (model.name(), model.version(), words(&*panic));
             tracing::error!("the executor of model '{name}' version {version} panicked: {words}");

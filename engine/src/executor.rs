@@ -6,8 +6,11 @@ use crate::tensor::Shape;
 use smallvec::SmallVec;
 use std::time::Instant;
 
+mod stop;
 #[cfg(test)]
 pub(crate) mod puppet;
+
+pub use stop::{Attached, Stop, Stoppable, Stopped};
 
 /// One input of a batch: the members' data one after the other.
 #[derive(Debug)]
@@ -29,10 +32,22 @@ pub struct Execution {
     pub executed: Instant,
 }
 
-/// Why a run failed, in the executor's words.
+/// Why a run gave nothing.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ExecuteError(pub String);
+pub enum ExecuteError {
+    /// It failed, in the executor's words.
+    #[error("{0}")]
+    Failed(String),
+    /// It was told to stop.
+    #[error("it was stopped, as all its callers had left")]
+    Stopped,
+}
+
+impl From<Stopped> for ExecuteError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
 
 /// Runs batches of one version of one model, one at a time: a session of ONNX Runtime here, and
 /// just as well a worker process, another machine, or shards that run in step. It knows nothing
@@ -41,7 +56,15 @@ pub trait Executor: Send {
     /// Runs one batch. `inputs` has one for each input of the model, in its order, already
     /// checked against its signature.
     ///
+    /// `stop` is told when nobody wants the outputs any more. An executor whose runs can be long
+    /// attaches what stops them; one that can not be stopped runs on.
+    ///
     /// # Errors
-    /// When the model or what runs it fails. The executor stays usable, even after a panic.
-    fn execute(&mut self, inputs: &[BatchInput<'_>]) -> Result<Execution, ExecuteError>;
+    /// When the model or what runs it fails, or `stop` was told. The executor stays usable, even
+    /// after a panic.
+    fn execute(
+        &mut self,
+        inputs: &[BatchInput<'_>],
+        stop: &Stop,
+    ) -> Result<Execution, ExecuteError>;
 }

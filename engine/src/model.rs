@@ -1,19 +1,24 @@
 //! One version of a model in service.
 
 use crate::admit::{Admitted, admit};
-use crate::config::{BatchingConfig, ModelConfig};
+use crate::cache::{Cache, CacheUse};
+use crate::config::{ModelConfig, PolicyName};
 use crate::error::Error;
 use crate::executor::Executor;
-use crate::queue::{Entry, Queue};
+use crate::queue::{Entry, Limit, Queue};
 use crate::request::Request;
 use crate::signature::Signature;
 use crate::statistics::Statistics;
 use crate::ticket::Ticket;
-use skysail_policy::batch::BatchPolicy;
+use skysail_policy::batch::aimd::Aimd;
+use skysail_policy::batch::delayed::Delayed;
 use skysail_policy::batch::fixed::Fixed;
-use skysail_policy::batch::gather::Gather;
+use skysail_policy::batch::predictive::Predictive;
+use skysail_policy::batch::quantile::Quantile;
+use skysail_policy::batch::{BatchPolicy, Limits};
+use skysail_policy::urgency::Priority;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// A version that answers requests: its signature, its queue and what it has done so far.
@@ -23,8 +28,18 @@ pub struct Model {
     config: ModelConfig,
     signature: Arc<Signature>,
     replicas: usize,
+    threads: usize,
     statistics: Statistics,
+    cache: Option<Cache>,
     queue: Queue,
+}
+
+/// When a request came, and what it asks of the queue.
+#[derive(Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) queued: Instant,
+    pub(crate) priority: Priority,
+    pub(crate) limit: Option<Limit>,
 }
 
 impl Model {
@@ -39,22 +54,48 @@ impl Model {
         signature: Arc<Signature>,
         executors: Vec<Box<dyn Executor>>,
     ) -> Result<Self, Error> {
-        let policy = policy(&config.batching, signature.batch_rows_max);
+        let policy = policy(&config, signature.batch_rows_max, executors.len());
         let statistics = Statistics::new(name, version)
             .map_err(|error| Error::Internal(format!("metrics of model '{name}': {error}")))?;
         let replicas = executors.len();
-        let queue = Queue::new(executors, policy, config.queue, signature.batches());
-        Ok(Self { name: name.into(), version, config, signature, replicas, statistics, queue })
+        let queue = Queue::new(name, executors, policy, config.queue.requests_max);
+        let cache = config.cache.map(Cache::new).transpose()?;
+        let name = name.into();
+        Ok(Self { name, version, config, signature, replicas, threads: 1, statistics, cache, queue })
     }
 
-    /// Checks a request and puts it into the queue.
+    /// The same, each of whose replicas runs on so many threads.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Checks a request and puts it into the queue, unless the cache answers it.
     ///
     /// # Errors
-    /// When it does not fit the model, or the queue is full.
+    /// When it does not fit the model, the queue is full, or it could not be answered in time.
+    /// With a cache the ticket tells the last two.
     pub fn submit(self: &Arc<Self>, request: Request) -> Result<Ticket, Error> {
-        let timeout_us = request.timeout_us;
+        let queued = Instant::now();
+        let limit = self.limit(&request, queued);
+        let priority = Priority::new(request.priority);
+        let claim = Claim { queued, priority, limit };
         let request = admit(request, &self.signature)?;
-        self.enqueue(request, timeout_us)
+        match &self.cache {
+            None => self.enqueue(request, claim),
+            Some(cache) => cache.submit(self, request, claim),
+        }
+    }
+
+    pub(crate) fn enqueue(
+        self: &Arc<Self>,
+        request: Admitted,
+        claim: Claim,
+    ) -> Result<Ticket, Error> {
+        let Claim { queued, priority, limit } = claim;
+        let (reply, receiver) = oneshot::channel();
+        self.queue.push(Entry { request, queued, priority, limit, reply })?;
+        Ok(Ticket::new(Arc::clone(self), receiver))
     }
 
     /// Answers the requests whose timeout has passed while no replica is free. Whoever waits with
@@ -68,15 +109,23 @@ impl Model {
         own.or(self.config.queue.timeout_us)
     }
 
-    fn enqueue(
-        self: &Arc<Self>,
-        request: Admitted,
-        timeout_us: Option<u64>,
-    ) -> Result<Ticket, Error> {
-        let (reply, receiver) = oneshot::channel();
-        let entry = Entry { request, queued: Instant::now(), timeout_us, reply };
-        self.queue.push(entry, &self.name)?;
-        Ok(Ticket::new(Arc::clone(self), receiver))
+    /// How soon its answers should be there, in microseconds.
+    pub fn objective_us(&self) -> Option<u64> {
+        self.config.objective_ms.map(|ms| (ms * 1e3) as u64)
+    }
+
+    /// The limit of a request that is queued now. A timeout counts from when the request was
+    /// accepted, as its caller counts; the objective from now, as a slow upload is not our delay.
+    fn limit(&self, request: &Request, queued: Instant) -> Option<Limit> {
+        // A deadline beyond the end of time is none.
+        let after = |start: Instant, us| start.checked_add(Duration::from_micros(us));
+        if let Some(allowed_us) = self.timeout_us(request.timeout_us) {
+            let deadline = after(request.accepted.unwrap_or(queued), allowed_us)?;
+            return Some(Limit { deadline, allowed_us, is_timeout: true });
+        }
+        let allowed_us = self.objective_us()?;
+        let deadline = after(queued, (allowed_us as f64 * INSIDE_SHARE) as u64)?;
+        Some(Limit { deadline, allowed_us, is_timeout: false })
     }
 
     /// Its name.
@@ -104,6 +153,11 @@ impl Model {
         self.replicas
     }
 
+    /// How many threads each of them runs on.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// What it has done.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
@@ -114,15 +168,39 @@ impl Model {
         self.queue.len()
     }
 
+    /// How much its cache holds, if it has one.
+    pub fn cache_use(&self) -> Option<CacheUse> {
+        self.cache.as_ref().map(Cache::in_use)
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
+
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
     }
 }
 
-/// The policy that the settings ask for: `fixed` where they say anything, else `gather`.
-fn policy(config: &BatchingConfig, rows_max: usize) -> Box<dyn BatchPolicy> {
-    if *config == BatchingConfig::default() {
-        return Box::new(Gather::new(rows_max));
+/// Part of the objective that a request may spend up to the end of its run: the rest is for the
+/// way back to the caller.
+const INSIDE_SHARE: f64 = 0.95;
+
+/// The policy that the settings ask for.
+fn policy(config: &ModelConfig, rows_max: usize, replicas: usize) -> Box<dyn BatchPolicy> {
+    let batching = &config.batching;
+    let objective_us = config.objective_ms.map(|ms| ms * 1e3 * INSIDE_SHARE);
+    let limits = Limits { rows_max, objective_us, replicas };
+    let policy: Box<dyn BatchPolicy> = match batching.policy() {
+        PolicyName::Fixed => {
+            return Box::new(Fixed::new(rows_max, batching.max_delay_us, &batching.preferred_sizes));
+        }
+        PolicyName::Predictive => Box::new(Predictive::new(limits)),
+        PolicyName::Aimd => Box::new(Aimd::new(limits)),
+        PolicyName::Quantile => Box::new(Quantile::new(limits)),
+    };
+    match batching.max_delay_us {
+        0 => policy,
+        delay_max_us => Box::new(Delayed::new(policy, delay_max_us)),
     }
-    Box::new(Fixed::new(rows_max, config.max_delay_us, &config.preferred_sizes))
 }

@@ -85,6 +85,15 @@ impl Payload {
     }
 }
 
+/// Whatever the pieces are.
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.contiguous() == other.contiguous()
+    }
+}
+
+impl Eq for Payload {}
+
 impl From<Bytes> for Payload {
     fn from(piece: Bytes) -> Self {
         Self { len: piece.len(), pieces: smallvec![piece] }

@@ -1,16 +1,17 @@
-//! The bounded queue of one version of one model, and its idle replicas. One lock owns both, so
-//! that "a replica is idle and something waits" is never true for longer than a decision.
+//! The queue of one version of one model, and its idle replicas, under one lock. What is decided
+//! about them is the scheduler's (`skysail_policy::scheduler`); here are the clock, the executors
+//! and the threads that wait.
 
-use crate::admit::Admitted;
-use crate::config::QueueLimits;
+use crate::admit::{Admitted, Lane};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::request::Response;
 use parking_lot::{Condvar, Mutex};
-use skysail_policy::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
+use skysail_policy::batch::BatchPolicy;
 use skysail_policy::place::{Place, place};
-use skysail_policy::run_time::RunTime;
-use std::collections::VecDeque;
+use skysail_policy::scheduler::{Batch, Ran, Refusal, RunId, Scheduler, Start};
+use skysail_policy::urgency::{Priority, Terms};
+use skysail_policy::waiting::Waiter;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -21,9 +22,19 @@ mod tests;
 pub(crate) struct Entry {
     pub(crate) request: Admitted,
     pub(crate) queued: Instant,
-    /// Its own limit, or the model's.
-    pub(crate) timeout_us: Option<u64>,
+    pub(crate) priority: Priority,
+    pub(crate) limit: Option<Limit>,
     pub(crate) reply: oneshot::Sender<Result<Response, Error>>,
+}
+
+/// When an answer should be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) deadline: Instant,
+    /// What was allowed from the beginning.
+    pub(crate) allowed_us: u64,
+    /// Whether someone set it for this request or its queue; else it is the objective.
+    pub(crate) is_timeout: bool,
 }
 
 /// A batch with the replica that runs it.
@@ -34,16 +45,7 @@ pub(crate) struct Job {
     pub(crate) rows: usize,
     /// How long that took.
     pub(crate) run_us: f64,
-}
-
-/// What there is to do.
-pub(crate) enum Start {
-    /// This, now, by whoever asked.
-    Run(Job),
-    /// Nothing before this time.
-    Wait(Instant),
-    /// Nothing, until something is pushed or finished.
-    Nothing,
+    run: RunId,
 }
 
 /// Requests waiting for the replicas of one version.
@@ -51,92 +53,97 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     /// Signals threads of replicas: there may be a job.
     work: Condvar,
-    limits: QueueLimits,
-    batches: bool,
+    model: String,
+    requests_max: usize,
     epoch: Instant,
 }
 
 struct State {
-    waiting: VecDeque<Entry>,
+    scheduler: Scheduler<Box<Entry>, Lane>,
+    /// As many as the scheduler counts.
     idle: Vec<Box<dyn Executor>>,
-    policy: Box<dyn BatchPolicy>,
-    run_time: RunTime,
     open: bool,
-    /// Entries refused since a full queue was last looked through for those who left.
-    refused: usize,
 }
 
 impl Queue {
     pub(crate) fn new(
+        model: &str,
         executors: Vec<Box<dyn Executor>>,
         policy: Box<dyn BatchPolicy>,
-        limits: QueueLimits,
-        batches: bool,
+        requests_max: usize,
     ) -> Self {
-        let state = State {
-            waiting: VecDeque::new(),
-            idle: executors,
-            policy,
-            run_time: RunTime::default(),
-            open: true,
-            refused: 0,
-        };
+        let scheduler = Scheduler::new(policy, executors.len(), requests_max);
         Self {
-            state: Mutex::new(state),
+            state: Mutex::new(State { scheduler, idle: executors, open: true }),
             work: Condvar::new(),
-            limits,
-            batches,
+            model: model.into(),
+            requests_max,
             epoch: Instant::now(),
         }
     }
 
     /// Takes an entry in, or gives back why not.
-    pub(crate) fn push(&self, mut entry: Entry, model: &str) -> Result<(), Error> {
-        entry.timeout_us = entry.timeout_us.or(self.limits.timeout_us);
+    pub(crate) fn push(&self, entry: Entry) -> Result<(), Error> {
+        let limit = entry.limit;
+        let terms = Terms {
+            rows: entry.request.rows,
+            queued_us: self.micros(entry.queued),
+            deadline_us: limit.map(|limit| self.micros(limit.deadline)),
+            priority: entry.priority,
+        };
+        let lane = entry.request.lane.clone();
+        let entry = Box::new(entry);
         let mut state = self.state.lock();
         if !state.open {
             let reason = "it is being unloaded".into();
-            return Err(Error::ModelNotReady { model: model.into(), reason });
+            return Err(Error::ModelNotReady { model: self.model.clone(), reason });
         }
-        let limit = self.limits.requests_max;
-        if state.waiting.len() >= limit && !state.make_room(limit) {
-            return Err(Error::QueueFull { model: model.into(), limit });
+        let pushed = state.scheduler.push(entry, terms, lane, terms.queued_us, is_left);
+        let dropped = state.scheduler.take_dropped();
+        drop(state);
+        self.answer_dropped(dropped);
+        pushed.map_err(|refusal| self.refused(refusal, limit))
+    }
+
+    fn refused(&self, refusal: Refusal, limit: Option<Limit>) -> Error {
+        let model = self.model.clone();
+        match refusal {
+            Refusal::Full => Error::QueueFull { model, limit: self.requests_max },
+            Refusal::Overloaded { retry_in_us } => {
+                let deadline_us = limit.map_or(0, |limit| limit.allowed_us);
+                let retry_after_ms = (retry_in_us / 1e3).ceil().max(1.0) as u64;
+                Error::Overloaded { model, deadline_us, retry_after_ms }
+            }
         }
-        state.waiting.push_back(entry);
-        Ok(())
     }
 
     /// A job for the caller's own thread, if it is short; else a replica's thread is told.
     pub(crate) fn start_here(&self) -> Option<Job> {
         let mut state = self.state.lock();
-        state.drop_expired();
-        if state.waiting.is_empty() || state.idle.is_empty() {
+        if state.scheduler.is_empty() || state.scheduler.idle() == 0 {
             return None;
         }
-        let job = match self.place(&state) {
-            Place::Here => self.start(&mut state),
-            Place::ReplicaThread => Start::Nothing,
+        let job = match place(state.scheduler.predict_next_us()) {
+            Place::Here => state.start(self.now_us()).ok(),
+            Place::ReplicaThread => None,
         };
+        let dropped = state.scheduler.take_dropped();
+        let is_left = job.is_none() && !state.scheduler.is_empty();
         drop(state);
-        match job {
-            Start::Run(job) => Some(job),
-            Start::Wait(_) | Start::Nothing => {
-                self.work.notify_one();
-                None
-            }
+        self.answer_dropped(dropped);
+        if is_left {
+            self.work.notify_one();
         }
+        job
     }
 
     /// Gives the replica of a job back, with what its run taught.
     pub(crate) fn finish(&self, job: Job) {
+        let Job { executor, rows, run_us, run, .. } = job;
+        let ran = (rows > 0).then_some(Ran { rows, run_us });
         let mut state = self.state.lock();
-        if job.rows > 0 {
-            state.run_time.observe(job.rows, job.run_us);
-            let rows_waiting = state.head_rows(usize::MAX);
-            let run = FinishedRun { rows: job.rows, run_us: job.run_us, rows_waiting };
-            state.policy.finished(&run, self.micros(Instant::now()));
-        }
-        state.idle.push(job.executor);
+        state.scheduler.finish(run, ran, self.now_us());
+        state.idle.push(executor);
         if !state.open {
             // Threads may wait for the last entries, and somebody else has run them.
             self.work.notify_all();
@@ -145,8 +152,7 @@ impl Queue {
 
     /// Whether something waits that a replica could run.
     pub(crate) fn has_work(&self) -> bool {
-        let state = self.state.lock();
-        !state.waiting.is_empty() && !state.idle.is_empty()
+        self.state.lock().has_work()
     }
 
     /// Wakes a replica's thread.
@@ -158,44 +164,53 @@ impl Queue {
     pub(crate) fn next_job(&self) -> Option<Job> {
         let mut state = self.state.lock();
         loop {
-            match self.start(&mut state) {
-                Start::Run(job) => {
+            let started = state.start(self.now_us());
+            let dropped = state.scheduler.take_dropped();
+            if !dropped.is_empty() {
+                parking_lot::MutexGuard::unlocked(&mut state, || self.answer_dropped(dropped));
+                if started.is_err() {
+                    continue;
+                }
+            }
+            match started {
+                Ok(job) => {
                     // What is left may be another thread's, and nobody told that one of it.
-                    if !state.waiting.is_empty() && !state.idle.is_empty() {
+                    if state.has_work() {
                         self.work.notify_one();
                     }
                     return Some(job);
                 }
-                _ if !state.open && state.waiting.is_empty() => return None,
-                Start::Wait(until) => drop(self.work.wait_until(&mut state, until)),
-                Start::Nothing => self.work.wait(&mut state),
+                Err(_) if !state.open && state.scheduler.is_empty() => return None,
+                Err(Some(until_us)) => {
+                    let until = self.epoch + Duration::from_micros(until_us);
+                    self.work.wait_until(&mut state, until);
+                }
+                Err(None) => self.work.wait(&mut state),
             }
         }
     }
 
     /// Answers what has waited too long, also while no replica is free.
     pub(crate) fn answer_late(&self) {
-        let now = Instant::now();
         let mut state = self.state.lock();
-        let waiting = std::mem::take(&mut state.waiting).into_iter();
-        let (late, waiting): (VecDeque<_>, _) = waiting.partition(|entry| entry.is_late(now));
-        state.waiting = waiting;
+        state.scheduler.expire(self.now_us());
+        let dropped = state.scheduler.take_dropped();
         if !state.open {
             // Threads may wait for the last entries, which have left now.
             self.work.notify_all();
         }
         drop(state);
-        late.into_iter().for_each(|entry| entry.expire(now));
+        self.answer_dropped(dropped);
     }
 
     /// Teaches the queue how long a batch runs.
     pub(crate) fn observe(&self, rows: usize, run_us: f64) {
-        self.state.lock().run_time.observe(rows, run_us);
+        self.state.lock().scheduler.observe(rows, run_us);
     }
 
     /// Requests that wait.
     pub(crate) fn len(&self) -> usize {
-        self.state.lock().waiting.len()
+        self.state.lock().scheduler.len()
     }
 
     /// Takes nothing in any more, and ends the replicas' threads once nothing waits.
@@ -204,30 +219,28 @@ impl Queue {
         self.work.notify_all();
     }
 
-    fn place(&self, state: &State) -> Place {
-        let rows = if self.batches { state.head_rows(usize::MAX) } else { 1 };
-        place(state.run_time.predict_us(rows))
+    /// Tells those who did not get into a batch why. When the caller left, nobody wants to know.
+    fn answer_dropped(&self, dropped: Vec<Waiter<Box<Entry>>>) {
+        let now = Instant::now();
+        for Waiter { item: entry, .. } in dropped {
+            let Some(limit) = entry.limit else { continue };
+            let error = match limit {
+                Limit { is_timeout: true, allowed_us, deadline } if now > deadline => {
+                    Error::TimedOut { timeout_us: allowed_us }
+                }
+                // It was admitted, so the queue is one objective long at most.
+                Limit { allowed_us, .. } => Error::Dropped {
+                    model: self.model.clone(),
+                    deadline_us: allowed_us,
+                    retry_after_ms: allowed_us.div_ceil(1000).max(1),
+                },
+            };
+            drop(entry.reply.send(Err(error)));
+        }
     }
 
-    fn start(&self, state: &mut State) -> Start {
-        state.drop_expired();
-        let Some(oldest) = state.waiting.front() else { return Start::Nothing };
-        if state.idle.is_empty() {
-            return Start::Nothing;
-        }
-        if !self.batches {
-            return state.take(1);
-        }
-        let oldest_queued_us = self.micros(oldest.queued);
-        let view = QueueView { rows_waiting: state.head_rows(usize::MAX).max(1), oldest_queued_us };
-        match state.policy.decide(&view, self.micros(Instant::now())) {
-            Decision::Run { rows_max } => state.take(rows_max),
-            Decision::Wait { until_us } if state.open => {
-                let until = self.epoch + Duration::from_micros(until_us);
-                Start::Wait(state.next_timeout().map_or(until, |timeout| timeout.min(until)))
-            }
-            Decision::Wait { .. } => state.take(view.rows_waiting),
-        }
+    fn now_us(&self) -> u64 {
+        self.micros(Instant::now())
     }
 
     fn micros(&self, time: Instant) -> u64 {
@@ -236,110 +249,26 @@ impl Queue {
 }
 
 impl State {
-    /// Drops those who left from a full queue; false when it stays full. Looking through it is
-    /// shared among many refusals, so that each costs the same however long the queue is.
-    fn make_room(&mut self, limit: usize) -> bool {
-        let is_turn = self.refused.is_multiple_of((limit / 8).max(1));
-        if is_turn {
-            self.waiting.retain(|entry| !entry.reply.is_closed());
-        }
-        let has_room = self.waiting.len() < limit;
-        self.refused = if has_room { 0 } else { self.refused + 1 };
-        has_room
+    fn has_work(&self) -> bool {
+        !self.scheduler.is_empty() && self.scheduler.idle() > 0
     }
 
-    /// Drops what nobody waits for any more, and answers what has waited too long.
-    fn drop_expired(&mut self) {
-        let now = Instant::now();
-        while let Some(entry) = self.waiting.front() {
-            if !entry.reply.is_closed() && !entry.is_late(now) {
-                break;
+    /// The next job, or until when there is none.
+    fn start(&mut self, now_us: u64) -> Result<Job, Option<u64>> {
+        match self.scheduler.start(now_us, self.open, is_left) {
+            Start::Run(Batch { members, run }) => {
+                let Some(executor) = self.idle.pop() else { return Err(None) };
+                let entries = members.into_iter().map(|waiter| *waiter.item).collect();
+                Ok(Job { entries, executor, rows: 0, run_us: 0.0, run })
             }
-            if let Some(entry) = self.waiting.pop_front() {
-                entry.expire(now);
-            }
+            Start::Wait { until_us } => Err(Some(until_us)),
+            Start::Nothing => Err(None),
         }
-    }
-
-    /// Answers all that have waited too long, wherever they stand, and says when the next will
-    /// have.
-    fn next_timeout(&mut self) -> Option<Instant> {
-        let now = Instant::now();
-        if self.waiting.iter().any(|entry| entry.is_late(now)) {
-            let (late, others): (VecDeque<_>, _) =
-                self.waiting.drain(..).partition(|entry| entry.is_late(now));
-            self.waiting = others;
-            late.into_iter().for_each(|entry| entry.expire(now));
-        }
-        self.waiting.iter().filter_map(Entry::timeout).min()
-    }
-
-    /// Rows of the entries that could run with the oldest, at most about `rows_max`.
-    fn head_rows(&self, rows_max: usize) -> usize {
-        let Some(head) = self.waiting.front() else { return 0 };
-        let mut rows = 0;
-        for entry in self.waiting.iter().take(LOOK_AHEAD).filter(|e| e.fits_with(head)) {
-            rows += entry.request.rows;
-            if rows >= rows_max {
-                break;
-            }
-        }
-        rows
-    }
-
-    /// Takes the oldest entry and those that fit with it, up to `rows_max` rows.
-    fn take(&mut self, rows_max: usize) -> Start {
-        let now = Instant::now();
-        let Some(first) = self.waiting.pop_front() else { return Start::Nothing };
-        let Some(executor) = self.idle.pop() else {
-            self.waiting.push_front(first);
-            return Start::Nothing;
-        };
-        let mut rows = first.request.rows;
-        let mut entries = vec![first];
-        let mut others = Vec::new();
-        while rows < rows_max && others.len() < LOOK_AHEAD {
-            let Some(entry) = self.waiting.pop_front() else { break };
-            if entry.reply.is_closed() || entry.is_late(now) {
-                entry.expire(now);
-            } else if entry.fits_with(&entries[0]) && rows + entry.request.rows <= rows_max {
-                rows += entry.request.rows;
-                entries.push(entry);
-            } else {
-                others.push(entry);
-            }
-        }
-        others.into_iter().rev().for_each(|entry| self.waiting.push_front(entry));
-        Start::Run(Job { entries, executor, rows: 0, run_us: 0.0 })
     }
 }
 
-/// How many entries are looked at for one batch, so that a decision costs the same however long
-/// the queue is.
-const LOOK_AHEAD: usize = 1024;
-
-impl Entry {
-    /// Whether the two can share a run: all dimensions but the first are the same.
-    fn fits_with(&self, other: &Self) -> bool {
-        let pairs = self.request.inputs.iter().zip(&other.request.inputs);
-        pairs.into_iter().all(|(a, b)| a.shape.get(1..) == b.shape.get(1..))
-    }
-
-    fn is_late(&self, now: Instant) -> bool {
-        self.timeout_us.is_some_and(|us| now.duration_since(self.queued).as_micros() > us.into())
-    }
-
-    /// When it will have waited too long.
-    fn timeout(&self) -> Option<Instant> {
-        let us = self.timeout_us?.saturating_add(1);
-        self.queued.checked_add(Duration::from_micros(us))
-    }
-
-    fn expire(self, now: Instant) {
-        if self.is_late(now) {
-            let timeout_us = self.timeout_us.unwrap_or_default();
-            // When the caller left too, nobody wants to know.
-            drop(self.reply.send(Err(Error::TimedOut { timeout_us })));
-        }
-    }
+/// Whether its caller is gone.
+#[expect(clippy::borrowed_box, reason = "what the scheduler holds")]
+fn is_left(entry: &Box<Entry>) -> bool {
+    entry.reply.is_closed()
 }

@@ -2,25 +2,30 @@
 
 use crate::execute::run_job;
 use crate::model::Model;
+use crate::threads::Spawner;
+use skysail_policy::place::Place;
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 /// Starts one thread for each replica. They end when the model's queue is closed and empty.
 ///
 /// # Errors
 /// When the system has no thread to give; those it gave end at once.
-pub(crate) fn spawn_threads(model: &Arc<Model>, count: usize) -> io::Result<Vec<JoinHandle<()>>> {
+pub(crate) fn spawn_threads(
+    model: &Arc<Model>,
+    spawner: &Spawner,
+) -> io::Result<Vec<JoinHandle<()>>> {
     let spawn = |index| {
         let model = Arc::clone(model);
-        thread::Builder::new().name(format!("replica-{index}")).spawn(move || run(&model))
+        spawner.spawn(format!("replica-{index}"), Box::new(move || run(&model)))
     };
-    (0..count).map(spawn).collect::<io::Result<_>>().inspect_err(|_| model.queue().close())
+    (0..model.replicas()).map(spawn).collect::<io::Result<_>>().inspect_err(|_| model.queue().close())
 }
 
 fn run(model: &Model) {
     while let Some(mut job) = model.queue().next_job() {
-        run_job(model, &mut job);
+        run_job(model, &mut job, Place::ReplicaThread);
         model.queue().finish(job);
     }
 }

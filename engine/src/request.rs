@@ -14,8 +14,13 @@ pub struct Request {
     pub inputs: SmallVec<[InputTensor; 2]>,
     /// Names of the outputs it wants; all of them when empty.
     pub outputs: Vec<String>,
-    /// How long it may wait before it starts to run; the model's own limit when `None`.
+    /// How long its caller waits for the answer, from when it was accepted; the model's own limit
+    /// or objective when `None`.
     pub timeout_us: Option<u64>,
+    /// 1 is the highest priority; 0 is that of a request that does not say.
+    pub priority: u64,
+    /// When its head arrived; now when `None`.
+    pub accepted: Option<Instant>,
 }
 
 /// A tensor that a request brings.

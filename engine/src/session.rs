@@ -1,21 +1,21 @@
 //! An executor of ONNX Runtime: one session, with input and output buffers bound and reused for
 //! each batch shape.
 
-use crate::config::ReplicaConfig;
-use crate::executor::{BatchInput, ExecuteError, Execution, Executor};
+use crate::executor::{BatchInput, ExecuteError, Execution, Executor, Stop, Stoppable};
 use crate::request::OutputTensor;
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{DataType, Shape};
-use ort::environment::Environment;
-use ort::session::builder::GraphOptimizationLevel;
-use ort::session::{IoBinding, Session};
+use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{DynTensor, DynTensorRef, Outlet, Tensor, TensorElementType, ValueType};
 use smallvec::SmallVec;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 mod buffer;
+mod make;
+mod shared;
+
+pub(crate) use make::SessionMaker;
 
 /// Bytes of buffers that one executor keeps bound for batch shapes it may see again.
 const PLAN_BYTES_MAX: usize = 64 << 20;
@@ -34,35 +34,16 @@ pub(crate) enum SessionError {
     NotATensor { side: &'static str, name: String, kind: String },
     #[error("its {side} '{name}' has elements of type {element}, which the protocol does not have")]
     Element { side: &'static str, name: String, element: String },
+    #[error("its optimised graph can not be kept: {0}")]
+    Keep(#[from] std::io::Error),
+    #[error("its optimised graph can not be read: {0}")]
+    Graph(#[from] skysail_graph::GraphError),
 }
 
 impl<R> From<ort::Error<R>> for SessionError {
     fn from(error: ort::Error<R>) -> Self {
         Self::Runtime(error.to_string())
     }
-}
-
-/// Loads a model file.
-pub(crate) fn load(
-    environment: &Environment,
-    path: &Path,
-    config: &ReplicaConfig,
-    threads: usize,
-) -> Result<Session, SessionError> {
-    let level = match config.graph_optimization {
-        level if level < 0 => GraphOptimizationLevel::Level1,
-        _ => GraphOptimizationLevel::All,
-    };
-    let mut builder = Session::builder(environment)?
-        .with_optimization_level(level)?
-        .with_intra_threads(threads)?
-        // Threads that spin for work take the cores that answer requests.
-        .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?;
-    if let Some(threads) = config.inter_op_threads {
-        builder = builder.with_parallel_execution(true)?.with_inter_threads(threads)?;
-    }
-    Ok(builder.commit_from_file(path)?)
 }
 
 /// The inputs and outputs of a session; whether it batches is for others to find out.
@@ -75,6 +56,7 @@ pub(crate) fn signature(session: &Session) -> Result<Signature, SessionError> {
         outputs: specs(session.outputs(), "output")?,
         batch_rows_max: 0,
         larger_requests_run_alone: false,
+        padding: None,
     })
 }
 
@@ -126,6 +108,9 @@ fn datatype(element: TensorElementType) -> Option<DataType> {
 /// A session with its buffers.
 pub(crate) struct OrtExecutor {
     session: Session,
+    /// Hold the flag that ends a run, which the runtime looks at between two operators: a graph
+    /// that is one long operator runs to its end.
+    options: Arc<RunOptions>,
     signature: Arc<Signature>,
     plans: Vec<Plan>,
     runs: u64,
@@ -143,13 +128,18 @@ struct Plan {
 }
 
 impl OrtExecutor {
-    pub(crate) fn new(session: Session, signature: Arc<Signature>) -> Self {
-        Self { session, signature, plans: Vec::new(), runs: 0 }
+    pub(crate) fn new(session: Session, signature: Arc<Signature>) -> Result<Self, SessionError> {
+        let options = Arc::new(RunOptions::new()?);
+        Ok(Self { session, options, signature, plans: Vec::new(), runs: 0 })
     }
 
-    /// The session without its buffers.
-    pub(crate) fn into_session(self) -> Session {
-        self.session
+    /// Takes over what was found out about the model.
+    pub(crate) fn set_signature(&mut self, signature: &Arc<Signature>) {
+        if self.signature.batches() != signature.batches() {
+            // Then the shapes of outputs follow from other inputs.
+            self.plans.clear();
+        }
+        self.signature = Arc::clone(signature);
     }
 
     /// The place of the plan for these shapes, made when it is missing.
@@ -181,7 +171,7 @@ impl OrtExecutor {
         plan.last_used = self.runs;
         plan.gather(&self.signature, inputs)?;
         let gathered = Instant::now();
-        let unbound = plan.run(&mut self.session, &self.signature)?;
+        let unbound = plan.run(&mut self.session, &self.options, &self.signature)?;
         let executed = Instant::now();
         let outputs = plan.outputs(&self.signature, unbound)?;
         Ok(Execution { outputs, gathered, executed })
@@ -189,8 +179,26 @@ impl OrtExecutor {
 }
 
 impl Executor for OrtExecutor {
-    fn execute(&mut self, inputs: &[BatchInput<'_>]) -> Result<Execution, ExecuteError> {
-        self.run(inputs).map_err(|error| ExecuteError(error.to_string()))
+    fn execute(
+        &mut self,
+        inputs: &[BatchInput<'_>],
+        stop: &Stop,
+    ) -> Result<Execution, ExecuteError> {
+        let failed = |error: ort::Error| ExecuteError::Failed(error.to_string());
+        // The last run may have been told to stop, in time or just as it ended.
+        self.options.unterminate().map_err(failed)?;
+        let _attached = stop.attach(Arc::clone(&self.options) as Arc<dyn Stoppable>)?;
+        self.run(inputs).map_err(|error| match stop.is_stopped() {
+            true => ExecuteError::Stopped,
+            false => failed(error),
+        })
+    }
+}
+
+impl Stoppable for RunOptions {
+    fn stop(&self) {
+        // When that fails, the run goes on to its end.
+        drop(self.terminate());
     }
 }
 
@@ -262,6 +270,7 @@ impl Plan {
     fn run(
         &mut self,
         session: &mut Session,
+        options: &RunOptions,
         signature: &Signature,
     ) -> ort::Result<SmallVec<[OutputTensor; 2]>> {
         for (output, spec) in self.outputs.iter().zip(&signature.outputs) {
@@ -270,7 +279,7 @@ impl Plan {
                 self.binding.bind_output_to_device(&*spec.name, &memory)?;
             }
         }
-        let results = session.run_binding(&self.binding)?;
+        let results = session.run_binding_with_options(&self.binding, options)?;
         let mut unbound = SmallVec::new();
         for (output, spec) in self.outputs.iter().zip(&signature.outputs) {
             if output.is_none() {

@@ -1,5 +1,6 @@
 //! What a model takes and gives: names, datatypes and dimensions.
 
+use crate::padding::Padding;
 use crate::tensor::{DataType, Shape};
 use smallvec::SmallVec;
 use std::fmt;
@@ -52,6 +53,8 @@ pub struct Signature {
     pub batch_rows_max: usize,
     /// Whether a single request may have more rows than that, and then runs alone.
     pub larger_requests_run_alone: bool,
+    /// How requests of different sizes share a run; `None` when they do not.
+    pub padding: Option<Arc<Padding>>,
 }
 
 impl Signature {

@@ -1,6 +1,6 @@
 //! What one version of a model has done: counts and times since it was loaded.
 
-use crate::error::Reason;
+use crate::error::{Reason, Refusal};
 use crate::queue::Entry;
 use crate::request::Stages;
 use crate::stage::Stage;
@@ -74,10 +74,16 @@ pub struct Statistics {
     pub compute_infer: Timed,
     /// Giving members their outputs.
     pub compute_output: Timed,
+    /// Requests answered from the cache or by another's run, and the time of finding that out.
+    pub cache_hit: Timed,
+    /// Requests that the cache had no answer for, and the time of looking and of keeping theirs.
+    pub cache_miss: Timed,
     rows: AtomicU64,
     runs: AtomicU64,
+    stopped: AtomicU64,
     last_run_ms: AtomicU64,
     failures: [AtomicU64; Reason::ALL.len()],
+    refusals: [AtomicU64; Refusal::ALL.len()],
     batches: Mutex<BTreeMap<usize, BatchStatistics>>,
     stages: [Histogram; Stage::ALL.len()],
 }
@@ -105,10 +111,14 @@ impl Statistics {
             compute_input: Timed::default(),
             compute_infer: Timed::default(),
             compute_output: Timed::default(),
+            cache_hit: Timed::default(),
+            cache_miss: Timed::default(),
             rows: AtomicU64::new(0),
             runs: AtomicU64::new(0),
+            stopped: AtomicU64::new(0),
             last_run_ms: AtomicU64::new(0),
             failures: Default::default(),
+            refusals: Default::default(),
             batches: Mutex::default(),
             stages: [accept?, decode?, admit?, queue?, batch?, execute?, respond?],
         })
@@ -141,10 +151,37 @@ impl Statistics {
         batch.output_ns += nanos(output);
     }
 
+    /// Counts a request that was answered without a run of its own.
+    pub(crate) fn record_hit(&self, looked_up: Duration, stages: &Stages) {
+        self.cache_hit.add(1, looked_up);
+        self.queue.add(1, stages.queue());
+        self.success.add(1, looked_up + stages.total());
+    }
+
+    /// Counts a request that the cache has no answer for.
+    pub(crate) fn record_miss(&self, looked_up: Duration) {
+        self.cache_miss.add(1, looked_up);
+    }
+
+    /// Adds the time of keeping an answer that was missed.
+    pub(crate) fn record_keep(&self, time: Duration) {
+        self.cache_miss.add(0, time);
+    }
+
+    /// Counts a run that was stopped.
+    pub(crate) fn record_stopped(&self) {
+        self.stopped.fetch_add(1, Relaxed);
+    }
+
     /// Counts a request that got no answer.
     pub fn record_failure(&self, reason: Reason, time: Duration) {
         self.fail.add(1, time);
         self.failures[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request that was turned down, besides its failure.
+    pub fn record_refusal(&self, refusal: Refusal) {
+        self.refusals[refusal as usize].fetch_add(1, Relaxed);
     }
 
     /// Counts the time that one request spent in a stage.
@@ -162,6 +199,11 @@ impl Statistics {
         self.runs.load(Relaxed)
     }
 
+    /// Runs that were stopped because all their callers had left; they are not among the others.
+    pub fn stopped(&self) -> u64 {
+        self.stopped.load(Relaxed)
+    }
+
     /// When the last run ended, in milliseconds since 1970; 0 for never.
     pub fn last_run_ms(&self) -> u64 {
         self.last_run_ms.load(Relaxed)
@@ -170,6 +212,11 @@ impl Statistics {
     /// Requests that failed for this reason.
     pub fn failures(&self, reason: Reason) -> u64 {
         self.failures[reason as usize].load(Relaxed)
+    }
+
+    /// Requests that were turned down in this way.
+    pub fn refusals(&self, refusal: Refusal) -> u64 {
+        self.refusals[refusal as usize].load(Relaxed)
     }
 
     /// Runs by their number of rows, as far as there are not too many different ones.

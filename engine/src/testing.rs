@@ -10,7 +10,9 @@ use crate::replica;
 use crate::request::{InputTensor, Request, Response};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::DataType;
+use crate::threads::Spawner;
 use crate::ticket::Ticket;
+use skysail_policy::place::Place;
 use smallvec::smallvec;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ pub(crate) fn signature(batch_rows_max: usize) -> Signature {
         outputs: vec![spec("y0", DataType::Fp32, &[None])],
         batch_rows_max,
         larger_requests_run_alone: false,
+        padding: None,
     }
 }
 
@@ -81,7 +84,7 @@ pub(crate) fn floats(data: &[u8]) -> Vec<f32> {
 /// Runs what waits on this thread, as far as it is short.
 pub(crate) fn run_waiting(model: &Model) {
     while let Some(mut job) = model.queue().start_here() {
-        run_job(model, &mut job);
+        run_job(model, &mut job, Place::Here);
         model.queue().finish(job);
     }
 }
@@ -106,7 +109,7 @@ pub(crate) struct Threads {
 
 impl Threads {
     pub(crate) fn start(model: &Arc<Model>) -> Self {
-        let threads = replica::spawn_threads(model, model.replicas()).unwrap();
+        let threads = replica::spawn_threads(model, &Spawner::start().unwrap()).unwrap();
         Self { model: Arc::clone(model), threads }
     }
 }

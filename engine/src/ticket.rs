@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::execute::run_job;
 use crate::model::Model;
 use crate::request::Response;
+use skysail_policy::place::Place;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,8 +26,16 @@ const JOBS_MAX: usize = 2;
 #[must_use = "a ticket that is dropped withdraws its request"]
 pub struct Ticket {
     model: Arc<Model>,
-    reply: oneshot::Receiver<Result<Response, Error>>,
+    reply: Reply,
     turn: Turn,
+}
+
+/// Where the response comes from.
+enum Reply {
+    /// From the batch that it is in.
+    Own(oneshot::Receiver<Result<Response, Error>>),
+    /// By way of the cache.
+    Shared(Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>),
 }
 
 /// How often the ticket was polled.
@@ -45,11 +54,23 @@ impl Ticket {
         model: Arc<Model>,
         reply: oneshot::Receiver<Result<Response, Error>>,
     ) -> Self {
-        Self { model, reply, turn: Turn::Queued }
+        Self { model, reply: Reply::Own(reply), turn: Turn::Queued }
+    }
+
+    /// A ticket that is not in the queue itself.
+    pub(crate) fn shared(
+        model: Arc<Model>,
+        reply: impl Future<Output = Result<Response, Error>> + Send + 'static,
+    ) -> Self {
+        Self { model, reply: Reply::Shared(Box::pin(reply)), turn: Turn::Waiting }
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Error>> {
-        Pin::new(&mut self.reply).poll(cx).map(|reply| {
+        let reply = match &mut self.reply {
+            Reply::Own(reply) => Pin::new(reply).poll(cx),
+            Reply::Shared(reply) => return reply.as_mut().poll(cx),
+        };
+        reply.map(|reply| {
             reply.unwrap_or_else(|_| Err(Error::Internal("the replica broke off".into())))
         })
     }
@@ -83,7 +104,7 @@ fn help(model: &Model) {
     let queue = model.queue();
     for _ in 0..JOBS_MAX {
         let Some(mut job) = queue.start_here() else { return };
-        run_job(model, &mut job);
+        run_job(model, &mut job, Place::Here);
         queue.finish(job);
     }
     if queue.has_work() {

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::npy::{self, Array};
-use support::{Models, ask, ask_together, assert_close, tensor};
+use support::{Models, ask, ask_together, assert_close, tensor, values};
 
 /// Models none of whose requests can share runs: a fixed first dimension.
 const ALONE: [&str; 11] = [
@@ -115,5 +115,42 @@ fn real_models_load_and_answer_as_they_should() {
     for folder in folders() {
         println!("{}", folder.display());
         check(&models, &folder);
+    }
+}
+
+/// A request for all-MiniLM of one text of this many tokens.
+fn text(tokens: usize, salt: usize) -> Request {
+    let ids = |at: usize| 1000 + (at * 7919 + salt * 104_729) as i64 % 20_000;
+    let whole = |of: &dyn Fn(usize) -> i64| (0..tokens).flat_map(|at| of(at).to_le_bytes()).collect();
+    let inputs: [(&str, Vec<u8>); 3] = [
+        ("input_ids", whole(&ids)),
+        ("attention_mask", whole(&|_| 1)),
+        ("token_type_ids", whole(&|_| 0)),
+    ];
+    let inputs = inputs.map(|(name, data)| tensor(name, DataType::Int64, &[1, tokens], data));
+    Request { inputs: inputs.into_iter().collect(), ..Request::default() }
+}
+
+#[test]
+fn texts_of_mixed_lengths_share_runs_of_a_language_model() {
+    let Some(folder) = folders().into_iter().find(|f| f.ends_with("all-minilm-l6-v2")) else {
+        return println!("skipped: there is no all-minilm-l6-v2");
+    };
+    let models = Models::explicit();
+    let fills = "{ input_ids = 0, attention_mask = 0, token_type_ids = 0 }";
+    models.write("minilm/model.toml", format!("padding.inputs = {fills}"));
+    let model = models.link("minilm", &folder.join("model.onnx")).load("minilm").unwrap();
+    let lengths = [3, 4, 5, 7, 8, 9, 10, 17, 18, 20, 33, 40];
+    let texts = || lengths.iter().enumerate().map(|(i, &length)| text(length, i)).collect();
+    let alone: Vec<_> = Vec::into_iter(texts()).map(|text| ask(&model, text).unwrap()).collect();
+    let runs = model.statistics().runs();
+    let together = ask_together(&model, texts());
+    let runs = model.statistics().runs() - runs;
+    assert!(runs < lengths.len() as u64, "{runs} runs");
+    for (together, alone) in together.iter().zip(&alone) {
+        for (place, (got, wanted)) in together.outputs.iter().zip(&alone.outputs).enumerate() {
+            assert_eq!(got.shape, wanted.shape);
+            assert_close(&values(together, place), &values(alone, place), 1e-5);
+        }
     }
 }

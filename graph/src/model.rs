@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use onnx_protobuf::tensor_proto::DataLocation;
-use onnx_protobuf::{Message, ModelProto, StringStringEntryProto};
+use onnx_protobuf::{Message, ModelProto, StringStringEntryProto, TensorProto};
 use protobuf::MessageField;
 
 use crate::atomic::folder_of;
@@ -161,6 +161,24 @@ impl Model {
         initializers.insert(place, tensor.into_proto(name));
     }
 
+    /// Takes the values of the graph's initializer `name` out, and says that they lie in the file
+    /// `location` beside the model. For who gives them to a runtime by other means: no file is
+    /// written.
+    pub fn move_initializer(&mut self, name: &str, location: &str) {
+        let graph = self.proto.graph.mut_or_insert_default();
+        for tensor in graph.initializer.iter_mut().filter(|tensor| tensor.name == name) {
+            let empty = TensorProto {
+                name: std::mem::take(&mut tensor.name),
+                dims: std::mem::take(&mut tensor.dims),
+                data_type: tensor.data_type,
+                data_location: DataLocation::EXTERNAL.into(),
+                external_data: vec![entry("location", location)],
+                ..TensorProto::default()
+            };
+            *tensor = empty;
+        }
+    }
+
     /// The version of the file format.
     pub fn ir_version(&self) -> i64 {
         self.proto.ir_version
@@ -194,9 +212,13 @@ impl Model {
     pub fn set_metadata(&mut self, key: &str, value: &str) {
         let entries = &mut self.proto.metadata_props;
         entries.retain(|entry| entry.key != key);
-        let (key, value) = (key.to_owned(), value.to_owned());
-        entries.push(StringStringEntryProto { key, value, ..StringStringEntryProto::default() });
+        entries.push(entry(key, value));
     }
+}
+
+fn entry(key: &str, value: &str) -> StringStringEntryProto {
+    let (key, value) = (key.to_owned(), value.to_owned());
+    StringStringEntryProto { key, value, ..StringStringEntryProto::default() }
 }
 
 fn check_size(bytes: u64) -> Result<(), GraphError> {

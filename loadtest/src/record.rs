@@ -19,6 +19,8 @@ const KINDS_MAX: usize = 100;
 pub struct Recorder {
     /// Of the answered requests, from the intended send to the answer's last byte.
     pub latency_ns: Histogram<u64>,
+    /// Of the requests that the server turned down, measured alike.
+    pub refusal_ns: Histogram<u64>,
     /// From the intended send to the moment when this program was ready to send.
     pub lag_ns: Histogram<u64>,
     /// The part of the time in which the busiest thread had work to do, 0 to 1.
@@ -35,6 +37,7 @@ impl Default for Recorder {
     fn default() -> Self {
         Self {
             latency_ns: histogram(),
+            refusal_ns: histogram(),
             lag_ns: histogram(),
             busy_share: 0.0,
             waited: 0,
@@ -49,7 +52,12 @@ impl Recorder {
     pub fn ended(&mut self, result: &Result<(), Failure>, latency: Duration, end: Duration) {
         match result {
             Ok(()) => self.latency_ns.saturating_record(nanoseconds(latency)),
-            Err(failure) => self.count_failure(failure.to_string(), 1),
+            Err(failure) => {
+                if failure.is_refusal() {
+                    self.refusal_ns.saturating_record(nanoseconds(latency));
+                }
+                self.count_failure(failure.to_string(), 1);
+            }
         }
         self.last_end = self.last_end.max(end);
     }
@@ -64,7 +72,12 @@ impl Recorder {
         self.latency_ns.len()
     }
 
-    /// Requests that were not.
+    /// Requests that were answered within so long.
+    pub fn answered_within(&self, objective: Duration) -> u64 {
+        self.latency_ns.count_between(0, nanoseconds(objective))
+    }
+
+    /// Requests that were not answered.
     pub fn failed(&self) -> u64 {
         self.failures.values().sum()
     }
@@ -73,6 +86,7 @@ impl Recorder {
     pub fn add(&mut self, other: &Self) {
         // Both have the same bounds, so that nothing can be out of them.
         let _ = self.latency_ns.add(&other.latency_ns);
+        let _ = self.refusal_ns.add(&other.refusal_ns);
         let _ = self.lag_ns.add(&other.lag_ns);
         self.busy_share = self.busy_share.max(other.busy_share);
         self.waited += other.waited;
@@ -113,6 +127,20 @@ mod tests {
         assert_eq!((first.answered(), first.failed()), (2, 1));
         assert_eq!(first.last_end, Duration::from_secs(3));
         assert_eq!(first.latency_ns.max() / 100, 300);
+    }
+
+    #[test]
+    fn answers_in_time_and_refusals_are_told_apart() {
+        let mut first = Recorder::default();
+        let busy = Failure::Refused { status: "503".into(), message: "busy".into() };
+        first.ended(&Ok(()), Duration::from_millis(19), Duration::ZERO);
+        first.ended(&Ok(()), Duration::from_millis(21), Duration::ZERO);
+        first.ended(&Err(busy), Duration::from_millis(1), Duration::ZERO);
+        first.ended(&Err(Failure::Broken("x".into())), Duration::from_millis(1), Duration::ZERO);
+        let mut total = Recorder::default();
+        total.add(&first);
+        assert_eq!(total.answered_within(Duration::from_millis(20)), 1);
+        assert_eq!((total.answered(), total.failed(), total.refusal_ns.len()), (2, 2, 1));
     }
 
     #[test]

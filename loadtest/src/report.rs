@@ -50,6 +50,15 @@ pub struct Report {
     pub answered: u64,
     /// Those of them that were not.
     pub failed: u64,
+    /// Those of them that the server turned down because it had too much to do: HTTP's 503 and
+    /// 429, gRPC's `Unavailable` and `ResourceExhausted`.
+    pub refused: u64,
+    /// How soon an answer should be there, if that was said.
+    pub objective_us: Option<f64>,
+    /// Requests that were answered within the objective.
+    pub in_time: Option<u64>,
+    /// The same a second.
+    pub goodput_requests_per_s: Option<f64>,
     /// Answered requests a second.
     pub requests_per_s: f64,
     /// Their rows a second.
@@ -66,6 +75,12 @@ pub struct Report {
     pub latency_us_p999: Option<f64>,
     /// All are at most this.
     pub latency_us_max: Option<f64>,
+    /// From the intended send to a refusal: half are at most this.
+    pub refusal_us_p50: Option<f64>,
+    /// 99 % are at most this.
+    pub refusal_us_p99: Option<f64>,
+    /// All are at most this.
+    pub refusal_us_max: Option<f64>,
     /// How late this program was for a request in an open loop: 99 % are at most this.
     pub lag_us_p99: Option<f64>,
     /// All are at most this.
@@ -99,7 +114,8 @@ impl Report {
         let target = &prepared.target;
         let elapsed_s = elapsed.as_secs_f64();
         let rate = |count: f64| if elapsed_s > 0.0 { count / elapsed_s } else { 0.0 };
-        let (latency, lag) = (&seen.latency_ns, &seen.lag_ns);
+        let (latency, refusal, lag) = (&seen.latency_ns, &seen.refusal_ns, &seen.lag_ns);
+        let in_time = load.objective.map(|objective| seen.answered_within(objective));
         let open_rate = match load.arrival {
             Arrival::Closed => None,
             Arrival::Open { requests_per_s } => Some(requests_per_s),
@@ -118,6 +134,10 @@ impl Report {
             requests: seen.answered() + seen.failed(),
             answered: seen.answered(),
             failed: seen.failed(),
+            refused: refusal.len(),
+            objective_us: load.objective.map(|objective| objective.as_secs_f64() * 1e6),
+            in_time,
+            goodput_requests_per_s: in_time.map(|count| rate(count as f64)),
             requests_per_s: rate(seen.answered() as f64),
             rows_per_s: rate(seen.answered() as f64 * prepared.rows as f64),
             latency_us_mean: (!latency.is_empty()).then(|| latency.mean() / 1e3),
@@ -126,6 +146,9 @@ impl Report {
             latency_us_p99: quantile_us(latency, 0.99),
             latency_us_p999: quantile_us(latency, 0.999),
             latency_us_max: quantile_us(latency, 1.0),
+            refusal_us_p50: quantile_us(refusal, 0.5),
+            refusal_us_p99: quantile_us(refusal, 0.99),
+            refusal_us_max: quantile_us(refusal, 1.0),
             lag_us_p99: quantile_us(lag, 0.99),
             lag_us_max: quantile_us(lag, 1.0),
             busy_share: seen.busy_share,
@@ -186,6 +209,7 @@ impl fmt::Display for Report {
             "requests     {} in {:.2} s: {} answered, {} failed",
             self.requests, self.elapsed_s, self.answered, self.failed
         )?;
+        self.write_objective(to)?;
         self.write_latency(to)?;
         self.write_generator(to)?;
         for failure in &self.failures {
@@ -199,6 +223,23 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    fn write_objective(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(objective_us), Some(in_time), Some(goodput)) =
+            (self.objective_us, self.in_time, self.goodput_requests_per_s)
+        {
+            let share = in_time as f64 / self.requests.max(1) as f64 * 1e2;
+            let objective = text_us(objective_us);
+            writeln!(to, "goodput      {goodput:.1} requests/s within {objective}, {share:.1} %")?;
+        }
+        if let (Some(p50), Some(p99), Some(max)) =
+            (self.refusal_us_p50, self.refusal_us_p99, self.refusal_us_max)
+        {
+            let (p50, p99, max) = (text_us(p50), text_us(p99), text_us(max));
+            writeln!(to, "refused      {}, told in p50 {p50}, p99 {p99}, max {max}", self.refused)?;
+        }
+        Ok(())
+    }
+
     fn write_latency(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in [
             ("mean", self.latency_us_mean),

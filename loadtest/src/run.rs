@@ -32,6 +32,8 @@ pub struct Load {
     pub window: Window,
     /// A request without an answer after this time has failed.
     pub timeout: Duration,
+    /// An answer within this time is in time; the report counts them.
+    pub objective: Option<Duration>,
 }
 
 /// A target that answered one request, and the request in its encoded form.

@@ -80,6 +80,13 @@ impl Failure {
         Self::Broken(chain(error))
     }
 
+    /// Whether the server turned the request down because it had too much to do: HTTP's 503 and
+    /// 429, gRPC's `Unavailable` and `ResourceExhausted`.
+    pub fn is_refusal(&self) -> bool {
+        const BUSY: [&str; 4] = ["503", "429", "Unavailable", "ResourceExhausted"];
+        matches!(self, Self::Refused { status, .. } if BUSY.contains(&&**status))
+    }
+
     pub(crate) fn refused(status: &str, message: &str) -> Self {
         /// Characters of the server's words that are kept.
         const KEPT: usize = 200;
@@ -177,5 +184,16 @@ mod tests {
             panic!("not refused");
         };
         assert_eq!(message.len(), 200);
+    }
+
+    #[test]
+    fn only_a_busy_server_refuses() {
+        for busy in ["503", "429", "Unavailable", "ResourceExhausted"] {
+            assert!(Failure::refused(busy, "").is_refusal(), "{busy}");
+        }
+        for other in ["400", "404", "500", "504", "InvalidArgument", "DeadlineExceeded"] {
+            assert!(!Failure::refused(other, "").is_refusal(), "{other}");
+        }
+        assert!(!Failure::Broken("503".into()).is_refusal());
     }
 }

@@ -141,6 +141,27 @@ fn refused_requests_are_counted_by_message() {
     assert_eq!(report["failures"][0]["message"], "503: the queue is full");
     assert_eq!(report["failures"][0]["count"], report["failed"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("no request was answered"));
+    assert_eq!(report["refused"], report["failed"]);
+    assert!(report["refusal_us_p99"].as_f64() <= report["refusal_us_max"].as_f64());
+}
+
+#[test]
+fn answers_within_the_objective_are_goodput() {
+    let responder = Responder::start();
+    let flags = ["--model", "stalls", "--rate", "400", "--objective-ms", "100"];
+    let times = ["--warm-up", "0s", "--duration", "800ms"];
+    let json = [&flags[..], &times, &["--output", "json"]].concat();
+    let seen = report(&load(&responder.url(), &json));
+    assert_eq!((&seen["objective_us"], &seen["refused"]), (&100_000.0.into(), &0.into()));
+    // Who was due in the first 200 ms of the stall had to wait for longer than that.
+    let in_time = seen["in_time"].as_u64().unwrap();
+    assert!(in_time <= seen["answered"].as_u64().unwrap() - 75, "{seen}");
+    let per_s = in_time as f64 / seen["elapsed_s"].as_f64().unwrap();
+    assert!((seen["goodput_requests_per_s"].as_f64().unwrap() / per_s - 1.0).abs() < 1e-6);
+
+    let output = load(&responder.url(), &[&flags[..], &times].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("goodput ") && text.contains(" within 100.00 ms, "), "{text}");
 }
 
 #[test]
@@ -171,6 +192,7 @@ fn bad_usage_has_its_own_exit_code() {
         (&["--model", "m", "--rate", "0"][..], "a rate is a number above 0"),
         (&["--model", "m", "--duration", "10"], "write a number and a unit"),
         (&["--model", "m", "--connections", "0"], "0"),
+        (&["--model", "m", "--objective-ms", "0"], "milliseconds, a number above 0"),
         (&["--model", "m", "--protocol", "smtp"], "one of json, binary and grpc"),
         (&["--model", "m", "--input", "f", "--rows", "2"], "cannot be used with"),
         (&[], "--model"),

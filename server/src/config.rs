@@ -11,6 +11,8 @@ const EXAMPLES: &str = "\
 Examples:
   skysail-server --models models
       Serves every model of the folder, and takes over its changes.
+  skysail-server --models models --objective-ms 20
+      Answers within 20 ms, and refuses at once what can not be answered in time.
   skysail-server --models models --model-control explicit --load-model digits
       Serves what is asked for by name.
   skysail-server --models models --http 0.0.0.0:8000 --grpc 0.0.0.0:8001
@@ -19,17 +21,23 @@ Examples:
 A repository is DIR/NAME/VERSION/model.onnx, with an optional DIR/NAME/model.toml; a repository
 of Triton's (config.pbtxt) is read as it is.";
 
+/// The engine counts in microseconds.
+const OBJECTIVE_MS_MIN: f64 = 0.001;
+
 /// Serves ONNX models over HTTP and gRPC.
 #[derive(Parser, Debug)]
 #[command(version, about, after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// A TOML file with the same settings: [listen], [repository], [limits], [threads], [log].
+    /// A TOML file with the same settings: [listen], [repository], [latency], [limits],
+    /// [threads], [log].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     listen: ListenFlags,
     #[command(flatten)]
     repository: RepositoryFlags,
+    #[command(flatten)]
+    latency: Latency,
     #[command(flatten)]
     limits: LimitFlags,
     #[command(flatten)]
@@ -44,6 +52,7 @@ pub(crate) struct Flags {
 pub(crate) struct Config {
     pub(crate) listen: Listen,
     pub(crate) repository: Repository,
+    pub(crate) latency: Latency,
     pub(crate) limits: Limits,
     pub(crate) threads: Threads,
     pub(crate) log: Log,
@@ -106,6 +115,16 @@ settings! {
         /// A model to load at the start, in mode explicit; may be repeated.
         load_model: Vec<String> = Vec::new(), "load-model", "NAME";
     }
+}
+
+/// How soon requests are answered; a setting and a flag alike, as it has no default.
+#[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Latency {
+    /// Within how many milliseconds to answer what says no other time; what can not be is refused
+    /// at once. Without it nothing is in a hurry, and batches are as large as pays.
+    #[arg(long, value_name = "MS", allow_negative_numbers = true)]
+    pub(crate) objective_ms: Option<f64>,
 }
 
 settings! {
@@ -202,6 +221,8 @@ impl Config {
         let mut config = flags.config.as_deref().map(Self::read).transpose()?.unwrap_or_default();
         flags.listen.apply(&mut config.listen);
         flags.repository.apply(&mut config.repository);
+        let Latency { objective_ms } = flags.latency;
+        config.latency.objective_ms = objective_ms.or(config.latency.objective_ms);
         flags.limits.apply(&mut config.limits);
         flags.threads.apply(&mut config.threads);
         flags.log.apply(&mut config.log);
@@ -218,6 +239,10 @@ impl Config {
         let models = &self.repository.models;
         ensure!(models.is_dir(), "--models {}: there is no such folder", models.display());
         ensure!(self.repository.poll_ms > 0, "poll_ms must be at least 1");
+        if let Some(ms) = self.latency.objective_ms {
+            let is_time = ms.is_finite() && ms >= OBJECTIVE_MS_MIN;
+            ensure!(is_time, "objective-ms is {ms}: milliseconds, at least {OBJECTIVE_MS_MIN}");
+        }
         ensure!(self.limits.connections_max > 0, "connections_max must be at least 1");
         ensure!(self.limits.header_bytes_max >= 8192, "header_bytes_max must be at least 8192");
         ensure!(self.threads.io > 0, "io-threads must be at least 1");
@@ -242,6 +267,7 @@ impl Config {
             poll_ms: self.repository.poll_ms,
             load_at_start: self.repository.load_model.clone(),
             cores: self.threads.compute,
+            objective_ms: self.latency.objective_ms,
         }
     }
 }
@@ -280,5 +306,25 @@ mod tests {
     fn a_missing_folder_is_told() {
         let error = config(&["--models", "no/such/folder"]).unwrap_err().to_string();
         assert!(error.contains("no/such/folder"), "{error}");
+    }
+
+    #[test]
+    fn the_objective_is_a_flag_a_setting_or_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (models, file) = (folder.path().to_str().unwrap(), folder.path().join("s.toml"));
+        let file = file.to_str().unwrap();
+        let objective = |text: &str, flags: &[&str]| {
+            std::fs::write(file, text).unwrap();
+            let flags = [&["--models", models, "--config", file], flags].concat();
+            config(&flags).map(|config| config.engine().objective_ms).map_err(|e| e.to_string())
+        };
+        assert_eq!(objective("", &[]), Ok(None));
+        assert_eq!(objective("[latency]\nobjective_ms = 50\n", &[]), Ok(Some(50.0)));
+        let flag = ["--objective-ms", "2.5"];
+        assert_eq!(objective("[latency]\nobjective_ms = 50\n", &flag), Ok(Some(2.5)));
+        for bad in ["0", "0.0", "-5", "nan", "inf", "-inf"] {
+            let error = objective(&format!("[latency]\nobjective_ms = {bad}\n"), &[]).unwrap_err();
+            assert!(error.contains("objective-ms"), "{bad}: {error}");
+        }
     }
 }

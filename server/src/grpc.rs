@@ -2,24 +2,24 @@
 
 use crate::admin;
 use crate::decode;
-use crate::predict::{Call, predict};
+use crate::predict::{Call, count_failure, predict};
 use crate::respond;
 use crate::server::Server;
 use crate::status::Error;
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use prost::Message;
 use serde_json::Value;
 use skysail_protocol::grpc::grpc_inference_service_server::GrpcInferenceService;
 use skysail_protocol::grpc::*;
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
+mod deadline;
 mod metered;
 mod services;
 
+use deadline::{Answers, Arrival};
 pub(crate) use services::services;
 
 /// Requests of one stream that are in the server at once. Their responses keep their order.
@@ -52,12 +52,22 @@ fn version(text: &str) -> Result<Option<u64>, Error> {
         .map_err(|_| Error::malformed(format!("version '{}' is no number", text.escape_debug())))
 }
 
-async fn infer(server: &Server, message: ModelInferRequest) -> Result<ModelInferResponse, Error> {
-    let accepted = Instant::now();
-    let mut held = server.budget().start();
-    held.add(message.encoded_len())?;
+/// When the call of a request came.
+fn arrival<T>(request: &Request<T>) -> Arrival {
+    request.extensions().get().copied().unwrap_or_else(Arrival::unlimited)
+}
+
+async fn infer(
+    server: &Server,
+    message: ModelInferRequest,
+    arrival: Arrival,
+) -> Result<ModelInferResponse, Error> {
+    let Arrival { accepted, limit } = arrival;
     let name = message.model_name.clone();
-    let call = Call { model: &name, version: version(&message.model_version)?, accepted };
+    let call = Call { model: &name, version: version(&message.model_version)?, accepted, limit };
+    let mut held = server.budget().start();
+    let place = held.add(message.encoded_len());
+    place.inspect_err(|error| count_failure(server, &call, error))?;
     let decode = |_: &_| decode::grpc::decode(message);
     let respond = |p: crate::predict::Prediction| Ok(respond::grpc::respond(p.response, p.decoded));
     predict(server, &call, decode, respond).await
@@ -71,7 +81,7 @@ async fn infer_in_stream(
 ) -> Result<ModelStreamInferResponse, Status> {
     let request = request?;
     let id = request.id.clone();
-    match infer(&server, request).await {
+    match infer(&server, request, Arrival::unlimited()).await {
         Ok(response) => Ok(ModelStreamInferResponse {
             infer_response: Some(response),
             ..ModelStreamInferResponse::default()
@@ -86,8 +96,7 @@ async fn infer_in_stream(
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Service {
-    type ModelStreamInferStream =
-        Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send>>;
+    type ModelStreamInferStream = Answers<ModelStreamInferResponse>;
 
     async fn server_live(&self, _: Request<ServerLiveRequest>) -> Reply<ServerLiveResponse> {
         Ok(Response::new(ServerLiveResponse { live: true }))
@@ -139,7 +148,8 @@ impl GrpcInferenceService for Service {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Reply<ModelInferResponse> {
-        Ok(Response::new(infer(&self.server, request.into_inner()).await?))
+        let arrival = arrival(&request);
+        Ok(Response::new(infer(&self.server, request.into_inner(), arrival).await?))
     }
 
     async fn model_stream_infer(
@@ -148,11 +158,12 @@ impl GrpcInferenceService for Service {
     ) -> Reply<Self::ModelStreamInferStream> {
         let status_errors = request.metadata().get(STATUS_ERRORS).is_some_and(|v| v == "true");
         let server = Arc::clone(&self.server);
+        let arrival = arrival(&request);
         let answers = request
             .into_inner()
             .map(move |request| infer_in_stream(Arc::clone(&server), request, status_errors))
             .buffered(STREAM_REQUESTS_MAX);
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(arrival.bound(Box::pin(answers))))
     }
 
     async fn repository_index(

@@ -2,7 +2,7 @@
 
 use crate::body::{self, Encoding};
 use crate::decode;
-use crate::predict::{Call, Prediction, predict};
+use crate::predict::{Call, Prediction, count_failure, predict};
 use crate::respond;
 use crate::server::Server;
 use crate::status::Error;
@@ -32,6 +32,9 @@ use route::{Route, Target, route};
 /// A body at least this large is decoded where it does not hold up other connections.
 const OFFLOAD_BYTES: usize = 256 << 10;
 
+/// The header beside `Retry-After`, whose whole seconds are long for a queue.
+const RETRY_AFTER_MS: &str = "retry-after-ms";
+
 /// Answers one request.
 pub(crate) async fn serve(server: Arc<Server>, request: Request<Incoming>) -> Response<Pieces> {
     let accepted = Instant::now();
@@ -50,7 +53,7 @@ async fn answer(
     let route = route(&head.method, head.uri.path())?;
     match route {
         Route::Infer(Target { model, version }) => {
-            let call = Call { model: &model, version, accepted };
+            let call = Call { model: &model, version, accepted, limit: None };
             infer(server, &call, &head.headers, body).await
         }
         Route::Admin(asked) => {
@@ -67,7 +70,8 @@ async fn infer(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Response<Pieces>, Error> {
-    let (payload, held) = read_body(server, headers, body).await?;
+    let read = read_body(server, headers, body).await;
+    let (payload, held) = read.inspect_err(|error| count_failure(server, call, error))?;
     let header_length = header_length(headers)?;
     let encoding = accepted_encoding(headers);
     let is_large = payload.len() >= OFFLOAD_BYTES && header_length.is_none();
@@ -170,11 +174,34 @@ pub(crate) fn respond_json(status: StatusCode, json: &Value) -> Response<Pieces>
 /// An error as its status and a JSON body that says why.
 pub(crate) fn refusal(error: &Error) -> Response<Pieces> {
     let mut response = respond_json(error.status().0, &json!({"error": error.to_string()}));
-    if error.can_retry() {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(ms) = error.retry_after_ms() {
+        let seconds = ms.div_ceil(1000).max(1);
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        response.headers_mut().insert(HeaderName::from_static(RETRY_AFTER_MS), ms.into());
     }
     if let Error::WrongMethod(methods) = error {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skysail_engine::Error as EngineError;
+
+    #[test]
+    fn a_refusal_says_when_to_try_again_in_seconds_rounded_up_and_precisely() {
+        for (retry_after_ms, seconds) in [(0, "1"), (30, "1"), (1000, "1"), (1001, "2")] {
+            let model = "m".to_owned();
+            let error = EngineError::Overloaded { model, deadline_us: 5, retry_after_ms };
+            let response = refusal(&error.into());
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[RETRY_AFTER], seconds);
+            assert_eq!(response.headers()[RETRY_AFTER_MS], retry_after_ms.to_string());
+        }
+        let other = refusal(&Error::malformed("x"));
+        assert!(!other.headers().contains_key(RETRY_AFTER));
+        assert!(!other.headers().contains_key(RETRY_AFTER_MS));
+    }
 }

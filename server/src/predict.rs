@@ -3,8 +3,7 @@
 use crate::decode::Decoded;
 use crate::server::Server;
 use crate::status::Error;
-use skysail_engine::Error as EngineError;
-use skysail_engine::error::Reason::{self, Cancelled};
+use skysail_engine::error::{Reason, Refusal};
 use skysail_engine::model::Model;
 use skysail_engine::request::Response;
 use skysail_engine::stage::Stage;
@@ -12,6 +11,7 @@ use skysail_engine::ticket::Ticket;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::time::{sleep_until, timeout_at};
 
 /// Which model is asked, and when the request came.
 pub(crate) struct Call<'a> {
@@ -21,6 +21,40 @@ pub(crate) struct Call<'a> {
     pub(crate) version: Option<u64>,
     /// When the request's head was there.
     pub(crate) accepted: Instant,
+    /// How long the call may take from then on; nobody waits for an answer that comes later.
+    pub(crate) limit: Option<Duration>,
+}
+
+impl Call<'_> {
+    fn deadline(&self) -> Option<Instant> {
+        self.accepted.checked_add(self.limit?)
+    }
+
+    fn limit_us(&self) -> Option<u64> {
+        self.limit.map(|limit| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// How long a request may wait, if anybody says so. The call's limit shortens what the request
+    /// or the model says, its objective among that, and never lengthens it.
+    fn timeout_us(&self, model: &Model, own: Option<u64>) -> Option<u64> {
+        let said = model.timeout_us(own);
+        let limit = self.limit_us();
+        let objective = model.objective_us().filter(|_| said.is_none());
+        match (objective, limit) {
+            (Some(objective), Some(limit)) if objective <= limit => None,
+            _ => said.into_iter().chain(limit).min(),
+        }
+    }
+
+    fn deadline_passed(&self) -> Error {
+        Error::DeadlinePassed { limit_us: self.limit_us().unwrap_or_default() }
+    }
+
+    /// To try again is no advice for a call whose deadline is over.
+    fn advise(&self, error: Error) -> Error {
+        let is_over = self.deadline().is_some_and(|deadline| deadline <= Instant::now());
+        if is_over && error.refusal().is_some() { self.deadline_passed() } else { error }
+    }
 }
 
 /// A prediction, to be written in the protocol's way.
@@ -41,12 +75,19 @@ pub(crate) async fn predict<T>(
     decode: impl FnOnce(&Model) -> Result<Decoded, Error>,
     respond: impl FnOnce(Prediction) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let _place = server.in_flight().enter()?;
     let model = server.engine().lookup(call.model, call.version)?;
-    let mut failure = Failure { model: &model, accepted: call.accepted, reason: Some(Cancelled) };
+    let mut failure = Failure::of(&model, call);
     let result = run(server, &model, call, decode, respond).await;
-    failure.reason = result.as_ref().err().map(|error| server.reason(error));
+    let result = result.map_err(|error| call.advise(error));
+    failure.is(server, result.as_ref().err());
     result
+}
+
+/// Counts a request that fails before its model is looked at.
+pub(crate) fn count_failure(server: &Server, call: &Call<'_>, error: &Error) {
+    if let Ok(model) = server.engine().lookup(call.model, call.version) {
+        Failure::of(&model, call).is(server, Some(error));
+    }
 }
 
 /// Counts a request that fails; one whose caller leaves is dropped in the middle, as cancelled.
@@ -54,6 +95,19 @@ struct Failure<'a> {
     model: &'a Model,
     accepted: Instant,
     reason: Option<Reason>,
+    refusal: Option<Refusal>,
+}
+
+impl<'a> Failure<'a> {
+    fn of(model: &'a Model, call: &Call<'_>) -> Self {
+        Self { model, accepted: call.accepted, reason: Some(Reason::Cancelled), refusal: None }
+    }
+
+    /// It is this error, or none.
+    fn is(&mut self, server: &Server, error: Option<&Error>) {
+        self.reason = error.map(|error| server.reason(error));
+        self.refusal = error.and_then(Error::refusal);
+    }
 }
 
 impl Drop for Failure<'_> {
@@ -61,24 +115,39 @@ impl Drop for Failure<'_> {
         if let Some(reason) = self.reason {
             self.model.statistics().record_failure(reason, self.accepted.elapsed());
         }
+        if let Some(refusal) = self.refusal {
+            self.model.statistics().record_refusal(refusal);
+        }
     }
 }
 
 /// Waits for the response. A timeout that passes while every replica is busy is told when it
-/// passes, and not when one is free; a request that runs by then is answered.
+/// passes, and not when one is free; a request that runs by then is answered, unless the call
+/// itself is over.
 async fn answer(
     model: &Model,
     ticket: Ticket,
+    call: &Call<'_>,
     timeout_us: Option<u64>,
-) -> Result<Response, EngineError> {
-    let Some(timeout_us) = timeout_us else { return ticket.await };
+) -> Result<Response, Error> {
     let mut ticket = pin!(ticket);
-    tokio::select! {
-        biased;
-        response = &mut ticket => return response,
-        () = tokio::time::sleep(Duration::from_micros(timeout_us)) => model.answer_late(),
+    if let Some(late) = timeout_us.and_then(|us| call.accepted.checked_add(micros_after(us))) {
+        tokio::select! {
+            biased;
+            response = &mut ticket => return Ok(response?),
+            () = sleep_until(late.into()) => model.answer_late(),
+        }
     }
-    ticket.await
+    let Some(deadline) = call.deadline() else { return Ok(ticket.await?) };
+    match timeout_at(deadline.into(), ticket).await {
+        Ok(response) => Ok(response?),
+        Err(_) => Err(call.deadline_passed()),
+    }
+}
+
+/// The first moment that is later than so many microseconds.
+fn micros_after(us: u64) -> Duration {
+    Duration::from_micros(us.saturating_add(1))
 }
 
 async fn run<T>(
@@ -88,12 +157,16 @@ async fn run<T>(
     decode: impl FnOnce(&Model) -> Result<Decoded, Error>,
     respond: impl FnOnce(Prediction) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    let _place = server.in_flight().enter()?;
     let received = Instant::now();
     let mut decoded = decode(model)?;
     let decoded_at = Instant::now();
-    let timeout_us = model.timeout_us(decoded.request.timeout_us);
-    let ticket = model.submit(std::mem::take(&mut decoded.request))?;
-    let response = answer(model, ticket, timeout_us).await?;
+    let mut request = std::mem::take(&mut decoded.request);
+    request.accepted = Some(call.accepted);
+    let timeout_us = call.timeout_us(model, request.timeout_us);
+    request.timeout_us = timeout_us;
+    let ticket = model.submit(request)?;
+    let response = answer(model, ticket, call, timeout_us).await?;
     let answered = Instant::now();
     let stages = response.stages;
     let id = server.trace().wants(model).then(|| decoded.id.clone());

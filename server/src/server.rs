@@ -74,7 +74,9 @@ impl Server {
     pub(crate) fn reason(&self, error: &Error) -> Reason {
         match error {
             Error::Engine(error) => error.reason(),
-            Error::BodyTooSlow { .. } | Error::BodyBroken(_) => Reason::Cancelled,
+            Error::BodyTooSlow { .. } | Error::BodyBroken(_) | Error::DeadlinePassed { .. } => {
+                Reason::Cancelled
+            }
             Error::Repository(_) => Reason::Other,
             _ => Reason::Rejected,
         }

@@ -4,8 +4,18 @@
 use http::StatusCode;
 use skysail_engine::Error as EngineError;
 use skysail_engine::admit::InvalidRequest;
+use skysail_engine::error::Refusal;
 use skysail_engine::repository::RepositoryError;
-use tonic::Code;
+use std::time::Duration;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// When to try again where nothing better is known.
+const RETRY_AFTER_MS: u64 = 1000;
+
+/// The metadata in which gRPC's own clients look for when to try again.
+const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Any refusal or failure of a request.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +56,12 @@ pub(crate) enum Error {
     /// The connection broke inside the body.
     #[error("the body ended early: {0}")]
     BodyBroken(String),
+    /// The caller's own deadline, which ends the call whatever becomes of the request.
+    #[error("the call's deadline of {limit_us} us has passed")]
+    DeadlinePassed {
+        /// Microseconds.
+        limit_us: u64,
+    },
     /// Too much at once.
     #[error("the server holds {what}, its limit; try again later")]
     Busy {
@@ -71,10 +87,9 @@ impl Error {
             Self::Engine(E::ModelNotReady { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
             }
-            Self::Engine(E::QueueFull { .. }) | Self::Busy { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
-            }
-            Self::Engine(E::TimedOut { .. }) => {
+            Self::Engine(E::QueueFull { .. } | E::Overloaded { .. } | E::Dropped { .. })
+            | Self::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            Self::Engine(E::TimedOut { .. }) | Self::DeadlinePassed { .. } => {
                 (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded)
             }
             // The model runs on other inputs, so it is these that it can not take.
@@ -103,9 +118,28 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed when it is sent again.
-    pub(crate) fn can_retry(&self) -> bool {
-        self.status().0 == StatusCode::SERVICE_UNAVAILABLE
+    /// In how many milliseconds the same request may succeed, if it may.
+    pub(crate) fn retry_after_ms(&self) -> Option<u64> {
+        use EngineError as E;
+        match self {
+            Self::Engine(
+                E::Overloaded { retry_after_ms, .. } | E::Dropped { retry_after_ms, .. },
+            ) => Some(*retry_after_ms),
+            Self::Engine(E::QueueFull { .. } | E::ModelNotReady { .. })
+            | Self::Repository(RepositoryError::Closed)
+            | Self::Busy { .. } => Some(RETRY_AFTER_MS),
+            _ => None,
+        }
+    }
+
+    /// In which way it turns down a sound request, if it does.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Engine(error) => error.refusal(),
+            Self::DeadlinePassed { .. } => Some(Refusal::Expired),
+            Self::Busy { .. } => Some(Refusal::Busy),
+            _ => None,
+        }
     }
 }
 
@@ -115,9 +149,14 @@ impl From<InvalidRequest> for Error {
     }
 }
 
-impl From<Error> for tonic::Status {
+impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        Self::new(error.status().1, error.to_string())
+        let (code, message) = (error.status().1, error.to_string());
+        let Some(ms) = error.retry_after_ms() else { return Self::new(code, message) };
+        let mut metadata = MetadataMap::new();
+        metadata.insert(RETRY_PUSHBACK, i32::try_from(ms).unwrap_or(i32::MAX).into());
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(ms)));
+        Self::with_error_details_and_metadata(code, message, details, metadata)
     }
 }
 
@@ -125,10 +164,35 @@ impl From<Error> for tonic::Status {
 mod tests {
     use super::*;
 
+    fn overloaded(retry_after_ms: u64) -> Error {
+        EngineError::Overloaded { model: "m".into(), deadline_us: 5, retry_after_ms }.into()
+    }
+
     #[test]
     fn only_what_may_pass_can_be_retried() {
         let full = EngineError::QueueFull { model: "m".into(), limit: 1 };
-        assert!(Error::from(full).can_retry());
-        assert!(!Error::malformed("x").can_retry());
+        assert_eq!(Error::from(full).retry_after_ms(), Some(RETRY_AFTER_MS));
+        assert_eq!(overloaded(7).retry_after_ms(), Some(7));
+        assert_eq!(Error::malformed("x").retry_after_ms(), None);
+        assert_eq!(Error::from(RepositoryError::NotExplicit).retry_after_ms(), None);
+    }
+
+    #[test]
+    fn grpc_is_told_when_to_try_again_in_both_of_its_ways() {
+        let status = Status::from(overloaded(1234));
+        assert_eq!(status.code(), Code::Unavailable);
+        let info = status.get_details_retry_info().unwrap();
+        assert_eq!(info.retry_delay, Some(Duration::from_millis(1234)));
+        assert_eq!(status.metadata().get(RETRY_PUSHBACK).unwrap(), "1234");
+        let far = Status::from(overloaded(u64::MAX));
+        assert_eq!(far.metadata().get(RETRY_PUSHBACK).unwrap(), &i32::MAX.to_string());
+    }
+
+    #[test]
+    fn grpc_hears_nothing_of_trying_again_where_it_can_not_help() {
+        let status = Status::from(Error::DeadlinePassed { limit_us: 5 });
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(status.get_details_retry_info().is_none());
+        assert!(status.metadata().is_empty());
     }
 }

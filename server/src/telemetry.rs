@@ -10,8 +10,8 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, Gauge, IntCounter, IntGauge, Opts, TextEncoder};
-use skysail_engine::error::Reason;
+use prometheus::{Encoder, Gauge, IntCounter, Opts, TextEncoder};
+use skysail_engine::error::{Reason, Refusal};
 use skysail_engine::model::Model;
 use smallvec::smallvec;
 use std::collections::BTreeMap;
@@ -98,20 +98,34 @@ impl Families {
         self.add(&counter);
         Ok(())
     }
+
+    fn gauge(&mut self, options: Opts, value: f64) -> prometheus::Result<()> {
+        let gauge = Gauge::with_opts(options)?;
+        gauge.set(value);
+        self.add(&gauge);
+        Ok(())
+    }
+}
+
+/// Options of a metric of one version.
+fn of(model: &Model, name: &str, help: &str) -> Opts {
+    Opts::new(name, help)
+        .const_label("model", &**model.name())
+        .const_label("version", model.version().to_string())
 }
 
 /// Triton's counters and our own histograms of one version.
 fn add_model(families: &mut Families, model: &Model) -> prometheus::Result<()> {
     let counted = model.statistics();
-    let options = |name: &str, help: &str| {
-        Opts::new(name, help)
-            .const_label("model", &**model.name())
-            .const_label("version", model.version().to_string())
-    };
     let counters = [
         ("nv_inference_request_success", "Requests answered", counted.success.count()),
         ("nv_inference_count", "Rows run", counted.rows()),
         ("nv_inference_exec_count", "Batches run", counted.runs()),
+        (
+            "skysail_stopped_batches_total",
+            "Batches that were stopped because all their callers had left",
+            counted.stopped(),
+        ),
         (
             "nv_inference_request_duration_us",
             "Time of answered requests, from queue to outputs",
@@ -135,18 +149,61 @@ fn add_model(families: &mut Families, model: &Model) -> prometheus::Result<()> {
         ),
     ];
     for (name, help, value) in counters {
-        families.counter(options(name, help), value)?;
+        families.counter(of(model, name, help), value)?;
     }
+    add_failures(families, model)?;
+    let help = "Requests in the queue";
+    let pending = of(model, "nv_inference_pending_request_count", help);
+    families.gauge(pending, model.waiting() as f64)?;
+    let replicas = of(model, "skysail_replicas", "Replicas that run the model");
+    families.gauge(replicas, model.replicas() as f64)?;
+    if let Some(us) = model.objective_us() {
+        let help = "How soon requests should be answered";
+        families.gauge(of(model, "skysail_objective_seconds", help), us as f64 / 1e6)?;
+    }
+    add_cache(families, model)?;
+    counted.stage_histograms().iter().for_each(|histogram| families.add(histogram));
+    Ok(())
+}
+
+/// Triton's counters of a cache, and what it holds, of a model that has one.
+fn add_cache(families: &mut Families, model: &Model) -> prometheus::Result<()> {
+    let Some(holds) = model.cache_use() else { return Ok(()) };
+    let (hit, miss) = (&model.statistics().cache_hit, &model.statistics().cache_miss);
+    let hits = "Requests answered from the cache or by the run of another";
+    let misses = "Requests that the cache had no answer for";
+    let looking = "Time of looking answers up that were there";
+    let keeping = "Time of looking for answers that were not there, and of keeping them";
+    let counters = [
+        ("nv_cache_num_hits_per_model", hits, hit.count()),
+        ("nv_cache_num_misses_per_model", misses, miss.count()),
+        ("nv_cache_hit_duration_per_model", looking, hit.ns() / 1000),
+        ("nv_cache_miss_duration_per_model", keeping, miss.ns() / 1000),
+    ];
+    for (name, help, value) in counters {
+        families.counter(of(model, name, help), value)?;
+    }
+    let bytes = of(model, "skysail_cache_bytes", "Memory of the answers in the cache");
+    families.gauge(bytes, holds.bytes as f64)?;
+    let entries = of(model, "skysail_cache_entries", "Answers in the cache");
+    families.gauge(entries, holds.entries as f64)
+}
+
+/// Requests without an answer: Triton's counter of all, and our own of those turned down.
+fn add_failures(families: &mut Families, model: &Model) -> prometheus::Result<()> {
+    let counted = model.statistics();
     for reason in Reason::ALL {
-        let options = options("nv_inference_request_failure", "Requests not answered, by reason")
-            .const_label("reason", reason.name());
+        let help = "Requests not answered, by reason";
+        let options = of(model, "nv_inference_request_failure", help);
+        let options = options.const_label("reason", reason.name());
         families.counter(options, counted.failures(reason))?;
     }
-    let pending = options("nv_inference_pending_request_count", "Requests in the queue");
-    let pending = IntGauge::with_opts(pending)?;
-    pending.set(i64::try_from(model.waiting()).unwrap_or(i64::MAX));
-    families.add(&pending);
-    counted.stage_histograms().iter().for_each(|histogram| families.add(histogram));
+    for refusal in Refusal::ALL {
+        let help = "Sound requests turned down, by reason; failures as well";
+        let options = of(model, "skysail_refused_requests_total", help);
+        let options = options.const_label("reason", refusal.name());
+        families.counter(options, counted.refusals(refusal))?;
+    }
     Ok(())
 }
 
@@ -156,8 +213,6 @@ fn add_process(families: &mut Families) -> prometheus::Result<()> {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = resident.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
     let help = "Memory of the server that is in RAM";
-    let gauge = Gauge::with_opts(Opts::new("process_resident_memory_bytes", help))?;
-    gauge.set(kilobytes.unwrap_or_default() * 1024.0);
-    families.add(&gauge);
-    Ok(())
+    let options = Opts::new("process_resident_memory_bytes", help);
+    families.gauge(options, kilobytes.unwrap_or_default() * 1024.0)
 }

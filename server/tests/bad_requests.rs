@@ -153,6 +153,13 @@ fn parameters_that_have_no_effect() {
     with(r#"{"no_such": 1}"#).expect_error(400, "'no_such' of the request");
     with(r#"{"timeout": "soon"}"#).expect_error(400, "'timeout' must be a natural number");
     with(r#"{"timeout": -1}"#).expect_error(400, "'timeout' must be a natural number");
+    for priority in ["-1", "1.5", "\"high\"", "true", "18446744073709551616"] {
+        with(&format!(r#"{{"priority": {priority}}}"#))
+            .expect_error(400, "'priority' must be a natural number");
+    }
+    for priority in [0, 1, u64::MAX] {
+        assert_eq!(with(&format!(r#"{{"priority": {priority}}}"#)).status, 200);
+    }
     with(r#"{"binary_data_output": 1}"#).expect_error(400, "true or false");
     with(r#"{"sequence_id": 7}"#).expect_error(501, "sequences are not supported");
     with("[]").expect_error(400, "an object of parameters");

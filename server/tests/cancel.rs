@@ -1,10 +1,19 @@
 //! A client that goes away stops costing compute.
 
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
 mod support;
 
-use support::Server;
+use bytes::Bytes;
+use skysail_protocol::grpc::ModelInferRequest;
+use skysail_protocol::grpc::grpc_inference_service_client::GrpcInferenceServiceClient;
+use skysail_protocol::grpc::model_infer_request::InferInputTensor;
 use support::http::Connection;
-use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, slow, waits};
+use support::models::{
+    ADD_REQUEST, LONG_REQUEST, Models, SLOW_REQUEST, add, as_long_as_wanted, short_request, slow,
+    waits,
+};
+use support::{PATIENCE, Server};
 
 /// Clients that ask and leave.
 const LEAVING: u64 = 40;
@@ -52,4 +61,56 @@ fn a_batch_has_no_rows_of_clients_that_left() {
     assert_eq!(stays.answer().status, 200);
     let live = rest.len() as u64 + 1;
     assert!(server.rows_run("add") <= live, "{} rows, {live} clients", server.rows_run("add"));
+}
+
+/// A server whose one model runs for minutes when it is asked to.
+fn server_of_long_runs() -> Server {
+    let models = Models::empty();
+    models.add("long", &as_long_as_wanted());
+    Server::start_with(models.path(), &["--model-control", "none"])
+}
+
+/// Waits until a long run has the replica, and no short one gets it in time.
+fn wait_for_long_run(server: &Server) {
+    support::wait_until("the long run", || {
+        server.infer("long", short_request(200_000)).status != 200
+    });
+}
+
+/// Checks that a run was stopped, and that the replica answers others.
+fn expect_stop(server: &Server) {
+    let patience_us = PATIENCE.as_micros() as u64;
+    assert_eq!(server.infer("long", short_request(patience_us)).status, 200);
+    assert_eq!(server.metric("skysail_stopped_batches_total", &["model=\"long\""]), 1.0);
+}
+
+#[test]
+fn a_run_ends_when_its_client_hangs_up() {
+    let server = server_of_long_runs();
+    let client = ask(&server, "long", LONG_REQUEST);
+    wait_for_long_run(&server);
+    drop(client);
+    expect_stop(&server);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_ends_when_its_call_is_given_up() {
+    let server = server_of_long_runs();
+    let address = format!("http://{}", server.grpc());
+    let mut client = GrpcInferenceServiceClient::connect(address).await.unwrap();
+    let request = ModelInferRequest {
+        model_name: "long".into(),
+        inputs: vec![InferInputTensor {
+            name: "x".into(),
+            datatype: "INT64".into(),
+            shape: vec![1],
+            ..InferInputTensor::default()
+        }],
+        raw_input_contents: vec![Bytes::copy_from_slice(&2016_i64.to_le_bytes())],
+        ..ModelInferRequest::default()
+    };
+    let call = tokio::spawn(async move { client.model_infer(request).await });
+    tokio::task::block_in_place(|| wait_for_long_run(&server));
+    call.abort();
+    tokio::task::block_in_place(|| expect_stop(&server));
 }

@@ -4,6 +4,7 @@
 mod support;
 
 use support::Server;
+use support::http::{Answer, Connection};
 use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, slow, waits};
 
 const INFER: &str = "/v2/models/add/infer";
@@ -19,9 +20,25 @@ fn waiting_model() -> Models {
     models
 }
 
+/// Clients that keep a model busy.
+const BUSY: u64 = 8;
+
 /// [`ADD_REQUEST`] with blanks behind it.
 fn padded(bytes: usize) -> String {
     format!("{ADD_REQUEST:bytes$}")
+}
+
+/// Checks that a refusal says when to try again.
+#[track_caller]
+fn expect_retry(refused: &Answer) {
+    let headers = ["retry-after", "retry-after-ms"].map(|name| refused.header(name));
+    assert_eq!(headers, [Some("1"), Some("1000")]);
+}
+
+/// Requests for `add` that were turned down for a reason.
+fn refused_requests(server: &Server, reason: &str) -> f64 {
+    let labels = ["model=\"add\"", "version=\"1\"", &format!("reason=\"{reason}\"")];
+    server.metric("skysail_refused_requests_total", &labels)
 }
 
 #[test]
@@ -60,7 +77,8 @@ fn a_request_over_those_in_flight_may_try_again() {
     server.wait_for_waiting("add", 1);
     let refused = server.infer("add", ADD_REQUEST);
     refused.expect_error(503, "1 requests in flight, its limit; try again later");
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    expect_retry(&refused);
+    assert_eq!(refused_requests(&server, "busy"), 1.0);
     // What is no inference has no part in it.
     assert_eq!(server.get("/v2/models/add").status, 200);
     drop(first);
@@ -76,7 +94,8 @@ fn bodies_that_are_held_count_together() {
     server.wait_for_waiting("add", 1);
     let refused = server.infer("add", padded(1000));
     refused.expect_error(503, "2500 bytes of bodies, its limit");
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    expect_retry(&refused);
+    assert_eq!(refused_requests(&server, "busy"), 1.0);
     // A smaller one fits, and with it the batch is full.
     assert_eq!(server.infer("add", padded(300)).status, 200);
     assert_eq!(first.answer().status, 200);
@@ -95,7 +114,11 @@ fn a_full_queue_refuses_and_says_its_limit() {
     server.wait_for_waiting("add", 2);
     let refused = server.infer("add", ADD_REQUEST);
     refused.expect_error(503, "'add' has 2 requests waiting, its limit; try again later");
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    expect_retry(&refused);
+    let of_all = ["queue_full", "overloaded", "expired", "busy"];
+    assert_eq!(of_all.map(|reason| refused_requests(&server, reason)), [1.0, 0.0, 0.0, 0.0]);
+    let failures = ["model=\"add\"", "reason=\"REJECTED\""];
+    assert_eq!(server.metric("nv_inference_request_failure", &failures), 1.0);
     // Places of clients that left are free.
     let [mut stays, leaves] = waiting;
     drop(leaves);
@@ -107,28 +130,74 @@ fn a_full_queue_refuses_and_says_its_limit() {
 fn a_request_waits_no_longer_than_it_allows() {
     let models = waiting_model();
     let server = Server::start(models.path());
-    let start = r#"{"parameters": {"timeout": 20000},"#;
-    let answer = server.infer("add", ADD_REQUEST.replacen('{', start, 1));
+    let answer = server.infer("add", with_timeout(ADD_REQUEST, 20_000));
     answer.expect_error(504, "longer than its timeout of 20000 us");
     assert_eq!(server.rows_run("add"), 0);
+    assert_eq!(refused_requests(&server, "expired"), 1.0);
+}
+
+/// Clients that keep the model `slow` busy, and may wait for minutes.
+fn keep_busy(server: &Server) -> [Connection; BUSY as usize] {
+    let request = with_timeout(SLOW_REQUEST, 600_000_000);
+    let clients = [(); BUSY as usize].map(|()| {
+        let mut client = server.connect();
+        client.send_request("POST", "/v2/models/slow/infer", &[], request.as_bytes());
+        client
+    });
+    support::wait_until("every replica to be busy", || server.waiting("slow") > 0);
+    clients
+}
+
+/// A request with a timeout of its own.
+fn with_timeout(request: &str, us: u64) -> String {
+    request.replacen('{', &format!("{{\"parameters\": {{\"timeout\": {us}}},"), 1)
 }
 
 #[test]
-fn a_timeout_is_told_while_every_replica_is_busy() {
-    const BUSY: u64 = 8;
+fn what_can_not_be_answered_within_its_timeout_is_refused_at_once() {
     let models = Models::empty();
     models.add("slow", &slow());
     let server = Server::start(models.path());
-    let _busy = [(); BUSY as usize].map(|()| {
-        let mut client = server.connect();
-        client.send_request("POST", "/v2/models/slow/infer", &[], SLOW_REQUEST.as_bytes());
-        client
-    });
-    server.wait_for_waiting("slow", 1);
-    let start = r#"{"parameters": {"timeout": 20000},"#;
-    let answer = server.infer("slow", SLOW_REQUEST.replacen('{', start, 1));
-    answer.expect_error(504, "longer than its timeout of 20000 us");
+    let busy = keep_busy(&server);
+    let refused = server.infer("slow", with_timeout(SLOW_REQUEST, 5000));
+    refused.expect_error(503, "'slow' is overloaded: an answer within 5000 us is not possible");
     assert!(server.rows_run("slow") < BUSY, "it was told when the others were done");
+    assert!(refused.header("retry-after").is_some() && refused.header("retry-after-ms").is_some());
+    let labels = ["model=\"slow\"", "reason=\"overloaded\""];
+    assert_eq!(server.metric("skysail_refused_requests_total", &labels), 1.0);
+    assert!(busy.map(|mut client| client.answer().status).iter().all(|&status| status == 200));
+}
+
+#[test]
+fn what_can_not_be_answered_within_the_objective_is_refused_at_once() {
+    let models = Models::empty();
+    models.add("slow", &slow()).write("slow/model.toml", "[replicas]\ncount = 1\n");
+    // The engine raises it to what a request needs that waits for another.
+    let server = Server::start_with(models.path(), &["--objective-ms", "5"]);
+    let mut clients = [(); BUSY as usize].map(|()| server.connect());
+    for client in &mut clients {
+        client.send_request("POST", "/v2/models/slow/infer", &[], SLOW_REQUEST.as_bytes());
+    }
+    let answers = clients.map(|mut client| client.answer());
+    let (answered, refused): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == 200);
+    assert!(!answered.is_empty() && !refused.is_empty());
+    for answer in refused {
+        answer.expect_error(503, "'slow' is overloaded: ");
+        assert!(answer.header("retry-after").is_some(), "{answer:?}");
+    }
+}
+
+#[test]
+fn the_objective_is_a_metric_where_there_is_one() {
+    let models = Models::empty();
+    models.add("add", &add(1.0));
+    let objective = |flags: &[&str]| {
+        let server = Server::start_with(models.path(), flags);
+        server.metric("skysail_objective_seconds", &["model=\"add\"", "version=\"1\""])
+    };
+    assert_eq!(objective(&["--objective-ms", "60000"]), 60.0);
+    assert_eq!(objective(&[]), 0.0);
 }
 
 #[test]

@@ -69,6 +69,10 @@ fn a_bad_configuration_is_told_with_line_and_key() {
     let output = run(&["--config", file.to_str().unwrap()]);
     expect_refusal(&output, 64, &["line 2", "http"]);
 
+    models.write("server.toml", "[latency]\nobjective_ms = \"soon\"\n");
+    let output = run(&["--config", file.to_str().unwrap()]);
+    expect_refusal(&output, 64, &["line 2", "objective_ms"]);
+
     expect_refusal(&run(&["--config", "no/such/file.toml"]), 64, &["no/such/file.toml"]);
 }
 
@@ -79,6 +83,10 @@ fn settings_that_make_no_sense_are_refused() {
     let with = |flags: &[&str]| run(&[&["--models", folder][..], flags].concat());
     expect_refusal(&run(&["--models", "no/such/folder"]), 64, &["no/such/folder"]);
     expect_refusal(&with(&["--connections-max", "0"]), 64, &["connections_max"]);
+    for ms in ["0", "-5", "NaN", "inf", "0.0001"] {
+        expect_refusal(&with(&["--objective-ms", ms]), 64, &["objective-ms", "at least 0.001"]);
+    }
+    expect_refusal(&with(&["--objective-ms", "soon"]), 2, &["--objective-ms", "soon"]);
     expect_refusal(&with(&["--load-model", "digits"]), 64, &["explicit"]);
     expect_refusal(&with(&["--no-such-flag"]), 2, &["--no-such-flag", "--help"]);
     expect_refusal(&with(&["--http", "nowhere"]), 2, &["--http", "nowhere"]);

@@ -1,13 +1,17 @@
-//! What becomes of a batch that fails, and of an executor that panics.
+//! What becomes of a batch that fails or whose callers leave, and of an executor that panics.
 
-use super::ExecuteError;
+use super::{ExecuteError, run_job};
 use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::executor::BatchInput;
-use crate::executor::puppet::{Act, Ran, by_hand, bytes, echo, panic_quietly, puppet};
+use crate::executor::puppet::{
+    Act, Ran, by_hand, bytes, echo, panic_quietly, puppet, stoppable_puppet,
+};
 use crate::model::Model;
 use crate::testing::{Threads, answer, floats, model, request, run_waiting, signature};
 use crate::ticket::Ticket;
+use parking_lot::Mutex;
+use skysail_policy::place::Place;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +37,7 @@ fn run_together(model: &Arc<Model>, rows: &[f32]) -> Vec<Result<Vec<f32>, Error>
 fn only_the_bad_member_of_a_batch_fails() {
     let model = model_of(|inputs| {
         if floats(&bytes(&inputs[0])).contains(&13.0) {
-            return Err(ExecuteError("13 is bad luck".into()));
+            return Err(ExecuteError::Failed("13 is bad luck".into()));
         }
         Ok(echo(inputs))
     });
@@ -99,4 +103,89 @@ fn outputs_that_can_not_be_split_are_asked_for_one_by_one() {
         assert_eq!(answers[1].as_deref().unwrap(), [2.0]);
         assert_eq!(model.statistics().runs(), 2);
     }
+}
+
+/// Tickets that a test and its executor share.
+type Tickets = Arc<Mutex<Vec<Ticket>>>;
+
+/// A model, tickets that are dropped in its next run, and the sizes of its batches so far.
+fn model_of_leavers(fails: bool) -> (Arc<Model>, Tickets, Arc<Mutex<Vec<usize>>>) {
+    let (leavers, sizes) = (Tickets::default(), Arc::new(Mutex::new(Vec::new())));
+    let (leaving, began) = (Arc::clone(&leavers), Arc::clone(&sizes));
+    let executor = stoppable_puppet(move |inputs, stop| {
+        began.lock().push(inputs[0].parts.len());
+        leaving.lock().clear();
+        match stop.is_stopped() {
+            true => Err(ExecuteError::Stopped),
+            false if fails => Err(ExecuteError::Failed("told to fail".into())),
+            false => Ok(echo(inputs)),
+        }
+    });
+    (model(signature(64), vec![executor], ModelConfig::default()), leavers, sizes)
+}
+
+/// Runs what waits as one batch, and gives the rows that it tells the queue of.
+fn run_next(model: &Arc<Model>, place: Place) -> usize {
+    let mut job = model.queue().next_job().unwrap();
+    run_job(model, &mut job, place);
+    let rows = job.rows;
+    model.queue().finish(job);
+    rows
+}
+
+fn submit(model: &Arc<Model>, rows: &[f32]) -> Vec<Ticket> {
+    rows.iter().map(|&row| model.submit(request(&[row])).unwrap()).collect()
+}
+
+#[test]
+fn a_run_that_everyone_leaves_is_stopped_and_its_executor_goes_on() {
+    let (model, leavers, sizes) = model_of_leavers(false);
+    for stopped in 1..=3 {
+        *leavers.lock() = submit(&model, &[1.0, 2.0, 3.0]);
+        assert_eq!(run_next(&model, Place::ReplicaThread), 0);
+        let stays = submit(&model, &[4.0, 5.0]);
+        assert_eq!(run_next(&model, Place::ReplicaThread), 2);
+        assert_eq!(stays.into_iter().map(|t| answer(t).unwrap()).collect::<Vec<_>>(), [[4.0], [5.0]]);
+        let statistics = model.statistics();
+        assert_eq!((statistics.stopped(), statistics.runs()), (stopped, stopped));
+    }
+    assert_eq!(*sizes.lock(), [3, 2, 3, 2, 3, 2], "nobody is run again alone");
+}
+
+#[test]
+fn a_run_goes_on_while_one_stays() {
+    let (model, leavers, sizes) = model_of_leavers(false);
+    let mut tickets = submit(&model, &[1.0, 2.0, 3.0]);
+    let stays = tickets.remove(1);
+    *leavers.lock() = tickets;
+    assert_eq!(run_next(&model, Place::ReplicaThread), 3);
+    assert_eq!(answer(stays).unwrap(), [2.0]);
+    assert_eq!((model.statistics().stopped(), sizes.lock().len()), (0, 1));
+}
+
+#[test]
+fn who_left_a_batch_that_failed_is_not_run_alone() {
+    let (model, leavers, sizes) = model_of_leavers(true);
+    let mut tickets = submit(&model, &[1.0, 2.0, 3.0]);
+    let stays = tickets.remove(1);
+    *leavers.lock() = tickets;
+    assert_eq!(run_next(&model, Place::ReplicaThread), 0);
+    assert!(matches!(answer(stays).unwrap_err(), Error::Execute { .. }));
+    assert_eq!(*sizes.lock(), [3, 1]);
+}
+
+#[test]
+fn a_request_that_runs_alone_can_be_stopped_too() {
+    let (model, leavers, sizes) = model_of_leavers(false);
+    *leavers.lock() = submit(&model, &[1.0]);
+    assert_eq!(run_next(&model, Place::ReplicaThread), 0);
+    assert_eq!((model.statistics().stopped(), sizes.lock().len()), (1, 1));
+}
+
+#[test]
+fn a_run_on_a_callers_thread_is_not_watched() {
+    let (model, leavers, _) = model_of_leavers(false);
+    *leavers.lock() = submit(&model, &[1.0, 2.0]);
+    assert_eq!(run_next(&model, Place::Here), 2);
+    assert_eq!((model.statistics().stopped(), model.statistics().runs()), (0, 1));
 }

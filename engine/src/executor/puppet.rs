@@ -1,7 +1,7 @@
 //! An executor for tests: it does what the test says, and if wanted when the test says so.
 
 use crate::batch::Outputs;
-use crate::executor::{BatchInput, ExecuteError, Execution, Executor};
+use crate::executor::{BatchInput, ExecuteError, Execution, Executor, Stop};
 use crate::request::OutputTensor;
 use crate::tensor::{DataType, Shape};
 use crate::testing::HANG;
@@ -23,21 +23,34 @@ pub(crate) fn puppet<F>(act: F) -> Box<dyn Executor>
 where
     F: FnMut(&[BatchInput<'_>]) -> Ran + Send + 'static,
 {
-    Box::new(Puppet { act, run_time: Duration::ZERO })
+    slow_puppet(Duration::ZERO, act)
 }
 
 /// The same, and it says that a run takes this long.
-pub(crate) fn slow_puppet<F>(run_time: Duration, act: F) -> Box<dyn Executor>
+pub(crate) fn slow_puppet<F>(run_time: Duration, mut act: F) -> Box<dyn Executor>
 where
     F: FnMut(&[BatchInput<'_>]) -> Ran + Send + 'static,
 {
+    let act = move |inputs: &[BatchInput<'_>], _: &Stop| act(inputs);
     Box::new(Puppet { act, run_time })
 }
 
-impl<F: FnMut(&[BatchInput<'_>]) -> Ran + Send> Executor for Puppet<F> {
-    fn execute(&mut self, inputs: &[BatchInput<'_>]) -> Result<Execution, ExecuteError> {
+/// An executor that runs each batch through `act`, which may see that it is to stop.
+pub(crate) fn stoppable_puppet<F>(act: F) -> Box<dyn Executor>
+where
+    F: FnMut(&[BatchInput<'_>], &Stop) -> Ran + Send + 'static,
+{
+    Box::new(Puppet { act, run_time: Duration::ZERO })
+}
+
+impl<F: FnMut(&[BatchInput<'_>], &Stop) -> Ran + Send> Executor for Puppet<F> {
+    fn execute(
+        &mut self,
+        inputs: &[BatchInput<'_>],
+        stop: &Stop,
+    ) -> Result<Execution, ExecuteError> {
         let gathered = Instant::now();
-        let outputs = (self.act)(inputs)?;
+        let outputs = (self.act)(inputs, stop)?;
         Ok(Execution { outputs, gathered, executed: gathered + self.run_time })
     }
 }
@@ -103,7 +116,7 @@ pub(crate) fn by_hand(run_time: Duration) -> (Box<dyn Executor>, Hand) {
         drop(show.send(inputs.iter().map(|input| input.shape.clone()).collect()));
         match told.recv().unwrap_or(Act::Echo) {
             Act::Echo => Ok(echo(inputs)),
-            Act::Fail => Err(ExecuteError("told to fail".into())),
+            Act::Fail => Err(ExecuteError::Failed("told to fail".into())),
             Act::Panic => panic_quietly(),
         }
     });

@@ -1,14 +1,14 @@
 //! What goes into a batch, what is refused, and what is dropped before it costs compute.
 
-use super::{Entry, Job, Queue};
+use super::{Entry, Job, Limit, Queue};
 use crate::admit::{Admitted, AdmittedInput};
-use crate::config::QueueLimits;
 use crate::error::Error;
 use crate::executor::puppet::{echo, puppet};
 use crate::request::Response;
 use crate::testing::HANG;
 use proptest::prelude::*;
 use skysail_policy::batch::fixed::Fixed;
+use skysail_policy::urgency::Priority;
 use smallvec::{SmallVec, smallvec};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -19,28 +19,30 @@ type Reply = oneshot::Receiver<Result<Response, Error>>;
 
 const FOR_EVER_US: u64 = 3_600_000_000;
 
-fn queue(executors: usize, rows_max: usize, delay_us: u64, limits: QueueLimits) -> Queue {
+fn queue(executors: usize, rows_max: usize, delay_us: u64, requests_max: usize) -> Queue {
     let executors = (0..executors).map(|_| puppet(|inputs| Ok(echo(inputs)))).collect();
     let policy = Fixed::new(rows_max, delay_us, &[]);
-    Queue::new(executors, Box::new(policy), limits, rows_max > 0)
+    Queue::new("m", executors, Box::new(policy), requests_max)
 }
 
 /// One idle replica, batches of four rows, no delay.
 fn plain() -> Queue {
-    queue(1, 4, 0, QueueLimits::default())
+    queue(1, 4, 0, 1000)
 }
 
 /// An entry with one input of this shape.
 fn entry(shape: &[usize]) -> (Entry, Reply) {
     let (reply, receiver) = oneshot::channel();
     let inputs = smallvec![AdmittedInput { shape: shape.into(), data: vec![].into() }];
-    let request = Admitted { inputs, outputs: SmallVec::new(), rows: shape[0] };
-    (Entry { request, queued: Instant::now(), timeout_us: None, reply }, receiver)
+    let lane = shape[1..].into();
+    let request = Admitted { inputs, outputs: SmallVec::new(), rows: shape[0], lane };
+    let (queued, priority) = (Instant::now(), Priority::default());
+    (Entry { request, queued, priority, limit: None, reply }, receiver)
 }
 
 fn push(queue: &Queue, shape: &[usize]) -> Reply {
     let (entry, reply) = entry(shape);
-    queue.push(entry, "m").unwrap();
+    queue.push(entry).unwrap();
     reply
 }
 
@@ -67,20 +69,6 @@ fn a_batch_holds_entries_of_one_shape_in_their_order() {
 }
 
 #[test]
-fn every_input_counts_for_the_shape() {
-    let queue = plain();
-    let mut replies = Vec::new();
-    for second in [[1, 5], [1, 6], [1, 5]] {
-        let (mut entry, reply) = entry(&[1, 2]);
-        let data = vec![].into();
-        entry.request.inputs.push(AdmittedInput { shape: second.as_slice().into(), data });
-        queue.push(entry, "m").unwrap();
-        replies.push(reply);
-    }
-    assert_eq!((next(&queue).len(), next(&queue).len()), (2, 1));
-}
-
-#[test]
 fn a_batch_never_passes_its_limit_but_for_one_larger_request_alone() {
     let queue = plain();
     let _replies = [3, 2, 1, 9, 1, 4].map(|rows| push(&queue, &[rows]));
@@ -92,7 +80,7 @@ fn a_batch_never_passes_its_limit_but_for_one_larger_request_alone() {
 
 #[test]
 fn a_model_that_does_not_batch_runs_requests_one_by_one() {
-    let queue = queue(1, 0, 0, QueueLimits::default());
+    let queue = queue(1, 0, 0, 1000);
     let _replies = [1, 1].map(|rows| push(&queue, &[rows]));
     assert_eq!(next(&queue), [[1]]);
     assert_eq!(next(&queue), [[1]]);
@@ -100,14 +88,14 @@ fn a_model_that_does_not_batch_runs_requests_one_by_one() {
 
 #[test]
 fn a_full_queue_refuses_and_those_who_left_do_not_fill_it() {
-    let queue = queue(1, 4, 0, QueueLimits { requests_max: 2, timeout_us: None });
+    let queue = queue(1, 4, 0, 2);
     let (first, _second) = (push(&queue, &[1]), push(&queue, &[1]));
-    let refused = queue.push(entry(&[1]).0, "m").unwrap_err();
+    let refused = queue.push(entry(&[1]).0).unwrap_err();
     assert!(matches!(refused, Error::QueueFull { limit: 2, .. }), "{refused}");
     assert_eq!(queue.len(), 2);
     drop(first);
     let _third = push(&queue, &[1]);
-    assert!(matches!(queue.push(entry(&[1]).0, "m"), Err(Error::QueueFull { .. })));
+    assert!(matches!(queue.push(entry(&[1]).0), Err(Error::QueueFull { .. })));
 }
 
 #[test]
@@ -127,39 +115,47 @@ fn who_left_is_not_in_a_batch_wherever_it_stood() {
     }
 }
 
+/// The limit of someone who was accepted at this time, as a timeout.
+fn timeout(accepted: Instant, allowed_us: u64) -> Limit {
+    let deadline = accepted + Duration::from_micros(allowed_us);
+    Limit { deadline, allowed_us, is_timeout: true }
+}
+
 #[test]
 fn who_waited_too_long_is_told_and_not_run() {
-    let queue = queue(1, 4, 0, QueueLimits { requests_max: 9, timeout_us: Some(500) });
+    let queue = queue(1, 4, 0, 9);
     let long_ago = Instant::now() - Duration::from_millis(1);
-    // Its own limit, the model's, a limit that is not over, and one that no one waits for.
-    let cases = [(Some(900), true), (None, true), (Some(FOR_EVER_US), false), (Some(1), true)];
+    // Limits that are over, one that is not, and one that no one waits for.
+    let cases = [(900, true), (500, true), (FOR_EVER_US, false), (1, true)];
     let mut replies = Vec::new();
-    for (timeout_us, _) in cases {
+    for (allowed_us, _) in cases {
         let (entry, reply) = entry(&[1]);
-        queue.push(Entry { timeout_us, queued: long_ago, ..entry }, "m").unwrap();
+        let limit = Some(timeout(long_ago, allowed_us));
+        queue.push(Entry { limit, queued: long_ago, ..entry }).unwrap();
         replies.push(reply);
     }
     drop(replies.pop());
     assert_eq!(next(&queue), [[1]]);
     assert_eq!(queue.len(), 0);
-    for (reply, (timeout_us, late)) in replies.iter_mut().zip(cases) {
+    for (reply, (allowed_us, late)) in replies.iter_mut().zip(cases) {
         match (late, reply.try_recv()) {
             (true, Ok(Err(Error::TimedOut { timeout_us: told }))) => {
-                assert_eq!(told, timeout_us.unwrap_or(500));
+                assert_eq!(told, allowed_us);
             }
             // Nobody answers a job that is only looked at.
             (false, Err(_)) => {}
-            (_, other) => panic!("{timeout_us:?}: {other:?}"),
+            (_, other) => panic!("{allowed_us}: {other:?}"),
         }
     }
 }
 
 #[test]
 fn who_waits_too_long_for_a_batch_is_told_though_others_wait_on() {
-    let queue = queue(1, 4, FOR_EVER_US, QueueLimits::default());
+    let queue = queue(1, 4, FOR_EVER_US, 1000);
     let _patient = push(&queue, &[1]);
     let (entry, reply) = entry(&[1]);
-    queue.push(Entry { timeout_us: Some(1_000), ..entry }, "m").unwrap();
+    let limit = Some(timeout(entry.queued, 1_000));
+    queue.push(Entry { limit, ..entry }).unwrap();
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| next(&queue));
         let told = reply.blocking_recv().unwrap();
@@ -177,10 +173,49 @@ fn who_waits_too_long_for_a_busy_replica_is_told_before_it_is_free() {
     let _patient = push(&queue, &[1]);
     let (entry, mut reply) = entry(&[1]);
     let queued = Instant::now() - Duration::from_millis(1);
-    queue.push(Entry { timeout_us: Some(500), queued, ..entry }, "m").unwrap();
+    let limit = Some(timeout(queued, 500));
+    queue.push(Entry { limit, queued, ..entry }).unwrap();
     queue.answer_late();
     assert!(matches!(reply.try_recv(), Ok(Err(Error::TimedOut { timeout_us: 500 }))));
     assert_eq!(queue.len(), 1);
+    queue.finish(job);
+}
+
+#[test]
+fn who_can_not_be_answered_in_time_is_refused_at_once() {
+    let queue = plain();
+    queue.observe(1, 50_000.0);
+    queue.observe(4, 50_000.0);
+    let limited = |is_timeout| {
+        let (entry, reply) = entry(&[1]);
+        let limit = Some(Limit { is_timeout, ..timeout(entry.queued, 20_000) });
+        (queue.push(Entry { limit, ..entry }), reply)
+    };
+    let (admitted, _reply) = limited(false);
+    admitted.expect("an idle replica takes everyone");
+    let job = queue.next_job().unwrap();
+    for is_timeout in [false, true] {
+        let refused = limited(is_timeout).0.unwrap_err();
+        let Error::Overloaded { deadline_us: 20_000, retry_after_ms, .. } = refused else {
+            panic!("{refused}")
+        };
+        assert!((30..=100).contains(&retry_after_ms), "{retry_after_ms}");
+    }
+    queue.finish(job);
+}
+
+#[test]
+fn an_objective_that_passed_is_told_as_overload() {
+    let queue = plain();
+    let _running = push(&queue, &[1]);
+    let job = queue.next_job().unwrap();
+    let (entry, mut reply) = entry(&[1]);
+    let queued = Instant::now() - Duration::from_millis(1);
+    let limit = Some(Limit { is_timeout: false, ..timeout(queued, 500) });
+    queue.push(Entry { limit, queued, ..entry }).unwrap();
+    queue.answer_late();
+    let told = reply.try_recv();
+    assert!(matches!(told, Ok(Err(Error::Dropped { deadline_us: 500, .. }))), "{told:?}");
     queue.finish(job);
 }
 
@@ -202,7 +237,7 @@ fn only_short_work_is_started_here() {
 
 #[test]
 fn a_delay_ends_early_when_the_batch_is_full_or_the_queue_is_closed() {
-    let queue = queue(1, 4, FOR_EVER_US, QueueLimits::default());
+    let queue = queue(1, 4, FOR_EVER_US, 1000);
     queue.observe(1, 1.0);
     let _three = push(&queue, &[3]);
     assert!(queue.start_here().is_none());
@@ -222,7 +257,7 @@ fn a_closed_queue_takes_nothing_in_and_gives_out_the_rest() {
     let queue = plain();
     let _reply = push(&queue, &[1]);
     queue.close();
-    let refused = queue.push(entry(&[1]).0, "m").unwrap_err();
+    let refused = queue.push(entry(&[1]).0).unwrap_err();
     assert!(matches!(refused, Error::ModelNotReady { .. }), "{refused}");
     assert_eq!(next(&queue), [[1]]);
     assert!(queue.next_job().is_none());
@@ -248,7 +283,7 @@ fn taker(queue: &Arc<Queue>) -> mpsc::Receiver<Option<Job>> {
 #[test]
 fn who_takes_a_batch_wakes_another_for_what_is_left() {
     for _ in 0..TRIES {
-        let queue = Arc::new(queue(2, 4, 0, QueueLimits::default()));
+        let queue = Arc::new(queue(2, 4, 0, 1000));
         let other = taker(&queue);
         let _replies = [[1, 2], [1, 3]].map(|shape| push(&queue, &shape));
         let here = queue.next_job().unwrap();
@@ -286,13 +321,13 @@ proptest! {
         sent in sent(),
         rows_max in 1..6_usize,
     ) {
-        let queue = queue(1, rows_max, 0, QueueLimits::default());
+        let queue = queue(1, rows_max, 0, 1000);
         let mut replies = Vec::new();
         for (place, (rows, other, leaves)) in sent.iter().enumerate() {
             // The place tells entries apart, and is in no dimension that counts.
             let (mut entry, reply) = entry(&[*rows, *other]);
             entry.request.outputs.push(place);
-            queue.push(entry, "m").unwrap();
+            queue.push(entry).unwrap();
             replies.push(Some(reply).filter(|_| !leaves));
         }
         let mut waiting: Vec<usize> = (0..sent.len()).filter(|&place| !sent[place].2).collect();

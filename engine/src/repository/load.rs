@@ -1,26 +1,31 @@
 //! Loads one version: sessions, signature, what its owner says of it, tries; then it can serve.
 
+use super::replicas::{Team, TeamMaker};
 use super::source::VersionSource;
+use super::tries;
+use super::try_padding;
 use super::warm_up::{self, Rows};
 use crate::config::{BATCH_ROWS_MAX, ExpectedTensor, ModelConfig};
 use crate::executor::Executor;
 use crate::model::Model;
-use crate::session::{self, OrtExecutor};
+use crate::padding::Padding;
+use crate::session::{self, OrtExecutor, SessionMaker};
 use crate::signature::{Signature, TensorSpec, list};
+use crate::threads::Spawner;
 use ort::environment::Environment;
-use ort::session::Session;
+use skysail_policy::objective::reachable_us;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// A run shorter than this is over before other threads are awake to share it.
-const SPLIT_RUN_MIN: Duration = Duration::from_micros(200);
+use std::time::Instant;
 
 /// What loading needs besides the version itself.
 pub(super) struct Loader {
     pub(super) environment: Environment,
+    /// Starts threads that serve, which this one can not.
+    pub(super) spawner: Spawner,
     pub(super) cores: usize,
+    pub(super) objective_ms: Option<f64>,
 }
 
 /// A version to be loaded.
@@ -41,73 +46,81 @@ impl Loader {
         let model = loaded.unwrap_or_else(|_| Err("the runtime can not describe it".into()))?;
         let ms = started.elapsed().as_millis();
         let (name, version) = (wanted.name, wanted.version);
+        let (replicas, threads) = (model.replicas(), model.threads());
         let batch = model.signature().batch_rows_max;
         tracing::info!(
-            "model '{name}' version {version} is ready: {ms} ms, max_batch_size {batch}"
+            "model '{name}' version {version} is ready: {ms} ms, max_batch_size {batch}, \
+             replicas {replicas}, threads of each {threads}"
         );
         Ok(model)
     }
 
     fn try_load(&self, wanted: &Wanted<'_>) -> Result<Arc<Model>, String> {
         let config = wanted.config;
-        let first = self.session(wanted, config.replicas.threads.unwrap_or(1))?;
+        let sessions = SessionMaker {
+            environment: &self.environment,
+            spawner: &self.spawner,
+            path: &wanted.source.path,
+            config: &config.replicas,
+        };
+        let first = sessions.session(sessions.first_threads()).map_err(words)?;
         let mut signature = session::signature(&first).map_err(words)?;
-        let (threads, first) = self.decide(wanted, &mut signature, first)?;
+        let mut first = OrtExecutor::new(first, Arc::new(signature.clone())).map_err(words)?;
+        decide_batching(&mut first, &mut signature, wanted)?;
+        signature.padding = decide_padding(&mut first, &signature, wanted)?.map(Arc::new);
         expect("input", &config.expected_inputs, &signature.inputs, signature.batches())?;
         expect("output", &config.expected_outputs, &signature.outputs, signature.batches())?;
 
-        let mut run_times = Vec::new();
-        let mut sessions = Vec::new();
-        let others = (1..config.replicas.count.unwrap_or(1)).map(|_| self.session(wanted, threads));
-        for session in std::iter::once(Ok(first)).chain(others) {
-            let mut executor = OrtExecutor::new(session?, Arc::new(signature.clone()));
-            warm_up::configured(&mut executor, &signature, &config.warm_up, wanted.folder)?;
-            run_times.extend(warm_up::try_batches(&mut executor, &signature));
-            sessions.push(executor.into_session());
+        let run_max = tries::run_max(&signature, config.objective_ms.or(self.objective_ms));
+        let maker = TeamMaker { sessions, signature: &signature, cores: self.cores, run_max };
+        let Team { mut executors, threads, run_times } = maker.make(first).map_err(words)?;
+        for executor in &mut executors {
+            warm_up::configured(executor, &signature, &config.warm_up, wanted.folder)?;
         }
         if signature.larger_requests_run_alone {
-            signature.batch_rows_max = warm_up::rows_worth_waiting_for(&run_times);
+            signature.batch_rows_max = tries::rows_worth_waiting_for(&run_times, run_max);
         }
-        let signature = Arc::new(signature);
-        let executor = |session| -> Box<dyn Executor> {
-            Box::new(OrtExecutor::new(session, Arc::clone(&signature)))
+        self.model(wanted, Arc::new(signature), Team { executors, threads, run_times })
+    }
+
+    fn model(
+        &self,
+        wanted: &Wanted<'_>,
+        signature: Arc<Signature>,
+        team: Team,
+    ) -> Result<Arc<Model>, String> {
+        let Team { executors, threads, run_times } = team;
+        let ready = |mut executor: OrtExecutor| -> Box<dyn Executor> {
+            executor.set_signature(&signature);
+            Box::new(executor)
         };
-        let executors = sessions.into_iter().map(executor).collect();
+        let executors = executors.into_iter().map(ready).collect();
         let (name, version) = (wanted.name, wanted.version);
-        let model = Model::new(name, version, config.clone(), Arc::clone(&signature), executors)
-            .map_err(words)?;
+        let config = self.with_objective(wanted, &run_times);
+        let model = Model::new(name, version, config, Arc::clone(&signature), executors)
+            .map_err(words)?
+            .with_threads(threads);
         run_times.into_iter().for_each(|(rows, run_us)| model.queue().observe(rows, run_us));
         Ok(Arc::new(model))
     }
 
-    fn session(&self, wanted: &Wanted<'_>, threads: usize) -> Result<Session, String> {
-        let replicas = &wanted.config.replicas;
-        session::load(&self.environment, &wanted.source.path, replicas, threads).map_err(words)
-    }
-
-    /// Decides whether rows share runs, and how many threads a run is worth: all cores for a long
-    /// one, else just its own. Gives a session of so many threads.
-    fn decide(
-        &self,
-        wanted: &Wanted<'_>,
-        signature: &mut Signature,
-        session: Session,
-    ) -> Result<(usize, Session), String> {
-        let mut executor = OrtExecutor::new(session, Arc::new(signature.clone()));
-        decide_batching(&mut executor, signature, wanted)?;
-        if let Some(threads) = wanted.config.replicas.threads {
-            return Ok((threads, executor.into_session()));
+    /// The version's settings with the objective that it is to keep.
+    fn with_objective(&self, wanted: &Wanted<'_>, run_times: &[(usize, f64)]) -> ModelConfig {
+        let mut config = wanted.config.clone();
+        let Some(wanted_ms) = config.objective_ms.or(self.objective_ms) else { return config };
+        let row_us = run_times.iter().filter(|(rows, _)| *rows == 1).map(|(_, us)| *us);
+        let row_us = row_us.min_by(f64::total_cmp);
+        let objective_ms = reachable_us(wanted_ms * 1e3, row_us) / 1e3;
+        if objective_ms > wanted_ms {
+            let (name, version) = (wanted.name, wanted.version);
+            let row_ms = row_us.unwrap_or_default() / 1e3;
+            tracing::warn!(
+                "model '{name}' version {version} runs {row_ms:.1} ms for one row: its objective \
+                 is {objective_ms:.0} ms, as {wanted_ms} ms can not be kept"
+            );
         }
-        let run_time = warm_up::row_time(&mut executor, signature);
-        let is_long = run_time.is_some_and(|run_time| run_time > SPLIT_RUN_MIN);
-        let session = executor.into_session();
-        match self.cores {
-            cores if cores > 1 && is_long => {
-                drop(session);
-                Ok((cores, self.session(wanted, cores)?))
-            }
-            _ => Ok((1, session)),
-        }
+        config.objective_ms = Some(objective_ms);
+        config
     }
 }
 
@@ -150,6 +163,28 @@ fn decide_batching(
         },
     }
     Ok(())
+}
+
+/// Decides how requests of different sizes share runs, if the model's owner wants that.
+fn decide_padding(
+    executor: &mut OrtExecutor,
+    signature: &Signature,
+    wanted: &Wanted<'_>,
+) -> Result<Option<Padding>, String> {
+    let config = &wanted.config.padding;
+    if config.inputs.is_empty() {
+        return Ok(None);
+    }
+    let padding = try_padding::decide(executor, signature, config)?;
+    Ok(padding
+        .inspect_err(|why| {
+            let (name, version) = (wanted.name, wanted.version);
+            tracing::warn!(
+                "model '{name}' version {version} does not pad, and requests of different sizes \
+                 run apart: {why}"
+            );
+        })
+        .ok())
 }
 
 /// Checks what the owner says of tensors against the graph.

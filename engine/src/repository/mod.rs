@@ -3,16 +3,20 @@
 
 mod lifecycle;
 mod load;
+mod replicas;
 mod serving_map;
 mod source;
 mod text_format;
+mod tries;
 mod triton;
+mod try_padding;
 mod update;
 mod warm_up;
 
 use crate::config::{ControlMode, EngineConfig};
 use crate::error::Error;
 use crate::model::Model;
+use crate::threads::{self, Spawner};
 use load::Loader;
 use ort::environment::Environment;
 use parking_lot::RwLock;
@@ -86,11 +90,14 @@ impl Repository {
         std::fs::read_dir(&config.models)?;
         let shared = Arc::new(Shared::default());
         let (commands, inbox) = mpsc::channel();
-        let loader = Loader { environment, cores: config.cores };
+        let EngineConfig { cores, objective_ms, .. } = config;
+        let loader = Loader { environment, spawner: Spawner::start()?, cores, objective_ms };
         let (models, control) = (config.models.clone(), config.control);
         let updater = Updater::new(config, loader, Arc::clone(&shared), inbox);
-        let thread =
-            std::thread::Builder::new().name("repository".into()).spawn(move || updater.run())?;
+        let thread = std::thread::Builder::new().name("repository".into()).spawn(move || {
+            threads::lower_priority();
+            updater.run();
+        })?;
         Ok(Self { shared, models, control, commands, thread: Some(thread) })
     }
 

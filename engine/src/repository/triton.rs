@@ -3,7 +3,7 @@
 
 use super::text_format::with_colons;
 use crate::config::{
-    BatchingConfig, ExpectedTensor, ModelConfig, QueueLimits, ReplicaConfig, WarmUp, WarmUpData,
+    BatchingConfig, CacheConfig, ExpectedTensor, ModelConfig, PaddingConfig, QueueLimits, ReplicaConfig, WarmUp, WarmUpData,
     WarmUpInput,
 };
 use crate::tensor::DataType;
@@ -73,6 +73,7 @@ struct TritonConfig {
     default_model_filename: Option<String>,
     parameters: BTreeMap<String, TritonParameter>,
     optimization: TritonOptimization,
+    response_cache: TritonCache,
 }
 
 #[derive(Deserialize, Default)]
@@ -157,6 +158,12 @@ struct TritonParameter {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
+struct TritonCache {
+    enable: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct TritonOptimization {
     graph: TritonGraph,
 }
@@ -180,7 +187,9 @@ impl TritonConfig {
             max_batch_size: (!says_nothing).then_some(max_batch_size),
             file: self.default_model_filename,
             versions: self.version_policy.into_policy()?,
+            objective_ms: None,
             batching: BatchingConfig {
+                policy: None,
                 max_delay_us: self.dynamic_batching.max_queue_delay_microseconds,
                 preferred_sizes: self.dynamic_batching.preferred_batch_size,
             },
@@ -188,6 +197,8 @@ impl TritonConfig {
                 requests_max: nonzero(queue.max_queue_size).unwrap_or(defaults.requests_max),
                 timeout_us: Some(queue.default_timeout_microseconds).filter(|&us| us > 0),
             },
+            padding: PaddingConfig::default(),
+            cache: self.response_cache.enable.then(CacheConfig::default),
             replicas: ReplicaConfig {
                 count: instances(&self.instance_group, warnings),
                 graph_optimization: self.optimization.graph.level,

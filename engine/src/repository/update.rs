@@ -255,7 +255,7 @@ impl Updater {
         let wanted =
             Wanted { name, version, folder: &source.folder, config, source: version_source };
         let loaded = self.loader.load(&wanted).and_then(|model| {
-            let threads = replica::spawn_threads(&model, model.replicas());
+            let threads = replica::spawn_threads(&model, &self.loader.spawner);
             let threads = threads.map_err(|error| format!("no thread for it: {error}"))?;
             Ok(InService { model, threads, origin: origin.clone() })
         });

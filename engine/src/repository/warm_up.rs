@@ -1,25 +1,21 @@
 //! Tries a model before it is ready: whether its rows are independent, so that requests may share
-//! a run; how long batches take; and the runs that its owner wants.
+//! a run; and the runs that its owner wants.
 
 use super::source::is_plain;
-use crate::config::{BATCH_ROWS_MAX, WarmUp, WarmUpData};
-use crate::executor::{BatchInput, ExecuteError, Executor};
+use crate::config::{WarmUp, WarmUpData};
+use crate::executor::{BatchInput, ExecuteError, Executor, Stop};
 use crate::payload::Payload;
 use crate::request::OutputTensor;
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{DataType, Shape, elements, push_bytes_element};
 use half::{bf16, f16};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 #[cfg(test)]
 mod tests;
-
-/// A batch that runs for longer than this makes its members wait more than it saves them.
-const TRY_MAX: Duration = Duration::from_millis(50);
 
 /// Rows that are run together to see whether they touch each other.
 const COMPARED_ROWS: u64 = 4;
@@ -28,10 +24,10 @@ const COMPARED_ROWS: u64 = 4;
 const INPUT_BYTES_MAX: usize = 1 << 30;
 
 /// Size given to dimensions that are open and not the batch's.
-const OPEN_DIM: usize = 8;
+pub(super) const OPEN_DIM: usize = 8;
 
 /// One input's data for a run.
-type Input = (Shape, Payload);
+pub(super) type Input = (Shape, Payload);
 
 /// What a model's graph and its runs say of sharing a run.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,7 +112,7 @@ fn close(a: &[f64], b: &[f64]) -> bool {
 }
 
 /// The elements of floating-point data.
-fn numbers(data: &[u8], datatype: DataType) -> Option<Vec<f64>> {
+pub(super) fn numbers(data: &[u8], datatype: DataType) -> Option<Vec<f64>> {
     fn each<const N: usize>(data: &[u8], to_f64: impl Fn([u8; N]) -> f64) -> Vec<f64> {
         data.as_chunks().0.iter().map(|&element| to_f64(element)).collect()
     }
@@ -130,7 +126,7 @@ fn numbers(data: &[u8], datatype: DataType) -> Option<Vec<f64>> {
 }
 
 /// Runs rows together and gives the outputs.
-fn run(
+pub(super) fn run(
     executor: &mut dyn Executor,
     rows: &[&Vec<Input>],
 ) -> Result<SmallVec<[OutputTensor; 2]>, ExecuteError> {
@@ -143,14 +139,17 @@ fn run(
         BatchInput { shape, parts: rows.iter().map(|row| &row[index].1).collect() }
     };
     let inputs: Vec<_> = (0..first.len()).map(together).collect();
-    Ok(executor.execute(&inputs)?.outputs)
+    Ok(executor.execute(&inputs, &Stop::default())?.outputs)
 }
 
 /// One row of every input, different for each seed.
-fn made_up_row(signature: &Signature, seed: u64) -> Result<Vec<Input>, ExecuteError> {
+pub(super) fn made_up_row(
+    signature: &Signature,
+    seed: u64,
+) -> Result<Vec<Input>, ExecuteError> {
     let row = |(index, spec): (usize, &TensorSpec)| {
         let shape = row_shape(spec, signature.batches() || spec.dims.first() == Some(&None));
-        let count = count(spec, &shape).map_err(ExecuteError)?;
+        let count = count(spec, &shape).map_err(ExecuteError::Failed)?;
         let data = noise(spec.datatype, count, seed * 31 + index as u64);
         Ok((shape, data))
     };
@@ -158,7 +157,7 @@ fn made_up_row(signature: &Signature, seed: u64) -> Result<Vec<Input>, ExecuteEr
 }
 
 /// Elements of an input of this shape, unless they are too many.
-fn count(spec: &TensorSpec, shape: &[usize]) -> Result<usize, String> {
+pub(super) fn count(spec: &TensorSpec, shape: &[usize]) -> Result<usize, String> {
     let element_bytes = spec.datatype.element_bytes().unwrap_or(4 + 1);
     let count = elements(shape).filter(|count| *count <= INPUT_BYTES_MAX / element_bytes);
     count.ok_or_else(|| format!("input '{}' is too large to be made up: {shape:?}", spec.name))
@@ -175,7 +174,7 @@ fn row_shape(spec: &TensorSpec, first_is_rows: bool) -> Shape {
 /// Deterministic elements: floats in [0, 1), integers and booleans 0 or 1, strings "0" or "1", so
 /// that indices and parsed numbers are mostly valid. The first of those says whether the seed is
 /// odd, so that even rows of one element differ from their neighbours.
-fn noise(datatype: DataType, count: usize, seed: u64) -> Payload {
+pub(super) fn noise(datatype: DataType, count: usize, seed: u64) -> Payload {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut data = Vec::new();
     for index in 0..count {
@@ -197,47 +196,6 @@ fn noise(datatype: DataType, count: usize, seed: u64) -> Payload {
         }
     }
     data.into()
-}
-
-/// How long one row runs, when it runs on made-up inputs.
-pub(super) fn row_time(executor: &mut dyn Executor, signature: &Signature) -> Option<Duration> {
-    let row = made_up_row(signature, 3).ok()?;
-    // The first run allocates; requests will see the others.
-    let times = (0..3).map(|_| timed_run(executor, &[&row]).ok());
-    times.min().flatten()
-}
-
-fn timed_run(executor: &mut dyn Executor, rows: &[&Vec<Input>]) -> Result<Duration, ExecuteError> {
-    let started = Instant::now();
-    run(executor, rows)?;
-    Ok(started.elapsed())
-}
-
-/// Runs ever larger batches, until one is too long, and gives their rows and microseconds.
-pub(super) fn try_batches(executor: &mut dyn Executor, signature: &Signature) -> Vec<(usize, f64)> {
-    let Ok(row) = made_up_row(signature, 3) else { return Vec::new() };
-    let mut tried = Vec::new();
-    let mut rows = 1;
-    loop {
-        let together: SmallVec<[_; 64]> = smallvec![&row; rows];
-        // The first run of a shape allocates; the second is what requests will see.
-        let times = [timed_run(executor, &together), timed_run(executor, &together)];
-        let [Ok(first), Ok(second)] = times else { return tried };
-        let fastest = first.min(second);
-        tried.push((rows, fastest.as_secs_f64() * 1e6));
-        if rows >= signature.batch_rows_max || fastest > TRY_MAX {
-            return tried;
-        }
-        rows = (rows * 2).min(signature.batch_rows_max);
-    }
-}
-
-/// The largest batch that was tried and does not run for too long, at least one row. Without a
-/// try it is the usual one.
-pub(super) fn rows_worth_waiting_for(tried: &[(usize, f64)]) -> usize {
-    let short = tried.iter().filter(|(_, run_us)| *run_us <= TRY_MAX.as_secs_f64() * 1e6);
-    let largest = short.map(|(rows, _)| *rows).max();
-    if tried.is_empty() { BATCH_ROWS_MAX } else { largest.unwrap_or(1) }
 }
 
 /// Makes the runs that the model's owner wants.

@@ -142,7 +142,7 @@ fn moody() -> Box<dyn Executor> {
             panic_quietly();
         }
         if values.contains(&FAIL) {
-            return Err(ExecuteError("told to".into()));
+            return Err(ExecuteError::Failed("told to".into()));
         }
         Ok(echo(inputs))
     })
@@ -172,20 +172,22 @@ impl Caller {
     }
 
     /// Submits until there is room.
-    async fn submit(&self, model: &Arc<Model>) -> Ticket {
+    async fn submit(&self, model: &Arc<Model>) -> Result<Ticket, Error> {
         loop {
             let request = Request { timeout_us: self.timeout_us, ..request(&self.rows) };
             match model.submit(request) {
-                Ok(ticket) => return ticket,
                 Err(Error::QueueFull { .. }) => tokio::task::yield_now().await,
-                Err(error) => panic!("{error}"),
+                submitted => return submitted,
             }
         }
     }
 
     /// The answer, unless it leaves before.
     async fn ask(&self, model: &Arc<Model>) -> Option<Result<Response, Error>> {
-        let mut ticket = self.submit(model).await;
+        let mut ticket = match self.submit(model).await {
+            Ok(ticket) => ticket,
+            Err(error) => return Some(Err(error)),
+        };
         let Some(patience) = self.patience else { return Some(ticket.await) };
         for _ in 0..patience {
             tokio::select! {
@@ -201,6 +203,9 @@ impl Caller {
         match answer {
             Ok(response) => assert_eq!(rows(&response), self.rows),
             Err(Error::TimedOut { timeout_us }) => assert_eq!(Some(timeout_us), self.timeout_us),
+            Err(Error::Overloaded { deadline_us, .. } | Error::Dropped { deadline_us, .. }) => {
+                assert_eq!(Some(deadline_us), self.timeout_us);
+            }
             Err(Error::Execute { .. }) => assert!(self.rows.contains(&FAIL)),
             Err(Error::Internal(_)) => assert!(self.rows.contains(&PANIC)),
             Err(error) => panic!("{error}"),

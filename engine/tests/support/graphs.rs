@@ -87,3 +87,55 @@ pub(crate) fn nonzero() -> Model {
     );
     graph.finish().unwrap()
 }
+
+/// Embeddings of tokens 0 to 4 where the mask is 1, and their sum: int64 `x` and `mask`
+/// `[batch, tokens]` to float32 `embedded` `[batch, tokens, 2]` and `y` `[batch, 1, 2]`. Token t
+/// is embedded as t and 10 t. The dimensions of the mask have these names.
+pub(crate) fn masked_embedding(mask_dims: [&str; 2]) -> Model {
+    let table: Vec<f32> = (0..5_u8).flat_map(|t| [f32::from(t), f32::from(t) * 10.0]).collect();
+    let texts = [Dim::from("batch"), Dim::from("tokens")];
+    let axis = |axis: i64| Tensor::new(&[1], &[axis]).unwrap();
+    let mut graph = GraphBuilder::new("masked_embedding");
+    graph
+        .input("x", ElementType::Int64, &texts)
+        .input("mask", ElementType::Int64, &mask_dims.map(Dim::from))
+        .initializer("table", Tensor::new(&[5, 2], &table).unwrap())
+        .initializer("inside", axis(1))
+        .initializer("behind", axis(2))
+        .node("Gather", &["table", "x"], &["all"], &[])
+        .node("Cast", &["mask"], &["factors"], &[("to", Attribute::Int(1))])
+        .node("Unsqueeze", &["factors", "behind"], &["column"], &[])
+        .node("Mul", &["all", "column"], &["embedded"], &[])
+        .node("Unsqueeze", &["factors", "inside"], &["line"], &[])
+        .node("MatMul", &["line", "all"], &["y"], &[])
+        .output("embedded", FLOAT, &[texts[0].clone(), texts[1].clone(), Dim::from(2)])
+        .output("y", FLOAT, &[texts[0].clone(), Dim::from(1), Dim::from(2)]);
+    graph.finish().unwrap()
+}
+
+/// Runs for as long as a request wants: a thousand products of matrices of `x + 32` rows, each a
+/// node. `x` is int64 `[1]`; `y` is the same as a float, and `sides` is twice `x + 32`, of a shape
+/// that is not known before.
+pub(crate) fn as_long_as_wanted() -> Model {
+    const STEPS: usize = 1000;
+    let one = [Dim::from(1)];
+    let mut graph = GraphBuilder::new("as_long_as_wanted");
+    graph
+        .input("x", ElementType::Int64, &one)
+        .initializer("least", Tensor::new(&[1], &[32_i64]).unwrap())
+        .node("Add", &["x", "least"], &["side"], &[])
+        .node("Concat", &["side", "side"], &["sides"], &[("axis", Attribute::Int(0))])
+        .node("ConstantOfShape", &["sides"], &["step0"], &[]);
+    for step in 1..=STEPS {
+        let (from, to) = (format!("step{}", step - 1), format!("step{step}"));
+        graph.node("MatMul", &[&from, &from], &[&to], &[]);
+    }
+    let last = format!("step{STEPS}");
+    graph
+        .node("ReduceMean", &[&last], &["zero"], &[("keepdims", Attribute::Int(0))])
+        .node("Cast", &["x"], &["float"], &[("to", Attribute::Int(1))])
+        .node("Add", &["float", "zero"], &["y"], &[])
+        .output("y", FLOAT, &one)
+        .output("sides", ElementType::Int64, &[Dim::Unknown]);
+    graph.finish().unwrap()
+}

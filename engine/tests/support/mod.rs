@@ -23,10 +23,14 @@ pub(crate) mod npy;
 /// What takes longer hangs.
 const HANG: Duration = Duration::from_secs(60);
 
+/// Cores that ONNX Runtime's threads are for.
+pub(crate) const CORES: usize = 2;
+
 /// ONNX Runtime, loaded once a process.
 pub(crate) fn environment() -> Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    ENVIRONMENT.get_or_init(|| runtime::load().unwrap_or_else(|error| panic!("{error}"))).clone()
+    let load = || runtime::load(CORES).unwrap_or_else(|error| panic!("{error}"));
+    ENVIRONMENT.get_or_init(load).clone()
 }
 
 /// A repository in a folder that goes away with the test.
@@ -38,18 +42,30 @@ pub(crate) struct Models {
 impl Models {
     /// One that loads what it is asked for.
     pub(crate) fn explicit() -> Self {
-        Self::open(ControlMode::Explicit)
+        Self::open(ControlMode::Explicit, 1)
+    }
+
+    /// The same, with several cores for each model.
+    pub(crate) fn on_all_cores() -> Self {
+        Self::open(ControlMode::Explicit, CORES)
     }
 
     /// One that looks at its folder again and again.
     pub(crate) fn polled() -> Self {
-        Self::open(ControlMode::Poll)
+        Self::open(ControlMode::Poll, 1)
     }
 
-    fn open(control: ControlMode) -> Self {
+    fn open(control: ControlMode, cores: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let models = folder.path().to_owned();
-        let config = EngineConfig { models, control, poll_ms: 5, load_at_start: vec![], cores: 1 };
+        let config = EngineConfig {
+            models,
+            control,
+            poll_ms: 5,
+            load_at_start: vec![],
+            cores,
+            objective_ms: None,
+        };
         Self { repository: Some(Repository::open(config, environment()).unwrap()), folder }
     }
 

@@ -1,14 +1,9 @@
 //! Tests of loading, changing and saving models.
 
-use onnx_protobuf::{GraphProto, TensorProto, ValueInfoProto};
+use onnx_protobuf::{GraphProto, ValueInfoProto};
 
 use super::*;
 use crate::{ElementType, mlp};
-
-fn entry(key: &str, value: &str) -> StringStringEntryProto {
-    let (key, value) = (key.to_owned(), value.to_owned());
-    StringStringEntryProto { key, value, ..StringStringEntryProto::default() }
-}
 
 fn model(graph: GraphProto) -> Model {
     Model::from_proto(ModelProto { graph: MessageField::some(graph), ..ModelProto::default() })
@@ -156,4 +151,19 @@ fn deep_models_fit_a_small_stack() {
     };
     assert!(read(33).is_ok());
     assert!(matches!(read(34), Err(GraphError::Malformed { .. })));
+}
+
+#[test]
+fn values_that_are_moved_out_lie_where_they_are_said_to_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    weights_file(folder.path());
+    let mut model = mlp(&[1, 3], 1).unwrap();
+    model.move_initializer("fc0.bias", "w.bin");
+    model.move_initializer("missing", "w.bin");
+    assert!(!model.graph().initializer("fc0.weight").unwrap().is_external());
+    let mut model = Model::from_bytes(&model.to_bytes().unwrap()).unwrap();
+    model.set_folder(folder.path());
+    let bias = model.graph().initializer("fc0.bias").unwrap();
+    assert_eq!(bias.shape().unwrap(), [3]);
+    assert_eq!(*bias.as_f32().unwrap(), [1.0, 2.0, 3.0]);
 }

@@ -35,6 +35,9 @@ Examples:
   How long do users wait at 500 requests a second, whether or not the server keeps up?
     skysail-load run --url http://127.0.0.1:8000 --model digits --rate 500 --duration 30s
 
+  And how many of them are answered within 20 ms, how many refused, and how soon?
+    skysail-load run --url http://127.0.0.1:8000 --model digits --rate 500 --objective-ms 20
+
   The same over gRPC, four rows a request, as JSON for a program:
     skysail-load run --url http://127.0.0.1:8001 --model digits --protocol grpc --rate 500 \\
       --rows 4 --output json
@@ -77,6 +80,9 @@ pub(crate) struct Flags {
     /// When a request without an answer has failed
     #[arg(long, default_value = "10s", value_parser = values::some_duration)]
     timeout: Duration,
+    /// How soon an answer should be there; those in time are counted as goodput
+    #[arg(long, value_name = "MS", value_parser = values::objective_ms)]
+    objective_ms: Option<Duration>,
     /// Threads that send [default: a quarter of the processors]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -137,6 +143,7 @@ impl Flags {
             threads: threads.clamp(1, connections.min(processors)),
             window: Window { warm_up: self.warm_up, duration: self.duration },
             timeout: self.timeout,
+            objective: self.objective_ms,
         })
     }
 

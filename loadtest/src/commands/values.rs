@@ -35,6 +35,14 @@ pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// Milliseconds.
+pub(crate) fn objective_ms(text: &str) -> Result<Duration, String> {
+    let wrong = || "write milliseconds, a number above 0: 20".to_owned();
+    let ms: f64 = text.parse().map_err(|_| wrong())?;
+    let objective = Duration::try_from_secs_f64(ms / 1e3).map_err(|_| wrong())?;
+    if objective.is_zero() || objective > DURATION_MAX { Err(wrong()) } else { Ok(objective) }
+}
+
 /// Requests a second.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -73,6 +81,14 @@ mod tests {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert!(some_duration("0s").is_err());
+    }
+
+    #[test]
+    fn an_objective_is_above_zero() {
+        assert_eq!(objective_ms("2.5"), Ok(Duration::from_micros(2500)));
+        for wrong in ["0", "-1", "nan", "inf", "1e300", "20ms", ""] {
+            assert!(objective_ms(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

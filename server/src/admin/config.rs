@@ -47,7 +47,7 @@ pub(crate) fn model(
             .iter()
             .map(|(key, value)| (key.clone(), ModelParameter { string_value: value.clone() }))
             .collect(),
-        response_cache: Some(ModelResponseCache { enable: false }),
+        response_cache: Some(ModelResponseCache { enable: config.cache.is_some() }),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
         ..ModelConfig::default()
     })

@@ -10,11 +10,12 @@ use skysail_protocol::grpc::{ModelMetadataResponse, ServerMetadataResponse};
 pub(crate) const PLATFORM: &str = "onnxruntime_onnx";
 
 /// The extensions of the protocol that work here.
-const EXTENSIONS: [&str; 6] = [
+const EXTENSIONS: [&str; 7] = [
     "model_configuration",
     "model_repository",
     "binary_tensor_data",
     "statistics",
+    "schedule_policy",
     "trace",
     "logging",
 ];

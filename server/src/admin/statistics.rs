@@ -53,8 +53,8 @@ fn statistics(model: &Model) -> ModelStatistics {
             compute_input: duration(&counted.compute_input),
             compute_infer: duration(&counted.compute_infer),
             compute_output: duration(&counted.compute_output),
-            cache_hit: Some(StatisticDuration::default()),
-            cache_miss: Some(StatisticDuration::default()),
+            cache_hit: duration(&counted.cache_hit),
+            cache_miss: duration(&counted.cache_miss),
         }),
         batch_stats: counted.batches().into_iter().map(batch).collect(),
         ..ModelStatistics::default()

@@ -102,6 +102,7 @@ mod tests {
             outputs: vec![],
             batch_rows_max: 8,
             larger_requests_run_alone: true,
+            padding: None,
         }
     }
 

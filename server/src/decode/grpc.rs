@@ -25,6 +25,7 @@ pub(crate) fn decode(message: ModelInferRequest) -> Result<Decoded, Error> {
         ..Decoded::default()
     };
     decoded.request.timeout_us = parameters.timeout_us;
+    decoded.request.priority = parameters.priority;
     for output in message.outputs {
         fold(&output.parameters, OutputParameters::default(), OutputParameters::set)?;
         decoded.request.outputs.push(output.name);

@@ -88,6 +88,7 @@ pub(super) fn header(json: &[u8]) -> Result<(Decoded, SmallVec<[JsonInput; 2]>),
         ..Decoded::default()
     };
     decoded.request.timeout_us = parameters.timeout_us;
+    decoded.request.priority = parameters.priority;
     for output in header.outputs.map(|outputs| outputs.0).unwrap_or_default() {
         let parameters =
             output.parameters.map(|p| p.fold(OutputParameters::default(), OutputParameters::set));

@@ -18,6 +18,7 @@ pub(crate) enum Value<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parameters {
     pub(crate) timeout_us: Option<u64>,
+    pub(crate) priority: u64,
     pub(crate) binary_data_output: bool,
     pub(crate) wants_final_marker: bool,
 }
@@ -30,8 +31,7 @@ impl Parameters {
             parameter::TIMEOUT => {
                 self.timeout_us = Some(natural(name, value)?).filter(|&us| us > 0);
             }
-            // One level of priority: there is nothing to choose.
-            parameter::PRIORITY => drop(natural(name, value)?),
+            parameter::PRIORITY => self.priority = natural(name, value)?,
             parameter::ENABLE_EMPTY_FINAL_RESPONSE => {
                 self.wants_final_marker = boolean(name, value)?;
             }
@@ -142,5 +142,21 @@ mod tests {
         assert_eq!(parameters.timeout_us, None);
         parameters.set("timeout", &Value::Integer(9)).unwrap();
         assert_eq!(parameters.timeout_us, Some(9));
+    }
+
+    #[test]
+    fn a_priority_is_any_natural_number() {
+        let mut parameters = Parameters::default();
+        assert_eq!(parameters.priority, 0);
+        for priority in [0, 1, u64::MAX] {
+            parameters.set("priority", &Value::Integer(priority.into())).unwrap();
+            assert_eq!(parameters.priority, priority);
+        }
+        let above = Value::Integer(i128::from(u64::MAX) + 1);
+        for value in [Value::Integer(-1), above, Value::Text("1"), Value::Bool(true), Value::Other]
+        {
+            let error = parameters.set("priority", &value).unwrap_err().to_string();
+            assert!(error.contains("'priority' must be a natural number"), "{error}");
+        }
     }
 }

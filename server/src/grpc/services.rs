@@ -2,6 +2,7 @@
 //! part.
 
 use super::Service;
+use super::deadline::Arrival;
 use super::metered::Metered;
 use crate::server::Server;
 use anyhow::{Context, Result};
@@ -56,8 +57,14 @@ pub(crate) fn services<H: Health>(
         match service.unwrap_or_default() {
             "inference.GRPCInferenceService" => {
                 let may_rest = request.uri().path().ends_with(STREAM);
+                let arrival = match Arrival::now(request.headers()) {
+                    Ok(arrival) => arrival,
+                    Err(error) => return answer(async { Ok(Status::from(error).into_http()) }),
+                };
                 let meter = |body| Metered::new(body, limits, &budget, may_rest);
-                answer(inference.clone().call(request.map(meter)))
+                let mut request = request.map(meter);
+                request.extensions_mut().insert(arrival);
+                answer(inference.clone().call(request))
             }
             "grpc.health.v1.Health" => answer(health.clone().call(request)),
             "grpc.reflection.v1.ServerReflection" => answer(reflection_v1.clone().call(request)),

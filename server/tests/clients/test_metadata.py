@@ -15,6 +15,7 @@ EXTENSIONS = {
     "model_repository",
     "binary_tensor_data",
     "statistics",
+    "schedule_policy",
     "trace",
     "logging",
 }

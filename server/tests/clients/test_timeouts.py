@@ -19,15 +19,16 @@ def done(result):
     return result.as_numpy("done")
 
 
-def test_a_request_that_waits_longer_than_its_timeout(grpc, protocol):
+def test_a_request_that_would_wait_longer_than_its_timeout(grpc, protocol):
     answers = queue.Queue()
     answer = lambda result, error: answers.put(result)
     for _ in range(3):
         grpc.async_infer("slow", tensors(tritonclient.grpc, LONG), answer)
     time.sleep(0.1)
-    with pytest.raises(InferenceServerException, match="timeout of 1000 us") as error:
+    with pytest.raises(InferenceServerException, match="1000 us") as error:
         protocol.client.infer("slow", tensors(protocol.module, SHORT), timeout=1000)
-    assert error.value.status() == protocol.status["late"]
+    # Refused when it came, where that could be foreseen.
+    assert error.value.status() in (protocol.status["unavailable"], protocol.status["late"])
     assert done(answers.get(timeout=SECONDS_MAX)) == LONG["steps"]
 
 

@@ -149,6 +149,41 @@ pub(crate) fn slow() -> Model {
 pub(crate) const SLOW_REQUEST: &str =
     r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}"#;
 
+/// Runs for as long as a request wants: a thousand products of matrices of `x + 32` rows, each a
+/// node. x is int64 `[1]` and y a float32.
+pub(crate) fn as_long_as_wanted() -> Model {
+    const STEPS: usize = 1000;
+    let mut graph = GraphBuilder::new("as_long_as_wanted");
+    graph
+        .input("x", ElementType::Int64, &[Dim::from(1)])
+        .initializer("least", Tensor::new(&[1], &[32_i64]).unwrap())
+        .node("Add", &["x", "least"], &["side"], &[])
+        .node("Concat", &["side", "side"], &["sides"], &[("axis", Attribute::Int(0))])
+        .node("ConstantOfShape", &["sides"], &["step0"], &[]);
+    for step in 1..=STEPS {
+        let (from, to) = (format!("step{}", step - 1), format!("step{step}"));
+        graph.node("MatMul", &[&from, &from], &[&to], &[]);
+    }
+    let last = format!("step{STEPS}");
+    graph
+        .node("ReduceMean", &[&last], &["y"], &[("keepdims", Attribute::Int(0))])
+        .output("y", FLOAT, &[]);
+    graph.finish().unwrap()
+}
+
+/// A request for [`as_long_as_wanted`] of milliseconds, which waits no longer than so many
+/// microseconds.
+pub(crate) fn short_request(timeout_us: u64) -> String {
+    format!(
+        r#"{{"parameters": {{"timeout": {timeout_us}}},
+            "inputs": [{{"name": "x", "shape": [1], "datatype": "INT64", "data": [0]}}]}}"#
+    )
+}
+
+/// A request for [`as_long_as_wanted`] of minutes.
+pub(crate) const LONG_REQUEST: &str =
+    r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "INT64", "data": [2016]}]}"#;
+
 /// Settings of a model whose requests wait in its queue for `ms` milliseconds, or until there
 /// are `rows` of them.
 pub(crate) fn waits(rows: usize, ms: u64) -> String {

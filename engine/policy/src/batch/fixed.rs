@@ -2,6 +2,7 @@
 //! `dynamic_batching` fields.
 
 use super::{BatchPolicy, Decision, QueueView};
+use crate::run_time::RunTime;
 
 /// The policy `fixed`. With no delay, an idle replica starts at once with what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// Batches of at most `rows_max` rows (0 counts as 1), started when the oldest request has
+    /// Batches of at most `rows_max` rows (0 counts as 1), started when the most urgent request has
     /// waited `delay_max_us`, or earlier when a preferred size (else the maximum) can be filled.
     pub fn new(rows_max: usize, delay_max_us: u64, preferred_rows: &[usize]) -> Self {
         let rows_max = rows_max.max(1);
@@ -29,7 +30,7 @@ impl Fixed {
 }
 
 impl BatchPolicy for Fixed {
-    fn decide(&mut self, queue: &QueueView, now_us: u64) -> Decision {
+    fn decide(&mut self, queue: &QueueView, _run_time: &RunTime, now_us: u64) -> Decision {
         let full = Decision::Run { rows_max: self.rows_max };
         if queue.rows_waiting >= self.rows_max {
             return full;
@@ -37,8 +38,12 @@ impl BatchPolicy for Fixed {
         if let Some(rows_max) = self.preferred_now(queue.rows_waiting) {
             return Decision::Run { rows_max };
         }
-        let until_us = queue.oldest_queued_us.saturating_add(self.delay_max_us);
+        let until_us = queue.queued_us.saturating_add(self.delay_max_us);
         if now_us >= until_us { full } else { Decision::Wait { until_us } }
+    }
+
+    fn rows_max(&self) -> usize {
+        self.rows_max
     }
 }
 
@@ -47,39 +52,43 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn queue(rows_waiting: usize, oldest_queued_us: u64) -> QueueView {
-        QueueView { rows_waiting, oldest_queued_us }
+    fn queue(rows_waiting: usize, queued_us: u64) -> QueueView {
+        QueueView { rows_waiting, queued_us, deadline_us: None }
+    }
+
+    fn decide(policy: &mut Fixed, queue: &QueueView, now_us: u64) -> Decision {
+        policy.decide(queue, &RunTime::default(), now_us)
     }
 
     #[test]
     fn without_delay_runs_at_once_with_what_is_there() {
         let mut policy = Fixed::new(64, 0, &[]);
-        assert_eq!(policy.decide(&queue(1, 100), 100), Decision::Run { rows_max: 64 });
-        assert_eq!(policy.decide(&queue(500, 100), 100), Decision::Run { rows_max: 64 });
+        assert_eq!(decide(&mut policy, &queue(1, 100), 100), Decision::Run { rows_max: 64 });
+        assert_eq!(decide(&mut policy, &queue(500, 100), 100), Decision::Run { rows_max: 64 });
     }
 
     #[test]
     fn waits_no_longer_than_the_delay_of_the_oldest() {
         let mut policy = Fixed::new(8, 1_000, &[]);
-        assert_eq!(policy.decide(&queue(3, 100), 600), Decision::Wait { until_us: 1_100 });
-        assert_eq!(policy.decide(&queue(3, 100), 1_100), Decision::Run { rows_max: 8 });
-        assert_eq!(policy.decide(&queue(8, 100), 101), Decision::Run { rows_max: 8 });
+        assert_eq!(decide(&mut policy, &queue(3, 100), 600), Decision::Wait { until_us: 1_100 });
+        assert_eq!(decide(&mut policy, &queue(3, 100), 1_100), Decision::Run { rows_max: 8 });
+        assert_eq!(decide(&mut policy, &queue(8, 100), 101), Decision::Run { rows_max: 8 });
     }
 
     #[test]
     fn a_preferred_size_starts_early_and_limits_the_batch() {
         let mut policy = Fixed::new(16, 1_000, &[8, 4]);
-        assert_eq!(policy.decide(&queue(3, 0), 10), Decision::Wait { until_us: 1_000 });
-        assert_eq!(policy.decide(&queue(5, 0), 10), Decision::Run { rows_max: 4 });
-        assert_eq!(policy.decide(&queue(11, 0), 10), Decision::Run { rows_max: 8 });
-        assert_eq!(policy.decide(&queue(16, 0), 10), Decision::Run { rows_max: 16 });
-        assert_eq!(policy.decide(&queue(3, 0), 1_000), Decision::Run { rows_max: 16 });
+        assert_eq!(decide(&mut policy, &queue(3, 0), 10), Decision::Wait { until_us: 1_000 });
+        assert_eq!(decide(&mut policy, &queue(5, 0), 10), Decision::Run { rows_max: 4 });
+        assert_eq!(decide(&mut policy, &queue(11, 0), 10), Decision::Run { rows_max: 8 });
+        assert_eq!(decide(&mut policy, &queue(16, 0), 10), Decision::Run { rows_max: 16 });
+        assert_eq!(decide(&mut policy, &queue(3, 0), 1_000), Decision::Run { rows_max: 16 });
     }
 
     #[test]
     fn sizes_that_make_no_sense_are_left_out() {
         let mut policy = Fixed::new(0, 0, &[0, 7]);
-        assert_eq!(policy.decide(&queue(7, 0), 0), Decision::Run { rows_max: 1 });
+        assert_eq!(decide(&mut policy, &queue(7, 0), 0), Decision::Run { rows_max: 1 });
     }
 
     proptest! {
@@ -91,7 +100,7 @@ mod tests {
         ) {
             let mut policy = Fixed::new(rows_max, delay_us, &preferred);
             let now_us = queued_us + waited_us;
-            match policy.decide(&queue(rows_waiting, queued_us), now_us) {
+            match decide(&mut policy, &queue(rows_waiting, queued_us), now_us) {
                 Decision::Run { rows_max: rows } => {
                     prop_assert!((1..=rows_max.max(1)).contains(&rows));
                 }
@@ -99,6 +108,7 @@ mod tests {
                     prop_assert!(waited_us < delay_us && rows_waiting < rows_max);
                     prop_assert!(until_us > now_us && until_us <= queued_us + delay_us);
                 }
+                Decision::Drop { .. } => prop_assert!(false, "nobody is given up"),
             }
         }
     }

@@ -31,12 +31,13 @@ fn honours_what_it_can_and_names_the_rest() {
     assert_eq!(config.versions, VersionPolicy::Specific([1, 3].into()));
     assert_eq!(config.batching.preferred_sizes, [4, 8]);
     assert_eq!(config.queue, QueueLimits { requests_max: 5, timeout_us: Some(70) });
+    assert_eq!(config.cache, Some(CacheConfig::default()));
     assert_eq!((config.replicas.count, config.replicas.threads), (Some(3), Some(3)));
     assert_eq!(config.warm_up[0].inputs["x"].data, WarmUpData::Random);
     assert_eq!(config.expected_inputs[0].dims, Some(vec![3, -1]));
     assert_eq!(config.expected_outputs[0].datatype, Some(DataType::Bytes));
     let all = warnings.join("\n");
-    for named in ["preserve_ordering", "label_filename", "KIND_GPU", "'shape'", "response_cache"] {
+    for named in ["preserve_ordering", "label_filename", "KIND_GPU", "'shape'"] {
         assert!(all.contains(named), "{named} is not in:\n{all}");
     }
 }

@@ -6,6 +6,7 @@ use crate::config::WarmUpInput;
 use crate::executor::Executor;
 use crate::executor::puppet::{Ran, bytes, echo, puppet};
 use crate::testing::{signature, spec};
+use smallvec::smallvec;
 use std::sync::{Arc, Mutex};
 
 /// Rows as bytes.
@@ -22,6 +23,7 @@ fn like(datatype: DataType, rest: &[Option<usize>]) -> Signature {
         outputs: vec![spec("y", datatype, &dims)],
         batch_rows_max: 0,
         larger_requests_run_alone: false,
+        padding: None,
     }
 }
 
@@ -127,7 +129,7 @@ fn a_fixed_first_dimension_is_named() {
 }
 
 fn failing() -> Box<dyn Executor> {
-    puppet(|_| -> Ran { Err(ExecuteError("no".into())) })
+    puppet(|_| -> Ran { Err(ExecuteError::Failed("no".into())) })
 }
 
 #[test]
@@ -151,7 +153,7 @@ fn a_model_that_runs_on_one_row_only_does_not_share_runs() {
     signature.outputs[0].dim_names = vec!["batch".into()];
     let mut executor = puppet(|inputs| match inputs[0].shape[0] {
         1 => Ok(echo(inputs)),
-        rows => Err(ExecuteError(format!("not with {rows}"))),
+        rows => Err(ExecuteError::Failed(format!("not with {rows}"))),
     });
     let Rows::NotIndependent(why) = rows(&mut *executor, &signature) else { panic!() };
     assert!(why.contains("not with 4"), "{why}");
@@ -230,28 +232,4 @@ fn a_configured_run_that_fails_is_named() {
         assert!(error.contains(wanted), "'{error}' should say '{wanted}'");
     }
     assert!(fed.lock().unwrap().is_empty());
-}
-
-#[test]
-fn batches_are_tried_up_to_the_limit_and_as_long_as_they_run() {
-    let (mut executor, fed) = watched();
-    let rows = |tried: Vec<(usize, f64)>| tried.iter().map(|(r, _)| *r).collect::<Vec<_>>();
-    assert_eq!(rows(try_batches(&mut *executor, &signature(20))), [1, 2, 4, 8, 16, 20]);
-    assert_eq!(fed.lock().unwrap().len(), 12);
-    assert_eq!(rows(try_batches(&mut *executor, &signature(0))), [1]);
-    let mut at_most_two = puppet(|inputs| match inputs[0].shape[0] {
-        ..=2 => Ok(Outputs::new()),
-        _ => Err(ExecuteError("too many".into())),
-    });
-    assert_eq!(rows(try_batches(&mut *at_most_two, &signature(20))), [1, 2]);
-    assert!(try_batches(&mut *failing(), &signature(20)).is_empty());
-    assert_eq!(row_time(&mut *failing(), &signature(20)), None);
-    assert!(row_time(&mut *executor, &signature(20)).is_some());
-}
-
-#[test]
-fn the_largest_batch_is_the_largest_that_is_not_too_long() {
-    assert_eq!(rows_worth_waiting_for(&[]), BATCH_ROWS_MAX);
-    assert_eq!(rows_worth_waiting_for(&[(1, 10.0), (2, 20.0), (4, 1e6)]), 2);
-    assert_eq!(rows_worth_waiting_for(&[(1, 1e6)]), 1);
 }

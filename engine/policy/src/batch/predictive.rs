@@ -1,0 +1,176 @@
+//! The default: batches as large as the deadlines in the queue allow, and no larger than pays.
+//!
+//! An idle replica starts at once with what waits, so that batches grow with the load by
+//! themselves. The model of run times says three things: which size makes nearly the best rate
+//! within half of the objective (larger batches would only make their members wait); how many
+//! rows the most urgent request leaves time for; and, when that is too few to keep up, which
+//! requests can not be met any more, so that dropping them keeps the batches behind them large
+//! (the "early drop" of Nexus, SOSP 2019, section 4.3).
+//!
+//! How cautious it is follows from what happens: the number of spreads added to a run time rises
+//! with each deadline missed and falls a little with each kept, and so settles where about one
+//! batch in a hundred is late (stochastic approximation of a quantile, Robbins and Monro 1951).
+
+use super::regroup::Regroup;
+use super::{BatchPolicy, Decision, FinishedRun, Limits, QueueView};
+use crate::run_time::RunTime;
+
+/// Part of the batches that may miss a deadline.
+const MISSED_SHARE: f64 = 0.01;
+
+/// How much a deadline that is missed adds to the spreads.
+const CAUTION_STEP: f64 = 0.25;
+
+/// Fewest and most spreads.
+const SPREADS: (f64, f64) = (1.0, 8.0);
+
+/// A batch cut to fit the most urgent request must still make this part of the possible rate.
+/// Otherwise that request is given up for those behind it.
+const CUT_RATE_MIN: f64 = 0.7;
+
+/// The policy `predictive`.
+#[derive(Clone, Debug)]
+pub struct Predictive {
+    limits: Limits,
+    /// Rows of the best batch within the objective, as far as is known.
+    rows_best: usize,
+    spreads: f64,
+    regroup: Regroup,
+}
+
+impl Predictive {
+    /// Batches within these limits. Without an objective they are as large as they may be.
+    pub fn new(limits: Limits) -> Self {
+        let rows_best = limits.rows_max.max(1);
+        Self { limits, rows_best, spreads: 2.0, regroup: Regroup::default() }
+    }
+
+    fn rows_best(&self, run_time: &RunTime) -> usize {
+        let rows_max = self.limits.rows_max.max(1);
+        let Some(run_us_max) = self.limits.run_us_max() else { return rows_max };
+        let within = run_time.rows_within(run_us_max, self.spreads, rows_max).max(1);
+        run_time.efficient_rows(within)
+    }
+
+    /// Rows that a batch may have so that the most urgent request is met, or what can not be.
+    fn fit(&self, wanted: usize, slack_us: f64, run_time: &RunTime) -> Option<usize> {
+        let fitting = run_time.rows_within(slack_us, self.spreads, wanted);
+        if fitting >= wanted {
+            return Some(fitting);
+        }
+        // It is cut only where the run is long by itself; a few rows less save nothing then.
+        let rate = |rows: usize| run_time.predict_us(rows).map_or(1.0, |us| rows as f64 / us);
+        (fitting > 0 && rate(fitting) >= CUT_RATE_MIN * rate(wanted)).then_some(fitting)
+    }
+}
+
+impl BatchPolicy for Predictive {
+    fn decide(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
+        let wanted = queue.rows_waiting.min(self.rows_best).max(1);
+        let Some(deadline_us) = queue.deadline_us else {
+            return self.regroup.decide(queue.rows_waiting, self.rows_best, u64::MAX, now_us);
+        };
+        let slack_us = deadline_us.saturating_sub(now_us) as f64;
+        let run_us = run_time.estimate(wanted).map_or(0.0, |e| e.upper_us(self.spreads));
+        match self.fit(wanted, slack_us, run_time) {
+            Some(rows) if rows >= wanted => {
+                let latest_us = deadline_us.saturating_sub(run_us as u64);
+                self.regroup.decide(queue.rows_waiting, self.rows_best, latest_us, now_us)
+            }
+            Some(rows_max) => Decision::Run { rows_max },
+            // Whoever is even later than a likely run of this size is given up.
+            None => Decision::Drop { deadlines_before_us: now_us.saturating_add(run_us as u64) },
+        }
+    }
+
+    fn finished(&mut self, run: &FinishedRun, run_time: &RunTime, now_us: u64) {
+        if let Some(missed) = run.missed {
+            let step = if missed { 1.0 - MISSED_SHARE } else { -MISSED_SHARE };
+            self.spreads = (self.spreads + CAUTION_STEP * step).clamp(SPREADS.0, SPREADS.1);
+        }
+        self.rows_best = self.rows_best(run_time);
+        self.regroup.finished(run, self.rows_best, now_us);
+    }
+
+    fn rows_max(&self) -> usize {
+        self.rows_best
+    }
+
+    fn spreads(&self) -> f64 {
+        self.spreads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A millisecond and ten microseconds a row, exactly.
+    fn known() -> RunTime {
+        let mut run_time = RunTime::default();
+        for _ in 0..200 {
+            for rows in [1_usize, 4, 16, 64, 256] {
+                run_time.observe(rows, 1_000.0 + 10.0 * rows as f64);
+            }
+        }
+        run_time
+    }
+
+    fn policy(objective_us: Option<f64>) -> Predictive {
+        let mut policy = Predictive::new(Limits { rows_max: 256, objective_us, replicas: 1 });
+        let run = FinishedRun { rows: 1, run_us: 1.0, missed: None, rows_waiting: 0 };
+        policy.finished(&run, &known(), 0);
+        policy
+    }
+
+    fn queue(rows_waiting: usize, deadline_us: Option<u64>) -> QueueView {
+        QueueView { rows_waiting, queued_us: 0, deadline_us }
+    }
+
+    #[test]
+    fn an_idle_replica_starts_at_once_with_what_waits() {
+        let decision = policy(Some(20_000.0)).decide(&queue(3, Some(20_000)), &known(), 10);
+        assert!(matches!(decision, Decision::Run { rows_max } if rows_max >= 3), "{decision:?}");
+        let unknown = RunTime::default();
+        let mut fresh =
+            Predictive::new(Limits { rows_max: 8, objective_us: Some(1.0), replicas: 1 });
+        let decision = fresh.decide(&queue(3, Some(2)), &unknown, 1);
+        assert_eq!(decision, Decision::Run { rows_max: 8 });
+    }
+
+    #[test]
+    fn a_batch_takes_at_most_half_of_the_objective() {
+        // 2.56 ms + 1 ms is less than 10 ms, and more than 1.5 ms, which are 50 rows.
+        assert_eq!(policy(Some(20_000.0)).rows_max(), 256);
+        let rows = policy(Some(3_000.0)).rows_max();
+        assert!((40..=50).contains(&rows), "{rows}");
+        assert_eq!(policy(None).rows_max(), 256);
+    }
+
+    #[test]
+    fn a_batch_shrinks_a_little_for_the_most_urgent_request() {
+        let decision = policy(None).decide(&queue(256, Some(3_200)), &known(), 0);
+        let Decision::Run { rows_max } = decision else { panic!("{decision:?}") };
+        assert!((180..=220).contains(&rows_max), "{rows_max}");
+    }
+
+    #[test]
+    fn who_can_not_be_met_is_given_up_for_those_behind() {
+        let decision = policy(None).decide(&queue(256, Some(1_300)), &known(), 0);
+        let Decision::Drop { deadlines_before_us } = decision else { panic!("{decision:?}") };
+        assert!((3_500..4_500).contains(&deadlines_before_us), "{deadlines_before_us}");
+        let decision = policy(None).decide(&queue(1, Some(900)), &known(), 0);
+        assert!(matches!(decision, Decision::Drop { .. }), "{decision:?}");
+    }
+
+    #[test]
+    fn missed_deadlines_make_it_cautious_and_kept_ones_bold_again() {
+        let mut policy = policy(Some(3_000.0));
+        let run = |missed| FinishedRun { rows: 1, run_us: 1.0, missed, rows_waiting: 0 };
+        let before = policy.spreads();
+        (0..10).for_each(|_| policy.finished(&run(Some(true)), &known(), 0));
+        assert!(policy.spreads() > before + 2.0);
+        (0..5_000).for_each(|_| policy.finished(&run(Some(false)), &known(), 0));
+        assert_eq!(policy.spreads(), SPREADS.0);
+    }
+}

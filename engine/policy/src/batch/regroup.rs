@@ -1,0 +1,143 @@
+//! Waiting for the callers that the last batch answered, where that pays.
+//!
+//! Callers that ask again as soon as they are answered otherwise fall into two groups that take
+//! turns, each batch half as large as it could be. A wait costs a small part of a run and ends
+//! early when as many rows wait as can be expected; when the callers do not come back, waits
+//! become ever rarer.
+
+use super::{Decision, FinishedRun};
+
+/// Part of the last run that the next one may wait.
+const WAIT_SHARE: f64 = 0.125;
+
+/// Runs shorter than this are not worth a timer.
+const RUN_US_MIN: f64 = 1000.0;
+
+/// Most runs without a wait after waits that brought nothing.
+const SKIPPED_MAX: u32 = 256;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Regroup {
+    rows_expected: usize,
+    until_us: u64,
+    /// Rows when the wait began; `None` before.
+    rows_at_first: Option<usize>,
+    /// Runs to go without a wait.
+    skip: u32,
+    /// How many the next wait in vain will skip.
+    next_skip: u32,
+}
+
+impl Regroup {
+    /// Runs, or waits until `latest_us` at most.
+    pub(super) fn decide(
+        &mut self,
+        rows_waiting: usize,
+        rows_max: usize,
+        latest_us: u64,
+        now_us: u64,
+    ) -> Decision {
+        if rows_waiting < self.rows_expected && now_us < self.until_us.min(latest_us) {
+            self.rows_at_first.get_or_insert(rows_waiting);
+            return Decision::Wait { until_us: self.until_us.min(latest_us) };
+        }
+        self.judge(rows_waiting);
+        Decision::Run { rows_max }
+    }
+
+    /// Whether the wait that is over has brought at least half of what it was for.
+    fn judge(&mut self, rows_waiting: usize) {
+        let Some(at_first) = self.rows_at_first.take() else { return };
+        let missing = self.rows_expected.saturating_sub(at_first);
+        if 2 * rows_waiting.saturating_sub(at_first) >= missing {
+            self.next_skip = 0;
+            return;
+        }
+        self.next_skip = (2 * self.next_skip).clamp(1, SKIPPED_MAX);
+        self.skip = self.next_skip;
+    }
+
+    /// Learns that a run is over, when batches may have `rows_max` rows.
+    pub(super) fn finished(&mut self, run: &FinishedRun, rows_max: usize, now_us: u64) {
+        self.rows_at_first = None;
+        self.rows_expected = run.rows.saturating_add(run.rows_waiting).min(rows_max);
+        self.until_us = now_us;
+        if run.run_us < RUN_US_MIN {
+            return;
+        }
+        match self.skip {
+            0 => self.until_us = now_us.saturating_add((run.run_us * WAIT_SHARE) as u64),
+            _ => self.skip -= 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: Decision = Decision::Run { rows_max: 64 };
+
+    fn run(rows: usize, run_us: f64, rows_waiting: usize) -> FinishedRun {
+        FinishedRun { rows, run_us, missed: None, rows_waiting }
+    }
+
+    fn after_run(rows: usize, run_us: f64, rows_waiting: usize) -> Regroup {
+        let mut regroup = Regroup::default();
+        regroup.finished(&run(rows, run_us, rows_waiting), 64, 10_000);
+        regroup
+    }
+
+    fn decide(regroup: &mut Regroup, rows_waiting: usize, now_us: u64) -> Decision {
+        regroup.decide(rows_waiting, 64, u64::MAX, now_us)
+    }
+
+    #[test]
+    fn waits_a_part_of_the_last_run_for_those_just_answered() {
+        let mut regroup = after_run(32, 8_000.0, 20);
+        assert_eq!(decide(&mut regroup, 20, 10_000), Decision::Wait { until_us: 11_000 });
+        assert_eq!(decide(&mut regroup, 51, 10_500), Decision::Wait { until_us: 11_000 });
+        assert_eq!(decide(&mut regroup, 52, 10_500), RUN);
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait() {
+        let mut regroup = after_run(32, 8_000.0, 20);
+        assert_eq!(regroup.decide(20, 64, 10_200, 10_000), Decision::Wait { until_us: 10_200 });
+        assert_eq!(regroup.decide(20, 64, 10_200, 10_200), RUN);
+    }
+
+    #[test]
+    fn one_caller_never_waits_and_a_full_batch_neither() {
+        assert_eq!(decide(&mut after_run(1, 8_000.0, 0), 1, 10_001), RUN);
+        assert_eq!(decide(&mut after_run(64, 8_000.0, 64), 64, 10_000), RUN);
+        assert_eq!(decide(&mut Regroup::default(), 1, 5), RUN);
+        assert_eq!(decide(&mut after_run(32, 8_000.0, 0), 1, 11_000), RUN);
+    }
+
+    #[test]
+    fn short_runs_are_not_waited_for() {
+        assert_eq!(decide(&mut after_run(32, 160.0, 8), 8, 10_000), RUN);
+    }
+
+    #[test]
+    fn waits_in_vain_become_rare_and_one_that_pays_brings_them_back() {
+        let mut regroup = Regroup::default();
+        let mut waits = 0;
+        let mut now_us = 0;
+        for _ in 0..1_000 {
+            regroup.finished(&run(32, 8_000.0, 20), 64, now_us);
+            waits += u32::from(decide(&mut regroup, 20, now_us) != RUN);
+            now_us += 10_000;
+            assert_eq!(decide(&mut regroup, 21, now_us), RUN);
+        }
+        assert!((5..15).contains(&waits), "{waits}");
+        for came_back in 0..300 {
+            regroup.finished(&run(32, 8_000.0, 20), 64, now_us);
+            let waited = decide(&mut regroup, 20, now_us) != RUN;
+            now_us += 500;
+            assert_eq!(decide(&mut regroup, 52, now_us), RUN);
+            assert!(waited || came_back < 299);
+        }
+    }
+}

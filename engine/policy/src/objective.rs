@@ -1,0 +1,23 @@
+//! The objective that a model can keep.
+
+/// Runs of one row that an objective must leave time for: the one that a request has just missed,
+/// its own, and half of one for everything that is not a run.
+const RUNS_MIN: f64 = 2.5;
+
+/// The objective to work for, in the unit of both: the one wanted, unless a model whose single
+/// row runs for `row_us` could never keep it. Refusing everything would help nobody.
+pub fn reachable_us(wanted_us: f64, row_us: Option<f64>) -> f64 {
+    row_us.map_or(wanted_us, |row_us| wanted_us.max(RUNS_MIN * row_us))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reachable_us;
+
+    #[test]
+    fn only_what_can_not_be_kept_is_changed() {
+        assert_eq!(reachable_us(20_000.0, Some(3_000.0)), 20_000.0);
+        assert_eq!(reachable_us(20_000.0, None), 20_000.0);
+        assert_eq!(reachable_us(20_000.0, Some(40_000.0)), 100_000.0);
+    }
+}

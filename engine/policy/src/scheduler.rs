@@ -1,0 +1,304 @@
+//! One queue and its replicas as a machine of states: requests come in or are refused, batches
+//! start, runs end. The live engine drives it under a lock with real executors, the simulator
+//! with simulated ones; neither has a decision of its own.
+
+use crate::admit::{Admission, Ahead, admit, remaining_us};
+use crate::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
+use crate::run_time::RunTime;
+use crate::urgency::Terms;
+use crate::waiting::{Head, Waiter, Waiting};
+use std::hash::Hash;
+
+/// What there is to do.
+#[derive(Debug)]
+pub enum Start<T> {
+    /// This, now, on an idle replica.
+    Run(Batch<T>),
+    /// Nothing before this time.
+    Wait {
+        /// When to ask again, if nothing happens before.
+        until_us: u64,
+    },
+    /// Nothing, until something is pushed or finished.
+    Nothing,
+}
+
+/// A batch that starts.
+#[derive(Debug)]
+pub struct Batch<T> {
+    /// Its members, the most urgent first; at least one.
+    pub members: Vec<Waiter<T>>,
+    /// To be given back when it is over.
+    pub run: RunId,
+}
+
+/// A run that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunId(u64);
+
+/// A run that has succeeded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ran {
+    /// Rows of its batch.
+    pub rows: usize,
+    /// How long it took.
+    pub run_us: f64,
+}
+
+/// Why a request is not taken in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Refusal {
+    /// As many wait as may.
+    Full,
+    /// Its answer would come too late.
+    Overloaded {
+        /// When it may be worth trying again.
+        retry_in_us: f64,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    id: RunId,
+    started_us: u64,
+    predicted_us: f64,
+    deadline_us: Option<u64>,
+}
+
+/// Requests waiting for the replicas of one version; `L` tells apart those that can not share a
+/// run.
+pub struct Scheduler<T, L> {
+    waiting: Waiting<T, L>,
+    policy: Box<dyn BatchPolicy>,
+    run_time: RunTime,
+    idle: usize,
+    running: Vec<Running>,
+    next_run: u64,
+    requests_max: usize,
+    /// Refused since a full queue was last looked through for those who left.
+    refused: usize,
+    dropped: Vec<Waiter<T>>,
+}
+
+impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
+    /// One with so many idle replicas, that holds at most `requests_max` requests.
+    pub fn new(policy: Box<dyn BatchPolicy>, replicas: usize, requests_max: usize) -> Self {
+        Self {
+            waiting: Waiting::default(),
+            policy,
+            run_time: RunTime::default(),
+            idle: replicas,
+            running: Vec::with_capacity(replicas),
+            next_run: 0,
+            requests_max,
+            refused: 0,
+            dropped: Vec::new(),
+        }
+    }
+
+    /// Takes a request in, and drops the most urgent as far as they are late: with every replica
+    /// busy, nobody else would tell them. `is_left` says who is not interested in an answer any more: that one
+    /// makes room in a full queue.
+    ///
+    /// # Errors
+    /// When there is no room, or no hope to be in time.
+    pub fn push(
+        &mut self,
+        item: T,
+        terms: Terms,
+        lane: L,
+        now_us: u64,
+        is_left: impl Fn(&T) -> bool,
+    ) -> Result<(), Refusal> {
+        while let Some(waiter) = self.waiting.pop_head_if(|head| head.terms.is_late(now_us)) {
+            self.dropped.push(waiter);
+        }
+        if self.waiting.len() >= self.requests_max && !self.make_room(is_left) {
+            return Err(Refusal::Full);
+        }
+        match admit(&terms, &self.ahead(&terms, now_us), &self.run_time, now_us) {
+            Admission::Admit => self.waiting.push(item, terms, lane),
+            Admission::Refuse { retry_in_us } => return Err(Refusal::Overloaded { retry_in_us }),
+        }
+        Ok(())
+    }
+
+    /// The next batch for an idle replica. Those who left and those who can not be met any more
+    /// do not get into one; see [`Scheduler::take_dropped`]. When `is_patient` is false, a policy
+    /// that would wait is overruled.
+    pub fn start(
+        &mut self,
+        now_us: u64,
+        is_patient: bool,
+        is_left: impl Fn(&T) -> bool,
+    ) -> Start<T> {
+        let is_out = |waiter: &Waiter<T>| waiter.terms.is_late(now_us) || is_left(&waiter.item);
+        loop {
+            while let Some(waiter) = self.waiting.pop_head_if(is_out) {
+                self.dropped.push(waiter);
+            }
+            let Some(head) = self.waiting.head() else { return Start::Nothing };
+            if self.idle == 0 {
+                return Start::Nothing;
+            }
+            let rows_max = match self.policy.decide(&view(&head), &self.run_time, now_us) {
+                Decision::Run { rows_max } => rows_max,
+                Decision::Wait { until_us } if is_patient => {
+                    return Start::Wait { until_us: self.not_after_a_deadline(until_us) };
+                }
+                Decision::Wait { .. } => head.rows,
+                Decision::Drop { deadlines_before_us } => {
+                    if self.drop_before(deadlines_before_us) {
+                        continue;
+                    }
+                    self.policy.rows_max()
+                }
+            };
+            let members = self.waiting.take_batch(rows_max, is_out, &mut self.dropped);
+            if let Some(run) = self.begin(&members, now_us) {
+                return Start::Run(Batch { members, run });
+            }
+        }
+    }
+
+    /// Takes a replica back, with what its run taught.
+    pub fn finish(&mut self, run: RunId, ran: Option<Ran>, now_us: u64) {
+        let Some(at) = self.running.iter().position(|running| running.id == run) else { return };
+        let running = self.running.swap_remove(at);
+        self.idle += 1;
+        let Some(Ran { rows, run_us }) = ran else { return };
+        self.run_time.observe(rows, run_us);
+        let missed = running.deadline_us.map(|deadline_us| now_us > deadline_us);
+        let rows_waiting = self.head_rows();
+        let run = FinishedRun { rows, run_us, missed, rows_waiting };
+        self.policy.finished(&run, &self.run_time, now_us);
+    }
+
+    /// Drops everyone whose deadline has passed, wherever they stand. Looks at all of them.
+    pub fn expire(&mut self, now_us: u64) {
+        self.dropped.extend(self.waiting.remove_all(|waiter| waiter.terms.is_late(now_us)));
+    }
+
+    /// Those who left the queue without being in a batch, since this was last asked.
+    pub fn take_dropped(&mut self) -> Vec<Waiter<T>> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Teaches how long a batch runs.
+    pub fn observe(&mut self, rows: usize, run_us: f64) {
+        self.run_time.observe(rows, run_us);
+    }
+
+    /// How long batches run.
+    pub fn run_time(&self) -> &RunTime {
+        &self.run_time
+    }
+
+    /// Rows of the batches that a long queue is made into.
+    pub fn batch_rows_max(&self) -> usize {
+        self.policy.rows_max()
+    }
+
+    /// Requests that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Replicas that are free.
+    pub fn idle(&self) -> usize {
+        self.idle
+    }
+
+    /// How long the next batch should run, as far as is known.
+    pub fn predict_next_us(&self) -> Option<f64> {
+        let rows = self.head_rows().min(self.policy.rows_max().max(1));
+        self.run_time.predict_us(rows)
+    }
+
+    /// Rows that could be in the next batch.
+    pub fn head_rows(&self) -> usize {
+        self.waiting.head().map_or(0, |head| head.rows)
+    }
+
+    fn ahead(&self, terms: &Terms, now_us: u64) -> Ahead {
+        Ahead {
+            rows: self.waiting.rows_before(terms),
+            batch_rows_max: self.policy.rows_max(),
+            replicas: self.idle + self.running.len(),
+            free_in_us: self.free_in_us(now_us),
+            spreads: self.policy.spreads(),
+        }
+    }
+
+    fn free_in_us(&self, now_us: u64) -> Option<f64> {
+        if self.idle > 0 {
+            return (!self.waiting.is_empty()).then_some(0.0);
+        }
+        let remaining = |running: &Running| {
+            let elapsed_us = now_us.saturating_sub(running.started_us) as f64;
+            remaining_us(running.predicted_us, elapsed_us)
+        };
+        Some(self.running.iter().map(remaining).fold(f64::INFINITY, f64::min))
+    }
+
+    /// Drops those who left from a full queue; false when it stays full. Looking through it is
+    /// shared among many refusals, so that each costs the same however long the queue is.
+    fn make_room(&mut self, is_left: impl Fn(&T) -> bool) -> bool {
+        if self.refused.is_multiple_of((self.requests_max / 8).max(1)) {
+            self.dropped.extend(self.waiting.remove_all(|waiter| is_left(&waiter.item)));
+        }
+        let has_room = self.waiting.len() < self.requests_max;
+        self.refused = if has_room { 0 } else { self.refused + 1 };
+        has_room
+    }
+
+    /// Drops the most urgent as far as their deadlines are before a time, but for the last of all:
+    /// somebody has to run to show how long that takes. False when there is nobody to drop.
+    fn drop_before(&mut self, deadlines_before_us: u64) -> bool {
+        let before = self.dropped.len();
+        while self.waiting.len() > 1 {
+            let is_hopeless = |waiter: &Waiter<T>| {
+                waiter.terms.deadline_us.is_some_and(|us| us < deadlines_before_us)
+            };
+            let Some(waiter) = self.waiting.pop_head_if(is_hopeless) else { break };
+            self.dropped.push(waiter);
+        }
+        self.dropped.len() > before
+    }
+
+    fn not_after_a_deadline(&self, until_us: u64) -> u64 {
+        let earliest = self.waiting.earliest_deadline_us();
+        earliest.map_or(until_us, |deadline_us| until_us.min(deadline_us.saturating_add(1)))
+    }
+
+    fn begin(&mut self, members: &[Waiter<T>], now_us: u64) -> Option<RunId> {
+        let first = members.first()?;
+        let rows = members.iter().map(|waiter| waiter.terms.rows).sum();
+        let id = RunId(self.next_run);
+        self.next_run += 1;
+        self.idle -= 1;
+        self.running.push(Running {
+            id,
+            started_us: now_us,
+            predicted_us: self.run_time.predict_us(rows).unwrap_or(0.0),
+            deadline_us: first.terms.deadline_us,
+        });
+        Some(id)
+    }
+}
+
+fn view(head: &Head) -> QueueView {
+    QueueView {
+        rows_waiting: head.rows.max(1),
+        queued_us: head.terms.queued_us,
+        deadline_us: head.terms.deadline_us,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Who starts when, who is refused, and who is dropped.
+
+use super::*;
+use crate::batch::Limits;
+use crate::batch::fixed::Fixed;
+use crate::batch::predictive::Predictive;
+use crate::urgency::Priority;
+
+type Queue = Scheduler<u32, ()>;
+
+fn terms(queued_us: u64, deadline_us: Option<u64>) -> Terms {
+    Terms { rows: 1, queued_us, deadline_us, priority: Priority::default() }
+}
+
+/// Knows that a run takes a millisecond, whatever its size.
+fn predictive(replicas: usize, requests_max: usize) -> Queue {
+    let limits = Limits { rows_max: 4, objective_us: Some(10_000.0), replicas };
+    let mut queue = Queue::new(Box::new(Predictive::new(limits)), replicas, requests_max);
+    for rows in [1, 2, 4] {
+        (0..300).for_each(|_| queue.observe(rows, 1_000.0));
+    }
+    queue
+}
+
+fn push(queue: &mut Queue, item: u32, now_us: u64, deadline_us: u64) -> Result<(), Refusal> {
+    queue.push(item, terms(now_us, Some(deadline_us)), (), now_us, |_| false)
+}
+
+fn start(queue: &mut Queue, now_us: u64) -> Option<(Vec<u32>, RunId)> {
+    match queue.start(now_us, true, |_| false) {
+        Start::Run(batch) => Some((batch.members.iter().map(|w| w.item).collect(), batch.run)),
+        Start::Wait { .. } | Start::Nothing => None,
+    }
+}
+
+fn dropped(queue: &mut Queue) -> Vec<u32> {
+    queue.take_dropped().iter().map(|waiter| waiter.item).collect()
+}
+
+#[test]
+fn an_idle_replica_takes_everyone_and_a_busy_one_only_whom_it_can_serve() {
+    let mut queue = predictive(1, 100);
+    push(&mut queue, 0, 0, 10).unwrap();
+    let (members, run) = start(&mut queue, 0).unwrap();
+    assert_eq!(members, [0], "nobody knows better than a run");
+    // 600 us are left of this run, and the next takes 1,000.
+    assert!(push(&mut queue, 1, 400, 1_700).is_err());
+    push(&mut queue, 2, 400, 2_200).unwrap();
+    queue.finish(run, Some(Ran { rows: 1, run_us: 990.0 }), 1_000);
+    assert_eq!(start(&mut queue, 1_000).unwrap().0, [2]);
+}
+
+#[test]
+fn a_refusal_says_when_to_come_again() {
+    let mut queue = predictive(1, 100);
+    push(&mut queue, 0, 0, 50_000).unwrap();
+    let _running = start(&mut queue, 0).unwrap();
+    (1..=40).for_each(|item| push(&mut queue, item, 0, 50_000).unwrap());
+    let refused = push(&mut queue, 99, 0, 5_000);
+    // Ten batches, and what runs: those with later deadlines go after it, so it is not these.
+    assert!(refused.is_ok(), "{refused:?}");
+    let refused = push(&mut queue, 99, 0, 1_500);
+    let Err(Refusal::Overloaded { retry_in_us }) = refused else { panic!("{refused:?}") };
+    assert!((400.0..1_000.0).contains(&retry_in_us), "{retry_in_us}");
+}
+
+#[test]
+fn a_full_queue_refuses_until_somebody_leaves() {
+    let mut queue = predictive(1, 2);
+    push(&mut queue, 0, 0, 50_000).unwrap();
+    push(&mut queue, 1, 0, 50_000).unwrap();
+    assert_eq!(push(&mut queue, 2, 0, 50_000), Err(Refusal::Full));
+    queue.refused = 0;
+    queue.push(2, terms(0, None), (), 0, |&item| item == 0).unwrap();
+    assert_eq!((dropped(&mut queue), queue.len()), (vec![0], 2));
+}
+
+#[test]
+fn who_is_late_or_has_left_is_not_in_a_batch() {
+    let mut queue = predictive(1, 100);
+    (0..4).for_each(|item| push(&mut queue, item, 0, 5_000 + u64::from(item)).unwrap());
+    let Start::Run(batch) = queue.start(5_001, true, |&item| item == 2) else {
+        panic!("somebody waits")
+    };
+    assert_eq!(batch.members.iter().map(|w| w.item).collect::<Vec<_>>(), [3]);
+    assert_eq!(dropped(&mut queue), [0, 1, 2]);
+}
+
+#[test]
+fn who_can_not_be_met_is_dropped_before_it_costs_compute_unless_nobody_else_waits() {
+    let mut queue = predictive(1, 100);
+    push(&mut queue, 0, 0, 50_000).unwrap();
+    let (_, run) = start(&mut queue, 0).unwrap();
+    (1..=3).for_each(|item| push(&mut queue, item, 0, 3_000 * u64::from(item)).unwrap());
+    // The run took much longer than foreseen.
+    queue.finish(run, None, 5_500);
+    assert_eq!(start(&mut queue, 5_500).unwrap().0, [3]);
+    assert_eq!(dropped(&mut queue), [1, 2]);
+}
+
+#[test]
+fn a_wrong_model_of_run_times_mends_itself() {
+    let mut queue = predictive(1, 1_000);
+    (0..100).for_each(|_| queue.observe(1, 1e6));
+    let (mut now_us, mut answered) = (0, 0);
+    for round in 0..400_u32 {
+        // Five requests a round, of which an idle replica takes at least one.
+        let admitted =
+            (0..5).filter(|i| push(&mut queue, round * 5 + i, now_us, now_us + 10_000).is_ok());
+        assert!(admitted.count() > 0);
+        let (members, run) = start(&mut queue, now_us).unwrap();
+        now_us += 1_000;
+        queue.finish(run, Some(Ran { rows: members.len(), run_us: 1_000.0 }), now_us);
+        answered = members.len();
+        dropped(&mut queue);
+    }
+    assert_eq!(answered, 4, "full batches again");
+}
+
+#[test]
+fn a_policy_that_waits_is_overruled_by_the_impatient() {
+    let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
+    queue.push(7, terms(0, None), (), 0, |_| false).unwrap();
+    assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 1_000 }));
+    assert!(matches!(queue.start(0, false, |_| false), Start::Run(_)));
+}
+
+#[test]
+fn a_wait_ends_when_somebody_is_late() {
+    let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
+    queue.push(7, terms(0, Some(400)), (), 0, |_| false).unwrap();
+    assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 401 }));
+    assert!(matches!(queue.start(401, true, |_| false), Start::Nothing));
+    assert_eq!(dropped(&mut queue), [7]);
+}
+
+#[test]
+fn nothing_starts_without_an_idle_replica() {
+    let mut queue = predictive(2, 10);
+    (0..6).for_each(|item| push(&mut queue, item, 0, 50_000).unwrap());
+    let (first, second) = (start(&mut queue, 0).unwrap(), start(&mut queue, 0).unwrap());
+    assert_eq!((first.0.len(), second.0.len()), (4, 2));
+    push(&mut queue, 9, 0, 50_000).unwrap();
+    assert!(start(&mut queue, 0).is_none());
+    queue.finish(first.1, None, 10);
+    queue.finish(first.1, None, 10);
+    assert_eq!(queue.idle(), 1, "a run ends once");
+    assert_eq!(start(&mut queue, 10).unwrap().0, [9]);
+}
+
+#[test]
+fn an_arrival_tells_those_who_are_late_while_every_replica_is_busy() {
+    let mut queue = predictive(1, 10);
+    push(&mut queue, 0, 0, 50_000).unwrap();
+    let _running = start(&mut queue, 0).unwrap();
+    push(&mut queue, 1, 0, 2_500).unwrap();
+    push(&mut queue, 2, 2_600, 90_000).unwrap();
+    assert_eq!((dropped(&mut queue), queue.len()), (vec![1], 1));
+}

@@ -1,0 +1,96 @@
+//! What happens later, in the order of time; at the same time, in the order it was planned.
+
+use super::request::Request;
+use crate::scheduler::{Refusal, Scheduler};
+use crate::urgency::Terms;
+use crate::waiting::Waiter;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// The scheduler of a simulation.
+pub(super) type Queue = Scheduler<Request, u32>;
+
+/// Something that is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    /// The next request of an open loop comes.
+    Arrive,
+    /// A caller of a closed loop asks.
+    Ask { caller: usize },
+    /// It leaves, if this request of its is not answered yet.
+    Leave { caller: usize, token: u64 },
+    /// The run of a replica is over.
+    Finish { replica: usize },
+    /// A policy wanted to be asked again.
+    Wake,
+    /// The queue is looked through.
+    Expire,
+    /// Nothing comes any more.
+    Close,
+}
+
+/// All that is planned.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    planned: u64,
+}
+
+impl Events {
+    pub(super) fn plan(&mut self, at_us: u64, event: Event) {
+        self.heap.push(Reverse((at_us, self.planned, event)));
+        self.planned += 1;
+    }
+
+    pub(super) fn next_us(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at_us, ..))| *at_us)
+    }
+
+    /// The next, if it is planned for this time or earlier.
+    pub(super) fn pop(&mut self, now_us: u64) -> Option<Event> {
+        self.next_us().filter(|&at_us| at_us <= now_us)?;
+        self.heap.pop().map(|Reverse((.., event))| event)
+    }
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub(super) enum Happening<'a> {
+    /// A request came, and was taken in or not.
+    Came { request: &'a Request, terms: &'a Terms, refused: Option<Refusal> },
+    /// One left the queue without an answer.
+    Dropped(&'a Waiter<Request>),
+    /// A batch started.
+    Started(&'a [Waiter<Request>]),
+    /// A policy waits.
+    Waits { until_us: u64 },
+    /// A batch is over, and its members are answered.
+    Finished(&'a [Waiter<Request>]),
+    /// All that happens at this time has happened.
+    Quiet,
+}
+
+/// Somebody who sees everything that happens.
+pub(super) trait Watch {
+    /// The queue is as it is after it.
+    fn see(&mut self, _happening: &Happening<'_>, _queue: &Queue, _now_us: u64) {}
+}
+
+/// Nobody.
+impl Watch for () {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_in_the_order_of_time_and_then_of_planning() {
+        let mut events = Events::default();
+        events.plan(5, Event::Wake);
+        events.plan(3, Event::Close);
+        events.plan(5, Event::Arrive);
+        assert_eq!((events.next_us(), events.pop(2)), (Some(3), None));
+        let order: Vec<_> = std::iter::from_fn(|| events.pop(9)).collect();
+        assert_eq!(order, [Event::Close, Event::Wake, Event::Arrive]);
+    }
+}

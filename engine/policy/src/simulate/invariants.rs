@@ -1,0 +1,278 @@
+//! What must be true after every event of every simulation.
+
+use super::event::{Happening, Queue, Watch};
+use super::outcome::Outcome;
+use super::request::Request;
+use super::run::run;
+use super::scenario::{Policy, Scenario};
+use crate::scheduler::Refusal;
+use crate::urgency::Terms;
+use crate::waiting::Waiter;
+use std::collections::{BTreeMap, HashMap};
+
+/// Most requests that a batch may pass over because they do not fit.
+const PASSED_OVER_MAX: usize = 16;
+
+/// Plays a scenario and checks every event of it.
+pub(super) fn checked(scenario: &Scenario, seed: u64) -> Outcome {
+    let mut checker = Checker::new(scenario, seed);
+    let outcome = run(scenario, seed, &mut checker);
+    checker.check_end(&outcome);
+    outcome
+}
+
+/// One that has been taken in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Taken {
+    terms: Terms,
+    lane: u32,
+    /// Its place in the order.
+    place: (u64, u64),
+    leaves_us: Option<u64>,
+}
+
+/// Keeps books of its own, as simple as can be, and compares.
+struct Checker<'a> {
+    scenario: &'a Scenario,
+    seed: u64,
+    now_us: u64,
+    /// By token: how often each has been answered; every request that came is in it.
+    answers: Vec<u32>,
+    waiting: BTreeMap<(u64, u64), u64>,
+    taken: HashMap<u64, Taken>,
+    running: HashMap<u64, Taken>,
+    runs: usize,
+    /// When each batch started.
+    starts_us: Vec<u64>,
+    longest_run_us: u64,
+    run_started_us: HashMap<u64, u64>,
+    /// The last answer of the policy at this time, if it was to wait.
+    waits_until_us: Option<u64>,
+    /// Since when somebody waits while a replica is idle.
+    idle_since_us: Option<u64>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(scenario: &'a Scenario, seed: u64) -> Self {
+        Self {
+            scenario,
+            seed,
+            now_us: 0,
+            answers: Vec::new(),
+            waiting: BTreeMap::new(),
+            taken: HashMap::new(),
+            running: HashMap::new(),
+            runs: 0,
+            starts_us: Vec::new(),
+            longest_run_us: 0,
+            run_started_us: HashMap::new(),
+            waits_until_us: None,
+            idle_since_us: None,
+        }
+    }
+
+    #[track_caller]
+    fn ensure(&self, holds: bool, what: &str) {
+        let Self { seed, now_us, scenario, .. } = self;
+        assert!(holds, "{what}: seed {seed}, at {now_us} us of {scenario:?}");
+    }
+
+    fn replicas(&self) -> usize {
+        self.scenario.limits.replicas.max(1)
+    }
+
+    fn answer(&mut self, token: u64) {
+        let answers = &mut self.answers[token as usize];
+        *answers += 1;
+        let is_first = *answers == 1;
+        self.ensure(is_first, "a request is answered once");
+    }
+
+    fn came(&mut self, request: &Request, terms: &Terms, refused: Option<Refusal>, queue: &Queue) {
+        self.ensure(request.token == self.answers.len() as u64, "tokens count up");
+        self.answers.push(0);
+        match refused {
+            None => {
+                let place = (terms.due_us(), request.token);
+                let leaves_us = request.leaves_us;
+                let taken = Taken { terms: *terms, lane: request.lane, place, leaves_us };
+                self.waiting.insert(place, request.token);
+                self.taken.insert(request.token, taken);
+            }
+            Some(refusal) => {
+                self.answer(request.token);
+                self.check_refusal(refusal, terms, queue);
+            }
+        }
+        self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
+        self.ensure(queue.len() <= self.scenario.requests_max, "the queue is bounded");
+    }
+
+    fn check_refusal(&self, refusal: Refusal, terms: &Terms, queue: &Queue) {
+        match refusal {
+            Refusal::Full => {
+                self.ensure(queue.len() >= self.scenario.requests_max, "only a full queue is full");
+            }
+            Refusal::Overloaded { retry_in_us } => {
+                self.ensure(terms.deadline_us.is_some(), "who can wait is not too late");
+                self.ensure(retry_in_us.is_finite() && retry_in_us > 0.0, "there is a later");
+                let has_nothing_to_do = queue.is_empty() && queue.idle() > 0;
+                self.ensure(!has_nothing_to_do, "an idle replica takes whoever comes");
+            }
+        }
+    }
+
+    /// Takes one out of the books of those who wait, with what is written there.
+    fn leave_queue(&mut self, waiter: &Waiter<Request>) -> Taken {
+        let taken = self.taken.remove(&waiter.item.token);
+        self.ensure(taken.is_some(), "only who waits leaves the queue");
+        let Some(taken) = taken else { unreachable!() };
+        self.waiting.remove(&taken.place);
+        self.ensure(taken.terms == waiter.terms, "a request keeps its terms");
+        self.ensure(taken.lane == waiter.item.lane, "a request keeps its lane");
+        taken
+    }
+
+    fn dropped(&mut self, waiter: &Waiter<Request>) {
+        let taken = self.leave_queue(waiter);
+        self.answer(waiter.item.token);
+        let is_late = taken.terms.deadline_us.is_some_and(|us| us < self.now_us);
+        let has_left = taken.leaves_us.is_some_and(|us| us <= self.now_us);
+        let may_give_up = gives_up(&self.scenario.policy) && taken.terms.deadline_us.is_some();
+        self.ensure(is_late || has_left || may_give_up, "nobody is dropped without a reason");
+    }
+
+    fn started(&mut self, members: &[Waiter<Request>], queue: &Queue) {
+        self.ensure(!members.is_empty(), "a batch has members");
+        self.runs += 1;
+        self.ensure(self.runs <= self.replicas(), "a replica runs one batch at a time");
+        let head = self.waiting.first_key_value().map(|(_, &token)| token);
+        self.ensure(head == Some(members[0].item.token), "the most urgent starts");
+        let rows: usize = members.iter().map(|waiter| waiter.terms.rows).sum();
+        let rows_max = queue.batch_rows_max().min(self.scenario.limits.rows_max.max(1));
+        self.ensure(rows <= rows_max || members.len() == 1, "a batch is within its limit");
+        let taken: Vec<Taken> = members.iter().map(|waiter| self.leave_queue(waiter)).collect();
+        self.ensure(taken.is_sorted_by(|a, b| a.place < b.place), "the most urgent are first");
+        self.ensure(taken.iter().all(|one| one.lane == taken[0].lane), "a batch is of one lane");
+        self.check_passed_over(&taken);
+        for (waiter, taken) in members.iter().zip(taken) {
+            let is_late = taken.terms.deadline_us.is_some_and(|us| us < self.now_us);
+            let has_left = taken.leaves_us.is_some_and(|us| us <= self.now_us);
+            self.ensure(!is_late && !has_left, "nobody runs for nothing");
+            self.check_patience(&taken);
+            self.running.insert(waiter.item.token, taken);
+            self.run_started_us.insert(waiter.item.token, self.now_us);
+        }
+        self.starts_us.push(self.now_us);
+        self.idle_since_us = None;
+    }
+
+    /// Only what did not fit stays behind in front of the last member.
+    fn check_passed_over(&self, batch: &[Taken]) {
+        let Some(last) = batch.last() else { return };
+        let before = self.waiting.range(..last.place).map(|(_, token)| self.taken[token]);
+        let passed: Vec<Taken> = before.filter(|one| one.lane == last.lane).collect();
+        self.ensure(passed.len() < PASSED_OVER_MAX, "few are passed over");
+        self.ensure(passed.iter().all(|one| one.terms.rows > 1), "one row always fits");
+    }
+
+    /// After its virtual deadline only those overtake a request who were there before, and each
+    /// batch takes one of them at least.
+    fn check_patience(&self, taken: &Taken) {
+        let first = self.starts_us.partition_point(|&us| us <= taken.terms.due_us());
+        let overtaken = self.starts_us.len() - first;
+        self.ensure(overtaken <= self.scenario.requests_max, "nobody starves");
+    }
+
+    fn waits(&mut self, until_us: u64, queue: &Queue) {
+        self.ensure(until_us > self.now_us, "a wait ends later than it begins");
+        self.ensure(queue.idle() > 0 && !queue.is_empty(), "somebody waits for nothing else");
+        self.ensure(self.now_us < self.scenario.duration_us, "a closed queue does not wait");
+        let longest_us = wait_us_max(&self.scenario.policy, self.longest_run_us);
+        self.ensure(until_us <= self.now_us + longest_us, "a wait is short");
+        self.waits_until_us = Some(until_us);
+    }
+
+    fn finished(&mut self, members: &[Waiter<Request>]) {
+        self.runs -= 1;
+        for waiter in members {
+            let token = waiter.item.token;
+            let taken = self.running.remove(&token);
+            self.ensure(taken.is_some_and(|one| one.terms == waiter.terms), "replies do not cross");
+            let started_us = self.run_started_us.remove(&token).unwrap_or(u64::MAX);
+            self.ensure(started_us < self.now_us, "a run takes time");
+            self.longest_run_us = self.longest_run_us.max(self.now_us - started_us);
+            self.answer(token);
+        }
+    }
+
+    /// A replica idles beside a queue only while a policy waits, and never for long.
+    fn quiet(&mut self, queue: &Queue) {
+        self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
+        self.ensure(queue.idle() == self.replicas() - self.runs, "no replica is lost or made up");
+        if queue.idle() == 0 || queue.is_empty() {
+            self.idle_since_us = None;
+            return;
+        }
+        self.ensure(self.waits_until_us.is_some(), "nobody idles beside work");
+        let since_us = *self.idle_since_us.get_or_insert(self.now_us);
+        let longest_us = wait_us_max(&self.scenario.policy, self.longest_run_us);
+        self.ensure(self.now_us - since_us <= longest_us, "waits do not add up");
+    }
+
+    fn check_end(&self, outcome: &Outcome) {
+        self.ensure(self.answers.iter().all(|&answers| answers == 1), "each request is answered");
+        self.ensure(self.waiting.is_empty() && self.runs == 0, "nothing is left");
+        let total = &outcome.total;
+        let refused = total.refused_full + total.refused_overloaded;
+        let answered = total.answered + total.failed + total.left;
+        self.ensure(total.arrived == self.answers.len() as u64, "all are counted");
+        self.ensure(total.arrived == refused + answered + total.dropped, "all are counted once");
+        self.ensure(total.good <= total.answered, "the good are answered");
+        self.ensure(outcome.waiting_max <= self.scenario.requests_max, "the queue is bounded");
+        self.ensure(outcome.utilisation() <= 1.001, "nobody works more than all the time");
+        let kinds: u64 = outcome.kinds.iter().map(|kind| kind.arrived).sum();
+        self.ensure(kinds == total.arrived, "kinds add up");
+    }
+}
+
+impl Watch for Checker<'_> {
+    fn see(&mut self, happening: &Happening<'_>, queue: &Queue, now_us: u64) {
+        self.ensure(now_us >= self.now_us, "time goes forward");
+        if now_us > self.now_us {
+            self.waits_until_us = None;
+        }
+        self.now_us = now_us;
+        match *happening {
+            Happening::Came { request, terms, refused } => {
+                self.came(request, terms, refused, queue)
+            }
+            Happening::Dropped(waiter) => self.dropped(waiter),
+            Happening::Started(members) => self.started(members, queue),
+            Happening::Waits { until_us } => self.waits(until_us, queue),
+            Happening::Finished(members) => self.finished(members),
+            Happening::Quiet => self.quiet(queue),
+        }
+    }
+}
+
+/// Whether a policy gives up who could be in time.
+fn gives_up(policy: &Policy) -> bool {
+    match policy {
+        Policy::Predictive => true,
+        Policy::Aimd | Policy::Quantile | Policy::Fixed { .. } => false,
+        Policy::Delayed { policy, .. } => gives_up(policy),
+    }
+}
+
+/// For how long a policy may leave a replica idle beside a queue.
+fn wait_us_max(policy: &Policy, longest_run_us: u64) -> u64 {
+    match policy {
+        Policy::Predictive => longest_run_us / 8 + 1,
+        Policy::Aimd | Policy::Quantile => 0,
+        Policy::Fixed { delay_max_us, .. } => *delay_max_us,
+        Policy::Delayed { policy, delay_max_us } => {
+            delay_max_us + wait_us_max(policy, longest_run_us)
+        }
+    }
+}

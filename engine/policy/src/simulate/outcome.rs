@@ -1,0 +1,227 @@
+//! What became of the requests of a simulation.
+
+use super::request::Request;
+use crate::scheduler::Refusal;
+use crate::urgency::Terms;
+use std::collections::BTreeMap;
+
+/// Length of the intervals that an outcome counts by itself.
+pub const INTERVAL_US: u64 = 100_000;
+
+/// What became of all requests.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// All of them.
+    pub total: Tally,
+    /// Apart by kind, in the order of the scenario.
+    pub kinds: Vec<Tally>,
+    /// Apart by time, one for each [`INTERVAL_US`].
+    pub intervals: Vec<Interval>,
+    /// How many batches of each number of rows there were.
+    pub batches: BTreeMap<usize, u64>,
+    /// Most requests that waited at once.
+    pub waiting_max: usize,
+    /// Time that all replicas together spent running.
+    pub busy_us: f64,
+    /// Replicas.
+    pub replicas: usize,
+    /// For how long requests came.
+    pub duration_us: u64,
+    /// When everything was over.
+    pub end_us: u64,
+}
+
+/// Requests counted by what became of them: each is in exactly one of the counts but the first
+/// and `good`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// All.
+    pub arrived: u64,
+    /// Answered while their callers were there.
+    pub answered: u64,
+    /// Of those, within their deadlines, where they had one.
+    pub good: u64,
+    /// Told that their run had failed.
+    pub failed: u64,
+    /// Not taken in: as many waited as may.
+    pub refused_full: u64,
+    /// Not taken in: the answer would have come too late.
+    pub refused_overloaded: u64,
+    /// Taken in, and given up before they ran.
+    pub dropped: u64,
+    /// Their callers had left when it was their turn.
+    pub left: u64,
+    /// How long each of the answered took, sorted at the end.
+    pub latencies_us: Vec<u64>,
+    /// After how long each of the dropped was told, sorted at the end.
+    pub dropped_after_us: Vec<u64>,
+}
+
+/// Requests of a short time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interval {
+    /// That arrived in it.
+    pub arrived: u64,
+    /// That were answered in it.
+    pub answered: u64,
+    /// Of those, within their deadlines.
+    pub good: u64,
+}
+
+impl Tally {
+    /// The latency that this part of the answered did not exceed; 0 without any.
+    pub fn latency_us(&self, quantile: f64) -> u64 {
+        at_quantile(&self.latencies_us, quantile)
+    }
+
+    /// The time after which this part of the dropped had been told; 0 without any.
+    pub fn dropped_after_us(&self, quantile: f64) -> u64 {
+        at_quantile(&self.dropped_after_us, quantile)
+    }
+
+    /// The good ones' part of all; 1 without any.
+    pub fn good_share(&self) -> f64 {
+        if self.arrived == 0 { 1.0 } else { self.good as f64 / self.arrived as f64 }
+    }
+
+    fn sort(&mut self) {
+        self.latencies_us.sort_unstable();
+        self.dropped_after_us.sort_unstable();
+    }
+}
+
+/// The nearest rank.
+fn at_quantile(sorted: &[u64], quantile: f64) -> u64 {
+    let rank = (quantile * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(0)
+}
+
+impl Outcome {
+    pub(super) fn new(kinds: usize, replicas: usize, duration_us: u64) -> Self {
+        Self { kinds: vec![Tally::default(); kinds], replicas, duration_us, ..Self::default() }
+    }
+
+    /// Requests a second that were answered within their deadlines.
+    pub fn goodput_per_s(&self) -> f64 {
+        1e6 * self.total.good as f64 / self.duration_us.max(1) as f64
+    }
+
+    /// The same between two times, to whole intervals.
+    pub fn goodput_between_per_s(&self, from_us: u64, to_us: u64) -> f64 {
+        let (from, to) = (from_us / INTERVAL_US, to_us / INTERVAL_US);
+        let among =
+            self.intervals.iter().skip(from as usize).take(to.saturating_sub(from) as usize);
+        let good: u64 = among.map(|interval| interval.good).sum();
+        1e6 * good as f64 / (to.saturating_sub(from) * INTERVAL_US).max(1) as f64
+    }
+
+    /// Part of the replicas' time that was spent running.
+    pub fn utilisation(&self) -> f64 {
+        self.busy_us / (self.replicas as f64 * self.end_us.max(1) as f64)
+    }
+
+    /// Rows of a batch on average; 0 without any.
+    pub fn mean_batch_rows(&self) -> f64 {
+        let count: u64 = self.batches.values().sum();
+        let rows: f64 = self.batches.iter().map(|(&rows, &count)| rows as f64 * count as f64).sum();
+        if count == 0 { 0.0 } else { rows / count as f64 }
+    }
+
+    pub(super) fn came(&mut self, request: &Request, refused: Option<Refusal>, now_us: u64) {
+        self.interval(now_us).arrived += 1;
+        self.count(request, |tally| {
+            tally.arrived += 1;
+            match refused {
+                None => {}
+                Some(Refusal::Full) => tally.refused_full += 1,
+                Some(Refusal::Overloaded { .. }) => tally.refused_overloaded += 1,
+            }
+        });
+    }
+
+    pub(super) fn dropped(&mut self, request: &Request, terms: &Terms, now_us: u64) {
+        self.count(request, |tally| {
+            if request.has_left(now_us) {
+                tally.left += 1;
+                return;
+            }
+            tally.dropped += 1;
+            tally.dropped_after_us.push(now_us - terms.queued_us);
+        });
+    }
+
+    pub(super) fn started(&mut self, rows: usize, run_us: f64) {
+        *self.batches.entry(rows).or_default() += 1;
+        self.busy_us += run_us;
+    }
+
+    pub(super) fn finished(
+        &mut self,
+        request: &Request,
+        terms: &Terms,
+        has_failed: bool,
+        now_us: u64,
+    ) {
+        let is_good = !terms.is_late(now_us);
+        let is_answered = !has_failed && !request.has_left(now_us);
+        if is_answered {
+            let interval = self.interval(now_us);
+            interval.answered += 1;
+            interval.good += u64::from(is_good);
+        }
+        self.count(request, |tally| {
+            if is_answered {
+                tally.answered += 1;
+                tally.good += u64::from(is_good);
+                tally.latencies_us.push(now_us - terms.queued_us);
+            } else if request.has_left(now_us) {
+                tally.left += 1;
+            } else {
+                tally.failed += 1;
+            }
+        });
+    }
+
+    pub(super) fn close(mut self, end_us: u64) -> Self {
+        self.end_us = end_us;
+        self.total.sort();
+        self.kinds.iter_mut().for_each(Tally::sort);
+        self
+    }
+
+    fn count(&mut self, request: &Request, count: impl Fn(&mut Tally)) {
+        count(&mut self.total);
+        count(&mut self.kinds[request.kind]);
+    }
+
+    fn interval(&mut self, now_us: u64) -> &mut Interval {
+        let index = (now_us / INTERVAL_US) as usize;
+        if index >= self.intervals.len() {
+            self.intervals.resize(index + 1, Interval::default());
+        }
+        &mut self.intervals[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_the_nearest_rank() {
+        let tally = Tally { latencies_us: (1..=200).collect(), ..Tally::default() };
+        let found = [0.0, 0.5, 0.99, 0.999, 1.0].map(|quantile| tally.latency_us(quantile));
+        assert_eq!(found, [1, 100, 198, 200, 200]);
+        assert_eq!(Tally::default().latency_us(0.99), 0);
+    }
+
+    #[test]
+    fn goodput_is_counted_apart_by_time() {
+        let interval = |good| Interval { good, ..Interval::default() };
+        let intervals = [1, 2, 4, 8].map(interval).to_vec();
+        let outcome = Outcome { intervals, ..Outcome::default() };
+        assert_eq!(outcome.goodput_between_per_s(100_000, 300_000), 30.0);
+        assert_eq!(outcome.goodput_between_per_s(300_000, 500_000), 40.0);
+        assert_eq!(outcome.goodput_between_per_s(300_000, 200_000), 0.0);
+    }
+}

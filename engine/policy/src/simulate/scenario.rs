@@ -1,0 +1,143 @@
+//! What is simulated.
+
+use super::arrival::Arrivals;
+use super::machine::Machine;
+use super::random::Random;
+use super::request::Kind;
+use crate::batch::aimd::Aimd;
+use crate::batch::delayed::Delayed;
+use crate::batch::fixed::Fixed;
+use crate::batch::predictive::Predictive;
+use crate::batch::quantile::Quantile;
+use crate::batch::{BatchPolicy, Limits};
+
+/// One version of a model, and who asks for its answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// When a batch starts.
+    pub policy: Policy,
+    /// Its limits, and the number of replicas.
+    pub limits: Limits,
+    /// Requests that may wait.
+    pub requests_max: usize,
+    /// What runs the batches.
+    pub machine: Machine,
+    /// What is known of it before the first request.
+    pub known: Known,
+    /// When requests come.
+    pub traffic: Traffic,
+    /// What they are, drawn by their weights; with none they are of the default kind.
+    pub kinds: Vec<Kind>,
+    /// How often the queue is looked through for those whose deadlines have passed; never, when
+    /// it is not given.
+    pub expire_every_us: Option<u64>,
+    /// When the queue closes: nothing comes any more, and what waits is answered.
+    pub duration_us: u64,
+}
+
+impl Default for Scenario {
+    /// Ten seconds of 1,000 requests a second on a machine that could do 9,600.
+    fn default() -> Self {
+        Self {
+            policy: Policy::Predictive,
+            limits: Limits { rows_max: 64, objective_us: Some(50_000.0), replicas: 1 },
+            requests_max: 4_096,
+            machine: Machine::line(1_000.0, 100.0),
+            known: Known::Tried { times: 1.0 },
+            traffic: Traffic::Open(Arrivals::Poisson { per_s: 1_000.0 }),
+            kinds: Vec::new(),
+            expire_every_us: Some(10_000),
+            duration_us: 10_000_000,
+        }
+    }
+}
+
+/// A batching policy by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// See [`Predictive`].
+    Predictive,
+    /// See [`Aimd`].
+    Aimd,
+    /// See [`Quantile`].
+    Quantile,
+    /// See [`Fixed`].
+    Fixed {
+        /// How long the most urgent request waits for a full batch.
+        delay_max_us: u64,
+        /// Sizes that end the wait.
+        preferred_rows: Vec<usize>,
+    },
+    /// See [`Delayed`].
+    Delayed {
+        /// Whose batches they are.
+        policy: Box<Self>,
+        /// How long the most urgent request waits for a full one.
+        delay_max_us: u64,
+    },
+}
+
+impl Policy {
+    /// The policy itself.
+    pub fn build(&self, limits: Limits) -> Box<dyn BatchPolicy> {
+        match self {
+            Self::Predictive => Box::new(Predictive::new(limits)),
+            Self::Aimd => Box::new(Aimd::new(limits)),
+            Self::Quantile => Box::new(Quantile::new(limits)),
+            Self::Fixed { delay_max_us, preferred_rows } => {
+                Box::new(Fixed::new(limits.rows_max, *delay_max_us, preferred_rows))
+            }
+            Self::Delayed { policy, delay_max_us } => {
+                Box::new(Delayed::new(policy.build(limits), *delay_max_us))
+            }
+        }
+    }
+}
+
+/// When requests come.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Traffic {
+    /// Whatever becomes of the others.
+    Open(Arrivals),
+    /// From callers that ask again some time after they are answered.
+    Closed {
+        /// How many.
+        callers: usize,
+        /// How long they think, on average.
+        think_us: f64,
+    },
+}
+
+/// What is known of the machine's run times before the first request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Known {
+    /// Nothing.
+    Nothing,
+    /// A run of each power of two of rows, up to the first of more than 50 ms.
+    Tried {
+        /// How wrong they are: how many times as long they took as they would now.
+        times: f64,
+    },
+}
+
+/// A run that took longer than this is the last that is tried.
+const TRY_US_MAX: f64 = 50_000.0;
+
+impl Scenario {
+    /// What the tries have shown: rows and microseconds.
+    pub(super) fn tries(&self, random: &mut Random) -> Vec<(usize, f64)> {
+        let Known::Tried { times } = self.known else { return Vec::new() };
+        let mut tried = Vec::new();
+        let mut rows = 1;
+        loop {
+            // The faster of two, as the engine tries them.
+            let run_us = (0..2).map(|_| self.machine.run_us(rows, 0, random));
+            let run_us = run_us.fold(f64::INFINITY, f64::min) * times;
+            tried.push((rows, run_us));
+            if rows >= self.limits.rows_max || run_us > TRY_US_MAX {
+                return tried;
+            }
+            rows = (rows * 2).min(self.limits.rows_max);
+        }
+    }
+}

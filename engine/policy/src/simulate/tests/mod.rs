@@ -1,0 +1,5 @@
+//! Thousands of scenarios whose every event is checked, and what the policies make of some that
+//! are telling.
+
+mod random_scenarios;
+mod tables;

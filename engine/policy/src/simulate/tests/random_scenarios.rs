@@ -1,0 +1,156 @@
+//! Scenarios of every sort, drawn from a seed, with every event checked.
+
+use super::super::invariants::checked;
+use super::super::random::Random;
+use super::super::*;
+use crate::batch::Limits;
+
+/// Scenarios for each policy.
+const COUNT: u64 = 600;
+
+/// Requests of each, more or less.
+const REQUESTS: f64 = 300.0;
+
+fn machine(random: &mut Random) -> Machine {
+    let fixed_us = random.between(0, 5_000) as f64;
+    let row_us = random.exponential(200.0);
+    let cost = match random.chance(0.2) {
+        true => Cost::Curve(vec![(1, fixed_us + 10.0), (8, fixed_us + 50.0), (32, 8_000.0)]),
+        false => Cost::Line { fixed_us, row_us },
+    };
+    let noise = match random.between(0, 2) {
+        0 => Noise::None,
+        1 => Noise::Lognormal { sigma: random.unit() },
+        _ => Noise::Gamma { shape: 1.0 + random.exponential(5.0) },
+    };
+    let hiccups = random.chance(0.3).then(|| Hiccups { share: 0.02, times: 30.0 });
+    let pace = Pace { from_us: 50_000, to_us: 200_000, times: 0.2 + random.exponential(2.0) };
+    let paces = if random.chance(0.3) { vec![pace] } else { Vec::new() };
+    let failing_share = if random.chance(0.2) { 0.1 } else { 0.0 };
+    Machine { cost, noise, hiccups, paces, failing_share }
+}
+
+fn kind(random: &mut Random) -> Kind {
+    let least = if random.chance(0.7) { 1 } else { random.between(1, 6) as usize };
+    let most = least + if random.chance(0.7) { 0 } else { random.between(1, 90) as usize };
+    let deadline = match random.between(0, 3) {
+        0 => Deadline::None,
+        1 => Deadline::Between { least_us: 0, most_us: random.between(1, 3_000_000) },
+        _ => Deadline::Objective,
+    };
+    let leaving = Leaving { share: random.unit(), after_us: random.exponential(20_000.0) };
+    Kind {
+        weight: random.unit(),
+        rows: (least, most),
+        lanes: if random.chance(0.6) { 1 } else { random.between(2, 9) as u32 },
+        deadline,
+        priority: random.between(0, 10),
+        leaving: random.chance(0.3).then_some(leaving),
+    }
+}
+
+fn traffic(random: &mut Random, per_s: f64, duration_us: u64) -> Traffic {
+    let period_us = duration_us / 3 + 1;
+    Traffic::Open(match random.between(0, 5) {
+        0 => {
+            let think_us = random.exponential(10_000.0);
+            return Traffic::Closed { callers: random.between(1, 40) as usize, think_us };
+        }
+        1 => Arrivals::Bursts { per_s: per_s / 2.0, times: 10.0, on_us: period_us / 10, period_us },
+        2 => Arrivals::Diurnal { per_s, swing: random.unit(), day_us: period_us },
+        3 => {
+            // Many at the same time.
+            let mut times: Vec<u64> = (0..REQUESTS as u64)
+                .map(|_| random.between(0, duration_us / 1_000) * 1_000)
+                .collect();
+            times.sort_unstable();
+            Arrivals::Recorded(times)
+        }
+        _ => Arrivals::Poisson { per_s },
+    })
+}
+
+fn scenario(policy: Policy, seed: u64) -> Scenario {
+    let random = &mut Random::new(seed, 9);
+    let limits = Limits {
+        rows_max: random.between(1, 70) as usize,
+        objective_us: random.chance(0.8).then(|| 1_000.0 + random.exponential(40_000.0)),
+        replicas: random.between(1, 4) as usize,
+    };
+    let machine = machine(random);
+    let capacity_per_s =
+        machine.rows_per_s(limits.rows_max, f64::INFINITY) * limits.replicas as f64;
+    // From a tenth of what is possible to five times as much.
+    let per_s = capacity_per_s * 0.1 * 50_f64.powf(random.unit());
+    let duration_us = (REQUESTS * 1e6 / per_s) as u64 + 1;
+    Scenario {
+        policy,
+        limits,
+        requests_max: if random.chance(0.5) { 4_096 } else { random.between(0, 60) as usize },
+        machine,
+        known: match random.between(0, 2) {
+            0 => Known::Nothing,
+            1 => Known::Tried { times: 10_f64.powf(4.0 * random.unit() - 2.0) },
+            _ => Known::Tried { times: 1.0 },
+        },
+        traffic: traffic(random, per_s, duration_us),
+        kinds: (0..random.between(0, 4)).map(|_| kind(random)).collect(),
+        expire_every_us: random.chance(0.5).then(|| random.between(0, 20_000)),
+        duration_us: if random.chance(0.05) { 0 } else { duration_us.min(5_000_000) },
+    }
+}
+
+/// Plays scenarios and gives how many requests they had.
+fn play(policy: impl Fn(&mut Random) -> Policy) -> u64 {
+    let play = |seed| {
+        let scenario = scenario(policy(&mut Random::new(seed, 8)), seed);
+        let outcome = checked(&scenario, seed);
+        if seed % 16 == 0 {
+            assert_eq!(outcome, simulate(&scenario, seed), "seed {seed} is not repeatable");
+        }
+        outcome.total.arrived
+    };
+    (0..COUNT).map(play).sum()
+}
+
+fn fixed(random: &mut Random) -> Policy {
+    let delay_max_us = if random.chance(0.3) { 0 } else { random.between(1, 20_000) };
+    let sizes = random.between(0, 3);
+    let preferred_rows = (0..sizes).map(|_| random.between(0, 70) as usize).collect();
+    Policy::Fixed { delay_max_us, preferred_rows }
+}
+
+fn delayed(random: &mut Random) -> Policy {
+    let policy = match random.between(0, 3) {
+        0 => Policy::Aimd,
+        1 => Policy::Quantile,
+        2 => fixed(random),
+        _ => Policy::Predictive,
+    };
+    Policy::Delayed { policy: Box::new(policy), delay_max_us: random.between(0, 10_000) }
+}
+
+#[test]
+fn predictive_keeps_every_rule() {
+    assert!(play(|_| Policy::Predictive) > 100 * COUNT);
+}
+
+#[test]
+fn aimd_keeps_every_rule() {
+    assert!(play(|_| Policy::Aimd) > 100 * COUNT);
+}
+
+#[test]
+fn quantile_keeps_every_rule() {
+    assert!(play(|_| Policy::Quantile) > 100 * COUNT);
+}
+
+#[test]
+fn fixed_keeps_every_rule() {
+    assert!(play(fixed) > 100 * COUNT);
+}
+
+#[test]
+fn delayed_keeps_every_rule() {
+    assert!(play(delayed) > 100 * COUNT);
+}

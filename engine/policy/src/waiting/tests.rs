@@ -1,0 +1,121 @@
+//! The order, and that nothing is lost or counted twice.
+
+use super::*;
+use crate::urgency::Priority;
+use proptest::prelude::*;
+
+fn terms(rows: usize, deadline_us: u64) -> Terms {
+    Terms { rows, queued_us: 0, deadline_us: Some(deadline_us), priority: Priority::default() }
+}
+
+fn waiting(items: &[(char, u8, usize, u64)]) -> Waiting<char, u8> {
+    let mut waiting = Waiting::default();
+    for &(item, lane, rows, deadline_us) in items {
+        waiting.push(item, terms(rows, deadline_us), lane);
+    }
+    waiting
+}
+
+fn batch(waiting: &mut Waiting<char, u8>, rows_max: usize) -> String {
+    let batch = waiting.take_batch(rows_max, |_| false, &mut Vec::new());
+    batch.iter().map(|waiter| waiter.item).collect()
+}
+
+#[test]
+fn a_batch_is_of_the_most_urgent_lane_in_the_order_of_deadlines() {
+    let mut waiting =
+        waiting(&[('a', 0, 1, 50), ('b', 1, 1, 30), ('c', 0, 1, 20), ('d', 1, 1, 40)]);
+    assert_eq!(waiting.head().unwrap().rows, 2);
+    assert_eq!(batch(&mut waiting, 8), "ca");
+    assert_eq!(batch(&mut waiting, 8), "bd");
+    assert_eq!(batch(&mut waiting, 8), "");
+}
+
+#[test]
+fn equal_deadlines_keep_the_order_of_arrival() {
+    let mut waiting = waiting(&[('a', 0, 1, 9), ('b', 0, 1, 9), ('c', 0, 1, 9)]);
+    assert_eq!(batch(&mut waiting, 2), "ab");
+    assert_eq!(batch(&mut waiting, 2), "c");
+}
+
+#[test]
+fn what_does_not_fit_is_passed_over_and_keeps_its_place() {
+    let mut waiting = waiting(&[('a', 0, 3, 1), ('b', 0, 2, 2), ('c', 0, 1, 3), ('d', 0, 9, 4)]);
+    assert_eq!(batch(&mut waiting, 4), "ac");
+    assert_eq!(batch(&mut waiting, 4), "b");
+    assert_eq!(batch(&mut waiting, 4), "d");
+}
+
+#[test]
+fn rows_before_are_exact_at_both_ends() {
+    let waiting = waiting(&[('a', 0, 3, 100), ('b', 1, 2, 200), ('c', 0, 5, 300)]);
+    let before = |deadline_us| waiting.rows_before(&terms(1, deadline_us));
+    assert_eq!((before(99), before(300), before(301)), (0, 10, 10));
+    assert_eq!(before(200), 5);
+}
+
+/// An operation of the property below.
+#[derive(Clone, Debug)]
+enum Step {
+    Push { lane: u8, rows: usize, deadline_us: u64 },
+    Take { rows_max: usize },
+    PopHead,
+    RemoveOdd,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3_u8, 0..5_usize, 0..100_u64)
+            .prop_map(|(lane, rows, deadline_us)| Step::Push { lane, rows, deadline_us }),
+        2 => (1..8_usize).prop_map(|rows_max| Step::Take { rows_max }),
+        1 => Just(Step::PopHead),
+        1 => Just(Step::RemoveOdd),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_history_agrees_with_a_sorted_list(steps in prop::collection::vec(step(), 0..60)) {
+        let mut waiting: Waiting<u64, u8> = Waiting::default();
+        // Deadline, number, lane, rows: sorted as the order wants it.
+        let mut list: Vec<(u64, u64, u8, usize)> = Vec::new();
+        for (number, step) in (0_u64..).zip(steps) {
+            match step {
+                Step::Push { lane, rows, deadline_us } => {
+                    waiting.push(number, terms(rows, deadline_us), lane);
+                    list.push((deadline_us, number, lane, rows));
+                    list.sort_unstable();
+                }
+                Step::Take { rows_max } => {
+                    let lane = list.first().map(|first| first.2);
+                    let taken = waiting.take_batch(rows_max, |_| false, &mut Vec::new());
+                    let mut rows = 0;
+                    for (place, waiter) in taken.iter().enumerate() {
+                        let at = list.iter().position(|entry| entry.1 == waiter.item).unwrap();
+                        let entry = list.remove(at);
+                        prop_assert_eq!(Some(entry.2), lane);
+                        prop_assert!(place > 0 || at == 0, "the most urgent goes first");
+                        rows += entry.3;
+                    }
+                    prop_assert!(rows <= rows_max || taken.len() == 1);
+                }
+                Step::PopHead => {
+                    let popped = waiting.pop_head_if(|_| true).map(|waiter| waiter.item);
+                    let first = (!list.is_empty()).then(|| list.remove(0).1);
+                    prop_assert_eq!(popped, first);
+                }
+                Step::RemoveOdd => {
+                    let removed = waiting.remove_all(|waiter| waiter.item % 2 == 1).len();
+                    let before = list.len();
+                    list.retain(|entry| entry.1 % 2 == 0);
+                    prop_assert_eq!(removed, before - list.len());
+                }
+            }
+            prop_assert_eq!(waiting.len(), list.len());
+            prop_assert_eq!(waiting.rows(), list.iter().map(|entry| entry.3).sum::<usize>());
+            let head = waiting.head().map(|head| head.terms.deadline_us);
+            prop_assert_eq!(head, list.first().map(|first| Some(first.0)));
+            prop_assert_eq!(waiting.heads.len(), waiting.lanes.len());
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! That the same question is answered once, any other question never by that answer, and nobody
+//! is left without one.
+
+use super::flight::Found;
+use super::*;
+use crate::admit::{AdmittedInput, Lane};
+use crate::batch::Outputs;
+use crate::config::ModelConfig;
+use crate::executor::Executor;
+use crate::executor::puppet::{Act, Hand, Ran, by_hand, echo, puppet};
+use crate::executor::{BatchInput, ExecuteError};
+use crate::model::Model;
+use crate::payload::Payload;
+use crate::request::{Request, Response};
+use crate::signature::Signature;
+use crate::tensor::{DataType, Shape};
+use crate::testing::{Threads, answer, floats, help, model, request, rows, signature, spec};
+use crate::ticket::Ticket;
+use proptest::prelude::*;
+use smallvec::smallvec;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
+
+mod crowd;
+mod cost;
+
+/// A run that no caller's thread is lent to.
+const LONG: Duration = Duration::from_secs(1);
+
+fn settings(cache: Option<CacheConfig>) -> ModelConfig {
+    ModelConfig { cache, ..ModelConfig::default() }
+}
+
+/// A model with a cache, whose callers run it.
+fn cached(signature: Signature, executor: Box<dyn Executor>) -> Arc<Model> {
+    let model = model(signature, vec![executor], settings(Some(CacheConfig::default())));
+    model.queue().observe(1, 1.0);
+    model
+}
+
+/// An executor that counts its runs.
+fn counted<F>(mut act: F) -> (Box<dyn Executor>, Arc<AtomicUsize>)
+where
+    F: FnMut(&[BatchInput<'_>]) -> Ran + Send + 'static,
+{
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&runs);
+    let executor = puppet(move |inputs| {
+        counter.fetch_add(1, Relaxed);
+        act(inputs)
+    });
+    (executor, runs)
+}
+
+/// A model with a cache, run by hand on a thread of its own.
+fn handled() -> (Arc<Model>, Hand, Threads) {
+    let (executor, hand) = by_hand(LONG);
+    let model = model(signature(0), vec![executor], settings(Some(CacheConfig::default())));
+    let threads = Threads::start(&model);
+    (model, hand, threads)
+}
+
+/// A ticket that was asked after until it waits.
+fn waiting(model: &Arc<Model>, request: Request) -> Ticket {
+    let mut ticket = model.submit(request).unwrap();
+    assert!(help(&mut ticket).is_pending());
+    ticket
+}
+
+/// The answer that a short run on this thread gives.
+fn ask(model: &Arc<Model>, request: Request) -> Result<Response, Error> {
+    match help(&mut model.submit(request).unwrap()) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+fn counts(model: &Model) -> (u64, u64) {
+    (model.statistics().cache_hit.count(), model.statistics().cache_miss.count())
+}
+
+#[test]
+fn a_request_that_comes_again_gets_the_same_bytes_without_a_run() {
+    let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
+    let model = cached(signature(0), executor);
+    let first = ask(&model, request(&[1.0, 2.0])).unwrap();
+    let mut again = model.submit(request(&[1.0, 2.0])).unwrap();
+    let Poll::Ready(Ok(second)) = help(&mut again) else { panic!("it is there") };
+    assert_eq!(first.outputs[0].data, second.outputs[0].data);
+    assert_eq!((rows(&second), &second.outputs[0].name), (vec![1.0, 2.0], &"y0".into()));
+    assert_eq!((&*second.model, second.version), ("m", 1));
+    assert_eq!((second.stages.total(), second.stages.batch_rows), (Duration::ZERO, 0));
+    assert_eq!((runs.load(Relaxed), counts(&model)), (1, (1, 1)));
+    let statistics = model.statistics();
+    assert_eq!((statistics.runs(), statistics.rows()), (1, 1));
+    assert_eq!((statistics.success.count(), statistics.queue.count()), (2, 2));
+    assert_eq!(statistics.compute_infer.count(), 1);
+    drop((first, second, again));
+    assert_eq!(Arc::strong_count(&model), 1, "the cache holds its own model");
+}
+
+#[test]
+fn there_is_no_cache_unless_it_is_asked_for() {
+    let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
+    let model = model(signature(0), vec![executor], settings(None));
+    model.queue().observe(1, 1.0);
+    for _ in 0..2 {
+        assert_eq!(rows(&ask(&model, request(&[1.0])).unwrap()), [1.0]);
+    }
+    assert_eq!((runs.load(Relaxed), counts(&model), model.cache_use()), (2, (0, 0), None));
+}
+
+/// A request of one tensor, the same bytes whatever the shape.
+fn shaped(shape: &[usize]) -> Request {
+    let mut request = request(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    request.inputs[0].shape = shape.into();
+    request
+}
+
+#[test]
+fn equal_bytes_of_different_shapes_are_different_requests() {
+    let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
+    let matrix = [spec("x", DataType::Fp32, &[None, None])];
+    let model = cached(Signature { inputs: matrix.into(), ..signature(0) }, executor);
+    for _ in 0..2 {
+        for shape in [[2, 3], [3, 2], [6, 1], [1, 6]] {
+            let response = ask(&model, shaped(&shape)).unwrap();
+            assert_eq!(response.outputs[0].shape.as_slice(), shape);
+        }
+    }
+    assert_eq!((runs.load(Relaxed), counts(&model)), (4, (4, 4)));
+}
+
+#[test]
+fn other_wanted_outputs_are_another_request() {
+    let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
+    let tensor = |name| spec(name, DataType::Fp32, &[None]);
+    let signature = Signature {
+        inputs: vec![tensor("x"), tensor("z")],
+        outputs: vec![tensor("y0"), tensor("y1")],
+        ..signature(0)
+    };
+    let model = cached(signature, executor);
+    let names = |wanted: &[&str]| {
+        let mut request = request(&[1.0]);
+        let second = crate::request::InputTensor { name: "z".into(), ..request.inputs[0].clone() };
+        request.inputs.push(second);
+        request.outputs = wanted.iter().map(|&name| name.to_owned()).collect();
+        let response = ask(&model, request).unwrap();
+        response.outputs.iter().map(|output| output.name.to_string()).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        assert_eq!(names(&[]), ["y0", "y1"]);
+        for wanted in [vec!["y0"], vec!["y1"], vec!["y1", "y0"]] {
+            assert_eq!(names(&wanted), wanted);
+        }
+    }
+    assert_eq!((runs.load(Relaxed), counts(&model)), (4, (4, 4)));
+}
+
+#[test]
+fn the_pieces_that_bytes_come_in_do_not_matter() {
+    let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
+    let model = cached(signature(0), executor);
+    for cut in [0, 1, 4, 5] {
+        let mut request = request(&[1.0, 2.0]);
+        let mut tail = request.inputs[0].data.clone().into_bytes();
+        let mut pieces = Payload::from(tail.split_to(cut));
+        pieces.push(tail);
+        request.inputs[0].data = pieces;
+        assert_eq!(rows(&ask(&model, request).unwrap()), [1.0, 2.0]);
+    }
+    assert_eq!(runs.load(Relaxed), 1);
+}
+
+#[test]
+fn the_same_requests_at_the_same_time_share_one_run() {
+    let (model, hand, _threads) = handled();
+    let leader = waiting(&model, request(&[1.0]));
+    hand.next_batch();
+    let followers = [(); 3].map(|()| waiting(&model, request(&[1.0])));
+    hand.let_go(Act::Echo);
+    assert_eq!(answer(leader).unwrap(), [1.0]);
+    for follower in followers {
+        let response = crate::testing::block_on(follower).unwrap();
+        assert_eq!((rows(&response), response.stages.batch_rows), (vec![1.0], 0));
+        assert_eq!(response.stages.queue(), response.stages.total());
+    }
+    assert!(!hand.has_batch());
+    assert_eq!((model.statistics().runs(), counts(&model)), (1, (3, 1)));
+    assert_eq!(model.statistics().success.count(), 4);
+    assert_eq!(model.cache().unwrap().flights(), 0);
+}
+
+#[test]
+fn a_leader_that_leaves_takes_nobody_with_it() {
+    let (model, hand, _threads) = handled();
+    let leader = waiting(&model, request(&[1.0]));
+    hand.next_batch();
+    let [first, second] = [(); 2].map(|()| waiting(&model, request(&[1.0])));
+    // The run goes on, and so it does when the next to lead leaves too.
+    drop(leader);
+    drop(first);
+    hand.let_go(Act::Echo);
+    assert_eq!(answer(second).unwrap(), [1.0]);
+    assert!(!hand.has_batch());
+    assert_eq!((model.statistics().runs(), counts(&model)), (1, (1, 1)));
+}
+
+#[test]
+fn a_request_that_everybody_left_is_not_run() {
+    let (model, hand, _threads) = handled();
+    let other = waiting(&model, request(&[0.0]));
+    hand.next_batch();
+    let leader = waiting(&model, request(&[1.0]));
+    let follower = waiting(&model, request(&[1.0]));
+    drop(leader);
+    drop(follower);
+    assert_eq!(model.cache().unwrap().flights(), 1);
+    hand.let_go(Act::Echo);
+    answer(other).unwrap();
+    let last = waiting(&model, request(&[2.0; 2]));
+    assert_eq!(hand.next_batch()[0].as_slice(), [2]);
+    hand.let_go(Act::Echo);
+    answer(last).unwrap();
+    assert_eq!((model.waiting(), model.cache().unwrap().flights()), (0, 0));
+}
+
+#[test]
+fn a_failure_is_the_leaders_alone_and_is_not_kept() {
+    let (model, hand, _threads) = handled();
+    let leader = waiting(&model, request(&[1.0]));
+    hand.next_batch();
+    let [first, second] = [(); 2].map(|()| waiting(&model, request(&[1.0])));
+    hand.let_go(Act::Fail);
+    assert!(matches!(answer(leader), Err(Error::Execute { .. })));
+    hand.let_go(Act::Panic);
+    assert!(matches!(answer(first), Err(Error::Internal(_))));
+    hand.let_go(Act::Echo);
+    assert_eq!(answer(second).unwrap(), [1.0]);
+    assert_eq!((model.statistics().runs(), counts(&model)), (1, (0, 3)));
+    assert_eq!(answer(model.submit(request(&[1.0])).unwrap()).unwrap(), [1.0]);
+    assert_eq!((model.statistics().runs(), counts(&model)), (1, (1, 3)));
+}
+
+#[test]
+fn a_follower_has_a_deadline_of_its_own() {
+    let (model, hand, _threads) = handled();
+    let leader = waiting(&model, request(&[1.0]));
+    hand.next_batch();
+    let hurried = Request { timeout_us: Some(0), ..request(&[1.0]) };
+    let mut follower = model.submit(hurried).unwrap();
+    let refused = loop {
+        if let Poll::Ready(answer) = help(&mut follower) {
+            break answer;
+        }
+    };
+    assert!(matches!(refused, Err(Error::TimedOut { timeout_us: 0 })));
+    hand.let_go(Act::Echo);
+    assert_eq!(answer(leader).unwrap(), [1.0]);
+}
+
+#[test]
+fn the_deadline_of_the_leader_is_not_the_followers() {
+    let (model, hand, _threads) = handled();
+    let busy = waiting(&model, request(&[0.0]));
+    hand.next_batch();
+    let hurried = Request { timeout_us: Some(200_000), ..request(&[1.0]) };
+    let mut leader = waiting(&model, hurried);
+    let follower = waiting(&model, request(&[1.0]));
+    let refused = loop {
+        model.answer_late();
+        if let Poll::Ready(answer) = help(&mut leader) {
+            break answer;
+        }
+    };
+    assert!(matches!(refused, Err(Error::TimedOut { .. } | Error::Overloaded { .. })));
+    hand.let_go(Act::Echo);
+    assert_eq!(answer(busy).unwrap(), [0.0]);
+    hand.let_go(Act::Echo);
+    assert_eq!(answer(follower).unwrap(), [1.0]);
+}
+
+#[test]
+fn what_is_too_large_is_shared_but_not_kept() {
+    let (executor, runs) = counted(|inputs| {
+        let mut outputs = echo(inputs);
+        outputs[0].data = vec![0; 5 << 20].into();
+        Ok(outputs)
+    });
+    let model = cached(signature(0), executor);
+    for _ in 0..2 {
+        assert_eq!(ask(&model, request(&[1.0])).unwrap().outputs[0].data.len(), 5 << 20);
+    }
+    assert_eq!((runs.load(Relaxed), counts(&model)), (2, (0, 2)));
+    // A request that is too large by itself does not even ask.
+    let large = vec![0.0; 2 << 20];
+    ask(&model, request(&large)).unwrap();
+    assert_eq!((runs.load(Relaxed), counts(&model)), (3, (0, 2)));
+    assert_eq!(model.cache_use(), Some(CacheUse { entries: 0, bytes: 0 }));
+}
+
+/// A request of one input with these bytes.
+fn admitted(data: impl Into<Payload>) -> Admitted {
+    let data = data.into();
+    let inputs = smallvec![AdmittedInput { shape: smallvec![data.len()], data }];
+    Admitted { inputs, outputs: smallvec![], rows: 1, lane: Lane::new() }
+}
+
+fn outputs(data: impl Into<Bytes>) -> Outputs {
+    let data = data.into();
+    let shape: Shape = smallvec![data.len()];
+    smallvec![OutputTensor { name: "y".into(), datatype: DataType::Uint8, shape, data }]
+}
+
+fn cache(bytes_max: usize) -> Cache {
+    Cache::new(CacheConfig { bytes_max }).unwrap()
+}
+
+#[test]
+fn requests_of_one_hash_are_told_apart() {
+    let cache = cache(1 << 20);
+    let question = |data: &'static [u8]| Question { hash: 7, request: admitted(data.to_vec()) };
+    cache.keep(&question(b"a"), &outputs(b"A".to_vec()));
+    assert!(cache.get(&question(b"b")).is_none());
+    cache.keep(&question(b"b"), &outputs(b"B".to_vec()));
+    for (asked, wanted) in [(b"a", "A"), (b"b", "B")] {
+        assert_eq!(cache.get(&question(asked)).unwrap()[0].data, wanted);
+    }
+    assert!(matches!(cache.board(question(b"c")), Found::Flight(_)));
+    assert!(matches!(cache.board(question(b"c")), Found::Flight(_)));
+    assert!(matches!(cache.board(question(b"d")), Found::Nothing(_)));
+    assert_eq!(cache.flights(), 1);
+}
+
+/// A buffer that knows who keeps it.
+struct Buffer(Vec<u8>, #[expect(dead_code, reason = "counted")] Arc<()>);
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[test]
+fn what_is_kept_is_no_part_of_a_larger_buffer() {
+    let (cache, alive) = (cache(1 << 20), Arc::new(()));
+    let whole = || Bytes::from_owner(Buffer(vec![1; 1 << 20], Arc::clone(&alive)));
+    let question = Question::new(admitted(whole().slice(..10)), &cache.hasher);
+    cache.keep(&question, &outputs(whole().slice(..20)));
+    assert_eq!(cache.get(&question).unwrap()[0].data.len(), 20);
+    assert_eq!(cache.in_use().entries, 1);
+    drop(question);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn the_memory_of_all_entries_is_bounded(
+        entries in prop::collection::vec((0..500_u32, 0..40_000_usize, 0..40_000_usize), 1..300),
+    ) {
+        const BYTES_MAX: usize = 1 << 20;
+        let cache = cache(BYTES_MAX);
+        let mut sizes = std::collections::HashMap::new();
+        for (key, padding, size) in entries {
+            let mut data = key.to_le_bytes().to_vec();
+            data.resize(4 + padding, 0);
+            let question = Question::new(admitted(data), &cache.hasher);
+            let kept = cache.get(&question);
+            let known = sizes.get(&(key, padding));
+            prop_assert!(kept.is_none() || kept.map(|kept| kept[0].data.len()).as_ref() == known);
+            cache.keep(&question, &outputs(vec![0; size]));
+            sizes.insert((key, padding), size);
+            let CacheUse { entries, bytes } = cache.in_use();
+            prop_assert!(bytes <= BYTES_MAX as u64);
+            prop_assert!(bytes >= (entries * size_of::<Kept>()) as u64);
+            let is_kept = cache.get(&question).is_some();
+            let fits = |bytes| padding + size + bytes <= BYTES_MAX / LARGEST_SHARE;
+            prop_assert!(is_kept || !fits(2 * size_of::<Kept>()));
+            prop_assert!(!is_kept || fits(size_of::<Kept>()));
+        }
+    }
+}
+
+#[test]
+fn a_full_cache_keeps_what_is_asked_for_often() {
+    let cache = cache(1 << 20);
+    let question = |key: u32| Question::new(admitted(key.to_le_bytes().to_vec()), &cache.hasher);
+    cache.keep(&question(0), &outputs(vec![0; 1000]));
+    for key in 1..10_000 {
+        assert!(cache.get(&question(0)).is_some(), "pushed out by {key}");
+        cache.keep(&question(key), &outputs(vec![1; 1000]));
+    }
+    let CacheUse { entries, bytes } = cache.in_use();
+    assert!((300..1000).contains(&entries) && bytes > 900_000, "{entries} in {bytes}");
+}

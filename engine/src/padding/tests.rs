@@ -1,0 +1,197 @@
+//! Padding and cutting back undo each other, for every member of every batch.
+
+use super::*;
+use crate::admit::admit;
+use crate::config::ModelConfig;
+use crate::executor::BatchInput;
+use crate::executor::puppet::{bytes, puppet};
+use crate::request::{InputTensor, OutputTensor, Request};
+use crate::signature::{Signature, TensorSpec};
+use crate::tensor::{DataType, Shape, elements};
+use crate::testing::{block_on, model, run_waiting, spec};
+use proptest::prelude::*;
+use std::collections::HashSet;
+
+#[test]
+fn buckets_are_doublings_and_then_quarters_of_them() {
+    let mut buckets: Vec<usize> = (0..=64).map(bucket).collect();
+    buckets.dedup();
+    assert_eq!(buckets, [0, 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, 48, 56, 64]);
+}
+
+proptest! {
+    #[test]
+    fn a_bucket_is_little_larger_than_what_is_in_it(size in 1..=usize::MAX / 2) {
+        let bucket = bucket(size);
+        prop_assert!(bucket >= size);
+        let more_max = if size < 16 { size - 1 } else { size / 4 };
+        prop_assert!(bucket - size <= more_max);
+        prop_assert_eq!(super::bucket(bucket), bucket);
+    }
+}
+
+/// A shape, a larger one, bytes of an element, and data.
+fn arrays() -> impl Strategy<Value = (Vec<usize>, Vec<usize>, usize, Vec<u8>)> {
+    let sizes = prop::collection::vec((0..4_usize, 0..3_usize), 0..5);
+    (sizes, prop::sample::select(vec![1, 2, 4, 8])).prop_flat_map(|(sizes, element_bytes)| {
+        let shape: Vec<usize> = sizes.iter().map(|(size, _)| *size).collect();
+        let wanted = sizes.iter().map(|(size, more)| size + more).collect::<Vec<_>>();
+        let data = prop::collection::vec(any::<u8>(), elements(&shape).unwrap() * element_bytes);
+        (Just(shape), Just(wanted), Just(element_bytes), data)
+    })
+}
+
+/// All places of a shape, in order.
+fn places(shape: &[usize]) -> Vec<Vec<usize>> {
+    let Some((last, outer)) = shape.split_last() else { return vec![vec![]] };
+    let inside = |place: &Vec<usize>| (0..*last).map(|at| [&place[..], &[at]].concat()).collect();
+    places(outer).iter().flat_map(|place| -> Vec<_> { inside(place) }).collect()
+}
+
+proptest! {
+    #[test]
+    fn what_is_padded_and_cut_is_what_it_was(
+        (shape, wanted, element_bytes, data) in arrays(),
+        fill in any::<[u8; 8]>(),
+    ) {
+        let fill = &fill[..element_bytes];
+        let padded = pad(&data, &shape, &wanted, fill);
+        prop_assert_eq!(cut(&padded, &wanted, &shape, element_bytes), data.clone());
+        let mut own = data.chunks(element_bytes);
+        let places = places(&wanted);
+        prop_assert_eq!(padded.len(), places.len() * element_bytes);
+        for (place, element) in places.iter().zip(padded.chunks(element_bytes)) {
+            let is_own = place.iter().zip(&shape).all(|(at, size)| at < size);
+            prop_assert_eq!(element, if is_own { own.next().unwrap() } else { fill });
+        }
+    }
+}
+
+/// A datatype with elements of this many bytes.
+fn datatype(element_bytes: usize) -> DataType {
+    match element_bytes {
+        1 => DataType::Uint8,
+        2 => DataType::Fp16,
+        4 => DataType::Int32,
+        _ => DataType::Fp64,
+    }
+}
+
+/// Inputs `x` `[batch, a, 2, b]` and `v` `[batch, b]`, and outputs `[batch, a, 2, b]`,
+/// `[batch, b, a]` and `[batch]`.
+fn padded_model(datatype: DataType, fill: u8) -> Signature {
+    let element_bytes = datatype.element_bytes().unwrap();
+    let input = |axes: &[Option<usize>]| {
+        Some(PaddedInput { axes: axes.into(), fill: smallvec![fill; element_bytes] })
+    };
+    let padding = Padding {
+        inputs: vec![input(&[None, Some(0), None, Some(1)]), input(&[None, Some(1)])],
+        outputs: vec![
+            smallvec![None, Some(0), None, Some(1)],
+            smallvec![None, Some(1), Some(0)],
+            smallvec![None],
+        ],
+        axes: 2,
+    };
+    Signature {
+        inputs: vec![
+            spec("x", datatype, &[None, None, Some(2), None]),
+            spec("v", datatype, &[None, None]),
+        ],
+        outputs: vec![
+            spec("y0", datatype, &[None, None, Some(2), None]),
+            spec("y1", datatype, &[None, None, None]),
+            spec("y2", DataType::Int64, &[None]),
+        ],
+        batch_rows_max: 64,
+        larger_requests_run_alone: false,
+        padding: Some(padding.into()),
+    }
+}
+
+/// Gives `x`, every element of `v` as often as the axis `a` is long, and how many elements of a
+/// row of `x` are not `fill`.
+fn run(signature: &Signature, inputs: &[BatchInput<'_>], fill: u8) -> Vec<OutputTensor> {
+    let (x, v) = (bytes(&inputs[0]), bytes(&inputs[1]));
+    let element_bytes = signature.inputs[0].datatype.element_bytes().unwrap();
+    let [rows, a, _, b] = inputs[0].shape[..] else { panic!() };
+    let fill = vec![fill; element_bytes];
+    let transposed = v.chunks(element_bytes).flat_map(|element| element.repeat(a)).collect();
+    let row_bytes = a * 2 * b * element_bytes;
+    let own = |row: usize| {
+        let row = &x[row * row_bytes..(row + 1) * row_bytes];
+        row.chunks(element_bytes).filter(|element| *element != fill).count() as i64
+    };
+    let counts = (0..rows).flat_map(|row| own(row).to_le_bytes()).collect();
+    let shapes = [Shape::from_slice(&[rows, a, 2, b]), Shape::from_slice(&[rows, b, a])];
+    let shapes = shapes.into_iter().chain([Shape::from_slice(&[rows])]);
+    let output = |((spec, shape), data): ((&TensorSpec, Shape), Vec<u8>)| OutputTensor {
+        name: spec.name.clone(),
+        datatype: spec.datatype,
+        shape,
+        data: data.into(),
+    };
+    signature.outputs.iter().zip(shapes).zip([x, transposed, counts]).map(output).collect()
+}
+
+/// One request: its rows and the sizes of its axes, with a byte that all its elements consist of.
+type Member = (usize, usize, usize, u8);
+
+fn inputs(signature: &Signature, (rows, a, b, byte): Member) -> Vec<InputTensor> {
+    let shapes = [Shape::from_slice(&[rows, a, 2, b]), Shape::from_slice(&[rows, b])];
+    let input = |(spec, shape): (&TensorSpec, Shape)| {
+        let bytes = elements(&shape).unwrap() * spec.datatype.element_bytes().unwrap();
+        let (name, datatype) = (spec.name.to_string(), spec.datatype);
+        InputTensor { name, datatype, shape, data: vec![byte; bytes].into() }
+    };
+    signature.inputs.iter().zip(shapes).map(input).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_padded_member_gets_what_it_would_have_got_alone(
+        members in prop::collection::vec((0..3_usize, 0..30_usize, 0..30_usize, 1..255_u8), 1..9),
+        element_bytes in prop::sample::select(vec![1, 2, 4, 8]),
+        fill in prop::sample::select(vec![0, 255]),
+    ) {
+        let signature = padded_model(datatype(element_bytes), fill);
+        let runner = signature.clone();
+        let executor = puppet(move |inputs| Ok(run(&runner, inputs, fill).into()));
+        let model = model(signature.clone(), vec![executor], ModelConfig::default());
+        model.queue().observe(1, 1.0);
+        let tickets: Vec<_> = members.iter().map(|member| {
+            let inputs = inputs(&signature, *member).into_iter().collect();
+            model.submit(Request { inputs, ..Request::default() }).unwrap()
+        }).collect();
+        run_waiting(&model);
+        for (ticket, member) in tickets.into_iter().zip(&members) {
+            let alone = inputs(&signature, *member);
+            let alone: Vec<BatchInput<'_>> = alone.iter().map(|input| {
+                BatchInput { shape: input.shape.clone(), parts: [&input.data].into_iter().collect() }
+            }).collect();
+            let response = block_on(ticket).unwrap();
+            for (got, wanted) in response.outputs.iter().zip(run(&signature, &alone, fill)) {
+                prop_assert_eq!(&got.shape, &wanted.shape);
+                prop_assert_eq!(&got.data, &wanted.data);
+            }
+        }
+        let lanes: HashSet<_> = members.iter().map(|m| (bucket(m.1), bucket(m.2))).collect();
+        prop_assert_eq!(model.statistics().runs(), lanes.len() as u64);
+    }
+}
+
+#[test]
+fn inputs_that_contradict_each_other_share_runs_only_with_their_like() {
+    let signature = padded_model(DataType::Uint8, 0);
+    let lane = |a: usize, x_b: usize, v_b: usize| {
+        let (x, v) = (inputs(&signature, (1, a, x_b, 7)), inputs(&signature, (1, a, v_b, 7)));
+        let inputs = x.into_iter().take(1).chain(v.into_iter().skip(1)).collect();
+        admit(Request { inputs, ..Request::default() }, &signature).unwrap().lane
+    };
+    // Padded to one size they would pass for right.
+    assert_eq!(lane(2, 9, 9), lane(2, 10, 10));
+    assert_ne!(lane(2, 9, 10), lane(2, 10, 10));
+    assert_ne!(lane(2, 9, 10), lane(2, 10, 9));
+    assert_ne!(lane(2, 9, 9), lane(2, 17, 17));
+    assert_ne!(lane(0, 9, 9), lane(1, 9, 9));
+}

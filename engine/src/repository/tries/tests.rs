@@ -1,0 +1,81 @@
+//! Which sizes are tried, and what follows from their times.
+
+use super::*;
+use crate::batch::Outputs;
+use crate::executor::puppet::puppet;
+use crate::testing::signature;
+use std::sync::{Arc, Mutex};
+
+const LONG: Duration = Duration::from_secs(1000);
+
+/// An executor that runs up to so many rows, and the rows of its runs.
+fn up_to(rows_max: usize) -> (Box<dyn Executor>, Arc<Mutex<Vec<usize>>>) {
+    let runs = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&runs);
+    let executor = puppet(move |inputs| {
+        let rows = inputs[0].shape[0];
+        seen.lock().unwrap().push(rows);
+        match rows <= rows_max {
+            true => Ok(Outputs::new()),
+            false => Err(ExecuteError::Failed("too many".into())),
+        }
+    });
+    (executor, runs)
+}
+
+fn sizes(tried: &[(usize, f64)]) -> Vec<usize> {
+    tried.iter().map(|(rows, _)| *rows).collect()
+}
+
+#[test]
+fn every_size_is_run_up_to_the_largest() {
+    let (mut executor, runs) = up_to(usize::MAX);
+    let mut tries = Tries::new(&mut *executor, &signature(20), 1);
+    let tried = tries.grow(20, LONG);
+    assert_eq!(sizes(&tried), [1, 2, 4, 8, 16, 20]);
+    assert_eq!(sizes(&tries.grow(0, LONG)), [1]);
+    runs.lock().unwrap().clear();
+    tries.repeat(&tried);
+    let mut repeated = std::mem::take(&mut *runs.lock().unwrap());
+    repeated.dedup();
+    assert_eq!(repeated, [1, 2, 4, 8, 16, 20]);
+}
+
+#[test]
+fn the_first_size_that_is_too_long_or_fails_is_the_last() {
+    let (mut executor, _) = up_to(2);
+    let mut tries = Tries::new(&mut *executor, &signature(20), 1);
+    assert_eq!(sizes(&tries.grow(20, LONG)), [1, 2]);
+    assert_eq!(sizes(&tries.grow(20, Duration::ZERO)), [1]);
+    assert!(tries.time(2).is_some());
+    assert!(tries.time(3).is_none());
+    let (mut failing, _) = up_to(0);
+    assert!(Tries::new(&mut *failing, &signature(20), 2).grow(20, LONG).is_empty());
+}
+
+#[test]
+fn what_can_not_be_made_up_is_not_tried() {
+    let (mut executor, runs) = up_to(usize::MAX);
+    let mut huge = signature(20);
+    huge.inputs[0].dims.push(Some(1 << 50));
+    assert!(Tries::new(&mut *executor, &huge, 1).grow(20, LONG).is_empty());
+    assert!(runs.lock().unwrap().is_empty());
+}
+
+#[test]
+fn the_largest_batch_is_the_largest_that_is_not_too_long() {
+    let largest = |tried: &[_]| rows_worth_waiting_for(tried, Duration::from_millis(1));
+    assert_eq!(largest(&[]), BATCH_ROWS_MAX);
+    assert_eq!(largest(&[(1, 10.0), (2, 1_000.0), (4, 1e6)]), 2);
+    assert_eq!(largest(&[(1, 1e6)]), 1);
+}
+
+#[test]
+fn a_run_may_take_half_of_the_objective_unless_the_owner_wants_larger_batches() {
+    let found = crate::signature::Signature { larger_requests_run_alone: true, ..signature(20) };
+    assert_eq!(run_max(&found, None), RUN_MAX);
+    assert_eq!(run_max(&found, Some(20.0)), Duration::from_millis(10));
+    assert_eq!(run_max(&found, Some(f64::INFINITY)), RUN_MAX);
+    assert_eq!(run_max(&signature(20), Some(20.0)), WANTED_RUN_MAX);
+    assert_eq!(run_max(&signature(20), Some(4_000.0)), Duration::from_secs(2));
+}

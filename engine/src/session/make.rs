@@ -1,0 +1,88 @@
+//! Makes the sessions of one version: how its graph is optimised, and whose threads run it.
+
+use super::SessionError;
+use super::shared::SharedModel;
+use crate::config::ReplicaConfig;
+use crate::threads::Spawner;
+use ort::environment::{Environment, ThreadManager};
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use std::path::Path;
+use std::thread::JoinHandle;
+
+/// What sessions of one version are made from.
+pub(crate) struct SessionMaker<'a> {
+    pub(crate) environment: &'a Environment,
+    pub(crate) spawner: &'a Spawner,
+    /// The model's file.
+    pub(crate) path: &'a Path,
+    pub(crate) config: &'a ReplicaConfig,
+}
+
+impl SessionMaker<'_> {
+    /// The threads of a session to start with: as many as its owner wants, else its caller's.
+    pub(crate) fn first_threads(&self) -> usize {
+        self.config.threads.unwrap_or(1)
+    }
+
+    /// A session with weights of its own.
+    pub(crate) fn session(&self, threads: usize) -> Result<Session, SessionError> {
+        Ok(self.builder(self.level(), threads)?.commit_from_file(self.path)?)
+    }
+
+    /// Several sessions that share their weights.
+    pub(crate) fn sharing(
+        &self,
+        threads: usize,
+        count: usize,
+    ) -> Result<Vec<Session>, SessionError> {
+        let mut shared = SharedModel::new(self)?;
+        (0..count).map(|_| shared.session(self, threads)).collect()
+    }
+
+    /// How far its owner lets the graph be optimised.
+    pub(super) fn level(&self) -> GraphOptimizationLevel {
+        match self.config.graph_optimization {
+            level if level < 0 => GraphOptimizationLevel::Level1,
+            _ => GraphOptimizationLevel::All,
+        }
+    }
+
+    /// Starts a session whose runs use so many threads: the caller's and those of the pool that
+    /// all models share, or, where their number is the owner's wish, of a pool of its own.
+    pub(super) fn builder(
+        &self,
+        level: GraphOptimizationLevel,
+        threads: usize,
+    ) -> Result<SessionBuilder, SessionError> {
+        let builder = Session::builder(self.environment)?.with_optimization_level(level)?;
+        let ReplicaConfig { threads: pinned, inter_op_threads, .. } = self.config;
+        if threads > 1 && pinned.is_none() && inter_op_threads.is_none() {
+            return Ok(builder);
+        }
+        let builder = builder
+            .with_independent_thread_pool()?
+            .with_intra_threads(threads)?
+            .with_thread_manager(Normal(self.spawner.clone()))?
+            // Threads that spin for work take the cores that answer requests.
+            .with_intra_op_spinning(false)?
+            .with_inter_op_spinning(false)?;
+        let Some(threads) = *inter_op_threads else { return Ok(builder) };
+        Ok(builder.with_parallel_execution(true)?.with_inter_threads(threads)?)
+    }
+}
+
+/// Starts the threads of a session's own pool at normal priority.
+struct Normal(Spawner);
+
+impl ThreadManager for Normal {
+    type Thread = JoinHandle<()>;
+
+    fn create(&self, work: impl FnOnce() + Send + 'static) -> ort::Result<Self::Thread> {
+        self.0.spawn("pool".into(), Box::new(work)).map_err(ort::Error::wrap)
+    }
+
+    fn join(thread: Self::Thread) -> ort::Result<()> {
+        thread.join().map_err(|_| ort::Error::new("a thread of a pool had panicked"))
+    }
+}

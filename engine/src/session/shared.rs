@@ -1,0 +1,132 @@
+//! One copy of the weights for all replicas of a version.
+//!
+//! ONNX Runtime takes values for initializers by name, and keeps what kernels pack out of those in
+//! a place that sessions can share. But it rewrites the graph first, and what it folds, fuses or
+//! lays out anew in each session is no initializer of the file. So the graph is optimised once,
+//! and the sessions are made of the outcome, which has nothing left to rewrite.
+//!
+//! Kernels pack their weights before they look whether somebody has, so each session needs the
+//! memory of its largest weights for a moment. The C library's allocator before glibc 2.38 keeps
+//! such blocks of up to 32 MiB after they are freed (its bug 14581), unless the environment
+//! variable `MALLOC_MMAP_THRESHOLD_` is set.
+
+use super::SessionError;
+use super::make::SessionMaker;
+use bytemuck::Pod;
+use half::{bf16, f16};
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
+use rustix::fs::{MemfdFlags, memfd_create};
+use skysail_graph::{Element, ElementType, Model, TensorView};
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of the smallest initializer that is worth sharing.
+const SHARED_BYTES_MIN: u64 = 1 << 10;
+
+/// The file that the graph names for values that it does not have. Nobody opens it.
+const ELSEWHERE: &str = "shared";
+
+/// An optimised graph, and beside it the weights. Every session holds on to what it uses of them.
+pub(super) struct SharedModel {
+    graph: Vec<u8>,
+    weights: Vec<(String, Arc<DynValue>)>,
+    /// `None` where a kernel can not share what it packs.
+    prepacked: Option<PrepackedWeights>,
+}
+
+impl SharedModel {
+    pub(super) fn new(maker: &SessionMaker<'_>) -> Result<Self, SessionError> {
+        let mut model = optimized(maker)?;
+        let mut weights = Vec::new();
+        for view in model.graph().initializers() {
+            if let Some(value) = shareable(&view)? {
+                weights.push((view.name().to_owned(), Arc::new(value)));
+            }
+        }
+        for (name, _) in &weights {
+            model.move_initializer(name, ELSEWHERE);
+        }
+        Ok(Self { graph: model.to_bytes()?, weights, prepacked: Some(PrepackedWeights::new()) })
+    }
+
+    /// A session of these weights.
+    pub(super) fn session(
+        &mut self,
+        maker: &SessionMaker<'_>,
+        threads: usize,
+    ) -> Result<Session, SessionError> {
+        let builder = || maker.builder(GraphOptimizationLevel::Disable, threads);
+        if let Some(prepacked) = &self.prepacked {
+            let builder = builder()?.with_prepacked_weights(prepacked)?;
+            match self.commit(builder) {
+                Ok(session) => return Ok(session),
+                Err(error) => tracing::debug!("packed weights are not shared: {error}"),
+            }
+            self.prepacked = None;
+        }
+        self.commit(builder()?)
+    }
+
+    fn commit(&self, mut builder: SessionBuilder) -> Result<Session, SessionError> {
+        for (name, value) in &self.weights {
+            // One call is for those who read the graph, the other for the kernels that pack.
+            builder = builder
+                .with_external_initializer(name, Arc::clone(value))?
+                .with_initializer(name, Arc::clone(value))?;
+        }
+        Ok(builder.commit_from_memory(&self.graph)?)
+    }
+}
+
+/// The model's graph as ONNX Runtime runs it.
+fn optimized(maker: &SessionMaker<'_>) -> Result<Model, SessionError> {
+    let memory = memfd_create("optimized", MemfdFlags::CLOEXEC).map_err(std::io::Error::from)?;
+    let mut file = File::from(memory);
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let builder = maker.builder(maker.level(), 1)?.with_prepacking(false)?;
+    drop(builder.with_optimized_model_path(path)?.commit_from_file(maker.path)?);
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    drop(file);
+    let mut model = Model::from_bytes(&bytes)?;
+    model.set_folder(maker.path.parent().unwrap_or(Path::new("")));
+    Ok(model)
+}
+
+/// The values of an initializer, if it is large enough and of a type that the runtime takes.
+fn shareable(view: &TensorView<'_>) -> Result<Option<DynValue>, SessionError> {
+    use ElementType as E;
+    let is_large = view.element().bytes(view.count()?) >= Some(SHARED_BYTES_MIN);
+    if !is_large && !view.is_external() {
+        return Ok(None);
+    }
+    Ok(Some(match view.element() {
+        E::Float32 => value::<f32>(view)?,
+        E::Float64 => value::<f64>(view)?,
+        E::Float16 => value::<f16>(view)?,
+        E::BFloat16 => value::<bf16>(view)?,
+        E::Int8 => value::<i8>(view)?,
+        E::UInt8 => value::<u8>(view)?,
+        E::Int16 => value::<i16>(view)?,
+        E::UInt16 => value::<u16>(view)?,
+        E::Int32 => value::<i32>(view)?,
+        E::UInt32 => value::<u32>(view)?,
+        E::Int64 => value::<i64>(view)?,
+        E::UInt64 => value::<u64>(view)?,
+        _ => return Ok(None),
+    }))
+}
+
+fn value<T>(view: &TensorView<'_>) -> Result<DynValue, SessionError>
+where
+    T: Element + Pod + PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static,
+{
+    let dims: Vec<i64> = view.shape()?.into_iter().map(|dim| dim.cast_signed()).collect();
+    Ok(Tensor::from_array((dims, view.values::<T>()?.into_owned()))?.into_dyn())
+}

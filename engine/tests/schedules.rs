@@ -1,0 +1,160 @@
+//! Stopping a run whose callers leave, under the schedules that shuttle makes up for its threads.
+
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+#![expect(unreachable_pub, reason = "files of the library are modules of this test")]
+
+use callers::Callers;
+use executor::{Stop, Stoppable, Stopped};
+use shuttle::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use shuttle::thread::{self, JoinHandle, yield_now};
+use std::sync::Arc;
+use tokio::sync::oneshot::{self, Receiver, Sender};
+
+#[path = "../src/callers.rs"]
+mod callers;
+#[path = "../src/executor/stop.rs"]
+mod stop;
+
+mod executor {
+    pub(crate) use crate::stop::{Stop, Stoppable, Stopped};
+}
+
+/// What threads share, in shuttle's kind.
+mod sync {
+    use shuttle::sync::MutexGuard;
+    pub(crate) use shuttle::sync::atomic::AtomicUsize;
+
+    #[derive(Default)]
+    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap()
+        }
+    }
+}
+
+/// Schedules that are tried, and the most switches between threads to be placed in one.
+const SCHEDULES: usize = 2_000;
+const SWITCHES: usize = 3;
+
+/// Tries a test under many schedules.
+fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
+    shuttle::check_random(test.clone(), SCHEDULES);
+    shuttle::check_pct(test, SCHEDULES, SWITCHES);
+}
+
+/// An executor that can be stopped as ONNX Runtime can: by a flag, seen between two operators.
+#[derive(Default)]
+struct Executor(Arc<Flag>);
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Stoppable for Flag {
+    fn stop(&self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+impl Executor {
+    fn execute(&mut self, operators: usize, stop: &Stop) -> Result<(), Stopped> {
+        let Self(flag) = self;
+        flag.0.store(false, SeqCst);
+        let _attached = stop.attach(flag.clone())?;
+        for _ in 0..operators {
+            yield_now();
+            if flag.0.load(SeqCst) {
+                return Err(Stopped);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn channels(count: usize) -> (Vec<Sender<()>>, Vec<Receiver<()>>) {
+    (0..count).map(|_| oneshot::channel()).unzip()
+}
+
+fn watch(replies: &mut [Sender<()>]) -> Arc<Callers> {
+    Callers::watch(replies.iter_mut().inspect(|_| yield_now()))
+}
+
+/// Callers that leave, each at a time of its own.
+fn leave(callers: Vec<Receiver<()>>) -> Vec<JoinHandle<()>> {
+    callers.into_iter().map(|caller| thread::spawn(move || drop(caller))).collect()
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn a_run_that_everyone_leaves_ends() {
+    check(|| {
+        let (mut replies, callers) = channels(3);
+        let leaving = leave(callers);
+        let callers = watch(&mut replies);
+        // Whenever they leave: before the run, in it, or in between.
+        assert_eq!(Executor::default().execute(usize::MAX, callers.stop()), Err(Stopped));
+        join(leaving);
+    });
+}
+
+#[test]
+fn a_run_goes_on_for_the_one_who_stays() {
+    check(|| {
+        let (mut replies, mut callers) = channels(3);
+        let stays = callers.remove(1);
+        let leaving = leave(callers);
+        let callers = watch(&mut replies);
+        assert_eq!(Executor::default().execute(4, callers.stop()), Ok(()));
+        join(leaving);
+        assert!(!callers.stop().is_stopped());
+        drop(stays);
+        assert!(callers.stop().is_stopped());
+    });
+}
+
+#[test]
+fn a_stop_never_reaches_the_next_run() {
+    check(|| {
+        let mut executor = Executor::default();
+        let (mut replies, callers) = channels(2);
+        let leaving = leave(callers);
+        // It ends or is stopped, as they leave before, in or after it.
+        let _any = executor.execute(2, watch(&mut replies).stop());
+        let (mut next, stays) = channels(1);
+        assert_eq!(executor.execute(2, watch(&mut next).stop()), Ok(()));
+        join(leaving);
+        drop((replies, stays));
+    });
+}
+
+#[test]
+fn who_runs_again_alone_has_a_stop_of_its_own() {
+    check(|| {
+        let mut executor = Executor::default();
+        let (mut replies, mut callers) = channels(2);
+        let together = watch(&mut replies);
+        let stays = callers.remove(0);
+        let leaving = leave(callers);
+        // As after a run that failed.
+        assert_eq!(executor.execute(1, watch(&mut replies[..1]).stop()), Ok(()));
+        assert_eq!(executor.execute(usize::MAX, watch(&mut replies[1..]).stop()), Err(Stopped));
+        join(leaving);
+        drop(stays);
+        assert!(!together.stop().is_stopped());
+    });
+}
+
+#[test]
+fn who_was_answered_has_not_left() {
+    check(|| {
+        let (mut replies, callers) = channels(2);
+        let watched = watch(&mut replies);
+        replies.into_iter().for_each(|reply| reply.send(()).unwrap());
+        join(leave(callers));
+        assert!(!watched.stop().is_stopped());
+    });
+}

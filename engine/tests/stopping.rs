@@ -1,0 +1,75 @@
+//! A run of ONNX Runtime whose callers have left ends soon, and only that one.
+
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
+mod support;
+
+use skysail_engine::model::Model;
+use skysail_engine::request::Request;
+use skysail_engine::tensor::DataType;
+use skysail_engine::ticket::Ticket;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+use support::{Models, ask, graphs, request, tensor, values, wait_until};
+
+/// A request for products of matrices that are larger by `x`.
+fn larger_by(x: i64) -> Request {
+    request(tensor("x", DataType::Int64, &[1], x.to_le_bytes().to_vec()))
+}
+
+/// Asks, checks the answer, and gives how long it ran.
+fn run(model: &Arc<Model>, x: i64) -> Duration {
+    let response = ask(model, larger_by(x)).unwrap();
+    assert_eq!(values(&response, 0), [x as f32]);
+    assert_eq!(response.outputs[1].data, [x + 32; 2].map(i64::to_le_bytes).concat());
+    response.stages.executed - response.stages.gathered
+}
+
+/// A request that runs on the replica's thread.
+fn begin(model: &Arc<Model>, x: i64) -> Ticket {
+    let mut ticket = model.submit(larger_by(x)).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..2 {
+        // It may be answered by then.
+        drop(Pin::new(&mut ticket).poll(&mut context));
+    }
+    wait_until("the run to begin", || model.waiting() == 0);
+    ticket
+}
+
+#[test]
+fn a_run_that_its_caller_leaves_ends_long_before_it_would() {
+    let models = Models::explicit();
+    let model = models.add("m", &graphs::as_long_as_wanted()).load("m").unwrap();
+    // Products of matrices of 2048 rows take 16 times 16 times 16 times as long as those of 128.
+    let whole_run = run(&model, 128 - 32) * 16_u32.pow(3);
+    let ticket = begin(&model, 2048 - 32);
+    let left = Instant::now();
+    drop(ticket);
+    run(&model, 1);
+    let took = left.elapsed();
+    assert!(took < whole_run / 10, "the replica is free after {took:?} of {whole_run:?}");
+    assert_eq!((model.statistics().stopped(), model.statistics().runs()), (1, 2));
+}
+
+#[test]
+fn a_run_that_is_left_as_it_ends_stops_no_other() {
+    const TRIES: u32 = 60;
+    let models = Models::explicit();
+    let model = models.add("m", &graphs::as_long_as_wanted()).load("m").unwrap();
+    let run_time = (0..5).map(|x| run(&model, x)).min().unwrap();
+    for attempt in 0..TRIES {
+        let ticket = begin(&model, 0);
+        // From halfway through the run to long after its end.
+        park_timeout(run_time * (TRIES + 2 * attempt) / (2 * TRIES));
+        drop(ticket);
+        run(&model, attempt.into());
+    }
+    let statistics = model.statistics();
+    let runs = u64::from(2 * TRIES + 5);
+    assert_eq!(statistics.stopped() + statistics.runs(), runs);
+    println!("{} of {TRIES} were stopped; {run_time:?}", statistics.stopped());
+}
