@@ -91,6 +91,7 @@ impl Closed<'_> {
             threads: 1,
             window: Window { warm_up: Duration::ZERO, duration: Duration::from_secs(self.seconds) },
             timeout: Duration::from_secs(10),
+            objective: None,
         };
         let source = Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,6 +1,8 @@
 //! The benchmarks' command line. Each prints its figures beside their limit or bar.
 
 mod bare;
+mod bars;
+mod batching;
 mod limit;
 mod load;
 mod process;
@@ -22,11 +24,15 @@ struct Flags {
 enum Benchmark {
     /// The request path: throughput, latency and processor time against ONNX Runtime in process.
     Serve(serve::Flags),
+    /// Batching policies: goodput within an objective against every setting by hand, overload,
+    /// bursts, the cost of a decision, and a neighbour that is loaded and unloaded.
+    Batching(batching::Flags),
 }
 
 fn main() -> ExitCode {
     let result: Result<()> = match Flags::parse().benchmark {
         Benchmark::Serve(flags) => serve::run(&flags),
+        Benchmark::Batching(flags) => batching::run(&flags),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,9 @@
 //! machine.
 
 use anyhow::{Context, Result, bail};
+use skysail_loadtest::payload::{Random, Source};
+use skysail_loadtest::target::{Protocol, Target};
+use skysail_loadtest::{Prepared, prepare};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// How long the server may take to say where it listens.
 const START_MAX: Duration = Duration::from_secs(30);
+
+/// How long a server may take to its first answer before the benchmark gives up.
+const FIRST_ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// The kernel's clock ticks a second: `sysconf(_SC_CLK_TCK)` is 100 on every Linux.
 const TICKS_PER_S: f64 = 100.0;
@@ -27,11 +33,17 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the server with its defaults.
     pub(crate) fn start(executable: &Path, models: &Path) -> Result<Self> {
+        Self::start_with(executable, models, &[])
+    }
+
+    /// Starts the server with further flags.
+    pub(crate) fn start_with(executable: &Path, models: &Path, flags: &[&str]) -> Result<Self> {
         let started = Instant::now();
         let mut child = Command::new(executable)
             .args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
             .arg("--models")
             .arg(models)
+            .args(flags)
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("{} does not start", executable.display()))?;
@@ -49,6 +61,29 @@ impl Server {
         }
         drop(child.kill());
         bail!("the server does not say where it listens");
+    }
+
+    /// Asks until an inference request of one row is answered, and gives it for more of them.
+    pub(crate) fn first_answer(&self, model: &str) -> Result<Prepared> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let source = Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 });
+        runtime.block_on(async {
+            loop {
+                let target = Target {
+                    address: format!("http://{}", self.http).parse()?,
+                    protocol: Protocol::Binary,
+                    model: model.into(),
+                    version: None,
+                };
+                match prepare(target, &source, Duration::from_secs(1)).await {
+                    Ok(prepared) => return Ok(prepared),
+                    Err(error) if self.started.elapsed() > FIRST_ANSWER_MAX => {
+                        return Err(error).context("no first answer");
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
+        })
     }
 
     /// Processor time that it has used, in seconds.

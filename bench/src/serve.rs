@@ -7,11 +7,8 @@ use crate::load::{Closed, Generator, Seen};
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use skysail_loadtest::payload::{Random, Source};
-use skysail_loadtest::prepare;
-use skysail_loadtest::target::{Protocol, Target};
+use skysail_loadtest::target::Protocol;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 mod table;
 
@@ -37,9 +34,6 @@ const MODELS: [Model; 2] = [
     Model { name: "small", sizes: &[784, 300, 100, 10] },
     Model { name: "wide", sizes: &[1024, 4096, 4096, 1000] },
 ];
-
-/// How long a server may take to its first answer before the benchmark gives up.
-const FIRST_ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// Everything that was measured.
 struct Results {
@@ -74,7 +68,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     let mut rows = Vec::new();
     let server = Server::start(&flags.server, folder.path())?;
     for model in &MODELS {
-        first_answer(&server, model.name)?;
+        server.first_answer(model.name)?;
         for protocol in [Protocol::Binary, Protocol::Json, Protocol::Grpc] {
             for connections in [1, 16, 64] {
                 let row = measure(&server, model, protocol, connections, flags, folder.path());
@@ -110,8 +104,8 @@ fn bare(flags: &Flags, folder: &Path) -> Result<Vec<(usize, Seen)>> {
 }
 
 fn limits(folder: &Path) -> Result<Vec<(&'static str, Limit)>> {
-    let environment = skysail_engine::runtime::load()?;
     let cores = std::thread::available_parallelism()?.get();
+    let environment = skysail_engine::runtime::load(cores)?;
     let mut limits = Vec::new();
     for model in &MODELS {
         let path = folder.join(model.name).join("1/model.onnx");
@@ -156,33 +150,10 @@ fn idle(executable: &Path) -> Result<(f64, f64)> {
     let mut resident_mb = 0.0;
     for _ in 0..5 {
         let server = Server::start(executable, folder.path())?;
-        first_answer(&server, MODELS[0].name)?;
+        server.first_answer(MODELS[0].name)?;
         starts.push(server.started.elapsed().as_secs_f64() * 1e3);
         resident_mb = server.resident_mb()?;
     }
     starts.sort_by(f64::total_cmp);
     Ok((starts[starts.len() / 2], resident_mb))
-}
-
-/// Asks until an inference request is answered.
-fn first_answer(server: &Server, model: &str) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let source = Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 });
-    runtime.block_on(async {
-        loop {
-            let target = Target {
-                address: format!("http://{}", server.http).parse()?,
-                protocol: Protocol::Binary,
-                model: model.into(),
-                version: None,
-            };
-            match prepare(target, &source, Duration::from_secs(1)).await {
-                Ok(_) => return Ok(()),
-                Err(error) if server.started.elapsed() > FIRST_ANSWER_MAX => {
-                    return Err(error).context("no first answer");
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
-            }
-        }
-    })
 }

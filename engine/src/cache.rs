@@ -1,7 +1,7 @@
 //! Answers kept for requests to come, of one version of one model; off unless its settings ask
 //! for it. A hash finds an answer, and the whole request decides: shapes, bytes, wanted outputs.
 
-use crate::admit::Admitted;
+use crate::admit::{Admitted, AdmittedInput};
 use crate::batch::Outputs;
 use crate::config::CacheConfig;
 use crate::error::Error;
@@ -148,14 +148,21 @@ struct Kept {
 
 impl Kept {
     fn copy_of(question: &Question, outputs: &[OutputTensor]) -> Self {
-        let mut request = question.request.clone();
-        for input in &mut request.inputs {
-            input.data = input.data.contiguous().into_owned().into();
-        }
-        let mut outputs: Outputs = outputs.iter().cloned().collect();
-        for output in &mut outputs {
-            output.data = Bytes::copy_from_slice(&output.data);
-        }
+        let Admitted { inputs, outputs: wanted, rows, lane } = &question.request;
+        let own_input = |input: &AdmittedInput| AdmittedInput {
+            shape: input.shape.clone(),
+            data: input.data.contiguous().into_owned().into(),
+        };
+        let inputs = inputs.iter().map(own_input).collect();
+        let (outputs_wanted, lane) = (wanted.clone(), lane.clone());
+        let request = Admitted { inputs, outputs: outputs_wanted, rows: *rows, lane };
+        let own_output = |output: &OutputTensor| OutputTensor {
+            name: Arc::clone(&output.name),
+            datatype: output.datatype,
+            shape: output.shape.clone(),
+            data: Bytes::copy_from_slice(&output.data),
+        };
+        let outputs: Outputs = outputs.iter().map(own_output).collect();
         let bytes = size_of::<Self>() + ENTRY_BYTES + request_bytes(&request) + heap(&outputs);
         let bytes = bytes + outputs.iter().map(output_bytes).sum::<usize>();
         Self { question: Question { hash: question.hash, request }, outputs, bytes }

@@ -32,7 +32,8 @@ fn text(rows: usize, tokens: usize, salt: usize) -> Request {
 
 fn assert_embedded(response: &Response, rows: usize, tokens: usize, salt: usize) {
     let embed = |at: usize| ((at + salt) % 5) as f32;
-    let embedded: Vec<f32> = (0..rows * tokens).flat_map(|at| [embed(at), 10.0 * embed(at)]).collect();
+    let embedded: Vec<f32> =
+        (0..rows * tokens).flat_map(|at| [embed(at), 10.0 * embed(at)]).collect();
     assert_eq!(response.outputs[0].shape.as_slice(), [rows, tokens, 2]);
     assert_eq!(values(response, 0), embedded);
     let sum = |row: usize| (row * tokens..(row + 1) * tokens).map(embed).sum::<f32>();
@@ -104,7 +105,11 @@ fn a_model_that_changes_its_answer_is_not_padded() {
     }
     // What is sent padded with ones in the mask is the caller's own affair.
     let model = models
-        .load_new("wrong", &graphs::masked_embedding(["batch", "tokens"]), "padding.inputs = { x = 3, mask = 1 }")
+        .load_new(
+            "wrong",
+            &graphs::masked_embedding(["batch", "tokens"]),
+            "padding.inputs = { x = 3, mask = 1 }",
+        )
         .unwrap();
     assert!(model.signature().padding.is_none());
 }

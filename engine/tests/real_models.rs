@@ -121,7 +121,8 @@ fn real_models_load_and_answer_as_they_should() {
 /// A request for all-MiniLM of one text of this many tokens.
 fn text(tokens: usize, salt: usize) -> Request {
     let ids = |at: usize| 1000 + (at * 7919 + salt * 104_729) as i64 % 20_000;
-    let whole = |of: &dyn Fn(usize) -> i64| (0..tokens).flat_map(|at| of(at).to_le_bytes()).collect();
+    let whole =
+        |of: &dyn Fn(usize) -> i64| (0..tokens).flat_map(|at| of(at).to_le_bytes()).collect();
     let inputs: [(&str, Vec<u8>); 3] = [
         ("input_ids", whole(&ids)),
         ("attention_mask", whole(&|_| 1)),

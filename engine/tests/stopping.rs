@@ -43,7 +43,7 @@ fn begin(model: &Arc<Model>, x: i64) -> Ticket {
 #[test]
 fn a_run_that_its_caller_leaves_ends_long_before_it_would() {
     let models = Models::explicit();
-    let model = models.add("m", &graphs::as_long_as_wanted()).load("m").unwrap();
+    let model = models.load_new("m", &graphs::as_long_as_wanted(), "replicas.count = 1").unwrap();
     // Products of matrices of 2048 rows take 16 times 16 times 16 times as long as those of 128.
     let whole_run = run(&model, 128 - 32) * 16_u32.pow(3);
     let ticket = begin(&model, 2048 - 32);
@@ -59,17 +59,16 @@ fn a_run_that_its_caller_leaves_ends_long_before_it_would() {
 fn a_run_that_is_left_as_it_ends_stops_no_other() {
     const TRIES: u32 = 60;
     let models = Models::explicit();
-    let model = models.add("m", &graphs::as_long_as_wanted()).load("m").unwrap();
-    let run_time = (0..5).map(|x| run(&model, x)).min().unwrap();
+    let model = models.load_new("m", &graphs::as_long_as_wanted(), "replicas.count = 1").unwrap();
+    let run_time = (0..5).map(|_| run(&model, 32)).min().unwrap();
     for attempt in 0..TRIES {
-        let ticket = begin(&model, 0);
-        // From halfway through the run to long after its end.
-        park_timeout(run_time * (TRIES + 2 * attempt) / (2 * TRIES));
+        let ticket = begin(&model, 32);
+        // From the beginning of the run to after its end.
+        park_timeout(run_time * 3 * attempt / (2 * TRIES));
         drop(ticket);
-        run(&model, attempt.into());
+        run(&model, (attempt % 2).into());
     }
     let statistics = model.statistics();
     let runs = u64::from(2 * TRIES + 5);
     assert_eq!(statistics.stopped() + statistics.runs(), runs);
-    println!("{} of {TRIES} were stopped; {run_time:?}", statistics.stopped());
 }

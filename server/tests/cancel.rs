@@ -1,7 +1,5 @@
 //! A client that goes away stops costing compute.
 
-#![expect(clippy::unwrap_used, reason = "a test panics")]
-
 mod support;
 
 use bytes::Bytes;
@@ -14,6 +12,7 @@ use support::models::{
     waits,
 };
 use support::{PATIENCE, Server};
+use tonic::transport::Channel;
 
 /// Clients that ask and leave.
 const LEAVING: u64 = 40;
@@ -63,10 +62,10 @@ fn a_batch_has_no_rows_of_clients_that_left() {
     assert!(server.rows_run("add") <= live, "{} rows, {live} clients", server.rows_run("add"));
 }
 
-/// A server whose one model runs for minutes when it is asked to.
+/// A server whose one replica runs for minutes when it is asked to.
 fn server_of_long_runs() -> Server {
     let models = Models::empty();
-    models.add("long", &as_long_as_wanted());
+    models.add("long", &as_long_as_wanted()).write("long/model.toml", "replicas.count = 1");
     Server::start_with(models.path(), &["--model-control", "none"])
 }
 
@@ -97,7 +96,8 @@ fn a_run_ends_when_its_client_hangs_up() {
 async fn a_run_ends_when_its_call_is_given_up() {
     let server = server_of_long_runs();
     let address = format!("http://{}", server.grpc());
-    let mut client = GrpcInferenceServiceClient::connect(address).await.unwrap();
+    let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+    let mut client = GrpcInferenceServiceClient::new(channel);
     let request = ModelInferRequest {
         model_name: "long".into(),
         inputs: vec![InferInputTensor {

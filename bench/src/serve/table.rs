@@ -1,6 +1,7 @@
 //! The tables of `skysail-bench serve`, and the bars that its figures are held against.
 
 use super::{Results, Row};
+use crate::bars::{self, Bar};
 use crate::limit::Limit;
 use crate::load::Seen;
 use anyhow::{Context, Result};
@@ -8,12 +9,6 @@ use std::io::Write;
 
 /// 85 us over the 55 us of a bare responder, on the machine where the bar was set.
 const P50_OVER_BARE_MAX: f64 = 1.55;
-
-/// What is to be reached, and whether more or less is better.
-enum Bar {
-    AtLeast(f64),
-    AtMost(f64),
-}
 
 /// Prints everything as Markdown.
 pub(super) fn print(results: &Results) -> Result<()> {
@@ -23,7 +18,8 @@ pub(super) fn print(results: &Results) -> Result<()> {
     if !results.bare.is_empty() {
         print_bare(&mut out, results)?;
     }
-    print_bars(&mut out, &bars(results)?)?;
+    writeln!(out, "\n## Bars\n")?;
+    bars::print(&mut out, &bars(results)?)?;
     Ok(out.flush()?)
 }
 
@@ -104,18 +100,4 @@ fn bars(results: &Results) -> Result<Vec<(&'static str, f64, Bar)>> {
         bars.push((what, p50_us / alone.p50_us, Bar::AtMost(P50_OVER_BARE_MAX)));
     }
     Ok(bars)
-}
-
-fn print_bars(out: &mut impl Write, bars: &[(&str, f64, Bar)]) -> Result<()> {
-    writeln!(out, "\n## Bars\n\n| what | measured | bar | ratio | |\n|---|---:|---:|---:|---|")?;
-    for (what, measured, bar) in bars {
-        let (sign, bar, reached) = match bar {
-            Bar::AtLeast(bar) => (">=", bar, measured >= bar),
-            Bar::AtMost(bar) => ("<=", bar, measured <= bar),
-        };
-        let verdict = if reached { "reached" } else { "MISSED" };
-        let ratio = measured / bar;
-        writeln!(out, "| {what} | {measured:.2} | {sign} {bar} | {ratio:.2} | {verdict} |")?;
-    }
-    Ok(())
 }

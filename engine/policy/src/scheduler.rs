@@ -78,6 +78,8 @@ pub struct Scheduler<T, L> {
     /// Refused since a full queue was last looked through for those who left.
     refused: usize,
     dropped: Vec<Waiter<T>>,
+    /// While a policy waits: when the first that it has waited for was queued.
+    waits_since_us: Option<u64>,
 }
 
 impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
@@ -93,6 +95,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             requests_max,
             refused: 0,
             dropped: Vec::new(),
+            waits_since_us: None,
         }
     }
 
@@ -137,14 +140,22 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             while let Some(waiter) = self.waiting.pop_head_if(is_out) {
                 self.dropped.push(waiter);
             }
-            let Some(head) = self.waiting.head() else { return Start::Nothing };
-            if self.idle == 0 {
+            let Some(head) = self.waiting.head().filter(|_| self.idle > 0) else {
+                self.waits_since_us = None;
                 return Start::Nothing;
-            }
-            let rows_max = match self.policy.decide(&view(&head), &self.run_time, now_us) {
+            };
+            let view = self.view(&head);
+            let rows_max = match self.policy.decide(&view, &self.run_time, now_us) {
                 Decision::Run { rows_max } => rows_max,
-                Decision::Wait { until_us } if is_patient => {
-                    return Start::Wait { until_us: self.not_after_a_deadline(until_us) };
+                Decision::Wait { until_us } if is_patient && until_us > now_us => {
+                    self.waits_since_us = Some(view.queued_us);
+                    let until_us = self.not_after_a_deadline(until_us);
+                    if until_us > now_us {
+                        return Start::Wait { until_us };
+                    }
+                    // Somebody behind the head is late already.
+                    self.expire(now_us);
+                    continue;
                 }
                 Decision::Wait { .. } => head.rows,
                 Decision::Drop { deadlines_before_us } => {
@@ -282,6 +293,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         let id = RunId(self.next_run);
         self.next_run += 1;
         self.idle -= 1;
+        self.waits_since_us = None;
         self.running.push(Running {
             id,
             started_us: now_us,
@@ -290,13 +302,15 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         });
         Some(id)
     }
-}
 
-fn view(head: &Head) -> QueueView {
-    QueueView {
-        rows_waiting: head.rows.max(1),
-        queued_us: head.terms.queued_us,
-        deadline_us: head.terms.deadline_us,
+    /// What the policy may know. A wait does not begin anew when somebody more urgent comes.
+    fn view(&self, head: &Head) -> QueueView {
+        let queued_us = head.terms.queued_us;
+        QueueView {
+            rows_waiting: head.rows.max(1),
+            queued_us: self.waits_since_us.map_or(queued_us, |us| us.min(queued_us)),
+            deadline_us: head.terms.deadline_us,
+        }
     }
 }
 

@@ -141,8 +141,13 @@ fn members(outputs: usize) -> impl Strategy<Value = Vec<Member>> {
 fn cases() -> impl Strategy<Value = (Signature, Vec<Member>)> {
     (specs("x", 1..4, 1..4), specs("y", 1..5, 0..4)).prop_flat_map(|(inputs, outputs)| {
         let members = members(outputs.len());
-        let signature =
-            Signature { inputs, outputs, batch_rows_max: 64, larger_requests_run_alone: false, padding: None };
+        let signature = Signature {
+            inputs,
+            outputs,
+            batch_rows_max: 64,
+            larger_requests_run_alone: false,
+            padding: None,
+        };
         (Just(signature), members)
     })
 }

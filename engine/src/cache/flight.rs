@@ -74,7 +74,6 @@ impl Cache {
                 let seat = Seat { model: Arc::clone(model), flight };
                 let claim = Claim { queued: Instant::now(), ..claim };
                 let answer = seat.answer(claim, claim.queued - begun);
-                if std::env::var("SZ").is_ok() { eprintln!("future {} flight {} kept {} resp {} ticket {}", size_of_val(&answer), size_of::<Flight>(), size_of::<super::Kept>(), size_of::<Response>(), size_of::<Ticket>()); }
                 Ok(Ticket::shared(Arc::clone(model), answer))
             }
             Found::Nothing(request) => model.enqueue(request, claim),
@@ -156,7 +155,8 @@ impl Seat {
     /// Waits for the flight's answer, or leads when nobody else does.
     async fn answer(self, claim: Claim, looked_up: Duration) -> Result<Response, Error> {
         let runs = AtomicBool::new(false);
-        let mut answer = pin!(self.flight.answer.get_or_try_init(|| self.lead(claim, looked_up, &runs)));
+        let lead = || self.lead(claim, looked_up, &runs);
+        let mut answer = pin!(self.flight.answer.get_or_try_init(lead));
         let answer = poll_fn(|cx| match answer.as_mut().poll(cx) {
             // One that is queued hears it from the queue.
             Poll::Pending if !runs.load(Relaxed) => too_late(claim.limit),

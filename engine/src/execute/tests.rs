@@ -145,7 +145,10 @@ fn a_run_that_everyone_leaves_is_stopped_and_its_executor_goes_on() {
         assert_eq!(run_next(&model, Place::ReplicaThread), 0);
         let stays = submit(&model, &[4.0, 5.0]);
         assert_eq!(run_next(&model, Place::ReplicaThread), 2);
-        assert_eq!(stays.into_iter().map(|t| answer(t).unwrap()).collect::<Vec<_>>(), [[4.0], [5.0]]);
+        assert_eq!(
+            stays.into_iter().map(|t| answer(t).unwrap()).collect::<Vec<_>>(),
+            [[4.0], [5.0]]
+        );
         let statistics = model.statistics();
         assert_eq!((statistics.stopped(), statistics.runs()), (stopped, stopped));
     }

@@ -32,9 +32,9 @@ impl<'a> Members<'a> {
         if sizes.iter().all(|sizes| *sizes == longest) {
             return None;
         }
-        let mut members_padded = Self { padding, sizes, longest, padded: Vec::new() };
-        members_padded.padded = members.map(|member| members_padded.pad(&member.inputs)).collect();
-        Some(members_padded)
+        let bare = Self { padding, sizes, longest, padded: Vec::new() };
+        let padded = members.map(|member| bare.pad(&member.inputs)).collect();
+        Some(Self { padded, ..bare })
     }
 
     fn pad(&self, inputs: &[AdmittedInput]) -> SmallVec<[Option<Payload>; 4]> {
@@ -42,9 +42,8 @@ impl<'a> Members<'a> {
             let spec = self.padding.inputs[index].as_ref()?;
             let mut shape = input.shape.clone();
             self.enlarge(index, &mut shape);
-            let is_padded = shape != input.shape;
-            let data = input.data.contiguous();
-            is_padded.then(|| pad(&data, &input.shape, &shape, &spec.fill).into())
+            let padded = || pad(&input.data.contiguous(), &input.shape, &shape, &spec.fill).into();
+            (shape != input.shape).then(padded)
         };
         inputs.iter().enumerate().map(pad_one).collect()
     }
@@ -74,7 +73,12 @@ impl<'a> Members<'a> {
     }
 
     /// Cuts a member's rows of an output back to its own size.
-    pub(crate) fn cut(&self, member: usize, output: usize, mut tensor: OutputTensor) -> OutputTensor {
+    pub(crate) fn cut(
+        &self,
+        member: usize,
+        output: usize,
+        mut tensor: OutputTensor,
+    ) -> OutputTensor {
         let mut shape = tensor.shape.clone();
         for (size, axis) in shape.iter_mut().zip(&self.padding.outputs[output]) {
             if let Some(axis) = *axis {

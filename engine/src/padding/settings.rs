@@ -202,7 +202,10 @@ mod tests {
     fn what_does_not_fit_the_graph_is_named() {
         for (toml, wanted) in [
             ("padding.inputs.x = 0", "padding.inputs.x: the model has no such input; its inputs"),
-            ("padding.inputs.label = 0", "padding.inputs.label: no dimension but the first is open"),
+            (
+                "padding.inputs.label = 0",
+                "padding.inputs.label: no dimension but the first is open",
+            ),
             ("padding.inputs.text = 0", "padding.inputs.text: its elements are BYTES, and none"),
             ("padding.inputs.tokens = 0.5", "its elements are INT64, and none of them is 0.5"),
             ("padding.inputs.mask = 2", "padding.inputs.mask: its elements are BOOL"),

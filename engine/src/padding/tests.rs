@@ -3,13 +3,15 @@
 use super::*;
 use crate::admit::admit;
 use crate::config::ModelConfig;
+use crate::execute::run_job;
 use crate::executor::BatchInput;
 use crate::executor::puppet::{bytes, puppet};
 use crate::request::{InputTensor, OutputTensor, Request};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{DataType, Shape, elements};
-use crate::testing::{block_on, model, run_waiting, spec};
+use crate::testing::{block_on, model, spec};
 use proptest::prelude::*;
+use skysail_policy::place::Place;
 use std::collections::HashSet;
 
 #[test]
@@ -158,12 +160,15 @@ proptest! {
         let runner = signature.clone();
         let executor = puppet(move |inputs| Ok(run(&runner, inputs, fill).into()));
         let model = model(signature.clone(), vec![executor], ModelConfig::default());
-        model.queue().observe(1, 1.0);
         let tickets: Vec<_> = members.iter().map(|member| {
             let inputs = inputs(&signature, *member).into_iter().collect();
             model.submit(Request { inputs, ..Request::default() }).unwrap()
         }).collect();
-        run_waiting(&model);
+        model.queue().close();
+        while let Some(mut job) = model.queue().next_job() {
+            run_job(&model, &mut job, Place::Here);
+            model.queue().finish(job);
+        }
         for (ticket, member) in tickets.into_iter().zip(&members) {
             let alone = inputs(&signature, *member);
             let alone: Vec<BatchInput<'_>> = alone.iter().map(|input| {

@@ -76,13 +76,14 @@ fn try_one(
     let outputs = alone[0].iter().zip(&alone[1]);
     let outputs = outputs.map(|(short, long)| follow(short, long, &sizes));
     padding.outputs = outputs.collect::<Result<_, _>>().map_err(Refusal::Differs)?;
-    match together(executor, &padding, &rows, &alone) {
-        Ok(()) => Ok(padding),
-        Err(how) => Err(Refusal::Differs(how)),
-    }
+    together(executor, &padding, &rows, &alone).map_err(Refusal::Differs)?;
+    Ok(padding)
 }
 
-/// Runs the rows together, and says where an output differs from what a row gave alone.
+/// Runs the rows together.
+///
+/// # Errors
+/// Says which output is not what the rows gave alone.
 fn together(
     executor: &mut dyn Executor,
     padding: &Padding,
@@ -94,9 +95,8 @@ fn together(
         let mut shape = rows[0].inputs[index].shape.clone();
         members.enlarge(index, &mut shape);
         set_rows(&mut shape, rows.len());
-        let part = |row: usize| {
-            members.payload(row, index).unwrap_or(&rows[row].inputs[index].data)
-        };
+        let part =
+            |row: usize| members.payload(row, index).unwrap_or(&rows[row].inputs[index].data);
         (shape, [part(0), part(1)])
     });
     let outputs = run(executor, inputs).map_err(|error| error.to_string())?;
@@ -117,7 +117,8 @@ fn run<'a, const N: usize>(
     executor: &mut dyn Executor,
     inputs: impl Iterator<Item = (Shape, [&'a Payload; N])>,
 ) -> Result<Outputs, ExecuteError> {
-    let inputs = inputs.map(|(shape, parts)| BatchInput { shape, parts: parts.into_iter().collect() });
+    let inputs =
+        inputs.map(|(shape, parts)| BatchInput { shape, parts: parts.into_iter().collect() });
     Ok(executor.execute(&inputs.collect::<Vec<_>>(), &Stop::default())?.outputs)
 }
 

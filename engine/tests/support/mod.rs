@@ -79,6 +79,11 @@ impl Models {
         self.repository = None;
     }
 
+    /// The path of a file of the repository.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
     /// Writes a file, such as `NAME/model.toml`. It appears with all that is in it.
     pub(crate) fn write(&self, file: &str, bytes: impl AsRef<[u8]>) -> &Self {
         let path = self.folder.path().join(file);

@@ -165,9 +165,11 @@ pub(crate) fn as_long_as_wanted() -> Model {
         graph.node("MatMul", &[&from, &from], &[&to], &[]);
     }
     let last = format!("step{STEPS}");
-    graph
-        .node("ReduceMean", &[&last], &["y"], &[("keepdims", Attribute::Int(0))])
-        .output("y", FLOAT, &[]);
+    graph.node("ReduceMean", &[&last], &["y"], &[("keepdims", Attribute::Int(0))]).output(
+        "y",
+        FLOAT,
+        &[],
+    );
     graph.finish().unwrap()
 }
 

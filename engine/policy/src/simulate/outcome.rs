@@ -22,7 +22,7 @@ pub struct Outcome {
     /// Most requests that waited at once.
     pub waiting_max: usize,
     /// Time that all replicas together spent running.
-    pub busy_us: f64,
+    pub busy_us: u64,
     /// Replicas.
     pub replicas: usize,
     /// For how long requests came.
@@ -117,7 +117,7 @@ impl Outcome {
 
     /// Part of the replicas' time that was spent running.
     pub fn utilisation(&self) -> f64 {
-        self.busy_us / (self.replicas as f64 * self.end_us.max(1) as f64)
+        self.busy_us as f64 / (self.replicas as f64 * self.end_us.max(1) as f64)
     }
 
     /// Rows of a batch on average; 0 without any.
@@ -150,9 +150,9 @@ impl Outcome {
         });
     }
 
-    pub(super) fn started(&mut self, rows: usize, run_us: f64) {
+    pub(super) fn started(&mut self, rows: usize, busy_us: u64) {
         *self.batches.entry(rows).or_default() += 1;
-        self.busy_us += run_us;
+        self.busy_us += busy_us;
     }
 
     pub(super) fn finished(

@@ -221,11 +221,11 @@ impl<'a, W: Watch> Simulation<'a, W> {
         let rows = batch.members.iter().map(|waiter| waiter.terms.rows).sum();
         let run_us = self.scenario.machine.run_us(rows, now_us, &mut self.of_machine);
         let has_failed = self.of_machine.chance(self.scenario.machine.failing_share);
-        self.outcome.started(rows, run_us);
         let Some(replica) = self.replicas.iter().position(Option::is_none) else { return };
         self.replicas[replica] = Some(Running { batch, rows, run_us, has_failed });
-        let end_us = now_us.saturating_add((run_us.round() as u64).max(1));
-        self.events.plan(end_us, Event::Finish { replica });
+        let busy_us = (run_us.round() as u64).max(1);
+        self.outcome.started(rows, busy_us);
+        self.events.plan(now_us.saturating_add(busy_us), Event::Finish { replica });
     }
 
     fn finish(&mut self, replica: usize, now_us: u64) {

@@ -39,7 +39,9 @@ fn a_miss_costs_less_than_two_microseconds() {
     let miss = ns_per_request(&with, &mut new);
     let plain = ns_per_request(&without, &mut new);
     let hit = ns_per_request(&with, || vec![0.5; 784]);
-    println!("784 floats: {plain:.0} ns without a cache, {miss:.0} with a miss, {hit:.0} with a hit");
+    println!(
+        "784 floats: {plain:.0} ns without a cache, {miss:.0} with a miss, {hit:.0} with a hit"
+    );
     let (hits, misses) = counts(&with);
     println!("a miss costs {:.0} ns; {hits} hits, {misses} misses", miss - plain);
     assert!(miss - plain < 2000.0);

@@ -6,7 +6,7 @@ use super::super::*;
 use crate::batch::Limits;
 
 /// Scenarios for each policy.
-const COUNT: u64 = 600;
+const COUNT: u64 = 20_000;
 
 /// Requests of each, more or less.
 const REQUESTS: f64 = 300.0;

@@ -1,0 +1,180 @@
+//! The open loop: one thread submits requests at their own times and polls the tickets, as a
+//! server's I/O thread does. A ticket may run its batch right there.
+
+use anyhow::{Context as _, Result, bail};
+use futures_util::Stream;
+use futures_util::stream::FuturesUnordered;
+use skysail_engine::Error;
+use skysail_engine::model::Model;
+use skysail_engine::request::{Request, Response};
+use skysail_engine::ticket::Ticket;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// Without any answer for so long, the engine hangs.
+const HANG: Duration = Duration::from_secs(20);
+
+/// What became of a request. Times are from the run's start.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    /// When it was meant to arrive.
+    pub(super) at: Duration,
+    /// From then to its end, so that a late generator shows.
+    pub(super) latency: Duration,
+    /// Rows of the batch that answered it; 0 when it was refused.
+    pub(super) batch_rows: usize,
+}
+
+/// Everything that happened.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    pub(super) outcomes: Vec<Outcome>,
+    /// How late the generator was for each request.
+    pub(super) lags: Vec<Duration>,
+    /// How long its thread had nothing to do.
+    pub(super) idle: Duration,
+    pub(super) elapsed: Duration,
+}
+
+/// Asks the model with the requests in turn, at these times, and waits for all answers.
+///
+/// # Errors
+/// When a request fails otherwise than by being refused.
+pub(super) fn drive(
+    model: &Arc<Model>,
+    requests: &[Request],
+    arrivals: impl Iterator<Item = Duration>,
+) -> Result<Run> {
+    let wakeup = Arc::new(Wakeup { woken: AtomicBool::new(false), thread: std::thread::current() });
+    let waker = Waker::from(Arc::clone(&wakeup));
+    let mut generator = Generator {
+        model,
+        requests: requests.iter().cycle(),
+        start: Instant::now(),
+        tickets: FuturesUnordered::new(),
+        run: Run::default(),
+    };
+    let mut arrivals = arrivals.peekable();
+    let mut last_answer = generator.start;
+    loop {
+        let now = generator.start.elapsed();
+        while let Some(at) = arrivals.next_if(|at| *at <= now) {
+            generator.submit(at)?;
+        }
+        if generator.poll(&waker)? || generator.tickets.is_empty() {
+            last_answer = Instant::now();
+        }
+        let next = arrivals.peek();
+        if next.is_none() && generator.tickets.is_empty() {
+            generator.run.elapsed = generator.start.elapsed();
+            return Ok(generator.run);
+        }
+        if last_answer.elapsed() > HANG {
+            bail!("no request was answered for {HANG:?}");
+        }
+        if !wakeup.take() {
+            let until = next.map(|at| generator.start + *at);
+            generator.run.idle += wakeup.wait_until(until);
+        }
+    }
+}
+
+struct Generator<'a, R> {
+    model: &'a Arc<Model>,
+    requests: R,
+    start: Instant,
+    tickets: FuturesUnordered<Sent>,
+    run: Run,
+}
+
+impl<'a, R: Iterator<Item = &'a Request>> Generator<'a, R> {
+    fn submit(&mut self, at: Duration) -> Result<()> {
+        let mut request = self.requests.next().context("there is no request")?.clone();
+        request.accepted = Some(self.start + at);
+        self.run.lags.push(self.start.elapsed().saturating_sub(at));
+        match self.model.submit(request) {
+            Ok(ticket) => self.tickets.push(Sent { ticket, at }),
+            Err(error) => self.ended(at, Err(error))?,
+        }
+        Ok(())
+    }
+
+    /// Polls what was woken, once; whether anything ended.
+    fn poll(&mut self, waker: &Waker) -> Result<bool> {
+        let mut context = Context::from_waker(waker);
+        let mut any = false;
+        while let Poll::Ready(Some((at, result))) =
+            Pin::new(&mut self.tickets).poll_next(&mut context)
+        {
+            self.ended(at, result)?;
+            any = true;
+        }
+        Ok(any)
+    }
+
+    fn ended(&mut self, at: Duration, result: Result<Response, Error>) -> Result<()> {
+        let batch_rows = match result {
+            Ok(response) => response.stages.batch_rows.max(1),
+            Err(error) if error.refusal().is_some() => 0,
+            Err(error) => bail!("a request failed: {error}"),
+        };
+        let latency = self.start.elapsed().saturating_sub(at);
+        self.run.outcomes.push(Outcome { at, latency, batch_rows });
+        Ok(())
+    }
+}
+
+/// A ticket that knows when its request was meant to arrive.
+struct Sent {
+    ticket: Ticket,
+    at: Duration,
+}
+
+impl Future for Sent {
+    type Output = (Duration, Result<Response, Error>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let at = self.at;
+        Pin::new(&mut self.ticket).poll(context).map(|result| (at, result))
+    }
+}
+
+/// Tells the generator's thread that a ticket wants to be polled.
+struct Wakeup {
+    woken: AtomicBool,
+    thread: Thread,
+}
+
+impl Wakeup {
+    /// Whether there was a wake-up since this was last asked.
+    fn take(&self) -> bool {
+        self.woken.swap(false, Ordering::Acquire)
+    }
+
+    /// Sleeps until a wake-up or that time, and says how long that was.
+    fn wait_until(&self, until: Option<Instant>) -> Duration {
+        let asleep = Instant::now();
+        let left = until.map_or(HANG, |until| until.saturating_duration_since(asleep));
+        if !left.is_zero() && !self.woken.load(Ordering::Acquire) {
+            std::thread::park_timeout(left);
+        }
+        asleep.elapsed()
+    }
+}
+
+impl Wake for Wakeup {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::Release) {
+            self.thread.unpark();
+        }
+    }
+}

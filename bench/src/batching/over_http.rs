@@ -1,0 +1,176 @@
+//! A server in a process of its own, with an objective and no other setting, over HTTP: below its
+//! capacity, and far above it.
+
+use super::house::{OBJECTIVE_MS, install};
+use super::pace::Pace;
+use super::policies::Look;
+use super::progress;
+use super::search;
+use super::seen::Seen;
+use crate::bars::{self, Bar};
+use crate::process::Server;
+use anyhow::{Context, Result, ensure};
+use skysail_loadtest::arrival::Arrival;
+use skysail_loadtest::report::Report;
+use skysail_loadtest::{Load, Prepared, run};
+use skysail_policy::objective::reachable_us;
+use std::future::pending;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// More than wait at once for answers that come in time.
+const CONNECTIONS: usize = 512;
+
+/// Parts of the capacity at which everybody is to be answered in time.
+const BELOW: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
+
+/// Times the capacity at which the rest is to be refused.
+const ABOVE: [f64; 2] = [2.0, 5.0];
+
+/// Part of the capacity that is to be left of the goodput.
+const GOODPUT_MIN: f64 = 0.9;
+
+/// How soon a refusal is to be told.
+const REFUSAL_MS_MAX: f64 = 5.0;
+
+type Bars = Vec<(String, f64, Bar)>;
+
+/// Starts a server with these models, measures each and prints the tables.
+pub(super) fn tables(
+    out: &mut impl Write,
+    executable: &Path,
+    pace: &Pace,
+    looks: &[Look],
+) -> Result<()> {
+    ensure!(executable.is_file(), "{} is not built", executable.display());
+    let folder = tempfile::tempdir()?;
+    for look in looks {
+        install(folder.path(), &look.subject.name, &look.subject.file)?;
+    }
+    let objective = OBJECTIVE_MS.to_string();
+    let server = Server::start_with(executable, folder.path(), &["--objective-ms", &objective])?;
+    writeln!(
+        out,
+        "\n## Over HTTP: a server with `--objective-ms {objective}` and no other setting\n\n\
+         | model | load | offered/s | goodput/s | of capacity | p99 ms | refused/s | told in p99 \
+         ms | max ms | client's load | its lag p99 ms |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    )?;
+    let mut bars = Bars::new();
+    for look in looks {
+        let client = Client::new(&server, pace, look)?;
+        bars.extend(client.rows(out, look)?);
+    }
+    writeln!(out, "\n### Bars\n")?;
+    bars::print(out, &bars)?;
+    Ok(())
+}
+
+/// An open loop on one model.
+struct Client<'a> {
+    pace: &'a Pace,
+    prepared: Prepared,
+    objective: Duration,
+}
+
+impl<'a> Client<'a> {
+    fn new(server: &Server, pace: &'a Pace, look: &Look) -> Result<Self> {
+        let prepared = server.first_answer(&look.subject.name)?;
+        let objective_us = reachable_us(OBJECTIVE_MS * 1e3, Some(look.row_us));
+        Ok(Self { pace, prepared, objective: Duration::from_secs_f64(objective_us / 1e6) })
+    }
+
+    fn ask(&self, requests_per_s: f64) -> Result<Report> {
+        let load = Load {
+            arrival: Arrival::Open { requests_per_s },
+            connections: CONNECTIONS,
+            threads: 1,
+            window: self.pace.socket,
+            timeout: Duration::from_secs(10),
+            objective: Some(self.objective),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let report = runtime.block_on(run(&self.prepared, &load, pending(), |_| {}))?;
+        let first = report.failures.first().map(|failure| failure.message.clone());
+        ensure!(report.failed == report.refused, "requests failed: {}", first.unwrap_or_default());
+        Ok(report)
+    }
+
+    /// The most requests a second that are answered in time, the others refused or not.
+    fn capacity(&self, look: &Look) -> Result<f64> {
+        progress(format_args!("{}: capacity over HTTP", look.subject.name));
+        let probe = |per_s| Ok(seen(&self.ask(per_s)?, self.objective));
+        let most = search::capacity(0.1e6 / look.row_us, probe)?;
+        let best = search::best(1.1 * most, self.pace.tries, probe)?;
+        Ok(if best.seen.keeps { best.seen.goodput_per_s } else { most })
+    }
+
+    /// Prints a row for each load.
+    fn rows(&self, out: &mut impl Write, look: &Look) -> Result<Bars> {
+        let name = &look.subject.name;
+        let capacity_per_s = self.capacity(look)?;
+        let objective_ms = self.objective.as_secs_f64() * 1e3;
+        let mut worst_ms = 0.0_f64;
+        let mut bars = Bars::new();
+        for share in BELOW.into_iter().chain(ABOVE) {
+            progress(format_args!("{name}: {share} of the capacity over HTTP"));
+            let report = self.ask(share * capacity_per_s)?;
+            row(out, name, share, capacity_per_s, &report)?;
+            let p99_ms = report.latency_us_p99.map_or(f64::NAN, |us| us / 1e3);
+            if share < 1.0 {
+                // A figure that is missing is the worst.
+                worst_ms = if p99_ms <= worst_ms { worst_ms } else { p99_ms };
+                continue;
+            }
+            let goodput = report.goodput_requests_per_s.unwrap_or_default() / capacity_per_s;
+            let told_ms = report.refusal_us_p99.map_or(f64::NAN, |us| us / 1e3);
+            let what = |what: &str| format!("{name}, {share} times: {what}");
+            bars.push((what("goodput of the capacity"), goodput, Bar::AtLeast(GOODPUT_MIN)));
+            bars.push((what("p99 of the answered, ms"), p99_ms, Bar::AtMost(objective_ms)));
+            bars.push((what("refusals told, p99 ms"), told_ms, Bar::AtMost(REFUSAL_MS_MAX)));
+        }
+        let worst = format!("{name}, 10 to 90 %: the worst p99, ms");
+        bars.insert(0, (worst, worst_ms, Bar::AtMost(objective_ms)));
+        Ok(bars)
+    }
+}
+
+/// What a report says, as the search wants it.
+fn seen(report: &Report, objective: Duration) -> Seen {
+    let p99_ms = report.latency_us_p99.map_or(f64::INFINITY, |us| us / 1e3);
+    Seen {
+        offered_per_s: report.requests as f64 / report.elapsed_s,
+        answered_per_s: report.requests_per_s,
+        goodput_per_s: report.goodput_requests_per_s.unwrap_or_default(),
+        p99_ms,
+        keeps: p99_ms <= objective.as_secs_f64() * 1e3,
+        ..Seen::default()
+    }
+}
+
+fn row(
+    out: &mut impl Write,
+    name: &str,
+    share: f64,
+    capacity_per_s: f64,
+    report: &Report,
+) -> Result<()> {
+    let goodput = report.goodput_requests_per_s.context("no goodput without an objective")?;
+    let ms = |us: Option<f64>| us.map_or("-".to_owned(), |us| format!("{:.2}", us / 1e3));
+    // Some of what was to be offered may not have gone out.
+    let mark = if report.invalid_because.is_some() { "\\*" } else { "" };
+    writeln!(
+        out,
+        "| {name} | {share} | {:.0}{mark} | {goodput:.0} | {:.2} | {} | {:.0} | {} | {} | {:.0} % | {} |",
+        report.requests as f64 / report.elapsed_s,
+        goodput / capacity_per_s,
+        ms(report.latency_us_p99),
+        report.refused as f64 / report.elapsed_s,
+        ms(report.refusal_us_p99),
+        ms(report.refusal_us_max),
+        report.busy_share * 1e2,
+        ms(report.lag_us_p99),
+    )?;
+    Ok(out.flush()?)
+}

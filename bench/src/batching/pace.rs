@@ -1,0 +1,59 @@
+//! How long is measured, and how often.
+
+use skysail_loadtest::arrival::Window;
+use std::time::Duration;
+
+/// Times of all measurements.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) is_quick: bool,
+    /// One measurement that counts.
+    pub(super) probe: Window,
+    /// One that only says which are worth more.
+    pub(super) glance: Window,
+    /// What policies that learn are given first.
+    pub(super) settle: Window,
+    /// One through sockets.
+    pub(super) socket: Window,
+    /// Bursts, and neighbours that come and go.
+    pub(super) long: Duration,
+    /// Tries to find a setting's best rate...
+    pub(super) tries: usize,
+    /// ...and that of a point of the grid.
+    pub(super) grid_tries: usize,
+    /// How often the settings are measured in turn.
+    pub(super) rounds: u64,
+}
+
+impl Pace {
+    pub(super) fn new(is_quick: bool) -> Self {
+        let window = |warm_up_ms, ms| Window {
+            warm_up: Duration::from_millis(warm_up_ms),
+            duration: Duration::from_millis(ms),
+        };
+        if is_quick {
+            return Self {
+                is_quick,
+                probe: window(100, 300),
+                glance: window(50, 150),
+                settle: window(0, 300),
+                socket: window(200, 600),
+                long: Duration::from_secs(4),
+                tries: 3,
+                grid_tries: 2,
+                rounds: 2,
+            };
+        }
+        Self {
+            is_quick,
+            probe: window(200, 1_000),
+            glance: window(100, 400),
+            settle: window(0, 1_000),
+            socket: window(500, 2_500),
+            long: Duration::from_secs(10),
+            tries: 4,
+            grid_tries: 3,
+            rounds: 5,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Finds offered rates: where a server is saturated, and where it makes the most of its objective.
+
+use super::seen::Seen;
+use anyhow::Result;
+
+/// Part of what is offered that must be answered in time for a server not to be saturated.
+const KEPT_UP: f64 = 0.9;
+
+/// A search that goes on for longer asks a server without a limit.
+const STEPS_MAX: usize = 24;
+
+/// A rate at which the objective was kept, or the last that was tried when there is none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Best {
+    pub(super) rate_per_s: f64,
+    pub(super) seen: Seen,
+}
+
+/// The most requests a second that are answered in time when the rate is doubled until they no
+/// longer grow with it.
+pub(super) fn capacity(
+    start_per_s: f64,
+    mut probe: impl FnMut(f64) -> Result<Seen>,
+) -> Result<f64> {
+    let mut rate = start_per_s;
+    let mut most = 0.0_f64;
+    for _ in 0..STEPS_MAX {
+        let seen = probe(rate)?;
+        most = most.max(seen.goodput_per_s);
+        if seen.goodput_per_s < KEPT_UP * seen.offered_per_s {
+            break;
+        }
+        rate *= 2.0;
+    }
+    Ok(most.max(1.0))
+}
+
+/// The rate that brings the most answers in time while the objective is kept, in so many tries.
+/// It begins above the capacity: a good policy needs no less. Where the objective is not kept, it
+/// goes on below what was answered; then between what was kept and what was not.
+pub(super) fn best(
+    start_per_s: f64,
+    tries: usize,
+    mut probe: impl FnMut(f64) -> Result<Seen>,
+) -> Result<Best> {
+    let mut rate = start_per_s;
+    let (mut kept, mut broken): (Option<Best>, f64) = (None, f64::INFINITY);
+    let mut last = Best { rate_per_s: rate, seen: Seen::default() };
+    for _ in 0..tries {
+        let seen = probe(rate)?;
+        last = Best { rate_per_s: rate, seen };
+        if seen.keeps && kept.is_none_or(|kept| kept.seen.goodput_per_s < seen.goodput_per_s) {
+            kept = Some(last);
+        }
+        if !seen.keeps {
+            broken = broken.min(rate);
+        }
+        rate = match kept {
+            None => (seen.answered_per_s * 0.95).clamp(rate * 0.4, rate * 0.85),
+            Some(kept) if broken.is_finite() => (kept.rate_per_s * broken).sqrt(),
+            // More brings no more once a part is refused.
+            Some(kept) if kept.seen.goodput_per_s < KEPT_UP * kept.seen.offered_per_s => break,
+            Some(kept) => kept.rate_per_s * 1.25,
+        };
+        if rate >= broken * 0.97 {
+            break;
+        }
+    }
+    Ok(kept.unwrap_or(last))
+}
+
+/// A contender of a comparison in rounds. It keeps to the rate that it can just answer within its
+/// objective, and follows the machine up and down.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Staircase {
+    rate_per_s: f64,
+    /// The highest rate that is ever tried.
+    max_per_s: f64,
+}
+
+impl Staircase {
+    /// Tries in a round before it counts as nothing.
+    const TRIES: usize = 3;
+
+    pub(super) fn new(best: &Best) -> Self {
+        Self { rate_per_s: best.rate_per_s, max_per_s: best.rate_per_s * 1.3 }
+    }
+
+    /// One round: the first rate from the present one downwards at which the objective is kept,
+    /// or the last.
+    pub(super) fn round(&mut self, mut probe: impl FnMut(f64) -> Result<Seen>) -> Result<Seen> {
+        let mut seen = Seen::default();
+        for _ in 0..Self::TRIES {
+            seen = probe(self.rate_per_s)?;
+            if seen.keeps {
+                self.rate_per_s = (self.rate_per_s * 1.03).min(self.max_per_s);
+                break;
+            }
+            self.rate_per_s *= 0.93;
+        }
+        Ok(seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that answers 1000 requests a second. It keeps its objective when it is asked no
+    /// more than `keeps_to`.
+    fn server(keeps_to: f64) -> impl FnMut(f64) -> Result<Seen> {
+        move |rate| {
+            let answered = rate.min(1_000.0);
+            let keeps = rate <= keeps_to;
+            let goodput_per_s = if keeps { answered } else { answered * 0.3 };
+            let (offered_per_s, answered_per_s) = (rate, answered);
+            let seen = Seen { offered_per_s, answered_per_s, goodput_per_s, ..Seen::default() };
+            Ok(Seen { keeps, ..seen })
+        }
+    }
+
+    #[test]
+    fn the_capacity_is_found_from_far_below() {
+        assert_eq!(capacity(3.0, server(f64::INFINITY)).unwrap(), 1_000.0);
+        assert_eq!(capacity(5_000.0, server(f64::INFINITY)).unwrap(), 1_000.0);
+    }
+
+    #[test]
+    fn a_server_without_a_limit_ends_the_search() {
+        let all = |rate| {
+            let seen = Seen { offered_per_s: rate, goodput_per_s: rate, ..Seen::default() };
+            Ok(Seen { keeps: true, ..seen })
+        };
+        assert!(capacity(1.0, all).unwrap() > 1e6);
+        assert!(best(1_000.0, 4, all).unwrap().rate_per_s > 1_900.0);
+    }
+
+    #[test]
+    fn who_sheds_well_is_measured_under_overload() {
+        let mut probes = 0;
+        let mut server = server(f64::INFINITY);
+        let best = best(1_200.0, 5, |rate| {
+            probes += 1;
+            server(rate)
+        });
+        assert_eq!((best.unwrap().seen.goodput_per_s, probes), (1_000.0, 1));
+    }
+
+    #[test]
+    fn who_breaks_under_overload_is_measured_just_below_it() {
+        let best = best(1_200.0, 6, server(870.0)).unwrap();
+        assert!((820.0..=870.0).contains(&best.rate_per_s), "{best:?}");
+    }
+
+    #[test]
+    fn who_never_keeps_the_objective_scores_nothing() {
+        assert_eq!(best(1_200.0, 4, server(0.0)).unwrap().seen.score(), 0.0);
+    }
+
+    #[test]
+    fn a_staircase_settles_where_the_objective_is_just_kept() {
+        let start = best(1_200.0, 6, server(870.0)).unwrap();
+        let mut stairs = Staircase::new(&start);
+        for _ in 0..20 {
+            let seen = stairs.round(server(870.0)).unwrap();
+            assert!(seen.keeps && seen.goodput_per_s > 750.0, "{seen:?}");
+        }
+        assert_eq!(stairs.round(server(0.0)).unwrap().score(), 0.0);
+    }
+}

@@ -1,0 +1,142 @@
+//! What a measurement found, from the outcomes of its requests.
+
+use super::drive::{Outcome, Run};
+use skysail_loadtest::arrival::Window;
+use std::time::Duration;
+
+/// A generator that is busier than this, or later than [`LAG_MAX`], has nothing left to give.
+const BUSY_MAX: f64 = 0.95;
+
+/// How late the generator may be for one request in a hundred.
+const LAG_MAX: Duration = Duration::from_millis(2);
+
+/// What a measurement found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// Requests a second that were meant to arrive.
+    pub(super) offered_per_s: f64,
+    /// Those that were answered, in time or not.
+    pub(super) answered_per_s: f64,
+    /// Those that were answered within the objective.
+    pub(super) goodput_per_s: f64,
+    /// 99 % of the answered had their answer within this many milliseconds; infinite when none
+    /// was answered.
+    pub(super) p99_ms: f64,
+    /// Whether that is within the objective.
+    pub(super) keeps: bool,
+    /// Mean rows of the batches.
+    pub(super) batch_rows: f64,
+    /// Part of the time in which the generator's thread had work.
+    pub(super) busy: f64,
+    /// Whether it had more work than time. That includes the batches that it ran itself.
+    pub(super) is_limit: bool,
+}
+
+impl Seen {
+    /// Counts the requests that were meant to arrive in the window.
+    pub(super) fn of(run: &Run, window: Window, objective: Duration) -> Self {
+        let counted = || run.outcomes.iter().filter(|outcome| window.counts(outcome.at));
+        let mut latencies: Vec<Duration> =
+            counted().filter(|o| o.batch_rows > 0).map(|o| o.latency).collect();
+        let p99 = quantile(&mut latencies, 0.99);
+        let batches: f64 = counted().map(share_of_batch).sum();
+        let per_s = |count: usize| count as f64 / window.duration.as_secs_f64();
+        let in_time = latencies.iter().filter(|latency| **latency <= objective).count();
+        let busy = 1.0 - run.idle.as_secs_f64() / run.elapsed.as_secs_f64().max(1e-9);
+        let lag = quantile(&mut run.lags.clone(), 0.99).unwrap_or_default();
+        Self {
+            offered_per_s: per_s(counted().count()),
+            answered_per_s: per_s(latencies.len()),
+            goodput_per_s: per_s(in_time),
+            p99_ms: p99.map_or(f64::INFINITY, |p99| p99.as_secs_f64() * 1e3),
+            keeps: p99.is_some_and(|p99| p99 <= objective),
+            batch_rows: latencies.len() as f64 / batches.max(f64::MIN_POSITIVE),
+            busy,
+            is_limit: busy > BUSY_MAX || lag > LAG_MAX,
+        }
+    }
+
+    /// The goodput as far as it counts: 0 when the objective is not kept.
+    pub(super) fn score(&self) -> f64 {
+        if self.keeps { self.goodput_per_s } else { 0.0 }
+    }
+}
+
+/// A request's part of a batch; the sum is the number of batches.
+fn share_of_batch(outcome: &Outcome) -> f64 {
+    if outcome.batch_rows == 0 { 0.0 } else { 1.0 / outcome.batch_rows as f64 }
+}
+
+/// The value that such a part of all is at most; reorders them.
+pub(super) fn quantile<T: Copy + Ord>(values: &mut [T], part: f64) -> Option<T> {
+    let index = (values.len() as f64 * part).ceil() as usize;
+    let index = index.clamp(1, values.len().max(1)) - 1;
+    (index < values.len()).then(|| *values.select_nth_unstable(index).1)
+}
+
+/// The middle one of some figures; 0 of none.
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        n if n % 2 == 0 => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+        n => sorted[n / 2],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBJECTIVE: Duration = Duration::from_millis(20);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn outcome(at_ms: u64, latency_ms: u64, batch_rows: usize) -> Outcome {
+        let (at, latency) = (Duration::from_millis(at_ms), Duration::from_millis(latency_ms));
+        Outcome { at, latency, batch_rows }
+    }
+
+    fn seen(outcomes: Vec<Outcome>) -> Seen {
+        let run = Run { outcomes, elapsed: SECOND, idle: SECOND / 2, ..Run::default() };
+        let (warm_up, duration) = (Duration::from_millis(100), Duration::from_millis(500));
+        Seen::of(&run, Window { warm_up, duration }, OBJECTIVE)
+    }
+
+    #[test]
+    fn only_answers_in_time_are_goodput_and_the_warm_up_does_not_count() {
+        let seen = seen(vec![
+            outcome(50, 90, 1),
+            outcome(100, 10, 2),
+            outcome(101, 10, 2),
+            outcome(200, 30, 1),
+            outcome(300, 0, 0),
+        ]);
+        assert_eq!((seen.offered_per_s, seen.answered_per_s, seen.goodput_per_s), (8.0, 6.0, 4.0));
+        assert_eq!((seen.p99_ms, seen.keeps, seen.score()), (30.0, false, 0.0));
+        assert_eq!((seen.batch_rows, seen.busy), (1.5, 0.5));
+    }
+
+    #[test]
+    fn one_late_answer_in_a_hundred_is_allowed() {
+        let mut outcomes: Vec<Outcome> = (0..99).map(|_| outcome(200, 20, 1)).collect();
+        outcomes.push(outcome(200, 50, 1));
+        assert_eq!(seen(outcomes.clone()).score(), 198.0);
+        outcomes.push(outcome(200, 50, 1));
+        assert_eq!(seen(outcomes).score(), 0.0);
+    }
+
+    #[test]
+    fn who_answers_nothing_keeps_nothing() {
+        let seen = seen(vec![outcome(200, 0, 0)]);
+        assert_eq!((seen.keeps, seen.p99_ms, seen.batch_rows), (false, f64::INFINITY, 0.0));
+    }
+
+    #[test]
+    fn quantiles_and_medians_of_few_values() {
+        assert_eq!(quantile::<u32>(&mut [], 0.99), None);
+        assert_eq!(quantile(&mut [3, 1, 2], 0.99), Some(3));
+        assert_eq!(quantile(&mut [3, 1, 2], 0.0), Some(1));
+        assert_eq!((median(&[]), median(&[3.0, 1.0, 2.0]), median(&[1.0, 2.0])), (0.0, 2.0, 1.5));
+    }
+}

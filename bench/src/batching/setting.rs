@@ -1,0 +1,134 @@
+//! The settings that are held against each other, and how a model's folder says them.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+/// Batch sizes of the grid.
+const ROWS: [usize; 5] = [1, 4, 16, 64, 256];
+
+/// Delays of the grid.
+const DELAYS_US: [u64; 4] = [0, 500, 2_000, 8_000];
+
+/// Who decides about batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setting {
+    /// The default, with nothing set.
+    Predictive,
+    /// Clipper's first policy.
+    Aimd,
+    /// Clipper's second.
+    Quantile,
+    /// Each request is a run.
+    Unbatched,
+    /// A size and a delay by hand.
+    Fixed {
+        /// Rows of the largest batch.
+        rows: usize,
+        /// How long the oldest request waits for others.
+        delay_us: u64,
+    },
+}
+
+impl Setting {
+    /// What somebody would set without measuring anything.
+    pub(super) const USUAL: Self = Self::Fixed { rows: 64, delay_us: 2_000 };
+
+    /// Every size with every delay. A batch of one row is full at once, so that it has no delay.
+    pub(super) fn grid() -> Vec<Self> {
+        let point = |rows, delay_us| Self::Fixed { rows, delay_us };
+        let points = ROWS.iter().flat_map(|&rows| DELAYS_US.map(|delay_us| point(rows, delay_us)));
+        points.filter(|p| !matches!(p, Self::Fixed { rows: 1, delay_us: 1.. })).collect()
+    }
+
+    /// A few points of it.
+    pub(super) fn thin_grid() -> Vec<Self> {
+        let is_in =
+            |point: &Self| matches!(point, Self::Fixed { rows: 1 | 16 | 64, delay_us: 0 | 2_000 });
+        Self::grid().into_iter().filter(is_in).collect()
+    }
+
+    /// The `model.toml` of a model under this setting. `predictive` gets nothing but the
+    /// objective, and even that only where it is not the engine's.
+    pub(super) fn toml(self, objective: Option<Duration>) -> String {
+        let mut toml = String::new();
+        if let Some(objective) = objective {
+            push(&mut toml, format_args!("objective_ms = {:?}", objective.as_secs_f64() * 1e3));
+        }
+        match self {
+            Self::Predictive => {}
+            Self::Aimd => push(&mut toml, format_args!("batching.policy = \"aimd\"")),
+            Self::Quantile => push(&mut toml, format_args!("batching.policy = \"quantile\"")),
+            Self::Unbatched => push(&mut toml, format_args!("max_batch_size = 0")),
+            Self::Fixed { rows, delay_us } => {
+                push(&mut toml, format_args!("max_batch_size = {rows}"));
+                push(&mut toml, format_args!("batching.policy = \"fixed\""));
+                push(&mut toml, format_args!("batching.max_delay_us = {delay_us}"));
+            }
+        }
+        toml
+    }
+
+    /// A name that may be a folder's.
+    pub(super) fn key(self) -> String {
+        self.to_string().replace([' ', ','], "-")
+    }
+}
+
+fn push(toml: &mut String, line: fmt::Arguments<'_>) {
+    // A string takes everything.
+    let _ = writeln!(toml, "{line}");
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Predictive => f.pad("predictive"),
+            Self::Aimd => f.pad("aimd"),
+            Self::Quantile => f.pad("quantile"),
+            Self::Unbatched => f.pad("no batching"),
+            Self::Fixed { rows, delay_us } => {
+                write!(f, "fixed {rows}, {} ms", *delay_us as f64 / 1e3)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skysail_engine::config::{ModelConfig, PolicyName};
+
+    fn config(setting: Setting) -> ModelConfig {
+        let config = ModelConfig::from_toml(&setting.toml(Some(Duration::from_millis(20))));
+        let config = config.unwrap();
+        config.check().unwrap();
+        assert_eq!(config.objective_ms, Some(20.0));
+        config
+    }
+
+    #[test]
+    fn the_engine_reads_every_setting_as_it_is_meant() {
+        let policy = |setting| config(setting).batching.policy();
+        assert_eq!(policy(Setting::Predictive), PolicyName::Predictive);
+        assert_eq!(policy(Setting::Aimd), PolicyName::Aimd);
+        assert_eq!(policy(Setting::Quantile), PolicyName::Quantile);
+        assert_eq!(config(Setting::Unbatched).max_batch_size, Some(0));
+        for setting in Setting::grid() {
+            let Setting::Fixed { rows, delay_us } = setting else { panic!("{setting}") };
+            let read = config(setting);
+            assert_eq!(read.batching.policy(), PolicyName::Fixed);
+            assert_eq!((read.max_batch_size, read.batching.max_delay_us), (Some(rows), delay_us));
+        }
+        assert_eq!(Setting::Predictive.toml(None), "");
+    }
+
+    #[test]
+    fn every_point_of_the_grid_is_another_folder() {
+        let mut keys: Vec<String> = Setting::grid().into_iter().map(Setting::key).collect();
+        assert_eq!(keys.len(), 1 + 4 * 4);
+        assert!(keys.iter().all(|key| !key.contains([' ', '/', ','])));
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 17);
+    }
+}

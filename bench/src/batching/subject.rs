@@ -1,0 +1,135 @@
+//! The models that are asked, and the requests that they are asked with.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use skysail_engine::model::Model;
+use skysail_engine::request::{InputTensor, Request};
+use skysail_engine::signature::TensorSpec;
+use skysail_engine::tensor::{DataType, Shape, elements};
+use std::path::{Path, PathBuf};
+
+/// Real models, from simple to heavy.
+const REAL: [&str; 6] = [
+    "sklearn-mnist-linear-svm",
+    "sklearn-digits-rbf-svm",
+    "sklearn-mnist-random-forest",
+    "mnist-cnn-batch",
+    "resnet20-cifar10",
+    "all-minilm-l6-v2",
+];
+
+/// The names and layers of those that are built here.
+const BUILT: [(&str, &[u64]); 2] =
+    [("small-mlp", &[784, 300, 100, 10]), ("wide-mlp", &[1024, 4096, 4096, 1000])];
+
+/// Size of open dimensions that are not the batch's: tokens of a text.
+const OPEN_DIM: usize = 16;
+
+/// Different rows that are sent in turn.
+const ROWS: u64 = 64;
+
+/// A model to be asked.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    pub(super) name: String,
+    /// Its ONNX file.
+    pub(super) file: PathBuf,
+}
+
+impl Subject {
+    /// The models of this name, or all where there are no names: the real ones as far as `data`
+    /// has them, and one that is built into `folder`, or two without real ones.
+    ///
+    /// # Errors
+    /// When there is no model of a name.
+    pub(super) fn all(names: &[String], data: &Path, folder: &Path) -> Result<Vec<Self>> {
+        let at_hand = |name: &&str| data.join(name).join("model.onnx").is_file();
+        let real: Vec<&str> = REAL.into_iter().filter(at_hand).collect();
+        let built = BUILT.iter().map(|(name, _)| *name).filter(|&name| {
+            name == "wide-mlp" || real.is_empty() || names.iter().any(|wanted| wanted == name)
+        });
+        let known: Vec<&str> = real.iter().copied().chain(built).collect();
+        for name in names {
+            let is_there = known.contains(&&**name) || at_hand(&&**name);
+            ensure!(is_there, "no model is called {name}; there are {}", known.join(", "));
+        }
+        let wanted: Vec<&str> = match names {
+            [] => known,
+            names => names.iter().map(String::as_str).collect(),
+        };
+        wanted.into_iter().map(|name| Self::find(name, data, folder)).collect()
+    }
+
+    /// Those of the real models that are not at hand.
+    pub(super) fn missing(data: &Path) -> Vec<&'static str> {
+        REAL.into_iter().filter(|name| !data.join(name).join("model.onnx").is_file()).collect()
+    }
+
+    fn find(name: &str, data: &Path, folder: &Path) -> Result<Self> {
+        let file = match BUILT.iter().find(|(built, _)| *built == name) {
+            None => std::path::absolute(data.join(name).join("model.onnx"))?,
+            Some((_, layers)) => {
+                let file = folder.join(format!("{name}.onnx"));
+                skysail_graph::mlp(layers, 1)?.save(&file)?;
+                file
+            }
+        };
+        Ok(Self { name: name.to_owned(), file })
+    }
+}
+
+/// Requests of one row each, all different.
+///
+/// # Errors
+/// When the model has an input of strings, or one that is too large to be made up.
+pub(super) fn requests(model: &Model) -> Result<Vec<Request>> {
+    let mut random = StdRng::seed_from_u64(1);
+    let inputs = &model.signature().inputs;
+    (0..ROWS)
+        .map(|_| {
+            let inputs = inputs.iter().map(|spec| tensor(spec, &mut random));
+            Ok(Request { inputs: inputs.collect::<Result<_>>()?, ..Request::default() })
+        })
+        .collect()
+}
+
+fn tensor(spec: &TensorSpec, random: &mut StdRng) -> Result<InputTensor> {
+    let mut shape: Shape = spec.dims.iter().map(|dim| dim.unwrap_or(OPEN_DIM)).collect();
+    if let (Some(first), Some(None)) = (shape.first_mut(), spec.dims.first()) {
+        *first = 1;
+    }
+    let count = elements(&shape).context("too large to be made up")?;
+    let data = match spec.datatype {
+        DataType::Fp32 => {
+            (0..count).flat_map(|_| random.random::<f32>().to_le_bytes()).collect::<Bytes>()
+        }
+        // Ones are indices into every table, and the mask of a whole text.
+        DataType::Int64 => (0..count).flat_map(|_| 1_i64.to_le_bytes()).collect(),
+        DataType::Int32 => (0..count).flat_map(|_| 1_i32.to_le_bytes()).collect(),
+        other => anyhow::bail!("no requests are made up for inputs of type {other}"),
+    };
+    let (name, datatype) = (spec.name.to_string(), spec.datatype);
+    Ok(InputTensor { name, datatype, shape, data: data.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(names: &[&str]) -> Result<Vec<String>> {
+        let (data, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let subjects = Subject::all(&names, data.path(), folder.path())?;
+        assert!(subjects.iter().all(|subject| subject.file.is_file()));
+        Ok(subjects.into_iter().map(|subject| subject.name).collect())
+    }
+
+    #[test]
+    fn without_real_models_those_that_are_built_remain() {
+        assert_eq!(all(&["small-mlp"]).unwrap(), ["small-mlp"]);
+        let error = all(&["resnet20-cifar10"]).unwrap_err().to_string();
+        assert!(error.contains("there are small-mlp, wide-mlp"), "{error}");
+    }
+}
