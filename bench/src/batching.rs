@@ -33,8 +33,15 @@ use subject::Subject;
 /// when nobody names any.
 const SERVED: [&str; 3] = ["resnet20-cifar10", "mnist-cnn-batch", "sklearn-mnist-random-forest"];
 
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench batching
+  cargo xtask bench batching --quick
+  cargo xtask bench batching --tables policies --models resnet20-cifar10,wide-mlp";
+
 /// Measures batching.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
     /// Models, separated by commas: folders of --data, small-mlp or wide-mlp [default: seven].
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]

@@ -179,9 +179,11 @@ pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, Invali
 /// the largest size that it may be padded to.
 fn lane(inputs: &[AdmittedInput], signature: &Signature) -> Lane {
     let padding = signature.padding.as_ref().filter(|padding| padding.sizes(inputs).is_some());
-    let open = inputs.iter().zip(&signature.inputs).enumerate().filter(|(_, (_, spec))| {
-        spec.dims.iter().skip(1).any(Option::is_none)
-    });
+    let open = inputs
+        .iter()
+        .zip(&signature.inputs)
+        .enumerate()
+        .filter(|(_, (_, spec))| spec.dims.iter().skip(1).any(Option::is_none));
     open.flat_map(|(index, (input, _))| {
         let dims = input.shape.iter().enumerate().skip(1);
         dims.map(move |(dim, &size)| padding.map_or(size, |p| p.lane_size(index, dim, size)))

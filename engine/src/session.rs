@@ -136,7 +136,7 @@ impl OrtExecutor {
     /// Takes over what was found out about the model.
     pub(crate) fn set_signature(&mut self, signature: &Arc<Signature>) {
         if self.signature.batches() != signature.batches() {
-            // Then the shapes of outputs follow from other inputs.
+            // The buffers of outputs were made for what was thought of their shapes.
             self.plans.clear();
         }
         self.signature = Arc::clone(signature);

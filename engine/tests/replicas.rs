@@ -83,7 +83,11 @@ fn answers(model: &Arc<Model>) -> Vec<Vec<u8>> {
         let value = |i: usize| ((i * 7 + seed) % 97) as f32 / 97.0;
         let data = match spec.datatype {
             DataType::Fp32 => (0..count).flat_map(|i| value(i).to_le_bytes()).collect(),
-            other => vec![1; count * other.element_bytes().unwrap()],
+            other => {
+                let mut one = vec![0; other.element_bytes().unwrap()];
+                one[0] = 1;
+                one.repeat(count)
+            }
         };
         tensor(&spec.name, spec.datatype, &shape, data)
     };

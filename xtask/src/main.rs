@@ -22,6 +22,8 @@ Examples:
   cargo xtask serve -- --http 127.0.0.1:9000   the same, with flags for the server
   cargo xtask test                             every test
   cargo xtask test -- digits                   the tests with `digits` in their name
+  cargo xtask bench batching                   the batching policies against each other
+  cargo xtask bench batching --help            what a benchmark takes
   cargo xtask tidy                             the style checks
 
 Exit status: 0 done, 1 failed, 2 bad usage; `serve` ends with the server's own.";

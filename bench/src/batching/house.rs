@@ -136,3 +136,29 @@ pub(super) fn install(models: &Path, name: &str, file: &Path) -> Result<PathBuf>
 fn wait_for<T>(future: impl Future<Output = T>) -> Result<T> {
     Ok(tokio::runtime::Builder::new_current_thread().build()?.block_on(future))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_has_an_outcome_under_every_kind_of_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model.onnx");
+        skysail_graph::mlp(&[8, 16, 4], 1).unwrap().save(&file).unwrap();
+        let subject = Subject { name: "mlp".into(), file };
+        let house = House::open().unwrap();
+        let end = Duration::from_millis(50);
+        let traffic = Traffic::steady(2_000.0);
+        let requests = Arrivals::new(traffic, end, 7).count();
+        let kinds = [Setting::Predictive, Setting::Aimd, Setting::Quantile, Setting::Unbatched];
+        for setting in kinds.into_iter().chain([Setting::USUAL]) {
+            let guest = house.load(&subject, setting, Some(Duration::from_secs(10))).unwrap();
+            assert_eq!(guest.objective(), Duration::from_secs(10));
+            let run = guest.ask(traffic, end, 7).unwrap();
+            assert_eq!((run.outcomes.len(), run.lags.len()), (requests, requests));
+            assert!(run.outcomes.iter().all(|outcome| outcome.batch_rows > 0), "{setting}");
+            assert!(run.idle < run.elapsed && run.elapsed >= run.outcomes[0].at);
+        }
+    }
+}

@@ -46,14 +46,14 @@ impl Pace {
         }
         Self {
             is_quick,
-            probe: window(200, 1_000),
-            glance: window(100, 400),
-            settle: window(0, 1_000),
-            socket: window(500, 2_500),
+            probe: window(150, 850),
+            glance: window(80, 320),
+            settle: window(0, 600),
+            socket: window(400, 1_600),
             long: Duration::from_secs(10),
             tries: 4,
             grid_tries: 3,
-            rounds: 5,
+            rounds: 3,
         }
     }
 }

@@ -17,20 +17,25 @@ pub(super) struct Best {
 }
 
 /// The most requests a second that are answered in time when the rate is doubled until they no
-/// longer grow with it.
+/// longer grow with it, twice at the same rate: a hiccup is no limit.
 pub(super) fn capacity(
     start_per_s: f64,
     mut probe: impl FnMut(f64) -> Result<Seen>,
 ) -> Result<f64> {
     let mut rate = start_per_s;
     let mut most = 0.0_f64;
+    let mut behind = 0;
     for _ in 0..STEPS_MAX {
         let seen = probe(rate)?;
         most = most.max(seen.goodput_per_s);
-        if seen.goodput_per_s < KEPT_UP * seen.offered_per_s {
+        if seen.goodput_per_s >= KEPT_UP * seen.offered_per_s {
+            behind = 0;
+            rate *= 2.0;
+        } else if behind == 1 {
             break;
+        } else {
+            behind += 1;
         }
-        rate *= 2.0;
     }
     Ok(most.max(1.0))
 }
@@ -60,7 +65,7 @@ pub(super) fn best(
             Some(kept) if broken.is_finite() => (kept.rate_per_s * broken).sqrt(),
             // More brings no more once a part is refused.
             Some(kept) if kept.seen.goodput_per_s < KEPT_UP * kept.seen.offered_per_s => break,
-            Some(kept) => kept.rate_per_s * 1.25,
+            Some(kept) => kept.rate_per_s * 1.5,
         };
         if rate >= broken * 0.97 {
             break;
@@ -123,6 +128,12 @@ mod tests {
     fn the_capacity_is_found_from_far_below() {
         assert_eq!(capacity(3.0, server(f64::INFINITY)).unwrap(), 1_000.0);
         assert_eq!(capacity(5_000.0, server(f64::INFINITY)).unwrap(), 1_000.0);
+        let (mut server, mut probes) = (server(f64::INFINITY), 0);
+        let hiccup = |rate| {
+            probes += 1;
+            server(if probes == 3 { 0.0 } else { rate }).map(|s| Seen { offered_per_s: rate, ..s })
+        };
+        assert_eq!(capacity(3.0, hiccup).unwrap(), 1_000.0);
     }
 
     #[test]

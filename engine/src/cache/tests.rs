@@ -6,6 +6,7 @@ use super::*;
 use crate::admit::Lane;
 use crate::batch::Outputs;
 use crate::config::ModelConfig;
+use crate::execute::run_job;
 use crate::executor::Executor;
 use crate::executor::puppet::{Act, Hand, Ran, by_hand, echo, puppet};
 use crate::executor::{BatchInput, ExecuteError};
@@ -14,9 +15,12 @@ use crate::payload::Payload;
 use crate::request::{Request, Response};
 use crate::signature::Signature;
 use crate::tensor::{DataType, Shape};
-use crate::testing::{Threads, answer, floats, help, model, request, rows, signature, spec};
+use crate::testing::{
+    Threads, answer, block_on, floats, help, model, request, rows, signature, spec,
+};
 use crate::ticket::Ticket;
 use proptest::prelude::*;
+use skysail_policy::place::Place;
 use smallvec::smallvec;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
@@ -68,12 +72,17 @@ fn waiting(model: &Arc<Model>, request: Request) -> Ticket {
     ticket
 }
 
-/// The answer that a short run on this thread gives.
+/// The answer of a model that no thread runs.
 fn ask(model: &Arc<Model>, request: Request) -> Result<Response, Error> {
-    match help(&mut model.submit(request).unwrap()) {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => panic!("it waits"),
+    let mut ticket = model.submit(request).unwrap();
+    if let Poll::Ready(answer) = help(&mut ticket) {
+        return answer;
     }
+    // The run before took long, as far as this thread can tell.
+    let mut job = model.queue().next_job().unwrap();
+    run_job(model, &mut job, Place::Here);
+    model.queue().finish(job);
+    block_on(ticket)
 }
 
 fn counts(model: &Model) -> (u64, u64) {
@@ -183,7 +192,7 @@ fn the_same_requests_at_the_same_time_share_one_run() {
     hand.let_go(Act::Echo);
     assert_eq!(answer(leader).unwrap(), [1.0]);
     for follower in followers {
-        let response = crate::testing::block_on(follower).unwrap();
+        let response = block_on(follower).unwrap();
         assert_eq!((rows(&response), response.stages.batch_rows), (vec![1.0], 0));
         assert_eq!(response.stages.queue(), response.stages.total());
     }
@@ -206,6 +215,20 @@ fn a_leader_that_leaves_takes_nobody_with_it() {
     assert_eq!(answer(second).unwrap(), [1.0]);
     assert!(!hand.has_batch());
     assert_eq!((model.statistics().runs(), counts(&model)), (1, (1, 1)));
+}
+
+#[test]
+fn a_run_that_was_left_and_fails_is_followed_by_ones_own() {
+    let (model, hand, _threads) = handled();
+    let leader = waiting(&model, request(&[1.0]));
+    hand.next_batch();
+    let mut follower = waiting(&model, request(&[1.0]));
+    drop(leader);
+    assert!(help(&mut follower).is_pending());
+    hand.let_go(Act::Fail);
+    hand.let_go(Act::Echo);
+    assert_eq!(answer(follower).unwrap(), [1.0]);
+    assert_eq!((model.statistics().runs(), counts(&model)), (1, (0, 2)));
 }
 
 #[test]
@@ -321,17 +344,35 @@ fn cache(bytes_max: usize) -> Cache {
 #[test]
 fn requests_of_one_hash_are_told_apart() {
     let cache = cache(1 << 20);
-    let question = |data: &'static [u8]| Question { hash: 7, request: admitted(data.to_vec()) };
-    cache.keep(&question(b"a"), &outputs(b"A".to_vec()));
-    assert!(cache.get(&question(b"b")).is_none());
-    cache.keep(&question(b"b"), &outputs(b"B".to_vec()));
-    for (asked, wanted) in [(b"a", "A"), (b"b", "B")] {
-        assert_eq!(cache.get(&question(asked)).unwrap()[0].data, wanted);
+    let variant = |data: &[u8], shape: &[usize], wanted: &[usize]| {
+        let mut request = admitted(data.to_vec());
+        request.inputs[0].shape = shape.into();
+        request.outputs = wanted.into();
+        request
+    };
+    let variants = [
+        variant(b"ab", &[2], &[]),
+        variant(b"ac", &[2], &[]),
+        variant(b"ab", &[2, 1], &[]),
+        variant(b"ab", &[2], &[0]),
+    ];
+    let questions =
+        || variants.iter().map(|request| Question { hash: 7, request: request.clone() });
+    for (number, question) in questions().enumerate() {
+        assert!(cache.get(&question).is_none());
+        // Only one of them can be in flight at a time; the others do without.
+        let found = cache.board(question);
+        assert_eq!(matches!(found, Found::Flight(_)), number == 0);
+        assert_eq!(matches!(found, Found::Nothing(_)), number > 0);
     }
-    assert!(matches!(cache.board(question(b"c")), Found::Flight(_)));
-    assert!(matches!(cache.board(question(b"c")), Found::Flight(_)));
-    assert!(matches!(cache.board(question(b"d")), Found::Nothing(_)));
     assert_eq!(cache.flights(), 1);
+    for (number, question) in questions().enumerate() {
+        assert!(cache.get(&question).is_none());
+        cache.keep(&question, &outputs(vec![number as u8]));
+    }
+    for (number, question) in questions().enumerate() {
+        assert_eq!(*cache.get(&question).unwrap()[0].data, [number as u8]);
+    }
 }
 
 /// A buffer that knows who keeps it.

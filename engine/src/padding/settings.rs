@@ -75,7 +75,7 @@ fn tie(spec: &TensorSpec, dim: usize, ties: Ties) -> Option<Tie<'_>> {
         return None;
     }
     let name = spec.dim_names.get(dim).filter(|name| ties == Ties::Name && !name.is_empty());
-    Some(name.map_or(Err(dim), |name| Ok(name)))
+    Some(name.map(String::as_str).ok_or(dim))
 }
 
 /// An input whose size no longer fits that of the others when they are padded and it is not.

@@ -72,7 +72,9 @@ impl Loader {
         expect("output", &config.expected_outputs, &signature.outputs, signature.batches())?;
 
         let run_max = tries::run_max(&signature, config.objective_ms.or(self.objective_ms));
-        let maker = TeamMaker { sessions, signature: &signature, cores: self.cores, run_max };
+        let found = Arc::new(signature.clone());
+        first.set_signature(&found);
+        let maker = TeamMaker { sessions, signature: found, cores: self.cores, run_max };
         let Team { mut executors, threads, run_times } = maker.make(first).map_err(words)?;
         for executor in &mut executors {
             warm_up::configured(executor, &signature, &config.warm_up, wanted.folder)?;

@@ -1,7 +1,7 @@
-//! Makes the executors of a version: as many as are worth it, with as many threads as are worth
-//! it, each of which has run every size it will run in.
+//! Makes the executors of a version: as many, and of as many threads, as its runs are worth. Each
+//! has run every size it will run in.
 
-use super::tries::{RunTimes, Tries};
+use super::tries::{self, RunTimes, Tries};
 use crate::session::{OrtExecutor, SessionError, SessionMaker};
 use crate::signature::Signature;
 use ort::session::Session;
@@ -23,7 +23,7 @@ pub(super) struct Team {
 /// Makes a team.
 pub(super) struct TeamMaker<'a> {
     pub(super) sessions: SessionMaker<'a>,
-    pub(super) signature: &'a Signature,
+    pub(super) signature: Arc<Signature>,
     pub(super) cores: usize,
     /// A longer run ends the tries.
     pub(super) run_max: Duration,
@@ -35,7 +35,7 @@ impl TeamMaker<'_> {
         let config = self.sessions.config;
         let pinned = Pinned { count: config.count, threads: config.threads };
         let first_threads = self.sessions.first_threads();
-        let row_us = Tries::new(&mut first, self.signature, first_threads).time(1);
+        let row_us = Tries::new(&mut first, &self.signature, first_threads).time(1);
         let is_long = is_long(row_us);
         if depends_on_efficiency(pinned, is_long, self.cores) {
             return self.compare(first);
@@ -48,16 +48,19 @@ impl TeamMaker<'_> {
         self.several(count, threads)
     }
 
-    /// Tries one thread, which `first` has, and all cores, and does what follows from that.
-    fn compare(&self, first: OrtExecutor) -> Result<Team, SessionError> {
-        let one = self.tried(vec![first], 1);
-        let all = self.several(1, self.cores)?;
-        let efficiency = efficiency(&one.run_times, &all.run_times, self.cores);
+    /// Compares one thread, which `first` has, with all cores, and does what follows from that.
+    fn compare(&self, mut first: OrtExecutor) -> Result<Team, SessionError> {
+        let mut all = self.executor(self.sessions.session(self.cores)?)?;
+        let [of_one, of_all] = tries::compare(&mut first, &mut all, &self.signature);
+        let efficiency = efficiency(&of_one, &of_all, self.cores);
         let Replicas { count, threads } = choose(Pinned::default(), true, efficiency, self.cores);
+        let path = self.sessions.path.display();
+        tracing::debug!("{path}: {of_one:?} us on one thread, {of_all:?} on {}", self.cores);
+        drop(first);
         if threads == self.cores {
-            return Ok(all);
+            return Ok(self.tried(vec![all], threads));
         }
-        drop((one, all));
+        drop(all);
         self.several(count, threads)
     }
 
@@ -67,17 +70,19 @@ impl TeamMaker<'_> {
             1 => vec![self.sessions.session(threads)?],
             _ => self.sharing(count, threads)?,
         };
-        let signature = Arc::new(self.signature.clone());
-        let executor = |session| OrtExecutor::new(session, Arc::clone(&signature));
-        let executors = sessions.into_iter().map(executor).collect::<Result<_, _>>()?;
-        Ok(self.tried(executors, threads))
+        let executors = sessions.into_iter().map(|session| self.executor(session));
+        Ok(self.tried(executors.collect::<Result<_, _>>()?, threads))
+    }
+
+    fn executor(&self, session: Session) -> Result<OrtExecutor, SessionError> {
+        OrtExecutor::new(session, Arc::clone(&self.signature))
     }
 
     /// A team of these, after each has run every size.
     fn tried(&self, mut executors: Vec<OrtExecutor>, threads: usize) -> Team {
         let mut run_times = RunTimes::new();
         for (index, executor) in executors.iter_mut().enumerate() {
-            let mut tries = Tries::new(executor, self.signature, threads);
+            let mut tries = Tries::new(executor, &self.signature, threads);
             match index {
                 0 => run_times = tries.grow(self.signature.batch_rows_max, self.run_max),
                 _ => tries.repeat(&run_times),

@@ -29,6 +29,12 @@ const RUNS_MAX: usize = 3;
 /// Once the runs of one size took so long together, another would not tell much.
 const RUNS_ENOUGH: Duration = Duration::from_millis(5);
 
+/// The same where two executors are compared: their difference is smaller than their times.
+const COMPARISON_ENOUGH: Duration = Duration::from_millis(100);
+
+/// Sizes at which executors are compared, for a crowd and for those who come alone.
+const COMPARED_ROWS: [usize; 2] = [1, 4];
+
 /// Rows and microseconds of batches that were tried.
 pub(super) type RunTimes = Vec<(usize, f64)>;
 
@@ -63,21 +69,26 @@ impl<'a> Tries<'a> {
 
     /// How long a batch runs, in microseconds, when it runs on made-up inputs.
     pub(super) fn time(&mut self, rows: usize) -> Option<f64> {
-        let row = self.row.as_ref().ok()?;
-        let together: SmallVec<[_; 64]> = smallvec![row; rows];
         let (mut fastest, mut spent) = (Duration::MAX, Duration::ZERO);
         // The first run of a shape allocates, and the second plans; requests see the others.
         for _ in 0..RUNS_MAX {
-            let started = now(self.clock);
-            run(self.executor, &together).ok()?;
-            let took = now(self.clock).saturating_sub(started);
+            let took = self.run(rows)?;
             fastest = fastest.min(took);
             spent += took;
             if spent > RUNS_ENOUGH {
                 break;
             }
         }
-        Some(fastest.as_secs_f64() * 1e6)
+        Some(micros(fastest))
+    }
+
+    /// Runs a batch once.
+    fn run(&mut self, rows: usize) -> Option<Duration> {
+        let row = self.row.as_ref().ok()?;
+        let together: SmallVec<[_; 64]> = smallvec![row; rows];
+        let started = now(self.clock);
+        run(self.executor, &together).ok()?;
+        Some(now(self.clock).saturating_sub(started))
     }
 
     /// Times the sizes 1, 2, 4 and so on up to the largest, which comes last, until one fails or
@@ -101,6 +112,36 @@ impl<'a> Tries<'a> {
             self.time(*rows);
         }
     }
+}
+
+/// Times the same sizes on two executors in turn, so that whatever else runs on the machine slows
+/// both.
+pub(super) fn compare<'a>(
+    one: &'a mut dyn Executor,
+    other: &'a mut dyn Executor,
+    signature: &Signature,
+) -> [RunTimes; 2] {
+    let clock = ClockId::Monotonic;
+    let mut tries = [one, other]
+        .map(|executor| Tries { executor, row: made_up_row(signature, 3), clock });
+    let mut run_times = [RunTimes::new(), RunTimes::new()];
+    for rows in COMPARED_ROWS.into_iter().filter(|rows| *rows <= signature.batch_rows_max.max(1)) {
+        let (mut fastest, mut spent) = ([Duration::MAX; 2], Duration::ZERO);
+        for _ in 0..RUNS_MAX {
+            for (tries, fastest) in tries.iter_mut().zip(&mut fastest) {
+                let Some(took) = tries.run(rows) else { return run_times };
+                *fastest = took.min(*fastest);
+                spent += took;
+            }
+            if spent > COMPARISON_ENOUGH {
+                break;
+            }
+        }
+        for (run_times, fastest) in run_times.iter_mut().zip(fastest) {
+            run_times.push((rows, micros(fastest)));
+        }
+    }
+    run_times
 }
 
 /// The largest batch that was tried and does not run for too long, at least one row. Without a

@@ -135,6 +135,31 @@ fn a_wait_ends_when_somebody_is_late() {
 }
 
 #[test]
+fn a_wait_does_not_begin_anew_for_somebody_more_urgent() {
+    let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
+    push(&mut queue, 1, 0, 90_000).unwrap();
+    assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 1_000 }));
+    push(&mut queue, 2, 900, 80_000).unwrap();
+    assert!(matches!(queue.start(900, true, |_| false), Start::Wait { until_us: 1_000 }));
+    let (members, run) = start(&mut queue, 1_000).unwrap();
+    assert_eq!(members, [2, 1]);
+    queue.finish(run, None, 5_000);
+    push(&mut queue, 3, 5_000, 90_000).unwrap();
+    assert!(matches!(queue.start(5_000, true, |_| false), Start::Wait { until_us: 6_000 }));
+}
+
+#[test]
+fn a_wait_never_ends_in_the_past_for_somebody_late_behind_the_head() {
+    let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
+    let low = Terms { priority: Priority::new(9), ..terms(0, Some(300)) };
+    queue.push(1, low, (), 0, |_| false).unwrap();
+    push(&mut queue, 2, 0, 90_000).unwrap();
+    assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 301 }));
+    assert!(matches!(queue.start(301, true, |_| false), Start::Wait { until_us: 1_000 }));
+    assert_eq!(dropped(&mut queue), [1]);
+}
+
+#[test]
 fn nothing_starts_without_an_idle_replica() {
     let mut queue = predictive(2, 10);
     (0..6).for_each(|item| push(&mut queue, item, 0, 50_000).unwrap());

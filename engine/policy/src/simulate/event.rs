@@ -2,7 +2,6 @@
 
 use super::request::Request;
 use crate::scheduler::{Refusal, Scheduler};
-use crate::urgency::Terms;
 use crate::waiting::Waiter;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -53,27 +52,32 @@ impl Events {
     }
 }
 
-/// What has happened.
-#[derive(Debug)]
-pub(super) enum Happening<'a> {
-    /// A request came, and was taken in or not.
-    Came { request: &'a Request, terms: &'a Terms, refused: Option<Refusal> },
-    /// One left the queue without an answer.
-    Dropped(&'a Waiter<Request>),
-    /// A batch started.
-    Started(&'a [Waiter<Request>]),
-    /// A policy waits.
-    Waits { until_us: u64 },
-    /// A batch is over, and its members are answered.
-    Finished(&'a [Waiter<Request>]),
-    /// All that happens at this time has happened.
-    Quiet,
-}
-
-/// Somebody who sees everything that happens.
+/// Somebody who sees everything that happens, and the queue as it is then.
 pub(super) trait Watch {
-    /// The queue is as it is after it.
-    fn see(&mut self, _happening: &Happening<'_>, _queue: &Queue, _now_us: u64) {}
+    /// A request came, and was taken in or not.
+    fn came(
+        &mut self,
+        _now_us: u64,
+        _queue: &Queue,
+        _waiter: &Waiter<Request>,
+        _refused: Option<Refusal>,
+    ) {
+    }
+
+    /// One left the queue without an answer.
+    fn dropped(&mut self, _now_us: u64, _waiter: &Waiter<Request>) {}
+
+    /// A batch started.
+    fn started(&mut self, _now_us: u64, _queue: &Queue, _members: &[Waiter<Request>]) {}
+
+    /// A policy waits.
+    fn waits(&mut self, _now_us: u64, _queue: &Queue, _until_us: u64) {}
+
+    /// A batch is over, and its members are answered.
+    fn finished(&mut self, _now_us: u64, _members: &[Waiter<Request>]) {}
+
+    /// All that happens at this time has happened.
+    fn quiet(&mut self, _now_us: u64, _queue: &Queue) {}
 }
 
 /// Nobody.

@@ -1,6 +1,6 @@
 //! What must be true after every event of every simulation.
 
-use super::event::{Happening, Queue, Watch};
+use super::event::{Queue, Watch};
 use super::outcome::Outcome;
 use super::request::Request;
 use super::run::run;
@@ -31,6 +31,15 @@ struct Taken {
     leaves_us: Option<u64>,
 }
 
+/// One that runs.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    terms: Terms,
+    /// Which of all batches it is in.
+    batch: usize,
+    started_us: u64,
+}
+
 /// Keeps books of its own, as simple as can be, and compares.
 struct Checker<'a> {
     scenario: &'a Scenario,
@@ -40,12 +49,11 @@ struct Checker<'a> {
     answers: Vec<u32>,
     waiting: BTreeMap<(u64, u64), u64>,
     taken: HashMap<u64, Taken>,
-    running: HashMap<u64, Taken>,
+    running: HashMap<u64, Running>,
     runs: usize,
     /// When each batch started.
     starts_us: Vec<u64>,
     longest_run_us: u64,
-    run_started_us: HashMap<u64, u64>,
     /// The last answer of the policy at this time, if it was to wait.
     waits_until_us: Option<u64>,
     /// Since when somebody waits while a replica is idle.
@@ -65,7 +73,6 @@ impl<'a> Checker<'a> {
             runs: 0,
             starts_us: Vec::new(),
             longest_run_us: 0,
-            run_started_us: HashMap::new(),
             waits_until_us: None,
             idle_since_us: None,
         }
@@ -81,31 +88,19 @@ impl<'a> Checker<'a> {
         self.scenario.limits.replicas.max(1)
     }
 
+    fn go_to(&mut self, now_us: u64) {
+        self.ensure(now_us >= self.now_us, "time goes forward");
+        if now_us > self.now_us {
+            self.waits_until_us = None;
+        }
+        self.now_us = now_us;
+    }
+
     fn answer(&mut self, token: u64) {
         let answers = &mut self.answers[token as usize];
         *answers += 1;
         let is_first = *answers == 1;
         self.ensure(is_first, "a request is answered once");
-    }
-
-    fn came(&mut self, request: &Request, terms: &Terms, refused: Option<Refusal>, queue: &Queue) {
-        self.ensure(request.token == self.answers.len() as u64, "tokens count up");
-        self.answers.push(0);
-        match refused {
-            None => {
-                let place = (terms.due_us(), request.token);
-                let leaves_us = request.leaves_us;
-                let taken = Taken { terms: *terms, lane: request.lane, place, leaves_us };
-                self.waiting.insert(place, request.token);
-                self.taken.insert(request.token, taken);
-            }
-            Some(refusal) => {
-                self.answer(request.token);
-                self.check_refusal(refusal, terms, queue);
-            }
-        }
-        self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
-        self.ensure(queue.len() <= self.scenario.requests_max, "the queue is bounded");
     }
 
     fn check_refusal(&self, refusal: Refusal, terms: &Terms, queue: &Queue) {
@@ -126,45 +121,11 @@ impl<'a> Checker<'a> {
     fn leave_queue(&mut self, waiter: &Waiter<Request>) -> Taken {
         let taken = self.taken.remove(&waiter.item.token);
         self.ensure(taken.is_some(), "only who waits leaves the queue");
-        let Some(taken) = taken else { unreachable!() };
+        let taken = taken.unwrap();
         self.waiting.remove(&taken.place);
         self.ensure(taken.terms == waiter.terms, "a request keeps its terms");
         self.ensure(taken.lane == waiter.item.lane, "a request keeps its lane");
         taken
-    }
-
-    fn dropped(&mut self, waiter: &Waiter<Request>) {
-        let taken = self.leave_queue(waiter);
-        self.answer(waiter.item.token);
-        let is_late = taken.terms.deadline_us.is_some_and(|us| us < self.now_us);
-        let has_left = taken.leaves_us.is_some_and(|us| us <= self.now_us);
-        let may_give_up = gives_up(&self.scenario.policy) && taken.terms.deadline_us.is_some();
-        self.ensure(is_late || has_left || may_give_up, "nobody is dropped without a reason");
-    }
-
-    fn started(&mut self, members: &[Waiter<Request>], queue: &Queue) {
-        self.ensure(!members.is_empty(), "a batch has members");
-        self.runs += 1;
-        self.ensure(self.runs <= self.replicas(), "a replica runs one batch at a time");
-        let head = self.waiting.first_key_value().map(|(_, &token)| token);
-        self.ensure(head == Some(members[0].item.token), "the most urgent starts");
-        let rows: usize = members.iter().map(|waiter| waiter.terms.rows).sum();
-        let rows_max = queue.batch_rows_max().min(self.scenario.limits.rows_max.max(1));
-        self.ensure(rows <= rows_max || members.len() == 1, "a batch is within its limit");
-        let taken: Vec<Taken> = members.iter().map(|waiter| self.leave_queue(waiter)).collect();
-        self.ensure(taken.is_sorted_by(|a, b| a.place < b.place), "the most urgent are first");
-        self.ensure(taken.iter().all(|one| one.lane == taken[0].lane), "a batch is of one lane");
-        self.check_passed_over(&taken);
-        for (waiter, taken) in members.iter().zip(taken) {
-            let is_late = taken.terms.deadline_us.is_some_and(|us| us < self.now_us);
-            let has_left = taken.leaves_us.is_some_and(|us| us <= self.now_us);
-            self.ensure(!is_late && !has_left, "nobody runs for nothing");
-            self.check_patience(&taken);
-            self.running.insert(waiter.item.token, taken);
-            self.run_started_us.insert(waiter.item.token, self.now_us);
-        }
-        self.starts_us.push(self.now_us);
-        self.idle_since_us = None;
     }
 
     /// Only what did not fit stays behind in front of the last member.
@@ -182,42 +143,6 @@ impl<'a> Checker<'a> {
         let first = self.starts_us.partition_point(|&us| us <= taken.terms.due_us());
         let overtaken = self.starts_us.len() - first;
         self.ensure(overtaken <= self.scenario.requests_max, "nobody starves");
-    }
-
-    fn waits(&mut self, until_us: u64, queue: &Queue) {
-        self.ensure(until_us > self.now_us, "a wait ends later than it begins");
-        self.ensure(queue.idle() > 0 && !queue.is_empty(), "somebody waits for nothing else");
-        self.ensure(self.now_us < self.scenario.duration_us, "a closed queue does not wait");
-        let longest_us = self.wait_us_max(&self.scenario.policy);
-        self.ensure(until_us <= self.now_us + longest_us, "a wait is short");
-        self.waits_until_us = Some(until_us);
-    }
-
-    fn finished(&mut self, members: &[Waiter<Request>]) {
-        self.runs -= 1;
-        for waiter in members {
-            let token = waiter.item.token;
-            let taken = self.running.remove(&token);
-            self.ensure(taken.is_some_and(|one| one.terms == waiter.terms), "replies do not cross");
-            let started_us = self.run_started_us.remove(&token).unwrap_or(u64::MAX);
-            self.ensure(started_us < self.now_us, "a run takes time");
-            self.longest_run_us = self.longest_run_us.max(self.now_us - started_us);
-            self.answer(token);
-        }
-    }
-
-    /// A replica idles beside a queue only while a policy waits, and never for long.
-    fn quiet(&mut self, queue: &Queue) {
-        self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
-        self.ensure(queue.idle() == self.replicas() - self.runs, "no replica is lost or made up");
-        if queue.idle() == 0 || queue.is_empty() {
-            self.idle_since_us = None;
-            return;
-        }
-        self.ensure(self.waits_until_us.is_some(), "nobody idles beside work");
-        let since_us = *self.idle_since_us.get_or_insert(self.now_us);
-        let longest_us = self.wait_us_max(&self.scenario.policy);
-        self.ensure(self.now_us - since_us <= longest_us, "waits do not add up");
     }
 
     /// For how long a policy may leave a replica idle beside a queue.
@@ -248,22 +173,112 @@ impl<'a> Checker<'a> {
 }
 
 impl Watch for Checker<'_> {
-    fn see(&mut self, happening: &Happening<'_>, queue: &Queue, now_us: u64) {
-        self.ensure(now_us >= self.now_us, "time goes forward");
-        if now_us > self.now_us {
-            self.waits_until_us = None;
-        }
-        self.now_us = now_us;
-        match *happening {
-            Happening::Came { request, terms, refused } => {
-                self.came(request, terms, refused, queue)
+    fn came(
+        &mut self,
+        now_us: u64,
+        queue: &Queue,
+        waiter: &Waiter<Request>,
+        refused: Option<Refusal>,
+    ) {
+        self.go_to(now_us);
+        let Waiter { item: request, terms } = waiter;
+        self.ensure(request.token == self.answers.len() as u64, "tokens count up");
+        self.answers.push(0);
+        match refused {
+            None => {
+                let place = (terms.due_us(), request.token);
+                let leaves_us = request.leaves_us;
+                let taken = Taken { terms: *terms, lane: request.lane, place, leaves_us };
+                self.waiting.insert(place, request.token);
+                self.taken.insert(request.token, taken);
             }
-            Happening::Dropped(waiter) => self.dropped(waiter),
-            Happening::Started(members) => self.started(members, queue),
-            Happening::Waits { until_us } => self.waits(until_us, queue),
-            Happening::Finished(members) => self.finished(members),
-            Happening::Quiet => self.quiet(queue),
+            Some(refusal) => {
+                self.answer(request.token);
+                self.check_refusal(refusal, terms, queue);
+            }
         }
+        self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
+        self.ensure(queue.len() <= self.scenario.requests_max, "the queue is bounded");
+    }
+
+    fn dropped(&mut self, now_us: u64, waiter: &Waiter<Request>) {
+        self.go_to(now_us);
+        let taken = self.leave_queue(waiter);
+        self.answer(waiter.item.token);
+        let is_late = taken.terms.deadline_us.is_some_and(|us| us < self.now_us);
+        let has_left = taken.leaves_us.is_some_and(|us| us <= self.now_us);
+        let may_give_up = gives_up(&self.scenario.policy) && taken.terms.deadline_us.is_some();
+        self.ensure(is_late || has_left || may_give_up, "nobody is dropped without a reason");
+    }
+
+    fn started(&mut self, now_us: u64, queue: &Queue, members: &[Waiter<Request>]) {
+        self.go_to(now_us);
+        self.ensure(!members.is_empty(), "a batch has members");
+        self.runs += 1;
+        self.ensure(self.runs <= self.replicas(), "a replica runs one batch at a time");
+        let head = self.waiting.first_key_value().map(|(_, &token)| token);
+        self.ensure(head == Some(members[0].item.token), "the most urgent starts");
+        let rows: usize = members.iter().map(|waiter| waiter.terms.rows).sum();
+        let rows_max = queue.batch_rows_max().min(self.scenario.limits.rows_max.max(1));
+        self.ensure(rows <= rows_max || members.len() == 1, "a batch is within its limit");
+        let taken: Vec<Taken> = members.iter().map(|waiter| self.leave_queue(waiter)).collect();
+        self.ensure(taken.is_sorted_by(|a, b| a.place < b.place), "the most urgent are first");
+        self.ensure(taken.iter().all(|one| one.lane == taken[0].lane), "a batch is of one lane");
+        self.check_passed_over(&taken);
+        for (waiter, taken) in members.iter().zip(taken) {
+            let is_late = taken.terms.deadline_us.is_some_and(|us| us < self.now_us);
+            let has_left = taken.leaves_us.is_some_and(|us| us <= self.now_us);
+            self.ensure(!is_late && !has_left, "nobody runs for nothing");
+            self.check_patience(&taken);
+            let batch = self.starts_us.len();
+            let running = Running { terms: taken.terms, batch, started_us: self.now_us };
+            self.running.insert(waiter.item.token, running);
+        }
+        self.starts_us.push(self.now_us);
+        self.idle_since_us = None;
+    }
+
+    fn waits(&mut self, now_us: u64, queue: &Queue, until_us: u64) {
+        self.go_to(now_us);
+        self.ensure(until_us > self.now_us, "a wait ends later than it begins");
+        self.ensure(queue.idle() > 0 && !queue.is_empty(), "somebody waits for nothing else");
+        self.ensure(self.now_us < self.scenario.duration_us, "a closed queue does not wait");
+        let longest_us = self.wait_us_max(&self.scenario.policy);
+        self.ensure(until_us <= self.now_us + longest_us, "a wait is short");
+        self.waits_until_us = Some(until_us);
+    }
+
+    fn finished(&mut self, now_us: u64, members: &[Waiter<Request>]) {
+        self.go_to(now_us);
+        self.runs -= 1;
+        let mut batches = Vec::new();
+        for waiter in members {
+            let running = self.running.remove(&waiter.item.token);
+            self.ensure(running.is_some(), "who is answered has run");
+            let running = running.unwrap();
+            self.ensure(running.terms == waiter.terms, "replies do not cross");
+            self.ensure(running.started_us < self.now_us, "a run takes time");
+            self.longest_run_us = self.longest_run_us.max(self.now_us - running.started_us);
+            self.answer(waiter.item.token);
+            batches.push(running.batch);
+        }
+        batches.dedup();
+        self.ensure(batches.len() == 1, "who runs together is answered together");
+    }
+
+    /// A replica idles beside a queue only while a policy waits, and never for long.
+    fn quiet(&mut self, now_us: u64, queue: &Queue) {
+        self.go_to(now_us);
+        self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
+        self.ensure(queue.idle() == self.replicas() - self.runs, "no replica is lost or made up");
+        if queue.idle() == 0 || queue.is_empty() {
+            self.idle_since_us = None;
+            return;
+        }
+        self.ensure(self.waits_until_us.is_some(), "nobody idles beside work");
+        let since_us = *self.idle_since_us.get_or_insert(self.now_us);
+        let longest_us = self.wait_us_max(&self.scenario.policy);
+        self.ensure(self.now_us - since_us <= longest_us, "waits do not add up");
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Outcome {
     pub replicas: usize,
     /// For how long requests came.
     pub duration_us: u64,
-    /// When everything was over.
+    /// When nothing came any more and everybody was answered.
     pub end_us: u64,
 }
 
@@ -66,6 +66,8 @@ pub struct Interval {
     pub answered: u64,
     /// Of those, within their deadlines.
     pub good: u64,
+    /// Of those that arrived in it, answered within their deadlines, then or later.
+    pub kept: u64,
 }
 
 impl Tally {
@@ -98,7 +100,8 @@ fn at_quantile(sorted: &[u64], quantile: f64) -> u64 {
 
 impl Outcome {
     pub(super) fn new(kinds: usize, replicas: usize, duration_us: u64) -> Self {
-        Self { kinds: vec![Tally::default(); kinds], replicas, duration_us, ..Self::default() }
+        let kinds = vec![Tally::default(); kinds];
+        Self { kinds, replicas, duration_us, end_us: duration_us, ..Self::default() }
     }
 
     /// Requests a second that were answered within their deadlines.
@@ -140,6 +143,7 @@ impl Outcome {
     }
 
     pub(super) fn dropped(&mut self, request: &Request, terms: &Terms, now_us: u64) {
+        self.end_us = self.end_us.max(now_us);
         self.count(request, |tally| {
             if request.has_left(now_us) {
                 tally.left += 1;
@@ -162,9 +166,11 @@ impl Outcome {
         has_failed: bool,
         now_us: u64,
     ) {
+        self.end_us = self.end_us.max(now_us);
         let is_good = !terms.is_late(now_us);
         let is_answered = !has_failed && !request.has_left(now_us);
         if is_answered {
+            self.interval(terms.queued_us).kept += u64::from(is_good);
             let interval = self.interval(now_us);
             interval.answered += 1;
             interval.good += u64::from(is_good);
@@ -182,8 +188,7 @@ impl Outcome {
         });
     }
 
-    pub(super) fn close(mut self, end_us: u64) -> Self {
-        self.end_us = end_us;
+    pub(super) fn close(mut self) -> Self {
         self.total.sort();
         self.kinds.iter_mut().for_each(Tally::sort);
         self

@@ -1,6 +1,6 @@
 //! The simulation itself: events, the scheduler, and runs that are over after a drawn time.
 
-use super::event::{Event, Events, Happening, Queue, Watch};
+use super::event::{Event, Events, Queue, Watch};
 use super::outcome::Outcome;
 use super::random::Random;
 use super::request::{Request, Requests};
@@ -20,16 +20,14 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Outcome {
 pub(super) fn run(scenario: &Scenario, seed: u64, watch: &mut impl Watch) -> Outcome {
     let mut simulation = Simulation::new(scenario, seed, watch);
     simulation.open();
-    let mut end_us = 0;
     while let Some(now_us) = simulation.events.next_us() {
-        end_us = now_us;
         while let Some(event) = simulation.events.pop(now_us) {
             simulation.handle(event, now_us);
         }
         simulation.start_all(now_us);
-        simulation.watch.see(&Happening::Quiet, &simulation.queue, now_us);
+        simulation.watch.quiet(now_us, &simulation.queue);
     }
-    simulation.outcome.close(end_us)
+    simulation.outcome.close()
 }
 
 /// A batch on a replica.
@@ -154,11 +152,7 @@ impl<'a, W: Watch> Simulation<'a, W> {
         self.outcome.came(&request, refused, now_us);
         self.outcome.waiting_max = self.outcome.waiting_max.max(self.queue.len());
         self.answer_dropped(now_us);
-        self.watch.see(
-            &Happening::Came { request: &request, terms: &terms, refused },
-            &self.queue,
-            now_us,
-        );
+        self.watch.came(now_us, &self.queue, &Waiter { item: request, terms }, refused);
         self.plan_expiry(now_us);
     }
 
@@ -184,7 +178,7 @@ impl<'a, W: Watch> Simulation<'a, W> {
         dropped.sort_unstable_by_key(|waiter| waiter.item.token);
         for waiter in dropped {
             self.outcome.dropped(&waiter.item, &waiter.terms, now_us);
-            self.watch.see(&Happening::Dropped(&waiter), &self.queue, now_us);
+            self.watch.dropped(now_us, &waiter);
             if let Some(caller) = waiter.item.caller {
                 self.release(caller, waiter.item.token, now_us, RETRY_US_MIN);
             }
@@ -199,7 +193,7 @@ impl<'a, W: Watch> Simulation<'a, W> {
             match started {
                 Start::Run(batch) => self.begin(batch, now_us),
                 Start::Wait { until_us } => {
-                    self.watch.see(&Happening::Waits { until_us }, &self.queue, now_us);
+                    self.watch.waits(now_us, &self.queue, until_us);
                     self.plan_wake(until_us.max(now_us + 1));
                     break;
                 }
@@ -217,7 +211,7 @@ impl<'a, W: Watch> Simulation<'a, W> {
     }
 
     fn begin(&mut self, batch: Batch<Request>, now_us: u64) {
-        self.watch.see(&Happening::Started(&batch.members), &self.queue, now_us);
+        self.watch.started(now_us, &self.queue, &batch.members);
         let rows = batch.members.iter().map(|waiter| waiter.terms.rows).sum();
         let run_us = self.scenario.machine.run_us(rows, now_us, &mut self.of_machine);
         let has_failed = self.of_machine.chance(self.scenario.machine.failing_share);
@@ -233,7 +227,7 @@ impl<'a, W: Watch> Simulation<'a, W> {
         let Running { batch, rows, run_us, has_failed } = running;
         let ran = (!has_failed).then_some(Ran { rows, run_us });
         self.queue.finish(batch.run, ran, now_us);
-        self.watch.see(&Happening::Finished(&batch.members), &self.queue, now_us);
+        self.watch.finished(now_us, &batch.members);
         for Waiter { item: request, terms } in &batch.members {
             self.outcome.finished(request, terms, has_failed, now_us);
             if let Some(caller) = request.caller {

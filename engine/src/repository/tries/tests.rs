@@ -79,3 +79,16 @@ fn a_run_may_take_half_of_the_objective_unless_the_owner_wants_larger_batches() 
     assert_eq!(run_max(&signature(20), Some(20.0)), WANTED_RUN_MAX);
     assert_eq!(run_max(&signature(20), Some(4_000.0)), Duration::from_secs(2));
 }
+
+#[test]
+fn executors_are_compared_in_turn_at_the_sizes_that_both_run() {
+    let [(mut one, runs), (mut other, of_other)] = [up_to(4), up_to(4)];
+    let [times, of_others] = compare(&mut *one, &mut *other, &signature(20));
+    assert_eq!((sizes(&times), sizes(&of_others)), (vec![1, 4], vec![1, 4]));
+    assert_eq!(*runs.lock().unwrap(), *of_other.lock().unwrap());
+    let [times, _] = compare(&mut *one, &mut *other, &signature(0));
+    assert_eq!(sizes(&times), [1]);
+    let (mut failing, _) = up_to(0);
+    let [times, of_failing] = compare(&mut *one, &mut *failing, &signature(20));
+    assert_eq!((times.len(), of_failing.len()), (0, 0));
+}

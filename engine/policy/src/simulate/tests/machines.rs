@@ -8,6 +8,12 @@ pub(super) struct Bench {
     pub(super) name: &'static str,
     pub(super) machine: Machine,
     pub(super) limits: Limits,
+    /// Least goodput of `predictive` at 0.7 and 0.9 of the capacity, as a part of what comes.
+    pub(super) good_when_busy: f64,
+    /// And at twice and five times the capacity, as a part of that.
+    pub(super) good_in_overload: f64,
+    /// And as a part of what the best size and delay set by hand give.
+    pub(super) against_fixed: f64,
 }
 
 impl Bench {
@@ -37,10 +43,14 @@ impl Bench {
     }
 }
 
-fn bench(name: &'static str, machine: Machine, limits: (usize, f64, usize)) -> Bench {
-    let (rows_max, objective_ms, replicas) = limits;
+fn bench(
+    name: &'static str,
+    machine: Machine,
+    (rows_max, objective_ms, replicas): (usize, f64, usize),
+    [good_when_busy, good_in_overload, against_fixed]: [f64; 3],
+) -> Bench {
     let limits = Limits { rows_max, objective_us: Some(1e3 * objective_ms), replicas };
-    Bench { name, machine, limits }
+    Bench { name, machine, limits, good_when_busy, good_in_overload, against_fixed }
 }
 
 fn noisy(noise: Noise, machine: Machine) -> Machine {
@@ -57,13 +67,33 @@ pub(super) fn all() -> Vec<Bench> {
     let curve = Machine { cost: Cost::Curve(points), ..Machine::line(0.0, 0.0) };
     let middle = || Machine::line(5_000.0, 500.0);
     vec![
-        bench("fixed cost", noisy(light, Machine::line(20_000.0, 200.0)), (64, 100.0, 1)),
-        bench("per row", noisy(light, Machine::line(200.0, 1_000.0)), (64, 50.0, 1)),
-        bench("exact", middle(), (64, 80.0, 1)),
-        bench("noisy", noisy(heavy, middle()), (64, 80.0, 1)),
-        bench("hiccups", Machine { hiccups, ..noisy(light, middle()) }, (64, 80.0, 1)),
-        bench("curve", noisy(light, curve), (128, 50.0, 1)),
-        bench("two replicas", noisy(light, middle()), (64, 50.0, 2)),
-        bench("tight", noisy(light, Machine::line(5_000.0, 200.0)), (64, 20.0, 1)),
+        bench(
+            "fixed cost",
+            noisy(light, Machine::line(20_000.0, 200.0)),
+            (64, 100.0, 1),
+            [0.99, 0.9, 0.97],
+        ),
+        bench(
+            "per row",
+            noisy(light, Machine::line(200.0, 1_000.0)),
+            (64, 50.0, 1),
+            [0.99, 0.93, 0.97],
+        ),
+        bench("exact", middle(), (64, 80.0, 1), [0.99, 0.9, 0.97]),
+        bench("noisy", noisy(heavy, middle()), (64, 80.0, 1), [0.85, 0.72, 0.95]),
+        bench(
+            "hiccups",
+            Machine { hiccups, ..noisy(light, middle()) },
+            (64, 80.0, 1),
+            [0.9, 0.75, 0.93],
+        ),
+        bench("curve", noisy(light, curve), (128, 50.0, 1), [0.99, 0.95, 0.97]),
+        bench("two replicas", noisy(light, middle()), (64, 50.0, 2), [0.95, 0.82, 0.95]),
+        bench(
+            "tight",
+            noisy(light, Machine::line(5_000.0, 200.0)),
+            (64, 20.0, 1),
+            [0.7, 0.62, 0.72],
+        ),
     ]
 }

@@ -6,7 +6,7 @@ use super::super::*;
 use crate::batch::Limits;
 
 /// Scenarios for each policy.
-const COUNT: u64 = 20_000;
+const COUNT: u64 = 600;
 
 /// Requests of each, more or less.
 const REQUESTS: f64 = 300.0;
@@ -23,7 +23,7 @@ fn machine(random: &mut Random) -> Machine {
         1 => Noise::Lognormal { sigma: random.unit() },
         _ => Noise::Gamma { shape: 1.0 + random.exponential(5.0) },
     };
-    let hiccups = random.chance(0.3).then(|| Hiccups { share: 0.02, times: 30.0 });
+    let hiccups = random.chance(0.3).then_some(Hiccups { share: 0.02, times: 30.0 });
     let pace = Pace { from_us: 50_000, to_us: 200_000, times: 0.2 + random.exponential(2.0) };
     let paces = if random.chance(0.3) { vec![pace] } else { Vec::new() };
     let failing_share = if random.chance(0.2) { 0.1 } else { 0.0 };

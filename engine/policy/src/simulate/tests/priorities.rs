@@ -1,0 +1,47 @@
+//! Requests of two priorities on one queue.
+
+use super::super::*;
+use crate::batch::Limits;
+
+/// A fifth of them is of the highest priority, the others of the lowest.
+fn mixed(policy: Policy, load: f64, deadline_of_low: Deadline) -> Scenario {
+    let machine = Machine { noise: Noise::Gamma { shape: 100.0 }, ..Machine::line(5_000.0, 500.0) };
+    let low = Kind { weight: 4.0, priority: 9, deadline: deadline_of_low, ..Kind::default() };
+    Scenario {
+        policy,
+        limits: Limits { rows_max: 64, objective_us: Some(80_000.0), replicas: 1 },
+        traffic: Traffic::Open(Arrivals::Poisson { per_s: load * machine.rows_per_s(64, 1e9) }),
+        machine,
+        kinds: vec![Kind { priority: 1, ..Kind::default() }, low],
+        ..Scenario::default()
+    }
+}
+
+#[test]
+fn the_high_ones_keep_their_deadlines_when_too_much_comes() {
+    let fixed = Policy::Fixed { delay_max_us: 0, preferred_rows: Vec::new() };
+    for policy in [Policy::Predictive, Policy::Aimd, Policy::Quantile, fixed] {
+        let outcome = simulate(&mixed(policy.clone(), 2.0, Deadline::Objective), 1);
+        let [high, low] = [&outcome.kinds[0], &outcome.kinds[1]];
+        println!("{policy:?}: {:.3} and {:.3} good", high.good_share(), low.good_share());
+        assert!(high.good_share() >= 0.97, "{policy:?}: {}", high.good_share());
+    }
+}
+
+#[test]
+fn the_low_ones_wait_but_do_not_starve() {
+    let mut scenario = mixed(Policy::Predictive, 1.2, Deadline::None);
+    scenario.kinds[0] = Kind { weight: 8.0, deadline: Deadline::None, ..scenario.kinds[0].clone() };
+    scenario.kinds[1].weight = 2.0;
+    scenario.requests_max = 1_000_000;
+    scenario.duration_us = 30_000_000;
+    let outcome = simulate(&scenario, 1);
+    let [high, low] = [&outcome.kinds[0], &outcome.kinds[1]];
+    assert_eq!((high.answered, low.answered), (high.arrived, low.arrived));
+    let waits_s = [high, low].map(|kind| kind.latency_us(1.0) as f64 / 1e6);
+    println!("the longest waits: {waits_s:.1?} s");
+    // Eight steps of a second lie between them; no more than that, beside what all wait for.
+    assert!(waits_s[1] > 7.0 && waits_s[1] <= waits_s[0] + 8.0, "{waits_s:?}");
+    let answered_before_the_end: u64 = outcome.intervals[..300].iter().map(|i| i.answered).sum();
+    assert!(answered_before_the_end > high.arrived, "some of the low ones are among them");
+}
