@@ -84,7 +84,7 @@ impl Cache {
     /// Keeps an answer, unless it is too large.
     fn keep(&self, question: &Question, outputs: &[OutputTensor]) {
         let answer_bytes: usize = outputs.iter().map(|output| output.data.len()).sum();
-        if question.data_bytes() + answer_bytes > self.entry_bytes_max {
+        if data_bytes(&question.request) + answer_bytes > self.entry_bytes_max {
             return;
         }
         let kept = Kept::copy_of(question, outputs);
@@ -111,10 +111,6 @@ impl Question {
             state.write(&input.data.contiguous());
         }
         Self { hash: state.finish(), request }
-    }
-
-    fn data_bytes(&self) -> usize {
-        data_bytes(&self.request)
     }
 }
 
@@ -148,24 +144,32 @@ struct Kept {
 
 impl Kept {
     fn copy_of(question: &Question, outputs: &[OutputTensor]) -> Self {
-        let Admitted { inputs, outputs: wanted, rows, lane } = &question.request;
-        let own_input = |input: &AdmittedInput| AdmittedInput {
-            shape: input.shape.clone(),
-            data: input.data.contiguous().into_owned().into(),
+        let asked = &question.request;
+        let request = Admitted {
+            inputs: asked.inputs.iter().map(copy_of_input).collect(),
+            outputs: asked.outputs.clone(),
+            rows: asked.rows,
+            lane: asked.lane.clone(),
         };
-        let inputs = inputs.iter().map(own_input).collect();
-        let (outputs_wanted, lane) = (wanted.clone(), lane.clone());
-        let request = Admitted { inputs, outputs: outputs_wanted, rows: *rows, lane };
-        let own_output = |output: &OutputTensor| OutputTensor {
-            name: Arc::clone(&output.name),
-            datatype: output.datatype,
-            shape: output.shape.clone(),
-            data: Bytes::copy_from_slice(&output.data),
-        };
-        let outputs: Outputs = outputs.iter().map(own_output).collect();
+        let outputs: Outputs = outputs.iter().map(copy_of_output).collect();
         let bytes = size_of::<Self>() + ENTRY_BYTES + request_bytes(&request) + heap(&outputs);
         let bytes = bytes + outputs.iter().map(output_bytes).sum::<usize>();
         Self { question: Question { hash: question.hash, request }, outputs, bytes }
+    }
+}
+
+fn copy_of_input(input: &AdmittedInput) -> AdmittedInput {
+    let AdmittedInput { shape, data } = input;
+    AdmittedInput { shape: shape.clone(), data: data.contiguous().into_owned().into() }
+}
+
+fn copy_of_output(output: &OutputTensor) -> OutputTensor {
+    let OutputTensor { name, datatype, shape, data } = output;
+    OutputTensor {
+        name: Arc::clone(name),
+        datatype: *datatype,
+        shape: shape.clone(),
+        data: Bytes::copy_from_slice(data),
     }
 }
 

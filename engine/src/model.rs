@@ -61,7 +61,17 @@ impl Model {
         let queue = Queue::new(name, executors, policy, config.queue.requests_max);
         let cache = config.cache.map(Cache::new).transpose()?;
         let name = name.into();
-        Ok(Self { name, version, config, signature, replicas, threads: 1, statistics, cache, queue })
+        Ok(Self {
+            name,
+            version,
+            config,
+            signature,
+            replicas,
+            threads: 1,
+            statistics,
+            cache,
+            queue,
+        })
     }
 
     /// The same, each of whose replicas runs on so many threads.
@@ -193,7 +203,11 @@ fn policy(config: &ModelConfig, rows_max: usize, replicas: usize) -> Box<dyn Bat
     let limits = Limits { rows_max, objective_us, replicas };
     let policy: Box<dyn BatchPolicy> = match batching.policy() {
         PolicyName::Fixed => {
-            return Box::new(Fixed::new(rows_max, batching.max_delay_us, &batching.preferred_sizes));
+            return Box::new(Fixed::new(
+                rows_max,
+                batching.max_delay_us,
+                &batching.preferred_sizes,
+            ));
         }
         PolicyName::Predictive => Box::new(Predictive::new(limits)),
         PolicyName::Aimd => Box::new(Aimd::new(limits)),

@@ -223,13 +223,14 @@ impl Queue {
     fn answer_dropped(&self, dropped: Vec<Waiter<Box<Entry>>>) {
         let now = Instant::now();
         for Waiter { item: entry, .. } in dropped {
-            let Some(limit) = entry.limit else { continue };
-            let error = match limit {
-                Limit { is_timeout: true, allowed_us, deadline } if now > deadline => {
+            let error = match entry.limit {
+                // A higher priority took its place in a full queue.
+                None => self.refused(Refusal::Full, None),
+                Some(Limit { is_timeout: true, allowed_us, deadline }) if now > deadline => {
                     Error::TimedOut { timeout_us: allowed_us }
                 }
                 // It was admitted, so the queue is one objective long at most.
-                Limit { allowed_us, .. } => Error::Dropped {
+                Some(Limit { allowed_us, .. }) => Error::Dropped {
                     model: self.model.clone(),
                     deadline_us: allowed_us,
                     retry_after_ms: allowed_us.div_ceil(1000).max(1),

@@ -20,7 +20,10 @@ pub(crate) fn spawn_threads(
         let model = Arc::clone(model);
         spawner.spawn(format!("replica-{index}"), Box::new(move || run(&model)))
     };
-    (0..model.replicas()).map(spawn).collect::<io::Result<_>>().inspect_err(|_| model.queue().close())
+    (0..model.replicas())
+        .map(spawn)
+        .collect::<io::Result<_>>()
+        .inspect_err(|_| model.queue().close())
 }
 
 fn run(model: &Model) {

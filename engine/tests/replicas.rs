@@ -1,7 +1,7 @@
 //! How many replicas a model gets, of how many threads, and that they answer alike when they
 //! share their weights.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
+#![expect(clippy::unwrap_used, reason = "a test panics")]
 
 mod support;
 

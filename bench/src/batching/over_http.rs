@@ -34,6 +34,9 @@ const GOODPUT_MIN: f64 = 0.9;
 /// How soon a refusal is to be told.
 const REFUSAL_MS_MAX: f64 = 5.0;
 
+/// Part of the rate that must have gone out.
+const SENT_MIN: f64 = 0.95;
+
 type Bars = Vec<(String, f64, Bar)>;
 
 /// Starts a server with these models, measures each and prints the tables.
@@ -125,7 +128,8 @@ impl<'a> Client<'a> {
             }
             let goodput = report.goodput_requests_per_s.unwrap_or_default() / capacity_per_s;
             let told_ms = report.refusal_us_p99.map_or(f64::NAN, |us| us / 1e3);
-            let what = |what: &str| format!("{name}, {share} times: {what}");
+            let mark = mark(&report);
+            let what = |what: &str| format!("{name}, {share}{mark} times: {what}");
             bars.push((what("goodput of the capacity"), goodput, Bar::AtLeast(GOODPUT_MIN)));
             bars.push((what("p99 of the answered, ms"), p99_ms, Bar::AtMost(objective_ms)));
             bars.push((what("refusals told, p99 ms"), told_ms, Bar::AtMost(REFUSAL_MS_MAX)));
@@ -140,13 +144,24 @@ impl<'a> Client<'a> {
 fn seen(report: &Report, objective: Duration) -> Seen {
     let p99_ms = report.latency_us_p99.map_or(f64::INFINITY, |us| us / 1e3);
     Seen {
-        offered_per_s: report.requests as f64 / report.elapsed_s,
+        offered_per_s: sent_per_s(report),
         answered_per_s: report.requests_per_s,
         goodput_per_s: report.goodput_requests_per_s.unwrap_or_default(),
         p99_ms,
         keeps: p99_ms <= objective.as_secs_f64() * 1e3,
         ..Seen::default()
     }
+}
+
+fn sent_per_s(report: &Report) -> f64 {
+    report.requests as f64 / report.elapsed_s
+}
+
+/// A star where less than was to be offered went out, or late: the client has no cores of its own.
+fn mark(report: &Report) -> &'static str {
+    let wanted_per_s = report.target_requests_per_s.unwrap_or_default();
+    let is_whole = sent_per_s(report) >= SENT_MIN * wanted_per_s;
+    if is_whole && report.invalid_because.is_none() { "" } else { "\\*" }
 }
 
 fn row(
@@ -158,12 +173,11 @@ fn row(
 ) -> Result<()> {
     let goodput = report.goodput_requests_per_s.context("no goodput without an objective")?;
     let ms = |us: Option<f64>| us.map_or("-".to_owned(), |us| format!("{:.2}", us / 1e3));
-    // Some of what was to be offered may not have gone out.
-    let mark = if report.invalid_because.is_some() { "\\*" } else { "" };
+    let mark = mark(report);
     writeln!(
         out,
         "| {name} | {share} | {:.0}{mark} | {goodput:.0} | {:.2} | {} | {:.0} | {} | {} | {:.0} % | {} |",
-        report.requests as f64 / report.elapsed_s,
+        sent_per_s(report),
         goodput / capacity_per_s,
         ms(report.latency_us_p99),
         report.refused as f64 / report.elapsed_s,

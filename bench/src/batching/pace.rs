@@ -21,6 +21,8 @@ pub(super) struct Pace {
     pub(super) tries: usize,
     /// ...and that of a point of the grid.
     pub(super) grid_tries: usize,
+    /// Points of the grid that are measured again beside the others.
+    pub(super) finalists: usize,
     /// How often the settings are measured in turn.
     pub(super) rounds: u64,
 }
@@ -34,25 +36,27 @@ impl Pace {
         if is_quick {
             return Self {
                 is_quick,
-                probe: window(100, 300),
-                glance: window(50, 150),
-                settle: window(0, 300),
+                probe: window(60, 200),
+                glance: window(40, 120),
+                settle: window(0, 200),
                 socket: window(200, 600),
                 long: Duration::from_secs(4),
-                tries: 3,
+                tries: 2,
                 grid_tries: 2,
+                finalists: 1,
                 rounds: 2,
             };
         }
         Self {
             is_quick,
-            probe: window(150, 850),
-            glance: window(80, 320),
+            probe: window(120, 680),
+            glance: window(60, 240),
             settle: window(0, 600),
             socket: window(400, 1_600),
             long: Duration::from_secs(10),
             tries: 4,
-            grid_tries: 3,
+            grid_tries: 2,
+            finalists: 2,
             rounds: 3,
         }
     }

@@ -9,6 +9,7 @@ use super::seen::{Seen, median};
 use super::setting::Setting;
 use super::subject::Subject;
 use anyhow::{Context, Result};
+use skysail_loadtest::arrival::Window;
 use std::time::Duration;
 
 /// A model whose row runs for longer gets an objective of so many of its runs.
@@ -18,8 +19,11 @@ const OBJECTIVE_ROWS: f64 = 8.0;
 /// Part of the capacity at which a search begins: above it, as a good policy needs no less.
 const START_SHARE: f64 = 1.2;
 
-/// Points of the grid that are measured again beside the others.
-const FINALISTS: usize = 2;
+/// Requests that a measurement should have at least, so that one in a hundred can be late.
+const REQUESTS: f64 = 150.0;
+
+/// How many times longer a measurement may be for that.
+const STRETCH_MAX: f64 = 3.0;
 
 /// What is known of a model before its settings are compared.
 #[derive(Clone, Debug)]
@@ -38,6 +42,13 @@ impl Look {
     /// Loads the model under a setting and this objective.
     pub(super) fn load<'a>(&self, house: &'a House, setting: Setting) -> Result<Guest<'a>> {
         house.load(&self.subject, setting, self.own_objective)
+    }
+
+    /// A window long enough for this model.
+    fn stretch(&self, window: Window) -> Window {
+        let long_s = REQUESTS / self.capacity_per_s.max(1.0);
+        let times = long_s / window.duration.as_secs_f64();
+        Window { duration: window.duration.mul_f64(times.clamp(1.0, STRETCH_MAX)), ..window }
     }
 }
 
@@ -111,23 +122,23 @@ pub(super) fn compare(house: &House, pace: &Pace, look: Look) -> Result<Finding>
         progress(format_args!("{}: {setting}", look.subject.name));
         let guest = look.load(house, setting)?;
         let start_per_s = START_SHARE * look.capacity_per_s;
-        let probe = |per_s| guest.measure(per_s, pace.glance, 1);
+        let probe = |per_s| guest.measure(per_s, look.stretch(pace.glance), 1);
         let best = search::best(start_per_s, pace.grid_tries, probe)?;
         grid.push(Row { setting, best });
     }
     let mut finals =
         vec![Setting::Predictive, Setting::Aimd, Setting::Quantile, Setting::Unbatched];
-    finals.splice(1..1, finalists(&grid));
+    finals.splice(1..1, finalists(&grid, pace.finalists));
     let (rows, contenders) = rounds(house, pace, &look, &finals)?;
     grid.retain(|row| !finals.contains(&row.setting));
     Ok(Finding { look, rows: rows.into_iter().chain(grid).collect(), contenders })
 }
 
 /// The best points, the best first.
-fn finalists(grid: &[Row]) -> Vec<Setting> {
+fn finalists(grid: &[Row], count: usize) -> Vec<Setting> {
     let mut sorted: Vec<&Row> = grid.iter().collect();
     sorted.sort_by(|a, b| b.best.seen.score().total_cmp(&a.best.seen.score()));
-    sorted.iter().take(FINALISTS).map(|row| row.setting).collect()
+    sorted.iter().take(count).map(|row| row.setting).collect()
 }
 
 /// Finds the best rate of each setting; then all are measured at theirs one after the other,
@@ -145,7 +156,7 @@ fn rounds(
         let start_per_s = START_SHARE * look.capacity_per_s;
         // Policies that learn have learned when it counts.
         guest.measure(start_per_s, pace.settle, 2)?;
-        let probe = |per_s| guest.measure(per_s, pace.probe, 1);
+        let probe = |per_s| guest.measure(per_s, look.stretch(pace.probe), 1);
         let best = search::best(start_per_s, pace.tries, probe)?;
         guests.push((guest, Row { setting, best }));
     }
@@ -157,7 +168,7 @@ fn rounds(
         for ((guest, _), (stairs, contender)) in
             guests.iter().zip(stairs.iter_mut().zip(&mut contenders))
         {
-            let probe = |per_s| guest.measure(per_s, pace.probe, 10 + round);
+            let probe = |per_s| guest.measure(per_s, look.stretch(pace.probe), 10 + round);
             let seen: Seen = stairs.round(probe)?;
             contender.scores.push(seen.score());
             contender.is_limit |= seen.is_limit;
@@ -172,7 +183,7 @@ pub(super) fn quick_best_fixed(house: &House, pace: &Pace, look: &Look) -> Resul
     for setting in Setting::thin_grid() {
         let guest = look.load(house, setting)?;
         let start_per_s = START_SHARE * look.capacity_per_s;
-        let probe = |per_s| guest.measure(per_s, pace.glance, 1);
+        let probe = |per_s| guest.measure(per_s, look.stretch(pace.glance), 1);
         let score = search::best(start_per_s, pace.grid_tries, probe)?.seen.score();
         if best.is_none_or(|(_, most)| score > most) {
             best = Some((setting, score));

@@ -3,9 +3,6 @@
 use super::seen::Seen;
 use anyhow::Result;
 
-/// Part of what is offered that must be answered in time for a server not to be saturated.
-const KEPT_UP: f64 = 0.9;
-
 /// A search that goes on for longer asks a server without a limit.
 const STEPS_MAX: usize = 24;
 
@@ -28,7 +25,7 @@ pub(super) fn capacity(
     for _ in 0..STEPS_MAX {
         let seen = probe(rate)?;
         most = most.max(seen.goodput_per_s);
-        if seen.goodput_per_s >= KEPT_UP * seen.offered_per_s {
+        if seen.keeps_up() {
             behind = 0;
             rate *= 2.0;
         } else if behind == 1 {
@@ -40,9 +37,10 @@ pub(super) fn capacity(
     Ok(most.max(1.0))
 }
 
-/// The rate that brings the most answers in time while the objective is kept, in so many tries.
-/// It begins above the capacity: a good policy needs no less. Where the objective is not kept, it
-/// goes on below what was answered; then between what was kept and what was not.
+/// The rate that brings the most answers in time while the objective is kept, in so many tries;
+/// those that everybody is answered in do not count, as the rate was no load. It begins above the
+/// capacity: a good policy needs no less. Where the objective is not kept, it goes on below what
+/// was answered; then between what was kept and what was not.
 pub(super) fn best(
     start_per_s: f64,
     tries: usize,
@@ -51,8 +49,11 @@ pub(super) fn best(
     let mut rate = start_per_s;
     let (mut kept, mut broken): (Option<Best>, f64) = (None, f64::INFINITY);
     let mut last = Best { rate_per_s: rate, seen: Seen::default() };
-    for _ in 0..tries {
+    let (mut tried, mut steps) = (0, 0);
+    while tried < tries && steps < STEPS_MAX {
         let seen = probe(rate)?;
+        steps += 1;
+        tried += usize::from(!(seen.keeps && seen.keeps_up()));
         last = Best { rate_per_s: rate, seen };
         if seen.keeps && kept.is_none_or(|kept| kept.seen.goodput_per_s < seen.goodput_per_s) {
             kept = Some(last);
@@ -64,7 +65,7 @@ pub(super) fn best(
             None => (seen.answered_per_s * 0.95).clamp(rate * 0.4, rate * 0.85),
             Some(kept) if broken.is_finite() => (kept.rate_per_s * broken).sqrt(),
             // More brings no more once a part is refused.
-            Some(kept) if kept.seen.goodput_per_s < KEPT_UP * kept.seen.offered_per_s => break,
+            Some(kept) if !kept.seen.keeps_up() => break,
             Some(kept) => kept.rate_per_s * 1.5,
         };
         if rate >= broken * 0.97 {
@@ -143,7 +144,7 @@ mod tests {
             Ok(Seen { keeps: true, ..seen })
         };
         assert!(capacity(1.0, all).unwrap() > 1e6);
-        assert!(best(1_000.0, 4, all).unwrap().rate_per_s > 1_900.0);
+        assert!(best(1_000.0, 4, all).unwrap().rate_per_s > 1e6);
     }
 
     #[test]
@@ -155,6 +156,11 @@ mod tests {
             server(rate)
         });
         assert_eq!((best.unwrap().seen.goodput_per_s, probes), (1_000.0, 1));
+    }
+
+    #[test]
+    fn a_capacity_that_was_underestimated_is_made_up_for() {
+        assert_eq!(best(50.0, 2, server(f64::INFINITY)).unwrap().seen.goodput_per_s, 1_000.0);
     }
 
     #[test]

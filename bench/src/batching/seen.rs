@@ -4,11 +4,14 @@ use super::drive::{Outcome, Run};
 use skysail_loadtest::arrival::Window;
 use std::time::Duration;
 
-/// A generator that is busier than this, or later than [`LAG_MAX`], has nothing left to give.
+/// A generator that is busier than this has nothing left to give...
 const BUSY_MAX: f64 = 0.95;
 
-/// How late the generator may be for one request in a hundred.
-const LAG_MAX: Duration = Duration::from_millis(2);
+/// ...and one that is late by this part of the objective, for one request in a hundred, spoils it.
+const LAG_SHARE_MAX: f64 = 0.2;
+
+/// Part of what is offered that must be answered in time for a server not to be saturated.
+const KEPT_UP: f64 = 0.9;
 
 /// What a measurement found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +31,7 @@ pub(super) struct Seen {
     pub(super) batch_rows: f64,
     /// Part of the time in which the generator's thread had work.
     pub(super) busy: f64,
-    /// Whether it had more work than time. That includes the batches that it ran itself.
+    /// Whether it had more work than time, or was late. That includes the batches that it ran itself.
     pub(super) is_limit: bool,
 }
 
@@ -52,8 +55,13 @@ impl Seen {
             keeps: p99.is_some_and(|p99| p99 <= objective),
             batch_rows: latencies.len() as f64 / batches.max(f64::MIN_POSITIVE),
             busy,
-            is_limit: busy > BUSY_MAX || lag > LAG_MAX,
+            is_limit: busy > BUSY_MAX || lag > objective.mul_f64(LAG_SHARE_MAX),
         }
+    }
+
+    /// Whether nearly everything was answered in time.
+    pub(super) fn keeps_up(&self) -> bool {
+        self.goodput_per_s >= KEPT_UP * self.offered_per_s
     }
 
     /// The goodput as far as it counts: 0 when the objective is not kept.

@@ -53,7 +53,11 @@ pub fn admit(terms: &Terms, ahead: &Ahead, run_time: &RunTime, now_us: u64) -> A
 fn wait_and_run_us(rows: usize, ahead: &Ahead, run_time: &RunTime) -> f64 {
     let batch_rows_max = ahead.batch_rows_max.max(1);
     let full_batches = ahead.rows / batch_rows_max;
-    let own_rows = (ahead.rows % batch_rows_max + rows).clamp(1, batch_rows_max.max(rows));
+    // Behind a full batch the own one will be full too, by those who come after.
+    let own_rows = match full_batches {
+        0 => (ahead.rows + rows).clamp(1, batch_rows_max.max(rows)),
+        _ => batch_rows_max.max(rows),
+    };
     let estimate = |rows| run_time.estimate(rows);
     let full_us = estimate(batch_rows_max).map_or(0.0, |e| e.run_us);
     let own_us = estimate(own_rows).map_or(0.0, |e| e.upper_us(ahead.spreads));

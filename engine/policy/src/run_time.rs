@@ -8,14 +8,23 @@
 const BUCKETS: usize = 16;
 
 /// Weight of a new observation in the curve and in the spread.
-const CURVE_WEIGHT: f64 = 0.1;
+const CURVE_WEIGHT: f64 = 0.05;
 
-/// Weight of a new observation in the pace, in its logarithm.
-const PACE_WEIGHT: f64 = 0.15;
+/// Weight of the last surprises in the pace, in its logarithm. It is much larger than the curve's,
+/// so that what changes for all sizes at once is learned as the pace.
+const PACE_WEIGHT: f64 = 0.3;
 
-/// One run changes the pace as if it had been at most so many times slower or faster than
-/// foreseen: a single hiccup is no trend.
-const SURPRISE_MAX: f64 = 3.0;
+/// A run changes the pace as if it had been at most so many times slower or faster than foreseen.
+const SURPRISE_MAX: f64 = 4.0;
+
+/// After so many runs of smaller sizes, what is known of a size is old.
+const OLD_RUNS: u32 = 32;
+
+/// Weight of an observation that ends the age of an old size.
+const OLD_WEIGHT: f64 = 0.5;
+
+/// Rows that run together take at most so many times as long as apart.
+const TOGETHER_MAX: f64 = 1.5;
 
 /// Spread of a size that was seen once, as a part of its run time.
 const FIRST_SPREAD: f64 = 0.1;
@@ -27,6 +36,8 @@ struct Point {
     run_us: f64,
     /// Mean distance of a run from what was foreseen.
     spread_us: f64,
+    /// Runs of smaller sizes since the last of this.
+    age: u32,
 }
 
 /// Run times by size: a curve through one point for each power of two of rows, times the pace.
@@ -34,11 +45,13 @@ struct Point {
 pub struct RunTime {
     points: [Option<Point>; BUCKETS],
     pace: f64,
+    /// How much slower the last runs were than foreseen.
+    surprises: [f64; 3],
 }
 
 impl Default for RunTime {
     fn default() -> Self {
-        Self { points: [None; BUCKETS], pace: 1.0 }
+        Self { points: [None; BUCKETS], pace: 1.0, surprises: [1.0; 3] }
     }
 }
 
@@ -65,20 +78,51 @@ impl RunTime {
         let bucket = bucket(rows);
         // A size never seen says nothing of the pace: what was foreseen of it is a guess.
         if let (Some(_), Some(foreseen_us)) = (self.points[bucket], self.predict_us(rows)) {
-            let surprise = (run_us / foreseen_us).clamp(1.0 / SURPRISE_MAX, SURPRISE_MAX);
-            self.pace *= surprise.powf(PACE_WEIGHT);
+            self.learn_pace(run_us / foreseen_us);
         }
         let at_pace_1 = run_us / self.pace;
         let first = Point {
             rows: rows.max(1) as f64,
             run_us: at_pace_1,
             spread_us: at_pace_1 * FIRST_SPREAD,
+            age: 0,
         };
         let point = self.points[bucket].get_or_insert(first);
+        let weight = if point.age >= OLD_RUNS { OLD_WEIGHT } else { CURVE_WEIGHT };
         let distance = (at_pace_1 - point.run_us).abs();
         point.spread_us += CURVE_WEIGHT * (distance - point.spread_us);
-        point.rows += CURVE_WEIGHT * (first.rows - point.rows);
-        point.run_us += CURVE_WEIGHT * (at_pace_1 - point.run_us);
+        point.rows += weight * (first.rows - point.rows);
+        point.run_us += weight * (at_pace_1 - point.run_us);
+        point.age = 0;
+        self.bound_larger(bucket);
+    }
+
+    /// The pace follows the middle one of the last three surprises: a single hiccup is no trend.
+    fn learn_pace(&mut self, surprise: f64) {
+        self.surprises.rotate_left(1);
+        self.surprises[2] = surprise.clamp(1.0 / SURPRISE_MAX, SURPRISE_MAX);
+        let mut sorted = self.surprises;
+        sorted.sort_by(f64::total_cmp);
+        self.pace *= sorted[1].powf(PACE_WEIGHT);
+        // What is true of the pace now is not to be learned twice.
+        let learned = sorted[1].powf(-PACE_WEIGHT);
+        self.surprises.iter_mut().for_each(|surprise| *surprise *= learned);
+    }
+
+    /// Keeps larger sizes within what a smaller one allows, and lets what is known of them age.
+    fn bound_larger(&mut self, bucket: usize) {
+        let Some(seen) = self.points[bucket] else { return };
+        for point in self.points[bucket + 1..].iter_mut().flatten() {
+            point.age = point.age.saturating_add(1);
+            let apart_us = seen.run_us * point.rows / seen.rows;
+            point.run_us =
+                point.run_us.clamp(seen.run_us, TOGETHER_MAX * apart_us.max(seen.run_us));
+        }
+    }
+
+    /// Whether nobody has seen batches of about so many rows for long, or ever.
+    pub fn is_old(&self, rows: usize) -> bool {
+        self.points[bucket(rows)].is_none_or(|point| point.age >= OLD_RUNS)
     }
 
     /// How long a batch of `rows` should run on average; `None` before the first observation.
@@ -175,8 +219,8 @@ mod tests {
         assert!(close(run_time.predict_us(1), 40.0));
         assert!(close(run_time.predict_us(16), 160.0));
         let mut run_time = RunTime::default();
-        run_time.points[2] = Some(Point { rows: 4.0, run_us: 40.0, spread_us: 4.0 });
-        run_time.points[3] = Some(Point { rows: 8.0, run_us: 60.0, spread_us: 8.0 });
+        run_time.points[2] = Some(Point { rows: 4.0, run_us: 40.0, spread_us: 4.0, age: 0 });
+        run_time.points[3] = Some(Point { rows: 8.0, run_us: 60.0, spread_us: 8.0, age: 0 });
         let middle = run_time.estimate(6).unwrap();
         assert_eq!(middle, Estimate { run_us: 50.0, spread_us: 6.0 });
         assert!(close(run_time.predict_us(16), 120.0));
@@ -201,8 +245,7 @@ mod tests {
         let mut run_time = RunTime::default();
         (0..50).for_each(|_| run_time.observe(1, 100.0));
         run_time.observe(1, 1e6);
-        (0..5).for_each(|_| run_time.observe(1, 100.0));
-        run_time.observe(1, 100.0);
+        assert_eq!(run_time.pace, 1.0);
         assert!(run_time.points[0].unwrap().spread_us > 1000.0, "it is in the spread");
     }
 
@@ -217,13 +260,38 @@ mod tests {
         assert!((12.0..28.0).contains(&estimate.spread_us), "{estimate:?}");
     }
 
+    #[test]
+    fn what_was_not_seen_for_long_is_learned_anew() {
+        let mut run_time = RunTime::default();
+        (0..20).for_each(|_| run_time.observe(1, 1_000.0));
+        (0..20).for_each(|_| run_time.observe(64, 60_000.0));
+        assert!(run_time.is_old(8) && !run_time.is_old(64));
+        (0..OLD_RUNS).for_each(|_| run_time.observe(1, 1_000.0));
+        assert!(run_time.is_old(64) && !run_time.is_old(1));
+        run_time.observe(64, 20_000.0);
+        assert!(run_time.predict_us(64).is_some_and(|us| us < 45_000.0));
+        assert!(!run_time.is_old(64));
+    }
+
+    #[test]
+    fn rows_that_run_together_take_no_longer_than_apart() {
+        let mut run_time = RunTime::default();
+        (0..20).for_each(|_| run_time.observe(8, 800_000.0));
+        (0..20).for_each(|_| run_time.observe(1, 1_000.0));
+        assert!(run_time.predict_us(8).is_some_and(|us| us < 13_000.0));
+    }
+
     /// Ten microseconds and one for each row.
     fn line() -> RunTime {
         let mut run_time = RunTime::default();
         for power in 0..9 {
             let rows = 1 << power;
-            run_time.points[power] =
-                Some(Point { rows: rows as f64, run_us: 10.0 + rows as f64, spread_us: 0.0 });
+            run_time.points[power] = Some(Point {
+                rows: rows as f64,
+                run_us: 10.0 + rows as f64,
+                spread_us: 0.0,
+                age: 0,
+            });
         }
         run_time
     }
@@ -242,7 +310,7 @@ mod tests {
         assert_eq!(line().efficient_rows(100), 100);
         let mut flat = RunTime::default();
         flat.observe(1, 100.0);
-        flat.points[1] = Some(Point { rows: 2.0, run_us: 200.0, spread_us: 0.0 });
+        flat.points[1] = Some(Point { rows: 2.0, run_us: 200.0, spread_us: 0.0, age: 0 });
         assert_eq!(flat.efficient_rows(64), 1, "rows bring nothing together");
         assert_eq!(RunTime::default().efficient_rows(64), 64, "nothing is known");
     }

@@ -116,14 +116,26 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         while let Some(waiter) = self.waiting.pop_head_if(|head| head.terms.is_late(now_us)) {
             self.dropped.push(waiter);
         }
-        if self.waiting.len() >= self.requests_max && !self.make_room(is_left) {
-            return Err(Refusal::Full);
-        }
         match admit(&terms, &self.ahead(&terms, now_us), &self.run_time, now_us) {
-            Admission::Admit => self.waiting.push(item, terms, lane),
             Admission::Refuse { retry_in_us } => return Err(Refusal::Overloaded { retry_in_us }),
+            Admission::Admit if self.has_room(&terms, is_left) => {
+                self.waiting.push(item, terms, lane);
+                Ok(())
+            }
+            Admission::Admit => Err(Refusal::Full),
         }
-        Ok(())
+    }
+
+    /// Whether one more may wait, if need be instead of somebody who left or who is of a lower
+    /// priority.
+    fn has_room(&mut self, terms: &Terms, is_left: impl Fn(&T) -> bool) -> bool {
+        if self.waiting.len() < self.requests_max || self.make_room(is_left) {
+            return true;
+        }
+        let last = self.waiting.pop_last_below(terms.priority);
+        let has_room = last.is_some();
+        self.dropped.extend(last);
+        has_room
     }
 
     /// The next batch for an idle replica. Those who left and those who can not be met any more
@@ -165,6 +177,11 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
                     self.policy.rows_max()
                 }
             };
+            // Those behind the most urgent may have even less time, as they wait by priority.
+            let run_us = self.run_time.predict_us(rows_max.min(view.rows_waiting)).unwrap_or(0.0);
+            let finish_us = now_us.saturating_add(run_us as u64);
+            let is_out =
+                |waiter: &Waiter<T>| waiter.terms.is_late(finish_us) || is_left(&waiter.item);
             let members = self.waiting.take_batch(rows_max, is_out, &mut self.dropped);
             if let Some(run) = self.begin(&members, now_us) {
                 return Start::Run(Batch { members, run });

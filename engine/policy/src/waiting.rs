@@ -1,7 +1,7 @@
 //! The requests that wait, in the order of their urgency, apart by lane: those of one lane can
 //! share a run. Every operation costs the logarithm of what waits.
 
-use crate::urgency::{Place, Terms};
+use crate::urgency::{Place, Priority, Terms};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
@@ -149,7 +149,8 @@ impl<T, L: Clone + Eq + Hash> Waiting<T, L> {
     }
 
     /// Takes the most urgent item and those that share its run, up to `rows_max` rows. The first
-    /// may have more by itself: then it is alone. What `is_out` says goes to `out` instead.
+    /// may have more by itself: then it is alone. Of the others, those that `is_out` says go to
+    /// `out` instead.
     pub fn take_batch(
         &mut self,
         rows_max: usize,
@@ -165,7 +166,7 @@ impl<T, L: Clone + Eq + Hash> Waiting<T, L> {
             let mut rows = 0;
             while (batch.is_empty() || rows < rows_max) && passed_over.len() < PASSED_OVER_MAX {
                 let Some((place, waiter)) = lane.waiters.pop_first() else { break };
-                if is_out(&waiter) {
+                if !batch.is_empty() && is_out(&waiter) {
                     lane.rows -= waiter.terms.rows;
                     out.push(waiter);
                 } else if batch.is_empty() || rows + waiter.terms.rows <= rows_max {
@@ -179,6 +180,17 @@ impl<T, L: Clone + Eq + Hash> Waiting<T, L> {
             lane.waiters.extend(passed_over);
             batch
         })
+    }
+
+    /// Takes the least urgent item out if its priority is lower than this. Looks at every lane.
+    pub fn pop_last_below(&mut self, priority: Priority) -> Option<Waiter<T>> {
+        let lasts = self.lanes.iter().filter_map(|(key, lane)| {
+            let (&place, waiter) = lane.waiters.last_key_value()?;
+            Some((place, waiter.terms.priority, key))
+        });
+        let (place, last, key) = lasts.max_by_key(|(place, ..)| *place)?;
+        let key = key.clone();
+        (last > priority).then(|| self.change(&key, |lane| lane.remove(place))).flatten()
     }
 
     /// Takes out every item that `is_out` says, wherever it stands. Looks at all of them.

@@ -33,7 +33,7 @@ pub(super) struct Aboard {
 
 /// A question that is being answered.
 pub(super) struct Flight {
-    pub(super) question: Question,
+    question: Question,
     /// Lets one caller at a time lead.
     answer: OnceCell<Response>,
     /// The place in the queue of a leader that left: whoever leads next goes on with it.
@@ -119,7 +119,7 @@ impl Cache {
     }
 
     /// Gives a seat back.
-    pub(super) fn leave(&self, hash: u64) {
+    fn leave(&self, hash: u64) {
         let mut flights = self.flights.lock();
         let Entry::Occupied(mut aboard) = flights.entry(hash) else { return };
         aboard.get_mut().seats -= 1;

@@ -1,31 +1,26 @@
 //! That the same question is answered once, any other question never by that answer, and nobody
 //! is left without one.
 
-use super::flight::Found;
 use super::*;
-use crate::admit::Lane;
-use crate::batch::Outputs;
 use crate::config::ModelConfig;
 use crate::execute::run_job;
-use crate::executor::Executor;
 use crate::executor::puppet::{Act, Hand, Ran, by_hand, echo, puppet};
-use crate::executor::{BatchInput, ExecuteError};
+use crate::executor::{BatchInput, ExecuteError, Executor};
 use crate::model::Model;
 use crate::payload::Payload;
 use crate::request::{Request, Response};
 use crate::signature::Signature;
-use crate::tensor::{DataType, Shape};
+use crate::tensor::DataType;
 use crate::testing::{
     Threads, answer, block_on, floats, help, model, request, rows, signature, spec,
 };
 use crate::ticket::Ticket;
-use proptest::prelude::*;
 use skysail_policy::place::Place;
-use smallvec::smallvec;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
+mod memory;
 mod crowd;
 mod cost;
 
@@ -289,14 +284,15 @@ fn the_deadline_of_the_leader_is_not_the_followers() {
     let (model, hand, _threads) = handled();
     let busy = waiting(&model, request(&[0.0]));
     hand.next_batch();
-    let hurried = Request { timeout_us: Some(200_000), ..request(&[1.0]) };
-    let mut leader = waiting(&model, hurried);
-    let follower = waiting(&model, request(&[1.0]));
+    let hurried = Request { timeout_us: Some(20_000), ..request(&[1.0]) };
+    let mut leader = model.submit(hurried).unwrap();
+    let mut follower = model.submit(request(&[1.0])).unwrap();
     let refused = loop {
-        model.answer_late();
         if let Poll::Ready(answer) = help(&mut leader) {
             break answer;
         }
+        assert!(help(&mut follower).is_pending());
+        model.answer_late();
     };
     assert!(matches!(refused, Err(Error::TimedOut { .. } | Error::Overloaded { .. })));
     hand.let_go(Act::Echo);
@@ -322,118 +318,4 @@ fn what_is_too_large_is_shared_but_not_kept() {
     ask(&model, request(&large)).unwrap();
     assert_eq!((runs.load(Relaxed), counts(&model)), (3, (0, 2)));
     assert_eq!(model.cache_use(), Some(CacheUse { entries: 0, bytes: 0 }));
-}
-
-/// A request of one input with these bytes.
-fn admitted(data: impl Into<Payload>) -> Admitted {
-    let data = data.into();
-    let inputs = smallvec![AdmittedInput { shape: smallvec![data.len()], data }];
-    Admitted { inputs, outputs: smallvec![], rows: 1, lane: Lane::new() }
-}
-
-fn outputs(data: impl Into<Bytes>) -> Outputs {
-    let data = data.into();
-    let shape: Shape = smallvec![data.len()];
-    smallvec![OutputTensor { name: "y".into(), datatype: DataType::Uint8, shape, data }]
-}
-
-fn cache(bytes_max: usize) -> Cache {
-    Cache::new(CacheConfig { bytes_max }).unwrap()
-}
-
-#[test]
-fn requests_of_one_hash_are_told_apart() {
-    let cache = cache(1 << 20);
-    let variant = |data: &[u8], shape: &[usize], wanted: &[usize]| {
-        let mut request = admitted(data.to_vec());
-        request.inputs[0].shape = shape.into();
-        request.outputs = wanted.into();
-        request
-    };
-    let variants = [
-        variant(b"ab", &[2], &[]),
-        variant(b"ac", &[2], &[]),
-        variant(b"ab", &[2, 1], &[]),
-        variant(b"ab", &[2], &[0]),
-    ];
-    let questions =
-        || variants.iter().map(|request| Question { hash: 7, request: request.clone() });
-    for (number, question) in questions().enumerate() {
-        assert!(cache.get(&question).is_none());
-        // Only one of them can be in flight at a time; the others do without.
-        let found = cache.board(question);
-        assert_eq!(matches!(found, Found::Flight(_)), number == 0);
-        assert_eq!(matches!(found, Found::Nothing(_)), number > 0);
-    }
-    assert_eq!(cache.flights(), 1);
-    for (number, question) in questions().enumerate() {
-        assert!(cache.get(&question).is_none());
-        cache.keep(&question, &outputs(vec![number as u8]));
-    }
-    for (number, question) in questions().enumerate() {
-        assert_eq!(*cache.get(&question).unwrap()[0].data, [number as u8]);
-    }
-}
-
-/// A buffer that knows who keeps it.
-struct Buffer(Vec<u8>, #[expect(dead_code, reason = "counted")] Arc<()>);
-
-impl AsRef<[u8]> for Buffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-#[test]
-fn what_is_kept_is_no_part_of_a_larger_buffer() {
-    let (cache, alive) = (cache(1 << 20), Arc::new(()));
-    let whole = || Bytes::from_owner(Buffer(vec![1; 1 << 20], Arc::clone(&alive)));
-    let question = Question::new(admitted(whole().slice(..10)), &cache.hasher);
-    cache.keep(&question, &outputs(whole().slice(..20)));
-    assert_eq!(cache.get(&question).unwrap()[0].data.len(), 20);
-    assert_eq!(cache.in_use().entries, 1);
-    drop(question);
-    assert_eq!(Arc::strong_count(&alive), 1);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-
-    #[test]
-    fn the_memory_of_all_entries_is_bounded(keys in prop::collection::vec(0..400_usize, 1..400)) {
-        const BYTES_MAX: usize = 1 << 20;
-        let cache = cache(BYTES_MAX);
-        for key in keys {
-            // Sizes of all kinds, and for each question always the same.
-            let (asked, told) = (8 + key * 7919 % 40_000, key * 104_729 % 40_000);
-            let mut data = key.to_le_bytes().to_vec();
-            data.resize(asked, 0);
-            let question = Question::new(admitted(data), &cache.hasher);
-            if let Some(kept) = cache.get(&question) {
-                prop_assert_eq!(kept[0].data.len(), told);
-            }
-            cache.keep(&question, &outputs(vec![0; told]));
-            let CacheUse { entries, bytes } = cache.in_use();
-            prop_assert!(bytes <= BYTES_MAX as u64);
-            prop_assert!(bytes >= (entries * size_of::<Kept>()) as u64);
-            let fits = |bytes| asked + told + bytes <= BYTES_MAX / LARGEST_SHARE;
-            match cache.get(&question).is_some() {
-                true => prop_assert!(fits(size_of::<Kept>())),
-                false => prop_assert!(!fits(2 * size_of::<Kept>())),
-            }
-        }
-    }
-}
-
-#[test]
-fn a_full_cache_keeps_what_is_asked_for_often() {
-    let cache = cache(1 << 20);
-    let question = |key: u32| Question::new(admitted(key.to_le_bytes().to_vec()), &cache.hasher);
-    cache.keep(&question(0), &outputs(vec![0; 1000]));
-    for key in 1..10_000 {
-        assert!(cache.get(&question(0)).is_some(), "pushed out by {key}");
-        cache.keep(&question(key), &outputs(vec![1; 1000]));
-    }
-    let CacheUse { entries, bytes } = cache.in_use();
-    assert!((300..1000).contains(&entries) && bytes > 900_000, "{entries} in {bytes}");
 }

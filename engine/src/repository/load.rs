@@ -82,24 +82,24 @@ impl Loader {
         if signature.larger_requests_run_alone {
             signature.batch_rows_max = tries::rows_worth_waiting_for(&run_times, run_max);
         }
-        self.model(wanted, Arc::new(signature), Team { executors, threads, run_times })
+        self.model(wanted, &Arc::new(signature), Team { executors, threads, run_times })
     }
 
     fn model(
         &self,
         wanted: &Wanted<'_>,
-        signature: Arc<Signature>,
+        signature: &Arc<Signature>,
         team: Team,
     ) -> Result<Arc<Model>, String> {
         let Team { executors, threads, run_times } = team;
         let ready = |mut executor: OrtExecutor| -> Box<dyn Executor> {
-            executor.set_signature(&signature);
+            executor.set_signature(signature);
             Box::new(executor)
         };
         let executors = executors.into_iter().map(ready).collect();
         let (name, version) = (wanted.name, wanted.version);
         let config = self.with_objective(wanted, &run_times);
-        let model = Model::new(name, version, config, Arc::clone(&signature), executors)
+        let model = Model::new(name, version, config, Arc::clone(signature), executors)
             .map_err(words)?
             .with_threads(threads);
         run_times.into_iter().for_each(|(rows, run_us)| model.queue().observe(rows, run_us));

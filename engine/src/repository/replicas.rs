@@ -11,6 +11,10 @@ use skysail_policy::replicas::{
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Replicas that share their weights, at least. What they share is the weights as they were and
+/// as they are packed for the processor, so that two replicas gain nothing.
+const SHARING_MIN: usize = 3;
+
 /// The executors of one version.
 pub(super) struct Team {
     pub(super) executors: Vec<OrtExecutor>,
@@ -41,37 +45,50 @@ impl TeamMaker<'_> {
             return self.compare(first);
         }
         let Replicas { count, threads } = choose(pinned, is_long, None, self.cores);
-        if (count, threads) == (1, first_threads) {
-            return Ok(self.tried(vec![first], threads));
-        }
-        drop(first);
-        self.several(count, threads)
+        self.team((threads == first_threads).then_some(first), count, threads)
     }
 
     /// Compares one thread, which `first` has, with all cores, and does what follows from that.
     fn compare(&self, mut first: OrtExecutor) -> Result<Team, SessionError> {
         let mut all = self.executor(self.sessions.session(self.cores)?)?;
-        let [of_one, of_all] = tries::compare(&mut first, &mut all, &self.signature);
+        let [of_one, of_all] = tries::compare(&mut first, &mut all, &self.signature, self.run_max);
         let efficiency = efficiency(&of_one, &of_all, self.cores);
         let Replicas { count, threads } = choose(Pinned::default(), true, efficiency, self.cores);
         let path = self.sessions.path.display();
         tracing::debug!("{path}: {of_one:?} us on one thread, {of_all:?} on {}", self.cores);
-        drop(first);
-        if threads == self.cores {
-            return Ok(self.tried(vec![all], threads));
-        }
-        drop(all);
-        self.several(count, threads)
+        let fitting = match threads {
+            1 => {
+                drop(all);
+                first
+            }
+            _ => {
+                drop(first);
+                all
+            }
+        };
+        self.team(Some(fitting), count, threads)
     }
 
-    /// A team of new sessions.
-    fn several(&self, count: usize, threads: usize) -> Result<Team, SessionError> {
-        let sessions = match count {
-            1 => vec![self.sessions.session(threads)?],
-            _ => self.sharing(count, threads)?,
-        };
-        let executors = sessions.into_iter().map(|session| self.executor(session));
-        Ok(self.tried(executors.collect::<Result<_, _>>()?, threads))
+    /// A team of so many, among them, if that helps, one that exists.
+    fn team(
+        &self,
+        existing: Option<OrtExecutor>,
+        count: usize,
+        threads: usize,
+    ) -> Result<Team, SessionError> {
+        let mut executors: Vec<_> = existing.into_iter().collect();
+        let mut sessions = Vec::new();
+        if count >= SHARING_MIN {
+            executors.clear();
+            sessions = self.sharing(count, threads);
+        }
+        for _ in executors.len() + sessions.len()..count {
+            sessions.push(self.sessions.session(threads)?);
+        }
+        for session in sessions {
+            executors.push(self.executor(session)?);
+        }
+        Ok(self.tried(executors, threads))
     }
 
     fn executor(&self, session: Session) -> Result<OrtExecutor, SessionError> {
@@ -85,18 +102,18 @@ impl TeamMaker<'_> {
             let mut tries = Tries::new(executor, &self.signature, threads);
             match index {
                 0 => run_times = tries.grow(self.signature.batch_rows_max, self.run_max),
-                _ => tries.repeat(&run_times),
+                _ => tries.repeat(&run_times, self.run_max),
             }
         }
         Team { executors, threads, run_times }
     }
 
-    /// Sessions that share their weights, if they can.
-    fn sharing(&self, count: usize, threads: usize) -> Result<Vec<Session>, SessionError> {
-        self.sessions.sharing(threads, count).or_else(|error| {
+    /// Sessions that share their weights; none when they can not.
+    fn sharing(&self, count: usize, threads: usize) -> Vec<Session> {
+        self.sessions.sharing(threads, count).unwrap_or_else(|error| {
             let path = self.sessions.path.display();
             tracing::warn!("{path}: each of {count} replicas has weights of its own: {error}");
-            (0..count).map(|_| self.sessions.session(threads)).collect()
+            Vec::new()
         })
     }
 }

@@ -106,24 +106,26 @@ impl<'a> Tries<'a> {
         tried
     }
 
-    /// Runs the sizes that another executor of the same model was tried with.
-    pub(super) fn repeat(&mut self, tried: &[(usize, f64)]) {
-        for (rows, _) in tried {
+    /// Runs the sizes that another executor of the same model was tried with and is to run in.
+    pub(super) fn repeat(&mut self, tried: &[(usize, f64)], run_max: Duration) {
+        let rows_max = rows_worth_waiting_for(tried, run_max);
+        for (rows, _) in tried.iter().filter(|(rows, _)| *rows <= rows_max) {
             self.time(*rows);
         }
     }
 }
 
 /// Times the same sizes on two executors in turn, so that whatever else runs on the machine slows
-/// both.
+/// both; up to the first that is too long.
 pub(super) fn compare<'a>(
     one: &'a mut dyn Executor,
     other: &'a mut dyn Executor,
     signature: &Signature,
+    run_max: Duration,
 ) -> [RunTimes; 2] {
     let clock = ClockId::Monotonic;
-    let mut tries = [one, other]
-        .map(|executor| Tries { executor, row: made_up_row(signature, 3), clock });
+    let mut tries =
+        [one, other].map(|executor| Tries { executor, row: made_up_row(signature, 3), clock });
     let mut run_times = [RunTimes::new(), RunTimes::new()];
     for rows in COMPARED_ROWS.into_iter().filter(|rows| *rows <= signature.batch_rows_max.max(1)) {
         let (mut fastest, mut spent) = ([Duration::MAX; 2], Duration::ZERO);
@@ -139,6 +141,9 @@ pub(super) fn compare<'a>(
         }
         for (run_times, fastest) in run_times.iter_mut().zip(fastest) {
             run_times.push((rows, micros(fastest)));
+        }
+        if fastest.iter().any(|took| *took > run_max) {
+            break;
         }
     }
     run_times

@@ -3,8 +3,8 @@
 
 use super::text_format::with_colons;
 use crate::config::{
-    BatchingConfig, CacheConfig, ExpectedTensor, ModelConfig, PaddingConfig, QueueLimits, ReplicaConfig, WarmUp, WarmUpData,
-    WarmUpInput,
+    BatchingConfig, CacheConfig, ExpectedTensor, ModelConfig, PaddingConfig, QueueLimits,
+    ReplicaConfig, WarmUp, WarmUpData, WarmUpInput,
 };
 use crate::tensor::DataType;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};

@@ -143,10 +143,7 @@ pub(super) fn run(
 }
 
 /// One row of every input, different for each seed.
-pub(super) fn made_up_row(
-    signature: &Signature,
-    seed: u64,
-) -> Result<Vec<Input>, ExecuteError> {
+pub(super) fn made_up_row(signature: &Signature, seed: u64) -> Result<Vec<Input>, ExecuteError> {
     let row = |(index, spec): (usize, &TensorSpec)| {
         let shape = row_shape(spec, signature.batches() || spec.dims.first() == Some(&None));
         let count = count(spec, &shape).map_err(ExecuteError::Failed)?;

@@ -16,6 +16,7 @@ use skysail_protocol::grpc::{
     ModelParameter, ModelQueuePolicy, ModelResponseCache, ModelTransactionPolicy,
     ModelVersionPolicy,
 };
+use std::collections::HashMap;
 
 /// The configuration of one version.
 pub(crate) fn model(
@@ -42,15 +43,20 @@ pub(crate) fn model(
         }],
         default_model_filename: config.file_name().into(),
         scheduling_choice: model.signature().batches().then(|| batching(&model)),
-        parameters: config
-            .parameters
-            .iter()
-            .map(|(key, value)| (key.clone(), ModelParameter { string_value: value.clone() }))
-            .collect(),
+        parameters: parameters(&model),
         response_cache: Some(ModelResponseCache { enable: config.cache.is_some() }),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
         ..ModelConfig::default()
     })
+}
+
+/// What the owner wrote down, with the threads of each instance as they are.
+fn parameters(model: &Model) -> HashMap<String, ModelParameter> {
+    let written = model.config().parameters.iter();
+    let written = written.map(|(key, value)| (key.clone(), value.clone()));
+    let threads = ("intra_op_thread_count".to_owned(), model.threads().to_string());
+    let parameter = |(key, string_value)| (key, ModelParameter { string_value });
+    written.chain([threads]).map(parameter).collect()
 }
 
 fn int32(value: usize) -> i32 {

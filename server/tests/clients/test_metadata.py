@@ -62,7 +62,9 @@ def test_model_configuration(protocol):
     config = as_dict(protocol.client.get_model_config("digits"))
     config = config.get("config", config)
     assert (config["name"], config["backend"]) == ("digits", "onnxruntime")
-    assert config["max_batch_size"] == 64
+    assert config["max_batch_size"] == 256
+    assert config["instance_group"][0]["count"] == 1
+    assert config["parameters"]["intra_op_thread_count"]["string_value"] == "1"
     (tensor,) = config["input"]
     assert (tensor["data_type"], [int(dim) for dim in tensor["dims"]]) == ("TYPE_FP32", [64])
     assert "dynamic_batching" in config

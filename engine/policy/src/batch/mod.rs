@@ -14,7 +14,7 @@ use crate::run_time::RunTime;
 pub struct QueueView {
     /// Rows that could go into the next batch, at least 1.
     pub rows_waiting: usize,
-    /// When the most urgent of them was queued.
+    /// When the most urgent of them was queued, or whoever a wait under way began for.
     pub queued_us: u64,
     /// Its deadline.
     pub deadline_us: Option<u64>,

@@ -26,7 +26,7 @@ const SPREADS: (f64, f64) = (1.0, 8.0);
 
 /// A batch cut to fit the most urgent request must still make this part of the possible rate.
 /// Otherwise that request is given up for those behind it.
-const CUT_RATE_MIN: f64 = 0.7;
+const CUT_RATE_MIN: f64 = 0.9;
 
 /// The policy `predictive`.
 #[derive(Clone, Debug)]
@@ -36,19 +36,26 @@ pub struct Predictive {
     rows_best: usize,
     spreads: f64,
     regroup: Regroup,
+    larger: Larger,
 }
 
 impl Predictive {
     /// Batches within these limits. Without an objective they are as large as they may be.
     pub fn new(limits: Limits) -> Self {
         let rows_best = limits.rows_max.max(1);
-        Self { limits, rows_best, spreads: 2.0, regroup: Regroup::default() }
+        Self {
+            limits,
+            rows_best,
+            spreads: 2.0,
+            regroup: Regroup::default(),
+            larger: Larger::default(),
+        }
     }
 
     fn rows_best(&self, run_time: &RunTime) -> usize {
         let rows_max = self.limits.rows_max.max(1);
         let Some(run_us_max) = self.limits.run_us_max() else { return rows_max };
-        let within = run_time.rows_within(run_us_max, self.spreads, rows_max).max(1);
+        let within = run_time.rows_within(run_us_max, 0.0, rows_max).max(1);
         run_time.efficient_rows(within)
     }
 
@@ -66,6 +73,12 @@ impl Predictive {
 
 impl BatchPolicy for Predictive {
     fn decide(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
+        if queue.rows_waiting > self.rows_best && self.rows_best < self.limits.rows_max {
+            let rows_max = (2 * self.rows_best).min(self.limits.rows_max);
+            if self.larger.is_due(rows_max, run_time) {
+                return Decision::Run { rows_max };
+            }
+        }
         let wanted = queue.rows_waiting.min(self.rows_best).max(1);
         let Some(deadline_us) = queue.deadline_us else {
             return self.regroup.decide(queue.rows_waiting, self.rows_best, u64::MAX, now_us);
@@ -88,7 +101,9 @@ impl BatchPolicy for Predictive {
             let step = if missed { 1.0 - MISSED_SHARE } else { -MISSED_SHARE };
             self.spreads = (self.spreads + CAUTION_STEP * step).clamp(SPREADS.0, SPREADS.1);
         }
+        let before = self.rows_best;
         self.rows_best = self.rows_best(run_time);
+        self.larger.finished(run.rows, before, self.rows_best);
         self.regroup.finished(run, self.rows_best, now_us);
     }
 
@@ -98,6 +113,44 @@ impl BatchPolicy for Predictive {
 
     fn spreads(&self) -> f64 {
         self.spreads
+    }
+}
+
+/// Tries larger batches once in a while when more waits and nobody knows how long they run now:
+/// what was too slow once would otherwise be thought so for ever.
+#[derive(Clone, Debug)]
+struct Larger {
+    /// Full batches since the last try.
+    full: u32,
+    /// How many it takes until the next; doubled by each try in vain.
+    patience: u32,
+}
+
+impl Default for Larger {
+    fn default() -> Self {
+        Self { full: 0, patience: Self::PATIENCE.0 }
+    }
+}
+
+impl Larger {
+    /// Least and most patience.
+    const PATIENCE: (u32, u32) = (8, 1024);
+
+    fn is_due(&mut self, rows: usize, run_time: &RunTime) -> bool {
+        let is_due = self.full >= self.patience && run_time.is_old(rows);
+        if is_due {
+            self.full = 0;
+        }
+        is_due
+    }
+
+    fn finished(&mut self, rows: usize, best_before: usize, best: usize) {
+        self.full = self.full.saturating_add(u32::from(rows == best_before));
+        if best > best_before {
+            self.patience = Self::PATIENCE.0;
+        } else if rows > best_before {
+            self.patience = (2 * self.patience).min(Self::PATIENCE.1);
+        }
     }
 }
 

@@ -59,7 +59,10 @@ impl Regroup {
 
     /// Learns that a run is over, when batches may have `rows_max` rows.
     pub(super) fn finished(&mut self, run: &FinishedRun, rows_max: usize, now_us: u64) {
-        self.rows_at_first = None;
+        if self.rows_at_first.is_some() {
+            // Another replica's run ends while somebody waits: that wait is not prolonged.
+            return;
+        }
         self.rows_expected = run.rows.saturating_add(run.rows_waiting).min(rows_max);
         self.until_us = now_us;
         if run.run_us < RUN_US_MIN {

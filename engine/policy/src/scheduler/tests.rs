@@ -182,3 +182,28 @@ fn an_arrival_tells_those_who_are_late_while_every_replica_is_busy() {
     push(&mut queue, 2, 2_600, 90_000).unwrap();
     assert_eq!((dropped(&mut queue), queue.len()), (vec![1], 1));
 }
+
+#[test]
+fn the_urgent_take_the_place_of_the_patient_in_a_full_queue() {
+    let mut queue = Queue::new(Box::new(Fixed::new(8, 0, &[])), 1, 2);
+    let mut push = |item, priority| {
+        let priority = Priority::new(priority);
+        queue.push(item, Terms { priority, ..terms(0, None) }, (), 0, |_| false)
+    };
+    push(0, 5).unwrap();
+    push(1, 6).unwrap();
+    assert_eq!(push(2, 6), Err(Refusal::Full));
+    push(3, 1).unwrap();
+    assert_eq!((dropped(&mut queue), queue.len()), (vec![1], 2));
+}
+
+#[test]
+fn who_would_be_late_by_the_end_of_the_run_does_not_ride_along() {
+    let mut queue = predictive(1, 10);
+    let high = Terms { priority: Priority::new(1), ..terms(0, Some(50_000)) };
+    queue.push(0, high, (), 0, |_| false).unwrap();
+    push(&mut queue, 1, 0, 4_000).unwrap();
+    push(&mut queue, 2, 0, 50_000).unwrap();
+    assert_eq!(start(&mut queue, 3_500).unwrap().0, [0, 2]);
+    assert_eq!(dropped(&mut queue), [1]);
+}

@@ -1,5 +1,6 @@
 //! What the cache costs a request, measured; run with `--release -- --ignored --nocapture`.
 
+use super::memory::outputs;
 use super::*;
 use std::time::Instant;
 

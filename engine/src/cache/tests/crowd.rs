@@ -26,7 +26,7 @@ fn moody() -> Box<dyn Executor> {
 async fn call(model: &Arc<Model>, number: u32) -> Option<Result<Response, Error>> {
     let value = (number % 10) as f32;
     let mut ticket = model.submit(request(&[value; 3])).unwrap();
-    if number % 3 > 0 {
+    if !number.is_multiple_of(3) {
         return Some(ticket.await);
     }
     for _ in 0..number % 7 {

@@ -35,10 +35,13 @@ fn every_size_is_run_up_to_the_largest() {
     assert_eq!(sizes(&tried), [1, 2, 4, 8, 16, 20]);
     assert_eq!(sizes(&tries.grow(0, LONG)), [1]);
     runs.lock().unwrap().clear();
-    tries.repeat(&tried);
+    tries.repeat(&tried, LONG);
     let mut repeated = std::mem::take(&mut *runs.lock().unwrap());
     repeated.dedup();
     assert_eq!(repeated, [1, 2, 4, 8, 16, 20]);
+    // The last was too long, and is not run in. A single row is, however long it takes.
+    Tries::new(&mut *executor, &signature(20), 1).repeat(&[(1, 2e9), (2, 3e9)], LONG);
+    assert!(runs.lock().unwrap().contains(&1) && !runs.lock().unwrap().contains(&2));
 }
 
 #[test]
@@ -83,12 +86,14 @@ fn a_run_may_take_half_of_the_objective_unless_the_owner_wants_larger_batches() 
 #[test]
 fn executors_are_compared_in_turn_at_the_sizes_that_both_run() {
     let [(mut one, runs), (mut other, of_other)] = [up_to(4), up_to(4)];
-    let [times, of_others] = compare(&mut *one, &mut *other, &signature(20));
+    let [times, of_others] = compare(&mut *one, &mut *other, &signature(20), LONG);
     assert_eq!((sizes(&times), sizes(&of_others)), (vec![1, 4], vec![1, 4]));
     assert_eq!(*runs.lock().unwrap(), *of_other.lock().unwrap());
-    let [times, _] = compare(&mut *one, &mut *other, &signature(0));
+    let [times, _] = compare(&mut *one, &mut *other, &signature(0), LONG);
+    assert_eq!(sizes(&times), [1]);
+    let [times, _] = compare(&mut *one, &mut *other, &signature(20), Duration::ZERO);
     assert_eq!(sizes(&times), [1]);
     let (mut failing, _) = up_to(0);
-    let [times, of_failing] = compare(&mut *one, &mut *failing, &signature(20));
+    let [times, of_failing] = compare(&mut *one, &mut *failing, &signature(20), LONG);
     assert_eq!((times.len(), of_failing.len()), (0, 0));
 }
