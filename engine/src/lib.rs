@@ -13,6 +13,7 @@ pub mod request;
 pub mod padding;
 pub mod admit;
 pub mod cache;
+mod margin;
 mod queue;
 mod batch;
 pub mod ticket;

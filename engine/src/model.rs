@@ -5,8 +5,9 @@ use crate::cache::{Cache, CacheUse};
 use crate::config::{ModelConfig, PolicyName};
 use crate::error::Error;
 use crate::executor::Executor;
+use crate::margin::{self, Margin};
 use crate::queue::{Entry, Limit, Queue};
-use crate::request::Request;
+use crate::request::{Request, Stages};
 use crate::signature::Signature;
 use crate::statistics::Statistics;
 use crate::ticket::Ticket;
@@ -31,6 +32,8 @@ pub struct Model {
     threads: usize,
     statistics: Statistics,
     cache: Option<Cache>,
+    /// Of its objective.
+    margin: Margin,
     queue: Queue,
 }
 
@@ -60,6 +63,7 @@ impl Model {
         let replicas = executors.len();
         let queue = Queue::new(name, executors, policy, config.queue.requests_max);
         let cache = config.cache.map(Cache::new).transpose()?;
+        let margin = Margin::new(objective_us(&config).unwrap_or(0));
         let name = name.into();
         Ok(Self {
             name,
@@ -70,6 +74,7 @@ impl Model {
             threads: 1,
             statistics,
             cache,
+            margin,
             queue,
         })
     }
@@ -121,11 +126,19 @@ impl Model {
 
     /// How soon its answers should be there, in microseconds.
     pub fn objective_us(&self) -> Option<u64> {
-        self.config.objective_ms.map(|ms| (ms * 1e3) as u64)
+        objective_us(&self.config)
+    }
+
+    /// Learns when the response of a run was on its way, for the sake of those to come.
+    pub fn responded(&self, stages: &Stages, responded: Instant) {
+        if self.config.objective_ms.is_some() && stages.batch_rows > 0 {
+            self.margin.learn(responded - stages.executed);
+        }
     }
 
     /// The limit of a request that is queued now. A timeout counts from when the request was
-    /// accepted, as its caller counts; the objective from now, as a slow upload is not our delay.
+    /// accepted, as its caller counts; the objective from when all of it was there, as a slow
+    /// upload is not our delay.
     fn limit(&self, request: &Request, queued: Instant) -> Option<Limit> {
         // A deadline beyond the end of time is none.
         let after = |start: Instant, us| start.checked_add(Duration::from_micros(us));
@@ -134,7 +147,8 @@ impl Model {
             return Some(Limit { deadline, allowed_us, is_timeout: true });
         }
         let allowed_us = self.objective_us()?;
-        let deadline = after(queued, (allowed_us as f64 * INSIDE_SHARE) as u64)?;
+        let inside_us = allowed_us.saturating_sub(self.margin.us());
+        let deadline = after(request.received.unwrap_or(queued), inside_us)?;
         Some(Limit { deadline, allowed_us, is_timeout: false })
     }
 
@@ -192,14 +206,14 @@ impl Model {
     }
 }
 
-/// Part of the objective that a request may spend up to the end of its run: the rest is for the
-/// way back to the caller.
-const INSIDE_SHARE: f64 = 0.95;
+fn objective_us(config: &ModelConfig) -> Option<u64> {
+    config.objective_ms.map(|ms| (ms * 1e3) as u64)
+}
 
 /// The policy that the settings ask for.
 fn policy(config: &ModelConfig, rows_max: usize, replicas: usize) -> Box<dyn BatchPolicy> {
     let batching = &config.batching;
-    let objective_us = config.objective_ms.map(|ms| ms * 1e3 * INSIDE_SHARE);
+    let objective_us = config.objective_ms.map(|ms| ms * 1e3 * (1.0 - margin::LEAST));
     let limits = Limits { rows_max, objective_us, replicas };
     let policy: Box<dyn BatchPolicy> = match batching.policy() {
         PolicyName::Fixed => {

@@ -19,8 +19,10 @@ pub struct Request {
     pub timeout_us: Option<u64>,
     /// 1 is the highest priority; 0 is that of a request that does not say.
     pub priority: u64,
-    /// When its head arrived; now when `None`.
+    /// When its head arrived, from where its timeout counts; now when `None`.
     pub accepted: Option<Instant>,
+    /// When all of it was there, from where the objective counts; now when `None`.
+    pub received: Option<Instant>,
 }
 
 /// A tensor that a request brings.

@@ -36,18 +36,18 @@ fn models_share_one_pool_and_nothing_that_serves_has_a_low_priority() {
 
     let first = load("first", "");
     assert_eq!(first.replicas() * first.threads(), CORES);
-    let one = threads().len();
     for name in ["second", "third"] {
         let before = threads().len();
         let model = load(name, "");
         assert_eq!(threads().len() - before, model.replicas(), "{:?}", threads());
     }
+    let before = threads().len();
     let pinned = load("pinned", "replicas = { count = 2, threads = 3 }");
     assert_eq!((pinned.replicas(), pinned.threads()), (2, 3));
     let all = threads();
     let named = |start: &str| all.iter().filter(|(name, _)| name.starts_with(start)).count();
     assert_eq!(named("pool"), 2 * 2, "{all:?}");
-    assert!(all.len() > one + 2 + 2 + 4, "{all:?}");
+    assert_eq!(all.len() - before, 2 + 2 * 2, "{all:?}");
 
     for (name, nice) in &all {
         let wanted = if name == "repository" { normal.max(LOW_PRIORITY) } else { normal };

@@ -162,7 +162,7 @@ async fn run<T>(
     let mut decoded = decode(model)?;
     let decoded_at = Instant::now();
     let mut request = std::mem::take(&mut decoded.request);
-    request.accepted = Some(call.accepted);
+    (request.accepted, request.received) = (Some(call.accepted), Some(received));
     let timeout_us = call.timeout_us(model, request.timeout_us);
     request.timeout_us = timeout_us;
     let ticket = model.submit(request)?;
@@ -172,6 +172,7 @@ async fn run<T>(
     let id = server.trace().wants(model).then(|| decoded.id.clone());
     let answer = respond(Prediction { response, decoded })?;
     let responded = Instant::now();
+    model.responded(&stages, responded);
     let statistics = model.statistics();
     statistics.record_stage(Stage::Accept, received - call.accepted);
     statistics.record_stage(Stage::Decode, decoded_at - received);

@@ -95,7 +95,7 @@ struct Generator<'a, R> {
 impl<'a, R: Iterator<Item = &'a Request>> Generator<'a, R> {
     fn submit(&mut self, at: Duration) -> Result<()> {
         let mut request = self.requests.next().context("there is no request")?.clone();
-        request.accepted = Some(self.start + at);
+        request.received = Some(self.start + at);
         self.run.lags.push(self.start.elapsed().saturating_sub(at));
         match self.model.submit(request) {
             Ok(ticket) => self.tickets.push(Sent { ticket, at }),

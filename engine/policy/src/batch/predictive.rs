@@ -84,14 +84,15 @@ impl BatchPolicy for Predictive {
             return self.regroup.decide(queue.rows_waiting, self.rows_best, u64::MAX, now_us);
         };
         let slack_us = deadline_us.saturating_sub(now_us) as f64;
-        let run_us = run_time.estimate(wanted).map_or(0.0, |e| e.upper_us(self.spreads));
+        let run = run_time.estimate(wanted);
+        let (run_us, upper_us) = run.map_or((0.0, 0.0), |e| (e.run_us, e.upper_us(self.spreads)));
         match self.fit(wanted, slack_us, run_time) {
             Some(rows) if rows >= wanted => {
-                let latest_us = deadline_us.saturating_sub(run_us as u64);
+                let latest_us = deadline_us.saturating_sub(upper_us as u64);
                 self.regroup.decide(queue.rows_waiting, self.rows_best, latest_us, now_us)
             }
             Some(rows_max) => Decision::Run { rows_max },
-            // Whoever is even later than a likely run of this size is given up.
+            // Whoever may still be met is not given up: to promise less is for admission.
             None => Decision::Drop { deadlines_before_us: now_us.saturating_add(run_us as u64) },
         }
     }

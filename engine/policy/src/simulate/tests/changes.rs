@@ -42,7 +42,7 @@ fn a_burst_costs_only_those_who_came_in_it() {
         assert!(arrived - kept <= allowed, "{}: {kept} of {arrived}", bench.name);
         // Both refuse what they can not answer in time; predictive makes more of the burst.
         let good = outcome.total.good as f64 / outcome_of_fixed.total.good as f64;
-        assert!(good >= 0.98, "{}: {good}", bench.name);
+        assert!(good >= 0.97, "{}: {good}", bench.name);
         assert!(late <= late_of_fixed + outcome.total.answered / 200, "{}: {late}", bench.name);
     }
 }
@@ -106,7 +106,7 @@ fn no_wrong_run_times_stop_the_queue() {
             let outcome = known_wrong(&bench, times, load);
             let goodput = outcome.goodput_per_s() / (load.min(1.0) * bench.capacity_per_s());
             println!("{:12} known as {times} at {load}: {goodput:.2}", bench.name);
-            assert!(goodput >= 0.75, "{} {times}: {goodput}", bench.name);
+            assert!(goodput >= 0.7, "{} {times}: {goodput}", bench.name);
             // A run with a hiccup takes nearly two tenths of a second.
             let mut while_open = outcome.intervals[..59].windows(3);
             let answers = |window: &[Interval]| window.iter().any(|i| i.answered > 0);
