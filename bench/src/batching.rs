@@ -1,5 +1,5 @@
 //! `skysail-bench batching`: what the batching policies are worth. Goodput within an objective
-//! against every setting by hand, a server under and over its capacity, bursts, the cost of a
+//! against every setting by hand, loads under and over the capacity, bursts, the cost of a
 //! decision, and a neighbour that is loaded and unloaded.
 
 mod arrivals;
@@ -11,7 +11,9 @@ mod house;
 mod pace;
 mod search;
 mod policies;
+mod capacities;
 mod table;
+mod loads;
 mod over_http;
 mod bursts;
 mod decisions;
@@ -67,6 +69,8 @@ enum Table {
     Decisions,
     /// Goodput of all settings, in process.
     Policies,
+    /// Below and above the capacity, in process.
+    Loads,
     /// Bursts, in process.
     Bursts,
     /// A neighbour that is loaded and unloaded, in process.
@@ -98,6 +102,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
         match table {
             Table::Decisions => decisions::run(&mut out)?,
             Table::Policies => bench.policies(&mut out)?,
+            Table::Loads => bench.loads(&mut out)?,
             Table::Bursts => bench.bursts(&mut out)?,
             Table::Neighbour => bench.neighbour(&mut out)?,
             Table::Http => {
@@ -159,6 +164,17 @@ impl Bench {
             findings.push(finding);
         }
         table::side_by_side(out, &findings)
+    }
+
+    /// All models, or one when it is to be quick.
+    fn loads(&mut self, out: &mut impl Write) -> Result<()> {
+        let looks = if self.pace.is_quick {
+            self.served()?
+        } else {
+            let subjects = self.subjects.clone();
+            subjects.iter().map(|subject| self.look(subject)).collect::<Result<_>>()?
+        };
+        loads::tables(out, &self.house, &self.pace, &looks)
     }
 
     fn bursts(&mut self, out: &mut impl Write) -> Result<()> {

@@ -25,17 +25,24 @@ pub(crate) fn run_job(model: &Model, job: &mut Job, place: Place) {
     if entries.len() > 1
         && let Ok(run) = run_together(model, job, &mut entries, place)
     {
-        return batch::reply(model, entries, run);
+        return reply(model, job, entries, run);
     }
     // Whoever has left wants no run alone; after a run that was stopped, that is everyone.
     entries.retain(|entry| !entry.reply.is_closed());
     entries.into_iter().for_each(|entry| run_alone(model, job, entry, place));
 }
 
+/// Answers the members. What that takes keeps the replica from the next batch just as the run did.
+fn reply(model: &Model, job: &mut Job, entries: Vec<Entry>, run: Run) {
+    let begun = Instant::now();
+    batch::reply(model, entries, run);
+    job.run_us += begun.elapsed().as_secs_f64() * 1e6;
+}
+
 fn run_alone(model: &Model, job: &mut Job, entry: Entry, place: Place) {
     let mut alone = [entry];
     match run_together(model, job, &mut alone, place) {
-        Ok(run) => batch::reply(model, alone.into(), run),
+        Ok(run) => reply(model, job, alone.into(), run),
         Err(error) => {
             let [entry] = alone;
             // The caller may have left in the meantime: then nobody wants the error.
@@ -57,15 +64,17 @@ fn run_together(
     let stop = callers.as_ref().map_or(&never, |callers| callers.stop());
     let batch = Batch::new(entries, model.signature());
     let execution = execute(model, job, &batch, stop)?;
+    let ran = Instant::now();
     let outputs = batch.split(&execution.outputs).map_err(|error| failed(model, &error))?;
     job.rows = batch.rows();
-    job.run_us = (execution.executed - batched).as_secs_f64() * 1e6;
+    let split = Instant::now();
+    job.run_us = (execution.executed - batched + (split - ran)).as_secs_f64() * 1e6;
     let stages = Stages {
         queued: batched,
         batched,
         gathered: execution.gathered,
         executed: execution.executed,
-        split: Instant::now(),
+        split,
         batch_rows: job.rows,
     };
     Ok(Run { outputs, stages })

@@ -101,7 +101,7 @@ impl Counts {
     fn of(outcomes: &[Outcome], objective: Duration) -> Self {
         let mut counts = Self::default();
         for outcome in outcomes {
-            let in_time = outcome.batch_rows > 0 && outcome.latency <= objective;
+            let in_time = outcome.fate.is_answered() && outcome.latency <= objective;
             counts.all.add(in_time);
             if BURSTS.is_quiet(outcome.at, objective) {
                 counts.quiet.add(in_time);
@@ -115,22 +115,24 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::drive::Fate;
     use super::*;
 
     #[test]
     fn the_backlog_of_a_burst_is_neither_quiet_nor_of_the_burst() {
-        let outcome = |at_ms, latency_ms, batch_rows| Outcome {
+        let outcome = |at_ms, latency_ms, fate| Outcome {
             at: Duration::from_millis(at_ms),
             latency: Duration::from_millis(latency_ms),
-            batch_rows,
+            fate,
         };
+        let answered = Fate::Answered { batch_rows: 4 };
         let outcomes = [
-            outcome(100, 5, 1),
-            outcome(1_850, 1, 0),
-            outcome(1_860, 30, 4),
-            outcome(1_870, 20, 4),
-            outcome(2_010, 1, 0),
-            outcome(2_020, 1, 0),
+            outcome(100, 5, answered),
+            outcome(1_850, 1, Fate::Refused),
+            outcome(1_860, 30, answered),
+            outcome(1_870, 20, answered),
+            outcome(2_010, 1, Fate::GivenUp),
+            outcome(2_020, 1, Fate::Refused),
         ];
         let counts = Counts::of(&outcomes, Duration::from_millis(20));
         assert_eq!(counts.all, Count { requests: 6, in_time: 2 });

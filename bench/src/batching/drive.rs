@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use skysail_engine::Error;
+use skysail_engine::error::Refusal;
 use skysail_engine::model::Model;
 use skysail_engine::request::{Request, Response};
 use skysail_engine::ticket::Ticket;
@@ -26,8 +27,32 @@ pub(super) struct Outcome {
     pub(super) at: Duration,
     /// From then to its end, so that a late generator shows.
     pub(super) latency: Duration,
-    /// Rows of the batch that answered it; 0 when it was refused.
-    pub(super) batch_rows: usize,
+    pub(super) fate: Fate,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// A batch of so many rows answered it.
+    Answered { batch_rows: usize },
+    /// It was not let into the queue.
+    Refused,
+    /// It was let in, and given up there.
+    GivenUp,
+}
+
+impl Fate {
+    /// What such an error makes of a request; `None` when something broke.
+    fn of(error: &Error) -> Option<Self> {
+        Some(match error.refusal()? {
+            Refusal::Expired => Self::GivenUp,
+            Refusal::Overloaded | Refusal::QueueFull | Refusal::Busy => Self::Refused,
+        })
+    }
+
+    pub(super) fn is_answered(self) -> bool {
+        matches!(self, Self::Answered { .. })
+    }
 }
 
 /// Everything that happened.
@@ -118,13 +143,17 @@ impl<'a, R: Iterator<Item = &'a Request>> Generator<'a, R> {
     }
 
     fn ended(&mut self, at: Duration, result: Result<Response, Error>) -> Result<()> {
-        let batch_rows = match result {
-            Ok(response) => response.stages.batch_rows.max(1),
-            Err(error) if error.refusal().is_some() => 0,
-            Err(error) => bail!("a request failed: {error}"),
+        let now = Instant::now();
+        let fate = match result {
+            Ok(response) => {
+                // As a server does: the engine learns the way back.
+                self.model.responded(&response.stages, now);
+                Fate::Answered { batch_rows: response.stages.batch_rows.max(1) }
+            }
+            Err(error) => Fate::of(&error).with_context(|| format!("a request failed: {error}"))?,
         };
-        let latency = self.start.elapsed().saturating_sub(at);
-        self.run.outcomes.push(Outcome { at, latency, batch_rows });
+        let latency = (now - self.start).saturating_sub(at);
+        self.run.outcomes.push(Outcome { at, latency, fate });
         Ok(())
     }
 }
@@ -176,5 +205,22 @@ impl Wake for Wakeup {
         if !self.woken.swap(true, Ordering::Release) {
             self.thread.unpark();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_turned_away_is_told_apart_from_who_waited_in_vain() {
+        let (model, deadline_us, retry_after_ms) = (String::new, 1, 1);
+        let full = Error::QueueFull { model: model(), limit: 1 };
+        let overloaded = Error::Overloaded { model: model(), deadline_us, retry_after_ms };
+        let dropped = Error::Dropped { model: model(), deadline_us, retry_after_ms };
+        let late = Error::TimedOut { timeout_us: 1 };
+        assert_eq!([full, overloaded].map(|e| Fate::of(&e)), [Some(Fate::Refused); 2]);
+        assert_eq!([dropped, late].map(|e| Fate::of(&e)), [Some(Fate::GivenUp); 2]);
+        assert_eq!(Fate::of(&Error::Internal("broken".into())), None);
     }
 }

@@ -4,7 +4,7 @@
 use super::arrivals::{Arrivals, Traffic};
 use super::drive::{Run, drive};
 use super::seen::Seen;
-use super::setting::Setting;
+use super::setting::{Given, Setting};
 use super::subject::{self, Subject};
 use anyhow::{Context, Result};
 use skysail_engine::Engine;
@@ -41,16 +41,16 @@ impl House {
         Ok(Self { engine, folder })
     }
 
-    /// Loads a model under a setting; its objective is the engine's when none is given.
+    /// Loads a model under a setting.
     pub(super) fn load(
         &self,
         subject: &Subject,
         setting: Setting,
-        objective: Option<Duration>,
+        given: &Given,
     ) -> Result<Guest<'_>> {
         let name = format!("{}-{}", subject.name, setting.key());
         let folder = install(self.folder.path(), &name, &subject.file)?;
-        fs::write(folder.join("model.toml"), setting.toml(objective))?;
+        fs::write(folder.join("model.toml"), setting.toml(given))?;
         self.load_again(&name)?;
         let model = self.engine.lookup(&name, None)?;
         let requests = subject::requests(&model)?;
@@ -103,6 +103,11 @@ impl Guest<'_> {
         Ok(runs.infer_ns as f64 / 1e3 / runs.count as f64)
     }
 
+    /// Its replicas and the threads of each.
+    pub(super) fn replicas(&self) -> (usize, usize) {
+        (self.model.replicas(), self.model.threads())
+    }
+
     /// Its name in the house.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -153,11 +158,13 @@ mod tests {
         let requests = Arrivals::new(traffic, end, 7).count();
         let kinds = [Setting::Predictive, Setting::Aimd, Setting::Quantile, Setting::Unbatched];
         for setting in kinds.into_iter().chain([Setting::USUAL]) {
-            let guest = house.load(&subject, setting, Some(Duration::from_secs(10))).unwrap();
+            let objective = Some(Duration::from_secs(10));
+            let given = Given { objective, ..Given::default() };
+            let guest = house.load(&subject, setting, &given).unwrap();
             assert_eq!(guest.objective(), Duration::from_secs(10));
             let run = guest.ask(traffic, end, 7).unwrap();
             assert_eq!((run.outcomes.len(), run.lags.len()), (requests, requests));
-            assert!(run.outcomes.iter().all(|outcome| outcome.batch_rows > 0), "{setting}");
+            assert!(run.outcomes.iter().all(|outcome| outcome.fate.is_answered()), "{setting}");
             assert!(run.idle < run.elapsed && run.elapsed >= run.outcomes[0].at);
         }
     }

@@ -8,7 +8,7 @@ use super::pace::Pace;
 use super::policies::Look;
 use super::progress;
 use super::seen::quantile;
-use super::setting::Setting;
+use super::setting::{Given, Setting};
 use super::subject::Subject;
 use anyhow::{Context, Result};
 use std::io::Write;
@@ -32,9 +32,10 @@ struct Saw {
 impl Saw {
     fn add(&mut self, run: &Run) {
         for outcome in &run.outcomes {
-            match outcome.batch_rows {
-                0 => self.refused += 1,
-                _ => self.latencies.push(outcome.latency),
+            if outcome.fate.is_answered() {
+                self.latencies.push(outcome.latency);
+            } else {
+                self.refused += 1;
             }
         }
     }
@@ -54,7 +55,7 @@ pub(super) fn run(
 ) -> Result<()> {
     let guest = look.load(house, Setting::Predictive)?;
     guest.measure(look.capacity_per_s, pace.settle, 2)?;
-    let other = house.load(neighbour, Setting::Predictive, None)?;
+    let other = house.load(neighbour, Setting::Predictive, &Given::default())?;
     house.unload(other.name())?;
     let (mut alone, mut beside) = (Saw::default(), Saw::default());
     let traffic = Traffic::steady(LOAD_SHARE * look.capacity_per_s);

@@ -1,13 +1,14 @@
 //! A server in a process of its own, with an objective and no other setting, over HTTP: below its
 //! capacity, and far above it.
 
+use super::capacities::{self, Bars, ms};
 use super::house::{OBJECTIVE_MS, install};
 use super::pace::Pace;
 use super::policies::Look;
 use super::progress;
 use super::search;
 use super::seen::Seen;
-use crate::bars::{self, Bar};
+use crate::bars;
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
 use rustix::process::setpriority_process;
@@ -23,25 +24,11 @@ use std::time::Duration;
 /// More than wait at once for answers that come in time.
 const CONNECTIONS: usize = 512;
 
-/// Parts of the capacity at which everybody is to be answered in time.
-const BELOW: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
-
-/// Times the capacity at which the rest is to be refused.
-const ABOVE: [f64; 2] = [2.0, 5.0];
-
-/// Part of the capacity that is to be left of the goodput.
-const GOODPUT_MIN: f64 = 0.9;
-
-/// How soon a refusal is to be told.
-const REFUSAL_MS_MAX: f64 = 5.0;
-
 /// How nice the client is to others on this machine.
 const CLIENT_PRIORITY: i32 = -10;
 
 /// Part of the rate that must have gone out.
 const SENT_MIN: f64 = 0.95;
-
-type Bars = Vec<(String, f64, Bar)>;
 
 /// Starts a server with these models, measures each and prints the tables.
 pub(super) fn tables(
@@ -103,7 +90,7 @@ impl<'a> Client<'a> {
             arrival: Arrival::Open { requests_per_s },
             connections: CONNECTIONS,
             threads: 1,
-            window: self.pace.socket,
+            window: self.pace.load,
             timeout: Duration::from_secs(10),
             objective: Some(self.objective),
         };
@@ -119,8 +106,7 @@ impl<'a> Client<'a> {
         progress(format_args!("{}: capacity over HTTP", look.subject.name));
         let probe = |per_s| Ok(seen(&self.ask(per_s)?, self.objective));
         let most = search::capacity(0.1e6 / look.row_us, probe)?;
-        let best = search::best(1.1 * most, self.pace.tries, probe)?;
-        Ok(if best.seen.keeps { best.seen.goodput_per_s } else { most })
+        search::best_goodput(most, self.pace.tries, probe)
     }
 
     /// Prints a row for each load.
@@ -128,29 +114,14 @@ impl<'a> Client<'a> {
         let name = &look.subject.name;
         let capacity_per_s = self.capacity(look)?;
         let objective_ms = self.objective.as_secs_f64() * 1e3;
-        let mut worst_ms = 0.0_f64;
-        let mut bars = Bars::new();
-        for share in BELOW.into_iter().chain(ABOVE) {
+        let mut found = Vec::new();
+        for share in capacities::loads() {
             progress(format_args!("{name}: {share} of the capacity over HTTP"));
             let report = self.ask(share * capacity_per_s)?;
             row(out, name, share, capacity_per_s, &report)?;
-            let p99_ms = report.latency_us_p99.map_or(f64::NAN, |us| us / 1e3);
-            if share < 1.0 {
-                // A figure that is missing is the worst.
-                worst_ms = if p99_ms <= worst_ms { worst_ms } else { p99_ms };
-                continue;
-            }
-            let goodput = report.goodput_requests_per_s.unwrap_or_default() / capacity_per_s;
-            let told_ms = report.refusal_us_p99.map_or(f64::NAN, |us| us / 1e3);
-            let mark = mark(&report);
-            let what = |what: &str| format!("{name}, {share}{mark} times: {what}");
-            bars.push((what("goodput of the capacity"), goodput, Bar::AtLeast(GOODPUT_MIN)));
-            bars.push((what("p99 of the answered, ms"), p99_ms, Bar::AtMost(objective_ms)));
-            bars.push((what("refusals told, p99 ms"), told_ms, Bar::AtMost(REFUSAL_MS_MAX)));
+            found.push((share, seen(&report, self.objective)));
         }
-        let worst = format!("{name}, 10 to 90 %: the worst p99, ms");
-        bars.insert(0, (worst, worst_ms, Bar::AtMost(objective_ms)));
-        Ok(bars)
+        Ok(capacities::bars(name, capacity_per_s, objective_ms, &found))
     }
 }
 
@@ -162,6 +133,8 @@ fn seen(report: &Report, objective: Duration) -> Seen {
         answered_per_s: report.requests_per_s,
         goodput_per_s: report.goodput_requests_per_s.unwrap_or_default(),
         p99_ms,
+        refused_p99_ms: report.refusal_us_p99.map(|us| us / 1e3),
+        is_limit: is_limit(report),
         keeps: p99_ms <= objective.as_secs_f64() * 1e3,
         ..Seen::default()
     }
@@ -171,11 +144,11 @@ fn sent_per_s(report: &Report) -> f64 {
     report.requests as f64 / report.elapsed_s
 }
 
-/// A star where less than was to be offered went out, or late: the client has no cores of its own.
-fn mark(report: &Report) -> &'static str {
+/// Whether less than was to be offered went out, or late: the client has no cores of its own.
+fn is_limit(report: &Report) -> bool {
     let wanted_per_s = report.target_requests_per_s.unwrap_or_default();
     let is_whole = sent_per_s(report) >= SENT_MIN * wanted_per_s;
-    if is_whole && report.invalid_because.is_none() { "" } else { "\\*" }
+    !is_whole || report.invalid_because.is_some()
 }
 
 fn row(
@@ -186,8 +159,8 @@ fn row(
     report: &Report,
 ) -> Result<()> {
     let goodput = report.goodput_requests_per_s.context("no goodput without an objective")?;
-    let ms = |us: Option<f64>| us.map_or("-".to_owned(), |us| format!("{:.2}", us / 1e3));
-    let mark = mark(report);
+    let ms = |us: Option<f64>| ms(us.map(|us| us / 1e3));
+    let mark = capacities::mark(is_limit(report));
     writeln!(
         out,
         "| {name} | {share} | {:.0}{mark} | {goodput:.0} | {:.2} | {} | {:.0} | {} | {} | {:.0} % | {} |",

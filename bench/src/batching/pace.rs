@@ -13,8 +13,8 @@ pub(super) struct Pace {
     pub(super) glance: Window,
     /// What policies that learn are given first.
     pub(super) settle: Window,
-    /// One through sockets.
-    pub(super) socket: Window,
+    /// One at a part of the capacity, or at several times as much.
+    pub(super) load: Window,
     /// Bursts, and neighbours that come and go.
     pub(super) long: Duration,
     /// Tries to find a setting's best rate...
@@ -39,7 +39,7 @@ impl Pace {
                 probe: window(60, 200),
                 glance: window(40, 120),
                 settle: window(0, 200),
-                socket: window(200, 600),
+                load: window(200, 600),
                 long: Duration::from_secs(4),
                 tries: 2,
                 grid_tries: 2,
@@ -52,7 +52,7 @@ impl Pace {
             probe: window(120, 680),
             glance: window(60, 240),
             settle: window(0, 600),
-            socket: window(400, 1_600),
+            load: window(400, 1_600),
             long: Duration::from_secs(10),
             tries: 4,
             grid_tries: 2,

@@ -6,7 +6,7 @@ use super::pace::Pace;
 use super::progress;
 use super::search::{self, Best, Staircase};
 use super::seen::{Seen, median};
-use super::setting::Setting;
+use super::setting::{Given, Setting};
 use super::subject::Subject;
 use anyhow::{Context, Result};
 use skysail_loadtest::arrival::Window;
@@ -31,25 +31,29 @@ pub(super) struct Look {
     pub(super) subject: Subject,
     /// How long a run of one row takes.
     pub(super) row_us: f64,
-    /// Its objective, where it is not the engine's.
-    pub(super) own_objective: Option<Duration>,
+    pub(super) given: Given,
     pub(super) objective: Duration,
     /// Requests a second that `predictive` answers in time when it is offered ever more.
     pub(super) capacity_per_s: f64,
 }
 
 impl Look {
-    /// Loads the model under a setting and this objective.
+    /// Loads the model under a setting.
     pub(super) fn load<'a>(&self, house: &'a House, setting: Setting) -> Result<Guest<'a>> {
-        house.load(&self.subject, setting, self.own_objective)
+        house.load(&self.subject, setting, &self.given)
     }
 
     /// A window long enough for this model.
-    fn stretch(&self, window: Window) -> Window {
-        let long_s = REQUESTS / self.capacity_per_s.max(1.0);
-        let times = long_s / window.duration.as_secs_f64();
-        Window { duration: window.duration.mul_f64(times.clamp(1.0, STRETCH_MAX)), ..window }
+    pub(super) fn stretch(&self, window: Window) -> Window {
+        stretch(window, self.capacity_per_s)
     }
+}
+
+/// A window long enough for so many requests a second.
+pub(super) fn stretch(window: Window, per_s: f64) -> Window {
+    let long_s = REQUESTS / per_s.max(1.0);
+    let times = long_s / window.duration.as_secs_f64();
+    Window { duration: window.duration.mul_f64(times.clamp(1.0, STRETCH_MAX)), ..window }
 }
 
 /// A setting and what it reaches.
@@ -99,19 +103,21 @@ impl Finding {
 /// Looks at a model: its run time, its objective, its capacity.
 pub(super) fn look(house: &House, pace: &Pace, subject: &Subject) -> Result<Look> {
     progress(format_args!("{}: a first look", subject.name));
-    let row_us = house.load(subject, Setting::Predictive, None)?.row_us()?;
+    let row_us = house.load(subject, Setting::Predictive, &Given::default())?.row_us()?;
     let row = Duration::from_secs_f64(row_us / 1e6);
-    let own_objective = (row >= ROW_MAX).then(|| {
+    let objective = (row >= ROW_MAX).then(|| {
         // To 5 ms, so that it can be read.
         let ms = row_us * OBJECTIVE_ROWS / 1e3;
         Duration::from_millis((ms / 5.0).ceil() as u64 * 5)
     });
-    let guest = house.load(subject, Setting::Predictive, own_objective)?;
+    let given = Given { objective, replicas: None };
+    let guest = house.load(subject, Setting::Predictive, &given)?;
+    let given = Given { replicas: Some(guest.replicas()), ..given };
     let start_per_s = 0.5e6 / row_us;
     let capacity_per_s =
         search::capacity(start_per_s, |per_s| guest.measure(per_s, pace.glance, 1))?;
     let objective = guest.objective();
-    Ok(Look { subject: subject.clone(), row_us, own_objective, objective, capacity_per_s })
+    Ok(Look { subject: subject.clone(), row_us, given, objective, capacity_per_s })
 }
 
 /// Compares all settings on a model.

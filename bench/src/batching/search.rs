@@ -6,6 +6,9 @@ use anyhow::Result;
 /// A search that goes on for longer asks a server without a limit.
 const STEPS_MAX: usize = 24;
 
+/// Part of a capacity at which the search for its goodput begins.
+const BEGIN_SHARE: f64 = 1.1;
+
 /// A rate at which the objective was kept, or the last that was tried when there is none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Best {
@@ -73,6 +76,17 @@ pub(super) fn best(
         }
     }
     Ok(kept.unwrap_or(last))
+}
+
+/// The goodput of the best rate above this `capacity`, in so many tries; the capacity itself where
+/// no rate kept the objective.
+pub(super) fn best_goodput(
+    capacity_per_s: f64,
+    tries: usize,
+    probe: impl FnMut(f64) -> Result<Seen>,
+) -> Result<f64> {
+    let best = best(BEGIN_SHARE * capacity_per_s, tries, probe)?;
+    Ok(if best.seen.keeps { best.seen.goodput_per_s } else { capacity_per_s })
 }
 
 /// A contender of a comparison in rounds. It keeps to the rate that it can just answer within its
@@ -172,6 +186,13 @@ mod tests {
     #[test]
     fn who_never_keeps_the_objective_scores_nothing() {
         assert_eq!(best(1_200.0, 4, server(0.0)).unwrap().seen.score(), 0.0);
+    }
+
+    #[test]
+    fn the_goodput_of_a_capacity_is_that_with_the_objective_kept() {
+        let goodput = best_goodput(1_000.0, 6, server(870.0)).unwrap();
+        assert!((820.0..=870.0).contains(&goodput), "{goodput}");
+        assert_eq!(best_goodput(1_000.0, 2, server(0.0)).unwrap(), 1_000.0);
     }
 
     #[test]

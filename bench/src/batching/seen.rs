@@ -1,6 +1,6 @@
 //! What a measurement found, from the outcomes of its requests.
 
-use super::drive::{Outcome, Run};
+use super::drive::{Fate, Run};
 use skysail_loadtest::arrival::Window;
 use std::time::Duration;
 
@@ -27,6 +27,14 @@ pub(super) struct Seen {
     pub(super) p99_ms: f64,
     /// Whether that is within the objective.
     pub(super) keeps: bool,
+    /// Those that were turned away when they came.
+    pub(super) refused_per_s: f64,
+    /// 99 % of these knew it within this many milliseconds.
+    pub(super) refused_p99_ms: Option<f64>,
+    /// Those that were let in and not answered.
+    pub(super) given_up_per_s: f64,
+    /// 99 % of these knew it within this many milliseconds.
+    pub(super) given_up_p99_ms: Option<f64>,
     /// Mean rows of the batches.
     pub(super) batch_rows: f64,
     /// Part of the time in which the generator's thread had work.
@@ -39,21 +47,29 @@ impl Seen {
     /// Counts the requests that were meant to arrive in the window.
     pub(super) fn of(run: &Run, window: Window, objective: Duration) -> Self {
         let counted = || run.outcomes.iter().filter(|outcome| window.counts(outcome.at));
-        let mut latencies: Vec<Duration> =
-            counted().filter(|o| o.batch_rows > 0).map(|o| o.latency).collect();
-        let p99 = quantile(&mut latencies, 0.99);
-        let batches: f64 = counted().map(share_of_batch).sum();
+        let latencies = |is_it: fn(Fate) -> bool| -> Vec<Duration> {
+            counted().filter(|outcome| is_it(outcome.fate)).map(|outcome| outcome.latency).collect()
+        };
+        let mut answered = latencies(Fate::is_answered);
+        let mut refused = latencies(|fate| fate == Fate::Refused);
+        let mut given_up = latencies(|fate| fate == Fate::GivenUp);
+        let p99 = quantile(&mut answered, 0.99);
+        let batches: f64 = counted().map(|outcome| share_of_batch(outcome.fate)).sum();
         let per_s = |count: usize| count as f64 / window.duration.as_secs_f64();
-        let in_time = latencies.iter().filter(|latency| **latency <= objective).count();
+        let in_time = answered.iter().filter(|latency| **latency <= objective).count();
         let busy = 1.0 - run.idle.as_secs_f64() / run.elapsed.as_secs_f64().max(1e-9);
         let lag = quantile(&mut run.lags.clone(), 0.99).unwrap_or_default();
         Self {
             offered_per_s: per_s(counted().count()),
-            answered_per_s: per_s(latencies.len()),
+            answered_per_s: per_s(answered.len()),
             goodput_per_s: per_s(in_time),
-            p99_ms: p99.map_or(f64::INFINITY, |p99| p99.as_secs_f64() * 1e3),
+            p99_ms: p99.map_or(f64::INFINITY, ms),
             keeps: p99.is_some_and(|p99| p99 <= objective),
-            batch_rows: latencies.len() as f64 / batches.max(f64::MIN_POSITIVE),
+            refused_per_s: per_s(refused.len()),
+            refused_p99_ms: quantile(&mut refused, 0.99).map(ms),
+            given_up_per_s: per_s(given_up.len()),
+            given_up_p99_ms: quantile(&mut given_up, 0.99).map(ms),
+            batch_rows: answered.len() as f64 / batches.max(f64::MIN_POSITIVE),
             busy,
             is_limit: busy > BUSY_MAX || lag > objective.mul_f64(LAG_SHARE_MAX),
         }
@@ -71,8 +87,15 @@ impl Seen {
 }
 
 /// A request's part of a batch; the sum is the number of batches.
-fn share_of_batch(outcome: &Outcome) -> f64 {
-    if outcome.batch_rows == 0 { 0.0 } else { 1.0 / outcome.batch_rows as f64 }
+fn share_of_batch(fate: Fate) -> f64 {
+    match fate {
+        Fate::Answered { batch_rows } => 1.0 / batch_rows as f64,
+        Fate::Refused | Fate::GivenUp => 0.0,
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// The value that such a part of all is at most; reorders them.
@@ -95,14 +118,19 @@ pub(super) fn median(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::drive::Outcome;
     use super::*;
 
     const OBJECTIVE: Duration = Duration::from_millis(20);
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn outcome(at_ms: u64, latency_ms: u64, batch_rows: usize) -> Outcome {
+    fn ended(at_ms: u64, latency_ms: u64, fate: Fate) -> Outcome {
         let (at, latency) = (Duration::from_millis(at_ms), Duration::from_millis(latency_ms));
-        Outcome { at, latency, batch_rows }
+        Outcome { at, latency, fate }
+    }
+
+    fn outcome(at_ms: u64, latency_ms: u64, batch_rows: usize) -> Outcome {
+        ended(at_ms, latency_ms, Fate::Answered { batch_rows })
     }
 
     fn seen(outcomes: Vec<Outcome>) -> Seen {
@@ -118,11 +146,25 @@ mod tests {
             outcome(100, 10, 2),
             outcome(101, 10, 2),
             outcome(200, 30, 1),
-            outcome(300, 0, 0),
+            ended(300, 0, Fate::Refused),
         ]);
         assert_eq!((seen.offered_per_s, seen.answered_per_s, seen.goodput_per_s), (8.0, 6.0, 4.0));
         assert_eq!((seen.p99_ms, seen.keeps, seen.score()), (30.0, false, 0.0));
         assert_eq!((seen.batch_rows, seen.busy), (1.5, 0.5));
+    }
+
+    #[test]
+    fn the_refused_and_the_given_up_are_counted_apart() {
+        let seen = seen(vec![
+            outcome(200, 10, 1),
+            ended(200, 1, Fate::Refused),
+            ended(200, 2, Fate::Refused),
+            ended(200, 18, Fate::GivenUp),
+            ended(50, 40, Fate::GivenUp),
+        ]);
+        assert_eq!((seen.offered_per_s, seen.answered_per_s), (8.0, 2.0));
+        assert_eq!((seen.refused_per_s, seen.refused_p99_ms), (4.0, Some(2.0)));
+        assert_eq!((seen.given_up_per_s, seen.given_up_p99_ms), (2.0, Some(18.0)));
     }
 
     #[test]
@@ -136,7 +178,7 @@ mod tests {
 
     #[test]
     fn who_answers_nothing_keeps_nothing() {
-        let seen = seen(vec![outcome(200, 0, 0)]);
+        let seen = seen(vec![ended(200, 0, Fate::Refused)]);
         assert_eq!((seen.keeps, seen.p99_ms, seen.batch_rows), (false, f64::INFINITY, 0.0));
     }
 

@@ -9,6 +9,16 @@ const ROWS: [usize; 5] = [1, 4, 16, 64, 256];
 /// Delays of the grid.
 const DELAYS_US: [u64; 4] = [0, 500, 2_000, 8_000];
 
+/// What a model is given under every setting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Given {
+    /// Its objective, where it is not the engine's.
+    pub(super) objective: Option<Duration>,
+    /// Its replicas and their threads, where the engine is not to choose them anew: a choice that
+    /// is a near thing would else tell more than the settings.
+    pub(super) replicas: Option<(usize, usize)>,
+}
+
 /// Who decides about batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setting {
@@ -47,11 +57,14 @@ impl Setting {
         Self::grid().into_iter().filter(is_in).collect()
     }
 
-    /// The `model.toml` of a model under this setting. `predictive` gets nothing but the
-    /// objective, and even that only where it is not the engine's.
-    pub(super) fn toml(self, objective: Option<Duration>) -> String {
+    /// The `model.toml` of a model under this setting. `predictive` gets nothing but what all
+    /// get.
+    pub(super) fn toml(self, given: &Given) -> String {
         let mut toml = String::new();
-        if let Some(objective) = objective {
+        if let Some((count, threads)) = given.replicas {
+            push(&mut toml, format_args!("replicas = {{ count = {count}, threads = {threads} }}"));
+        }
+        if let Some(objective) = given.objective {
             push(&mut toml, format_args!("objective_ms = {:?}", objective.as_secs_f64() * 1e3));
         }
         match self {
@@ -99,10 +112,13 @@ mod tests {
     use skysail_engine::config::{ModelConfig, PolicyName};
 
     fn config(setting: Setting) -> ModelConfig {
-        let config = ModelConfig::from_toml(&setting.toml(Some(Duration::from_millis(20))));
+        let objective = Some(Duration::from_millis(20));
+        let given = Given { objective, replicas: Some((2, 1)) };
+        let config = ModelConfig::from_toml(&setting.toml(&given));
         let config = config.unwrap();
         config.check().unwrap();
         assert_eq!(config.objective_ms, Some(20.0));
+        assert_eq!((config.replicas.count, config.replicas.threads), (Some(2), Some(1)));
         config
     }
 
@@ -119,7 +135,7 @@ mod tests {
             assert_eq!(read.batching.policy(), PolicyName::Fixed);
             assert_eq!((read.max_batch_size, read.batching.max_delay_us), (Some(rows), delay_us));
         }
-        assert_eq!(Setting::Predictive.toml(None), "");
+        assert_eq!(Setting::Predictive.toml(&Given::default()), "");
     }
 
     #[test]

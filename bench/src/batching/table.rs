@@ -1,5 +1,6 @@
 //! The tables of the comparison of policies, and the bars that its figures are held against.
 
+use super::capacities::mark;
 use super::policies::{Contender, Finding, Row};
 use super::setting::Setting;
 use crate::bars::{self, Bar};
@@ -33,7 +34,7 @@ pub(super) fn settings(out: &mut impl Write, finding: &Finding) -> Result<()> {
     let objective_ms = finding.look.objective.as_secs_f64() * 1e3;
     for Row { setting, best } in rows {
         let seen = &best.seen;
-        let mark = if seen.is_limit { "\\*" } else { "" };
+        let mark = mark(seen.is_limit);
         let kept = if seen.keeps { "" } else { " LATE" };
         writeln!(
             out,
@@ -102,7 +103,7 @@ fn ratio(ours: &Contender, peer: &Contender) -> f64 {
 }
 
 fn score(contender: &Contender) -> String {
-    let mark = if contender.is_limit { "\\*" } else { "" };
+    let mark = mark(contender.is_limit);
     match contender.score() {
         0.0 => "late ".to_owned(),
         score => format!("{score:.0}{mark} "),

@@ -7,6 +7,13 @@
 /// A run of one row that is shorter than this is over before other threads are awake to share it.
 pub const LONG_RUN_US_MIN: f64 = 200.0;
 
+/// A row of a batch that costs less than this costs less than taking its request in and answering
+/// it, so that one replica keeps up with all cores.
+pub const CHEAP_ROW_US_MAX: f64 = 10.0;
+
+/// Rows of the batch in which a row's cost is measured.
+pub const CHEAP_BATCH_ROWS: usize = 16;
+
 /// The least part of their time that threads of one run must spend on it rather than on waiting.
 pub const EFFICIENCY_MIN: f64 = 0.7;
 
@@ -28,15 +35,31 @@ pub struct Pinned {
     pub threads: Option<usize>,
 }
 
-/// Whether so long a run of one row is worth several threads or replicas at all. What can not be
-/// tried counts as short.
-pub fn is_long(row_us: Option<f64>) -> bool {
-    row_us.is_some_and(|row_us| row_us > LONG_RUN_US_MIN)
+/// What a model's runs cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// Less than its requests: one replica will do.
+    Cheap,
+    /// Too little to share a run out among threads: replicas share out the batches.
+    Short,
+    /// A run is worth several threads, or several replicas.
+    Long,
+}
+
+/// The cost of a model from the time of one row alone and that of each row of a batch. What can
+/// not be tried counts as cheap.
+pub fn cost(row_us: Option<f64>, row_of_batch_us: Option<f64>) -> Cost {
+    let Some(row_us) = row_us else { return Cost::Cheap };
+    match row_of_batch_us.unwrap_or(row_us) {
+        _ if row_us > LONG_RUN_US_MIN => Cost::Long,
+        row_of_batch_us if row_of_batch_us > CHEAP_ROW_US_MAX => Cost::Short,
+        _ => Cost::Cheap,
+    }
 }
 
 /// Whether the choice depends on how well a run uses several threads.
-pub fn depends_on_efficiency(pinned: Pinned, is_long: bool, cores: usize) -> bool {
-    pinned == Pinned::default() && is_long && cores > 1
+pub fn depends_on_efficiency(pinned: Pinned, cost: Cost, cores: usize) -> bool {
+    pinned == Pinned::default() && cost == Cost::Long && cores > 1
 }
 
 /// The part of their time that `cores` threads spend on a run, from the run times by rows on one
@@ -51,12 +74,15 @@ pub fn efficiency(one: &[(usize, f64)], all: &[(usize, f64)], cores: usize) -> O
 }
 
 /// Shares out the cores. What the owner has decided is kept to, each by itself.
-pub fn choose(pinned: Pinned, is_long: bool, efficiency: Option<f64>, cores: usize) -> Replicas {
+pub fn choose(pinned: Pinned, cost: Cost, efficiency: Option<f64>, cores: usize) -> Replicas {
     let fill = |each: usize| (cores / each.max(1)).max(1);
     match pinned {
         Pinned { count: Some(count), threads: Some(threads) } => Replicas { count, threads },
-        Pinned { count, threads } if !is_long => {
+        Pinned { count, threads } if cost == Cost::Cheap => {
             Replicas { count: count.unwrap_or(1), threads: threads.unwrap_or(1) }
+        }
+        Pinned { count: Some(count), threads: None } if cost == Cost::Short => {
+            Replicas { count, threads: 1 }
         }
         Pinned { count: Some(count), threads: None } => Replicas { count, threads: fill(count) },
         Pinned { count: None, threads: Some(threads) } => {
@@ -90,22 +116,27 @@ mod tests {
     const FREE: Pinned = Pinned { count: None, threads: None };
 
     fn free(efficiency: f64, cores: usize) -> (usize, usize) {
-        let Replicas { count, threads } = choose(FREE, true, Some(efficiency), cores);
+        let Replicas { count, threads } = choose(FREE, Cost::Long, Some(efficiency), cores);
         (count, threads)
     }
 
     #[test]
-    fn a_short_run_is_worth_one_thread() {
-        assert!(!is_long(Some(150.0)) && !is_long(None) && is_long(Some(250.0)));
-        let one = Replicas { count: 1, threads: 1 };
-        assert_eq!(choose(FREE, false, Some(1.0), 16), one);
-        assert_eq!(choose(FREE, false, None, 16), one);
+    fn a_short_run_is_worth_one_thread_and_replicas_only_if_its_rows_cost_something() {
+        assert_eq!(cost(None, None), Cost::Cheap);
+        assert_eq!(cost(Some(12.0), Some(2.0)), Cost::Cheap);
+        assert_eq!(cost(Some(150.0), Some(30.0)), Cost::Short);
+        assert_eq!(cost(Some(150.0), None), Cost::Short);
+        assert_eq!(cost(Some(250.0), Some(5.0)), Cost::Long);
+        let of = |cost| choose(FREE, cost, Some(1.0), 16);
+        assert_eq!(of(Cost::Cheap), Replicas { count: 1, threads: 1 });
+        assert_eq!(of(Cost::Short).threads, 16, "an efficiency that was measured counts");
+        assert_eq!(choose(FREE, Cost::Short, None, 16), Replicas { count: 16, threads: 1 });
     }
 
     #[test]
     fn on_one_core_there_is_nothing_to_share_out() {
         assert_eq!(free(1.0, 1), (1, 1));
-        assert_eq!(choose(FREE, true, None, 1), Replicas { count: 1, threads: 1 });
+        assert_eq!(choose(FREE, Cost::Long, None, 1), Replicas { count: 1, threads: 1 });
     }
 
     #[test]
@@ -139,26 +170,28 @@ mod tests {
 
     #[test]
     fn what_is_pinned_wins_and_the_rest_fills_the_cores() {
-        let of = |count, threads, is_long| {
-            let Replicas { count, threads } = choose(Pinned { count, threads }, is_long, None, 8);
+        let of = |count, threads, cost| {
+            let Replicas { count, threads } = choose(Pinned { count, threads }, cost, None, 8);
             (count, threads)
         };
-        assert_eq!(of(Some(3), Some(5), true), (3, 5));
-        assert_eq!(of(Some(2), None, true), (2, 4));
-        assert_eq!(of(Some(20), None, true), (20, 1));
-        assert_eq!(of(None, Some(4), true), (2, 4));
-        assert_eq!(of(None, Some(20), true), (1, 20));
-        assert_eq!(of(Some(2), None, false), (2, 1));
-        assert_eq!(of(None, Some(4), false), (1, 4));
+        assert_eq!(of(Some(3), Some(5), Cost::Long), (3, 5));
+        assert_eq!(of(Some(2), None, Cost::Long), (2, 4));
+        assert_eq!(of(Some(20), None, Cost::Long), (20, 1));
+        assert_eq!(of(None, Some(4), Cost::Long), (2, 4));
+        assert_eq!(of(None, Some(20), Cost::Long), (1, 20));
+        assert_eq!(of(Some(2), None, Cost::Short), (2, 1));
+        assert_eq!(of(None, Some(4), Cost::Short), (2, 4));
+        assert_eq!(of(Some(2), None, Cost::Cheap), (2, 1));
+        assert_eq!(of(None, Some(4), Cost::Cheap), (1, 4));
     }
 
     #[test]
     fn efficiency_is_measured_only_where_it_decides() {
         let pinned = Pinned { count: Some(1), threads: None };
-        assert!(depends_on_efficiency(FREE, true, 2));
-        assert!(!depends_on_efficiency(FREE, true, 1));
-        assert!(!depends_on_efficiency(FREE, false, 2));
-        assert!(!depends_on_efficiency(pinned, true, 2));
+        assert!(depends_on_efficiency(FREE, Cost::Long, 2));
+        assert!(!depends_on_efficiency(FREE, Cost::Long, 1));
+        assert!(!depends_on_efficiency(FREE, Cost::Short, 2));
+        assert!(!depends_on_efficiency(pinned, Cost::Long, 2));
     }
 
     #[test]

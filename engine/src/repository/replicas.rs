@@ -6,7 +6,7 @@ use crate::session::{OrtExecutor, SessionError, SessionMaker};
 use crate::signature::Signature;
 use ort::session::Session;
 use skysail_policy::replicas::{
-    Pinned, Replicas, choose, depends_on_efficiency, efficiency, is_long,
+    CHEAP_BATCH_ROWS, Cost, Pinned, Replicas, choose, cost, depends_on_efficiency, efficiency,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,13 +39,24 @@ impl TeamMaker<'_> {
         let config = self.sessions.config;
         let pinned = Pinned { count: config.count, threads: config.threads };
         let first_threads = self.sessions.first_threads();
-        let row_us = Tries::new(&mut first, &self.signature, first_threads).time(1);
-        let is_long = is_long(row_us);
-        if depends_on_efficiency(pinned, is_long, self.cores) {
+        let cost = self.cost(&mut first, first_threads);
+        if depends_on_efficiency(pinned, cost, self.cores) {
             return self.compare(first);
         }
-        let Replicas { count, threads } = choose(pinned, is_long, None, self.cores);
+        let Replicas { count, threads } = choose(pinned, cost, None, self.cores);
         self.team((threads == first_threads).then_some(first), count, threads)
+    }
+
+    fn cost(&self, first: &mut OrtExecutor, threads: usize) -> Cost {
+        let mut tries = Tries::new(first, &self.signature, threads);
+        let row_us = tries.time(1);
+        let batch_rows = self.signature.batch_rows_max.min(CHEAP_BATCH_ROWS);
+        let is_long = cost(row_us, None) == Cost::Long;
+        if is_long || batch_rows < 2 {
+            return cost(row_us, None);
+        }
+        let row_of_batch_us = tries.time(batch_rows).map(|us| us / batch_rows as f64);
+        cost(row_us, row_of_batch_us)
     }
 
     /// Compares one thread, which `first` has, with all cores, and does what follows from that.
@@ -53,7 +64,8 @@ impl TeamMaker<'_> {
         let mut all = self.executor(self.sessions.session(self.cores)?)?;
         let [of_one, of_all] = tries::compare(&mut first, &mut all, &self.signature, self.run_max);
         let efficiency = efficiency(&of_one, &of_all, self.cores);
-        let Replicas { count, threads } = choose(Pinned::default(), true, efficiency, self.cores);
+        let Replicas { count, threads } =
+            choose(Pinned::default(), Cost::Long, efficiency, self.cores);
         let path = self.sessions.path.display();
         tracing::debug!("{path}: {of_one:?} us on one thread, {of_all:?} on {}", self.cores);
         let fitting = match threads {

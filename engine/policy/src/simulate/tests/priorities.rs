@@ -40,8 +40,9 @@ fn the_low_ones_wait_but_do_not_starve() {
     assert_eq!((high.answered, low.answered), (high.arrived, low.arrived));
     let waits_s = [high, low].map(|kind| kind.latency_us(1.0) as f64 / 1e6);
     println!("the longest waits: {waits_s:.1?} s");
-    // Eight steps of a second lie between them; no more than that, beside what all wait for.
-    assert!(waits_s[1] > 7.0 && waits_s[1] <= waits_s[0] + 8.0, "{waits_s:?}");
+    // Eight steps of a second lie between them; no more than that and a run, beside what all wait
+    // for.
+    assert!(waits_s[1] > 7.0 && waits_s[1] <= waits_s[0] + 8.1, "{waits_s:?}");
     let answered_before_the_end: u64 = outcome.intervals[..300].iter().map(|i| i.answered).sum();
     assert!(answered_before_the_end > high.arrived, "some of the low ones are among them");
 }
