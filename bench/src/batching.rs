@@ -33,7 +33,7 @@ use subject::Subject;
 
 /// Models that are asked through a server, and of these the one under bursts and beside another,
 /// when nobody names any.
-const SERVED: [&str; 3] = ["resnet20-cifar10", "mnist-cnn-batch", "sklearn-mnist-random-forest"];
+const SERVED: [&str; 3] = ["resnet20-cifar10", "mnist-cnn-batch", "all-minilm-l6-v2"];
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use crate::executor::Executor;
 use crate::request::Response;
 use parking_lot::{Condvar, Mutex};
 use skysail_policy::batch::BatchPolicy;
-use skysail_policy::place::{Place, place};
+use skysail_policy::place::Place;
 use skysail_policy::scheduler::{Batch, Ran, Refusal, RunId, Scheduler, Start};
 use skysail_policy::urgency::{Priority, Terms};
 use skysail_policy::waiting::Waiter;
@@ -123,7 +123,7 @@ impl Queue {
         if state.scheduler.is_empty() || state.scheduler.idle() == 0 {
             return None;
         }
-        let job = match place(state.scheduler.predict_next_us()) {
+        let job = match state.scheduler.place_next() {
             Place::Here => state.start(self.now_us()).ok(),
             Place::ReplicaThread => None,
         };

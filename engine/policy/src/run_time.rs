@@ -181,7 +181,7 @@ impl RunTime {
     /// any of them: larger ones only make their members wait.
     pub fn efficient_rows(&self, rows_max: usize) -> usize {
         /// Part of the best rate that is good enough.
-        const NEARLY: f64 = 0.97;
+        const NEARLY: f64 = 0.98;
         let rate = |rows: usize| self.predict_us(rows).map_or(rows as f64, |us| rows as f64 / us);
         let sizes = || (0..BUCKETS).map(|power| 1 << power).filter(|&rows| rows < rows_max);
         let all = || sizes().chain([rows_max.max(1)]);

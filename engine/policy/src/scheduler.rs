@@ -4,6 +4,7 @@
 
 use crate::admit::{Admission, Ahead, admit, remaining_us};
 use crate::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
+use crate::place::{Place, place};
 use crate::run_time::RunTime;
 use crate::urgency::Terms;
 use crate::waiting::{Head, Waiter, Waiting};
@@ -100,8 +101,8 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
     }
 
     /// Takes a request in, and drops the most urgent as far as they are late: with every replica
-    /// busy, nobody else would tell them. `is_left` says who is not interested in an answer any more: that one
-    /// makes room in a full queue.
+    /// busy, nobody else would tell them. `is_left` says who is not interested in an answer any
+    /// more, and so makes room in a full queue.
     ///
     /// # Errors
     /// When there is no room, or no hope to be in time.
@@ -242,10 +243,12 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         self.idle
     }
 
-    /// How long the next batch should run, as far as is known.
-    pub fn predict_next_us(&self) -> Option<f64> {
-        let rows = self.head_rows().min(self.policy.rows_max().max(1));
-        self.run_time.predict_us(rows)
+    /// Where the next batch should run.
+    pub fn place_next(&self) -> Place {
+        let rows_max = self.policy.rows_max().max(1);
+        let rows = self.head_rows().min(rows_max);
+        // A model that runs requests one by one has no batches to fill.
+        place(self.run_time.predict_us(rows), rows_max > 1 && rows == rows_max)
     }
 
     /// Rows that could be in the next batch.

@@ -15,9 +15,14 @@ use super::regroup::Regroup;
 use super::{BatchPolicy, Decision, FinishedRun, Limits, QueueView};
 use crate::run_time::RunTime;
 
-/// Part of the batches whose most urgent member may miss its deadline: about one request in a
-/// hundred then does, as the others of the batch have more time.
-const MISSED_SHARE: f64 = 0.02;
+/// Part of the batches whose most urgent member may miss its deadline. Fewer requests do, as the
+/// others of a batch have more time.
+const MISSED_SHARE: f64 = 0.01;
+
+/// How much longer a run may be than one that everybody could wait for twice. Batches are only so
+/// large when more comes than can be done; then some have to be refused anyway, and a larger batch
+/// serves the others faster.
+const LONGER: f64 = 1.15;
 
 /// How much a deadline that is missed adds to the spreads.
 const CAUTION_STEP: f64 = 0.25;
@@ -56,7 +61,7 @@ impl Predictive {
     fn rows_best(&self, run_time: &RunTime) -> usize {
         let rows_max = self.limits.rows_max.max(1);
         let Some(run_us_max) = self.limits.run_us_max() else { return rows_max };
-        let within = run_time.rows_within(run_us_max, 0.0, rows_max).max(1);
+        let within = run_time.rows_within(LONGER * run_us_max, 0.0, rows_max).max(1);
         run_time.efficient_rows(within)
     }
 
@@ -194,11 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_takes_at_most_half_of_the_objective() {
-        // 2.56 ms + 1 ms is less than 10 ms, and more than 1.5 ms, which are 50 rows.
+    fn a_batch_takes_about_half_of_the_objective_at_most() {
+        // 2.56 ms + 1 ms is less than 10 ms, and more than 1.15 times 1.5 ms, which are 72 rows.
         assert_eq!(policy(Some(20_000.0)).rows_max(), 256);
         let rows = policy(Some(3_000.0)).rows_max();
-        assert!((40..=50).contains(&rows), "{rows}");
+        assert!((65..=73).contains(&rows), "{rows}");
         assert_eq!(policy(None).rows_max(), 256);
     }
 
