@@ -39,7 +39,8 @@ pub(crate) fn measure(
 ) -> Result<Limit> {
     let mut session = Session::builder(environment)?
         .with_independent_thread_pool()
-        .and_then(|builder| builder.with_intra_threads(threads))
+        .map_err(|error| anyhow::anyhow!("{error}"))?
+        .with_intra_threads(threads)
         .map_err(|error| anyhow::anyhow!("{error}"))?
         .commit_from_file(model)?;
     let values: Vec<f32> = (0..rows * width).map(|i| (i % 17) as f32 / 17.0).collect();

@@ -118,7 +118,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             self.dropped.push(waiter);
         }
         match admit(&terms, &self.ahead(&terms, now_us), &self.run_time, now_us) {
-            Admission::Refuse { retry_in_us } => return Err(Refusal::Overloaded { retry_in_us }),
+            Admission::Refuse { retry_in_us } => Err(Refusal::Overloaded { retry_in_us }),
             Admission::Admit if self.has_room(&terms, is_left) => {
                 self.waiting.push(item, terms, lane);
                 Ok(())
