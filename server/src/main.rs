@@ -24,11 +24,6 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// For ONNX Runtime too: it takes the place of `malloc` in the whole process, and gives the memory
-/// back that loading a model needs for a moment.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Exit code of a configuration that can not be used.
 const BAD_CONFIGURATION: u8 = 64;
 
