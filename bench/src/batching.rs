@@ -12,6 +12,7 @@ mod pace;
 mod search;
 mod policies;
 mod capacities;
+mod cores;
 mod table;
 mod loads;
 mod over_http;

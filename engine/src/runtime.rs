@@ -1,5 +1,6 @@
 //! Finds ONNX Runtime's shared library and loads it, once a process.
 
+use crate::threads::{self, Duty};
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::logging::LogLevel;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,8 @@ pub fn load(cores: usize) -> Result<Environment, RuntimeError> {
     let unusable = |error: ort::Error| unusable(error.to_string());
     let pool = pool(cores).map_err(unusable)?;
     let builder = builder.with_name("skysail").with_telemetry(false);
-    let environment = builder.with_global_thread_pool(pool).build().map_err(unusable)?;
+    let builder = builder.with_global_thread_pool(pool);
+    let environment = threads::starting(Duty::Execute, || builder.build()).map_err(unusable)?;
     // Below that the runtime describes how it optimises each graph, hundreds of lines a model.
     environment.set_log_level(LogLevel::Error);
     Ok(environment)

@@ -2,6 +2,7 @@
 
 use crate::body::{self, Encoding};
 use crate::decode;
+use crate::lag;
 use crate::predict::{Call, Prediction, count_failure, predict};
 use crate::respond;
 use crate::server::Server;
@@ -37,7 +38,7 @@ const RETRY_AFTER_MS: &str = "retry-after-ms";
 
 /// Answers one request.
 pub(crate) async fn serve(server: Arc<Server>, request: Request<Incoming>) -> Response<Pieces> {
-    let accepted = Instant::now();
+    let accepted = lag::arrival();
     match answer(&server, request, accepted).await {
         Ok(response) => response,
         Err(error) => refusal(&error),

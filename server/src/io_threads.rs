@@ -1,6 +1,7 @@
 //! The threads that talk to clients. Each has a runtime of its own, and a connection stays with
 //! one thread: its requests and those that arrived with them meet without locks or wake-ups.
 
+use crate::lag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -22,7 +23,8 @@ impl IoThreads {
     pub(crate) fn start(count: usize) -> std::io::Result<Self> {
         // The flavour for many threads, with one: only that lets long work move aside.
         let start = |_| {
-            Builder::new_multi_thread().worker_threads(1).thread_name("io").enable_all().build()
+            let mut builder = Builder::new_multi_thread();
+            lag::watched(builder.worker_threads(1).thread_name("io").enable_all())
         };
         Ok(Self { runtimes: (0..count.max(1)).map(start).collect::<Result<_, _>>()? })
     }

@@ -4,6 +4,7 @@ mod config;
 mod run;
 mod server;
 mod io_threads;
+mod lag;
 mod accept;
 mod http;
 mod grpc;

@@ -1,6 +1,7 @@
 //! The path of every inference request, once, whatever protocol it came by.
 
 use crate::decode::Decoded;
+use crate::lag;
 use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::error::{Reason, Refusal};
@@ -116,6 +117,7 @@ impl Drop for Failure<'_> {
             self.model.statistics().record_failure(reason, self.accepted.elapsed());
         }
         if let Some(refusal) = self.refusal {
+            lag::refused();
             self.model.statistics().record_refusal(refusal);
         }
     }
@@ -158,11 +160,11 @@ async fn run<T>(
     respond: impl FnOnce(Prediction) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let _place = server.in_flight().enter()?;
-    let received = Instant::now();
+    let (received, arrived) = (Instant::now(), lag::arrival());
     let mut decoded = decode(model)?;
     let decoded_at = Instant::now();
     let mut request = std::mem::take(&mut decoded.request);
-    (request.accepted, request.received) = (Some(call.accepted), Some(received));
+    (request.accepted, request.received) = (Some(call.accepted), Some(arrived));
     let timeout_us = call.timeout_us(model, request.timeout_us);
     request.timeout_us = timeout_us;
     let ticket = model.submit(request)?;

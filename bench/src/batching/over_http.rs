@@ -2,6 +2,7 @@
 //! capacity, and far above it.
 
 use super::capacities::{self, Bars, ms};
+use super::cores::Cores;
 use super::house::{OBJECTIVE_MS, install};
 use super::pace::Pace;
 use super::policies::Look;
@@ -11,7 +12,6 @@ use super::seen::Seen;
 use crate::bars;
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
-use rustix::process::setpriority_process;
 use skysail_loadtest::arrival::Arrival;
 use skysail_loadtest::report::Report;
 use skysail_loadtest::{Load, Prepared, run};
@@ -23,9 +23,6 @@ use std::time::Duration;
 
 /// More than wait at once for answers that come in time.
 const CONNECTIONS: usize = 512;
-
-/// How nice the client is to others on this machine.
-const CLIENT_PRIORITY: i32 = -10;
 
 /// Part of the rate that must have gone out.
 const SENT_MIN: f64 = 0.95;
@@ -43,8 +40,15 @@ pub(super) fn tables(
         install(folder.path(), &look.subject.name, &look.subject.file)?;
     }
     let objective = OBJECTIVE_MS.to_string();
-    let server = Server::start_with(executable, folder.path(), &["--objective-ms", &objective])?;
-    go_first(out)?;
+    let flags = ["--objective-ms", &objective];
+    let start = || Server::start_with(executable, folder.path(), &flags);
+    let server = match Cores::split()? {
+        Some(cores) => cores.start(start)?,
+        None => {
+            writeln!(out, "\nThe client runs on the server's only core: its work counts.")?;
+            start()?
+        }
+    };
     writeln!(
         out,
         "\n## Over HTTP: a server with `--objective-ms {objective}` and no other setting\n\n\
@@ -59,15 +63,6 @@ pub(super) fn tables(
     }
     writeln!(out, "\n### Bars\n")?;
     bars::print(out, &bars)?;
-    Ok(())
-}
-
-/// Lets the client's threads run before the server's. It stands for callers on other machines,
-/// whose requests do not wait for this one's cores.
-fn go_first(out: &mut impl Write) -> Result<()> {
-    if setpriority_process(None, CLIENT_PRIORITY).is_err() {
-        writeln!(out, "\nThe client may not run before the server: its own delays count.")?;
-    }
     Ok(())
 }
 

@@ -21,6 +21,15 @@ pub struct Ahead {
     pub free_in_us: Option<f64>,
     /// How many spreads are added to a run.
     pub spreads: f64,
+    /// Part of the time up to the deadline that is not counted on.
+    pub caution: f64,
+}
+
+impl Ahead {
+    /// Whether there is room in the batch that runs next: caution must not leave that unfilled.
+    fn is_next_batch(&self) -> bool {
+        self.rows < self.batch_rows_max
+    }
 }
 
 /// What becomes of a request.
@@ -40,7 +49,8 @@ pub fn admit(terms: &Terms, ahead: &Ahead, run_time: &RunTime, now_us: u64) -> A
     let (Some(deadline_us), Some(free_in_us)) = (terms.deadline_us, ahead.free_in_us) else {
         return Admission::Admit;
     };
-    let left_us = deadline_us.saturating_sub(now_us) as f64;
+    let caution = if ahead.is_next_batch() { 0.0 } else { ahead.caution };
+    let left_us = deadline_us.saturating_sub(now_us) as f64 * (1.0 - caution);
     let finish_in_us = free_in_us + wait_and_run_us(terms.rows, ahead, run_time);
     if finish_in_us <= left_us {
         return Admission::Admit;
@@ -89,7 +99,7 @@ mod tests {
     }
 
     fn ahead(rows: usize, free_in_us: Option<f64>) -> Ahead {
-        Ahead { rows, batch_rows_max: 8, replicas: 1, free_in_us, spreads: 1.0 }
+        Ahead { rows, batch_rows_max: 8, replicas: 1, free_in_us, spreads: 1.0, caution: 0.0 }
     }
 
     fn is_admitted(deadline_us: u64, ahead: &Ahead) -> bool {
@@ -104,6 +114,14 @@ mod tests {
         assert!(!is_admitted(2_400, &ahead(8, Some(500.0))));
         let two = Ahead { replicas: 2, ..ahead(16, Some(0.0)) };
         assert!(is_admitted(2_100, &two) && !is_admitted(1_900, &two));
+    }
+
+    #[test]
+    fn caution_takes_a_part_of_the_time() {
+        let behind = Ahead { caution: 0.25, ..ahead(8, Some(500.0)) };
+        assert!(is_admitted(3_500, &behind) && !is_admitted(3_300, &behind));
+        let inside = Ahead { caution: 0.25, ..ahead(7, Some(500.0)) };
+        assert!(is_admitted(1_600, &inside));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod urgency;
 pub mod run_time;
 pub mod objective;
+mod caution;
 pub mod admit;
 pub mod waiting;
 pub mod batch;

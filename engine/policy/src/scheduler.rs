@@ -4,6 +4,7 @@
 
 use crate::admit::{Admission, Ahead, admit, remaining_us};
 use crate::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
+use crate::caution::Caution;
 use crate::place::{Place, place};
 use crate::run_time::RunTime;
 use crate::urgency::Terms;
@@ -79,6 +80,7 @@ pub struct Scheduler<T, L> {
     /// Refused since a full queue was last looked through for those who left.
     refused: usize,
     dropped: Vec<Waiter<T>>,
+    caution: Caution,
     /// While a policy waits: when the first that it has waited for was queued.
     waits_since_us: Option<u64>,
 }
@@ -96,6 +98,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             requests_max,
             refused: 0,
             dropped: Vec::new(),
+            caution: Caution::default(),
             waits_since_us: None,
         }
     }
@@ -114,9 +117,11 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         now_us: u64,
         is_left: impl Fn(&T) -> bool,
     ) -> Result<(), Refusal> {
+        let before = self.dropped.len();
         while let Some(waiter) = self.waiting.pop_head_if(|head| head.terms.is_late(now_us)) {
             self.dropped.push(waiter);
         }
+        self.learn_given_up(before, &is_left);
         match admit(&terms, &self.ahead(&terms, now_us), &self.run_time, now_us) {
             Admission::Refuse { retry_in_us } => Err(Refusal::Overloaded { retry_in_us }),
             Admission::Admit if self.has_room(&terms, is_left) => {
@@ -147,6 +152,18 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         now_us: u64,
         is_patient: bool,
         is_left: impl Fn(&T) -> bool,
+    ) -> Start<T> {
+        let before = self.dropped.len();
+        let start = self.next_batch(now_us, is_patient, &is_left);
+        self.learn_given_up(before, &is_left);
+        start
+    }
+
+    fn next_batch(
+        &mut self,
+        now_us: u64,
+        is_patient: bool,
+        is_left: &impl Fn(&T) -> bool,
     ) -> Start<T> {
         let is_out = |waiter: &Waiter<T>| waiter.terms.is_late(now_us) || is_left(&waiter.item);
         loop {
@@ -263,6 +280,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             replicas: self.idle + self.running.len(),
             free_in_us: self.free_in_us(now_us),
             spreads: self.policy.spreads(),
+            caution: self.caution.share(),
         }
     }
 
@@ -286,6 +304,21 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         let has_room = self.waiting.len() < self.requests_max;
         self.refused = if has_room { 0 } else { self.refused + 1 };
         has_room
+    }
+
+    /// Learns from those dropped last whose callers still wait and whose time would have done for
+    /// a run.
+    fn learn_given_up(&mut self, before: usize, is_left: &impl Fn(&T) -> bool) {
+        if self.dropped.len() == before {
+            return;
+        }
+        let run_us = self.run_time.predict_us(self.policy.rows_max()).unwrap_or(0.0);
+        let is_given_up = |waiter: &&Waiter<T>| {
+            let allowed_us =
+                waiter.terms.deadline_us.map(|us| us.saturating_sub(waiter.terms.queued_us));
+            allowed_us.is_some_and(|us| us as f64 > run_us) && !is_left(&waiter.item)
+        };
+        self.caution.gave_up(self.dropped[before..].iter().filter(is_given_up).count());
     }
 
     /// Drops the most urgent as far as their deadlines are before a time, but for the last of all:
@@ -314,6 +347,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         self.next_run += 1;
         self.idle -= 1;
         self.waits_since_us = None;
+        self.caution.run(members.len());
         self.running.push(Running {
             id,
             started_us: now_us,

@@ -16,7 +16,7 @@ mod warm_up;
 use crate::config::{ControlMode, EngineConfig};
 use crate::error::Error;
 use crate::model::Model;
-use crate::threads::{self, Spawner};
+use crate::threads::{self, Duty, Spawner};
 use load::Loader;
 use ort::environment::Environment;
 use parking_lot::RwLock;
@@ -95,7 +95,7 @@ impl Repository {
         let (models, control) = (config.models.clone(), config.control);
         let updater = Updater::new(config, loader, Arc::clone(&shared), inbox);
         let thread = std::thread::Builder::new().name("repository".into()).spawn(move || {
-            threads::lower_priority();
+            threads::lower_priority(Duty::Load);
             updater.run();
         })?;
         Ok(Self { shared, models, control, commands, thread: Some(thread) })

@@ -1,5 +1,6 @@
 //! How long a gRPC call may take: its header `grpc-timeout`, from when its head was there.
 
+use crate::lag;
 use crate::status::Error;
 use futures_util::{Stream, stream};
 use http::HeaderMap;
@@ -34,12 +35,12 @@ impl Arrival {
                 ))
             })
         });
-        Ok(Self { accepted: Instant::now(), limit: limit.transpose()? })
+        Ok(Self { accepted: lag::arrival(), limit: limit.transpose()? })
     }
 
     /// Now, and for as long as it takes.
     pub(super) fn unlimited() -> Self {
-        Self { accepted: Instant::now(), limit: None }
+        Self { accepted: lag::arrival(), limit: None }
     }
 
     /// The answers of a stream until its deadline, which is the whole stream's and no request's.
