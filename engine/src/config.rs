@@ -7,11 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+mod compressed;
+
+pub use compressed::{Choice, CompressedConfig};
+
 /// Rows of the largest batch when a model's owner does not say.
 pub const BATCH_ROWS_MAX: usize = 256;
 
 /// A smaller cache is a mistake in its unit.
 const CACHE_BYTES_MIN: usize = 1 << 20;
+
+/// The names of a model's file when its owner does not say: as it is, and as a package.
+pub(crate) const FILES: [&str; 2] = ["model.onnx", "model.sky"];
 
 /// Replicas of a model, and threads of each, at most.
 const THREADS_MAX: usize = 1024;
@@ -51,7 +58,8 @@ pub struct ModelConfig {
     /// Rows of the largest batch; 0: the first dimension is no batch dimension. Found out by
     /// trying when it is not given.
     pub max_batch_size: Option<usize>,
-    /// Name of the file in each version's folder; `model.onnx` when it is not given.
+    /// Name of the file in each version's folder; `model.onnx` or `model.sky`, whichever is there,
+    /// when it is not given.
     pub file: Option<String>,
     /// Which versions serve.
     #[serde(deserialize_with = "versions")]
@@ -68,6 +76,8 @@ pub struct ModelConfig {
     pub cache: Option<CacheConfig>,
     /// What runs it.
     pub replicas: ReplicaConfig,
+    /// How the layers of a package run.
+    pub compressed: CompressedConfig,
     /// What runs before it is ready, besides the engine's own tries.
     pub warm_up: Vec<WarmUp>,
     /// What its owner says of its inputs.
@@ -301,9 +311,9 @@ impl ModelConfig {
         }
     }
 
-    /// The model's file name in a version's folder.
-    pub fn file_name(&self) -> &str {
-        self.file.as_deref().unwrap_or("model.onnx")
+    /// The names that the model's file may have in a version's folder.
+    pub fn file_names(&self) -> Vec<&str> {
+        self.file.as_deref().map_or(FILES.to_vec(), |file| vec![file])
     }
 }
 
@@ -332,6 +342,9 @@ mod tests {
             [replicas]
             count = 2
             threads = 1
+            [compressed]
+            execution = "sparse"
+            layers = { "fc1.weight" = "dense", "fc2.weight" = "auto" }
             [[warm_up]]
             rows = 4
             inputs.x = { dims = [3], data = "random" }
@@ -342,6 +355,8 @@ mod tests {
         assert_eq!(config.queue, QueueLimits { requests_max: 10, timeout_us: Some(20_000) });
         assert_eq!(config.cache, Some(CacheConfig { bytes_max: 2_000_000 }));
         assert_eq!(config.replicas.count, Some(2));
+        assert_eq!(config.compressed.execution, Choice::Sparse);
+        assert_eq!(config.compressed.layers["fc1.weight"], Choice::Dense);
         assert_eq!(config.warm_up[0].inputs["x"].data, WarmUpData::Random);
     }
 
@@ -350,6 +365,8 @@ mod tests {
         let error = ModelConfig::from_toml("max_batch_size = 8\n[batching]\nmax_dealy_us = 5\n");
         let error = error.unwrap_err();
         assert!(error.contains("line 3") && error.contains("max_dealy_us"), "{error}");
+        let error = ModelConfig::from_toml("[compressed]\nexecution = \"int8\"\n").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("`auto`"), "{error}");
     }
 
     #[test]

@@ -22,6 +22,8 @@ mod execute;
 pub mod executor;
 mod replica;
 mod session;
+pub mod layers;
+mod package;
 pub mod model;
 pub mod stage;
 pub mod statistics;

@@ -2,9 +2,10 @@
 
 use crate::admit::{Admitted, admit};
 use crate::cache::{Cache, CacheUse};
-use crate::config::{ModelConfig, PolicyName};
+use crate::config::{FILES, ModelConfig, PolicyName};
 use crate::error::Error;
 use crate::executor::Executor;
+use crate::layers::Layers;
 use crate::margin::{self, Margin};
 use crate::queue::{Entry, Limit, Queue};
 use crate::request::{Request, Stages};
@@ -30,6 +31,7 @@ pub struct Model {
     signature: Arc<Signature>,
     replicas: usize,
     threads: usize,
+    layers: Option<Layers>,
     statistics: Statistics,
     cache: Option<Cache>,
     /// Of its objective.
@@ -72,6 +74,7 @@ impl Model {
             signature,
             replicas,
             threads: 1,
+            layers: None,
             statistics,
             cache,
             margin,
@@ -83,6 +86,12 @@ impl Model {
     #[must_use]
     pub fn with_threads(self, threads: usize) -> Self {
         Self { threads, ..self }
+    }
+
+    /// The same, made from a package whose layers run so.
+    #[must_use]
+    pub fn with_layers(self, layers: Option<Layers>) -> Self {
+        Self { layers, ..self }
     }
 
     /// Checks a request and puts it into the queue, unless the cache answers it.
@@ -180,6 +189,18 @@ impl Model {
     /// How many threads each of them runs on.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// How its layers run, when it is a package.
+    pub fn layers(&self) -> Option<&Layers> {
+        self.layers.as_ref()
+    }
+
+    /// The name of its file.
+    pub fn file_name(&self) -> &str {
+        let [plain, package] = FILES;
+        let usual = if self.layers.is_some() { package } else { plain };
+        self.config.file.as_deref().unwrap_or(usual)
     }
 
     /// What it has done.

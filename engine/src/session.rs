@@ -15,7 +15,7 @@ mod buffer;
 mod make;
 mod shared;
 
-pub(crate) use make::SessionMaker;
+pub(crate) use make::{SessionMaker, Source};
 
 /// Bytes of buffers that one executor keeps bound for batch shapes it may see again.
 const PLAN_BYTES_MAX: usize = 64 << 20;
@@ -47,7 +47,7 @@ impl<R> From<ort::Error<R>> for SessionError {
 }
 
 /// The inputs and outputs of a session; whether it batches is for others to find out.
-pub(crate) fn signature(session: &Session) -> Result<Signature, SessionError> {
+fn signature(session: &Session) -> Result<Signature, SessionError> {
     let specs = |outlets: &[Outlet], side| -> Result<Vec<TensorSpec>, SessionError> {
         outlets.iter().map(|outlet| spec(outlet, side)).collect()
     };
@@ -128,9 +128,20 @@ struct Plan {
 }
 
 impl OrtExecutor {
+    /// An executor of a model of which no more is known than its graph says.
+    pub(crate) fn first(session: Session) -> Result<Self, SessionError> {
+        let signature = Arc::new(signature(&session)?);
+        Self::new(session, signature)
+    }
+
     pub(crate) fn new(session: Session, signature: Arc<Signature>) -> Result<Self, SessionError> {
         let options = Arc::new(RunOptions::new()?);
         Ok(Self { session, options, signature, plans: Vec::new(), runs: 0 })
+    }
+
+    /// What is known about the model.
+    pub(crate) fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     /// Takes over what was found out about the model.

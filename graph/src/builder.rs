@@ -2,27 +2,31 @@
 
 use std::collections::HashSet;
 
-use onnx_protobuf::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
+use onnx_protobuf::{GraphProto, ModelProto, OperatorSetIdProto, ValueInfoProto};
 use protobuf::MessageField;
 
 use crate::value::tensor_type;
-use crate::{Attribute, Dim, ElementType, GraphError, Model, Tensor};
+use crate::{Attribute, Dim, ElementType, GraphError, Model, NewNode, Tensor};
 
 /// The version of the format that is written: the oldest that goes with the operators'.
 const IR_VERSION: i64 = 8;
 /// The version of ONNX's operators.
 const OPSET_VERSION: i64 = 17;
 
-/// A graph in the making, of ONNX's own operators (version 17).
+/// A graph in the making, of ONNX's own operators (version 17) and of those of domains that it
+/// imports.
 #[derive(Debug, Clone)]
 pub struct GraphBuilder {
     graph: GraphProto,
+    opsets: Vec<OperatorSetIdProto>,
 }
 
 impl GraphBuilder {
     /// An empty graph of this name.
     pub fn new(name: &str) -> Self {
-        Self { graph: GraphProto { name: name.to_owned(), ..GraphProto::default() } }
+        let graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
+        let own = OperatorSetIdProto { version: OPSET_VERSION, ..OperatorSetIdProto::default() };
+        Self { graph, opsets: vec![own] }
     }
 
     /// Adds an input.
@@ -51,16 +55,22 @@ impl GraphBuilder {
         outputs: &[&str],
         attributes: &[(&str, Attribute)],
     ) -> &mut Self {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let attributes = attributes.iter();
-        self.graph.node.push(NodeProto {
-            name: format!("{op_type}_{}", self.graph.node.len()),
-            op_type: op_type.to_owned(),
-            input: owned(inputs),
-            output: owned(outputs),
-            attribute: attributes.map(|(name, value)| value.clone().into_proto(name)).collect(),
-            ..NodeProto::default()
-        });
+        let name = format!("{op_type}_{}", self.graph.node.len());
+        let node = NewNode::new(op_type, inputs, outputs).name(&name);
+        let attributes = attributes.iter().cloned();
+        self.add(attributes.fold(node, |node, (name, value)| node.attribute(name, value)))
+    }
+
+    /// Adds a node, as [`node`](Self::node), of any domain that the model imports.
+    pub fn add(&mut self, node: NewNode) -> &mut Self {
+        self.graph.node.push(node.into_proto());
+        self
+    }
+
+    /// Lets nodes be of the operators of `domain` in this version.
+    pub fn import(&mut self, domain: &str, version: i64) -> &mut Self {
+        let domain = domain.to_owned();
+        self.opsets.push(OperatorSetIdProto { domain, version, ..OperatorSetIdProto::default() });
         self
     }
 
@@ -70,12 +80,11 @@ impl GraphBuilder {
     /// `BadGraph` when a name is used before there is a value of it, or for two values.
     pub fn finish(self) -> Result<Model, GraphError> {
         check_names(&self.graph)?;
-        let opset = OperatorSetIdProto { version: OPSET_VERSION, ..OperatorSetIdProto::default() };
         Ok(Model::from_proto(ModelProto {
             ir_version: IR_VERSION,
             producer_name: "skysail".to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-            opset_import: vec![opset],
+            opset_import: self.opsets,
             graph: MessageField::some(self.graph),
             ..ModelProto::default()
         }))
@@ -114,14 +123,14 @@ impl<'a> Values<'a> {
         if self.0.insert(name) {
             return Ok(());
         }
-        Err(GraphError::BadGraph(format!("there are two values named '{name}'")))
+        Err(GraphError::two_values(name))
     }
 
     fn take(&self, name: &str, place: &str) -> Result<(), GraphError> {
         if self.0.contains(name) {
             return Ok(());
         }
-        Err(GraphError::BadGraph(format!("there is no value '{name}' yet at {place}")))
+        Err(GraphError::no_value(name, place))
     }
 }
 

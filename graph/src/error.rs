@@ -111,7 +111,7 @@ pub enum GraphError {
         problem: String,
     },
 
-    /// A graph in the making does not hold together.
+    /// A graph in the making, or with changes made, does not hold together.
     #[error("cannot build the graph: {0}")]
     BadGraph(String),
 }
@@ -124,6 +124,16 @@ impl GraphError {
     ) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// A graph in which a name is given twice.
+    pub(crate) fn two_values(name: &str) -> Self {
+        Self::BadGraph(format!("there are two values named '{name}'"))
+    }
+
+    /// A graph in which a value is taken at `place` and was never made.
+    pub(crate) fn no_value(name: &str, place: &str) -> Self {
+        Self::BadGraph(format!("there is no value '{name}' yet at {place}"))
     }
 
     /// An error about a tensor's own content.

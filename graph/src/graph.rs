@@ -5,7 +5,7 @@ use std::path::Path;
 
 use onnx_protobuf::GraphProto;
 
-use crate::{GraphError, Node, TensorView, ValueInfo, Weight, weights};
+use crate::{GraphError, Links, Node, Shapes, TensorView, ValueInfo, Weight, constant, weights};
 
 /// The graph of a model, or one inside a node, to be read.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,10 @@ pub struct Graph<'a> {
 impl<'a> Graph<'a> {
     pub(crate) fn new(proto: &'a GraphProto, folder: Option<&'a Path>) -> Self {
         Self { proto, folder }
+    }
+
+    pub(crate) fn proto(self) -> &'a GraphProto {
+        self.proto
     }
 
     /// The graph's name.
@@ -42,7 +46,8 @@ impl<'a> Graph<'a> {
     /// Its nodes; in a valid model, each after those whose values it takes.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = Node<'a>> + use<'a> {
         let folder = self.folder;
-        self.proto.node.iter().map(move |node| Node::new(node, folder))
+        let nodes = self.proto.node.iter().enumerate();
+        nodes.map(move |(index, node)| Node::new(node, folder, index))
     }
 
     /// Its initializers: the constant tensors that nodes take by name. Sparse ones are not
@@ -56,6 +61,30 @@ impl<'a> Graph<'a> {
     pub fn initializer(&self, name: &str) -> Option<TensorView<'a>> {
         let found = self.proto.initializer.iter().rfind(|tensor| tensor.name == name);
         found.map(|tensor| TensorView::new(tensor, self.folder))
+    }
+
+    /// The constant tensor of this name: an initializer, or what a `Constant` node makes.
+    pub fn constant(&self, name: &str) -> Option<TensorView<'a>> {
+        let made = || self.nodes().filter_map(constant::tensor_of).find(|made| made.name() == name);
+        self.initializer(name).or_else(made)
+    }
+
+    /// Which node makes each value, and which take it.
+    pub fn links(&self) -> Links<'a> {
+        Links::of(*self)
+    }
+
+    /// What each value is: its element type and its dimensions, as far as they follow from
+    /// those of the inputs and initializers. Operators that this version does not know leave
+    /// theirs open, and so do dimensions that depend on values.
+    pub fn shapes(&self) -> Shapes {
+        Shapes::of(*self, &[])
+    }
+
+    /// As [`shapes`](Self::shapes), with inputs of these dimensions: a symbol among those that
+    /// the model declares is then that size throughout.
+    pub fn shapes_for(&self, inputs: &[(&str, &[u64])]) -> Shapes {
+        Shapes::of(*self, inputs)
     }
 
     /// The initializers that are the weights and biases of convolutions and of matrix

@@ -1,8 +1,10 @@
 //! An ONNX model as an editable graph: load it, look into it, change it, save it.
 //!
 //! [`Model`] owns the model. [`Model::graph`] is a view of its nodes, its inputs and outputs
-//! and its initializers; [`GraphBuilder`] makes a model from nothing. Nothing here runs a
-//! model. Bytes from outside are never trusted: whatever they hold, the answer is a model or
+//! and its initializers: of which are weights ([`Graph::weights`]), of who makes and takes a
+//! value ([`Graph::links`]), of what each value is ([`Graph::shapes`]). [`Model::edit`] collects
+//! changes of the nodes; [`GraphBuilder`] makes a model from nothing. Nothing here runs a model.
+//! Bytes from outside are never trusted: whatever they hold, the answer is a model or
 //! a [`GraphError`], and memory in proportion to them.
 //!
 //! ```
@@ -24,13 +26,19 @@ mod model;
 mod wire;
 mod presence;
 mod graph;
+mod links;
+mod scope;
 mod value;
 mod node;
 mod element;
 mod tensor;
 mod external;
+mod constant;
 mod walk;
 mod weights;
+mod shapes;
+mod edit;
+mod new_node;
 mod builder;
 mod builders;
 mod random;
@@ -40,11 +48,15 @@ mod error;
 pub use atomic::write_atomically;
 pub use builder::GraphBuilder;
 pub use builders::mlp;
+pub use edit::Edit;
 pub use element::{Element, ElementType};
 pub use error::GraphError;
 pub use graph::Graph;
+pub use links::{Links, Taker};
 pub use model::{MODEL_BYTES_MAX, Model};
+pub use new_node::NewNode;
 pub use node::{Attribute, Node};
+pub use shapes::Shapes;
 pub use tensor::{Tensor, TensorView};
 pub use value::{Dim, Kind, ValueInfo};
 pub use weights::{Layout, Role, Weight};

@@ -9,6 +9,7 @@ use onnx_protobuf::{Message, ModelProto, StringStringEntryProto, TensorProto};
 use protobuf::MessageField;
 
 use crate::atomic::folder_of;
+use crate::constant::makes_constant;
 use crate::external::is_external;
 use crate::presence::keep_zero;
 use crate::value::tensor_type;
@@ -141,12 +142,17 @@ impl Model {
         Graph::new(&self.proto.graph, self.folder.as_deref())
     }
 
-    /// Gives the graph's initializer `name` these values, and adds it if there is none. Shape
-    /// and element type may change.
+    pub(crate) fn proto_mut(&mut self) -> &mut ModelProto {
+        &mut self.proto
+    }
+
+    /// Gives the graph's initializer `name` these values, and adds it if there is none, in
+    /// place of a `Constant` node that makes the value. Shape and element type may change.
     pub fn set_initializer(&mut self, name: &str, tensor: Tensor) {
         let dims: Vec<Dim> = tensor.shape().iter().copied().map(Dim::Fixed).collect();
         let type_ = tensor_type(tensor.element(), &dims);
         let graph = self.proto.graph.mut_or_insert_default();
+        graph.node.retain(|node| !makes_constant(node, |made| made == name));
         // Where the model says the type once more: old ones list initializers as inputs.
         for info in graph.input.iter_mut().chain(&mut graph.value_info) {
             if info.name == name {

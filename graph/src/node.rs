@@ -14,11 +14,21 @@ use crate::{Graph, GraphError, Tensor, TensorView};
 pub struct Node<'a> {
     proto: &'a NodeProto,
     folder: Option<&'a Path>,
+    index: usize,
 }
 
 impl<'a> Node<'a> {
-    pub(crate) fn new(proto: &'a NodeProto, folder: Option<&'a Path>) -> Self {
-        Self { proto, folder }
+    pub(crate) fn new(proto: &'a NodeProto, folder: Option<&'a Path>, index: usize) -> Self {
+        Self { proto, folder, index }
+    }
+
+    pub(crate) fn proto(self) -> &'a NodeProto {
+        self.proto
+    }
+
+    /// Its place among the nodes of its graph, from 0.
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// The operator, such as `Conv`.
@@ -218,7 +228,7 @@ mod tests {
         ];
         let attribute = attributes.map(|(name, value)| value.into_proto(name)).to_vec();
         let proto = NodeProto { op_type: "Op".into(), attribute, ..NodeProto::default() };
-        let node = Node::new(&proto, None);
+        let node = Node::new(&proto, None, 0);
         assert_eq!(node.int("int").unwrap(), Some(-3));
         assert_eq!(node.ints("ints").unwrap(), Some([1, 2].as_slice()));
         assert_eq!(node.float("float").unwrap(), Some(0.5));
@@ -241,8 +251,8 @@ mod tests {
             ..AttributeProto::default()
         };
         let node = |attribute| NodeProto { attribute: vec![attribute], ..NodeProto::default() };
-        assert!(Node::new(&node(of(AttributeType::STRING)), None).text("a").is_err());
-        assert!(Node::new(&node(of(AttributeType::TENSOR)), None).tensor("a").is_err());
-        assert!(Node::new(&node(of(AttributeType::GRAPH)), None).graph("a").is_err());
+        assert!(Node::new(&node(of(AttributeType::STRING)), None, 0).text("a").is_err());
+        assert!(Node::new(&node(of(AttributeType::TENSOR)), None, 0).tensor("a").is_err());
+        assert!(Node::new(&node(of(AttributeType::GRAPH)), None, 0).graph("a").is_err());
     }
 }

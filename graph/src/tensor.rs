@@ -15,17 +15,23 @@ use crate::{Element, ElementType, GraphError};
 pub struct TensorView<'a> {
     proto: &'a TensorProto,
     folder: Option<&'a Path>,
+    name: &'a str,
 }
 
 impl<'a> TensorView<'a> {
     /// A view of `proto`, whose external data, if any, lie in `folder`.
     pub(crate) fn new(proto: &'a TensorProto, folder: Option<&'a Path>) -> Self {
-        Self { proto, folder }
+        Self { proto, folder, name: &proto.name }
     }
 
-    /// Its name; for an initializer, that of the value it is.
+    /// The same tensor under another name.
+    pub(crate) fn under(self, name: &'a str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Its name; for an initializer, or a weight in a `Constant` node, that of the value it is.
     pub fn name(&self) -> &'a str {
-        &self.proto.name
+        self.name
     }
 
     /// The type of its elements.
@@ -41,6 +47,11 @@ impl<'a> TensorView<'a> {
         let dims = self.proto.dims.iter();
         let shape: Result<_, _> = dims.map(|dim| u64::try_from(*dim)).collect();
         shape.map_err(|_| self.bad("a dimension is negative"))
+    }
+
+    /// The number of its dimensions.
+    pub fn rank(&self) -> usize {
+        self.proto.dims.len()
     }
 
     /// The number of its elements.

@@ -82,6 +82,23 @@ impl ValueInfo {
 }
 
 impl Kind {
+    /// The type of a tensor's elements; `None` for what is no tensor.
+    pub fn element(&self) -> Option<ElementType> {
+        match self {
+            Self::Tensor { element, .. } => Some(*element),
+            _ => None,
+        }
+    }
+
+    /// A tensor's dimensions; `None` where not even their number is known, and for what is no
+    /// tensor.
+    pub fn dims(&self) -> Option<&[Dim]> {
+        match self {
+            Self::Tensor { dims, .. } => dims.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Recursion is as deep as the message, which the decoder limits.
     fn from_proto(proto: &TypeProto) -> Self {
         let inner = |proto: &MessageField<TypeProto>| {

@@ -1,4 +1,5 @@
-//! Loads one version: sessions, signature, what its owner says of it, tries; then it can serve.
+//! Loads one version: its package if it is one, sessions, signature, what its owner says of it,
+//! tries; then it can serve.
 
 use super::replicas::{Team, TeamMaker};
 use super::source::VersionSource;
@@ -7,9 +8,11 @@ use super::try_padding;
 use super::warm_up::{self, Rows};
 use crate::config::{BATCH_ROWS_MAX, ExpectedTensor, ModelConfig};
 use crate::executor::Executor;
+use crate::layers::Layers;
 use crate::model::Model;
+use crate::package::{self, Executable, Prepared};
 use crate::padding::Padding;
-use crate::session::{self, OrtExecutor, SessionMaker};
+use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
 use crate::signature::{Signature, TensorSpec, list};
 use crate::threads::Spawner;
 use ort::environment::Environment;
@@ -18,6 +21,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// What the name of a package's file ends in.
+const PACKAGE_EXTENSION: &str = "sky";
 
 /// What loading needs besides the version itself.
 pub(super) struct Loader {
@@ -48,24 +54,84 @@ impl Loader {
         let (name, version) = (wanted.name, wanted.version);
         let (replicas, threads) = (model.replicas(), model.threads());
         let batch = model.signature().batch_rows_max;
+        let layers = model.layers().map(|layers| format!(", {layers}")).unwrap_or_default();
         tracing::info!(
             "model '{name}' version {version} is ready: {ms} ms, max_batch_size {batch}, \
-             replicas {replicas}, threads of each {threads}"
+             replicas {replicas}, threads of each {threads}{layers}"
         );
+        for layer in model.layers().iter().flat_map(|layers| &layers.layers) {
+            tracing::debug!("model '{name}' version {version}: layer {layer}");
+        }
         Ok(model)
     }
 
     fn try_load(&self, wanted: &Wanted<'_>) -> Result<Arc<Model>, String> {
-        let config = wanted.config;
-        let sessions = SessionMaker {
-            environment: &self.environment,
-            spawner: &self.spawner,
-            path: &wanted.source.path,
-            config: &config.replicas,
+        let path = wanted.source.file.as_deref().map_err(String::clone)?;
+        if path.extension().is_none_or(|extension| extension != PACKAGE_EXTENSION) {
+            return self.load_from(wanted, path, None);
+        }
+        let prepared = package::prepare(path, wanted.config, &self.environment);
+        let executable = match prepared.map_err(words)? {
+            Prepared { chosen, other: None } => chosen,
+            Prepared { chosen, other: Some(other) } => {
+                self.faster(wanted, path, chosen, other).map_err(words)?
+            }
         };
+        self.load_from(wanted, path, Some(executable))
+    }
+
+    /// Which of two forms of a package is faster as a whole.
+    fn faster(
+        &self,
+        wanted: &Wanted<'_>,
+        path: &Path,
+        sparse: Executable,
+        dense: Executable,
+    ) -> Result<Executable, SessionError> {
+        let first = |executable: &Executable| {
+            let sessions = self.sessions(wanted, path, Some(executable));
+            OrtExecutor::first(sessions.session(sessions.first_threads())?)
+        };
+        let (mut one, mut other) = (first(&sparse)?, first(&dense)?);
+        let mut signature = one.signature().clone();
+        let has_rows = signature.inputs.iter().all(|spec| matches!(spec.dims.first(), Some(None)));
+        let rows_max = wanted.config.max_batch_size.unwrap_or(BATCH_ROWS_MAX);
+        signature.batch_rows_max = if has_rows { rows_max } else { 0 };
+        let run_max = tries::run_max(&signature, None);
+        let [of_sparse, of_dense] = tries::compare(&mut one, &mut other, &signature, run_max);
+        let path = path.display();
+        tracing::debug!("{path}: {of_sparse:?} us sparse, {of_dense:?} dense, as a whole");
+        Ok(if package::is_faster(&of_sparse, &of_dense) { sparse } else { dense })
+    }
+
+    fn sessions<'a>(
+        &'a self,
+        wanted: &Wanted<'a>,
+        path: &'a Path,
+        executable: Option<&'a Executable>,
+    ) -> SessionMaker<'a> {
+        let source = match executable {
+            None => Source::File,
+            Some(Executable { model, operators, .. }) => {
+                Source::Memory { model, operators: operators.as_ref() }
+            }
+        };
+        let (environment, spawner) = (&self.environment, &self.spawner);
+        SessionMaker { environment, spawner, path, source, config: &wanted.config.replicas }
+    }
+
+    /// Loads the version from its file, or from what was made of it.
+    fn load_from(
+        &self,
+        wanted: &Wanted<'_>,
+        path: &Path,
+        executable: Option<Executable>,
+    ) -> Result<Arc<Model>, String> {
+        let config = wanted.config;
+        let sessions = self.sessions(wanted, path, executable.as_ref());
         let first = sessions.session(sessions.first_threads()).map_err(words)?;
-        let mut signature = session::signature(&first).map_err(words)?;
-        let mut first = OrtExecutor::new(first, Arc::new(signature.clone())).map_err(words)?;
+        let mut first = OrtExecutor::first(first).map_err(words)?;
+        let mut signature = first.signature().clone();
         decide_batching(&mut first, &mut signature, wanted)?;
         signature.padding = decide_padding(&mut first, &signature, wanted)?.map(Arc::new);
         expect("input", &config.expected_inputs, &signature.inputs, signature.batches())?;
@@ -82,7 +148,9 @@ impl Loader {
         if signature.larger_requests_run_alone {
             signature.batch_rows_max = tries::rows_worth_waiting_for(&run_times, run_max);
         }
-        self.model(wanted, &Arc::new(signature), Team { executors, threads, run_times })
+        let team = Team { executors, threads, run_times };
+        let layers = executable.map(|executable| executable.layers);
+        self.model(wanted, &Arc::new(signature), team, layers)
     }
 
     fn model(
@@ -90,6 +158,7 @@ impl Loader {
         wanted: &Wanted<'_>,
         signature: &Arc<Signature>,
         team: Team,
+        layers: Option<Layers>,
     ) -> Result<Arc<Model>, String> {
         let Team { executors, threads, run_times } = team;
         let ready = |mut executor: OrtExecutor| -> Box<dyn Executor> {
@@ -101,7 +170,8 @@ impl Loader {
         let config = self.with_objective(wanted, &run_times);
         let model = Model::new(name, version, config, Arc::clone(signature), executors)
             .map_err(words)?
-            .with_threads(threads);
+            .with_threads(threads)
+            .with_layers(layers);
         run_times.into_iter().for_each(|(rows, run_us)| model.queue().observe(rows, run_us));
         Ok(Arc::new(model))
     }

@@ -1,5 +1,5 @@
-//! What the repository's folder holds: `DIR/NAME/VERSION/model.onnx`, with an optional
-//! `DIR/NAME/model.toml` or `DIR/NAME/config.pbtxt`.
+//! What the repository's folder holds: `DIR/NAME/VERSION/model.onnx` or `model.sky`, with an
+//! optional `DIR/NAME/model.toml` or `DIR/NAME/config.pbtxt`.
 
 use super::triton;
 use crate::config::ModelConfig;
@@ -32,8 +32,10 @@ pub(crate) type FileState = (PathBuf, u64, Option<SystemTime>, u64);
 /// One version's file as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VersionSource {
-    /// The model file.
-    pub(crate) path: PathBuf,
+    /// `DIR/NAME/VERSION`.
+    pub(crate) folder: PathBuf,
+    /// The model's file, or why there is not one.
+    pub(crate) file: Result<PathBuf, String>,
     /// The state of each file in the version's folder.
     pub(crate) fingerprint: Vec<FileState>,
 }
@@ -77,16 +79,16 @@ pub(crate) fn scan_model(folder: &Path, name: &str, config: Option<&str>) -> Mod
         Err(error) => (Err(error), Vec::new()),
     };
     let default = ModelConfig::default();
-    let file_name = config.as_ref().unwrap_or(&default).file_name();
-    let versions = scan_versions(folder, file_name);
+    let file_names = config.as_ref().unwrap_or(&default).file_names();
+    let versions = scan_versions(folder, &file_names);
     ModelSource { folder: folder.to_owned(), config, warnings, versions }
 }
 
 fn check(config: ModelConfig) -> Result<ModelConfig, String> {
     config.check()?;
-    match config.file_name() {
-        name if is_plain(name) => Ok(config),
-        name => Err(format!("'{name}' is not the name of a file in a version's folder")),
+    match config.file_names().into_iter().find(|name| !is_plain(name)) {
+        Some(name) => Err(format!("'{name}' is not the name of a file in a version's folder")),
+        None => Ok(config),
     }
 }
 
@@ -121,18 +123,30 @@ fn read_text(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(with_path)
 }
 
-fn scan_versions(folder: &Path, file_name: &str) -> BTreeMap<u64, VersionSource> {
+fn scan_versions(folder: &Path, file_names: &[&str]) -> BTreeMap<u64, VersionSource> {
     let mut versions = BTreeMap::new();
     let Ok(entries) = fs::read_dir(folder) else { return versions };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let path = entry.path().join(file_name);
-        if let (Some(version), true) = (name.to_str().and_then(version_of), path.exists()) {
-            let fingerprint = fingerprint(&entry.path());
-            versions.insert(version, VersionSource { path, fingerprint });
+        let folder = entry.path();
+        let file = model_file(&folder, file_names).transpose();
+        if let (Some(version), Some(file)) = (name.to_str().and_then(version_of), file) {
+            let fingerprint = fingerprint(&folder);
+            versions.insert(version, VersionSource { folder, file, fingerprint });
         }
     }
     versions
+}
+
+/// The one file of a version's folder that has one of these names, if there is any.
+fn model_file(folder: &Path, names: &[&str]) -> Result<Option<PathBuf>, String> {
+    let mut there = names.iter().filter(|name| folder.join(name).exists());
+    match (there.next(), there.next()) {
+        (Some(one), Some(other)) => Err(format!(
+            "it has {one} and {other}: take one of them away, or let file in model.toml say which"
+        )),
+        (one, _) => Ok(one.map(|name| folder.join(name))),
+    }
 }
 
 /// The version that a folder of this name holds. Only one spelling counts, so that no two folders
@@ -182,6 +196,27 @@ mod tests {
         let models = scan(folder.path()).unwrap();
         assert_eq!(models.keys().collect::<Vec<_>>(), ["a"]);
         assert_eq!(models["a"].versions.keys().collect::<Vec<_>>(), [&1, &12]);
+    }
+
+    #[test]
+    fn a_version_is_a_plain_model_or_a_package_and_not_both() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["1/model.onnx", "2/model.sky", "3/model.onnx", "3/model.sky"] {
+            write(&folder.path().join("a").join(file), "x");
+        }
+        let scanned = || scan(folder.path()).unwrap().remove("a").unwrap().versions;
+        let versions = scanned();
+        assert!(versions[&1].file.as_ref().unwrap().ends_with("a/1/model.onnx"));
+        assert!(versions[&2].file.as_ref().unwrap().ends_with("a/2/model.sky"));
+        let error = versions[&3].file.as_ref().unwrap_err();
+        assert!(error.contains("it has model.onnx and model.sky"), "{error}");
+        write(&folder.path().join("a/model.toml"), "file = 'model.sky'");
+        let versions = scanned();
+        assert_eq!(versions.keys().collect::<Vec<_>>(), [&2, &3]);
+        assert!(versions[&3].file.as_ref().unwrap().ends_with("a/3/model.sky"));
+        write(&folder.path().join("a/2/model.sky"), "other");
+        assert_ne!(scanned()[&2], versions[&2]);
+        assert_eq!(scanned()[&3], versions[&3]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use super::text_format::with_colons;
 use crate::config::{
-    BatchingConfig, CacheConfig, ExpectedTensor, ModelConfig, PaddingConfig, QueueLimits,
+    BatchingConfig, CacheConfig, CompressedConfig, ExpectedTensor, ModelConfig, PaddingConfig,
+    QueueLimits,
     ReplicaConfig, WarmUp, WarmUpData, WarmUpInput,
 };
 use crate::tensor::DataType;
@@ -199,6 +200,7 @@ impl TritonConfig {
             },
             padding: PaddingConfig::default(),
             cache: self.response_cache.enable.then(CacheConfig::default),
+            compressed: CompressedConfig::default(),
             replicas: ReplicaConfig {
                 count: instances(&self.instance_group, warnings),
                 graph_optimization: self.optimization.graph.level,

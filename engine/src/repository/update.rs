@@ -176,7 +176,7 @@ impl Updater {
         self.restate(name, source, config);
         let found: BTreeSet<u64> = source.versions.keys().copied().collect();
         if config.versions.wanted(&found).is_empty() {
-            let file = config.file_name();
+            let file = config.file_names().join(" or ");
             self.fail_model(name, &format!("no version is to serve: no VERSION/{file} that fits"));
         }
         loop {
@@ -262,7 +262,7 @@ impl Updater {
         match loaded {
             Ok(in_service) => self.put_in(name, version, in_service),
             Err(reason) => {
-                let path = version_source.path.display();
+                let path = version_source.folder.display();
                 tracing::error!(
                     "model '{name}' version {version} ({path}) is not loaded: {reason}"
                 );

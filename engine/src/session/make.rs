@@ -5,9 +5,11 @@ use super::shared::SharedModel;
 use crate::config::ReplicaConfig;
 use crate::threads::Spawner;
 use ort::environment::{Environment, ThreadManager};
+use ort::operator::OperatorDomain;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// What sessions of one version are made from.
@@ -16,7 +18,17 @@ pub(crate) struct SessionMaker<'a> {
     pub(crate) spawner: &'a Spawner,
     /// The model's file.
     pub(crate) path: &'a Path,
+    pub(crate) source: Source<'a>,
     pub(crate) config: &'a ReplicaConfig,
+}
+
+/// Where a version's graph and weights are.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// In its file, as it is.
+    File,
+    /// In memory, as an ONNX file, and in operators that its graph uses besides the runtime's own.
+    Memory { model: &'a [u8], operators: Option<&'a Arc<OperatorDomain>> },
 }
 
 impl SessionMaker<'_> {
@@ -27,7 +39,15 @@ impl SessionMaker<'_> {
 
     /// A session with weights of its own.
     pub(crate) fn session(&self, threads: usize) -> Result<Session, SessionError> {
-        Ok(self.builder(self.level(), threads)?.commit_from_file(self.path)?)
+        self.commit(self.builder(self.level(), threads)?)
+    }
+
+    /// The session of a builder.
+    pub(super) fn commit(&self, mut builder: SessionBuilder) -> Result<Session, SessionError> {
+        Ok(match self.source {
+            Source::File => builder.commit_from_file(self.path)?,
+            Source::Memory { model, .. } => builder.commit_from_memory(model)?,
+        })
     }
 
     /// Several sessions that share their weights.
@@ -55,7 +75,10 @@ impl SessionMaker<'_> {
         level: GraphOptimizationLevel,
         threads: usize,
     ) -> Result<SessionBuilder, SessionError> {
-        let builder = Session::builder(self.environment)?.with_optimization_level(level)?;
+        let mut builder = Session::builder(self.environment)?.with_optimization_level(level)?;
+        if let Source::Memory { operators: Some(operators), .. } = self.source {
+            builder = builder.with_operators(Arc::clone(operators))?;
+        }
         let ReplicaConfig { threads: pinned, inter_op_threads, .. } = self.config;
         if threads > 1 && pinned.is_none() && inter_op_threads.is_none() {
             return Ok(builder);

@@ -89,7 +89,7 @@ fn optimized(maker: &SessionMaker<'_>) -> Result<Model, SessionError> {
     let mut file = File::from(memory);
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let builder = maker.builder(maker.level(), 1)?.with_prepacking(false)?;
-    drop(builder.with_optimized_model_path(path)?.commit_from_file(maker.path)?);
+    drop(maker.commit(builder.with_optimized_model_path(path)?)?);
     let mut bytes = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut bytes)?;

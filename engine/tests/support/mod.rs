@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+pub(crate) mod compressed;
 pub(crate) mod graphs;
 pub(crate) mod npy;
 
@@ -97,6 +98,21 @@ impl Models {
     /// Writes version 1 of a model.
     pub(crate) fn add(&self, name: &str, model: &skysail_graph::Model) -> &Self {
         self.write(&format!("{name}/1/model.onnx"), model.to_bytes().unwrap())
+    }
+
+    /// Writes version 1 of a model as a package.
+    pub(crate) fn add_package(&self, name: &str, model: &skysail_graph::Model) -> &Self {
+        self.write(&format!("{name}/1/model.sky"), compressed::package(model))
+    }
+
+    /// Adds a package with these settings and loads it.
+    pub(crate) fn load_package(
+        &self,
+        name: &str,
+        model: &skysail_graph::Model,
+        toml: &str,
+    ) -> Result<Arc<Model>, String> {
+        self.add_package(name, model).write(&format!("{name}/model.toml"), toml).load(name)
     }
 
     /// Makes a file from elsewhere version 1 of a model.

@@ -41,7 +41,7 @@ pub(crate) fn model(
             kind: Kind::Cpu.into(),
             ..ModelInstanceGroup::default()
         }],
-        default_model_filename: config.file_name().into(),
+        default_model_filename: model.file_name().into(),
         scheduling_choice: model.signature().batches().then(|| batching(&model)),
         parameters: parameters(&model),
         response_cache: Some(ModelResponseCache { enable: config.cache.is_some() }),

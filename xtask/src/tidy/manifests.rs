@@ -7,7 +7,12 @@ const ROOT: &str = "Cargo.toml";
 
 /// What to put right in the manifests among `sources`.
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
-    let crates = || sources.iter().filter(|source| source.path.ends_with("/Cargo.toml"));
+    // A manifest with a workspace of its own is no crate of this one.
+    let is_own_workspace =
+        |source: &Source| source.text.lines().any(|line| line.trim() == "[workspace]");
+    let is_crate =
+        |source: &&Source| source.path.ends_with("/Cargo.toml") && !is_own_workspace(source);
+    let crates = || sources.iter().filter(is_crate);
     let mut findings: Vec<_> = crates().flat_map(check_crate).collect();
     let used: HashSet<&str> =
         crates().flat_map(entries).filter_map(|entry| entry.dependency()).collect();

@@ -1,0 +1,146 @@
+//! Calibration: what values a model's tensors take on typical inputs.
+//!
+//! This crate runs no models. Whoever calls it brings a [`Runner`], and typical inputs as
+//! batches; what the runner gives is seen once, batch by batch, and only summaries are kept.
+
+use std::collections::HashMap;
+
+use skysail_graph::{ElementType, Model, Tensor};
+
+use crate::{CompressError, RunnerError};
+
+pub use channels::ChannelSizes;
+pub use histogram::Histogram;
+pub use outputs::bytes_with_outputs;
+pub use range::{Range, RangeRule};
+
+mod batch;
+mod channels;
+mod entropy;
+mod histogram;
+mod outputs;
+mod range;
+
+/// Runs models, such as ONNX Runtime.
+pub trait Runner {
+    /// Makes a model ready, to be run many times. The runs give `wanted`, values that its nodes
+    /// make, which need not be outputs of the graph: see [`bytes_with_outputs`].
+    ///
+    /// # Errors
+    /// What the runner says.
+    fn load<'a>(
+        &'a mut self,
+        model: &Model,
+        wanted: &[String],
+    ) -> Result<Box<dyn Run + 'a>, RunnerError>;
+}
+
+/// A model that is ready to run.
+pub trait Run {
+    /// Runs it on these inputs, in the order of [`Graph::inputs`](skysail_graph::Graph::inputs),
+    /// and gives the wanted values in their order.
+    ///
+    /// # Errors
+    /// What the runner says.
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunnerError>;
+}
+
+/// The inputs of one run, by name, in any order.
+pub type Batch = Vec<(String, Tensor)>;
+
+/// What to calibrate with.
+pub struct Calibration<'a> {
+    /// Runs the model.
+    pub runner: &'a mut dyn Runner,
+    /// Typical inputs.
+    pub batches: &'a [Batch],
+}
+
+/// A summary of the values of one tensor over all batches.
+pub(crate) trait Summary: Default {
+    /// Adds the values of one batch, all finite. The last of `shape` counts channels.
+    fn add(&mut self, values: &[f32], shape: &[u64]);
+}
+
+impl Calibration<'_> {
+    /// Finds the distribution of each of `values`.
+    ///
+    /// # Errors
+    /// `NoBatches`, `BadBatch`, `Runner` and `NotFiniteValue`.
+    pub fn histograms(
+        &mut self,
+        model: &Model,
+        values: &[String],
+    ) -> Result<HashMap<String, Histogram>, CompressError> {
+        self.observe(model, values)
+    }
+
+    /// Finds how large each channel of each of `values` becomes. Channels are counted by the last
+    /// dimension, as for what a matrix product takes.
+    ///
+    /// # Errors
+    /// As [`histograms`](Self::histograms).
+    pub fn channel_sizes(
+        &mut self,
+        model: &Model,
+        values: &[String],
+    ) -> Result<HashMap<String, ChannelSizes>, CompressError> {
+        self.observe(model, values)
+    }
+
+    fn observe<S: Summary>(
+        &mut self,
+        model: &Model,
+        values: &[String],
+    ) -> Result<HashMap<String, S>, CompressError> {
+        if self.batches.is_empty() {
+            return Err(CompressError::NoBatches);
+        }
+        let batches = self.batches.iter().enumerate();
+        let checked = batches.map(|(index, batch)| batch::in_order(model, index, batch));
+        let checked = checked.collect::<Result<Vec<_>, _>>()?;
+        let inputs = model.graph().inputs();
+        let place = |value: &String| inputs.iter().position(|input| input.name == *value);
+        let made: Vec<String> =
+            values.iter().filter(|value| place(value).is_none()).cloned().collect();
+        let mut run = self.runner.load(model, &made).map_err(CompressError::Runner)?;
+        let mut seen: Vec<S> = values.iter().map(|_| S::default()).collect();
+        for (index, given) in checked.iter().enumerate() {
+            let tensors = run.run(given).map_err(CompressError::Runner)?;
+            if tensors.len() != made.len() {
+                let said = format!("it gave {} values, not {}", tensors.len(), made.len());
+                return Err(CompressError::Runner(said.into()));
+            }
+            let mut tensors = tensors.iter();
+            for (summary, value) in seen.iter_mut().zip(values) {
+                let tensor = match place(value) {
+                    Some(place) => given.get(place),
+                    None => tensors.next(),
+                };
+                if let Some(tensor) = tensor {
+                    summary.add(&finite(tensor, value, index)?, tensor.shape());
+                }
+            }
+        }
+        Ok(values.iter().cloned().zip(seen).collect())
+    }
+}
+
+/// The values of a tensor of floats.
+fn finite(tensor: &Tensor, value: &str, batch: usize) -> Result<Vec<f32>, CompressError> {
+    if tensor.element() != ElementType::Float32 {
+        let said = format!("it gave '{value}' as {}, not float32", tensor.element());
+        return Err(CompressError::Runner(said.into()));
+    }
+    let floats: Vec<f32> = bytemuck::pod_collect_to_vec(tensor.bytes());
+    match floats.iter().find(|float| !float.is_finite()) {
+        None => Ok(floats),
+        Some(found) => {
+            let (value, found) = (value.to_owned(), *found);
+            Err(CompressError::NotFiniteValue { value, batch, found })
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,68 @@
+//! A model that gives more of its values.
+
+use std::collections::HashSet;
+
+use skysail_graph::{GraphError, Model};
+
+/// Numbers of fields: a model's graph, a graph's outputs, a value's name (ONNX's `onnx.proto`).
+const GRAPH: u8 = 7;
+const OUTPUT: u8 = 12;
+const NAME: u8 = 1;
+
+/// The model as bytes, with these values among the outputs of its graph, after its own. Their
+/// types are left open, which ONNX Runtime finds out itself.
+///
+/// A protobuf message may come in parts: what a later part says is added. So the outputs are
+/// written behind the model as a second part of it.
+///
+/// # Errors
+/// `TooLarge` as for [`Model::to_bytes`].
+pub fn bytes_with_outputs(model: &Model, values: &[String]) -> Result<Vec<u8>, GraphError> {
+    let mut bytes = model.to_bytes()?;
+    let outputs = model.graph().outputs();
+    let mut known: HashSet<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+    let mut graph = Vec::new();
+    for value in values.iter().filter(|value| known.insert(value)) {
+        let mut output = Vec::new();
+        add_field(&mut output, NAME, value.as_bytes());
+        add_field(&mut graph, OUTPUT, &output);
+    }
+    add_field(&mut bytes, GRAPH, &graph);
+    Ok(bytes)
+}
+
+/// Adds a field of bytes: its number, the number of bytes, and these.
+fn add_field(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    const OF_BYTES: u8 = 2;
+    message.push(number << 3 | OF_BYTES);
+    let mut rest = bytes.len();
+    while rest > 127 {
+        message.push(rest as u8 | 128);
+        rest >>= 7;
+    }
+    message.push(rest as u8);
+    message.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skysail_graph::mlp;
+
+    #[test]
+    fn inner_values_become_outputs() {
+        let model = mlp(&[4, 3, 2], 1).unwrap();
+        let graph = model.graph();
+        let inner = graph.nodes().next().unwrap().outputs()[0].clone();
+        let long = format!("{inner}{}", "x".repeat(300));
+        let own = graph.outputs()[0].name.clone();
+        let bytes = bytes_with_outputs(&model, &[own, inner.clone(), inner.clone(), long.clone()]);
+        let bytes = bytes.unwrap();
+        let before = model.to_bytes().unwrap();
+        assert_eq!(bytes[..before.len()], before);
+        let mut expected = vec![0x0A, inner.len() as u8];
+        expected.extend(inner.as_bytes());
+        assert!(bytes[before.len()..].windows(expected.len()).any(|part| part == expected));
+        assert_eq!(bytes[bytes.len() - long.len()..], *long.as_bytes());
+    }
+}

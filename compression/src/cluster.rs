@@ -1,0 +1,142 @@
+//! Weight sharing: the weights of a layer that are not zero become a few values, each the mean
+//! of those that are near it (Han et al., "Deep Compression", ICLR 2016, section 3).
+
+use rayon::prelude::*;
+use serde::Serialize;
+use skysail_graph::Model;
+
+use crate::{CompressError, Layer, Mask, PerLayer, layers};
+pub use codebook::Codebook;
+use k_means::Sorted;
+pub use start::Start;
+
+mod codebook;
+mod k_means;
+mod start;
+
+/// The most bits a code has.
+const BITS_MAX: u8 = 16;
+
+/// How many values each layer keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterSettings {
+    /// Bits of a code, 1 to 16: a layer gets at most two to that power different values, not
+    /// counting zero.
+    pub bits: PerLayer<u8>,
+    /// Where the clusters start.
+    pub start: Start,
+}
+
+impl Default for ClusterSettings {
+    /// The paper's (section 5.2): 8 bits for convolutions and 5 for the others, started linearly.
+    fn default() -> Self {
+        let bits = PerLayer { convolution: Some(8), fully_connected: Some(5), ..PerLayer::none() };
+        Self { bits, start: Start::Linear }
+    }
+}
+
+/// A layer of shared weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SharedLayer {
+    /// The layer's name.
+    pub layer: String,
+    /// Which weights have a code: those that were not zero.
+    pub mask: Mask,
+    /// The values and the codes of those weights.
+    pub codebook: Codebook,
+    /// How well they stand for the weights.
+    pub report: ClusteredLayer,
+}
+
+/// What weight sharing did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClusterReport {
+    /// Layer by layer.
+    pub layers: Vec<ClusteredLayer>,
+}
+
+/// What weight sharing did to one layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClusteredLayer {
+    /// Its name.
+    pub name: String,
+    /// How many weights it has that are not zero.
+    pub weights: usize,
+    /// Bits of a code, as asked for.
+    pub bits: u8,
+    /// How many values are in use.
+    pub centroids: usize,
+    /// The mean of the squared differences between the weights that were not zero and what they
+    /// are now.
+    pub mean_squared_error: f64,
+    /// How many times the clusters were moved until they stayed.
+    pub iterations: usize,
+    /// Bits a code takes on average when frequent codes are short: Shannon's entropy.
+    pub entropy_bits: f64,
+}
+
+/// Shares the weights of the model.
+///
+/// # Errors
+/// `NoSuchLayer` and `BadSetting` for settings that cannot be met, `NotFinite` for weights that
+/// have no mean, `Graph` for a broken model.
+pub fn cluster(
+    model: &mut Model,
+    settings: &ClusterSettings,
+) -> Result<ClusterReport, CompressError> {
+    let shared = share(model, settings)?;
+    let layers = layers(model)?;
+    let mut tensors = Vec::with_capacity(shared.len());
+    for SharedLayer { layer, mask, codebook, .. } in &shared {
+        let Some(layer) = layers.iter().find(|known| known.name == *layer) else { continue };
+        tensors.push((layer, layer.tensor(&codebook.decode(mask))?));
+    }
+    for (layer, tensor) in tensors {
+        model.set_initializer(&layer.name, tensor);
+    }
+    Ok(ClusterReport { layers: shared.into_iter().map(|shared| shared.report).collect() })
+}
+
+/// What [`cluster`] would put into the model, for training that goes on with the values.
+///
+/// # Errors
+/// As [`cluster`].
+pub fn share(model: &Model, settings: &ClusterSettings) -> Result<Vec<SharedLayer>, CompressError> {
+    let layers = layers(model)?;
+    let chosen = settings.bits.resolve(&layers)?;
+    if let Some((_, bits)) = chosen.iter().find(|(_, bits)| !(1..=BITS_MAX).contains(*bits)) {
+        let (setting, wanted) = ("the number of bits", "1 to 16");
+        return Err(CompressError::BadSetting { setting, value: bits.to_string(), wanted });
+    }
+    let shared = chosen.into_par_iter();
+    shared.map(|(layer, bits)| share_layer(model, layer, *bits, settings.start)).collect()
+}
+
+fn share_layer(
+    model: &Model,
+    layer: &Layer,
+    bits: u8,
+    start: Start,
+) -> Result<SharedLayer, CompressError> {
+    let values = layer.values(model)?;
+    let mask = Mask::of(&values);
+    let sorted = Sorted::of(values.iter().copied().filter(|value| *value != 0.0).collect());
+    let found = sorted.cluster(1 << bits, start);
+    let mut centroids: Vec<f32> =
+        found.centroids.iter().map(|centroid| layer.round(*centroid as f32)).collect();
+    centroids.dedup();
+    let codebook = Codebook::nearest(&values, centroids).only_used();
+    let report = ClusteredLayer {
+        name: layer.name.clone(),
+        weights: codebook.codes.len(),
+        bits,
+        centroids: codebook.centroids.len(),
+        mean_squared_error: codebook.mean_squared_error(&values),
+        iterations: found.iterations,
+        entropy_bits: codebook.entropy_bits(),
+    };
+    Ok(SharedLayer { layer: layer.name.clone(), mask, codebook, report })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! k-means in one dimension (Lloyd 1982).
+//!
+//! On sorted values a cluster is a range, found by searching for the middles between the
+//! centroids, and its mean follows from sums up to each value. So an iteration takes
+//! `k log n` steps, however many values there are.
+
+use rayon::prelude::*;
+
+use super::Start;
+
+/// Far more than are seen; rounding might let clusters go to and fro for ever.
+const ITERATIONS_MAX: usize = 10_000;
+
+/// Values in ascending order.
+pub(super) struct Sorted {
+    values: Vec<f32>,
+    /// The sum of the values before each place, and of all.
+    sums: Vec<f64>,
+}
+
+/// Where clusters have come to rest.
+pub(super) struct Clusters {
+    /// The means of those that hold values, ascending.
+    pub(super) centroids: Vec<f64>,
+    /// How many times they were moved.
+    pub(super) iterations: usize,
+}
+
+impl Sorted {
+    /// Sorts values, all finite.
+    pub(super) fn of(mut values: Vec<f32>) -> Self {
+        values.par_sort_unstable_by(f32::total_cmp);
+        let mut sums = Vec::with_capacity(values.len() + 1);
+        sums.push(0.0);
+        let mut sum = 0.0;
+        for value in &values {
+            sum += f64::from(*value);
+            sums.push(sum);
+        }
+        Self { values, sums }
+    }
+
+    /// The values, ascending.
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// `count` clusters, or one for each value where there are fewer.
+    ///
+    /// Some starts leave centroids without values for good: those of a pruned layer have a wide
+    /// gap around zero. So once the clusters are at rest, those centroids go where the error is
+    /// largest, and the clusters move again.
+    pub(super) fn cluster(&self, count: usize, start: Start) -> Clusters {
+        if let Some(centroids) = self.distinct(count) {
+            return Clusters { centroids, iterations: 0 };
+        }
+        let mut clusters = Clusters { centroids: start.centroids(self, count), iterations: 0 };
+        loop {
+            self.settle(&mut clusters);
+            let idle = count - clusters.centroids.len();
+            if idle == 0 || !self.split(&mut clusters.centroids, idle) {
+                return clusters;
+            }
+        }
+    }
+
+    /// Moves the clusters until they stay, and drops those without values.
+    fn settle(&self, clusters: &mut Clusters) {
+        let mut ends = self.ends(&clusters.centroids);
+        while clusters.iterations < ITERATIONS_MAX {
+            clusters.iterations += 1;
+            self.move_to_means(&mut clusters.centroids, &ends);
+            let moved = self.ends(&clusters.centroids);
+            if moved == ends {
+                break;
+            }
+            ends = moved;
+        }
+        clusters.centroids = held(&clusters.centroids, &ends);
+    }
+
+    /// Splits the `count` clusters of the largest errors at their means, which never makes the
+    /// error larger; whether any could be split.
+    fn split(&self, centroids: &mut Vec<f64>, count: usize) -> bool {
+        let ends = self.ends(centroids);
+        let ranges: Vec<(usize, usize)> =
+            [0].iter().chain(&ends).copied().zip(ends.iter().copied()).collect();
+        let mut errors: Vec<(f64, usize)> = ranges
+            .iter()
+            .enumerate()
+            .map(|(index, range)| (self.error_of(*range, centroids[index]), index))
+            .collect();
+        errors.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let before = centroids.len();
+        for (_, index) in errors.into_iter().take(count) {
+            if let Some((lower, upper)) = self.halves(ranges[index]) {
+                centroids[index] = lower;
+                centroids.push(upper);
+            }
+        }
+        centroids.sort_unstable_by(f64::total_cmp);
+        centroids.len() > before
+    }
+
+    /// The sum of the squared distances of a range from its centroid.
+    fn error_of(&self, (begin, end): (usize, usize), centroid: f64) -> f64 {
+        // In order, so that the sum is the same on any number of threads.
+        let values = self.values[begin..end].iter();
+        values.map(|value| (f64::from(*value) - centroid).powi(2)).sum()
+    }
+
+    /// The means of the values below and above the mean of a range; `None` when all are the same.
+    fn halves(&self, (begin, end): (usize, usize)) -> Option<(f64, f64)> {
+        let values = &self.values[begin..end];
+        let mean = self.mean(begin, end);
+        let middle = begin + values.partition_point(|value| f64::from(*value) < mean);
+        let both = begin < middle && middle < end && values.first() < values.last();
+        both.then(|| (self.mean(begin, middle), self.mean(middle, end)))
+    }
+
+    fn mean(&self, begin: usize, end: usize) -> f64 {
+        (self.sums[end] - self.sums[begin]) / (end - begin) as f64
+    }
+
+    /// The different values, if they are at most `count`.
+    fn distinct(&self, count: usize) -> Option<Vec<f64>> {
+        let mut distinct: Vec<f64> = Vec::new();
+        let mut rest = self.values.as_slice();
+        while let Some(value) = rest.first() {
+            if distinct.len() == count {
+                return None;
+            }
+            distinct.push(f64::from(*value));
+            rest = &rest[rest.partition_point(|other| other <= value)..];
+        }
+        Some(distinct)
+    }
+
+    /// Where the values of each centroid end: those nearer to it than to the next.
+    fn ends(&self, centroids: &[f64]) -> Vec<usize> {
+        let middles = centroids.windows(2).map(|pair| f64::midpoint(pair[0], pair[1]));
+        let ends =
+            middles.map(|middle| self.values.partition_point(|value| f64::from(*value) < middle));
+        ends.chain([self.values.len()]).collect()
+    }
+
+    /// Moves each centroid to the mean of its values. One without any stays, and gets some when
+    /// its neighbours have moved away.
+    fn move_to_means(&self, centroids: &mut [f64], ends: &[usize]) {
+        let mut begin = 0;
+        for (centroid, end) in centroids.iter_mut().zip(ends) {
+            if *end > begin {
+                *centroid = self.mean(begin, *end);
+            }
+            begin = *end;
+        }
+    }
+}
+
+/// The centroids that hold values.
+fn held(centroids: &[f64], ends: &[usize]) -> Vec<f64> {
+    let begins = [0].iter().chain(ends);
+    let ranges = begins.zip(ends).map(|(begin, end)| end > begin);
+    centroids.iter().zip(ranges).filter(|(_, holds)| *holds).map(|(value, _)| *value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    impl Sorted {
+        /// The sum of the squared distances of the values from their centroids.
+        fn error(&self, centroids: &[f64], ends: &[usize]) -> f64 {
+            let mut begin = 0;
+            let mut error = 0.0;
+            for (centroid, end) in centroids.iter().zip(ends) {
+                let squares = self.values[begin..*end].iter();
+                error += squares.map(|value| (f64::from(*value) - centroid).powi(2)).sum::<f64>();
+                begin = *end;
+            }
+            error
+        }
+    }
+
+    fn starts() -> impl Strategy<Value = Start> {
+        prop_oneof![
+            Just(Start::Linear),
+            Just(Start::Density),
+            any::<u64>().prop_map(|seed| Start::Forgy { seed }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_iteration_makes_the_error_larger(
+            values in prop::collection::vec(-10.0_f32..10.0, 1..300),
+            start in starts(), count in 1_usize..20,
+        ) {
+            let sorted = Sorted::of(values);
+            let mut centroids = start.centroids(&sorted, count);
+            prop_assert_eq!(centroids.len(), count);
+            prop_assert!(centroids.is_sorted());
+            let mut ends = sorted.ends(&centroids);
+            let mut before = sorted.error(&centroids, &ends);
+            for _ in 0..20 {
+                sorted.move_to_means(&mut centroids, &ends);
+                ends = sorted.ends(&centroids);
+                let after = sorted.error(&centroids, &ends);
+                prop_assert!(after <= before * (1.0 + 1e-12) + 1e-12, "{after} after {before}");
+                before = after;
+            }
+        }
+
+        #[test]
+        fn at_rest_every_value_is_with_the_nearest_mean(
+            values in prop::collection::vec(-10.0_f32..10.0, 1..300),
+            start in starts(), count in 1_usize..20,
+        ) {
+            let sorted = Sorted::of(values);
+            let found = sorted.cluster(count, start);
+            prop_assert!(found.centroids.len() <= count && found.iterations < ITERATIONS_MAX);
+            let ends = sorted.ends(&found.centroids);
+            let mut moved = found.centroids.clone();
+            sorted.move_to_means(&mut moved, &ends);
+            let mut distinct: Vec<f32> = sorted.values.clone();
+            distinct.dedup();
+            prop_assert_eq!(found.centroids.len(), count.min(distinct.len()));
+            let distances = moved.iter().zip(&found.centroids).map(|(a, b)| (a - b).abs());
+            prop_assert!(distances.fold(0.0, f64::max) < 1e-9);
+        }
+    }
+
+    #[test]
+    fn clear_clusters_are_found() {
+        let values = vec![1.0, 9.0, 1.2, 5.0, 0.8, 5.2, 9.2, 8.8, 4.8];
+        let found = Sorted::of(values).cluster(3, Start::Linear);
+        let expected = [1.0, 5.0, 9.0];
+        let near = found.centroids.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(found.centroids.len() == 3 && near, "{:?}", found.centroids);
+    }
+
+    #[test]
+    fn no_centroid_idles_in_the_gap_of_a_pruned_layer() {
+        let values: Vec<f32> = (0..1000).map(|place| 5.0 + place as f32 / 1e3).collect();
+        let mirrored = values.iter().map(|value| -value);
+        let sorted = Sorted::of(values.iter().copied().chain(mirrored).collect());
+        let found = sorted.cluster(16, Start::Linear);
+        assert_eq!(found.centroids.len(), 16);
+        let error = sorted.error(&found.centroids, &sorted.ends(&found.centroids));
+        // Eight even steps on each side are best: each of width 1/8, of variance 1/12 of its square.
+        assert!(error / 2000.0 < 1.3 / (12.0 * 64.0), "{error}");
+    }
+
+    #[test]
+    fn few_values_stay_as_they_are() {
+        let found = Sorted::of(vec![3.0, -1.0, 3.0, 7.5, -1.0]).cluster(4, Start::Linear);
+        assert_eq!((found.centroids, found.iterations), (vec![-1.0, 3.0, 7.5], 0));
+        assert!(Sorted::of(vec![]).cluster(4, Start::Density).centroids.is_empty());
+    }
+}

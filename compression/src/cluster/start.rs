@@ -1,0 +1,85 @@
+//! Where clusters start (Deep Compression, section 3.2).
+
+use super::k_means::Sorted;
+
+/// How the first centroids are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// Evenly from the smallest weight to the largest. The paper's choice: the few large weights,
+    /// which matter most, get values of their own.
+    #[default]
+    Linear,
+    /// Where the distribution of the weights rises by equal steps: most values where most weights
+    /// are.
+    Density,
+    /// At weights drawn at random.
+    Forgy {
+        /// The same seed draws the same weights.
+        seed: u64,
+    },
+}
+
+impl Start {
+    /// `count` centroids among `sorted`, which is not empty, ascending.
+    pub(super) fn centroids(self, sorted: &Sorted, count: usize) -> Vec<f64> {
+        let values = sorted.values();
+        let at = |place: usize| f64::from(values[place.min(values.len() - 1)]);
+        match self {
+            Self::Linear => {
+                let (low, high) = (at(0), at(values.len()));
+                let step = (high - low) / (count.max(2) - 1) as f64;
+                (0..count).map(|index| low + step * index as f64).collect()
+            }
+            Self::Density => {
+                let step = values.len() as f64 / count as f64;
+                (0..count).map(|index| at(((index as f64 + 0.5) * step) as usize)).collect()
+            }
+            Self::Forgy { seed } => {
+                let mut random = Random(seed);
+                let mut centroids: Vec<f64> =
+                    (0..count).map(|_| at(random.below(values.len()))).collect();
+                centroids.sort_unstable_by(f64::total_cmp);
+                centroids
+            }
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the same draws everywhere.
+struct Random(u64);
+
+impl Random {
+    /// A number below `bound`. Evenly enough: the bias is `bound` in 2^64.
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        ((u128::from(mixed) * bound as u128) >> 64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted() -> Sorted {
+        Sorted::of(vec![0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 10.0])
+    }
+
+    #[test]
+    fn linear_spans_the_range_and_density_follows_the_weights() {
+        assert_eq!(Start::Linear.centroids(&sorted(), 3), [0.0, 5.0, 10.0]);
+        assert_eq!(Start::Density.centroids(&sorted(), 4), [1.0, 1.0, 1.0, 10.0]);
+        assert_eq!(Start::Linear.centroids(&sorted(), 1), [0.0]);
+    }
+
+    #[test]
+    fn random_starts_are_weights_and_repeat_with_their_seed() {
+        let draw = |seed| Start::Forgy { seed }.centroids(&sorted(), 6);
+        assert_eq!(draw(1), draw(1));
+        assert!((2..10).any(|seed| draw(seed) != draw(1)));
+        assert!(draw(1).iter().all(|value| [0.0, 1.0, 2.0, 10.0].contains(value)));
+    }
+}

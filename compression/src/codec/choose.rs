@@ -1,0 +1,73 @@
+//! Which codec a tensor gets: each that may be is tried, and the smallest is taken. Where two are
+//! about as small, as `Codes` and `Sparse` often are, it is the one with less to decode.
+
+use super::codebook::Coding;
+use super::sparse::SparseCodes;
+use super::words::Form;
+use super::{Codec, Coded, Figures, codes, paper, planes, pruned, sparse};
+
+/// Zeros are left out only where they are at least one word in this many.
+const ZEROS_WORTH: usize = 64;
+/// A symbol to be decoded counts as a 50th of a bit: this many are worth a byte.
+const SYMBOLS_WORTH_A_BYTE: usize = 400;
+
+/// What is found in a tensor's bits.
+#[derive(Debug)]
+pub(crate) struct Analysis {
+    /// Words that are not zero.
+    pub(crate) kept: usize,
+    /// The distinct words, and each word as its place among them; none for too many.
+    pub(crate) coding: Option<Coding>,
+}
+
+impl Analysis {
+    pub(crate) fn of(form: Form, bytes: &[u8]) -> Self {
+        let kept = form.words(bytes).filter(|word| *word != 0).count();
+        Self { kept, coding: Coding::of(form, form.words(bytes)) }
+    }
+}
+
+/// The smallest form of a tensor's bytes that the codecs of `allowed` make; `Raw` is always.
+pub(crate) fn encode(form: Form, bytes: &[u8], found: &Analysis, allowed: &[Codec]) -> Coded {
+    let zeros = form.count - found.kept;
+    let sparse = zeros * ZEROS_WORTH >= form.count && form.count as u64 <= 1 << 32;
+    let may = |codec: Codec| allowed.contains(&codec);
+    let mut made = vec![raw(bytes, found.kept)];
+    if may(Codec::Planes) {
+        made.push(planes::encode(form, bytes, found.kept));
+    }
+    if let Some(coding) = &found.coding {
+        if may(Codec::Codes) {
+            made.push(codes::encode(form, coding, found.kept));
+        }
+        if sparse && (may(Codec::Sparse) || may(Codec::Huffman)) {
+            let tensor = SparseCodes::of(coding);
+            made.extend(may(Codec::Sparse).then(|| sparse::encode(form, &tensor)));
+            let huffman = may(Codec::Huffman).then(|| paper::encode(form, &tensor));
+            made.extend(huffman.flatten());
+        }
+    }
+    if sparse && may(Codec::Pruned) {
+        made.push(pruned::encode(form, bytes));
+    }
+    let smallest = made.into_iter().min_by_key(|coded| cost(form, coded));
+    smallest.unwrap_or_else(|| raw(bytes, found.kept))
+}
+
+/// Bytes in the file, and what decoding counts.
+fn cost(form: Form, coded: &Coded) -> usize {
+    let mut row = Vec::new();
+    coded.describe(&mut row);
+    let symbols = match coded.codec {
+        Codec::Codes => form.count,
+        Codec::Huffman => 2 * coded.figures.gaps,
+        Codec::Sparse => coded.figures.kept + coded.figures.gaps,
+        Codec::Raw | Codec::Planes | Codec::Pruned => 0,
+    };
+    coded.bytes() + row.len() + symbols / SYMBOLS_WORTH_A_BYTE
+}
+
+fn raw(bytes: &[u8], kept: usize) -> Coded {
+    let figures = Figures { kept, ..Figures::default() };
+    Coded { codec: Codec::Raw, figures, parts: vec![bytes.to_vec()] }
+}

@@ -1,0 +1,264 @@
+//! How much worse a model is than the one it was made from, on data.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use skysail_compression::{
+    Accuracy, Batch, Run, Statistics, accuracy, agreement, difference, top_1,
+};
+use skysail_graph::{Dim, ElementType, Model, Tensor, ValueInfo};
+
+use crate::args::Share;
+use crate::data::{DataSet, Seen};
+use crate::progress::Progress;
+use crate::session::{Session, Threads};
+use crate::table::percent;
+
+/// What is lost when a model is worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Measure {
+    /// The share of rows for which the model chooses the right class
+    Accuracy,
+    /// The share of rows for which it chooses the class that the original chooses
+    Agreement,
+    /// The cosine of the angle between its outputs and the original's, on average
+    Cosine,
+}
+
+/// A model beside its original.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    pub(crate) measure: Measure,
+    /// The data's name.
+    pub(crate) data: String,
+    pub(crate) rows: u64,
+    /// One for each output that is compared.
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) inputs: BTreeMap<String, Statistics>,
+    /// What the model gave, not the original.
+    pub(crate) outputs: BTreeMap<String, Statistics>,
+}
+
+/// One output of a model beside the original's.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) output: String,
+    /// The measure of the original.
+    pub(crate) before: f64,
+    /// The measure of the other.
+    pub(crate) after: f64,
+    /// The largest difference of two elements.
+    pub(crate) difference_max: f32,
+}
+
+impl Measure {
+    /// In words.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy against the labels",
+            Self::Agreement => "agreement with the original's top class",
+            Self::Cosine => "cosine similarity to the original",
+        }
+    }
+
+    /// The word for it in a manifest.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Accuracy => "top1",
+            Self::Agreement => "top1-agreement",
+            Self::Cosine => "cosine",
+        }
+    }
+}
+
+impl Comparison {
+    /// How much less of the measure there is than before, of the output that loses most.
+    pub(crate) fn loss(&self) -> f64 {
+        let losses = self.figures.iter().map(|figure| figure.before - figure.after);
+        losses.fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// Refuses a loss above `loss_max`.
+    pub(crate) fn check(&self, loss_max: Share) -> Result<()> {
+        /// What rounding may add to a loss that is just allowed.
+        const SLACK: f64 = 1e-9;
+        let (loss, words) = (self.loss(), self.measure.words());
+        if loss <= loss_max.0 + SLACK {
+            return Ok(());
+        }
+        let (loss, rows, data) = (percent(loss), self.rows, &self.data);
+        bail!("it loses {loss} of {words} on {rows} rows of {data}, and {loss_max} is allowed")
+    }
+
+    /// For a program.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "measure": self.measure,
+            "data": self.data,
+            "rows": self.rows,
+            "outputs": self.figures,
+            "loss": self.loss(),
+        })
+    }
+
+    /// For a manifest.
+    pub(crate) fn accuracy(&self) -> Vec<Accuracy> {
+        let several = self.figures.len() > 1;
+        let figures = self.figures.iter().map(|figure| Accuracy {
+            measure: match several {
+                true => format!("{} of {}", self.measure.word(), figure.output),
+                false => self.measure.word().to_owned(),
+            },
+            before: Some(figure.before),
+            after: Some(figure.after),
+            data: self.data.clone(),
+            ..Accuracy::default()
+        });
+        figures.collect()
+    }
+}
+
+/// Runs both models over the data. Without a measure that is wanted: accuracy where there are
+/// labels, agreement for a model with one output, of classes, else cosine similarity.
+pub(crate) fn compare(
+    [original, other]: [&Model; 2],
+    data: &DataSet,
+    wanted: Option<Measure>,
+    progress: &Progress,
+) -> Result<Comparison> {
+    let (measure, compared) = choose(original, data, wanted)?;
+    let mut sessions = [start(original, "the original")?, start(other, "the packed model")?];
+    let names = sessions[0].outputs().to_vec();
+    ensure!(names == sessions[1].outputs(), "the models do not have the same outputs");
+    let mut outputs: BTreeMap<&str, Seen> = BTreeMap::new();
+    let mut inputs: BTreeMap<&str, Seen> = BTreeMap::new();
+    let mut pairs: Vec<Pair> = compared.iter().map(|_| Pair::default()).collect();
+    for (done, batch) in data.batches.iter().enumerate() {
+        progress.part("comparing", done, data.batches.len());
+        let [before, after] = &mut sessions;
+        let (before, after) = (run(before, batch)?, run(after, batch)?);
+        for (name, tensor) in batch {
+            inputs.entry(name).or_default().add(tensor);
+        }
+        for (name, tensor) in names.iter().zip(&after) {
+            outputs.entry(name).or_default().add(tensor);
+        }
+        for (pair, output) in pairs.iter_mut().zip(&compared) {
+            let place = names.iter().position(|name| name == output);
+            let place = place.with_context(|| format!("'{output}' gives no tensor"))?;
+            pair.add(measure, &before[place], &after[place])?;
+        }
+    }
+    let figures = pairs.into_iter().zip(compared);
+    let figures = figures.map(|(pair, output)| pair.figure(output, measure, data));
+    Ok(Comparison {
+        measure,
+        data: data.name.clone(),
+        rows: data.rows(),
+        figures: figures.collect::<Result<_>>()?,
+        inputs: statistics(inputs),
+        outputs: statistics(outputs),
+    })
+}
+
+/// What is measured, and of which outputs.
+fn choose(
+    model: &Model,
+    data: &DataSet,
+    wanted: Option<Measure>,
+) -> Result<(Measure, Vec<String>)> {
+    let outputs = model.graph().outputs();
+    let floats: Vec<&ValueInfo> = outputs.iter().filter(|output| is_float(output)).collect();
+    let classes = floats.iter().find(|output| has_classes(output));
+    let usual = match (&data.labels, floats.len()) {
+        (Some(_), _) => Measure::Accuracy,
+        (None, 1) if classes.is_some() => Measure::Agreement,
+        _ => Measure::Cosine,
+    };
+    let measure = wanted.unwrap_or(usual);
+    if measure == Measure::Accuracy && data.labels.is_none() {
+        bail!("accuracy needs an array 'labels' in {}, with the right class of each row", data.name);
+    }
+    let compared: Vec<String> = match measure {
+        Measure::Cosine => floats.iter().map(|output| output.name.clone()).collect(),
+        _ => classes.iter().map(|output| output.name.clone()).collect(),
+    };
+    ensure!(!compared.is_empty(), "the model has no output to measure {} by", measure.words());
+    Ok((measure, compared))
+}
+
+fn is_float(output: &ValueInfo) -> bool {
+    use ElementType::{BFloat16, Float16, Float32, Float64};
+    matches!(output.kind.element(), Some(Float32 | Float64 | Float16 | BFloat16))
+}
+
+/// Whether an output is a row of scores for each row of the input.
+fn has_classes(output: &ValueInfo) -> bool {
+    let dims = output.kind.dims().unwrap_or_default();
+    dims.len() >= 2 && dims[2..].iter().all(|dim| *dim == Dim::Fixed(1))
+}
+
+fn start(model: &Model, which: &str) -> Result<Session> {
+    let session = Session::of(model, Threads::All).map_err(anyhow::Error::from_boxed);
+    session.with_context(|| format!("cannot run {which}"))
+}
+
+fn run(session: &mut Session, batch: &Batch) -> Result<Vec<Tensor>> {
+    let tensors: Vec<Tensor> = batch.iter().map(|(_, tensor)| tensor.clone()).collect();
+    session.run(&tensors).map_err(anyhow::Error::from_boxed)
+}
+
+fn statistics(seen: BTreeMap<&str, Seen>) -> BTreeMap<String, Statistics> {
+    let known = seen.into_iter().filter_map(|(name, seen)| Some((name, seen.statistics()?)));
+    known.map(|(name, statistics)| (name.to_owned(), statistics)).collect()
+}
+
+/// One output of both models, as far as it was seen.
+#[derive(Default)]
+struct Pair {
+    /// The classes that each chose, row by row.
+    classes: [Vec<usize>; 2],
+    /// The sum of the cosines of all rows, and their number.
+    cosines: (f64, f64),
+    difference_max: f32,
+}
+
+impl Pair {
+    fn add(&mut self, measure: Measure, before: &Tensor, after: &Tensor) -> Result<()> {
+        let found = difference(before, after)?;
+        self.difference_max = self.difference_max.max(found.absolute);
+        if measure == Measure::Cosine {
+            let rows = before.shape().first().copied().unwrap_or(1) as f64;
+            self.cosines = (self.cosines.0 + rows * found.cosine_mean, self.cosines.1 + rows);
+            return Ok(());
+        }
+        for (classes, tensor) in self.classes.iter_mut().zip([before, after]) {
+            classes.extend(top_1(&as_rows(tensor)?)?);
+        }
+        Ok(())
+    }
+
+    fn figure(self, output: String, measure: Measure, data: &DataSet) -> Result<Figure> {
+        let [original, other] = &self.classes;
+        let (before, after) = match (measure, &data.labels) {
+            (Measure::Accuracy, Some(labels)) => {
+                (accuracy(original, labels)?, accuracy(other, labels)?)
+            }
+            (Measure::Accuracy | Measure::Agreement, _) => (1.0, agreement(original, other)?),
+            (Measure::Cosine, _) if self.cosines.1 == 0.0 => (1.0, 1.0),
+            (Measure::Cosine, _) => (1.0, self.cosines.0 / self.cosines.1),
+        };
+        Ok(Figure { output, before, after, difference_max: self.difference_max })
+    }
+}
+
+/// Scores of classes in two dimensions, whatever others of 1 there are.
+fn as_rows(tensor: &Tensor) -> Result<Tensor> {
+    let shape = tensor.shape();
+    let shape: Vec<u64> = shape.iter().copied().take(2).collect();
+    Ok(Tensor::from_bytes(tensor.element(), &shape, tensor.bytes().to_vec())?)
+}

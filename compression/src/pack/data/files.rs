@@ -1,0 +1,132 @@
+//! The files that hold arrays: `.npy`, `.npz` and ONNX's `.pb`.
+
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use skysail_graph::{ElementType, Model, Tensor};
+use zip::ZipArchive;
+
+use super::{BYTES_MAX, npy};
+
+/// The most arrays that a file may hold.
+const ARRAYS_MAX: usize = 1024;
+
+/// A tensor under a name.
+pub(super) struct Array {
+    pub(super) name: String,
+    pub(super) tensor: Tensor,
+}
+
+/// Whether a file is one of several arrays, as its name says.
+pub(super) fn is_archive(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == "npz")
+}
+
+/// The array of a file of one: `.pb` as ONNX writes a tensor, else `.npy`.
+pub(super) fn array(path: &Path, bytes: &[u8]) -> Result<Tensor> {
+    let tensor = match path.extension() {
+        Some(kind) if kind == "pb" => message(bytes),
+        _ => npy::array(bytes),
+    };
+    tensor.with_context(|| format!("cannot use {}", path.display()))
+}
+
+/// The arrays of an `.npz` file.
+pub(super) fn archive(bytes: &[u8]) -> Result<Vec<Array>> {
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).context("it is no .npz file")?;
+    ensure!(archive.len() <= ARRAYS_MAX, "it has more than {ARRAYS_MAX} arrays");
+    let mut left = BYTES_MAX;
+    let mut arrays = Vec::new();
+    for place in 0..archive.len() {
+        let file = archive.by_index(place).context("it is damaged")?;
+        let name = file.name().context("it is damaged")?.into_owned();
+        let name = name.strip_suffix(".npy").unwrap_or(&name).to_owned();
+        // Memory grows with what is read, whatever the file says of its size.
+        let mut content = Vec::new();
+        let read = file.take(left + 1).read_to_end(&mut content);
+        read.with_context(|| format!("the array '{name}' is damaged"))?;
+        let bytes = content.len() as u64;
+        ensure!(bytes <= left, "its arrays take more than {BYTES_MAX} bytes");
+        left -= bytes;
+        let tensor = npy::array(&content);
+        let tensor = tensor.with_context(|| format!("cannot use the array '{name}'"))?;
+        arrays.push(Array { name, tensor });
+    }
+    Ok(arrays)
+}
+
+/// A tensor as ONNX writes it. It is read as the one initializer of a model, which is how
+/// untrusted tensors are read already.
+fn message(tensor: &[u8]) -> Result<Tensor> {
+    /// Numbers of fields: a model's graph, and a graph's initializer (ONNX's `onnx.proto`).
+    const GRAPH: u8 = 7;
+    const INITIALIZER: u8 = 5;
+    let graph = field(INITIALIZER, tensor);
+    let model = Model::from_bytes(&field(GRAPH, &graph))?;
+    let view = model.graph().initializers().next().context("it holds no tensor")?;
+    Ok(view.to_tensor()?)
+}
+
+/// A field of bytes in a message: its number, the number of bytes, and these.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    const OF_BYTES: u8 = 2;
+    let mut message = vec![number << 3 | OF_BYTES];
+    let mut rest = bytes.len();
+    while rest > 127 {
+        message.push(rest as u8 | 128);
+        rest >>= 7;
+    }
+    message.push(rest as u8);
+    message.extend_from_slice(bytes);
+    message
+}
+
+/// The elements of a tensor of integers.
+pub(super) fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
+    fn read<T: bytemuck::Pod>(bytes: &[u8], widen: fn(T) -> Option<i64>) -> Option<Vec<i64>> {
+        bytemuck::pod_collect_to_vec::<u8, T>(bytes).into_iter().map(widen).collect()
+    }
+    let bytes = tensor.bytes();
+    match tensor.element() {
+        ElementType::Int8 => read::<i8>(bytes, |value| Some(value.into())),
+        ElementType::Int16 => read::<i16>(bytes, |value| Some(value.into())),
+        ElementType::Int32 => read::<i32>(bytes, |value| Some(value.into())),
+        ElementType::Int64 => read::<i64>(bytes, Some),
+        ElementType::UInt8 => read::<u8>(bytes, |value| Some(value.into())),
+        ElementType::UInt16 => read::<u16>(bytes, |value| Some(value.into())),
+        ElementType::UInt32 => read::<u32>(bytes, |value| Some(value.into())),
+        ElementType::UInt64 => read::<u64>(bytes, |value| value.try_into().ok()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_in_messages_are_read() {
+        // dims 2, data_type 6 (int32), raw_data of 8 bytes.
+        let tensor = [8, 2, 16, 6, 74, 8, 1, 0, 0, 0, 2, 0, 0, 0];
+        assert_eq!(message(&tensor).unwrap(), Tensor::new(&[2], &[1_i32, 2]).unwrap());
+        for length in 1..tensor.len() {
+            assert!(message(&tensor[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn labels_are_integers_of_any_size() {
+        let labels = Tensor::new(&[2], &[3_u8, 255]).unwrap();
+        assert_eq!(integers(&labels), Some(vec![3, 255]));
+        assert_eq!(integers(&Tensor::new(&[1], &[u64::MAX]).unwrap()), None);
+        assert_eq!(integers(&Tensor::new(&[1], &[1.0_f32]).unwrap()), None);
+    }
+
+    #[test]
+    fn archives_that_are_none_are_refused() {
+        for bytes in [&b""[..], b"PK", &[0; 100]] {
+            assert!(archive(bytes).is_err());
+        }
+    }
+}

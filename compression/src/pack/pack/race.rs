@@ -1,0 +1,100 @@
+//! Float32 against int8: which of two models is faster on this machine.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+use skysail_compression::Batch;
+use skysail_graph::{Model, Tensor};
+
+use crate::data::first_rows;
+use crate::session::{Session, Threads};
+
+/// Runs of each before they are measured.
+const WARM_UP: usize = 2;
+/// Runs that are measured, at least and at most.
+const ROUNDS: [usize; 2] = [5, 101];
+/// How long a size may take once the least number of rounds is done.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What one batch size takes on one thread, as medians.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Cell {
+    pub(super) rows: u64,
+    pub(super) float32_ms: f64,
+    pub(super) int8_ms: f64,
+}
+
+/// Both models on one row and on the whole batch.
+pub(super) fn race(float32: &Model, int8: &Model, batch: &Batch) -> Result<Vec<Cell>> {
+    let mut sessions = [start(float32)?, start(int8)?];
+    let one = first_rows(batch, 1)?;
+    let rows = |batch: &Batch| batch[0].1.shape().first().copied().unwrap_or(1);
+    let mut cells = vec![cell(&mut sessions, &one, rows(&one))?];
+    if rows(batch) > rows(&one) {
+        cells.push(cell(&mut sessions, batch, rows(batch))?);
+    }
+    Ok(cells)
+}
+
+/// Whether int8 is the faster one: the geometric mean over the sizes decides.
+pub(super) fn is_faster(cells: &[Cell]) -> bool {
+    cells.iter().map(|cell| (cell.float32_ms / cell.int8_ms).ln()).sum::<f64>() > 0.0
+}
+
+impl Cell {
+    /// In words.
+    pub(super) fn words(&self) -> String {
+        let Self { rows, float32_ms, int8_ms } = self;
+        format!("batch {rows}: float32 {float32_ms:.3} ms, int8 {int8_ms:.3} ms")
+    }
+}
+
+fn start(model: &Model) -> Result<Session> {
+    Session::of(model, Threads::One).map_err(anyhow::Error::from_boxed)
+}
+
+/// Both take turns, so that whatever else the machine does slows both.
+fn cell(sessions: &mut [Session; 2], batch: &Batch, rows: u64) -> Result<Cell> {
+    let tensors: Vec<Tensor> = batch.iter().map(|(_, tensor)| tensor.clone()).collect();
+    let mut times = [Vec::new(), Vec::new()];
+    let started = Instant::now();
+    for round in 0..WARM_UP + ROUNDS[1] {
+        for (session, times) in sessions.iter_mut().zip(&mut times) {
+            let inputs = session.prepare(&tensors).map_err(anyhow::Error::from_boxed)?;
+            let time = session.time(&inputs).map_err(anyhow::Error::from_boxed)?;
+            if round >= WARM_UP {
+                times.push(time);
+            }
+        }
+        if times[0].len() >= ROUNDS[0] && started.elapsed() > PATIENCE {
+            break;
+        }
+    }
+    let [float32_ms, int8_ms] = times.map(median_ms);
+    Ok(Cell { rows, float32_ms, int8_ms })
+}
+
+fn median_ms(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times.get(times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_over_sizes_decides() {
+        let cell = |float32_ms, int8_ms| Cell { rows: 1, float32_ms, int8_ms };
+        assert!(is_faster(&[cell(1.0, 1.1), cell(4.0, 2.0)]));
+        assert!(!is_faster(&[cell(1.0, 2.0), cell(4.0, 3.0)]));
+        assert!(!is_faster(&[]));
+    }
+
+    #[test]
+    fn medians_are_of_the_middle() {
+        let times = [9, 1, 2].map(Duration::from_millis).to_vec();
+        assert_eq!(median_ms(times), 2.0);
+    }
+}

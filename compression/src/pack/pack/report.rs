@@ -1,0 +1,85 @@
+//! What `pack` says when it is done.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::json;
+use skysail_compression::Summary;
+
+use super::race::Cell;
+use super::steps::Done;
+use crate::args::{Output, Share};
+use crate::compare::Comparison;
+use crate::table::{grouped, hex, percent};
+
+/// All that is to be said.
+pub(super) struct Report<'a> {
+    pub(super) model: &'a Path,
+    pub(super) out: &'a Path,
+    pub(super) summary: Summary,
+    pub(super) done: Done,
+    pub(super) comparison: Option<Comparison>,
+    pub(super) loss_max: Option<Share>,
+}
+
+impl Report<'_> {
+    pub(super) fn print(&self, to: &mut impl Write, output: Output) -> io::Result<()> {
+        match output {
+            Output::Text => self.text(to),
+            Output::Json => self.json(to),
+        }
+    }
+
+    fn text(&self, to: &mut impl Write) -> io::Result<()> {
+        let (out, bytes) = (self.out.display(), self.summary.bytes);
+        let before = self.model_bytes();
+        let times = before as f64 / bytes.max(1) as f64;
+        let (bytes, before) = (grouped(bytes), grouped(before));
+        writeln!(to, "{out}: {bytes} bytes, {times:.2} times smaller than {before}")?;
+        for (what, how) in &self.done.lines {
+            writeln!(to, "  {what:<8} {how}")?;
+        }
+        for cell in &self.done.race {
+            writeln!(to, "  {:<8} {}", "speed", cell.words())?;
+        }
+        if let Some(comparison) = &self.comparison {
+            self.compared(to, comparison)?;
+        }
+        writeln!(to, "  {:<8} {}", "digest", hex(&self.summary.digest))
+    }
+
+    fn compared(&self, to: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
+        let (words, rows) = (comparison.measure.words(), comparison.rows);
+        writeln!(to, "  {:<8} {words}, {rows} rows of {}", "loss", comparison.data)?;
+        for figure in &comparison.figures {
+            let (before, after) = (percent(figure.before), percent(figure.after));
+            writeln!(to, "  {:<8} {}: {before} before, {after} after", "", figure.output)?;
+        }
+        let allowed = self.loss_max.map_or("any".to_owned(), |share| share.to_string());
+        writeln!(to, "  {:<8} {} lost, {allowed} allowed", "", percent(comparison.loss()))
+    }
+
+    fn json(&self, to: &mut impl Write) -> io::Result<()> {
+        let comparison = self.comparison.as_ref().map(Comparison::json);
+        let race: &[Cell] = &self.done.race;
+        let report = json!({
+            "package": self.out,
+            "model": self.model,
+            "bytes": self.summary.bytes,
+            "model_bytes": self.model_bytes(),
+            "digest": hex(&self.summary.digest),
+            "steps": self.done.steps,
+            "notes": self.done.notes,
+            "speed": race,
+            "comparison": comparison,
+            "loss_max": self.loss_max.map(|share| share.0),
+        });
+        writeln!(to, "{report:#}")
+    }
+
+    /// Bytes of the model's file.
+    fn model_bytes(&self) -> u64 {
+        // It was there a moment ago; a figure more or less is no reason to fail.
+        std::fs::metadata(self.model).map_or(0, |file| file.len())
+    }
+}

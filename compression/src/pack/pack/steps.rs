@@ -1,0 +1,235 @@
+//! What is done to the model before it is packed: each step loses something.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+use skysail_compression::{
+    Batch, Calibration, ClusterSettings, DynamicSettings, HalfSettings, Int4Settings, Int8Weights,
+    PerLayer, PruneRule, PruneSettings, PrunedLayer, QuantizeReport, SmoothSettings,
+    StaticSettings, Step, cluster, prune, quantize_dynamic, quantize_int4, quantize_static,
+    quantize_tables, smooth, store_half,
+};
+use skysail_graph::Model;
+
+use super::race::{Cell, is_faster, race};
+use crate::data::DataSet;
+use crate::options::{Init, Int8, Options, Ranges};
+use crate::progress::Progress;
+use crate::session::{OnnxRuntime, Threads};
+use crate::table::percent;
+
+/// Since this version of ONNX's operators, tables of int8 can have a scale for each column.
+const TABLES_OPSET: i64 = 13;
+
+/// What is needed to compress a model.
+pub(super) struct Work<'a> {
+    pub(super) options: &'a Options,
+    /// Typical inputs.
+    pub(super) typical: Option<&'a DataSet>,
+    pub(super) progress: &'a Progress,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// To the whole model, for the manifest.
+    pub(super) steps: Vec<Step>,
+    /// To each tensor, for the manifest.
+    pub(super) tensors: BTreeMap<String, Vec<Step>>,
+    /// What else the manifest is to say.
+    pub(super) notes: Vec<String>,
+    /// A line for each step, for people: what, and how.
+    pub(super) lines: Vec<(&'static str, String)>,
+    /// How fast int8 was.
+    pub(super) race: Vec<Cell>,
+}
+
+/// How many steps `options` ask for.
+pub(super) fn count(options: &Options) -> usize {
+    let wanted = [
+        prunes(options),
+        shares(options),
+        options.int8.is_some(),
+        options.int8.is_some() && !options.force,
+        options.int4,
+        options.half.is_some(),
+        options.data.is_some(),
+    ];
+    wanted.into_iter().filter(|wanted| *wanted).count()
+}
+
+fn prunes(options: &Options) -> bool {
+    let named = !options.prune_layer.is_empty();
+    options.prune.is_some() || options.threshold.is_some() || named
+}
+
+fn shares(options: &Options) -> bool {
+    options.bits.is_some() || !options.bits_layer.is_empty()
+}
+
+impl Work<'_> {
+    /// Does what is asked for, in the order of the paper, and fewer bits last.
+    pub(super) fn compress(&self, model: &mut Model) -> Result<Done> {
+        let (options, mut done) = (self.options, Done::default());
+        if prunes(options) {
+            self.progress.step("pruning");
+            self.prune(model, &mut done)?;
+        }
+        if shares(options) {
+            self.progress.step("sharing weights");
+            self.share(model, &mut done)?;
+        }
+        if let Some(how) = options.int8 {
+            self.progress.step("quantizing to int8");
+            self.int8(model, how, &mut done)?;
+        }
+        if options.int4 {
+            self.progress.step("quantizing to int4");
+            let report = quantize_int4(model, &Int4Settings::default())?;
+            done.quantized("int4", &report, json!({ "bits": 4, "block": 32 }));
+        }
+        if let Some(half) = options.half {
+            self.progress.step("storing halves");
+            let format = half.format();
+            let report = store_half(model, &HalfSettings::all(format))?;
+            done.quantized("half", &report, json!({ "bits": 16, "format": format!("{half:?}") }));
+        }
+        Ok(done)
+    }
+
+    fn prune(&self, model: &mut Model, done: &mut Done) -> Result<()> {
+        let options = self.options;
+        let rule = options.threshold.map(PruneRule::Threshold);
+        let mut apart = PerLayer { convolution: rule, fully_connected: rule, ..PerLayer::none() };
+        let mut floors = PerLayer::all(0.0);
+        for named in &options.prune_layer {
+            apart = apart.with(&named.layer, Some(PruneRule::Density(named.value.0)));
+            floors = floors.with(&named.layer, None);
+        }
+        let mut pruned = prune(model, &PruneSettings::Apart(apart))?.layers;
+        if let Some(density) = options.prune {
+            let together = PruneSettings::Together { density: density.0, floors };
+            pruned.extend(prune(model, &together)?.layers);
+        }
+        for PrunedLayer { name, weights, kept, .. } in &pruned {
+            let density = *kept as f64 / (*weights).max(1) as f64;
+            done.tensor(name, "prune", json!({ "density": rounded(density) }));
+        }
+        let weights: usize = pruned.iter().map(|layer| layer.weights).sum();
+        let kept: usize = pruned.iter().map(|layer| layer.kept).sum();
+        let density = kept as f64 / weights.max(1) as f64;
+        let (layers, share) = (pruned.len(), percent(density));
+        done.line("prune", format!("{share} of the weights of {layers} layers stay"));
+        done.step("prune", json!({ "density": rounded(density) }));
+        Ok(())
+    }
+
+    fn share(&self, model: &mut Model, done: &mut Done) -> Result<()> {
+        let options = self.options;
+        let init = options.init.unwrap_or(Init::Linear);
+        let mut bits = PerLayer {
+            convolution: options.bits,
+            fully_connected: options.bits,
+            ..PerLayer::none()
+        };
+        for named in &options.bits_layer {
+            bits = bits.with(&named.layer, Some(named.value));
+        }
+        let report = cluster(model, &ClusterSettings { bits, start: init.start() })?;
+        for layer in &report.layers {
+            let settings = json!({ "bits": layer.bits, "values": layer.centroids });
+            done.tensor(&layer.name, "cluster", settings);
+        }
+        let (layers, init) = (report.layers.len(), format!("{init:?}").to_lowercase());
+        let values: usize = report.layers.iter().map(|layer| layer.centroids).sum();
+        done.line("cluster", format!("{layers} layers share {values} values, {init} start"));
+        done.step("cluster", json!({ "bits": options.bits, "init": init }));
+        Ok(())
+    }
+
+    fn int8(&self, model: &mut Model, how: Int8, done: &mut Done) -> Result<()> {
+        let options = self.options;
+        let batches: &[Batch] = self.typical.map_or(&[], |data| &data.batches);
+        let mut runtime = OnnxRuntime(Threads::All);
+        let mut calibration = Calibration { runner: &mut runtime, batches };
+        let mut int8 = model.clone();
+        if let Some(strength) = options.smooth {
+            smooth(&mut int8, SmoothSettings { strength }, &mut calibration)?;
+        }
+        let report = match how {
+            Int8::Static => {
+                let range = options.calibration.unwrap_or(Ranges::MinMax).rule();
+                let settings = StaticSettings { range, ..StaticSettings::default() };
+                quantize_static(&mut int8, &settings, &mut calibration)?
+            }
+            Int8::Dynamic => {
+                let mut report = quantize_dynamic(&mut int8, &DynamicSettings::default())?;
+                if int8.opset("").is_some_and(|version| version >= TABLES_OPSET) {
+                    let tables = quantize_tables(&mut int8, Int8Weights::default())?;
+                    report.tensors.extend(tables.tensors);
+                }
+                report
+            }
+        };
+        let how = format!("{how:?}").to_lowercase();
+        if !options.force {
+            self.progress.step("measuring int8 against float32");
+            for batch in batches.iter().take(1) {
+                done.race = race(model, &int8, batch)?;
+            }
+            if !is_faster(&done.race) {
+                let times: Vec<String> = done.race.iter().map(Cell::words).collect();
+                let times = times.join("; ");
+                done.line("int8", format!("float32 kept, as it was faster than {how} int8"));
+                done.notes.push(format!("float32 kept, as it was faster than {how} int8: {times}"));
+                return Ok(());
+            }
+        }
+        let ranges = options.calibration.map(|ranges| format!("{ranges:?}").to_lowercase());
+        let settings = json!({ "bits": 8, "how": how, "ranges": ranges, "smooth": options.smooth });
+        done.quantized("int8", &report, settings);
+        *model = int8;
+        Ok(())
+    }
+}
+
+impl Done {
+    fn line(&mut self, what: &'static str, how: String) {
+        self.lines.push((what, how));
+    }
+
+    fn step(&mut self, what: &str, settings: Value) {
+        self.steps.push(step(what, settings));
+    }
+
+    fn tensor(&mut self, name: &str, what: &str, settings: Value) {
+        self.tensors.entry(name.to_owned()).or_default().push(step(what, settings));
+    }
+
+    fn quantized(&mut self, what: &'static str, report: &QuantizeReport, settings: Value) {
+        for tensor in &report.tensors {
+            let settings = json!({ "bits": tensor.bits, "of": tensor.name, "scales": tensor.scales });
+            self.tensor(&tensor.stored, "quantize", settings);
+        }
+        for kept in &report.kept {
+            self.notes.push(format!("{what}: '{}' stayed as it was: {}", kept.name, kept.reason));
+        }
+        let (tensors, kept) = (report.tensors.len(), report.kept.len());
+        self.line(what, format!("{tensors} tensors; {kept} that could not be stayed as they were"));
+        self.step("quantize", settings);
+    }
+}
+
+fn step(what: &str, settings: Value) -> Step {
+    let settings = match settings {
+        Value::Object(settings) => settings.into_iter().filter(|(_, value)| !value.is_null()),
+        _ => return Step { what: what.to_owned(), ..Step::default() },
+    };
+    Step { what: what.to_owned(), settings: settings.collect::<Map<_, _>>(), ..Step::default() }
+}
+
+/// Four digits: what a manifest says takes bytes too.
+fn rounded(share: f64) -> f64 {
+    (share * 1e4).round() / 1e4
+}

@@ -1,0 +1,119 @@
+//! Recipes: the options of `pack` in a file of TOML. Errors name the line and the key.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use skysail_compression::{CompressError, Layer, PerLayer};
+use toml::Spanned;
+
+use crate::args::{BadConfiguration, Named};
+use crate::options::Options;
+
+/// The most bytes of a recipe.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// A recipe that was read.
+pub(crate) struct Recipe {
+    path: PathBuf,
+    text: String,
+    pub(crate) options: Options,
+}
+
+impl Recipe {
+    /// Reads a recipe. Files that it names are looked for beside it.
+    pub(crate) fn load(path: &Path) -> Result<Self, BadConfiguration> {
+        let cannot = |what: String| BadConfiguration(format!("cannot read {}: {what}", path.display()));
+        let size = fs::metadata(path).map_err(|error| cannot(error.to_string()))?.len();
+        if size > BYTES_MAX {
+            return Err(cannot(format!("it takes more than {BYTES_MAX} bytes")));
+        }
+        let text = fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+        let mut options: Options = toml::from_str(&text).map_err(|error| {
+            BadConfiguration(format!("{}: {}", path.display(), error.to_string().trim_end()))
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let named = [&mut options.calibrate, &mut options.data, &mut options.sign];
+        let named = named.into_iter().flatten().chain(&mut options.parent);
+        named.for_each(|file| *file = folder.join(&*file));
+        Ok(Self { path: path.to_owned(), text, options })
+    }
+
+    /// Refuses names of layers that the model does not have.
+    pub(crate) fn check(&self, layers: &[Layer]) -> Result<(), BadConfiguration> {
+        let pruned = self.options.prune_layer.iter().map(|named| (&named.layer, named.at));
+        let shared = self.options.bits_layer.iter().map(|named| (&named.layer, named.at));
+        for (layer, at) in pruned.chain(shared) {
+            self.known(layer, layers).map_err(|error| {
+                let (path, line) = (self.path.display(), self.line(at.unwrap_or_default()));
+                BadConfiguration(format!("{path}:{line}: {error}"))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn known(&self, name: &str, layers: &[Layer]) -> Result<(), CompressError> {
+        PerLayer::none().with(name, Some(())).resolve(layers).map(drop)
+    }
+
+    /// The line, from 1, of a place in the text.
+    fn line(&self, at: usize) -> usize {
+        self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+    }
+}
+
+/// Reads a table of layers, and where each stands.
+pub(crate) fn by_layer<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Named<T>>, D::Error> {
+    let table: BTreeMap<Spanned<String>, T> = Deserialize::deserialize(deserializer)?;
+    let named = table.into_iter().map(|(layer, value)| {
+        let at = Some(layer.span().start);
+        Named { layer: layer.into_inner(), value, at }
+    });
+    Ok(named.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Share;
+    use crate::options::Init;
+    use skysail_compression::layers;
+    use skysail_graph::mlp;
+
+    fn recipe(text: &str) -> Result<Recipe, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("small.toml");
+        std::fs::write(&path, text).unwrap();
+        Recipe::load(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_recipe_has_the_words_of_the_flags() {
+        let text = "prune = 0.3\nmax-loss = \"1%\"\ninit = \"density\"\ndata = \"d.npz\"\n\
+                    [bits-layer]\n\"fc0.weight\" = 8\n[prune-layer]\nb = 1\n";
+        let options = recipe(text).unwrap().options;
+        assert_eq!(options.prune, Some(Share(0.3)));
+        assert_eq!((options.max_loss, options.init), (Some(Share(0.01)), Some(Init::Density)));
+        let layer = &options.bits_layer[0];
+        assert_eq!((layer.layer.as_str(), layer.value), ("fc0.weight", 8));
+        assert_eq!(options.prune_layer[0].value, Share(1.0));
+        let data = options.data.unwrap();
+        assert!(data.is_absolute() && data.ends_with("d.npz"));
+    }
+
+    #[test]
+    fn errors_name_the_line_and_the_key() {
+        let said = recipe("prune = 0.3\nbist = 5\n").err().unwrap();
+        assert!(said.contains("line 2") && said.contains("bist"), "{said}");
+        let said = recipe("[prune-layer]\na = 1.5\n").err().unwrap();
+        assert!(said.contains("line 2") && said.contains("a share from 0 to 1"), "{said}");
+        let layers = layers(&mlp(&[4, 3], 1).unwrap()).unwrap();
+        let found = recipe("bits = 5\n\n[bits-layer]\n\"fc0.wieght\" = 8\n").unwrap();
+        let said = found.check(&layers).unwrap_err().to_string();
+        assert!(said.contains("small.toml:4: ") && said.contains("'fc0.weight'"), "{said}");
+        assert!(recipe("[bits-layer]\n\"fc0.weight\" = 8\n").unwrap().check(&layers).is_ok());
+    }
+}

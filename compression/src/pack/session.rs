@@ -1,0 +1,242 @@
+//! Models on ONNX Runtime, which is loaded when the first is.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytemuck::Pod;
+use half::{bf16, f16};
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::{
+    DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, ValueType,
+};
+use skysail_compression::{Run, Runner, RunnerError, bytes_with_outputs};
+use skysail_graph::{ElementType, Kind, Model, Tensor};
+use skysail_kernels::runtime::{RuntimeError, find};
+
+use crate::stop::whole;
+
+/// The types of elements that runs take and give, in ours and in the runtime's terms.
+const ELEMENTS: [(ElementType, TensorElementType); 13] = [
+    (ElementType::Float32, TensorElementType::Float32),
+    (ElementType::Float64, TensorElementType::Float64),
+    (ElementType::Float16, TensorElementType::Float16),
+    (ElementType::BFloat16, TensorElementType::Bfloat16),
+    (ElementType::Int8, TensorElementType::Int8),
+    (ElementType::Int16, TensorElementType::Int16),
+    (ElementType::Int32, TensorElementType::Int32),
+    (ElementType::Int64, TensorElementType::Int64),
+    (ElementType::UInt8, TensorElementType::Uint8),
+    (ElementType::UInt16, TensorElementType::Uint16),
+    (ElementType::UInt32, TensorElementType::Uint32),
+    (ElementType::UInt64, TensorElementType::Uint64),
+    (ElementType::Bool, TensorElementType::Bool),
+];
+
+/// Calls a function that is generic over the element type with one of those. Not every byte is a
+/// bool, so that has an arm of its own.
+macro_rules! for_element {
+    ($element:expr, $f:ident($($arg:expr),*), bool: $bool:expr) => {
+        match $element {
+            ElementType::Float32 => $f::<f32>($($arg),*),
+            ElementType::Float64 => $f::<f64>($($arg),*),
+            ElementType::Float16 => $f::<f16>($($arg),*),
+            ElementType::BFloat16 => $f::<bf16>($($arg),*),
+            ElementType::Int8 => $f::<i8>($($arg),*),
+            ElementType::Int16 => $f::<i16>($($arg),*),
+            ElementType::Int32 => $f::<i32>($($arg),*),
+            ElementType::Int64 => $f::<i64>($($arg),*),
+            ElementType::UInt8 => $f::<u8>($($arg),*),
+            ElementType::UInt16 => $f::<u16>($($arg),*),
+            ElementType::UInt32 => $f::<u32>($($arg),*),
+            ElementType::UInt64 => $f::<u64>($($arg),*),
+            ElementType::Bool => $bool,
+            other => Err(unsupported(other)),
+        }
+    };
+}
+
+/// How many threads a run may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// One, for times that can be compared.
+    One,
+    /// All of the machine.
+    All,
+}
+
+/// Brings models to ONNX Runtime.
+pub(crate) struct OnnxRuntime(pub(crate) Threads);
+
+impl Runner for OnnxRuntime {
+    fn load<'a>(
+        &'a mut self,
+        model: &Model,
+        wanted: &[String],
+    ) -> Result<Box<dyn Run + 'a>, RunnerError> {
+        Ok(Box::new(Session::giving(model, wanted.to_vec(), self.0)?))
+    }
+}
+
+/// A model that is ready to run.
+pub(crate) struct Session {
+    session: ort::session::Session,
+    inputs: Vec<String>,
+    /// The values that runs give.
+    wanted: Vec<String>,
+}
+
+impl Session {
+    /// Makes a model ready, to give those of its outputs that are tensors of numbers.
+    pub(crate) fn of(model: &Model, threads: Threads) -> Result<Self, RunnerError> {
+        Self::giving(model, numbers(model), threads)
+    }
+
+    fn giving(model: &Model, wanted: Vec<String>, threads: Threads) -> Result<Self, RunnerError> {
+        let bytes = match model.graph().initializers().any(|tensor| tensor.is_external()) {
+            false => bytes_with_outputs(model, &wanted)?,
+            true => {
+                let mut model = model.clone();
+                model.inline_external_data()?;
+                bytes_with_outputs(&model, &wanted)?
+            }
+        };
+        let inputs = model.graph().inputs().into_iter().map(|input| input.name).collect();
+        let environment = environment()?;
+        let session = whole(|| session(&environment, &bytes, threads))?;
+        Ok(Self { session, inputs, wanted })
+    }
+
+    /// The names of the values that runs give, in order.
+    pub(crate) fn outputs(&self) -> &[String] {
+        &self.wanted
+    }
+
+    /// Inputs in the runtime's memory, for [`time`](Self::time).
+    pub(crate) fn prepare(&self, inputs: &[Tensor]) -> Result<Vec<DynTensor>, RunnerError> {
+        inputs.iter().map(|tensor| self.value(tensor)).collect()
+    }
+
+    /// How long a run takes.
+    pub(crate) fn time(&mut self, inputs: &[DynTensor]) -> Result<Duration, RunnerError> {
+        let named: Vec<_> = self.inputs.iter().map(String::as_str).zip(inputs).collect();
+        whole(|| {
+            let started = Instant::now();
+            self.session.run(named)?;
+            Ok(started.elapsed())
+        })
+    }
+
+    fn value(&self, tensor: &Tensor) -> Result<DynTensor, RunnerError> {
+        let dims: Vec<i64> = tensor.shape().iter().map(|dim| dim.cast_signed()).collect();
+        let element = runtime_type(tensor.element())?;
+        let mut value = DynTensor::new(self.session.allocator(), element, dims)?;
+        let bytes = tensor.bytes();
+        for_element!(
+            tensor.element(),
+            fill(&mut value, bytes),
+            bool: fill_bool(&mut value, bytes)
+        )?;
+        Ok(value)
+    }
+}
+
+impl Run for Session {
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunnerError> {
+        let values = self.prepare(inputs)?;
+        let named: Vec<_> = self.inputs.iter().map(String::as_str).zip(&values).collect();
+        whole(|| {
+            let outputs = self.session.run(named)?;
+            let read = |name: &String| {
+                let value = outputs.get(name);
+                value.ok_or_else(|| format!("it gave no '{name}'").into()).and_then(tensor)
+            };
+            self.wanted.iter().map(read).collect()
+        })
+    }
+}
+
+/// The outputs of a model that are tensors of numbers.
+fn numbers(model: &Model) -> Vec<String> {
+    let outputs = model.graph().outputs().into_iter();
+    let numeric = outputs.filter(|output| match &output.kind {
+        Kind::Tensor { element, .. } => runtime_type(*element).is_ok(),
+        // The runtime finds out what the model does not say.
+        kind => matches!(kind, Kind::Unknown),
+    });
+    numeric.map(|output| output.name).collect()
+}
+
+fn session(
+    environment: &Environment,
+    model: &[u8],
+    threads: Threads,
+) -> ort::Result<ort::session::Session> {
+    let builder = ort::session::Session::builder(environment)?;
+    let mut builder = builder.with_optimization_level(GraphOptimizationLevel::All)?;
+    if threads == Threads::One {
+        builder = builder.with_intra_threads(1)?;
+    }
+    builder.commit_from_memory(model)
+}
+
+fn environment() -> Result<Environment, RuntimeError> {
+    static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+    let mut known = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(environment) = &*known {
+        return Ok(environment.clone());
+    }
+    let path = find()?;
+    let unusable = |message: String| RuntimeError::Unusable { path: path.clone(), message };
+    let builder = ort::init_from(&path).map_err(|error| unusable(error.to_string()))?;
+    let environment = builder.with_telemetry(false).build();
+    let environment = environment.map_err(|error| unusable(error.to_string()))?;
+    environment.set_log_level(LogLevel::Error);
+    Ok(known.insert(environment).clone())
+}
+
+/// The runtime's name for a type of elements, if runs can take and give it.
+fn runtime_type(element: ElementType) -> Result<TensorElementType, RunnerError> {
+    let known = ELEMENTS.iter().find(|(ours, _)| *ours == element);
+    known.map(|(_, theirs)| *theirs).ok_or_else(|| unsupported(element))
+}
+
+fn unsupported(element: ElementType) -> RunnerError {
+    format!("tensors of {element} cannot be given to a run or taken from it").into()
+}
+
+fn fill<T: PrimitiveTensorElementType + Pod>(
+    value: &mut DynTensor,
+    bytes: &[u8],
+) -> Result<(), RunnerError> {
+    let (_, elements) = value.try_extract_tensor_mut::<T>()?;
+    bytemuck::cast_slice_mut::<T, u8>(elements).copy_from_slice(bytes);
+    Ok(())
+}
+
+fn fill_bool(value: &mut DynTensor, bytes: &[u8]) -> Result<(), RunnerError> {
+    let (_, elements) = value.try_extract_tensor_mut::<bool>()?;
+    elements.iter_mut().zip(bytes).for_each(|(bit, byte)| *bit = *byte != 0);
+    Ok(())
+}
+
+/// A copy of what a run gave.
+fn tensor(value: &DynValue) -> Result<Tensor, RunnerError> {
+    let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
+        return Err(format!("it gave {}, which is no tensor", value.dtype()).into());
+    };
+    let shape: Vec<u64> = shape.iter().map(|dim| dim.cast_unsigned()).collect();
+    let known = ELEMENTS.iter().find(|(_, theirs)| theirs == ty);
+    let (element, _) = *known.ok_or_else(|| format!("it gave a tensor of {ty}"))?;
+    let bytes = for_element!(element, read(value), bool: read_bool(value))?;
+    Ok(Tensor::from_bytes(element, &shape, bytes)?)
+}
+
+fn read<T: PrimitiveTensorElementType + Pod>(value: &DynValue) -> Result<Vec<u8>, RunnerError> {
+    Ok(bytemuck::cast_slice(value.try_extract_tensor::<T>()?.1).to_vec())
+}
+
+fn read_bool(value: &DynValue) -> Result<Vec<u8>, RunnerError> {
+    Ok(value.try_extract_tensor::<bool>()?.1.iter().map(|bit| u8::from(*bit)).collect())
+}

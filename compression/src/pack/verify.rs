@@ -1,0 +1,155 @@
+//! `skysail-pack verify`: whether a package is whole, from whom, and what its model gives.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::json;
+use skysail_compression::{Package, PublicKey, Seal};
+use skysail_graph::Model;
+
+use crate::args::{Output, Share};
+use crate::compare::{Comparison, Measure, compare};
+use crate::data::DataSet;
+use crate::keys;
+use crate::progress::Progress;
+use crate::table::{grouped, hex, percent};
+
+const EXAMPLES: &str = "\
+Examples:
+  skysail-pack verify model.sky
+      Decodes every tensor, and checks checksums, digest and signature.
+  skysail-pack verify model.sky --key release.key.pub
+      Fails unless it was signed with this key.
+  skysail-pack verify model.sky --data test.npz --against model.onnx --max-loss 0.5%
+      Runs both models, and fails if the package's is more than half a percent worse.
+
+Exit status: 0 the package is right, 1 it is not, 2 bad usage.";
+
+/// Checks a package: every byte, the signature, and with data what the model gives.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// The package
+    package: PathBuf,
+    /// Whose signature it must have: a public key that `keygen` made
+    #[arg(long, value_name = "PUBLIC")]
+    key: Option<PathBuf>,
+    /// Data to run the model on, as for `pack`
+    #[arg(long, value_name = "FILE_OR_FOLDER", requires = "against")]
+    data: Option<PathBuf>,
+    /// The original, to run beside it
+    #[arg(long, value_name = "ORIGINAL.onnx", requires = "data")]
+    against: Option<PathBuf>,
+    /// Fail if more than this is lost: 0.005 or 0.5%
+    #[arg(long, value_name = "SHARE", requires = "data")]
+    max_loss: Option<Share>,
+    /// What is lost [default: accuracy with labels, agreement for a classifier, else cosine]
+    #[arg(long, value_enum, value_name = "WHAT", requires = "data")]
+    measure: Option<Measure>,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+pub(crate) fn execute(flags: &Flags) -> Result<()> {
+    let key = flags.key.as_deref().map(keys::public).transpose()?;
+    let wrong = || flags.package.display().to_string();
+    let progress = Progress::new(2 + usize::from(flags.data.is_some()));
+    let package = Package::open(&flags.package).with_context(wrong)?;
+    progress.step("decoding every tensor");
+    let tensors = decode(&package, &progress).with_context(wrong)?;
+    progress.step("checking digest and signature");
+    let seal = package.verify().with_context(wrong)?;
+    check_key(&seal, key).with_context(wrong)?;
+    let comparison = flags.compare(&package, &progress)?;
+    drop(progress);
+    if let (Some(comparison), Some(loss_max)) = (&comparison, flags.max_loss) {
+        comparison.check(loss_max).with_context(wrong)?;
+    }
+    let found = Found { tensors, seal, trusted: key.is_some(), comparison };
+    let mut to = io::stdout().lock();
+    match flags.output {
+        Output::Text => found.text(&mut to, &flags.package.display().to_string())?,
+        Output::Json => found.json(&mut to, &flags.package.display().to_string())?,
+    }
+    Ok(())
+}
+
+/// Decodes all tensors and drops them; gives their number. The error names the tensor and offset.
+fn decode(package: &Package, progress: &Progress) -> Result<usize> {
+    let stored = package.tensors().iter().filter(|entry| entry.codec.is_some());
+    let stored: Vec<&str> = stored.map(|entry| entry.name.as_str()).collect();
+    for (done, name) in stored.iter().enumerate() {
+        progress.part("decoding", done, stored.len());
+        package.tensor(name)?;
+    }
+    Ok(stored.len())
+}
+
+fn check_key(seal: &Seal, wanted: Option<PublicKey>) -> Result<()> {
+    match (wanted, seal.signed_by) {
+        (Some(wanted), Some(found)) if wanted != found => {
+            bail!("it was signed with the key {found}, not with {wanted}")
+        }
+        (Some(_), None) => bail!("it is not signed"),
+        _ => Ok(()),
+    }
+}
+
+impl Flags {
+    fn compare(&self, package: &Package, progress: &Progress) -> Result<Option<Comparison>> {
+        let (Some(data), Some(against)) = (&self.data, &self.against) else { return Ok(None) };
+        progress.step("comparing with the original");
+        let cannot = || format!("cannot use the model {}", against.display());
+        let original = Model::load(against).with_context(cannot)?;
+        let model = package.model()?;
+        let data = DataSet::load(data, &original)?;
+        Ok(Some(compare([&original, &model], &data, self.measure, progress)?))
+    }
+}
+
+/// What was found to be true.
+struct Found {
+    tensors: usize,
+    seal: Seal,
+    /// Whether the signature is of a key that was asked for.
+    trusted: bool,
+    comparison: Option<Comparison>,
+}
+
+impl Found {
+    fn text(&self, to: &mut impl Write, package: &str) -> io::Result<()> {
+        writeln!(to, "{package}: right")?;
+        writeln!(to, "  tensors    {} decoded, checksums right", grouped(self.tensors as u64))?;
+        writeln!(to, "  digest     {}", hex(&self.seal.digest))?;
+        match self.seal.signed_by {
+            None => writeln!(to, "  signature  none")?,
+            Some(key) if self.trusted => writeln!(to, "  signature  right, of the key asked for, {key}")?,
+            Some(key) => writeln!(to, "  signature  right, of {key}; --key says whether to trust it")?,
+        }
+        let Some(comparison) = &self.comparison else { return Ok(()) };
+        let (words, rows) = (comparison.measure.words(), comparison.rows);
+        writeln!(to, "  outputs    {words}, {rows} rows of {}", comparison.data)?;
+        for figure in &comparison.figures {
+            let (before, after) = (percent(figure.before), percent(figure.after));
+            let (name, apart) = (&figure.output, figure.difference_max);
+            writeln!(to, "             {name}: {before} before, {after} after, elements differ by at most {apart:e}")?;
+        }
+        Ok(())
+    }
+
+    fn json(&self, to: &mut impl Write, package: &str) -> io::Result<()> {
+        let comparison = self.comparison.as_ref().map(Comparison::json);
+        let found = json!({
+            "package": package,
+            "tensors": self.tensors,
+            "digest": hex(&self.seal.digest),
+            "signed_by": self.seal.signed_by.map(|key| key.to_string()),
+            "trusted": self.trusted,
+            "comparison": comparison,
+        });
+        writeln!(to, "{found:#}")
+    }
+}

@@ -1,0 +1,359 @@
+//! The `.sky` package: a model in one file, its graph and its coded tensors, with what is said
+//! about it, checksums, a digest and if wanted a signature. `FORMAT.md` beside this crate's
+//! `Cargo.toml` is the format, well enough to write another reader.
+//!
+//! A package comes from anyone. Whatever its bytes are, the answer is its content or a
+//! [`PackageError`], and memory stays below what [`decoded_max`] says.
+
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::DeflateDecoder;
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+use skysail_graph::{ElementType, MODEL_BYTES_MAX, Model, Tensor};
+
+use crate::Sparse;
+use header::{Header, Kind, Section, Storage, checksum_fits};
+use index::{Index, Segment};
+use map::Bytes;
+use splice::{Change, splice};
+
+mod header;
+mod manifest;
+mod splice;
+mod index;
+mod map;
+mod sign;
+mod write;
+mod summary;
+mod error;
+
+pub use error::PackageError;
+pub use index::{Bits, TensorEntry};
+pub use manifest::{Accuracy, Manifest, Parent, Statistics, Step};
+pub use sign::{PublicKey, Signer};
+pub use summary::Summary;
+pub use write::PackageWriter;
+
+/// The most bytes of a manifest.
+const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+/// What any package may decode to, in bytes.
+const DECODED_ALWAYS: u64 = 64 << 20;
+/// What it may decode to for each byte of the file. Pruned and clustered models need some 100.
+const DECODED_PER_BYTE: u64 = 1024;
+/// The file that [`Package::graph_without_weights`] says its weights lie in. There is none.
+pub const WEIGHTS_ELSEWHERE: &str = "sky";
+
+/// The most bytes that the tensors of a package of `file_bytes` may have, all together.
+pub fn decoded_max(file_bytes: u64) -> u64 {
+    file_bytes.saturating_mul(DECODED_PER_BYTE).saturating_add(DECODED_ALWAYS)
+}
+
+/// A package, open. Tensors stay coded until they are asked for.
+#[derive(Debug)]
+pub struct Package {
+    file: Bytes,
+    header: Header,
+    manifest: Manifest,
+    /// The ONNX file of the model, but for the values in segments.
+    graph_bytes: Vec<u8>,
+    /// The same, decoded.
+    graph: Model,
+    index: Index,
+    digest: [u8; 32],
+}
+
+/// What [`Package::verify`] found to be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seal {
+    /// SHA-256 over all that comes before it in the file.
+    pub digest: [u8; 32],
+    /// Whose signature there is over the digest, if any. It is right, but anyone can sign:
+    /// whether this key is to be trusted is for the caller to say.
+    pub signed_by: Option<PublicKey>,
+}
+
+impl Package {
+    /// Opens a package. Its file is mapped into memory: it must not be changed while it is in
+    /// use, only replaced by renaming another over it, as [`PackageWriter::write`] does.
+    ///
+    /// # Errors
+    /// `Io` when it cannot be mapped, else as [`from_bytes`](Self::from_bytes).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, PackageError> {
+        Self::of(Bytes::map(path.as_ref())?)
+    }
+
+    /// The package of these bytes.
+    ///
+    /// Checks the header, the sizes, and all sections but the tensors' segments: those are
+    /// checked as they are decoded, and the digest by [`verify`](Self::verify).
+    ///
+    /// # Errors
+    /// `NotAPackage`, `Version`, `Malformed`, `BadTensor`, `Manifest`, `Graph` when the bytes
+    /// are none, or of a later major version; `TooLarge` past a limit.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, PackageError> {
+        Self::of(Bytes::Owned(bytes))
+    }
+
+    fn of(file: Bytes) -> Result<Self, PackageError> {
+        let header = Header::read(&file)?;
+        let manifest = content(&file, &header, Kind::Manifest, MANIFEST_BYTES_MAX)?;
+        let manifest = serde_json::from_slice(&manifest).map_err(PackageError::Manifest)?;
+        let graph_bytes = content(&file, &header, Kind::Graph, MODEL_BYTES_MAX)?;
+        let graph = Model::from_bytes(&graph_bytes)?;
+        refuse_external_data(&graph)?;
+        let (rows, index_start) = stored(&file, &header, Kind::Index)?;
+        let segments = section(&header, Kind::Segments)?.place.clone();
+        let index = Index::read(rows, index_start, graph.graph(), segments)?;
+        let (bytes, bytes_max) = (index.dense_bytes(), decoded_max(file.len() as u64));
+        if bytes > bytes_max {
+            let what = "the package's tensors".to_owned();
+            return Err(PackageError::TooLarge { what, bytes, bytes_max });
+        }
+        let digest = digest_of(&file, &header)?;
+        Ok(Self { file, header, manifest, graph_bytes, graph, index, digest })
+    }
+
+    /// What is said about the model.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The format's version: the major one is 1.
+    pub fn format_minor(&self) -> u8 {
+        self.header.minor
+    }
+
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.file.len() as u64
+    }
+
+    /// The digest that the file has at its end, which tells packages apart. Whether it is that of
+    /// the bytes, [`verify`](Self::verify) says.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The initializers of the graph, in its order.
+    pub fn tensors(&self) -> &[TensorEntry] {
+        &self.index.tensors
+    }
+
+    /// Where the bytes of the file go.
+    pub fn summary(&self) -> Summary {
+        Summary::of(self)
+    }
+
+    /// An initializer's values. Of several of one name, those of the last, as ONNX Runtime takes
+    /// them.
+    ///
+    /// # Errors
+    /// `NoTensor` when there is none of this name, `BadTensor` when its segment is damaged,
+    /// `Graph` when it is of strings, which only the model has.
+    pub fn tensor(&self, name: &str) -> Result<Tensor, PackageError> {
+        match self.find(name)? {
+            Found::Segment(segment) => {
+                let entry = &self.index.tensors[segment.tensor];
+                Ok(Tensor::from_bytes(entry.element, &entry.shape, self.decode(segment)?)?)
+            }
+            Found::InGraph(number) => {
+                let view = self.graph.graph().initializers().nth(number);
+                let view = view.ok_or_else(|| PackageError::NoTensor(name.to_owned()))?;
+                Ok(view.to_tensor()?)
+            }
+        }
+    }
+
+    /// An initializer of `float32` without its zeros, which are never made. `None` when it is
+    /// not of `float32`, or stored in a way that has neither a codebook nor left zeros out.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn sparse(&self, name: &str) -> Result<Option<Sparse>, PackageError> {
+        let Found::Segment(segment) = self.find(name)? else { return Ok(None) };
+        let entry = &self.index.tensors[segment.tensor];
+        if entry.element != ElementType::Float32 {
+            return Ok(None);
+        }
+        let decode = |bytes| segment.plan.decode_sparse(bytes, &entry.shape);
+        segment.bytes(&self.file).and_then(decode).map_err(|error| self.bad(segment, &error))
+    }
+
+    /// The whole model, its tensors decoded in parallel.
+    ///
+    /// # Errors
+    /// `BadTensor` when a segment is damaged; `Graph` when the model is larger than a model in
+    /// one piece can be.
+    pub fn model(&self) -> Result<Model, PackageError> {
+        Ok(Model::from_bytes(&self.model_bytes()?)?)
+    }
+
+    /// The whole model as an ONNX file.
+    ///
+    /// # Errors
+    /// As [`model`](Self::model).
+    pub fn model_bytes(&self) -> Result<Vec<u8>, PackageError> {
+        let bytes = self.index.dense_bytes().saturating_add(self.graph_bytes.len() as u64);
+        if bytes > MODEL_BYTES_MAX {
+            let what = "the model in one piece".to_owned();
+            return Err(PackageError::TooLarge { what, bytes, bytes_max: MODEL_BYTES_MAX });
+        }
+        let decoded = self.index.segments.par_iter().map(|segment| self.decode(segment));
+        let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
+        let mut values = vec![None; self.index.tensors.len()];
+        for (segment, bytes) in self.index.segments.iter().zip(&decoded) {
+            values[segment.tensor] = Some(bytes.as_slice());
+        }
+        self.spliced(|number| values[number].map_or(Change::Keep, Change::Fill))
+    }
+
+    /// The model without the values that are in segments: its initializers say that theirs lie
+    /// in the file [`WEIGHTS_ELSEWHERE`]. For who gives them to a runtime tensor by tensor.
+    ///
+    /// # Errors
+    /// Never for a package that is open; `Graph` by its signature.
+    pub fn graph_without_weights(&self) -> Result<Model, PackageError> {
+        let elsewhere = |number: usize| match self.index.tensors[number].codec {
+            Some(_) => Change::Refer(WEIGHTS_ELSEWHERE),
+            None => Change::Keep,
+        };
+        Ok(Model::from_bytes(&self.spliced(elsewhere)?)?)
+    }
+
+    /// Checks the digest, which is over every byte, and the signature if there is one.
+    ///
+    /// # Errors
+    /// `Digest` or `Signature` when it is wrong.
+    pub fn verify(&self) -> Result<Seal, PackageError> {
+        let end = section(&self.header, Kind::Digest)?.place.start;
+        if <[u8; 32]>::from(Sha256::digest(&self.file[..end])) != self.digest {
+            return Err(PackageError::Digest);
+        }
+        let signature = self.header.section(Kind::Signature);
+        let check =
+            |section: &Section| sign::verify(&self.file[section.place.clone()], &self.digest);
+        Ok(Seal { digest: self.digest, signed_by: signature.map(check).transpose()? })
+    }
+
+    fn find(&self, name: &str) -> Result<Found<'_>, PackageError> {
+        let number = self.index.tensors.iter().rposition(|entry| entry.name == name);
+        let number = number.ok_or_else(|| PackageError::NoTensor(name.to_owned()))?;
+        let segments = &self.index.segments;
+        Ok(match segments.binary_search_by_key(&number, |segment| segment.tensor) {
+            Ok(place) => Found::Segment(&segments[place]),
+            Err(_) => Found::InGraph(number),
+        })
+    }
+
+    /// The values of a tensor.
+    fn decode(&self, segment: &Segment) -> Result<Vec<u8>, PackageError> {
+        let decoded = segment.bytes(&self.file).and_then(|bytes| segment.plan.decode(bytes));
+        decoded.map_err(|error| self.bad(segment, &error))
+    }
+
+    fn bad(&self, segment: &Segment, error: &crate::CodecError) -> PackageError {
+        let tensor = self.index.tensors[segment.tensor].name.clone();
+        let offset = (segment.place.start + error.offset.min(segment.place.len())) as u64;
+        PackageError::BadTensor { tensor, problem: error.problem, offset }
+    }
+
+    fn spliced<'a>(
+        &'a self,
+        change: impl FnMut(usize) -> Change<'a>,
+    ) -> Result<Vec<u8>, PackageError> {
+        let in_graph = PackageError::in_section("graph", 0);
+        splice(&self.graph_bytes, change).map_err(in_graph)
+    }
+}
+
+/// Where an initializer's values are.
+enum Found<'a> {
+    Segment(&'a Segment),
+    /// In the graph's own initializer of this number.
+    InGraph(usize),
+}
+
+fn section(header: &Header, kind: Kind) -> Result<&Section, PackageError> {
+    header.section(kind).ok_or_else(|| PackageError::Malformed {
+        problem: "there is none",
+        section: kind.word(),
+        offset: 0,
+    })
+}
+
+/// A section's bytes as they are in the file, checked, and where they lie.
+fn stored<'a>(
+    file: &'a [u8],
+    header: &Header,
+    kind: Kind,
+) -> Result<(&'a [u8], usize), PackageError> {
+    let section = section(header, kind)?;
+    let bytes = &file[section.place.clone()];
+    if !checksum_fits(section.checksum, bytes) {
+        return Err(bad_section(section, kind, "the checksum is not that of its bytes"));
+    }
+    Ok((bytes, section.place.start))
+}
+
+/// The content of a section of `bytes_max` bytes at most.
+fn content(
+    file: &[u8],
+    header: &Header,
+    kind: Kind,
+    bytes_max: u64,
+) -> Result<Vec<u8>, PackageError> {
+    let (stored, _) = stored(file, header, kind)?;
+    let section = section(header, kind)?;
+    if section.decoded > bytes_max {
+        let (what, bytes) = (format!("the {}", kind.word()), section.decoded);
+        return Err(PackageError::TooLarge { what, bytes, bytes_max });
+    }
+    let bytes = match section.storage {
+        Storage::Plain => stored.to_vec(),
+        Storage::Deflate => {
+            // Memory grows with what is read, and that is 1,032 times the stored at most.
+            let mut bytes = Vec::new();
+            let read =
+                DeflateDecoder::new(stored).take(section.decoded + 1).read_to_end(&mut bytes);
+            read.map_err(|_| bad_section(section, kind, "it does not decompress"))?;
+            bytes
+        }
+    };
+    if bytes.len() as u64 != section.decoded {
+        return Err(bad_section(section, kind, "it does not have the size that the header says"));
+    }
+    Ok(bytes)
+}
+
+fn bad_section(section: &Section, kind: Kind, problem: &'static str) -> PackageError {
+    let offset = section.place.start as u64;
+    PackageError::Malformed { problem, section: kind.word(), offset }
+}
+
+/// The digest that the file says, which nothing but a signature may follow.
+fn digest_of(file: &[u8], header: &Header) -> Result<[u8; 32], PackageError> {
+    let digest = section(header, Kind::Digest)?;
+    let place = digest.place.clone();
+    let signature = header.section(Kind::Signature);
+    let sealed = signature.map_or(place.end, |section| section.place.end);
+    let follows = signature.is_none_or(|section| section.place.start == place.end);
+    match <[u8; 32]>::try_from(&file[place]) {
+        Ok(digest) if follows && sealed == file.len() => Ok(digest),
+        _ => {
+            let problem = "it is not 32 bytes at the end, before a signature at most";
+            Err(bad_section(digest, Kind::Digest, problem))
+        }
+    }
+}
+
+/// Refuses a graph with values in files: whoever loads it would be made to read those.
+fn refuse_external_data(graph: &Model) -> Result<(), PackageError> {
+    // The model has no folder, so this fails at the first, and copies nothing.
+    Ok(graph.clone().inline_external_data()?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! The index: where each tensor's segment lies, and how it is coded. Names, shapes and element
+//! types are those of the graph's initializers.
+
+use std::ops::Range;
+
+use skysail_graph::{ElementType, Graph, TensorView};
+
+use super::PackageError;
+use super::header::{checksum_fits, checksum_of};
+use crate::codec::cursor::{CodecError, Cursor, put_varint};
+use crate::codec::words::Form;
+use crate::codec::{Codec, Coded, Plan};
+
+/// A tensor of a package: an initializer of its graph.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct TensorEntry {
+    /// Its name.
+    pub name: String,
+    /// The type of its elements.
+    pub element: ElementType,
+    /// Its dimensions.
+    pub shape: Vec<u64>,
+    /// How it is stored. `None` for one that is too small for a segment, or of strings: it
+    /// stays in the graph.
+    pub codec: Option<Codec>,
+    /// Bytes of its values as they are.
+    pub dense_bytes: u64,
+    /// Bytes of its segment, and of its row of the index.
+    pub bytes: u64,
+    /// Words of the values that have a bit set; all for a tensor in the graph. A word is an
+    /// element, but for complex numbers (two) and types of less than a byte (a byte).
+    pub kept: u64,
+    /// Words in all.
+    pub count: u64,
+    /// Values of the codebook, if it has one.
+    pub distinct: Option<u64>,
+    /// What its codes take.
+    pub codes: Option<Bits>,
+    /// What the gaps between values take, if zeros are left out.
+    pub gaps: Option<Bits>,
+}
+
+/// Bits for each value that is kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bits {
+    /// At a fixed length.
+    pub before: f64,
+    /// After entropy coding, its tables included.
+    pub after: f64,
+}
+
+impl TensorEntry {
+    /// The part of its values that is kept, from 0 to 1; 1 for a tensor without values.
+    pub fn density(&self) -> f64 {
+        if self.count == 0 { 1.0 } else { self.kept as f64 / self.count as f64 }
+    }
+
+    /// An initializer whose values are in the graph.
+    fn in_graph(view: TensorView<'_>, shape: Vec<u64>) -> Self {
+        let count = view.count().unwrap_or(0);
+        let bytes = match view.strings() {
+            Ok(strings) => strings.iter().map(|string| string.len() as u64).sum(),
+            Err(_) => view.element().bytes(count).unwrap_or(0),
+        };
+        Self {
+            name: view.name().to_owned(),
+            element: view.element(),
+            shape,
+            codec: None,
+            dense_bytes: bytes,
+            bytes,
+            kept: count,
+            count,
+            distinct: None,
+            codes: None,
+            gaps: None,
+        }
+    }
+
+    fn in_segment(view: TensorView<'_>, shape: Vec<u64>, plan: &Plan, bytes: u64) -> Self {
+        let (form, figures) = (plan.form, plan.figures);
+        let per_value = |bytes: usize| 8.0 * bytes as f64 / figures.kept.max(1) as f64;
+        let code_bits =
+            |distinct: usize| f64::from(usize::BITS - distinct.saturating_sub(1).leading_zeros());
+        let codes = |part, before| Some(Bits { before, after: per_value(plan.part_bytes(part)) });
+        let gaps = |part, width: f64| {
+            let symbols = figures.gaps as f64 / figures.kept.max(1) as f64;
+            Some(Bits { before: width * symbols, after: per_value(plan.part_bytes(part)) })
+        };
+        let distinct = Some(figures.distinct as u64);
+        let (distinct, codes, gaps) = match plan.codec {
+            Codec::Raw | Codec::Planes => (None, None, None),
+            Codec::Codes => (distinct, codes(1, code_bits(figures.distinct)), None),
+            Codec::Huffman => {
+                let codes = codes(2, code_bits(figures.distinct + 1));
+                (distinct, codes, gaps(1, f64::from(figures.gap_bits)))
+            }
+            Codec::Sparse => (distinct, codes(2, code_bits(figures.distinct)), gaps(1, 8.0)),
+            Codec::Pruned => (None, None, gaps(0, 8.0)),
+        };
+        Self {
+            name: view.name().to_owned(),
+            element: view.element(),
+            shape,
+            codec: Some(plan.codec),
+            dense_bytes: form.bytes() as u64,
+            bytes,
+            kept: figures.kept as u64,
+            count: form.count as u64,
+            distinct,
+            codes,
+            gaps,
+        }
+    }
+}
+
+/// A tensor's segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Which of the package's tensors it is.
+    pub(crate) tensor: usize,
+    pub(crate) plan: Plan,
+    /// Where it lies in the file.
+    pub(crate) place: Range<usize>,
+    checksum: u32,
+}
+
+impl Segment {
+    /// Its bytes, when they are what was written.
+    pub(crate) fn bytes<'a>(&self, file: &'a [u8]) -> Result<&'a [u8], CodecError> {
+        let bytes = file.get(self.place.clone());
+        let bytes = bytes.ok_or(CodecError::new("the segment lies outside the file"))?;
+        if !checksum_fits(self.checksum, bytes) {
+            return Err(CodecError::new("the checksum is not that of its bytes"));
+        }
+        Ok(bytes)
+    }
+}
+
+/// What the index says.
+#[derive(Debug)]
+pub(crate) struct Index {
+    /// An entry for each initializer of the graph, in its order.
+    pub(crate) tensors: Vec<TensorEntry>,
+    /// In the order of the tensors.
+    pub(crate) segments: Vec<Segment>,
+}
+
+impl Index {
+    /// Reads the index of a package of this graph, whose segments lie at `segments` in the file.
+    /// `start` is where the index itself does.
+    pub(crate) fn read(
+        index: &[u8],
+        start: usize,
+        graph: Graph<'_>,
+        segments: Range<usize>,
+    ) -> Result<Self, PackageError> {
+        let in_index = PackageError::in_section("index", start);
+        let mut read = Self { tensors: Vec::new(), segments: Vec::new() };
+        let rows = rows(index, segments.clone()).map_err(in_index)?;
+        let mut rows = rows.into_iter().peekable();
+        for (number, view) in graph.initializers().enumerate() {
+            let shape = view.shape()?;
+            let Some(row) = rows.next_if(|row| row.tensor == number as u64) else {
+                read.tensors.push(TensorEntry::in_graph(view, shape));
+                continue;
+            };
+            let plan = row.plan(view).map_err(|error| PackageError::BadTensor {
+                tensor: view.name().to_owned(),
+                problem: error.problem,
+                offset: (start as u64).saturating_add(error.offset as u64),
+            })?;
+            let bytes = (row.bytes + row.place.len()) as u64;
+            read.tensors.push(TensorEntry::in_segment(view, shape, &plan, bytes));
+            let Row { place, checksum, .. } = row;
+            read.segments.push(Segment { tensor: number, plan, place, checksum });
+        }
+        match rows.next() {
+            None => Ok(read),
+            Some(row) => {
+                let problem = "a row is of a tensor that the graph does not have";
+                Err(in_index(CodecError { problem, offset: row.start }))
+            }
+        }
+    }
+
+    /// Bytes that all segments decode to.
+    pub(crate) fn dense_bytes(&self) -> u64 {
+        let bytes = self.segments.iter().map(|segment| segment.plan.form.bytes() as u64);
+        bytes.fold(0, u64::saturating_add)
+    }
+}
+
+/// Appends the row of a coded tensor, before which there are `skipped` initializers without one.
+pub(crate) fn put_row(index: &mut Vec<u8>, skipped: usize, coded: &Coded) {
+    let mut row = Vec::new();
+    put_varint(&mut row, skipped as u64);
+    put_varint(&mut row, coded.bytes() as u64);
+    let pieces: Vec<&[u8]> = coded.parts.iter().map(Vec::as_slice).collect();
+    row.extend(checksum_of(&pieces).to_le_bytes());
+    coded.describe(&mut row);
+    put_varint(index, row.len() as u64);
+    index.extend(row);
+}
+
+/// The form of an initializer's values, as its shape says.
+pub(crate) fn form_of(view: TensorView<'_>) -> Option<Form> {
+    let bytes = view.element().bytes(view.count().ok()?)?;
+    Form::of(view.element(), usize::try_from(bytes).ok()?)
+}
+
+/// A row of the index, read as far as every codec has it alike.
+struct Row<'a> {
+    /// Which of the graph's initializers it is of.
+    tensor: u64,
+    /// Where the segment lies in the file.
+    place: Range<usize>,
+    checksum: u32,
+    /// What is left of it, for the codec.
+    rest: &'a [u8],
+    /// Where that begins, in bytes of the index.
+    start: usize,
+    /// Bytes of the whole row.
+    bytes: usize,
+}
+
+impl Row<'_> {
+    fn plan(&self, view: TensorView<'_>) -> Result<Plan, CodecError> {
+        let form = form_of(view).ok_or(CodecError::new("a tensor of no fixed size has a segment"));
+        // Bytes that are left are for what later versions add.
+        let plan =
+            form.and_then(|form| Plan::read(&mut Cursor::new(self.rest), form, self.place.len()));
+        plan.map_err(|error| error.within(self.start))
+    }
+}
+
+/// The rows, whose segments fill `segments`.
+fn rows(index: &[u8], segments: Range<usize>) -> Result<Vec<Row<'_>>, CodecError> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    let mut cursor = Cursor::new(index);
+    let (mut next, mut at) = (0_u64, segments.start);
+    while !cursor.rest().is_empty() {
+        let begin = cursor.at();
+        let length = cursor.length()?;
+        let content = cursor.at();
+        let mut row = Cursor::new(cursor.take(length)?);
+        let read = |row: &mut Cursor<'_>| Ok((row.varint()?, row.length()?, row.u32()?));
+        let (skipped, bytes, checksum) =
+            read(&mut row).map_err(|error: CodecError| error.within(content))?;
+        let tensor = next.saturating_add(skipped);
+        let end = at.checked_add(bytes).filter(|end| *end <= segments.end);
+        let end = end.ok_or(cursor.fail("a segment reaches past the last"))?;
+        rows.push(Row {
+            tensor,
+            place: at..end,
+            checksum,
+            rest: row.rest(),
+            start: content + row.at(),
+            bytes: cursor.at() - begin,
+        });
+        (next, at) = (tensor.saturating_add(1), end);
+    }
+    if at != segments.end {
+        return Err(cursor.fail("the segments are longer than the rows say"));
+    }
+    Ok(rows)
+}

@@ -1,0 +1,54 @@
+//! A package's bytes, mapped from a file or in memory.
+//!
+//! A mapped file must not change while it is in use: a change would show in bytes that were
+//! checked before, and reading past the end of a file that got shorter ends the process. So a
+//! package is replaced by renaming another over it, as the writer does, and never overwritten.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use super::PackageError;
+
+/// The bytes of a package.
+#[derive(Debug)]
+pub(crate) enum Bytes {
+    Mapped(Mmap),
+    Owned(Vec<u8>),
+}
+
+impl Bytes {
+    /// Maps a file.
+    pub(crate) fn map(path: &Path) -> Result<Self, PackageError> {
+        let open = PackageError::io("open", path);
+        // Before opening: to open a pipe is to wait for its writer.
+        match path.metadata() {
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(open(std::io::Error::other("it is not a file")));
+            }
+            Ok(_) => {}
+            Err(error) => return Err(open(error)),
+        }
+        let file = File::open(path).map_err(open)?;
+        // SAFETY: the map is read only, and packages are replaced by rename, never changed in
+        // place, as FORMAT.md and `Package::open` ask of everyone. Every byte is read as what it
+        // is, so even a change would be damage that is noticed or wrong numbers, not a wrong
+        // program.
+        #[allow(unsafe_code)]
+        let map = unsafe { Mmap::map(&file) };
+        Ok(Self::Mapped(map.map_err(PackageError::io("map", path))?))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}

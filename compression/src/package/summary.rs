@@ -1,0 +1,59 @@
+//! Where the bytes of a package go.
+
+use super::header::Kind;
+use super::{Package, TensorEntry};
+
+/// A package in figures.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Of these, the manifest's.
+    pub manifest_bytes: u64,
+    /// Of these, the graph's.
+    pub graph_bytes: u64,
+    /// Of these, the index's.
+    pub index_bytes: u64,
+    /// Of these, the tensors'.
+    pub segment_bytes: u64,
+    /// Bytes of the tensors' values as they are.
+    pub dense_bytes: u64,
+    /// The initializers of the graph, in its order.
+    pub tensors: Vec<TensorEntry>,
+    /// SHA-256 over the package.
+    pub digest: [u8; 32],
+}
+
+impl Summary {
+    pub(crate) fn of(package: &Package) -> Self {
+        let bytes_of = |kind| {
+            let section = package.header.section(kind);
+            section.map_or(0, |section| section.place.len() as u64)
+        };
+        let tensors = package.tensors().to_vec();
+        Self {
+            bytes: package.bytes(),
+            manifest_bytes: bytes_of(Kind::Manifest),
+            graph_bytes: bytes_of(Kind::Graph),
+            index_bytes: bytes_of(Kind::Index),
+            segment_bytes: bytes_of(Kind::Segments),
+            dense_bytes: tensors.iter().map(|entry| entry.dense_bytes).sum(),
+            tensors,
+            digest: package.digest,
+        }
+    }
+
+    /// How many times smaller the file is than the values alone.
+    pub fn ratio(&self) -> f64 {
+        self.dense_bytes as f64 / self.bytes as f64
+    }
+
+    /// The part of the file that a tensor takes, from 0 to 1.
+    pub fn share(&self, tensor: &TensorEntry) -> f64 {
+        match tensor.codec {
+            Some(_) => tensor.bytes as f64 / self.bytes as f64,
+            None => 0.0,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A setting for every layer of a model: a default for each kind, and exceptions by name.
+
+use std::collections::BTreeMap;
+
+use crate::near::nearest;
+use crate::{CompressError, Layer, LayerKind};
+
+/// How many names an error suggests.
+const SUGGESTIONS: usize = 3;
+
+/// What applies to which layer. `None` leaves a layer as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PerLayer<T> {
+    /// For convolutions that are not named below.
+    pub convolution: Option<T>,
+    /// For fully connected layers that are not named below.
+    pub fully_connected: Option<T>,
+    /// For single layers, by the name of the weight or of the node that it feeds.
+    pub named: BTreeMap<String, Option<T>>,
+}
+
+impl<T: Clone> PerLayer<T> {
+    /// The same for all layers.
+    pub fn all(value: T) -> Self {
+        Self {
+            convolution: Some(value.clone()),
+            fully_connected: Some(value),
+            named: BTreeMap::new(),
+        }
+    }
+
+    /// Nothing for any layer, until some are named.
+    pub fn none() -> Self {
+        Self { convolution: None, fully_connected: None, named: BTreeMap::new() }
+    }
+
+    /// Another setting for one layer; `None` leaves it as it is.
+    pub fn with(mut self, name: &str, value: Option<T>) -> Self {
+        self.named.insert(name.to_owned(), value);
+        self
+    }
+}
+
+impl<T> PerLayer<T> {
+    /// What applies to each of `layers`, those left as they are not among them.
+    ///
+    /// # Errors
+    /// `NoSuchLayer` when a name is that of none of them.
+    pub fn resolve<'a, 'l>(
+        &'a self,
+        layers: &'l [Layer],
+    ) -> Result<Vec<(&'l Layer, &'a T)>, CompressError> {
+        if let Some(unknown) = self.named.keys().find(|name| !layers.iter().any(|l| l.is(name))) {
+            let names = layers.iter().map(|layer| layer.name.as_str());
+            let near = nearest(unknown, names, SUGGESTIONS);
+            return Err(CompressError::NoSuchLayer { name: unknown.clone(), near });
+        }
+        let chosen = layers.iter().filter_map(|layer| Some((layer, self.of(layer)?)));
+        Ok(chosen.collect())
+    }
+
+    fn of(&self, layer: &Layer) -> Option<&T> {
+        let own = self.named.get(&layer.name);
+        let own = own.or_else(|| layer.nodes.iter().find_map(|node| self.named.get(node)));
+        let default = match layer.kind {
+            LayerKind::Convolution => &self.convolution,
+            LayerKind::FullyConnected => &self.fully_connected,
+        };
+        own.unwrap_or(default).as_ref()
+    }
+}
+
+impl Layer {
+    /// Whether it goes by this name.
+    fn is(&self, name: &str) -> bool {
+        self.name == name || self.nodes.iter().any(|node| node == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers;
+    use skysail_graph::mlp;
+
+    #[test]
+    fn names_go_before_kinds() {
+        let model = mlp(&[4, 3, 2, 2], 1).unwrap();
+        let layers = layers(&model).unwrap();
+        let by_node = layers[1].nodes[0].clone();
+        let settings = PerLayer { fully_connected: Some(1), ..PerLayer::none() };
+        let settings = settings.with("fc0.weight", None).with(&by_node, Some(2));
+        let resolved = settings.resolve(&layers).unwrap();
+        let found: Vec<_> =
+            resolved.iter().map(|(layer, value)| (layer.name.as_str(), **value)).collect();
+        assert_eq!(found, [("fc1.weight", 2), ("fc2.weight", 1)]);
+        assert!(PerLayer::<u8>::none().resolve(&layers).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_with_those_near_it() {
+        let layers = layers(&mlp(&[4, 3, 2], 1).unwrap()).unwrap();
+        let unknown = PerLayer::all(1).with("fc1.wieght", Some(2));
+        let said = unknown.resolve(&layers).unwrap_err().to_string();
+        let expected = "the model has no layer 'fc1.wieght'; the nearest are 'fc1.weight', \
+                        'fc0.weight'";
+        assert_eq!(said, expected);
+        let said = PerLayer::all(1).with("a", None).resolve(&[]).unwrap_err().to_string();
+        assert!(said.ends_with("it has no layers that can be compressed"), "{said}");
+    }
+}

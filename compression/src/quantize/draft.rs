@@ -1,0 +1,166 @@
+//! A change of the model in the making: what the steps of quantization have in common.
+
+use std::collections::HashMap;
+
+use skysail_graph::{Edit, Graph, Links, Model, Node, Shapes, Tensor, TensorView};
+
+use super::int8::{Granularity, Int8, Int8Weights};
+use super::operand::Operand;
+use super::{KeptLayer, QuantizeReport, QuantizedTensor};
+use crate::CompressError;
+
+/// See [`Draft::constant_of`].
+pub(super) fn constant_of<'m>(
+    graph: Graph<'m>,
+    links: &Links<'m>,
+    value: &str,
+) -> Result<Option<TensorView<'m>>, CompressError> {
+    let mut maker = links.maker(value).filter(|node| node.domain().is_empty());
+    let mut name = value;
+    if let Some(cast) = maker.filter(|node| matches!(node.op_type(), "Cast" | "Identity")) {
+        name = cast.inputs().first().map_or("", String::as_str);
+        maker = links.maker(name).filter(|node| node.domain().is_empty());
+    }
+    match maker {
+        None => Ok(graph.initializer(name)),
+        Some(node) if node.op_type() == "Constant" => Ok(node.tensor("value")?),
+        Some(_) => Ok(None),
+    }
+}
+
+/// Collects what is to be changed, and the report.
+pub(super) struct Draft<'m> {
+    pub(super) graph: Graph<'m>,
+    pub(super) links: Links<'m>,
+    pub(super) shapes: Shapes,
+    pub(super) edit: Edit,
+    pub(super) report: QuantizeReport,
+    /// Weights that are stored already, for other nodes that share them.
+    stored: HashMap<(String, Option<usize>), Stored>,
+}
+
+/// A weight that is stored as int8: the names of its parts.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) codes: String,
+    pub(super) scale: String,
+    pub(super) zero: String,
+    pub(super) scales: Vec<f32>,
+}
+
+/// A tensor to be stored in another form, and the nodes that passed the old one on.
+pub(super) struct Source<'a, 'm> {
+    pub(super) name: &'a str,
+    pub(super) through: &'a [Node<'m>],
+    /// The node that takes it.
+    pub(super) taker: Node<'m>,
+}
+
+impl<'m> Source<'_, 'm> {
+    /// Whether nothing but the taker has use for the tensor.
+    pub(super) fn is_alone(&self, links: &Links<'m>) -> bool {
+        let mut value = self.name;
+        self.through.iter().chain([&self.taker]).all(|next| {
+            let taker = links.only_taker(value);
+            value = next.outputs().first().map_or("", String::as_str);
+            taker.is_some_and(|taker| taker.index() == next.index())
+        })
+    }
+}
+
+impl<'m> Draft<'m> {
+    /// No change yet.
+    pub(super) fn of(model: &'m Model) -> Self {
+        let graph = model.graph();
+        Self {
+            graph,
+            links: graph.links(),
+            shapes: graph.shapes(),
+            edit: model.edit(),
+            report: QuantizeReport::default(),
+            stored: HashMap::new(),
+        }
+    }
+
+    /// What to apply, and what to say of it.
+    pub(super) fn finish(self) -> (Edit, QuantizeReport) {
+        (self.edit, self.report)
+    }
+
+    /// The tensor that the value of this name is, if it is always the same: an initializer, what a
+    /// `Constant` holds, or one of them behind a `Cast`.
+    pub(super) fn constant_of(&self, value: &str) -> Result<Option<TensorView<'m>>, CompressError> {
+        constant_of(self.graph, &self.links, value)
+    }
+
+    /// Adds a constant under a name like `base`; the name.
+    pub(super) fn constant(&mut self, base: &str, tensor: Tensor) -> String {
+        let name = self.edit.fresh(base);
+        self.edit.set_initializer(&name, tensor);
+        name
+    }
+
+    /// Says that a layer stays as it is.
+    pub(super) fn keep(&mut self, layer: &str, reason: &str) {
+        let known = self.report.kept.iter().any(|kept| kept.name == layer);
+        if !known {
+            let (name, reason) = (layer.to_owned(), reason.to_owned());
+            self.report.kept.push(KeptLayer { name, reason });
+        }
+    }
+
+    /// The name to store a tensor's other form under: its own if the form takes its place, since
+    /// nothing else takes the tensor, else a new one.
+    pub(super) fn place_of(&mut self, source: &Source<'_, 'm>, suffix: &str) -> String {
+        if source.is_alone(&self.links) {
+            return source.name.to_owned();
+        }
+        self.edit.fresh(&format!("{}_{suffix}", source.name))
+    }
+
+    /// Stores a weight as int8 with its scales, once for all nodes that share it. `axis` counts
+    /// the channels; see [`Int8::of`] for the `floors`.
+    pub(super) fn store_int8(
+        &mut self,
+        source: &Source<'_, 'm>,
+        operand: &Operand,
+        axis: usize,
+        settings: Int8Weights,
+        floors: &[f32],
+    ) -> Result<Stored, CompressError> {
+        let axis = (settings.granularity == Granularity::Channel).then_some(axis);
+        let highest = [floors.iter().copied().fold(0.0, f32::max)];
+        let floors = if axis.is_some() { floors } else { &highest };
+        let key = (source.name.to_owned(), axis);
+        let high_enough = |stored: &&Stored| {
+            stored.scales.iter().zip(floors).all(|(scale, floor)| scale >= floor)
+        };
+        if let Some(stored) = self.stored.get(&key).filter(high_enough) {
+            return Ok(stored.clone());
+        }
+        let int8 = Int8::of(operand, axis, settings, floors);
+        let name = self.place_of(source, "int8");
+        let shape: Vec<u64> = operand.dims.iter().map(|dim| *dim as u64).collect();
+        self.edit.set_initializer(&name, Tensor::new(&shape, &int8.codes)?);
+        // One scale has no dimension, those of channels have one.
+        let count = int8.scales.len();
+        let shape: &[u64] = if axis.is_some() { &[count as u64] } else { &[] };
+        let scale = Tensor::new(shape, &int8.scales)?;
+        let zero = Tensor::new(shape, &vec![0_i8; count])?;
+        let stored = Stored {
+            scale: self.constant(&format!("{}_scale", source.name), scale),
+            zero: self.constant(&format!("{}_zero", source.name), zero),
+            codes: name.clone(),
+            scales: int8.scales,
+        };
+        self.report.tensors.push(QuantizedTensor {
+            name: source.name.to_owned(),
+            stored: name,
+            bits: settings.bits,
+            scales: count,
+            mean_squared_error: int8.mean_squared_error,
+        });
+        self.stored.insert(key, stored.clone());
+        Ok(stored)
+    }
+}

@@ -1,0 +1,193 @@
+//! Half precision for storage: matrices are halves in the file, and a `Cast` widens them when
+//! the model is loaded. Arithmetic stays in single precision.
+
+use std::collections::HashMap;
+
+use half::{bf16, f16};
+use skysail_graph::{Attribute, ElementType, Model, NewNode, Node, Taker, Tensor, TensorView};
+
+use super::{KeptLayer, PER_CHANNEL_OPSET, QuantizeReport, QuantizedTensor, require_opset};
+use crate::layers::{floats, to_bf16, to_f16};
+use crate::{CompressError, PerLayer, layers};
+
+/// Smaller tensors are not worth the node.
+const ELEMENTS_MIN: u64 = 256;
+
+/// The two halves of a float.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HalfFormat {
+    /// IEEE half precision: 11 bits of precision, nothing above 65504.
+    Float16,
+    /// The upper half of a single: 8 bits of precision, the same range.
+    BFloat16,
+}
+
+/// What is stored in halves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HalfSettings {
+    /// The layers, and what each becomes.
+    pub layers: PerLayer<HalfFormat>,
+    /// What other matrices become, such as embedding tables.
+    pub others: Option<HalfFormat>,
+}
+
+impl HalfSettings {
+    /// All matrices in one format.
+    pub fn all(format: HalfFormat) -> Self {
+        Self { layers: PerLayer::all(format), others: Some(format) }
+    }
+}
+
+/// Stores matrices and kernels of single precision in halves. Those that hold what the format has
+/// no number for stay, and the report says so. What is small or has one dimension only stays too.
+///
+/// # Errors
+/// `NoSuchLayer`; `OldOperators` when the model's `Cast` does not know bfloat16; `Graph` for a
+/// broken model.
+pub fn store_half(
+    model: &mut Model,
+    settings: &HalfSettings,
+) -> Result<QuantizeReport, CompressError> {
+    let layers = layers(model)?;
+    let resolved = settings.layers.resolve(&layers)?;
+    let chosen: HashMap<&str, HalfFormat> =
+        resolved.into_iter().map(|(layer, format)| (layer.name.as_str(), *format)).collect();
+    let links = model.graph().links();
+    let mut edit = model.edit();
+    let mut report = QuantizeReport::default();
+    for tensor in model.graph().initializers() {
+        let name = tensor.name();
+        let is_layer = layers.iter().any(|layer| layer.name == name);
+        let format = if is_layer { chosen.get(name).copied() } else { settings.others };
+        let Some(format) = format.filter(|_| is_worth_it(tensor)) else { continue };
+        let takers = links.takers(name);
+        // An output of the graph keeps its type, and so do the scales of what is quantized.
+        let others = |taker: &Taker<'_>| !is_quantizer(taker.node);
+        if links.is_output(name) || takers.is_empty() || !takers.iter().all(others) {
+            continue;
+        }
+        if format == HalfFormat::BFloat16 {
+            require_opset(model, PER_CHANNEL_OPSET)?;
+        }
+        let Some((halves, stored)) = format.store(tensor)? else {
+            let reason = format!("it holds numbers that {} does not have", format.element());
+            report.kept.push(KeptLayer { name: name.to_owned(), reason });
+            continue;
+        };
+        let (from, to) = edit.cut(name);
+        let wide = Attribute::Int(i64::from(ElementType::Float32.code()));
+        edit.set_initializer(name, halves);
+        edit.add(NewNode::new("Cast", &[&from], &[&to]).attribute("to", wide));
+        report.tensors.push(stored);
+    }
+    model.apply(edit)?;
+    Ok(report)
+}
+
+/// Whether the node takes scales, which it wants as they are.
+fn is_quantizer(node: Node<'_>) -> bool {
+    !node.domain().is_empty() || matches!(node.op_type(), "QuantizeLinear" | "DequantizeLinear")
+}
+
+fn is_worth_it(tensor: TensorView<'_>) -> bool {
+    let large = tensor.count().is_ok_and(|count| count >= ELEMENTS_MIN);
+    tensor.element() == ElementType::Float32 && tensor.rank() >= 2 && large
+}
+
+impl HalfFormat {
+    fn element(self) -> ElementType {
+        match self {
+            Self::Float16 => ElementType::Float16,
+            Self::BFloat16 => ElementType::BFloat16,
+        }
+    }
+
+    /// The tensor in this format, and what to say of it; `None` when it has numbers too large.
+    fn store(
+        self,
+        tensor: TensorView<'_>,
+    ) -> Result<Option<(Tensor, QuantizedTensor)>, CompressError> {
+        let (values, shape) = (floats(tensor)?, tensor.shape()?);
+        let limit = match self {
+            Self::Float16 => f16::MAX.to_f32(),
+            Self::BFloat16 => bf16::MAX.to_f32(),
+        };
+        if values.iter().any(|value| value.abs() > limit) {
+            return Ok(None);
+        }
+        let (halves, back): (Tensor, Vec<f32>) = match self {
+            Self::Float16 => {
+                let halves = to_f16(&values);
+                let back = halves.iter().map(|half| half.to_f32()).collect();
+                (Tensor::new(&shape, &halves)?, back)
+            }
+            Self::BFloat16 => {
+                let halves = to_bf16(&values);
+                let back = halves.iter().map(|half| half.to_f32()).collect();
+                (Tensor::new(&shape, &halves)?, back)
+            }
+        };
+        let squares = values.iter().zip(&back).map(|(a, b)| f64::from(a - b).powi(2));
+        let stored = QuantizedTensor {
+            name: tensor.name().to_owned(),
+            stored: tensor.name().to_owned(),
+            bits: 16,
+            scales: 0,
+            mean_squared_error: squares.sum::<f64>() / values.len().max(1) as f64,
+        };
+        Ok(Some((halves, stored)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skysail_graph::mlp;
+
+    #[test]
+    fn matrices_become_halves_and_keep_their_names() {
+        for format in [HalfFormat::Float16, HalfFormat::BFloat16] {
+            let mut model = mlp(&[32, 16, 2], 3).unwrap();
+            let before = model.graph().initializer("fc0.weight").unwrap().to_tensor().unwrap();
+            let report = store_half(&mut model, &HalfSettings::all(format)).unwrap();
+            // The second has fewer than 256 weights.
+            let names: Vec<_> = report.tensors.iter().map(|tensor| &*tensor.name).collect();
+            assert_eq!(names, ["fc0.weight"]);
+            let stored = model.graph().initializer("fc0.weight").unwrap();
+            assert_eq!(stored.element(), format.element());
+            let found: Vec<&str> = model.graph().nodes().map(|node| node.op_type()).collect();
+            assert_eq!(found, ["Cast", "Gemm", "Relu", "Gemm"]);
+            let weights = model.graph().weights().unwrap();
+            assert_eq!((weights[0].tensor.name(), weights[0].through.len()), ("fc0.weight", 1));
+            let before: Vec<f32> = bytemuck::pod_collect_to_vec(before.bytes());
+            let after = floats(stored).unwrap();
+            let relative = before.iter().zip(after.iter()).map(|(a, b)| ((a - b) / a).abs());
+            let limit = if format == HalfFormat::Float16 { 1.0 / 2048.0 } else { 1.0 / 256.0 };
+            assert!(relative.fold(0.0, f32::max) <= limit);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_stays() {
+        let mut model = mlp(&[32, 16], 3).unwrap();
+        let mut values = vec![1.0_f32; 512];
+        values[7] = 1e5;
+        model.set_initializer("fc0.weight", Tensor::new(&[16, 32], &values).unwrap());
+        let before = model.to_bytes().unwrap();
+        let report = store_half(&mut model, &HalfSettings::all(HalfFormat::Float16)).unwrap();
+        assert_eq!(report.kept[0].reason, "it holds numbers that float16 does not have");
+        assert_eq!(model.to_bytes().unwrap(), before);
+        let report = store_half(&mut model, &HalfSettings::all(HalfFormat::BFloat16)).unwrap();
+        assert_eq!(report.tensors.len(), 1);
+    }
+
+    #[test]
+    fn only_chosen_layers_change() {
+        let mut model = mlp(&[32, 16, 32], 3).unwrap();
+        let layers = PerLayer::none().with("fc1.weight", Some(HalfFormat::Float16));
+        store_half(&mut model, &HalfSettings { layers, others: None }).unwrap();
+        let element = |name| model.graph().initializer(name).unwrap().element();
+        assert_eq!(element("fc0.weight"), ElementType::Float32);
+        assert_eq!(element("fc1.weight"), ElementType::Float16);
+    }
+}

@@ -1,0 +1,321 @@
+//! int4 for weights alone: blocks of codes of four bits, each with a scale, as ONNX Runtime's
+//! operator `MatMulNBits` takes them.
+
+use std::collections::HashMap;
+
+use skysail_graph::{Attribute, Model, NewNode, Tensor};
+
+use super::draft::Draft;
+use super::operand::Operand;
+use super::product::Product;
+use super::{QuantizeReport, QuantizedTensor};
+use crate::{CompressError, PerLayer, layers};
+
+/// The domain of ONNX Runtime's own operators.
+const DOMAIN: &str = "com.microsoft";
+/// The code of zero where a block has none of its own.
+const MIDDLE: u8 = 8;
+
+/// Which layers become int4, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Int4Settings {
+    /// The layers. Only products of matrices can; convolutions stay.
+    pub layers: PerLayer<Int4Weights>,
+    /// Whether what the weights are multiplied with may become int8 while the model runs: faster,
+    /// and a little less exact (`accuracy_level` 4 of the operator).
+    pub int8_inputs: bool,
+}
+
+/// How weights become codes of four bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Int4Weights {
+    /// How many weights of one output share a scale: 16, 32, 64, 128 or 256.
+    pub block: usize,
+    /// Whether the code of zero is the middle one. If not, each block has its own, and codes span
+    /// its smallest to its largest weight.
+    pub symmetric: bool,
+}
+
+impl Default for Int4Settings {
+    /// Blocks of 32, symmetric.
+    fn default() -> Self {
+        let fully_connected = Some(Int4Weights { block: 32, symmetric: true });
+        let layers = PerLayer { fully_connected, ..PerLayer::none() };
+        Self { layers, int8_inputs: true }
+    }
+}
+
+/// Turns products with constant matrices into `MatMulNBits`, an operator of ONNX Runtime: the
+/// model then runs there alone.
+///
+/// # Errors
+/// `NoSuchLayer`, `BadSetting` and `NotFinite`; `Graph` for a broken model.
+pub fn quantize_int4(
+    model: &mut Model,
+    settings: &Int4Settings,
+) -> Result<QuantizeReport, CompressError> {
+    let layers = layers(model)?;
+    let mut chosen = HashMap::new();
+    for (layer, weights) in settings.layers.resolve(&layers)? {
+        chosen.insert(layer.name.as_str(), weights.check()?);
+    }
+    let mut draft = Draft::of(model);
+    draft.edit.import(DOMAIN, 1);
+    let mut stored = HashMap::new();
+    for weight in draft.graph.weights()? {
+        let name = weight.tensor.name();
+        let Some(int4) = chosen.get(name) else { continue };
+        match Product::of(&weight, &draft)? {
+            Ok(product) => {
+                let key = (name.to_owned(), product.matrix.dims.clone());
+                if !stored.contains_key(&key) {
+                    stored.insert(key.clone(), Stored::of(&product, *int4, &mut draft)?);
+                }
+                multiply(&product, &stored[&key], *int4, settings.int8_inputs, &mut draft);
+            }
+            Err(reason) => draft.keep(name, reason),
+        }
+    }
+    let (edit, report) = draft.finish();
+    if !report.tensors.is_empty() {
+        model.apply(edit)?;
+        model.drop_unused();
+    }
+    Ok(report)
+}
+
+impl Int4Weights {
+    fn check(self) -> Result<Self, CompressError> {
+        if [16, 32, 64, 128, 256].contains(&self.block) {
+            return Ok(self);
+        }
+        let (setting, wanted) = ("the block of int4 weights", "16, 32, 64, 128 or 256");
+        Err(CompressError::BadSetting { setting, value: self.block.to_string(), wanted })
+    }
+}
+
+/// A weight as stored: the names of its parts.
+struct Stored {
+    codes: String,
+    scales: String,
+    zeros: Option<String>,
+}
+
+impl Stored {
+    fn of<'m>(
+        product: &Product<'_, 'm>,
+        settings: Int4Weights,
+        draft: &mut Draft<'m>,
+    ) -> Result<Self, CompressError> {
+        let source = product.source();
+        let blocks = Blocks::of(&product.matrix, settings);
+        let codes = draft.place_of(&source, "int4");
+        draft.edit.set_initializer(&codes, blocks.codes()?);
+        let scales = draft.constant(&format!("{}_scale", source.name), blocks.scales()?);
+        let zeros = match settings.symmetric {
+            true => None,
+            false => Some(draft.constant(&format!("{}_zero", source.name), blocks.zeros()?)),
+        };
+        draft.report.tensors.push(QuantizedTensor {
+            name: source.name.to_owned(),
+            stored: codes.clone(),
+            bits: 4,
+            scales: blocks.blocks.len(),
+            mean_squared_error: blocks.squares / product.matrix.values.len().max(1) as f64,
+        });
+        Ok(Self { codes, scales, zeros })
+    }
+}
+
+/// Puts the operator in the place of the product.
+fn multiply(
+    product: &Product<'_, '_>,
+    weight: &Stored,
+    settings: Int4Weights,
+    int8_inputs: bool,
+    draft: &mut Draft<'_>,
+) {
+    let sums = product.bias.map(|_| draft.edit.fresh(&format!("{}_sums", product.output)));
+    let output = sums.as_deref().unwrap_or(product.output);
+    let inputs =
+        [Some(product.input), Some(&weight.codes), Some(&weight.scales), weight.zeros.as_deref()];
+    let inputs: Vec<&str> = inputs.into_iter().flatten().collect();
+    let int = |value: usize| Attribute::Int(value as i64);
+    let mut node = NewNode::new("MatMulNBits", &inputs, &[output])
+        .name(product.node().name())
+        .domain(DOMAIN)
+        .attribute("K", int(product.matrix.dims[0]))
+        .attribute("N", int(product.matrix.dims[1]))
+        .attribute("bits", int(4))
+        .attribute("block_size", int(settings.block));
+    if int8_inputs {
+        node = node.attribute("accuracy_level", int(4));
+    }
+    let bias = product.bias.map(|bias| {
+        let name = format!("{}_bias", product.output);
+        NewNode::new("Add", &[output, bias], &[product.output]).name(&name)
+    });
+    draft.edit.replace(product.node(), [node].into_iter().chain(bias));
+}
+
+/// A matrix in blocks, output by output and along the inputs.
+struct Blocks {
+    outputs: usize,
+    /// Weights a block holds; the last of an output is filled up with zeros.
+    size: usize,
+    blocks: Vec<Block>,
+    /// The sum of the squared differences from the weights.
+    squares: f64,
+}
+
+/// Weights that share a scale: each is `scale * (code - zero)`.
+struct Block {
+    codes: Vec<u8>,
+    scale: f32,
+    zero: u8,
+}
+
+impl Blocks {
+    /// The blocks of a matrix with a row for each input.
+    fn of(matrix: &Operand, settings: Int4Weights) -> Self {
+        let (inputs, outputs) = (matrix.dims[0], matrix.dims[1]);
+        let mut all = Self { outputs, size: settings.block, blocks: Vec::new(), squares: 0.0 };
+        for output in 0..outputs {
+            for first in (0..inputs).step_by(settings.block) {
+                let rows = first..inputs.min(first + settings.block);
+                let values: Vec<f32> =
+                    rows.map(|row| matrix.values[row * outputs + output]).collect();
+                let block = Block::of(&values, settings.symmetric);
+                let back = block.codes.iter().map(|code| block.value(*code));
+                let squares = values.iter().zip(back).map(|(a, b)| f64::from(a - b).powi(2));
+                all.squares += squares.sum::<f64>();
+                all.blocks.push(block);
+            }
+        }
+        all
+    }
+
+    /// How many blocks an output has.
+    fn each(&self) -> usize {
+        self.blocks.len().checked_div(self.outputs).unwrap_or(0)
+    }
+
+    /// `[outputs, blocks, bytes of a block]`, two codes a byte, the first in the lower half.
+    fn codes(&self) -> Result<Tensor, CompressError> {
+        let mut bytes = Vec::with_capacity(self.blocks.len() * self.size / 2);
+        for block in &self.blocks {
+            let filler = std::iter::repeat_n(block.zero, self.size - block.codes.len());
+            let codes: Vec<u8> = block.codes.iter().copied().chain(filler).collect();
+            bytes.extend(packed(&codes));
+        }
+        let shape = [self.outputs, self.each(), self.size / 2].map(|dim| dim as u64);
+        Ok(Tensor::new(&shape, &bytes)?)
+    }
+
+    /// `[outputs, blocks]`.
+    fn scales(&self) -> Result<Tensor, CompressError> {
+        let scales: Vec<f32> = self.blocks.iter().map(|block| block.scale).collect();
+        Ok(Tensor::new(&[self.outputs, self.each()].map(|dim| dim as u64), &scales)?)
+    }
+
+    /// `[outputs, bytes]`, packed as the codes are; each output begins with a byte of its own.
+    fn zeros(&self) -> Result<Tensor, CompressError> {
+        let mut bytes = Vec::new();
+        for blocks in self.blocks.chunks(self.each().max(1)) {
+            let zeros: Vec<u8> = blocks.iter().map(|block| block.zero).collect();
+            bytes.extend(packed(&zeros));
+        }
+        let shape = [self.outputs, self.each().div_ceil(2)].map(|dim| dim as u64);
+        Ok(Tensor::new(&shape, &bytes)?)
+    }
+}
+
+impl Block {
+    fn of(values: &[f32], symmetric: bool) -> Self {
+        let (scale, zero) = if symmetric { Self::around(values) } else { Self::spanning(values) };
+        // Zeros, or less than can be told apart.
+        let (scale, zero) = if scale.is_normal() { (scale, zero) } else { (1.0, MIDDLE) };
+        let code = |value: &f32| (value / scale + f32::from(zero)).round().clamp(0.0, 15.0) as u8;
+        Self { codes: values.iter().map(code).collect(), scale, zero }
+    }
+
+    /// The scale for codes around the middle one. There is one more below it, so the largest
+    /// weight, whatever its sign, gets the lowest code, and a scale of the other sign.
+    fn around(values: &[f32]) -> (f32, u8) {
+        let larger = |a: f32, b: &f32| if b.abs() > a.abs() { *b } else { a };
+        (values.iter().fold(0.0, larger) / -f32::from(MIDDLE), MIDDLE)
+    }
+
+    /// The scale for codes from the smallest weight to the largest, zero among them.
+    fn spanning(values: &[f32]) -> (f32, u8) {
+        let low = values.iter().copied().fold(0.0, f32::min);
+        let high = values.iter().copied().fold(0.0, f32::max);
+        let scale = (high - low) / 15.0;
+        (scale, (-low / scale).round().clamp(0.0, 15.0) as u8)
+    }
+
+    fn value(&self, code: u8) -> f32 {
+        self.scale * (f32::from(code) - f32::from(self.zero))
+    }
+}
+
+/// Codes of four bits, two a byte, the first in the lower half.
+fn packed(codes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    codes.chunks(2).map(|pair| pair[0] | pair.get(1).map_or(0, |code| code << 4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use skysail_graph::mlp;
+
+    #[test]
+    fn the_operator_gets_codes_scales_and_zeros_in_its_layout() {
+        let mut model = mlp(&[40, 3], 1).unwrap();
+        let mut values = vec![0.0_f32; 120];
+        // The first output: eight times the lowest code; the second: one weight in its last block.
+        (values[0], values[1], values[79]) = (-8.0, 7.0, 1.0);
+        model.set_initializer("fc0.weight", Tensor::new(&[3, 40], &values).unwrap());
+        let weights = Int4Weights { block: 16, symmetric: false };
+        let settings = Int4Settings { layers: PerLayer::all(weights), int8_inputs: true };
+        quantize_int4(&mut model, &settings).unwrap();
+        assert_eq!(model.opset("com.microsoft"), Some(1));
+        let nodes: Vec<_> = model.graph().nodes().collect();
+        let operators: Vec<_> = nodes.iter().map(|node| node.op_type()).collect();
+        assert_eq!(operators, ["MatMulNBits", "Add"]);
+        let attributes = ["K", "N", "bits", "block_size", "accuracy_level"];
+        let attributes = attributes.map(|name| nodes[0].int(name).unwrap().unwrap());
+        assert_eq!(attributes, [40, 3, 4, 16, 4]);
+        let part = |input: usize| model.graph().initializer(&nodes[0].inputs()[input]).unwrap();
+        let (codes, scales, zeros) = (part(1), part(2), part(3));
+        assert_eq!(codes.shape().unwrap(), [3, 3, 8]);
+        assert_eq!(codes.bytes().unwrap()[..2], [0xF0, 0x88]);
+        assert_eq!((scales.shape().unwrap(), scales.as_f32().unwrap()[0]), (vec![3, 3], 1.0));
+        assert_eq!((zeros.shape().unwrap(), zeros.bytes().unwrap()[0] & 15), (vec![3, 2], 8));
+    }
+
+    #[test]
+    fn blocks_are_checked() {
+        let layers = PerLayer::all(Int4Weights { block: 48, symmetric: true });
+        let mut model = mlp(&[4, 3], 1).unwrap();
+        let settings = Int4Settings { layers, int8_inputs: false };
+        let said = quantize_int4(&mut model, &settings).unwrap_err().to_string();
+        assert!(said.contains("is 48: it must be 16, 32"), "{said}");
+    }
+
+    proptest! {
+        #[test]
+        fn weights_come_back_within_half_a_step(
+            values in prop::collection::vec(-5.0_f32..5.0, 1..40), symmetric: bool,
+        ) {
+            let block = Block::of(&values, symmetric);
+            for (value, code) in values.iter().zip(&block.codes) {
+                let steps = (block.value(*code) - value).abs() / block.scale.abs();
+                // The side of the code that is missing, or the rounding of the zero, costs more.
+                prop_assert!(steps <= 1.001, "{value} is off by {steps} steps");
+            }
+            prop_assert_eq!(block.value(block.zero), 0.0);
+        }
+    }
+}

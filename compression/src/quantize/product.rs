@@ -1,0 +1,76 @@
+//! Matrix products with a constant on the right: what `MatMul` and `Gemm` have in common.
+
+use skysail_graph::{ElementType, Node, Role, Weight};
+
+use super::draft::{Draft, Source};
+use super::operand::Operand;
+use crate::CompressError;
+
+/// A node that multiplies what it takes by a constant matrix, and may add a bias.
+pub(super) struct Product<'a, 'm> {
+    weight: &'a Weight<'m>,
+    /// The value that it multiplies.
+    pub(super) input: &'m str,
+    /// What it adds.
+    pub(super) bias: Option<&'m str>,
+    /// The value that it makes.
+    pub(super) output: &'m str,
+    /// The matrix, a row for each input and a column for each output.
+    pub(super) matrix: Operand,
+}
+
+/// Why a layer is none.
+const NO_PRODUCT: &str = "it is no plain product of float32 values with a matrix on the right";
+
+impl<'a, 'm> Product<'a, 'm> {
+    /// The product that `weight` is in, or why it is in none.
+    ///
+    /// # Errors
+    /// `NotFinite`, and `Graph` when the model contradicts itself.
+    pub(super) fn of(
+        weight: &'a Weight<'m>,
+        draft: &Draft<'m>,
+    ) -> Result<Result<Self, &'static str>, CompressError> {
+        let node = weight.node;
+        let places = (node.inputs().first(), node.outputs().first());
+        let (Some(input), Some(output)) = places else { return Ok(Err(NO_PRODUCT)) };
+        let is_weight = matches!(weight.role, Role::Weight(_)) && weight.input == 1;
+        let element = draft.shapes.element(input).unwrap_or(ElementType::Float32);
+        if !is_weight || element != ElementType::Float32 || !is_plain(node)? {
+            return Ok(Err(NO_PRODUCT));
+        }
+        let operand = Operand::of(weight, &draft.shapes)?;
+        let Some(mut matrix) = operand.filter(|operand| operand.dims.len() == 2) else {
+            return Ok(Err("it is no matrix, or its dimensions are not known"));
+        };
+        if node.op_type() == "Gemm" && node.int("transB")?.unwrap_or(0) != 0 {
+            matrix.transpose(&[1, 0]);
+        }
+        let bias = node.inputs().get(2).map(String::as_str).filter(|name| !name.is_empty());
+        Ok(Ok(Self { weight, input, bias, output, matrix }))
+    }
+
+    /// The node.
+    pub(super) fn node(&self) -> Node<'m> {
+        self.weight.node
+    }
+
+    /// Where the matrix comes from.
+    pub(super) fn source(&self) -> Source<'_, 'm> {
+        let weight = self.weight;
+        Source { name: weight.tensor.name(), through: &weight.through, taker: weight.node }
+    }
+}
+
+/// Whether the node multiplies and adds, and no more.
+fn is_plain(node: Node<'_>) -> Result<bool, CompressError> {
+    Ok(match node.op_type() {
+        "MatMul" => true,
+        "Gemm" => {
+            let one =
+                |attribute| Ok::<_, CompressError>(node.float(attribute)?.unwrap_or(1.0) == 1.0);
+            node.int("transA")?.unwrap_or(0) == 0 && one("alpha")? && one("beta")?
+        }
+        _ => false,
+    })
+}

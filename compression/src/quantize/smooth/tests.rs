@@ -1,0 +1,65 @@
+use super::*;
+use crate::calibrate::tests::Echo;
+use skysail_graph::{Dim, ElementType, GraphBuilder};
+
+/// A value that is normalized, and is taken by two products and by a sum.
+fn model() -> Model {
+    let dims = [Dim::from("batch"), Dim::from(2)];
+    let weight = |values: &[f32; 4]| Tensor::new(&[2, 2], values).unwrap();
+    let mut builder = GraphBuilder::new("products");
+    builder
+        .input("x", ElementType::Float32, &dims)
+        .initializer("a", weight(&[1.0, -2.0, 0.5, 0.25]))
+        .initializer("b", weight(&[4.0, 1.0, 1.0, 1.0]))
+        .node("Relu", &["x"], &["n"], &[])
+        .node("MatMul", &["n", "a"], &["first"], &[])
+        .node("Gemm", &["n", "b"], &["second"], &[("transB", skysail_graph::Attribute::Int(1))])
+        .node("Add", &["first", "second"], &["both"], &[])
+        .node("Add", &["both", "n"], &["y"], &[])
+        .output("y", ElementType::Float32, &dims);
+    builder.finish().unwrap()
+}
+
+fn smoothed(strength: f32) -> Result<(Model, SmoothReport), CompressError> {
+    let mut model = model();
+    // The runner gives this for every value: channels of 64 and 1.
+    let batches = [vec![("x".to_owned(), Tensor::new(&[1, 2], &[64.0_f32, -1.0]).unwrap())]];
+    let mut calibration = Calibration { runner: &mut Echo, batches: &batches };
+    let report = smooth(&mut model, SmoothSettings { strength }, &mut calibration)?;
+    Ok((model, report))
+}
+
+#[test]
+fn products_stay_the_same_and_ranges_meet() {
+    let (model, report) = smoothed(0.5).unwrap();
+    assert_eq!(report.values, [("n".to_owned(), vec!["a".to_owned(), "b".to_owned()])]);
+    let (graph, links) = (model.graph(), model.graph().links());
+    let floats = |name: &str| graph.initializer(name).unwrap().as_f32().unwrap().into_owned();
+    let mul = graph.nodes().find(|node| node.op_type() == "Mul").unwrap();
+    let inverse = floats(&mul.inputs()[1]);
+    // Rows of at most 4 and 1 in either matrix: 64 / 4 against 1 / 1, evened out.
+    assert!((inverse[1] / inverse[0] - 4.0).abs() < 1e-4, "{inverse:?}");
+    for (before, after, turned) in
+        [([1.0, -2.0, 0.5, 0.25], "a", false), ([4.0, 1.0, 1.0, 1.0], "b", true)]
+    {
+        for (place, (before, after)) in before.iter().zip(floats(after)).enumerate() {
+            let row = if turned { place % 2 } else { place / 2 };
+            assert!((after * inverse[row] - before).abs() < 1e-6);
+        }
+    }
+    // The products take what is smoothed, the sum what is not.
+    let made = &mul.outputs()[0];
+    let takers = |value: &str| -> Vec<String> {
+        links.takers(value).iter().map(|taker| taker.node.op_type().to_owned()).collect()
+    };
+    assert_eq!(
+        (takers(made), takers("n")),
+        (vec!["MatMul".into(), "Gemm".into()], vec!["Mul".into(), "Add".to_owned()])
+    );
+}
+
+#[test]
+fn the_strength_is_checked() {
+    let said = smoothed(1.5).unwrap_err().to_string();
+    assert_eq!(said, "the strength of smoothing is 1.5: it must be 0 to 1");
+}

@@ -1,0 +1,86 @@
+//! Static int8: weights and what they are multiplied with are bytes, by ranges that are found
+//! beforehand on typical inputs.
+
+use std::collections::HashMap;
+
+use skysail_graph::Model;
+
+use super::fold::fold_batch_norms;
+use super::int8::Int8Weights;
+use super::{PER_CHANNEL_OPSET, QuantizeReport, require_opset};
+use crate::calibrate::{Calibration, Range, RangeRule};
+use crate::{CompressError, PerLayer, layers};
+use build::build;
+use plan::Plan;
+
+mod build;
+mod plan;
+
+/// Which layers become int8, and by which ranges.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StaticSettings {
+    /// The layers, and how their weights become bytes.
+    pub layers: PerLayer<Int8Weights>,
+    /// How the ranges of what they take and make are chosen.
+    pub range: RangeRule,
+}
+
+impl Default for StaticSettings {
+    /// All layers, a scale for each output, and ranges from the smallest value to the largest.
+    fn default() -> Self {
+        Self { layers: PerLayer::all(Int8Weights::default()), range: RangeRule::MinMax }
+    }
+}
+
+/// Turns layers into integer arithmetic: `QuantizeLinear` and `DequantizeLinear` stand around
+/// each, and ONNX Runtime joins them into one operator on bytes. Activations are unsigned, with
+/// one scale; weights are signed, with one for each output; biases have 32 bits and the product of
+/// both scales. What lies between two layers and only picks, moves, adds or averages is done on
+/// bytes too; the rest stays in floats. Normalizations are folded into convolutions first.
+///
+/// # Errors
+/// `NoSuchLayer`, `BadSetting` and `NotFinite`; `OldOperators` below version 13; those of
+/// [`Calibration::histograms`]; `Graph` for a broken model. The model is then as it was.
+pub fn quantize_static(
+    model: &mut Model,
+    settings: &StaticSettings,
+    calibration: &mut Calibration<'_>,
+) -> Result<QuantizeReport, CompressError> {
+    require_opset(model, PER_CHANNEL_OPSET)?;
+    check(settings.range)?;
+    let layers = layers(model)?;
+    let mut chosen = HashMap::new();
+    for (layer, weights) in settings.layers.resolve(&layers)? {
+        chosen.insert(layer.name.clone(), weights.check()?);
+    }
+    let mut folded = model.clone();
+    fold_batch_norms(&mut folded)?;
+    let plan = Plan::of(&folded, &chosen)?;
+    let values = plan.observed();
+    let mut ranges: HashMap<String, Range> = HashMap::new();
+    if !values.is_empty() {
+        for (value, histogram) in calibration.histograms(&folded, &values)? {
+            let range = histogram.range(settings.range);
+            let range = range.ok_or_else(|| CompressError::NotObserved { value: value.clone() })?;
+            ranges.insert(value, range);
+        }
+    }
+    let (edit, report) = build(&folded, &plan, &chosen, &ranges)?;
+    folded.apply(edit)?;
+    folded.drop_unused();
+    *model = folded;
+    Ok(report)
+}
+
+fn check(rule: RangeRule) -> Result<(), CompressError> {
+    match rule {
+        RangeRule::Percentile(percent) if !(percent > 0.0 && percent <= 100.0) => {
+            let (setting, wanted) = ("the percentile", "above 0, and 100 at most");
+            Err(CompressError::BadSetting { setting, value: percent.to_string(), wanted })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

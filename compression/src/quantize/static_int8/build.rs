@@ -1,0 +1,214 @@
+//! Writing the plan down as nodes.
+
+use std::collections::HashMap;
+
+use skysail_graph::{Attribute, Edit, Model, NewNode, Node, Tensor, Weight};
+
+use super::plan::{Part, Plan};
+use crate::CompressError;
+use crate::calibrate::Range;
+use crate::layers::floats;
+use crate::quantize::QuantizeReport;
+use crate::quantize::affine::Affine;
+use crate::quantize::draft::{Draft, Source};
+use crate::quantize::int8::{Granularity, Int8Weights};
+use crate::quantize::operand::Operand;
+
+/// The changes that make `plan` true.
+pub(super) fn build(
+    model: &Model,
+    plan: &Plan,
+    chosen: &HashMap<String, Int8Weights>,
+    ranges: &HashMap<String, Range>,
+) -> Result<(Edit, QuantizeReport), CompressError> {
+    let draft = Draft::of(model);
+    let weights = draft.graph.weights()?;
+    let nodes: Vec<_> = draft.graph.nodes().collect();
+    let mut builder = Builder { draft, ranges, bytes: HashMap::new() };
+    for (layer, reason) in &plan.kept {
+        builder.draft.keep(layer, reason);
+    }
+    for node in nodes {
+        match plan.part(node) {
+            None => {}
+            Some(Part::Layer { made }) => {
+                let weight = weights
+                    .iter()
+                    .find(|weight| weight.node.index() == node.index() && weight.input == 1);
+                let settings = weight.and_then(|weight| chosen.get(weight.tensor.name()));
+                if let (Some(weight), Some(settings)) = (weight, settings) {
+                    builder.layer(weight, *settings)?;
+                }
+                if let Some(made) = made {
+                    builder.cut(made)?;
+                }
+            }
+            Some(Part::Computes { made }) => builder.cut(made)?,
+            Some(Part::Moves) => builder.moves(node),
+        }
+    }
+    Ok(builder.draft.finish())
+}
+
+/// A value that exists as bytes.
+#[derive(Debug, Clone)]
+struct Bytes {
+    affine: Affine,
+    /// The names of its codes, and of what they mean.
+    codes: String,
+    scale: String,
+    zero: String,
+    /// The name under which the codes are widened again.
+    floats: String,
+}
+
+struct Builder<'m, 'r> {
+    draft: Draft<'m>,
+    ranges: &'r HashMap<String, Range>,
+    bytes: HashMap<String, Bytes>,
+}
+
+impl<'m> Builder<'m, '_> {
+    /// Adds the constants that say what the codes of a value mean.
+    fn meaning(&mut self, value: &str) -> Result<(Affine, String, String), CompressError> {
+        let range = self.ranges.get(value).copied();
+        let range = range.ok_or_else(|| CompressError::NotObserved { value: value.to_owned() })?;
+        let affine = Affine::spanning(range);
+        let scale = Tensor::new(&[], &[affine.scale()])?;
+        let zero = Tensor::new(&[], &[affine.zero()])?;
+        let scale = self.draft.constant(&format!("{value}_scale"), scale);
+        let zero = self.draft.constant(&format!("{value}_zero"), zero);
+        Ok((affine, scale, zero))
+    }
+
+    /// Makes bytes of a value and floats of these, for all who take it.
+    fn cut(&mut self, value: &str) -> Result<(), CompressError> {
+        let (affine, scale, zero) = self.meaning(value)?;
+        let (from, to) = self.draft.edit.cut(value);
+        let codes = self.draft.edit.fresh(&format!("{value}_codes"));
+        self.quantize(&from, &codes, &to, [&scale, &zero]);
+        let floats = value.to_owned();
+        self.bytes.insert(value.to_owned(), Bytes { affine, codes, scale, zero, floats });
+        Ok(())
+    }
+
+    /// The bytes of a value that others take as floats: made anew, once.
+    fn bytes_of(&mut self, value: &str) -> Result<Bytes, CompressError> {
+        if let Some(bytes) = self.bytes.get(value) {
+            return Ok(bytes.clone());
+        }
+        let (affine, scale, zero) = self.meaning(value)?;
+        let codes = self.draft.edit.fresh(&format!("{value}_codes"));
+        let floats = self.draft.edit.fresh(&format!("{value}_rounded"));
+        self.quantize(value, &codes, &floats, [&scale, &zero]);
+        let bytes = Bytes { affine, codes, scale, zero, floats };
+        self.bytes.insert(value.to_owned(), bytes.clone());
+        Ok(bytes)
+    }
+
+    fn quantize(&mut self, from: &str, codes: &str, to: &str, [scale, zero]: [&str; 2]) {
+        self.draft
+            .edit
+            .add(NewNode::new("QuantizeLinear", &[from, scale, zero], &[codes]))
+            .add(NewNode::new("DequantizeLinear", &[codes, scale, zero], &[to]));
+    }
+
+    /// A layer takes bytes and a weight of bytes.
+    fn layer(&mut self, weight: &Weight<'m>, settings: Int8Weights) -> Result<(), CompressError> {
+        let node = weight.node;
+        let Some(operand) = Operand::of(weight, &self.draft.shapes)? else { return Ok(()) };
+        let turned = node.op_type() == "Gemm" && node.int("transB")?.unwrap_or(0) != 0;
+        let axis = usize::from(node.op_type() != "Conv" && !turned);
+        let input = self.bytes_of(node.inputs().first().map_or("", String::as_str))?;
+        let bias = self.bias(node)?;
+        let floors = floors(&bias, input.affine);
+        let (name, through) = (weight.tensor.name(), &weight.through);
+        let source = Source { name, through, taker: node };
+        let stored = self.draft.store_int8(&source, &operand, axis, settings, &floors)?;
+        let wide = self.draft.edit.fresh(&format!("{name}_rounded"));
+        let parts = [stored.codes.as_str(), &stored.scale, &stored.zero];
+        let mut widen = NewNode::new("DequantizeLinear", &parts, &[&wide]);
+        if settings.granularity == Granularity::Channel {
+            widen = widen.attribute("axis", Attribute::Int(axis as i64));
+        }
+        self.draft.edit.add(widen);
+        let mut layer = NewNode::copy_of(node).input(0, &input.floats).input(1, &wide);
+        if let Some((name, values)) = bias {
+            let bias = self.store_bias(&name, &values, input.affine, &stored.scales)?;
+            layer = layer.input(2, &bias);
+        }
+        self.draft.edit.replace(node, [layer]);
+        Ok(())
+    }
+
+    /// The node's bias: its name and values.
+    fn bias(&self, node: Node<'_>) -> Result<Option<(String, Vec<f32>)>, CompressError> {
+        let name = node.inputs().get(2).filter(|name| !name.is_empty());
+        let Some(name) = name else { return Ok(None) };
+        let tensor = self.draft.constant_of(name)?;
+        tensor.map(|tensor| Ok((name.clone(), floats(tensor)?.into_owned()))).transpose()
+    }
+
+    /// Stores a bias in 32 bits, with the scales of what it is added to; its value in floats.
+    fn store_bias(
+        &mut self,
+        name: &str,
+        values: &[f32],
+        input: Affine,
+        weights: &[f32],
+    ) -> Result<String, CompressError> {
+        let scales: Vec<f32> = weights.iter().map(|scale| scale * input.scale()).collect();
+        let scale_of = |place: usize| scales[if scales.len() == 1 { 0 } else { place }];
+        let code = |(place, value): (usize, &f32)| {
+            (f64::from(*value) / f64::from(scale_of(place))).round_ties_even() as i32
+        };
+        let codes: Vec<i32> = values.iter().enumerate().map(code).collect();
+        let zeros = vec![0_i32; scales.len()];
+        let shape: &[u64] = if scales.len() == 1 { &[] } else { &[scales.len() as u64] };
+        let (scale, zero) = (Tensor::new(shape, &scales)?, Tensor::new(shape, &zeros)?);
+        let codes = Tensor::new(&[codes.len() as u64], &codes)?;
+        let codes = self.draft.constant(&format!("{name}_int32"), codes);
+        let scale = self.draft.constant(&format!("{name}_scale"), scale);
+        let zero = self.draft.constant(&format!("{name}_zero"), zero);
+        let wide = self.draft.edit.fresh(&format!("{name}_rounded"));
+        let mut widen = NewNode::new("DequantizeLinear", &[&codes, &scale, &zero], &[&wide]);
+        if scales.len() > 1 {
+            widen = widen.attribute("axis", Attribute::Int(0));
+        }
+        self.draft.edit.add(widen);
+        Ok(wide)
+    }
+
+    /// The node does to the codes of what it takes what it did to that.
+    fn moves(&mut self, node: Node<'m>) {
+        let input = node.inputs().first().map_or("", String::as_str);
+        let Some(taken) = self.bytes.get(input).cloned() else { return };
+        let mut moved = NewNode::copy_of(node).input(0, &taken.codes);
+        if node.op_type() == "Pad" {
+            // What it fills in must mean zero.
+            moved = moved.input(2, &taken.zero);
+        }
+        let outputs = node.outputs().iter().enumerate().filter(|(_, name)| !name.is_empty());
+        let mut nodes = Vec::new();
+        for (index, value) in outputs {
+            let codes = self.draft.edit.fresh(&format!("{value}_codes"));
+            moved = moved.output(index, &codes);
+            let parts = [codes.as_str(), &taken.scale, &taken.zero];
+            let widen = NewNode::new("DequantizeLinear", &parts, &[value]);
+            nodes.push(widen.name(&format!("{value}_widening")));
+            let floats = value.clone();
+            self.bytes.insert(value.clone(), Bytes { codes, floats, ..taken.clone() });
+        }
+        nodes.push(moved);
+        self.draft.edit.replace(node, nodes);
+    }
+}
+
+/// The least scales of weights with which each bias fits 32 bits, half of them to spare for sums.
+fn floors(bias: &Option<(String, Vec<f32>)>, input: Affine) -> Vec<f32> {
+    let values = bias.as_ref().map_or(&[][..], |(_, values)| values.as_slice());
+    let codes_max = f64::from(1 << 30);
+    let floor =
+        |value: &f32| (f64::from(value.abs()) / (f64::from(input.scale()) * codes_max)) as f32;
+    values.iter().map(floor).collect()
+}

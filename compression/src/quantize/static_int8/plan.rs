@@ -1,0 +1,260 @@
+//! Which nodes work on bytes, and which values are bytes between them.
+
+use std::collections::{HashMap, HashSet};
+
+use skysail_graph::{ElementType, Graph, Links, Model, Node, Role, Shapes, Weight};
+
+use crate::CompressError;
+use crate::layers::is_float;
+use crate::quantize::draft::constant_of;
+use crate::quantize::int8::Int8Weights;
+use crate::quantize::operand::Operand;
+
+/// What is done with each node.
+pub(super) struct Plan {
+    /// By the nodes' places.
+    parts: HashMap<usize, Part>,
+    /// The values that get a range of their own.
+    observed: Vec<String>,
+    /// Layers that cannot be int8, and why.
+    pub(super) kept: Vec<(String, &'static str)>,
+}
+
+/// A node's part.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Part {
+    /// It multiplies bytes by a weight.
+    Layer {
+        /// The value to make bytes of: what it makes, or an activation after it. `None` where the
+        /// product is best left in floats.
+        made: Option<String>,
+    },
+    /// It computes with bytes, and makes others with a range of their own.
+    Computes {
+        /// As for a layer.
+        made: String,
+    },
+    /// It only moves or picks what it takes first, whatever that is.
+    Moves,
+}
+
+impl Plan {
+    pub(super) fn of(
+        model: &Model,
+        chosen: &HashMap<String, Int8Weights>,
+    ) -> Result<Self, CompressError> {
+        let graph = model.graph();
+        let mut kept = Vec::new();
+        let mut layers = HashSet::new();
+        let (links, shapes) = (graph.links(), graph.shapes());
+        for weight in graph.weights()? {
+            let name = weight.tensor.name();
+            if !matches!(weight.role, Role::Weight(_)) || !chosen.contains_key(name) {
+                continue;
+            }
+            match why_not(&weight, graph, &links, &shapes)? {
+                None => drop(layers.insert(weight.node.index())),
+                Some(reason) => kept.push((name.to_owned(), reason)),
+            }
+        }
+        let planner = Planner { graph, links, layers };
+        let mut plan = planner.settle()?;
+        plan.kept = kept;
+        Ok(plan)
+    }
+
+    /// The part of a node, if it has any.
+    pub(super) fn part(&self, node: Node<'_>) -> Option<&Part> {
+        self.parts.get(&node.index())
+    }
+
+    /// The values whose ranges are needed.
+    pub(super) fn observed(&self) -> Vec<String> {
+        self.observed.clone()
+    }
+}
+
+/// Why the node of `weight` cannot multiply bytes, if it cannot.
+fn why_not(
+    weight: &Weight<'_>,
+    graph: Graph<'_>,
+    links: &Links<'_>,
+    shapes: &Shapes,
+) -> Result<Option<&'static str>, CompressError> {
+    let node = weight.node;
+    let is_single = |value: &String| {
+        shapes.element(value).is_none_or(|element| element == ElementType::Float32)
+    };
+    if weight.input != 1 || !node.inputs().first().is_some_and(is_single) {
+        return Ok(Some("it is not on the right of a product of float32 values"));
+    }
+    let Some(operand) = Operand::of(weight, shapes)? else {
+        return Ok(Some("its dimensions are not known"));
+    };
+    let rank = operand.dims.len();
+    let outputs = match node.op_type() {
+        "Conv" if rank >= 3 => operand.dims[0],
+        "MatMul" if rank == 2 => operand.dims[1],
+        "Gemm" if rank == 2 => {
+            let one = |name| Ok::<_, CompressError>(node.float(name)?.unwrap_or(1.0) == 1.0);
+            if node.int("transA")?.unwrap_or(0) != 0 || !one("alpha")? || !one("beta")? {
+                return Ok(Some("its Gemm does more than multiply and add"));
+            }
+            operand.dims[usize::from(node.int("transB")?.unwrap_or(0) == 0)]
+        }
+        _ => return Ok(Some("ONNX Runtime has no int8 for it")),
+    };
+    let bias = node.inputs().get(2).filter(|name| !name.is_empty());
+    let Some(bias) = bias else { return Ok(None) };
+    let bias = constant_of(graph, links, bias)?.filter(|bias| is_float(bias.element()));
+    let count = bias.map(|bias| bias.count()).transpose()?;
+    let fits = count == Some(outputs as u64);
+    Ok((!fits).then_some("its bias is no constant for each output"))
+}
+
+/// Finds the parts.
+struct Planner<'m> {
+    graph: Graph<'m>,
+    links: Links<'m>,
+    /// The nodes that multiply bytes.
+    layers: HashSet<usize>,
+}
+
+/// What does not pay: it is left out the next time.
+#[derive(Default)]
+struct Refused {
+    /// Nodes that would do on bytes what only floats are wanted of.
+    nodes: HashSet<usize>,
+    /// Layers that would turn what they make into bytes for nobody.
+    made: HashSet<usize>,
+}
+
+impl<'m> Planner<'m> {
+    /// Gives nodes their parts, then takes those away that nobody has use for, until all have.
+    fn settle(&self) -> Result<Plan, CompressError> {
+        let mut refused = Refused::default();
+        loop {
+            let plan = self.forward(&refused)?;
+            let before = refused.nodes.len() + refused.made.len();
+            self.refuse_useless(&plan, &mut refused);
+            if refused.nodes.len() + refused.made.len() == before {
+                return Ok(plan);
+            }
+        }
+    }
+
+    fn forward(&self, refused: &Refused) -> Result<Plan, CompressError> {
+        let mut parts = HashMap::new();
+        let mut observed: Vec<String> = Vec::new();
+        // Values that exist as bytes.
+        let mut bytes: HashSet<&str> = HashSet::new();
+        for node in self.graph.nodes() {
+            let index = node.index();
+            let is_layer = self.layers.contains(&index);
+            if !is_layer && (refused.nodes.contains(&index) || !node.domain().is_empty()) {
+                continue;
+            }
+            let Some(first) = node.inputs().first() else { continue };
+            let part = if is_layer {
+                if !bytes.contains(first.as_str()) && !observed.contains(first) {
+                    observed.push(first.clone());
+                }
+                let made = (!refused.made.contains(&index)).then(|| self.last_of(node));
+                Part::Layer { made: made.map(str::to_owned) }
+            } else if self.moves(node)? && bytes.contains(first.as_str()) {
+                Part::Moves
+            } else if computes(node) && node.inputs().iter().all(|v| bytes.contains(v.as_str())) {
+                Part::Computes { made: self.last_of(node).to_owned() }
+            } else {
+                continue;
+            };
+            match &part {
+                Part::Moves => bytes.extend(node.outputs().iter().map(String::as_str)),
+                Part::Layer { made: Some(_) } | Part::Computes { .. } => {
+                    let made = self.last_of(node);
+                    bytes.insert(made);
+                    observed.push(made.to_owned());
+                }
+                Part::Layer { made: None } => {}
+            }
+            parts.insert(index, part);
+        }
+        Ok(Plan { parts, observed, kept: Vec::new() })
+    }
+
+    /// The value to make bytes of: what the node makes, or an activation that alone takes it.
+    fn last_of(&self, node: Node<'m>) -> &'m str {
+        let made = node.outputs().first().map_or("", String::as_str);
+        let next = self.links.only_taker(made).filter(|next| next.domain().is_empty());
+        // The lowest code is zero then, or the limits are inside the range: ONNX Runtime takes
+        // the activation out.
+        let activation = next.filter(|next| matches!(next.op_type(), "Relu" | "Clip"));
+        activation.and_then(|next| next.outputs().first()).map_or(made, String::as_str)
+    }
+
+    /// Whether the node only moves or picks what it takes first, so that it does the same to codes.
+    fn moves(&self, node: Node<'_>) -> Result<bool, CompressError> {
+        Ok(match node.op_type() {
+            "Reshape" | "Flatten" | "Transpose" | "Squeeze" | "Unsqueeze" | "Slice" | "Split"
+            | "Identity" | "DepthToSpace" | "SpaceToDepth" | "Expand" | "Tile" => true,
+            "MaxPool" => node.outputs().iter().filter(|name| !name.is_empty()).count() == 1,
+            "Pad" => {
+                node.text("mode")?.unwrap_or("constant") != "constant" || self.pads_zero(node)?
+            }
+            _ => false,
+        })
+    }
+
+    fn pads_zero(&self, node: Node<'_>) -> Result<bool, CompressError> {
+        let Some(value) = node.inputs().get(2).filter(|name| !name.is_empty()) else {
+            return Ok(true);
+        };
+        let constant = constant_of(self.graph, &self.links, value)?;
+        let constant = constant.filter(|tensor| tensor.element() == ElementType::Float32);
+        let Some(tensor) = constant else { return Ok(false) };
+        Ok(tensor.as_f32()?.iter().all(|value| *value == 0.0))
+    }
+
+    /// Finds what makes bytes that nobody takes as bytes.
+    fn refuse_useless(&self, plan: &Plan, refused: &mut Refused) {
+        let nodes: Vec<_> = self.graph.nodes().collect();
+        let mut useful: HashSet<usize> = HashSet::new();
+        for node in nodes.into_iter().rev() {
+            let index = node.index();
+            let wanted = |value: &str| {
+                self.links.takers(value).iter().any(|taker| useful.contains(&taker.node.index()))
+            };
+            match plan.parts.get(&index) {
+                None => {}
+                Some(Part::Layer { made }) => {
+                    // A convolution has no form that takes bytes and makes floats.
+                    let free = node.op_type() != "Conv";
+                    if free && made.as_ref().is_some_and(|made| !wanted(made)) {
+                        refused.made.insert(index);
+                    }
+                    useful.insert(index);
+                }
+                Some(Part::Computes { made }) if wanted(made) || shrinks(node) => {
+                    useful.insert(index);
+                }
+                Some(Part::Moves)
+                    if node.outputs().iter().any(|made| wanted(made)) || shrinks(node) =>
+                {
+                    useful.insert(index);
+                }
+                Some(_) => drop(refused.nodes.insert(index)),
+            }
+        }
+    }
+}
+
+/// Whether the node does something on bytes that ONNX Runtime has a kernel for.
+fn computes(node: Node<'_>) -> bool {
+    const OPERATORS: [&str; 5] = ["Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"];
+    OPERATORS.contains(&node.op_type()) && node.outputs().len() == 1
+}
+
+/// Whether the node makes much less than it takes: then bytes pay even if floats are wanted.
+fn shrinks(node: Node<'_>) -> bool {
+    matches!(node.op_type(), "AveragePool" | "GlobalAveragePool" | "MaxPool")
+}

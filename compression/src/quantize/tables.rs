@@ -1,0 +1,86 @@
+//! Embedding tables as int8: rows are picked as bytes and widened after that.
+
+use std::collections::HashSet;
+
+use skysail_graph::{Attribute, ElementType, Layout, Model, NewNode, Node, Role, Weight};
+
+use super::draft::{Draft, Source};
+use super::int8::{Granularity, Int8Weights};
+use super::operand::Operand;
+use super::{PER_CHANNEL_OPSET, QuantizeReport, require_opset};
+use crate::CompressError;
+use crate::layers::is_float;
+
+/// Smaller tables are not worth the node.
+const ELEMENTS_MIN: usize = 1 << 14;
+
+/// Stores the tables that `Gather` picks rows from as int8, with a scale for each column or one
+/// for all: `Gather`, then `DequantizeLinear`. What is picked is the same to the rounding; only
+/// the size changes, not the arithmetic.
+///
+/// # Errors
+/// `BadSetting` and `NotFinite`; `OldOperators` below version 13; `Graph` for a broken model.
+pub fn quantize_tables(
+    model: &mut Model,
+    settings: Int8Weights,
+) -> Result<QuantizeReport, CompressError> {
+    require_opset(model, PER_CHANNEL_OPSET)?;
+    let settings = settings.check()?;
+    let mut draft = Draft::of(model);
+    for gather in draft.graph.nodes().filter(|node| node.domain().is_empty()) {
+        if let Some((weight, table)) = table(gather, &draft)? {
+            let (name, through) = (weight.tensor.name(), &weight.through);
+            let source = Source { name, through, taker: gather };
+            let stored = draft.store_int8(&source, &table, 1, settings, &[])?;
+            let output = gather.outputs().first().map_or("", String::as_str);
+            let picked = draft.edit.fresh(&format!("{output}_codes"));
+            let pick = NewNode::copy_of(gather).input(0, &stored.codes).output(0, &picked);
+            let parts = [picked.as_str(), &stored.scale, &stored.zero];
+            let mut widen = NewNode::new("DequantizeLinear", &parts, &[output])
+                .name(&format!("{output}_widening"));
+            if settings.granularity == Granularity::Channel {
+                widen = widen.attribute("axis", Attribute::Int(-1));
+            }
+            draft.edit.replace(gather, [pick, widen]);
+        }
+    }
+    let (edit, report) = draft.finish();
+    model.apply(edit)?;
+    model.drop_unused();
+    Ok(report)
+}
+
+/// The table that `node` picks rows from, if it does.
+fn table<'m>(
+    node: Node<'m>,
+    draft: &Draft<'m>,
+) -> Result<Option<(Weight<'m>, Operand)>, CompressError> {
+    if node.op_type() != "Gather" || node.int("axis")?.unwrap_or(0) != 0 {
+        return Ok(None);
+    }
+    let (mut value, mut through) = (node.inputs().first(), Vec::new());
+    let mut seen = HashSet::new();
+    while let Some(maker) = value.and_then(|value| draft.links.maker(value)) {
+        let passes = matches!(maker.op_type(), "Cast" | "Identity");
+        if !passes || !maker.domain().is_empty() || !seen.insert(maker.index()) {
+            return Ok(None);
+        }
+        through.insert(0, maker);
+        value = maker.inputs().first();
+    }
+    let tensor = value.and_then(|value| draft.graph.initializer(value));
+    let Some(tensor) = tensor.filter(|tensor| is_float(tensor.element())) else { return Ok(None) };
+    // What comes out must be float32, as `DequantizeLinear` gives it.
+    let made = node.outputs().first().and_then(|made| draft.shapes.element(made));
+    if tensor.rank() != 2 || made != Some(ElementType::Float32) {
+        return Ok(None);
+    }
+    let role = Role::Weight(Layout::InputsByOutputs);
+    let weight = Weight { tensor, node, input: 0, through, role, output_axis: Some(1) };
+    let operand = Operand::of(&weight, &draft.shapes)?;
+    let large = operand.filter(|operand| operand.values.len() >= ELEMENTS_MIN);
+    Ok(large.map(|operand| (weight, operand)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! What compression makes of models runs in ONNX Runtime, close to the original.
+
+mod onnx_runtime;
+#[path = "onnx_runtime/data.rs"]
+mod data;
+
+use std::collections::BTreeMap;
+
+use onnx_runtime::{Loaded, OnnxRuntime, session};
+use skysail_compression::*;
+use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
+
+fn run(model: &Model, inputs: &[Tensor]) -> Vec<Tensor> {
+    Loaded::of(model).run(inputs).unwrap()
+}
+
+/// How ONNX Runtime runs the model: its operators, counted.
+fn operators(model: &Model) -> BTreeMap<String, usize> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("optimized.onnx");
+    drop(session(&model.to_bytes().unwrap(), Some(&path)).unwrap());
+    let mut counts = BTreeMap::new();
+    for node in Model::load(&path).unwrap().graph().nodes() {
+        *counts.entry(node.op_type().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+fn wave(shape: &[u64]) -> Tensor {
+    let count = shape.iter().product::<u64>();
+    let values: Vec<f32> = (0..count).map(|place| (place as f32 * 0.37).sin()).collect();
+    Tensor::new(shape, &values).unwrap()
+}
+
+#[test]
+fn resnet_runs_on_bytes_from_end_to_end_and_finds_the_same_classes() {
+    let Some((model, batches)) = data::resnet() else { return };
+    let mut int8 = model.clone();
+    let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
+    let report = quantize_static(&mut int8, &StaticSettings::default(), &mut calibration).unwrap();
+    assert_eq!((report.tensors.len(), report.kept.len()), (20, 0));
+    for batch in &batches {
+        let images = [batch[0].1.clone()];
+        let (floats, bytes) = (&run(&model, &images)[0], &run(&int8, &images)[0]);
+        assert_eq!(top_1(floats).unwrap(), top_1(bytes).unwrap());
+        assert!(difference(floats, bytes).unwrap().cosine_min > 0.995);
+    }
+    let operators = operators(&int8);
+    assert_eq!((operators["QLinearConv"], operators["QLinearAdd"], operators["QGemm"]), (19, 9, 1));
+    assert!(!operators.contains_key("Conv") && !operators.contains_key("DequantizeLinear"));
+}
+
+#[test]
+fn a_perceptron_runs_on_bytes_whose_ranges_are_found_as_it_runs() {
+    let model = mlp(&[64, 48, 10], 5).unwrap();
+    let input = [wave(&[7, 64])];
+    let mut int8 = model.clone();
+    quantize_dynamic(&mut int8, &DynamicSettings::default()).unwrap();
+    let found = difference(&run(&model, &input)[0], &run(&int8, &input)[0]).unwrap();
+    assert!(found.cosine_min > 0.999, "{found:?}");
+    assert_eq!(operators(&int8)["DynamicQuantizeMatMul"], 2);
+}
+
+#[test]
+fn a_perceptron_runs_on_bytes_of_known_ranges() {
+    let model = mlp(&[64, 48, 10], 5).unwrap();
+    let input = [wave(&[7, 64])];
+    let batches = [vec![("input".to_owned(), input[0].clone())]];
+    for range in [RangeRule::MinMax, RangeRule::PERCENTILE, RangeRule::Entropy] {
+        let mut int8 = model.clone();
+        let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
+        let settings = StaticSettings { range, ..StaticSettings::default() };
+        quantize_static(&mut int8, &settings, &mut calibration).unwrap();
+        let found = difference(&run(&model, &input)[0], &run(&int8, &input)[0]).unwrap();
+        assert!(found.cosine_min > 0.998, "{range:?}: {found:?}");
+        assert_eq!(operators(&int8)["QGemm"], 2);
+    }
+}
+
+/// `x` times a matrix that is stored in four bits, as the operator's documentation says.
+#[test]
+fn int4_is_laid_out_as_the_operator_reads_it() {
+    // 70 inputs: the last block is not full, and each output has an odd number of them.
+    let model = mlp(&[70, 5], 5).unwrap();
+    let mut unit = vec![0.0_f32; 70 * 70];
+    (0..70).for_each(|place| unit[place * 71] = 1.0);
+    let input = [Tensor::new(&[70, 70], &unit).unwrap()];
+    for (symmetric, block) in [(true, 32), (false, 32), (true, 16), (false, 64)] {
+        let mut int4 = model.clone();
+        let layers = PerLayer::all(Int4Weights { block, symmetric });
+        let settings = Int4Settings { layers, int8_inputs: false };
+        let report = quantize_int4(&mut int4, &settings).unwrap();
+        let (a, b) = (&run(&model, &input)[0], &run(&int4, &input)[0]);
+        let values = |tensor: &Tensor| bytemuck::pod_collect_to_vec::<u8, f32>(tensor.bytes());
+        // The rows are those of the matrix itself, so the error is the one that is reported.
+        let squares = values(a).into_iter().zip(values(b)).map(|(a, b)| f64::from(a - b).powi(2));
+        let error = squares.sum::<f64>() / 350.0;
+        let reported = report.tensors[0].mean_squared_error;
+        assert!((error / reported - 1.0).abs() < 0.01, "{symmetric} {block}: {error} {reported}");
+    }
+}
+
+#[test]
+fn halves_are_widened_when_the_model_is_loaded() {
+    let model = mlp(&[64, 48, 10], 5).unwrap();
+    let input = [wave(&[3, 64])];
+    for (format, limit) in [(HalfFormat::Float16, 1e-3), (HalfFormat::BFloat16, 1e-2)] {
+        let mut half = model.clone();
+        store_half(&mut half, &HalfSettings::all(format)).unwrap();
+        let found = difference(&run(&model, &input)[0], &run(&half, &input)[0]).unwrap();
+        assert!(found.relative > 0.0 && found.relative < limit, "{format:?}: {found:?}");
+        assert!(!operators(&half).contains_key("Cast"));
+    }
+}
+
+/// Words of a table, normalized, and two products of them: what a sentence encoder is made of.
+fn encoder() -> Model {
+    let ids = [Dim::from("batch"), Dim::from("sequence")];
+    let rows = [Dim::from("batch"), Dim::from("sequence"), Dim::from(24)];
+    let mut builder = GraphBuilder::new("encoder");
+    let halves: Vec<half::f16> = bytemuck::pod_collect_to_vec::<u8, f32>(wave(&[1000, 32]).bytes())
+        .into_iter()
+        .map(half::f16::from_f32)
+        .collect();
+    let mut gain = vec![1.0_f32; 32];
+    gain[3] = 60.0;
+    builder
+        .input("ids", ElementType::Int64, &ids)
+        .initializer("words", Tensor::new(&[1000, 32], &halves).unwrap())
+        .initializer("gain", Tensor::new(&[32], &gain).unwrap())
+        .initializer("w1", wave(&[32, 48]))
+        .initializer("b1", wave(&[48]))
+        .initializer("w2", wave(&[48, 24]))
+        .node("Cast", &["words"], &["wide"], &[("to", Attribute::Int(1))])
+        .node("Gather", &["wide", "ids"], &["word"], &[])
+        .node("LayerNormalization", &["word", "gain"], &["norm"], &[])
+        .node("MatMul", &["norm", "w1"], &["p1"], &[])
+        .node("Add", &["p1", "b1"], &["s1"], &[])
+        .node("Tanh", &["s1"], &["t1"], &[])
+        .node("MatMul", &["t1", "w2"], &["y"], &[])
+        .output("y", ElementType::Float32, &rows);
+    builder.finish().unwrap()
+}
+
+#[test]
+fn an_encoder_is_smoothed_and_its_words_are_bytes() {
+    let model = encoder();
+    let ids: Vec<i64> = (0..40).map(|place| place * 37 % 1000).collect();
+    let input = [Tensor::new(&[4, 10], &ids).unwrap()];
+    let batches = [vec![("ids".to_owned(), input[0].clone())]];
+    let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
+    let mut smoothed = model.clone();
+    let report = smooth(&mut smoothed, SmoothSettings::default(), &mut calibration).unwrap();
+    assert_eq!(report.values.len(), 2);
+    let wanted = run(&model, &input);
+    let same = difference(&wanted[0], &run(&smoothed, &input)[0]).unwrap();
+    assert!(same.relative < 1e-5, "{same:?}");
+    let closeness = |mut model: Model| {
+        quantize_dynamic(&mut model, &DynamicSettings::default()).unwrap();
+        quantize_tables(&mut model, Int8Weights::default()).unwrap();
+        assert_eq!(operators(&model)["DynamicQuantizeMatMul"], 2);
+        difference(&wanted[0], &run(&model, &input)[0]).unwrap().cosine_min
+    };
+    let (plain, smooth) = (closeness(model.clone()), closeness(smoothed));
+    assert!(smooth > 0.998 && plain < 0.95, "{smooth} after {plain}");
+}
+
+#[test]
+fn a_pruned_and_clustered_model_still_runs() {
+    let mut model = mlp(&[64, 48, 10], 5).unwrap();
+    let input = [wave(&[3, 64])];
+    let original = run(&model, &input);
+    let rule = PruneRule::Density(0.9);
+    prune(&mut model, &PruneSettings::Apart(PerLayer::all(rule))).unwrap();
+    cluster(&mut model, &ClusterSettings::default()).unwrap();
+    let found = difference(&original[0], &run(&model, &input)[0]).unwrap();
+    assert!(found.cosine_min > 0.98 && found.absolute > 0.0, "{found:?}");
+}
+
+#[test]
+#[ignore = "takes minutes without optimization"]
+fn minilm_in_bytes_keeps_its_embeddings() {
+    let Some((model, sentences, batches)) = data::minilm() else { return };
+    let mut int8 = model.clone();
+    let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
+    smooth(&mut int8, SmoothSettings::default(), &mut calibration).unwrap();
+    quantize_dynamic(&mut int8, &DynamicSettings::default()).unwrap();
+    quantize_tables(&mut int8, Int8Weights::default()).unwrap();
+    let found = difference(&run(&model, &sentences)[1], &run(&int8, &sentences)[1]).unwrap();
+    assert!(found.cosine_min >= 0.99, "{found:?}");
+    assert_eq!(operators(&int8)["DynamicQuantizeMatMul"], 18);
+}

@@ -1,0 +1,129 @@
+//! Runs models with ONNX Runtime, and reads stored arrays.
+
+#![allow(dead_code, reason = "each user takes its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use ort::environment::Environment;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session, SessionInputValue};
+use ort::value::Tensor as OrtTensor;
+use skysail_compression::{Run, Runner, RunnerError, bytes_with_outputs};
+use skysail_graph::{ElementType, Model, Tensor};
+
+/// The shared library, brought by `cargo xtask setup`.
+const LIBRARY: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../target/onnxruntime/lib/libonnxruntime.so");
+
+fn environment() -> Environment {
+    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+    let load = || {
+        let environment = ort::init_from(LIBRARY).expect("run `cargo xtask setup` first");
+        let environment = environment.with_telemetry(false).build().unwrap();
+        environment.set_log_level(ort::logging::LogLevel::Error);
+        environment
+    };
+    ENVIRONMENT.get_or_init(load).clone()
+}
+
+/// ONNX Runtime on one thread.
+pub(crate) struct OnnxRuntime;
+
+impl Runner for OnnxRuntime {
+    fn load<'a>(
+        &'a mut self,
+        model: &Model,
+        wanted: &[String],
+    ) -> Result<Box<dyn Run + 'a>, RunnerError> {
+        let bytes = bytes_with_outputs(model, wanted)?;
+        Ok(Box::new(Loaded { session: session(&bytes, None)?, wanted: wanted.to_vec() }))
+    }
+}
+
+/// A session on one thread; what it makes of the model is saved in a file, where one is given.
+pub(crate) fn session(model: &[u8], optimized: Option<&Path>) -> ort::Result<Session> {
+    let builder = Session::builder(&environment())?;
+    let builder = builder.with_optimization_level(GraphOptimizationLevel::All)?;
+    let mut builder = builder.with_intra_threads(1)?;
+    if let Some(path) = optimized {
+        builder = builder.with_optimized_model_path(path)?;
+    }
+    builder.commit_from_memory(model)
+}
+
+/// A model that is ready to run.
+pub(crate) struct Loaded {
+    session: Session,
+    wanted: Vec<String>,
+}
+
+impl Loaded {
+    /// Loads a model to run it for its own outputs.
+    pub(crate) fn of(model: &Model) -> Self {
+        let session = session(&model.to_bytes().unwrap(), None).unwrap();
+        let wanted = model.graph().outputs().into_iter().map(|output| output.name).collect();
+        Self { session, wanted }
+    }
+}
+
+impl Run for Loaded {
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunnerError> {
+        let values = inputs.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<String> =
+            self.session.inputs().iter().map(|input| input.name().to_owned()).collect();
+        let outputs = self.session.run(names.into_iter().zip(values).collect::<Vec<_>>())?;
+        let tensors = self.wanted.iter().map(|name| {
+            let (shape, values) = outputs[name.as_str()].try_extract_tensor::<f32>()?;
+            let shape: Vec<u64> = shape.iter().map(|dim| dim.cast_unsigned()).collect();
+            Ok(Tensor::new(&shape, values)?)
+        });
+        tensors.collect()
+    }
+}
+
+fn value(tensor: &Tensor) -> Result<SessionInputValue<'static>, RunnerError> {
+    let shape: Vec<i64> = tensor.shape().iter().map(|dim| dim.cast_signed()).collect();
+    let bytes = tensor.bytes();
+    Ok(match tensor.element() {
+        ElementType::Float32 => {
+            OrtTensor::from_array((shape, bytemuck::pod_collect_to_vec::<u8, f32>(bytes)))?.into()
+        }
+        ElementType::Int64 => {
+            OrtTensor::from_array((shape, bytemuck::pod_collect_to_vec::<u8, i64>(bytes)))?.into()
+        }
+        other => panic!("tensors of {other} are not needed yet"),
+    })
+}
+
+/// A file of the shared data; `None`, and a word about it, when there is none.
+pub(crate) fn shared(file: &str) -> Option<PathBuf> {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")).join(file);
+    if !path.exists() {
+        println!("skipped: there is no {file}");
+        return None;
+    }
+    Some(path)
+}
+
+/// An array of NumPy's, version 1 of the format, in C order.
+pub(crate) fn npy(path: &Path) -> Tensor {
+    let bytes = std::fs::read(path).unwrap();
+    let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
+    let between = |before: &str, after: &str| {
+        let (_, rest) = header.split_once(before).unwrap();
+        rest.split_once(after).unwrap().0
+    };
+    let element = match between("'descr': '", "'") {
+        "<f4" => ElementType::Float32,
+        "<i8" => ElementType::Int64,
+        "|u1" => ElementType::UInt8,
+        other => panic!("elements {other}"),
+    };
+    let sizes = between("'shape': (", ")").split(',').map(str::trim);
+    let shape: Vec<u64> =
+        sizes.filter(|size| !size.is_empty()).map(|s| s.parse().unwrap()).collect();
+    Tensor::from_bytes(element, &shape, bytes[10 + length..].to_vec()).unwrap()
+}

@@ -1,0 +1,90 @@
+//! The accuracy gate, and comparing packages with their originals.
+
+use crate::support::{Folder, can_run, classifier, npy, shared};
+use skysail_graph::Tensor;
+
+/// A folder with a classifier and rows for it.
+fn folder() -> Option<Folder> {
+    if !can_run() {
+        return None;
+    }
+    let folder = Folder::new();
+    let (model, rows) = classifier();
+    folder.model("m.onnx", &model);
+    folder.npz("rows.npz", &[("input", rows)]);
+    Some(folder)
+}
+
+#[test]
+fn a_package_that_loses_too_much_is_not_written() {
+    let Some(folder) = folder() else { return };
+    let gate = ["--data", "rows.npz", "--max-loss", "1%"];
+    let said = folder.fails(1, &[&["pack", "m.onnx", "--prune", "2%"], &gate[..]].concat());
+    assert!(said.contains("no package was written: it loses "), "{said}");
+    assert!(said.contains("agreement with the original's top class on 40 rows"), "{said}");
+    assert!(said.contains("and 1 % is allowed"), "{said}");
+    assert_eq!(folder.files(), ["m.onnx", "rows.npz"]);
+    let found = folder.json(&[&["pack", "m.onnx"], &gate[..]].concat());
+    assert_eq!(found["comparison"]["loss"], 0.0);
+    assert_eq!(folder.files(), ["m.onnx", "m.sky", "rows.npz"]);
+}
+
+#[test]
+fn accuracy_and_statistics_go_into_the_manifest() {
+    let Some(folder) = folder() else { return };
+    let (_, rows) = classifier();
+    let labels: Vec<i64> = (0..40).map(|row| row % 4).collect();
+    let labels = Tensor::new(&[40], &labels).unwrap();
+    folder.npz("labelled.npz", &[("input", rows), ("labels", labels)]);
+    folder.done(&["pack", "m.onnx", "--bits", "4", "--data", "labelled.npz"]);
+    let manifest = &folder.json(&["inspect", "m.sky"])["manifest"];
+    let accuracy = &manifest["accuracy"][0];
+    assert_eq!((&accuracy["measure"], &accuracy["data"]), (&"top1".into(), &"labelled.npz".into()));
+    assert!(accuracy["before"].as_f64().unwrap() <= 1.0 && accuracy["after"].is_number());
+    assert_eq!(manifest["data"]["labelled.npz"].as_str().unwrap().len(), 64);
+    assert_eq!(manifest["inputs"]["input"]["count"], 640);
+    assert_eq!(manifest["outputs"].as_object().unwrap().len(), 1);
+}
+
+#[test]
+fn outputs_are_verified_against_the_original() {
+    let Some(folder) = folder() else { return };
+    folder.done(&["pack", "m.onnx", "--bits", "2"]);
+    let verify = ["verify", "m.sky", "--data", "rows.npz", "--against", "m.onnx"];
+    let found = folder.json(&[&verify[..], &["--measure", "cosine"]].concat());
+    let output = &found["comparison"]["outputs"][0];
+    let cosine = output["after"].as_f64().unwrap();
+    assert!(cosine < 1.0 && cosine > 0.5, "{output}");
+    let strict = ["--measure", "cosine", "--max-loss", "0"];
+    let said = folder.fails(1, &[&verify[..], &strict].concat());
+    assert!(said.contains("of cosine similarity to the original"), "{said}");
+}
+
+#[test]
+fn a_folder_of_inputs_is_data_too() {
+    let Some(folder) = folder() else { return };
+    for set in 0..2 {
+        let path = folder.path(&format!("sets/test_data_set_{set}"));
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("input_0.npy"), npy(&classifier().1)).unwrap();
+    }
+    let found = folder.json(&["pack", "m.onnx", "--data", "sets"]);
+    assert_eq!((&found["comparison"]["rows"], &found["comparison"]["data"]), (&80.into(), &"sets".into()));
+    std::fs::remove_file(folder.path("sets/test_data_set_1/input_0.npy")).unwrap();
+    let said = folder.fails(1, &["pack", "m.onnx", "--data", "sets"]);
+    assert!(said.contains("test_data_set_1 has no input_0.npy or input_0.pb"), "{said}");
+}
+
+#[test]
+fn a_real_model_agrees_with_itself() {
+    let Some(model) = shared("models/resnet20-cifar10/model.onnx") else { return };
+    if !can_run() {
+        return;
+    }
+    let data = shared("models/resnet20-cifar10/test_data_set_0").unwrap();
+    let folder = Folder::new();
+    let flags = ["-o", "r.sky", "--data", data.to_str().unwrap(), "--max-loss", "0%"];
+    let found = folder.json(&[&["pack", model.to_str().unwrap()], &flags[..]].concat());
+    assert_eq!(found["comparison"]["measure"], "agreement");
+    assert_eq!(found["comparison"]["rows"], 16);
+}

@@ -1,0 +1,121 @@
+//! Packing that loses something, and only what it was asked to.
+
+use crate::support::{Folder, can_run, classifier, convolution, noise};
+use skysail_graph::{ElementType, Model, Tensor};
+
+/// How many weights of a tensor are not zero, and how many values those have.
+fn kept(model: &Model, name: &str) -> (usize, usize) {
+    let view = model.graph().initializer(name).unwrap();
+    let values = view.as_f32().unwrap();
+    let mut left: Vec<f32> = values.iter().copied().filter(|value| *value != 0.0).collect();
+    let kept = left.len();
+    left.sort_by(f32::total_cmp);
+    left.dedup();
+    (kept, left.len())
+}
+
+#[test]
+fn weights_are_pruned_and_shared() {
+    let folder = Folder::new();
+    folder.model("m.onnx", &classifier().0);
+    let flags = ["--prune", "25%", "--prune-layer", "fc1.weight=0.5", "--bits", "3"];
+    let layer = ["--bits-layer", "fc1.weight=2", "--init", "density"];
+    let said = folder.done(&[&["pack", "m.onnx"], &flags[..], &layer].concat());
+    assert!(said.contains("prune") && said.contains("10 values, density start"), "{said}");
+    folder.done(&["unpack", "m.sky", "-o", "u.onnx"]);
+    let model = folder.load("u.onnx");
+    assert_eq!(kept(&model, "fc0.weight"), (128, 8));
+    assert_eq!(kept(&model, "fc1.weight"), (64, 4));
+    let manifest = &folder.json(&["inspect", "m.sky"])["manifest"];
+    let words: Vec<&str> = manifest["steps"].as_array().unwrap().iter().map(|step| step["what"].as_str().unwrap()).collect();
+    assert_eq!(words, ["prune", "cluster"]);
+    assert_eq!(manifest["tensors"]["fc1.weight"][1]["settings"]["bits"], 2);
+    let found = folder.json(&["diff", "m.onnx", "m.sky"]);
+    let changes = found["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 2);
+    assert_eq!((&changes[0]["what"], &changes[0]["b"]["kept"]), (&"changed".into(), &0.25.into()));
+    assert!(changes[0]["difference_max"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_recipe_does_what_flags_do() {
+    let folder = Folder::new();
+    folder.model("m.onnx", &classifier().0);
+    let recipe = "threshold = 0.1\nbits = 3\n[bits-layer]\n\"fc1.weight\" = 2\n";
+    std::fs::write(folder.path("small.toml"), recipe).unwrap();
+    folder.done(&["pack", "m.onnx", "--recipe", "small.toml", "-o", "recipe.sky"]);
+    let flags = ["--threshold", "0.1", "--bits", "3", "--bits-layer", "fc1.weight=2"];
+    folder.done(&[&["pack", "m.onnx", "-o", "flags.sky"], &flags[..]].concat());
+    let read = |file| std::fs::read(folder.path(file)).unwrap();
+    assert_eq!(read("recipe.sky"), read("flags.sky"));
+    folder.done(&["pack", "m.onnx", "--recipe", "small.toml", "--bits", "4", "-o", "both.sky"]);
+    folder.done(&["unpack", "both.sky"]);
+    assert_eq!(kept(&folder.load("both.onnx"), "fc0.weight").1, 16);
+}
+
+#[test]
+fn weights_are_stored_in_halves() {
+    let folder = Folder::new();
+    folder.model("m.onnx", &classifier().0);
+    folder.done(&["pack", "m.onnx", "--half", "bf16"]);
+    folder.done(&["unpack", "m.sky", "-o", "u.onnx"]);
+    let model = folder.load("u.onnx");
+    let element = |name| model.graph().initializer(name).unwrap().element();
+    assert_eq!(element("fc0.weight"), ElementType::BFloat16);
+}
+
+#[test]
+fn int4_unpacks_to_standard_operators() {
+    let folder = Folder::new();
+    folder.model("m.onnx", &classifier().0);
+    folder.done(&["pack", "m.onnx", "--int4"]);
+    let found = folder.json(&["diff", "m.onnx", "m.sky"]);
+    assert_eq!(found["operators"]["MatMulNBits"], 2);
+    let said = folder.done(&["unpack", "m.sky", "-o", "u.onnx"]);
+    assert!(!said.contains("other domains"), "{said}");
+    let model = folder.load("u.onnx");
+    assert!(model.graph().nodes().all(|node| node.domain().is_empty()));
+}
+
+#[test]
+fn static_int8_is_calibrated() {
+    if !can_run() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.model("m.onnx", &convolution());
+    let images = Tensor::new(&[20, 3, 8, 8], &noise(5, 20 * 192)).unwrap();
+    folder.npz("images.npz", &[("image", images)]);
+    for ranges in ["min-max", "percentile", "entropy"] {
+        let flags = ["--int8", "static", "--calibrate", "images.npz", "--calibration", ranges];
+        let said = folder.done(&[&["pack", "m.onnx", "--force"], &flags[..]].concat());
+        assert!(said.contains("int8     "), "{said}");
+        let found = folder.json(&["diff", "m.onnx", "m.sky"]);
+        assert!(found["operators"]["DequantizeLinear"].as_i64().unwrap() > 0, "{found}");
+    }
+}
+
+#[test]
+fn int8_is_measured_and_float32_may_stay() {
+    if !can_run() {
+        return;
+    }
+    let folder = Folder::new();
+    let (model, rows) = classifier();
+    folder.model("m.onnx", &model);
+    folder.npz("rows.npz", &[("input", rows)]);
+    let flags = ["pack", "m.onnx", "--int8", "dynamic", "--calibrate", "rows.npz"];
+    let found = folder.json(&flags);
+    let speed = found["speed"].as_array().unwrap();
+    assert_eq!((&speed[0]["rows"], &speed[1]["rows"]), (&1.into(), &16.into()));
+    let ratio = |cell: &serde_json::Value| {
+        cell["float32_ms"].as_f64().unwrap() / cell["int8_ms"].as_f64().unwrap()
+    };
+    let faster = ratio(&speed[0]) * ratio(&speed[1]) > 1.0;
+    let kept = found["notes"].as_array().unwrap().iter().any(|note| {
+        note.as_str().unwrap().starts_with("float32 kept, as it was faster than dynamic int8")
+    });
+    assert_eq!(faster, !kept, "{found}");
+    let same = folder.json(&["diff", "m.onnx", "m.sky"])["changes"].as_array().unwrap().is_empty();
+    assert_eq!(same, kept);
+}

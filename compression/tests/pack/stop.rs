@@ -1,0 +1,61 @@
+//! Ctrl-C: the program ends, and leaves a whole file or none.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Folder, assert_same};
+use skysail_compression::Package;
+use skysail_graph::mlp;
+
+fn interrupt(child: &Child) {
+    let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+}
+
+#[test]
+fn work_that_waits_is_ended_and_the_old_file_stays() {
+    let folder = Folder::new();
+    std::fs::write(folder.path("slow.sky"), b"old").unwrap();
+    // Opening a pipe waits for someone who writes, so the program is surely at work.
+    let made = Command::new("mkfifo").arg(folder.path("slow.onnx")).status().unwrap();
+    assert!(made.success());
+    let mut child = folder.command(&["pack", "slow.onnx"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "reading slow.onnx");
+    interrupt(&child);
+    assert_eq!(lines.next().unwrap().unwrap(), "skysail-pack: interrupted");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(std::fs::read(folder.path("slow.sky")).unwrap(), b"old");
+    assert_eq!(folder.files(), ["slow.onnx", "slow.sky"]);
+}
+
+#[test]
+fn an_interrupted_pack_leaves_a_whole_package_or_none() {
+    let folder = Folder::new();
+    let model = mlp(&[256, 256, 64], 1).unwrap();
+    folder.model("m.onnx", &model);
+    for stage in ["reading", "sharing", "encoding", "writing"] {
+        let mut command = folder.command(&["pack", "m.onnx", "--bits", "8"]);
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let reached = lines.any(|line| line.unwrap().starts_with(stage));
+        assert!(reached, "{stage}");
+        // By now it may be done, which is right too.
+        interrupt(&child);
+        child.wait().unwrap();
+        match folder.files().as_slice() {
+            [only] => assert_eq!(only, "m.onnx"),
+            [_, package] => {
+                assert_eq!(package, "m.sky");
+                let package = Package::open(folder.path("m.sky")).unwrap();
+                package.verify().unwrap();
+                package.model().unwrap();
+                std::fs::remove_file(folder.path("m.sky")).unwrap();
+            }
+            more => panic!("{stage}: {more:?}"),
+        }
+    }
+    assert_same(&folder.load("m.onnx"), &model);
+}

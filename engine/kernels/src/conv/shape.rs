@@ -1,0 +1,102 @@
+//! What a convolution does, and where its numbers lie.
+
+use crate::KernelError;
+use crate::weights::SIDE_MAX;
+
+/// A convolution of images, as ONNX's `Conv` with two spatial dimensions. One of sequences has
+/// one row in everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Convolution {
+    /// Channels that come in.
+    pub channels: usize,
+    /// Groups, which see only their own share of the channels.
+    pub groups: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Rows and columns from one output to the next.
+    pub strides: [usize; 2],
+    /// Rows and columns from one of the kernel's weights to the next.
+    pub dilations: [usize; 2],
+    /// Zeros around the image: above, left, below, right.
+    pub pads: [usize; 4],
+}
+
+/// Images of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Images {
+    /// How many.
+    pub count: usize,
+    /// Their rows.
+    pub height: usize,
+    /// Their columns.
+    pub width: usize,
+}
+
+impl Images {
+    /// The pixels of one image's channel.
+    pub fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+impl Convolution {
+    /// Channels that a group sees.
+    pub(crate) fn channels_of_group(&self) -> usize {
+        self.channels / self.groups
+    }
+
+    /// The kernel's weights of a channel.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Checks that it makes sense, for so many outputs and weights an output.
+    pub(crate) fn check(&self, outputs: usize, weights: usize) -> Result<(), KernelError> {
+        let refuse = |why: String| Err(KernelError::Convolution(why));
+        let all = [self.channels, self.groups].into_iter().chain(self.kernel).chain(self.strides);
+        let sizes: Vec<_> = all.chain(self.dilations).collect();
+        if sizes.iter().any(|size| !(1..=SIDE_MAX).contains(size)) {
+            return refuse(format!("sizes must be from 1 to {SIDE_MAX}, in {self:?}"));
+        }
+        let reach = |i: usize| (self.kernel[i] - 1).checked_mul(self.dilations[i]);
+        let pads_fit = self.pads.iter().all(|pad| *pad <= SIDE_MAX);
+        if !pads_fit || (0..2).any(|i| reach(i).is_none_or(|reach| reach > SIDE_MAX)) {
+            return refuse(format!("pads or dilated kernel are too large in {self:?}"));
+        }
+        let taps = self.kernel[0].checked_mul(self.kernel[1]);
+        let inputs = taps.and_then(|taps| taps.checked_mul(self.channels));
+        if inputs.is_none_or(|inputs| inputs > SIDE_MAX) {
+            return refuse(format!("the kernel is too large in {self:?}"));
+        }
+        let groups = self.groups;
+        if !self.channels.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
+            let channels = self.channels;
+            return refuse(format!("{channels} and {outputs} channels are not for {groups} groups"));
+        }
+        let expected = self.channels_of_group() * self.taps();
+        if weights != expected {
+            return refuse(format!("an output has {weights} weights, and needs {expected}"));
+        }
+        Ok(())
+    }
+
+    /// The images that come out of images of this size.
+    ///
+    /// # Errors
+    /// When the kernel is larger than an image with its pads, or the numbers are too many.
+    pub fn output(&self, images: Images) -> Result<Images, KernelError> {
+        let side = |size: usize, i: usize| {
+            let padded = size.checked_add(self.pads[i] + self.pads[i + 2])?;
+            let reach = (self.kernel[i] - 1) * self.dilations[i] + 1;
+            (padded <= SIDE_MAX).then_some(())?;
+            Some(padded.checked_sub(reach)? / self.strides[i] + 1)
+        };
+        match (side(images.height, 0), side(images.width, 1)) {
+            (Some(height), Some(width)) => Ok(Images { height, width, ..images }),
+            _ => Err(KernelError::Convolution(format!(
+                "images of {} x {} do not fit {self:?}",
+                images.height, images.width
+            ))),
+        }
+    }
+}

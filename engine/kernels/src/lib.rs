@@ -1,0 +1,31 @@
+//! Kernels for compressed weights, and ONNX Runtime's custom operators over them.
+
+#![allow(unsafe_code, reason = "vector instructions, and threads that write to one slice")]
+
+mod weights;
+mod level;
+mod lanes;
+mod panel;
+mod rows;
+mod transpose;
+mod matrix;
+mod conv;
+mod operators;
+mod measure;
+mod activation;
+mod parallel;
+mod scratch;
+mod aligned;
+mod error;
+pub mod runtime;
+
+pub use activation::Activation;
+pub use conv::{ConvInput, Convolution, Images, SparseConv};
+pub use error::{Count, KernelError};
+pub use level::Level;
+pub use matrix::{Finish, Formats, SparseMatrix};
+pub use measure::{Limits, Probe, race};
+pub use operators::{DOMAIN, DOMAIN_VERSION, OperatorWeights, operators};
+pub use parallel::{Parallel, Serial};
+pub use scratch::Scratch;
+pub use weights::SparseWeights;

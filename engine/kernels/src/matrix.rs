@@ -1,0 +1,285 @@
+//! Products of dense inputs and a sparse matrix.
+
+use crate::aligned::LINE;
+use crate::error::{Count, check_length};
+use crate::lanes::Lanes;
+use crate::level::at_level;
+use crate::parallel::{Shared, share};
+use crate::rows::{BAND, Positions, Rows, SUMS, Strips};
+use crate::transpose::Block;
+use crate::{Activation, KernelError, Level, Parallel, Scratch, SparseWeights};
+
+/// Batches of fewer rows are faster in the format for few rows, where there are both.
+const FEW: usize = 8;
+
+/// Parts that a run over the format for few rows is split into at most.
+const PARTS_MAX: usize = 16;
+
+/// In which forms a matrix is held in memory. Each can do every batch; what differs is the speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Formats {
+    /// Fast for batches of less than eight rows. Processors without AVX-512 hold it as `Many`.
+    Few,
+    /// Fast for larger batches.
+    Many,
+    /// Both, for twice the memory.
+    Both,
+}
+
+impl Formats {
+    /// What batches of these sizes need.
+    pub fn for_batches(batches: impl IntoIterator<Item = usize>) -> Self {
+        let (mut few, mut many) = (false, false);
+        for batch in batches {
+            *(if batch < FEW { &mut few } else { &mut many }) = true;
+        }
+        match (few, many) {
+            (true, false) => Self::Few,
+            (true, true) => Self::Both,
+            (false, _) => Self::Many,
+        }
+    }
+}
+
+/// What is done to the sums of a product.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Finish<'a> {
+    /// A number for each output, that is added.
+    pub bias: Option<&'a [f32]>,
+    /// What comes after.
+    pub activation: Activation,
+}
+
+/// A sparse matrix in the forms that products need.
+#[derive(Debug)]
+pub struct SparseMatrix {
+    outputs: usize,
+    inputs: usize,
+    count: usize,
+    level: Level,
+    forms: Forms,
+}
+
+#[derive(Debug)]
+enum Forms {
+    Few(Lanes),
+    Many(Rows),
+    Both(Lanes, Rows),
+}
+
+impl SparseMatrix {
+    /// A matrix in some formats, for this processor.
+    pub fn new(weights: &SparseWeights, formats: Formats) -> Self {
+        Self::at_level(weights, formats, Level::best())
+    }
+
+    /// A matrix for a set of instructions, or the best there is where the processor lacks it.
+    pub fn at_level(weights: &SparseWeights, formats: Formats, level: Level) -> Self {
+        let level = level.or_best();
+        let rows = || Rows::new(weights, Positions::Batch, level);
+        Self {
+            outputs: weights.outputs(),
+            inputs: weights.inputs(),
+            count: weights.count(),
+            level,
+            forms: match formats {
+                Formats::Many => Forms::Many(rows()),
+                _ if level != Level::Avx512 => Forms::Many(rows()),
+                Formats::Few => Forms::Few(Lanes::new(weights)),
+                Formats::Both => Forms::Both(Lanes::new(weights), rows()),
+            },
+        }
+    }
+
+    /// The numbers of a row of a product.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The numbers of a row of what is multiplied.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// The weights that are not zero.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// What it takes in memory.
+    pub fn bytes(&self) -> usize {
+        match &self.forms {
+            Forms::Few(lanes) => lanes.bytes(),
+            Forms::Many(rows) => rows.bytes(),
+            Forms::Both(lanes, rows) => lanes.bytes() + rows.bytes(),
+        }
+    }
+
+    /// The forms it is held in.
+    pub fn formats(&self) -> Formats {
+        match self.forms {
+            Forms::Few(_) => Formats::Few,
+            Forms::Many(_) => Formats::Many,
+            Forms::Both(..) => Formats::Both,
+        }
+    }
+
+    /// Multiplies the rows of `x` ([batch, inputs]) by the matrix into `y` ([batch, outputs]).
+    ///
+    /// # Errors
+    /// When a length does not fit.
+    pub fn multiply(
+        &self,
+        x: &[f32],
+        y: &mut [f32],
+        finish: Finish<'_>,
+        scratch: &mut Scratch,
+        threads: &dyn Parallel,
+    ) -> Result<(), KernelError> {
+        let batch = self.batch(x.len())?;
+        check_length("the output", y.len(), batch * self.outputs)?;
+        if let Some(bias) = finish.bias {
+            check_length("the bias", bias.len(), self.outputs)?;
+        }
+        match &self.forms {
+            Forms::Few(lanes) => self.few(lanes, x, y, finish, scratch, threads),
+            Forms::Both(lanes, _) if batch < FEW => {
+                self.few(lanes, x, y, finish, scratch, threads)
+            }
+            Forms::Many(rows) | Forms::Both(_, rows) => {
+                self.many(rows, x, y, finish, scratch, threads)
+            }
+        }
+    }
+
+    fn batch(&self, x: usize) -> Result<usize, KernelError> {
+        if x.is_multiple_of(self.inputs) {
+            return Ok(x / self.inputs);
+        }
+        let expected = Count::MultipleOf(self.inputs);
+        Err(KernelError::Length { what: "the input", actual: x, expected })
+    }
+
+    fn few(
+        &self,
+        lanes: &Lanes,
+        x: &[f32],
+        y: &mut [f32],
+        finish: Finish<'_>,
+        scratch: &mut Scratch,
+        threads: &dyn Parallel,
+    ) -> Result<(), KernelError> {
+        let (batch, row_len) = (x.len() / self.inputs, lanes.row_len());
+        scratch.inputs.grow(batch * row_len);
+        let inputs = &mut scratch.inputs[..batch * row_len];
+        for (row, x) in inputs.chunks_exact_mut(row_len).zip(x.chunks_exact(self.inputs)) {
+            row[..self.inputs].copy_from_slice(x);
+            row[self.inputs..].fill(0.0);
+        }
+        let (inputs, y, outputs) = (&*inputs, Shared::new(y), self.outputs);
+        let parts = lanes.bands().min(PARTS_MAX);
+        threads.run(parts, &|part| {
+            lanes.multiply(share(lanes.bands(), parts, part), inputs, |row, output, sum| {
+                let sum = sum + finish.bias.map_or(0.0, |bias| bias[output]);
+                // SAFETY: each output is in one band, and each band in one part.
+                unsafe { y.write(row * outputs + output, finish.activation.of(sum)) };
+            });
+        })
+    }
+
+    fn many(
+        &self,
+        rows: &Rows,
+        x: &[f32],
+        y: &mut [f32],
+        finish: Finish<'_>,
+        scratch: &mut Scratch,
+        threads: &dyn Parallel,
+    ) -> Result<(), KernelError> {
+        let (batch, panel) = (x.len() / self.inputs, rows.panel());
+        let strips = batch.div_ceil(LINE);
+        let Scratch { inputs, parts } = scratch;
+        inputs.grow(strips * panel.strip_len());
+        let packed = Shared::new(&mut inputs[..strips * panel.strip_len()]);
+        threads.run(strips * panel.tiles(), &|part| {
+            let (strip, tile) = (part / panel.tiles(), part % panel.tiles());
+            let start = part * panel.tile_len();
+            // SAFETY: each part has a tile of its own.
+            let target = unsafe { packed.part(start..start + panel.tile_len()) };
+            let x = &x[strip * LINE * self.inputs..x.len().min((strip + 1) * LINE * self.inputs)];
+            panel.pack_rows(self.level, x, tile, target);
+        })?;
+        let (inputs, y) = (&**inputs, Shared::new(y));
+        let pass = rows.strips();
+        threads.run(strips.div_ceil(pass) * rows.bands(), &|part| {
+            let (block, band) = (part / rows.bands(), part % rows.bands());
+            let first = block * pass * LINE;
+            let panel = &inputs[block * pass * panel.strip_len()..];
+            let strips = Strips { panel, positions: (batch - first).min(pass * LINE) };
+            parts.with(|part| {
+                part.sums.grow(SUMS);
+                self.band(rows, band, strips, &mut part.sums, finish);
+                // SAFETY: each part has other outputs or other rows.
+                unsafe { self.write(rows, (first, band), strips, &part.sums, &y) };
+            });
+        })
+    }
+
+    /// The sums of a band, complete.
+    fn band(
+        &self,
+        rows: &Rows,
+        band: usize,
+        strips: Strips<'_>,
+        sums: &mut [f32],
+        finish: Finish<'_>,
+    ) {
+        let width = strips.count() * LINE;
+        let outputs = rows.outputs_of(band);
+        let sums = &mut sums[..BAND * width];
+        match finish.bias {
+            Some(bias) => {
+                let lines = sums.chunks_exact_mut(width).zip(&bias[outputs.clone()]);
+                lines.for_each(|(line, bias)| line.fill(*bias));
+            }
+            None => sums[..outputs.len() * width].fill(0.0),
+        }
+        rows.add_products(band, strips, sums);
+        activate(self.level, finish.activation, &mut sums[..outputs.len() * width]);
+    }
+
+    /// Writes the sums of a band as columns of rows from `first` on.
+    ///
+    /// # Safety
+    /// No one else writes them.
+    unsafe fn write(
+        &self,
+        rows: &Rows,
+        (first, band): (usize, usize),
+        strips: Strips<'_>,
+        sums: &[f32],
+        y: &Shared<'_>,
+    ) {
+        let width = strips.count() * LINE;
+        let outputs = rows.outputs_of(band);
+        for strip in 0..strips.count() {
+            let positions = LINE.min(strips.positions - strip * LINE);
+            for output in outputs.clone().step_by(LINE) {
+                let high = LINE.min(outputs.end - output);
+                let start = (output - outputs.start) * width + strip * LINE;
+                let from = Block { start, stride: width, rows: high, columns: positions };
+                let start = (first + strip * LINE) * self.outputs + output;
+                let to = Block { start, stride: self.outputs, rows: positions, columns: high };
+                // SAFETY: as the caller says.
+                unsafe { y.transpose(self.level, sums, from, to) };
+            }
+        }
+    }
+}
+
+at_level! {
+    /// Applies the activation to each value.
+    pub(crate) fn activate(activation: Activation, values: &mut [f32]) {
+        activation.apply(values);
+    }
+}

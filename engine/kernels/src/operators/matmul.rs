@@ -1,0 +1,105 @@
+//! `SparseMatMul`: the last dimension of `x` times a sparse matrix.
+
+use super::{Pool, ScratchPool, attributes, error, optional};
+use crate::{Activation, Finish, KernelError, SparseMatrix};
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
+    ShapeInferenceContext,
+};
+use ort::value::{Shape, TensorElementType, ValueType};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The operator, with the matrices that its nodes may name.
+pub(super) struct MatMul {
+    pub(super) weights: HashMap<String, Arc<SparseMatrix>>,
+    pub(super) scratch: ScratchPool,
+}
+
+impl MatMul {
+    fn matrix(&self, name: &str) -> Result<&Arc<SparseMatrix>, KernelError> {
+        self.weights.get(name).ok_or_else(|| KernelError::Missing(name.to_owned()))
+    }
+}
+
+impl Operator for MatMul {
+    type Kernel<'attr> = MatMulKernel;
+
+    fn name(&self) -> &str {
+        "SparseMatMul"
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let float = TensorElementType::Float32;
+        [OperatorInput::required(float), OperatorInput::optional(float)]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<MatMulKernel> {
+        let name = attributes::weight(context).map_err(error)?;
+        Ok(MatMulKernel {
+            matrix: Arc::clone(self.matrix(&name).map_err(error)?),
+            activation: attributes::activation(context).map_err(error)?,
+            scratch: self.scratch.clone(),
+        })
+    }
+
+    fn infer_shape(&self, context: &mut ShapeInferenceContext) -> ort::Result<()> {
+        let matrix = self.matrix(&context.attr::<String>("weight")?).map_err(error)?;
+        let Some(ValueType::Tensor { ty, mut shape, dimension_symbols }) =
+            context.inputs().into_iter().next()
+        else {
+            return Ok(());
+        };
+        // Without a shape nothing follows.
+        let Some(last) = shape.last_mut() else { return Ok(()) };
+        *last = matrix.outputs() as i64;
+        let mut symbols = dimension_symbols.to_vec();
+        symbols.iter_mut().rev().take(1).for_each(String::clear);
+        let dimension_symbols = symbols.into_iter().collect();
+        context.set_output(0, &ValueType::Tensor { ty, shape, dimension_symbols })
+    }
+}
+
+/// One node's work.
+pub(super) struct MatMulKernel {
+    matrix: Arc<SparseMatrix>,
+    activation: Activation,
+    scratch: ScratchPool,
+}
+
+impl Kernel for MatMulKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let x = optional(context, 0)?.ok_or_else(|| ort::Error::new("there is no input"))?;
+        let (shape, x) = x.try_extract_tensor::<f32>()?;
+        let bias = optional(context, 1)?;
+        let bias = bias.as_ref().map(|bias| bias.try_extract_tensor::<f32>()).transpose()?;
+        let shape = self.output_shape(shape)?;
+        let y = context.output(0, shape)?;
+        let mut y = y.ok_or_else(|| ort::Error::new("there is no output"))?;
+        let (_, y) = y.try_extract_tensor_mut::<f32>()?;
+        let finish = Finish { bias: bias.map(|(_, bias)| bias), activation: self.activation };
+        let threads = Pool(context);
+        let run = self.scratch.with(|scratch| self.matrix.multiply(x, y, finish, scratch, &threads));
+        run.map_err(error)
+    }
+}
+
+impl MatMulKernel {
+    fn output_shape(&self, shape: &Shape) -> ort::Result<Shape> {
+        let inputs = self.matrix.inputs();
+        let mut output = shape.clone();
+        match output.last_mut() {
+            Some(last) if usize::try_from(*last) == Ok(inputs) => {
+                *last = self.matrix.outputs() as i64;
+                Ok(output)
+            }
+            _ => Err(ort::Error::new(format!(
+                "the input is {shape:?}; its last dimension must be {inputs}"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Makes the format of [`Rows`] from weights.
+
+use super::{BAND, CODE_BITS, GROUP, Group, Positions, RowValues, Rows, Start, TILE_MAX};
+use crate::Level;
+use crate::aligned::LINE;
+use crate::panel::Panel;
+use crate::weights::{SparseWeights, Values};
+
+/// A tile's strip is 16 kB, so that two of them fit into the first cache.
+pub(super) const TILE: usize = 256;
+
+/// Tiles grow until an output has so many weights in one: starting a group costs about as much as
+/// eight steps.
+const WEIGHTS_A_TILE: f64 = 16.0;
+
+impl Rows {
+    /// The format for a processor of this level.
+    pub(crate) fn new(weights: &SparseWeights, positions: Positions, level: Level) -> Self {
+        let panel = Panel { inputs: weights.inputs(), tile: tile(weights, positions) };
+        let mut encoder = Encoder {
+            weights,
+            panel,
+            next: (0..weights.outputs()).map(|output| weights.range(output).start).collect(),
+            rows: Self {
+                level: level.or_best(),
+                outputs: weights.outputs(),
+                panel,
+                starts: vec![Start { group: 0, step: 0 }],
+                groups: Vec::new(),
+                slots: Vec::new(),
+                values: match weights.values() {
+                    Values::Coded { codebook, .. } => RowValues::Coded(*codebook),
+                    Values::Plain(_) => RowValues::Plain(Vec::new()),
+                },
+            },
+        };
+        for band in 0..encoder.rows.bands() {
+            for tile in 0..panel.tiles() {
+                encoder.tile(band, tile);
+            }
+        }
+        encoder.rows.slots.extend([0; LINE]);
+        encoder.rows.shrink();
+        encoder.rows
+    }
+
+    fn shrink(&mut self) {
+        self.groups.shrink_to_fit();
+        self.slots.shrink_to_fit();
+        if let RowValues::Plain(values) = &mut self.values {
+            values.shrink_to_fit();
+        }
+    }
+}
+
+/// The inputs of a tile, so that there are enough weights in it.
+fn tile(weights: &SparseWeights, positions: Positions) -> usize {
+    let mut tile = match positions {
+        Positions::Batch => TILE,
+        Positions::Pixels => TILE / 2,
+    };
+    while tile * 2 <= TILE_MAX && weights.density() * (tile as f64) < WEIGHTS_A_TILE {
+        tile *= 2;
+    }
+    // Tiles of equal size, of whole lines of a batch.
+    let tiles = weights.inputs().div_ceil(tile);
+    weights.inputs().div_ceil(tiles).next_multiple_of(16).min(TILE_MAX)
+}
+
+struct Encoder<'a> {
+    weights: &'a SparseWeights,
+    panel: Panel,
+    /// For each output its first weight that is not yet in a tile.
+    next: Vec<usize>,
+    rows: Rows,
+}
+
+/// An output's weights in a tile.
+#[derive(Clone, Copy)]
+struct Run {
+    output: u8,
+    start: usize,
+    len: usize,
+}
+
+impl Run {
+    fn idle(output: u8) -> Self {
+        Self { output, start: 0, len: 0 }
+    }
+}
+
+impl Encoder<'_> {
+    fn tile(&mut self, band: usize, tile: usize) {
+        let end = self.panel.inputs_of(tile).end as u32;
+        let mut runs: Vec<Run> = Vec::with_capacity(BAND);
+        for (place, output) in (0_u8..=u8::MAX).zip(self.rows.outputs_of(band)) {
+            let start = self.next[output];
+            let rest = &self.weights.columns()[start..self.weights.range(output).end];
+            let len = rest.partition_point(|column| *column < end);
+            self.next[output] += len;
+            runs.push(Run { output: place, start, len });
+        }
+        // The last group is filled up with places that no output has: the band is not full then.
+        let outputs = runs.len();
+        runs.extend((outputs..outputs.next_multiple_of(GROUP)).map(|place| Run::idle(place as u8)));
+        runs.sort_by_key(|run| std::cmp::Reverse(run.len));
+        let first = (tile * self.panel.tile) as u32;
+        let mut step = self.rows.starts.last().map_or(0, |start| start.step);
+        let (groups, _) = runs.as_chunks::<GROUP>();
+        for group in groups.iter().take_while(|group| group[0].len > 0) {
+            self.group(group, first);
+            step += group[0].len as u32;
+        }
+        self.rows.starts.push(Start { group: self.rows.groups.len() as u32, step });
+    }
+
+    /// Adds a group, the longest run first.
+    fn group(&mut self, runs: &[Run; GROUP], first: u32) {
+        let steps = runs[0].len;
+        self.rows.groups.push(Group { steps: steps as u16, outputs: runs.map(|run| run.output) });
+        let zeros = self.panel.tile as u16;
+        for step in 0..steps {
+            for run in runs {
+                let index = (step < run.len).then_some(run.start + step);
+                let input = index.map_or(zeros, |at| (self.weights.columns()[at] - first) as u16);
+                self.slot(index, input);
+            }
+        }
+    }
+
+    fn slot(&mut self, index: Option<usize>, input: u16) {
+        let mut slot = input << CODE_BITS;
+        match (&mut self.rows.values, self.weights.values()) {
+            (RowValues::Plain(values), weights) => {
+                values.push(index.map_or(0.0, |at| weights.get(at)));
+            }
+            (_, Values::Coded { codes, .. }) => slot |= index.map_or(0, |at| u16::from(codes[at])),
+            _ => {}
+        }
+        self.rows.slots.push(slot);
+    }
+}

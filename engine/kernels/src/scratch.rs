@@ -1,0 +1,44 @@
+//! Memory that runs leave behind for the next.
+
+use crate::aligned::Floats;
+use std::sync::{Mutex, PoisonError};
+
+/// Memory that kernels work in. It grows to what the largest run needs, and then stays; one can
+/// serve many kernels, one after the other.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// The inputs of the whole run, laid out anew.
+    pub(crate) inputs: Floats,
+    pub(crate) parts: Parts,
+}
+
+/// Memory of parts that run at the same time, on threads that are not known before.
+#[derive(Debug, Default)]
+pub(crate) struct Parts(Mutex<Vec<PartScratch>>);
+
+/// Memory of one part of a run.
+#[derive(Debug, Default)]
+pub(crate) struct PartScratch {
+    pub(crate) panel: Floats,
+    pub(crate) sums: Floats,
+}
+
+impl Scratch {
+    /// What it holds, in bytes.
+    pub fn bytes(&self) -> usize {
+        let parts = self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_part = |part: &PartScratch| part.panel.bytes() + part.sums.bytes();
+        self.inputs.bytes() + parts.iter().map(of_part).sum::<usize>()
+    }
+}
+
+impl Parts {
+    /// Lends memory that no other part has.
+    pub(crate) fn with(&self, work: impl FnOnce(&mut PartScratch)) {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = lock().pop();
+        let mut part = free.unwrap_or_default();
+        work(&mut part);
+        lock().push(part);
+    }
+}

@@ -1,0 +1,171 @@
+//! Turns blocks of up to sixteen by sixteen numbers around their diagonal.
+
+use crate::Level;
+use crate::aligned::LINE;
+use crate::parallel::Shared;
+
+/// A block inside of a matrix.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block {
+    /// Where its first number lies.
+    pub(crate) start: usize,
+    /// From one row to the next.
+    pub(crate) stride: usize,
+    /// Its rows, sixteen at most.
+    pub(crate) rows: usize,
+    /// Its columns, sixteen at most.
+    pub(crate) columns: usize,
+}
+
+impl Block {
+    /// Where its last number ends.
+    fn end(self) -> usize {
+        self.start + self.rows.saturating_sub(1) * self.stride + self.columns
+    }
+}
+
+/// Writes the columns of `from` as the rows of `to`. Where `to` has more than `from` has, zeros
+/// are written; where it has fewer, the rest is left out.
+///
+/// # Panics
+/// When a block does not lie in its slice, or is larger than sixteen.
+pub(crate) fn transpose(level: Level, source: &[f32], from: Block, target: &mut [f32], to: Block) {
+    // SAFETY: the target is a slice that no one else has.
+    unsafe { Shared::new(target).transpose(level, source, from, to) };
+}
+
+impl Shared<'_> {
+    /// As [`transpose`], into a slice that others write to as well.
+    ///
+    /// # Safety
+    /// No one else has any of the numbers of the block that is written.
+    ///
+    /// # Panics
+    /// When a block does not lie in its slice, or is larger than sixteen.
+    pub(crate) unsafe fn transpose(&self, level: Level, source: &[f32], from: Block, to: Block) {
+        assert!(from.end() <= source.len() && to.end() <= self.len(), "a block is outside");
+        let sides = [from.rows, from.columns, to.rows, to.columns];
+        assert!(sides.iter().all(|side| *side <= LINE), "a block is too large");
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Avx512 {
+            // SAFETY: the processor has AVX-512 F, and the blocks lie in their slices.
+            unsafe { avx512::transpose(source.as_ptr(), from, self.start(), to) };
+            return;
+        }
+        let _ = level;
+        for row in 0..to.rows {
+            for column in 0..to.columns {
+                let inside = row < from.columns && column < from.rows;
+                let at = from.start + column * from.stride + row;
+                let value = if inside { source[at] } else { 0.0 };
+                // SAFETY: as the caller says.
+                unsafe { self.write(to.start + row * to.stride + column, value) };
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use super::{Block, LINE};
+    use std::arch::x86_64::*;
+
+    /// Sixteen rows in registers, and four rounds of exchanging halves of ever larger parts.
+    ///
+    /// # Safety
+    /// The processor has AVX-512 F; both blocks lie in what their pointers point to, and are no
+    /// larger than sixteen by sixteen.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn transpose(source: *const f32, from: Block, target: *mut f32, to: Block) {
+        let mut rows = [_mm512_setzero_ps(); LINE];
+        let mask = first(from.columns);
+        for (index, row) in rows.iter_mut().enumerate().take(from.rows) {
+            // SAFETY: the row lies in the source, and the mask has no more than its columns.
+            *row = unsafe {
+                _mm512_maskz_loadu_ps(mask, source.add(from.start + index * from.stride))
+            };
+        }
+        let rows = turn(rows);
+        let mask = first(to.columns);
+        for (index, row) in rows.iter().enumerate().take(to.rows) {
+            // SAFETY: the row lies in the target, and the mask has no more than its columns.
+            unsafe {
+                _mm512_mask_storeu_ps(target.add(to.start + index * to.stride), mask, *row);
+            }
+        }
+    }
+
+    /// A mask of the first `count` numbers.
+    fn first(count: usize) -> __mmask16 {
+        ((1_u32 << count) - 1) as __mmask16
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn turn(rows: [__m512; LINE]) -> [__m512; LINE] {
+        let mut pairs = rows;
+        for i in (0..LINE).step_by(2) {
+            pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+            pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+        }
+        let mut fours = pairs;
+        for i in (0..LINE).step_by(4) {
+            fours[i] = unpack_low(pairs[i], pairs[i + 2]);
+            fours[i + 1] = unpack_high(pairs[i], pairs[i + 2]);
+            fours[i + 2] = unpack_low(pairs[i + 1], pairs[i + 3]);
+            fours[i + 3] = unpack_high(pairs[i + 1], pairs[i + 3]);
+        }
+        let mut eights = fours;
+        for i in 0..4 {
+            for half in [0, 8] {
+                let (a, b) = (fours[half + i], fours[half + 4 + i]);
+                eights[half + i] = _mm512_shuffle_f32x4::<0x88>(a, b);
+                eights[half + 4 + i] = _mm512_shuffle_f32x4::<0xdd>(a, b);
+            }
+        }
+        let mut columns = eights;
+        for i in 0..8 {
+            columns[i] = _mm512_shuffle_f32x4::<0x88>(eights[i], eights[8 + i]);
+            columns[8 + i] = _mm512_shuffle_f32x4::<0xdd>(eights[i], eights[8 + i]);
+        }
+        columns
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn unpack_low(a: __m512, b: __m512) -> __m512 {
+        _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn unpack_high(a: __m512, b: __m512) -> __m512 {
+        _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_blocks_of_every_size_and_touches_nothing_else() {
+        let source: Vec<f32> = (0..20 * 20).map(|i| i as f32 + 1.0).collect();
+        for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+            for (rows, columns) in [(16, 16), (1, 16), (16, 1), (5, 11), (13, 3), (0, 4)] {
+                let from = Block { start: 21, stride: 20, rows, columns };
+                for (wide, high) in [(16, 16), (rows, columns), (16, columns)] {
+                    let to = Block { start: 3, stride: 18, rows: high, columns: wide };
+                    let mut target = vec![-1.0; 18 * 18];
+                    transpose(level, &source, from, &mut target, to);
+                    for (i, value) in target.iter().enumerate() {
+                        let (r, c) = (i.wrapping_sub(3) / 18, i.wrapping_sub(3) % 18);
+                        let expected = match (r < high && c < wide, r < columns && c < rows) {
+                            (true, true) => source[21 + c * 20 + r],
+                            (true, false) => 0.0,
+                            (false, _) => -1.0,
+                        };
+                        assert_eq!(*value, expected, "{level} {rows}x{columns} at {r},{c}");
+                    }
+                }
+            }
+        }
+    }
+}

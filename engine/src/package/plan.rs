@@ -1,0 +1,96 @@
+//! Which layers run sparse: a decision from measurements and wishes alone.
+//!
+//! A layer runs sparse when at no batch size in use it takes longer than dense, and on average
+//! over these sizes, each of which counts the same, it gains enough to be worth it.
+
+use crate::config::{Choice, CompressedConfig};
+use crate::layers::LayerTimes;
+use skysail_compression::nearest;
+
+/// How many times as fast sparse must be, as the geometric mean over the batch sizes.
+const GAIN_MIN: f64 = 1.05;
+
+/// Names that an error lists.
+const NEAR_MAX: usize = 3;
+
+/// Whether a layer is better off sparse. Without a measurement it is not.
+pub(super) fn is_faster_sparse(times: &[LayerTimes]) -> bool {
+    let never_slower = times.iter().all(|times| times.sparse_us <= times.dense_us);
+    let gains = times.iter().map(|times| (times.dense_us / times.sparse_us).ln());
+    never_slower && !times.is_empty() && gains.sum::<f64>() / times.len() as f64 >= GAIN_MIN.ln()
+}
+
+/// What its owner wants of a layer.
+pub(super) fn choice(config: &CompressedConfig, layer: &str) -> Choice {
+    config.layers.get(layer).copied().unwrap_or(config.execution)
+}
+
+/// Checks that there is a layer of each name that its owner has settings for.
+///
+/// # Errors
+/// Names the first that is none, and those that it may have been meant to be.
+pub(super) fn check_names<'a>(
+    config: &CompressedConfig,
+    layers: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), String> {
+    for wanted in config.layers.keys() {
+        if layers.clone().any(|name| name == wanted) {
+            continue;
+        }
+        let near = nearest(wanted, layers, NEAR_MAX);
+        let near = near.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        let near = if near.is_empty() { "it has none".into() } else { format!("near it: {near}") };
+        return Err(format!(
+            "compressed.layers names '{wanted}', and no layer of the package has weights of that \
+             name; {near}"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(pairs: &[(f64, f64)]) -> Vec<LayerTimes> {
+        let times = |(batch, (sparse_us, dense_us)): (usize, &(f64, f64))| LayerTimes {
+            batch,
+            sparse_us: *sparse_us,
+            dense_us: *dense_us,
+            dense_is_bound: false,
+        };
+        pairs.iter().enumerate().map(times).collect()
+    }
+
+    #[test]
+    fn sparse_where_it_is_never_slower_and_faster_on_average() {
+        for (pairs, sparse) in [
+            (&[][..], false),
+            (&[(1.0, 6.0), (10.0, 15.0)], true),
+            (&[(1.0, 6.0), (10.0, 9.9)], false),
+            (&[(1.0, 1.0), (10.0, 10.4)], false),
+            (&[(1.0, 1.0), (10.0, 11.5)], true),
+        ] {
+            assert_eq!(is_faster_sparse(&times(pairs)), sparse, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_layers_own_wish_goes_before_that_of_all() {
+        let layers = [("a".to_owned(), Choice::Auto)].into();
+        let config = CompressedConfig { execution: Choice::Dense, layers };
+        assert_eq!((choice(&config, "a"), choice(&config, "b")), (Choice::Auto, Choice::Dense));
+    }
+
+    #[test]
+    fn a_wrong_name_is_told_with_those_near_it() {
+        let layers = [("fc1.wieght".to_owned(), Choice::Dense)].into();
+        let config = CompressedConfig { layers, ..CompressedConfig::default() };
+        let error = check_names(&config, ["conv.weight", "fc1.weight"].into_iter()).unwrap_err();
+        assert!(error.contains("'fc1.wieght'"), "{error}");
+        assert!(error.ends_with("near it: 'fc1.weight', 'conv.weight'"), "{error}");
+        let error = check_names(&config, std::iter::empty()).unwrap_err();
+        assert!(error.ends_with("it has none"), "{error}");
+        assert!(check_names(&config, ["fc1.wieght"].into_iter()).is_ok());
+    }
+}

@@ -1,0 +1,148 @@
+//! The nodes of a graph while they are connected anew.
+
+use std::collections::{HashMap, HashSet};
+
+use onnx_protobuf::NodeProto;
+
+use crate::{GraphError, scope};
+
+/// Nodes in any order, and who makes and takes each value.
+pub(super) struct Wiring {
+    nodes: Vec<NodeProto>,
+    /// Which node makes a value.
+    makers: HashMap<String, usize>,
+    /// Which nodes take a value, graphs inside them included; each comes once.
+    takers: HashMap<String, Vec<usize>>,
+}
+
+impl Wiring {
+    /// # Errors
+    /// `BadGraph` when two nodes make values of one name.
+    pub(super) fn of(nodes: Vec<NodeProto>) -> Result<Self, GraphError> {
+        let mut wiring = Self { nodes: vec![], makers: HashMap::new(), takers: HashMap::new() };
+        for (index, node) in nodes.iter().enumerate() {
+            for name in node.output.iter().filter(|name| !name.is_empty()) {
+                wiring.make(name, index)?;
+            }
+            for name in scope::taken(node) {
+                wiring.takers.entry(name.to_owned()).or_default().push(index);
+            }
+        }
+        wiring.nodes = nodes;
+        Ok(wiring)
+    }
+
+    fn make(&mut self, name: &str, node: usize) -> Result<(), GraphError> {
+        match self.makers.insert(name.to_owned(), node) {
+            None => Ok(()),
+            Some(_) => Err(GraphError::two_values(name)),
+        }
+    }
+
+    /// Whether a node makes the value.
+    pub(super) fn makes(&self, value: &str) -> bool {
+        self.makers.contains_key(value)
+    }
+
+    /// The names of the values that nodes make.
+    pub(super) fn made(&self) -> impl Iterator<Item = &str> {
+        self.makers.keys().map(String::as_str)
+    }
+
+    /// Lets the node that makes `old` make it under the name `new`.
+    pub(super) fn rename_made(&mut self, old: &str, new: &str) -> Result<(), GraphError> {
+        let Some(node) = self.makers.remove(old) else { return Ok(()) };
+        self.make(new, node)?;
+        for output in self.nodes[node].output.iter_mut().filter(|output| *output == old) {
+            new.clone_into(output);
+        }
+        Ok(())
+    }
+
+    /// Lets the nodes that take `old` take `new`.
+    pub(super) fn rename_taken(&mut self, old: &str, new: &str) {
+        let Some(nodes) = self.takers.remove(old) else { return };
+        for node in &nodes {
+            scope::rename_taken(&mut self.nodes[*node], old, new);
+        }
+        let takers = self.takers.entry(new.to_owned()).or_default();
+        takers.extend(nodes);
+        takers.sort_unstable();
+        takers.dedup();
+    }
+
+    /// Checks that every value taken is one that a node makes or that is among `given`, and
+    /// none is both.
+    pub(super) fn check(&self, given: &HashSet<&str>) -> Result<(), GraphError> {
+        if let Some(name) = self.made().find(|name| given.contains(name)) {
+            return Err(GraphError::two_values(name));
+        }
+        let missing = |name: &&String| !self.makes(name) && !given.contains(name.as_str());
+        match self.takers.keys().filter(missing).min() {
+            None => Ok(()),
+            Some(name) => {
+                let taker = self.takers[name].first().map(|node| self.nodes[*node].name.as_str());
+                Err(GraphError::no_value(name, taker.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The nodes, each after those whose values it takes, else in the order they have.
+    pub(super) fn into_sorted(self) -> Result<Vec<NodeProto>, GraphError> {
+        let order = self.order()?;
+        let mut nodes: Vec<Option<NodeProto>> = self.nodes.into_iter().map(Some).collect();
+        Ok(order.into_iter().filter_map(|node| nodes[node].take()).collect())
+    }
+
+    /// Depth first, without recursion: a chain of nodes may be longer than the stack.
+    fn order(&self) -> Result<Vec<usize>, GraphError> {
+        let before = self.before();
+        let mut order = Vec::with_capacity(before.len());
+        let mut states = vec![State::New; before.len()];
+        let mut open: Vec<(usize, usize)> = Vec::new();
+        for first in 0..before.len() {
+            open.push((first, 0));
+            while let Some((node, next)) = open.pop() {
+                if next == 0 {
+                    match states[node] {
+                        State::Done => continue,
+                        State::Open => return Err(self.circle(node)),
+                        State::New => states[node] = State::Open,
+                    }
+                }
+                if let Some(earlier) = before[node].get(next) {
+                    open.extend([(node, next + 1), (*earlier, 0)]);
+                } else {
+                    states[node] = State::Done;
+                    order.push(node);
+                }
+            }
+        }
+        Ok(order)
+    }
+
+    /// For each node, those whose values it takes, in order.
+    fn before(&self) -> Vec<Vec<usize>> {
+        let mut before = vec![Vec::new(); self.nodes.len()];
+        for (name, takers) in &self.takers {
+            if let Some(maker) = self.makers.get(name) {
+                takers.iter().for_each(|taker| before[*taker].push(*maker));
+            }
+        }
+        before.iter_mut().for_each(|nodes| nodes.sort_unstable());
+        before
+    }
+
+    fn circle(&self, node: usize) -> GraphError {
+        let name = &self.nodes[node].name;
+        GraphError::BadGraph(format!("node '{name}' takes what is made of its own values"))
+    }
+}
+
+/// How far the sorting is with a node.
+#[derive(Clone, Copy)]
+enum State {
+    New,
+    Open,
+    Done,
+}

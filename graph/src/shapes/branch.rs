@@ -1,0 +1,31 @@
+//! `If`: one of two graphs.
+
+use super::call::{Call, Made};
+use super::dims;
+use super::value::{ANY, Number, Value};
+use crate::Kind;
+
+/// What the branch makes that is taken, or what both make alike.
+pub(super) fn if_(call: &Call<'_, '_>) -> Made {
+    match call.numbers(0) {
+        Some([Number::Int(0)]) => call.branch("else_branch"),
+        Some([Number::Int(_)]) => call.branch("then_branch"),
+        _ => {
+            let (a, b) = (call.branch("then_branch")?, call.branch("else_branch")?);
+            Some(a.iter().zip(&b).map(|(a, b)| alike(a, b)).collect())
+        }
+    }
+}
+
+fn alike(a: &Value, b: &Value) -> Value {
+    if a == b {
+        return a.clone();
+    }
+    let (Kind::Tensor { .. }, Kind::Tensor { .. }) = (&a.kind, &b.kind) else {
+        return Value::UNKNOWN;
+    };
+    let element = if a.element() == b.element() { a.element() } else { ANY };
+    let dims = a.dims().zip(b.dims()).filter(|(a, b)| a.len() == b.len());
+    let dims = dims.map(|(a, b)| a.iter().zip(b).map(|(a, b)| dims::either(a, b)).collect());
+    Value::tensor(element, dims)
+}

@@ -1,0 +1,97 @@
+//! Operators that work element by element.
+
+use super::call::{Call, Made};
+use super::dims;
+use super::numbers;
+use super::value::{ANY, Value};
+use crate::{Dim, ElementType};
+
+/// A tensor like the first input.
+pub(super) fn same(call: &Call<'_, '_>) -> Made {
+    Some(vec![Value::of(call.input(0).kind.clone())])
+}
+
+pub(super) fn identity(call: &Call<'_, '_>) -> Made {
+    Some(vec![call.input(0).clone()])
+}
+
+/// The input, and which of its elements were kept.
+pub(super) fn dropout(call: &Call<'_, '_>) -> Made {
+    let input = call.input(0);
+    let mask = Value::tensor(ElementType::Bool, input.dims().map(<[Dim]>::to_vec));
+    Some(vec![Value::of(input.kind.clone()), mask])
+}
+
+/// A question asked of each element.
+pub(super) fn test(call: &Call<'_, '_>) -> Made {
+    Some(vec![Value::tensor(ElementType::Bool, call.dims(0).map(<[Dim]>::to_vec))])
+}
+
+pub(super) fn not(call: &Call<'_, '_>) -> Made {
+    let numbers = call.numbers(0).map(numbers::negated);
+    let made = test(call)?;
+    Some(made.into_iter().map(|value| value.with_numbers(numbers.clone())).collect())
+}
+
+/// Several tensors, stretched to each other's dimensions.
+pub(super) fn together(call: &Call<'_, '_>) -> Made {
+    let inputs: Vec<usize> = (0..call.input_count()).collect();
+    Some(vec![Value::tensor(element(call, &inputs), stretched(call, &inputs))])
+}
+
+/// The same of quantized ones: each comes with its scale and its zero point.
+pub(super) fn together_quantized(call: &Call<'_, '_>) -> Made {
+    Some(vec![Value::tensor(element(call, &[0, 3]), stretched(call, &[0, 3]))])
+}
+
+pub(super) fn arithmetic(call: &Call<'_, '_>) -> Made {
+    let numbers = numbers::arithmetic(call.operator(), call.input(0), call.input(1));
+    let made = together(call)?;
+    Some(made.into_iter().map(|value| value.with_numbers(numbers.clone())).collect())
+}
+
+pub(super) fn compare(call: &Call<'_, '_>) -> Made {
+    let numbers = numbers::compared(call.operator(), call.input(0), call.input(1));
+    let value = Value::tensor(ElementType::Bool, stretched(call, &[0, 1]));
+    Some(vec![value.with_numbers(numbers)])
+}
+
+pub(super) fn where_(call: &Call<'_, '_>) -> Made {
+    let numbers = numbers::chosen(call.input(0), call.input(1), call.input(2));
+    let value = Value::tensor(element(call, &[1, 2]), stretched(call, &[0, 1, 2]));
+    Some(vec![value.with_numbers(numbers)])
+}
+
+pub(super) fn cast(call: &Call<'_, '_>) -> Made {
+    converted(call, call.type_("to").unwrap_or(ANY))
+}
+
+pub(super) fn cast_like(call: &Call<'_, '_>) -> Made {
+    converted(call, call.element(1))
+}
+
+fn converted(call: &Call<'_, '_>, element: ElementType) -> Made {
+    let input = call.input(0);
+    let numbers = input.numbers().and_then(|numbers| numbers::cast(numbers, element));
+    let value = Value::tensor(element, input.dims().map(<[Dim]>::to_vec));
+    Some(vec![value.with_numbers(numbers)])
+}
+
+/// The element type that these inputs have in common.
+fn element(call: &Call<'_, '_>, inputs: &[usize]) -> ElementType {
+    let known = inputs.iter().map(|input| call.element(*input)).find(|element| *element != ANY);
+    known.unwrap_or(ANY)
+}
+
+/// The dimensions that these inputs have together.
+fn stretched(call: &Call<'_, '_>, inputs: &[usize]) -> Option<Vec<Dim>> {
+    // Before version 7, the second input was fitted into the first.
+    if call.says("broadcast") {
+        return call.dims(0).map(<[Dim]>::to_vec);
+    }
+    let (first, others) = inputs.split_first()?;
+    others.iter().try_fold(call.dims(*first)?.to_vec(), |all, input| {
+        let dims = call.dims(*input)?;
+        Some(if all == dims { all } else { dims::broadcast(&all, dims) })
+    })
+}

@@ -1,0 +1,170 @@
+//! Operators that keep the elements and change how they are laid out, or repeat them.
+
+use super::call::{Call, List, Made};
+use super::dims;
+use super::numbers;
+use super::value::{Number, RANK_MAX, Value};
+use crate::Dim;
+
+/// A value of other dimensions, whose elements are in the same order.
+fn relaid(call: &Call<'_, '_>, dims: Option<Vec<Dim>>) -> Made {
+    let numbers = call.numbers(0).map(<[Number]>::to_vec);
+    Some(vec![Value::tensor(call.element(0), dims).with_numbers(numbers)])
+}
+
+pub(super) fn reshape(call: &Call<'_, '_>) -> Made {
+    let said = call.ints("shape").map(|shape| shape.iter().copied().map(Number::Int).collect());
+    let shape = said.or_else(|| call.numbers(1).map(<[Number]>::to_vec));
+    let keeps_zero = call.int("allowzero").unwrap_or(0) != 0;
+    let dims = match shape {
+        Some(shape) if shape.len() <= RANK_MAX => Some(reshaped(call.dims(0), &shape, keeps_zero)),
+        Some(_) => None,
+        None => rank_of(call, 1).map(dims::unknown),
+    };
+    relaid(call, dims)
+}
+
+/// The number of dimensions, where an input lists them: the length of the list.
+fn rank_of(call: &Call<'_, '_>, input: usize) -> Option<usize> {
+    let [length] = call.dims(input)? else { return None };
+    dims::fixed(length).and_then(|rank| usize::try_from(rank).ok()).filter(|rank| *rank <= RANK_MAX)
+}
+
+/// 0 takes the dimension of the same place, -1 what is left.
+fn reshaped(from: Option<&[Dim]>, shape: &[Number], keeps_zero: bool) -> Vec<Dim> {
+    let copied = |place: usize| shape[place] == Number::Int(0) && !keeps_zero;
+    let dim = |(place, number): (usize, &Number)| match from {
+        Some(from) if copied(place) => from.get(place).cloned().unwrap_or(Dim::Unknown),
+        None if copied(place) => Dim::Unknown,
+        _ => number.dim(),
+    };
+    let mut dims: Vec<Dim> = shape.iter().enumerate().map(dim).collect();
+    let open = |number: &Number| matches!(number, Number::Int(-1) | Number::Unknown);
+    let mut holes = (0..shape.len()).filter(|place| open(&shape[*place]));
+    if let (Some(from), Some(hole), None) = (from, holes.next(), holes.next()) {
+        // What is copied is the same on both sides, even where it is not known.
+        let whole =
+            from.iter().enumerate().filter(|(place, _)| *place >= shape.len() || !copied(*place));
+        let parts = dims.iter().enumerate().filter(|(place, _)| *place != hole && !copied(*place));
+        let whole: Vec<Dim> = whole.map(|(_, dim)| dim.clone()).collect();
+        let parts: Vec<Dim> = parts.map(|(_, dim)| dim.clone()).collect();
+        dims[hole] = dims::quotient(&whole, &parts);
+    }
+    dims
+}
+
+/// A matrix of the dimensions before an axis by those from it on.
+pub(super) fn flatten(call: &Call<'_, '_>) -> Made {
+    let flat = |dims: &[Dim]| {
+        // The end is an axis as well.
+        let axis = call.int("axis").unwrap_or(1);
+        let axis = dims::axis(axis, dims.len() + usize::from(axis >= 0))?;
+        let (rows, columns) = dims.split_at_checked(axis)?;
+        Some(vec![dims::product(rows), dims::product(columns)])
+    };
+    relaid(call, Some(call.dims(0).and_then(flat).unwrap_or(dims::unknown(2))))
+}
+
+pub(super) fn transpose(call: &Call<'_, '_>) -> Made {
+    let turned = |dims: &[Dim]| match call.ints("perm") {
+        None => Some(dims.iter().rev().cloned().collect()),
+        Some(perm) if perm.len() == dims.len() => {
+            perm.iter().map(|axis| dims.get(usize::try_from(*axis).ok()?).cloned()).collect()
+        }
+        Some(_) => None,
+    };
+    let numbers = call.input(0).block().and_then(|(sizes, numbers)| {
+        let reversed: Vec<i64> = (0..i64::try_from(sizes.len()).ok()?).rev().collect();
+        numbers::transposed(numbers, &sizes, call.ints("perm").unwrap_or(&reversed))
+    });
+    let value = Value::tensor(call.element(0), call.dims(0).and_then(turned));
+    Some(vec![value.with_numbers(numbers)])
+}
+
+/// Takes dimensions of one out: those that are named, or all.
+pub(super) fn squeeze(call: &Call<'_, '_>) -> Made {
+    let squeezed = |dims: &[Dim]| -> Option<Vec<Dim>> {
+        let axes: Vec<usize> = match call.list("axes", 1) {
+            List::Known(axes) => {
+                let axes = axes.iter().map(|axis| dims::axis(*axis, dims.len()));
+                axes.collect::<Option<_>>()?
+            }
+            List::Absent => {
+                let sizes: Vec<u64> = dims.iter().map(dims::fixed).collect::<Option<_>>()?;
+                (0..sizes.len()).filter(|axis| sizes[*axis] == 1).collect()
+            }
+            List::Unknown => return None,
+        };
+        let kept = dims.iter().enumerate().filter(|(axis, _)| !axes.contains(axis));
+        Some(kept.map(|(_, dim)| dim.clone()).collect())
+    };
+    relaid(call, call.dims(0).and_then(squeezed))
+}
+
+/// Puts dimensions of one in, at their places among those that are made.
+pub(super) fn unsqueeze(call: &Call<'_, '_>) -> Made {
+    let List::Known(axes) = call.list("axes", 1) else { return relaid(call, None) };
+    let stretched = |dims: &[Dim]| -> Option<Vec<Dim>> {
+        let rank = dims.len() + axes.len();
+        if rank > RANK_MAX {
+            return None;
+        }
+        let axes: Vec<usize> =
+            axes.iter().map(|axis| dims::axis(*axis, rank)).collect::<Option<_>>()?;
+        let mut rest = dims.iter().cloned();
+        let dim = |axis| if axes.contains(&axis) { Some(1.into()) } else { rest.next() };
+        (0..rank).map(dim).collect()
+    };
+    relaid(call, call.dims(0).and_then(stretched))
+}
+
+pub(super) fn expand(call: &Call<'_, '_>) -> Made {
+    let shape = call.numbers(1).filter(|shape| shape.len() <= RANK_MAX);
+    let shape = shape.map(|shape| shape.iter().map(Number::dim).collect());
+    let shape: Option<Vec<Dim>> = shape.or_else(|| rank_of(call, 1).map(dims::unknown));
+    let dims = shape.and_then(|shape| Some(dims::broadcast(call.dims(0)?, &shape)));
+    let numbers = match (call.numbers(0), dims.as_deref().map(dims::product)) {
+        (Some([number]), Some(Dim::Fixed(count))) => numbers::repeated(number, count),
+        (Some(numbers), Some(Dim::Fixed(count))) if numbers.len() as u64 == count => {
+            Some(numbers.to_vec())
+        }
+        _ => None,
+    };
+    Some(vec![Value::tensor(call.element(0), dims).with_numbers(numbers)])
+}
+
+pub(super) fn tile(call: &Call<'_, '_>) -> Made {
+    let repeats = call.numbers(1);
+    let dims = call.dims(0).map(|dims| {
+        let repeat = |axis| repeats.and_then(|repeats| repeats.get(axis)).map(Number::dim);
+        let tiled = |(axis, dim): (usize, &Dim)| {
+            dims::product(&[dim.clone(), repeat(axis).unwrap_or(Dim::Unknown)])
+        };
+        dims.iter().enumerate().map(tiled).collect()
+    });
+    Some(vec![Value::tensor(call.element(0), dims)])
+}
+
+/// Channels become squares of pixels.
+pub(super) fn depth_to_space(call: &Call<'_, '_>) -> Made {
+    blocks(call, |size, block| size.checked_div(block.checked_mul(block)?), u64::checked_mul)
+}
+
+/// Squares of pixels become channels.
+pub(super) fn space_to_depth(call: &Call<'_, '_>) -> Made {
+    blocks(call, |size, block| size.checked_mul(block.checked_mul(block)?), u64::checked_div)
+}
+
+fn blocks(
+    call: &Call<'_, '_>,
+    channels: impl Fn(u64, u64) -> Option<u64>,
+    sides: impl Fn(u64, u64) -> Option<u64>,
+) -> Made {
+    let block = u64::try_from(call.int("blocksize")?).ok()?;
+    let [batch, depth, high, wide] = call.dims(0)? else { return None };
+    let size = |size: Option<u64>| size.map_or(Dim::Unknown, Dim::Fixed);
+    let side = |dim| size(dims::fixed(dim).and_then(|size| sides(size, block)));
+    let depth = size(dims::fixed(depth).and_then(|size| channels(size, block)));
+    let dims = vec![batch.clone(), depth, side(high), side(wide)];
+    Some(vec![Value::tensor(call.element(0), Some(dims))])
+}

@@ -1,0 +1,60 @@
+//! Classical machine learning.
+
+use super::call::{Call, Made};
+use super::value::{ANY, Value};
+use crate::{Dim, ElementType};
+
+/// Floats of the input's dimensions.
+pub(super) fn scaled(call: &Call<'_, '_>) -> Made {
+    Some(vec![Value::tensor(ElementType::Float32, call.dims(0).map(<[Dim]>::to_vec))])
+}
+
+/// Columns, by their places.
+pub(super) fn features(call: &Call<'_, '_>) -> Made {
+    let dims = call.dims(0).and_then(|dims| {
+        let (_, outer) = dims.split_last()?;
+        let places = call.dims(1)?.last().cloned().unwrap_or(Dim::Fixed(1));
+        // A lone row comes out as a matrix.
+        let outer = if outer.is_empty() { &[Dim::Fixed(1)] } else { outer };
+        Some(outer.iter().cloned().chain([places]).collect())
+    });
+    Some(vec![Value::tensor(call.element(0), dims)])
+}
+
+/// A label a row, and a score a row and class.
+pub(super) fn classified(call: &Call<'_, '_>) -> Made {
+    // The names of the attributes differ from operator to operator.
+    let strings = ["classlabels_strings", "classlabels_string"];
+    let strings = strings.iter().find_map(|name| call.text_count(name)).filter(|count| *count > 0);
+    let numbers = ["classlabels_ints", "classlabels_int64s"];
+    let numbers = numbers.iter().find_map(|name| call.ints(name)).map(<[i64]>::len);
+    let label = match (strings, numbers) {
+        (Some(_), _) => ElementType::String,
+        (None, Some(_)) => ElementType::Int64,
+        (None, None) => ANY,
+    };
+    let scores = strings.or(numbers).and_then(|classes| scores(call, classes as u64));
+    let rows = match call.dims(0) {
+        Some([rows, _]) => rows.clone(),
+        Some([_]) => Dim::Fixed(1),
+        _ => Dim::Unknown,
+    };
+    let labels = Value::tensor(label, Some(vec![rows.clone()]));
+    Some(vec![
+        labels,
+        Value::tensor(
+            ElementType::Float32,
+            Some(vec![rows, scores.map_or(Dim::Unknown, Dim::Fixed)]),
+        ),
+    ])
+}
+
+/// The scores that there are for so many classes.
+fn scores(call: &Call<'_, '_>, classes: u64) -> Option<u64> {
+    let machine = call.operator() == "SVMClassifier";
+    if !machine || call.float_list("prob_a").is_some_and(|list| !list.is_empty()) {
+        return Some(classes);
+    }
+    // Support vectors vote for one of each two classes; of two, runtimes give one or two scores.
+    (classes > 2).then(|| classes.checked_mul(classes - 1)).flatten().map(|pairs| pairs / 2)
+}

@@ -1,0 +1,128 @@
+//! Arithmetic of small tensors that are followed by value.
+
+use super::value::{NUMBERS_MAX, Number, Value};
+use crate::ElementType;
+
+/// `a` and `b` added, subtracted, multiplied or divided, as the operator says.
+pub(super) fn arithmetic(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
+    zipped(a, b, |a, b| match (operator, a, b) {
+        ("Add", Number::Int(0), other) | ("Add" | "Sub", other, Number::Int(0)) => other.clone(),
+        ("Mul", Number::Int(1), other) | ("Mul" | "Div", other, Number::Int(1)) => other.clone(),
+        (_, Number::Int(a), Number::Int(b)) => {
+            let number = match operator {
+                "Add" => a.checked_add(*b),
+                "Sub" => a.checked_sub(*b),
+                "Mul" => a.checked_mul(*b),
+                "Div" => a.checked_div(*b),
+                _ => None,
+            };
+            number.map_or(Number::Unknown, Number::Int)
+        }
+        _ => Number::Unknown,
+    })
+}
+
+/// 1 where `a` and `b` compare as the operator says, else 0.
+pub(super) fn compared(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
+    zipped(a, b, |a, b| {
+        let (Some(a), Some(b)) = (a.int(), b.int()) else { return Number::Unknown };
+        let holds = match operator {
+            "Equal" => a == b,
+            "Less" => a < b,
+            "LessOrEqual" => a <= b,
+            "Greater" => a > b,
+            "GreaterOrEqual" => a >= b,
+            "And" => a != 0 && b != 0,
+            "Or" => a != 0 || b != 0,
+            _ => (a != 0) != (b != 0),
+        };
+        Number::Int(i64::from(holds))
+    })
+}
+
+/// `a` where the condition holds, else `b`.
+pub(super) fn chosen(condition: &Value, a: &Value, b: &Value) -> Option<Vec<Number>> {
+    let all = [condition.numbers()?, a.numbers()?, b.numbers()?];
+    let count = all.iter().map(|numbers| numbers.len()).max()?;
+    let at = |which: usize, place| number(all[which], place, count);
+    (0..count)
+        .map(|place| {
+            let (a, b) = (at(1, place)?, at(2, place)?);
+            Some(match at(0, place)? {
+                Number::Int(0) => b.clone(),
+                Number::Int(_) => a.clone(),
+                _ if a == b => a.clone(),
+                _ => Number::Unknown,
+            })
+        })
+        .collect()
+}
+
+/// 0 for 1 and 1 for 0.
+pub(super) fn negated(numbers: &[Number]) -> Vec<Number> {
+    let negated = |number: &Number| number.int().map(|value| Number::Int(i64::from(value == 0)));
+    numbers.iter().map(|number| negated(number).unwrap_or(Number::Unknown)).collect()
+}
+
+/// The numbers as another type; only integers and booleans are followed.
+pub(super) fn cast(numbers: &[Number], element: ElementType) -> Option<Vec<Number>> {
+    let cast = |number: &Number| match (number, element) {
+        (Number::Int(value), ElementType::Bool) => Number::Int(i64::from(*value != 0)),
+        (Number::Int(value), ElementType::Int32) => {
+            i32::try_from(*value).map_or(Number::Unknown, |value| Number::Int(i64::from(value)))
+        }
+        (number, ElementType::Int32 | ElementType::Int64) => number.clone(),
+        _ => Number::Unknown,
+    };
+    let followed = matches!(element, ElementType::Bool | ElementType::Int32 | ElementType::Int64);
+    followed.then(|| numbers.iter().map(cast).collect())
+}
+
+/// The numbers of a tensor of these dimensions, whose axes come in the order `perm`.
+pub(super) fn transposed(numbers: &[Number], sizes: &[usize], perm: &[i64]) -> Option<Vec<Number>> {
+    if numbers.is_empty() {
+        return Some(Vec::new());
+    }
+    // No product is more than there are numbers.
+    let stride = |axis: usize| Some(sizes.get(axis + 1..)?.iter().product::<usize>());
+    let axes: Vec<usize> =
+        perm.iter().map(|axis| usize::try_from(*axis).ok()).collect::<Option<_>>()?;
+    // Where the number of each place comes from, an axis after the other.
+    let mut from = vec![0_usize];
+    for axis in axes {
+        let (size, stride) = (*sizes.get(axis)?, stride(axis)?);
+        if from.len().checked_mul(size)? > NUMBERS_MAX {
+            return None;
+        }
+        let along = |start: usize| (0..size).map(move |step| start + step * stride);
+        from = from.into_iter().flat_map(along).collect();
+    }
+    from.into_iter().map(|place| numbers.get(place).cloned()).collect()
+}
+
+/// One number many times.
+pub(super) fn repeated(number: &Number, count: u64) -> Option<Vec<Number>> {
+    let count = usize::try_from(count).ok().filter(|count| *count <= NUMBERS_MAX)?;
+    Some(vec![number.clone(); count])
+}
+
+fn zipped(
+    a: &Value,
+    b: &Value,
+    number_of: impl Fn(&Number, &Number) -> Number,
+) -> Option<Vec<Number>> {
+    let (a, b) = (a.numbers()?, b.numbers()?);
+    let count = a.len().max(b.len());
+    let pair = |place| Some(number_of(number(a, place, count)?, number(b, place, count)?));
+    (0..count).map(pair).collect()
+}
+
+/// The number at a place among `count`; a lone one is at every place. Tensors that would
+/// stretch in another way are not followed.
+fn number(numbers: &[Number], place: usize, count: usize) -> Option<&Number> {
+    match numbers {
+        [lone] => Some(lone),
+        many if many.len() == count => many.get(place),
+        _ => None,
+    }
+}

@@ -1,0 +1,80 @@
+//! Operators that pick elements by their places.
+
+use super::call::{Call, List, Made};
+use super::dims;
+use super::value::{Number, Value};
+use crate::{Dim, ElementType};
+
+/// Takes whole entries along an axis: its dimension gives way to those of the places.
+pub(super) fn gather(call: &Call<'_, '_>) -> Made {
+    let dims = call.dims(0).zip(call.dims(1)).and_then(|(data, places)| {
+        let axis = call.axis(0, data.len())?;
+        Some([&data[..axis], places, &data[axis + 1..]].concat())
+    });
+    let numbers = gathered(call).filter(|_| call.dims(0).is_some_and(|dims| dims.len() == 1));
+    Some(vec![Value::tensor(call.element(0), dims).with_numbers(numbers)])
+}
+
+fn gathered(call: &Call<'_, '_>) -> Option<Vec<Number>> {
+    let data = call.numbers(0)?;
+    let number = |place: &Number| {
+        let place = place.int().and_then(|place| dims::axis(place, data.len()));
+        place.map_or(Number::Unknown, |place| data[place].clone())
+    };
+    Some(call.numbers(1)?.iter().map(number).collect())
+}
+
+/// Takes an element for each place.
+pub(super) fn gather_elements(call: &Call<'_, '_>) -> Made {
+    Some(vec![Value::tensor(call.element(0), call.dims(1).map(<[Dim]>::to_vec))])
+}
+
+/// Takes a part for each list of places.
+pub(super) fn gather_nd(call: &Call<'_, '_>) -> Made {
+    let dims = call.dims(0).zip(call.dims(1)).and_then(|(data, places)| {
+        let (last, outer) = places.split_last()?;
+        let batches = usize::try_from(call.int("batch_dims").unwrap_or(0)).ok()?;
+        let picked = usize::try_from(dims::fixed(last)?).ok()?;
+        let rest = data.get(batches.checked_add(picked)?..)?;
+        Some([outer, rest].concat())
+    });
+    Some(vec![Value::tensor(call.element(0), dims)])
+}
+
+/// The largest along an axis, and their places.
+pub(super) fn top_k(call: &Call<'_, '_>) -> Made {
+    let count = match (call.int("k"), call.numbers(1)) {
+        (Some(count), _) => Number::Int(count).dim(),
+        (None, Some([count])) => count.dim(),
+        _ => Dim::Unknown,
+    };
+    let dims = call.dims(0).and_then(|dims| {
+        let mut dims = dims.to_vec();
+        let axis = call.axis(-1, dims.len())?;
+        dims[axis] = count;
+        Some(dims)
+    });
+    let places = Value::tensor(ElementType::Int64, dims.clone());
+    Some(vec![Value::tensor(call.element(0), dims), places])
+}
+
+/// The places of what is not zero: a row for each axis.
+pub(super) fn non_zero(call: &Call<'_, '_>) -> Made {
+    let rank = call.dims(0).map_or(Dim::Unknown, |dims| Dim::Fixed(dims.len() as u64));
+    Some(vec![Value::tensor(ElementType::Int64, Some(vec![rank, Dim::Unknown]))])
+}
+
+/// A row of one and zeros for each number.
+pub(super) fn one_hot(call: &Call<'_, '_>) -> Made {
+    let depth = match call.list("depth", 1) {
+        List::Known(depth) => depth.first().map(|depth| Number::Int(*depth).dim()),
+        _ => None,
+    };
+    let dims = call.dims(0).and_then(|dims| {
+        let axis = call.axis(-1, dims.len() + 1)?;
+        let mut dims = dims.to_vec();
+        dims.insert(axis, depth.unwrap_or(Dim::Unknown));
+        Some(dims)
+    });
+    Some(vec![Value::tensor(call.element(2), dims)])
+}

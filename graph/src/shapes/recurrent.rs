@@ -1,0 +1,28 @@
+//! Recurrent layers.
+
+use super::call::{Call, Made};
+use super::value::{Number, Value};
+use crate::Dim;
+
+/// The outputs of all steps, those of the last, and for `LSTM` the last state of its cells.
+pub(super) fn recurrent(call: &Call<'_, '_>) -> Made {
+    let element = call.element(0);
+    let of_weights = || call.dims(2)?.get(2).cloned();
+    let said = call.int("hidden_size").map(|size| Number::Int(size).dim());
+    let hidden = said.or_else(of_weights).unwrap_or(Dim::Unknown);
+    let directions = Dim::Fixed(if call.text("direction") == "bidirectional" { 2 } else { 1 });
+    let (first, second) = match call.dims(0) {
+        Some([first, second, _]) => (first.clone(), second.clone()),
+        _ => (Dim::Unknown, Dim::Unknown),
+    };
+    let batch_first = call.int("layout").unwrap_or(0) != 0;
+    let (all, last) = if batch_first {
+        let all = vec![first.clone(), second, directions.clone(), hidden.clone()];
+        (all, vec![first, directions, hidden])
+    } else {
+        let all = vec![first, directions.clone(), second.clone(), hidden.clone()];
+        (all, vec![directions, second, hidden])
+    };
+    let last = Value::tensor(element, Some(last));
+    Some(vec![Value::tensor(element, Some(all)), last.clone(), last])
+}

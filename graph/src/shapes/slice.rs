@@ -1,0 +1,139 @@
+//! Slices.
+
+use super::call::{Call, Made};
+use super::dims;
+use super::value::{Number, Value};
+use crate::Dim;
+
+/// Ends past this are meant as "to the end": exporters write the largest of 32 or 64 bits.
+const FAR: i64 = i32::MAX as i64;
+
+/// A slice of one axis. Negative places count from the end.
+struct Cut<'n> {
+    axis: usize,
+    start: &'n Number,
+    end: &'n Number,
+    step: i64,
+}
+
+pub(super) fn slice(call: &Call<'_, '_>) -> Made {
+    let Some(dims) = call.dims(0) else {
+        return Some(vec![Value::tensor(call.element(0), None)]);
+    };
+    let lists = Lists::of(call);
+    let Some(cuts) = lists.as_ref().and_then(|lists| lists.cuts(dims.len())) else {
+        let dims = lists.map_or(dims::unknown(dims.len()), |_| dims::unknown(dims.len()));
+        return Some(vec![Value::tensor(call.element(0), Some(dims))]);
+    };
+    let mut left = dims.to_vec();
+    for cut in &cuts {
+        left[cut.axis] = cut.size(&dims[cut.axis]);
+    }
+    let numbers = call.input(0).block().and_then(|(mut sizes, numbers)| {
+        cuts.iter().try_fold(numbers.to_vec(), |left, cut| cut.of(&left, &mut sizes))
+    });
+    Some(vec![Value::tensor(call.element(0), Some(left)).with_numbers(numbers)])
+}
+
+/// What a node says of its slices: attributes before version 10, inputs since.
+struct Lists {
+    starts: Vec<Number>,
+    ends: Vec<Number>,
+    axes: Option<Vec<i64>>,
+    steps: Option<Vec<i64>>,
+}
+
+impl Lists {
+    fn of(call: &Call<'_, '_>) -> Option<Self> {
+        let list = |attribute: &str, input: usize| {
+            let said = call.ints(attribute).map(|ints| ints.iter().copied().map(Number::Int));
+            said.map(Iterator::collect).or_else(|| Some(call.numbers(input)?.to_vec()))
+        };
+        // Which axes, and in which steps, must be known where it is said.
+        let ints = |attribute: &str, input: usize| match list(attribute, input) {
+            Some(numbers) => {
+                numbers.iter().map(Number::int).collect::<Option<Vec<i64>>>().map(Some)
+            }
+            None if call.has(input) => None,
+            None => Some(None),
+        };
+        let (axes, steps) = (ints("axes", 3)?, ints("steps", 4)?);
+        Some(Self { starts: list("starts", 1)?, ends: list("ends", 2)?, axes, steps })
+    }
+
+    fn cuts(&self, rank: usize) -> Option<Vec<Cut<'_>>> {
+        let pairs = self.starts.iter().zip(&self.ends).enumerate();
+        let cut = |(place, (start, end))| {
+            let axis = match &self.axes {
+                Some(axes) => dims::axis(*axes.get(place)?, rank)?,
+                None if place < rank => place,
+                None => return None,
+            };
+            let step = self.steps.as_ref().map_or(Some(1), |steps| steps.get(place).copied())?;
+            Some(Cut { axis, start, end, step })
+        };
+        pairs.map(cut).collect()
+    }
+}
+
+impl Cut<'_> {
+    /// How much of a dimension is left.
+    fn size(&self, dim: &Dim) -> Dim {
+        if self.is_whole() {
+            return dim.clone();
+        }
+        match (dims::fixed(dim), self.start, self.end.dim(), self.step) {
+            // The first so many: a model that is given more has nothing there to take.
+            (_, Number::Int(0), Dim::Symbol(symbol), 1) => Dim::Symbol(symbol),
+            (Some(size), ..) => match self.range(size) {
+                Some((start, end)) => Dim::Fixed(self.count(start, end)),
+                None => Dim::Unknown,
+            },
+            _ => Dim::Unknown,
+        }
+    }
+
+    /// Whether every element is left, however many there are.
+    fn is_whole(&self) -> bool {
+        match (self.start, self.end, self.step) {
+            (Number::Int(0), Number::Int(end), 1) => *end >= FAR,
+            (Number::Int(-1), Number::Int(end), -1) => *end <= -FAR,
+            _ => false,
+        }
+    }
+
+    /// The first place and the one past the last, of so many; the latter may be -1.
+    fn range(&self, size: u64) -> Option<(i128, i128)> {
+        let size = i128::from(size);
+        let (low, high) = if self.step > 0 { (0, size) } else { (-1, size - 1) };
+        let place = |number: &Number| {
+            let place = i128::from(number.int()?);
+            Some((if place < 0 { place + size } else { place }).clamp(low, high))
+        };
+        (self.step != 0).then(|| place(self.start).zip(place(self.end))).flatten()
+    }
+
+    fn count(&self, start: i128, end: i128) -> u64 {
+        let step = i128::from(self.step);
+        let way = if step > 0 { end - start } else { start - end };
+        let step = step.abs();
+        u64::try_from((way + step - 1) / step).unwrap_or(0)
+    }
+
+    /// The numbers that are left of a tensor of these dimensions, which are then those left.
+    fn of(&self, numbers: &[Number], sizes: &mut [usize]) -> Option<Vec<Number>> {
+        let size = sizes.get(self.axis).copied()?;
+        let (start, end) = self.range(size as u64)?;
+        let places = (0..self.count(start, end))
+            .map(|index| usize::try_from(start + i128::from(index) * i128::from(self.step)).ok());
+        let places: Vec<usize> = places.collect::<Option<_>>()?;
+        let inner = sizes[self.axis + 1..].iter().try_fold(1, |a, b| usize::checked_mul(a, *b))?;
+        sizes[self.axis] = places.len();
+        // Each chunk is all that lies along the axis.
+        let chunks = numbers.chunks(size.checked_mul(inner)?.max(1));
+        let picked = chunks.flat_map(|chunk| {
+            places.iter().filter_map(|place| chunk.get(place * inner..)?.get(..inner))
+        });
+        Some(picked.flatten().cloned().collect())
+    }
+}

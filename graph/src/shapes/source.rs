@@ -1,0 +1,104 @@
+//! Operators that make tensors, and those that tell a tensor's dimensions.
+
+use super::call::{Call, Made};
+use super::dims;
+use super::numbers;
+use super::value::{NUMBERS_MAX, Number, RANK_MAX, Value};
+use crate::{Dim, ElementType};
+
+pub(super) fn constant(call: &Call<'_, '_>) -> Made {
+    let list = |element, count: usize| Value::tensor(element, Some(vec![Dim::Fixed(count as u64)]));
+    let value = if let Some(tensor) = call.tensor("value") {
+        tensor
+    } else if let Some(int) = call.int("value_int") {
+        Value::tensor(ElementType::Int64, Some(vec![])).with_numbers(Some(vec![Number::Int(int)]))
+    } else if let Some(ints) = call.ints("value_ints") {
+        let numbers =
+            (ints.len() <= NUMBERS_MAX).then(|| ints.iter().copied().map(Number::Int).collect());
+        list(ElementType::Int64, ints.len()).with_numbers(numbers)
+    } else if call.says("value_float") {
+        Value::tensor(ElementType::Float32, Some(vec![]))
+    } else if let Some(floats) = call.float_list("value_floats") {
+        list(ElementType::Float32, floats.len())
+    } else if call.says("value_string") {
+        Value::tensor(ElementType::String, Some(vec![]))
+    } else if let Some(count) = call.text_count("value_strings") {
+        list(ElementType::String, count)
+    } else {
+        return None;
+    };
+    Some(vec![value])
+}
+
+/// One number everywhere; the input is the shape.
+pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Made {
+    let value = call.tensor("value");
+    let element = value.as_ref().map_or(ElementType::Float32, Value::element);
+    let shape = call.numbers(0).filter(|shape| shape.len() <= RANK_MAX);
+    let dims: Option<Vec<Dim>> = shape.map(|shape| shape.iter().map(Number::dim).collect());
+    let count = dims.as_deref().map(dims::product);
+    let numbers = match (value.as_ref().and_then(Value::numbers), count) {
+        (Some([number]), Some(Dim::Fixed(count))) => numbers::repeated(number, count),
+        _ => None,
+    };
+    let rank = || match call.dims(0)? {
+        [Dim::Fixed(rank)] => usize::try_from(*rank).ok().filter(|rank| *rank <= RANK_MAX),
+        _ => None,
+    };
+    let dims = dims.or_else(|| rank().map(dims::unknown));
+    Some(vec![Value::tensor(element, dims).with_numbers(numbers)])
+}
+
+/// The dimensions of a tensor, or some of them.
+pub(super) fn shape(call: &Call<'_, '_>) -> Made {
+    let Some(dims) = call.dims(0) else {
+        return Some(vec![Value::tensor(ElementType::Int64, Some(dims::unknown(1)))]);
+    };
+    let rank = i64::try_from(dims.len()).ok()?;
+    let place = |attribute: &str, default: i64| {
+        let place = call.int(attribute).unwrap_or(default);
+        let place = if place < 0 { place.saturating_add(rank) } else { place };
+        usize::try_from(place.clamp(0, rank)).ok()
+    };
+    let (start, end) = (place("start", 0)?, place("end", rank)?);
+    let numbers = dims.get(start..end).unwrap_or_default().iter().map(Number::from);
+    Some(vec![Value::list(numbers.collect())])
+}
+
+/// The number of elements of a tensor.
+pub(super) fn size(call: &Call<'_, '_>) -> Made {
+    let count = call.dims(0).map(|dims| vec![Number::from(&dims::product(dims))]);
+    Some(vec![Value::tensor(ElementType::Int64, Some(vec![])).with_numbers(count)])
+}
+
+/// Numbers from a start to before a limit, in steps.
+pub(super) fn range(call: &Call<'_, '_>) -> Made {
+    let lone = |input: usize| match call.numbers(input)? {
+        [Number::Int(value)] => Some(i128::from(*value)),
+        _ => None,
+    };
+    let numbers = lone(0).zip(lone(1)).zip(lone(2)).and_then(|((start, limit), step)| {
+        let way = if step < 0 { start - limit } else { limit - start };
+        let step = step.abs();
+        (step > 0).then(|| u64::try_from((way + step - 1) / step).unwrap_or(0))
+    });
+    let symbol = match [call.numbers(0), call.numbers(1), call.numbers(2)] {
+        [Some([Number::Int(0)]), Some([limit]), Some([Number::Int(1)])] => limit.dim(),
+        _ => Dim::Unknown,
+    };
+    let dim = numbers.map_or(symbol, Dim::Fixed);
+    Some(vec![Value::tensor(call.element(0), Some(vec![dim]))])
+}
+
+/// Random numbers of a shape that an attribute says.
+pub(super) fn random(call: &Call<'_, '_>) -> Made {
+    let shape = call.ints("shape")?.iter().map(|size| Number::Int(*size).dim());
+    let element = call.type_("dtype").unwrap_or(ElementType::Float32);
+    Some(vec![Value::tensor(element, Some(shape.collect()))])
+}
+
+/// A tensor of the input's dimensions, of its type or another.
+pub(super) fn like(call: &Call<'_, '_>) -> Made {
+    let element = call.type_("dtype").unwrap_or_else(|| call.element(0));
+    Some(vec![Value::tensor(element, call.dims(0).map(<[Dim]>::to_vec))])
+}

@@ -1,0 +1,183 @@
+//! Which rule is whose.
+
+use super::call::Rule;
+use super::{
+    branch, elementwise, join, layout, matrix, ml, normal, pick, quantize, recurrent, reduce,
+    resize, slice, source, window,
+};
+
+/// The rule of an operator; `None` for one that this version does not know.
+pub(super) fn rule(domain: &str, operator: &str) -> Option<Rule> {
+    match domain {
+        "" => onnx(operator).or_else(|| onnx_shape(operator)),
+        "com.microsoft" => microsoft(operator),
+        "ai.onnx.ml" => ml(operator),
+        _ => None,
+    }
+}
+
+/// Operators that compute.
+fn onnx(operator: &str) -> Option<Rule> {
+    Some(match operator {
+        "Abs"
+        | "Acos"
+        | "Acosh"
+        | "Asin"
+        | "Asinh"
+        | "Atan"
+        | "Atanh"
+        | "BitwiseNot"
+        | "Ceil"
+        | "Celu"
+        | "Clip"
+        | "Cos"
+        | "Cosh"
+        | "CumSum"
+        | "Elu"
+        | "Erf"
+        | "Exp"
+        | "Floor"
+        | "Gelu"
+        | "HardSigmoid"
+        | "HardSwish"
+        | "Hardmax"
+        | "LeakyRelu"
+        | "Log"
+        | "LogSoftmax"
+        | "LpNormalization"
+        | "LRN"
+        | "MeanVarianceNormalization"
+        | "Mish"
+        | "Neg"
+        | "PRelu"
+        | "Reciprocal"
+        | "Relu"
+        | "Round"
+        | "Scatter"
+        | "ScatterElements"
+        | "ScatterND"
+        | "Selu"
+        | "Shrink"
+        | "Sigmoid"
+        | "Sign"
+        | "Sin"
+        | "Sinh"
+        | "Softmax"
+        | "Softplus"
+        | "Softsign"
+        | "Sqrt"
+        | "Swish"
+        | "Tan"
+        | "Tanh"
+        | "ThresholdedRelu"
+        | "Trilu" => elementwise::same,
+        "InstanceNormalization" | "GroupNormalization" | "RMSNormalization" => elementwise::same,
+        "Identity" => elementwise::identity,
+        "Dropout" => elementwise::dropout,
+        "IsInf" | "IsNaN" => elementwise::test,
+        "Not" => elementwise::not,
+        "Add" | "Sub" | "Mul" | "Div" => elementwise::arithmetic,
+        "Mod" | "Pow" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "Max" | "Min"
+        | "Sum" | "Mean" => elementwise::together,
+        "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => {
+            elementwise::compare
+        }
+        "Where" => elementwise::where_,
+        "Cast" => elementwise::cast,
+        "CastLike" => elementwise::cast_like,
+        "BatchNormalization" => normal::batch,
+        "LayerNormalization" => normal::layer,
+        "Conv" => window::conv,
+        "ConvInteger" => window::conv_integer,
+        "QLinearConv" => window::conv_quantized,
+        "ConvTranspose" => window::conv_transpose,
+        "MaxPool" | "AveragePool" | "LpPool" => window::pool,
+        "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => window::global_pool,
+        "MatMul" => matrix::matmul,
+        "MatMulInteger" => matrix::matmul_integer,
+        "QLinearMatMul" => matrix::matmul_quantized,
+        "Gemm" => matrix::gemm,
+        "QuantizeLinear" => quantize::quantize,
+        "DequantizeLinear" => quantize::dequantize,
+        "DynamicQuantizeLinear" => quantize::dynamic,
+        "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
+        | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => {
+            reduce::reduce
+        }
+        "ArgMax" | "ArgMin" => reduce::arg,
+        "LSTM" | "GRU" | "RNN" => recurrent::recurrent,
+        _ => return None,
+    })
+}
+
+/// Operators that arrange, choose and make.
+fn onnx_shape(operator: &str) -> Option<Rule> {
+    Some(match operator {
+        "Reshape" => layout::reshape,
+        "Flatten" => layout::flatten,
+        "Transpose" => layout::transpose,
+        "Squeeze" => layout::squeeze,
+        "Unsqueeze" => layout::unsqueeze,
+        "Expand" => layout::expand,
+        "Tile" => layout::tile,
+        "DepthToSpace" => layout::depth_to_space,
+        "SpaceToDepth" => layout::space_to_depth,
+        "Concat" => join::concat,
+        "Split" => join::split,
+        "Pad" => join::pad,
+        "Resize" | "Upsample" => resize::resize,
+        "Slice" => slice::slice,
+        "Gather" => pick::gather,
+        "GatherElements" => pick::gather_elements,
+        "GatherND" => pick::gather_nd,
+        "TopK" => pick::top_k,
+        "NonZero" => pick::non_zero,
+        "OneHot" => pick::one_hot,
+        "Constant" => source::constant,
+        "ConstantOfShape" => source::constant_of_shape,
+        "Shape" => source::shape,
+        "Size" => source::size,
+        "Range" => source::range,
+        "RandomNormal" | "RandomUniform" => source::random,
+        "EyeLike" | "RandomNormalLike" | "RandomUniformLike" | "Bernoulli" => source::like,
+        "If" => branch::if_,
+        _ => return None,
+    })
+}
+
+/// Operators that ONNX Runtime adds.
+fn microsoft(operator: &str) -> Option<Rule> {
+    Some(match operator {
+        "BiasGelu"
+        | "FastGelu"
+        | "Gelu"
+        | "QuickGelu"
+        | "SkipLayerNormalization"
+        | "SkipSimplifiedLayerNormalization"
+        | "QLinearSigmoid"
+        | "QLinearLeakyRelu"
+        | "QLinearSoftmax" => elementwise::same,
+        "QLinearAdd" | "QLinearMul" => elementwise::together_quantized,
+        "FusedConv" => window::conv,
+        "QLinearAveragePool" => window::pool,
+        "QLinearGlobalAveragePool" => window::global_pool,
+        "FusedGemm" => matrix::gemm,
+        "FusedMatMul" => matrix::matmul_fused,
+        "MatMulNBits" => matrix::matmul_few_bits,
+        "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" => matrix::matmul_to_float,
+        "QuantizeLinear" => quantize::quantize,
+        "DequantizeLinear" => quantize::dequantize,
+        _ => return None,
+    })
+}
+
+/// Operators of classical machine learning.
+fn ml(operator: &str) -> Option<Rule> {
+    Some(match operator {
+        "Binarizer" => elementwise::same,
+        "Normalizer" | "Scaler" | "Imputer" => ml::scaled,
+        "ArrayFeatureExtractor" => ml::features,
+        "LinearClassifier" | "SVMClassifier" | "TreeEnsembleClassifier" => ml::classified,
+        _ => return None,
+    })
+}

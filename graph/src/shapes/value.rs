@@ -1,0 +1,196 @@
+//! What is known of a value while shapes are inferred.
+
+use crate::{Dim, ElementType, Kind, TensorView};
+
+/// The most dimensions that are followed; real tensors have fewer than ten.
+pub(super) const RANK_MAX: usize = 16;
+/// The most elements of a tensor that is followed by value: shapes, axes, sizes of parts.
+pub(super) const NUMBERS_MAX: usize = 256;
+/// The longest name of a size that is followed.
+const SYMBOL_BYTES_MAX: usize = 256;
+
+/// The type of elements whose type is not known.
+pub(super) const ANY: ElementType = ElementType::Other(0);
+
+/// What is known of a value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Value {
+    pub(super) kind: Kind,
+    /// The elements in row-major order, of a small tensor of integers or booleans.
+    pub(super) numbers: Option<Vec<Number>>,
+}
+
+/// What is known of an element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Number {
+    Int(i64),
+    /// As many as a dimension of this name.
+    Symbol(String),
+    Unknown,
+}
+
+impl Value {
+    pub(super) const UNKNOWN: Self = Self { kind: Kind::Unknown, numbers: None };
+
+    pub(super) fn of(kind: Kind) -> Self {
+        Self { kind: sane(kind), numbers: None }
+    }
+
+    /// A tensor; more dimensions than are followed are unknown ones.
+    pub(super) fn tensor(element: ElementType, dims: Option<Vec<Dim>>) -> Self {
+        let dims = dims.filter(|dims| dims.len() <= RANK_MAX);
+        Self { kind: Kind::Tensor { element, dims }, numbers: None }
+    }
+
+    /// A tensor and its elements; they are followed if they are few and as many as it has.
+    pub(super) fn with_numbers(mut self, numbers: Option<Vec<Number>>) -> Self {
+        let count = self.dims().and_then(count);
+        self.numbers = numbers.filter(|numbers| count == Some(numbers.len()));
+        self
+    }
+
+    /// A list of integers.
+    pub(super) fn list(numbers: Vec<Number>) -> Self {
+        let dims = vec![Dim::Fixed(numbers.len() as u64)];
+        Self::tensor(ElementType::Int64, Some(dims)).with_numbers(Some(numbers))
+    }
+
+    /// A tensor of the model.
+    pub(super) fn constant(tensor: TensorView<'_>) -> Self {
+        let dims = tensor.shape().ok();
+        let dims = dims.map(|dims| dims.into_iter().map(Dim::Fixed).collect());
+        Self::tensor(tensor.element(), dims).with_numbers(numbers(tensor))
+    }
+
+    /// The type of its elements; [`ANY`] where that is not known.
+    pub(super) fn element(&self) -> ElementType {
+        self.kind.element().unwrap_or(ANY)
+    }
+
+    pub(super) fn dims(&self) -> Option<&[Dim]> {
+        self.kind.dims()
+    }
+
+    pub(super) fn numbers(&self) -> Option<&[Number]> {
+        self.numbers.as_deref()
+    }
+
+    /// Its dimensions and its elements in row-major order, of a value that is followed.
+    pub(super) fn block(&self) -> Option<(Vec<usize>, &[Number])> {
+        // One of many may be beside one of zero.
+        let few = |size: &usize| *size <= NUMBERS_MAX;
+        let size = |dim| usize::try_from(super::dims::fixed(dim)?).ok().filter(few);
+        Some((self.dims()?.iter().map(size).collect::<Option<_>>()?, self.numbers()?))
+    }
+
+    /// Its elements, where each is known.
+    pub(super) fn ints(&self) -> Option<Vec<i64>> {
+        self.numbers()?.iter().map(Number::int).collect()
+    }
+
+    /// Bytes that it takes, about.
+    pub(super) fn cost(&self) -> usize {
+        let numbers = self.numbers().unwrap_or_default().iter().map(|number| match number {
+            Number::Symbol(name) => size_of::<Number>() + name.len(),
+            _ => size_of::<Number>(),
+        });
+        cost(&self.kind) + numbers.sum::<usize>()
+    }
+}
+
+impl Number {
+    pub(super) fn int(&self) -> Option<i64> {
+        match self {
+            Self::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The dimension that is this number.
+    pub(super) fn dim(&self) -> Dim {
+        match self {
+            Self::Int(value) => u64::try_from(*value).map_or(Dim::Unknown, Dim::Fixed),
+            Self::Symbol(name) => Dim::Symbol(name.clone()),
+            Self::Unknown => Dim::Unknown,
+        }
+    }
+}
+
+impl From<&Dim> for Number {
+    fn from(dim: &Dim) -> Self {
+        match dim {
+            Dim::Fixed(size) => i64::try_from(*size).map_or(Self::Unknown, Self::Int),
+            Dim::Symbol(name) => Self::Symbol(name.clone()),
+            Dim::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// The number of elements, if it is known and they are few.
+fn count(dims: &[Dim]) -> Option<usize> {
+    let count = match super::dims::product(dims) {
+        Dim::Fixed(count) => usize::try_from(count).ok()?,
+        _ => return None,
+    };
+    (count <= NUMBERS_MAX).then_some(count)
+}
+
+/// The elements of a small tensor of integers. None of one in a file: shapes lie in the model.
+fn numbers(tensor: TensorView<'_>) -> Option<Vec<Number>> {
+    if tensor.is_external() || tensor.count().ok()? > NUMBERS_MAX as u64 {
+        return None;
+    }
+    Some(match tensor.element() {
+        ElementType::Int64 => tensor.as_i64().ok()?.iter().copied().map(Number::Int).collect(),
+        ElementType::Int32 => {
+            let values = tensor.values::<i32>().ok()?;
+            values.iter().map(|value| Number::Int(i64::from(*value))).collect()
+        }
+        ElementType::Bool => {
+            let bytes = tensor.bytes().ok()?;
+            bytes.iter().map(|byte| Number::Int(i64::from(*byte != 0))).collect()
+        }
+        _ => return None,
+    })
+}
+
+/// The kind with no more detail than is followed.
+fn sane(kind: Kind) -> Kind {
+    let dims = |dims: Option<Vec<Dim>>| {
+        let dims = dims.filter(|dims| dims.len() <= RANK_MAX)?;
+        Some(dims.into_iter().map(short).collect())
+    };
+    match kind {
+        Kind::Tensor { element, dims: all } => Kind::Tensor { element, dims: dims(all) },
+        Kind::SparseTensor { element, dims: all } => {
+            Kind::SparseTensor { element, dims: dims(all) }
+        }
+        Kind::Sequence(inner) => Kind::Sequence(Box::new(sane(*inner))),
+        Kind::Map { key, value } => Kind::Map { key, value: Box::new(sane(*value)) },
+        Kind::Optional(inner) => Kind::Optional(Box::new(sane(*inner))),
+        Kind::Unknown => Kind::Unknown,
+    }
+}
+
+fn short(dim: Dim) -> Dim {
+    match dim {
+        Dim::Symbol(name) if name.len() > SYMBOL_BYTES_MAX => Dim::Unknown,
+        dim => dim,
+    }
+}
+
+fn cost(kind: &Kind) -> usize {
+    let dim = |dim: &Dim| match dim {
+        Dim::Symbol(name) => size_of::<Dim>() + name.len(),
+        _ => size_of::<Dim>(),
+    };
+    match kind {
+        Kind::Tensor { dims, .. } | Kind::SparseTensor { dims, .. } => {
+            dims.iter().flatten().map(dim).sum()
+        }
+        Kind::Sequence(inner) | Kind::Optional(inner) | Kind::Map { value: inner, .. } => {
+            size_of::<Kind>() + cost(inner)
+        }
+        Kind::Unknown => 0,
+    }
+}
