@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use skysail_compression::{Package, PackageWriter};
+use skysail_compression::{Package, PackageWriter, TensorEntry};
 use skysail_graph::{Model, Tensor, mlp};
 
 /// What Song Han's SqueezeNet may take, in bytes.
@@ -72,27 +72,27 @@ fn measure(what: &str, model: &Model, bytes_max: Option<u64>) -> Result<(), Box<
         summary.manifest_bytes, summary.graph_bytes, summary.index_bytes, summary.segment_bytes
     );
     println!("  pack    {:>9.1} ms, all cores", packing.as_secs_f64() * 1e3);
-    let names: Vec<&str> = package
-        .tensors()
-        .iter()
-        .filter(|entry| entry.codec.is_some())
-        .map(|entry| entry.name.as_str())
-        .collect();
-    let dense = fastest(|| names.iter().try_for_each(|name| package.tensor(name).map(drop)))?;
-    let rate = |time: Duration| summary.dense_bytes as f64 / time.as_secs_f64();
-    let show = |what: &str, time: Duration, bar: &str| {
-        println!(
-            "  {what}  {:>8.2} ms, {:>6.0} MB/s of float32{bar}",
-            time.as_secs_f64() * 1e3,
-            rate(time) / 1e6
-        );
-    };
-    show("dense ", dense, &format!("   asked for: {:.0}", BYTES_PER_SECOND_MIN / 1e6));
-    let sparse = fastest(|| names.iter().try_for_each(|name| package.sparse(name).map(drop)))?;
-    show("sparse", sparse, "   (tensors with a codebook or without zeros)");
+    let all: Vec<&TensorEntry> = package.tensors().iter().collect();
+    let coded = |entry: &&TensorEntry| entry.distinct.is_some() || entry.gaps.is_some();
+    let sparse: Vec<&TensorEntry> = all.iter().copied().filter(coded).collect();
+    let time = fastest(|| all.iter().try_for_each(|entry| package.tensor(&entry.name).map(drop)))?;
+    show("dense ", time, &all);
+    let time =
+        fastest(|| sparse.iter().try_for_each(|entry| package.sparse(&entry.name).map(drop)))?;
+    show("sparse", time, &sparse);
     let verify = fastest(|| package.verify().map(drop))?;
     println!("  verify  {:>8.2} ms", verify.as_secs_f64() * 1e3);
     Ok(())
+}
+
+fn show(what: &str, time: Duration, tensors: &[&TensorEntry]) {
+    if tensors.is_empty() {
+        return;
+    }
+    let bytes: u64 = tensors.iter().map(|entry| entry.dense_bytes).sum();
+    let rate = bytes as f64 / time.as_secs_f64() / 1e6;
+    let (ms, bar) = (time.as_secs_f64() * 1e3, BYTES_PER_SECOND_MIN / 1e6);
+    println!("  {what}  {ms:>8.2} ms, {rate:>6.0} MB/s of values   asked for: {bar:.0}");
 }
 
 /// The shortest of some runs.

@@ -38,47 +38,36 @@ fn main() {
         save(&int8, &folder, "resnet20");
     }
     let Some((model, sentences, batches)) = data::minilm() else { return };
-    for (name, strength) in
-        [("plain", None), ("0.5", Some(0.5)), ("0.65", Some(0.65)), ("0.8", Some(0.8))]
-    {
+    for strength in [None, Some(0.5), Some(0.65), Some(0.8)] {
         let mut int8 = model.clone();
-        let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
-        if let Some(strength) = strength {
-            smooth(&mut int8, SmoothSettings { strength }, &mut calibration).unwrap();
-        }
-        let report = quantize_dynamic(&mut int8, &DynamicSettings::default()).unwrap();
-        let tables = quantize_tables(&mut int8, Int8Weights::default()).unwrap();
-        println!(
-            "\nMiniLM dynamic, smoothed {name}: {} + {} tensors, kept {:?}, {:.2} MB",
-            report.tensors.len(),
-            tables.tensors.len(),
-            report.kept,
-            int8.to_bytes().unwrap().len() as f64 / 1e6
-        );
-        show_closeness(&model, &int8, &sentences, 1);
-        for rows in [1, 5] {
-            let inputs: Vec<Tensor> = sentences.iter().map(|input| cut(input, rows)).collect();
-            show_speed(&model, &int8, &inputs);
-        }
+        smooth_model(&mut int8, strength, &batches);
+        quantize_dynamic(&mut int8, &DynamicSettings::default()).unwrap();
+        quantize_tables(&mut int8, Int8Weights::default()).unwrap();
+        println!("\nMiniLM dynamic, smoothed {strength:?}");
+        show(&model, &int8, &sentences);
         save(&int8, &folder, "minilm");
     }
-    for (name, strength) in [("0.65", 0.65), ("0.8", 0.8)] {
-        let mut int8 = model.clone();
-        let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
-        smooth(&mut int8, SmoothSettings { strength }, &mut calibration).unwrap();
-        let report =
-            quantize_static(&mut int8, &StaticSettings::default(), &mut calibration).unwrap();
-        println!(
-            "\nMiniLM static, smoothed {name}: {} tensors, kept {:?}",
-            report.tensors.len(),
-            report.kept
-        );
-        show_closeness(&model, &int8, &sentences, 1);
-        for rows in [1, 5] {
-            let inputs: Vec<Tensor> = sentences.iter().map(|input| cut(input, rows)).collect();
-            show_speed(&model, &int8, &inputs);
-        }
-        save(&int8, &folder, "minilm_static");
+    let mut int8 = model.clone();
+    smooth_model(&mut int8, Some(0.65), &batches);
+    let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
+    quantize_static(&mut int8, &StaticSettings::default(), &mut calibration).unwrap();
+    println!("\nMiniLM static, smoothed 0.65");
+    show(&model, &int8, &sentences);
+    save(&int8, &folder, "minilm_static");
+}
+
+fn smooth_model(model: &mut Model, strength: Option<f32>, batches: &[Batch]) {
+    let mut calibration = Calibration { runner: &mut OnnxRuntime, batches };
+    if let Some(strength) = strength {
+        smooth(model, SmoothSettings { strength }, &mut calibration).unwrap();
+    }
+}
+
+fn show(original: &Model, other: &Model, sentences: &[Tensor]) {
+    show_closeness(original, other, sentences, 1);
+    for rows in [1, 5] {
+        let inputs: Vec<Tensor> = sentences.iter().map(|input| cut(input, rows)).collect();
+        show_speed(original, other, &inputs);
     }
 }
 
@@ -132,5 +121,9 @@ fn save(model: &Model, folder: &Option<PathBuf>, name: &str) {
     println!("  {operators:?}");
     let summary = PackageWriter::new(model).write(folder.join(format!("{name}.sky"))).unwrap();
     let sizes = (model.to_bytes().unwrap().len(), summary.bytes);
-    println!("  {:.3} MB as ONNX, {:.3} MB as a package", sizes.0 as f64 / 1e6, sizes.1 as f64 / 1e6);
+    println!(
+        "  {:.3} MB as ONNX, {:.3} MB as a package",
+        sizes.0 as f64 / 1e6,
+        sizes.1 as f64 / 1e6
+    );
 }

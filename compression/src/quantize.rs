@@ -15,7 +15,7 @@ pub use fold::fold_batch_norms;
 pub use half_storage::{HalfFormat, HalfSettings, store_half};
 pub use int4::{Int4Settings, Int4Weights, quantize_int4};
 pub use int8::{Granularity, Int8Weights};
-pub use smooth::{SmoothReport, SmoothSettings, smooth};
+pub use smooth::{SmoothReport, SmoothSettings, SmoothedValue, smooth};
 pub use static_int8::{StaticSettings, quantize_static};
 pub use tables::quantize_tables;
 

@@ -1,5 +1,7 @@
 //! What compression makes of models runs in ONNX Runtime, close to the original.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics")]
+
 mod onnx_runtime;
 #[path = "onnx_runtime/data.rs"]
 mod data;

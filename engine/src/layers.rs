@@ -69,7 +69,11 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, operator, shape, density, execution, why, times } = self;
         let percent = density * 100.0;
-        write!(f, "'{name}' ({operator} {shape:?}, {percent:.1} %) is {}: {why}", execution.name())?;
+        write!(
+            f,
+            "'{name}' ({operator} {shape:?}, {percent:.1} %) is {}: {why}",
+            execution.name()
+        )?;
         for LayerTimes { batch, sparse_us, dense_us, dense_is_bound } in times {
             let least = if *dense_is_bound { "at least " } else { "" };
             write!(f, "; batch {batch}: {sparse_us:.0} us sparse, {least}{dense_us:.0} us dense")?;
@@ -140,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_package_in_one_line() {
-        let mut layers = Layers { weights_bytes: 4_100_000, dense_bytes: 25_000_000, ..Layers::default() };
+        let mut layers =
+            Layers { weights_bytes: 4_100_000, dense_bytes: 25_000_000, ..Layers::default() };
         assert_eq!(layers.to_string(), "no layers, weights 4.1 MB (dense 25.0 MB)");
         layers.layers.push(layer(Execution::Dense));
         assert!(layers.to_string().starts_with("1 layer dense, weights"));

@@ -15,7 +15,7 @@ mod buffer;
 mod make;
 mod shared;
 
-pub(crate) use make::{SessionMaker, Source};
+pub(crate) use make::{SessionMaker, Source, taking_in_operators};
 
 /// Bytes of buffers that one executor keeps bound for batch shapes it may see again.
 const PLAN_BYTES_MAX: usize = 64 << 20;

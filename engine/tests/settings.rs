@@ -120,7 +120,7 @@ fn a_file_that_is_no_model_says_so() {
     assert!(error.contains("ONNX Runtime can not load it"), "{error}");
     models.write("empty/1/other.onnx", "");
     let error = models.load("empty").err().unwrap();
-    assert!(error.contains("no VERSION/model.onnx that fits"), "{error}");
+    assert!(error.contains("no VERSION/model.onnx or model.sky that fits"), "{error}");
     models.write("bad/model.toml", "max_batch = 1");
     let error = models.load("bad").err().unwrap();
     assert!(error.contains("max_batch"), "{error}");

@@ -12,6 +12,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Gauge, IntCounter, Opts, TextEncoder};
 use skysail_engine::error::{Reason, Refusal};
+use skysail_engine::layers::Execution;
 use skysail_engine::model::Model;
 use smallvec::smallvec;
 use std::collections::BTreeMap;
@@ -162,8 +163,23 @@ fn add_model(families: &mut Families, model: &Model) -> prometheus::Result<()> {
         families.gauge(of(model, "skysail_objective_seconds", help), us as f64 / 1e6)?;
     }
     add_cache(families, model)?;
+    add_layers(families, model)?;
     counted.stage_histograms().iter().for_each(|histogram| families.add(histogram));
     Ok(())
+}
+
+/// How the layers of a package run, and what its weights take.
+fn add_layers(families: &mut Families, model: &Model) -> prometheus::Result<()> {
+    let Some(layers) = model.layers() else { return Ok(()) };
+    for execution in Execution::ALL {
+        let options = of(model, "skysail_layers", "Layers of a package, by how they run");
+        let options = options.const_label("execution", execution.name());
+        families.gauge(options, layers.count(execution) as f64)?;
+    }
+    let bytes = of(model, "skysail_weights_bytes", "Memory of a package's weights as they run");
+    families.gauge(bytes, layers.weights_bytes as f64)?;
+    let dense = of(model, "skysail_dense_weights_bytes", "What they would take if all were dense");
+    families.gauge(dense, layers.dense_bytes as f64)
 }
 
 /// Triton's counters of a cache, and what it holds, of a model that has one.

@@ -1,3 +1,5 @@
+//! What calibration counts, with runners that are no runtime.
+
 use super::*;
 use skysail_graph::{Dim, GraphBuilder};
 

@@ -1,3 +1,5 @@
+//! Shared values: what clustering keeps, moves and refuses.
+
 use super::*;
 use half::f16;
 use proptest::prelude::*;

@@ -26,9 +26,18 @@ impl SparseCodes {
         };
         words.remove(zero);
         let zero = zero as u16;
-        let kept = || coding.codes.iter().zip(0..=u32::MAX).filter(|(code, _)| **code != zero);
-        let positions = kept().map(|(_, position)| position).collect();
-        let codes = kept().map(|(code, _)| code - u16::from(*code > zero)).collect();
+        let kept = coding.codes.iter().filter(|code| **code != zero).count();
+        // A place more, for zeros after the last value. Written for zeros too, and then written
+        // over: which are zeros can not be foreseen.
+        let (mut positions, mut codes) = (vec![0; kept + 1], vec![0; kept + 1]);
+        let mut found = 0;
+        for (code, position) in coding.codes.iter().zip(0..=u32::MAX) {
+            positions[found] = position;
+            codes[found] = code.wrapping_sub(u16::from(*code > zero));
+            found += usize::from(*code != zero);
+        }
+        positions.truncate(kept);
+        codes.truncate(kept);
         Self { words, positions, codes }
     }
 

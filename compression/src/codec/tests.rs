@@ -127,3 +127,20 @@ fn the_smallest_codec_is_taken() {
     assert_eq!(codec_of(&both), Codec::Sparse);
     assert_eq!(codec_of(&noise[..1]), Codec::Raw);
 }
+
+/// The bytes that FORMAT.md gives: files of them are out there.
+#[test]
+fn the_format_is_as_it_is_written_down() {
+    let symbols = [0, 0, 3, 0, 1, 0, 0, 2].repeat(5);
+    let (fitted, stored) = model::Model::fit(&[25, 5, 5, 5, 0]);
+    assert_eq!((fitted.precision, fitted.first), (14, 0));
+    assert_eq!(fitted.frequencies, [9361, 2341, 2341, 2341]);
+    assert_eq!(stored, [0x0F, 0x08, 0xBD, 0x68]);
+    let lanes = [
+        0xCF, 0x1F, 0x04, 0x00, 0x23, 0x03, 0x07, 0x01, 0xE1, 0x3D, 0x04, 0x00, 0xAE, 0x44, 0x04,
+        0x00, 0x94, 0x52, 0xBF, 0xD1, 0xCB, 0xC0,
+    ];
+    assert_eq!(rans::encode(&fitted, &symbols), lanes);
+    let codes = [0x03, 0x13, 0x31, 0xC0, 0x26, 0x39, 0x31, 0xC9, 0x8E, 0x4C, 0x72, 0x63, 0x80];
+    assert_eq!(huffman::encode(&symbols, 5), codes);
+}

@@ -112,14 +112,6 @@ pub(crate) fn threshold(text: &str) -> Result<f32, String> {
     }
 }
 
-/// How much is moved into the weights: 0 to 1.
-pub(crate) fn strength(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(strength) if (0.0..=1.0).contains(&strength) => Ok(strength),
-        _ => Err("a strength is a number from 0 to 1".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +140,5 @@ mod tests {
     fn sizes_are_not_negative() {
         assert_eq!(threshold("0.01"), Ok(0.01));
         assert!(["-1", "nan", "inf", "x"].iter().all(|wrong| threshold(wrong).is_err()));
-        assert!(strength("0.5").is_ok() && strength("1.5").is_err());
     }
 }

@@ -7,15 +7,18 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use skysail_compression::{
-    Accuracy, Batch, Run, Statistics, accuracy, agreement, difference, top_1,
+    Accuracy, Batch, Run, Statistics, accuracy, agreement, difference, nearest, top_1,
 };
 use skysail_graph::{Dim, ElementType, Model, Tensor, ValueInfo};
 
-use crate::args::Share;
+use crate::args::{BadUsage, Share};
 use crate::data::{DataSet, Seen};
 use crate::progress::Progress;
 use crate::session::{Session, Threads};
 use crate::table::percent;
+
+/// How many outputs an error suggests.
+const NEAR: usize = 3;
 
 /// What is lost when a model is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -27,6 +30,16 @@ pub(crate) enum Measure {
     Agreement,
     /// The cosine of the angle between its outputs and the original's, on average
     Cosine,
+}
+
+/// What is to be measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// By which measure: accuracy where there are labels, agreement for a model with one output,
+    /// of classes, else cosine similarity, unless said.
+    pub(crate) measure: Option<Measure>,
+    /// Of these outputs alone, unless there are none.
+    pub(crate) of: &'a [String],
 }
 
 /// A model beside its original.
@@ -122,12 +135,11 @@ impl Comparison {
     }
 }
 
-/// Runs both models over the data. Without a measure that is wanted: accuracy where there are
-/// labels, agreement for a model with one output, of classes, else cosine similarity.
+/// Runs both models over the data.
 pub(crate) fn compare(
     [original, other]: [&Model; 2],
     data: &DataSet,
-    wanted: Option<Measure>,
+    wanted: Wanted<'_>,
     progress: &Progress,
 ) -> Result<Comparison> {
     let (measure, compared) = choose(original, data, wanted)?;
@@ -166,22 +178,28 @@ pub(crate) fn compare(
 }
 
 /// What is measured, and of which outputs.
-fn choose(
-    model: &Model,
-    data: &DataSet,
-    wanted: Option<Measure>,
-) -> Result<(Measure, Vec<String>)> {
+fn choose(model: &Model, data: &DataSet, wanted: Wanted<'_>) -> Result<(Measure, Vec<String>)> {
     let outputs = model.graph().outputs();
-    let floats: Vec<&ValueInfo> = outputs.iter().filter(|output| is_float(output)).collect();
+    let named = |name: &String| outputs.iter().any(|output| output.name == *name);
+    if let Some(name) = wanted.of.iter().find(|name| !named(name)) {
+        let names = outputs.iter().map(|output| output.name.as_str());
+        let near = nearest(name, names, NEAR).join("', '");
+        bail!(BadUsage(format!("the model has no output '{name}'; the nearest are '{near}'")));
+    }
+    let counts = |output: &&ValueInfo| {
+        is_float(output) && (wanted.of.is_empty() || wanted.of.contains(&output.name))
+    };
+    let floats: Vec<&ValueInfo> = outputs.iter().filter(counts).collect();
     let classes = floats.iter().find(|output| has_classes(output));
     let usual = match (&data.labels, floats.len()) {
         (Some(_), _) => Measure::Accuracy,
         (None, 1) if classes.is_some() => Measure::Agreement,
         _ => Measure::Cosine,
     };
-    let measure = wanted.unwrap_or(usual);
+    let measure = wanted.measure.unwrap_or(usual);
     if measure == Measure::Accuracy && data.labels.is_none() {
-        bail!("accuracy needs an array 'labels' in {}, with the right class of each row", data.name);
+        let said = format!("accuracy needs an array 'labels' in {}: a class a row", data.name);
+        bail!(BadUsage(said));
     }
     let compared: Vec<String> = match measure {
         Measure::Cosine => floats.iter().map(|output| output.name.clone()).collect(),

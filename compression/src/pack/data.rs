@@ -3,7 +3,8 @@
 //! Files come from anyone: what is read is in proportion to them and to [`BYTES_MAX`], and
 //! whatever they hold, the answer is a data set or an error that names the file.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -50,7 +51,7 @@ impl DataSet {
             true => of_folder(path, &inputs),
             false => of_file(path, &inputs),
         };
-        set.with_context(|| format!("the data in {} do not fit", path.display()))
+        set.with_context(|| format!("cannot use the data in {}", path.display()))
     }
 
     /// How many rows there are; batches are counted where there are no rows.
@@ -65,7 +66,9 @@ fn of_file(path: &Path, inputs: &[ValueInfo]) -> Result<DataSet> {
     let sha256 = hex(&Sha256::digest(&bytes));
     let mut arrays = match (files::is_archive(path), inputs) {
         (true, _) => files::archive(&bytes)?,
-        (false, [input]) => vec![Array { name: input.name.clone(), tensor: files::array(path, &bytes)? }],
+        (false, [input]) => {
+            vec![Array { name: input.name.clone(), tensor: files::array(path, &bytes)? }]
+        }
         (false, _) => {
             let names = names(inputs);
             bail!("the model has several inputs: give an .npz file with the arrays {names}")
@@ -118,9 +121,12 @@ fn input_file(folder: &Path, place: usize, name: &str) -> Result<PathBuf> {
 /// The bytes of a file of `bytes_max` at most.
 fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
-    let bytes = fs::metadata(path).with_context(cannot)?.len();
-    ensure!(bytes <= bytes_max, "{} takes more than the {bytes_max} bytes left", path.display());
-    fs::read(path).with_context(cannot)
+    let file = File::open(path).with_context(cannot)?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes).with_context(cannot)?;
+    let fits = bytes.len() as u64 <= bytes_max;
+    ensure!(fits, "{} has more than the {bytes_max} bytes that are read", path.display());
+    Ok(bytes)
 }
 
 /// The arrays in the order of the model's inputs, each of which has one that fits.
@@ -151,9 +157,7 @@ fn check(input: &ValueInfo, tensor: &Tensor) -> Result<()> {
     let shape = tensor.shape();
     let fits = |(dim, size): (&Dim, &u64)| !matches!(dim, Dim::Fixed(fixed) if fixed != size);
     // Of rows, any number is right here: they are split to what the model takes.
-    let fits = |dims: &[Dim]| {
-        dims.len() == shape.len() && dims.iter().zip(shape).skip(1).all(fits)
-    };
+    let fits = |dims: &[Dim]| dims.len() == shape.len() && dims.iter().zip(shape).skip(1).all(fits);
     if !input.kind.dims().is_none_or(fits) {
         bail!("the input '{}' must be {}, and has the shape {shape:?}", input.name, input.kind);
     }

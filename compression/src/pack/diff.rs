@@ -205,7 +205,8 @@ fn text(
     if changes.is_empty() {
         writeln!(to, "all tensors are the same")?;
     } else {
-        let mut table = Table::new(&["tensor", "", "shape", "type", "largest difference", "kept", "bytes"]);
+        let mut table =
+            Table::new(&["tensor", "", "shape", "type", "largest difference", "kept", "bytes"]);
         changes.iter().for_each(|change| table.row(change.cells()));
         for line in table.lines() {
             writeln!(to, "{line}")?;

@@ -78,7 +78,8 @@ fn text(to: &mut impl Write, path: &Path, package: &Package) -> Result<()> {
 
 /// A row a tensor, and one for all.
 fn tensors(summary: &Summary) -> Table {
-    let head = ["tensor", "shape", "type", "kept", "code bits", "gap bits", "codec", "bytes", "share"];
+    let head =
+        ["tensor", "shape", "type", "kept", "code bits", "gap bits", "codec", "bytes", "share"];
     let mut table = Table::new(&head);
     for entry in &summary.tensors {
         let stored = entry.codec.is_some();
@@ -124,9 +125,8 @@ fn bits(bits: Option<Bits>) -> String {
 
 fn as_json(path: &Path, package: &Package) -> Value {
     let summary = package.summary();
-    let bits = |bits: Option<Bits>| {
-        bits.map(|bits| json!({ "before": bits.before, "after": bits.after }))
-    };
+    let bits =
+        |bits: Option<Bits>| bits.map(|bits| json!({ "before": bits.before, "after": bits.after }));
     let tensors = summary.tensors.iter().map(|entry| {
         json!({
             "name": entry.name,

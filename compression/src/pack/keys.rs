@@ -1,8 +1,8 @@
 //! Files of keys: 64 hexadecimal digits in a line.
 
-use std::io::Write;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +55,8 @@ fn write_new(path: &Path, key: &[u8; 32], mode: u32) -> Result<()> {
 
 fn read(path: &Path) -> Result<[u8; 32]> {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
+    let read =
+        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
     read.with_context(|| format!("cannot read {}", path.display()))?;
     let wrong = || format!("{} is no key: it must be 64 hexadecimal digits", path.display());
     decode(text.trim()).with_context(wrong)
@@ -64,7 +65,8 @@ fn read(path: &Path) -> Result<[u8; 32]> {
 fn decode(text: &str) -> Option<[u8; 32]> {
     let digits = text.chars().map(|digit| Some(digit.to_digit(16)? as u8));
     let digits = digits.collect::<Option<Vec<u8>>>()?;
-    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |b, d| b << 4 | d)).collect();
+    let bytes: Vec<u8> =
+        digits.chunks(2).map(|pair| pair.iter().fold(0, |b, d| b << 4 | d)).collect();
     if digits.len() == 64 { bytes.try_into().ok() } else { None }
 }
 

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // There is no one left to tell when this cannot be written either.
-            let _ = writeln!(io::stderr(), "skysail-pack: {error:#}");
+            let _ = writeln!(io::stderr(), "skysail-pack: {}", message(&error));
             ExitCode::from(status(&error))
         }
     }
@@ -74,6 +74,18 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Diff(flags) => diff::execute(&flags),
         Command::Keygen(flags) => keygen::execute(&flags),
     }
+}
+
+/// An error and its causes, but for those that are in the text already.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text = text + separator + &cause;
+        }
+    }
+    text
 }
 
 /// The exit status that tells whose fault an error is.

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use skysail_compression::{HalfFormat, RangeRule, Start};
 
-use crate::args::{Named, Share, strength, threshold};
+use crate::args::{Named, Share, threshold};
 use crate::compare::Measure;
 use crate::recipe::by_layer;
 
@@ -46,10 +46,9 @@ pub(crate) struct Options {
     /// How ranges are chosen [default: min-max]
     #[arg(long, help_heading = "Fewer bits", value_enum, value_name = "HOW")]
     pub(crate) calibration: Option<Ranges>,
-    /// Before int8, move what some channels have too much of into the weights: 0 to 1, of which
-    /// 0.65 suits sentence encoders
-    #[arg(long, help_heading = "Fewer bits", value_name = "STRENGTH", value_parser = strength)]
-    pub(crate) smooth: Option<f32>,
+    /// Before int8, move what some channels have too much of into the weights: for transformers
+    #[arg(long, help_heading = "Fewer bits")]
+    pub(crate) smooth: bool,
     /// Take int8 even if float32 is faster
     #[arg(long, help_heading = "Fewer bits")]
     pub(crate) force: bool,
@@ -71,6 +70,9 @@ pub(crate) struct Options {
     /// What is lost [default: accuracy with labels, agreement for a classifier, else cosine]
     #[arg(long, help_heading = "Accuracy", value_enum, value_name = "WHAT")]
     pub(crate) measure: Option<Measure>,
+    /// The output that counts; may be repeated [default: all]
+    #[arg(long, help_heading = "Accuracy", value_name = "OUTPUT")]
+    pub(crate) of: Vec<String>,
 
     /// The model's name [default: that of its file or folder]
     #[arg(long, help_heading = "Manifest", value_name = "TEXT")]
@@ -170,6 +172,7 @@ impl Options {
     pub(crate) fn over(mut self, recipe: Self) -> Self {
         self.prune_layer.extend(recipe.prune_layer);
         self.bits_layer.extend(recipe.bits_layer);
+        self.of.extend(recipe.of);
         self.note.extend(recipe.note);
         self.parent.extend(recipe.parent);
         Self {
@@ -180,7 +183,7 @@ impl Options {
             int8: self.int8.or(recipe.int8),
             calibrate: self.calibrate.or(recipe.calibrate),
             calibration: self.calibration.or(recipe.calibration),
-            smooth: self.smooth.or(recipe.smooth),
+            smooth: self.smooth || recipe.smooth,
             force: self.force || recipe.force,
             half: self.half.or(recipe.half),
             int4: self.int4 || recipe.int4,
@@ -199,14 +202,14 @@ impl Options {
     pub(crate) fn conflict(&self) -> Option<&'static str> {
         let prunes_apart = self.threshold.is_some();
         let shares = self.bits.is_some() || !self.bits_layer.is_empty();
-        let calibrates = self.int8 == Some(Int8::Static) || self.smooth.is_some();
+        let calibrates = self.int8 == Some(Int8::Static) || self.smooth;
         let measures = self.int8.is_some() && !self.force;
         let data = self.calibrate.is_some() || self.data.is_some();
         [
             (prunes_apart && self.prune.is_some(), "`prune` and `threshold` exclude each other"),
             (self.int4 && self.int8.is_some(), "`int4` and `int8` exclude each other"),
             (self.init.is_some() && !shares, "`init` needs `bits` or `bits-layer`"),
-            (self.smooth.is_some() && self.int8.is_none(), "`smooth` needs `int8`"),
+            (self.smooth && self.int8.is_none(), "`smooth` needs `int8`"),
             (
                 self.calibration.is_some() && self.int8 != Some(Int8::Static),
                 "`calibration` needs `int8` to be `static`",
@@ -222,6 +225,7 @@ impl Options {
             ),
             (self.max_loss.is_some() && self.data.is_none(), "`max-loss` needs `data`"),
             (self.measure.is_some() && self.data.is_none(), "`measure` needs `data`"),
+            (!self.of.is_empty() && self.data.is_none(), "`of` needs `data`"),
         ]
         .into_iter()
         .find_map(|(wrong, what)| wrong.then_some(what))

@@ -11,7 +11,7 @@ use skysail_compression::{Manifest, Package, PackageWriter, Parent, PerLayer, la
 use skysail_graph::{Model, write_atomically};
 
 use crate::args::{BadConfiguration, BadUsage, Output};
-use crate::compare::{Comparison, compare};
+use crate::compare::{Comparison, Wanted, compare};
 use crate::data::DataSet;
 use crate::options::Options;
 use crate::progress::Progress;
@@ -70,14 +70,18 @@ pub(crate) fn execute(flags: Flags) -> Result<()> {
     };
     if let Some(what) = options.conflict() {
         return Err(match &flags.recipe {
-            Some(path) => BadConfiguration(format!("{} and the flags: {what}", path.display())).into(),
+            Some(path) => {
+                BadConfiguration(format!("{} and the flags: {what}", path.display())).into()
+            }
             None => BadUsage(what.to_owned()).into(),
         });
     }
     let signer = options.sign.as_deref().map(keys::signer).transpose()?;
     let out = flags.out.unwrap_or_else(|| flags.model.with_extension("sky"));
     if out == flags.model {
-        return Err(BadUsage("the package would replace the model: name another with -o".into()).into());
+        return Err(
+            BadUsage("the package would replace the model: name another with -o".into()).into()
+        );
     }
 
     let progress = Progress::new(3 + steps::count(&options));
@@ -92,7 +96,8 @@ pub(crate) fn execute(flags: Flags) -> Result<()> {
     let done = work.compress(&mut packed)?;
     let comparison = data.as_ref().map(|data| {
         progress.step("comparing the packed model with the original");
-        compare([&original, &packed], data, options.measure, &progress)
+        let wanted = Wanted { measure: options.measure, of: &options.of };
+        compare([&original, &packed], data, wanted, &progress)
     });
     let comparison = comparison.transpose()?;
     if let (Some(comparison), Some(loss_max)) = (&comparison, options.max_loss) {

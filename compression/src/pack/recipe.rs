@@ -1,7 +1,8 @@
 //! Recipes: the options of `pack` in a file of TOML. Errors name the line and the key.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
@@ -24,12 +25,9 @@ pub(crate) struct Recipe {
 impl Recipe {
     /// Reads a recipe. Files that it names are looked for beside it.
     pub(crate) fn load(path: &Path) -> Result<Self, BadConfiguration> {
-        let cannot = |what: String| BadConfiguration(format!("cannot read {}: {what}", path.display()));
-        let size = fs::metadata(path).map_err(|error| cannot(error.to_string()))?.len();
-        if size > BYTES_MAX {
-            return Err(cannot(format!("it takes more than {BYTES_MAX} bytes")));
-        }
-        let text = fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+        let text = read(path).map_err(|error| {
+            BadConfiguration(format!("cannot read {}: {error}", path.display()))
+        })?;
         let mut options: Options = toml::from_str(&text).map_err(|error| {
             BadConfiguration(format!("{}: {}", path.display(), error.to_string().trim_end()))
         })?;
@@ -60,6 +58,16 @@ impl Recipe {
     /// The line, from 1, of a place in the text.
     fn line(&self, at: usize) -> usize {
         self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+    }
+}
+
+/// The text of a file, as far as a recipe may go.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(BYTES_MAX).read_to_string(&mut text)?;
+    match (read as u64) < BYTES_MAX {
+        true => Ok(text),
+        false => Err(io::ErrorKind::FileTooLarge.into()),
     }
 }
 

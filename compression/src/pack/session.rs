@@ -8,9 +8,7 @@ use half::{bf16, f16};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::{
-    DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, ValueType,
-};
+use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, ValueType};
 use skysail_compression::{Run, Runner, RunnerError, bytes_with_outputs};
 use skysail_graph::{ElementType, Kind, Model, Tensor};
 use skysail_kernels::runtime::{RuntimeError, find};

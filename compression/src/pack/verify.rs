@@ -10,7 +10,7 @@ use skysail_compression::{Package, PublicKey, Seal};
 use skysail_graph::Model;
 
 use crate::args::{Output, Share};
-use crate::compare::{Comparison, Measure, compare};
+use crate::compare::{Comparison, Measure, Wanted, compare};
 use crate::data::DataSet;
 use crate::keys;
 use crate::progress::Progress;
@@ -48,6 +48,9 @@ pub(crate) struct Flags {
     /// What is lost [default: accuracy with labels, agreement for a classifier, else cosine]
     #[arg(long, value_enum, value_name = "WHAT", requires = "data")]
     measure: Option<Measure>,
+    /// The output that counts; may be repeated [default: all]
+    #[arg(long, value_name = "OUTPUT", requires = "data")]
+    of: Vec<String>,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
@@ -106,7 +109,8 @@ impl Flags {
         let original = Model::load(against).with_context(cannot)?;
         let model = package.model()?;
         let data = DataSet::load(data, &original)?;
-        Ok(Some(compare([&original, &model], &data, self.measure, progress)?))
+        let wanted = Wanted { measure: self.measure, of: &self.of };
+        Ok(Some(compare([&original, &model], &data, wanted, progress)?))
     }
 }
 
@@ -126,8 +130,12 @@ impl Found {
         writeln!(to, "  digest     {}", hex(&self.seal.digest))?;
         match self.seal.signed_by {
             None => writeln!(to, "  signature  none")?,
-            Some(key) if self.trusted => writeln!(to, "  signature  right, of the key asked for, {key}")?,
-            Some(key) => writeln!(to, "  signature  right, of {key}; --key says whether to trust it")?,
+            Some(key) if self.trusted => {
+                writeln!(to, "  signature  right, of the key asked for, {key}")?
+            }
+            Some(key) => {
+                writeln!(to, "  signature  right, of {key}; --key says whether to trust it")?
+            }
         }
         let Some(comparison) = &self.comparison else { return Ok(()) };
         let (words, rows) = (comparison.measure.words(), comparison.rows);
@@ -135,7 +143,10 @@ impl Found {
         for figure in &comparison.figures {
             let (before, after) = (percent(figure.before), percent(figure.after));
             let (name, apart) = (&figure.output, figure.difference_max);
-            writeln!(to, "             {name}: {before} before, {after} after, elements differ by at most {apart:e}")?;
+            writeln!(
+                to,
+                "             {name}: {before} before, {after} after, elements differ by at most {apart:.3e}"
+            )?;
         }
         Ok(())
     }

@@ -102,7 +102,8 @@ impl Header {
         if !checksum_fits(checksum, &checked) {
             return Err(in_header(cursor.fail("the checksum is not that of its bytes")));
         }
-        let sections = read_rows(table, cursor.at()).map_err(in_header)?;
+        let sections = read_rows(table, cursor.at());
+        let sections = sections.map_err(|error| in_header(error.within(FIXED_BYTES)))?;
         let end = sections.last().map_or(cursor.at(), |section| section.place.end);
         if end != file.len() {
             let fail = CodecError {
@@ -150,9 +151,10 @@ fn read_rows(table: &[u8], mut start: usize) -> Result<Vec<Section>, CodecError>
         if known && sections.iter().any(|section| section.kind == kind) {
             return Err(cursor.fail("two sections of one kind"));
         }
+        let may_deflate = [Kind::Manifest as u8, Kind::Graph as u8].contains(&kind);
         let storage = match storage {
-            1 => Storage::Deflate,
             0 => Storage::Plain,
+            1 if may_deflate => Storage::Deflate,
             _ if known => return Err(cursor.fail("a section is stored in an unknown way")),
             // Of no account, since nobody reads it.
             _ => Storage::Plain,

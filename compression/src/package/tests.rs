@@ -239,6 +239,32 @@ fn values_in_files_are_taken_in_and_never_asked_for() {
     assert!(package.model().unwrap().to_bytes().is_ok());
 }
 
+/// The example of FORMAT.md, which every later version must read.
+#[test]
+fn the_example_of_the_format_is_a_package() {
+    let text = include_str!("../../FORMAT.md");
+    let (_, dump) = text.split_once("```hex\n").unwrap();
+    let (dump, _) = dump.split_once("```").unwrap();
+    let digits = dump.lines().flat_map(|line| line.split_whitespace().skip(1));
+    let bytes: Vec<u8> = digits.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    let package = Package::from_bytes(bytes).unwrap();
+    assert_eq!(package.verify().unwrap().digest, *package.digest());
+    assert_eq!(package.tensors()[0].codec, Some(Codec::Sparse));
+    let expected = [
+        [0.0_f32, 0.0, 0.5, 0.0],
+        [0.0, 0.0, 0.0, -0.5],
+        [0.5, 0.0, 0.0, 0.25],
+        [0.0, 0.0, 0.5, 0.0],
+    ];
+    let expected = Tensor::new(&[4, 4], expected.as_flattened()).unwrap();
+    assert_eq!(package.tensor("w").unwrap(), expected);
+    let sparse = package.sparse("w").unwrap().unwrap();
+    assert_eq!(sparse.codebook(), [-0.5, 0.25, 0.5]);
+    assert_eq!(sparse.positions(), [2, 7, 8, 11, 14]);
+    assert_eq!(sparse.codes(), [2, 0, 2, 1, 2]);
+    assert_eq!(package.model().unwrap().graph().nodes().len(), 1);
+}
+
 /// Opens what may be a package and decodes all of it; only a panic is a failure.
 fn exercise(bytes: Vec<u8>) -> bool {
     let limit = decoded_max(bytes.len() as u64);

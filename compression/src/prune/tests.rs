@@ -1,3 +1,5 @@
+//! What pruning keeps and what it refuses.
+
 use super::*;
 use proptest::prelude::*;
 use skysail_graph::{Dim, ElementType, GraphBuilder, Tensor, mlp};

@@ -1,6 +1,7 @@
 //! The two models that figures are asked of, and typical inputs of theirs.
 
 #![allow(dead_code, reason = "each user takes its own part")]
+#![allow(clippy::unwrap_used, reason = "a test panics")]
 
 use skysail_compression::Batch;
 use skysail_graph::{Model, Tensor};

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each user takes its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
+#![allow(clippy::print_stdout, reason = "says what it skips")]
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

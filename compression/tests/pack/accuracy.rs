@@ -55,6 +55,8 @@ fn outputs_are_verified_against_the_original() {
     let output = &found["comparison"]["outputs"][0];
     let cosine = output["after"].as_f64().unwrap();
     assert!(cosine < 1.0 && cosine > 0.5, "{output}");
+    let said = folder.fails(2, &[&verify[..], &["--of", "outptu"]].concat());
+    assert!(said.contains("the model has no output 'outptu'; the nearest are '"), "{said}");
     let strict = ["--measure", "cosine", "--max-loss", "0"];
     let said = folder.fails(1, &[&verify[..], &strict].concat());
     assert!(said.contains("of cosine similarity to the original"), "{said}");
@@ -69,7 +71,10 @@ fn a_folder_of_inputs_is_data_too() {
         std::fs::write(path.join("input_0.npy"), npy(&classifier().1)).unwrap();
     }
     let found = folder.json(&["pack", "m.onnx", "--data", "sets"]);
-    assert_eq!((&found["comparison"]["rows"], &found["comparison"]["data"]), (&80.into(), &"sets".into()));
+    assert_eq!(
+        (&found["comparison"]["rows"], &found["comparison"]["data"]),
+        (&80.into(), &"sets".into())
+    );
     std::fs::remove_file(folder.path("sets/test_data_set_1/input_0.npy")).unwrap();
     let said = folder.fails(1, &["pack", "m.onnx", "--data", "sets"]);
     assert!(said.contains("test_data_set_1 has no input_0.npy or input_0.pb"), "{said}");

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Folder, assert_same};
+use crate::support::{Folder, assert_same, classifier};
 use skysail_compression::Package;
 use skysail_graph::mlp;
 
@@ -17,18 +17,20 @@ fn interrupt(child: &Child) {
 #[test]
 fn work_that_waits_is_ended_and_the_old_file_stays() {
     let folder = Folder::new();
-    std::fs::write(folder.path("slow.sky"), b"old").unwrap();
+    folder.model("m.onnx", &classifier().0);
+    std::fs::write(folder.path("m.sky"), b"old").unwrap();
     // Opening a pipe waits for someone who writes, so the program is surely at work.
-    let made = Command::new("mkfifo").arg(folder.path("slow.onnx")).status().unwrap();
+    let made = Command::new("mkfifo").arg(folder.path("rows.npy")).status().unwrap();
     assert!(made.success());
-    let mut child = folder.command(&["pack", "slow.onnx"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = folder.command(&["pack", "m.onnx", "--data", "rows.npy"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "reading slow.onnx");
+    assert_eq!(lines.next().unwrap().unwrap(), "reading m.onnx");
     interrupt(&child);
     assert_eq!(lines.next().unwrap().unwrap(), "skysail-pack: interrupted");
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert_eq!(std::fs::read(folder.path("slow.sky")).unwrap(), b"old");
-    assert_eq!(folder.files(), ["slow.onnx", "slow.sky"]);
+    assert_eq!(std::fs::read(folder.path("m.sky")).unwrap(), b"old");
+    assert_eq!(folder.files(), ["m.onnx", "m.sky", "rows.npy"]);
 }
 
 #[test]

@@ -1,24 +1,25 @@
 //! Convolutions by sparse kernels.
 //!
 //! A convolution is a product, too: its matrix has a row for each output channel and a column for
-//! each weight of the kernel. Pixels of the output are the positions of [`Rows`], and their inputs
-//! are gathered into strips, a block of pixels at a time, so that they stay in the near caches.
+//! each weight of the kernel. Pixels of the output are the positions of [`Rows`]; see [`plan`] for
+//! how their inputs are laid out.
 
+mod finish;
 mod pack;
-mod planes;
+mod plan;
 mod shape;
 
+pub(crate) use plan::Run;
 pub use shape::{Convolution, Images};
 
-use crate::aligned::LINE;
 use crate::error::check_length;
-use crate::level::at_level;
 use crate::parallel::{Shared, share};
-use crate::rows::{BAND, Positions, Rows, SUMS, Strips};
-use crate::scratch::PartScratch;
-use crate::{Activation, Finish, KernelError, Level, Parallel, Scratch, SparseWeights};
+use crate::rows::{BAND, Positions, Rows, STRIPS, SUMS, Strips};
+use crate::scratch::{PartScratch, Parts};
+use crate::{Finish, KernelError, Level, Parallel, Scratch, SparseWeights};
+use finish::{Band, start, write};
 use pack::Source;
-use planes::Planes;
+use plan::{Chunk, Place, Plan};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,18 +38,6 @@ pub struct SparseConv {
     plan: Mutex<Option<Arc<Plan>>>,
 }
 
-/// What follows from the size of the images.
-#[derive(Debug)]
-struct Plan {
-    images: Images,
-    output: Images,
-    planes: Planes,
-    /// For each weight of an output the distance of its input from where the output starts.
-    distances: Vec<usize>,
-    /// The greatest of them.
-    far: usize,
-}
-
 /// What a convolution works on, all of it as ONNX's `Conv` has it.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvInput<'a> {
@@ -62,10 +51,10 @@ pub struct ConvInput<'a> {
 }
 
 /// One run: what all its parts know.
-struct Run<'a> {
+struct Job<'a> {
     conv: &'a SparseConv,
     plan: &'a Plan,
-    source: Source<'a>,
+    x: &'a [f32],
     finish: Finish<'a>,
     residual: Option<&'a [f32]>,
     y: Shared<'a>,
@@ -93,15 +82,15 @@ impl SparseConv {
         let outputs = weights.outputs();
         convolution.check(outputs, weights.inputs())?;
         let level = level.or_best();
-        let rows = if convolution.groups == 1 {
-            Rows::new(weights, Positions::Pixels, level)
-        } else {
-            // Each group has columns of its own, in one matrix for all.
-            let outputs_of_group = outputs / convolution.groups;
-            let all = weights.inputs() * convolution.groups;
-            let first = |output: usize| output / outputs_of_group * weights.inputs();
-            Rows::new(&weights.shifted(all, first), Positions::Pixels, level)
-        };
+        let Convolution { channels, kernel: [kernel_rows, columns], groups, .. } = convolution;
+        let (channels_of_group, outputs_of_group) = (channels / groups, outputs / groups);
+        // The rows of the kernel come first, and each group has columns of its own.
+        let moved = weights.moved(kernel_rows * channels * columns, |output, weight| {
+            let (channel, tap) = (weight / convolution.taps(), weight % convolution.taps());
+            let channel = output / outputs_of_group * channels_of_group + channel;
+            (tap / columns * channels + channel) * columns + tap % columns
+        });
+        let rows = Rows::new(&moved, Positions::Pixels { kernel_rows }, level);
         let (count, plan) = (weights.count(), Mutex::default());
         Ok(Self { convolution, outputs, count, level, rows, plan })
     }
@@ -144,38 +133,20 @@ impl SparseConv {
             return Ok(());
         }
         let Scratch { inputs, parts } = scratch;
-        let values = if plan.planes.are_images() {
-            input.x
-        } else {
-            write_planes(&plan.planes, input.x, inputs, threads)?
-        };
-        let run = Run {
+        let job = Job {
             conv: self,
             plan: &plan,
-            source: Source {
-                planes: &plan.planes,
-                values,
-                distances: &plan.distances,
-                far: plan.far,
-            },
+            x: input.x,
             finish,
             residual: input.residual,
             y: Shared::new(y),
         };
-        let positions = plan.output.count * plan.output.pixels();
-        let block = self.rows.strips() * LINE;
-        let blocks = positions.div_ceil(block);
-        let count = blocks.min(PARTS_MAX);
-        threads.run(count, &|part| {
-            parts.with(|part_scratch| {
-                part_scratch.sums.grow(SUMS);
-                part_scratch.panel.grow(self.rows.strips() * self.rows.panel().strip_len());
-                for index in share(blocks, count, part) {
-                    let first = index * block;
-                    run.block(first..positions.min(first + block), part_scratch);
-                }
-            });
-        })
+        for chunk in plan.chunks() {
+            inputs.grow(plan.chunk_len(&chunk));
+            job.pack(&chunk, inputs, parts, threads)?;
+            job.multiply(&chunk, inputs, parts, threads)?;
+        }
+        Ok(())
     }
 
     /// The plan for images of this size.
@@ -186,12 +157,8 @@ impl SparseConv {
             return Ok(plan);
         }
         let output = self.convolution.output(images)?;
-        let planes = Planes::new(&self.convolution, images, output);
-        let too_large = || KernelError::Convolution(format!("{images:?} are too large"));
-        planes.len().ok_or_else(too_large)?;
-        let distances = planes.distances();
-        let far = distances.iter().max().copied().unwrap_or(0);
-        let plan = Arc::new(Plan { images, output, planes, distances, far });
+        let plan = Plan::new(self.convolution, images, output, self.rows.panel());
+        let plan = Arc::new(plan);
         *lock() = Some(Arc::clone(&plan));
         Ok(plan)
     }
@@ -223,91 +190,107 @@ impl SparseConv {
     }
 }
 
-fn write_planes<'a>(
-    planes: &Planes,
-    x: &[f32],
-    inputs: &'a mut crate::aligned::Floats,
-    threads: &dyn Parallel,
-) -> Result<&'a [f32], KernelError> {
-    let (len, channels) = (planes.len().unwrap_or(0), planes.channels());
-    inputs.grow(len);
-    let target = Shared::new(&mut inputs[..len]);
-    let parts = channels.min(PARTS_MAX);
-    threads.run(parts, &|part| planes.write(x, share(channels, parts, part), &target))?;
-    Ok(&inputs[..len])
-}
+impl Job<'_> {
+    /// Lays out the lines of a chunk.
+    fn pack(
+        &self,
+        chunk: &Chunk,
+        lines: &mut [f32],
+        parts: &Parts,
+        threads: &dyn Parallel,
+    ) -> Result<(), KernelError> {
+        let plan = self.plan;
+        let lines = Shared::new(lines);
+        let rows = chunk.images.len() * plan.starts(chunk.groups.len());
+        let count = rows.min(PARTS_MAX);
+        threads.run(count, &|part| {
+            parts.with(|scratch| {
+                for row in share(rows, count, part) {
+                    let range = row * plan.row_len()..(row + 1) * plan.row_len();
+                    // SAFETY: each row is in one part.
+                    self.pack_row(chunk, row, unsafe { lines.part(range) }, &mut scratch.runs);
+                }
+            });
+        })
+    }
 
-impl Run<'_> {
-    /// Computes some positions of all outputs.
-    fn block(&self, positions: Range<usize>, scratch: &mut PartScratch) {
-        let (level, rows) = (self.conv.level, &self.conv.rows);
-        let panel = rows.panel();
-        for (number, strip) in scratch.panel.chunks_exact_mut(panel.strip_len()).enumerate() {
-            let first = positions.start + number * LINE;
-            if first >= positions.end {
-                break;
-            }
-            self.source.pack(level, panel, first..positions.end.min(first + LINE), strip);
+    /// Lays out the lines of one row of the input, of one of the chunk's images.
+    fn pack_row(&self, chunk: &Chunk, row: usize, lines: &mut [f32], runs: &mut Vec<Run>) {
+        let plan = self.plan;
+        let starts = plan.starts(chunk.groups.len());
+        let (image, row) = (chunk.images.start + row / starts, row % starts);
+        if !plan.is_met(chunk, row) {
+            return;
         }
-        let strips = Strips { panel: &scratch.panel, positions: positions.len() };
-        let width = strips.count() * LINE;
+        let channel_len = plan.input.pixels();
+        let image_len = plan.convolution.channels * channel_len;
+        for (index, strip) in lines.chunks_exact_mut(plan.panel.strip_len()).enumerate() {
+            plan.runs(chunk, row, index, runs);
+            let source = Source {
+                image: &self.x[image * image_len..(image + 1) * image_len],
+                channel_len,
+                stride: plan.convolution.strides[1],
+                runs,
+                runs_of_line: plan.rows(),
+            };
+            source.pack(self.conv.level, plan.panel, strip);
+        }
+    }
+
+    /// Multiplies the lines of a chunk by the weights.
+    fn multiply(
+        &self,
+        chunk: &Chunk,
+        lines: &[f32],
+        parts: &Parts,
+        threads: &dyn Parallel,
+    ) -> Result<(), KernelError> {
+        let strips = self.plan.chunk_strips(chunk);
+        let blocks = strips.div_ceil(self.conv.rows.strips());
+        let count = blocks.min(PARTS_MAX);
+        threads.run(count, &|part| {
+            parts.with(|scratch| {
+                scratch.sums.grow(SUMS);
+                for block in share(blocks, count, part) {
+                    // Equal blocks: one of few strips is hardly faster than one of all.
+                    self.block(chunk, lines, share(strips, blocks, block), scratch);
+                }
+            });
+        })
+    }
+
+    /// Computes some strips of all outputs.
+    fn block(&self, chunk: &Chunk, lines: &[f32], strips: Range<usize>, scratch: &mut PartScratch) {
+        let (level, rows) = (self.conv.level, &self.conv.rows);
+        let (mut places, mut starts) = ([Place::default(); STRIPS], [0; STRIPS]);
+        let count = strips.len();
+        for (index, strip) in strips.enumerate() {
+            (places[index], starts[index]) = self.plan.strip(chunk, strip);
+        }
+        let (step, positions) = (self.plan.step(), count * crate::aligned::LINE);
+        let strips = Strips { lines, starts: &starts[..count], step, positions };
         for band in 0..rows.bands() {
             let outputs = rows.outputs_of(band);
-            let sums = &mut scratch.sums[..BAND * width];
-            start(level, self.finish.bias, outputs.clone(), sums, width);
+            let sums = &mut scratch.sums[..BAND * positions];
+            start(
+                level,
+                self.finish.bias.map(|bias| &bias[outputs.clone()]),
+                outputs.len(),
+                sums,
+                positions,
+            );
             rows.add_products(band, strips, sums);
-            write(level, self, outputs, positions.clone(), &*sums, width);
-        }
-    }
-}
-
-at_level! {
-    /// Starts the sums of some outputs, each `width` wide.
-    fn start(bias: Option<&[f32]>, outputs: Range<usize>, sums: &mut [f32], width: usize) {
-        let sums = &mut sums[..outputs.len() * width];
-        let Some(bias) = bias else { return sums.fill(0.0) };
-        let lines = sums.chunks_exact_mut(width).zip(&bias[outputs]);
-        lines.for_each(|(line, bias)| line.fill(*bias));
-    }
-}
-
-at_level! {
-    /// Writes the sums of some outputs at some positions.
-    fn write(run: &Run<'_>, outputs: Range<usize>, positions: Range<usize>, sums: &[f32], width: usize) {
-        let pixels = run.plan.output.pixels();
-        let mut position = positions.start;
-        while position < positions.end {
-            let (image, pixel) = (position / pixels, position % pixels);
-            let len = (pixels - pixel).min(positions.end - position);
-            let lane = position - positions.start;
-            for (output, sums) in outputs.clone().zip(sums.chunks_exact(width)) {
-                let start = (image * run.conv.outputs + output) * pixels + pixel;
-                // SAFETY: each position belongs to one block, and each block to one part.
-                let y = unsafe { run.y.part(start..start + len) };
-                let residual = run.residual.map(|residual| &residual[start..start + len]);
-                finish(&sums[lane..lane + len], residual, run.finish.activation, y);
-            }
-            position += len;
-        }
-    }
-}
-
-/// Writes sums, with what is added to them.
-#[inline(always)]
-fn finish(sums: &[f32], residual: Option<&[f32]>, activation: Activation, y: &mut [f32]) {
-    match (residual, activation) {
-        // Those that are frequent get loops of their own.
-        (None, Activation::Relu) => {
-            y.iter_mut().zip(sums).for_each(|(y, sum)| *y = Activation::Relu.of(*sum));
-        }
-        (None, _) => {
-            y.iter_mut().zip(sums).for_each(|(y, sum)| *y = *sum);
-            activation.apply(y);
-        }
-        (Some(residual), _) => {
-            let terms = sums.iter().zip(residual);
-            y.iter_mut().zip(terms).for_each(|(y, (sum, added))| *y = sum + added);
-            activation.apply(y);
+            let band = Band {
+                sums,
+                places: &places[..count],
+                outputs,
+                of_image: self.conv.outputs,
+                pixels: self.plan.output.pixels(),
+                residual: self.residual,
+                activation: self.finish.activation,
+            };
+            // SAFETY: each strip is in one block, and each block in one part.
+            unsafe { write(level, &band, &self.y) };
         }
     }
 }

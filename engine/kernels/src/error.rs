@@ -16,9 +16,7 @@ pub enum KernelError {
         max: usize,
     },
     /// A weight outside of its matrix.
-    #[error(
-        "a weight lies at output {output}, input {input} of a matrix of {outputs} x {inputs}"
-    )]
+    #[error("a weight lies at output {output}, input {input} of a matrix of {outputs} x {inputs}")]
     Outside {
         /// Its output.
         output: u32,

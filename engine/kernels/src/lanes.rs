@@ -14,8 +14,6 @@
 mod avx512;
 mod encode;
 mod schedule;
-#[cfg(test)]
-mod tests;
 
 use crate::aligned::{LINE, Line};
 use crate::weights::PALETTE;

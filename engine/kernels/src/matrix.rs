@@ -5,7 +5,7 @@ use crate::error::{Count, check_length};
 use crate::lanes::Lanes;
 use crate::level::at_level;
 use crate::parallel::{Shared, share};
-use crate::rows::{BAND, Positions, Rows, SUMS, Strips};
+use crate::rows::{BAND, Positions, Rows, STRIPS, SUMS, Strips};
 use crate::transpose::Block;
 use crate::{Activation, KernelError, Level, Parallel, Scratch, SparseWeights};
 
@@ -64,7 +64,7 @@ pub struct SparseMatrix {
 enum Forms {
     Few(Lanes),
     Many(Rows),
-    Both(Lanes, Rows),
+    Both(Box<(Lanes, Rows)>),
 }
 
 impl SparseMatrix {
@@ -86,7 +86,7 @@ impl SparseMatrix {
                 Formats::Many => Forms::Many(rows()),
                 _ if level != Level::Avx512 => Forms::Many(rows()),
                 Formats::Few => Forms::Few(Lanes::new(weights)),
-                Formats::Both => Forms::Both(Lanes::new(weights), rows()),
+                Formats::Both => Forms::Both(Box::new((Lanes::new(weights), rows()))),
             },
         }
     }
@@ -111,7 +111,7 @@ impl SparseMatrix {
         match &self.forms {
             Forms::Few(lanes) => lanes.bytes(),
             Forms::Many(rows) => rows.bytes(),
-            Forms::Both(lanes, rows) => lanes.bytes() + rows.bytes(),
+            Forms::Both(both) => both.0.bytes() + both.1.bytes(),
         }
     }
 
@@ -120,7 +120,7 @@ impl SparseMatrix {
         match self.forms {
             Forms::Few(_) => Formats::Few,
             Forms::Many(_) => Formats::Many,
-            Forms::Both(..) => Formats::Both,
+            Forms::Both(_) => Formats::Both,
         }
     }
 
@@ -143,12 +143,9 @@ impl SparseMatrix {
         }
         match &self.forms {
             Forms::Few(lanes) => self.few(lanes, x, y, finish, scratch, threads),
-            Forms::Both(lanes, _) if batch < FEW => {
-                self.few(lanes, x, y, finish, scratch, threads)
-            }
-            Forms::Many(rows) | Forms::Both(_, rows) => {
-                self.many(rows, x, y, finish, scratch, threads)
-            }
+            Forms::Many(rows) => self.many(rows, x, y, finish, scratch, threads),
+            Forms::Both(both) if batch < FEW => self.few(&both.0, x, y, finish, scratch, threads),
+            Forms::Both(both) => self.many(&both.1, x, y, finish, scratch, threads),
         }
     }
 
@@ -214,8 +211,11 @@ impl SparseMatrix {
         threads.run(strips.div_ceil(pass) * rows.bands(), &|part| {
             let (block, band) = (part / rows.bands(), part % rows.bands());
             let first = block * pass * LINE;
-            let panel = &inputs[block * pass * panel.strip_len()..];
-            let strips = Strips { panel, positions: (batch - first).min(pass * LINE) };
+            let starts: [usize; STRIPS] =
+                std::array::from_fn(|strip| (block * pass + strip) * panel.strip_len());
+            let positions = (batch - first).min(pass * LINE);
+            let starts = &starts[..positions.div_ceil(LINE)];
+            let strips = Strips { lines: inputs, starts, step: 0, positions };
             parts.with(|part| {
                 part.sums.grow(SUMS);
                 self.band(rows, band, strips, &mut part.sums, finish);
@@ -234,7 +234,7 @@ impl SparseMatrix {
         sums: &mut [f32],
         finish: Finish<'_>,
     ) {
-        let width = strips.count() * LINE;
+        let width = strips.starts.len() * LINE;
         let outputs = rows.outputs_of(band);
         let sums = &mut sums[..BAND * width];
         match finish.bias {
@@ -260,9 +260,9 @@ impl SparseMatrix {
         sums: &[f32],
         y: &Shared<'_>,
     ) {
-        let width = strips.count() * LINE;
+        let width = strips.starts.len() * LINE;
         let outputs = rows.outputs_of(band);
-        for strip in 0..strips.count() {
+        for strip in 0..strips.starts.len() {
             let positions = LINE.min(strips.positions - strip * LINE);
             for output in outputs.clone().step_by(LINE) {
                 let high = LINE.min(outputs.end - output);

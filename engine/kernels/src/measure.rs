@@ -70,7 +70,7 @@ impl Probe {
             return Err(KernelError::Runtime(ort::Error::new("one input, one output are needed")));
         };
         let (mut binding, name) = (session.create_binding()?, input.name().to_owned());
-        binding.bind_output_to_device(output.name(), &session.allocator().memory_info())?;
+        binding.bind_output_to_device(output.name(), session.allocator().memory_info())?;
         let values = random_values(shape.iter().product());
         let input = Tensor::from_array((shape.to_vec(), values))?;
         binding.bind_input(name, &input)?;

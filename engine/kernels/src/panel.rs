@@ -52,7 +52,8 @@ impl Panel {
         for (line, start) in inputs.clone().step_by(LINE).enumerate() {
             let columns = LINE.min(inputs.end - start);
             let from = Block { start, stride: self.inputs, rows, columns };
-            let to = Block { start: line * LINE * LINE, stride: LINE, rows: columns, columns: LINE };
+            let to =
+                Block { start: line * LINE * LINE, stride: LINE, rows: columns, columns: LINE };
             transpose(level, x, from, tile, to);
         }
         self.zero(tile);

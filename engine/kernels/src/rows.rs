@@ -15,8 +15,6 @@ mod portable;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-#[cfg(test)]
-mod tests;
 
 use crate::Level;
 use crate::aligned::LINE;
@@ -53,7 +51,9 @@ const TILE_MAX: usize = (1 << (16 - CODE_BITS)) - 1;
 pub(crate) struct Rows {
     level: Level,
     outputs: usize,
+    /// Of one row of the kernel, if it is a convolution's; else of all inputs.
     panel: Panel,
+    kernel_rows: usize,
     /// Where the groups and the weights of a tile of a band start, band by band; and the ends.
     starts: Vec<Start>,
     groups: Vec<Group>,
@@ -68,8 +68,8 @@ pub(crate) struct Rows {
 pub(crate) enum Positions {
     /// Rows of a batch: often sixteen or less.
     Batch,
-    /// Pixels: always many.
-    Pixels,
+    /// Pixels: always many. The inputs are those of each of so many rows of the kernel.
+    Pixels { kernel_rows: usize },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,16 +98,14 @@ enum RowValues {
 /// The inputs of some positions, for one pass over a band.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strips<'a> {
-    /// One strip after the other, each as the panel says.
-    pub(crate) panel: &'a [f32],
-    /// How many positions count; those beyond them are not looked at.
+    /// The lines of all strips.
+    pub(crate) lines: &'a [f32],
+    /// Where those of each strip start.
+    pub(crate) starts: &'a [usize],
+    /// From those of one row of the kernel to those of the next.
+    pub(crate) step: usize,
+    /// How many positions count, of all strips; those beyond them are not looked at.
     pub(crate) positions: usize,
-}
-
-impl Strips<'_> {
-    pub(crate) fn count(&self) -> usize {
-        self.positions.div_ceil(LINE)
-    }
 }
 
 /// What a kernel works through: one tile of a band.
@@ -115,10 +113,9 @@ struct Pass<'a> {
     groups: &'a [Group],
     slots: &'a [u16],
     values: ViewValues<'a>,
-    /// The first strip from the tile's start on.
-    panel: &'a [f32],
-    /// From one strip to the next.
-    strip_len: usize,
+    /// All lines, from the tile of a strip that starts at 0 on.
+    lines: &'a [f32],
+    starts: &'a [usize],
     positions: usize,
 }
 
@@ -148,6 +145,11 @@ impl Rows {
         self.panel
     }
 
+    /// The tiles of all inputs.
+    fn tiles(&self) -> usize {
+        self.kernel_rows * self.panel.tiles()
+    }
+
     /// The strips that one pass over the weights should have: more of them share the look-up of a
     /// weight, fewer leave room in the first cache.
     pub(crate) fn strips(&self) -> usize {
@@ -175,16 +177,19 @@ impl Rows {
             + values
     }
 
-    /// Adds a band's products to its sums: for each output of the band, `strips.count()` lines.
+    /// Adds a band's products to its sums: for each output of the band, a line for
+    /// each strip.
     ///
     /// # Panics
     /// When there are more than [`STRIPS`] strips, or a slice is too short.
     pub(crate) fn add_products(&self, band: usize, strips: Strips<'_>, sums: &mut [f32]) {
-        let count = strips.count();
+        let count = strips.starts.len();
         assert!((1..=STRIPS).contains(&count), "{count} strips");
         assert!(sums.len() >= BAND * count * LINE, "the sums are too short");
-        assert!(strips.panel.len() >= count * self.panel.strip_len(), "a strip is too short");
-        for tile in 0..self.panel.tiles() {
+        let end = (self.kernel_rows - 1) * strips.step + self.panel.strip_len();
+        let fits = |start: &usize| start + end <= strips.lines.len();
+        assert!(strips.starts.iter().all(fits), "a strip is too short");
+        for tile in 0..self.tiles() {
             let pass = self.pass(band, tile, strips);
             match self.level {
                 // SAFETY: a format has a level that the processor has. Groups and weights are
@@ -208,7 +213,8 @@ impl Rows {
     }
 
     fn pass<'a>(&'a self, band: usize, tile: usize, strips: Strips<'a>) -> Pass<'a> {
-        let index = band * self.panel.tiles() + tile;
+        let index = band * self.tiles() + tile;
+        let (row, tile) = (tile / self.panel.tiles(), tile % self.panel.tiles());
         let (start, end) = (self.starts[index], self.starts[index + 1]);
         let slots = start.step as usize * GROUP..end.step as usize * GROUP;
         Pass {
@@ -218,8 +224,8 @@ impl Rows {
                 RowValues::Plain(values) => ViewValues::Plain(&values[slots.clone()]),
             },
             slots: &self.slots[slots],
-            panel: &strips.panel[tile * self.panel.tile_len()..],
-            strip_len: self.panel.strip_len(),
+            lines: &strips.lines[row * strips.step + tile * self.panel.tile_len()..],
+            starts: strips.starts,
             positions: strips.positions,
         }
     }

@@ -1,6 +1,7 @@
 //! Memory that runs leave behind for the next.
 
 use crate::aligned::Floats;
+use crate::conv::Run;
 use std::sync::{Mutex, PoisonError};
 
 /// Memory that kernels work in. It grows to what the largest run needs, and then stays; one can
@@ -19,15 +20,16 @@ pub(crate) struct Parts(Mutex<Vec<PartScratch>>);
 /// Memory of one part of a run.
 #[derive(Debug, Default)]
 pub(crate) struct PartScratch {
-    pub(crate) panel: Floats,
     pub(crate) sums: Floats,
+    pub(crate) runs: Vec<Run>,
 }
 
 impl Scratch {
     /// What it holds, in bytes.
     pub fn bytes(&self) -> usize {
         let parts = self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_part = |part: &PartScratch| part.panel.bytes() + part.sums.bytes();
+        let of_part =
+            |part: &PartScratch| part.sums.bytes() + part.runs.capacity() * size_of::<Run>();
         self.inputs.bytes() + parts.iter().map(of_part).sum::<usize>()
     }
 }

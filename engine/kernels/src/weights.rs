@@ -112,14 +112,29 @@ impl SparseWeights {
         self.range(output).map(|index| (self.columns[index], self.values.get(index)))
     }
 
-    /// The same weights in a wider matrix, in which the inputs of each output start at `first`.
-    pub(crate) fn shifted(&self, inputs: usize, first: impl Fn(usize) -> usize) -> Self {
-        let mut shifted = Self { inputs, ..self.clone() };
+    /// The same weights in another matrix, in which an output's weight of an input lies at
+    /// `place(output, input)`.
+    pub(crate) fn moved(&self, inputs: usize, place: impl Fn(usize, usize) -> usize) -> Self {
+        let mut moved = Self { inputs, ..self.clone() };
+        let mut order: Vec<(u32, usize)> = Vec::new();
         for output in 0..self.outputs {
-            let first = first(output) as u32;
-            shifted.columns[self.range(output)].iter_mut().for_each(|column| *column += first);
+            let range = self.range(output);
+            order.clear();
+            let column = |at: usize| place(output, self.columns[at] as usize) as u32;
+            order.extend(range.clone().map(|at| (column(at), at)));
+            order.sort_unstable();
+            for (at, &(column, from)) in range.zip(&order) {
+                moved.columns[at] = column;
+                match (&mut moved.values, &self.values) {
+                    (Values::Coded { codes, .. }, Values::Coded { codes: old, .. }) => {
+                        codes[at] = old[from];
+                    }
+                    (Values::Plain(values), old) => values[at] = old.get(from),
+                    (Values::Coded { .. }, Values::Plain(_)) => {}
+                }
+            }
         }
-        shifted
+        moved
     }
 
     pub(crate) fn range(&self, output: usize) -> Range<usize> {

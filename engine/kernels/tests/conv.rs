@@ -91,7 +91,8 @@ impl Case {
         let group = output / self.outputs_of_group;
         let (mut sum, mut scale) = (0.0, 0.0);
         for weight in 0..self.inputs() {
-            let (channel, tap) = (weight / (kernel[0] * kernel[1]), weight % (kernel[0] * kernel[1]));
+            let (channel, tap) =
+                (weight / (kernel[0] * kernel[1]), weight % (kernel[0] * kernel[1]));
             let channel = group * (channels / groups) + channel;
             let y = (row * strides[0] + tap / kernel[1] * dilations[0]).checked_sub(pads[0]);
             let x_at = (column * strides[1] + tap % kernel[1] * dilations[1]).checked_sub(pads[1]);
@@ -111,13 +112,12 @@ impl Case {
     fn check(&self) {
         let mut random = Random(self.seed | 1);
         let weights = self.weights(&mut random);
-        let entries = weights.iter().enumerate().map(|(i, w)| {
-            ((i / self.inputs()) as u32, (i % self.inputs()) as u32, *w)
-        });
+        let entries = weights
+            .iter()
+            .enumerate()
+            .map(|(i, w)| ((i / self.inputs()) as u32, (i % self.inputs()) as u32, *w));
         let sparse = SparseWeights::plain(self.outputs(), self.inputs(), entries).unwrap();
-        let x = random.values(
-            self.images.count * self.convolution.channels * self.images.pixels(),
-        );
+        let x = random.values(self.images.count * self.convolution.channels * self.images.pixels());
         let size = self.convolution.output(self.images).unwrap();
         let len = size.count * self.outputs() * size.pixels();
         let (bias, residual) = (random.values(self.outputs()), random.values(len));

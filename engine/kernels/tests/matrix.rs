@@ -1,7 +1,9 @@
 //! Products equal those of the dense matrix, whatever the format, the level and the sizes.
 
 use proptest::prelude::*;
-use skysail_kernels::{Activation, Finish, Formats, Level, Scratch, Serial, SparseMatrix, SparseWeights};
+use skysail_kernels::{
+    Activation, Finish, Formats, Level, Scratch, Serial, SparseMatrix, SparseWeights,
+};
 
 /// A matrix to be multiplied, and what it is multiplied by.
 #[derive(Debug, Clone)]

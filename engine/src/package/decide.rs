@@ -67,7 +67,8 @@ pub(super) fn decide(
 ) -> Result<Vec<Decision>, PrepareError> {
     let mut measurer = Measurer::new(environment);
     let mut order: Vec<usize> = (0..layers.len()).collect();
-    let count = |layer: &usize| layers[*layer].shape.iter().fold(1, |n: u64, d| n.saturating_mul(*d));
+    let count =
+        |layer: &usize| layers[*layer].shape.iter().fold(1, |n: u64, d| n.saturating_mul(*d));
     order.sort_by_key(|layer| Reverse(count(layer)));
     let mut decisions: Vec<_> = layers.iter().map(as_it_is).collect();
     for index in order {
@@ -117,7 +118,10 @@ impl One<'_> {
         let times = match measurer.times(self.candidate, kernel, sizes) {
             Ok(times) => times,
             Err(error) => {
-                return Ok(Decision::new(Execution::Dense, format!("it was not measured: {error}")));
+                return Ok(Decision::new(
+                    Execution::Dense,
+                    format!("it was not measured: {error}"),
+                ));
             }
         };
         let (execution, why) = match plan::is_faster_sparse(&times) {

@@ -112,7 +112,8 @@ impl Values {
             (Self::Dense(tensor), scale) => {
                 let values = values(tensor);
                 let kept = (0_u32..).zip(values.iter().copied()).filter(|(_, value)| *value != 0.0);
-                let entries = walk.zip(kept.clone().map(|(at, _)| at), kept.map(|(_, value)| value));
+                let entries =
+                    walk.zip(kept.clone().map(|(at, _)| at), kept.map(|(_, value)| value));
                 SparseWeights::plain(outputs, inputs, scaled(entries, scale))
             }
         }
@@ -140,8 +141,7 @@ struct Walk {
 
 impl Walk {
     fn new(operation: Operation) -> Self {
-        let by_inputs =
-            matches!(operation, Operation::Product(Product { by_inputs: true, .. }));
+        let by_inputs = matches!(operation, Operation::Product(Product { by_inputs: true, .. }));
         let row_len = if by_inputs { operation.outputs() } else { operation.inputs() };
         Self { row_len: row_len as u64, by_inputs }
     }
@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn all_ways_of_holding_weights_give_the_same_matrix() {
         // By outputs: rows of three.
-        let sparse = Sparse::new(vec![2, 3], vec![0.5, -1.5], vec![0, 2, 4], vec![0, 1, 0]).unwrap();
+        let sparse =
+            Sparse::new(vec![2, 3], vec![0.5, -1.5], vec![0, 2, 4], vec![0, 1, 0]).unwrap();
         let expected = [(0, 0, 0.5), (0, 2, -1.5), (1, 1, 0.5)];
         let all = [Values::Dense(sparse.to_dense().unwrap()), Values::Sparse(sparse)];
         for values in &all {
@@ -204,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_matrix_of_rows_for_inputs_is_turned() {
-        let sparse = Sparse::new(vec![3, 2], vec![0.5, -1.5], vec![0, 3, 5], vec![0, 1, 0]).unwrap();
+        let sparse =
+            Sparse::new(vec![3, 2], vec![0.5, -1.5], vec![0, 3, 5], vec![0, 1, 0]).unwrap();
         let expected = [(0, 0, 0.5), (1, 1, -1.5), (1, 2, 0.5)];
         let all = [Values::Dense(sparse.to_dense().unwrap()), Values::Sparse(sparse)];
         for values in &all {

@@ -50,7 +50,11 @@ pub(super) struct Candidate {
 pub(super) enum Operation {
     Product(Product),
     /// Of images (`rank` 2) or sequences (1).
-    Convolution { outputs: usize, rank: usize, convolution: Convolution },
+    Convolution {
+        outputs: usize,
+        rank: usize,
+        convolution: Convolution,
+    },
 }
 
 /// `y = x W`.
@@ -114,10 +118,7 @@ impl Finder<'_> {
     }
 
     /// What the layer is whatever its operator, if that is clear from how its weights lie.
-    fn only(
-        &self,
-        weight: &Weight<'_>,
-    ) -> Result<Option<(Execution, &'static str)>, GraphError> {
+    fn only(&self, weight: &Weight<'_>) -> Result<Option<(Execution, &'static str)>, GraphError> {
         let (name, through) = (weight.tensor.name(), &weight.through);
         let comes_by = |operator: &str| through.iter().any(|node| node.op_type() == operator);
         let dense = |why| Ok(Some((Execution::Dense, why)));
@@ -179,7 +180,8 @@ impl Finder<'_> {
         let factor = |name| Ok::<_, GraphError>(if is_gemm { node.float(name)? } else { None });
         let (alpha, beta) = (factor("alpha")?, factor("beta")?.unwrap_or(1.0));
         let mut affine = Affine::default();
-        affine.scale = alpha.filter(|alpha| *alpha != 1.0).map(|alpha| vec![alpha; operation.outputs()]);
+        affine.scale =
+            alpha.filter(|alpha| *alpha != 1.0).map(|alpha| vec![alpha; operation.outputs()]);
         let Some(name) = node.inputs().get(2).filter(|name| !name.is_empty()) else {
             return Ok(Some(affine));
         };
@@ -196,9 +198,8 @@ impl Finder<'_> {
     fn of_integers(&self, node: Node<'_>) -> Result<Option<Layer>, PackageError> {
         let Some((input, execution, why)) = integers(node)? else { return Ok(None) };
         let name = node.inputs().get(input);
-        let entry = name.and_then(|name| {
-            self.package.tensors().iter().rfind(|entry| entry.name == *name)
-        });
+        let entry =
+            name.and_then(|name| self.package.tensors().iter().rfind(|entry| entry.name == *name));
         Ok(entry.map(|entry| Layer {
             name: entry.name.clone(),
             operator: node.op_type().to_owned(),
@@ -223,9 +224,9 @@ impl Operation {
     pub(super) fn inputs(&self) -> usize {
         match self {
             Self::Product(product) => product.inputs,
-            Self::Convolution { convolution: Convolution { channels, groups, kernel, .. }, .. } => {
-                channels / groups * kernel[0] * kernel[1]
-            }
+            Self::Convolution {
+                convolution: Convolution { channels, groups, kernel, .. }, ..
+            } => channels / groups * kernel[0] * kernel[1],
         }
     }
 }
@@ -292,7 +293,8 @@ fn convolution(weight: &Weight<'_>) -> Result<Option<Operation>, GraphError> {
     let Some(channels) = channels_of_group.checked_mul(groups) else { return Ok(None) };
     // A convolution of one dimension has one row in everything.
     let two = |sizes: &[usize]| if rank == 1 { [1, sizes[0]] } else { [sizes[0], sizes[1]] };
-    let pads = if rank == 1 { [0, pads[0], 0, pads[1]] } else { [pads[0], pads[1], pads[2], pads[3]] };
+    let pads =
+        if rank == 1 { [0, pads[0], 0, pads[1]] } else { [pads[0], pads[1], pads[2], pads[3]] };
     let convolution = Convolution {
         channels,
         groups,

@@ -11,9 +11,7 @@ use super::probe;
 use super::sizes::Size;
 use crate::layers::LayerTimes;
 use ort::environment::Environment;
-use skysail_kernels::{
-    ConvInput, Finish, Images, KernelError, Limits, Scratch, Serial, race,
-};
+use skysail_kernels::{ConvInput, Finish, Images, KernelError, Limits, Scratch, Serial, race};
 use std::time::{Duration, Instant};
 
 /// How far below the least dense time a sparse one must be to need no comparison.
@@ -81,8 +79,7 @@ impl<'a> Measurer<'a> {
         if let Some((rows, multiplications)) = run.work() {
             let least = floor_us(self.environment, rows, multiplications)?;
             if sparse_us * CLEAR < least {
-                let times =
-                    LayerTimes { batch, sparse_us, dense_us: least, dense_is_bound: true };
+                let times = LayerTimes { batch, sparse_us, dense_us: least, dense_is_bound: true };
                 return Ok(Some(times));
             }
         }

@@ -2,6 +2,7 @@
 
 use super::kernel::Kernel;
 use super::layer::{Operation, Product};
+use crate::session::taking_in_operators;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
@@ -57,6 +58,7 @@ pub(super) fn sparse(
     graph.import(DOMAIN, DOMAIN_VERSION).input("x", ElementType::Float32, &dims(x)).add(node);
     let model = finish(graph, x.len())?;
     let builder = builder(environment)?.with_operators(operators(&weights)?);
+    let _guard = taking_in_operators();
     Probe::new(builder.map_err(ort::Error::from)?, &model, x)
 }
 
@@ -97,10 +99,12 @@ fn dense_convolution(
         ("pads", ints(&pads)),
     ];
     let mut graph = GraphBuilder::new("convolution");
-    graph
-        .input("x", ElementType::Float32, &dims(x))
-        .initializer(WEIGHT, constant(&shape)?)
-        .node("Conv", &["x", WEIGHT], &["y"], &attributes);
+    graph.input("x", ElementType::Float32, &dims(x)).initializer(WEIGHT, constant(&shape)?).node(
+        "Conv",
+        &["x", WEIGHT],
+        &["y"],
+        &attributes,
+    );
     finish(graph, x.len())
 }
 

@@ -35,7 +35,10 @@ pub(super) fn sizes(graph: Graph<'_>, batch_max: Option<usize>) -> Vec<Size> {
         first.is_some_and(|dim| !matches!(dim, Dim::Fixed(_)))
     });
     let batch_max = if is_open { batch_max.unwrap_or(usize::MAX).max(1) } else { 1 };
-    batches(batch_max).into_iter().map(|batch| Size { batch, shapes: shapes(graph, batch) }).collect()
+    batches(batch_max)
+        .into_iter()
+        .map(|batch| Size { batch, shapes: shapes(graph, batch) })
+        .collect()
 }
 
 fn batches(batch_max: usize) -> Vec<usize> {
@@ -88,10 +91,11 @@ mod tests {
     fn a_fixed_first_dimension_is_the_only_size() {
         let mut graph = GraphBuilder::new("fixed");
         let dims = [Dim::from(3), Dim::from("open")];
-        graph
-            .input("x", ElementType::Float32, &dims)
-            .node("Relu", &["x"], &["y"], &[])
-            .output("y", ElementType::Float32, &dims);
+        graph.input("x", ElementType::Float32, &dims).node("Relu", &["x"], &["y"], &[]).output(
+            "y",
+            ElementType::Float32,
+            &dims,
+        );
         let model = graph.finish().unwrap();
         let sizes = sizes(model.graph(), None);
         assert_eq!(sizes.len(), 1);

@@ -4,8 +4,7 @@
 use super::text_format::with_colons;
 use crate::config::{
     BatchingConfig, CacheConfig, CompressedConfig, ExpectedTensor, ModelConfig, PaddingConfig,
-    QueueLimits,
-    ReplicaConfig, WarmUp, WarmUpData, WarmUpInput,
+    QueueLimits, ReplicaConfig, WarmUp, WarmUpData, WarmUpInput,
 };
 use crate::tensor::DataType;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};

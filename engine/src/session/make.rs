@@ -8,9 +8,19 @@ use ort::environment::{Environment, ThreadManager};
 use ort::operator::OperatorDomain;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use parking_lot::{Mutex, MutexGuard};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+/// ONNX Runtime takes in the domain of operators of our own with the first session that has them,
+/// and fails where two threads make such a session at the same time.
+static OPERATORS: Mutex<()> = Mutex::new(());
+
+/// Held while a session with operators of our own is made.
+pub(crate) fn taking_in_operators() -> MutexGuard<'static, ()> {
+    OPERATORS.lock()
+}
 
 /// What sessions of one version are made from.
 pub(crate) struct SessionMaker<'a> {
@@ -44,10 +54,17 @@ impl SessionMaker<'_> {
 
     /// The session of a builder.
     pub(super) fn commit(&self, mut builder: SessionBuilder) -> Result<Session, SessionError> {
+        let _guard = self.guard();
         Ok(match self.source {
             Source::File => builder.commit_from_file(self.path)?,
             Source::Memory { model, .. } => builder.commit_from_memory(model)?,
         })
+    }
+
+    /// Held while a session is made that has operators of our own.
+    pub(super) fn guard(&self) -> Option<MutexGuard<'static, ()>> {
+        let has_operators = matches!(self.source, Source::Memory { operators: Some(_), .. });
+        has_operators.then(taking_in_operators)
     }
 
     /// Several sessions that share their weights.

@@ -63,22 +63,27 @@ impl SharedModel {
         let builder = || maker.builder(GraphOptimizationLevel::Disable, threads);
         if let Some(prepacked) = &self.prepacked {
             let builder = builder()?.with_prepacked_weights(prepacked)?;
-            match self.commit(builder) {
+            match self.commit(maker, builder) {
                 Ok(session) => return Ok(session),
                 Err(error) => tracing::debug!("packed weights are not shared: {error}"),
             }
             self.prepacked = None;
         }
-        self.commit(builder()?)
+        self.commit(maker, builder()?)
     }
 
-    fn commit(&self, mut builder: SessionBuilder) -> Result<Session, SessionError> {
+    fn commit(
+        &self,
+        maker: &SessionMaker<'_>,
+        mut builder: SessionBuilder,
+    ) -> Result<Session, SessionError> {
         for (name, value) in &self.weights {
             // One call is for those who read the graph, the other for the kernels that pack.
             builder = builder
                 .with_external_initializer(name, Arc::clone(value))?
                 .with_initializer(name, Arc::clone(value))?;
         }
+        let _guard = maker.guard();
         Ok(builder.commit_from_memory(&self.graph)?)
     }
 }

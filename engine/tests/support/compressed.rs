@@ -119,8 +119,11 @@ pub(crate) fn convolutions() -> Model {
 
 /// A convolution of sequences: float32 `x` `[batch, 16, 20]` to `y` `[batch, 32, 9]`.
 pub(crate) fn sequences() -> Model {
-    let attributes =
-        [("strides", text_ints(&[2])), ("pads", text_ints(&[0, 1])), ("dilations", text_ints(&[2]))];
+    let attributes = [
+        ("strides", text_ints(&[2])),
+        ("pads", text_ints(&[0, 1])),
+        ("dilations", text_ints(&[2])),
+    ];
     let mut graph = GraphBuilder::new("sequences");
     graph
         .input("x", FLOAT, &batch_of(&[16, 20]))

@@ -50,13 +50,16 @@ pub(crate) fn model(
     })
 }
 
-/// What the owner wrote down, with the threads of each instance as they are.
+/// What the owner wrote down, with the threads of each instance as they are, and how each layer of
+/// a package runs, as JSON.
 fn parameters(model: &Model) -> HashMap<String, ModelParameter> {
     let written = model.config().parameters.iter();
     let written = written.map(|(key, value)| (key.clone(), value.clone()));
     let threads = ("intra_op_thread_count".to_owned(), model.threads().to_string());
+    let layers = model.layers().and_then(|layers| serde_json::to_string(&layers.layers).ok());
+    let layers = layers.map(|json| ("layers".to_owned(), json));
     let parameter = |(key, string_value)| (key, ModelParameter { string_value });
-    written.chain([threads]).map(parameter).collect()
+    written.chain([threads]).chain(layers).map(parameter).collect()
 }
 
 fn int32(value: usize) -> i32 {

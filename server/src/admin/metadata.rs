@@ -2,9 +2,11 @@
 
 use crate::server::Server;
 use crate::status::Error;
+use skysail_engine::layers::{Execution, Layers};
 use skysail_engine::signature::TensorSpec;
 use skysail_protocol::grpc::model_metadata_response::TensorMetadata;
 use skysail_protocol::grpc::{ModelMetadataResponse, ServerMetadataResponse};
+use std::collections::HashMap;
 
 /// Triton's name for an ONNX model, which its clients know.
 pub(crate) const PLATFORM: &str = "onnxruntime_onnx";
@@ -45,7 +47,20 @@ pub(crate) fn model(
         platform: PLATFORM.into(),
         inputs: tensors(&model.signature().inputs),
         outputs: tensors(&model.signature().outputs),
+        properties: model.layers().map(properties).unwrap_or_default(),
     })
+}
+
+/// What is said of a package: how many of its layers run in which way, and what its weights take.
+fn properties(layers: &Layers) -> HashMap<String, String> {
+    let counts = Execution::ALL.map(|execution| {
+        (format!("{}_layers", execution.name()), layers.count(execution).to_string())
+    });
+    let bytes = [
+        ("weights_bytes".to_owned(), layers.weights_bytes.to_string()),
+        ("dense_weights_bytes".to_owned(), layers.dense_bytes.to_string()),
+    ];
+    counts.into_iter().chain(bytes).collect()
 }
 
 fn tensor(spec: &TensorSpec) -> TensorMetadata {

@@ -104,6 +104,9 @@ pub(super) fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
 
     #[test]
     fn tensors_in_messages_are_read() {
@@ -121,6 +124,28 @@ mod tests {
         assert_eq!(integers(&labels), Some(vec![3, 255]));
         assert_eq!(integers(&Tensor::new(&[1], &[u64::MAX]).unwrap()), None);
         assert_eq!(integers(&Tensor::new(&[1], &[1.0_f32]).unwrap()), None);
+    }
+
+    #[test]
+    fn no_archive_can_do_harm() {
+        let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }\n";
+        let length = (header.len() as u16).to_le_bytes();
+        let array = [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), &[3, 4]].concat();
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file("x.npy", SimpleFileOptions::default()).unwrap();
+        zip.write_all(&array).unwrap();
+        let whole = zip.finish().unwrap().into_inner();
+        let found = super::archive(&whole).unwrap();
+        assert_eq!((found[0].name.as_str(), found[0].tensor.bytes()), ("x", &[3, 4][..]));
+        for place in 0..whole.len() {
+            // Read or refused.
+            let _ = super::archive(&whole[..place]);
+            for value in [0, 1, 127, 255] {
+                let mut changed = whole.clone();
+                changed[place] ^= value;
+                let _ = super::archive(&changed);
+            }
+        }
     }
 
     #[test]

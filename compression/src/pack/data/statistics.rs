@@ -61,14 +61,19 @@ impl Seen {
         let quantile = |part: usize| self.sample.get(last * part / PARTS).copied();
         Some(Statistics {
             count: self.count,
-            mean: self.mean,
-            deviation: (self.squares / self.count as f64).sqrt(),
-            min,
-            max,
-            quantiles: (1..PARTS).filter_map(quantile).collect(),
+            mean: short(self.mean),
+            deviation: short((self.squares / self.count as f64).sqrt()),
+            min: short(min),
+            max: short(max),
+            quantiles: (1..PARTS).filter_map(quantile).map(short).collect(),
             ..Statistics::default()
         })
     }
+}
+
+/// Six digits: a package pays for each, and drift is larger.
+fn short(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
 }
 
 fn numbers(tensor: &Tensor) -> Vec<f64> {
@@ -97,7 +102,7 @@ mod tests {
         seen.add(&Tensor::new(&[3], &[2_i64, 3, 6]).unwrap());
         let found = seen.statistics().unwrap();
         assert_eq!((found.count, found.mean, found.min, found.max), (4, 3.0, 1.0, 6.0));
-        assert!((found.deviation - 3.5_f64.sqrt()).abs() < 1e-12);
+        assert!((found.deviation - 3.5_f64.sqrt()).abs() < 1e-4);
         assert_eq!(found.quantiles.len(), 9);
         assert_eq!(found.quantiles[8], 3.0);
         assert_eq!(Seen::default().statistics(), None);

@@ -29,7 +29,10 @@ pub(super) struct Cell {
 pub(super) fn race(float32: &Model, int8: &Model, batch: &Batch) -> Result<Vec<Cell>> {
     let mut sessions = [start(float32)?, start(int8)?];
     let one = first_rows(batch, 1)?;
-    let rows = |batch: &Batch| batch[0].1.shape().first().copied().unwrap_or(1);
+    let rows = |batch: &Batch| {
+        let first = batch.first().and_then(|(_, tensor)| tensor.shape().first().copied());
+        first.unwrap_or(1)
+    };
     let mut cells = vec![cell(&mut sessions, &one, rows(&one))?];
     if rows(batch) > rows(&one) {
         cells.push(cell(&mut sessions, batch, rows(batch))?);

@@ -45,6 +45,9 @@ impl Report<'_> {
         if let Some(comparison) = &self.comparison {
             self.compared(to, comparison)?;
         }
+        for note in &self.done.notes {
+            writeln!(to, "  {:<8} {note}", "note")?;
+        }
         writeln!(to, "  {:<8} {}", "digest", hex(&self.summary.digest))
     }
 
@@ -55,8 +58,9 @@ impl Report<'_> {
             let (before, after) = (percent(figure.before), percent(figure.after));
             writeln!(to, "  {:<8} {}: {before} before, {after} after", "", figure.output)?;
         }
-        let allowed = self.loss_max.map_or("any".to_owned(), |share| share.to_string());
-        writeln!(to, "  {:<8} {} lost, {allowed} allowed", "", percent(comparison.loss()))
+        let allowed = self.loss_max.map(|share| format!(", {share} allowed"));
+        let lost = percent(comparison.loss());
+        writeln!(to, "  {:<8} {lost} lost{}", "", allowed.unwrap_or_default())
     }
 
     fn json(&self, to: &mut impl Write) -> io::Result<()> {

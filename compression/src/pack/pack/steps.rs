@@ -154,8 +154,8 @@ impl Work<'_> {
         let mut runtime = OnnxRuntime(Threads::All);
         let mut calibration = Calibration { runner: &mut runtime, batches };
         let mut int8 = model.clone();
-        if let Some(strength) = options.smooth {
-            smooth(&mut int8, SmoothSettings { strength }, &mut calibration)?;
+        if options.smooth {
+            smooth(&mut int8, SmoothSettings::default(), &mut calibration)?;
         }
         let report = match how {
             Int8::Static => {
@@ -187,7 +187,7 @@ impl Work<'_> {
             }
         }
         let ranges = options.calibration.map(|ranges| format!("{ranges:?}").to_lowercase());
-        let settings = json!({ "bits": 8, "how": how, "ranges": ranges, "smooth": options.smooth });
+        let settings = json!({ "bits": 8, "how": how, "ranges": ranges, "smooth": options.smooth.then_some(true) });
         done.quantized("int8", &report, settings);
         *model = int8;
         Ok(())
@@ -209,14 +209,21 @@ impl Done {
 
     fn quantized(&mut self, what: &'static str, report: &QuantizeReport, settings: Value) {
         for tensor in &report.tensors {
-            let settings = json!({ "bits": tensor.bits, "of": tensor.name, "scales": tensor.scales });
+            let settings =
+                json!({ "bits": tensor.bits, "of": tensor.name, "scales": tensor.scales });
             self.tensor(&tensor.stored, "quantize", settings);
         }
         for kept in &report.kept {
             self.notes.push(format!("{what}: '{}' stayed as it was: {}", kept.name, kept.reason));
         }
-        let (tensors, kept) = (report.tensors.len(), report.kept.len());
-        self.line(what, format!("{tensors} tensors; {kept} that could not be stayed as they were"));
+        let tensors = report.tensors.len();
+        self.line(
+            what,
+            match report.kept.len() {
+                0 => format!("{tensors} tensors"),
+                kept => format!("{tensors} tensors; {kept} stayed as they were, see the notes"),
+            },
+        );
         self.step("quantize", settings);
     }
 }

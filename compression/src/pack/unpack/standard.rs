@@ -25,7 +25,8 @@ pub(super) fn standardize(model: &mut Model) -> Result<Vec<String>> {
             Some(_) => edit.fresh(&format!("{output}_product")),
             None => output.clone(),
         };
-        let mut nodes = vec![NewNode::new("MatMul", &[input, &weight], &[&product]).name(node.name())];
+        let mut nodes =
+            vec![NewNode::new("MatMul", &[input, &weight], &[&product]).name(node.name())];
         if let Some(bias) = bias {
             let add = NewNode::new("Add", &[&product, bias], &[output]);
             nodes.push(add.name(&format!("{output}_bias")));
@@ -81,9 +82,9 @@ fn int4_matrix(graph: Graph<'_>, node: Node<'_>) -> Result<Option<Tensor>, Graph
         let number = column * blocks + row / block;
         let code = nibble(&codes[number * block / 2..], row % block);
         // A row of zeros is filled up to whole bytes.
-        let zero = zeros.as_ref().map_or(8, |zeros| {
-            nibble(&zeros[column * blocks.div_ceil(2)..], row / block)
-        });
+        let zero = zeros
+            .as_ref()
+            .map_or(8, |zeros| nibble(&zeros[column * blocks.div_ceil(2)..], row / block));
         *value = scales[number] * (f32::from(code) - f32::from(zero));
     }
     Tensor::new(&[rows as u64, columns as u64], &values).map(Some)
@@ -108,7 +109,10 @@ mod tests {
             let graph = model.graph();
             let product = graph.nodes().find(|node| node.op_type() == "MatMul").unwrap();
             let weight = graph.initializer(&product.inputs()[1]).unwrap();
-            assert_eq!((weight.element(), weight.shape().unwrap()), (ElementType::Float32, vec![40, 6]));
+            assert_eq!(
+                (weight.element(), weight.shape().unwrap()),
+                (ElementType::Float32, vec![40, 6])
+            );
             let dense = original.graph().initializer("fc0.weight").unwrap();
             let (dense, found) = (dense.as_f32().unwrap(), weight.as_f32().unwrap());
             let largest = dense.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));

@@ -1,3 +1,5 @@
+//! The graphs that dynamic int8 writes.
+
 use super::*;
 use crate::layers::to_f16;
 use skysail_graph::{Dim, GraphBuilder, Node, Tensor, mlp};

@@ -1,3 +1,5 @@
+//! The graphs that smoothing writes.
+
 use super::*;
 use crate::calibrate::tests::Echo;
 use skysail_graph::{Dim, ElementType, GraphBuilder};
@@ -32,7 +34,8 @@ fn smoothed(strength: f32) -> Result<(Model, SmoothReport), CompressError> {
 #[test]
 fn products_stay_the_same_and_ranges_meet() {
     let (model, report) = smoothed(0.5).unwrap();
-    assert_eq!(report.values, [("n".to_owned(), vec!["a".to_owned(), "b".to_owned()])]);
+    let layers = vec!["a".to_owned(), "b".to_owned()];
+    assert_eq!(report.values, [SmoothedValue { name: "n".into(), layers }]);
     let (graph, links) = (model.graph(), model.graph().links());
     let floats = |name: &str| graph.initializer(name).unwrap().as_f32().unwrap().into_owned();
     let mul = graph.nodes().find(|node| node.op_type() == "Mul").unwrap();

@@ -1,3 +1,5 @@
+//! The graphs that static int8 writes.
+
 use super::*;
 use crate::calibrate::{Batch, Run, Runner};
 use crate::{Granularity, RunnerError};

@@ -1,3 +1,5 @@
+//! Tables of embeddings as int8.
+
 use super::*;
 use crate::layers::to_f16;
 use skysail_graph::{Dim, GraphBuilder, Tensor};

@@ -4,9 +4,7 @@ use crate::models::{ConvShape, Random, codebook};
 use crate::{dense, mean, sparse};
 use anyhow::Result;
 use ort::environment::Environment;
-use skysail_kernels::{
-    Convolution, Limits, OperatorWeights, SparseConv, SparseWeights, race,
-};
+use skysail_kernels::{Convolution, Limits, OperatorWeights, SparseConv, SparseWeights, race};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -50,8 +50,7 @@ impl Shape {
         let Self { name, inputs, outputs, density } = *self;
         let entries = Random(0x1234_5678_9abc_def1).entries(outputs, inputs, density);
         let start = Instant::now();
-        let weights =
-            SparseWeights::coded(outputs, inputs, &codebook(), entries.iter().copied())?;
+        let weights = SparseWeights::coded(outputs, inputs, &codebook(), entries.iter().copied())?;
         let sorted = start.elapsed();
         let matrix = SparseMatrix::new(&weights, Formats::Both);
         eprintln!(

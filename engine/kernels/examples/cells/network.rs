@@ -5,8 +5,8 @@ use anyhow::{Context, Result};
 use ort::environment::Environment;
 use skysail_graph::{Attribute, Links, Model, NewNode, Node, Role, Tensor};
 use skysail_kernels::{
-    Convolution, DOMAIN, DOMAIN_VERSION, Limits, OperatorWeights, Probe, SparseConv,
-    SparseWeights, operators, race,
+    Convolution, DOMAIN, DOMAIN_VERSION, Limits, OperatorWeights, Probe, SparseConv, SparseWeights,
+    operators, race,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +48,8 @@ fn network(environment: &Environment, name: &str, model: &Model, shape: [usize; 
         let fixed = |model: &Model| -> Result<Vec<u8>> { Ok(model.to_bytes()?) };
         let mut float = Probe::new(builder(environment)?, &fixed(model)?, &shape)?;
         let domain = operators(&sparse.held)?;
-        let with_domain = || -> ort::Result<_> { Ok(builder(environment)?.with_operators(domain)?) };
+        let with_domain =
+            || -> ort::Result<_> { Ok(builder(environment)?.with_operators(domain)?) };
         let mut ours = Probe::new(with_domain()?, &fixed(&ours)?, &shape)?;
         let Ok(times) = race(&mut [&mut || float.run(), &mut || ours.run()], LIMITS) else {
             continue;
@@ -102,9 +103,10 @@ impl Sparse {
             let values = weight.tensor.as_f32()?;
             let [outputs, channels, ..] = shape[..] else { continue };
             let inputs = values.len() / outputs as usize;
-            let entries = values.iter().enumerate().map(|(at, value)| {
-                ((at / inputs) as u32, (at % inputs) as u32, *value)
-            });
+            let entries = values
+                .iter()
+                .enumerate()
+                .map(|(at, value)| ((at / inputs) as u32, (at % inputs) as u32, *value));
             let weights = SparseWeights::plain(outputs as usize, inputs, entries)?;
             self.all += values.len();
             self.kept += weights.count();

@@ -1,138 +1,120 @@
-//! Strips of a convolution's inputs: for each weight of the kernel a line of sixteen outputs.
+//! Writes the lines of a strip: for each channel and each column of the kernel one.
 
-use super::planes::Planes;
+use super::plan::Run;
 use crate::Level;
 use crate::aligned::LINE;
 use crate::panel::Panel;
-use std::ops::Range;
 
-/// Lanes of a strip whose inputs lie side by side.
-#[derive(Debug, Clone, Copy, Default)]
-struct Run {
-    lane: usize,
-    len: usize,
-    /// Where the first lane's inputs start.
-    start: usize,
-}
-
-/// The runs of a strip, and how many there are.
-struct Runs {
-    runs: [Run; LINE],
-    count: usize,
-}
-
-impl Runs {
-    /// The runs of up to sixteen outputs from `first` on.
-    fn new(planes: &Planes, first: usize, len: usize) -> Self {
-        let mut runs = Self { runs: [Run::default(); LINE], count: 0 };
-        let mut lane = 0;
-        while lane < len {
-            let position = first + lane;
-            let run = planes.run(position).min(len - lane);
-            runs.runs[runs.count] = Run { lane, len: run, start: planes.start(position) };
-            runs.count += 1;
-            lane += run;
-        }
-        runs
-    }
-
-    fn get(&self) -> &[Run] {
-        &self.runs[..self.count]
-    }
-}
-
-/// What lines are read from.
+/// What the lines of a strip are made of.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
-    pub(super) planes: &'a Planes,
-    pub(super) values: &'a [f32],
-    /// For each line the distance of its inputs from where an output starts.
-    pub(super) distances: &'a [usize],
-    /// The greatest of them.
-    pub(super) far: usize,
+    /// The channels of an image, one after the other.
+    pub(super) image: &'a [f32],
+    /// The numbers of a channel.
+    pub(super) channel_len: usize,
+    /// From one lane to the next.
+    pub(super) stride: usize,
+    /// For each column of the kernel those of a line, in their order of lanes.
+    pub(super) runs: &'a [Run],
+    /// How many runs a line has.
+    pub(super) runs_of_line: usize,
 }
 
 impl Source<'_> {
-    /// Writes the strip of up to sixteen outputs. Lanes beyond them are zero.
+    /// Writes the strip. Lanes that no run has become zero.
     ///
     /// # Panics
-    /// When the strip is too short, or the source has not what the outputs need.
-    pub(super) fn pack(
-        &self,
-        level: Level,
-        panel: Panel,
-        positions: Range<usize>,
-        strip: &mut [f32],
-    ) {
-        let runs = Runs::new(self.planes, positions.start, positions.len().min(LINE));
-        let end = runs.get().iter().map(|run| run.start + run.len).max().unwrap_or(0);
-        assert!(self.far + end <= self.values.len(), "outputs lie outside of the planes");
-        let mut distances = self.distances.iter();
-        for tile in strip.chunks_exact_mut(panel.tile_len()) {
-            panel.zero(tile);
-            let (lines, _) = tile[..panel.tile * LINE].as_chunks_mut::<LINE>();
-            let lines = lines.iter_mut().zip(&mut distances);
-            match level {
-                // SAFETY: the processor has AVX-512 F, and what the runs read lies in the source.
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => unsafe {
-                    match runs.count {
-                        1 => runs.copy_avx512::<1>(self.values, lines),
-                        2 => runs.copy_avx512::<2>(self.values, lines),
-                        3 => runs.copy_avx512::<3>(self.values, lines),
-                        _ => runs.copy_avx512::<LINE>(self.values, lines),
-                    }
-                },
-                _ => runs.copy(self.values, lines),
-            }
+    /// When a run does not lie in every channel, or in a line.
+    pub(super) fn pack(&self, level: Level, panel: Panel, strip: &mut [f32]) {
+        let fits = |run: &Run| {
+            let end = run.start + run.len.saturating_sub(1) * self.stride;
+            run.first + run.len <= LINE && (run.len == 0 || end < self.channel_len)
+        };
+        assert!(self.runs.iter().all(fits), "a run is outside of its channel");
+        assert_eq!(self.image.len() % self.channel_len, 0, "a channel is not whole");
+        let taps = self.runs.len() / self.runs_of_line;
+        assert_eq!(panel.inputs, self.image.len() / self.channel_len * taps, "another panel");
+        match level {
+            // SAFETY: the processor has AVX-512 F, and all runs lie in every channel.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe {
+                match (self.runs_of_line, self.stride) {
+                    (1, 1) => self.pack_avx512::<1, true>(panel, strip),
+                    (2, 1) => self.pack_avx512::<2, true>(panel, strip),
+                    (_, 1) => self.pack_avx512::<LINE, true>(panel, strip),
+                    (1, _) => self.pack_avx512::<1, false>(panel, strip),
+                    _ => self.pack_avx512::<LINE, false>(panel, strip),
+                }
+            },
+            _ => self.pack_plain(panel, strip),
         }
     }
-}
 
-impl Runs {
-    fn copy<'a>(
-        &self,
-        source: &[f32],
-        lines: impl Iterator<Item = (&'a mut [f32; LINE], &'a usize)>,
-    ) {
-        for (line, distance) in lines {
+    fn pack_plain(&self, panel: Panel, strip: &mut [f32]) {
+        let channels = self.image.chunks_exact(self.channel_len);
+        let sources = channels.flat_map(|channel| {
+            self.runs.chunks_exact(self.runs_of_line).map(move |runs| (channel, runs))
+        });
+        for ((channel, runs), line) in sources.zip(lines(panel, strip)) {
             line.fill(0.0);
-            for Run { lane, len, start } in self.get() {
-                let from = &source[start + distance..][..*len];
-                line[*lane..lane + len].copy_from_slice(from);
+            for run in runs.iter().filter(|run| run.len > 0) {
+                let target = &mut line[run.first..run.first + run.len];
+                let source = channel[run.start..].iter().step_by(self.stride);
+                target.iter_mut().zip(source).for_each(|(to, from)| *to = *from);
             }
         }
     }
 
     /// # Safety
-    /// The processor has AVX-512 F; there are no more than `RUNS` runs, and at all of the
-    /// distances they lie in the source.
+    /// The processor has AVX-512 F; all runs lie in every channel. `SIDE_BY_SIDE` only where the
+    /// stride is one.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
-    unsafe fn copy_avx512<'a, const RUNS: usize>(
+    unsafe fn pack_avx512<const RUNS: usize, const SIDE_BY_SIDE: bool>(
         &self,
-        source: &[f32],
-        lines: impl Iterator<Item = (&'a mut [f32; LINE], &'a usize)>,
+        panel: Panel,
+        strip: &mut [f32],
     ) {
         use std::arch::x86_64::*;
-        // A run that is not there has no lanes.
-        let masks: [__mmask16; RUNS] = std::array::from_fn(|run| {
-            (((1_u32 << self.runs[run].len) - 1) << self.runs[run].lane) as __mmask16
-        });
-        // May lie before the source: lanes before a run's first are not read.
-        let starts: [*const f32; RUNS] = std::array::from_fn(|run| {
-            let Run { lane, start, .. } = self.runs[run];
-            source.as_ptr().wrapping_add(start).wrapping_sub(lane)
-        });
-        for (line, distance) in lines {
-            let mut values = _mm512_setzero_ps();
-            for (start, mask) in starts.iter().zip(masks) {
-                // SAFETY: the lanes of the mask lie in the source as the caller says.
-                values = unsafe {
-                    _mm512_mask_loadu_ps(values, mask, start.wrapping_add(*distance))
-                };
+        let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        let places = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(self.stride as i32));
+        let (mut channel, mut runs) = (self.image.as_ptr(), self.runs);
+        for (index, tile) in strip.chunks_exact_mut(panel.tile_len()).enumerate() {
+            panel.zero(tile);
+            let (lines, _) = tile.as_chunks_mut::<LINE>();
+            for line in &mut lines[..panel.inputs_of(index).len()] {
+                let mut values = _mm512_setzero_ps();
+                let (of_line, rest) = runs.split_at(self.runs_of_line);
+                for run in of_line.iter().take(RUNS) {
+                    let mask = (((1_u32 << run.len) - 1) << run.first) as __mmask16;
+                    // May lie before the channel: lanes before the run's first are not read.
+                    let start = channel.wrapping_add(run.start);
+                    let start = start.wrapping_sub(run.first * self.stride);
+                    // SAFETY: the lanes of the mask lie in the channel, as the caller says.
+                    values = unsafe {
+                        if SIDE_BY_SIDE {
+                            _mm512_mask_loadu_ps(values, mask, start)
+                        } else {
+                            _mm512_mask_i32gather_ps::<4>(values, mask, places, start)
+                        }
+                    };
+                }
+                // SAFETY: a line is a register wide.
+                unsafe { _mm512_storeu_ps(line.as_mut_ptr(), values) };
+                runs = rest;
+                if runs.is_empty() {
+                    runs = self.runs;
+                    channel = channel.wrapping_add(self.channel_len);
+                }
             }
-            // SAFETY: a line is a register wide.
-            unsafe { _mm512_storeu_ps(line.as_mut_ptr(), values) };
         }
     }
+}
+
+/// The lines of a strip but for those of zeros, which are written on the way.
+fn lines(panel: Panel, strip: &mut [f32]) -> impl Iterator<Item = &mut [f32; LINE]> {
+    strip.chunks_exact_mut(panel.tile_len()).flat_map(move |tile| {
+        panel.zero(tile);
+        tile[..panel.tile * LINE].as_chunks_mut::<LINE>().0
+    })
 }

@@ -50,6 +50,11 @@ impl Convolution {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// Whether each pixel of the output has but one pixel of the input, in the same place.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.kernel == [1; 2] && self.strides == [1; 2] && self.pads == [0; 4]
+    }
+
     /// Checks that it makes sense, for so many outputs and weights an output.
     pub(crate) fn check(&self, outputs: usize, weights: usize) -> Result<(), KernelError> {
         let refuse = |why: String| Err(KernelError::Convolution(why));
@@ -71,7 +76,9 @@ impl Convolution {
         let groups = self.groups;
         if !self.channels.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
             let channels = self.channels;
-            return refuse(format!("{channels} and {outputs} channels are not for {groups} groups"));
+            return refuse(format!(
+                "{channels} and {outputs} channels are not for {groups} groups"
+            ));
         }
         let expected = self.channels_of_group() * self.taps();
         if weights != expected {

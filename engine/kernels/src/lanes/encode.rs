@@ -98,10 +98,8 @@ impl Lanes {
     /// Adds what the lanes of a team left behind.
     fn add_stragglers(&mut self, weights: &SparseWeights, left: &[(usize, usize)]) {
         // The input behind the last is zero.
-        let idle = Straggler {
-            inputs: Line([self.inputs as u32; LINE]),
-            values: Line([0.0; LINE]),
-        };
+        let idle =
+            Straggler { inputs: Line([self.inputs as u32; LINE]), values: Line([0.0; LINE]) };
         let mut used = [0; LANES];
         let first = self.stragglers.len();
         for &(lane, at) in left {

@@ -115,7 +115,8 @@ impl Kernel for ConvKernel {
         let finish = Finish { bias: bias.map(|(_, bias)| bias), activation: self.activation };
         let input = ConvInput { x, images, residual: residual.map(|(_, residual)| residual) };
         let threads = Pool(context);
-        let run = self.scratch.with(|scratch| self.conv.convolve(input, y, finish, scratch, &threads));
+        let run =
+            self.scratch.with(|scratch| self.conv.convolve(input, y, finish, scratch, &threads));
         run.map_err(error)
     }
 }

@@ -83,7 +83,8 @@ impl Kernel for MatMulKernel {
         let (_, y) = y.try_extract_tensor_mut::<f32>()?;
         let finish = Finish { bias: bias.map(|(_, bias)| bias), activation: self.activation };
         let threads = Pool(context);
-        let run = self.scratch.with(|scratch| self.matrix.multiply(x, y, finish, scratch, &threads));
+        let run =
+            self.scratch.with(|scratch| self.matrix.multiply(x, y, finish, scratch, &threads));
         run.map_err(error)
     }
 }

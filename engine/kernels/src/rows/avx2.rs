@@ -11,11 +11,10 @@ const HALF: usize = LINE / 2;
 ///
 /// # Safety
 /// The processor has AVX2 and FMA. The pass's groups have as many steps as there are weights,
-/// whose inputs lie in the tile or on its line of zeros; its panel has a strip for every sixteen
-/// positions; and the sums have as many lines for each output of a band.
+/// whose inputs lie in the tile or on its line of zeros; there is a strip for every sixteen positions; and the sums have as many lines for each output of a band.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn add(pass: &Pass<'_>, sums: &mut [f32]) {
-    let strips = pass.positions.div_ceil(LINE);
+    let strips = pass.starts.len();
     let (mut offsets, mut values) = ([0_u32; CHUNK * GROUP], [0.0_f32; CHUNK * GROUP]);
     let mut first = 0;
     for group in pass.groups {
@@ -30,7 +29,7 @@ pub(super) unsafe fn add(pass: &Pass<'_>, sums: &mut [f32]) {
             }
             for half in 0..pass.positions.div_ceil(HALF) {
                 let (strip, half) = (half / 2, half % 2 * HALF);
-                let panel = pass.panel[strip * pass.strip_len + half..].as_ptr();
+                let panel = pass.lines[pass.starts[strip] + half..].as_ptr();
                 let weights = (&offsets[..steps * GROUP], &values[..steps * GROUP]);
                 let place = Place { start: strip * LINE + half, stride: strips * LINE };
                 // SAFETY: the processor has the instructions, and panel and sums are as the

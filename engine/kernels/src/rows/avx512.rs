@@ -15,13 +15,16 @@ type Values = [Line<f32>; CHUNK * GROUP / LINE];
 ///
 /// # Safety
 /// The processor has AVX-512 F. The pass's groups have as many steps as there are weights, whose
-/// inputs lie in the tile or on its line of zeros; its panel has so many strips; the sums have so
+/// inputs lie in the tile or on its line of zeros; there are so many strips; the sums have so
 /// many lines for each output of a band; and behind the weights lie [`GROUP`] slots more.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn add<const STRIPS: usize, const SETS: usize>(pass: &Pass<'_>, sums: &mut [f32]) {
+pub(super) unsafe fn add<const STRIPS: usize, const SETS: usize>(
+    pass: &Pass<'_>,
+    sums: &mut [f32],
+) {
     let mut unpacked: Values = [Line([0.0; LINE]); CHUNK * GROUP / LINE];
     let strips: [*const f32; STRIPS] =
-        std::array::from_fn(|strip| pass.panel.as_ptr().wrapping_add(strip * pass.strip_len));
+        std::array::from_fn(|strip| pass.lines.as_ptr().wrapping_add(pass.starts[strip]));
     let mut first = 0;
     for group in pass.groups {
         let mut left = usize::from(group.steps);
@@ -59,9 +62,8 @@ unsafe fn multiply<const STRIPS: usize, const SETS: usize>(
     sums: &mut [f32],
 ) {
     let sums = sums.as_mut_ptr();
-    let line = |lane: usize, strip: usize| {
-        (usize::from(group.outputs[lane]) * STRIPS + strip) * LINE
-    };
+    let line =
+        |lane: usize, strip: usize| (usize::from(group.outputs[lane]) * STRIPS + strip) * LINE;
     // SAFETY: the sums have `STRIPS` lines for each output of a band; each slot has the input of
     // a line in the tile.
     unsafe {
@@ -94,6 +96,10 @@ unsafe fn multiply<const STRIPS: usize, const SETS: usize>(
     }
 }
 
+/// Multiplies one weight of each output of a group by its lines.
+///
+/// # Safety
+/// As [`multiply`].
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn step<const STRIPS: usize>(
@@ -102,6 +108,7 @@ unsafe fn step<const STRIPS: usize>(
     strips: [*const f32; STRIPS],
     acc: &mut [[__m512; STRIPS]; GROUP],
 ) {
+    // SAFETY: four slots are a quad; the rest is the caller's promise.
     unsafe {
         let quad = slots.as_ptr().cast::<u64>().read_unaligned();
         for (lane, acc) in acc.iter_mut().enumerate() {

@@ -16,7 +16,12 @@ const WEIGHTS_A_TILE: f64 = 16.0;
 impl Rows {
     /// The format for a processor of this level.
     pub(crate) fn new(weights: &SparseWeights, positions: Positions, level: Level) -> Self {
-        let panel = Panel { inputs: weights.inputs(), tile: tile(weights, positions) };
+        let kernel_rows = match positions {
+            Positions::Batch => 1,
+            Positions::Pixels { kernel_rows } => kernel_rows,
+        };
+        let inputs = weights.inputs() / kernel_rows;
+        let panel = Panel { inputs, tile: tile(inputs, weights.density(), positions) };
         let mut encoder = Encoder {
             weights,
             panel,
@@ -25,6 +30,7 @@ impl Rows {
                 level: level.or_best(),
                 outputs: weights.outputs(),
                 panel,
+                kernel_rows,
                 starts: vec![Start { group: 0, step: 0 }],
                 groups: Vec::new(),
                 slots: Vec::new(),
@@ -35,7 +41,7 @@ impl Rows {
             },
         };
         for band in 0..encoder.rows.bands() {
-            for tile in 0..panel.tiles() {
+            for tile in 0..encoder.rows.tiles() {
                 encoder.tile(band, tile);
             }
         }
@@ -54,17 +60,17 @@ impl Rows {
 }
 
 /// The inputs of a tile, so that there are enough weights in it.
-fn tile(weights: &SparseWeights, positions: Positions) -> usize {
+fn tile(inputs: usize, density: f64, positions: Positions) -> usize {
     let mut tile = match positions {
         Positions::Batch => TILE,
-        Positions::Pixels => TILE / 2,
+        Positions::Pixels { .. } => TILE / 2,
     };
-    while tile * 2 <= TILE_MAX && weights.density() * (tile as f64) < WEIGHTS_A_TILE {
+    while tile * 2 <= TILE_MAX && density * (tile as f64) < WEIGHTS_A_TILE {
         tile *= 2;
     }
     // Tiles of equal size, of whole lines of a batch.
-    let tiles = weights.inputs().div_ceil(tile);
-    weights.inputs().div_ceil(tiles).next_multiple_of(16).min(TILE_MAX)
+    let tiles = inputs.div_ceil(tile);
+    inputs.div_ceil(tiles).next_multiple_of(16).min(TILE_MAX)
 }
 
 struct Encoder<'a> {
@@ -91,7 +97,10 @@ impl Run {
 
 impl Encoder<'_> {
     fn tile(&mut self, band: usize, tile: usize) {
-        let end = self.panel.inputs_of(tile).end as u32;
+        let (row, place) = (tile / self.panel.tiles(), tile % self.panel.tiles());
+        let inputs = self.panel.inputs_of(place);
+        let first = (row * self.panel.inputs + inputs.start) as u32;
+        let end = first + inputs.len() as u32;
         let mut runs: Vec<Run> = Vec::with_capacity(BAND);
         for (place, output) in (0_u8..=u8::MAX).zip(self.rows.outputs_of(band)) {
             let start = self.next[output];
@@ -104,7 +113,6 @@ impl Encoder<'_> {
         let outputs = runs.len();
         runs.extend((outputs..outputs.next_multiple_of(GROUP)).map(|place| Run::idle(place as u8)));
         runs.sort_by_key(|run| std::cmp::Reverse(run.len));
-        let first = (tile * self.panel.tile) as u32;
         let mut step = self.rows.starts.last().map_or(0, |start| start.step);
         let (groups, _) = runs.as_chunks::<GROUP>();
         for group in groups.iter().take_while(|group| group[0].len > 0) {

@@ -5,9 +5,9 @@ use crate::aligned::LINE;
 
 /// Adds the products of a tile.
 pub(super) fn add(pass: &Pass<'_>, sums: &mut [f32]) {
-    let strips = pass.positions.div_ceil(LINE);
-    for strip in 0..strips {
-        let panel = &pass.panel[strip * pass.strip_len..];
+    let strips = pass.starts.len();
+    for (strip, start) in pass.starts.iter().enumerate() {
+        let panel = &pass.lines[*start..];
         match pass.positions - strip * LINE {
             1 => add_strip::<1>(pass, panel, &mut sums[strip * LINE..], strips),
             2..=4 => add_strip::<4>(pass, panel, &mut sums[strip * LINE..], strips),
