@@ -3,6 +3,7 @@
 mod bare;
 mod bars;
 mod batching;
+mod compression;
 mod limit;
 mod load;
 mod process;
@@ -27,12 +28,15 @@ enum Benchmark {
     /// Batching policies: goodput within an objective against every setting by hand, overload,
     /// bursts, the cost of a decision, and a neighbour that is loaded and unloaded.
     Batching(batching::Flags),
+    /// Packages: their size, decoding, the kernels for sparse weights, whole models, loading.
+    Compression(compression::Flags),
 }
 
 fn main() -> ExitCode {
     let result: Result<()> = match Flags::parse().benchmark {
         Benchmark::Serve(flags) => serve::run(&flags),
         Benchmark::Batching(flags) => batching::run(&flags),
+        Benchmark::Compression(flags) => compression::run(&flags),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,17 +1,36 @@
-//! Compressed models and their package.
+//! Compressed models and the package that holds them.
 //!
-//! Lossy steps change the initializers of a model: [`prune`] makes small weights zero, and
-//! [`cluster`] lets weights share values. They run nothing.
+//! A model's way into a package, and the modules on it:
+//!
+//! 1. [`layers()`] finds the weights that can be compressed; [`PerLayer`] has settings for them.
+//! 2. Lossy steps change the model, each if it is asked for: [`prune()`] makes small weights zero,
+//!    [`cluster()`] lets weights share values (Han, Mao and Dally, "Deep Compression", ICLR 2016),
+//!    and the quantizers take fewer bits a number: [`quantize_static`], [`quantize_dynamic`],
+//!    [`quantize_int4`], [`store_half`]. Those that need typical activations get them from a
+//!    [`Calibration`], which runs the model by a [`Runner`] of the caller's.
+//! 3. [`difference`], [`agreement`] and [`accuracy`] tell what was lost.
+//! 4. [`PackageWriter`] writes a package, which loses nothing: for each tensor it tries every
+//!    [`Codec`] that suits its bits and takes the smallest.
+//! 5. [`Package`] reads one, whoever made it. A tensor comes back dense, or as [`Sparse`] without
+//!    having been dense, or all of them with the graph as the model that was packed.
+//!
+//! `FORMAT.md` describes the file. The program `skysail-pack` (feature `pack`) is all of this on
+//! the command line.
 
+// Finding weights.
 mod layers;
 mod per_layer;
 mod near;
+// Changing them.
 mod mask;
 mod prune;
 mod cluster;
-mod quantize;
 mod calibrate;
+mod quantize;
+// What that costs.
 mod evaluate;
+// Storing them.
+mod protobuf;
 mod sparse;
 mod codec;
 mod package;

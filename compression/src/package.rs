@@ -5,6 +5,7 @@
 //! A package comes from anyone. Whatever its bytes are, the answer is its content or a
 //! [`PackageError`], and memory stays below what [`decoded_max`] says.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -61,6 +62,8 @@ pub struct Package {
     /// The same, decoded.
     graph: Model,
     index: Index,
+    /// The number of each tensor, by its name; of several of one name, the last.
+    numbers: HashMap<String, usize>,
     digest: [u8; 32],
 }
 
@@ -113,7 +116,9 @@ impl Package {
             return Err(PackageError::TooLarge { what, bytes, bytes_max });
         }
         let digest = digest_of(&file, &header)?;
-        Ok(Self { file, header, manifest, graph_bytes, graph, index, digest })
+        let names = index.tensors.iter().map(|entry| entry.name.clone());
+        let numbers = names.zip(0..).collect();
+        Ok(Self { file, header, manifest, graph_bytes, graph, index, numbers, digest })
     }
 
     /// What is said about the model.
@@ -239,7 +244,7 @@ impl Package {
     }
 
     fn find(&self, name: &str) -> Result<Found<'_>, PackageError> {
-        let number = self.index.tensors.iter().rposition(|entry| entry.name == name);
+        let number = self.numbers.get(name).copied();
         let number = number.ok_or_else(|| PackageError::NoTensor(name.to_owned()))?;
         let segments = &self.index.segments;
         Ok(match segments.binary_search_by_key(&number, |segment| segment.tensor) {

@@ -3,12 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics")]
 
 mod onnx_runtime;
-#[path = "onnx_runtime/data.rs"]
-mod data;
 
 use std::collections::BTreeMap;
 
-use onnx_runtime::{Loaded, OnnxRuntime, session};
+use onnx_runtime::{Loaded, OnnxRuntime, data, session};
 use skysail_compression::*;
 use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
 

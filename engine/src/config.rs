@@ -200,6 +200,13 @@ pub struct ReplicaConfig {
     pub graph_optimization: i32,
 }
 
+impl ReplicaConfig {
+    /// The threads of a session to start with: as many as its owner wants, else its caller's.
+    pub(crate) fn first_threads(&self) -> usize {
+        self.threads.unwrap_or(1)
+    }
+}
+
 /// Runs that a model's owner wants before it is ready.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -7,6 +7,7 @@ mod constants;
 mod decide;
 mod decode;
 mod floor;
+mod forms;
 mod kernel;
 mod layer;
 mod measure;
@@ -16,23 +17,28 @@ mod rewrite;
 mod sizes;
 mod tail;
 
+pub(crate) use plan::is_faster;
+
 use crate::config::ModelConfig;
-use crate::layers::{LayerTimes, Layers};
+use crate::layers::Layers;
 use assemble::Parts;
 use decode::Decoded;
+use forms::Form;
+use layer::Layer;
 use ort::environment::Environment;
-use ort::operator::OperatorDomain;
 use skysail_compression::{Package, PackageError};
-use skysail_graph::{GraphError, MODEL_BYTES_MAX};
-use skysail_kernels::KernelError;
+use skysail_graph::{ElementType, GraphError, MODEL_BYTES_MAX, Model};
+use skysail_kernels::{KernelError, OperatorWeights};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 
 /// Tensors of a package that is served.
 const TENSORS_MAX: usize = 1 << 14;
+
+/// Numbers of a tensor that may say the size of another.
+const SIZES_MAX: u64 = 64;
 
 /// Why a package can not be served.
 #[derive(Debug, thiserror::Error)]
@@ -53,20 +59,18 @@ pub(crate) enum PrepareError {
     Config(String),
 }
 
-/// A package as it runs.
+/// A package that has been read, decoded and decided on.
 pub(crate) struct Prepared {
-    pub(crate) chosen: Executable,
-    /// The same with dense convolutions. Those of the runtime pass their images on in a layout of
-    /// their own, so that which is faster shows only in the whole.
-    pub(crate) other: Option<Executable>,
+    parts: Parts,
+    forms: Vec<Form>,
 }
 
 /// What sessions are made of, and what is said of it.
 pub(crate) struct Executable {
     /// An ONNX file.
     pub(crate) model: Vec<u8>,
-    /// What its graph uses besides the runtime's own operators.
-    pub(crate) operators: Option<Arc<OperatorDomain>>,
+    /// The weights of operators of our own, where its graph has any. All sessions share them.
+    pub(crate) operators: Option<OperatorWeights>,
     pub(crate) layers: Layers,
 }
 
@@ -82,12 +86,13 @@ pub(crate) fn prepare(
         tensors => return Err(PrepareError::Tensors(tensors)),
     }
     let mut model = package.graph_without_weights()?;
+    give_sizes(&mut model, &package)?;
     let found = layer::layers(&package, model.graph())?;
     let (config, batch_max) = (&config.compressed, config.max_batch_size);
     decide::check(config, &found)?;
     let candidates = decide::candidates(config, &found);
     if candidates.is_empty() {
-        return as_it_is(&package, &found);
+        return as_it_is(package, found);
     }
     let sizes = sizes::sizes(model.graph(), batch_max);
     let (seal, decoded) =
@@ -99,32 +104,40 @@ pub(crate) fn prepare(
         model.set_initializer(&name, tensor);
     }
     let decisions = decide::decide(config, &found, &layers, &sizes, environment)?;
-    let parts = Parts { package: &package, found: &found, weights: &layers };
-    let others = parts.without_convolutions(&decisions);
-    let other = others.map(|others| parts.executable(model.clone(), &others)).transpose()?;
-    Ok(Prepared { chosen: parts.executable(model, &decisions)?, other })
+    let forms = forms::forms(&found, &decisions);
+    Ok(Prepared { parts: Parts { package, model: Some(model), found, weights: layers }, forms })
 }
 
-/// Whether a model is faster sparse, by its run times at some batch sizes in both forms.
-pub(crate) fn is_faster(sparse: &[(usize, f64)], dense: &[(usize, f64)]) -> bool {
-    let times = sparse.iter().zip(dense).map(|((batch, sparse_us), (_, dense_us))| LayerTimes {
-        batch: *batch,
-        sparse_us: *sparse_us,
-        dense_us: *dense_us,
-        dense_is_bound: false,
-    });
-    plan::is_faster_sparse(&times.collect::<Vec<_>>())
+impl Prepared {
+    /// In how many forms it can run, as far as its layers by themselves tell; one at least. Those
+    /// with fewer sparse layers come first.
+    pub(crate) fn forms(&self) -> usize {
+        self.forms.len()
+    }
+
+    /// What runs in one of the forms.
+    pub(crate) fn executable(&self, form: usize) -> Result<Executable, PrepareError> {
+        self.parts.executable(&self.forms[form])
+    }
+}
+
+/// Gives a graph its small integers, from which the sizes of its values follow.
+fn give_sizes(model: &mut Model, package: &Package) -> Result<(), PackageError> {
+    for entry in package.tensors() {
+        let is_integer = matches!(entry.element, ElementType::Int64 | ElementType::Int32);
+        if is_integer && entry.count <= SIZES_MAX && entry.codec.is_some() {
+            model.set_initializer(&entry.name, package.tensor(&entry.name)?);
+        }
+    }
+    Ok(())
 }
 
 /// A package none of whose layers could run sparse.
-fn as_it_is(package: &Package, found: &[layer::Layer]) -> Result<Prepared, PrepareError> {
-    let (seal, model) = rayon::join(|| package.verify(), || package.model_bytes());
-    let model = model?;
-    seal?;
-    let decisions: Vec<_> = found.iter().map(decide::as_it_is).collect();
-    let parts = Parts { package, found, weights: &HashMap::new() };
-    let layers = parts.layers(&decisions, &[]);
-    Ok(Prepared { chosen: Executable { model, operators: None, layers }, other: None })
+fn as_it_is(package: Package, found: Vec<Layer>) -> Result<Prepared, PrepareError> {
+    package.verify()?;
+    let forms = vec![found.iter().map(decide::as_it_is).collect()];
+    let parts = Parts { package, model: None, found, weights: HashMap::new() };
+    Ok(Prepared { parts, forms })
 }
 
 /// The bytes of a file. It is not mapped into memory: whoever copies another version over it would

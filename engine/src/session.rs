@@ -34,6 +34,8 @@ pub(crate) enum SessionError {
     NotATensor { side: &'static str, name: String, kind: String },
     #[error("its {side} '{name}' has elements of type {element}, which the protocol does not have")]
     Element { side: &'static str, name: String, element: String },
+    #[error("its sparse layers can not be run: {0}")]
+    Kernel(#[from] skysail_kernels::KernelError),
     #[error("its optimised graph can not be kept: {0}")]
     Keep(#[from] std::io::Error),
     #[error("its optimised graph can not be read: {0}")]

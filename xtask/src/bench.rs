@@ -6,9 +6,9 @@ use anyhow::Result;
 /// Sets up and runs the benchmark called `name` with `args`.
 pub(crate) fn bench(name: &str, args: &[String]) -> Result<()> {
     setup::onnx_runtime()?;
-    let mut server = workspace::cargo("build");
-    server.args(["--release", "--package", "skysail-server"]);
-    workspace::run(&mut server)?;
+    let mut programs = workspace::cargo("build");
+    programs.args(["--release", "--package", "skysail-server", "--package", "skysail-compression"]);
+    workspace::run(&mut programs)?;
     let mut bench = workspace::cargo("run");
     bench.args(["--release", "--package", "skysail-bench", "--", name]).args(args);
     workspace::run(&mut bench)

@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use skysail_graph::{GraphError, Model};
 
+use crate::protobuf::put_field;
+
 /// Numbers of fields: a model's graph, a graph's outputs, a value's name (ONNX's `onnx.proto`).
-const GRAPH: u8 = 7;
-const OUTPUT: u8 = 12;
-const NAME: u8 = 1;
+const GRAPH: u64 = 7;
+const OUTPUT: u64 = 12;
+const NAME: u64 = 1;
 
 /// The model as bytes, with these values among the outputs of its graph, after its own. Their
 /// types are left open, which ONNX Runtime finds out itself.
@@ -24,24 +26,11 @@ pub fn bytes_with_outputs(model: &Model, values: &[String]) -> Result<Vec<u8>, G
     let mut graph = Vec::new();
     for value in values.iter().filter(|value| known.insert(value)) {
         let mut output = Vec::new();
-        add_field(&mut output, NAME, value.as_bytes());
-        add_field(&mut graph, OUTPUT, &output);
+        put_field(&mut output, NAME, value.as_bytes());
+        put_field(&mut graph, OUTPUT, &output);
     }
-    add_field(&mut bytes, GRAPH, &graph);
+    put_field(&mut bytes, GRAPH, &graph);
     Ok(bytes)
-}
-
-/// Adds a field of bytes: its number, the number of bytes, and these.
-fn add_field(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    const OF_BYTES: u8 = 2;
-    message.push(number << 3 | OF_BYTES);
-    let mut rest = bytes.len();
-    while rest > 127 {
-        message.push(rest as u8 | 128);
-        rest >>= 7;
-    }
-    message.push(rest as u8);
-    message.extend_from_slice(bytes);
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Values of flags and recipes, read from text. Each error says what would be right.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -109,6 +110,23 @@ pub(crate) fn threshold(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(size) if size >= 0.0 && size.is_finite() => Ok(size),
         _ => Err("a threshold is a number, 0 or more".to_owned()),
+    }
+}
+
+/// Refuses a file that cannot be made, before any work is done for it.
+pub(crate) fn check_out(path: &Path) -> Result<(), BadUsage> {
+    let file = path.display();
+    if path.is_dir() {
+        return Err(BadUsage(format!("{file} is a folder: name a file in it")));
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            let folder = folder.display();
+            Err(BadUsage(format!(
+                "cannot write {file}: there is no folder {folder}, make it first"
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) enum Measure {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     /// By which measure: accuracy where there are labels, agreement for a model with one output,
-    /// of classes, else cosine similarity, unless said.
+    /// of classes, else cosine similarity, unless said. Embeddings are no classes.
     pub(crate) measure: Option<Measure>,
     /// Of these outputs alone, unless there are none.
     pub(crate) of: &'a [String],
@@ -64,6 +64,8 @@ pub(crate) struct Figure {
     pub(crate) before: f64,
     /// The measure of the other.
     pub(crate) after: f64,
+    /// That of the worst row, where rows have one: cosine similarity.
+    pub(crate) worst: Option<f64>,
     /// The largest difference of two elements.
     pub(crate) difference_max: f32,
 }
@@ -85,6 +87,15 @@ impl Measure {
             Self::Agreement => "top1-agreement",
             Self::Cosine => "cosine",
         }
+    }
+}
+
+impl Figure {
+    /// In words.
+    pub(crate) fn words(&self) -> String {
+        let (before, after) = (percent(self.before), percent(self.after));
+        let worst = self.worst.map(|worst| format!(", {} in the worst row", percent(worst)));
+        format!("{}: {before} before, {after} after{}", self.output, worst.unwrap_or_default())
     }
 }
 
@@ -142,7 +153,8 @@ pub(crate) fn compare(
     wanted: Wanted<'_>,
     progress: &Progress,
 ) -> Result<Comparison> {
-    let (measure, compared) = choose(original, data, wanted)?;
+    let (mut measure, compared) = choose(original, data, wanted)?;
+    let is_open = wanted.measure.is_none() && measure == Measure::Agreement;
     let mut sessions = [start(original, "the original")?, start(other, "the packed model")?];
     let names = sessions[0].outputs().to_vec();
     ensure!(names == sessions[1].outputs(), "the models do not have the same outputs");
@@ -162,6 +174,9 @@ pub(crate) fn compare(
         for (pair, output) in pairs.iter_mut().zip(&compared) {
             let place = names.iter().position(|name| name == output);
             let place = place.with_context(|| format!("'{output}' gives no tensor"))?;
+            if done == 0 && is_open && are_directions(&before[place]) {
+                measure = Measure::Cosine;
+            }
             pair.add(measure, &before[place], &after[place])?;
         }
     }
@@ -220,6 +235,21 @@ fn has_classes(output: &ValueInfo) -> bool {
     dims.len() >= 2 && dims[2..].iter().all(|dim| *dim == Dim::Fixed(1))
 }
 
+/// Whether rows are of length 1 and no shares of a whole: embeddings, of which only the direction
+/// counts.
+fn are_directions(rows: &Tensor) -> bool {
+    /// How far from 1 a length may be, for rounding and for formats of few bits.
+    const SLACK: f32 = 0.01;
+    let width = rows.shape().iter().skip(1).product::<u64>() as usize;
+    if rows.element() != ElementType::Float32 || width == 0 {
+        return false;
+    }
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(rows.bytes());
+    let length = |row: &[f32]| row.iter().map(|value| value * value).sum::<f32>().sqrt();
+    let mut lengths = values.chunks(width).map(length);
+    values.iter().any(|value| *value < 0.0) && lengths.all(|length| (length - 1.0).abs() < SLACK)
+}
+
 fn start(model: &Model, which: &str) -> Result<Session> {
     let session = Session::of(model, Threads::All).map_err(anyhow::Error::from_boxed);
     session.with_context(|| format!("cannot run {which}"))
@@ -242,6 +272,8 @@ struct Pair {
     classes: [Vec<usize>; 2],
     /// The sum of the cosines of all rows, and their number.
     cosines: (f64, f64),
+    /// The smallest of them.
+    cosine_min: Option<f64>,
     difference_max: f32,
 }
 
@@ -252,6 +284,8 @@ impl Pair {
         if measure == Measure::Cosine {
             let rows = before.shape().first().copied().unwrap_or(1) as f64;
             self.cosines = (self.cosines.0 + rows * found.cosine_mean, self.cosines.1 + rows);
+            let before = self.cosine_min.unwrap_or(1.0);
+            self.cosine_min = Some(before.min(found.cosine_min));
             return Ok(());
         }
         for (classes, tensor) in self.classes.iter_mut().zip([before, after]) {
@@ -270,7 +304,8 @@ impl Pair {
             (Measure::Cosine, _) if self.cosines.1 == 0.0 => (1.0, 1.0),
             (Measure::Cosine, _) => (1.0, self.cosines.0 / self.cosines.1),
         };
-        Ok(Figure { output, before, after, difference_max: self.difference_max })
+        let (worst, difference_max) = (self.cosine_min, self.difference_max);
+        Ok(Figure { output, before, after, worst, difference_max })
     }
 }
 
@@ -279,4 +314,19 @@ fn as_rows(tensor: &Tensor) -> Result<Tensor> {
     let shape = tensor.shape();
     let shape: Vec<u64> = shape.iter().copied().take(2).collect();
     Ok(Tensor::from_bytes(tensor.element(), &shape, tensor.bytes().to_vec())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn embeddings_are_told_from_scores_and_from_shares() {
+        let rows = |values: &[f32]| Tensor::new(&[2, 2], values).unwrap();
+        assert!(are_directions(&rows(&[0.6, -0.8, 1.0, 0.0])));
+        assert!(!are_directions(&rows(&[0.6, 0.8, 1.0, 0.0])), "shares");
+        assert!(!are_directions(&rows(&[3.0, -4.0, 1.0, 0.0])), "scores");
+        assert!(!are_directions(&rows(&[f32::NAN, -1.0, 1.0, 0.0])));
+        assert!(!are_directions(&Tensor::new(&[2, 0], &[0.0_f32; 0]).unwrap()));
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use skysail_compression::{Bits, Package, Summary, TensorEntry};
 use skysail_graph::write_atomically;
 
-use crate::args::Output;
+use crate::args::{Output, check_out};
 use crate::table::{Table, grouped, hex, percent, shape};
 use crate::{plot, stop};
 
@@ -43,6 +43,7 @@ pub(crate) fn execute(flags: &Flags) -> Result<()> {
     let cannot = || format!("cannot inspect {}", flags.package.display());
     let package = Package::open(&flags.package).with_context(cannot)?;
     if let Some(path) = &flags.plot {
+        check_out(path)?;
         let drawing = plot::weights(&package).with_context(cannot)?;
         stop::whole(|| write_atomically(path, drawing.as_bytes()))?;
     }

@@ -57,6 +57,8 @@ fn main() -> ExitCode {
     let command = Flags::parse().command;
     match stop::run(move || execute(command)) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough, as `head` has.
+        Err(error) if is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // There is no one left to tell when this cannot be written either.
             let _ = writeln!(io::stderr(), "skysail-pack: {}", message(&error));
@@ -74,6 +76,12 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Diff(flags) => diff::execute(&flags),
         Command::Keygen(flags) => keygen::execute(&flags),
     }
+}
+
+/// Whether the reader of the output is gone.
+fn is_unread(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// An error and its causes, but for those that are in the text already.

@@ -37,16 +37,18 @@ pub(crate) struct Options {
     pub(crate) init: Option<Init>,
 
     /// Multiply integers, by ranges found beforehand (static) or while it runs (dynamic). It is
-    /// measured whether that is faster, and if not, float32 stays
+    /// measured whether that is faster here, and if not, float32 stays
     #[arg(long, help_heading = "Fewer bits", value_enum, value_name = "HOW")]
     pub(crate) int8: Option<Int8>,
-    /// Typical inputs, for ranges and for that measurement: an .npz file or a folder, as for --data
+    /// Typical inputs, for static ranges, for smoothing and for that measurement: an .npz file or
+    /// a folder, as for --data
     #[arg(long, help_heading = "Fewer bits", value_name = "FILE_OR_FOLDER")]
     pub(crate) calibrate: Option<PathBuf>,
     /// How ranges are chosen [default: min-max]
     #[arg(long, help_heading = "Fewer bits", value_enum, value_name = "HOW")]
     pub(crate) calibration: Option<Ranges>,
-    /// Before int8, move what some channels have too much of into the weights: for transformers
+    /// Before int8, move what some channels have too much of into the weights: for transformers.
+    /// Dynamic int8 with --calibrate always does
     #[arg(long, help_heading = "Fewer bits")]
     pub(crate) smooth: bool,
     /// Take int8 even if float32 is faster
@@ -198,7 +200,12 @@ impl Options {
         }
     }
 
-    /// What can not be asked for together.
+    /// Whether int8 comes after smoothing. Dynamic int8 has no other use for typical inputs.
+    pub(crate) fn smooths(&self) -> bool {
+        self.smooth || (self.int8 == Some(Int8::Dynamic) && self.calibrate.is_some())
+    }
+
+    /// What can not be asked for together. Names of options are in backquotes.
     pub(crate) fn conflict(&self) -> Option<&'static str> {
         let prunes_apart = self.threshold.is_some();
         let shares = self.bits.is_some() || !self.bits_layer.is_empty();
@@ -212,7 +219,7 @@ impl Options {
             (self.smooth && self.int8.is_none(), "`smooth` needs `int8`"),
             (
                 self.calibration.is_some() && self.int8 != Some(Int8::Static),
-                "`calibration` needs `int8` to be `static`",
+                "`calibration` needs `int8` to be static",
             ),
             (
                 calibrates && self.calibrate.is_none(),
@@ -220,8 +227,8 @@ impl Options {
             ),
             (
                 measures && !data,
-                "int8 is measured against float32: `calibrate` must give inputs for that, or \
-                 `force` take int8 as it is",
+                "int8 is measured against float32: let `calibrate` or `data` give inputs for that, \
+                 or `force` take int8 as it is",
             ),
             (self.max_loss.is_some() && self.data.is_none(), "`max-loss` needs `data`"),
             (self.measure.is_some() && self.data.is_none(), "`measure` needs `data`"),

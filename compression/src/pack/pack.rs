@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use sha2::{Digest, Sha256};
 use skysail_compression::{Manifest, Package, PackageWriter, Parent, PerLayer, layers};
 use skysail_graph::{Model, write_atomically};
 
-use crate::args::{BadConfiguration, BadUsage, Output};
+use crate::args::{BadConfiguration, BadUsage, Output, check_out};
 use crate::compare::{Comparison, Wanted, compare};
 use crate::data::DataSet;
 use crate::options::Options;
@@ -33,7 +33,8 @@ Examples:
       Keeps the largest 30 % of the weights, of 32 values a layer; writes nothing if that
       costs more than half a percent of accuracy.
   skysail-pack pack model.onnx --int8 static --calibrate train.npz
-      Integers instead of floats, if they are faster on this machine.
+      Integers instead of floats, if they are faster on this machine. For transformers:
+      --int8 dynamic --calibrate train.npz
   skysail-pack pack model.onnx --recipe small.toml --sign release.key -o small.sky
       Settings from a file, which has the words of these flags as keys:
         prune = 0.3
@@ -73,7 +74,7 @@ pub(crate) fn execute(flags: Flags) -> Result<()> {
             Some(path) => {
                 BadConfiguration(format!("{} and the flags: {what}", path.display())).into()
             }
-            None => BadUsage(what.to_owned()).into(),
+            None => BadUsage(as_flags(what)).into(),
         });
     }
     let signer = options.sign.as_deref().map(keys::signer).transpose()?;
@@ -83,6 +84,7 @@ pub(crate) fn execute(flags: Flags) -> Result<()> {
             BadUsage("the package would replace the model: name another with -o".into()).into()
         );
     }
+    check_out(&out)?;
 
     let progress = Progress::new(3 + steps::count(&options));
     progress.step(&format!("reading {}", flags.model.display()));
@@ -120,8 +122,19 @@ pub(crate) fn execute(flags: Flags) -> Result<()> {
     Ok(report.print(&mut io::stdout().lock(), flags.output)?)
 }
 
+/// What is said of options, said of flags.
+fn as_flags(what: &str) -> String {
+    let dashes = ["", "--"].into_iter().cycle();
+    what.split('`').zip(dashes).flat_map(|(part, dashes)| [dashes, part]).collect()
+}
+
 fn load(path: &Path) -> Result<Model> {
-    Model::load(path).with_context(|| format!("cannot use the model {}", path.display()))
+    let packed = "it is a package already: `skysail-pack unpack` makes a model of it";
+    let loaded = Model::load(path).map_err(|error| match Package::open(path) {
+        Ok(_) => anyhow!(packed),
+        Err(_) => error.into(),
+    });
+    loaded.with_context(|| format!("cannot use the model {}", path.display()))
 }
 
 fn data(path: Option<&Path>, model: &Model) -> Result<Option<DataSet>> {

@@ -106,7 +106,9 @@ fn draw_layer<'a>(area: &DrawingArea<SVGBackend<'a>, Shift>, layer: &Weights) ->
         .x_label_area_size(24)
         .y_label_area_size(48)
         .build_cartesian_2d(low..high, 0.0..top)?;
-    chart.configure_mesh().disable_mesh().x_labels(5).y_labels(5).draw()?;
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_mesh().x_labels(5).y_labels(5).y_label_formatter(&|count| format!("{count:.0}"));
+    mesh.draw()?;
     let width = (high - low) / BARS as f32;
     chart.draw_series(layer.bars.iter().enumerate().map(|(place, count)| {
         let left = low + width * place as f32;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use skysail_compression::Package;
 
-use crate::args::BadUsage;
+use crate::args::{BadUsage, check_out};
 use crate::progress::Progress;
 use crate::stop;
 use crate::table::grouped;
@@ -41,6 +41,7 @@ pub(crate) fn execute(flags: &Flags) -> Result<()> {
         let said = format!("{} is there already: name the file with -o", out.display());
         return Err(BadUsage(said).into());
     }
+    check_out(&out)?;
     let progress = Progress::new(2);
     progress.step(&format!("decoding {}", flags.package.display()));
     let cannot = || format!("cannot unpack {}", flags.package.display());

@@ -14,7 +14,7 @@ use crate::compare::{Comparison, Measure, Wanted, compare};
 use crate::data::DataSet;
 use crate::keys;
 use crate::progress::Progress;
-use crate::table::{grouped, hex, percent};
+use crate::table::{grouped, hex};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,22 +131,18 @@ impl Found {
         match self.seal.signed_by {
             None => writeln!(to, "  signature  none")?,
             Some(key) if self.trusted => {
-                writeln!(to, "  signature  right, of the key asked for, {key}")?
+                writeln!(to, "  signature  right, of the key asked for, {key}")?;
             }
             Some(key) => {
-                writeln!(to, "  signature  right, of {key}; --key says whether to trust it")?
+                writeln!(to, "  signature  right, of {key}; --key says whether to trust it")?;
             }
         }
         let Some(comparison) = &self.comparison else { return Ok(()) };
         let (words, rows) = (comparison.measure.words(), comparison.rows);
         writeln!(to, "  outputs    {words}, {rows} rows of {}", comparison.data)?;
         for figure in &comparison.figures {
-            let (before, after) = (percent(figure.before), percent(figure.after));
-            let (name, apart) = (&figure.output, figure.difference_max);
-            writeln!(
-                to,
-                "             {name}: {before} before, {after} after, elements differ by at most {apart:.3e}"
-            )?;
+            let (words, apart) = (figure.words(), figure.difference_max);
+            writeln!(to, "             {words}, elements differ by at most {apart:.3e}")?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The file's first bytes: what it is, and where its sections lie. `FORMAT.md` has the layout.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::PackageError;
@@ -105,14 +106,13 @@ impl Header {
         let sections = read_rows(table, cursor.at());
         let sections = sections.map_err(|error| in_header(error.within(FIXED_BYTES)))?;
         let end = sections.last().map_or(cursor.at(), |section| section.place.end);
-        if end != file.len() {
-            let fail = CodecError {
-                problem: "the file's length is not that of its sections",
-                offset: end,
-            };
-            return Err(in_header(fail));
-        }
-        Ok(Self { minor, sections })
+        let problem = match end.cmp(&file.len()) {
+            Ordering::Equal => return Ok(Self { minor, sections }),
+            Ordering::Greater => "the file ends before its sections do: it is cut off",
+            Ordering::Less => "the file goes on after its sections",
+        };
+        let offset = end.min(file.len());
+        Err(in_header(CodecError { problem, offset }))
     }
 
     /// The section of this kind.

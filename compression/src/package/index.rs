@@ -80,12 +80,12 @@ impl TensorEntry {
 
     fn in_segment(view: TensorView<'_>, shape: Vec<u64>, plan: &Plan, bytes: u64) -> Self {
         let (form, figures) = (plan.form, plan.figures);
-        let per_value = |bytes: usize| 8.0 * bytes as f64 / figures.kept.max(1) as f64;
+        let per_value = |bytes: usize| 8.0 * bytes as f64 / figures.kept as f64;
         let code_bits =
             |distinct: usize| f64::from(usize::BITS - distinct.saturating_sub(1).leading_zeros());
         let codes = |part, before| Some(Bits { before, after: per_value(plan.part_bytes(part)) });
         let gaps = |part, width: f64| {
-            let symbols = figures.gaps as f64 / figures.kept.max(1) as f64;
+            let symbols = figures.gaps as f64 / figures.kept as f64;
             Some(Bits { before: width * symbols, after: per_value(plan.part_bytes(part)) })
         };
         let distinct = Some(figures.distinct as u64);
@@ -99,6 +99,9 @@ impl TensorEntry {
             Codec::Sparse => (distinct, codes(2, code_bits(figures.distinct)), gaps(1, 8.0)),
             Codec::Pruned => (None, None, gaps(0, 8.0)),
         };
+        // Of nothing but zeros there are no values to have bits.
+        let any = |bits: Option<Bits>| bits.filter(|_| figures.kept > 0);
+        let (codes, gaps) = (any(codes), any(gaps));
         Self {
             name: view.name().to_owned(),
             element: view.element(),

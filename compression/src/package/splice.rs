@@ -5,6 +5,7 @@
 //! a `Model`, which has checked their structure; a mistake in them is an error nevertheless.
 
 use crate::codec::cursor::{CodecError, Cursor, put_varint};
+use crate::protobuf::put_field;
 
 /// Numbers of fields in `onnx.proto`.
 const MODEL_GRAPH: u64 = 7;
@@ -97,12 +98,6 @@ fn rewrite(message: &[u8], new: Rewrite<'_>) -> Result<Vec<u8>, CodecError> {
         }
     }
     Ok(bytes)
-}
-
-fn put_field(bytes: &mut Vec<u8>, number: u64, content: &[u8]) {
-    put_varint(bytes, number << 3 | 2);
-    put_varint(bytes, content.len() as u64);
-    bytes.extend(content);
 }
 
 /// A field of a protobuf message.

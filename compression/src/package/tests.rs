@@ -164,7 +164,10 @@ fn other_files_and_versions_are_told_apart() {
     assert!(refusal(&|bytes| bytes[8] = 2).contains("format 2.0, this version reads 1.x"));
     assert!(refusal(&|bytes| bytes[17] = 9).contains("in the header at byte"));
     assert!(refusal(&|bytes| bytes.truncate(100)).contains("in the header"));
-    assert!(refusal(&|bytes| bytes.push(0)).contains("the file's length"));
+    assert!(
+        refusal(&|bytes| bytes.truncate(200)).contains("it is cut off, in the header at byte 200")
+    );
+    assert!(refusal(&|bytes| bytes.push(0)).contains("goes on after its sections"));
     assert!(refusal(&|bytes| bytes[16 + 5 * 24] ^= 1).contains("in the manifest at byte 136"));
 }
 
@@ -284,11 +287,12 @@ fn exercise(bytes: Vec<u8>) -> bool {
     true
 }
 
-/// Small packages, of every codec.
+/// Small packages, of every codec, half of them signed.
 fn samples() -> Vec<Vec<u8>> {
     let (few, many) = (model(60, 4), model(200, 100_000));
     let writers = CODECS.iter().flat_map(|codec| {
-        [PackageWriter::new(&few).codecs(&[*codec]), PackageWriter::new(&many).codecs(&[*codec])]
+        let signed = PackageWriter::new(&few).sign(Signer::from_seed(&[7; 32]));
+        [signed.codecs(&[*codec]), PackageWriter::new(&many).codecs(&[*codec])]
     });
     writers.map(|writer| writer.to_bytes().unwrap()).collect()
 }

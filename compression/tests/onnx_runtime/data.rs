@@ -1,12 +1,9 @@
 //! The two models that figures are asked of, and typical inputs of theirs.
 
-#![allow(dead_code, reason = "each user takes its own part")]
-#![allow(clippy::unwrap_used, reason = "a test panics")]
-
 use skysail_compression::Batch;
 use skysail_graph::{Model, Tensor};
 
-use super::onnx_runtime::{npy, shared};
+use super::{npy, shared};
 
 /// ResNet-20, and the 64 images in batches of 16, normalized as its training did.
 pub(crate) fn resnet() -> Option<(Model, Vec<Batch>)> {

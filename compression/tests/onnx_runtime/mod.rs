@@ -1,8 +1,9 @@
 //! Runs models with ONNX Runtime, and reads stored arrays.
 
-#![allow(dead_code, reason = "each user takes its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
 #![allow(clippy::print_stdout, reason = "says what it skips")]
+
+pub(crate) mod data;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -63,6 +63,21 @@ fn outputs_are_verified_against_the_original() {
 }
 
 #[test]
+fn int4_gives_the_same_when_it_is_unpacked() {
+    let Some(folder) = folder() else { return };
+    folder.done(&["pack", "m.onnx", "--int4"]);
+    folder.done(&["unpack", "m.sky", "-o", "u.onnx"]);
+    let worst = |against| {
+        let data = ["--against", against, "--data", "rows.npz", "--measure", "cosine"];
+        let found = folder.json(&[&["verify", "m.sky"], &data[..]].concat());
+        found["comparison"]["outputs"][0]["worst"].as_f64().unwrap()
+    };
+    // The runtime's own operator rounds its inputs too.
+    let (unpacked, original) = (worst("u.onnx"), worst("m.onnx"));
+    assert!(unpacked > 0.9998 && unpacked > original, "{unpacked}, {original} to the original");
+}
+
+#[test]
 fn a_folder_of_inputs_is_data_too() {
     let Some(folder) = folder() else { return };
     for set in 0..2 {
@@ -92,4 +107,7 @@ fn a_real_model_agrees_with_itself() {
     let found = folder.json(&[&["pack", model.to_str().unwrap()], &flags[..]].concat());
     assert_eq!(found["comparison"]["measure"], "agreement");
     assert_eq!(found["comparison"]["rows"], 16);
+    let original = ["--against", model.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    let found = folder.json(&[&["verify", "r.sky"], &original[..]].concat());
+    assert_eq!(found["comparison"]["outputs"][0]["difference_max"], 0.0);
 }

@@ -12,22 +12,29 @@ fn folder() -> Folder {
 #[test]
 fn bad_usage_is_told() {
     let folder = folder();
-    let cases: [(&[&str], &str); 9] = [
+    folder.done(&["pack", "m.onnx", "-o", "p.sky"]);
+    let cases: [(&[&str], &str); 13] = [
         (&[], "Usage"),
         (&["pack"], "MODEL"),
         (&["pack", "m.onnx", "--prune", "1.5"], "write 0.3 or 30%"),
         (&["pack", "m.onnx", "--prune-layer", "fc0.weight"], "NAME=VALUE"),
         (&["pack", "m.onnx", "--prune", "0.1", "--threshold", "1"], "exclude each other"),
-        (&["pack", "m.onnx", "--int8", "static"], "`calibrate` must give typical inputs"),
-        (&["pack", "m.onnx", "--max-loss", "1%"], "`max-loss` needs `data`"),
+        (&["pack", "m.onnx", "--int8", "static"], "--calibrate must give typical inputs"),
+        (&["pack", "m.onnx", "--max-loss", "1%"], "--max-loss needs --data\n"),
         (&["pack", "m.onnx", "--bits", "17"], "it must be 1 to 16"),
         (&["pack", "m.onnx", "-o", "m.onnx"], "would replace the model"),
+        (&["pack", "m.onnx", "-o", "none/m.sky"], "there is no folder none, make it first"),
+        (&["pack", "m.onnx", "-o", "."], "is a folder"),
+        (&["unpack", "p.sky", "-o", "none/m.onnx"], "there is no folder none"),
+        (&["inspect", "p.sky", "--plot", "none/m.svg"], "there is no folder none"),
     ];
     for (args, expected) in cases {
         let said = folder.fails(2, args);
         assert!(said.contains(expected), "{args:?}: {said}");
     }
-    assert_eq!(folder.files(), ["m.onnx"]);
+    assert_eq!(folder.files(), ["m.onnx", "p.sky"]);
+    let said = folder.fails(1, &["pack", "p.sky", "-o", "q.sky"]);
+    assert!(said.contains("it is a package already: `skysail-pack unpack`"), "{said}");
 }
 
 #[test]

@@ -156,9 +156,7 @@ impl SparseConv {
         if let Some(plan) = last {
             return Ok(plan);
         }
-        let output = self.convolution.output(images)?;
-        let plan = Plan::new(self.convolution, images, output, self.rows.panel());
-        let plan = Arc::new(plan);
+        let plan = Arc::new(Plan::new(self.convolution, images, self.rows.panel())?);
         *lock() = Some(Arc::clone(&plan));
         Ok(plan)
     }

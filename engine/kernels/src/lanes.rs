@@ -95,6 +95,10 @@ enum ViewValues<'a> {
 type Sums<const ROWS: usize> = [[f32; BAND]; ROWS];
 
 impl Lanes {
+    /// A matrix of fewer outputs would leave most lanes idle, and take more memory than a dense
+    /// one.
+    pub(crate) const OUTPUTS_MIN: usize = BAND / 2;
+
     pub(crate) fn bands(&self) -> usize {
         self.bands.len()
     }

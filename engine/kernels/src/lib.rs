@@ -24,7 +24,7 @@ pub use conv::{ConvInput, Convolution, Images, SparseConv};
 pub use error::{Count, KernelError};
 pub use level::Level;
 pub use matrix::{Finish, Formats, SparseMatrix};
-pub use measure::{Limits, Probe, race};
+pub use measure::{Limits, Probe, Way, least, race, thread_time};
 pub use operators::{DOMAIN, DOMAIN_VERSION, OperatorWeights, operators};
 pub use parallel::{Parallel, Serial};
 pub use scratch::Scratch;

@@ -18,7 +18,8 @@ const PARTS_MAX: usize = 16;
 /// In which forms a matrix is held in memory. Each can do every batch; what differs is the speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Formats {
-    /// Fast for batches of less than eight rows. Processors without AVX-512 hold it as `Many`.
+    /// Fast for batches of less than eight rows. Processors without AVX-512 hold it as `Many`, and
+    /// so do all where there are few outputs.
     Few,
     /// Fast for larger batches.
     Many,
@@ -84,7 +85,9 @@ impl SparseMatrix {
             level,
             forms: match formats {
                 Formats::Many => Forms::Many(rows()),
-                _ if level != Level::Avx512 => Forms::Many(rows()),
+                _ if level != Level::Avx512 || weights.outputs() < Lanes::OUTPUTS_MIN => {
+                    Forms::Many(rows())
+                }
                 Formats::Few => Forms::Few(Lanes::new(weights)),
                 Formats::Both => Forms::Both(Box::new((Lanes::new(weights), rows()))),
             },
@@ -125,6 +128,7 @@ impl SparseMatrix {
     }
 
     /// Multiplies the rows of `x` ([batch, inputs]) by the matrix into `y` ([batch, outputs]).
+    /// Weights that are zero count as absent, also where an input is infinite or not a number.
     ///
     /// # Errors
     /// When a length does not fit.
@@ -137,7 +141,8 @@ impl SparseMatrix {
         threads: &dyn Parallel,
     ) -> Result<(), KernelError> {
         let batch = self.batch(x.len())?;
-        check_length("the output", y.len(), batch * self.outputs)?;
+        // No slice is as long as what does not fit a number.
+        check_length("the output", y.len(), batch.saturating_mul(self.outputs))?;
         if let Some(bias) = finish.bias {
             check_length("the bias", bias.len(), self.outputs)?;
         }

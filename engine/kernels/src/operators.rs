@@ -15,6 +15,8 @@ mod matmul;
 use crate::{KernelError, Parallel, Scratch, SparseConv, SparseMatrix};
 use ort::operator::{ComputeContext, OperatorDomain};
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The domain of the operators.
@@ -61,17 +63,35 @@ impl ScratchPool {
 /// The pool of threads that a session runs on.
 struct Pool<'a>(&'a ComputeContext);
 
-impl Parallel for Pool<'_> {
+// SAFETY: ONNX Runtime's pool runs each part once, and comes back when all have ended.
+unsafe impl Parallel for Pool<'_> {
     fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) -> Result<(), KernelError> {
         match parts {
-            0 => Ok(()),
+            0 => return Ok(()),
             1 => {
                 part(0);
-                Ok(())
+                return Ok(());
             }
-            _ => Ok(self.0.par_for(parts, 0, part)?),
+            _ => {}
         }
+        let has_failed = AtomicBool::new(false);
+        self.0.par_for(parts, 0, |index| {
+            if catch_unwind(AssertUnwindSafe(|| part(index))).is_err() {
+                has_failed.store(true, Ordering::Relaxed);
+            }
+        })?;
+        if has_failed.into_inner() { Err(panicked().into()) } else { Ok(()) }
     }
+}
+
+/// Runs a kernel. What calls it is no Rust: a panic would end the process there, and is an error
+/// here.
+fn guarded(work: impl FnOnce() -> ort::Result<()>) -> ort::Result<()> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()))
+}
+
+fn panicked() -> ort::Error {
+    ort::Error::new("a kernel for sparse weights panicked")
 }
 
 /// The values of an optional input of a run, if it is there.

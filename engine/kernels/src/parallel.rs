@@ -5,7 +5,11 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Someone who runs parts of work, perhaps several at a time.
-pub trait Parallel {
+///
+/// # Safety
+/// [`run`](Self::run) runs each part no more than once, none that is not below `parts`, and none
+/// once it has come back: parts write to one slice, and nobody checks that they do not meet.
+pub unsafe trait Parallel {
     /// Runs `part(0)`, `part(1)`, ... `part(parts - 1)`, each once, and comes back when all have
     /// ended.
     ///
@@ -18,7 +22,8 @@ pub trait Parallel {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Serial;
 
-impl Parallel for Serial {
+// SAFETY: a range has each number once.
+unsafe impl Parallel for Serial {
     fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) -> Result<(), KernelError> {
         (0..parts).for_each(part);
         Ok(())

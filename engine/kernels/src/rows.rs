@@ -57,8 +57,8 @@ pub(crate) struct Rows {
     /// Where the groups and the weights of a tile of a band start, band by band; and the ends.
     starts: Vec<Start>,
     groups: Vec<Group>,
-    /// The weights, [`GROUP`] a step: input within the tile, and code. A group of idle ones lies
-    /// behind the last.
+    /// The weights, [`GROUP`] a step: input within the tile, and code. A line of idle ones lies
+    /// behind the last, so that whole lines can be looked at.
     slots: Vec<u16>,
     values: RowValues,
 }
@@ -111,6 +111,7 @@ pub(crate) struct Strips<'a> {
 /// What a kernel works through: one tile of a band.
 struct Pass<'a> {
     groups: &'a [Group],
+    /// With a line more behind the last.
     slots: &'a [u16],
     values: ViewValues<'a>,
     /// All lines, from the tile of a strip that starts at 0 on.
@@ -223,7 +224,7 @@ impl Rows {
                 RowValues::Coded(codebook) => ViewValues::Coded(codebook),
                 RowValues::Plain(values) => ViewValues::Plain(&values[slots.clone()]),
             },
-            slots: &self.slots[slots],
+            slots: &self.slots[slots.start..slots.end + LINE],
             lines: &strips.lines[row * strips.step + tile * self.panel.tile_len()..],
             starts: strips.starts,
             positions: strips.positions,

@@ -6,6 +6,9 @@ use std::ops::Range;
 /// A matrix may have so many outputs or inputs: vector instructions index with 32 bits.
 pub(crate) const SIDE_MAX: usize = 1 << 30;
 
+/// A matrix may have so many weights, zeros too: 16 GB if it were dense.
+pub(crate) const AREA_MAX: usize = 1 << 32;
+
 /// The values that fit one codebook of the kernels: two registers of AVX-512.
 pub(crate) const PALETTE: usize = 32;
 
@@ -214,6 +217,7 @@ impl<T: Copy + Default> Placed<T> {
     ) -> Result<Self, KernelError> {
         check_side("the number of outputs", outputs)?;
         check_side("the number of inputs", inputs)?;
+        check_size("outputs times inputs", outputs.saturating_mul(inputs), AREA_MAX)?;
         let mut starts = vec![0_u32; outputs + 1];
         let mut count = 0_usize;
         for (output, input, _) in entries.clone() {
@@ -240,10 +244,15 @@ impl<T: Copy + Default> Placed<T> {
         Ok(placed)
     }
 
-    /// Sorts the entries of an output by their input.
+    /// Sorts the entries of an output by their input, and looks at them once more: kernels trust
+    /// them, and an iterator may give others each time it is walked.
     fn sort(&mut self, output: usize) -> Result<(), KernelError> {
         let range = self.starts[output] as usize..self.starts[output + 1] as usize;
         let (columns, payloads) = (&mut self.columns[range.clone()], &mut self.payloads[range]);
+        if let Some(&input) = columns.iter().find(|input| **input as usize >= self.inputs) {
+            let (outputs, inputs, output) = (self.outputs, self.inputs, output as u32);
+            return Err(KernelError::Outside { output, input, outputs, inputs });
+        }
         if columns.is_sorted_by(|one, next| one < next) {
             return Ok(());
         }
@@ -265,15 +274,20 @@ impl<T: Copy + Default> Placed<T> {
 }
 
 fn check_side(what: &'static str, value: usize) -> Result<(), KernelError> {
-    if (1..=SIDE_MAX).contains(&value) {
+    check_size(what, value, SIDE_MAX)
+}
+
+fn check_size(what: &'static str, value: usize, max: usize) -> Result<(), KernelError> {
+    if (1..=max).contains(&value) {
         return Ok(());
     }
-    Err(KernelError::Size { what, value, max: SIDE_MAX })
+    Err(KernelError::Size { what, value, max })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     type Entry = (u32, u32, u16);
 
@@ -325,6 +339,38 @@ mod tests {
         let none = std::iter::empty();
         let error = SparseWeights::plain(0, 3, none.clone()).unwrap_err().to_string();
         assert!(error.contains("the number of outputs is 0"), "{error}");
-        assert!(SparseWeights::plain(1, SIDE_MAX + 1, none).is_err());
+        assert!(SparseWeights::plain(1, SIDE_MAX + 1, none.clone()).is_err());
+        let error = SparseWeights::plain(1 << 20, 1 << 20, none).unwrap_err().to_string();
+        assert!(error.contains("outputs times inputs"), "{error}");
+    }
+
+    /// Gives other entries each time that it is walked.
+    #[derive(Clone)]
+    struct Liar<'a> {
+        walks: &'a Cell<u32>,
+        lies_from: u32,
+        is_over: bool,
+    }
+
+    impl Iterator for Liar<'_> {
+        type Item = (u32, u32, f32);
+
+        fn next(&mut self) -> Option<Self::Item> {
+            if std::mem::replace(&mut self.is_over, true) {
+                return None;
+            }
+            self.walks.set(self.walks.get() + 1);
+            Some((0, if self.walks.get() > self.lies_from { 1_000_000 } else { 2 }, 1.0))
+        }
+    }
+
+    #[test]
+    fn entries_that_change_from_walk_to_walk_stay_inside_too() {
+        for lies_from in 0..2 {
+            let walks = Cell::new(0);
+            let liar = Liar { walks: &walks, lies_from, is_over: false };
+            let error = SparseWeights::plain(2, 3, liar).unwrap_err().to_string();
+            assert!(error.contains("output 0, input 1000000"), "{error}");
+        }
     }
 }

@@ -1,26 +1,14 @@
 //! Convolutions equal those by dense kernels, whatever the shape, the level and the sizes.
 
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
+mod support;
+
 use proptest::prelude::*;
 use skysail_kernels::{
-    Activation, ConvInput, Convolution, Finish, Images, Level, Scratch, Serial, SparseConv,
-    SparseWeights,
+    Activation, ConvInput, Convolution, Finish, Images, Scratch, Serial, SparseConv, SparseWeights,
 };
-
-/// A generator of numbers that look random (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn unit(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn values(&mut self, count: usize) -> Vec<f32> {
-        (0..count).map(|_| self.unit() as f32 * 2.0 - 1.0).collect()
-    }
-}
+use support::{Random, Sum, activations, levels};
 
 #[derive(Debug, Clone)]
 struct Case {
@@ -30,6 +18,7 @@ struct Case {
     density: f64,
     few_values: bool,
     residual: bool,
+    activation: Activation,
     seed: u64,
 }
 
@@ -41,20 +30,22 @@ fn cases() -> impl Strategy<Value = Case> {
     let channels = (1_usize..4, 1_usize..12, 1_usize..20);
     let kernel = (pair(4), pair(3), pair(2), [0..3_usize, 0..3_usize, 0..3_usize, 0..3_usize]);
     let images = (1_usize..4, 1_usize..24, 1_usize..24);
-    let rest = (0.0..1.0_f64, any::<bool>(), any::<bool>(), any::<u64>());
+    let rest = (0.0..1.0_f64, any::<bool>(), any::<bool>(), activations(), any::<u64>());
     let cases = (channels, kernel, images, rest).prop_map(|(channels, kernel, images, rest)| {
         let (groups, channels_of_group, outputs_of_group) = channels;
         let (kernel, strides, dilations, pads) = kernel;
         let channels = channels_of_group * groups;
         let (count, height, width) = images;
+        let (density, few_values, residual, activation, seed) = rest;
         Case {
             convolution: Convolution { channels, groups, kernel, strides, dilations, pads },
             outputs_of_group,
             images: Images { count, height, width },
-            density: rest.0,
-            few_values: rest.1,
-            residual: rest.2,
-            seed: rest.3,
+            density,
+            few_values,
+            residual,
+            activation,
+            seed,
         }
     });
     cases.prop_filter("fits", |case| case.convolution.output(case.images).is_ok())
@@ -84,12 +75,12 @@ impl Case {
         weights
     }
 
-    /// The output at a place, and the sum of the terms' sizes.
-    fn expected(&self, x: &[f32], weights: &[f32], place: [usize; 4]) -> (f64, f64) {
+    /// The sum at a place of the output: image, channel, row, column.
+    fn expected(&self, x: &[f32], weights: &[f32], place: [usize; 4]) -> Sum {
         let Convolution { channels, groups, kernel, strides, dilations, pads } = self.convolution;
         let [image, output, row, column] = place;
         let group = output / self.outputs_of_group;
-        let (mut sum, mut scale) = (0.0, 0.0);
+        let mut sum = Sum::default();
         for weight in 0..self.inputs() {
             let (channel, tap) =
                 (weight / (kernel[0] * kernel[1]), weight % (kernel[0] * kernel[1]));
@@ -102,15 +93,13 @@ impl Case {
             }
             let plane = (image * channels + channel) * self.images.pixels();
             let input = x[plane + y * self.images.width + x_at];
-            let product = f64::from(weights[output * self.inputs() + weight]) * f64::from(input);
-            sum += product;
-            scale += product.abs();
+            sum.add(f64::from(weights[output * self.inputs() + weight]) * f64::from(input));
         }
-        (sum, scale)
+        sum
     }
 
     fn check(&self) {
-        let mut random = Random(self.seed | 1);
+        let mut random = Random::new(self.seed);
         let weights = self.weights(&mut random);
         let entries = weights
             .iter()
@@ -126,9 +115,9 @@ impl Case {
             images: self.images,
             residual: self.residual.then_some(&residual[..]),
         };
-        let finish = Finish { bias: Some(&bias), activation: Activation::Relu };
+        let finish = Finish { bias: Some(&bias), activation: self.activation };
         let mut scratch = Scratch::default();
-        for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+        for level in levels() {
             let conv = SparseConv::at_level(&sparse, self.convolution, level).unwrap();
             let mut y = vec![f32::NAN; len];
             conv.convolve(input, &mut y, finish, &mut scratch, &Serial).unwrap();
@@ -136,11 +125,12 @@ impl Case {
                 let (map, pixel) = (index / size.pixels(), index % size.pixels());
                 let output = map % self.outputs();
                 let place = [map / self.outputs(), output, pixel / size.width, pixel % size.width];
-                let (sum, scale) = self.expected(&x, &weights, place);
-                let added = if self.residual { f64::from(residual[index]) } else { 0.0 };
-                let expected = (sum + f64::from(bias[output]) + added).max(0.0);
-                let error = (f64::from(*y) - expected).abs();
-                assert!(error <= 1e-5 * (scale + 2.0), "{level} {place:?}: {y} not {expected}");
+                let mut sum = self.expected(&x, &weights, place);
+                sum.add(f64::from(bias[output]));
+                if self.residual {
+                    sum.add(f64::from(residual[index]));
+                }
+                sum.check(self.activation, *y, &(level, place));
             }
         }
     }

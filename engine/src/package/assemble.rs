@@ -2,31 +2,32 @@
 
 use super::decide::Decision;
 use super::decode::Weights;
-use super::layer::{Kind, Layer as Found, Operation};
+use super::layer::{Kind, Layer as Found};
 use super::rewrite::{SparseLayer, rewrite};
 use super::{Executable, PrepareError};
 use crate::layers::{Execution, Layer, Layers};
 use skysail_compression::Package;
 use skysail_graph::Model;
-use skysail_kernels::operators;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// What a package is put together from.
-pub(super) struct Parts<'a> {
-    pub(super) package: &'a Package,
-    pub(super) found: &'a [Found],
+pub(super) struct Parts {
+    pub(super) package: Package,
+    /// The graph with all tensors but `weights`. `None` where there are none of those, and it runs
+    /// as it is.
+    pub(super) model: Option<Model>,
+    pub(super) found: Vec<Found>,
     /// Those of layers that may run sparse.
-    pub(super) weights: &'a HashMap<String, Weights>,
+    pub(super) weights: HashMap<String, Weights>,
 }
 
-impl Parts<'_> {
-    /// What runs as decided. `model` has all other tensors.
-    pub(super) fn executable(
-        &self,
-        mut model: Model,
-        decisions: &[Decision],
-    ) -> Result<Executable, PrepareError> {
+impl Parts {
+    /// What runs as decided.
+    pub(super) fn executable(&self, decisions: &[Decision]) -> Result<Executable, PrepareError> {
+        let Some(mut model) = self.model.clone() else {
+            let (model, layers) = (self.package.model_bytes()?, self.layers(decisions, &[]));
+            return Ok(Executable { model, operators: None, layers });
+        };
         let mut sparse = Vec::new();
         for (found, decision) in self.found.iter().zip(decisions) {
             let (name, Some(weights)) = (&found.name, self.weights.get(&found.name)) else {
@@ -43,8 +44,8 @@ impl Parts<'_> {
         if sparse.is_empty() {
             return Ok(Executable { model: model.to_bytes()?, operators: None, layers });
         }
-        let operators = operators(&rewrite(&mut model, &sparse)?)?;
-        Ok(Executable { model: model.to_bytes()?, operators: Some(Arc::new(operators)), layers })
+        let operators = Some(rewrite(&mut model, &sparse)?);
+        Ok(Executable { model: model.to_bytes()?, operators, layers })
     }
 
     /// What is said of it.
@@ -68,26 +69,5 @@ impl Parts<'_> {
         };
         let layers = self.found.iter().zip(decisions).map(layer).collect();
         Layers { layers, weights_bytes, dense_bytes }
-    }
-
-    /// The same decisions with all convolutions dense, if there are sparse ones and nobody has
-    /// wished for them.
-    pub(super) fn without_convolutions(&self, decisions: &[Decision]) -> Option<Vec<Decision>> {
-        let mut others = decisions.to_vec();
-        let mut is_other = false;
-        for (found, decision) in self.found.iter().zip(&mut others) {
-            let Kind::Either(layer) = &found.kind else { continue };
-            let is_convolution = matches!(layer.operation, Operation::Convolution { .. });
-            if !is_convolution || decision.execution != Execution::Sparse {
-                continue;
-            }
-            if decision.times.is_empty() {
-                return None;
-            }
-            decision.execution = Execution::Dense;
-            decision.why = "the model as a whole is faster so".into();
-            is_other = true;
-        }
-        is_other.then_some(others)
     }
 }

@@ -20,25 +20,24 @@ pub(super) struct Spread {
 }
 
 impl Constants<'_> {
-    /// The values of a tensor and its dimensions, if it is constant and of float32.
-    fn floats(self, name: &str) -> Result<Option<(Vec<u64>, Vec<f32>)>, PackageError> {
+    /// A tensor, if it is constant and of float32.
+    fn floats(self, name: &str) -> Result<Option<Tensor>, PackageError> {
         let is_float = |element| element == ElementType::Float32;
         let tensors = self.package.tensors();
-        let tensor = match tensors.iter().rfind(|entry| entry.name == name) {
-            Some(entry) if is_float(entry.element) => self.package.tensor(name)?,
-            Some(_) => return Ok(None),
-            None => match self.graph.constant(name).filter(|made| is_float(made.element())) {
-                Some(made) => made.to_tensor()?,
-                None => return Ok(None),
-            },
-        };
-        Ok(Some((tensor.shape().to_vec(), values(&tensor))))
+        Ok(match tensors.iter().rfind(|entry| entry.name == name) {
+            Some(entry) if is_float(entry.element) => Some(self.package.tensor(name)?),
+            Some(_) => None,
+            None => {
+                let made = self.graph.constant(name).filter(|made| is_float(made.element()));
+                made.map(|made| made.to_tensor()).transpose()?
+            }
+        })
     }
 
     /// A constant that is one number.
     pub(super) fn number(self, name: &str) -> Result<Option<f32>, PackageError> {
-        let floats = self.floats(name)?;
-        Ok(floats.and_then(|(_, values)| <[f32; 1]>::try_from(values).ok()).map(|[value]| value))
+        let values = self.floats(name)?.map(|tensor| values(&tensor));
+        Ok(values.and_then(|values| <[f32; 1]>::try_from(values).ok()).map(|[value]| value))
     }
 
     /// What a constant is for each of `outputs`. `None` when it is not constant, or not the same
@@ -49,7 +48,8 @@ impl Constants<'_> {
         outputs: usize,
         spread: Spread,
     ) -> Result<Option<Vec<f32>>, PackageError> {
-        let Some((shape, values)) = self.floats(name)? else { return Ok(None) };
+        let Some(tensor) = self.floats(name)? else { return Ok(None) };
+        let (shape, values) = (tensor.shape(), values(&tensor));
         let is_own = |(place, size): (usize, &u64)| place == spread.behind || *size == 1;
         let fits = shape.len() <= spread.rank && shape.iter().rev().enumerate().all(is_own);
         Ok(match &values[..] {

@@ -4,7 +4,7 @@
 use super::probe;
 use ort::environment::Environment;
 use parking_lot::Mutex;
-use skysail_kernels::{KernelError, Limits, Probe, race};
+use skysail_kernels::{KernelError, Limits, Probe, least};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) const WEIGHTS_MIN: usize = SIDE * SIDE;
 /// More rows do not make a product any better.
 pub(super) const ROWS_MAX: usize = 64;
 
-const LIMITS: Limits = Limits { rounds: 3, time: Duration::from_millis(5) };
+const LIMITS: Limits = Limits { rounds: 8, time: Duration::from_millis(10) };
 
 /// Microseconds a multiplication at numbers of rows, as they were measured.
 static MEASURED: Mutex<BTreeMap<usize, f64>> = Mutex::new(BTreeMap::new());
@@ -46,7 +46,7 @@ pub(super) fn floor_us(
 fn measure(environment: &Environment, rows: usize) -> Result<f64, KernelError> {
     let model = probe::dense_product(2, SIDE, SIDE)?;
     let mut product = Probe::new(probe::builder(environment)?, &model, &[rows, SIDE])?;
-    let times = race(&mut [&mut || product.run()], LIMITS)?;
+    let times = least(&mut [&mut || product.run()], LIMITS)?;
     let us = times.first().map_or(0.0, |time| time.as_secs_f64() * 1e6);
     Ok(us / (rows * WEIGHTS_MIN) as f64)
 }

@@ -179,9 +179,9 @@ impl Finder<'_> {
         let is_gemm = node.op_type() == "Gemm";
         let factor = |name| Ok::<_, GraphError>(if is_gemm { node.float(name)? } else { None });
         let (alpha, beta) = (factor("alpha")?, factor("beta")?.unwrap_or(1.0));
-        let mut affine = Affine::default();
-        affine.scale =
-            alpha.filter(|alpha| *alpha != 1.0).map(|alpha| vec![alpha; operation.outputs()]);
+        let scale = alpha.filter(|alpha| *alpha != 1.0);
+        let scale = scale.map(|alpha| vec![alpha; operation.outputs()]);
+        let mut affine = Affine { scale, bias: None };
         let Some(name) = node.inputs().get(2).filter(|name| !name.is_empty()) else {
             return Ok(Some(affine));
         };

@@ -1,4 +1,5 @@
-//! How long layers run on this machine, on one thread, dense and sparse.
+//! How long layers run on this machine, on one thread, dense and sparse. Times are those in which
+//! the thread has a core: whoever loads a model has a low priority, and others may be busy.
 //!
 //! A sparse layer is run by itself first. Where even that run, which finds nothing prepared, is
 //! well below the least that a dense layer of its size can take, that is enough. Otherwise both
@@ -11,14 +12,20 @@ use super::probe;
 use super::sizes::Size;
 use crate::layers::LayerTimes;
 use ort::environment::Environment;
-use skysail_kernels::{ConvInput, Finish, Images, KernelError, Limits, Scratch, Serial, race};
-use std::time::{Duration, Instant};
+use skysail_kernels::{
+    ConvInput, Finish, Images, KernelError, Limits, Scratch, Serial, least, thread_time,
+};
+use std::time::Duration;
 
 /// How far below the least dense time a sparse one must be to need no comparison.
 const CLEAR: f64 = 1.25;
 
 /// Longer runs grow in proportion to the batch, so that larger batches need not be measured.
 const LONG_US: f64 = 5_000.0;
+
+/// Sizes at which convolutions are measured: one image has many rows already, and whether they
+/// gain is seen in the whole model once more.
+const CONVOLUTION_SIZES: usize = 2;
 
 /// Values of the largest input or output that is measured.
 const VALUES_MAX: usize = 1 << 26;
@@ -62,6 +69,10 @@ impl<'a> Measurer<'a> {
         sizes: &[Size],
     ) -> Result<Vec<LayerTimes>, KernelError> {
         let mut all = Vec::new();
+        let sizes = match layer.operation {
+            Operation::Product(_) => sizes,
+            Operation::Convolution { .. } => &sizes[..sizes.len().min(CONVOLUTION_SIZES)],
+        };
         for size in sizes {
             let Some(x) = size.shape(&layer.input) else { return Ok(Vec::new()) };
             let run = Run { operation: layer.operation, kernel, x: &x };
@@ -86,9 +97,9 @@ impl<'a> Measurer<'a> {
         if self.is_over() {
             return Ok(None);
         }
-        let started = Instant::now();
+        let started = thread_time();
         let (sparse_us, dense_us) = run.compare(self.environment)?;
-        self.comparing += started.elapsed();
+        self.comparing += thread_time().saturating_sub(started);
         Ok(Some(LayerTimes { batch, sparse_us, dense_us, dense_is_bound: false }))
     }
 }
@@ -100,7 +111,7 @@ impl Run<'_> {
         let Some((x_len, y_len)) = self.values() else { return Ok(None) };
         let (x, mut y) = (vec![0.5; x_len], vec![0.0; y_len]);
         let finish = Finish::default();
-        let started = Instant::now();
+        let started = thread_time();
         match (self.kernel, self.images()) {
             (Kernel::Product(matrix), _) => {
                 matrix.multiply(&x, &mut y, finish, scratch, &Serial)?;
@@ -111,7 +122,7 @@ impl Run<'_> {
             }
             (Kernel::Convolution(_), None) => return Ok(None),
         }
-        Ok(Some(started.elapsed().as_secs_f64() * 1e6))
+        Ok(Some(thread_time().saturating_sub(started).as_secs_f64() * 1e6))
     }
 
     /// The numbers of the input and the output, if they are not too many.
@@ -173,7 +184,7 @@ impl Run<'_> {
     fn compare(&self, environment: &Environment) -> Result<(f64, f64), KernelError> {
         let mut sparse = probe::sparse(environment, self.kernel, self.x)?;
         let (mut dense, times_longer) = probe::dense(environment, self.operation, self.x)?;
-        let times = race(&mut [&mut || sparse.run(), &mut || dense.run()], COMPARISON)?;
+        let times = least(&mut [&mut || sparse.run(), &mut || dense.run()], COMPARISON)?;
         let us = |index: usize| times.get(index).map_or(0.0, |time| time.as_secs_f64() * 1e6);
         Ok((us(0), us(1) * times_longer))
     }

@@ -13,11 +13,32 @@ const GAIN_MIN: f64 = 1.05;
 /// Names that an error lists.
 const NEAR_MAX: usize = 3;
 
+/// How many times as fast a form of a model must be as one with fewer sparse layers.
+const FORM_GAIN_MIN: f64 = 1.02;
+
 /// Whether a layer is better off sparse. Without a measurement it is not.
 pub(super) fn is_faster_sparse(times: &[LayerTimes]) -> bool {
     let never_slower = times.iter().all(|times| times.sparse_us <= times.dense_us);
-    let gains = times.iter().map(|times| (times.dense_us / times.sparse_us).ln());
-    never_slower && !times.is_empty() && gains.sum::<f64>() / times.len() as f64 >= GAIN_MIN.ln()
+    never_slower && gain(times) >= GAIN_MIN
+}
+
+/// How many times as fast a layer is sparse, as the geometric mean over its times; 0 when there
+/// are none.
+pub(super) fn gain(times: &[LayerTimes]) -> f64 {
+    mean(times.iter().map(|times| times.dense_us / times.sparse_us))
+}
+
+/// Whether one form of a model is better than another with fewer sparse layers, by their run times
+/// at the same batch sizes.
+pub(crate) fn is_faster(one: &[(usize, f64)], other: &[(usize, f64)]) -> bool {
+    let ratios = one.iter().zip(other).map(|((_, one_us), (_, other_us))| other_us / one_us);
+    ratios.clone().all(|ratio| ratio >= 1.0) && mean(ratios) >= FORM_GAIN_MIN
+}
+
+/// The geometric mean; 0 of nothing.
+fn mean(ratios: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = ratios.fold((0.0, 0), |(sum, count), ratio| (sum + ratio.ln(), count + 1));
+    if count == 0 { 0.0 } else { (sum / f64::from(count)).exp() }
 }
 
 /// What its owner wants of a layer.
@@ -73,6 +94,17 @@ mod tests {
         ] {
             assert_eq!(is_faster_sparse(&times(pairs)), sparse, "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn a_form_wins_where_it_is_never_slower_and_a_little_faster() {
+        let is_faster = |ratios: &[f64]| {
+            let one: Vec<_> = ratios.iter().map(|_| (1, 100.0)).collect();
+            let other: Vec<_> = ratios.iter().map(|ratio| (1, 100.0 * ratio)).collect();
+            is_faster(&one, &other)
+        };
+        assert!(is_faster(&[1.0, 1.1]) && is_faster(&[1.03]));
+        assert!(!is_faster(&[1.0, 1.01]) && !is_faster(&[0.99, 2.0]) && !is_faster(&[]));
     }
 
     #[test]

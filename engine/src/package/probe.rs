@@ -110,7 +110,7 @@ fn dense_convolution(
 
 fn constant(shape: &[u64]) -> Result<Tensor, KernelError> {
     let count = shape.iter().product::<u64>();
-    Tensor::new(shape, &vec![VALUE; count as usize]).map_err(unmade)
+    Tensor::new(shape, &vec![VALUE; count as usize]).map_err(|error| unmade(&error))
 }
 
 fn dims(shape: &[usize]) -> Vec<Dim> {
@@ -119,9 +119,9 @@ fn dims(shape: &[usize]) -> Vec<Dim> {
 
 fn finish(mut graph: GraphBuilder, rank: usize) -> Result<Vec<u8>, KernelError> {
     graph.output("y", ElementType::Float32, &vec![Dim::Unknown; rank]);
-    graph.finish().and_then(|model| model.to_bytes()).map_err(unmade)
+    graph.finish().and_then(|model| model.to_bytes()).map_err(|error| unmade(&error))
 }
 
-fn unmade(error: GraphError) -> KernelError {
+fn unmade(error: &GraphError) -> KernelError {
     KernelError::Runtime(ort::Error::new(format!("a layer can not be measured: {error}")))
 }

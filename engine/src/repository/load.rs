@@ -3,14 +3,15 @@
 
 use super::replicas::{Team, TeamMaker};
 use super::source::VersionSource;
-use super::tries;
+use super::tries::{self, Race};
 use super::try_padding;
 use super::warm_up::{self, Rows};
 use crate::config::{BATCH_ROWS_MAX, ExpectedTensor, ModelConfig};
 use crate::executor::Executor;
+use crate::layers::Execution;
 use crate::layers::Layers;
 use crate::model::Model;
-use crate::package::{self, Executable, Prepared};
+use crate::package::{self, Executable};
 use crate::padding::Padding;
 use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
 use crate::signature::{Signature, TensorSpec, list};
@@ -24,6 +25,9 @@ use std::time::Instant;
 
 /// What the name of a package's file ends in.
 const PACKAGE_EXTENSION: &str = "sky";
+
+/// Batch sizes at which forms of a package are compared.
+const FORM_ROWS: [usize; 3] = [1, 4, 16];
 
 /// What loading needs besides the version itself.
 pub(super) struct Loader {
@@ -70,38 +74,40 @@ impl Loader {
         if path.extension().is_none_or(|extension| extension != PACKAGE_EXTENSION) {
             return self.load_from(wanted, path, None);
         }
-        let prepared = package::prepare(path, wanted.config, &self.environment);
-        let executable = match prepared.map_err(words)? {
-            Prepared { chosen, other: None } => chosen,
-            Prepared { chosen, other: Some(other) } => {
-                self.faster(wanted, path, chosen, other).map_err(words)?
-            }
-        };
-        self.load_from(wanted, path, Some(executable))
+        let prepared = package::prepare(path, wanted.config, &self.environment).map_err(words)?;
+        let mut fastest = prepared.executable(0).map_err(words)?;
+        for form in 1..prepared.forms() {
+            let next = prepared.executable(form).map_err(words)?;
+            fastest = self.faster(wanted, path, fastest, next).map_err(words)?;
+        }
+        drop(prepared);
+        self.load_from(wanted, path, Some(fastest))
     }
 
-    /// Which of two forms of a package is faster as a whole.
+    /// Which of two forms of a package is faster as a whole; `more` has more sparse layers.
     fn faster(
         &self,
         wanted: &Wanted<'_>,
         path: &Path,
-        sparse: Executable,
-        dense: Executable,
+        fewer: Executable,
+        more: Executable,
     ) -> Result<Executable, SessionError> {
+        let threads = wanted.config.replicas.first_threads();
         let first = |executable: &Executable| {
-            let sessions = self.sessions(wanted, path, Some(executable));
-            OrtExecutor::first(sessions.session(sessions.first_threads())?)
+            OrtExecutor::first(self.sessions(wanted, path, Some(executable)).session(threads)?)
         };
-        let (mut one, mut other) = (first(&sparse)?, first(&dense)?);
-        let mut signature = one.signature().clone();
+        let (mut of_fewer, mut of_more) = (first(&fewer)?, first(&more)?);
+        let mut signature = of_fewer.signature().clone();
         let has_rows = signature.inputs.iter().all(|spec| matches!(spec.dims.first(), Some(None)));
         let rows_max = wanted.config.max_batch_size.unwrap_or(BATCH_ROWS_MAX);
         signature.batch_rows_max = if has_rows { rows_max } else { 0 };
         let run_max = tries::run_max(&signature, None);
-        let [of_sparse, of_dense] = tries::compare(&mut one, &mut other, &signature, run_max);
-        let path = path.display();
-        tracing::debug!("{path}: {of_sparse:?} us sparse, {of_dense:?} dense, as a whole");
-        Ok(if package::is_faster(&of_sparse, &of_dense) { sparse } else { dense })
+        let race = Race { signature: &signature, threads, rows: &FORM_ROWS, run_max };
+        let [us_of_fewer, us_of_more] = race.run([&mut of_fewer, &mut of_more]);
+        let count = |it: &Executable| it.layers.count(Execution::Sparse);
+        let (path, counts) = (path.display(), (count(&fewer), count(&more)));
+        tracing::debug!("{path}: {us_of_fewer:?} and {us_of_more:?} us with {counts:?} sparse");
+        Ok(if package::is_faster(&us_of_more, &us_of_fewer) { more } else { fewer })
     }
 
     fn sessions<'a>(
@@ -129,7 +135,7 @@ impl Loader {
     ) -> Result<Arc<Model>, String> {
         let config = wanted.config;
         let sessions = self.sessions(wanted, path, executable.as_ref());
-        let first = sessions.session(sessions.first_threads()).map_err(words)?;
+        let first = sessions.session(config.replicas.first_threads()).map_err(words)?;
         let mut first = OrtExecutor::first(first).map_err(words)?;
         let mut signature = first.signature().clone();
         decide_batching(&mut first, &mut signature, wanted)?;

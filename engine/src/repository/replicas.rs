@@ -1,7 +1,7 @@
 //! Makes the executors of a version: as many, and of as many threads, as its runs are worth. Each
 //! has run every size it will run in.
 
-use super::tries::{self, RunTimes, Tries};
+use super::tries::{Race, RunTimes, Tries};
 use crate::session::{OrtExecutor, SessionError, SessionMaker};
 use crate::signature::Signature;
 use ort::session::Session;
@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Replicas that share their weights, at least. What they share is the weights as they were and
 /// as they are packed for the processor, so that two replicas gain nothing.
 const SHARING_MIN: usize = 3;
+
+/// Batch sizes at which threads are compared: for those who come alone, and for a crowd.
+const COMPARED_ROWS: [usize; 2] = [1, 4];
 
 /// The executors of one version.
 pub(super) struct Team {
@@ -38,7 +41,7 @@ impl TeamMaker<'_> {
     pub(super) fn make(&self, mut first: OrtExecutor) -> Result<Team, SessionError> {
         let config = self.sessions.config;
         let pinned = Pinned { count: config.count, threads: config.threads };
-        let first_threads = self.sessions.first_threads();
+        let first_threads = config.first_threads();
         let cost = self.cost(&mut first, first_threads);
         if depends_on_efficiency(pinned, cost, self.cores) {
             return self.compare(first);
@@ -62,7 +65,9 @@ impl TeamMaker<'_> {
     /// Compares one thread, which `first` has, with all cores, and does what follows from that.
     fn compare(&self, mut first: OrtExecutor) -> Result<Team, SessionError> {
         let mut all = self.executor(self.sessions.session(self.cores)?)?;
-        let [of_one, of_all] = tries::compare(&mut first, &mut all, &self.signature, self.run_max);
+        let (signature, run_max) = (&*self.signature, self.run_max);
+        let race = Race { signature, threads: self.cores, rows: &COMPARED_ROWS, run_max };
+        let [of_one, of_all] = race.run([&mut first, &mut all]);
         let efficiency = efficiency(&of_one, &of_all, self.cores);
         let Replicas { count, threads } =
             choose(Pinned::default(), Cost::Long, efficiency, self.cores);

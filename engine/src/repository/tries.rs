@@ -32,8 +32,8 @@ const RUNS_ENOUGH: Duration = Duration::from_millis(5);
 /// The same where two executors are compared: their difference is smaller than their times.
 const COMPARISON_ENOUGH: Duration = Duration::from_millis(100);
 
-/// Sizes at which executors are compared, for a crowd and for those who come alone.
-const COMPARED_ROWS: [usize; 2] = [1, 4];
+/// Runs of one size and executor, where two are compared.
+const COMPARISONS_MAX: usize = 10;
 
 /// Rows and microseconds of batches that were tried.
 pub(super) type RunTimes = Vec<(usize, f64)>;
@@ -106,47 +106,58 @@ impl<'a> Tries<'a> {
         tried
     }
 
-    /// Runs the sizes that another executor of the same model was tried with and is to run in.
+    /// Runs the sizes that another executor of the same model was tried with and is to run in: once
+    /// to allocate, and once to plan.
     pub(super) fn repeat(&mut self, tried: &[(usize, f64)], run_max: Duration) {
         let rows_max = rows_worth_waiting_for(tried, run_max);
         for (rows, _) in tried.iter().filter(|(rows, _)| *rows <= rows_max) {
-            self.time(*rows);
+            for _ in 0..2 {
+                self.run(*rows);
+            }
         }
     }
 }
 
-/// Times the same sizes on two executors in turn, so that whatever else runs on the machine slows
-/// both; up to the first that is too long.
-pub(super) fn compare<'a>(
-    one: &'a mut dyn Executor,
-    other: &'a mut dyn Executor,
-    signature: &Signature,
-    run_max: Duration,
-) -> [RunTimes; 2] {
-    let clock = ClockId::Monotonic;
-    let mut tries =
-        [one, other].map(|executor| Tries { executor, row: made_up_row(signature, 3), clock });
-    let mut run_times = [RunTimes::new(), RunTimes::new()];
-    for rows in COMPARED_ROWS.into_iter().filter(|rows| *rows <= signature.batch_rows_max.max(1)) {
-        let (mut fastest, mut spent) = ([Duration::MAX; 2], Duration::ZERO);
-        for _ in 0..RUNS_MAX {
-            for (tries, fastest) in tries.iter_mut().zip(&mut fastest) {
-                let Some(took) = tries.run(rows) else { return run_times };
-                *fastest = took.min(*fastest);
-                spent += took;
+/// A comparison of two executors of one model.
+pub(super) struct Race<'a> {
+    pub(super) signature: &'a Signature,
+    /// Their runs use up to so many.
+    pub(super) threads: usize,
+    /// Sizes of batches, growing.
+    pub(super) rows: &'a [usize],
+    /// The longest run worth trying.
+    pub(super) run_max: Duration,
+}
+
+impl Race<'_> {
+    /// Times each size on both in turn, so that whatever else runs on the machine slows both; up to
+    /// the first that is too long.
+    pub(super) fn run(&self, executors: [&mut dyn Executor; 2]) -> [RunTimes; 2] {
+        let Self { signature, threads, rows, run_max } = *self;
+        let mut tries = executors.map(|executor| Tries::new(executor, signature, threads));
+        let mut run_times = [RunTimes::new(), RunTimes::new()];
+        for rows in rows.iter().copied().filter(|rows| *rows <= signature.batch_rows_max.max(1)) {
+            let (mut fastest, mut spent) = ([Duration::MAX; 2], Duration::ZERO);
+            for round in 0..COMPARISONS_MAX {
+                for (tries, fastest) in tries.iter_mut().zip(&mut fastest) {
+                    let Some(took) = tries.run(rows) else { return run_times };
+                    *fastest = took.min(*fastest);
+                    spent += took;
+                }
+                // The first round allocates.
+                if round > 0 && spent > COMPARISON_ENOUGH {
+                    break;
+                }
             }
-            if spent > COMPARISON_ENOUGH {
+            for (run_times, fastest) in run_times.iter_mut().zip(fastest) {
+                run_times.push((rows, micros(fastest)));
+            }
+            if fastest.iter().any(|took| *took > run_max) {
                 break;
             }
         }
-        for (run_times, fastest) in run_times.iter_mut().zip(fastest) {
-            run_times.push((rows, micros(fastest)));
-        }
-        if fastest.iter().any(|took| *took > run_max) {
-            break;
-        }
+        run_times
     }
-    run_times
 }
 
 /// The largest batch that was tried and does not run for too long, at least one row. Without a

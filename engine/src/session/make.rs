@@ -5,12 +5,11 @@ use super::shared::SharedModel;
 use crate::config::ReplicaConfig;
 use crate::threads::Spawner;
 use ort::environment::{Environment, ThreadManager};
-use ort::operator::OperatorDomain;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use parking_lot::{Mutex, MutexGuard};
+use skysail_kernels::{OperatorWeights, operators};
 use std::path::Path;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// ONNX Runtime takes in the domain of operators of our own with the first session that has them,
@@ -37,16 +36,11 @@ pub(crate) struct SessionMaker<'a> {
 pub(crate) enum Source<'a> {
     /// In its file, as it is.
     File,
-    /// In memory, as an ONNX file, and in operators that its graph uses besides the runtime's own.
-    Memory { model: &'a [u8], operators: Option<&'a Arc<OperatorDomain>> },
+    /// In memory, as an ONNX file, and in operators of our own that its graph may have.
+    Memory { model: &'a [u8], operators: Option<&'a OperatorWeights> },
 }
 
 impl SessionMaker<'_> {
-    /// The threads of a session to start with: as many as its owner wants, else its caller's.
-    pub(crate) fn first_threads(&self) -> usize {
-        self.config.threads.unwrap_or(1)
-    }
-
     /// A session with weights of its own.
     pub(crate) fn session(&self, threads: usize) -> Result<Session, SessionError> {
         self.commit(self.builder(self.level(), threads)?)
@@ -93,8 +87,8 @@ impl SessionMaker<'_> {
         threads: usize,
     ) -> Result<SessionBuilder, SessionError> {
         let mut builder = Session::builder(self.environment)?.with_optimization_level(level)?;
-        if let Source::Memory { operators: Some(operators), .. } = self.source {
-            builder = builder.with_operators(Arc::clone(operators))?;
+        if let Source::Memory { operators: Some(weights), .. } = self.source {
+            builder = builder.with_operators(operators(weights)?)?;
         }
         let ReplicaConfig { threads: pinned, inter_op_threads, .. } = self.config;
         if threads > 1 && pinned.is_none() && inter_op_threads.is_none() {

@@ -14,6 +14,8 @@ use crate::session::{Session, Threads};
 const WARM_UP: usize = 2;
 /// Runs that are measured, at least and at most.
 const ROUNDS: [usize; 2] = [5, 101];
+/// How much faster int8 must be: less than this is noise, and no reason to lose anything.
+const WORTH: f64 = 1.02;
 /// How long a size may take once the least number of rounds is done.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -40,9 +42,10 @@ pub(super) fn race(float32: &Model, int8: &Model, batch: &Batch) -> Result<Vec<C
     Ok(cells)
 }
 
-/// Whether int8 is the faster one: the geometric mean over the sizes decides.
+/// Whether int8 is faster, and not by chance: the geometric mean over the sizes decides.
 pub(super) fn is_faster(cells: &[Cell]) -> bool {
-    cells.iter().map(|cell| (cell.float32_ms / cell.int8_ms).ln()).sum::<f64>() > 0.0
+    let gain = |cell: &Cell| (cell.float32_ms / cell.int8_ms / WORTH).ln();
+    cells.iter().map(gain).sum::<f64>() > 0.0
 }
 
 impl Cell {
@@ -92,6 +95,7 @@ mod tests {
         let cell = |float32_ms, int8_ms| Cell { rows: 1, float32_ms, int8_ms };
         assert!(is_faster(&[cell(1.0, 1.1), cell(4.0, 2.0)]));
         assert!(!is_faster(&[cell(1.0, 2.0), cell(4.0, 3.0)]));
+        assert!(!is_faster(&[cell(1.01, 1.0)]), "by chance");
         assert!(!is_faster(&[]));
     }
 

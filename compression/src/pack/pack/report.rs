@@ -55,8 +55,7 @@ impl Report<'_> {
         let (words, rows) = (comparison.measure.words(), comparison.rows);
         writeln!(to, "  {:<8} {words}, {rows} rows of {}", "loss", comparison.data)?;
         for figure in &comparison.figures {
-            let (before, after) = (percent(figure.before), percent(figure.after));
-            writeln!(to, "  {:<8} {}: {before} before, {after} after", "", figure.output)?;
+            writeln!(to, "  {:<8} {}", "", figure.words())?;
         }
         let allowed = self.loss_max.map(|share| format!(", {share} allowed"));
         let lost = percent(comparison.loss());

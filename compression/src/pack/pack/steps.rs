@@ -154,7 +154,7 @@ impl Work<'_> {
         let mut runtime = OnnxRuntime(Threads::All);
         let mut calibration = Calibration { runner: &mut runtime, batches };
         let mut int8 = model.clone();
-        if options.smooth {
+        if options.smooths() {
             smooth(&mut int8, SmoothSettings::default(), &mut calibration)?;
         }
         let report = match how {
@@ -180,14 +180,14 @@ impl Work<'_> {
             }
             if !is_faster(&done.race) {
                 let times: Vec<String> = done.race.iter().map(Cell::words).collect();
-                let times = times.join("; ");
-                done.line("int8", format!("float32 kept, as it was faster than {how} int8"));
-                done.notes.push(format!("float32 kept, as it was faster than {how} int8: {times}"));
+                let said = format!("float32 kept, as {how} int8 was no faster");
+                done.notes.push(format!("{said}: {}", times.join("; ")));
+                done.line("int8", said);
                 return Ok(());
             }
         }
         let ranges = options.calibration.map(|ranges| format!("{ranges:?}").to_lowercase());
-        let settings = json!({ "bits": 8, "how": how, "ranges": ranges, "smooth": options.smooth.then_some(true) });
+        let settings = json!({ "bits": 8, "how": how, "ranges": ranges, "smooth": options.smooths().then_some(true) });
         done.quantized("int8", &report, settings);
         *model = int8;
         Ok(())
@@ -217,11 +217,12 @@ impl Done {
             self.notes.push(format!("{what}: '{}' stayed as it was: {}", kept.name, kept.reason));
         }
         let tensors = report.tensors.len();
+        let count = if tensors == 1 { "1 tensor".to_owned() } else { format!("{tensors} tensors") };
         self.line(
             what,
             match report.kept.len() {
-                0 => format!("{tensors} tensors"),
-                kept => format!("{tensors} tensors; {kept} stayed as they were, see the notes"),
+                0 => count,
+                kept => format!("{count}; {kept} stayed as they were, see the notes"),
             },
         );
         self.step("quantize", settings);

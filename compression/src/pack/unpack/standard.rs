@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use skysail_graph::{Graph, GraphError, Model, NewNode, Node, Tensor};
+use skysail_graph::{Attribute, Graph, GraphError, Model, NewNode, Node, Tensor};
 
 /// The domains of ONNX itself.
 const STANDARD: [&str; 2] = ["", "ai.onnx.ml"];
+/// Since this version of the file format, initializers need not be inputs too.
+const OWN_INITIALIZERS: i64 = 4;
 /// The domain of ONNX Runtime's own operators.
 const RUNTIME: &str = "com.microsoft";
 
@@ -19,14 +21,19 @@ pub(super) fn standardize(model: &mut Model) -> Result<Vec<String>> {
         let Some(matrix) = int4_matrix(graph, node)? else { continue };
         let [input, output] = [&node.inputs()[0], &node.outputs()[0]];
         let weight = edit.fresh(&format!("{}_dense", node.inputs()[1]));
-        edit.set_initializer(&weight, matrix);
+        let mut nodes = Vec::new();
+        if model.ir_version() >= OWN_INITIALIZERS {
+            edit.set_initializer(&weight, matrix);
+        } else {
+            let constant = NewNode::new("Constant", &[], &[&weight]);
+            nodes.push(constant.attribute("value", Attribute::Tensor(matrix)));
+        }
         let bias = node.inputs().get(BIAS).filter(|bias| !bias.is_empty());
         let product = match bias {
             Some(_) => edit.fresh(&format!("{output}_product")),
             None => output.clone(),
         };
-        let mut nodes =
-            vec![NewNode::new("MatMul", &[input, &weight], &[&product]).name(node.name())];
+        nodes.push(NewNode::new("MatMul", &[input, &weight], &[&product]).name(node.name()));
         if let Some(bias) = bias {
             let add = NewNode::new("Add", &[&product, bias], &[output]);
             nodes.push(add.name(&format!("{output}_bias")));
@@ -122,6 +129,21 @@ mod tests {
                 assert!((value - dense[column * 40 + row]).abs() < largest / 7.0);
             }
         }
+    }
+
+    #[test]
+    fn files_whose_initializers_must_be_inputs_get_no_others() {
+        let mut model = mlp(&[40, 6], 5).unwrap();
+        quantize_int4(&mut model, &Int4Settings::default()).unwrap();
+        let mut bytes = model.to_bytes().unwrap();
+        // The first field is the version of the file format.
+        assert_eq!(bytes[0], 0x08);
+        bytes[1] = 3;
+        let mut old = Model::from_bytes(&bytes).unwrap();
+        standardize(&mut old).unwrap();
+        let operators: Vec<&str> = old.graph().nodes().map(|node| node.op_type()).collect();
+        assert!(operators.starts_with(&["Constant", "MatMul"]), "{operators:?}");
+        assert!(old.graph().initializers().all(|tensor| !tensor.name().ends_with("_dense")));
     }
 
     #[test]

@@ -7,12 +7,16 @@
 //! and not again for each row of the kernel.
 
 use super::shape::{Convolution, Images};
+use crate::KernelError;
 use crate::aligned::LINE;
 use crate::panel::Panel;
 use std::ops::Range;
 
 /// The numbers of a chunk's lines: they should stay in the second cache.
 const CHUNK: usize = 1 << 18;
+
+/// The numbers of a chunk's lines that are refused: 1 GB.
+const LINES_MAX: usize = 1 << 28;
 
 /// The least groups of rows of a chunk: between two chunks some rows are laid out twice.
 const GROUPS_MIN: usize = 8;
@@ -60,13 +64,16 @@ pub(super) struct Place {
 }
 
 impl Plan {
+    /// A plan for images of this size, of a convolution that has been checked.
+    ///
+    /// # Errors
+    /// When the images do not fit the convolution, or its lines the memory.
     pub(super) fn new(
         convolution: Convolution,
-        mut input: Images,
-        mut output: Images,
+        images: Images,
         panel: Panel,
-    ) -> Self {
-        let images = input;
+    ) -> Result<Self, KernelError> {
+        let (mut input, mut output) = (images, convolution.output(images)?);
         if convolution.is_pointwise() {
             // Pixels do not know their neighbours: an image is one long row.
             for images in [&mut input, &mut output] {
@@ -74,11 +81,19 @@ impl Plan {
             }
         }
         let (rows, strips) = match output.width {
-            0 => (1, 0),
             width if width <= LINE / 2 => (LINE / width, 1),
             width => (1, width.div_ceil(LINE)),
         };
-        Self { convolution, images, input, output, panel, rows, strips }
+        let plan = Self { convolution, images, input, output, panel, rows, strips };
+        let groups = plan.groups().min(GROUPS_MIN);
+        let least = strips.checked_mul(panel.strip_len());
+        let least = least.and_then(|row| row.checked_mul(plan.starts(groups)));
+        match least {
+            Some(0..=LINES_MAX) => Ok(plan),
+            _ => Err(KernelError::Convolution(format!(
+                "{images:?} with their pads are too large for {convolution:?}"
+            ))),
+        }
     }
 
     /// Groups of rows of an image.

@@ -1,7 +1,10 @@
 //! What a convolution does, and where its numbers lie.
 
 use crate::KernelError;
-use crate::weights::SIDE_MAX;
+use crate::weights::{AREA_MAX, SIDE_MAX};
+
+/// Strides may be so large: lanes are found by 32 bits.
+const STRIDE_MAX: usize = 1 << 24;
 
 /// A convolution of images, as ONNX's `Conv` with two spatial dimensions. One of sequences has
 /// one row in everything.
@@ -33,9 +36,9 @@ pub struct Images {
 }
 
 impl Images {
-    /// The pixels of one image's channel.
+    /// The pixels of one image's channel; the greatest number there is where they are more.
     pub fn pixels(&self) -> usize {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
     }
 }
 
@@ -64,13 +67,18 @@ impl Convolution {
             return refuse(format!("sizes must be from 1 to {SIDE_MAX}, in {self:?}"));
         }
         let reach = |i: usize| (self.kernel[i] - 1).checked_mul(self.dilations[i]);
+        if self.strides.iter().any(|stride| *stride > STRIDE_MAX) {
+            return refuse(format!("strides must be up to {STRIDE_MAX}, in {self:?}"));
+        }
         let pads_fit = self.pads.iter().all(|pad| *pad <= SIDE_MAX);
         if !pads_fit || (0..2).any(|i| reach(i).is_none_or(|reach| reach > SIDE_MAX)) {
             return refuse(format!("pads or dilated kernel are too large in {self:?}"));
         }
         let taps = self.kernel[0].checked_mul(self.kernel[1]);
         let inputs = taps.and_then(|taps| taps.checked_mul(self.channels));
-        if inputs.is_none_or(|inputs| inputs > SIDE_MAX) {
+        // Each group has columns of its own.
+        let area = inputs.and_then(|inputs| inputs.checked_mul(outputs));
+        if inputs.is_none_or(|inputs| inputs > SIDE_MAX) || area.is_none_or(|a| a > AREA_MAX) {
             return refuse(format!("the kernel is too large in {self:?}"));
         }
         let groups = self.groups;
@@ -90,13 +98,15 @@ impl Convolution {
     /// The images that come out of images of this size.
     ///
     /// # Errors
-    /// When the kernel is larger than an image with its pads, or the numbers are too many.
+    /// When the images have no pixels, the kernel is larger than an image with its pads, or the
+    /// numbers are too many.
     pub fn output(&self, images: Images) -> Result<Images, KernelError> {
         let side = |size: usize, i: usize| {
-            let padded = size.checked_add(self.pads[i] + self.pads[i + 2])?;
-            let reach = (self.kernel[i] - 1) * self.dilations[i] + 1;
-            (padded <= SIDE_MAX).then_some(())?;
-            Some(padded.checked_sub(reach)? / self.strides[i] + 1)
+            let padded = size.checked_add(self.pads[i])?.checked_add(self.pads[i + 2])?;
+            let reach = self.kernel[i].checked_sub(1)?.checked_mul(self.dilations[i])?;
+            (size > 0 && padded <= SIDE_MAX).then_some(())?;
+            let steps = padded.checked_sub(reach.checked_add(1)?)?.checked_div(self.strides[i])?;
+            Some(steps + 1)
         };
         match (side(images.height, 0), side(images.width, 1)) {
             (Some(height), Some(width)) => Ok(Images { height, width, ..images }),

@@ -6,6 +6,8 @@
 //! lanes, less what it costs to serve those that it passes by alone.
 
 use super::{BAND, WINDOW};
+use crate::Level;
+use crate::level::at_level;
 
 /// What a weight left behind costs, in lanes of a step. Halving or doubling it changes the total
 /// by less than a hundredth.
@@ -34,8 +36,10 @@ pub(super) fn plan(lanes: &[&[u32]], mut put: impl FnMut(usize, Place)) -> Vec<u
     for (next, inputs) in next.iter_mut().zip(lanes) {
         *next = inputs.first().copied().unwrap_or(NONE);
     }
-    let mut windows = Vec::new();
-    while let Some(start) = best_start(&next) {
+    let (level, mut windows, mut start) = (Level::best(), Vec::new(), None);
+    loop {
+        best_start(level, &next, &mut start);
+        let Some(start) = start else { return windows };
         let step = windows.len();
         for (lane, inputs) in lanes.iter().enumerate() {
             let index = &mut taken[lane];
@@ -52,34 +56,39 @@ pub(super) fn plan(lanes: &[&[u32]], mut put: impl FnMut(usize, Place)) -> Vec<u
         }
         windows.push(start);
     }
-    windows
 }
 
-/// Where the next window starts, if any lane has a weight left.
-fn best_start(next: &[u32; BAND]) -> Option<u32> {
-    let mut start = next.iter().copied().min().filter(|start| *start != NONE)?;
-    let (mut best, mut best_worth) = (start, served(next, start));
-    for _ in 1..TRIES {
-        start = after(next, start);
-        if start == NONE {
-            break;
-        }
-        let passed = next.iter().map(|next| u32::from(*next < start)).sum::<u32>() as usize;
-        let Some(worth) = served(next, start).checked_sub(passed * STRAGGLER_COST) else { break };
-        if worth > best_worth {
-            (best, best_worth) = (start, worth);
+at_level! {
+    /// Finds where the next window starts, if any lane has a weight left.
+    fn best_start(next: &[u32; BAND], best: &mut Option<u32>) {
+        *best = next.iter().copied().min().filter(|start| *start != NONE);
+        let Some(mut start) = *best else { return };
+        let mut best_worth = served(next, start);
+        for _ in 1..TRIES {
+            start = after(next, start);
+            if start == NONE {
+                break;
+            }
+            let passed = next.iter().map(|next| u32::from(*next < start)).sum::<u32>() as usize;
+            let Some(worth) = served(next, start).checked_sub(passed * STRAGGLER_COST) else {
+                break;
+            };
+            if worth > best_worth {
+                (*best, best_worth) = (Some(start), worth);
+            }
         }
     }
-    Some(best)
 }
 
 /// The lanes that a window from `start` on serves.
+#[inline(always)]
 fn served(next: &[u32; BAND], start: u32) -> usize {
     let inside = |next: &u32| u32::from(next.wrapping_sub(start) < WINDOW as u32);
     next.iter().map(inside).sum::<u32>() as usize
 }
 
 /// The least input after `start`.
+#[inline(always)]
 fn after(next: &[u32; BAND], start: u32) -> u32 {
     next.iter().map(|next| if *next > start { *next } else { NONE }).min().unwrap_or(NONE)
 }

@@ -1,6 +1,6 @@
 //! `SparseConv`: a convolution whose kernels are sparse, and what follows it.
 
-use super::{Pool, ScratchPool, attributes, error, optional};
+use super::{Pool, ScratchPool, attributes, error, guarded, optional};
 use crate::{Activation, ConvInput, Finish, Images, KernelError, SparseConv};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
@@ -99,6 +99,12 @@ pub(super) struct ConvKernel {
 
 impl Kernel for ConvKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        guarded(|| self.run(context))
+    }
+}
+
+impl ConvKernel {
+    fn run(&self, context: &ComputeContext) -> ort::Result<()> {
         let x = optional(context, 0)?.ok_or_else(|| ort::Error::new("there is no input"))?;
         let (shape, x) = x.try_extract_tensor::<f32>()?;
         let (bias, residual) = (optional(context, 1)?, optional(context, 2)?);
@@ -119,9 +125,7 @@ impl Kernel for ConvKernel {
             self.scratch.with(|scratch| self.conv.convolve(input, y, finish, scratch, &threads));
         run.map_err(error)
     }
-}
 
-impl ConvKernel {
     fn images(&self, shape: &Shape) -> ort::Result<Images> {
         let channels = self.conv.convolution().channels;
         let size = |size: i64| usize::try_from(size).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! `SparseMatMul`: the last dimension of `x` times a sparse matrix.
 
-use super::{Pool, ScratchPool, attributes, error, optional};
+use super::{Pool, ScratchPool, attributes, error, guarded, optional};
 use crate::{Activation, Finish, KernelError, SparseMatrix};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
@@ -73,6 +73,12 @@ pub(super) struct MatMulKernel {
 
 impl Kernel for MatMulKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        guarded(|| self.run(context))
+    }
+}
+
+impl MatMulKernel {
+    fn run(&self, context: &ComputeContext) -> ort::Result<()> {
         let x = optional(context, 0)?.ok_or_else(|| ort::Error::new("there is no input"))?;
         let (shape, x) = x.try_extract_tensor::<f32>()?;
         let bias = optional(context, 1)?;
@@ -87,9 +93,7 @@ impl Kernel for MatMulKernel {
             self.scratch.with(|scratch| self.matrix.multiply(x, y, finish, scratch, &threads));
         run.map_err(error)
     }
-}
 
-impl MatMulKernel {
     fn output_shape(&self, shape: &Shape) -> ort::Result<Shape> {
         let inputs = self.matrix.inputs();
         let mut output = shape.clone();

@@ -15,8 +15,8 @@ type Values = [Line<f32>; CHUNK * GROUP / LINE];
 ///
 /// # Safety
 /// The processor has AVX-512 F. The pass's groups have as many steps as there are weights, whose
-/// inputs lie in the tile or on its line of zeros; there are so many strips; the sums have so
-/// many lines for each output of a band; and behind the weights lie [`GROUP`] slots more.
+/// inputs lie in the tile or on its line of zeros; there are so many strips; and the sums have so
+/// many lines for each output of a band.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn add<const STRIPS: usize, const SETS: usize>(
     pass: &Pass<'_>,
@@ -33,11 +33,11 @@ pub(super) unsafe fn add<const STRIPS: usize, const SETS: usize>(
             let slots = &pass.slots[first..first + steps * GROUP];
             prefetch(slots);
             let values = match pass.values {
-                // SAFETY: behind the slots lie more.
-                ViewValues::Coded(codebook) => unsafe {
-                    unpack(slots, codebook, &mut unpacked);
+                ViewValues::Coded(codebook) => {
+                    let whole = (steps * GROUP).next_multiple_of(LINE);
+                    unpack(&pass.slots[first..first + whole], codebook, &mut unpacked);
                     unpacked.as_ptr().cast()
-                },
+                }
                 ViewValues::Plain(values) => values[first..first + steps * GROUP].as_ptr(),
             };
             // SAFETY: there is a value for each slot; the rest is the caller's promise.
@@ -132,19 +132,17 @@ fn prefetch<T>(weights: &[T]) {
     }
 }
 
-/// Looks up the values of slots.
-///
-/// # Safety
-/// The processor has AVX-512 F, and behind the slots lie [`GROUP`] more.
+/// Looks up the values of whole lines of slots.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn unpack(slots: &[u16], codebook: &[f32; PALETTE], values: &mut Values) {
+fn unpack(slots: &[u16], codebook: &[f32; PALETTE], values: &mut Values) {
     // SAFETY: the codebook has two registers of values.
     let (low, high) =
         unsafe { (_mm512_loadu_ps(codebook.as_ptr()), _mm512_loadu_ps(codebook[LINE..].as_ptr())) };
-    for (index, values) in (0..slots.len()).step_by(LINE).zip(values) {
-        // SAFETY: slots come in groups, so no more than a group is missing to sixteen.
-        let slots = unsafe { _mm256_loadu_si256(slots.as_ptr().add(index).cast()) };
+    let (lines, _) = slots.as_chunks::<LINE>();
+    for (slots, values) in lines.iter().zip(values) {
+        // SAFETY: a line of slots is half a register.
+        let slots = unsafe { _mm256_loadu_si256(slots.as_ptr().cast()) };
         // The look-up takes the lowest five bits, which are the code.
         let value = _mm512_permutex2var_ps(low, _mm512_cvtepu16_epi32(slots), high);
         // SAFETY: a line is a register wide.

@@ -86,14 +86,17 @@ fn a_run_may_take_half_of_the_objective_unless_the_owner_wants_larger_batches() 
 #[test]
 fn executors_are_compared_in_turn_at_the_sizes_that_both_run() {
     let [(mut one, runs), (mut other, of_other)] = [up_to(4), up_to(4)];
-    let [times, of_others] = compare(&mut *one, &mut *other, &signature(20), LONG);
+    let race = |batch: usize, run_max: Duration, executors: [&mut dyn Executor; 2]| {
+        Race { signature: &signature(batch), threads: 2, rows: &[1, 4], run_max }.run(executors)
+    };
+    let [times, of_others] = race(20, LONG, [&mut *one, &mut *other]);
     assert_eq!((sizes(&times), sizes(&of_others)), (vec![1, 4], vec![1, 4]));
     assert_eq!(*runs.lock().unwrap(), *of_other.lock().unwrap());
-    let [times, _] = compare(&mut *one, &mut *other, &signature(0), LONG);
+    let [times, _] = race(0, LONG, [&mut *one, &mut *other]);
     assert_eq!(sizes(&times), [1]);
-    let [times, _] = compare(&mut *one, &mut *other, &signature(20), Duration::ZERO);
+    let [times, _] = race(20, Duration::ZERO, [&mut *one, &mut *other]);
     assert_eq!(sizes(&times), [1]);
     let (mut failing, _) = up_to(0);
-    let [times, of_failing] = compare(&mut *one, &mut *failing, &signature(20), LONG);
+    let [times, of_failing] = race(20, LONG, [&mut *one, &mut *failing]);
     assert_eq!((times.len(), of_failing.len()), (0, 0));
 }

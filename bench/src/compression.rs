@@ -1,0 +1,137 @@
+//! `skysail-bench compression`: what packages are worth. Their size, how fast they decode, the
+//! kernels for sparse weights beside ONNX Runtime's dense ones, whole models, and how soon a
+//! package is ready to serve.
+
+mod packer;
+mod npy;
+mod timed;
+mod operators;
+mod subject;
+mod sizes;
+mod decoding;
+mod products;
+mod convolutions;
+mod models;
+mod loading;
+
+use crate::bars::Bar;
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use packer::Packer;
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench compression
+  cargo xtask bench compression --tables products,convolutions";
+
+/// Measures compression.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// Tables, separated by commas [default: all].
+    #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
+    tables: Vec<Table>,
+    /// Short measurements: to see that it works, not for figures.
+    #[arg(long)]
+    quick: bool,
+    /// The folder of real models and images.
+    #[arg(long, value_name = "DIR", default_value = "../shared/data")]
+    data: PathBuf,
+    /// The packager's executable.
+    #[arg(long, value_name = "FILE", default_value = "target/release/skysail-pack")]
+    pack: PathBuf,
+    /// The server's executable.
+    #[arg(long, value_name = "FILE", default_value = "target/release/skysail-server")]
+    server: PathBuf,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Table {
+    /// Sizes of packages of real models.
+    Sizes,
+    /// How fast a package's tensors become floats.
+    Decoding,
+    /// Fully connected layers, sparse against dense and int8.
+    Products,
+    /// Convolutions, sparse against dense.
+    Convolutions,
+    /// Whole models, their package against their ONNX file.
+    Models,
+    /// How soon a package is ready.
+    Loading,
+}
+
+/// What the tables share.
+struct Bench {
+    packer: Packer,
+    server: PathBuf,
+    data: PathBuf,
+    /// How long one comparison may take.
+    time: Duration,
+}
+
+/// A figure beside its bar.
+type Figure = (String, f64, Bar);
+
+/// Runs the benchmark and prints its tables.
+pub(crate) fn run(flags: &Flags) -> Result<()> {
+    for program in [&flags.pack, &flags.server] {
+        ensure!(program.is_file(), "{} is not built", program.display());
+    }
+    match flags.tables[..] {
+        [table] => print(table, flags),
+        [] => each(Table::value_variants(), flags),
+        _ => each(&flags.tables, flags),
+    }
+}
+
+/// Prints each table in a process of its own: a process has one ONNX Runtime, with the threads
+/// that the first table wanted.
+fn each(tables: &[Table], flags: &Flags) -> Result<()> {
+    for table in tables {
+        let name = table.to_possible_value().context("a table without a name")?;
+        let mut one = Command::new(env::current_exe()?);
+        one.args(["compression", "--tables", name.get_name()]);
+        one.arg("--data").arg(&flags.data).arg("--pack").arg(&flags.pack);
+        one.arg("--server").arg(&flags.server).args(flags.quick.then_some("--quick"));
+        ensure!(one.status()?.success(), "no table of {}", name.get_name());
+    }
+    Ok(())
+}
+
+fn print(table: Table, flags: &Flags) -> Result<()> {
+    let bench = Bench {
+        packer: Packer::new(&flags.pack)?,
+        server: std::path::absolute(&flags.server)?,
+        data: std::path::absolute(&flags.data)?,
+        time: Duration::from_millis(if flags.quick { 100 } else { 2_000 }),
+    };
+    let mut out = io::stdout().lock();
+    let figures = match table {
+        Table::Sizes => sizes::table(&mut out, &bench)?,
+        Table::Decoding => decoding::table(&mut out, &bench)?,
+        Table::Products => products::table(&mut out, &bench)?,
+        Table::Convolutions => convolutions::table(&mut out, &bench)?,
+        Table::Models => models::table(&mut out, &bench)?,
+        Table::Loading => loading::table(&mut out, &bench)?,
+    };
+    writeln!(out)?;
+    crate::bars::print(&mut out, &figures)?;
+    Ok(())
+}
+
+/// The geometric mean.
+fn mean(ratios: &[f64]) -> f64 {
+    (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp()
+}
+
+/// The least of some figures; NaN when there is none.
+fn least(figures: &[f64]) -> f64 {
+    figures.iter().copied().fold(f64::NAN, f64::min)
+}

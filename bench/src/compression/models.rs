@@ -1,0 +1,217 @@
+//! Whole models, served by the engine on one thread: the package, in which each layer runs as
+//! was found faster while loading, against the ONNX file of the same weights.
+
+use super::subject::{self, Feed};
+use super::{Bench, Figure, least};
+use crate::bars::Bar;
+use anyhow::{Context, Result, ensure};
+use skysail_compression::Package;
+use skysail_engine::Engine;
+use skysail_engine::config::{ControlMode, EngineConfig};
+use skysail_engine::model::Model;
+use skysail_engine::request::Request;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Rows of a request, which is a batch of its own.
+const BATCHES: [usize; 3] = [1, 4, 8];
+
+/// How far a float kernel's result may be from the dense one, over all layers of a model.
+const ERROR_MAX: f32 = 1e-4;
+
+const RESNET: Feed = Feed::Images("input", [3, 32, 32]);
+const SQUEEZENET: Feed = Feed::Images("data", [3, 227, 227]);
+
+/// A model, and how it is packed.
+struct Case {
+    model: &'static str,
+    feed: Feed,
+    what: &'static str,
+    flags: &'static [&'static str],
+    /// What the package is compared with.
+    against: Against,
+}
+
+/// The dense peer of a package.
+#[derive(Clone, Copy, PartialEq)]
+enum Against {
+    /// The same weights, as an ONNX file.
+    SameWeights,
+    /// The original in float32, on typical inputs of which the ranges are found.
+    Original,
+}
+
+const CASES: [Case; 4] = [
+    Case {
+        model: "squeezenet1.0",
+        feed: SQUEEZENET,
+        what: "as it is",
+        flags: &[],
+        against: Against::SameWeights,
+    },
+    Case {
+        model: "resnet20-cifar10",
+        feed: RESNET,
+        what: "pruned",
+        flags: &["--prune", "34%"],
+        against: Against::SameWeights,
+    },
+    Case {
+        model: "resnet20-cifar10",
+        feed: RESNET,
+        what: "int8",
+        flags: &["--int8", "static"],
+        against: Against::Original,
+    },
+    Case {
+        model: "all-minilm-l6-v2",
+        feed: Feed::Tokens,
+        what: "int8",
+        flags: &["--int8", "dynamic", "--smooth"],
+        against: Against::Original,
+    },
+];
+
+/// Prints the table.
+pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> {
+    writeln!(
+        out,
+        "\n## Whole models, one thread\n\n\
+         | model | weights | density | layers | batch | ONNX us | package us | ratio |\n\
+         |---|---|---:|---|---:|---:|---:|---:|"
+    )?;
+    let house = House::open()?;
+    let mut figures = Vec::new();
+    for case in &CASES {
+        match subject::model(bench, case.model) {
+            Some(model) => figures.push(case.measure(out, bench, &house, &model)?),
+            None => writeln!(out, "| {} | not at hand | | | | | | |", case.model)?,
+        }
+    }
+    Ok(figures)
+}
+
+impl Case {
+    fn measure(
+        &self,
+        out: &mut impl Write,
+        bench: &Bench,
+        house: &House,
+        model: &Path,
+    ) -> Result<Figure> {
+        let name = format!("{}-{}", self.model, self.what.replace(' ', "-"));
+        let mut flags: Vec<String> = self.flags.iter().map(|&flag| flag.into()).collect();
+        if self.against == Against::Original {
+            let calibration = self.feed.calibration(bench)?;
+            flags.extend(["--calibrate".into(), calibration.to_string_lossy().into_owned()]);
+        }
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let package = bench.packer.pack(&name, model, &flags)?;
+        let peer = match self.against {
+            Against::SameWeights => bench.packer.unpack(&package)?,
+            Against::Original => model.to_owned(),
+        };
+        let sky = house.load(&name, &package, "model.sky")?;
+        let onnx = house.load(&format!("{name}-onnx"), &peer, "model.onnx")?;
+        let layers = sky.layers().context("a package tells of its layers")?.to_string();
+        let layers = layers.split(", weights").next().unwrap_or_default();
+        let described = Package::from_bytes(fs::read(&package)?)?;
+        let density = 100.0 * density(&described);
+        let mut ratios = Vec::new();
+        for rows in BATCHES {
+            let request = self.feed.request(rows);
+            if self.against == Against::SameWeights {
+                same(&ask(&sky, &request)?.1, &ask(&onnx, &request)?.1)?;
+            }
+            let [onnx, sky] = race([&onnx, &sky], &request, bench)?;
+            let ratio = onnx / sky;
+            writeln!(
+                out,
+                "| {} | {} | {density:.0} % | {layers} | {rows} | {onnx:.0} | {sky:.0} | \
+                 {ratio:.2} |",
+                self.model, self.what
+            )?;
+            ratios.push(ratio);
+        }
+        let is_kept = described.manifest().notes.iter().any(|note| note.contains("float32 kept"));
+        let kept = if is_kept { ": float32 kept, as its package says" } else { "" };
+        let what = format!("{}, {}, the worst batch{kept}", self.model, self.what);
+        Ok((what, least(&ratios), Bar::AtLeast(if is_kept { 0.95 } else { 1.0 })))
+    }
+}
+
+/// An engine of one core.
+struct House {
+    engine: Engine,
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    fn open() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let engine = Engine::start(EngineConfig {
+            models: folder.path().to_owned(),
+            control: ControlMode::Explicit,
+            poll_ms: 1_000,
+            load_at_start: Vec::new(),
+            cores: 1,
+            objective_ms: None,
+        })?;
+        Ok(Self { engine, folder })
+    }
+
+    /// Serves a file as the model `name`.
+    fn load(&self, name: &str, file: &Path, as_file: &str) -> Result<Arc<Model>> {
+        let folder = self.folder.path().join(name).join("1");
+        fs::create_dir_all(&folder)?;
+        fs::copy(file, folder.join(as_file))?;
+        wait_for(self.engine.repository().load(name, None))??;
+        Ok(self.engine.lookup(name, None)?)
+    }
+}
+
+fn wait_for<T>(future: impl Future<Output = T>) -> Result<T> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(future))
+}
+
+/// The time of a request's run in microseconds, and its first output.
+fn ask(model: &Arc<Model>, request: &Request) -> Result<(f64, Vec<f32>)> {
+    let response = wait_for(model.submit(request.clone())?)??;
+    let run = response.stages.executed - response.stages.gathered;
+    let (values, _) = response.outputs[0].data.as_chunks();
+    let values = values.iter().copied().map(f32::from_le_bytes).collect();
+    Ok((run.as_secs_f64() * 1e6, values))
+}
+
+/// The median times of two models, asked in turns.
+fn race(models: [&Arc<Model>; 2], request: &Request, bench: &Bench) -> Result<[f64; 2]> {
+    let mut times = [Vec::new(), Vec::new()];
+    let started = Instant::now();
+    while times[1].len() < 11 || started.elapsed() < bench.time {
+        for (model, times) in models.iter().zip(&mut times) {
+            times.push(ask(model, request)?.0);
+        }
+    }
+    Ok(times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }))
+}
+
+/// Checks that two outputs are the same but for rounding.
+fn same(a: &[f32], b: &[f32]) -> Result<()> {
+    let largest = b.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let apart = a.iter().zip(b).fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));
+    ensure!(a.len() == b.len() && apart <= ERROR_MAX * largest, "outputs are {apart} apart");
+    Ok(())
+}
+
+/// The part of all values of large tensors that is not zero.
+fn density(package: &Package) -> f64 {
+    let large = package.tensors().iter().filter(|entry| entry.shape.len() > 1);
+    let (kept, count) = large.fold((0, 0), |(k, c), entry| (k + entry.kept, c + entry.count));
+    kept as f64 / count as f64
+}

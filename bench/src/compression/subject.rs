@@ -1,0 +1,112 @@
+//! The real models that are packed, and typical inputs of theirs.
+
+use super::{Bench, npy};
+use anyhow::{Result, ensure};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use skysail_engine::request::{InputTensor, Request};
+use skysail_engine::tensor::{DataType, Shape};
+use std::fs;
+use std::path::PathBuf;
+
+/// Tokens of a sentence that is made up.
+const TOKENS: usize = 24;
+
+/// What a model takes.
+#[derive(Clone, Copy)]
+pub(super) enum Feed {
+    /// Images of this many channels, rows and columns.
+    Images(&'static str, [usize; 3]),
+    /// Sentences.
+    Tokens,
+}
+
+/// The ONNX file of a real model, if it is at hand.
+pub(super) fn model(bench: &Bench, name: &str) -> Option<PathBuf> {
+    let path = bench.data.join("models").join(name).join("model.onnx");
+    path.is_file().then_some(path)
+}
+
+impl Feed {
+    /// A request of so many rows.
+    pub(super) fn request(self, rows: usize) -> Request {
+        let inputs: Vec<InputTensor> = match self {
+            Self::Images(name, dims) => {
+                let mut random = StdRng::seed_from_u64(3);
+                let count = rows * dims.iter().product::<usize>();
+                let values = (0..count).flat_map(|_| random.random::<f32>().to_le_bytes());
+                let shape = [&[rows], &dims[..]].concat();
+                vec![tensor(name, DataType::Fp32, &shape, values.collect())]
+            }
+            Self::Tokens => sentences(rows, 4)
+                .into_iter()
+                .map(|(name, ids)| tensor(name, DataType::Int64, &[rows, TOKENS], bytes(&ids)))
+                .collect(),
+        };
+        Request { inputs: inputs.into(), ..Request::default() }
+    }
+
+    /// A folder of typical inputs, as the packager takes them.
+    pub(super) fn calibration(self, bench: &Bench) -> Result<PathBuf> {
+        let folder = bench.packer.path(match self {
+            Self::Images(..) => "images",
+            Self::Tokens => "sentences",
+        });
+        fs::create_dir_all(&folder)?;
+        match self {
+            Self::Images(..) => {
+                let images = cifar(bench)?;
+                npy::write(&folder.join("input_0.npy"), "<f4", &[64, 3, 32, 32], &images)?;
+            }
+            Self::Tokens => {
+                for (index, (_, ids)) in sentences(32, 5).into_iter().enumerate() {
+                    let path = folder.join(format!("input_{index}.npy"));
+                    npy::write(&path, "<i8", &[32, TOKENS], &bytes(&ids))?;
+                }
+            }
+        }
+        Ok(folder)
+    }
+}
+
+fn tensor(name: &str, datatype: DataType, shape: &[usize], data: Vec<u8>) -> InputTensor {
+    InputTensor { name: name.into(), datatype, shape: Shape::from_slice(shape), data: data.into() }
+}
+
+fn bytes(values: &[i64]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// The inputs of a sentence encoder: words at random, none of those that outputs are compared on.
+fn sentences(rows: usize, seed: u64) -> [(&'static str, Vec<i64>); 3] {
+    /// What starts and ends a sentence, and the words: before them are marks and letters.
+    const START: i64 = 101;
+    const END: i64 = 102;
+    const WORDS: std::ops::Range<i64> = 1_000..30_000;
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut token = |place: usize| match place {
+        0 => START,
+        place if place == TOKENS - 1 => END,
+        _ => random.random_range(WORDS),
+    };
+    let ids = (0..rows * TOKENS).map(|place| token(place % TOKENS)).collect();
+    let same = |value| vec![value; rows * TOKENS];
+    [("input_ids", ids), ("attention_mask", same(1)), ("token_type_ids", same(0))]
+}
+
+/// Images of CIFAR-10, channel by channel and normalized as ResNet-20's training did.
+fn cifar(bench: &Bench) -> Result<Vec<u8>> {
+    const PIXELS: usize = 32 * 32;
+    const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+    const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+    let path = bench.data.join("images/cifar10_train_first64.npy");
+    let pixels = npy::read(&path)?;
+    ensure!(pixels.len() == 64 * PIXELS * 3, "{} has other images", path.display());
+    let value = |image: &[u8], channel: usize, place: usize| {
+        (f32::from(image[place * 3 + channel]) / 255.0 - MEAN[channel]) / DEVIATION[channel]
+    };
+    let values = pixels.chunks(PIXELS * 3).flat_map(|image| {
+        (0..3).flat_map(move |channel| (0..PIXELS).map(move |place| value(image, channel, place)))
+    });
+    Ok(values.flat_map(f32::to_le_bytes).collect())
+}
