@@ -70,7 +70,7 @@ const CASES: [Case; 4] = [
         model: "all-minilm-l6-v2",
         feed: Feed::Tokens,
         what: "int8",
-        flags: &["--int8", "dynamic", "--smooth"],
+        flags: &["--int8", "dynamic"],
         against: Against::Original,
     },
 ];

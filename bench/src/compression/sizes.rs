@@ -57,7 +57,7 @@ fn squeezenet(out: &mut impl Write, bench: &Bench, model: &Path) -> Result<Vec<F
 fn minilm(out: &mut impl Write, bench: &Bench, model: &Path) -> Result<Vec<Figure>> {
     let calibration = Feed::Tokens.calibration(bench)?;
     let calibration = calibration.to_string_lossy();
-    let flags = ["--int8", "dynamic", "--smooth", "--calibrate", &*calibration, "--force"];
+    let flags = ["--int8", "dynamic", "--calibrate", &*calibration, "--force"];
     let package = bench.packer.pack("minilm", model, &flags)?;
     let unpacked = bench.packer.unpack(&package)?;
     let data = bench.data.join("models/all-minilm-l6-v2/test_data_set_0");
@@ -69,7 +69,7 @@ fn minilm(out: &mut impl Write, bench: &Bench, model: &Path) -> Result<Vec<Figur
     let closeness = difference(&embeddings(model)?, &embeddings(&unpacked)?)?;
     let (mean, min) = (closeness.cosine_mean, closeness.cosine_min);
     let kept = format!("cosine {mean:.4}, at least {min:.4}");
-    row(out, "all-minilm-l6-v2", "--int8 dynamic --smooth", (model, &package), &kept)?;
+    row(out, "all-minilm-l6-v2", "--int8 dynamic --calibrate DIR", (model, &package), &kept)?;
     let megabytes = fs::metadata(&package)?.len() as f64 / 1e6;
     Ok(vec![
         ("MiniLM, int8, MB".into(), megabytes, Bar::AtMost(MINILM_MB_MAX)),

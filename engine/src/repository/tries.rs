@@ -107,11 +107,11 @@ impl<'a> Tries<'a> {
     }
 
     /// Runs the sizes that another executor of the same model was tried with and is to run in: once
-    /// to allocate, and once to plan.
+    /// to allocate, and once to plan; but a long run only once, as the other did.
     pub(super) fn repeat(&mut self, tried: &[(usize, f64)], run_max: Duration) {
         let rows_max = rows_worth_waiting_for(tried, run_max);
         for (rows, _) in tried.iter().filter(|(rows, _)| *rows <= rows_max) {
-            for _ in 0..2 {
+            if self.run(*rows).is_some_and(|took| took <= RUNS_ENOUGH) {
                 self.run(*rows);
             }
         }
