@@ -47,7 +47,10 @@ mod error;
 
 pub use atomic::write_atomically;
 pub use builder::GraphBuilder;
-pub use builders::mlp;
+pub use builders::{
+    ResNetSettings, TransformerSettings, fed_avg_cnn, lenet_5, lenet_300_100, mlp, resnet,
+    transformer_encoder, two_nn,
+};
 pub use edit::Edit;
 pub use element::{Element, ElementType};
 pub use error::GraphError;

@@ -1,0 +1,162 @@
+//! The layers that models are built of: a node or a few, with their weights.
+
+use crate::random::SplitMix64;
+use crate::{
+    Attribute, Dim, ElementType, GraphBuilder, GraphError, MODEL_BYTES_MAX, Model, Tensor,
+};
+
+/// A tensor of random values in `-bound..bound`.
+pub(super) fn uniform(
+    random: &mut SplitMix64,
+    shape: &[u64],
+    bound: f32,
+) -> Result<Tensor, GraphError> {
+    let count = shape.iter().product::<u64>();
+    let values: Vec<f32> = (0..count).map(|_| random.uniform(bound)).collect();
+    Tensor::new(shape, &values)
+}
+
+/// A model in the making, layer by layer. What a layer makes has the layer's name.
+pub(super) struct Layers {
+    builder: GraphBuilder,
+    random: SplitMix64,
+    bytes: u64,
+}
+
+impl Layers {
+    pub(super) fn new(name: &str, seed: u64) -> Self {
+        Self { builder: GraphBuilder::new(name), random: SplitMix64::new(seed), bytes: 0 }
+    }
+
+    /// The model's input, `input`, of any number of rows.
+    pub(super) fn input(&mut self, element: ElementType, row: &[Dim]) -> String {
+        let dims: Vec<Dim> =
+            std::iter::once(Dim::from("batch")).chain(row.iter().cloned()).collect();
+        self.builder.input("input", element, &dims);
+        "input".to_owned()
+    }
+
+    /// A layer without weights.
+    pub(super) fn plain(
+        &mut self,
+        operator: &str,
+        name: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Attribute)],
+    ) -> String {
+        self.builder.node(operator, inputs, &[name], attributes);
+        name.to_owned()
+    }
+
+    /// Weights of this shape, uniform so that sums over `inputs` of them keep their variance
+    /// before a ReLU (He et al., ICCV 2015).
+    pub(super) fn weights(
+        &mut self,
+        name: &str,
+        shape: &[u64],
+        inputs: u64,
+    ) -> Result<(), GraphError> {
+        self.room(shape)?;
+        let bound = (6.0 / inputs.max(1) as f32).sqrt();
+        let tensor = uniform(&mut self.random, shape, bound)?;
+        self.builder.initializer(name, tensor);
+        Ok(())
+    }
+
+    /// Parameters of this shape that all begin as `value`.
+    pub(super) fn filled(
+        &mut self,
+        name: &str,
+        shape: &[u64],
+        value: f32,
+    ) -> Result<(), GraphError> {
+        self.room(shape)?;
+        let count = usize::try_from(shape.iter().product::<u64>()).unwrap_or(usize::MAX);
+        self.builder.initializer(name, Tensor::new(shape, &vec![value; count])?);
+        Ok(())
+    }
+
+    /// A constant.
+    pub(super) fn constant(&mut self, name: &str, tensor: Tensor) {
+        self.builder.initializer(name, tensor);
+    }
+
+    /// Checks that a tensor of this shape still goes into a model, before it is made.
+    fn room(&mut self, shape: &[u64]) -> Result<(), GraphError> {
+        let bytes = shape.iter().fold(4_u64, |bytes, dim| bytes.saturating_mul(*dim));
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > MODEL_BYTES_MAX {
+            let (what, bytes, bytes_max) = ("the model".to_owned(), self.bytes, MODEL_BYTES_MAX);
+            return Err(GraphError::TooLarge { what, bytes, bytes_max });
+        }
+        Ok(())
+    }
+
+    /// A convolution with a square kernel; `bias` or not.
+    pub(super) fn conv(
+        &mut self,
+        name: &str,
+        input: &str,
+        [inputs, outputs, kernel]: [u64; 3],
+        [pad, stride]: [i64; 2],
+        bias: bool,
+    ) -> Result<String, GraphError> {
+        let (weight, bias_name) = (format!("{name}.weight"), format!("{name}.bias"));
+        let shape = [outputs, inputs, kernel, kernel];
+        let taken = inputs.saturating_mul(kernel).saturating_mul(kernel);
+        self.weights(&weight, &shape, taken)?;
+        let mut taken = vec![input, &weight];
+        if bias {
+            self.filled(&bias_name, &[outputs], 0.0)?;
+            taken.push(&bias_name);
+        }
+        let sizes = Attribute::Ints(vec![kernel.cast_signed(); 2]);
+        let attributes = [
+            ("kernel_shape", sizes),
+            ("pads", Attribute::Ints(vec![pad; 4])),
+            ("strides", Attribute::Ints(vec![stride; 2])),
+        ];
+        Ok(self.plain("Conv", name, &taken, &attributes))
+    }
+
+    /// The largest of each 2 × 2 pixels.
+    pub(super) fn max_pool(&mut self, name: &str, input: &str) -> String {
+        let two = || Attribute::Ints(vec![2; 2]);
+        self.plain("MaxPool", name, &[input], &[("kernel_shape", two()), ("strides", two())])
+    }
+
+    /// A layer that is fully connected to rows of numbers.
+    pub(super) fn dense(
+        &mut self,
+        name: &str,
+        input: &str,
+        inputs: u64,
+        outputs: u64,
+    ) -> Result<String, GraphError> {
+        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+        self.weights(&weight, &[outputs, inputs], inputs)?;
+        self.filled(&bias, &[outputs], 0.0)?;
+        let turned = [("transB", Attribute::Int(1))];
+        Ok(self.plain("Gemm", name, &[input, &weight, &bias], &turned))
+    }
+
+    pub(super) fn relu(&mut self, name: &str, input: &str) -> String {
+        self.plain("Relu", name, &[input], &[])
+    }
+
+    /// The model, whose output `output` has `classes` logits in a row.
+    pub(super) fn finish(mut self, logits: &str, classes: u64) -> Result<Model, GraphError> {
+        self.builder.node("Identity", &[logits], &["output"], &[]);
+        let dims = [Dim::from("batch"), Dim::Fixed(classes)];
+        self.builder.output("output", ElementType::Float32, &dims);
+        self.builder.finish()
+    }
+}
+
+/// Refuses sizes of 0.
+pub(super) fn check_sizes(what: &str, sizes: &[u64]) -> Result<(), GraphError> {
+    if sizes.contains(&0) {
+        return Err(GraphError::BadGraph(format!("{what} has sizes above 0, not {sizes:?}")));
+    }
+    Ok(())
+}

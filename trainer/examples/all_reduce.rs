@@ -1,0 +1,86 @@
+//! How long a sum over ranks takes, between threads and, under `mpirun`, beside MPI's own:
+//! `cargo run --release -p skysail-trainer --example all_reduce [RANKS]`, and
+//! `mpirun -n 2 target/release/examples/all_reduce` when built with `--features mpi`.
+
+#![expect(clippy::print_stdout, reason = "a program that prints figures")]
+
+use std::time::{Duration, Instant};
+
+use skysail_trainer::{Collective, TrainError, threads};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Parameters of LeNet-300-100 and of LeNet-5, and the numbers of 16 MB.
+const LENS: [usize; 4] = [1000, 266_610, 431_080, 4_000_000];
+const ROUNDS: usize = 60;
+
+fn main() -> Result<(), TrainError> {
+    #[cfg(feature = "mpi")]
+    if std::env::var_os("OMPI_COMM_WORLD_SIZE").is_some() {
+        return skysail_trainer::mpi::ranks(DEADLINE, beside_mpi);
+    }
+    let ranks = std::env::args().nth(1).and_then(|ranks| ranks.parse().ok()).unwrap_or(2);
+    for len in LENS {
+        let times = threads(ranks, DEADLINE, |_, mut collective| ours(collective.as_mut(), len))?;
+        println!("{ranks} threads, {len} numbers: {:.3} ms", 1e3 * times[0]);
+    }
+    Ok(())
+}
+
+/// The median time of a sum, in seconds.
+fn ours(collective: &mut dyn Collective, len: usize) -> Result<f64, TrainError> {
+    let mut values = vec![0.0; len];
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        values.fill(1.0);
+        let started = Instant::now();
+        collective.all_reduce(&mut values)?;
+        times.push(started.elapsed().as_secs_f64());
+    }
+    Ok(median(times))
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+#[cfg(feature = "mpi")]
+fn beside_mpi(mut collective: Box<dyn Collective>) -> Result<(), TrainError> {
+    for len in LENS {
+        // By turns, so that both see the same machine.
+        let (mut ours_all, mut theirs_all) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            ours_all.push(ours(collective.as_mut(), len)?);
+            theirs_all.push(theirs(len));
+        }
+        let (ours, theirs) = (median(ours_all), median(theirs_all));
+        if collective.rank() == 0 {
+            let ranks = collective.world();
+            let ratio = ours / theirs;
+            let (ours, theirs) = (1e3 * ours, 1e3 * theirs);
+            println!(
+                "{ranks} processes, {len} numbers: {ours:.3} ms, MPI's own {theirs:.3} ms, \
+                 ratio {ratio:.2}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The median time of MPI's own sum, in seconds.
+#[cfg(feature = "mpi")]
+fn theirs(len: usize) -> f64 {
+    use mpi::collective::SystemOperation;
+    use mpi::traits::CommunicatorCollectives;
+
+    let all = mpi::topology::SimpleCommunicator::world();
+    let (mut values, mut sums) = (vec![0.0_f32; len], vec![0.0_f32; len]);
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        values.fill(1.0);
+        let started = Instant::now();
+        all.all_reduce_into(&values[..], &mut sums[..], SystemOperation::sum());
+        times.push(started.elapsed().as_secs_f64());
+    }
+    median(times)
+}

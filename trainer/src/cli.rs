@@ -1,0 +1,106 @@
+//! The command line.
+
+mod compress;
+mod engine;
+mod evaluate;
+mod output;
+mod run;
+mod stop;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use skysail_trainer::{RecipeError, TrainError};
+
+const EXAMPLES: &str = "\
+Examples:
+  skysail-train run trainer/recipes/digits.toml                 a small model, on digits made here
+  skysail-train run lenet-5.toml --ranks 2 --out runs/mine      on two threads
+  skysail-train run lenet-5.toml --set schedule.rate=0.05       one key of the recipe, otherwise
+  skysail-train run lenet-5.toml --resume                       go on from the last checkpoint
+  skysail-train compress lenet-5.toml                           runs/lenet-5/model.onnx into model.sky
+  skysail-train evaluate runs/digits/model.onnx --data digits   how good it is
+
+Exit status: 0 done, 1 failed, 2 bad usage, 64 bad configuration.";
+
+/// Trains ONNX graphs as recipes say, on one worker or many, and measures them.
+#[derive(Debug, Parser)]
+#[command(name = "skysail-train", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Flags {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Flags),
+    Compress(compress::Flags),
+    Evaluate(evaluate::Flags),
+}
+
+/// What is wrong with the flags, seen only beside each other.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BadUsage(String);
+
+/// Does what the flags say.
+pub(crate) fn main() -> ExitCode {
+    let command = Flags::parse().command;
+    let done = stop::run(move |stop| match command {
+        Command::Run(flags) => run::execute(&flags, stop),
+        Command::Compress(flags) => compress::execute(&flags, stop),
+        Command::Evaluate(flags) => evaluate::execute(&flags),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // There is no one left to tell when this cannot be written either.
+            let _ = writeln!(io::stderr(), "skysail-train: {}", message(&error));
+            ExitCode::from(status(&error))
+        }
+    }
+}
+
+/// An error and its causes, but for those that are in the text already.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text = text + separator + &cause;
+        }
+    }
+    text
+}
+
+/// The exit status that tells whose fault an error is.
+fn status(error: &anyhow::Error) -> u8 {
+    let by_recipe = matches!(error.downcast_ref(), Some(TrainError::Recipe(_)));
+    if by_recipe || error.is::<RecipeError>() {
+        return 64;
+    }
+    if error.is::<BadUsage>() { 2 } else { 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_well_formed() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn the_exit_status_tells_whose_fault_it_is() {
+        let recipe = || RecipeError("line 3".to_owned());
+        assert_eq!(status(&recipe().into()), 64);
+        assert_eq!(status(&TrainError::Recipe(recipe()).into()), 64);
+        assert_eq!(status(&BadUsage("both".to_owned()).into()), 2);
+        let failed = anyhow::Error::from(TrainError::Data("no".to_owned())).context("it failed");
+        assert_eq!(status(&failed), 1);
+        assert_eq!(message(&failed), "it failed: the data does not fit the model: no");
+    }
+}

@@ -1,0 +1,96 @@
+//! Under what ranks run: threads of this process, or processes of `mpirun`.
+
+use anyhow::Result;
+use skysail_trainer::{Outcome, Prepared, Surroundings, TrainError};
+
+use super::BadUsage;
+
+/// Set by `mpirun` in each process that it starts: how many there are, and which one it is.
+const LAUNCHED: [(&str, &str); 2] =
+    [("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"), ("PMI_SIZE", "PMI_RANK")];
+
+/// Where ranks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Engine {
+    /// So many threads.
+    Threads(usize),
+    /// A process each.
+    Processes {
+        /// Which one this is.
+        rank: usize,
+        /// How many there are.
+        world: usize,
+    },
+}
+
+impl Engine {
+    /// Processes, if `mpirun` started this one; else so many threads.
+    ///
+    /// # Errors
+    /// When there are to be processes, and this program was built without.
+    pub(super) fn of(ranks: usize) -> Result<Self> {
+        let launched = launched(|name| std::env::var(name).ok());
+        if launched.is_some() && cfg!(not(feature = "mpi")) {
+            let text =
+                "mpirun started this, and it was built without MPI: build it with --features mpi";
+            return Err(BadUsage(text.to_owned()).into());
+        }
+        Ok(launched.unwrap_or(Self::Threads(ranks)))
+    }
+
+    /// How many ranks there are.
+    pub(super) fn world(self) -> usize {
+        match self {
+            Self::Threads(world) | Self::Processes { world, .. } => world,
+        }
+    }
+
+    /// Whether this process has rank 0, which tells and writes.
+    pub(super) fn is_first(self) -> bool {
+        matches!(self, Self::Threads(_) | Self::Processes { rank: 0, .. })
+    }
+
+    /// Runs the job on all ranks.
+    pub(super) fn run(
+        self,
+        prepared: &Prepared,
+        around: &Surroundings<'_>,
+    ) -> Result<Outcome, TrainError> {
+        match self {
+            #[cfg(feature = "mpi")]
+            Self::Processes { .. } => prepared.with_job(around, |job| {
+                skysail_trainer::mpi::ranks(prepared.recipe().deadline(), |collective| {
+                    job.check(job.trainee.layout(), collective.world())?;
+                    job.run(collective)
+                })
+            }),
+            engine => prepared.run(engine.world(), around),
+        }
+    }
+}
+
+/// The process that `mpirun` made this one.
+fn launched(variable: impl Fn(&str) -> Option<String>) -> Option<Engine> {
+    let number = |name| variable(name).and_then(|text| text.parse::<usize>().ok());
+    LAUNCHED.iter().find_map(|(world, rank)| {
+        Some(Engine::Processes { world: number(world)?, rank: number(rank)? })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_mpirun_knows_that_it_is_one() {
+        let launched_with = |pairs: &[(&str, &str)]| {
+            let found = |name: &str| pairs.iter().find(|pair| pair.0 == name);
+            launched(|name| found(name).map(|pair| pair.1.to_owned()))
+        };
+        let pairs = [("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "2")];
+        let engine = launched_with(&pairs).unwrap();
+        assert_eq!((engine, engine.world()), (Engine::Processes { rank: 2, world: 4 }, 4));
+        assert!(!engine.is_first() && Engine::Threads(3).is_first());
+        assert_eq!(launched_with(&pairs[..1]), None);
+    }
+}

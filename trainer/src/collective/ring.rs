@@ -1,0 +1,98 @@
+//! Collective operations round a ring of messages, for engines that have none of their own. No
+//! other messages may be under way between the ranks meanwhile.
+
+use std::ops::Range;
+
+use crate::collective::{Collective, CollectiveError};
+
+/// The part of `len` numbers that is `part`'s, of `parts` that differ by one number at most.
+pub(crate) fn part(len: usize, part: usize, parts: usize) -> Range<usize> {
+    let at = |part: usize| (len as u128 * part as u128 / parts as u128) as usize;
+    at(part)..at(part + 1)
+}
+
+/// Sums over all ranks by messages to the next rank: each part goes round once to be summed, and
+/// once more to be known. A rank sends 2(N-1)/N of the numbers, whatever N is.
+///
+/// # Errors
+/// When a rank is late or gone, or has another length.
+pub fn ring_all_reduce<C: Collective + ?Sized>(
+    collective: &mut C,
+    values: &mut [f32],
+) -> Result<(), CollectiveError> {
+    let ring = Ring::of(collective);
+    for step in 0..ring.world - 1 {
+        let (mine, theirs) = ring.parts(values.len(), step, 0);
+        let bytes = ring.pass(collective, bytemuck::cast_slice(&values[mine]))?;
+        let sums = numbers(ring.rank, &bytes, theirs.len())?;
+        values[theirs].iter_mut().zip(sums).for_each(|(value, sum)| *value += sum);
+    }
+    for step in 0..ring.world - 1 {
+        let (mine, theirs) = ring.parts(values.len(), step, 1);
+        let bytes = ring.pass(collective, bytemuck::cast_slice(&values[mine]))?;
+        let sums = numbers(ring.rank, &bytes, theirs.len())?;
+        values[theirs].iter_mut().zip(sums).for_each(|(value, sum)| *value = sum);
+    }
+    Ok(())
+}
+
+/// What each rank has, in the order of ranks, by messages to the next rank.
+///
+/// # Errors
+/// When a rank is late or gone.
+pub fn ring_all_gather<C: Collective + ?Sized>(
+    collective: &mut C,
+    mine: &[u8],
+) -> Result<Vec<Vec<u8>>, CollectiveError> {
+    let ring = Ring::of(collective);
+    let mut all = vec![Vec::new(); ring.world];
+    all[ring.rank] = mine.to_vec();
+    for step in 0..ring.world - 1 {
+        let (mine, theirs) = (ring.behind(step), ring.behind(step + 1));
+        all[theirs] = ring.pass(collective, &all[mine])?;
+    }
+    Ok(all)
+}
+
+struct Ring {
+    rank: usize,
+    world: usize,
+}
+
+impl Ring {
+    fn of<C: Collective + ?Sized>(collective: &C) -> Self {
+        Self { rank: collective.rank(), world: collective.world() }
+    }
+
+    /// The rank so many steps behind this one.
+    fn behind(&self, steps: usize) -> usize {
+        (self.rank + self.world - steps % self.world) % self.world
+    }
+
+    /// What is sent and what is received at a step, when rank `r` starts with part `r + ahead`.
+    fn parts(&self, len: usize, step: usize, ahead: usize) -> (Range<usize>, Range<usize>) {
+        let at = |steps: usize| part(len, (self.behind(steps) + ahead) % self.world, self.world);
+        (at(step), at(step + 1))
+    }
+
+    fn pass<C: Collective + ?Sized>(
+        &self,
+        collective: &mut C,
+        bytes: &[u8],
+    ) -> Result<Vec<u8>, CollectiveError> {
+        collective.send((self.rank + 1) % self.world, bytes)?;
+        collective.receive(self.behind(1))
+    }
+}
+
+fn numbers(
+    rank: usize,
+    bytes: &[u8],
+    expected: usize,
+) -> Result<impl Iterator<Item = f32> + '_, CollectiveError> {
+    if bytes.len() != 4 * expected {
+        let problem = format!("all-reduce: {expected} numbers here, {} there", bytes.len() / 4);
+        return Err(CollectiveError::Mismatch { rank, problem });
+    }
+    Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)))
+}

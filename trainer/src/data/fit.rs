@@ -1,0 +1,151 @@
+//! Whether data are what a model takes.
+
+use skysail_graph::{Dim, ElementType, Model};
+
+use super::dataset::{Dataset, Inputs};
+use super::error::DataError;
+use crate::batch::Targets;
+
+/// What data have to become for a model.
+pub(super) struct Fit {
+    /// Dimensions of one input.
+    pub(super) shape: Vec<usize>,
+    /// Whether inputs are indices.
+    pub(super) indices: bool,
+}
+
+/// How the data fit the model's first input and its first output.
+pub(super) fn fit(data: &Dataset, model: &Model) -> Result<Fit, DataError> {
+    let misfit = |problem: String| DataError::Misfit { data: data.name().to_owned(), problem };
+    let graph = model.graph();
+    let inputs = graph.inputs();
+    let taken = inputs.iter().find(|input| graph.initializer(&input.name).is_none());
+    let Some(input) = taken else { return Err(misfit("it has no input".to_owned())) };
+    let indices = match input.kind.element() {
+        Some(ElementType::Float32) => false,
+        Some(ElementType::Int64) => true,
+        _ => return Err(misfit(format!("its input {input} is neither float32 nor int64"))),
+    };
+    if let (true, Inputs::Float32(values)) = (indices, data.inputs()) {
+        let odd = values.iter().position(|value| value.fract() != 0.0);
+        if let Some(place) = odd {
+            let problem = format!("its input {input} takes indices, and {} is none", values[place]);
+            return Err(misfit(problem));
+        }
+    }
+    let dims = input.kind.dims();
+    let shape = match dims.and_then(<[Dim]>::split_first) {
+        Some((_, wanted)) => row_shape(data.shape(), wanted).ok_or_else(|| {
+            misfit(format!("rows have the shape {:?}, and its input is {input}", data.shape()))
+        })?,
+        None => data.shape().to_vec(),
+    };
+    check_targets(data, model, misfit)?;
+    Ok(Fit { shape, indices })
+}
+
+/// The shape of a row in a model's terms: of as many values, whatever the dimensions were.
+fn row_shape(found: &[usize], wanted: &[Dim]) -> Option<Vec<usize>> {
+    let known = |dim: &Dim| match dim {
+        Dim::Fixed(size) => usize::try_from(*size).ok(),
+        _ => None,
+    };
+    let fixed: Option<Vec<usize>> = wanted.iter().map(known).collect();
+    if let Some(shape) = fixed {
+        let count = shape.iter().try_fold(1_usize, |count, dim| count.checked_mul(*dim))?;
+        return (count == found.iter().product::<usize>()).then_some(shape);
+    }
+    let same = |(dim, size): (&Dim, &usize)| known(dim).is_none_or(|dim| dim == *size);
+    let fits = wanted.len() == found.len() && wanted.iter().zip(found).all(same);
+    fits.then(|| found.to_vec())
+}
+
+/// Refuses labels that are no class of the model, and rows of too many numbers.
+fn check_targets(
+    data: &Dataset,
+    model: &Model,
+    misfit: impl Fn(String) -> DataError,
+) -> Result<(), DataError> {
+    let outputs = model.graph().outputs();
+    let Some(output) = outputs.first() else { return Err(misfit("it has no output".to_owned())) };
+    let shapes = model.graph().shapes();
+    let dims = output.kind.dims().or_else(|| shapes.dims(&output.name));
+    // Where the model does not say, the loss will.
+    let Some((_, [Dim::Fixed(width)])) = dims.and_then(<[Dim]>::split_first) else { return Ok(()) };
+    let width = usize::try_from(*width).unwrap_or(usize::MAX);
+    match data.targets() {
+        Targets::Classes(labels) => {
+            let beyond = labels.iter().position(|label| *label as usize >= width);
+            beyond.map_or(Ok(()), |row| {
+                let (name, label) = (data.name().to_owned(), labels[row]);
+                Err(DataError::Label { data: name, row, label, classes: width })
+            })
+        }
+        Targets::Numbers(numbers) if numbers.len() == data.rows().saturating_mul(width) => Ok(()),
+        Targets::Numbers(numbers) => {
+            let found = numbers.len().checked_div(data.rows()).unwrap_or(0);
+            Err(misfit(format!("rows have {found} targets, and its output is {output}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Values;
+    use skysail_graph::{GraphBuilder, mlp};
+
+    fn data(shape: &[usize], inputs: Inputs, labels: &[u32]) -> Dataset {
+        Dataset::new("d", shape, inputs, Targets::Classes(labels.to_vec())).unwrap()
+    }
+
+    fn bytes(shape: &[usize], labels: &[u32]) -> Dataset {
+        let size: usize = shape.iter().product();
+        data(shape, Inputs::Bytes(vec![1; size * labels.len()]), labels)
+    }
+
+    /// A model of this input that ends with two classes.
+    fn model(element: ElementType, dims: &[Dim]) -> Model {
+        let mut builder = GraphBuilder::new("g");
+        builder.input("in", element, dims);
+        builder.node("Identity", &["in"], &["out"], &[]);
+        builder.output("out", element, &[Dim::from("batch"), Dim::Fixed(2)]);
+        builder.finish().unwrap()
+    }
+
+    #[test]
+    fn rows_take_the_shape_of_the_input() {
+        let fitted = bytes(&[2, 3], &[0, 1]).fit(&mlp(&[6, 2], 1).unwrap()).unwrap();
+        assert_eq!(fitted.shape(), [6]);
+        let free = model(ElementType::Float32, &["n".into(), "h".into(), Dim::Fixed(3)]);
+        assert_eq!(bytes(&[2, 3], &[0]).fit(&free).unwrap().shape(), [2, 3]);
+        let said = bytes(&[3, 2], &[0]).fit(&free).unwrap_err().to_string();
+        assert!(
+            said.contains("rows have the shape [3, 2]") && said.contains("in: float32"),
+            "{said}"
+        );
+        assert!(bytes(&[7], &[0]).fit(&mlp(&[6, 2], 1).unwrap()).is_err());
+    }
+
+    #[test]
+    fn labels_beyond_the_classes_are_named() {
+        let said = bytes(&[6], &[0, 1, 2]).fit(&mlp(&[6, 2], 1).unwrap()).unwrap_err().to_string();
+        assert!(said.contains("row 2 has the label 2") && said.contains("from 0 to 1"), "{said}");
+        let inputs = Inputs::Bytes(vec![0; 6]);
+        let odd = Dataset::new("d", &[6], inputs, Targets::Numbers(vec![0.0; 3])).unwrap();
+        let said = odd.fit(&mlp(&[6, 2], 1).unwrap()).unwrap_err().to_string();
+        assert!(said.contains("rows have 3 targets"), "{said}");
+    }
+
+    #[test]
+    fn numbers_become_indices_where_they_can() {
+        let tokens = model(ElementType::Int64, &["batch".into(), Dim::Fixed(2)]);
+        let whole = data(&[2], Inputs::Float32(vec![3.0, 1.0]), &[0]).fit(&tokens).unwrap();
+        assert_eq!(whole.batch(&[0]).input.values, Values::Int64(vec![3, 1]));
+        let odd = data(&[2], Inputs::Float32(vec![3.0, 1.5]), &[0]).fit(&tokens);
+        assert!(odd.unwrap_err().to_string().contains("1.5 is none"));
+        let back = data(&[6], Inputs::Int64(vec![2; 6]), &[0]).fit(&mlp(&[6, 2], 1).unwrap());
+        assert_eq!(back.unwrap().batch(&[0]).input.values, Values::Float32(vec![2.0; 6]));
+        assert!(bytes(&[2], &[0]).fit(&model(ElementType::Bool, &[])).is_err());
+    }
+}

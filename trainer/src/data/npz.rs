@@ -1,0 +1,141 @@
+//! NumPy's files of arrays: `.npz`, a zip of `.npy` files, and `.npy`, one array.
+
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use zip::ZipArchive;
+
+use super::dataset::Dataset;
+use super::error::{DataError, Place};
+use super::file::{self, BYTES_MAX};
+use super::npy::{self, Array};
+
+/// The examples of two arrays of an archive, by their names.
+pub(super) fn load(path: &Path, inputs: &str, targets: &str) -> Result<Dataset, DataError> {
+    let bytes = file::read(path)?;
+    let mut archive = ZipArchive::new(Cursor::new(&bytes[..])).map_err(|error| {
+        DataError::bad(path, Place::Whole, format!("it is no .npz file: {error}"))
+    })?;
+    let inputs = member(path, &mut archive, inputs)?;
+    let labels = member(path, &mut archive, targets)?;
+    join(path, inputs, (path, Place::Array(targets.to_owned()), labels))
+}
+
+/// The examples of two files of one array each.
+pub(super) fn load_pair(inputs: &Path, targets: &Path) -> Result<Dataset, DataError> {
+    let read = |path: &Path| {
+        let bytes = file::read(path)?;
+        npy::array(&bytes).map_err(|problem| DataError::bad(path, Place::Whole, problem))
+    };
+    join(inputs, read(inputs)?, (targets, Place::Whole, read(targets)?))
+}
+
+/// An array of an archive.
+fn member(
+    path: &Path,
+    archive: &mut ZipArchive<Cursor<&[u8]>>,
+    name: &str,
+) -> Result<Array, DataError> {
+    let bad = |problem: String| DataError::bad(path, Place::Array(name.to_owned()), problem);
+    let number = [format!("{name}.npy"), name.to_owned()]
+        .iter()
+        .find_map(|file| archive.index_for_name(file));
+    let Some(number) = number else {
+        let names: Vec<_> = archive.file_names().take(20).filter_map(Result::ok).collect();
+        return Err(bad(format!("there is none; there are {}", names.join(", "))));
+    };
+    let member =
+        archive.by_index(number).map_err(|error| bad(format!("it is damaged: {error}")))?;
+    // Memory grows with what is read, whatever the file says of its size.
+    let mut bytes = Vec::new();
+    let read = member.take(BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| bad(format!("it is damaged: {error}")))?;
+    file::check_size(path, "an array", bytes.len() as u64)?;
+    npy::array(&bytes).map_err(bad)
+}
+
+fn join(
+    path: &Path,
+    inputs: Array,
+    (targets_path, place, targets): (&Path, Place, Array),
+) -> Result<Dataset, DataError> {
+    let (rows, shape) =
+        inputs.shape.split_first().map_or((0, &[][..]), |(rows, shape)| (*rows, shape));
+    if targets.shape.first() != Some(&rows) || rows == 0 {
+        let problem = format!("its shape is {:?}, and there are {rows} inputs", targets.shape);
+        return Err(DataError::bad(targets_path, place, problem));
+    }
+    let targets =
+        npy::targets(targets).map_err(|problem| DataError::bad(targets_path, place, problem))?;
+    Dataset::new(&path.display().to_string(), shape, inputs.values, targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::npy::tests::npy;
+    use super::*;
+    use crate::batch::{Targets, Values};
+    use proptest::prelude::*;
+    use std::io::Write;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    fn archive(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, bytes) in arrays {
+            zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    }
+
+    fn example() -> Vec<u8> {
+        let x = [1.0_f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
+        let y = [1_i64, 0].map(i64::to_le_bytes).concat();
+        archive(&[("x.npy", npy("<f4", "(2, 2)", &x)), ("y.npy", npy("<i8", "(2,)", &y))])
+    }
+
+    fn read(bytes: &[u8], inputs: &str, targets: &str) -> Result<Dataset, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npz");
+        std::fs::write(&path, bytes).unwrap();
+        load(&path, inputs, targets).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn arrays_of_an_archive_are_found_by_name() {
+        let batch = read(&example(), "x", "y").unwrap().batch(&[1]);
+        assert_eq!(batch.input.values, Values::Float32(vec![3.0, 4.0]));
+        assert_eq!(batch.targets, Targets::Classes(vec![0]));
+        let said = read(&example(), "x", "z").unwrap_err();
+        assert!(said.contains("array 'z': there is none; there are x.npy, y.npy"), "{said}");
+        let said = read(b"no zip", "x", "y").unwrap_err();
+        assert!(said.contains("it is no .npz file"), "{said}");
+        let odd =
+            archive(&[("x", npy("<f4", "(2,)", &[0; 8])), ("y", npy("|u1", "(3,)", &[0; 3]))]);
+        let said = read(&odd, "x", "y").unwrap_err();
+        assert!(said.contains("array 'y': its shape is [3], and there are 2 inputs"), "{said}");
+    }
+
+    #[test]
+    fn two_files_are_read_as_a_pair() {
+        let folder = tempfile::tempdir().unwrap();
+        let [x, y] = ["x.npy", "y.npy"].map(|name| folder.path().join(name));
+        std::fs::write(&x, npy("|u1", "(2, 3)", &[1, 2, 3, 4, 5, 6])).unwrap();
+        std::fs::write(&y, npy("<f4", "(2, 1)", &[0; 8])).unwrap();
+        let data = load_pair(&x, &y).unwrap();
+        assert_eq!((data.shape(), data.classes()), (&[3][..], None));
+        assert!(load_pair(&y, Path::new("no/such.npy")).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_change_of_an_archive_does_harm(place in any::<prop::sample::Index>(), value: u8) {
+            let mut bytes = example();
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+            let _ = read(&bytes, "x", "y");
+            let _ = read(&bytes[..place], "x", "y");
+        }
+    }
+}

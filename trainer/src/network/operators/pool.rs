@@ -1,0 +1,268 @@
+//! Pools: `MaxPool`, `AveragePool`, and those over whole images.
+
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+use super::matrix::reshaped;
+use super::window::{Grid, Windows};
+use crate::network::floats::{Dense, Function, dims, record, tensor};
+use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::pass::Pass;
+use crate::network::value::Value;
+
+/// The images' planes that one task computes.
+const PLANES: usize = 16;
+
+#[derive(Debug)]
+struct Pool {
+    /// None for one window over the whole image.
+    windows: Option<Windows>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Max,
+    Average { counts_padding: bool },
+}
+
+pub(crate) fn max(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+    if call.node.outputs().get(1).is_some_and(|name| !name.is_empty()) {
+        return Err("that gives indices is not supported".to_owned().into());
+    }
+    Ok(Box::new(Pool { windows: Some(Windows::of(call)?), kind: Kind::Max }))
+}
+
+pub(crate) fn average(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+    let counts_padding = call.int("count_include_pad", 0)? != 0;
+    let kind = Kind::Average { counts_padding };
+    Ok(Box::new(Pool { windows: Some(Windows::of(call)?), kind }))
+}
+
+pub(crate) fn global_average(_: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+    let kind = Kind::Average { counts_padding: false };
+    Ok(Box::new(Pool { windows: None, kind }))
+}
+
+pub(crate) fn global_max(_: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+    Ok(Box::new(Pool { windows: None, kind: Kind::Max }))
+}
+
+impl Operator for Pool {
+    fn run(&self, inputs: &Inputs, _: &mut Pass) -> Result<Vec<Value>, String> {
+        let x = inputs.floats(0)?;
+        let shape = dims(x);
+        if !(3..=4).contains(&shape.len()) {
+            return Err(format!("takes images of one or two dimensions, not shape {shape:?}"));
+        }
+        let grid = match &self.windows {
+            Some(windows) => windows.over(&shape[2..], None)?,
+            None => whole(&shape[2..])?,
+        };
+        let mut made_shape = shape[..2].to_vec();
+        made_shape.extend(&grid.output[4 - shape.len()..]);
+        let values = Dense::of(x.primitive());
+        let made = match self.kind {
+            Kind::Max => {
+                let (made, sources) = maxima(&grid, values.values());
+                let made = tensor(&made_shape, made);
+                record([x], MaxPool { shape, grid, sources: sources.into() }, made)
+            }
+            Kind::Average { counts_padding } => {
+                let pool = AveragePool { shape, grid, counts_padding };
+                let made = tensor(&made_shape, pool.forward(values.values()));
+                record([x], pool, made)
+            }
+        };
+        Ok(vec![Value::Floats(reshaped(&made, made_shape))])
+    }
+}
+
+/// One window, as large as the image.
+fn whole(image: &[usize]) -> Result<Grid, String> {
+    let input = [if image.len() == 2 { image[0] } else { 1 }, image[image.len() - 1]];
+    if input.contains(&0) {
+        return Err("takes no empty images".to_owned());
+    }
+    let (ones, zeros) = ([1; 2], [0; 2]);
+    Ok(Grid {
+        input,
+        kernel: input,
+        output: ones,
+        stride: ones,
+        dilation: ones,
+        before: zeros,
+        after: zeros,
+    })
+}
+
+/// The largest pixel of each window, and where in its plane it lies.
+fn maxima(grid: &Grid, x: &[f32]) -> (Vec<f32>, Vec<u32>) {
+    let (pixels, windows) = (grid.pixels().max(1), grid.windows().max(1));
+    let planes = x.len() / pixels;
+    let mut made = vec![f32::NEG_INFINITY; planes * grid.windows()];
+    let mut sources = vec![0_u32; planes * grid.windows()];
+    let found = made.par_chunks_mut(windows * PLANES).zip(sources.par_chunks_mut(windows * PLANES));
+    x.par_chunks(pixels * PLANES).zip(found).for_each(|(x, (made, sources))| {
+        let found = made.chunks_exact_mut(windows).zip(sources.chunks_exact_mut(windows));
+        for (plane, (made, sources)) in x.chunks_exact(pixels).zip(found) {
+            if grid.halves() {
+                maxima_of_halves(grid, plane, made, sources);
+                continue;
+            }
+            for pixel in 0..grid.window_pixels() {
+                maxima_of_pixel(grid, pixel, plane, made, sources);
+            }
+        }
+    });
+    (made, sources)
+}
+
+/// Whether a number takes the place of the largest so far. What is no number does, so that it
+/// is seen.
+fn wins(value: f32, best: f32) -> bool {
+    value > best || value.is_nan()
+}
+
+/// Windows of 2 × 2 side by side, the most common ones: two lines of pixels make a line.
+fn maxima_of_halves(grid: &Grid, plane: &[f32], made: &mut [f32], sources: &mut [u32]) {
+    let width = grid.input[1];
+    let lines = plane.chunks_exact(2 * width).enumerate();
+    let found = made.chunks_exact_mut(grid.output[1]).zip(sources.chunks_exact_mut(grid.output[1]));
+    for ((place, lines), (made, sources)) in lines.zip(found) {
+        let (above, below) = lines.split_at(width);
+        let pairs = above.chunks_exact(2).zip(below.chunks_exact(2)).enumerate();
+        for ((column, (above, below)), found) in pairs.zip(made.iter_mut().zip(sources)) {
+            let pick = |a: (f32, usize), b: (f32, usize)| if wins(b.0, a.0) { b } else { a };
+            let upper = pick((above[0], 0), (above[1], 1));
+            let lower = pick((below[0], width), (below[1], width + 1));
+            let (value, inside) = pick(upper, lower);
+            *found.0 = value;
+            *found.1 = (place * 2 * width + 2 * column + inside) as u32;
+        }
+    }
+}
+
+/// Lets one pixel of each window take part.
+fn maxima_of_pixel(
+    grid: &Grid,
+    pixel: usize,
+    plane: &[f32],
+    made: &mut [f32],
+    sources: &mut [u32],
+) {
+    let (line, column) = (pixel / grid.kernel[1], pixel % grid.kernel[1]);
+    let (across, step) = (grid.inside(1, column), grid.stride[1]);
+    if across.is_empty() {
+        return;
+    }
+    let left = across.start * step + column * grid.dilation[1] - grid.before[1];
+    for window in grid.inside(0, line) {
+        let above = window * grid.stride[0] + line * grid.dilation[0] - grid.before[0];
+        let first = above * grid.input[1] + left;
+        let line = window * grid.output[1];
+        let made = made[line..][across.clone()].iter_mut();
+        let found = made.zip(&mut sources[line..][across.clone()]);
+        for (place, (value, (best, source))) in
+            plane[first..].iter().step_by(step).zip(found).enumerate()
+        {
+            if wins(*value, *best) {
+                (*best, *source) = (*value, (first + place * step) as u32);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct MaxPool {
+    shape: Vec<usize>,
+    grid: Grid,
+    sources: std::sync::Arc<[u32]>,
+}
+
+impl Function<1> for MaxPool {
+    fn gradients(self, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let gradient = Dense::of(&gradient);
+        let mut made = vec![0.0; self.shape.iter().product()];
+        let (pixels, windows) = (self.grid.pixels().max(1), self.grid.windows().max(1));
+        let from = gradient.values().par_chunks(windows * PLANES);
+        let from = from.zip(self.sources.par_chunks(windows * PLANES));
+        made.par_chunks_mut(pixels * PLANES).zip(from).for_each(|(made, (values, sources))| {
+            let from = values.chunks_exact(windows).zip(sources.chunks_exact(windows));
+            for (made, (values, sources)) in made.chunks_exact_mut(pixels).zip(from) {
+                for (value, source) in values.iter().zip(sources) {
+                    made[*source as usize] += value;
+                }
+            }
+        });
+        [Some(tensor(&self.shape, made))]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct AveragePool {
+    shape: Vec<usize>,
+    grid: Grid,
+    counts_padding: bool,
+}
+
+impl AveragePool {
+    fn forward(&self, x: &[f32]) -> Vec<f32> {
+        let planes = x.len().checked_div(self.grid.pixels()).unwrap_or(0);
+        let mut made = vec![0.0; planes * self.grid.windows()];
+        let (pixels, windows) = (self.grid.pixels().max(1), self.grid.windows().max(1));
+        for (plane, made) in x.chunks_exact(pixels).zip(made.chunks_exact_mut(windows)) {
+            self.each_window(|window, pixels, share| {
+                let sum: f32 = pixels.iter().map(|pixel| plane[*pixel]).sum();
+                made[window] = sum * share;
+            });
+        }
+        made
+    }
+
+    /// Gives each window, the pixels it has in the image, and one's share of the average.
+    fn each_window(&self, mut each: impl FnMut(usize, &[usize], f32)) {
+        let grid = &self.grid;
+        let mut pixels = Vec::with_capacity(grid.window_pixels());
+        for window in 0..grid.windows() {
+            let (line, column) = (window / grid.output[1], window % grid.output[1]);
+            pixels.clear();
+            let mut padded = 0;
+            for pixel in 0..grid.window_pixels() {
+                let inside = [pixel / grid.kernel[1], pixel % grid.kernel[1]];
+                padded += usize::from(self.is_padded(line, column, inside));
+                let places = (grid.source(0, line, inside[0]), grid.source(1, column, inside[1]));
+                if let (Some(above), Some(left)) = places {
+                    pixels.push(above * grid.input[1] + left);
+                }
+            }
+            let count = if self.counts_padding { padded } else { pixels.len() };
+            each(window, &pixels, 1.0 / count.max(1) as f32);
+        }
+    }
+
+    /// Whether a window's pixel lies in the image with its padding: not so for the last windows
+    /// of sizes that are rounded up.
+    fn is_padded(&self, line: usize, column: usize, inside: [usize; 2]) -> bool {
+        let grid = &self.grid;
+        [line, column].iter().enumerate().all(|(axis, window)| {
+            let place = window * grid.stride[axis] + inside[axis] * grid.dilation[axis];
+            place < grid.input[axis] + grid.before[axis] + grid.after[axis]
+        })
+    }
+}
+
+impl Function<1> for AveragePool {
+    fn gradients(self, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let gradient = Dense::of(&gradient);
+        let mut made = vec![0.0; self.shape.iter().product()];
+        let (pixels, windows) = (self.grid.pixels().max(1), self.grid.windows().max(1));
+        let pairs = made.chunks_exact_mut(pixels).zip(gradient.values().chunks_exact(windows));
+        for (made, gradient) in pairs {
+            self.each_window(|window, pixels, share| {
+                pixels.iter().for_each(|pixel| made[*pixel] += gradient[window] * share);
+            });
+        }
+        [Some(tensor(&self.shape, made))]
+    }
+}

@@ -1,0 +1,9 @@
+//! How a gradient moves parameters, over flat slices.
+
+mod adagrad;
+mod sgd;
+mod spans;
+
+pub use adagrad::Adagrad;
+pub use sgd::{Sgd, SgdSettings};
+pub(crate) use spans::{Span, spans};

@@ -1,0 +1,219 @@
+//! How a training goes, for those who watch it, for programs, and as drawings.
+
+mod curves;
+mod metrics;
+mod progress;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use skysail_graph::write_atomically;
+
+use crate::checkpoint::Measured;
+use crate::error::TrainError;
+use crate::job::{StepNews, Watcher};
+use metrics::{Event, Metrics};
+use progress::Progress;
+
+/// The file of events, in the folder of results.
+const METRICS: &str = "metrics.jsonl";
+/// Steps whose mean loss is one event.
+const STEPS_EACH: u64 = 20;
+
+/// Tells how a training goes: a bar or lines on the error output, events in `metrics.jsonl`, and
+/// at the end the curves in `loss.svg` and `accuracy.svg`.
+pub struct Report {
+    folder: PathBuf,
+    started: Instant,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    progress: Progress,
+    metrics: Metrics,
+    /// The steps of the next event.
+    losses: Vec<f32>,
+    rows: usize,
+    since: Instant,
+}
+
+impl Report {
+    /// Begins to tell of a training of so many steps; of one that goes on, what was told of it up
+    /// to `done` steps stays. Without `shown` nothing is said on the error output.
+    ///
+    /// # Errors
+    /// `Output` when the folder or the file can not be written.
+    pub fn new(folder: &Path, steps: u64, done: u64, shown: bool) -> Result<Self, TrainError> {
+        std::fs::create_dir_all(folder).map_err(|error| output(folder, &error))?;
+        let metrics = Metrics::open(&folder.join(METRICS), done)?;
+        let progress = Progress::new(steps, done, shown);
+        let inner = Inner { progress, metrics, losses: Vec::new(), rows: 0, since: Instant::now() };
+        let folder = folder.to_path_buf();
+        Ok(Self { folder, started: Instant::now(), inner: Mutex::new(inner) })
+    }
+
+    /// Says something beside the progress.
+    pub fn note(&self, text: &str) {
+        self.inner.lock().progress.line(text);
+    }
+
+    /// Draws the curves.
+    ///
+    /// # Errors
+    /// `Output` when they can not be written.
+    pub fn finish(&self) -> Result<(), TrainError> {
+        let mut inner = self.inner.lock();
+        inner.progress.end();
+        for (name, drawing) in curves::draw(inner.metrics.events()) {
+            let path = self.folder.join(name);
+            write_atomically(&path, drawing.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl Watcher for Report {
+    fn step(&self, step: &StepNews) -> Result<(), TrainError> {
+        let inner = &mut *self.inner.lock();
+        inner.losses.push(step.loss);
+        inner.rows += step.rows;
+        if step.steps.is_multiple_of(STEPS_EACH) {
+            inner.tell(step, self.started)?;
+        }
+        Ok(())
+    }
+
+    fn measured(&self, measured: &Measured) -> Result<(), TrainError> {
+        let inner = &mut *self.inner.lock();
+        inner.metrics.add(Event::Measured {
+            seconds: self.started.elapsed().as_secs_f64(),
+            measured: *measured,
+        })?;
+        inner.progress.line(&line(measured));
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Tells of the last steps.
+    fn tell(&mut self, step: &StepNews, started: Instant) -> Result<(), TrainError> {
+        let loss = self.losses.iter().sum::<f32>() / self.losses.len().max(1) as f32;
+        let seconds = self.since.elapsed().as_secs_f64();
+        let rows_per_second = self.rows as f64 / seconds.max(1e-9);
+        self.metrics.add(Event::Step {
+            seconds: started.elapsed().as_secs_f64(),
+            epoch: step.epoch,
+            steps: step.steps,
+            loss,
+            rate: step.rate,
+            bytes_sent: step.bytes_sent,
+            rows_per_second,
+        })?;
+        self.progress.step(step, loss, rows_per_second);
+        self.losses.clear();
+        (self.rows, self.since) = (0, Instant::now());
+        Ok(())
+    }
+}
+
+/// An epoch in a line.
+fn line(measured: &Measured) -> String {
+    let Measured { epoch, steps, rate, train_loss, test_loss, .. } = measured;
+    let accuracy = measured.accuracy.map(|share| format!(", {:.2} % right", 100.0 * share));
+    format!(
+        "epoch {epoch}: step {steps}, rate {rate:.4}, loss {train_loss:.4}, test {test_loss:.4}{}, {}",
+        accuracy.unwrap_or_default(),
+        bytes(measured.bytes_sent)
+    )
+}
+
+/// Bytes that were sent, in the largest unit that leaves a number above 1.
+fn bytes(sent: u64) -> String {
+    let units = ["B", "kB", "MB", "GB"];
+    let unit = (0..units.len()).rev().find(|unit| sent >= 1000_u64.pow(*unit as u32)).unwrap_or(0);
+    format!("{:.1} {} sent", sent as f64 / 1000_f64.powi(unit as i32), units[unit])
+}
+
+/// Why something could not be written.
+fn output(path: &Path, error: &std::io::Error) -> TrainError {
+    TrainError::Output { path: path.to_path_buf(), problem: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(report: &Report, range: std::ops::Range<u64>) {
+        for step in range {
+            let steps = step + 1;
+            let (loss, rate, bytes_sent) = (1.0 / steps as f32, 0.1, steps * 10);
+            report.step(&StepNews { steps, epoch: 0, loss, rate, bytes_sent, rows: 8 }).unwrap();
+        }
+    }
+
+    fn measured(steps: u64) -> Measured {
+        let (rate, train_loss, test_loss, accuracy) = (0.1, 0.5, 0.4, Some(0.9));
+        Measured { epoch: 1, steps, rate, train_loss, test_loss, accuracy, bytes_sent: 2_500_000 }
+    }
+
+    fn events(folder: &Path) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(folder.join(METRICS)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn events_are_lines_of_json_and_curves_are_drawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = Report::new(folder.path(), 100, 0, false).unwrap();
+        steps(&report, 0..40);
+        report.measured(&measured(40)).unwrap();
+        report.finish().unwrap();
+        let found = events(folder.path());
+        assert_eq!(found.len(), 3);
+        assert_eq!((&found[1]["event"], &found[1]["steps"]), (&"step".into(), &40.into()));
+        assert_eq!(found[1]["bytes-sent"], 400);
+        assert_eq!((&found[2]["event"], &found[2]["epoch"]), (&"measured".into(), &1.into()));
+        for name in ["loss.svg", "accuracy.svg"] {
+            let drawing = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            assert!(drawing.starts_with("<svg") && drawing.contains("polyline"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_training_that_goes_on_keeps_what_was_told_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = Report::new(folder.path(), 100, 0, false).unwrap();
+        steps(&report, 0..60);
+        drop(report);
+        let path = folder.path().join(METRICS);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text.push_str("{\"event\":\"ste");
+        std::fs::write(&path, text).unwrap();
+        let report = Report::new(folder.path(), 100, 40, false).unwrap();
+        steps(&report, 40..60);
+        let places: Vec<_> =
+            events(folder.path()).iter().map(|event| event["steps"].clone()).collect();
+        assert_eq!(places, [20, 40, 60]);
+        let anew = Report::new(folder.path(), 100, 0, false);
+        drop(anew);
+        assert!(events(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn an_epoch_is_told_in_a_line() {
+        let wanted = "epoch 1: step 40, rate 0.1000, loss 0.5000, test 0.4000, 90.00 % right, \
+                      2.5 MB sent";
+        assert_eq!(line(&measured(40)), wanted);
+        assert_eq!(bytes(0), "0.0 B sent");
+    }
+
+    #[test]
+    fn a_folder_that_can_not_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let said = Report::new(&file.join("in"), 1, 0, false).err().unwrap().to_string();
+        assert!(said.starts_with("cannot write ") && said.contains("file/in"), "{said}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Local SGD: ranks go their own ways, and meet now and then.
+
+use crate::batch::Batch;
+use crate::collective::{Collective, CollectiveError};
+use crate::error::TrainError;
+use crate::layout::Layout;
+use crate::learner::Learner;
+use crate::optimizer::{Sgd, SgdSettings};
+use crate::strategy::state::gather;
+use crate::strategy::{State, StepReport, Strategy};
+
+const NAME: &str = "local";
+
+/// Local SGD (Stich 2019, algorithm 1): each rank steps alone, and after every `period` steps all
+/// go on from the mean of their parameters. Velocities stay with their ranks.
+pub struct LocalSgd {
+    collective: Box<dyn Collective>,
+    sgd: Sgd,
+    gradients: Vec<f32>,
+    period: u64,
+    /// Steps since ranks last agreed.
+    apart: u64,
+}
+
+impl LocalSgd {
+    /// Ranks meet after every `period` steps; 0 is as 1.
+    pub fn new(
+        layout: &Layout,
+        collective: Box<dyn Collective>,
+        settings: SgdSettings,
+        period: u64,
+    ) -> Self {
+        let sgd = Sgd::new(layout, settings);
+        let gradients = vec![0.0; layout.len()];
+        Self { collective, sgd, gradients, period: period.max(1), apart: 0 }
+    }
+}
+
+/// The mean of the values of all ranks, on all of them.
+pub(super) fn average(
+    collective: &mut dyn Collective,
+    values: &mut [f32],
+) -> Result<(), CollectiveError> {
+    if collective.world() > 1 {
+        let share = 1.0 / collective.world() as f32;
+        values.iter_mut().for_each(|value| *value *= share);
+        collective.all_reduce(values)?;
+    }
+    Ok(())
+}
+
+impl Strategy for LocalSgd {
+    fn step(
+        &mut self,
+        learner: &mut dyn Learner,
+        parameters: &mut [f32],
+        batch: &Batch,
+        rate: f32,
+    ) -> Result<StepReport, TrainError> {
+        let before = self.collective.bytes_sent();
+        let loss = learner.gradients(parameters, batch, &mut self.gradients)?;
+        self.sgd.step(parameters, &self.gradients, rate);
+        self.apart += 1;
+        if self.apart >= self.period {
+            self.agree(parameters)?;
+        }
+        Ok(StepReport { loss, bytes_sent: self.collective.bytes_sent() - before })
+    }
+
+    fn agree(&mut self, parameters: &mut [f32]) -> Result<(), TrainError> {
+        if self.apart > 0 {
+            average(self.collective.as_mut(), parameters)?;
+            self.apart = 0;
+        }
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<Option<State>, TrainError> {
+        let velocities = gather(self.collective.as_mut(), self.sgd.velocity())?;
+        let world = self.collective.world();
+        let state = |velocities| State::new(NAME, world).slice_of_each_rank("velocity", velocities);
+        Ok(velocities.map(state))
+    }
+
+    /// With another number of ranks each takes the mean velocity.
+    fn restore(&mut self, state: &State) -> Result<(), TrainError> {
+        state.expect(NAME)?;
+        let (rank, world) = (self.collective.rank(), self.collective.world());
+        let velocity = self.sgd.velocity_mut();
+        state.copy_share_to("velocity", rank, world, velocity)?;
+        if world != state.world {
+            // A share of the sum, times the new ranks, by the old ones: the mean.
+            let mean = world as f32 / state.world.max(1) as f32;
+            velocity.iter_mut().for_each(|velocity| *velocity *= mean);
+        }
+        self.apart = 0;
+        Ok(())
+    }
+}

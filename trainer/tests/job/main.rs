@@ -1,0 +1,16 @@
+//! Trainings from end to end: recipes, ranks, failures, going on, and the command line.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test panics, and says what it skips"
+)]
+
+mod support;
+mod training;
+mod resume;
+mod recipes;
+mod command_line;

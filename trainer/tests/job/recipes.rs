@@ -1,0 +1,50 @@
+//! The recipes that come with the trainer.
+
+use std::path::{Path, PathBuf};
+
+use skysail_trainer::Recipe;
+
+use crate::support::{Seen, run};
+
+fn recipes() -> Vec<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect()
+}
+
+#[test]
+fn every_recipe_is_read_and_has_a_model() {
+    let paths = recipes();
+    assert!(paths.len() >= 10, "{paths:?}");
+    for path in paths {
+        let recipe = Recipe::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        recipe.model.model(&recipe.folder, recipe.seed).unwrap();
+    }
+}
+
+#[test]
+fn recipes_of_digits_reach_their_target_quickly() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/digits.toml"));
+    // As far as fits a test: an eighth of the data.
+    let few = ["data.digits.train=1500", "data.digits.test=300", "epochs=6"];
+    let recipe = Recipe::load(path, &few.map(str::to_owned)).unwrap();
+    let outcome = run(&recipe.prepare(1).unwrap(), 1, &Seen::default(), None, None).unwrap();
+    let accuracy = outcome.history.last().unwrap().accuracy.unwrap();
+    assert!(accuracy > 0.85, "{accuracy}");
+}
+
+#[test]
+fn recipes_of_mnist_fit_their_data() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/goyal-large-batch.toml"));
+    let recipe = Recipe::load(path, &[]).unwrap();
+    let folder = recipe.folder.join("../../../shared/data/mnist");
+    if !folder.exists() {
+        println!("skipped: {} is absent", folder.display());
+        return;
+    }
+    let prepared = recipe.prepare(2).unwrap();
+    assert_eq!((prepared.train.rows(), prepared.test.rows()), (60_000, 10_000));
+    assert_eq!(prepared.settings.steps, 20 * 58);
+    assert!((prepared.schedule.rate(5 * 58) - 0.16).abs() < 1e-6);
+    assert!((prepared.schedule.rate(12 * 58) - 0.016).abs() < 1e-6);
+}

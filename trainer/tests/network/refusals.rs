@@ -1,0 +1,122 @@
+//! What does not fit is refused, in words that say where and what.
+
+use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
+use skysail_trainer::{Batch, Input, Learner, Network, Targets, TrainError, Values};
+
+use crate::differences::{graph, one};
+use crate::forward::floats;
+use crate::runtime::real;
+
+fn refusal(model: &Model) -> String {
+    Network::new(model).unwrap_err().to_string()
+}
+
+#[test]
+fn unknown_operators_are_named_with_their_node() {
+    let said = refusal(&one("Hardmax", &[3], &[], &[]));
+    assert!(said.starts_with("node 'Hardmax_1': Hardmax of ONNX is not supported"), "{said}");
+    assert!(said.contains("Gemm, GlobalAveragePool"), "{said}");
+    let mode = [("mode", Attribute::Text("reflect".to_owned()))];
+    let pads = [("pads", Tensor::new(&[4], &[0_i64, 1, 0, 1]).unwrap())];
+    let said = refusal(&one("Pad", &[3], &pads, &mode));
+    assert!(said.contains("'Pad_1': Pad with mode reflect is not supported"), "{said}");
+}
+
+#[test]
+fn operators_that_the_output_does_not_need_may_be_unknown() {
+    let model = graph(&[3], |builder| {
+        builder.node("Hardmax", &["a"], &["nobody"], &[]);
+        builder.node("Relu", &["a"], &["y"], &[]);
+    });
+    assert!(Network::new(&model).is_ok());
+}
+
+#[test]
+fn a_model_of_trees_is_refused() {
+    let Some(path) = real("sklearn-digits-random-forest") else { return };
+    let error = Network::new(&Model::load(path).unwrap()).unwrap_err();
+    assert!(matches!(error, TrainError::Unsupported { .. }), "{error}");
+}
+
+#[test]
+fn several_inputs_are_refused() {
+    let mut builder = GraphBuilder::new("two");
+    builder.input("a", ElementType::Float32, &[Dim::from(2)]);
+    builder.input("b", ElementType::Float32, &[Dim::from(2)]);
+    builder.node("Add", &["a", "b"], &["c"], &[]).output("c", ElementType::Float32, &[]);
+    let said = refusal(&builder.finish().unwrap());
+    assert!(said.contains(r#"it has 2 inputs ["a", "b"]"#), "{said}");
+}
+
+#[test]
+fn batches_that_do_not_fit_are_refused() {
+    let mut network = Network::new(&mlp(&[4, 3], 1).unwrap()).unwrap();
+    let parameters = network.parameters();
+    let mut gradients = vec![0.0; parameters.len()];
+    let mut said = |input: Input, targets: Targets| {
+        let batch = Batch { input, targets };
+        network.gradients(&parameters, &batch, &mut gradients).unwrap_err().to_string()
+    };
+    let classes = |classes: &[u32]| Targets::Classes(classes.to_vec());
+    let wide = said(floats(&[2, 5]), classes(&[0, 1]));
+    assert!(wide.contains("takes input: float32 tensor [batch, 4], not [2, 5]"), "{wide}");
+    let flat = said(floats(&[8]), classes(&[0, 1]));
+    assert!(flat.contains("not [8]"), "{flat}");
+    let far = said(floats(&[2, 4]), classes(&[0, 3]));
+    assert!(far.contains("class 3 is none of the model's 3"), "{far}");
+    let few = said(floats(&[2, 4]), classes(&[0]));
+    assert!(few.contains("for 2 rows there are 1 classes"), "{few}");
+    let none = said(floats(&[0, 4]), classes(&[]));
+    assert!(none.contains("a batch has no rows"), "{none}");
+    let short = Input { shape: vec![2, 4], values: Values::Float32(vec![0.0; 7]) };
+    assert!(said(short, classes(&[0, 1])).contains("7 values are none of shape [2, 4]"));
+    let numbers = said(floats(&[2, 4]), Targets::Numbers(vec![0.0; 5]));
+    assert!(numbers.contains("the model makes 6 numbers, not 5"), "{numbers}");
+    let error = network.predict(&parameters[1..], &floats(&[2, 4])).unwrap_err().to_string();
+    assert!(error.contains("has 15 parameters, and 14 are given"), "{error}");
+}
+
+/// Graphs whose shapes cannot go together: each is an error when it runs, never a panic.
+#[test]
+fn shapes_that_do_not_go_together_are_errors() {
+    let random = |shape: &[u64]| {
+        Tensor::new(shape, &vec![0.5_f32; shape.iter().product::<u64>() as usize]).unwrap()
+    };
+    let ints = |values: &[i64]| Tensor::new(&[values.len() as u64], values).unwrap();
+    let list = |values: &[i64]| Attribute::Ints(values.to_vec());
+    let image = [2, 4, 4];
+    let models = [
+        (one("Gemm", &[4], &[("w", random(&[3, 5]))], &[]), &[4][..]),
+        (one("Gemm", &[4], &[("w", random(&[4, 5])), ("b", random(&[3]))], &[]), &[4]),
+        (one("MatMul", &[4], &[("w", random(&[3, 5]))], &[]), &[4]),
+        (one("MatMul", &[2, 4], &[("w", random(&[5, 4, 4]))], &[]), &[2, 4]),
+        (one("Mul", &[4], &[("w", random(&[3]))], &[]), &[4]),
+        (one("Conv", &image, &[("w", random(&[3, 1, 3, 3]))], &[]), &image),
+        (one("Conv", &image, &[("w", random(&[3, 2, 9, 9]))], &[]), &image),
+        (one("Conv", &[4], &[("w", random(&[3, 2, 3, 3]))], &[]), &[4]),
+        (one("MaxPool", &image, &[], &[("kernel_shape", list(&[9, 9]))]), &image),
+        (one("MaxPool", &[4], &[], &[("kernel_shape", list(&[2, 2]))]), &[4]),
+        (one("Reshape", &[4], &[("s", ints(&[0, 5]))], &[]), &[4]),
+        (one("Reshape", &[4], &[("s", ints(&[-1, i64::MAX, 4]))], &[]), &[4]),
+        (one("Transpose", &[4], &[], &[("perm", list(&[0, 0]))]), &[4]),
+        (one("Squeeze", &[4], &[("axes", ints(&[1]))], &[]), &[4]),
+        (one("Unsqueeze", &[4], &[("axes", ints(&[1, 1]))], &[]), &[4]),
+        (one("Expand", &[4], &[("s", ints(&[3, 5]))], &[]), &[4]),
+        (one("Expand", &[4], &[("s", ints(&[1 << 40, 1, 1]))], &[]), &[4]),
+        (one("Gather", &[4], &[("i", ints(&[7]))], &[("axis", Attribute::Int(1))]), &[4]),
+        (one("Concat", &[4], &[("w", random(&[2, 3]))], &[("axis", Attribute::Int(0))]), &[4]),
+        (one("Softmax", &[4], &[], &[("axis", Attribute::Int(5))]), &[4]),
+        (one("ReduceSum", &[4], &[("axes", ints(&[3]))], &[]), &[4]),
+        (one("Pad", &[4], &[("pads", ints(&[1, 1, 1]))], &[]), &[4]),
+        (one("Pad", &[4], &[("pads", ints(&[0, i64::MAX, 0, 0]))], &[]), &[4]),
+        (one("LayerNormalization", &[4], &[("scale", random(&[3]))], &[]), &[4]),
+    ];
+    for (model, row) in models {
+        let mut network = Network::new(&model).unwrap();
+        let mut shape = vec![3];
+        shape.extend(row.iter().map(|dim| *dim as usize));
+        let parameters = network.parameters();
+        let error = network.predict(&parameters, &floats(&shape)).unwrap_err().to_string();
+        assert!(error.starts_with("the data does not fit the model: node '"), "{error}");
+    }
+}

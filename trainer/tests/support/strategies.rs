@@ -1,0 +1,53 @@
+//! Strategies to test, and what their ranks learn from.
+
+use std::time::Duration;
+
+use skysail_trainer::{
+    Batch, Collective, DeepGradient, DeepGradientSettings, Downpour, DownpourSettings, Layout,
+    LocalSgd, SgdSettings, Staleness, Strategy, Synchronous, TrainError,
+};
+
+use super::{batch, joined};
+
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const WIDTH: usize = 5;
+pub(crate) const RATE: f32 = 0.05;
+pub(crate) const MOMENTUM: SgdSettings =
+    SgdSettings { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+pub(crate) const ALL: SgdSettings =
+    SgdSettings { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
+
+pub(crate) type Make =
+    dyn Fn(&Layout, Box<dyn Collective>) -> Result<Box<dyn Strategy>, TrainError> + Sync;
+
+pub(crate) fn synchronous(settings: SgdSettings, bucket_bytes: usize) -> Box<Make> {
+    Box::new(move |layout, collective| {
+        Ok(Box::new(Synchronous::new(layout, collective, settings, bucket_bytes)?))
+    })
+}
+
+pub(crate) fn deep(settings: DeepGradientSettings) -> Box<Make> {
+    Box::new(move |layout, collective| {
+        Ok(Box::new(DeepGradient::new(layout, collective, settings.clone())?))
+    })
+}
+
+pub(crate) fn downpour(staleness: Staleness) -> Box<Make> {
+    Box::new(move |layout, collective| {
+        let settings = DownpourSettings { staleness, epsilon: 1e-8 };
+        Ok(Box::new(Downpour::new(layout, collective, settings)?))
+    })
+}
+
+pub(crate) fn local(settings: SgdSettings, period: u64) -> Box<Make> {
+    Box::new(move |layout, collective| {
+        Ok(Box::new(LocalSgd::new(layout, collective, settings, period)))
+    })
+}
+
+/// The share of a rank in what four quarters learn in a step: the same rows, however many ranks.
+pub(crate) fn share(rank: usize, world: usize, step: usize) -> Batch {
+    let quarters: Vec<_> =
+        (0..4).map(|quarter| batch(WIDTH, 8, (step * 4 + quarter) as u64)).collect();
+    joined(&quarters[rank * 4 / world..(rank + 1) * 4 / world])
+}
