@@ -127,7 +127,7 @@ pub fn compress(
     let wanted = before - settings.loss_max;
     let mut work = Work { settings, wanted, train, tell, steps: Vec::new() };
     let pruned = prune::prune(&mut work, NetworkTrainee::new(model.clone())?, before)?;
-    let shared = share::share(&mut work, pruned)?;
+    let shared = share::share(&mut work, &pruned)?;
     Ok(Compressed {
         model: shared.model,
         accuracy: [before, shared.accuracy],

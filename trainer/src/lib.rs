@@ -22,23 +22,24 @@ mod random;
 mod error;
 
 pub use batch::{Batch, Input, Targets, Values};
+pub use checkpoint::{About, Checkpoint, CheckpointError, Found, Measured, Parameter, Store};
 #[cfg(feature = "mpi")]
 pub use collective::mpi;
 pub use collective::{
     Collective, CollectiveError, Outbox, ring_all_gather, ring_all_reduce, threads,
 };
-pub use checkpoint::{About, Checkpoint, CheckpointError, Found, Measured, Parameter, Store};
-pub use data::{
-    Column, DIGIT_PIXELS, DataError, Dataset, Inputs, Loader, Order, Place, Plan, Position, Scaling,
-    Shard, Shift, Source, Split, by_label, digits, evenly,
-};
 pub use compress::{
-    CompressSettings, Compressed, CompressionError, Done, Known, Phase, compress, describe,
+    CompressSettings, Compressed, CompressionError, Done, Known, Phase, Tell, Train, compress,
+    describe,
+};
+pub use data::{
+    Column, DIGIT_PIXELS, DataError, Dataset, Inputs, Loader, Order, Place, Plan, Position,
+    Scaling, Shard, Shift, Source, Split, by_label, digits, evenly,
 };
 pub use error::TrainError;
 pub use job::{
-    Evaluation, Job, MakeFederated, MakeStrategy, NetworkTrainee, Outcome, Settings, StepNews, Trainee,
-    Watcher, Work, evaluate,
+    Evaluation, Job, MakeFederated, MakeStrategy, NetworkTrainee, Outcome, Settings, StepNews,
+    Trainee, Watcher, Work, evaluate,
 };
 pub use layout::{Entry, EntryKind, Layout};
 pub use learner::Learner;

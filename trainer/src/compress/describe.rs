@@ -35,21 +35,26 @@ pub fn describe(
     let mut tensors: BTreeMap<String, Vec<Step>> = BTreeMap::new();
     for (name, density) in &compressed.density {
         let settings = json!({ "density": rounded(*density) });
-        tensors.entry(name.clone()).or_default().push(step("prune", settings));
+        tensors.entry(name.clone()).or_default().push(step("prune", &settings));
     }
     for (name, bits) in &compressed.bits {
-        tensors.entry(name.clone()).or_default().push(step("cluster", json!({ "bits": bits })));
+        tensors.entry(name.clone()).or_default().push(step("cluster", &json!({ "bits": bits })));
     }
     let done = compressed.steps.iter().map(|done| {
         let settings = json!({
             "density": rounded(done.density),
             "top1": rounded(f64::from(done.accuracy)),
         });
-        step(&done.what, settings)
+        step(&done.what, &settings)
     });
     let [before, after] = compressed.accuracy.map(|accuracy| Some(rounded(f64::from(accuracy))));
-    let accuracy =
-        Accuracy { measure: "top1".into(), before, after, data: known.measured_on, ..Accuracy::default() };
+    let accuracy = Accuracy {
+        measure: "top1".into(),
+        before,
+        after,
+        data: known.measured_on,
+        ..Accuracy::default()
+    };
     let trainee = NetworkTrainee::new(compressed.model.clone())?;
     let outputs = trainee.learner()?.predict(&trainee.start(), sample)?;
     let graph = compressed.model.graph();
@@ -72,7 +77,7 @@ pub fn describe(
     Ok(manifest)
 }
 
-fn step(what: &str, settings: serde_json::Value) -> Step {
+fn step(what: &str, settings: &serde_json::Value) -> Step {
     let settings = settings.as_object().cloned().unwrap_or_default();
     Step { what: what.to_owned(), settings, ..Step::default() }
 }

@@ -22,14 +22,14 @@ pub(super) struct SharedModel {
 /// Shares values and fine-tunes them; with a bit more for each layer, when too much is lost.
 pub(super) fn share(
     work: &mut Work<'_, '_>,
-    pruned: Pruned,
+    pruned: &Pruned,
 ) -> Result<SharedModel, CompressionError> {
     let mut more = 0;
     loop {
         let bits = with_more(&work.settings.bits, more);
         let settings = ClusterSettings { bits, start: work.settings.start };
         let layers = share_values(&pruned.model, &settings)?;
-        let values = OfValues::new(&pruned, &layers)?;
+        let values = OfValues::new(pruned, &layers)?;
         let (parameters, accuracy) = work.train(Phase::FineTune, &values)?;
         let codes: usize = layers.iter().map(|layer| layer.codebook.centroids.len()).sum();
         let what = format!("{} layers share {codes} values", layers.len());

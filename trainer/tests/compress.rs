@@ -1,0 +1,140 @@
+//! Deep Compression of a trained model, through the public interface.
+
+#![allow(clippy::unwrap_used, reason = "a test panics")]
+
+use std::sync::atomic::AtomicBool;
+
+use skysail_compression::{Package, PackageWriter};
+use skysail_graph::Model;
+use skysail_trainer::{
+    CompressionError, Compressed, Known, Prepared, Recipe, Surroundings, Watcher, describe,
+};
+
+const RECIPE: &str = r#"
+epochs = 4
+batch = 20
+model.mlp = [784, 12, 10]
+[data.digits]
+train = 400
+test = 100
+[optimizer]
+momentum = 0.9
+[schedule]
+rate = 0.05
+[compress]
+rounds = 2
+density = { layers = { "fc0.weight" = 0.1, "fc1.weight" = 0.5 } }
+retrain = { epochs = 1, rate = 0.05 }
+settle = { epochs = 2, rate = 0.05, cosine = 0.0 }
+bits = { fully-connected = 3 }
+fine-tune = { epochs = 1, rate = 0.02 }
+loss-max = 0.2
+attempts = 1
+"#;
+
+/// Nobody who watches.
+struct Nobody;
+
+impl Watcher for Nobody {
+    fn step(&self, _: &skysail_trainer::StepNews) -> Result<(), skysail_trainer::TrainError> {
+        Ok(())
+    }
+
+    fn measured(&self, _: &skysail_trainer::Measured) -> Result<(), skysail_trainer::TrainError> {
+        Ok(())
+    }
+}
+
+fn trained(settings: &[&str]) -> (Prepared, Model) {
+    let settings: Vec<String> = settings.iter().map(|text| (*text).to_owned()).collect();
+    let prepared = Recipe::parse(RECIPE, &settings).unwrap().prepare(1).unwrap();
+    let stop = AtomicBool::new(false);
+    let around = Surroundings { watcher: &Nobody, store: None, resume: None, stop: &stop };
+    let outcome = prepared.run(1, &around).unwrap();
+    let model = prepared.trainee.trained(&outcome.parameters).unwrap();
+    (prepared, model)
+}
+
+fn compressed(
+    prepared: &Prepared,
+    model: &Model,
+    ranks: usize,
+) -> Result<Compressed, CompressionError> {
+    prepared.compress(model, ranks, &AtomicBool::new(false), &mut |_| {})
+}
+
+/// The weights that are not zero, and the different values among them.
+fn kept(model: &Model, name: &str) -> (usize, usize) {
+    let tensor = model.graph().initializer(name).unwrap();
+    let mut values: Vec<f32> = tensor.as_f32().unwrap().to_vec();
+    values.retain(|value| *value != 0.0);
+    let kept = values.len();
+    values.sort_by(f32::total_cmp);
+    values.dedup();
+    (kept, values.len())
+}
+
+#[test]
+fn a_model_keeps_its_share_of_weights_in_few_values_and_its_accuracy() {
+    let (prepared, model) = trained(&[]);
+    let compressed = compressed(&prepared, &model, 1).unwrap();
+    let [before, after] = compressed.accuracy;
+    assert!(before > 0.6 && after >= before - 0.2, "{before} {after}");
+    for (name, weights, density) in [("fc0.weight", 784 * 12, 0.1), ("fc1.weight", 120, 0.5)] {
+        let (kept, values) = kept(&compressed.model, name);
+        // A weight or two may become zero while training.
+        let wanted = (f64::from(weights) * density).round() as usize;
+        assert!(kept <= wanted && kept + 3 > wanted, "{name}: {kept} of {wanted}");
+        // Three bits, and one more when it was tried again.
+        assert!(values <= 16, "{name}: {values}");
+    }
+    let (_, biases) = kept(&compressed.model, "fc0.bias");
+    assert!(biases > 8, "biases are not shared: {biases}");
+}
+
+#[test]
+fn its_package_is_small_and_says_what_was_done() {
+    let (prepared, model) = trained(&[]);
+    let compressed = compressed(&prepared, &model, 1).unwrap();
+    let sample = prepared.test.batch(&[0, 1, 2]).input;
+    let known = Known { name: "small".into(), training: "t".into(), ..Known::default() };
+    let manifest = describe(&compressed, known, &sample).unwrap();
+    let bytes = PackageWriter::new(&compressed.model).manifest(manifest).to_bytes().unwrap();
+    let dense = 4 * (784 * 12 + 12 + 120 + 10);
+    assert!(bytes.len() * 10 < dense, "{} of {dense}", bytes.len());
+    let package = Package::from_bytes(bytes).unwrap();
+    let manifest = package.manifest();
+    assert_eq!(manifest.accuracy[0].measure, "top1");
+    assert_eq!(manifest.tensors["fc0.weight"][1].what, "cluster");
+    assert_eq!(manifest.inputs["input"].count, 3 * 784);
+    assert_eq!(manifest.outputs["output"].count, 30);
+    let again = package.model().unwrap();
+    assert_eq!(kept(&again, "fc0.weight"), kept(&compressed.model, "fc0.weight"));
+}
+
+#[test]
+fn two_ranks_compress_as_well_as_one() {
+    let (prepared, model) = trained(&[]);
+    let one = compressed(&prepared, &model, 1).unwrap();
+    let two = compressed(&prepared, &model, 2).unwrap();
+    assert_eq!(one.density, two.density);
+    assert!((one.accuracy[1] - two.accuracy[1]).abs() < 0.15);
+}
+
+#[test]
+fn too_great_a_loss_is_an_error_that_says_so() {
+    let settings = ["compress.density.layers={\"fc0.weight\"=0.0005}", "compress.loss-max=0.0"];
+    let (prepared, model) = trained(&settings);
+    let error = compressed(&prepared, &model, 1).unwrap_err();
+    assert!(matches!(error, CompressionError::Lost { .. }), "{error}");
+    assert!(error.to_string().contains("allow a larger loss"), "{error}");
+}
+
+#[test]
+fn what_can_not_be_is_said_before_anything_is_trained() {
+    let (prepared, model) = trained(&["compress.density.layers={\"fc9.weight\"=0.5}"]);
+    let error = compressed(&prepared, &model, 1).unwrap_err().to_string();
+    assert!(error.contains("fc9.weight"), "{error}");
+    let stopped = prepared.compress(&model, 1, &AtomicBool::new(true), &mut |_| {});
+    assert!(stopped.is_err());
+}
