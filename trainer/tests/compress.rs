@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use skysail_compression::{Package, PackageWriter};
 use skysail_graph::Model;
 use skysail_trainer::{
-    CompressionError, Compressed, Known, Prepared, Recipe, Surroundings, Watcher, describe,
+    Compressed, CompressionError, Known, Prepared, Recipe, Surroundings, Watcher, describe,
 };
 
 const RECIPE: &str = r#"
