@@ -26,7 +26,7 @@ impl Generator {
     pub(crate) fn of(protocol: Protocol) -> Self {
         let has_wrk = || Command::new("wrk").arg("--version").output().is_ok();
         match protocol {
-            Protocol::Grpc => Self::SkysailLoad,
+            Protocol::Grpc | Protocol::GrpcStream => Self::SkysailLoad,
             Protocol::Binary | Protocol::Json if has_wrk() => Self::Wrk,
             Protocol::Binary | Protocol::Json => Self::SkysailLoad,
         }
@@ -79,12 +79,8 @@ impl Closed<'_> {
     }
 
     fn skysail_load(&self) -> Result<Seen> {
-        let target = Target {
-            address: format!("http://{}", self.address).parse()?,
-            protocol: self.protocol,
-            model: self.model.into(),
-            version: None,
-        };
+        let address = format!("http://{}", self.address).parse()?;
+        let target = Target::new(address, self.protocol, self.model);
         let load = Load {
             arrival: Arrival::Closed,
             connections: self.connections,

@@ -6,8 +6,12 @@ mod batching;
 mod compression;
 mod limit;
 mod load;
+mod loadgen;
+mod planning;
 mod process;
 mod serve;
+mod tracing;
+mod training;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -30,6 +34,14 @@ enum Benchmark {
     Batching(batching::Flags),
     /// Packages: their size, decoding, the kernels for sparse weights, whole models, loading.
     Compression(compression::Flags),
+    /// Plans: latencies predicted from a capacity profile beside those measured.
+    Planning(planning::Flags),
+    /// Tracing: throughput with and without, and what noting one request costs.
+    Tracing(tracing::Flags),
+    /// Training: the time of a step, bytes on the wire, ranks under MPI, and the recipes.
+    Training(training::Flags),
+    /// The load generator: what one thread of it drives, and whether it agrees with others.
+    Loadgen(loadgen::Flags),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +49,10 @@ fn main() -> ExitCode {
         Benchmark::Serve(flags) => serve::run(&flags),
         Benchmark::Batching(flags) => batching::run(&flags),
         Benchmark::Compression(flags) => compression::run(&flags),
+        Benchmark::Loadgen(flags) => loadgen::run(&flags),
+        Benchmark::Planning(flags) => planning::run(&flags),
+        Benchmark::Tracing(flags) => tracing::run(&flags),
+        Benchmark::Training(flags) => training::run(&flags),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

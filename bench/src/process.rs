@@ -69,12 +69,8 @@ impl Server {
         let source = Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 });
         runtime.block_on(async {
             loop {
-                let target = Target {
-                    address: format!("http://{}", self.http).parse()?,
-                    protocol: Protocol::Binary,
-                    model: model.into(),
-                    version: None,
-                };
+                let address = format!("http://{}", self.http).parse()?;
+                let target = Target::new(address, Protocol::Binary, model);
                 match prepare(target, &source, Duration::from_secs(1)).await {
                     Ok(prepared) => return Ok(prepared),
                     Err(error) if self.started.elapsed() > FIRST_ANSWER_MAX => {

@@ -145,7 +145,7 @@ pub struct Admitted {
     pub lane: Lane,
 }
 
-/// Requests of one lane can share a run: all dimensions but the first, input after input.
+/// Requests of one lane can share a run: all dimensions but that of the batch, input after input.
 pub type Lane = SmallVec<[usize; 4]>;
 
 /// Checks names, datatypes, shapes and byte counts.
@@ -179,13 +179,14 @@ pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, Invali
 /// the largest size that it may be padded to.
 fn lane(inputs: &[AdmittedInput], signature: &Signature) -> Lane {
     let padding = signature.padding.as_ref().filter(|padding| padding.sizes(inputs).is_some());
+    let first = usize::from(signature.batches());
     let open = inputs
         .iter()
         .zip(&signature.inputs)
         .enumerate()
-        .filter(|(_, (_, spec))| spec.dims.iter().skip(1).any(Option::is_none));
+        .filter(|(_, (_, spec))| spec.dims.iter().skip(first).any(Option::is_none));
     open.flat_map(|(index, (input, _))| {
-        let dims = input.shape.iter().enumerate().skip(1);
+        let dims = input.shape.iter().enumerate().skip(first);
         dims.map(move |(dim, &size)| padding.map_or(size, |p| p.lane_size(index, dim, size)))
     })
     .collect()

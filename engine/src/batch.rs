@@ -157,7 +157,7 @@ fn strings_length(data: &[u8], count: usize) -> usize {
 pub(crate) struct Run {
     /// Of each member.
     pub(crate) outputs: Vec<Outputs>,
-    /// Of the batch: `queued` differs between members, and is not set.
+    /// Of the batch: `queued`, `behind` and `ahead` differ between members, and are not set.
     pub(crate) stages: Stages,
 }
 
@@ -169,7 +169,12 @@ pub(crate) fn reply(model: &Model, entries: Vec<Entry>, run: Run) {
             model: model.name().clone(),
             version: model.version(),
             outputs,
-            stages: Stages { queued: entry.queued, ..run.stages },
+            stages: Stages {
+                queued: entry.queued,
+                behind: entry.behind,
+                ahead: entry.ahead,
+                ..run.stages
+            },
         };
         // A caller that left while its batch ran wants no answer.
         drop(entry.reply.send(Ok(response)));

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::repository::Repository;
 use crate::runtime::{self, RuntimeError};
+use crate::watchdog::Watchdog;
 use std::sync::Arc;
 
 /// Why an engine does not start.
@@ -21,11 +22,15 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The system has no thread to give.
+    #[error("there is no thread to watch the queues with: {0}")]
+    Thread(std::io::Error),
 }
 
 /// Models in service.
 pub struct Engine {
     repository: Repository,
+    _watchdog: Watchdog,
 }
 
 impl Engine {
@@ -38,7 +43,8 @@ impl Engine {
         let folder = config.models.display().to_string();
         let repository = Repository::open(config, environment)
             .map_err(|error| StartError::Repository { folder, error })?;
-        Ok(Self { repository })
+        let _watchdog = Watchdog::start(repository.told_serving()).map_err(StartError::Thread)?;
+        Ok(Self { repository, _watchdog })
     }
 
     /// The version of a model to be asked; the newest when none is named.

@@ -10,7 +10,7 @@ use crate::request::Stages;
 use skysail_policy::place::Place;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[cfg(test)]
 mod tests;
@@ -69,13 +69,17 @@ fn run_together(
     job.rows = batch.rows();
     let split = Instant::now();
     job.run_us = (execution.executed - batched + (split - ran)).as_secs_f64() * 1e6;
+    let ran_us = micros(execution.executed.saturating_duration_since(batched));
     let stages = Stages {
         queued: batched,
         batched,
         gathered: execution.gathered,
         executed: execution.executed,
         split,
-        batch_rows: job.rows,
+        run: Some(job.run_of(entries.len(), ran_us)),
+        behind: None,
+        ahead: 0,
+        cache: None,
     };
     Ok(Run { outputs, stages })
 }
@@ -88,7 +92,7 @@ fn execute(
     stop: &Stop,
 ) -> Result<Execution, Error> {
     let inputs = batch.inputs();
-    match catch_unwind(AssertUnwindSafe(|| job.executor.execute(&inputs, stop))) {
+    match catch_unwind(AssertUnwindSafe(|| job.replica.executor.execute(&inputs, stop))) {
         Ok(ran) => ran.map_err(|error| {
             if matches!(error, ExecuteError::Stopped) {
                 model.statistics().record_stopped();
@@ -111,4 +115,8 @@ fn failed(model: &Model, error: &ExecuteError) -> Error {
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words")
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

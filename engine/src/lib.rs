@@ -26,7 +26,12 @@ pub mod layers;
 mod package;
 pub mod model;
 pub mod stage;
+pub mod journey;
+pub mod histogram;
+pub mod tail;
+pub mod gate;
 pub mod statistics;
+mod watchdog;
 mod sync;
 pub mod repository;
 mod threads;
@@ -36,4 +41,5 @@ mod testing;
 
 pub use engine::Engine;
 pub use error::Error;
+pub use skysail_policy::cause;
 pub use skysail_policy::versions::VersionPolicy;

@@ -11,6 +11,7 @@ use crate::queue::{Entry, Limit, Queue};
 use crate::request::{Request, Stages};
 use crate::signature::Signature;
 use crate::statistics::Statistics;
+use crate::tail::Tail;
 use crate::ticket::Ticket;
 use skysail_policy::batch::aimd::Aimd;
 use skysail_policy::batch::delayed::Delayed;
@@ -20,6 +21,7 @@ use skysail_policy::batch::quantile::Quantile;
 use skysail_policy::batch::{BatchPolicy, Limits};
 use skysail_policy::urgency::Priority;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -32,7 +34,9 @@ pub struct Model {
     replicas: usize,
     threads: usize,
     layers: Option<Layers>,
-    statistics: Statistics,
+    statistics: Arc<Statistics>,
+    /// Whether its queue has requests and does not move.
+    is_stalled: AtomicBool,
     cache: Option<Cache>,
     /// Of its objective.
     margin: Margin,
@@ -51,7 +55,7 @@ impl Model {
     /// A version whose executors have been tried.
     ///
     /// # Errors
-    /// When the metrics library refuses its name.
+    /// When its cache can not be made.
     pub fn new(
         name: &str,
         version: u64,
@@ -60,8 +64,6 @@ impl Model {
         executors: Vec<Box<dyn Executor>>,
     ) -> Result<Self, Error> {
         let policy = policy(&config, signature.batch_rows_max, executors.len());
-        let statistics = Statistics::new(name, version)
-            .map_err(|error| Error::Internal(format!("metrics of model '{name}': {error}")))?;
         let replicas = executors.len();
         let queue = Queue::new(name, executors, policy, config.queue.requests_max);
         let cache = config.cache.map(Cache::new).transpose()?;
@@ -75,7 +77,8 @@ impl Model {
             replicas,
             threads: 1,
             layers: None,
-            statistics,
+            statistics: Arc::default(),
+            is_stalled: AtomicBool::new(false),
             cache,
             margin,
             queue,
@@ -118,8 +121,9 @@ impl Model {
     ) -> Result<Ticket, Error> {
         let Claim { queued, priority, limit } = claim;
         let (reply, receiver) = oneshot::channel();
-        self.queue.push(Entry { request, queued, priority, limit, reply })?;
-        Ok(Ticket::new(Arc::clone(self), receiver))
+        let entry = Entry { request, queued, priority, limit, behind: None, ahead: 0, reply };
+        let behind = self.queue.push(entry)?;
+        Ok(Ticket::new(Arc::clone(self), receiver, queued, behind))
     }
 
     /// Answers the requests whose timeout has passed while no replica is free. Whoever waits with
@@ -140,7 +144,7 @@ impl Model {
 
     /// Learns when the response of a run was on its way, for the sake of those to come.
     pub fn responded(&self, stages: &Stages, responded: Instant) {
-        if self.config.objective_ms.is_some() && stages.batch_rows > 0 {
+        if self.config.objective_ms.is_some() && stages.run.is_some() {
             self.margin.learn(responded - stages.executed);
         }
     }
@@ -203,9 +207,28 @@ impl Model {
         self.config.file.as_deref().unwrap_or(usual)
     }
 
-    /// What it has done.
-    pub fn statistics(&self) -> &Statistics {
+    /// What it has done. Who keeps this keeps nothing else of it.
+    pub fn statistics(&self) -> &Arc<Statistics> {
         &self.statistics
+    }
+
+    /// Its slowest requests of the last minutes, and some of those without an answer.
+    pub fn tail(&self) -> &Tail {
+        self.statistics.tail()
+    }
+
+    /// Replicas that run now.
+    pub fn busy(&self) -> usize {
+        self.queue.busy()
+    }
+
+    /// Whether requests wait and none of its replicas gets on.
+    pub fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Relaxed)
+    }
+
+    pub(crate) fn set_stalled(&self, is_stalled: bool) {
+        self.is_stalled.store(is_stalled, Relaxed);
     }
 
     /// Requests that wait now.

@@ -7,14 +7,17 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::request::Response;
 use parking_lot::{Condvar, Mutex};
+use sizes::Sizes;
 use skysail_policy::batch::BatchPolicy;
+use skysail_policy::cause::{Behind, Run};
 use skysail_policy::place::Place;
-use skysail_policy::scheduler::{Batch, Ran, Refusal, RunId, Scheduler, Start};
+use skysail_policy::scheduler::{Batch, Progress, Ran, Refusal, RunId, Scheduler, Start};
 use skysail_policy::urgency::{Priority, Terms};
 use skysail_policy::waiting::Waiter;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+mod sizes;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +27,10 @@ pub(crate) struct Entry {
     pub(crate) queued: Instant,
     pub(crate) priority: Priority,
     pub(crate) limit: Option<Limit>,
+    /// What ran when it was queued, if no replica was free.
+    pub(crate) behind: Option<Behind>,
+    /// Requests that waited when it was queued.
+    pub(crate) ahead: usize,
     pub(crate) reply: oneshot::Sender<Result<Response, Error>>,
 }
 
@@ -40,12 +47,35 @@ pub(crate) struct Limit {
 /// A batch with the replica that runs it.
 pub(crate) struct Job {
     pub(crate) entries: Vec<Entry>,
-    pub(crate) executor: Box<dyn Executor>,
+    pub(crate) replica: Replica,
     /// Rows of the last run, 0 when none succeeded.
     pub(crate) rows: usize,
     /// How long that took.
     pub(crate) run_us: f64,
     run: RunId,
+    predicted_us: Option<f64>,
+    /// Whether its replica has not run this size before.
+    cold: bool,
+}
+
+/// An executor, and the sizes that it has run.
+pub(crate) struct Replica {
+    pub(crate) executor: Box<dyn Executor>,
+    sizes: Sizes,
+}
+
+impl Job {
+    /// What is told of a run of so many of its members, of the last that succeeded.
+    pub(crate) fn run_of(&self, members: usize, ran_us: u64) -> Run {
+        Run {
+            number: self.run.number(),
+            rows: self.rows,
+            members,
+            predicted_us: self.predicted_us.map(|us| us as u64),
+            ran_us,
+            cold: self.cold,
+        }
+    }
 }
 
 /// Requests waiting for the replicas of one version.
@@ -61,7 +91,7 @@ pub(crate) struct Queue {
 struct State {
     scheduler: Scheduler<Box<Entry>, Lane>,
     /// As many as the scheduler counts.
-    idle: Vec<Box<dyn Executor>>,
+    idle: Vec<Replica>,
     open: bool,
 }
 
@@ -73,8 +103,10 @@ impl Queue {
         requests_max: usize,
     ) -> Self {
         let scheduler = Scheduler::new(policy, executors.len(), requests_max);
+        let replica = |executor| Replica { executor, sizes: Sizes::default() };
+        let idle = executors.into_iter().map(replica).collect();
         Self {
-            state: Mutex::new(State { scheduler, idle: executors, open: true }),
+            state: Mutex::new(State { scheduler, idle, open: true }),
             work: Condvar::new(),
             model: model.into(),
             requests_max,
@@ -82,8 +114,8 @@ impl Queue {
         }
     }
 
-    /// Takes an entry in, or gives back why not.
-    pub(crate) fn push(&self, entry: Entry) -> Result<(), Error> {
+    /// Takes an entry in and says behind what, or gives back why not.
+    pub(crate) fn push(&self, mut entry: Entry) -> Result<Option<Behind>, Error> {
         let limit = entry.limit;
         let terms = Terms {
             rows: entry.request.rows,
@@ -92,17 +124,19 @@ impl Queue {
             priority: entry.priority,
         };
         let lane = entry.request.lane.clone();
-        let entry = Box::new(entry);
         let mut state = self.state.lock();
         if !state.open {
             let reason = "it is being unloaded".into();
             return Err(Error::ModelNotReady { model: self.model.clone(), reason });
         }
+        let behind = state.scheduler.behind(terms.queued_us);
+        (entry.behind, entry.ahead) = (behind, state.scheduler.len());
+        let entry = Box::new(entry);
         let pushed = state.scheduler.push(entry, terms, lane, terms.queued_us, is_left);
         let dropped = state.scheduler.take_dropped();
         drop(state);
         self.answer_dropped(dropped);
-        pushed.map_err(|refusal| self.refused(refusal, limit))
+        pushed.map(|()| behind).map_err(|refusal| self.refused(refusal, limit))
     }
 
     fn refused(&self, refusal: Refusal, limit: Option<Limit>) -> Error {
@@ -139,11 +173,11 @@ impl Queue {
 
     /// Gives the replica of a job back, with what its run taught.
     pub(crate) fn finish(&self, job: Job) {
-        let Job { executor, rows, run_us, run, .. } = job;
+        let Job { replica, rows, run_us, run, .. } = job;
         let ran = (rows > 0).then_some(Ran { rows, run_us });
         let mut state = self.state.lock();
         state.scheduler.finish(run, ran, self.now_us());
-        state.idle.push(executor);
+        state.idle.push(replica);
         if !state.open {
             // Threads may wait for the last entries, and somebody else has run them.
             self.work.notify_all();
@@ -203,9 +237,23 @@ impl Queue {
         self.answer_dropped(dropped);
     }
 
-    /// Teaches the queue how long a batch runs.
+    /// Teaches the queue how long a batch runs, as its idle replicas have tried.
     pub(crate) fn observe(&self, rows: usize, run_us: f64) {
-        self.state.lock().scheduler.observe(rows, run_us);
+        let mut state = self.state.lock();
+        state.scheduler.observe(rows, run_us);
+        for replica in &mut state.idle {
+            replica.sizes.insert(rows, &[]);
+        }
+    }
+
+    /// How far it is, for whoever watches that it moves.
+    pub(crate) fn progress(&self) -> Progress {
+        self.state.lock().scheduler.progress()
+    }
+
+    /// Replicas that run now.
+    pub(crate) fn busy(&self) -> usize {
+        self.state.lock().scheduler.busy()
     }
 
     /// Requests that wait.
@@ -257,14 +305,28 @@ impl State {
     /// The next job, or until when there is none.
     fn start(&mut self, now_us: u64) -> Result<Job, Option<u64>> {
         match self.scheduler.start(now_us, self.open, is_left) {
-            Start::Run(Batch { members, run }) => {
-                let Some(executor) = self.idle.pop() else { return Err(None) };
-                let entries = members.into_iter().map(|waiter| *waiter.item).collect();
-                Ok(Job { entries, executor, rows: 0, run_us: 0.0, run })
-            }
+            Start::Run(batch) => self.job(batch, now_us).ok_or(None),
             Start::Wait { until_us } => Err(Some(until_us)),
             Start::Nothing => Err(None),
         }
+    }
+}
+
+impl State {
+    fn job(&mut self, batch: Batch<Box<Entry>>, now_us: u64) -> Option<Job> {
+        let Batch { members, run, rows, predicted_us } = batch;
+        let mut replica = self.idle.pop()?;
+        let lane = members.first().map(|first| first.item.request.lane.clone());
+        let cold = replica.sizes.insert(rows, &lane.unwrap_or_default());
+        let entry = |Waiter { item, terms, .. }: Waiter<Box<Entry>>| {
+            let mut entry = *item;
+            if let Some(behind) = &mut entry.behind {
+                self.scheduler.settle(behind, terms.queued_us, now_us);
+            }
+            entry
+        };
+        let entries = members.into_iter().map(entry).collect();
+        Some(Job { entries, replica, rows: 0, run_us: 0.0, run, predicted_us, cold })
     }
 }
 

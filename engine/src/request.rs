@@ -1,8 +1,10 @@
 //! A prediction request and its response, free of any protocol.
 
+use crate::journey::Lookup;
 use crate::payload::Payload;
 use crate::tensor::{DataType, Shape};
 use bytes::Bytes;
+use skysail_policy::cause::{Behind, Run};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,11 +79,37 @@ pub struct Stages {
     pub executed: Instant,
     /// Its outputs are its own.
     pub split: Instant,
-    /// Rows of the batch it was in.
-    pub batch_rows: usize,
+    /// The batch it was in, if it had a run.
+    pub run: Option<Run>,
+    /// What ran when it was queued, if no replica was free.
+    pub behind: Option<Behind>,
+    /// Requests that waited before it when it was queued.
+    pub ahead: usize,
+    /// What the cache said, if it was asked.
+    pub cache: Option<Lookup>,
 }
 
 impl Stages {
+    /// Those of a request that is answered without a run.
+    pub(crate) fn without_run(queued: Instant, answered: Instant, cache: Lookup) -> Self {
+        Self {
+            queued,
+            batched: answered,
+            gathered: answered,
+            executed: answered,
+            split: answered,
+            run: None,
+            behind: None,
+            ahead: 0,
+            cache: Some(cache),
+        }
+    }
+
+    /// Rows of the batch it was in; 0 without one.
+    pub fn batch_rows(&self) -> usize {
+        self.run.map_or(0, |run| run.rows)
+    }
+
     /// Time in the queue.
     pub fn queue(&self) -> Duration {
         self.batched - self.queued

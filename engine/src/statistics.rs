@@ -1,23 +1,25 @@
 //! What one version of a model has done: counts and times since it was loaded.
 
 use crate::error::{Reason, Refusal};
+use crate::gate::Gate;
+use crate::histogram::{Histogram, Snapshot, Unit};
+use crate::journey::{Journey, Outcome, nanos};
 use crate::queue::Entry;
 use crate::request::Stages;
 use crate::stage::Stage;
-use parking_lot::Mutex;
-use prometheus::{Histogram, HistogramOpts};
+use crate::tail::Tail;
+use exemplars::Exemplars;
+pub use exemplars::POWERS as SECONDS_POWERS;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Upper bounds of the stage histograms: 10 us to 10 s, three to a decade.
-const STAGE_SECONDS: [f64; 19] = [
-    0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
-    0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
-];
+mod exemplars;
+mod sizes;
 
-/// Batch sizes that are told apart. Callers choose the sizes of requests that run alone.
-const BATCH_SIZES_MAX: usize = 1024;
+pub use sizes::BatchStatistics;
+use sizes::Sizes;
 
 /// How often, and how long together.
 #[derive(Debug, Default)]
@@ -41,23 +43,6 @@ impl Timed {
     pub fn ns(&self) -> u64 {
         self.ns.load(Relaxed)
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Runs of one batch size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BatchStatistics {
-    /// Runs.
-    pub count: u64,
-    /// Gathering inputs.
-    pub input_ns: u64,
-    /// Running the model.
-    pub infer_ns: u64,
-    /// Giving members their outputs.
-    pub output_ns: u64,
 }
 
 /// All statistics of one version. Durations are sums over requests, as Triton counts them.
@@ -84,27 +69,20 @@ pub struct Statistics {
     last_run_ms: AtomicU64,
     failures: [AtomicU64; Reason::ALL.len()],
     refusals: [AtomicU64; Refusal::ALL.len()],
-    batches: Mutex<BTreeMap<usize, BatchStatistics>>,
+    missed: AtomicU64,
+    batches: Sizes,
+    batch_rows: Histogram,
     stages: [Histogram; Stage::ALL.len()],
+    whole: Histogram,
+    exemplars: Exemplars,
+    tail: Tail,
+    refusal_gates: [Gate; Refusal::ALL.len()],
+    failure_gates: [Gate; Reason::ALL.len()],
 }
 
-impl Statistics {
-    /// Empty ones for this version.
-    ///
-    /// # Errors
-    /// When the metrics library refuses the histograms' options.
-    pub fn new(model: &str, version: u64) -> Result<Self, prometheus::Error> {
-        let histogram = |stage: Stage| {
-            let help = "Time that requests spent in each stage";
-            let options = HistogramOpts::new("skysail_stage_duration_seconds", help)
-                .const_label("model", model)
-                .const_label("version", version.to_string())
-                .const_label("stage", stage.name())
-                .buckets(STAGE_SECONDS.to_vec());
-            Histogram::with_opts(options)
-        };
-        let [accept, decode, admit, queue, batch, execute, respond] = Stage::ALL.map(histogram);
-        Ok(Self {
+impl Default for Statistics {
+    fn default() -> Self {
+        Self {
             success: Timed::default(),
             fail: Timed::default(),
             queue: Timed::default(),
@@ -119,11 +97,20 @@ impl Statistics {
             last_run_ms: AtomicU64::new(0),
             failures: Default::default(),
             refusals: Default::default(),
-            batches: Mutex::default(),
-            stages: [accept?, decode?, admit?, queue?, batch?, execute?, respond?],
-        })
+            missed: AtomicU64::new(0),
+            batches: Sizes::default(),
+            batch_rows: Histogram::new(Unit::Pieces),
+            stages: Stage::ALL.map(|_| Histogram::new(Unit::Seconds)),
+            whole: Histogram::new(Unit::Seconds),
+            exemplars: Exemplars::default(),
+            tail: Tail::default(),
+            refusal_gates: Default::default(),
+            failure_gates: Default::default(),
+        }
     }
+}
 
+impl Statistics {
     /// Counts a run and its members.
     pub(crate) fn record_batch(&self, stages: &Stages, entries: &[Entry]) {
         let members = entries.len();
@@ -137,18 +124,11 @@ impl Statistics {
         self.compute_infer.add(members, infer * times);
         self.compute_output.add(members, output * times);
         self.success.add(members, in_queue + (stages.split - stages.batched) * times);
-        self.rows.fetch_add(stages.batch_rows as u64, Relaxed);
+        self.rows.fetch_add(stages.batch_rows() as u64, Relaxed);
         self.runs.fetch_add(1, Relaxed);
         self.last_run_ms.store(now_ms(), Relaxed);
-        let mut batches = self.batches.lock();
-        if batches.len() >= BATCH_SIZES_MAX && !batches.contains_key(&stages.batch_rows) {
-            return;
-        }
-        let batch = batches.entry(stages.batch_rows).or_default();
-        batch.count += 1;
-        batch.input_ns += nanos(input);
-        batch.infer_ns += nanos(infer);
-        batch.output_ns += nanos(output);
+        self.batch_rows.record(stages.batch_rows() as u64);
+        self.batches.record(stages.batch_rows(), [input, infer, output].map(nanos));
     }
 
     /// Counts a request that was answered without a run of its own.
@@ -184,9 +164,23 @@ impl Statistics {
         self.refusals[refusal as usize].fetch_add(1, Relaxed);
     }
 
-    /// Counts the time that one request spent in a stage.
-    pub fn record_stage(&self, stage: Stage, time: Duration) {
-        self.stages[stage as usize].observe(time.as_secs_f64());
+    /// Counts the time of each stage of a request that is over, and keeps it for a while if it
+    /// was slow or got no answer.
+    pub fn record(&self, journey: &Journey) {
+        if journey.outcome.is_answered() {
+            for (stage, histogram) in Stage::ALL.into_iter().zip(&self.stages) {
+                if let Some(ns) = journey.ends.stage_ns(stage) {
+                    histogram.record(ns);
+                }
+            }
+            self.whole.record(journey.total_us().saturating_mul(1000));
+        }
+        if journey.outcome == Outcome::Missed {
+            self.missed.fetch_add(1, Relaxed);
+        }
+        if let Some(kept) = self.tail.offer(journey) {
+            self.exemplars.keep(&kept);
+        }
     }
 
     /// Rows of all runs.
@@ -221,45 +215,55 @@ impl Statistics {
 
     /// Runs by their number of rows, as far as there are not too many different ones.
     pub fn batches(&self) -> BTreeMap<usize, BatchStatistics> {
-        self.batches.lock().clone()
+        self.batches.all()
     }
 
-    /// The histograms of all stages.
-    pub fn stage_histograms(&self) -> &[Histogram] {
-        &self.stages
+    /// Rows of the runs.
+    pub fn batch_rows(&self) -> Snapshot {
+        self.batch_rows.snapshot()
+    }
+
+    /// The time of a stage, of requests that were answered.
+    pub fn stage(&self, stage: Stage) -> Snapshot {
+        self.stages[stage as usize].snapshot()
+    }
+
+    /// The whole time of requests that were answered.
+    pub fn total(&self) -> Snapshot {
+        self.whole.snapshot()
+    }
+
+    /// Requests by how they ended, in the order of [`Outcome::NAMES`].
+    pub fn outcomes(&self) -> [u64; Outcome::NAMES.len()] {
+        let refused: u64 = Refusal::ALL.iter().map(|&refusal| self.refusals(refusal)).sum();
+        let all: u64 = Reason::ALL.iter().map(|&reason| self.failures(reason)).sum();
+        let missed = self.missed.load(Relaxed);
+        let answered = self.whole.snapshot().count().saturating_sub(missed);
+        [answered, missed, refused, all.saturating_sub(refused)]
+    }
+
+    /// A request that is kept and whose time in a stage, or whose whole time, is the last seen of
+    /// those at most `2^power` seconds and above half of that.
+    pub fn exemplar(&self, stage: Option<Stage>, power: i32) -> Option<Arc<Journey>> {
+        self.exemplars.get(stage, power)
+    }
+
+    /// What the lines of the log about requests that end so go through.
+    pub fn gate(&self, outcome: Outcome) -> Option<&Gate> {
+        match outcome {
+            Outcome::Answered | Outcome::Missed => None,
+            Outcome::Refused(refusal) => Some(&self.refusal_gates[refusal as usize]),
+            Outcome::Failed(reason) => Some(&self.failure_gates[reason as usize]),
+        }
+    }
+
+    /// The slowest requests of the last minutes, and some of those without an answer.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
     }
 }
 
 fn now_ms() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Instant;
-
-    #[test]
-    fn there_is_a_limit_to_the_batch_sizes_told_apart() {
-        let statistics = Statistics::new("m", 1).unwrap();
-        let now = Instant::now();
-        let mut stages = Stages {
-            queued: now,
-            batched: now,
-            gathered: now,
-            executed: now + Duration::from_nanos(3),
-            split: now + Duration::from_nanos(5),
-            batch_rows: 0,
-        };
-        for batch_rows in (1..=BATCH_SIZES_MAX + 5).chain([1]) {
-            stages.batch_rows = batch_rows;
-            statistics.record_batch(&stages, &[]);
-        }
-        let batches = statistics.batches();
-        assert_eq!(batches.len(), BATCH_SIZES_MAX);
-        let twice = BatchStatistics { count: 2, input_ns: 0, infer_ns: 6, output_ns: 4 };
-        assert_eq!(batches[&1], twice);
-        assert_eq!(statistics.runs(), BATCH_SIZES_MAX as u64 + 6);
-    }
 }

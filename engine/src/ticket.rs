@@ -9,11 +9,13 @@ use crate::error::Error;
 use crate::execute::run_job;
 use crate::model::Model;
 use crate::request::Response;
+use skysail_policy::cause::Behind;
 use skysail_policy::place::Place;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 #[cfg(test)]
@@ -28,6 +30,8 @@ pub struct Ticket {
     model: Arc<Model>,
     reply: Reply,
     turn: Turn,
+    queued: Instant,
+    behind: Option<Behind>,
 }
 
 /// Where the response comes from.
@@ -53,8 +57,20 @@ impl Ticket {
     pub(crate) fn new(
         model: Arc<Model>,
         reply: oneshot::Receiver<Result<Response, Error>>,
+        queued: Instant,
+        behind: Option<Behind>,
     ) -> Self {
-        Self { model, reply: Reply::Own(reply), turn: Turn::Queued }
+        Self { model, reply: Reply::Own(reply), turn: Turn::Queued, queued, behind }
+    }
+
+    /// When its request was queued, or the cache was asked.
+    pub fn queued(&self) -> Instant {
+        self.queued
+    }
+
+    /// The batch that ran when its request was queued, if no replica was free.
+    pub fn behind(&self) -> Option<Behind> {
+        self.behind
     }
 
     /// A ticket that is not in the queue itself.
@@ -62,7 +78,8 @@ impl Ticket {
         model: Arc<Model>,
         reply: impl Future<Output = Result<Response, Error>> + Send + 'static,
     ) -> Self {
-        Self { model, reply: Reply::Shared(Box::pin(reply)), turn: Turn::Waiting }
+        let reply = Reply::Shared(Box::pin(reply));
+        Self { model, reply, turn: Turn::Waiting, queued: Instant::now(), behind: None }
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Error>> {

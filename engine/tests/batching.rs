@@ -58,7 +58,7 @@ fn requests_of_a_model_that_runs_them_alone_keep_apart() {
     let requests = (0..10).map(|i| request(floats("x", &[1, 3], &[i as f32; 3]))).collect();
     for response in ask_together(&model, requests) {
         assert_eq!(values(&response, 0), [1.0; 3]);
-        assert_eq!(response.stages.batch_rows, 1);
+        assert_eq!(response.stages.batch_rows(), 1);
     }
     assert_eq!(model.statistics().runs(), 10);
 }

@@ -63,7 +63,7 @@ fn lengths_that_differ_much_keep_apart() {
     for (i, response) in ask_together(&model, asks).iter().enumerate() {
         assert_embedded(response, 1, lengths[i % 10], i);
         // 5 to 7 share runs, and so do 30 and 32.
-        assert!(response.stages.batch_rows <= 12);
+        assert!(response.stages.batch_rows() <= 12);
     }
     assert!(model.statistics().runs() < 40, "{} runs", model.statistics().runs());
 }

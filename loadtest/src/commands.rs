@@ -1,4 +1,21 @@
 //! The subcommands: each one's flags, and how it carries them out.
 
 pub(crate) mod run;
+pub(crate) mod compare;
+pub(crate) mod capacity;
+pub(crate) mod plan;
+pub(crate) mod tail;
+mod shares;
 mod values;
+
+/// Flags that do not fit together: the command ends with the exit code of bad usage.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(String);
+
+impl Usage {
+    /// Says what does not fit.
+    pub(crate) fn error(what: impl Into<String>) -> anyhow::Error {
+        Self(what.into()).into()
+    }
+}

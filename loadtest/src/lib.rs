@@ -7,12 +7,25 @@
 //! they were meant to go, so that a stall shows in every request that it delayed.
 
 pub mod arrival;
+pub mod capacity;
+pub mod confidence;
+mod get;
 pub mod payload;
 pub mod target;
 mod timer;
+mod mix;
 pub mod record;
 mod worker;
 pub mod report;
+mod prepare;
 mod run;
+pub mod server_settings;
+pub mod server_statistics;
+pub mod quantiles;
+pub mod profile;
+pub mod plan;
+pub mod tail;
+pub mod compare;
 
-pub use run::{Error, Load, Prepared, Progress, prepare, run};
+pub use prepare::{Kind, Prepared, prepare, prepare_mix};
+pub use run::{Error, Load, Progress, run};

@@ -17,19 +17,30 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(commands::run::Flags),
+    Run(Box<commands::run::Flags>),
+    Compare(commands::compare::Flags),
+    Capacity(Box<commands::capacity::Flags>),
+    Plan(commands::plan::Flags),
+    Tail(commands::tail::Flags),
 }
+
+/// The exit code of bad usage, which is clap's too.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let done = match Flags::parse().command {
-        Command::Run(flags) => commands::run::execute(flags),
+        Command::Run(flags) => commands::run::execute(&flags),
+        Command::Compare(flags) => commands::compare::execute(&flags),
+        Command::Capacity(flags) => commands::capacity::execute(&flags),
+        Command::Plan(flags) => commands::plan::execute(&flags),
+        Command::Tail(flags) => commands::tail::execute(&flags),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // There is no one left to tell when this cannot be written either.
             let _ = writeln!(io::stderr(), "skysail-load: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<commands::Usage>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,4 +1,6 @@
-//! The path of a run: describe the model, make the payload, encode it, connect, send, report.
+//! The path of a run: connect, send, watch, report.
+
+mod seen;
 
 use std::io;
 use std::sync::Arc;
@@ -7,20 +9,20 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::arrival::{Arrival, Part, Window};
-use crate::payload::{self, Source};
+use crate::mix::Mix;
+use crate::payload;
+use crate::prepare::Prepared;
 use crate::record::Recorder;
-use crate::report::Report;
-use crate::target::{Address, Endpoint, Failure, Target};
+use crate::report::{Interval, Report};
+use crate::target::{Address, Failure};
 use crate::worker::{Phase, Worker};
-
-/// How often a run is observed.
-const TICK: Duration = Duration::from_secs(1);
+use seen::{Seen, first_begins};
 
 /// What is asked of the server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Load {
     /// When requests go out.
     pub arrival: Arrival,
@@ -36,23 +38,19 @@ pub struct Load {
     pub objective: Option<Duration>,
 }
 
-/// A target that answered one request, and the request in its encoded form.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    pub(crate) target: Target,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) rows: usize,
-}
-
 /// How far a run has come.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct Progress<'a> {
     /// Since the run's start, warm-up included.
     pub elapsed: Duration,
     /// Answered requests that count.
     pub answered: u64,
     /// Failed requests that count.
     pub failed: u64,
+    /// Those of them that the server turned down.
+    pub refused: u64,
+    /// The measurement so far; nothing during the warm-up.
+    pub intervals: &'a [Interval],
 }
 
 /// Why a run did not take place.
@@ -95,38 +93,8 @@ pub enum Error {
     System(#[from] io::Error),
 }
 
-/// Describes the model, makes and encodes its request, and sends it once.
-///
-/// # Errors
-/// When any of it fails; each step has `limit` for its time.
-pub async fn prepare(target: Target, source: &Source, limit: Duration) -> Result<Prepared, Error> {
-    let described = timeout(limit, target.describe()).await;
-    let model = described
-        .unwrap_or(Err(Failure::Timeout(limit)))
-        .map_err(|failure| undescribed(&target, failure))?;
-    let payload = source.payload(&model)?;
-    let endpoint = target.endpoint(&payload)?;
-
-    let first = async {
-        for connection in &mut endpoint.connect(1).await? {
-            connection.send().await?;
-        }
-        Ok(())
-    };
-    let first = timeout(limit, first).await.unwrap_or(Err(Failure::Timeout(limit)));
-    first.map_err(Error::FirstRequest)?;
-    Ok(Prepared { target, endpoint, rows: payload.rows(&model) })
-}
-
-fn undescribed(target: &Target, failure: Failure) -> Error {
-    let (address, model) = (target.address.clone(), target.model.clone());
-    match failure {
-        Failure::Connect(_) => Error::Unreachable { address, failure },
-        _ => Error::Model { address, model, failure },
-    }
-}
-
-/// Sends the load until its time is over or `stop` is ready, and calls `observe` each second.
+/// Sends the load until its time is over or `stop` is ready, and calls `observe` at the end of
+/// each interval: once a second, or more often in a short run.
 ///
 /// # Errors
 /// When not all connections can be made. Requests that fail are in the report.
@@ -134,36 +102,44 @@ pub async fn run(
     prepared: &Prepared,
     load: &Load,
     stop: impl Future<Output = ()>,
-    mut observe: impl FnMut(Progress),
+    mut observe: impl FnMut(Progress<'_>),
 ) -> Result<Report, Error> {
     let (mut threads, connected) = Threads::start(prepared, load);
     threads.wait_connected(connected).await?;
     let start = Instant::now();
     threads.phase.send_replace(Phase::Running { start });
 
-    let mut tick = interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick.tick().await;
+    let mut seen = Seen::new(prepared, load);
+    // An interval begins where the measurement does.
+    let first = start + first_begins(load.window);
+    let mut tick = interval_at(first.into(), load.window.interval());
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     tokio::pin!(stop);
     let mut stopped = None;
     loop {
         tokio::select! {
             result = threads.wait() => break result?,
-            _ = tick.tick() => observe(threads.progress(start)),
+            _ = tick.tick() => {
+                if seen.is_due(start.elapsed()) {
+                    seen.drain(&threads.recorders, start.elapsed());
+                }
+                observe(seen.progress(start.elapsed()));
+            }
             () = &mut stop, if stopped.is_none() => {
                 stopped = Some(start.elapsed());
                 threads.phase.send_replace(Phase::Stopped);
             }
         }
     }
-    let total = threads.total();
-    let end = stopped.unwrap_or_else(|| load.window.end().max(total.last_end));
-    Ok(Report::new(prepared, load, &total, end.saturating_sub(load.window.warm_up)))
+    seen.drain(&threads.recorders, start.elapsed());
+    let end = stopped.unwrap_or_else(|| load.window.end().max(seen.total.last_end));
+    let elapsed = end.saturating_sub(load.window.warm_up);
+    Ok(Report::new(prepared, load, &seen.total, elapsed, seen.intervals))
 }
 
 /// The threads of a run, and what each of them has seen.
 struct Threads {
-    load: Load,
+    connections: usize,
     phase: watch::Sender<Phase>,
     recorders: Vec<Arc<Mutex<Recorder>>>,
     running: JoinSet<io::Result<()>>,
@@ -175,14 +151,16 @@ impl Threads {
     fn start(prepared: &Prepared, load: &Load) -> (Self, Connected) {
         let (phase, _) = watch::channel(Phase::Connecting);
         let (connected, hear) = mpsc::channel(load.threads);
+        let mix = Arc::new(Mix::new(prepared.kinds.iter().map(|kind| kind.weight)));
         let mut recorders = Vec::new();
         let mut running = JoinSet::new();
         for part in Part::all(load.threads) {
-            let recorder = Arc::new(Mutex::new(Recorder::default()));
+            let recorder = Arc::new(Mutex::new(Recorder::new(load, prepared.kinds.len())));
             recorders.push(recorder.clone());
             let worker = Worker {
                 endpoint: prepared.endpoint.clone(),
-                load: *load,
+                mix: mix.clone(),
+                load: load.clone(),
                 part,
                 recorder,
                 phase: phase.subscribe(),
@@ -190,14 +168,14 @@ impl Threads {
             };
             running.spawn_blocking(|| worker.run());
         }
-        (Self { load: *load, phase, recorders, running }, hear)
+        (Self { connections: load.connections, phase, recorders, running }, hear)
     }
 
     async fn wait_connected(&mut self, mut connected: Connected) -> Result<(), Error> {
         while let Some(result) = connected.recv().await {
             if let Err(failure) = result {
                 self.phase.send_replace(Phase::Stopped);
-                return Err(Error::Connections { count: self.load.connections, failure });
+                return Err(Error::Connections { count: self.connections, failure });
             }
         }
         Ok(())
@@ -210,20 +188,21 @@ impl Threads {
         }
         Ok(())
     }
+}
 
-    fn progress(&self, start: Instant) -> Progress {
-        let mut progress = Progress { elapsed: start.elapsed(), answered: 0, failed: 0 };
-        for recorder in &self.recorders {
-            let recorder = recorder.lock();
-            progress.answered += recorder.answered();
-            progress.failed += recorder.failed();
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Ten seconds at a rate.
+    pub(crate) fn load() -> Load {
+        Load {
+            arrival: Arrival::Open { requests_per_s: 100.0 },
+            connections: 1,
+            threads: 1,
+            window: Window { warm_up: Duration::from_secs(1), duration: Duration::from_secs(10) },
+            timeout: Duration::from_secs(1),
+            objective: None,
         }
-        progress
-    }
-
-    fn total(&self) -> Recorder {
-        let mut total = Recorder::default();
-        self.recorders.iter().for_each(|recorder| total.add(&recorder.lock()));
-        total
     }
 }

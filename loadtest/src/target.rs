@@ -1,9 +1,13 @@
 //! The server under load: what it says of its model, and connections to it that
-//! send one encoded request again and again.
+//! send encoded requests again and again.
 
 mod address;
-pub mod grpc;
 pub mod http;
+pub mod http1;
+mod response;
+pub mod http2;
+pub mod grpc;
+pub mod stream;
 
 pub use address::{Address, BadUrl};
 
@@ -17,23 +21,64 @@ use crate::payload::{self, Payload};
 /// How requests travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1, tensors in JSON.
+    /// HTTP, tensors in JSON.
     Json,
-    /// HTTP/1.1, raw tensors after a JSON part.
+    /// HTTP, raw tensors after a JSON part.
     Binary,
-    /// gRPC, raw tensors.
+    /// gRPC, raw tensors, each request a call of its own.
     Grpc,
+    /// gRPC, raw tensors, each caller with one call for all of its requests.
+    GrpcStream,
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Json, Self::Binary, Self::Grpc, Self::GrpcStream];
+
     /// Its name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
             Self::Binary => "binary",
             Self::Grpc => "grpc",
+            Self::GrpcStream => "grpc-stream",
         }
     }
+
+    /// Whether it travels by HTTP alone.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Json | Self::Binary)
+    }
+}
+
+/// How connections are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// HTTP/2 in place of HTTP/1.1 for JSON and raw tensors. gRPC always has it.
+    pub http2: bool,
+    /// Whether a connection of HTTP/1.1 carries one request after the other, or one only.
+    pub keep_alive: bool,
+    /// Callers that share a connection of HTTP/2 or gRPC, above 0.
+    pub streams: usize,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        /// Servers take at least 100 on each connection.
+        const STREAMS: usize = 64;
+        Self { http2: false, keep_alive: true, streams: STREAMS }
+    }
+}
+
+/// A server, and the way to it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where it is.
+    pub address: Address,
+    /// How requests travel.
+    pub protocol: Protocol,
+    /// How connections are used.
+    pub transport: Transport,
 }
 
 /// A model on a server.
@@ -47,6 +92,8 @@ pub struct Target {
     pub model: String,
     /// The model's version; `None` leaves it to the server.
     pub version: Option<String>,
+    /// How connections are used.
+    pub transport: Transport,
 }
 
 /// Why a request has no answer.
@@ -104,6 +151,18 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Target {
+    /// The version that the server chooses, over connections that are used in the usual way.
+    pub fn new(address: Address, protocol: Protocol, model: impl Into<String>) -> Self {
+        let transport = Transport::default();
+        Self { address, protocol, model: model.into(), version: None, transport }
+    }
+
+    /// The server that it is on.
+    pub fn server(&self) -> Server {
+        let Self { address, protocol, transport, .. } = self;
+        Server { address: address.clone(), protocol: *protocol, transport: *transport }
+    }
+
     /// Asks the server for the model's metadata.
     ///
     /// # Errors
@@ -111,7 +170,7 @@ impl Target {
     pub async fn describe(&self) -> Result<ModelMetadata, Failure> {
         match self.protocol {
             Protocol::Json | Protocol::Binary => http::describe(self).await,
-            Protocol::Grpc => grpc::describe(self).await,
+            Protocol::Grpc | Protocol::GrpcStream => grpc::describe(self).await,
         }
     }
 
@@ -119,57 +178,95 @@ impl Target {
     ///
     /// # Errors
     /// When the protocol cannot carry the payload.
-    pub fn endpoint(&self, payload: &Payload) -> Result<Endpoint, payload::Error> {
+    pub(crate) fn encode(&self, payload: &Payload) -> Result<Encoded, payload::Error> {
         match self.protocol {
             Protocol::Json | Protocol::Binary => {
-                http::Endpoint::new(self, payload).map(Endpoint::Http)
+                http::encode(self, payload).map(|request| Encoded::Http(Box::new(request)))
             }
-            Protocol::Grpc => grpc::Endpoint::new(self, payload).map(Endpoint::Grpc),
+            Protocol::Grpc | Protocol::GrpcStream => grpc::encode(self, payload).map(Encoded::Grpc),
         }
     }
 }
 
-/// A target with its encoded request, to connect to.
+/// A request as its protocol sends it.
+#[derive(Clone, Debug)]
+pub(crate) enum Encoded {
+    /// Head and body.
+    Http(Box<http::Request>),
+    /// The message.
+    Grpc(bytes::Bytes),
+}
+
+/// A server with the encoded requests for it, to connect to.
 #[derive(Clone, Debug)]
 pub enum Endpoint {
     /// Over HTTP/1.1.
-    Http(http::Endpoint),
-    /// Over gRPC.
+    Http1(http1::Endpoint),
+    /// Over HTTP/2.
+    Http2(http2::Endpoint),
+    /// Over gRPC, by calls or streams.
     Grpc(grpc::Endpoint),
 }
 
 impl Endpoint {
+    /// Of a server and the requests, each encoded for one of its models.
+    pub(crate) fn new(server: &Server, requests: Vec<Encoded>) -> Self {
+        let (mut messages, mut http) = (Vec::new(), Vec::new());
+        for request in requests {
+            match request {
+                Encoded::Http(request) => http.push(*request),
+                Encoded::Grpc(message) => messages.push(message),
+            }
+        }
+        match server.protocol {
+            Protocol::Grpc | Protocol::GrpcStream => {
+                Self::Grpc(grpc::Endpoint::new(server, messages))
+            }
+            Protocol::Json | Protocol::Binary if server.transport.http2 => {
+                Self::Http2(http2::Endpoint::new(server, http))
+            }
+            Protocol::Json | Protocol::Binary => Self::Http1(http1::Endpoint::new(server, &http)),
+        }
+    }
+
     /// Opens connections, which may send at the same time.
     ///
     /// # Errors
     /// When one of them cannot be made.
     pub async fn connect(&self, count: usize) -> Result<Vec<Connection>, Failure> {
         match self {
-            Self::Http(endpoint) => http::connect(endpoint, count).await,
+            Self::Http1(endpoint) => http1::connect(endpoint, count).await,
+            Self::Http2(endpoint) => http2::connect(endpoint, count).await,
             Self::Grpc(endpoint) => grpc::connect(endpoint, count).await,
         }
     }
 }
 
-/// One connection of HTTP, or one caller on a shared connection of gRPC.
+/// One connection of HTTP/1.1, or one caller on a shared connection of HTTP/2 or gRPC.
 #[derive(Debug)]
 pub enum Connection {
     /// Over HTTP/1.1.
-    Http(http::Connection),
-    /// Over gRPC.
+    Http1(http1::Connection),
+    /// Over HTTP/2.
+    Http2(http2::Connection),
+    /// Over gRPC, by calls.
     Grpc(grpc::Connection),
+    /// Over gRPC, by a stream.
+    Stream(Box<stream::Connection>),
 }
 
 impl Connection {
-    /// Sends the request and reads the whole answer. A connection that broke is made anew, and so
-    /// is one whose answer was not waited for.
+    /// Sends the endpoint's request of this number and reads the whole answer. A connection that
+    /// broke is made anew, and so is one whose answer was not waited for.
     ///
     /// # Errors
     /// When there is no answer, or not the right one.
-    pub async fn send(&mut self) -> Result<(), Failure> {
+    pub async fn send(&mut self, request: usize) -> Result<(), Failure> {
         match self {
-            Self::Http(connection) => connection.send().await,
-            Self::Grpc(connection) => connection.send().await,
+            Self::Http1(connection) => connection.send(request).await,
+            Self::Http2(connection) => connection.send(request).await,
+            Self::Grpc(connection) => connection.send(request).await,
+            Self::Stream(connection) => connection.send(request).await,
         }
     }
 }

@@ -2,22 +2,28 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{JoinSet, coop};
+use tokio::task::{JoinSet, coop, yield_now};
 use tokio::time::{sleep, timeout, timeout_at};
 
-use crate::arrival::{Arrival, Part, Schedule};
-use crate::record::Recorder;
+use crate::arrival::{Part, Schedule};
+use crate::mix::Mix;
+use crate::record::{Ended, Recorder};
 use crate::run::Load;
 use crate::target::{Connection, Endpoint, Failure};
 use crate::timer::Timer;
 
 /// Between attempts to connect to a server that is not there.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Requests are made due no more often than this: at high rates several at once, which costs less
+/// than to wake up for each. As lag it is seen, and in the latencies.
+const REST: Duration = Duration::from_micros(40);
 
 /// Where a run stands; all its threads follow it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +39,7 @@ pub(crate) enum Phase {
 /// What a thread works with.
 pub(crate) struct Worker {
     pub(crate) endpoint: Endpoint,
+    pub(crate) mix: Arc<Mix>,
     pub(crate) load: Load,
     pub(crate) part: Part,
     pub(crate) recorder: Arc<Mutex<Recorder>>,
@@ -48,7 +55,7 @@ impl Worker {
     }
 
     async fn work(self) -> io::Result<()> {
-        let Self { endpoint, load, part, recorder, mut phase, connected } = self;
+        let Self { endpoint, mix, load, part, recorder, mut phase, connected } = self;
         let result = connect(&endpoint, &load, part).await;
         let (connections, result) = match result {
             Ok(connections) => (connections, Ok(())),
@@ -60,7 +67,8 @@ impl Worker {
 
         let begun = phase.wait_for(|phase| *phase != Phase::Connecting).await;
         let Ok(Phase::Running { start }) = begun.map(|phase| *phase) else { return Ok(()) };
-        let sending = Sending { load, start, recorder: recorder.clone() };
+        let choice = AtomicU64::new((part.index as u64) << 48);
+        let sending = Sending { load, mix, choice, start, recorder: recorder.clone() };
         let before = busy();
         let result = tokio::select! {
             result = sending.send_all(connections, part) => result,
@@ -85,6 +93,9 @@ async fn connect(endpoint: &Endpoint, load: &Load, part: Part) -> Result<Vec<Con
 /// The connections' common knowledge while requests go out.
 struct Sending {
     load: Load,
+    mix: Arc<Mix>,
+    /// How many kinds were chosen.
+    choice: AtomicU64,
     start: Instant,
     recorder: Arc<Mutex<Recorder>>,
 }
@@ -93,20 +104,21 @@ impl Sending {
     async fn send_all(self, connections: Vec<Connection>, part: Part) -> io::Result<()> {
         let sending = Arc::new(self);
         let mut tasks = JoinSet::new();
-        match sending.load.arrival {
-            Arrival::Closed => {
+        let end = sending.load.window.end();
+        match sending.load.arrival.schedule(part, end) {
+            None => {
                 for connection in connections {
                     tasks.spawn(sending.clone().closed_loop(connection));
                 }
             }
-            Arrival::Open { requests_per_s } => {
-                let end = sending.load.window.end();
-                let schedule = Schedule::constant(requests_per_s, part, end);
+            Some(schedule) => {
                 let due = Arc::new(Due::new(schedule.clone()));
                 let count = connections.len();
                 for connection in connections {
                     tasks.spawn(sending.clone().open_loop(connection, due.clone()));
                 }
+                // The connections take their places, or the first request would find none of them.
+                yield_now().await;
                 sending.release(schedule, &due).await?;
                 due.permits.add_permits(count);
             }
@@ -137,8 +149,13 @@ impl Sending {
     /// Makes requests due at their times.
     async fn release(&self, schedule: Schedule, due: &Due) -> io::Result<()> {
         let mut timer = Timer::new()?;
+        let mut woken = self.start;
         for at in schedule {
-            timer.wait_until(self.start + at).await?;
+            let when = self.start + at;
+            if when > Instant::now() {
+                timer.wait_until(when.max(woken + REST)).await?;
+                woken = Instant::now();
+            }
             if self.load.window.counts(at) {
                 self.recorder.lock().lagged(self.start.elapsed().saturating_sub(at));
             }
@@ -151,16 +168,17 @@ impl Sending {
 
     /// Sends the request that was meant to go out `at`.
     async fn send(&self, connection: &mut Connection, at: Duration) {
+        let kind = self.mix.choose(self.choice.fetch_add(1, Ordering::Relaxed));
         let deadline = self.start + at + self.load.timeout;
         let late = Err(Failure::Timeout(self.load.timeout));
         let result = if Instant::now() < deadline {
-            timeout_at(deadline.into(), connection.send()).await.unwrap_or(late)
+            timeout_at(deadline.into(), connection.send(kind)).await.unwrap_or(late)
         } else {
             late
         };
         if self.load.window.counts(at) {
             let end = self.start.elapsed();
-            self.recorder.lock().ended(&result, end.saturating_sub(at), end);
+            self.recorder.lock().ended(Ended { kind, at, end, result: &result });
         }
         if matches!(result, Err(Failure::Connect(_))) {
             sleep(RETRY_PAUSE).await;

@@ -3,6 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
 
 mod responder;
+#[path = "run/arrivals.rs"]
+mod arrivals;
+#[path = "run/transports.rs"]
+mod transports;
+#[path = "run/reports.rs"]
+mod reports;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -193,7 +199,7 @@ fn bad_usage_has_its_own_exit_code() {
         (&["--model", "m", "--duration", "10"], "write a number and a unit"),
         (&["--model", "m", "--connections", "0"], "0"),
         (&["--model", "m", "--objective-ms", "0"], "milliseconds, a number above 0"),
-        (&["--model", "m", "--protocol", "smtp"], "one of json, binary and grpc"),
+        (&["--model", "m", "--protocol", "smtp"], "one of json, binary, grpc and grpc-stream"),
         (&["--model", "m", "--input", "f", "--rows", "2"], "cannot be used with"),
         (&[], "--model"),
     ] {

@@ -30,5 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for field in NOT_COPIED {
         builder = builder.bytes(field);
     }
-    Ok(builder.compile_fds(files)?)
+    builder.compile_fds(files)?;
+
+    // No part of the protocol: what it serves does not describe it.
+    let metrics = protox::compile(["metrics.proto"], ["proto"])?;
+    Ok(tonic_prost_build::configure().compile_fds(metrics)?)
 }

@@ -7,6 +7,10 @@ use skysail_engine::config::{ControlMode, EngineConfig};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+mod spans;
+
+pub(crate) use spans::Tracing;
+
 const EXAMPLES: &str = "\
 Examples:
   skysail-server --models models
@@ -29,7 +33,7 @@ const OBJECTIVE_MS_MIN: f64 = 0.001;
 #[command(version, about, after_help = EXAMPLES)]
 pub(crate) struct Flags {
     /// A TOML file with the same settings: [listen], [repository], [latency], [limits],
-    /// [threads], [log].
+    /// [threads], [log], [tracing], [telemetry].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -44,6 +48,10 @@ pub(crate) struct Flags {
     threads: ThreadFlags,
     #[command(flatten)]
     log: LogFlags,
+    #[command(flatten)]
+    tracing: Tracing,
+    #[command(flatten)]
+    telemetry: TelemetryFlags,
 }
 
 /// All settings.
@@ -56,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) threads: Threads,
     pub(crate) log: Log,
+    pub(crate) tracing: Tracing,
+    pub(crate) telemetry: Telemetry,
 }
 
 /// Makes a struct of settings with defaults, and the struct of flags that replace them.
@@ -171,6 +181,14 @@ settings! {
     }
 }
 
+settings! {
+    /// What is noted of requests.
+    Telemetry / TelemetryFlags {
+        /// Whether times by stage are counted, and the slowest requests kept [default: true].
+        journeys: bool = true, "journeys", "BOOL";
+    }
+}
+
 /// When changes of the repository are taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -226,6 +244,8 @@ impl Config {
         flags.limits.apply(&mut config.limits);
         flags.threads.apply(&mut config.threads);
         flags.log.apply(&mut config.log);
+        config.tracing = flags.tracing.or(&config.tracing);
+        flags.telemetry.apply(&mut config.telemetry);
         config.check()?;
         Ok(config)
     }
@@ -247,6 +267,7 @@ impl Config {
         ensure!(self.limits.header_bytes_max >= 8192, "header_bytes_max must be at least 8192");
         ensure!(self.threads.io > 0, "io-threads must be at least 1");
         ensure!(self.threads.compute > 0, "compute-threads must be at least 1");
+        self.tracing.check()?;
         let explicit = self.repository.model_control == Control::Explicit;
         ensure!(
             explicit || self.repository.load_model.is_empty(),

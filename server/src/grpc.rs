@@ -2,9 +2,11 @@
 
 use crate::admin;
 use crate::decode;
-use crate::predict::{Call, count_failure, predict};
+use crate::journeys::failed_early;
+use crate::predict::{Call, Prediction, predict};
 use crate::respond;
 use crate::server::Server;
+use crate::spans::{Context, tell};
 use crate::status::Error;
 use futures_util::StreamExt;
 use prost::Message;
@@ -15,10 +17,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
+mod answered;
 mod deadline;
 mod metered;
 mod services;
 
+use answered::Answered;
 use deadline::{Answers, Arrival};
 pub(crate) use services::services;
 
@@ -58,35 +62,50 @@ fn arrival<T>(request: &Request<T>) -> Arrival {
 }
 
 async fn infer(
-    server: &Server,
+    server: &Arc<Server>,
     message: ModelInferRequest,
     arrival: Arrival,
-) -> Result<ModelInferResponse, Error> {
-    let Arrival { accepted, limit } = arrival;
+    trace: Option<&Context>,
+) -> Result<Answered, Error> {
+    let Arrival { accepted, limit, request_id } = arrival;
     let name = message.model_name.clone();
-    let call = Call { model: &name, version: version(&message.model_version)?, accepted, limit };
+    let version = version(&message.model_version)?;
+    let call = Call::new(server, &name, version, accepted);
+    let call = Call { limit, request_id, trace, ..call };
     let mut held = server.budget().start();
     let place = held.add(message.encoded_len());
-    place.inspect_err(|error| count_failure(server, &call, error))?;
+    place.inspect_err(|error| failed_early(server, &call, error))?;
     let decode = |_: &_| decode::grpc::decode(message);
-    let respond = |p: crate::predict::Prediction| Ok(respond::grpc::respond(p.response, p.decoded));
+    let respond = |prediction: Prediction| {
+        let Prediction { response, decoded } = prediction;
+        Ok(Answered::new(respond::grpc::respond(response, decoded)))
+    };
     predict(server, &call, decode, respond).await
+}
+
+/// What all requests of a stream share.
+struct Shared {
+    server: Arc<Server>,
+    /// Whether it asked for errors as statuses.
+    status_errors: bool,
+    /// What its headers make of its requests' spans.
+    trace: Option<Context>,
 }
 
 /// One answer of a stream: an error is a message, unless the stream asked for a status.
 async fn infer_in_stream(
-    server: Arc<Server>,
+    stream: Arc<Shared>,
     request: Result<ModelInferRequest, Status>,
-    status_errors: bool,
 ) -> Result<ModelStreamInferResponse, Status> {
-    let request = request?;
+    let (request, server) = (request?, &stream.server);
     let id = request.id.clone();
-    match infer(&server, request, Arrival::unlimited()).await {
-        Ok(response) => Ok(ModelStreamInferResponse {
-            infer_response: Some(response),
+    let trace = server.tracing().begin_in_stream(stream.trace.as_ref());
+    match infer(server, request, Arrival::unlimited(), trace.as_ref()).await {
+        Ok(answered) => Ok(ModelStreamInferResponse {
+            infer_response: Some(answered.message),
             ..ModelStreamInferResponse::default()
         }),
-        Err(error) if status_errors => Err(error.into()),
+        Err(error) if stream.status_errors => Err(error.into()),
         Err(error) => Ok(ModelStreamInferResponse {
             error_message: error.to_string(),
             infer_response: Some(ModelInferResponse { id, ..ModelInferResponse::default() }),
@@ -109,7 +128,7 @@ impl GrpcInferenceService for Service {
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Reply<ModelReadyResponse> {
         let request = request.into_inner();
         let version = version(&request.version)?;
-        let ready = self.server.engine().lookup(&request.name, version).is_ok();
+        let ready = self.server.is_model_ready(&request.name, version);
         Ok(Response::new(ModelReadyResponse { ready }))
     }
 
@@ -149,7 +168,23 @@ impl GrpcInferenceService for Service {
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Reply<ModelInferResponse> {
         let arrival = arrival(&request);
-        Ok(Response::new(infer(&self.server, request.into_inner(), arrival).await?))
+        let trace = self.server.tracing().begin(request.metadata().as_ref());
+        let trace = trace.as_ref();
+        match infer(&self.server, request.into_inner(), arrival, trace).await {
+            Ok(Answered { message, ending }) => {
+                let mut response = Response::new(message);
+                if let Some(ending) = ending {
+                    response.extensions_mut().insert(ending);
+                }
+                tell(trace, response.metadata_mut().as_mut());
+                Ok(response)
+            }
+            Err(error) => {
+                let mut status = Status::from(error);
+                tell(trace, status.metadata_mut().as_mut());
+                Err(status)
+            }
+        }
     }
 
     async fn model_stream_infer(
@@ -158,10 +193,12 @@ impl GrpcInferenceService for Service {
     ) -> Reply<Self::ModelStreamInferStream> {
         let status_errors = request.metadata().get(STATUS_ERRORS).is_some_and(|v| v == "true");
         let server = Arc::clone(&self.server);
+        let trace = server.tracing().begin(request.metadata().as_ref());
         let arrival = arrival(&request);
+        let shared = Arc::new(Shared { server, status_errors, trace });
         let answers = request
             .into_inner()
-            .map(move |request| infer_in_stream(Arc::clone(&server), request, status_errors))
+            .map(move |request| infer_in_stream(Arc::clone(&shared), request))
             .buffered(STREAM_REQUESTS_MAX);
         Ok(Response::new(arrival.bound(Box::pin(answers))))
     }

@@ -1,11 +1,14 @@
 //! HTTP: paths, bodies in and out, and errors. What a request means is decided elsewhere.
 
 use crate::body::{self, Encoding};
+use crate::debug;
 use crate::decode;
+use crate::journeys::failed_early;
 use crate::lag;
-use crate::predict::{Call, Prediction, count_failure, predict};
+use crate::predict::{Call, Prediction, predict};
 use crate::respond;
 use crate::server::Server;
+use crate::spans::tell;
 use crate::status::Error;
 use bytes::Bytes;
 use flate2::Compression;
@@ -16,6 +19,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use skysail_engine::journey::RequestId;
 use skysail_engine::payload::Payload;
 use skysail_protocol::HEADER_LENGTH;
 use smallvec::{SmallVec, smallvec};
@@ -27,7 +31,7 @@ mod admin;
 mod pieces;
 mod route;
 
-pub(crate) use pieces::Pieces;
+pub(crate) use pieces::{Pieces, SLOW_BYTES_MIN};
 use route::{Route, Target, route};
 
 /// A body at least this large is decoded where it does not hold up other connections.
@@ -35,6 +39,9 @@ const OFFLOAD_BYTES: usize = 256 << 10;
 
 /// The header beside `Retry-After`, whose whole seconds are long for a queue.
 const RETRY_AFTER_MS: &str = "retry-after-ms";
+
+/// The header in which proxies and callers name a request.
+const REQUEST_ID: &str = "x-request-id";
 
 /// Answers one request.
 pub(crate) async fn serve(server: Arc<Server>, request: Request<Incoming>) -> Response<Pieces> {
@@ -46,7 +53,7 @@ pub(crate) async fn serve(server: Arc<Server>, request: Request<Incoming>) -> Re
 }
 
 async fn answer(
-    server: &Server,
+    server: &Arc<Server>,
     request: Request<Incoming>,
     accepted: Instant,
 ) -> Result<Response<Pieces>, Error> {
@@ -54,8 +61,19 @@ async fn answer(
     let route = route(&head.method, head.uri.path())?;
     match route {
         Route::Infer(Target { model, version }) => {
-            let call = Call { model: &model, version, accepted, limit: None };
-            infer(server, &call, &head.headers, body).await
+            let trace = server.tracing().begin(&head.headers);
+            let trace = trace.as_ref();
+            let request_id = request_id(&head.headers);
+            let call = Call::new(server, &model, version, accepted);
+            let call = Call { request_id, trace, ..call };
+            let answer = infer(server, &call, &head.headers, body).await;
+            let mut answer = answer.unwrap_or_else(|error| refusal(&error));
+            tell(trace, answer.headers_mut());
+            Ok(answer)
+        }
+        Route::Tail => {
+            let tail = offload(true, || debug::tail(server, head.uri.query()))?;
+            Ok(respond_json(StatusCode::OK, &tail))
         }
         Route::Admin(asked) => {
             let (body, _held) = read_body(server, &head.headers, body).await?;
@@ -66,14 +84,15 @@ async fn answer(
 
 /// The path of an inference request over HTTP.
 async fn infer(
-    server: &Server,
+    server: &Arc<Server>,
     call: &Call<'_>,
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Response<Pieces>, Error> {
     let read = read_body(server, headers, body).await;
-    let (payload, held) = read.inspect_err(|error| count_failure(server, call, error))?;
-    let header_length = header_length(headers)?;
+    let (payload, held) = read.inspect_err(|error| failed_early(server, call, error))?;
+    let header_length = header_length(headers);
+    let header_length = header_length.inspect_err(|error| failed_early(server, call, error))?;
     let encoding = accepted_encoding(headers);
     let is_large = payload.len() >= OFFLOAD_BYTES && header_length.is_none();
     let decode = |model: &skysail_engine::model::Model| match header_length {
@@ -148,6 +167,12 @@ fn compress(pieces: &[Bytes], encoding: Encoding) -> Result<Bytes, Error> {
     }
     .map_err(|error| Error::malformed(format!("the response can not be compressed: {error}")))?;
     Ok(out.into())
+}
+
+/// The name that a request has in its head.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<RequestId> {
+    let name = headers.get(REQUEST_ID)?.to_str().ok()?;
+    (!name.is_empty()).then(|| RequestId::of_caller(name))
 }
 
 fn header_length(headers: &HeaderMap) -> Result<Option<usize>, Error> {

@@ -12,10 +12,17 @@ mod body;
 mod decode;
 mod in_flight;
 mod predict;
+mod journeys;
+mod request_log;
+mod debug;
 mod respond;
 mod status;
 mod admin;
 mod telemetry;
+mod metrics;
+mod dashboard;
+mod spans;
+mod memory;
 
 use admin::settings::LogSettings;
 use clap::Parser;

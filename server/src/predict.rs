@@ -1,13 +1,15 @@
 //! The path of every inference request, once, whatever protocol it came by.
 
 use crate::decode::Decoded;
+use crate::journeys::{Answer, Way};
 use crate::lag;
+use crate::request_log;
 use crate::server::Server;
+use crate::spans::Context;
 use crate::status::Error;
-use skysail_engine::error::{Reason, Refusal};
+use skysail_engine::journey::RequestId;
 use skysail_engine::model::Model;
-use skysail_engine::request::Response;
-use skysail_engine::stage::Stage;
+use skysail_engine::request::{Response, Stages};
 use skysail_engine::ticket::Ticket;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,6 +26,25 @@ pub(crate) struct Call<'a> {
     pub(crate) accepted: Instant,
     /// How long the call may take from then on; nobody waits for an answer that comes later.
     pub(crate) limit: Option<Duration>,
+    /// The request's name in its head, if it has one there.
+    pub(crate) request_id: Option<RequestId>,
+    /// Its span, if it is traced.
+    pub(crate) trace: Option<&'a Context>,
+    /// For how long models had been loaded by then.
+    pub(crate) loading_us: u64,
+}
+
+impl<'a> Call<'a> {
+    /// Of a request whose head was there at a time, and says no more.
+    pub(crate) fn new(
+        server: &Server,
+        model: &'a str,
+        version: Option<u64>,
+        accepted: Instant,
+    ) -> Self {
+        let loading_us = server.engine().repository().loading_us(accepted);
+        Self { model, version, accepted, limit: None, request_id: None, trace: None, loading_us }
+    }
 }
 
 impl Call<'_> {
@@ -66,61 +87,36 @@ pub(crate) struct Prediction {
     pub(crate) decoded: Decoded,
 }
 
-/// Decodes, admits, queues, runs and responds, and counts what came of it.
+/// Decodes, admits, queues, runs and responds, and notes what came of it.
 ///
 /// # Errors
 /// The first stage that refuses or fails says why.
-pub(crate) async fn predict<T>(
-    server: &Server,
+pub(crate) async fn predict<T: Answer>(
+    server: &Arc<Server>,
     call: &Call<'_>,
     decode: impl FnOnce(&Model) -> Result<Decoded, Error>,
     respond: impl FnOnce(Prediction) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let model = server.engine().lookup(call.model, call.version)?;
-    let mut failure = Failure::of(&model, call);
-    let result = run(server, &model, call, decode, respond).await;
-    let result = result.map_err(|error| call.advise(error));
-    failure.is(server, result.as_ref().err());
-    result
-}
-
-/// Counts a request that fails before its model is looked at.
-pub(crate) fn count_failure(server: &Server, call: &Call<'_>, error: &Error) {
-    if let Ok(model) = server.engine().lookup(call.model, call.version) {
-        Failure::of(&model, call).is(server, Some(error));
-    }
-}
-
-/// Counts a request that fails; one whose caller leaves is dropped in the middle, as cancelled.
-struct Failure<'a> {
-    model: &'a Model,
-    accepted: Instant,
-    reason: Option<Reason>,
-    refusal: Option<Refusal>,
-}
-
-impl<'a> Failure<'a> {
-    fn of(model: &'a Model, call: &Call<'_>) -> Self {
-        Self { model, accepted: call.accepted, reason: Some(Reason::Cancelled), refusal: None }
-    }
-
-    /// It is this error, or none.
-    fn is(&mut self, server: &Server, error: Option<&Error>) {
-        self.reason = error.map(|error| server.reason(error));
-        self.refusal = error.and_then(Error::refusal);
-    }
-}
-
-impl Drop for Failure<'_> {
-    fn drop(&mut self) {
-        if let Some(reason) = self.reason {
-            self.model.statistics().record_failure(reason, self.accepted.elapsed());
+    let model = server.engine().lookup(call.model, call.version).map_err(Error::from);
+    let model = model.inspect_err(|error| request_log::unknown(server, call, error))?;
+    let mut way = Way::begin(server, &model, call);
+    match run(&mut way, decode, respond).await {
+        Ok((mut answer, done)) => {
+            way.answered(&done.stages, done.responded, &mut answer);
+            Ok(answer)
         }
-        if let Some(refusal) = self.refusal {
-            lag::refused();
-            self.model.statistics().record_refusal(refusal);
+        Err(error) => {
+            let error = call.advise(error);
+            way.failed(&error);
+            Err(error)
         }
     }
+}
+
+/// When an answered request was where.
+struct Done {
+    stages: Stages,
+    responded: Instant,
 }
 
 /// Waits for the response. A timeout that passes while every replica is busy is told when it
@@ -153,38 +149,30 @@ fn micros_after(us: u64) -> Duration {
 }
 
 async fn run<T>(
-    server: &Server,
-    model: &Arc<Model>,
-    call: &Call<'_>,
+    way: &mut Way<'_>,
     decode: impl FnOnce(&Model) -> Result<Decoded, Error>,
     respond: impl FnOnce(Prediction) -> Result<T, Error>,
-) -> Result<T, Error> {
+) -> Result<(T, Done), Error> {
+    let (server, model, call) = (way.server(), way.model(), way.call());
     let _place = server.in_flight().enter()?;
     let (received, arrived) = (Instant::now(), lag::arrival());
+    way.received(received, arrived);
     let mut decoded = decode(model)?;
-    let decoded_at = Instant::now();
+    way.decoded(&decoded.id);
     let mut request = std::mem::take(&mut decoded.request);
     (request.accepted, request.received) = (Some(call.accepted), Some(arrived));
     let timeout_us = call.timeout_us(model, request.timeout_us);
     request.timeout_us = timeout_us;
     let ticket = model.submit(request)?;
+    way.queued(&ticket);
     let response = answer(model, ticket, call, timeout_us).await?;
-    let answered = Instant::now();
     let stages = response.stages;
     let id = server.trace().wants(model).then(|| decoded.id.clone());
     let answer = respond(Prediction { response, decoded })?;
     let responded = Instant::now();
     model.responded(&stages, responded);
-    let statistics = model.statistics();
-    statistics.record_stage(Stage::Accept, received - call.accepted);
-    statistics.record_stage(Stage::Decode, decoded_at - received);
-    statistics.record_stage(Stage::Admit, stages.queued - decoded_at);
-    statistics.record_stage(Stage::Queue, stages.queue());
-    statistics.record_stage(Stage::Batch, stages.gathered - stages.batched);
-    statistics.record_stage(Stage::Execute, stages.executed - stages.gathered);
-    statistics.record_stage(Stage::Respond, responded - answered);
     if let Some(id) = id {
         server.trace().record(model, &id, call.accepted, &stages, responded);
     }
-    Ok(answer)
+    Ok((answer, Done { stages, responded }))
 }

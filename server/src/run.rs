@@ -2,11 +2,12 @@
 
 use crate::accept::{bind, serve};
 use crate::admin::settings::LogSettings;
-use crate::config::Config;
+use crate::config::{Config, Threads};
+use crate::dashboard::{self, Dashboard};
 use crate::grpc::services;
 use crate::io_threads::IoHandles;
 use crate::server::Server;
-use crate::{http, telemetry};
+use crate::{http, request_log, spans};
 use anyhow::Result;
 use skysail_engine::Engine;
 use std::sync::Arc;
@@ -16,6 +17,9 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 /// How often readiness is looked at for `grpc.health.v1`.
 const HEALTH_POLL: Duration = Duration::from_millis(100);
+
+/// After so many of these looks, the log may have something to add.
+const SUMMARY_LOOKS: u64 = 10;
 
 /// Binds, loads, serves, and returns when `stop` says so and all requests are answered.
 ///
@@ -32,7 +36,11 @@ pub(crate) async fn run(
     let metrics = bind(config.listen.metrics, "metrics")?;
     let engine = Engine::start(config.engine())?;
     let limits = config.limits.clone();
-    let server = Arc::new(Server::new(engine, limits.clone(), log));
+    let (tracing, exporter) = spans::start(&config.tracing)?;
+    let server = Server::new(engine, limits.clone(), log)
+        .with_tracing(tracing)
+        .with_journeys(config.telemetry.journeys);
+    let server = Arc::new(server);
     tracing::info!(
         "skysail-server {} serves {}: HTTP on {}, gRPC on {}, metrics on {}",
         env!("CARGO_PKG_VERSION"),
@@ -45,6 +53,8 @@ pub(crate) async fn run(
     let watcher = tokio::spawn(report_health(Arc::clone(&server), reporter, stop.clone()));
     let of = |server: &Arc<Server>| Arc::clone(server);
     let (for_http, for_metrics) = (of(&server), of(&server));
+    let Threads { io, compute } = config.threads;
+    let dashboard = Dashboard::start(of(&server), io, compute, stop.clone());
     let for_grpc = services(of(&server), health)?;
     tokio::join!(
         serve(http, limits.clone(), threads.clone(), stop.clone(), move |request| {
@@ -54,10 +64,11 @@ pub(crate) async fn run(
             request
         )),
         serve(metrics, limits, threads, stop, move |request| {
-            telemetry::serve(Arc::clone(&for_metrics), request)
+            dashboard::serve(Arc::clone(&dashboard), Arc::clone(&for_metrics), request)
         }),
     );
     watcher.abort();
+    exporter.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -70,7 +81,10 @@ async fn report_health(
 ) {
     use tonic_health::ServingStatus::{NotServing, Serving};
     let mut reported = None;
-    loop {
+    for look in 0_u64.. {
+        if look.is_multiple_of(SUMMARY_LOOKS) {
+            request_log::summaries(&server);
+        }
         let status = if server.is_ready() { Serving } else { NotServing };
         if reported != Some(status) {
             reporter.set_service_status("", status).await;

@@ -6,11 +6,16 @@ use crate::admin::trace::Trace;
 use crate::body::{BodyLimits, Budget};
 use crate::config::Limits;
 use crate::in_flight::InFlight;
+use crate::spans::{Context, Tracing};
 use crate::status::Error;
 use skysail_engine::Engine;
 use skysail_engine::error::Reason;
+use skysail_engine::gate::Gate;
+use skysail_engine::journey::Journey;
+use skysail_engine::statistics::Statistics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// The server, whatever the protocol.
 pub(crate) struct Server {
@@ -21,6 +26,10 @@ pub(crate) struct Server {
     stopping: AtomicBool,
     trace: Trace,
     log: LogSettings,
+    tracing: Tracing,
+    started: Instant,
+    keeps_journeys: bool,
+    unknown: Gate,
 }
 
 impl Server {
@@ -33,7 +42,21 @@ impl Server {
             stopping: AtomicBool::new(false),
             trace: Trace::default(),
             log,
+            tracing: Tracing::default(),
+            started: Instant::now(),
+            keeps_journeys: true,
+            unknown: Gate::default(),
         }
+    }
+
+    /// The same, which keeps nothing of requests but counts unless this is set.
+    pub(crate) fn with_journeys(self, keeps_journeys: bool) -> Self {
+        Self { keeps_journeys, ..self }
+    }
+
+    /// The same, whose requests are traced.
+    pub(crate) fn with_tracing(self, tracing: Tracing) -> Self {
+        Self { tracing, ..self }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -56,8 +79,46 @@ impl Server {
         &self.trace
     }
 
+    pub(crate) fn tracing(&self) -> &Tracing {
+        &self.tracing
+    }
+
     pub(crate) fn log(&self) -> &LogSettings {
         &self.log
+    }
+
+    /// Whether the times of requests are counted, and the slowest kept.
+    pub(crate) fn keeps_journeys(&self) -> bool {
+        self.keeps_journeys
+    }
+
+    /// Seconds since it was started.
+    pub(crate) fn uptime_s(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    /// What lines of the log about models that do not serve go through.
+    pub(crate) fn unknown_gate(&self) -> &Gate {
+        &self.unknown
+    }
+
+    /// Takes in a request that is over.
+    pub(crate) fn finish(
+        &self,
+        statistics: &Statistics,
+        journey: &mut Journey,
+        trace: Option<&Context>,
+    ) {
+        journey.find_cause();
+        if self.keeps_journeys {
+            statistics.record(journey);
+            self.tracing.finish(journey, trace);
+        }
+    }
+
+    /// Whether a version serves and its queue moves.
+    pub(crate) fn is_model_ready(&self, name: &str, version: Option<u64>) -> bool {
+        self.engine.lookup(name, version).is_ok_and(|model| !model.is_stalled())
     }
 
     /// Whether new requests are welcome.

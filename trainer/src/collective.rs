@@ -2,9 +2,11 @@
 
 mod ring;
 mod threads;
+mod nccl;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 
+pub use nccl::on_gpus;
 pub(crate) use ring::part;
 pub use ring::{ring_all_gather, ring_all_reduce};
 pub use threads::threads;
@@ -48,6 +50,14 @@ pub enum CollectiveError {
         rank: usize,
         /// What differs.
         problem: String,
+    },
+    /// A rank's GPU failed.
+    #[error("rank {rank}: {source}")]
+    Gpu {
+        /// Whose.
+        rank: usize,
+        /// Why.
+        source: skysail_cuda::CudaError,
     },
 }
 

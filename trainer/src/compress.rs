@@ -7,14 +7,19 @@ mod prune;
 mod share;
 mod train;
 mod describe;
+#[cfg(test)]
+mod stub;
 
 pub use describe::{Known, describe};
+
+use std::fmt;
 
 use skysail_compression::{CompressError, PerLayer, Start};
 use skysail_graph::Model;
 
 use crate::error::TrainError;
-use crate::job::{NetworkTrainee, Outcome, Trainee};
+use crate::job::{NetworkTrainee, Outcome, StepNews, Trainee};
+use crate::network::Distillation;
 
 /// What is done to a model, and what that may cost.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +32,8 @@ pub struct CompressSettings {
     pub bits: PerLayer<u8>,
     /// Where shared values start.
     pub start: Start,
+    /// How much is learned from the model that is compressed, besides the labels.
+    pub distill: Option<Distillation>,
     /// The accuracy that may be lost, from 0 to 1.
     pub loss_max: f32,
     /// How often a step that loses more is tried again: more training, then more bits.
@@ -43,10 +50,27 @@ pub enum Phase {
         /// The last of them.
         rounds: u32,
     },
-    /// At the last density, until the accuracy holds.
-    Settle,
+    /// At the last density, where the accuracy does not hold yet.
+    Settle {
+        /// From 1.
+        attempt: u32,
+    },
     /// Of the shared values.
-    FineTune,
+    FineTune {
+        /// From 1.
+        attempt: u32,
+    },
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retrain { round, rounds } => write!(f, "pruning, round {round} of {rounds}"),
+            Self::Settle { attempt } => write!(f, "more training, attempt {attempt}"),
+            Self::FineTune { attempt: 1 } => write!(f, "sharing values"),
+            Self::FineTune { attempt } => write!(f, "sharing more values, attempt {attempt}"),
+        }
+    }
 }
 
 /// Trains what a phase leaves to train, as its recipe says.
@@ -55,6 +79,18 @@ pub type Train<'a> = dyn FnMut(Phase, &dyn Trainee) -> Result<Outcome, TrainErro
 /// Who is told what was done.
 pub type Tell<'a> = dyn FnMut(&Done) + 'a;
 
+/// Who watches all of it.
+pub trait Witness: Sync {
+    /// A part that trains begins, which takes so many steps.
+    fn begins(&self, phase: Phase, steps: u64);
+
+    /// A step of it was taken.
+    fn step(&self, step: &StepNews);
+
+    /// A part is done.
+    fn done(&self, done: &Done);
+}
+
 /// A step that is done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
@@ -62,7 +98,7 @@ pub struct Done {
     pub what: String,
     /// The share of all weights that is not zero.
     pub density: f64,
-    /// The share of the test that is classified right.
+    /// The share that is classified right of the examples that the work goes by.
     pub accuracy: f32,
 }
 
@@ -95,15 +131,13 @@ pub enum CompressionError {
     NoAccuracy,
     /// Too much was lost.
     #[error(
-        "{what} leaves {:.2} % right, and {:.2} % are to be kept: allow a larger loss, a higher \
-         density, more epochs or more bits",
+        "it gets {:.2} % right, and {:.2} % are to be kept: allow a larger loss, a higher density, \
+         more epochs or more bits",
         accuracy * 100.0,
         wanted * 100.0
     )]
     Lost {
-        /// The step that lost it.
-        what: String,
-        /// What it leaves.
+        /// What is left.
         accuracy: f32,
         /// What was asked for.
         wanted: f32,
@@ -113,10 +147,11 @@ pub enum CompressionError {
     Stopped,
 }
 
-/// Compresses a trained model, whose accuracy is `before`.
+/// Compresses a trained model, whose accuracy is `before`. Where more is lost than may be, it is
+/// tried again, and the best that was found counts, whatever it is.
 ///
 /// # Errors
-/// When a setting can not be met, training fails, or too much would be lost.
+/// When a setting can not be met, or training fails.
 pub fn compress(
     model: &Model,
     before: f32,
@@ -126,8 +161,13 @@ pub fn compress(
 ) -> Result<Compressed, CompressionError> {
     let wanted = before - settings.loss_max;
     let mut work = Work { settings, wanted, train, tell, steps: Vec::new() };
-    let pruned = prune::prune(&mut work, NetworkTrainee::new(model.clone())?, before)?;
-    let shared = share::share(&mut work, &pruned)?;
+    work.tell("as it was".to_owned(), 1.0, before);
+    let mut trainee = NetworkTrainee::new(model.clone())?;
+    if let Some(how) = settings.distill {
+        trainee = trainee.taught_by(model, how)?;
+    }
+    let pruned = prune::prune(&mut work, &trainee)?;
+    let shared = share::share(&mut work, &trainee, &pruned)?;
     Ok(Compressed {
         model: shared.model,
         accuracy: [before, shared.accuracy],

@@ -50,6 +50,15 @@ impl<L: Learner + ?Sized> Learner for Box<L> {
         (**self).layout()
     }
 
+    fn gradients(
+        &mut self,
+        parameters: &[f32],
+        batch: &Batch,
+        gradients: &mut [f32],
+    ) -> Result<f32, TrainError> {
+        (**self).gradients(parameters, batch, gradients)
+    }
+
     fn gradients_as_ready(
         &mut self,
         parameters: &[f32],

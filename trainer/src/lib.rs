@@ -19,6 +19,7 @@ mod job;
 mod compress;
 mod report;
 mod random;
+mod memory;
 mod error;
 
 pub use batch::{Batch, Input, Targets, Values};
@@ -26,11 +27,11 @@ pub use checkpoint::{About, Checkpoint, CheckpointError, Found, Measured, Parame
 #[cfg(feature = "mpi")]
 pub use collective::mpi;
 pub use collective::{
-    Collective, CollectiveError, Outbox, ring_all_gather, ring_all_reduce, threads,
+    Collective, CollectiveError, Outbox, on_gpus, ring_all_gather, ring_all_reduce, threads,
 };
 pub use compress::{
-    CompressSettings, Compressed, CompressionError, Done, Known, Phase, Tell, Train, compress,
-    describe,
+    CompressSettings, Compressed, CompressionError, Done, Known, Phase, Tell, Train, Witness,
+    compress, describe,
 };
 pub use data::{
     Column, DIGIT_PIXELS, DataError, Dataset, Inputs, Loader, Order, Place, Plan, Position,
@@ -43,10 +44,10 @@ pub use job::{
 };
 pub use layout::{Entry, EntryKind, Layout};
 pub use learner::Learner;
-pub use network::Network;
+pub use network::{Distillation, Network};
 pub use optimizer::{Adagrad, Sgd, SgdSettings};
 pub use recipe::{Prepared, Recipe, RecipeError, Surroundings};
-pub use report::Report;
+pub use report::{CompressionReport, Report};
 pub use schedule::Schedule;
 pub use strategy::{
     ClientData, DeepGradient, DeepGradientSettings, Downpour, DownpourSettings, FederatedAveraging,

@@ -13,6 +13,7 @@ mod roles;
 mod plan;
 mod tap;
 mod loss;
+mod teacher;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -26,11 +27,14 @@ use self::operator::Inputs;
 use self::pass::{Pass, seed_of};
 use self::plan::{Plan, Until, check_shape};
 use self::tap::{Found, tapped};
+use self::teacher::Teacher;
 use self::value::Value;
-use crate::batch::{Batch, Input, Values};
+use crate::batch::{Batch, Input, Targets, Values};
 use crate::error::TrainError;
 use crate::layout::{EntryKind, Layout};
 use crate::learner::Learner;
+
+pub use self::teacher::Distillation;
 
 /// A model that can learn: its graph, and room for its parameters' values.
 ///
@@ -43,6 +47,8 @@ pub struct Network {
     initial: Arc<Vec<f32>>,
     /// The parameters' tensors of the last step, whose memory the next one takes.
     held: Vec<FlexTensor>,
+    /// Whom it learns from besides the labels, if from anyone.
+    teacher: Option<Box<Teacher>>,
 }
 
 impl Network {
@@ -52,6 +58,7 @@ impl Network {
     /// `Unsupported` with the node's name when an operator, or what it is asked for, is not
     /// known; `Graph` when the file is broken; `Data` when it has not one input and an output.
     pub fn new(model: &Model) -> Result<Self, TrainError> {
+        crate::memory::keep();
         let plan = Plan::of(model)?;
         let mut initial = vec![0.0; plan.layout.len()];
         let graph = model.graph();
@@ -63,7 +70,18 @@ impl Network {
                 initial[entry.range.clone()].copy_from_slice(&values);
             }
         }
-        Ok(Self { plan: Arc::new(plan), initial: Arc::new(initial), held: Vec::new() })
+        let (plan, initial) = (Arc::new(plan), Arc::new(initial));
+        Ok(Self { plan, initial, held: Vec::new(), teacher: None })
+    }
+
+    /// The same, where classes are learned from another model too, with the values that its
+    /// parameters have in the file.
+    ///
+    /// # Errors
+    /// When the other model has not the parameters that it says.
+    pub fn taught_by(mut self, teacher: Self, how: Distillation) -> Result<Self, TrainError> {
+        self.teacher = Some(Box::new(Teacher::new(teacher, how)?));
+        Ok(self)
     }
 
     /// The values that the parameters have in the file.
@@ -165,16 +183,17 @@ impl Network {
             let pairs = self.first_taken(step);
             pairs.map(|entry| (self.plan.parameters[entry], Value::Floats(value(entry)))).collect()
         };
-        let until = match batch.targets {
-            crate::batch::Targets::Classes(_) => Until::Logits,
-            crate::batch::Targets::Numbers(_) => Until::Output,
+        let (until, teacher) = match batch.targets {
+            Targets::Classes(_) => (Until::Logits, self.teacher.as_ref()),
+            Targets::Numbers(_) => (Until::Output, None),
         };
         let input = value_of(&batch.input);
         let made = self.plan.run(&mut parameters, input, until, pass, &mut |_, _| {})?;
         let Value::Floats(made) = made else {
             return Err(TrainError::Data("the model makes integers, not floats".to_owned()));
         };
-        loss::of(&made, &batch.targets, batch.rows())
+        let lesson = teacher.map(|teacher| teacher.lesson(&batch.input)).transpose()?;
+        loss::of(&made, &batch.targets, batch.rows(), lesson.as_ref())
     }
 
     /// Checks that a batch can be given to the graph.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::data::{Scaling, Shift, Source};
-pub use compress::{CompressRecipe, LayersRecipe, PhaseRecipe, StartRecipe};
+pub use compress::{CompressRecipe, DistillRecipe, LayersRecipe, PhaseRecipe, StartRecipe};
 pub use model::{ModelRecipe, ResNetRecipe, TransformerRecipe};
 pub use prepare::{Prepared, Surroundings};
 pub use schedule::{DecayRecipe, ScaleRecipe, ScheduleRecipe};
@@ -103,6 +103,10 @@ pub struct PrepareRecipe {
     /// The share of the examples to test with, where the source says of none.
     #[serde(deserialize_with = "checks::share")]
     pub hold_out: f64,
+    /// The share of the examples to learn from that is kept out of it, for compression to go by.
+    /// With 0 it goes by the test, whose accuracy then flatters a little.
+    #[serde(deserialize_with = "checks::share")]
+    pub validation: f64,
 }
 
 /// What is to be reached.
@@ -117,7 +121,7 @@ pub struct TargetRecipe {
 
 impl Default for PrepareRecipe {
     fn default() -> Self {
-        Self { mean: 0.0, deviation: 1.0, shift: 0, hold_out: 0.1 }
+        Self { mean: 0.0, deviation: 1.0, shift: 0, hold_out: 0.1, validation: 0.0 }
     }
 }
 
@@ -195,6 +199,9 @@ impl Recipe {
         if self.target.accuracy.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return wrong("target: accuracy is a share from 0 to 1");
         }
+        if let Some(compress) = &self.compress {
+            compress.check()?;
+        }
         match &self.strategy {
             StrategyRecipe::Federated(federated) => federated.check(),
             _ => Ok(()),
@@ -214,6 +221,13 @@ impl Recipe {
             self.optimizer,
             self.schedule,
         ]);
+        crate::hex(&Sha256::digest(parts.to_string()))
+    }
+
+    /// Tells packages apart by all that they come from: the training, how long it was, and the
+    /// compression.
+    pub fn package_fingerprint(&self) -> String {
+        let parts = serde_json::json!([self.fingerprint(), self.epochs, self.steps, self.compress]);
         crate::hex(&Sha256::digest(parts.to_string()))
     }
 

@@ -1,5 +1,6 @@
 //! How a training goes, for those who watch it, for programs, and as drawings.
 
+mod compression;
 mod curves;
 mod metrics;
 mod progress;
@@ -9,6 +10,8 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use skysail_graph::write_atomically;
+
+pub use compression::CompressionReport;
 
 use crate::checkpoint::Measured;
 use crate::error::TrainError;

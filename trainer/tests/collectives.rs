@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::unbounded;
 use skysail_trainer::{
-    Collective, CollectiveError, TrainError, ring_all_gather, ring_all_reduce, threads,
+    Collective, CollectiveError, TrainError, on_gpus, ring_all_gather, ring_all_reduce, threads,
 };
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -298,4 +298,25 @@ fn what_was_sent_before_a_rank_ended_well_still_comes() {
         Ok(collective.receive(0)?)
     });
     assert_eq!(all.unwrap()[1], b"last words");
+}
+
+/// With a GPU the sum of one rank, which is itself; without one, what is missing.
+#[test]
+fn sums_on_gpus_need_a_gpu_and_say_so() {
+    let summed = threads(1, LONG, |rank, collective| {
+        let mut collective = on_gpus(collective, rank, LONG)?;
+        let mut values = numbers(rank, 1000);
+        collective.all_reduce(&mut values)?;
+        Ok(values)
+    });
+    match summed {
+        Ok(summed) => assert_eq!(summed, [numbers(0, 1000)]),
+        Err(error) => {
+            let error = collective_error(error);
+            assert!(matches!(error, CollectiveError::Gpu { rank: 0, .. }), "{error}");
+            let said = error.to_string();
+            assert!(said.contains("no GPU") || said.contains("NCCL"), "{said}");
+            println!("skipped: {said}");
+        }
+    }
 }

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics")]
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use skysail_compression::{Package, PackageWriter};
 use skysail_graph::Model;
 use skysail_trainer::{
-    Compressed, CompressionError, Known, Prepared, Recipe, Surroundings, Watcher, describe,
+    Compressed, CompressionError, Done, Known, Phase, Prepared, Recipe, StepNews, Surroundings,
+    Watcher, Witness, describe,
 };
 
 const RECIPE: &str = r#"
@@ -35,8 +37,30 @@ attempts = 1
 /// Nobody who watches.
 struct Nobody;
 
+impl Witness for Nobody {
+    fn begins(&self, _: Phase, _: u64) {}
+    fn step(&self, _: &StepNews) {}
+    fn done(&self, _: &Done) {}
+}
+
+/// Counts steps, beside those that were announced, and what was done.
+#[derive(Default)]
+struct Count(Mutex<(u64, u64, Vec<String>)>);
+
+impl Witness for Count {
+    fn begins(&self, _: Phase, steps: u64) {
+        self.0.lock().unwrap().0 += steps;
+    }
+    fn step(&self, _: &StepNews) {
+        self.0.lock().unwrap().1 += 1;
+    }
+    fn done(&self, done: &Done) {
+        self.0.lock().unwrap().2.push(done.what.clone());
+    }
+}
+
 impl Watcher for Nobody {
-    fn step(&self, _: &skysail_trainer::StepNews) -> Result<(), skysail_trainer::TrainError> {
+    fn step(&self, _: &StepNews) -> Result<(), skysail_trainer::TrainError> {
         Ok(())
     }
 
@@ -60,7 +84,7 @@ fn compressed(
     model: &Model,
     ranks: usize,
 ) -> Result<Compressed, CompressionError> {
-    prepared.compress(model, ranks, &AtomicBool::new(false), &mut |_| {})
+    prepared.compress(model, ranks, &AtomicBool::new(false), &Nobody)
 }
 
 /// The weights that are not zero, and the different values among them.
@@ -122,6 +146,36 @@ fn two_ranks_compress_as_well_as_one() {
 }
 
 #[test]
+fn who_watches_is_told_of_all_steps_and_of_what_is_done() {
+    let (prepared, model) = trained(&["compress.loss-max=1.0"]);
+    let count = Count::default();
+    prepared.compress(&model, 1, &AtomicBool::new(false), &count).unwrap();
+    let (announced, taken, done) = count.0.into_inner().unwrap();
+    // 20 steps an epoch: one round, the last one, and the fine-tuning.
+    assert_eq!((announced, taken), (20 + 40 + 20, 20 + 40 + 20));
+    assert_eq!(done.len(), 4, "{done:?}");
+    assert!(done[3].contains("2 layers share"), "{done:?}");
+}
+
+#[test]
+fn with_a_teacher_and_data_kept_apart_the_same_seed_gives_the_same_model() {
+    let settings = [
+        "prepare.validation=0.25",
+        "compress.distill={ temperature = 3.0, share = 0.5 }",
+        "compress.loss-max=0.3",
+    ];
+    let (prepared, model) = trained(&settings);
+    let [one, two] = [1, 1].map(|ranks| compressed(&prepared, &model, ranks).unwrap());
+    assert_eq!(one.accuracy, two.accuracy);
+    assert_eq!(one.steps, two.steps);
+    assert!(one.model.to_bytes().unwrap() == two.model.to_bytes().unwrap());
+    // Of a model that learned nothing from its teacher, other weights would be left.
+    let (alone, _) = trained(&[settings[0], settings[2]]);
+    let alone = compressed(&alone, &model, 1).unwrap();
+    assert_ne!(alone.steps, one.steps);
+}
+
+#[test]
 fn too_great_a_loss_is_an_error_that_says_so() {
     let settings = ["compress.density.layers={\"fc0.weight\"=0.0005}", "compress.loss-max=0.0"];
     let (prepared, model) = trained(&settings);
@@ -135,6 +189,6 @@ fn what_can_not_be_is_said_before_anything_is_trained() {
     let (prepared, model) = trained(&["compress.density.layers={\"fc9.weight\"=0.5}"]);
     let error = compressed(&prepared, &model, 1).unwrap_err().to_string();
     assert!(error.contains("fc9.weight"), "{error}");
-    let stopped = prepared.compress(&model, 1, &AtomicBool::new(true), &mut |_| {});
+    let stopped = prepared.compress(&model, 1, &AtomicBool::new(true), &Nobody);
     assert!(stopped.is_err());
 }

@@ -25,9 +25,15 @@ fn runs(args: &[String]) -> Result<Vec<Command>> {
     if has_nextest {
         all.arg("run");
     }
-    all.args(["--workspace", "--no-fail-fast"]).args(args);
     let mut documentation = workspace::cargo("test");
-    documentation.args(["--workspace", "--no-fail-fast", "--quiet", "--doc"]);
+    for run in [&mut all, &mut documentation] {
+        run.args(["--workspace", "--no-fail-fast"]);
+        if workspace::has_mpi()? {
+            run.args(["--features", "skysail-trainer/mpi"]);
+        }
+    }
+    all.args(args);
+    documentation.args(["--quiet", "--doc"]);
     // `cargo test` runs the documentation tests too.
     Ok(if has_nextest { vec![documentation, all] } else { vec![all] })
 }

@@ -47,6 +47,12 @@ pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     }
 }
 
+/// Whether the trainer can be built with MPI. Its build asks `mpicc` and reads headers by `clang`.
+pub(crate) fn has_mpi() -> Result<bool> {
+    let has = |program| succeeds(Command::new(program).arg("--version"));
+    Ok(has("mpicc")? && has("clang")?)
+}
+
 /// A command as a person would type it.
 fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();

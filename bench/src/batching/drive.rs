@@ -148,7 +148,7 @@ impl<'a, R: Iterator<Item = &'a Request>> Generator<'a, R> {
             Ok(response) => {
                 // As a server does: the engine learns the way back.
                 self.model.responded(&response.stages, now);
-                Fate::Answered { batch_rows: response.stages.batch_rows.max(1) }
+                Fate::Answered { batch_rows: response.stages.batch_rows().max(1) }
             }
             Err(error) => Fate::of(&error).with_context(|| format!("a request failed: {error}"))?,
         };

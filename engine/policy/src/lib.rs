@@ -12,4 +12,5 @@ pub mod place;
 pub mod scheduler;
 pub mod replicas;
 pub mod versions;
+pub mod cause;
 pub mod simulate;

@@ -10,6 +10,11 @@ use crate::run_time::RunTime;
 use crate::urgency::Terms;
 use crate::waiting::{Head, Waiter, Waiting};
 use std::hash::Hash;
+use told::Ends;
+
+mod told;
+
+pub use told::Progress;
 
 /// What there is to do.
 #[derive(Debug)]
@@ -32,11 +37,22 @@ pub struct Batch<T> {
     pub members: Vec<Waiter<T>>,
     /// To be given back when it is over.
     pub run: RunId,
+    /// Rows of all members.
+    pub rows: usize,
+    /// How long it should run, once anything is known of that.
+    pub predicted_us: Option<f64>,
 }
 
 /// A run that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunId(u64);
+
+impl RunId {
+    /// Its number: runs are counted from 0 on.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
 
 /// A run that has succeeded.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +78,7 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug)]
 struct Running {
     id: RunId,
+    rows: usize,
     started_us: u64,
     predicted_us: f64,
     deadline_us: Option<u64>,
@@ -76,6 +93,8 @@ pub struct Scheduler<T, L> {
     idle: usize,
     running: Vec<Running>,
     next_run: u64,
+    finished: u64,
+    ends: Ends,
     requests_max: usize,
     /// Refused since a full queue was last looked through for those who left.
     refused: usize,
@@ -95,6 +114,8 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             idle: replicas,
             running: Vec::with_capacity(replicas),
             next_run: 0,
+            finished: 0,
+            ends: Ends::default(),
             requests_max,
             refused: 0,
             dropped: Vec::new(),
@@ -201,8 +222,9 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             let is_out =
                 |waiter: &Waiter<T>| waiter.terms.is_late(finish_us) || is_left(&waiter.item);
             let members = self.waiting.take_batch(rows_max, is_out, &mut self.dropped);
-            if let Some(run) = self.begin(&members, now_us) {
-                return Start::Run(Batch { members, run });
+            if let Some(Running { id, rows, .. }) = self.begin(&members, now_us) {
+                let predicted_us = self.run_time.predict_us(rows);
+                return Start::Run(Batch { members, run: id, rows, predicted_us });
             }
         }
     }
@@ -212,6 +234,8 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         let Some(at) = self.running.iter().position(|running| running.id == run) else { return };
         let running = self.running.swap_remove(at);
         self.idle += 1;
+        self.finished += 1;
+        self.ends.put(run, now_us);
         let Some(Ran { rows, run_us }) = ran else { return };
         self.run_time.observe(rows, run_us);
         let missed = running.deadline_us.map(|deadline_us| now_us > deadline_us);
@@ -340,7 +364,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         earliest.map_or(until_us, |deadline_us| until_us.min(deadline_us.saturating_add(1)))
     }
 
-    fn begin(&mut self, members: &[Waiter<T>], now_us: u64) -> Option<RunId> {
+    fn begin(&mut self, members: &[Waiter<T>], now_us: u64) -> Option<Running> {
         let first = members.first()?;
         let rows = members.iter().map(|waiter| waiter.terms.rows).sum();
         let id = RunId(self.next_run);
@@ -348,13 +372,15 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         self.idle -= 1;
         self.waits_since_us = None;
         self.caution.run(members.len());
-        self.running.push(Running {
+        let running = Running {
             id,
+            rows,
             started_us: now_us,
             predicted_us: self.run_time.predict_us(rows).unwrap_or(0.0),
             deadline_us: first.terms.deadline_us,
-        });
-        Some(id)
+        };
+        self.running.push(running);
+        Some(running)
     }
 
     /// What the policy may know. A wait does not begin anew when somebody more urgent comes.

@@ -6,6 +6,7 @@ use super::{Cache, Question, data_bytes};
 use crate::admit::Admitted;
 use crate::batch::Outputs;
 use crate::error::Error;
+use crate::journey::Lookup;
 use crate::model::{Claim, Model};
 use crate::queue::Limit;
 use crate::request::{Response, Stages};
@@ -64,7 +65,7 @@ impl Cache {
         match self.find(request) {
             Found::Answer(outputs) => {
                 let now = Instant::now();
-                let stages = without_run(now, now);
+                let stages = Stages::without_run(now, now, Lookup::Hit);
                 model.statistics().record_hit(now - begun, &stages);
                 let (name, version) = (Arc::clone(model.name()), model.version());
                 let response = Response { model: name, version, outputs, stages };
@@ -164,9 +165,10 @@ impl Seat {
         });
         let answer = answer.await?;
         let stages = if runs.load(Relaxed) {
-            Stages { queued: claim.queued, ..answer.stages }
+            Stages { queued: claim.queued, cache: Some(Lookup::Miss), ..answer.stages }
         } else {
-            let stages = without_run(claim.queued, Instant::now());
+            let now = Instant::now();
+            let stages = Stages::without_run(claim.queued, now, Lookup::Shared);
             self.model.statistics().record_hit(looked_up, &stages);
             stages
         };
@@ -244,17 +246,5 @@ fn too_late<T>(limit: Option<Limit>) -> Poll<Result<T, Error>> {
             Poll::Ready(Err(Error::TimedOut { timeout_us: allowed_us }))
         }
         _ => Poll::Pending,
-    }
-}
-
-/// The stages of a request that no run answered.
-fn without_run(queued: Instant, answered: Instant) -> Stages {
-    Stages {
-        queued,
-        batched: answered,
-        gathered: answered,
-        executed: answered,
-        split: answered,
-        batch_rows: 0,
     }
 }

@@ -94,7 +94,7 @@ fn a_request_that_comes_again_gets_the_same_bytes_without_a_run() {
     assert_eq!(first.outputs[0].data, second.outputs[0].data);
     assert_eq!((rows(&second), &second.outputs[0].name), (vec![1.0, 2.0], &"y0".into()));
     assert_eq!((&*second.model, second.version), ("m", 1));
-    assert_eq!((second.stages.total(), second.stages.batch_rows), (Duration::ZERO, 0));
+    assert_eq!((second.stages.total(), second.stages.batch_rows()), (Duration::ZERO, 0));
     assert_eq!((runs.load(Relaxed), counts(&model)), (1, (1, 1)));
     let statistics = model.statistics();
     assert_eq!((statistics.runs(), statistics.rows()), (1, 1));
@@ -188,7 +188,7 @@ fn the_same_requests_at_the_same_time_share_one_run() {
     assert_eq!(answer(leader).unwrap(), [1.0]);
     for follower in followers {
         let response = block_on(follower).unwrap();
-        assert_eq!((rows(&response), response.stages.batch_rows), (vec![1.0], 0));
+        assert_eq!((rows(&response), response.stages.batch_rows()), (vec![1.0], 0));
         assert_eq!(response.stages.queue(), response.stages.total());
     }
     assert!(!hand.has_batch());

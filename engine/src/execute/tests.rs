@@ -8,7 +8,7 @@ use crate::executor::puppet::{
     Act, Ran, by_hand, bytes, echo, panic_quietly, puppet, stoppable_puppet,
 };
 use crate::model::Model;
-use crate::testing::{Threads, answer, floats, model, request, run_waiting, signature};
+use crate::testing::{Threads, answer, block_on, floats, model, request, run_waiting, signature};
 use crate::ticket::Ticket;
 use parking_lot::Mutex;
 use skysail_policy::place::Place;
@@ -191,4 +191,42 @@ fn a_run_on_a_callers_thread_is_not_watched() {
     *leavers.lock() = submit(&model, &[1.0, 2.0]);
     assert_eq!(run_next(&model, Place::Here), 2);
     assert_eq!((model.statistics().stopped(), model.statistics().runs()), (0, 1));
+}
+
+#[test]
+fn an_answer_tells_its_run_and_the_batch_that_it_waited_behind() {
+    let (executor, hand) = by_hand(Duration::from_micros(700));
+    let model = model(signature(64), vec![executor], ModelConfig::default());
+    [1, 4].iter().for_each(|&rows| model.queue().observe(rows, 1_000.0));
+    let submit = |row: f32| model.submit(request(&[row])).unwrap();
+    let together = [submit(1.0), submit(2.0), submit(3.0)];
+    let _threads = Threads::start(&model);
+    assert_eq!(hand.next_batch()[0].as_slice(), [3]);
+    let (late, later) = (submit(4.0), submit(5.0));
+    let behind = late.behind().unwrap();
+    assert_eq!((behind.number, behind.rows, behind.waited_us), (0, 3, behind.expected_us));
+    hand.let_go(Act::Echo);
+    assert_eq!(hand.next_batch()[0].as_slice(), [2]);
+    hand.let_go(Act::Echo);
+    let stages = |ticket: Ticket| block_on(ticket).unwrap().stages;
+    for stages in together.map(stages) {
+        let run = stages.run.unwrap();
+        assert_eq!((run.number, run.rows, run.members, run.cold), (0, 3, 3, true));
+        assert!(run.ran_us >= 700, "{run:?}");
+        assert_eq!((stages.behind, stages.cache), (None, None));
+    }
+    let (late, later) = (stages(late), stages(later));
+    assert_eq!((late.ahead, later.ahead), (0, 1));
+    let run = late.run.unwrap();
+    assert_eq!((run.number, run.rows, run.predicted_us.is_some()), (1, 2, true));
+    let behind = late.behind.unwrap();
+    assert_eq!((behind.number, behind.rows), (0, 3));
+    assert!(Duration::from_micros(behind.waited_us) <= late.queue(), "{behind:?} {late:?}");
+    // Nobody has seen two rows before, and one that was tried is not cold.
+    assert!(run.cold);
+    let tried = submit(6.0);
+    model.queue().wake_thread();
+    hand.next_batch();
+    hand.let_go(Act::Echo);
+    assert!(!stages(tried).run.unwrap().cold);
 }

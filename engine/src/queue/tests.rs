@@ -37,7 +37,7 @@ fn entry(shape: &[usize]) -> (Entry, Reply) {
     let lane = shape[1..].into();
     let request = Admitted { inputs, outputs: SmallVec::new(), rows: shape[0], lane };
     let (queued, priority) = (Instant::now(), Priority::default());
-    (Entry { request, queued, priority, limit: None, reply }, receiver)
+    (Entry { request, queued, priority, limit: None, behind: None, ahead: 0, reply }, receiver)
 }
 
 fn push(queue: &Queue, shape: &[usize]) -> Reply {

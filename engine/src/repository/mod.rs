@@ -3,6 +3,7 @@
 
 mod lifecycle;
 mod load;
+mod loading;
 mod replicas;
 mod serving_map;
 mod source;
@@ -18,6 +19,7 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::threads::{self, Duty, Spawner};
 use load::Loader;
+use loading::Loading;
 use ort::environment::Environment;
 use parking_lot::RwLock;
 use serving_map::ServingMap;
@@ -26,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use tokio::sync::oneshot;
 use update::{Command, Updater};
 
@@ -68,6 +71,7 @@ pub(crate) struct Shared {
     serving: ServingMap,
     status: RwLock<BTreeMap<(String, u64), Status>>,
     started: AtomicBool,
+    loading: Loading,
     /// Ends the loading of many models between two of them.
     stopping: AtomicBool,
 }
@@ -127,6 +131,18 @@ impl Repository {
     /// Every version in service.
     pub fn serving(&self) -> Vec<Arc<Model>> {
         self.shared.serving.all()
+    }
+
+    /// Tells every version in service, whenever it is called, also when this is gone.
+    pub(crate) fn told_serving(&self) -> impl Fn() -> Vec<Arc<Model>> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.serving.all()
+    }
+
+    /// How long models have been loaded and unloaded up to a time, which is now or a moment ago.
+    /// What it grows by in the time of a request is for how long that went on beside it.
+    pub fn loading_us(&self, at: Instant) -> u64 {
+        self.shared.loading.shows_us(at)
     }
 
     /// Every version that was seen, with its state, and every model that can be loaded by name.

@@ -254,11 +254,13 @@ impl Updater {
         }
         let wanted =
             Wanted { name, version, folder: &source.folder, config, source: version_source };
+        let going = self.shared.loading.go();
         let loaded = self.loader.load(&wanted).and_then(|model| {
             let threads = replica::spawn_threads(&model, &self.loader.spawner);
             let threads = threads.map_err(|error| format!("no thread for it: {error}"))?;
             Ok(InService { model, threads, origin: origin.clone() })
         });
+        drop(going);
         match loaded {
             Ok(in_service) => self.put_in(name, version, in_service),
             Err(reason) => {
@@ -361,6 +363,7 @@ impl Updater {
     }
 
     fn end(&self, in_service: InService) {
+        let _going = self.shared.loading.go();
         let InService { model, threads, .. } = in_service;
         model.queue().close();
         for thread in threads {

@@ -1,22 +1,27 @@
-//! `skysail-load run`: one load on one model, and what came of it.
+//! `skysail-load run`: one load on one model or several, and what came of it.
+
+mod kinds;
+mod live;
+mod statistics;
 
 use std::future;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use skysail_loadtest::arrival::{Arrival, Window};
-use skysail_loadtest::payload::{Random, Source};
+use skysail_loadtest::arrival::{Arrival, Window, trace};
 use skysail_loadtest::report::Report;
-use skysail_loadtest::target::{Address, Protocol, Target};
-use skysail_loadtest::{Load, Progress, prepare, run};
+use skysail_loadtest::target::{Address, Protocol, Server, Transport};
+use skysail_loadtest::{Load, prepare_mix, run};
+use skysail_policy::simulate::Arrivals;
 use tokio::runtime;
 
-use super::values;
+use super::{Usage, values};
+use live::Live;
 
 /// Connections of a closed loop, unless told.
 const CLOSED_CONNECTIONS: usize = 8;
@@ -26,6 +31,10 @@ const OPEN_CONNECTIONS: usize = 128;
 const CONNECTIONS_MAX: usize = 60_000;
 /// Of the machine's processors, the part that sends unless told: most are left to the server.
 const THREADS_SHARE: usize = 4;
+/// How long is measured, unless told or a recording has its own length.
+const DURATION: Duration = Duration::from_secs(10);
+/// How long requests are sent before that.
+const WARM_UP: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,45 +47,78 @@ Examples:
   And how many of them are answered within 20 ms, how many refused, and how soon?
     skysail-load run --url http://127.0.0.1:8000 --model digits --rate 500 --objective-ms 20
 
+  The same with users who know nothing of each other, and every two seconds a burst of ten times
+  as many; and a day's log, sixty times as fast:
+    skysail-load run --url http://127.0.0.1:8000 --model digits --rate 500 --arrival poisson
+    skysail-load run --url http://127.0.0.1:8000 --model digits --rate 100 \\
+      --arrival burst:10,200ms,2s
+    skysail-load run --url http://127.0.0.1:8000 --model digits --arrival trace:log.csv \\
+      --trace-speed 60
+
+  Two models, the first three times as often, one of them with requests from files:
+    skysail-load run --url http://127.0.0.1:8000 --model digits=3 --model wide \\
+      --input wide:small.json=9 --input wide:large.json
+
   The same over gRPC, four rows a request, as JSON for a program:
     skysail-load run --url http://127.0.0.1:8001 --model digits --protocol grpc --rate 500 \\
       --rows 4 --output json
 
-  With your own request:
-    skysail-load run --url http://127.0.0.1:8000 --model digits --input request.json
+  With your own request, and a page of drawings:
+    skysail-load run --url http://127.0.0.1:8000 --model digits --input request.json \\
+      --html report.html
 
 Exit codes: 0 done; 1 failed: no server, no such model, no request answered, or the load
 generator itself was the bottleneck; 2 bad usage.";
 
-/// Sends one load to a model and reports throughput and latency.
+/// Sends one load to a server and reports throughput and latency.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
     /// The server: http://HOST:PORT
     #[arg(long, value_name = "URL")]
     url: Address,
-    /// The model's name
-    #[arg(long, value_name = "NAME")]
-    model: String,
+    /// The model's name; repeated for several, each with its weight
+    #[arg(long, value_name = "NAME[=WEIGHT]", required = true, value_parser = values::weighted)]
+    model: Vec<values::Weighted>,
     /// The model's version [default: the server's choice]
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
-    /// How requests travel: json, binary (raw tensors over HTTP) or grpc
+    /// How requests travel: json, binary (raw tensors over HTTP), grpc or grpc-stream
     #[arg(long, default_value = "json", value_parser = values::protocol)]
     protocol: Protocol,
+    /// HTTP/2 without TLS for json and binary
+    #[arg(long, conflicts_with = "no_keep_alive")]
+    http2: bool,
+    /// A new connection for each request
+    #[arg(long)]
+    no_keep_alive: bool,
+    /// Requests that share a connection of HTTP/2 or gRPC
+    #[arg(long, value_name = "N", default_value = "64")]
+    streams: NonZeroUsize,
 
-    /// Requests under way at once, at most [default: 8, with --rate 128]
+    /// Requests under way at once, at most [default: 8, in an open loop 128]
     #[arg(long, value_name = "N")]
     connections: Option<NonZeroUsize>,
     /// Requests a second, sent whether or not earlier ones are answered (an open loop)
     #[arg(long, value_name = "R", value_parser = values::rate)]
     rate: Option<f64>,
-    /// How long is measured
-    #[arg(long, default_value = "10s", value_parser = values::some_duration)]
-    duration: Duration,
-    /// How long requests are sent before that
-    #[arg(long, default_value = "1s", value_parser = values::duration)]
-    warm_up: Duration,
+    /// How they are spread: constant, poisson, burst:TIMES,ON,PERIOD (so many times the rate for a
+    /// part of each period), ramp:RATE[,TIME] (from the rate to this one), or trace:FILE
+    /// [default: constant]
+    #[arg(long, value_name = "LAW", value_parser = values::law)]
+    arrival: Option<values::Law>,
+    /// What plain numbers in a recording count: s, ms, us or ns
+    #[arg(long, value_name = "UNIT", default_value = "s", value_parser = values::unit)]
+    trace_unit: trace::Unit,
+    /// How many times as fast a recording is played
+    #[arg(long, value_name = "X", default_value = "1", value_parser = values::speed)]
+    trace_speed: f64,
+    /// How long is measured [default: 10s, or as long as the recording]
+    #[arg(long, value_parser = values::some_duration)]
+    duration: Option<Duration>,
+    /// How long requests are sent before that [default: 1s, with a recording 0s]
+    #[arg(long, value_parser = values::duration)]
+    warm_up: Option<Duration>,
     /// When a request without an answer has failed
     #[arg(long, default_value = "10s", value_parser = values::some_duration)]
     timeout: Duration,
@@ -87,53 +129,82 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
-    /// A file with the JSON body of an inference request, instead of made-up inputs
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["rows", "shape", "seed"])]
-    input: Option<PathBuf>,
+    /// A file with the JSON body of an inference request, instead of made-up inputs; repeated for
+    /// several, each with its weight
+    #[arg(long, value_name = "[MODEL:]FILE[=WEIGHT]", conflicts_with_all = ["rows", "shape"],
+        value_parser = values::weighted)]
+    input: Vec<values::Weighted>,
     /// The size of the inputs' first dimension where it may vary
     #[arg(long, value_name = "N", default_value = "1")]
     rows: NonZeroUsize,
     /// The whole shape of one input, where other dimensions may vary too; may be repeated
     #[arg(long, value_name = "NAME:1,2,3", value_parser = values::shape)]
     shape: Vec<(String, Vec<i64>)>,
-    /// The same seed makes the same inputs
+    /// The same seed makes the same inputs, sent at the same times
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
     /// How the report is printed
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
+    /// Writes the report as a page with drawings, too
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
     Text,
     Json,
+    Csv,
 }
 
 /// Runs the load and prints its report.
-pub(crate) fn execute(flags: Flags) -> Result<()> {
+pub(crate) fn execute(flags: &Flags) -> Result<()> {
+    let server = flags.server()?;
+    let kinds = flags.kinds()?;
     let load = flags.load()?;
-    let output = flags.output;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
-        let (target, source) = flags.target();
-        let prepared = prepare(target, &source, load.timeout).await?;
-        run(&prepared, &load, interrupted(), show_progress()).await
+        let prepared = prepare_mix(&server, &kinds, load.timeout).await?;
+        let before = statistics::read(&server, &kinds).await;
+        let mut live = Live::start(&kinds, load.window);
+        let report = run(&prepared, &load, interrupted(), |progress| live.show(&progress)).await;
+        live.end();
+        let mut report = report?;
+        report.server = statistics::between(before, statistics::read(&server, &kinds).await);
+        anyhow::Ok(report)
     })?;
-    print(&report, output)?;
+    print(&report, flags.output)?;
+    if let Some(path) = &flags.html {
+        let written = std::fs::write(path, report.html());
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+    }
     judge(&report)
 }
 
 impl Flags {
-    fn load(&self) -> Result<Load> {
-        let (arrival, usual) = match self.rate {
-            Some(requests_per_s) => (Arrival::Open { requests_per_s }, OPEN_CONNECTIONS),
-            None => (Arrival::Closed, CLOSED_CONNECTIONS),
+    fn server(&self) -> Result<Server> {
+        let transport = Transport {
+            http2: self.http2,
+            keep_alive: !self.no_keep_alive,
+            streams: self.streams.get(),
         };
+        if !self.protocol.is_http() && (self.http2 || self.no_keep_alive) {
+            return Err(Usage::error(
+                "gRPC has connections of its own: leave out --http2 and --no-keep-alive",
+            ));
+        }
+        Ok(Server { address: self.url.clone(), protocol: self.protocol, transport })
+    }
+
+    fn load(&self) -> Result<Load> {
+        let (arrival, window) = self.arrival()?;
+        let is_closed = arrival == Arrival::Closed;
+        let usual = if is_closed { CLOSED_CONNECTIONS } else { OPEN_CONNECTIONS };
         let connections = self.connections.map_or(usual, NonZeroUsize::get);
         if connections > CONNECTIONS_MAX {
-            bail!("--connections is at most {CONNECTIONS_MAX}");
+            return Err(Usage::error(format!("--connections is at most {CONNECTIONS_MAX}")));
         }
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = self.threads.map_or(processors / THREADS_SHARE, NonZeroUsize::get);
@@ -141,23 +212,54 @@ impl Flags {
             arrival,
             connections,
             threads: threads.clamp(1, connections.min(processors)),
-            window: Window { warm_up: self.warm_up, duration: self.duration },
+            window,
             timeout: self.timeout,
             objective: self.objective_ms,
         })
     }
 
-    fn target(self) -> (Target, Source) {
-        let source = match self.input {
-            Some(path) => Source::File(path),
-            None => Source::Random(Random {
-                rows: self.rows.get(),
-                shapes: self.shape,
-                seed: self.seed,
-            }),
+    /// When requests go out, and for how long.
+    fn arrival(&self) -> Result<(Arrival, Window)> {
+        let window = Window {
+            warm_up: self.warm_up.unwrap_or(WARM_UP),
+            duration: self.duration.unwrap_or(DURATION),
         };
-        let (address, protocol) = (self.url, self.protocol);
-        (Target { address, protocol, model: self.model, version: self.version }, source)
+        let playing = values::Playing { unit: self.trace_unit, speed: self.trace_speed };
+        let law = match (&self.arrival, self.rate) {
+            (None, None) => return Ok((Arrival::Closed, window)),
+            (None, Some(_)) => &values::Law::Constant,
+            (Some(values::Law::Trace(_)), Some(_)) => {
+                return Err(Usage::error(
+                    "a recording has its own rate: leave out --rate, and set --trace-speed",
+                ));
+            }
+            (Some(law), _) => law,
+        };
+        let rate = match (law, self.rate) {
+            (values::Law::Trace(_), _) => 0.0,
+            (_, Some(rate)) => rate,
+            (_, None) => return Err(Usage::error("--arrival needs --rate, the requests a second")),
+        };
+        let arrival = law.arrival(rate, window.end(), self.seed, playing)?;
+        let window = self.recorded(&arrival)?.unwrap_or(window);
+        Ok((arrival, window))
+    }
+
+    /// The window of a recording: no longer than it.
+    fn recorded(&self, arrival: &Arrival) -> Result<Option<Window>> {
+        let Arrival::Drawn { arrivals, .. } = arrival else { return Ok(None) };
+        let Arrivals::Recorded(times) = &**arrivals else { return Ok(None) };
+        // The last one counts, too.
+        let whole = Duration::from_micros(times.last().map_or(1, |last| last.saturating_add(1)));
+        let warm_up = self.warm_up.unwrap_or_default();
+        let left = whole.saturating_sub(warm_up);
+        if left.is_zero() {
+            return Err(Usage::error(format!(
+                "--warm-up is longer than the recording's {whole:?}"
+            )));
+        }
+        let duration = self.duration.map_or(left, |duration| duration.min(left));
+        Ok(Some(Window { warm_up, duration }))
     }
 }
 
@@ -165,23 +267,6 @@ impl Flags {
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         future::pending::<()>().await;
-    }
-}
-
-/// A line each second, for someone who watches.
-fn show_progress() -> impl FnMut(Progress) {
-    let watched = io::stderr().is_terminal();
-    let mut before = 0;
-    move |progress| {
-        if watched {
-            let more = progress.answered - before;
-            before = progress.answered;
-            let Progress { elapsed, answered, failed } = progress;
-            let seconds = elapsed.as_secs();
-            let line = format!("{seconds} s: {answered} answered (+{more}), {failed} failed");
-            // A run goes on without its watcher.
-            let _ = writeln!(io::stderr(), "{line}");
-        }
     }
 }
 
@@ -193,6 +278,7 @@ fn print(report: &Report, output: Output) -> Result<()> {
             serde_json::to_writer(&mut out, report)?;
             writeln!(out)?;
         }
+        Output::Csv => write!(out, "{}", report.csv())?,
     }
     Ok(out.flush()?)
 }

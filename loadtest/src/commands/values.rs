@@ -1,5 +1,11 @@
 //! Values of flags, read from text. Each error says what would be right.
 
+mod arrival;
+mod weight;
+
+pub(crate) use arrival::{Law, Playing, law, speed, unit};
+pub(crate) use weight::{Weighted, weighted};
+
 use std::time::Duration;
 
 use skysail_loadtest::target::Protocol;
@@ -60,12 +66,12 @@ pub(crate) fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
     Ok((name.to_owned(), sizes.collect::<Result<_, _>>().map_err(|_| wrong())?))
 }
 
-/// `json`, `binary` or `grpc`.
+/// A protocol's name.
 pub(crate) fn protocol(text: &str) -> Result<Protocol, String> {
-    [Protocol::Json, Protocol::Binary, Protocol::Grpc]
+    Protocol::ALL
         .into_iter()
         .find(|protocol| protocol.name() == text)
-        .ok_or_else(|| "it is one of json, binary and grpc".to_owned())
+        .ok_or_else(|| "it is one of json, binary, grpc and grpc-stream".to_owned())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! the work is the server's.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
@@ -15,12 +16,10 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use super::{Address, Failure, Target, chain};
+use super::{Address, Failure, Protocol, Server, Target, chain};
 use crate::payload::{self, Payload};
 
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
-/// Callers that share a connection; servers take at least 100 streams on each.
-const CALLERS_PER_CHANNEL: usize = 64;
 /// The largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 
@@ -43,18 +42,22 @@ fn tensor(tensor: model_metadata_response::TensorMetadata) -> TensorMetadata {
     TensorMetadata { name: tensor.name, datatype: tensor.datatype, shape: tensor.shape }
 }
 
-/// The server's address and the whole request.
+/// An inference request's message.
+pub(super) fn encode(target: &Target, payload: &Payload) -> Result<Bytes, payload::Error> {
+    let version = target.version.as_deref().unwrap_or_default();
+    Ok(payload.to_grpc(&target.model, version)?.encode_to_vec().into())
+}
+
+/// The server and the messages for it.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    address: Address,
-    request: Bytes,
+    server: Server,
+    requests: Arc<[Bytes]>,
 }
 
 impl Endpoint {
-    pub(super) fn new(target: &Target, payload: &Payload) -> Result<Self, payload::Error> {
-        let version = target.version.as_deref().unwrap_or_default();
-        let request = payload.to_grpc(&target.model, version)?.encode_to_vec().into();
-        Ok(Self { address: target.address.clone(), request })
+    pub(super) fn new(server: &Server, requests: Vec<Bytes>) -> Self {
+        Self { server: server.clone(), requests: requests.into() }
     }
 }
 
@@ -63,14 +66,19 @@ pub(super) async fn connect(
     endpoint: &Endpoint,
     count: usize,
 ) -> Result<Vec<super::Connection>, Failure> {
+    let Server { address, protocol, transport } = &endpoint.server;
     let mut callers = Vec::with_capacity(count);
     while callers.len() < count {
-        let client = Grpc::new(channel(&endpoint.address).await?)
-            .max_decoding_message_size(ANSWER_BYTES_MAX);
-        let more = CALLERS_PER_CHANNEL.min(count - callers.len());
+        let client = Grpc::new(channel(address).await?).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let more = transport.streams.min(count - callers.len());
         callers.extend((0..more).map(|_| {
-            let (client, request) = (client.clone(), endpoint.request.clone());
-            super::Connection::Grpc(Connection { client, request })
+            let (client, requests) = (client.clone(), endpoint.requests.clone());
+            if *protocol == Protocol::GrpcStream {
+                let caller = super::stream::Connection::new(client, requests);
+                super::Connection::Stream(Box::new(caller))
+            } else {
+                super::Connection::Grpc(Connection { client, requests })
+            }
         }));
     }
     Ok(callers)
@@ -80,14 +88,14 @@ pub(super) async fn connect(
 #[derive(Debug)]
 pub struct Connection {
     client: Grpc<Channel>,
-    request: Bytes,
+    requests: Arc<[Bytes]>,
 }
 
 impl Connection {
-    /// Sends the request and reads the whole answer.
-    pub(super) async fn send(&mut self) -> Result<(), Failure> {
+    /// Sends a request and reads the whole answer.
+    pub(super) async fn send(&mut self, request: usize) -> Result<(), Failure> {
         self.client.ready().await.map_err(|error| Failure::Connect(chain(&error)))?;
-        let request = Request::new(self.request.clone());
+        let request = Request::new(self.requests[request].clone());
         let answer = self.client.unary(request, PathAndQuery::from_static(INFER), Encoded).await;
         answer.map(|_| ()).map_err(|status| refused(&status))
     }
@@ -100,7 +108,8 @@ async fn channel(address: &Address) -> Result<Channel, Failure> {
     endpoint.connect().await.map_err(|error| Failure::Connect(chain(&error)))
 }
 
-fn refused(status: &Status) -> Failure {
+/// What a status says.
+pub(super) fn refused(status: &Status) -> Failure {
     match (status.code(), status.source()) {
         // Not a server's word: there was none to say it.
         (Code::Unavailable, Some(cause)) => Failure::Connect(chain(cause)),
@@ -131,10 +140,15 @@ impl Encoder for Encoded {
     type Error = Status;
 
     fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.reserve(message.len());
-        to.put(message);
+        put(message, to);
         Ok(())
     }
+}
+
+/// Puts a message as it is.
+pub(super) fn put(message: Bytes, to: &mut EncodeBuf<'_>) {
+    to.reserve(message.len());
+    to.put(message);
 }
 
 impl Decoder for Encoded {

@@ -1,11 +1,10 @@
-//! The target over HTTP/1.1.
+//! What both versions of HTTP have in common: the model's metadata, requests, refusals.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -19,11 +18,14 @@ use super::{Address, Failure, Protocol, Target};
 use crate::payload::{self, Payload};
 
 /// Bytes of metadata or of an error that are read.
-const TEXT_BYTES_MAX: usize = 4 << 20;
+pub(super) const TEXT_BYTES_MAX: usize = 4 << 20;
 /// What a path's segment may hold as it is.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-type Body = Full<Bytes>;
+/// A request's body, in memory.
+pub(super) type Body = Full<Bytes>;
+/// A request, ready to be sent again and again.
+pub(crate) type Request = http::Request<Body>;
 
 /// Asks for the model's metadata.
 pub(super) async fn describe(target: &Target) -> Result<ModelMetadata, Failure> {
@@ -38,37 +40,25 @@ pub(super) async fn describe(target: &Target) -> Result<ModelMetadata, Failure> 
         .map_err(|error| Failure::Broken(format!("the answer is no model's metadata: {error}")))
 }
 
-/// The server's address and the whole request.
-#[derive(Clone, Debug)]
-pub struct Endpoint {
-    address: Address,
-    request: Arc<Request<Body>>,
-}
-
-impl Endpoint {
-    pub(super) fn new(target: &Target, payload: &Payload) -> Result<Self, payload::Error> {
-        let mut headers = HeaderMap::new();
-        let body = match target.protocol {
-            Protocol::Json | Protocol::Grpc => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                payload.to_json()?
-            }
-            Protocol::Binary => {
-                let binary = payload.to_binary()?;
-                let octets = HeaderValue::from_static("application/octet-stream");
-                headers.insert(CONTENT_TYPE, octets);
-                headers.insert(HEADER_LENGTH, binary.header_length.into());
-                binary.body
-            }
-        };
-        let mut request = request(target, Method::POST, "/infer", body.into());
-        request.headers_mut().extend(headers);
-        Ok(Self { address: target.address.clone(), request: Arc::new(request) })
-    }
+/// An inference request, head and body.
+pub(super) fn encode(target: &Target, payload: &Payload) -> Result<Request, payload::Error> {
+    let mut headers = HeaderMap::new();
+    let body = if target.protocol == Protocol::Binary {
+        let binary = payload.to_binary()?;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(HEADER_LENGTH, binary.header_length.into());
+        binary.body
+    } else {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        payload.to_json()?
+    };
+    let mut request = request(target, Method::POST, "/infer", body.into());
+    request.headers_mut().extend(headers);
+    Ok(request)
 }
 
 /// A request of one of the model's own paths.
-fn request(target: &Target, method: Method, path: &str, body: Bytes) -> Request<Body> {
+fn request(target: &Target, method: Method, path: &str, body: Bytes) -> Request {
     let model = utf8_percent_encode(&target.model, IN_PATH);
     let version = target.version.as_deref().map(|version| utf8_percent_encode(version, IN_PATH));
     let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
@@ -88,83 +78,37 @@ fn request(target: &Target, method: Method, path: &str, body: Bytes) -> Request<
     request
 }
 
-/// Opens `count` connections.
-pub(super) async fn connect(
-    endpoint: &Endpoint,
-    count: usize,
-) -> Result<Vec<super::Connection>, Failure> {
-    let addresses: Arc<[SocketAddr]> = resolve(&endpoint.address).await?.into();
-    let mut connections = Vec::with_capacity(count);
-    for _ in 0..count {
-        let sender = Some(open(&addresses).await?);
-        let (addresses, request) = (addresses.clone(), endpoint.request.clone());
-        connections.push(super::Connection::Http(Connection { addresses, request, sender }));
-    }
-    Ok(connections)
-}
-
-/// One connection, with one request at a time.
-#[derive(Debug)]
-pub struct Connection {
-    addresses: Arc<[SocketAddr]>,
-    request: Arc<Request<Body>>,
-    /// `None` while it must not be used again: in the midst of a request, or after one that broke.
-    sender: Option<SendRequest<Body>>,
-}
-
-impl Connection {
-    /// Sends the request and reads the whole answer.
-    pub(super) async fn send(&mut self) -> Result<(), Failure> {
-        let mut sender = self.ready().await?;
-        let request = Request::clone(&self.request);
-        let answer = sender.send_request(request).await;
-        let mut response = answer.map_err(|error| Failure::broken(&error))?;
-        let status = response.status();
-        if status != StatusCode::OK {
-            let (status, text) = text(response).await?;
-            self.sender = Some(sender);
-            return Err(refused(status, &text));
-        }
-        while let Some(frame) = response.frame().await {
-            frame.map_err(|error| Failure::broken(&error))?;
-        }
-        self.sender = Some(sender);
-        Ok(())
-    }
-
-    async fn ready(&mut self) -> Result<SendRequest<Body>, Failure> {
-        if let Some(mut sender) = self.sender.take()
-            && sender.ready().await.is_ok()
-        {
-            return Ok(sender);
-        }
-        open(&self.addresses).await
-    }
-}
-
-async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Failure> {
+/// The addresses of a server's name.
+pub(super) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Failure> {
     let found = lookup_host((address.host(), address.port())).await;
     Ok(found.map_err(|error| Failure::connect(&error))?.collect())
 }
 
 async fn open(addresses: &[SocketAddr]) -> Result<SendRequest<Body>, Failure> {
-    let stream = TcpStream::connect(addresses).await.map_err(|error| Failure::connect(&error))?;
-    stream.set_nodelay(true).map_err(|error| Failure::connect(&error))?;
-    let opened = handshake(TokioIo::new(stream)).await;
+    let opened = handshake(TokioIo::new(dial(addresses).await?)).await;
     let (sender, connection) = opened.map_err(|error| Failure::broken(&error))?;
     // Its error is also the error of the request that it breaks.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }
 
-async fn text(response: Response<Incoming>) -> Result<(StatusCode, Bytes), Failure> {
+/// Connects to the first of the addresses that listens.
+pub(super) async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::connect(addresses).await.map_err(|error| Failure::connect(&error))?;
+    stream.set_nodelay(true).map_err(|error| Failure::connect(&error))?;
+    Ok(stream)
+}
+
+/// The answer's status and body, which must not be large.
+pub(super) async fn text(response: Response<Incoming>) -> Result<(StatusCode, Bytes), Failure> {
     let (head, body) = response.into_parts();
     let body = Limited::new(body, TEXT_BYTES_MAX).collect().await;
     let body = body.map_err(|error| Failure::broken(error.as_ref()))?;
     Ok((head.status, body.to_bytes()))
 }
 
-fn refused(status: StatusCode, text: &[u8]) -> Failure {
+/// What a status other than 200 says.
+pub(super) fn refused(status: StatusCode, text: &[u8]) -> Failure {
     let message = match serde_json::from_slice(text) {
         Ok(ErrorBody { error }) => error,
         Err(_) => String::from_utf8_lossy(text).into_owned(),
@@ -177,12 +121,9 @@ mod tests {
     use super::*;
 
     fn target(version: Option<&str>) -> Target {
-        Target {
-            address: "http://host:8000/p".parse().unwrap(),
-            protocol: Protocol::Binary,
-            model: "a b/c".into(),
-            version: version.map(Into::into),
-        }
+        let address = "http://host:8000/p".parse().unwrap();
+        let version = version.map(Into::into);
+        Target { version, ..Target::new(address, Protocol::Binary, "a b/c") }
     }
 
     #[test]
@@ -196,8 +137,8 @@ mod tests {
 
     #[test]
     fn binary_requests_say_where_their_json_ends() {
-        let endpoint = Endpoint::new(&target(None), &Payload::default()).unwrap();
-        let headers = endpoint.request.headers();
+        let request = encode(&target(None), &Payload::default()).unwrap();
+        let headers = request.headers();
         assert_eq!(headers[HEADER_LENGTH], headers[CONTENT_LENGTH]);
         assert_eq!(headers[CONTENT_TYPE], "application/octet-stream");
     }

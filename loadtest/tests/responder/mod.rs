@@ -1,6 +1,8 @@
 //! A server that speaks just enough of the Open Inference Protocol to be under load, over
 //! HTTP/1.1 and over gRPC on one port. How it behaves depends on the model's name.
 
+mod pages;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -19,9 +21,12 @@ use parking_lot::Mutex;
 use prost::Message;
 use serde_json::{Value, json};
 use skysail_protocol::grpc::model_metadata_response::TensorMetadata;
-use skysail_protocol::grpc::{ModelInferRequest, ModelInferResponse, ModelMetadataResponse};
+use skysail_protocol::grpc::{
+    ModelInferRequest, ModelInferResponse, ModelMetadataResponse, ModelStreamInferResponse,
+};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
 
 /// How long the model `stalls` stalls once, at its hundredth request.
 pub(crate) const STALL: Duration = Duration::from_millis(300);
@@ -37,15 +42,19 @@ pub(crate) struct Responder {
 
 #[derive(Default)]
 struct State {
+    connections: AtomicU64,
     inferred: AtomicU64,
     last: Mutex<Option<Inferred>>,
     stalled_until: Mutex<Option<Instant>>,
+    /// Held while the model `serial` runs.
+    serial: tokio::sync::Mutex<()>,
 }
 
 /// An inference request as it came.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inferred {
     pub(crate) path: String,
+    pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -69,6 +78,11 @@ impl Responder {
         self.state.inferred.load(Ordering::SeqCst)
     }
 
+    /// Connections that were made.
+    pub(crate) fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
     /// Waits until that many came.
     pub(crate) fn wait_inferred(&self, count: u64) {
         self.runtime.block_on(async {
@@ -87,6 +101,7 @@ impl Responder {
 async fn accept(listener: TcpListener, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
         stream.set_nodelay(true).unwrap();
+        state.connections.fetch_add(1, Ordering::SeqCst);
         let state = state.clone();
         let service = service_fn(move |request| answer(request, state.clone()));
         let http = auto::Builder::new(TokioExecutor::new());
@@ -100,11 +115,15 @@ async fn answer(
     request: Request<Incoming>,
     state: Arc<State>,
 ) -> Result<Response<Body>, Infallible> {
+    if request.uri().path() == "/inference.GRPCInferenceService/ModelStreamInfer" {
+        return Ok(stream(request.into_body(), state));
+    }
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Ok(Response::default()) };
     let body = body.to_bytes();
     let path = head.uri.path().to_owned();
-    let inferred = Inferred { path: path.clone(), headers: head.headers, body };
+    let inferred =
+        Inferred { path: path.clone(), version: head.version, headers: head.headers, body };
     Ok(match path.as_str() {
         "/inference.GRPCInferenceService/ModelMetadata" => grpc(&grpc_metadata()),
         "/inference.GRPCInferenceService/ModelInfer" => {
@@ -121,6 +140,11 @@ async fn http1(inferred: Inferred, state: &State) -> Response<Body> {
         ["v2", "models", "unknown", ..] => {
             json(StatusCode::NOT_FOUND, &json!({"error": "no model `unknown`"}))
         }
+        ["v2", "debug", "tail"] => json(StatusCode::OK, &pages::tail()),
+        ["v2", "models", model, "stats"] => {
+            json(StatusCode::OK, &pages::statistics(model, state.inferred.load(Ordering::SeqCst)))
+        }
+        ["v2", "models", _, "config"] => json(StatusCode::OK, &pages::config()),
         ["v2", "models", model] | ["v2", "models", model, "versions", _] => {
             json(StatusCode::OK, &metadata(model))
         }
@@ -130,7 +154,14 @@ async fn http1(inferred: Inferred, state: &State) -> Response<Body> {
                 2.. if model == "refuses" => {
                     json(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "the queue is full"}))
                 }
-                _ => json(StatusCode::OK, &json!({"model_name": model, "outputs": []})),
+                _ => {
+                    let mut answer =
+                        json(StatusCode::OK, &json!({"model_name": model, "outputs": []}));
+                    if model == "closes" {
+                        answer.headers_mut().insert("connection", "close".parse().unwrap());
+                    }
+                    answer
+                }
             }
         }
         _ => json(StatusCode::NOT_FOUND, &json!({"error": "no such path"})),
@@ -143,6 +174,14 @@ async fn infer(inferred: Inferred, model: &str, state: &State) -> u64 {
     let number = state.inferred.fetch_add(1, Ordering::SeqCst) + 1;
     if model == "stalls" && number == 100 {
         *state.stalled_until.lock() = Some(Instant::now() + STALL);
+    }
+    match model {
+        "serial" => {
+            let _running = state.serial.lock().await;
+            tokio::time::sleep(pages::SERIAL_RUN).await;
+        }
+        "uneven" if number.is_multiple_of(4) => tokio::time::sleep(pages::SERIAL_RUN * 10).await,
+        _ => {}
     }
     let until = *state.stalled_until.lock();
     if let Some(until) = until {
@@ -173,15 +212,52 @@ fn json(status: StatusCode, body: &Value) -> Response<Body> {
     response
 }
 
-/// A message as gRPC frames it: not compressed, its length, itself; then the status.
-fn grpc(message: &impl Message) -> Response<Body> {
+/// Answers each message of a stream as it comes; those to the model `refuses` with an error.
+fn stream(mut body: Incoming, state: Arc<State>) -> Response<Body> {
+    let (frames, receive) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut come = BytesMut::new();
+        while let Some(Ok(frame)) = body.frame().await {
+            come.extend(frame.into_data().unwrap_or_default());
+            while let Some(message) = next_message(&mut come) {
+                let inferred = Inferred { body: message.clone(), ..Inferred::default() };
+                infer(inferred, "digits", &state).await;
+                let request = ModelInferRequest::decode(message.slice(5..)).unwrap();
+                let mut answer = ModelStreamInferResponse::default();
+                match &*request.model_name {
+                    "refuses" => answer.error_message = "the queue is full".into(),
+                    _ => answer.infer_response = Some(ModelInferResponse::default()),
+                }
+                let _ = frames.send(Ok(Frame::data(framed(&answer)))).await;
+            }
+        }
+    });
+    let body = StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(receive));
+    let mut response = Response::new(body.boxed_unsync());
+    response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    response
+}
+
+/// The first whole message of what came, framed.
+fn next_message(come: &mut BytesMut) -> Option<Bytes> {
+    let length = u32::from_be_bytes(come.get(1..5)?.try_into().unwrap()) as usize + 5;
+    (come.len() >= length).then(|| come.split_to(length).freeze())
+}
+
+/// A message as gRPC frames it: not compressed, its length, itself.
+fn framed(message: &impl Message) -> Bytes {
     let mut framed = BytesMut::new();
     framed.put_u8(0);
     framed.put_u32(message.encoded_len() as u32);
     message.encode(&mut framed).unwrap();
+    framed.freeze()
+}
+
+/// One message, then the status.
+fn grpc(message: &impl Message) -> Response<Body> {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
-    let frames = [Frame::data(framed.freeze()), Frame::trailers(trailers)].map(Ok);
+    let frames = [Frame::data(framed(message)), Frame::trailers(trailers)].map(Ok);
     let mut response = Response::new(StreamBody::new(tokio_stream::iter(frames)).boxed_unsync());
     response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
     response

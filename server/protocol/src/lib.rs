@@ -8,6 +8,7 @@
 pub mod codec;
 pub mod grpc;
 pub mod json;
+pub mod prometheus;
 
 /// The HTTP header that says how many bytes of a body are JSON, when raw tensors follow them.
 /// A request and a response carry it alike.

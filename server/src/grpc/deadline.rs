@@ -1,9 +1,11 @@
 //! How long a gRPC call may take: its header `grpc-timeout`, from when its head was there.
 
+use crate::http::request_id;
 use crate::lag;
 use crate::status::Error;
 use futures_util::{Stream, stream};
 use http::HeaderMap;
+use skysail_engine::journey::RequestId;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
@@ -21,6 +23,8 @@ const DIGITS_MAX: usize = 8;
 pub(super) struct Arrival {
     pub(super) accepted: Instant,
     pub(super) limit: Option<Duration>,
+    /// The name of its request in its headers.
+    pub(super) request_id: Option<RequestId>,
 }
 
 impl Arrival {
@@ -35,12 +39,13 @@ impl Arrival {
                 ))
             })
         });
-        Ok(Self { accepted: lag::arrival(), limit: limit.transpose()? })
+        let (limit, request_id) = (limit.transpose()?, request_id(headers));
+        Ok(Self { accepted: lag::arrival(), limit, request_id })
     }
 
     /// Now, and for as long as it takes.
     pub(super) fn unlimited() -> Self {
-        Self { accepted: lag::arrival(), limit: None }
+        Self { accepted: lag::arrival(), limit: None, request_id: None }
     }
 
     /// The answers of a stream until its deadline, which is the whole stream's and no request's.

@@ -2,6 +2,7 @@
 //! part.
 
 use super::Service;
+use super::answered::hold_ending;
 use super::deadline::Arrival;
 use super::metered::Metered;
 use crate::server::Server;
@@ -64,7 +65,8 @@ pub(crate) fn services<H: Health>(
                 let meter = |body| Metered::new(body, limits, &budget, may_rest);
                 let mut request = request.map(meter);
                 request.extensions_mut().insert(arrival);
-                answer(inference.clone().call(request))
+                let answered = inference.clone().call(request);
+                answer(async { answered.await.map(hold_ending) })
             }
             "grpc.health.v1.Health" => answer(health.clone().call(request)),
             "grpc.reflection.v1.ServerReflection" => answer(reflection_v1.clone().call(request)),

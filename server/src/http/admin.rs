@@ -29,7 +29,7 @@ pub(super) async fn answer(
             to_json("ModelMetadataResponse", &metadata)?
         }
         Admin::ModelReady(Target { model, version }) => {
-            let is_ready = server.engine().lookup(&model, version).is_ok();
+            let is_ready = server.is_model_ready(&model, version);
             return Ok(ready(is_ready, &json!({"name": model, "ready": is_ready})));
         }
         Admin::ModelConfig(Target { model, version }) => {

@@ -1,12 +1,18 @@
 //! A response's body: a few pieces, sent without being copied together.
 
 use crate::body::Held;
+use crate::journeys::{Answer, Ending};
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+
+/// The system takes smaller responses at once, whether they are read or not.
+pub(crate) const SLOW_BYTES_MIN: u64 = 64 << 10;
 
 /// Pieces that are sent one after the other, and whose length is known at the start.
 #[derive(Debug)]
@@ -29,6 +35,33 @@ impl Pieces {
     pub(crate) fn held(mut self, held: Held) -> Self {
         self.held = Some(held.replaced_by(usize::try_from(self.left).unwrap_or(usize::MAX)));
         self
+    }
+}
+
+impl Answer for Response<Pieces> {
+    fn sees_its_end(&self) -> bool {
+        self.body().left >= SLOW_BYTES_MIN
+    }
+
+    /// Whoever writes the last piece drops it when the system has taken it.
+    fn take_along(&mut self, ending: Arc<Ending>) {
+        let pieces = self.body_mut().pieces.as_mut_slice();
+        if let Some(last) = pieces.last_mut() {
+            let bytes = std::mem::take(last);
+            *last = Bytes::from_owner(Last { bytes, _ending: ending });
+        }
+    }
+}
+
+/// The last piece of a response.
+struct Last {
+    bytes: Bytes,
+    _ending: Arc<Ending>,
+}
+
+impl AsRef<[u8]> for Last {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

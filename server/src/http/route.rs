@@ -16,6 +16,8 @@ pub(super) struct Target {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Infer(Target),
+    /// The slowest requests.
+    Tail,
     Admin(Admin),
 }
 
@@ -72,6 +74,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Error> {
         ["v2"] => get(Admin::Server),
         ["v2", "health", "live"] => get(Admin::Live),
         ["v2", "health", "ready"] => get(Admin::Ready),
+        ["v2", "debug", "tail"] => only(method, &Method::GET, Route::Tail),
         ["v2", "models", "stats"] => {
             get(Admin::Statistics(Target { model: String::new(), version: None }))
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
 #![allow(clippy::print_stderr, reason = "shows the log of a server that did not do well")]
 
+pub(crate) mod browser;
 pub(crate) mod http;
 pub(crate) mod models;
 

@@ -196,3 +196,27 @@ pub(crate) fn waits(rows: usize, ms: u64) -> String {
 pub(crate) fn small_mlp(seed: u64) -> Model {
     mlp(&[4, 8, 3], seed).unwrap()
 }
+
+/// Products of matrices whose side is the length of x, which is float32 `[any]`; y is a float32.
+pub(crate) fn grows() -> Model {
+    const STEPS: usize = 20;
+    let mut graph = GraphBuilder::new("grows");
+    graph
+        .input("x", FLOAT, &[Dim::Unknown])
+        .initializer("column", Tensor::new(&[2], &[-1_i64, 1]).unwrap())
+        .initializer("row", Tensor::new(&[2], &[1_i64, -1]).unwrap())
+        .node("Reshape", &["x", "column"], &["x_column"], &[])
+        .node("Reshape", &["x", "row"], &["x_row"], &[])
+        .node("MatMul", &["x_column", "x_row"], &["step0"], &[]);
+    for step in 1..=STEPS {
+        let (from, to) = (format!("step{}", step - 1), format!("step{step}"));
+        graph.node("MatMul", &[&from, &from], &[&to], &[]);
+    }
+    let last = format!("step{STEPS}");
+    graph.node("ReduceMax", &[&last], &["y"], &[("keepdims", Attribute::Int(0))]).output(
+        "y",
+        FLOAT,
+        &[],
+    );
+    graph.finish().unwrap()
+}

@@ -1,7 +1,6 @@
 //! `skysail-train compress`: a trained model, compressed as its recipe says.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -11,10 +10,11 @@ use clap::Args;
 use serde::Serialize;
 use skysail_compression::PackageWriter;
 use skysail_trainer::{
-    Compressed, Done, Known, NetworkTrainee, Prepared, Recipe, Trainee as _, describe,
+    Compressed, CompressionReport, Known, NetworkTrainee, Prepared, Recipe, Trainee as _, describe,
 };
 
 use super::BadUsage;
+use super::engine::Engine;
 use super::evaluate::load;
 use super::output::{Output, print};
 use super::run::MODEL;
@@ -27,7 +27,7 @@ const SAMPLE: usize = 1_000;
 /// Compress a trained model into a package, as the recipe's part `compress` says.
 ///
 /// It is pruned in rounds and trained after each, its weights then share a few values, and these
-/// are fine-tuned. Nothing is written if more accuracy is lost than the recipe allows.
+/// are fine-tuned. Nothing is written if more accuracy of the test is lost than the recipe allows.
 #[derive(Debug, Args)]
 pub(super) struct Flags {
     /// The recipe that the model was trained by, a file of TOML.
@@ -69,6 +69,7 @@ struct CompressionResult {
 
 /// Compresses.
 pub(super) fn execute(flags: &Flags, stop: &AtomicBool) -> Result<()> {
+    Engine::only_threads("compress")?;
     let mut recipe = Recipe::load(&flags.recipe, &flags.set)?;
     recipe.seed = flags.seed.unwrap_or(recipe.seed);
     let out = flags.out.clone().unwrap_or_else(|| recipe.output());
@@ -85,7 +86,7 @@ pub(super) fn execute(flags: &Flags, stop: &AtomicBool) -> Result<()> {
     let started = Instant::now();
     let model = load(&path).with_context(|| format!("cannot use {}", path.display()))?;
     let prepared = recipe.prepare(ranks)?;
-    let compressed = prepared.compress(&model, ranks, stop, &mut tell)?;
+    let compressed = prepared.compress(&model, ranks, stop, &CompressionReport::default())?;
     let manifest = describe(&compressed, known(&prepared), &sample(&prepared))?;
     let package = out.join(PACKAGE);
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
@@ -105,20 +106,13 @@ pub(super) fn execute(flags: &Flags, stop: &AtomicBool) -> Result<()> {
     print(flags.output, &result, &result.text(&compressed))
 }
 
-/// Says what was done, on the way.
-fn tell(done: &Done) {
-    let Done { what, accuracy, .. } = done;
-    // Whoever does not read this gets the result anyway.
-    let _ = writeln!(io::stderr(), "{what}: {:.2} % right", accuracy * 100.0);
-}
-
 fn known(prepared: &Prepared) -> Known {
     let data = [&prepared.train, &prepared.test];
     let data: BTreeMap<_, _> =
         data.into_iter().map(|data| (data.name().to_owned(), data.fingerprint())).collect();
     Known {
         name: prepared.recipe().name.clone(),
-        training: prepared.settings.recipe.clone(),
+        training: prepared.recipe().package_fingerprint(),
         data,
         measured_on: prepared.test.name().to_owned(),
     }

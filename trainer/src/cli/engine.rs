@@ -1,13 +1,19 @@
 //! Under what ranks run: threads of this process, or processes of `mpirun`.
 
 use anyhow::Result;
-use skysail_trainer::{Outcome, Prepared, Surroundings, TrainError};
+use skysail_trainer::{
+    Collective, CollectiveError, Outcome, Prepared, Recipe, Surroundings, TrainError, on_gpus,
+    threads,
+};
 
 use super::BadUsage;
 
 /// Set by `mpirun` in each process that it starts: how many there are, and which one it is.
 const LAUNCHED: [(&str, &str); 2] =
     [("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"), ("PMI_SIZE", "PMI_RANK")];
+/// Which of its machine's processes each is.
+#[cfg(feature = "mpi")]
+const LOCAL: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"];
 
 /// Where ranks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +44,20 @@ impl Engine {
         Ok(launched.unwrap_or(Self::Threads(ranks)))
     }
 
+    /// Refuses processes, for what threads alone do.
+    ///
+    /// # Errors
+    /// When `mpirun` started this process.
+    pub(super) fn only_threads(command: &str) -> Result<()> {
+        match launched(|name| std::env::var(name).ok()) {
+            None => Ok(()),
+            Some(_) => {
+                let text = format!("{command} runs on threads alone: start it without mpirun");
+                Err(BadUsage(text).into())
+            }
+        }
+    }
+
     /// How many ranks there are.
     pub(super) fn world(self) -> usize {
         match self {
@@ -50,21 +70,56 @@ impl Engine {
         matches!(self, Self::Threads(_) | Self::Processes { rank: 0, .. })
     }
 
-    /// Runs the job on all ranks.
+    /// Runs the job on all ranks, which sum on GPUs if they shall.
     pub(super) fn run(
         self,
         prepared: &Prepared,
         around: &Surroundings<'_>,
+        sums: Sums,
     ) -> Result<Outcome, TrainError> {
-        match self {
+        let recipe = prepared.recipe();
+        prepared.with_job(around, |job| match self {
             #[cfg(feature = "mpi")]
-            Self::Processes { .. } => prepared.with_job(around, |job| {
-                skysail_trainer::mpi::ranks(prepared.recipe().deadline(), |collective| {
+            Self::Processes { rank, .. } => {
+                skysail_trainer::mpi::ranks(recipe.deadline(), |collective| {
                     job.check(job.trainee.layout(), collective.world())?;
-                    job.run(collective)
+                    let local =
+                        LOCAL.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
+                    job.run(sums.of(collective, local.unwrap_or(rank), recipe)?)
                 })
-            }),
-            engine => prepared.run(engine.world(), around),
+            }
+            engine => {
+                job.check(job.trainee.layout(), engine.world())?;
+                let outcomes = threads(engine.world(), recipe.deadline(), |rank, collective| {
+                    job.run(sums.of(collective, rank, recipe)?)
+                })?;
+                let none = || TrainError::State("there are no ranks".to_owned());
+                outcomes.into_iter().next().ok_or_else(none)
+            }
+        })
+    }
+}
+
+/// Where ranks add up what they have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Sums {
+    /// On processors.
+    Cpu,
+    /// On GPUs, one a rank, by NCCL.
+    Nccl,
+}
+
+impl Sums {
+    /// A rank's end, which sums there; `gpu` is its GPU.
+    fn of(
+        self,
+        collective: Box<dyn Collective>,
+        gpu: usize,
+        recipe: &Recipe,
+    ) -> Result<Box<dyn Collective>, CollectiveError> {
+        match self {
+            Self::Cpu => Ok(collective),
+            Self::Nccl => on_gpus(collective, gpu, recipe.deadline()),
         }
     }
 }

@@ -14,7 +14,7 @@ use skysail_trainer::{
 };
 
 use super::BadUsage;
-use super::engine::Engine;
+use super::engine::{Engine, Sums};
 use super::output::{Output, print};
 
 /// The trained model, in the folder of results.
@@ -34,6 +34,9 @@ pub(super) struct Flags {
     /// Workers, each a thread. Under mpirun its processes are the workers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     ranks: Option<u16>,
+    /// Where workers add up gradients: on processors, or each on a GPU of its own by NCCL.
+    #[arg(long, value_enum, value_name = "WHERE", default_value = "cpu")]
+    sums: Sums,
     /// What all that is random comes from.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -101,8 +104,8 @@ pub(super) fn execute(flags: &Flags, stop: &AtomicBool) -> Result<()> {
         notes.into_iter().flatten().for_each(|note| told.note(&note));
         told.note(&about(&prepared, world));
         let (store, resume) = (Some(&store), resume.as_ref());
-        let outcome =
-            engine.run(&prepared, &Surroundings { watcher: &told, store, resume, stop })?;
+        let around = Surroundings { watcher: &told, store, resume, stop };
+        let outcome = engine.run(&prepared, &around, flags.sums)?;
         told.finish()?;
         outcome
     };

@@ -1,10 +1,11 @@
 //! Ranks as processes under `mpirun`, on MPI's own collective operations.
 //!
-//! MPI has no deadlines. So each collective operation begins with a look whether all ranks are
-//! there, which waits no longer than the deadline; only then comes the operation itself, from
-//! which all ranks return soon. Where one dies meanwhile, MPI ends the others.
+//! MPI has no deadlines. So each collective operation begins with a roll call, which waits no longer
+//! than the deadline; only then comes the operation itself, from which all ranks return soon. Where
+//! one dies meanwhile, MPI ends the others.
 
 mod patience;
+mod ring;
 mod roll;
 
 use std::mem::ManuallyDrop;
@@ -20,15 +21,17 @@ use mpi::traits::{
 };
 use mpi::{Tag, Threading};
 
+use crate::collective::ring::Ring;
 use crate::collective::{Collective, CollectiveError, Outbox, ring_all_gather, ring_all_reduce};
 use crate::error::TrainError;
 use patience::Patience;
-use roll::Roll;
+use roll::{Coming, Roll};
 
 /// What all messages on their way may take together. Memory is used as they need it only.
 const MESSAGES_BYTES_MAX: usize = 1 << 30;
-/// Numbers that are summed at a time: few enough to be in the cache still when they are copied.
-const BLOCK: usize = 64 * 1024;
+/// So many numbers are summed round a ring, fewer by MPI's own sum: it takes fewer steps where there
+/// are many ranks, and the copy that it needs costs little.
+const RING_LEN_MIN: usize = 4096;
 
 /// Runs `work` as one rank of those that `mpirun` has started.
 ///
@@ -66,8 +69,8 @@ struct End {
     number: u64,
     /// Messages received so far.
     received: u64,
-    /// Where sums come to.
-    sums: Vec<f32>,
+    /// Where numbers of others come to.
+    room: Vec<f32>,
 }
 
 /// What sends an end's messages.
@@ -82,8 +85,8 @@ struct Sending {
 /// The tag of the messages of the first end.
 const FIRST: Tag = 0;
 /// The tag of the next duplicate's, where rank 0 counts; the tag after it is for what its
-/// collective operations say. The first end has none, so that one is for roll calls.
-static NEXT: AtomicI32 = AtomicI32::new(roll::TAG + 1);
+/// collective operations say. The first end has its own for these: for roll calls and rings.
+static NEXT: AtomicI32 = AtomicI32::new(ring::TAG + 1);
 
 /// The operations that MPI does, as ranks tell them to each other.
 const OPERATIONS: [&str; 3] = ["all-reduce", "all-gather", "broadcast"];
@@ -101,7 +104,7 @@ impl End {
         let rank = usize::try_from(all().rank()).unwrap_or(0);
         let world = usize::try_from(all().size()).unwrap_or(1);
         let outbox = Sending { rank, tag: FIRST, bytes_sent: Arc::default() };
-        Self { rank, world, deadline, outbox, number: 0, received: 0, sums: Vec::new() }
+        Self { rank, world, deadline, outbox, number: 0, received: 0, room: Vec::new() }
     }
 
     /// Whether MPI does its collective operations, or messages do: MPI tells messages of several
@@ -113,7 +116,7 @@ impl End {
     /// The end whose messages do this one's collective operations.
     fn aside(&self) -> Self {
         let outbox = Sending { tag: self.outbox.tag + 1, ..self.outbox.clone() };
-        Self { outbox, sums: Vec::new(), ..*self }
+        Self { outbox, room: Vec::new(), ..*self }
     }
 
     /// Gives all ranks what `root` has, by a message to each.
@@ -129,40 +132,33 @@ impl End {
     /// Waits until all ranks have come to the operation, and checks that it is the same one.
     fn arrive(&mut self, operation: usize, len: usize) -> Result<(), CollectiveError> {
         self.number += 1;
-        let mut roll = Roll::new(self.rank, self.world, self.number);
+        let ours = [operation as u64, len as u64];
+        let mut roll = Roll::call(self.rank, self.world, ours);
         let mut patience = Patience::new(self.deadline);
-        let mut barrier = all().immediate_barrier();
-        loop {
-            barrier = match barrier.test() {
-                Ok(_) => return self.compare(operation, len),
-                Err(barrier) => barrier,
-            };
-            if let Some(missing) = roll.call(patience.is_over()) {
-                // MPI can not take it back.
-                std::mem::forget(barrier);
-                return Err(self.late(OPERATIONS[operation], self.number - 1, &patience, missing));
-            }
-            patience.wait();
-        }
-    }
-
-    /// Fails where ranks do not do the same.
-    fn compare(&self, operation: usize, len: usize) -> Result<(), CollectiveError> {
-        let mut every = vec![0_u64; 2 * self.world];
-        all().all_gather_into(&[operation as u64, len as u64], &mut every[..]);
-        let say = |operation: usize, len: usize| {
-            let name = OPERATIONS.get(operation).unwrap_or(&"nothing known");
-            format!("{name} number {} of {len}", self.number - 1)
-        };
-        for (rank, [theirs, their_len]) in every.as_chunks().0.iter().enumerate() {
-            let (theirs, their_len) = (*theirs as usize, *their_len as usize);
-            if (theirs, their_len) != (operation, len) {
-                let (ours, theirs) = (say(operation, len), say(theirs, their_len));
-                let problem = format!("{ours} here, {theirs} at rank {rank}");
-                return Err(CollectiveError::Mismatch { rank: self.rank, problem });
+        while !roll.missing().is_empty() {
+            if let Some((rank, theirs)) = roll.next() {
+                self.compare(ours, rank, theirs)?;
+            } else if patience.is_over() {
+                let (name, number) = (OPERATIONS[operation], self.number - 1);
+                return Err(self.late(name, number, &patience, roll.missing().to_vec()));
+            } else {
+                patience.wait();
             }
         }
         Ok(())
+    }
+
+    /// Fails where another rank does not do the same.
+    fn compare(&self, ours: Coming, rank: usize, theirs: Coming) -> Result<(), CollectiveError> {
+        if ours == theirs {
+            return Ok(());
+        }
+        let say = |[operation, len]: Coming| {
+            let name = OPERATIONS.get(operation as usize).unwrap_or(&"nothing known");
+            format!("{name} number {} of {len}", self.number - 1)
+        };
+        let problem = format!("{} here, {} at rank {rank}", say(ours), say(theirs));
+        Err(CollectiveError::Mismatch { rank: self.rank, problem })
     }
 
     fn late(
@@ -223,11 +219,14 @@ impl Collective for End {
         }
         self.arrive(ALL_REDUCE, values.len())?;
         self.count(8 * values.len() * (self.world - 1) / self.world);
-        for block in values.chunks_mut(BLOCK) {
-            self.sums.resize(block.len(), 0.0);
-            all().all_reduce_into(&*block, &mut self.sums[..], SystemOperation::sum());
-            block.copy_from_slice(&self.sums);
+        if values.len() >= RING_LEN_MIN {
+            ring::sum(Ring { rank: self.rank, world: self.world }, values, &mut self.room);
+            return Ok(());
         }
+        self.room.resize(values.len().max(self.room.len()), 0.0);
+        let sums = &mut self.room[..values.len()];
+        all().all_reduce_into(&*values, sums, SystemOperation::sum());
+        values.copy_from_slice(sums);
         Ok(())
     }
 
@@ -301,7 +300,7 @@ impl Collective for End {
         let tag = tag.first_chunk().map_or(FIRST, |tag| Tag::from_ne_bytes(*tag));
         let outbox = Sending { rank: self.rank, tag, bytes_sent: Arc::default() };
         let (number, received) = (0, 0);
-        Ok(Box::new(Self { outbox, number, received, sums: Vec::new(), ..*self }))
+        Ok(Box::new(Self { outbox, number, received, room: Vec::new(), ..*self }))
     }
 
     fn outbox(&self) -> Box<dyn Outbox> {

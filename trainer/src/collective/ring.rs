@@ -54,9 +54,11 @@ pub fn ring_all_gather<C: Collective + ?Sized>(
     Ok(all)
 }
 
-struct Ring {
-    rank: usize,
-    world: usize,
+/// A rank's place among those in a ring.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ring {
+    pub(super) rank: usize,
+    pub(super) world: usize,
 }
 
 impl Ring {
@@ -65,18 +67,23 @@ impl Ring {
     }
 
     /// The rank so many steps behind this one.
-    fn behind(&self, steps: usize) -> usize {
+    pub(super) fn behind(self, steps: usize) -> usize {
         (self.rank + self.world - steps % self.world) % self.world
     }
 
     /// What is sent and what is received at a step, when rank `r` starts with part `r + ahead`.
-    fn parts(&self, len: usize, step: usize, ahead: usize) -> (Range<usize>, Range<usize>) {
+    pub(super) fn parts(
+        self,
+        len: usize,
+        step: usize,
+        ahead: usize,
+    ) -> (Range<usize>, Range<usize>) {
         let at = |steps: usize| part(len, (self.behind(steps) + ahead) % self.world, self.world);
         (at(step), at(step + 1))
     }
 
     fn pass<C: Collective + ?Sized>(
-        &self,
+        self,
         collective: &mut C,
         bytes: &[u8],
     ) -> Result<Vec<u8>, CollectiveError> {

@@ -28,6 +28,21 @@ impl<L: Learner> Learner for Masked<L> {
         self.learner.layout()
     }
 
+    fn gradients(
+        &mut self,
+        parameters: &[f32],
+        batch: &Batch,
+        gradients: &mut [f32],
+    ) -> Result<f32, TrainError> {
+        let loss = self.learner.gradients(parameters, batch, gradients)?;
+        for (entry, mask) in self.learner.layout().entries().iter().zip(&self.masks) {
+            if let Some(mask) = mask {
+                mask.apply(&mut gradients[entry.range.clone()]);
+            }
+        }
+        Ok(loss)
+    }
+
     fn gradients_as_ready(
         &mut self,
         parameters: &[f32],
@@ -49,5 +64,43 @@ impl<L: Learner> Learner for Masked<L> {
 
     fn predict(&mut self, parameters: &[f32], input: &Input) -> Result<Vec<f32>, TrainError> {
         self.learner.predict(parameters, input)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::{Stub, batch};
+    use super::*;
+    use crate::optimizer::{Sgd, SgdSettings};
+
+    fn masked(gradients: [f32; 5]) -> Masked<Stub> {
+        let mask = Mask::new(vec![true, false, false, true]);
+        Masked::new(Stub::new(gradients), vec![Some(mask), None])
+    }
+
+    #[test]
+    fn what_was_pruned_has_no_gradient_and_all_else_keeps_its_own() {
+        let mut learner = masked([1.0, 2.0, 3.0, 4.0, 5.0]);
+        let mut gradients = [9.0; 5];
+        let loss = learner.gradients(&[0.0; 5], &batch(), &mut gradients).unwrap();
+        assert_eq!((loss, gradients), (1.5, [1.0, 0.0, 0.0, 4.0, 5.0]));
+        let mut given = Vec::new();
+        let mut take = |_, values: &[f32]| given.extend_from_slice(values);
+        learner.gradients_as_ready(&[0.0; 5], &batch(), &mut take).unwrap();
+        assert_eq!(given, [5.0, 1.0, 0.0, 0.0, 4.0]);
+    }
+
+    #[test]
+    fn no_momentum_and_no_decay_moves_what_was_pruned() {
+        let mut learner = masked([0.5; 5]);
+        let settings = SgdSettings { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+        let mut sgd = Sgd::new(learner.layout(), settings);
+        let (mut parameters, mut gradients) = ([1.0, 0.0, 0.0, -1.0, 0.0], [0.0; 5]);
+        for _ in 0..10 {
+            learner.gradients(&parameters, &batch(), &mut gradients).unwrap();
+            sgd.step(&mut parameters, &gradients, 0.1);
+        }
+        assert_eq!(parameters[1..3], [0.0, 0.0]);
+        assert!(parameters[0] < 1.0 && parameters[3] < -1.0 && parameters[4] < 0.0);
     }
 }

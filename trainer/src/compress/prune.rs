@@ -12,7 +12,6 @@ use crate::learner::Learner;
 
 /// A model under masks.
 pub(super) struct Pruned {
-    pub(super) trainee: NetworkTrainee,
     pub(super) model: Model,
     pub(super) accuracy: f32,
     pub(super) masks: Vec<LayerMask>,
@@ -27,31 +26,55 @@ impl Pruned {
     }
 }
 
-/// Prunes in rounds. Of those that hold the accuracy, the last one counts: the settings' densities,
-/// or those of a round before.
+/// Prunes in rounds. Where the accuracy does not hold then, it trains on, and the best counts.
 pub(super) fn prune(
     work: &mut Work<'_, '_>,
-    trainee: NetworkTrainee,
-    before: f32,
+    trainee: &NetworkTrainee,
 ) -> Result<Pruned, CompressionError> {
-    let (rounds, model) = (work.settings.rounds.max(1), trainee.model().clone());
-    let mut now = Pruned { trainee, model, accuracy: before, masks: Vec::new() };
-    for round in 1..=rounds {
-        let rules = rules(&work.settings.density, f64::from(round) / f64::from(rounds));
-        now.masks = masks(&now.model, &PruneSettings::Apart(rules))?;
-        now.train(work, Phase::Retrain { round, rounds })?;
+    let (rounds, attempts) = (work.settings.rounds.max(1), work.settings.attempts);
+    let mut best = round(work, trainee, trainee.model(), (1, rounds))?;
+    for now in 2..=rounds {
+        best = round(work, trainee, &best.model, (now, rounds))?;
     }
-    for _ in 0..work.settings.attempts {
-        if work.holds(now.accuracy) {
+    for attempt in 1..=attempts {
+        if work.holds(best.accuracy) {
             break;
         }
-        now.train(work, Phase::Settle)?;
+        let phase = Phase::Settle { attempt };
+        let again = retrain(work, trainee, &best.model, best.masks.clone(), phase)?;
+        if again.accuracy > best.accuracy {
+            best = again;
+        }
     }
-    if work.holds(now.accuracy) {
-        return Ok(now);
-    }
-    let what = format!("pruning to {:.1} %", now.density() * 100.0);
-    Err(CompressionError::Lost { what, accuracy: now.accuracy, wanted: work.wanted })
+    Ok(best)
+}
+
+/// One round: prunes what the rounds before left, and trains.
+fn round(
+    work: &mut Work<'_, '_>,
+    trainee: &NetworkTrainee,
+    model: &Model,
+    (round, rounds): (u32, u32),
+) -> Result<Pruned, CompressionError> {
+    let rules = rules(&work.settings.density, f64::from(round) / f64::from(rounds));
+    let masks = masks(model, &PruneSettings::Apart(rules))?;
+    retrain(work, trainee, model, masks, Phase::Retrain { round, rounds })
+}
+
+/// Trains the model under masks.
+fn retrain(
+    work: &mut Work<'_, '_>,
+    trainee: &NetworkTrainee,
+    model: &Model,
+    masks: Vec<LayerMask>,
+    phase: Phase,
+) -> Result<Pruned, CompressionError> {
+    let under = UnderMasks::new(trainee, model, &masks)?;
+    let (parameters, accuracy) = work.train(phase, &under)?;
+    let pruned = Pruned { model: trainee.trained(&parameters)?, accuracy, masks };
+    let density = pruned.density();
+    work.tell(format!("pruned to {:.2} %", density * 100.0), density, accuracy);
+    Ok(pruned)
 }
 
 /// Fast at first, while there is much to spare, and slower towards the end (Zhu and Gupta, "To
@@ -63,18 +86,6 @@ fn rules(last: &PerLayer<f64>, done: f64) -> PerLayer<PruneRule> {
         convolution: last.convolution.as_ref().map(rule),
         fully_connected: last.fully_connected.as_ref().map(rule),
         named: named.collect(),
-    }
-}
-
-impl Pruned {
-    /// Trains under the masks.
-    fn train(&mut self, work: &mut Work<'_, '_>, phase: Phase) -> Result<(), CompressionError> {
-        let under = UnderMasks::new(&self.trainee, &self.model, &self.masks)?;
-        let (parameters, accuracy) = work.train(phase, &under)?;
-        self.model = self.trainee.trained(&parameters)?;
-        self.accuracy = accuracy;
-        work.tell(format!("pruned to {:.2} %", self.density() * 100.0), self.density(), accuracy);
-        Ok(())
     }
 }
 
@@ -120,5 +131,24 @@ impl Trainee for UnderMasks<'_> {
 
     fn gives_probabilities(&self) -> bool {
         self.trainee.gives_probabilities()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn density_falls_fast_at_first_and_ends_where_it_is_to() {
+        let last = PerLayer { named: [("w".to_owned(), Some(0.1))].into(), ..PerLayer::none() };
+        let at = |done: f64| match rules(&last, done).named["w"] {
+            Some(PruneRule::Density(density)) => density,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((at(0.0), at(1.0)), (1.0, 0.1));
+        assert!((at(0.5) - (0.1 + 0.9 / 8.0)).abs() < 1e-12);
+        let all: Vec<f64> = (0..=10).map(|tenth| at(f64::from(tenth) / 10.0)).collect();
+        let falls: Vec<f64> = all.windows(2).map(|pair| pair[0] - pair[1]).collect();
+        assert!(falls.windows(2).all(|pair| pair[0] > pair[1]), "{falls:?}");
     }
 }

@@ -19,37 +19,49 @@ pub(super) struct SharedModel {
     pub(super) density: Vec<(String, f64)>,
 }
 
-/// Shares values and fine-tunes them; with a bit more for each layer, when too much is lost.
+/// Shares values and fine-tunes them; with a bit more for each layer, while too much is lost. The
+/// best counts.
 pub(super) fn share(
     work: &mut Work<'_, '_>,
+    trainee: &NetworkTrainee,
     pruned: &Pruned,
 ) -> Result<SharedModel, CompressionError> {
-    let mut more = 0;
-    loop {
-        let bits = with_more(&work.settings.bits, more);
-        let settings = ClusterSettings { bits, start: work.settings.start };
-        let layers = share_values(&pruned.model, &settings)?;
-        let values = OfValues::new(pruned, &layers)?;
-        let (parameters, accuracy) = work.train(Phase::FineTune, &values)?;
-        let codes: usize = layers.iter().map(|layer| layer.codebook.centroids.len()).sum();
-        let what = format!("{} layers share {codes} values", layers.len());
-        work.tell(what.clone(), pruned.density(), accuracy);
-        if work.holds(accuracy) {
-            let mut shared = Shared::new(pruned.trainee.learner()?, values.sharings.clone());
-            let model = pruned.trainee.trained(shared.weights(&parameters))?;
-            let bits = layers.iter().map(|layer| (layer.layer.clone(), layer.report.bits));
-            let density = layers.iter().map(|layer| {
-                let share = layer.mask.kept() as f64 / layer.mask.len().max(1) as f64;
-                (layer.layer.clone(), share)
-            });
-            let (bits, density) = (bits.collect(), density.collect());
-            return Ok(SharedModel { model, accuracy, bits, density });
+    let mut best = fine_tune(work, trainee, pruned, 0)?;
+    for more in 1..=work.settings.attempts {
+        if work.holds(best.accuracy) {
+            break;
         }
-        if more == work.settings.attempts {
-            return Err(CompressionError::Lost { what, accuracy, wanted: work.wanted });
+        let again = fine_tune(work, trainee, pruned, more)?;
+        if again.accuracy > best.accuracy {
+            best = again;
         }
-        more += 1;
     }
+    Ok(best)
+}
+
+/// Shares values in so many bits more than the settings say, and trains these.
+fn fine_tune(
+    work: &mut Work<'_, '_>,
+    trainee: &NetworkTrainee,
+    pruned: &Pruned,
+    more: u32,
+) -> Result<SharedModel, CompressionError> {
+    let bits = with_more(&work.settings.bits, more);
+    let settings = ClusterSettings { bits, start: work.settings.start };
+    let layers = share_values(&pruned.model, &settings)?;
+    let values = OfValues::new(trainee, &pruned.model, &layers)?;
+    let (parameters, accuracy) = work.train(Phase::FineTune { attempt: more + 1 }, &values)?;
+    let codes: usize = layers.iter().map(|layer| layer.codebook.centroids.len()).sum();
+    let what = format!("{} layers share {codes} values", layers.len());
+    work.tell(what, pruned.density(), accuracy);
+    let mut shared = Shared::new(trainee.learner()?, values.sharings.clone());
+    let model = trainee.trained(shared.weights(&parameters))?;
+    let bits = layers.iter().map(|layer| (layer.layer.clone(), layer.report.bits)).collect();
+    let density = layers.iter().map(|layer| {
+        let share = layer.mask.kept() as f64 / layer.mask.len().max(1) as f64;
+        (layer.layer.clone(), share)
+    });
+    Ok(SharedModel { model, accuracy, bits, density: density.collect() })
 }
 
 fn with_more(bits: &PerLayer<u8>, more: u32) -> PerLayer<u8> {
@@ -73,10 +85,14 @@ struct OfValues<'a> {
 }
 
 impl<'a> OfValues<'a> {
-    fn new(pruned: &'a Pruned, layers: &[SharedLayer]) -> Result<Self, TrainError> {
-        let weights = NetworkTrainee::new(pruned.model.clone())?.start();
+    fn new(
+        trainee: &'a NetworkTrainee,
+        model: &Model,
+        layers: &[SharedLayer],
+    ) -> Result<Self, TrainError> {
+        let weights = NetworkTrainee::new(model.clone())?.start();
         let (mut start, mut sharings) = (Vec::new(), Vec::new());
-        for entry in pruned.trainee.layout().entries() {
+        for entry in trainee.layout().entries() {
             let layer = layers.iter().find(|layer| layer.layer == entry.name);
             match layer {
                 Some(layer) => start.extend(&layer.codebook.centroids),
@@ -84,7 +100,6 @@ impl<'a> OfValues<'a> {
             }
             sharings.push(layer.map(|layer| Sharing::of(&layer.mask, &layer.codebook)));
         }
-        let trainee = &pruned.trainee;
         let layout = Shared::new(trainee.learner()?, sharings.clone()).layout().clone();
         Ok(Self { trainee, layout, start, sharings })
     }
@@ -105,5 +120,22 @@ impl Trainee for OfValues<'_> {
 
     fn gives_probabilities(&self) -> bool {
         self.trainee.gives_probabilities()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bit_more_is_for_every_layer_and_no_code_has_more_than_sixteen() {
+        let bits = PerLayer {
+            convolution: Some(15),
+            named: [("a".to_owned(), Some(4)), ("b".to_owned(), None)].into(),
+            ..PerLayer::none()
+        };
+        let more = with_more(&bits, 2);
+        assert_eq!((more.convolution, more.fully_connected), (Some(16), None));
+        assert_eq!((more.named["a"], more.named["b"]), (Some(6), None));
     }
 }

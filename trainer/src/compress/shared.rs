@@ -17,6 +17,8 @@ pub(super) struct Shared<L> {
     sharings: Vec<Option<Sharing>>,
     /// The parameters of the learner below.
     weights: Vec<f32>,
+    /// Gradients of those.
+    gradients: Vec<f32>,
     sums: Vec<f32>,
 }
 
@@ -78,7 +80,7 @@ impl<L: Learner> Shared<L> {
             }
         }
         let weights = vec![0.0; learner.layout().len()];
-        Self { learner, layout, sharings, weights, sums: Vec::new() }
+        Self { learner, layout, sharings, gradients: weights.clone(), weights, sums: Vec::new() }
     }
 
     /// The parameters of the learner below, for centroids and all others.
@@ -99,6 +101,29 @@ impl<L: Learner> Shared<L> {
 impl<L: Learner> Learner for Shared<L> {
     fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    fn gradients(
+        &mut self,
+        parameters: &[f32],
+        batch: &Batch,
+        gradients: &mut [f32],
+    ) -> Result<f32, TrainError> {
+        self.weights(parameters);
+        let loss = self.learner.gradients(&self.weights, batch, &mut self.gradients)?;
+        let entries = self.learner.layout().entries().iter().zip(self.layout.entries());
+        for ((below, above), sharing) in entries.zip(&self.sharings) {
+            let found = &self.gradients[below.range.clone()];
+            let given = &mut gradients[above.range.clone()];
+            match sharing {
+                Some(sharing) => {
+                    sharing.gather(found, &mut self.sums);
+                    given.copy_from_slice(&self.sums);
+                }
+                None => given.copy_from_slice(found),
+            }
+        }
+        Ok(loss)
     }
 
     fn gradients_as_ready(
@@ -122,5 +147,50 @@ impl<L: Learner> Learner for Shared<L> {
     fn predict(&mut self, parameters: &[f32], input: &Input) -> Result<Vec<f32>, TrainError> {
         self.weights(parameters);
         self.learner.predict(&self.weights, input)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::{Stub, batch};
+    use super::*;
+
+    /// The first and the last weight share one of two values, the second has the other, and the
+    /// third is zero.
+    fn shared(gradients: [f32; 5]) -> Shared<Stub> {
+        let mask = Mask::new(vec![true, true, false, true]);
+        let codebook = Codebook { centroids: vec![-1.0, 2.0], codes: vec![1, 0, 1] };
+        let sharing = Sharing::of(&mask, &codebook);
+        Shared::new(Stub::new(gradients), vec![Some(sharing), None])
+    }
+
+    #[test]
+    fn values_take_the_place_of_weights_and_zeros_stay() {
+        let mut learner = shared([0.0; 5]);
+        assert_eq!(learner.weights(&[-1.0, 2.0, 7.0]), [2.0, -1.0, 0.0, 2.0, 7.0]);
+        let made = learner.predict(&[0.5, 0.25, 0.0], &batch().input).unwrap();
+        assert_eq!(made, [0.25, 0.5, 0.0, 0.25, 0.0]);
+    }
+
+    #[test]
+    fn a_value_moves_by_the_sum_over_those_that_share_it() {
+        let mut learner = shared([1.0, 2.0, 30.0, 4.0, 5.0]);
+        let mut gradients = [0.0; 3];
+        learner.gradients(&[-1.0, 2.0, 7.0], &batch(), &mut gradients).unwrap();
+        // Two values for three weights: sums of 2 and of 1 + 4, by two thirds.
+        let wanted = [2.0 * 2.0 / 3.0, 5.0 * 2.0 / 3.0, 5.0];
+        assert!(gradients.iter().zip(wanted).all(|(found, wanted)| (found - wanted).abs() < 1e-6));
+        let mut given = Vec::new();
+        let mut take = |_, values: &[f32]| given.extend_from_slice(values);
+        learner.gradients_as_ready(&[-1.0, 2.0, 7.0], &batch(), &mut take).unwrap();
+        assert_eq!(given, [gradients[2], gradients[0], gradients[1]]);
+    }
+
+    #[test]
+    fn values_do_not_decay() {
+        let learner = shared([0.0; 5]);
+        let entries = learner.layout().entries();
+        assert_eq!((entries[0].kind, entries[0].range.clone()), (EntryKind::Bias, 0..2));
+        assert_eq!((entries[1].kind, entries[1].range.clone()), (EntryKind::Bias, 2..3));
     }
 }

@@ -1,22 +1,25 @@
 //! Compression as a recipe says it, on so many ranks.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use skysail_graph::Model;
 
-use super::{Compressed, CompressionError, Phase, Tell, compress};
+use super::{Compressed, CompressionError, Done, Phase, Witness, compress};
 use crate::checkpoint::Measured;
 use crate::collective::threads;
+use crate::data::Dataset;
 use crate::error::TrainError;
-use crate::job::{Job, Outcome, StepNews, Trainee, Watcher, evaluate};
+use crate::job::{Job, NetworkTrainee, Outcome, StepNews, Trainee, Watcher, evaluate};
 use crate::recipe::{CompressRecipe, Prepared, RecipeError, Surroundings};
 
-/// Nobody is told of single steps: there are too many, of too many parts.
-struct Quiet;
+/// Tells of the steps of all parts that train.
+struct Told<'a>(&'a dyn Witness);
 
-impl Watcher for Quiet {
-    fn step(&self, _: &StepNews) -> Result<(), TrainError> {
+impl Watcher for Told<'_> {
+    fn step(&self, step: &StepNews) -> Result<(), TrainError> {
+        self.0.step(step);
         Ok(())
     }
 
@@ -26,57 +29,75 @@ impl Watcher for Quiet {
 }
 
 impl Prepared {
-    /// Compresses the recipe's model, trained, on so many threads.
+    /// Compresses the recipe's model, trained, on so many threads. The work goes by the examples
+    /// that are kept out of learning, where there are any; whether the accuracy held, the test says.
     ///
     /// # Errors
-    /// When the recipe does not say how, and as [`compress`].
+    /// When the recipe does not say how, more accuracy is lost than it allows, and as [`compress`].
     pub fn compress(
         &self,
         model: &Model,
         world: usize,
         stop: &AtomicBool,
-        tell: &mut Tell<'_>,
+        witness: &dyn Witness,
     ) -> Result<Compressed, CompressionError> {
         let recipe = self.recipe().compress.as_ref();
         let none = || RecipeError("the recipe has no part `compress` that says how".to_owned());
         let recipe = recipe.ok_or_else(none).map_err(TrainError::from)?;
-        let trainee = crate::job::NetworkTrainee::new(model.clone())?;
-        let mut learner = trainee.learner()?;
-        let probabilities = trainee.gives_probabilities();
-        let before = evaluate(learner.as_mut(), &trainee.start(), &self.test, probabilities)?;
-        let before = before.accuracy.ok_or(CompressionError::NoAccuracy)?;
+        let going_by = self.validation.as_ref().unwrap_or(&self.test);
         let ranks = (world, self.recipe().deadline());
-        let around = Surroundings { watcher: &Quiet, store: None, resume: None, stop };
+        let told = Told(witness);
+        let around = Surroundings { watcher: &told, store: None, resume: None, stop };
         let mut train = |phase: Phase, trainee: &dyn Trainee| {
-            self.with_job_of(trainee, &around, |job| run(job, recipe, phase, ranks))
+            self.with_job_of(trainee, &around, |job| {
+                let job = of_phase(job, going_by, recipe, phase, world)?;
+                witness.begins(phase, job.settings.steps);
+                run(&job, ranks)
+            })
         };
-        compress(model, before, &recipe.settings(), &mut train, tell)
+        let mut tell = |done: &Done| witness.done(done);
+        let before = accuracy(model, going_by)?;
+        let settings = recipe.settings();
+        let mut compressed = compress(model, before, &settings, &mut train, &mut tell)?;
+        let [before, after] = [model, &compressed.model].map(|model| accuracy(model, &self.test));
+        let (before, accuracy) = (before?, after?);
+        let wanted = before - settings.loss_max;
+        if accuracy < wanted {
+            return Err(CompressionError::Lost { accuracy, wanted });
+        }
+        compressed.accuracy = [before, accuracy];
+        Ok(compressed)
     }
 }
 
-/// One phase, as a job of its own.
-fn run(
-    job: &Job<'_>,
+/// The share of the data that a model classifies right.
+fn accuracy(model: &Model, data: &Dataset) -> Result<f32, CompressionError> {
+    let trainee = NetworkTrainee::new(model.clone())?;
+    let mut learner = trainee.learner()?;
+    let probabilities = trainee.gives_probabilities();
+    let found = evaluate(learner.as_mut(), &trainee.start(), data, probabilities)?;
+    found.accuracy.ok_or(CompressionError::NoAccuracy)
+}
+
+/// One phase, as a job of its own, that is measured on `data`.
+fn of_phase<'a>(
+    job: &Job<'a>,
+    data: &Arc<Dataset>,
     recipe: &CompressRecipe,
     phase: Phase,
-    (world, deadline): (usize, Duration),
-) -> Result<Outcome, TrainError> {
+    world: usize,
+) -> Result<Job<'a>, TrainError> {
     let epoch_steps = job.epoch_steps(world)?;
     let phase_recipe = recipe.phase(phase);
     let mut settings = job.settings.clone();
     settings.steps = phase_recipe.steps(epoch_steps);
-    // Each phase sees the data in an order of its own.
-    settings.seed = settings.seed.wrapping_add(match phase {
-        Phase::Retrain { round, .. } => u64::from(round),
-        Phase::Settle => 1 << 32,
-        Phase::FineTune => 2 << 32,
-    });
+    settings.seed = settings.seed.wrapping_add(order(phase));
     settings.enough = None;
     settings.checkpoint_steps = None;
-    let job = Job {
+    Ok(Job {
         trainee: job.trainee,
         train: job.train.clone(),
-        test: job.test.clone(),
+        test: data.clone(),
         work: job.work,
         schedule: phase_recipe.schedule(epoch_steps),
         settings,
@@ -84,7 +105,20 @@ fn run(
         store: None,
         resume: None,
         stop: job.stop,
+    })
+}
+
+/// Each phase sees the data in an order of its own.
+fn order(phase: Phase) -> u64 {
+    let (kind, number) = match phase {
+        Phase::Retrain { round, .. } => (0, round),
+        Phase::Settle { attempt } => (1, attempt),
+        Phase::FineTune { attempt } => (2, attempt),
     };
+    (kind << 32) + u64::from(number)
+}
+
+fn run(job: &Job<'_>, (world, deadline): (usize, Duration)) -> Result<Outcome, TrainError> {
     job.check(job.trainee.layout(), world)?;
     let outcomes = threads(world, deadline, |_, collective| job.run(collective))?;
     let none = || TrainError::State("there are no ranks".to_owned());

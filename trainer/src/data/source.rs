@@ -169,7 +169,7 @@ impl Source {
         };
         match self.part(folder, Part::Test)? {
             Some(test) => Ok(Split { train, test }),
-            None => held_out(&train, hold_out),
+            None => train.held_out(hold_out),
         }
     }
 
@@ -279,19 +279,25 @@ fn outcome(label: &Option<Column>, numbers: &Option<Vec<Column>>) -> Outcome {
     }
 }
 
-/// Divides examples at random, always in the same way.
-fn held_out(data: &Dataset, share: f64) -> Result<Split, DataError> {
-    let mut rows: Vec<u32> = (0..data.rows()).map(|row| row as u32).collect();
-    Random::of(&[data.rows() as u64]).shuffle(&mut rows);
-    let held = (data.rows() as f64 * share).round() as usize;
-    if held == 0 || held >= data.rows() {
-        let (name, rows) = (data.name().to_owned(), data.rows());
-        let problem = format!("a share of {share} can not be held out to test with");
-        return Err(DataError::TooFew { data: name, rows, problem });
+impl Dataset {
+    /// Divides examples at random, always in the same way: this share to measure with, and the
+    /// others to learn from.
+    ///
+    /// # Errors
+    /// `TooFew` when that leaves one part empty.
+    pub fn held_out(&self, share: f64) -> Result<Split, DataError> {
+        let mut rows: Vec<u32> = (0..self.rows()).map(|row| row as u32).collect();
+        Random::of(&[self.rows() as u64]).shuffle(&mut rows);
+        let held = (self.rows() as f64 * share).round() as usize;
+        if held == 0 || held >= self.rows() {
+            let (name, rows) = (self.name().to_owned(), self.rows());
+            let problem = format!("a share of {share} can not be held out to measure with");
+            return Err(DataError::TooFew { data: name, rows, problem });
+        }
+        let (test, train) = rows.split_at(held);
+        let part = |rows| self.select(self.name(), rows);
+        Ok(Split { train: part(train), test: part(test) })
     }
-    let (test, train) = rows.split_at(held);
-    let part = |rows| data.select(data.name(), rows);
-    Ok(Split { train: part(train), test: part(test) })
 }
 
 #[cfg(test)]

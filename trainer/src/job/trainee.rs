@@ -5,7 +5,7 @@ use skysail_graph::Model;
 use crate::error::TrainError;
 use crate::layout::Layout;
 use crate::learner::Learner;
-use crate::network::Network;
+use crate::network::{Distillation, Network};
 
 /// What is trained: gives each rank a learner of its own.
 pub trait Trainee: Sync {
@@ -33,6 +33,7 @@ pub struct NetworkTrainee {
     layout: Layout,
     start: Vec<f32>,
     gives_probabilities: bool,
+    teacher: Option<(Model, Distillation)>,
 }
 
 impl NetworkTrainee {
@@ -44,7 +45,17 @@ impl NetworkTrainee {
         let network = Network::new(&model)?;
         let (layout, start) = (network.layout().clone(), network.parameters());
         let gives_probabilities = ends_with_softmax(&model);
-        Ok(Self { model, layout, start, gives_probabilities })
+        Ok(Self { model, layout, start, gives_probabilities, teacher: None })
+    }
+
+    /// The same, where it learns from another model too, not from labels alone.
+    ///
+    /// # Errors
+    /// When the other model can not be run.
+    pub fn taught_by(mut self, teacher: &Model, how: Distillation) -> Result<Self, TrainError> {
+        Network::new(teacher)?;
+        self.teacher = Some((teacher.clone(), how));
+        Ok(self)
     }
 
     /// The model with these parameters, as it is served.
@@ -73,7 +84,11 @@ impl Trainee for NetworkTrainee {
     }
 
     fn learner(&self) -> Result<Box<dyn Learner>, TrainError> {
-        Ok(Box::new(Network::new(&self.model)?))
+        let network = Network::new(&self.model)?;
+        Ok(Box::new(match &self.teacher {
+            Some((teacher, how)) => network.taught_by(Network::new(teacher)?, *how)?,
+            None => network,
+        }))
     }
 
     fn gives_probabilities(&self) -> bool {

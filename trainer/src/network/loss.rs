@@ -4,14 +4,17 @@ use burn_flex::FlexTensor;
 
 use super::floats::{Dense, Floats, Function, dims, record, tensor};
 use super::operators::softmax::softmax;
+use super::teacher::Lesson;
 use crate::batch::Targets;
 use crate::error::TrainError;
 
-/// The mean loss of `rows` examples, as a tensor of one number, and its value.
-pub(crate) fn of(
+/// The mean loss of `rows` examples, as a tensor of one number, and its value; of classes mixed
+/// with what a lesson says, if there is one.
+pub(super) fn of(
     made: &Floats,
     targets: &Targets,
     rows: usize,
+    lesson: Option<&Lesson>,
 ) -> Result<(Floats, f32), TrainError> {
     let (values, shape) = (Dense::of(made.primitive()), dims(made));
     if rows == 0 {
@@ -24,7 +27,13 @@ pub(crate) fn of(
                 "for {rows} rows there are {given} classes, and the model makes {shape:?}"
             )));
         }
-        Targets::Classes(classes) => cross_entropy(values.values(), classes)?,
+        Targets::Classes(classes) => {
+            let labels = cross_entropy(values.values(), classes)?;
+            match lesson {
+                Some(lesson) => lesson.mixed(values.values(), rows, labels)?,
+                None => labels,
+            }
+        }
         Targets::Numbers(numbers) => square_error(values.values(), numbers)?,
     };
     let function = Known(tensor(&shape, gradient));

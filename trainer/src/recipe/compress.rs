@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use skysail_compression::{PerLayer, Start};
 
-use super::checks;
+use super::{RecipeError, checks};
 use crate::compress::{CompressSettings, Phase};
+use crate::network::Distillation;
 use crate::schedule::Schedule;
 
 /// Deep Compression of the trained model.
@@ -29,6 +30,9 @@ pub struct CompressRecipe {
     pub start: StartRecipe,
     /// The training of the shared values.
     pub fine_tune: PhaseRecipe,
+    /// How much all these learn from the model that is compressed; from labels alone where it does
+    /// not say.
+    pub distill: Option<DistillRecipe>,
     /// The accuracy that may be lost, from 0 to 1.
     #[serde(default)]
     pub loss_max: f32,
@@ -62,6 +66,17 @@ pub struct PhaseRecipe {
     pub rate: f32,
     /// What it comes to at the end along a cosine; the same rate always where it does not say.
     pub cosine: Option<f32>,
+}
+
+/// Learning from a model (Hinton, Vinyals and Dean 2015).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DistillRecipe {
+    /// How soft its answers are made: 1 leaves them as they are.
+    #[serde(deserialize_with = "checks::positive")]
+    pub temperature: f32,
+    /// The part of the loss that goes by its answers, from 0 to 1; the rest goes by the labels.
+    pub share: f32,
 }
 
 /// Where shared values start.
@@ -101,8 +116,22 @@ impl CompressRecipe {
                 StartRecipe::Linear => Start::Linear,
                 StartRecipe::Density => Start::Density,
             },
+            distill: self.distill.as_ref().map(|distill| Distillation {
+                temperature: distill.temperature,
+                share: distill.share,
+            }),
             loss_max: self.loss_max,
             attempts: self.attempts,
+        }
+    }
+
+    /// Refuses what can not work.
+    pub(super) fn check(&self) -> Result<(), RecipeError> {
+        match &self.distill {
+            Some(distill) if !(0.0..=1.0).contains(&distill.share) => {
+                Err(RecipeError("compress.distill: share is a part, from 0 to 1".to_owned()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -111,8 +140,8 @@ impl CompressRecipe {
         match phase {
             Phase::Retrain { round, rounds } if round == rounds => &self.settle,
             Phase::Retrain { .. } => &self.retrain,
-            Phase::Settle => &self.settle,
-            Phase::FineTune => &self.fine_tune,
+            Phase::Settle { .. } => &self.settle,
+            Phase::FineTune { .. } => &self.fine_tune,
         }
     }
 }
@@ -129,5 +158,44 @@ impl PhaseRecipe {
             Some(last) => Schedule::cosine(self.rate, last, self.steps(epoch_steps)),
             None => Schedule::constant(self.rate),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Recipe;
+    use super::*;
+
+    const RECIPE: &str = "epochs = 1\nbatch = 8\nmodel.mlp = [784, 10]\n[data.digits]\n\
+        [schedule]\nrate = 0.1\n[compress]\nrounds = 3\ndensity = { fully-connected = 0.1 }\n\
+        retrain = { epochs = 1, rate = 0.1 }\nsettle = { epochs = 2, rate = 0.2, cosine = 0.1 }\n\
+        bits = { fully-connected = 5 }\nfine-tune = { epochs = 4, rate = 0.4 }\n";
+
+    fn recipe(more: &str) -> Result<CompressRecipe, RecipeError> {
+        Ok(Recipe::parse(&format!("{RECIPE}{more}"), &[])?.compress.unwrap())
+    }
+
+    #[test]
+    fn the_last_round_trains_as_long_as_what_comes_after_it() {
+        let recipe = recipe("").unwrap();
+        let epochs = |phase| recipe.phase(phase).epochs;
+        assert_eq!(epochs(Phase::Retrain { round: 2, rounds: 3 }), 1);
+        assert_eq!(epochs(Phase::Retrain { round: 3, rounds: 3 }), 2);
+        assert_eq!(epochs(Phase::Settle { attempt: 1 }), 2);
+        assert_eq!(epochs(Phase::FineTune { attempt: 2 }), 4);
+        let schedule = recipe.settle.schedule(10);
+        assert_eq!((schedule.rate(0), schedule.rate(20)), (0.2, 0.1));
+        assert_eq!(recipe.retrain.schedule(10).rate(9), 0.1);
+    }
+
+    #[test]
+    fn a_teacher_has_a_part_of_the_loss_if_it_is_named() {
+        assert_eq!(recipe("").unwrap().settings().distill, None);
+        let taught = recipe("distill = { temperature = 4, share = 0.5 }").unwrap();
+        let wanted = Distillation { temperature: 4.0, share: 0.5 };
+        assert_eq!(taught.settings().distill, Some(wanted));
+        let said = recipe("distill = { temperature = 4, share = 1.5 }").unwrap_err().to_string();
+        assert!(said.contains("distill: share"), "{said}");
+        assert!(recipe("distill = { temperature = 0, share = 0.5 }").is_err());
     }
 }

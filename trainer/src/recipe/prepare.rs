@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Recipe, StrategyRecipe};
+use super::{PrepareRecipe, Recipe, StrategyRecipe};
 use crate::checkpoint::{Checkpoint, Store};
 use crate::data::{DataError, Dataset, Shard, Split};
 use crate::error::TrainError;
@@ -19,6 +19,8 @@ pub struct Prepared {
     pub train: Arc<Dataset>,
     /// What is measured with.
     pub test: Arc<Dataset>,
+    /// What compression goes by, if that is kept apart.
+    pub validation: Option<Arc<Dataset>>,
     /// The learning rate.
     pub schedule: Schedule,
     /// The rest of what a job is told.
@@ -53,6 +55,7 @@ impl Recipe {
         let scaling = self.prepare.scaling();
         let fitted = |data: Dataset| data.scaled(scaling).fit(trainee.model());
         let (train, test) = (fitted(train)?, fitted(test)?);
+        let (train, validation) = self.prepare.kept_apart(train)?;
         let clients = self.clients(&train)?;
         let epoch_steps = match &self.strategy {
             StrategyRecipe::Federated(_) => 1,
@@ -75,6 +78,7 @@ impl Recipe {
             schedule: self.schedule.schedule(epoch_steps, steps),
             train: Arc::new(train),
             test: Arc::new(test),
+            validation: validation.map(Arc::new),
             settings,
             recipe: self.clone(),
             epoch_steps,
@@ -87,6 +91,17 @@ impl Recipe {
             StrategyRecipe::Federated(federated) => federated.clients(train, self.seed),
             _ => Ok(Vec::new()),
         }
+    }
+}
+
+impl PrepareRecipe {
+    /// What is learned from, and what is kept out of that.
+    fn kept_apart(&self, data: Dataset) -> Result<(Dataset, Option<Dataset>), DataError> {
+        if self.validation == 0.0 {
+            return Ok((data, None));
+        }
+        let Split { train, test } = data.held_out(self.validation)?;
+        Ok((train, Some(test)))
     }
 }
 
@@ -179,5 +194,23 @@ impl Prepared {
             let none = || TrainError::State("there are no ranks".to_owned());
             outcomes.into_iter().next().ok_or_else(none)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_apart_is_not_learned_from() {
+        let text = "epochs = 1\nbatch = 8\nmodel.mlp = [784, 10]\n[data.digits]\ntrain = 40\n\
+                    test = 10\n[schedule]\nrate = 0.1\n";
+        let rows = |settings: &[String]| {
+            let prepared = Recipe::parse(text, settings).unwrap().prepare(1).unwrap();
+            let validation = prepared.validation.map(|data| data.rows());
+            (prepared.train.rows(), validation, prepared.test.rows())
+        };
+        assert_eq!(rows(&[]), (40, None, 10));
+        assert_eq!(rows(&["prepare.validation=0.25".to_owned()]), (30, Some(10), 10));
     }
 }

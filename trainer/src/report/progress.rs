@@ -18,17 +18,28 @@ pub(super) struct Progress {
     bar: Option<ProgressBar>,
     told: Instant,
     steps: u64,
+    /// What it is progress of, where there is more than one part.
+    name: String,
 }
 
 impl Progress {
     pub(super) fn new(steps: u64, done: u64, shown: bool) -> Self {
         let watched = shown && io::stderr().is_terminal();
-        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}, {eta} left");
+        let style = ProgressStyle::with_template("{prefix}{bar:24} {pos}/{len} {msg}, {eta} left");
         let bar = style
             .ok()
             .filter(|_| watched)
             .map(|style| ProgressBar::new(steps).with_style(style).with_position(done));
-        Self { shown, bar, told: Instant::now(), steps }
+        Self { shown, bar, told: Instant::now(), steps, name: String::new() }
+    }
+
+    /// The same, of a part that has a name.
+    pub(super) fn named(mut self, name: &str) -> Self {
+        self.name = format!("{name}: ");
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(self.name.clone());
+        }
+        self
     }
 
     pub(super) fn step(&mut self, step: &StepNews, loss: f32, rows_per_second: f64) {
@@ -41,7 +52,8 @@ impl Progress {
             bar.set_message(text());
         } else if self.shown && self.told.elapsed() >= LINES_EVERY {
             self.told = Instant::now();
-            self.line(&format!("step {} of {}: {}", step.steps, self.steps, text()));
+            let (name, text) = (&self.name, text());
+            self.line(&format!("{name}step {} of {}: {text}", step.steps, self.steps));
         }
     }
 

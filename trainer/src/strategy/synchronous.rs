@@ -26,6 +26,8 @@ pub struct Synchronous {
     courier: Courier,
     rank: usize,
     world: usize,
+    /// Of a rank that is alone.
+    gradients: Vec<f32>,
 }
 
 impl Synchronous {
@@ -42,7 +44,21 @@ impl Synchronous {
         let (rank, world) = (collective.rank(), collective.world());
         let sgd = Sgd::new(layout, settings);
         let buckets = Buckets::new(layout, bucket_bytes);
-        Ok(Self { sgd, buckets, courier: Courier::new(collective)?, rank, world })
+        let gradients = vec![0.0; if world == 1 { layout.len() } else { 0 }];
+        Ok(Self { sgd, buckets, courier: Courier::new(collective)?, rank, world, gradients })
+    }
+
+    /// A step of a rank that is alone: nothing is sent, so nothing has to overlap with that.
+    fn step_alone(
+        &mut self,
+        learner: &mut dyn Learner,
+        parameters: &mut [f32],
+        batch: &Batch,
+        rate: f32,
+    ) -> Result<StepReport, TrainError> {
+        let loss = learner.gradients(parameters, batch, &mut self.gradients)?;
+        self.sgd.step(parameters, &self.gradients, rate);
+        Ok(StepReport { loss, bytes_sent: 0 })
     }
 
     /// Gradients of a batch, each bucket on its way as soon as it is full.
@@ -95,6 +111,9 @@ impl Strategy for Synchronous {
         batch: &Batch,
         rate: f32,
     ) -> Result<StepReport, TrainError> {
+        if self.world == 1 && batch.rows() > 0 {
+            return self.step_alone(learner, parameters, batch, rate);
+        }
         let before = self.courier.bytes_sent();
         self.backward(learner, parameters, batch)?;
         let loss = self.update(parameters, rate)?;

@@ -96,6 +96,15 @@ fn the_exit_status_tells_whose_fault_it_is() {
 }
 
 #[test]
+fn sums_on_gpus_are_refused_where_there_is_no_gpu() {
+    let folder = with_recipe(SMALL);
+    let (code, out, log) = call(folder.path(), &["run", "small.toml", "--sums", "nccl"]);
+    // With a GPU it is a run like others.
+    let refused = log.contains("rank 0: ") && (log.contains("no GPU") || log.contains("NCCL"));
+    assert!(code == 0 && out.contains("model.onnx") || code == 1 && refused, "{log}");
+}
+
+#[test]
 fn help_has_examples() {
     let (code, out, _) = call(Path::new("."), &["--help"]);
     assert!(code == 0 && out.contains("Examples:") && out.contains("--resume"), "{out}");

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use skysail_trainer::Recipe;
+use skysail_compression::Package;
+use skysail_trainer::{Input, NetworkTrainee, Recipe, Trainee, Values};
 
 use crate::support::{Seen, run};
 
@@ -25,8 +26,14 @@ fn every_recipe_is_read_and_has_a_model() {
 #[test]
 fn recipes_of_digits_reach_their_target_quickly() {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/digits.toml"));
-    // As far as fits a test: an eighth of the data.
-    let few = ["data.digits.train=1500", "data.digits.test=300", "epochs=6"];
+    // As far as fits a test: less data, and as they are.
+    let few = [
+        "data.digits.train=1500",
+        "data.digits.test=300",
+        "epochs=6",
+        "prepare.shift=0",
+        "prepare.validation=0.0",
+    ];
     let recipe = Recipe::load(path, &few.map(str::to_owned)).unwrap();
     let outcome = run(&recipe.prepare(1).unwrap(), 1, &Seen::default(), None, None).unwrap();
     let accuracy = outcome.history.last().unwrap().accuracy.unwrap();
@@ -47,4 +54,24 @@ fn recipes_of_mnist_fit_their_data() {
     assert_eq!(prepared.settings.steps, 20 * 58);
     assert!((prepared.schedule.rate(5 * 58) - 0.16).abs() < 1e-6);
     assert!((prepared.schedule.rate(12 * 58) - 0.016).abs() < 1e-6);
+}
+
+#[test]
+fn the_shipped_package_comes_from_its_recipe_and_reads_its_example() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/drawn"));
+    let recipe = Recipe::load(&folder.join("recipe.toml"), &[]).unwrap();
+    let package = Package::open(folder.join("1/model.sky")).unwrap();
+    let made_again = "make it again, as its README says";
+    assert_eq!(package.manifest().training, recipe.package_fingerprint(), "{made_again}");
+    let accuracy = &package.manifest().accuracy[0];
+    assert!(accuracy.after >= accuracy.before.map(|before| before - 0.002), "{accuracy:?}");
+    let example = std::fs::read(folder.join("example.json")).unwrap();
+    let request: serde_json::Value = serde_json::from_slice(&example).unwrap();
+    let pixels = request["inputs"][0]["data"].as_array().unwrap().iter();
+    let pixels: Vec<f32> = pixels.map(|pixel| pixel.as_f64().unwrap() as f32).collect();
+    let input = Input { shape: vec![1, 784], values: Values::Float32(pixels) };
+    let trainee = NetworkTrainee::new(package.model().unwrap()).unwrap();
+    let logits = trainee.learner().unwrap().predict(&trainee.start(), &input).unwrap();
+    let best = logits.iter().copied().fold(f32::MIN, f32::max);
+    assert_eq!(logits.iter().position(|logit| *logit == best), Some(7), "{logits:?}");
 }

@@ -1,7 +1,7 @@
 //! What a step of learning does beside gradients.
 
 use skysail_graph::{Attribute, Model, Tensor, lenet_5, mlp};
-use skysail_trainer::{Batch, EntryKind, Learner, Network, Targets, TrainError};
+use skysail_trainer::{Batch, Distillation, EntryKind, Learner, Network, Targets, TrainError};
 
 use crate::differences::{graph, one};
 use crate::forward::floats;
@@ -42,6 +42,27 @@ fn steps_make_the_loss_small() {
         parameters.iter_mut().zip(&gradients).for_each(|(p, g)| *p -= 0.3 * g);
     }
     assert!(last < 0.2 * first, "{first} became {last}");
+}
+
+#[test]
+fn a_teacher_is_followed_even_where_labels_say_nothing() {
+    let (widths, how) = ([8, 16, 3], Distillation { temperature: 2.0, share: 1.0 });
+    let teacher = Network::new(&mlp(&widths, 1).unwrap()).unwrap();
+    let student = Network::new(&mlp(&widths, 2).unwrap()).unwrap();
+    let mut parameters = student.parameters();
+    let mut student = student.taught_by(teacher.clone(), how).unwrap();
+    let batch = Batch { input: floats(&[30, 8]), targets: Targets::Classes(vec![0; 30]) };
+    let mut gradients = vec![0.0; parameters.len()];
+    let first = student.gradients(&parameters, &batch, &mut gradients).unwrap();
+    let mut last = first;
+    for _ in 0..300 {
+        last = student.gradients(&parameters, &batch, &mut gradients).unwrap();
+        parameters.iter_mut().zip(&gradients).for_each(|(p, g)| *p -= 0.3 * g);
+    }
+    assert!(last < 0.2 * first, "{first} became {last}");
+    // The teacher itself has nothing left to learn.
+    let known = student.gradients(&teacher.parameters(), &batch, &mut gradients).unwrap();
+    assert!(known.abs() < 1e-6, "{known}");
 }
 
 #[test]

@@ -207,3 +207,44 @@ fn who_would_be_late_by_the_end_of_the_run_does_not_ride_along() {
     assert_eq!(start(&mut queue, 3_500).unwrap().0, [0, 2]);
     assert_eq!(dropped(&mut queue), [1]);
 }
+
+#[test]
+fn a_request_is_behind_the_run_that_should_end_first() {
+    let mut queue = predictive(2, 100);
+    assert_eq!(queue.behind(0), None, "replicas are free");
+    push(&mut queue, 0, 0, 50_000).unwrap();
+    let (_, first) = start(&mut queue, 0).unwrap();
+    push(&mut queue, 1, 600, 50_000).unwrap();
+    let (_, second) = start(&mut queue, 600).unwrap();
+    let mut behind = queue.behind(700).unwrap();
+    assert_eq!((behind.number, behind.rows), (first.number(), 1));
+    assert!((250..350).contains(&behind.expected_us), "{behind:?}");
+    assert_eq!(behind.waited_us, behind.expected_us);
+    // As long as it runs, the wait goes on; then it was until its end.
+    queue.settle(&mut behind, 700, 1_500);
+    assert_eq!(behind.waited_us, 800);
+    queue.finish(first, None, 1_800);
+    queue.settle(&mut behind, 700, 2_500);
+    assert_eq!(behind.waited_us, 1_100);
+    queue.finish(second, None, 2_000);
+    assert_eq!(queue.behind(2_500), None);
+}
+
+#[test]
+fn its_progress_says_who_waits_for_what() {
+    let mut queue = Queue::new(Box::new(Fixed::new(2, 5_000, &[])), 1, 100);
+    let progress = queue.progress();
+    assert_eq!((progress.waiting, progress.finished, progress.is_idle), (0, 0, true));
+    push(&mut queue, 0, 0, 50_000).unwrap();
+    assert_eq!(start(&mut queue, 0), None, "it waits for a second");
+    let progress = queue.progress();
+    assert_eq!((progress.waiting, progress.is_patient), (1, true));
+    push(&mut queue, 1, 10, 50_000).unwrap();
+    let (_, run) = start(&mut queue, 10).unwrap();
+    push(&mut queue, 2, 20, 50_000).unwrap();
+    let progress = queue.progress();
+    assert_eq!((progress.waiting, progress.is_patient, progress.is_idle), (1, false, false));
+    assert_eq!(queue.busy(), 1);
+    queue.finish(run, None, 100);
+    assert_eq!((queue.progress().finished, queue.busy()), (1, 0));
+}

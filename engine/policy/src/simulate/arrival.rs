@@ -1,5 +1,8 @@
 //! When requests arrive. All times are microseconds from the beginning.
 
+use std::borrow::Borrow;
+use std::sync::Arc;
+
 use super::random::Random;
 
 /// Arrivals that ask nobody's leave: an open loop.
@@ -30,14 +33,28 @@ pub enum Arrivals {
         /// How long a day is.
         day_us: u64,
     },
+    /// Independent of each other, and each moment more or fewer until they stay as they are.
+    Ramp {
+        /// How many a second at the beginning.
+        from_per_s: f64,
+        /// How many a second at the end, and from then on.
+        to_per_s: f64,
+        /// How long it takes.
+        over_us: u64,
+    },
     /// Times that were recorded, in order.
     Recorded(Vec<u64>),
 }
 
 impl Arrivals {
-    /// The times, in order. Only a recording ends.
-    pub fn times(&self, seed: u64) -> impl Iterator<Item = u64> + '_ {
-        Times { arrivals: self, random: Random::new(seed, 0), at_us: 0.0, index: 0 }
+    /// The times, in order. Only a recording ends, and what a ramp leads down to nothing.
+    pub fn times(&self, seed: u64) -> Times<&Self> {
+        Times::new(self, seed)
+    }
+
+    /// The same times, for a schedule that outlives this place.
+    pub fn shared_times(self: Arc<Self>, seed: u64) -> Times<Arc<Self>> {
+        Times::new(self, seed)
     }
 
     /// How many a second at a time.
@@ -52,6 +69,10 @@ impl Arrivals {
                 let angle = std::f64::consts::TAU * at_us / day_us as f64;
                 per_s * (1.0 - swing * angle.cos())
             }
+            Self::Ramp { from_per_s, to_per_s, over_us } => {
+                let part = if at_us < over_us as f64 { at_us / over_us as f64 } else { 1.0 };
+                from_per_s + (to_per_s - from_per_s) * part
+            }
             Self::Recorded(_) => 0.0,
         }
     }
@@ -61,37 +82,57 @@ impl Arrivals {
             Self::Poisson { per_s } => per_s,
             Self::Bursts { per_s, times, .. } => per_s * times.max(1.0),
             Self::Diurnal { per_s, swing, .. } => per_s * (1.0 + swing),
+            Self::Ramp { from_per_s, to_per_s, .. } => from_per_s.max(to_per_s),
             Self::Recorded(_) => 0.0,
+        }
+    }
+
+    /// Whether nothing comes any more.
+    fn is_over(&self, at_us: f64) -> bool {
+        match *self {
+            Self::Ramp { to_per_s, over_us, .. } => to_per_s <= 0.0 && at_us >= over_us as f64,
+            _ => false,
         }
     }
 }
 
-#[derive(Debug)]
-struct Times<'a> {
-    arrivals: &'a Arrivals,
+/// Iterator over the times of [`Arrivals`], which it borrows or shares.
+#[derive(Clone, Debug)]
+pub struct Times<A> {
+    arrivals: A,
     random: Random,
     at_us: f64,
     index: usize,
 }
 
-impl Iterator for Times<'_> {
+impl<A> Times<A> {
+    fn new(arrivals: A, seed: u64) -> Self {
+        Self { arrivals, random: Random::new(seed, 0), at_us: 0.0, index: 0 }
+    }
+}
+
+impl<A: Borrow<Arrivals>> Iterator for Times<A> {
     type Item = u64;
 
     /// By thinning (Lewis and Shedler 1979): at the highest rate, and each kept with the part that
     /// the rate of its moment is of that.
     fn next(&mut self) -> Option<u64> {
-        if let Arrivals::Recorded(times) = self.arrivals {
+        let arrivals = self.arrivals.borrow();
+        if let Arrivals::Recorded(times) = arrivals {
             self.index += 1;
             return times.get(self.index - 1).copied();
         }
-        let most_per_s = self.arrivals.most_per_s();
+        let most_per_s = arrivals.most_per_s();
         if most_per_s <= 0.0 {
             return None;
         }
         loop {
             self.at_us += self.random.exponential(1e6 / most_per_s);
-            if self.random.chance(self.arrivals.per_s(self.at_us) / most_per_s) {
+            if self.random.chance(arrivals.per_s(self.at_us) / most_per_s) {
                 return Some(self.at_us as u64);
+            }
+            if arrivals.is_over(self.at_us) {
+                return None;
             }
         }
     }
@@ -137,6 +178,24 @@ mod tests {
         assert!((80..150).contains(&night) && (800..1_000).contains(&noon), "{night} {noon}");
         let day = count(&arrivals, 0, 100_000_000);
         assert!((9_700..10_300).contains(&day), "{day}");
+    }
+
+    #[test]
+    fn a_ramp_leads_from_one_rate_to_the_other() {
+        let up = Arrivals::Ramp { from_per_s: 0.0, to_per_s: 1_000.0, over_us: 10_000_000 };
+        assert!((1_150..1_350).contains(&count(&up, 0, 5_000_000)));
+        assert!((3_550..3_950).contains(&count(&up, 5_000_000, 10_000_000)));
+        assert!((900..1_100).contains(&count(&up, 20_000_000, 21_000_000)));
+        let down = Arrivals::Ramp { from_per_s: 1_000.0, to_per_s: 0.0, over_us: 1_000_000 };
+        assert!((400..600).contains(&down.times(5).count()), "a ramp to nothing ends");
+    }
+
+    #[test]
+    fn shared_times_are_the_same() {
+        let arrivals = Arrivals::Poisson { per_s: 10.0 };
+        let borrowed: Vec<u64> = arrivals.times(3).take(100).collect();
+        let shared: Vec<u64> = Arc::new(arrivals).shared_times(3).take(100).collect();
+        assert_eq!(borrowed, shared);
     }
 
     #[test]

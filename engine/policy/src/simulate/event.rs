@@ -14,6 +14,8 @@ pub(super) type Queue = Scheduler<Request, u32>;
 pub(super) enum Event {
     /// The next request of an open loop comes.
     Arrive,
+    /// One that came is through the front.
+    Enter,
     /// A caller of a closed loop asks.
     Ask { caller: usize },
     /// It leaves, if this request of its is not answered yet.

@@ -21,6 +21,7 @@ mod random;
 mod arrival;
 mod request;
 mod machine;
+mod outside;
 mod scenario;
 mod outcome;
 mod event;
@@ -30,9 +31,10 @@ mod invariants;
 #[cfg(test)]
 mod tests;
 
-pub use arrival::Arrivals;
+pub use arrival::{Arrivals, Times};
 pub use machine::{Cost, Hiccups, Machine, Noise, Pace};
 pub use outcome::{INTERVAL_US, Interval, Outcome, Tally};
+pub use outside::{Level, Outside};
 pub use request::{Deadline, Kind, Leaving};
 pub use run::simulate;
 pub use scenario::{Known, Policy, Scenario, Traffic};

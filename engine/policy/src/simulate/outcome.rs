@@ -142,7 +142,7 @@ impl Outcome {
         });
     }
 
-    pub(super) fn dropped(&mut self, request: &Request, terms: &Terms, now_us: u64) {
+    pub(super) fn dropped(&mut self, request: &Request, now_us: u64) {
         self.end_us = self.end_us.max(now_us);
         self.count(request, |tally| {
             if request.has_left(now_us) {
@@ -150,7 +150,7 @@ impl Outcome {
                 return;
             }
             tally.dropped += 1;
-            tally.dropped_after_us.push(now_us - terms.queued_us);
+            tally.dropped_after_us.push(now_us - request.came_us);
         });
     }
 
@@ -159,6 +159,7 @@ impl Outcome {
         self.busy_us += busy_us;
     }
 
+    /// One is answered, at this time.
     pub(super) fn finished(
         &mut self,
         request: &Request,
@@ -170,7 +171,7 @@ impl Outcome {
         let is_good = !terms.is_late(now_us);
         let is_answered = !has_failed && !request.has_left(now_us);
         if is_answered {
-            self.interval(terms.queued_us).kept += u64::from(is_good);
+            self.interval(request.came_us).kept += u64::from(is_good);
             let interval = self.interval(now_us);
             interval.answered += 1;
             interval.good += u64::from(is_good);
@@ -179,7 +180,7 @@ impl Outcome {
             if is_answered {
                 tally.answered += 1;
                 tally.good += u64::from(is_good);
-                tally.latencies_us.push(now_us - terms.queued_us);
+                tally.latencies_us.push(now_us - request.came_us);
             } else if request.has_left(now_us) {
                 tally.left += 1;
             } else {

@@ -66,6 +66,7 @@ pub(super) struct Request {
     /// Tells it apart from all others; they count up.
     pub(super) token: u64,
     pub(super) kind: usize,
+    pub(super) came_us: u64,
     pub(super) lane: u32,
     /// Which of the callers of a closed loop.
     pub(super) caller: Option<usize>,
@@ -121,6 +122,7 @@ impl Requests {
         let request = Request {
             token: self.next_token,
             kind: index,
+            came_us: now_us,
             lane: random.between(1, u64::from(kind.lanes)) as u32,
             caller,
             leaves_us: leaves_us.map(|after_us| now_us.saturating_add(after_us)),

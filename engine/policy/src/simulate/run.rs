@@ -2,11 +2,14 @@
 
 use super::event::{Event, Events, Queue, Watch};
 use super::outcome::Outcome;
+use super::outside::{Front, Rate};
 use super::random::Random;
 use super::request::{Request, Requests};
 use super::scenario::{Scenario, Traffic};
 use crate::scheduler::{Batch, Ran, Start};
+use crate::urgency::Terms;
 use crate::waiting::Waiter;
+use std::collections::VecDeque;
 
 /// How long a caller of a closed loop that was refused waits at least before it asks again.
 const RETRY_US_MIN: f64 = 1_000.0;
@@ -47,9 +50,14 @@ struct Simulation<'a, W> {
     /// What each caller of a closed loop waits for.
     callers: Vec<Option<u64>>,
     requests: Requests,
+    front: Front,
+    /// Who has come and is not through the front yet.
+    entering: VecDeque<(Request, Terms)>,
+    rate: Rate,
     /// Apart from each other, so that another policy meets the same requests.
     of_machine: Random,
     of_callers: Random,
+    of_outside: Random,
     events: Events,
     is_open: bool,
     wakes_us: Option<u64>,
@@ -82,6 +90,10 @@ impl<'a, W: Watch> Simulation<'a, W> {
             requests,
             of_machine,
             of_callers: Random::new(seed, 3),
+            of_outside: Random::new(seed, 4),
+            front: Front::default(),
+            entering: VecDeque::new(),
+            rate: Rate::new(scenario.outside.over_us),
             events: Events::default(),
             is_open: true,
             wakes_us: None,
@@ -103,6 +115,11 @@ impl<'a, W: Watch> Simulation<'a, W> {
             Event::Arrive => {
                 self.arrive(None, now_us);
                 self.plan_arrival(now_us);
+            }
+            Event::Enter => {
+                if let Some((request, terms)) = self.entering.pop_front() {
+                    self.enter(request, Terms { queued_us: now_us, ..terms }, now_us);
+                }
             }
             Event::Ask { caller } => self.arrive(Some(caller), now_us),
             Event::Leave { caller, token } => self.release(caller, token, now_us, 0.0),
@@ -136,10 +153,21 @@ impl<'a, W: Watch> Simulation<'a, W> {
 
     fn arrive(&mut self, caller: Option<usize>, now_us: u64) {
         let (request, terms) = self.requests.draw(caller, now_us);
+        self.rate.came(now_us);
+        let front_us = self.scenario.outside.front_us;
+        if front_us > 0.0 {
+            self.entering.push_back((request, terms));
+            self.events.plan(self.front.take(now_us, front_us).max(now_us), Event::Enter);
+        } else {
+            self.enter(request, terms, now_us);
+        }
+    }
+
+    fn enter(&mut self, request: Request, terms: Terms, now_us: u64) {
         let has_left = |request: &Request| request.has_left(now_us);
         let pushed = self.queue.push(request, terms, request.lane, now_us, has_left);
         let refused = pushed.err();
-        if let Some(caller) = caller {
+        if let Some(caller) = request.caller {
             self.callers[caller] = Some(request.token);
             match (refused, request.leaves_us) {
                 (Some(_), _) => self.release(caller, request.token, now_us, RETRY_US_MIN),
@@ -177,7 +205,7 @@ impl<'a, W: Watch> Simulation<'a, W> {
         // Lanes are looked through in no order that could be repeated.
         dropped.sort_unstable_by_key(|waiter| waiter.item.token);
         for waiter in dropped {
-            self.outcome.dropped(&waiter.item, &waiter.terms, now_us);
+            self.outcome.dropped(&waiter.item, now_us);
             self.watch.dropped(now_us, &waiter);
             if let Some(caller) = waiter.item.caller {
                 self.release(caller, waiter.item.token, now_us, RETRY_US_MIN);
@@ -213,7 +241,8 @@ impl<'a, W: Watch> Simulation<'a, W> {
     fn begin(&mut self, batch: Batch<Request>, now_us: u64) {
         self.watch.started(now_us, &self.queue, &batch.members);
         let rows = batch.members.iter().map(|waiter| waiter.terms.rows).sum();
-        let run_us = self.scenario.machine.run_us(rows, now_us, &mut self.of_machine);
+        let alone_us = self.scenario.machine.run_us(rows, now_us, &mut self.of_machine);
+        let run_us = alone_us * self.scenario.outside.run_times(self.rate.per_s());
         let has_failed = self.of_machine.chance(self.scenario.machine.failing_share);
         let Some(replica) = self.replicas.iter().position(Option::is_none) else { return };
         self.replicas[replica] = Some(Running { batch, rows, run_us, has_failed });
@@ -229,10 +258,18 @@ impl<'a, W: Watch> Simulation<'a, W> {
         self.queue.finish(batch.run, ran, now_us);
         self.watch.finished(now_us, &batch.members);
         for Waiter { item: request, terms } in &batch.members {
-            self.outcome.finished(request, terms, has_failed, now_us);
+            let answered_us = self.answered_us(now_us);
+            self.outcome.finished(request, terms, has_failed, answered_us);
             if let Some(caller) = request.caller {
-                self.release(caller, request.token, now_us, 0.0);
+                self.release(caller, request.token, answered_us, 0.0);
             }
         }
+    }
+
+    /// When a caller has the answer of a run that is over now. What was outside before it counts
+    /// here too: for those who come independently of each other it makes no difference.
+    fn answered_us(&mut self, now_us: u64) -> u64 {
+        let around_us = self.scenario.outside.around_us(self.rate.per_s(), &mut self.of_outside);
+        now_us.saturating_add(around_us as u64)
     }
 }

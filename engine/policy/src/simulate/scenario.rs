@@ -2,6 +2,7 @@
 
 use super::arrival::Arrivals;
 use super::machine::Machine;
+use super::outside::Outside;
 use super::random::Random;
 use super::request::Kind;
 use crate::batch::aimd::Aimd;
@@ -22,7 +23,9 @@ pub struct Scenario {
     pub requests_max: usize,
     /// What runs the batches.
     pub machine: Machine,
-    /// What is known of it before the first request.
+    /// What else takes a request's time.
+    pub outside: Outside,
+    /// What is known of the machine before the first request.
     pub known: Known,
     /// When requests come.
     pub traffic: Traffic,
@@ -43,6 +46,7 @@ impl Default for Scenario {
             limits: Limits { rows_max: 64, objective_us: Some(50_000.0), replicas: 1 },
             requests_max: 4_096,
             machine: Machine::line(1_000.0, 100.0),
+            outside: Outside::default(),
             known: Known::Tried { times: 1.0 },
             traffic: Traffic::Open(Arrivals::Poisson { per_s: 1_000.0 }),
             kinds: Vec::new(),

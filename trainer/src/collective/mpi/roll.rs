@@ -1,65 +1,46 @@
-//! Who is there, when not all have come in time.
-
-use std::time::{Duration, Instant};
+//! Who has come to an operation, and to which one: each rank tells all others when it comes.
 
 use mpi::Tag;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, Destination, MatchedReceiveVec, Source};
 
-/// The tag of "here".
+/// The tag of what is told.
 pub(super) const TAG: Tag = 1;
-/// How long the others have to answer; who waits for the same operation asks MPI, and so hears
-/// of the call, many times in that.
-const ANSWERS: Duration = Duration::from_millis(250);
 
-/// The roll call of an operation: who has come to it says so to all when the first has lost its
-/// patience. Who is silent is missing.
+/// What a rank comes to: an operation, and its length.
+pub(super) type Coming = [u64; 2];
+
+/// The roll of one operation. Messages between two ranks keep their order, so that the next one of
+/// a rank is about this operation.
 pub(super) struct Roll {
-    number: u64,
-    here: Vec<bool>,
-    answered: bool,
-    called: Option<Instant>,
+    missing: Vec<usize>,
 }
 
 impl Roll {
-    pub(super) fn new(rank: usize, world: usize, number: u64) -> Self {
-        let here = (0..world).map(|other| other == rank).collect();
-        Self { number, here, answered: false, called: None }
+    /// Tells all others what this rank comes to.
+    pub(super) fn call(rank: usize, world: usize, coming: Coming) -> Self {
+        let missing: Vec<usize> = (0..world).filter(|other| *other != rank).collect();
+        let all = SimpleCommunicator::world();
+        for other in &missing {
+            all.process_at_rank(*other as i32).buffered_send_with_tag(&coming[..], TAG);
+        }
+        Self { missing }
     }
 
-    /// Hears who is here, and calls if it is time to. Gives who is missing once that is known.
-    pub(super) fn call(&mut self, is_time: bool) -> Option<Vec<usize>> {
+    /// The next of those who have come since, and what they come to.
+    pub(super) fn next(&mut self) -> Option<(usize, Coming)> {
         let all = SimpleCommunicator::world();
-        while let Some(message) = all.any_process().immediate_matched_probe_with_tag(TAG) {
-            let (number, status) = message.matched_receive_vec::<u64>();
-            let from = usize::try_from(status.source_rank()).ok();
-            // What is left of an earlier operation, whose last rank came after all, says nothing.
-            if number == [self.number]
-                && let Some(here) = from.and_then(|from| self.here.get_mut(from))
-            {
-                *here = true;
-                self.answer();
-            }
-        }
-        if !is_time {
-            return None;
-        }
-        self.answer();
-        let called = self.called.get_or_insert_with(Instant::now);
-        let is_over = called.elapsed() >= ANSWERS;
-        let missing = (0..self.here.len()).filter(|rank| !self.here[*rank]).collect::<Vec<_>>();
-        // All are here, so MPI is about to know it too.
-        (is_over && !missing.is_empty()).then_some(missing)
+        let come = self.missing.iter().enumerate().find_map(|(place, rank)| {
+            let rank = all.process_at_rank(*rank as i32);
+            Some((place, rank.immediate_matched_probe_with_tag(TAG)?))
+        });
+        let (place, message) = come?;
+        let (coming, _) = message.matched_receive_vec::<u64>();
+        Some((self.missing.remove(place), coming.first_chunk().copied().unwrap_or_default()))
     }
 
-    /// Says "here" to all, once.
-    fn answer(&mut self) {
-        if std::mem::replace(&mut self.answered, true) {
-            return;
-        }
-        let all = SimpleCommunicator::world();
-        for rank in 0..all.size() {
-            all.process_at_rank(rank).buffered_send_with_tag(&[self.number][..], TAG);
-        }
+    /// Who has not come.
+    pub(super) fn missing(&self) -> &[usize] {
+        &self.missing
     }
 }

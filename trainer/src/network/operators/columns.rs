@@ -31,18 +31,19 @@ impl Columns<'_> {
             columns.fill(0.0);
         }
         for (row, line) in columns.chunks_exact_mut((count * windows).max(1)).enumerate() {
+            let runs = self.runs(row);
             let images = images.chunks_exact(image.max(1));
             for (image, line) in images.zip(line.chunks_exact_mut(windows)) {
-                self.each_run(row, |from, to, length| {
-                    let (step, to) = (self.grid.stride[1], &mut line[to..to + length]);
+                for (from, to) in runs.places() {
+                    let (step, to) = (self.grid.stride[1], &mut line[to..to + runs.length]);
                     if step == 1 {
-                        let from = &image[from..from + length];
+                        let from = &image[from..from + runs.length];
                         to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
                     } else {
                         let from = image[from..].iter().step_by(step);
                         to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
                     }
-                });
+                }
             }
         }
     }
@@ -52,39 +53,64 @@ impl Columns<'_> {
         let (image, windows) = (self.channels * self.grid.pixels(), self.grid.windows());
         let count = images.len().checked_div(image).unwrap_or(0);
         for (row, line) in columns.chunks_exact((count * windows).max(1)).enumerate() {
+            let runs = self.runs(row);
             let images = images.chunks_exact_mut(image.max(1));
             for (image, line) in images.zip(line.chunks_exact(windows)) {
-                self.each_run(row, |to, from, length| {
+                for (to, from) in runs.places() {
                     let step = self.grid.stride[1];
-                    let from = &line[from..from + length];
+                    let from = &line[from..from + runs.length];
                     if step == 1 {
-                        let to = &mut image[to..to + length];
+                        let to = &mut image[to..to + runs.length];
                         to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
                     } else {
                         let to = image[to..].iter_mut().step_by(step);
                         to.zip(from).for_each(|(to, from)| *to += *from);
                     }
-                });
+                }
             }
         }
     }
 
-    /// For each line of windows, the pixels that `row` takes of them: where the first lies in
-    /// the image, the place of its window among all, and how many there are.
-    fn each_run(&self, row: usize, mut each: impl FnMut(usize, usize, usize)) {
+    /// The pixels that `row` takes of each line of windows.
+    fn runs(&self, row: usize) -> Runs {
         let grid = self.grid;
         let [height, width] = grid.kernel;
         let (channel, line, column) = (row / (height * width), row / width % height, row % width);
-        let plane = (self.first + channel) * grid.pixels();
-        let across = grid.inside(1, column);
-        if across.is_empty() {
-            return;
+        let (down, across) = (grid.inside(0, line), grid.inside(1, column));
+        if down.is_empty() || across.is_empty() {
+            return Runs::default();
         }
         let left = across.start * grid.stride[1] + column * grid.dilation[1] - grid.before[1];
-        for window in grid.inside(0, line) {
-            let above = window * grid.stride[0] + line * grid.dilation[0] - grid.before[0];
-            let from = plane + above * grid.input[1] + left;
-            each(from, window * grid.output[1] + across.start, across.len());
+        let above = down.start * grid.stride[0] + line * grid.dilation[0] - grid.before[0];
+        let plane = (self.first + channel) * grid.pixels();
+        Runs {
+            first: (
+                plane + above * grid.input[1] + left,
+                down.start * grid.output[1] + across.start,
+            ),
+            step: (grid.stride[0] * grid.input[1], grid.output[1]),
+            count: down.len(),
+            length: across.len(),
         }
+    }
+}
+
+/// Runs of pixels, one of each line of windows. Pairs are of a pixel's place in the image, and of
+/// its window's among all.
+#[derive(Debug, Default)]
+struct Runs {
+    first: (usize, usize),
+    /// To the next run.
+    step: (usize, usize),
+    count: usize,
+    /// How many windows a run has.
+    length: usize,
+}
+
+impl Runs {
+    /// Where each begins.
+    fn places(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let Self { first, step, count, .. } = *self;
+        (0..count).map(move |run| (first.0 + run * step.0, first.1 + run * step.1))
     }
 }

@@ -121,24 +121,43 @@ fn maxima(grid: &Grid, x: &[f32]) -> (Vec<f32>, Vec<u32>) {
 /// Whether a number takes the place of the largest so far. What is no number does, so that it
 /// is seen.
 fn wins(value: f32, best: f32) -> bool {
-    value > best || value.is_nan()
+    (value > best) | value.is_nan()
 }
 
-/// Windows of 2 × 2 side by side, the most common ones: two lines of pixels make a line.
+/// The pixels of a line that are compared at a time.
+const LINE: usize = 64;
+
+/// Windows of 2 × 2 side by side, the most common ones: two lines of pixels make a line. Pixels are
+/// compared with those below them first, many at a time and without branches, which would be
+/// guessed wrong half of the time.
 fn maxima_of_halves(grid: &Grid, plane: &[f32], made: &mut [f32], sources: &mut [u32]) {
     let width = grid.input[1];
     let lines = plane.chunks_exact(2 * width).enumerate();
     let found = made.chunks_exact_mut(grid.output[1]).zip(sources.chunks_exact_mut(grid.output[1]));
     for ((place, lines), (made, sources)) in lines.zip(found) {
         let (above, below) = lines.split_at(width);
-        let pairs = above.chunks_exact(2).zip(below.chunks_exact(2)).enumerate();
-        for ((column, (above, below)), found) in pairs.zip(made.iter_mut().zip(sources)) {
-            let pick = |a: (f32, usize), b: (f32, usize)| if wins(b.0, a.0) { b } else { a };
-            let upper = pick((above[0], 0), (above[1], 1));
-            let lower = pick((below[0], width), (below[1], width + 1));
-            let (value, inside) = pick(upper, lower);
-            *found.0 = value;
-            *found.1 = (place * 2 * width + 2 * column + inside) as u32;
+        let first = (place * 2 * width) as u32;
+        let found = made.chunks_mut(LINE / 2).zip(sources.chunks_mut(LINE / 2));
+        let pixels = above.chunks(LINE).zip(below.chunks(LINE));
+        for ((part, (above, below)), (made, sources)) in pixels.enumerate().zip(found) {
+            let first = first + (part * LINE) as u32;
+            let (mut best, mut places) = ([0.0; LINE], [0; LINE]);
+            let kept = best.iter_mut().zip(&mut places);
+            for (column, ((upper, lower), (best, source))) in
+                above.iter().zip(below).zip(kept).enumerate()
+            {
+                let place = first + column as u32;
+                let wins = wins(*lower, *upper);
+                *best = if wins { *lower } else { *upper };
+                *source = if wins { place + width as u32 } else { place };
+            }
+            let pairs = best.as_chunks::<2>().0.iter().zip(places.as_chunks::<2>().0);
+            let found = made.iter_mut().zip(sources);
+            for ((best, places), (value, source)) in pairs.zip(found) {
+                let wins = wins(best[1], best[0]);
+                *value = if wins { best[1] } else { best[0] };
+                *source = if wins { places[1] } else { places[0] };
+            }
         }
     }
 }
@@ -264,5 +283,30 @@ impl Function<1> for AveragePool {
             });
         }
         [Some(tensor(&self.shape, made))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_found_as_all_windows_are() {
+        for [height, width] in [[2, 2], [5, 7], [6, 64], [4, 131]] {
+            let input = [height, width];
+            let (output, two) = (input.map(|size| size / 2), [2; 2]);
+            let (stride, dilation, before, after) = (two, [1; 2], [0; 2], [0; 2]);
+            let grid = Grid { input, kernel: two, output, stride, dilation, before, after };
+            assert!(grid.halves());
+            let plane: Vec<f32> = (0..grid.pixels()).map(|at| (at * 37 % 101) as f32).collect();
+            let empty = || (vec![f32::NEG_INFINITY; grid.windows()], vec![0; grid.windows()]);
+            let (mut made, mut sources) = empty();
+            maxima_of_halves(&grid, &plane, &mut made, &mut sources);
+            let (mut wanted, mut wanted_sources) = empty();
+            for pixel in 0..grid.window_pixels() {
+                maxima_of_pixel(&grid, pixel, &plane, &mut wanted, &mut wanted_sources);
+            }
+            assert_eq!((made, sources), (wanted, wanted_sources), "{input:?}");
+        }
     }
 }

@@ -173,8 +173,10 @@ impl Grid {
     /// The windows along `axis` whose pixel `inside` lies in the image.
     pub(crate) fn inside(&self, axis: usize, inside: usize) -> std::ops::Range<usize> {
         let (stride, offset) = (self.stride[axis], inside * self.dilation[axis]);
-        let first = self.before[axis].saturating_sub(offset).div_ceil(stride);
-        let end = (self.input[axis] + self.before[axis]).saturating_sub(offset).div_ceil(stride);
+        // Most windows lie side by side, and a division costs as much as the pixels of a small one.
+        let windows = |pixels: usize| if stride == 1 { pixels } else { pixels.div_ceil(stride) };
+        let first = windows(self.before[axis].saturating_sub(offset));
+        let end = windows((self.input[axis] + self.before[axis]).saturating_sub(offset));
         let end = end.min(self.output[axis]);
         first.min(end)..end
     }

@@ -60,7 +60,7 @@ fn noisy(noise: Noise, machine: Machine) -> Machine {
 /// A fixed cost that only batches pay for; rows that cost the same however they come; noise with
 /// a long tail; hiccups; a curve as measured on a device that is full at 32 rows; two replicas.
 pub(super) fn all() -> Vec<Bench> {
-    let light = Noise::Gamma { shape: 100.0 };
+    let light = || Noise::Gamma { shape: 100.0 };
     let heavy = Noise::Lognormal { sigma: 0.3 };
     let hiccups = Some(Hiccups { share: 0.005, times: 5.0 });
     let points = vec![(1, 4e3), (8, 4.4e3), (32, 6e3), (64, 12e3), (128, 24e3)];
@@ -69,13 +69,13 @@ pub(super) fn all() -> Vec<Bench> {
     vec![
         bench(
             "fixed cost",
-            noisy(light, Machine::line(20_000.0, 200.0)),
+            noisy(light(), Machine::line(20_000.0, 200.0)),
             (64, 100.0, 1),
             [0.99, 0.95, 0.97],
         ),
         bench(
             "per row",
-            noisy(light, Machine::line(200.0, 1_000.0)),
+            noisy(light(), Machine::line(200.0, 1_000.0)),
             (64, 50.0, 1),
             [0.99, 0.94, 0.95],
         ),
@@ -83,15 +83,15 @@ pub(super) fn all() -> Vec<Bench> {
         bench("noisy", noisy(heavy, middle()), (64, 80.0, 1), [0.93, 0.84, 0.92]),
         bench(
             "hiccups",
-            Machine { hiccups, ..noisy(light, middle()) },
+            Machine { hiccups, ..noisy(light(), middle()) },
             (64, 80.0, 1),
             [0.96, 0.87, 0.93],
         ),
-        bench("curve", noisy(light, curve), (128, 50.0, 1), [0.99, 0.98, 0.97]),
-        bench("two replicas", noisy(light, middle()), (64, 50.0, 2), [0.96, 0.87, 0.95]),
+        bench("curve", noisy(light(), curve), (128, 50.0, 1), [0.99, 0.98, 0.97]),
+        bench("two replicas", noisy(light(), middle()), (64, 50.0, 2), [0.96, 0.87, 0.95]),
         bench(
             "tight",
-            noisy(light, Machine::line(5_000.0, 200.0)),
+            noisy(light(), Machine::line(5_000.0, 200.0)),
             (64, 20.0, 1),
             [0.92, 0.86, 0.88],
         ),

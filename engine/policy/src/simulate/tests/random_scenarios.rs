@@ -30,6 +30,17 @@ fn machine(random: &mut Random) -> Machine {
     Machine { cost, noise, hiccups, paces, failing_share }
 }
 
+fn outside(random: &mut Random, per_s: f64) -> Outside {
+    let level = |per_s, random: &mut Random| Level {
+        per_s,
+        run_times: 0.5 + random.unit(),
+        around_us: vec![0.0, random.exponential(300.0), random.exponential(3_000.0) + 3_000.0],
+    };
+    let levels = vec![level(per_s / 2.0, random), level(per_s, random)];
+    let front_us = if random.chance(0.5) { 0.0 } else { random.exponential(0.3e6 / per_s) };
+    Outside { front_us, levels, over_us: random.between(0, 300_000) as f64 }
+}
+
 fn kind(random: &mut Random) -> Kind {
     let least = if random.chance(0.7) { 1 } else { random.between(1, 6) as usize };
     let most = least + if random.chance(0.7) { 0 } else { random.between(1, 90) as usize };
@@ -88,6 +99,7 @@ fn scenario(policy: Policy, seed: u64) -> Scenario {
         limits,
         requests_max: if random.chance(0.5) { 4_096 } else { random.between(0, 60) as usize },
         machine,
+        outside: if random.chance(0.3) { outside(random, per_s) } else { Outside::default() },
         known: match random.between(0, 2) {
             0 => Known::Nothing,
             1 => Known::Tried { times: 10_f64.powf(4.0 * random.unit() - 2.0) },

@@ -1,0 +1,298 @@
+//! `skysail-bench planning`: latencies that `skysail-load plan` predicts from a capacity profile,
+//! beside those that are then measured at loads that the profile does not hold.
+
+use crate::process::Server;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use skysail_loadtest::capacity::level::{Window, level};
+use skysail_loadtest::capacity::measure::Conditions;
+use skysail_loadtest::capacity::{Error, Question, find};
+use skysail_loadtest::plan::{self, Prediction, Traffic, predicted};
+use skysail_loadtest::profile::{Level, Objective, Profile};
+use skysail_loadtest::quantiles::Quantiles;
+use skysail_loadtest::target::{Protocol, Target};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// How far a prediction may be from what is measured.
+const OFF_MAX: f64 = 0.2;
+/// Requests under way at once, at most.
+const CONNECTIONS: usize = 256;
+/// No higher rate is tried: it would be a test of the generator, which has the server's cores.
+const MOST_PER_S: f64 = 20_000.0;
+/// Windows of each load, whose median counts.
+const WINDOWS: usize = 3;
+/// Requests that a window has at least: a hundredth of them is to be more than a handful.
+const REQUESTS_MIN: f64 = 2_000.0;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench planning
+  cargo xtask bench planning --models resnet20-cifar10 --seconds 3";
+
+/// Measures how well loads are planned.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// Models, separated by commas: small-mlp, wide-mlp or folders of --data.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "small-mlp,resnet20-cifar10,wide-mlp"
+    )]
+    models: Vec<String>,
+    /// Seconds of each measurement, at least.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// The folder of real models, NAME/model.onnx.
+    #[arg(long, value_name = "DIR", default_value = "../shared/data/models")]
+    data: PathBuf,
+    /// The server's executable.
+    #[arg(long, value_name = "FILE", default_value = "target/release/skysail-server")]
+    server: PathBuf,
+    /// Keeps the profiles in this folder.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+/// A load that is predicted and measured.
+struct Case {
+    /// Part of the capacity.
+    share: f64,
+    /// Times, length and period of bursts, in microseconds.
+    bursts: Option<(f64, u64, u64)>,
+}
+
+const CASES: [Case; 3] = [
+    Case { share: 0.3, bursts: None },
+    Case { share: 0.6, bursts: Some((2.0, 200_000, 1_000_000)) },
+    Case { share: 0.8, bursts: None },
+];
+
+/// Profiles each model, then predicts and measures each load.
+pub(crate) fn run(flags: &Flags) -> Result<()> {
+    ensure!(flags.server.is_file(), "{} is not built", flags.server.display());
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "## Predicted and measured latency\n\nA profile of each model by an open loop, then loads \
+         that it does not hold; the generator runs on the server's cores.\n\n\
+         | model | load | requests/s | predicted p50 ms | measured | predicted p99 ms | its range \
+         | \
+         measured | from window to window | ratio | bar | |\n\
+         |---|---|---:|---:|---:|---:|---|---:|---|---:|---|---|"
+    )?;
+    let (mut reached, mut all) = (0, 0);
+    for name in &flags.models {
+        let folder = tempfile::tempdir()?;
+        if !install(folder.path(), name, &flags.data)? {
+            writeln!(out, "\n{} has no {name}: measured without.\n", flags.data.display())?;
+            continue;
+        }
+        let server = Server::start(&flags.server, folder.path())?;
+        let rows = Subject::new(&server, name, flags)?.rows(&mut out)?;
+        reached += rows.iter().filter(|good| **good).count();
+        all += rows.len();
+    }
+    writeln!(out, "\nWithin {:.0} %: {reached} of {all}.", OFF_MAX * 100.0)?;
+    Ok(())
+}
+
+/// Puts a model into a folder that is served; false when there is no such model.
+fn install(folder: &Path, name: &str, data: &Path) -> Result<bool> {
+    let version = folder.join(name).join("1");
+    std::fs::create_dir_all(&version)?;
+    let file = version.join("model.onnx");
+    let layers: &[u64] = match name {
+        "small-mlp" => &[784, 300, 100, 10],
+        "wide-mlp" => &[1024, 4096, 4096, 1000],
+        _ => {
+            let real = data.join(name).join("model.onnx");
+            return Ok(real.is_file() && std::fs::copy(real, file).is_ok());
+        }
+    };
+    skysail_graph::mlp(layers, 1)?.save(file)?;
+    Ok(true)
+}
+
+/// A model on a server.
+struct Subject<'a> {
+    name: &'a str,
+    flags: &'a Flags,
+    runtime: Runtime,
+    target: Target,
+    prepared: skysail_loadtest::Prepared,
+    objective: Duration,
+}
+
+impl<'a> Subject<'a> {
+    fn new(server: &Server, name: &'a str, flags: &'a Flags) -> Result<Self> {
+        let prepared = server.first_answer(name)?;
+        let address = format!("http://{}", server.http).parse()?;
+        let target = Target::new(address, Protocol::Binary, name);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let objective = Duration::from_millis(if name == "small-mlp" { 5 } else { 50 });
+        Ok(Self { name, flags, runtime, target, prepared, objective })
+    }
+
+    fn conditions(&self) -> Conditions<'_> {
+        Conditions {
+            prepared: &self.prepared,
+            target: &self.target,
+            connections: CONNECTIONS,
+            threads: 1,
+            warm_up: Duration::from_millis(500),
+            timeout: (self.objective * 20).max(Duration::from_secs(1)),
+            objective: self.objective,
+        }
+    }
+
+    fn objective(&self) -> Objective {
+        let ms = self.objective.as_secs_f64() * 1e3;
+        Objective { ms, percentile: 99.0, confidence: 95.0 }
+    }
+
+    fn profile(&self) -> Result<Profile> {
+        progress(&format!("{}: profile", self.name));
+        let question = Question {
+            objective: self.objective(),
+            precision: 0.1,
+            window: Duration::from_secs(self.flags.seconds),
+            windows_max: 3,
+            from_per_s: None,
+            most_per_s: MOST_PER_S,
+            curve: true,
+            seed: 1,
+        };
+        let find =
+            |question: &Question| self.runtime.block_on(find(&self.conditions(), question, |_| {}));
+        let found = match find(&question) {
+            // Beyond that the generator lacks cores, and nothing is said of the server.
+            Err(Error::Generator { kept_per_s: Some(most_per_s), .. }) => {
+                find(&Question { most_per_s, ..question })
+            }
+            found => found,
+        };
+        let capacity = found.with_context(|| format!("capacity of {}", self.name))?;
+        progress(&capacity.to_string());
+        if let Some(folder) = &self.flags.keep {
+            std::fs::create_dir_all(folder)?;
+            capacity.profile.write(&folder.join(format!("{}.json", self.name)))?;
+        }
+        Ok(capacity.profile)
+    }
+
+    /// Prints a row for each load; which predictions were near enough.
+    fn rows(&self, out: &mut impl Write) -> Result<Vec<bool>> {
+        let profile = self.profile()?;
+        let traffics = CASES.each_ref().map(|case| case.traffic(profile.capacity_per_s));
+        let mut predictions = Vec::new();
+        for traffic in &traffics {
+            let traffic = traffic.clone();
+            let objective = self.objective();
+            let question = plan::Question { traffic, objective, seeds: 8, cost_per_hour: None };
+            predictions.push(predicted(&profile, &question, 1)?);
+        }
+        let measured = self.measure(&traffics)?;
+        let cases = CASES.iter().zip(&predictions).zip(&measured);
+        cases
+            .map(|((case, predicted), measured)| self.row(out, case, predicted, measured))
+            .collect()
+    }
+
+    /// Measures all loads in rounds: where the machine changes meanwhile, it does so for all.
+    fn measure(&self, traffics: &[Traffic; 3]) -> Result<Vec<Measured>> {
+        let conditions = self.conditions();
+        let mut windows = [const { Vec::new() }; 3];
+        for round in 0..WINDOWS as u64 {
+            for (number, (traffic, windows)) in traffics.iter().zip(&mut windows).enumerate() {
+                let per_s = traffic.mean_per_s();
+                progress(&format!("{}: {per_s:.0} requests/s, {}", self.name, traffic.name()));
+                // Whole periods of every load.
+                let seconds = (self.flags.seconds as f64).max(REQUESTS_MIN / per_s).ceil();
+                let (duration, seed) =
+                    (Duration::from_secs_f64(seconds), 1_000_000 + 1_000 * number as u64 + round);
+                let sending = conditions.window(traffic.arrivals(), duration, seed);
+                let window: Window = self.runtime.block_on(sending)?;
+                windows.push(window);
+            }
+        }
+        let all = traffics.iter().zip(&windows);
+        Ok(all.map(|(traffic, windows)| Measured::of(traffic.mean_per_s(), windows)).collect())
+    }
+
+    fn row(
+        &self,
+        out: &mut impl Write,
+        case: &Case,
+        predicted: &Prediction,
+        measured: &Measured,
+    ) -> Result<bool> {
+        let ratio = predicted.latency_ms / measured.p99_ms;
+        let is_good = (ratio - 1.0).abs() <= OFF_MAX;
+        writeln!(
+            out,
+            "| {} | {:.0} %{} | {:.0} | {:.2} | {:.2} | {:.2} | {:.2} to {:.2} | {:.2} \
+             | {:.2} to {:.2} | {ratio:.2} \
+             | {:.1} to {:.1} | {} |",
+            self.name,
+            case.share * 100.0,
+            if case.bursts.is_some() { ", bursts" } else { "" },
+            measured.level.per_s,
+            predicted.latency_ms_p50,
+            measured.level.latency_us.at(0.5) / 1e3,
+            predicted.latency_ms,
+            predicted.latency_ms_low,
+            predicted.latency_ms_high,
+            measured.p99_ms,
+            measured.least_ms,
+            measured.most_ms,
+            1.0 - OFF_MAX,
+            1.0 + OFF_MAX,
+            if is_good { "reached" } else { "MISSED" }
+        )?;
+        out.flush()?;
+        Ok(is_good)
+    }
+}
+
+impl Case {
+    fn traffic(&self, capacity_per_s: f64) -> Traffic {
+        let per_s = self.share * capacity_per_s;
+        match self.bursts {
+            None => Traffic::Poisson { per_s },
+            Some((times, on_us, period_us)) => Traffic::Bursts { per_s, times, on_us, period_us },
+        }
+    }
+}
+
+/// All windows of a load.
+struct Measured {
+    level: Level,
+    p99_ms: f64,
+    least_ms: f64,
+    most_ms: f64,
+}
+
+impl Measured {
+    fn of(per_s: f64, windows: &[Window]) -> Self {
+        let of_window = |window: &Window| window.report.latency_us(0.99).map(|us| us / 1e3);
+        let each: Vec<f64> = windows.iter().filter_map(of_window).collect();
+        let level = level(per_s, windows);
+        let range = Quantiles::of(each);
+        // The middle of three: a window in which somebody else had the machine is none.
+        Self { level, p99_ms: range.at(0.5), least_ms: range.at(0.0), most_ms: range.at(1.0) }
+    }
+}
+
+/// Says what is being measured, to somebody who watches.
+fn progress(what: &str) {
+    let mut to = io::stderr();
+    if to.is_terminal() {
+        // The benchmark goes on without its watcher.
+        let _ = writeln!(to, "{what}");
+    }
+}

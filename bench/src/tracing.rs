@@ -1,0 +1,149 @@
+//! `skysail-bench tracing`: what it costs to note where the time of every request went. Two servers
+//! of the same build, one with journeys and one without, are asked in turn by the same load.
+
+use crate::bars::{self, Bar};
+use crate::load::{Closed, Generator, Seen};
+use crate::process::Server;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use skysail_engine::cause::{Cause, Run};
+use skysail_engine::journey::{Ends, Journey, Outcome, RequestId};
+use skysail_engine::stage::Stage;
+use skysail_engine::statistics::Statistics;
+use skysail_loadtest::target::Protocol;
+use std::hint::black_box;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The model of the benchmark, and the load on it.
+const NAME: &str = "small";
+const SIZES: [u64; 4] = [784, 300, 100, 10];
+const CONNECTIONS: usize = 64;
+
+/// Journeys that are noted to see what one costs.
+const JOURNEYS: u32 = 2_000_000;
+
+/// Measures the cost of tracing.
+#[derive(Args)]
+pub(crate) struct Flags {
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Measurements of each server, in turn.
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// The server's executable.
+    #[arg(long, default_value = "target/release/skysail-server")]
+    server: PathBuf,
+}
+
+/// Runs the benchmark and prints its tables.
+pub(crate) fn run(flags: &Flags) -> Result<()> {
+    ensure!(flags.server.is_file(), "{} is not built", flags.server.display());
+    let note_us = note_us();
+    let folder = tempfile::tempdir()?;
+    let version = folder.path().join(NAME).join("1");
+    std::fs::create_dir_all(&version)?;
+    skysail_graph::mlp(&SIZES, 1)?.save(version.join("model.onnx"))?;
+    let start = |on| Server::start_with(&flags.server, folder.path(), &["--journeys", on]);
+    let servers = [start("false")?, start("true")?];
+    for server in &servers {
+        server.first_answer(NAME)?;
+        ask(server, 1, folder.path())?;
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "| round | off req/s | on req/s | on/off |\n|---:|---:|---:|---:|")?;
+    let mut ratios = Vec::new();
+    for round in 0..flags.rounds {
+        let mut seen = [f64::NAN; 2];
+        // Which comes first changes, as the machine may grow slower or faster.
+        for turn in 0..2 {
+            let which = (round + turn) % 2;
+            seen[which] = ask(&servers[which], flags.seconds, folder.path())?.requests_per_s;
+        }
+        let [off, on] = seen;
+        writeln!(out, "| {} | {off:.0} | {on:.0} | {:.3} |", round + 1, on / off)?;
+        ratios.push(on / off);
+    }
+    ratios.sort_by(f64::total_cmp);
+    let ratio = *ratios.get(ratios.len() / 2).context("no rounds")?;
+    writeln!(out)?;
+    let percent = (1.0 - ratio) * 100.0;
+    bars::print(
+        &mut out,
+        &[
+            ("throughput lost with journeys on, median, %", percent, Bar::AtMost(3.0)),
+            ("noting one journey, us", note_us, Bar::AtMost(1.0)),
+        ],
+    )?;
+    Ok(())
+}
+
+fn ask(server: &Server, seconds: u64, folder: &Path) -> Result<Seen> {
+    let closed = Closed {
+        address: &server.http,
+        model: NAME,
+        width: usize::try_from(SIZES[0])?,
+        protocol: Protocol::Binary,
+        connections: CONNECTIONS,
+        seconds,
+    };
+    closed.run(Generator::of(Protocol::Binary), folder)
+}
+
+/// How long it takes to make a journey, find its cause, count it, and keep it where it is slow.
+fn note_us() -> f64 {
+    let statistics = Statistics::default();
+    let model: Arc<str> = NAME.into();
+    let mut accepted = Instant::now();
+    let begun = Instant::now();
+    for number in 0..JOURNEYS {
+        accepted = accepted.max(Instant::now());
+        let mut journey = journey(&model, accepted, number);
+        journey.find_cause();
+        statistics.record(black_box(&journey));
+    }
+    let spent = begun.elapsed();
+    black_box(statistics.total());
+    spent.as_secs_f64() * 1e6 / f64::from(JOURNEYS)
+}
+
+/// The journey of one of many requests, which differ by some ten microseconds.
+fn journey(model: &Arc<str>, accepted: Instant, number: u32) -> Journey {
+    let mut ends = Ends::NONE;
+    let mut end = Duration::ZERO;
+    for stage in Stage::ALL {
+        end += Duration::from_nanos(u64::from(1_000 + number % 97 * 100 * (stage as u32 + 1)));
+        ends.push(end);
+    }
+    let ended_us = u64::try_from(end.as_micros()).unwrap_or(u64::MAX);
+    let run = Run {
+        number: number.into(),
+        rows: 32,
+        members: 32,
+        predicted_us: Some(100),
+        ran_us: 100,
+        cold: false,
+    };
+    Journey {
+        model: Arc::clone(model),
+        version: 1,
+        request_id: RequestId::own(),
+        trace_id: None,
+        accepted,
+        ends,
+        ended_us,
+        written_us: None,
+        outcome: Outcome::Answered,
+        run: Some(run),
+        behind: None,
+        ahead: 3,
+        cache: None,
+        objective_us: None,
+        sending_us: 0,
+        loading_us: 0,
+        cause: Cause::Ordinary,
+    }
+}

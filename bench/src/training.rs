@@ -1,0 +1,92 @@
+//! `skysail-bench training`: how fast models learn. A step beside the same step written by hand, what
+//! ranks send, sums over ranks beside MPI's own, what a second rank is worth, and the recipes.
+
+mod by_hand;
+mod steps;
+mod wire;
+mod ranks;
+mod recipes;
+
+use crate::bars::Bar;
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench training                    all tables, two minutes
+  cargo xtask bench training --tables steps     the time of a step
+  cargo xtask bench training --recipes          what the recipes reach: hours
+  cargo xtask bench training --recipes --only lenet-5,digits";
+
+/// Measures training.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// Tables, separated by commas [default: all].
+    #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
+    tables: Vec<Table>,
+    /// Short measurements: to see that it works, not for figures.
+    #[arg(long)]
+    quick: bool,
+    /// Trains what the recipes say instead, to the end: hours.
+    #[arg(long, conflicts_with_all = ["tables", "quick"])]
+    recipes: bool,
+    /// Some of the recipes, by their names, separated by commas.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "recipes")]
+    only: Vec<String>,
+    /// The folder of recipes.
+    #[arg(long, value_name = "DIR", default_value = "trainer/recipes")]
+    folder: PathBuf,
+    /// The folder of the trainer's executable, and of its examples.
+    #[arg(long, value_name = "DIR", default_value = "target/release")]
+    programs: PathBuf,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Table {
+    /// The time of a step, beside the same step written by hand.
+    Steps,
+    /// Bytes that ranks send, with Deep Gradient Compression and without.
+    Wire,
+    /// Sums over two processes, beside MPI's own.
+    Sums,
+    /// What two processes learn in a second, beside one.
+    Scaling,
+}
+
+/// A figure beside its bar.
+type Figure = (String, f64, Bar);
+
+/// Runs the benchmark and prints its tables.
+pub(crate) fn run(flags: &Flags) -> Result<()> {
+    let mut out = io::stdout().lock();
+    let mut figures = Vec::new();
+    if flags.recipes {
+        figures = recipes::table(&mut out, &flags.programs, &flags.folder, &flags.only)?;
+    }
+    let tables: &[Table] = match &flags.tables[..] {
+        _ if flags.recipes => &[],
+        [] => Table::value_variants(),
+        some => some,
+    };
+    for table in tables {
+        figures.extend(match table {
+            Table::Steps => steps::table(&mut out, flags.quick)?,
+            Table::Wire => wire::table(&mut out, flags.quick)?,
+            Table::Sums => ranks::sums(&mut out, &flags.programs)?,
+            Table::Scaling => ranks::scaling(&mut out, &flags.programs, flags.quick)?,
+        });
+    }
+    writeln!(out)?;
+    crate::bars::print(&mut out, &figures)?;
+    Ok(())
+}
+
+/// The median.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,119 @@
+//! Ranks that are processes under `mpirun`: their sums beside MPI's own, and what a second one is
+//! worth. The trainer's examples measure; what they print in rows is gathered here.
+
+use super::{Figure, median};
+use crate::bars::Bar;
+use anyhow::{Context, Result, ensure};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::process::Command;
+
+/// How much longer than MPI's own a sum may take, where it has at least so many numbers: of fewer,
+/// there is little but the roll call, which MPI's own has not, and which takes a microsecond.
+const SUM_RATIO_MAX: f64 = 1.2;
+const SUM_LEN_MIN: f64 = 10_000.0;
+/// How many times as much two ranks are to learn in a second as one.
+const SCALING_MIN: f64 = 1.8;
+/// What is printed where MPI is not at hand.
+const NO_MPI: &str = "Skipped: there is no MPI. On Debian, as root: apt-get install \
+    libopenmpi-dev openmpi-bin libclang-dev clang";
+
+/// Prints the table of sums.
+pub(super) fn sums(out: &mut impl Write, programs: &Path) -> Result<Vec<Figure>> {
+    writeln!(out, "\n## Sums over two processes\n")?;
+    let Some(rows) = rows(programs, "all_reduce", 2, &[])? else {
+        writeln!(out, "{NO_MPI}")?;
+        return Ok(Vec::new());
+    };
+    writeln!(out, "| numbers | ms | MPI's own ms | ratio |\n|---:|---:|---:|---:|")?;
+    let mut figures = Vec::new();
+    for row in rows {
+        writeln!(out, "| {} |", row.join(" | "))?;
+        if number(&row, 0)? >= SUM_LEN_MIN {
+            let what = format!("sum of {} numbers over MPI's own", row[0]);
+            figures.push((what, number(&row, 3)?, Bar::AtMost(SUM_RATIO_MAX)));
+        }
+    }
+    Ok(figures)
+}
+
+/// Prints the table of scaling.
+pub(super) fn scaling(out: &mut impl Write, programs: &Path, quick: bool) -> Result<Vec<Figure>> {
+    writeln!(out, "\n## Two ranks under MPI beside one, a thread each, batch 64 a rank\n")?;
+    let mut figures = Vec::new();
+    let (turns, steps) = if quick { (1, "5") } else { (3, "60") };
+    for model in ["lenet-5", "cnn"] {
+        let mut rates = [const { Vec::new() }; 2];
+        for _ in 0..turns {
+            for (ranks, rates) in [1, 2].into_iter().zip(&mut rates) {
+                let Some(rows) = rows(programs, "scaling", ranks, &[model, steps])? else {
+                    writeln!(out, "{NO_MPI}")?;
+                    return Ok(Vec::new());
+                };
+                rates.push(number(rows.first().context("no row")?, 3)?);
+            }
+        }
+        if figures.is_empty() {
+            writeln!(out, "| model | 1 rank rows/s | 2 ranks rows/s | times |")?;
+            writeln!(out, "|---|---:|---:|---:|")?;
+        }
+        let [one, two] = rates.map(median);
+        let times = two / one;
+        writeln!(out, "| {model} | {one:.0} | {two:.0} | {times:.2} |")?;
+        figures.push((format!("{model}: 2 ranks over 1"), times, Bar::AtLeast(SCALING_MIN)));
+    }
+    Ok(figures)
+}
+
+/// What an example prints in rows on so many ranks of a thread each; nothing where there is no
+/// MPI, or where the example was built without.
+fn rows(
+    programs: &Path,
+    example: &str,
+    ranks: usize,
+    args: &[&str],
+) -> Result<Option<Vec<Vec<String>>>> {
+    // Built only with MPI, so it tells about the other too.
+    if !programs.join("examples/scaling").is_file() {
+        return Ok(None);
+    }
+    let mut command = Command::new("mpirun");
+    command.args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string()]);
+    command.arg(programs.join("examples").join(example)).args(args);
+    command.env("RAYON_NUM_THREADS", "1");
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context("cannot start mpirun"),
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}", said.trim());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(Some(text.lines().filter_map(cells).collect()))
+}
+
+/// The cells of a row.
+fn cells(line: &str) -> Option<Vec<String>> {
+    let inside = line.trim().strip_prefix('|')?.strip_suffix('|')?;
+    Some(inside.split('|').map(|cell| cell.trim().to_owned()).collect())
+}
+
+/// The number in a cell.
+fn number(row: &[String], cell: usize) -> Result<f64> {
+    let text = row.get(cell).with_context(|| format!("no cell {cell} in {row:?}"))?;
+    text.parse().with_context(|| format!("'{text}' is no number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_cells_and_other_lines_have_none() {
+        let row = cells("| 1000 | 0.010 | 0.009 | 1.11 |").unwrap();
+        assert_eq!(row, ["1000", "0.010", "0.009", "1.11"]);
+        assert_eq!(number(&row, 3).unwrap(), 1.11);
+        assert!(number(&row, 4).is_err());
+        assert_eq!(cells("two threads, 5 numbers"), None);
+    }
+}

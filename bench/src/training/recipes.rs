@@ -1,0 +1,141 @@
+//! What the recipes reach, trained to their ends by the trainer's program.
+
+use super::Figure;
+use crate::bars::Bar;
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use skysail_trainer::Recipe;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How many times smaller than its float32 weights a package is to be.
+const SMALLER: [(&str, f64); 2] = [("lenet-300-100", 40.0), ("lenet-5", 39.0)];
+/// Pairs of recipes, and how much more error the first may have than the second, in points.
+const WITHIN: [(&str, &str, f64); 2] =
+    [("dgc-lenet-5", "dgc-dense-lenet-5", 0.1), ("goyal-large-batch", "goyal-small-batch", 0.15)];
+/// A full compression of LeNet-300-100 may take so long.
+const COMPRESS_SECONDS_MAX: (&str, f64) = ("lenet-300-100", 600.0);
+
+/// Trains the recipes of a folder, all or those that are named, and prints what they reach.
+pub(super) fn table(
+    out: &mut impl Write,
+    programs: &Path,
+    folder: &Path,
+    only: &[String],
+) -> Result<Vec<Figure>> {
+    let trainer = programs.join("skysail-train");
+    ensure!(trainer.is_file(), "{} is not built", trainer.display());
+    let results = tempfile::tempdir()?;
+    writeln!(
+        out,
+        "\n## Recipes\n\n\
+         | recipe | ranks | epochs | % wrong | % wrong at best | target | sent MB | s |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|"
+    )?;
+    let mut wrong = BTreeMap::new();
+    let mut figures = Vec::new();
+    let mut packages = Vec::new();
+    for path in recipes(folder, only)? {
+        let recipe = Recipe::load(&path, &[])?;
+        let place = results.path().join(&recipe.name);
+        let found = call(&trainer, "run", &path, &place)?;
+        row(out, &recipe, &found)?;
+        let share = found["accuracy"].as_f64().context("no accuracy")?;
+        wrong.insert(recipe.name.clone(), 100.0 * (1.0 - share));
+        figures.extend(goals(&recipe, &found));
+        if recipe.compress.is_some() {
+            packages.push((recipe.name.clone(), call(&trainer, "compress", &path, &place)?));
+        }
+    }
+    for (name, package) in &packages {
+        figures.extend(compressed(out, name, package)?);
+    }
+    for (name, other, points) in WITHIN {
+        if let (Some(wrong), Some(other_wrong)) = (wrong.get(name), wrong.get(other)) {
+            let what = format!("{name}: points worse than {other}");
+            figures.push((what, wrong - other_wrong, Bar::AtMost(points)));
+        }
+    }
+    Ok(figures)
+}
+
+/// The files of recipes, in the order of their names.
+fn recipes(folder: &Path, only: &[String]) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))?;
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    paths.retain(|path| {
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
+        let wanted = |name: &String| only.is_empty() || only.contains(name);
+        path.extension().is_some_and(|end| end == "toml") && name.as_ref().is_some_and(wanted)
+    });
+    ensure!(!paths.is_empty(), "no such recipe in {}", folder.display());
+    paths.sort();
+    Ok(paths)
+}
+
+/// Runs the trainer to its end. One that did not reach its target fails, with its result told.
+fn call(trainer: &Path, command: &str, recipe: &Path, place: &Path) -> Result<Value> {
+    let mut program = Command::new(trainer);
+    program.arg(command).arg(recipe).arg("--out").arg(place).args(["--output", "json"]);
+    let output = program.output().with_context(|| format!("{program:?} does not start"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim().lines().last().unwrap_or_default();
+    serde_json::from_slice(&output.stdout).with_context(|| format!("{program:?}: {said}"))
+}
+
+fn row(out: &mut impl Write, recipe: &Recipe, found: &Value) -> Result<()> {
+    let number = |key: &str| found[key].as_f64().unwrap_or(f64::NAN);
+    let wrong = |key: &str| format!("{:.2}", 100.0 * (1.0 - number(key)));
+    let target = found["target"].as_f64();
+    let target = target.map_or_else(String::new, |share| format!("{:.2}", 100.0 * (1.0 - share)));
+    writeln!(
+        out,
+        "| {} | {} | {} | {} | {} | {target} | {:.1} | {:.0} |",
+        recipe.name,
+        number("ranks"),
+        number("epochs"),
+        wrong("accuracy"),
+        wrong("best_accuracy"),
+        number("bytes_sent") / 1e6,
+        number("seconds"),
+    )?;
+    out.flush()?;
+    Ok(())
+}
+
+/// What a recipe itself says that it is to reach.
+fn goals(recipe: &Recipe, found: &Value) -> Option<Figure> {
+    let target = f64::from(recipe.target.accuracy?);
+    let reached = found["best_accuracy"].as_f64()?;
+    let what = format!("{}: % right", recipe.name);
+    // The recipe's numbers are in single precision.
+    let bar = (1e4 * target).round() / 1e2;
+    Some((what, 100.0 * reached, Bar::AtLeast(bar)))
+}
+
+/// What came of a compression.
+fn compressed(out: &mut impl Write, name: &str, package: &Value) -> Result<Vec<Figure>> {
+    let number = |key: &str| package[key].as_f64().unwrap_or(f64::NAN);
+    let (smaller, seconds) = (number("times_smaller"), number("seconds"));
+    writeln!(
+        out,
+        "\n{name}: package of {} bytes, {smaller:.1} times smaller; {:.2} % wrong, {:.2} % before; \
+         {seconds:.0} s",
+        number("bytes"),
+        100.0 * (1.0 - number("accuracy")),
+        100.0 * (1.0 - number("accuracy_before")),
+    )?;
+    let mut figures = Vec::new();
+    if let Some((_, bar)) = SMALLER.iter().find(|(recipe, _)| *recipe == name) {
+        figures.push((format!("{name}: times smaller"), smaller, Bar::AtLeast(*bar)));
+    }
+    if COMPRESS_SECONDS_MAX.0 == name {
+        let bar = Bar::AtMost(COMPRESS_SECONDS_MAX.1);
+        figures.push((format!("{name}: seconds to compress"), seconds, bar));
+    }
+    Ok(figures)
+}

@@ -1,0 +1,123 @@
+//! How long a step of learning takes, beside the same step written by hand with `burn`.
+
+use super::by_hand::{ByHand, Forward, lenet, perceptron};
+use super::{Figure, median};
+use crate::bars::Bar;
+use anyhow::Result;
+use skysail_graph::{Model, lenet_5, lenet_300_100};
+use skysail_trainer::{Batch, Input, Learner, Network, Targets, Values};
+use std::hint::black_box;
+use std::io::Write;
+use std::time::Instant;
+
+/// Examples of a batch.
+pub(super) const ROWS: usize = 64;
+/// The rate that parameters are moved by.
+pub(super) const RATE: f32 = 0.01;
+/// Steps of each side before the other has its turn, so that both see the same machine.
+const TURN: usize = 10;
+
+/// What a step of LeNet-5 may take, and what PyTorch 2.15 took for it on such a machine.
+const LENET_5_MS_MAX: f64 = 20.0;
+const LENET_5_MS_AIM: f64 = 8.6;
+/// What PyTorch 2.15 took for a step of LeNet-300-100.
+const LENET_300_100_MS_MAX: f64 = 0.63;
+/// How much longer a step may take than the one by hand.
+const OVERHEAD_MAX: f64 = 1.05;
+
+/// Prints the table.
+pub(super) fn table(out: &mut impl Write, quick: bool) -> Result<Vec<Figure>> {
+    let cores = std::thread::available_parallelism()?.get();
+    writeln!(
+        out,
+        "\n## A step of learning, batch {ROWS}, {cores} cores\n\n\
+         | model | ms | by hand with burn ms | over by hand |\n|---|---:|---:|---:|"
+    )?;
+    let steps = if quick { 20 } else { 300 };
+    let mut figures = Vec::new();
+    let mut measure = |name: &str, model: Model, shape: &[usize], forward: Forward| {
+        let [ours, by_hand] = times(&model, shape, forward, steps)?;
+        let over = ours / by_hand;
+        writeln!(out, "| {name} | {ours:.3} | {by_hand:.3} | {over:.2} |")?;
+        figures.push((format!("{name}: over by hand"), over, Bar::AtMost(OVERHEAD_MAX)));
+        anyhow::Ok(ours)
+    };
+    let small = measure("LeNet-300-100", lenet_300_100(1)?, &[ROWS, 784], perceptron)?;
+    let large = measure("LeNet-5", lenet_5(1)?, &[ROWS, 1, 28, 28], lenet)?;
+    figures.extend([
+        ("LeNet-300-100: ms a step".into(), small, Bar::AtMost(LENET_300_100_MS_MAX)),
+        ("LeNet-5: ms a step".into(), large, Bar::AtMost(LENET_5_MS_MAX)),
+        ("LeNet-5: ms a step, the aim".into(), large, Bar::AtMost(LENET_5_MS_AIM)),
+    ]);
+    Ok(figures)
+}
+
+/// The medians of the milliseconds of a step, ours and by hand, taken in turns.
+fn times(model: &Model, shape: &[usize], forward: Forward, steps: usize) -> Result<[f64; 2]> {
+    let values: Vec<f32> =
+        (0..shape.iter().product()).map(|place: usize| (place * 37 % 256) as f32 / 255.0).collect();
+    let classes: Vec<u32> = (0..ROWS as u32).map(|row| row % 10).collect();
+    let mut ours = Ours::new(model)?;
+    let mut by_hand = ByHand::new(ours.network.layout(), &ours.parameters, forward);
+    let input = Input { shape: shape.to_vec(), values: Values::Float32(values.clone()) };
+    let batch = Batch { input, targets: Targets::Classes(classes.clone()) };
+    let mut times = [Vec::new(), Vec::new()];
+    for step in 0..steps * 2 {
+        let side = step / TURN % 2;
+        let start = Instant::now();
+        let loss = match side {
+            0 => ours.step(&batch)?,
+            _ => by_hand.step(&values, &classes)?,
+        };
+        black_box(loss);
+        times[side].push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times.map(median))
+}
+
+struct Ours {
+    network: Network,
+    parameters: Vec<f32>,
+    gradients: Vec<f32>,
+}
+
+impl Ours {
+    fn new(model: &Model) -> Result<Self> {
+        let network = Network::new(model)?;
+        let parameters = network.parameters();
+        Ok(Self { gradients: vec![0.0; parameters.len()], network, parameters })
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<f32> {
+        let loss = self.network.gradients(&self.parameters, batch, &mut self.gradients)?;
+        let pairs = self.parameters.iter_mut().zip(&self.gradients);
+        pairs.for_each(|(parameter, gradient)| *parameter -= RATE * gradient);
+        Ok(loss)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both sides do the same work: their losses go the same way.
+    #[test]
+    fn the_step_by_hand_learns_what_ours_does() {
+        let values: Vec<f32> = (0..ROWS * 784).map(|at| (at * 37 % 256) as f32 / 255.0).collect();
+        let classes: Vec<u32> = (0..ROWS as u32).map(|row| row % 10).collect();
+        let models: [(Model, &[usize], Forward); 2] = [
+            (lenet_300_100(1).unwrap(), &[ROWS, 784], perceptron),
+            (lenet_5(1).unwrap(), &[ROWS, 1, 28, 28], lenet),
+        ];
+        for (model, shape, forward) in models {
+            let mut ours = Ours::new(&model).unwrap();
+            let mut by_hand = ByHand::new(ours.network.layout(), &ours.parameters, forward);
+            let input = Input { shape: shape.to_vec(), values: Values::Float32(values.clone()) };
+            let batch = Batch { input, targets: Targets::Classes(classes.clone()) };
+            for _ in 0..3 {
+                let losses = [ours.step(&batch).unwrap(), by_hand.step(&values, &classes).unwrap()];
+                assert!((losses[0] - losses[1]).abs() < 1e-4, "{losses:?}");
+            }
+        }
+    }
+}

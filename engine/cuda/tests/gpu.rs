@@ -1,0 +1,81 @@
+//! On a machine without a GPU all say so; on one with, memory and a group of one.
+
+#![expect(clippy::print_stdout, reason = "says what it skips")]
+
+use std::time::Duration;
+
+use skysail_cuda::{Communicator, CudaError, Device, GroupId};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The first GPU; none where there is no driver, or none that answers.
+fn gpu() -> Option<Device> {
+    match Device::open(0) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            println!("skipped: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn without_a_driver_every_constructor_says_so() {
+    if !matches!(Device::count(), Err(CudaError::NoDriver)) {
+        println!("skipped: there is a driver");
+        return;
+    }
+    assert_eq!(Device::open(0).unwrap_err(), CudaError::NoDriver);
+    assert_eq!(GroupId::new().unwrap_err(), CudaError::NoDriver);
+    let said = CudaError::NoDriver.to_string();
+    assert!(said.contains("no GPU") && said.contains("libcuda.so"), "{said}");
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_named_with_how_many_are() {
+    let Ok(count) = Device::count() else {
+        println!("skipped: there is no driver");
+        return;
+    };
+    let missing = Device::open(count).unwrap_err();
+    assert_eq!(missing, CudaError::NoDevice { index: count, count });
+}
+
+#[test]
+fn values_come_back_from_the_gpu_as_they_went() {
+    let Some(device) = gpu() else { return };
+    let values: Vec<f32> = (0..1000).map(|at| at as f32).collect();
+    let mut buffer = device.zeros(values.len()).unwrap();
+    device.upload(&values, &mut buffer).unwrap();
+    let mut back = vec![0.0; values.len()];
+    device.download(&buffer, &mut back).unwrap();
+    assert_eq!(back, values);
+    let short = device.download(&buffer, &mut back[1..]).unwrap_err();
+    assert!(matches!(short, CudaError::Length { found: 999, wanted: 1000, .. }), "{short}");
+}
+
+/// NCCL refuses two ranks on one GPU, so that one GPU tests a group of one.
+#[test]
+fn a_group_of_one_does_all_operations() {
+    let Some(device) = gpu() else { return };
+    let Ok(id) = GroupId::new() else {
+        println!("skipped: {}", CudaError::NoNccl);
+        return;
+    };
+    let id = GroupId::from_bytes(id.to_bytes());
+    let mut group = Communicator::join(&device, id, (0, 1), DEADLINE).unwrap();
+    let mut numbers = device.zeros(3).unwrap();
+    device.upload(&[1.0, 2.0, 3.0], &mut numbers).unwrap();
+    group.all_reduce(&mut numbers).unwrap();
+    let mut sums = [0.0; 3];
+    device.download(&numbers, &mut sums).unwrap();
+    assert_eq!(sums, [1.0, 2.0, 3.0]);
+    let (mut mine, mut all) = (device.zeros(4).unwrap(), device.zeros(4).unwrap());
+    device.upload(&[1, 2, 3, 4], &mut mine).unwrap();
+    group.all_gather(&mine, &mut all).unwrap();
+    group.broadcast(0, &mut all).unwrap();
+    let mut bytes = [0; 4];
+    device.download(&all, &mut bytes).unwrap();
+    assert_eq!(bytes, [1, 2, 3, 4]);
+    assert!(group.send(1, &mine).is_err());
+}

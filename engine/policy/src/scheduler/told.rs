@@ -1,0 +1,95 @@
+//! What a queue tells of itself: to requests, what they waited behind, and to whoever watches it,
+//! how far it is. Nothing is decided by that.
+
+use super::{RunId, Running, Scheduler};
+use crate::cause::Behind;
+use std::hash::Hash;
+
+/// Runs whose ends are remembered.
+const ENDS: usize = 16;
+
+/// How far a queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Requests that wait.
+    pub waiting: usize,
+    /// Runs that are over.
+    pub finished: u64,
+    /// Whether nothing runs because the policy waits.
+    pub is_patient: bool,
+    /// Whether a replica is free.
+    pub is_idle: bool,
+    /// The longest of the runs under way, as predicted.
+    pub predicted_us: u64,
+}
+
+/// When the last runs were over.
+pub(super) struct Ends {
+    /// By the number of the run: that number, and the time.
+    of: [(u64, u64); ENDS],
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self { of: [(u64::MAX, 0); ENDS] }
+    }
+}
+
+impl Ends {
+    pub(super) fn put(&mut self, run: RunId, now_us: u64) {
+        self.of[place(run.0)] = (run.0, now_us);
+    }
+
+    fn of(&self, number: u64) -> Option<u64> {
+        let (known, end_us) = self.of[place(number)];
+        (known == number).then_some(end_us)
+    }
+}
+
+fn place(number: u64) -> usize {
+    (number % ENDS as u64) as usize
+}
+
+impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
+    /// The run that should end first, when no replica is free for a request that comes now.
+    pub fn behind(&self, now_us: u64) -> Option<Behind> {
+        if self.idle > 0 {
+            return None;
+        }
+        let left_us = |running: &&Running| {
+            let end_us = running.started_us.saturating_add(running.predicted_us as u64);
+            end_us.saturating_sub(now_us)
+        };
+        let first = self.running.iter().min_by_key(left_us)?;
+        let expected_us = left_us(&first);
+        let Running { id: RunId(number), rows, .. } = *first;
+        Some(Behind { number, rows, expected_us, waited_us: expected_us })
+    }
+
+    /// Says how long a request that starts now has waited for the run it was behind.
+    pub fn settle(&self, behind: &mut Behind, queued_us: u64, now_us: u64) {
+        let is_under_way = || self.running.iter().any(|running| running.id.0 == behind.number);
+        if let Some(end_us) = self.ends.of(behind.number) {
+            behind.waited_us = end_us.saturating_sub(queued_us);
+        } else if is_under_way() {
+            behind.waited_us = now_us.saturating_sub(queued_us);
+        }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let predicted_us = self.running.iter().map(|running| running.predicted_us);
+        Progress {
+            waiting: self.waiting.len(),
+            finished: self.finished,
+            is_patient: self.idle > 0 && self.waits_since_us.is_some(),
+            is_idle: self.idle > 0,
+            predicted_us: predicted_us.fold(0.0, f64::max) as u64,
+        }
+    }
+
+    /// Replicas that run.
+    pub fn busy(&self) -> usize {
+        self.running.len()
+    }
+}

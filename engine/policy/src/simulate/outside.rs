@@ -1,0 +1,156 @@
+//! What happens to a request outside of the queue and its run: on its way in and out, where it
+//! shares the machine's cores with everything else. How long that takes depends on how much comes.
+
+use super::random::Random;
+
+/// All that is not the queue and the runs. The default takes no time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outside {
+    /// For how long each request takes up the front, which takes them in one after another.
+    pub front_us: f64,
+    /// What was seen at several rates, by rising rate; between two of them it is in between.
+    pub levels: Vec<Level>,
+    /// Over how long the rate of a moment is taken.
+    pub over_us: f64,
+}
+
+/// What was seen at a rate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level {
+    /// Requests a second.
+    pub per_s: f64,
+    /// How many times as long runs took as they do alone.
+    pub run_times: f64,
+    /// How long a request spent outside of the queue and its run: quantiles at even distances from
+    /// the shortest to the longest.
+    pub around_us: Vec<f64>,
+}
+
+impl Outside {
+    /// Which levels hold at a rate, and how much the second counts.
+    fn between(&self, per_s: f64) -> Option<(&Level, &Level, f64)> {
+        let above = self.levels.partition_point(|level| level.per_s < per_s);
+        let high = self.levels.get(above).or(self.levels.last())?;
+        let low = self.levels.get(above.saturating_sub(1)).unwrap_or(high);
+        let width = high.per_s - low.per_s;
+        let part = if width > 0.0 { ((per_s - low.per_s) / width).clamp(0.0, 1.0) } else { 0.0 };
+        Some((low, high, part))
+    }
+
+    /// How many times as long runs take at a rate.
+    pub(super) fn run_times(&self, per_s: f64) -> f64 {
+        self.between(per_s)
+            .map_or(1.0, |(low, high, part)| mix(low.run_times, high.run_times, part))
+    }
+
+    /// How long one request is outside at a rate.
+    pub(super) fn around_us(&self, per_s: f64, random: &mut Random) -> f64 {
+        let Some((low, high, part)) = self.between(per_s) else { return 0.0 };
+        let share = random.unit();
+        mix(at_share(&low.around_us, share), at_share(&high.around_us, share), part)
+    }
+}
+
+fn mix(low: f64, high: f64, part: f64) -> f64 {
+    low + part * (high - low)
+}
+
+/// The value at a share, from 0 to 1, of evenly spaced quantiles; 0 without any.
+pub(super) fn at_share(quantiles: &[f64], share: f64) -> f64 {
+    let Some(last) = quantiles.len().checked_sub(1) else { return 0.0 };
+    let place = share * last as f64;
+    let index = (place as usize).min(last);
+    let next = quantiles[(index + 1).min(last)];
+    mix(quantiles[index], next, place - index as f64)
+}
+
+/// How many requests come a second, lately: each counts less the longer ago it came.
+#[derive(Debug)]
+pub(super) struct Rate {
+    over_us: f64,
+    at_us: u64,
+    /// Requests, and the time that they came in, each with the weight of its age.
+    requests: f64,
+    time_us: f64,
+}
+
+impl Rate {
+    pub(super) fn new(over_us: f64) -> Self {
+        Self { over_us: over_us.max(1.0), at_us: 0, requests: 0.0, time_us: 0.0 }
+    }
+
+    pub(super) fn came(&mut self, now_us: u64) {
+        let passed_us = now_us.saturating_sub(self.at_us) as f64;
+        let kept = (-passed_us / self.over_us).exp();
+        self.requests = self.requests * kept + 1.0;
+        self.time_us = self.time_us * kept + self.over_us * (1.0 - kept);
+        self.at_us = now_us;
+    }
+
+    pub(super) fn per_s(&self) -> f64 {
+        if self.time_us > 0.0 { 1e6 * self.requests / self.time_us } else { 0.0 }
+    }
+}
+
+/// The front: who comes while it is taken waits.
+#[derive(Debug, Default)]
+pub(super) struct Front {
+    free_us: f64,
+}
+
+impl Front {
+    /// When a request that comes now is in.
+    pub(super) fn take(&mut self, now_us: u64, front_us: f64) -> u64 {
+        self.free_us = self.free_us.max(now_us as f64) + front_us;
+        self.free_us as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn level(per_s: f64, run_times: f64, around_us: &[f64]) -> Level {
+        Level { per_s, run_times, around_us: around_us.to_vec() }
+    }
+
+    #[test]
+    fn between_two_rates_it_is_in_between() {
+        let levels = vec![level(100.0, 1.0, &[10.0]), level(200.0, 2.0, &[30.0])];
+        let outside = Outside { levels, ..Outside::default() };
+        let mut random = Random::new(1, 0);
+        let found = [50.0, 100.0, 150.0, 200.0, 900.0]
+            .map(|per_s| (outside.run_times(per_s), outside.around_us(per_s, &mut random)));
+        assert_eq!(found, [(1.0, 10.0), (1.0, 10.0), (1.5, 20.0), (2.0, 30.0), (2.0, 30.0)]);
+        let nothing = Outside::default();
+        assert_eq!((nothing.run_times(5.0), nothing.around_us(5.0, &mut random)), (1.0, 0.0));
+    }
+
+    #[test]
+    fn what_is_drawn_has_the_quantiles() {
+        let levels = vec![level(1.0, 1.0, &[0.0, 100.0, 1_000.0])];
+        let outside = Outside { levels, ..Outside::default() };
+        let mut random = Random::new(1, 0);
+        let mut drawn: Vec<f64> = (0..9_999).map(|_| outside.around_us(1.0, &mut random)).collect();
+        drawn.sort_by(f64::total_cmp);
+        assert!((85.0..130.0).contains(&drawn[5_000]), "{}", drawn[5_000]);
+        assert!((520.0..580.0).contains(&drawn[7_500]), "{}", drawn[7_500]);
+        assert_eq!((at_share(&[], 0.5), at_share(&[7.0], 0.5)), (0.0, 7.0));
+    }
+
+    #[test]
+    fn the_rate_is_that_of_lately() {
+        let mut rate = Rate::new(100_000.0);
+        (1..=1_000).for_each(|n| rate.came(n * 1_000));
+        assert!((950.0..1_050.0).contains(&rate.per_s()), "{}", rate.per_s());
+        (1..=2_000).for_each(|n| rate.came(1_000_000 + n * 250));
+        assert!((3_900.0..4_100.0).contains(&rate.per_s()), "{}", rate.per_s());
+    }
+
+    #[test]
+    fn the_front_takes_one_after_another() {
+        let mut front = Front::default();
+        let found = [0, 0, 1, 100].map(|now_us| front.take(now_us, 2.5));
+        assert_eq!(found, [2, 5, 7, 102]);
+    }
+}

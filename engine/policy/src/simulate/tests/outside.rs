@@ -1,0 +1,51 @@
+//! What is outside of the queue and its runs: the front, the way in and out, the shared cores.
+
+use super::super::*;
+use crate::batch::Limits;
+
+fn scenario(per_s: f64, run_us: f64, outside: Outside) -> Scenario {
+    Scenario {
+        policy: Policy::Fixed { delay_max_us: 0, preferred_rows: Vec::new() },
+        limits: Limits { rows_max: 1, objective_us: None, replicas: 1 },
+        requests_max: 1_000_000,
+        machine: Machine::line(run_us, 0.0),
+        outside,
+        traffic: Traffic::Open(Arrivals::Poisson { per_s }),
+        duration_us: 60_000_000,
+        ..Scenario::default()
+    }
+}
+
+fn mean_us(scenario: &Scenario) -> f64 {
+    let latencies_us = simulate(scenario, 3).total.latencies_us;
+    latencies_us.iter().sum::<u64>() as f64 / latencies_us.len() as f64
+}
+
+fn at_all_rates(run_times: f64, around_us: &[f64]) -> Outside {
+    let levels = vec![Level { per_s: 1.0, run_times, around_us: around_us.to_vec() }];
+    Outside { levels, over_us: 200_000.0, ..Outside::default() }
+}
+
+/// Pollaczek and Khinchine for the front alone: it takes 800 us at a load of 0.8.
+#[test]
+fn who_comes_while_the_front_is_taken_waits() {
+    let outside = Outside { front_us: 800.0, ..Outside::default() };
+    let found_us = mean_us(&scenario(1_000.0, 1.0, outside));
+    let expected_us = 800.0 + 0.8 / 0.2 * 400.0 + 1.0;
+    assert!((found_us / expected_us - 1.0).abs() < 0.07, "{found_us} {expected_us}");
+}
+
+#[test]
+fn the_way_in_and_out_adds_to_each_latency_and_keeps_nobody_else() {
+    let alone = simulate(&scenario(500.0, 1_000.0, Outside::default()), 3).total;
+    let around = at_all_rates(1.0, &[300.0]);
+    let found = simulate(&scenario(500.0, 1_000.0, around), 3).total;
+    let longer = |(found, alone): (&u64, &u64)| *found == alone + 300;
+    assert!(found.latencies_us.iter().zip(&alone.latencies_us).all(longer));
+}
+
+#[test]
+fn runs_take_longer_where_the_cores_are_shared() {
+    let found_us = mean_us(&scenario(10.0, 1_000.0, at_all_rates(1.5, &[])));
+    assert!((1_500.0..1_530.0).contains(&found_us), "{found_us}");
+}

@@ -1,0 +1,110 @@
+//! A request's name: its caller's, or one of ours, in a bounded place without allocation.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Bytes of a name that are kept: enough for a UUID.
+const BYTES_MAX: usize = 46;
+
+/// A name for one request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(Kind);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Callers { length: u8, text: [u8; BYTES_MAX] },
+    Own(u64),
+}
+
+/// Names that a thread takes at a time, so that threads do not meet at the counter.
+const BLOCK: u64 = 1 << 16;
+
+static NEXT_BLOCK: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static NEXT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+impl RequestId {
+    /// A name of our own, which no other request of this process has.
+    pub fn own() -> Self {
+        let number = NEXT.with(|next| {
+            let mut number = next.get();
+            if number.is_multiple_of(BLOCK) {
+                number = NEXT_BLOCK.fetch_add(1, Relaxed).wrapping_mul(BLOCK);
+            }
+            next.set(number + 1);
+            number
+        });
+        Self(Kind::Own(number))
+    }
+
+    /// The caller's name, cut where it is too long; our own when it is empty.
+    pub fn of_caller(name: &str) -> Self {
+        if name.is_empty() {
+            return Self::own();
+        }
+        let cut = &name[..name.floor_char_boundary(BYTES_MAX)];
+        let mut text = [0; BYTES_MAX];
+        text[..cut.len()].copy_from_slice(cut.as_bytes());
+        // It fits, being at most BYTES_MAX.
+        let length = u8::try_from(cut.len()).unwrap_or(u8::MAX);
+        Self(Kind::Callers { length, text })
+    }
+
+    /// Whether its caller named it.
+    pub fn is_callers(&self) -> bool {
+        matches!(self.0, Kind::Callers { .. })
+    }
+}
+
+/// Ours are sixteen hexadecimal digits that do not come again after a restart.
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Callers { length, text } => {
+                let bytes = text.get(..usize::from(*length)).unwrap_or_default();
+                f.write_str(std::str::from_utf8(bytes).unwrap_or_default())
+            }
+            Kind::Own(number) => write!(f, "{:016x}", process_key().wrapping_add(*number)),
+        }
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+/// A number that differs between processes.
+fn process_key() -> u64 {
+    static KEY: OnceLock<u64> = OnceLock::new();
+    *KEY.get_or_init(|| RandomState::new().hash_one(std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn own_names_differ_across_threads() {
+        let take = || (0..1000).map(|_| RequestId::own().to_string()).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(take)).collect();
+        let all: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 4000);
+        assert!(all.iter().all(|name| name.len() == 16));
+    }
+
+    #[test]
+    fn a_callers_name_is_kept_up_to_a_limit_and_between_characters() {
+        assert_eq!(RequestId::of_caller("a\"b").to_string(), "a\"b");
+        let long = "ä".repeat(100);
+        assert_eq!(RequestId::of_caller(&long).to_string(), "ä".repeat(23));
+        assert!(!RequestId::of_caller("").is_callers());
+        assert!(size_of::<RequestId>() <= 48, "{}", size_of::<RequestId>());
+    }
+}

@@ -1,0 +1,57 @@
+//! The sizes of batches that a replica has run. The first run of a size takes longer: the runtime
+//! plans and allocates for it.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
+
+/// Sizes that are told apart. Of two that fall together, the second is never seen to be new.
+const BITS: usize = 4096;
+
+const WORDS: usize = BITS / 64;
+
+/// A set of sizes.
+#[derive(Debug)]
+pub(super) struct Sizes(Box<[u64; WORDS]>);
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self(Box::new([0; WORDS]))
+    }
+}
+
+impl Sizes {
+    /// Puts a number of rows of a lane in; whether it is new.
+    pub(super) fn insert(&mut self, rows: usize, lane: &[usize]) -> bool {
+        let bit = place(rows, lane);
+        let (word, mask) = (&mut self.0[bit / 64], 1 << (bit % 64));
+        let is_new = *word & mask == 0;
+        *word |= mask;
+        is_new
+    }
+}
+
+/// Usual sizes of a model with one lane never fall together.
+fn place(rows: usize, lane: &[usize]) -> usize {
+    if lane.is_empty() {
+        return rows % BITS;
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write_usize(rows);
+    lane.iter().for_each(|&dim| hasher.write_usize(dim));
+    (hasher.finish() % BITS as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_new_once_for_each_lane() {
+        let mut sizes = Sizes::default();
+        for lane in [&[][..], &[128], &[256]] {
+            assert!(sizes.insert(8, lane), "{lane:?}");
+            assert!(!sizes.insert(8, lane), "{lane:?}");
+        }
+        assert!((0..1000).filter(|_| true).all(|rows| rows == 8 || sizes.insert(rows, &[])));
+    }
+}

@@ -1,0 +1,123 @@
+//! Looks at all queues several times a second, and says so when one has requests and does not move.
+
+use crate::model::Model;
+use skysail_policy::scheduler::Progress;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// How often it looks.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// A queue that does not move for so long is stalled; with [`PERIOD`], that is told within a second.
+const STILL_MAX: Duration = Duration::from_millis(700);
+
+/// Runs may take so many times as long as predicted before that counts as not moving.
+const PREDICTED_RUNS_MAX: u64 = 4;
+
+/// The thread that looks; it ends when this is dropped.
+pub(crate) struct Watchdog {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    /// Starts to watch the models that `serving` tells.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(crate) fn start(
+        serving: impl Fn() -> Vec<Arc<Model>> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+            let mut watches = Watches::default();
+            while stopped.recv_timeout(PERIOD) == Err(mpsc::RecvTimeoutError::Timeout) {
+                watches.look(&serving(), Instant::now());
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the watchdog had panicked");
+        }
+    }
+}
+
+/// All queues, by model and version.
+#[derive(Default)]
+struct Watches(BTreeMap<(Arc<str>, u64), Watch>);
+
+impl Watches {
+    fn look(&mut self, models: &[Arc<Model>], now: Instant) {
+        let key = |model: &Arc<Model>| (Arc::clone(model.name()), model.version());
+        let mut seen = BTreeMap::new();
+        for model in models {
+            let progress = model.queue().progress();
+            let known = self.0.remove(&key(model));
+            let mut watch = known.unwrap_or_else(|| Watch::new(&progress, now));
+            let was_stalled = watch.is_stalled;
+            watch.look(&progress, now);
+            if watch.is_stalled != was_stalled {
+                tell(model, &watch, &progress, now);
+            }
+            model.set_stalled(watch.is_stalled);
+            seen.insert(key(model), watch);
+        }
+        self.0 = seen;
+    }
+}
+
+fn tell(model: &Model, watch: &Watch, progress: &Progress, now: Instant) {
+    let (name, version) = (model.name(), model.version());
+    if !watch.is_stalled {
+        return tracing::warn!("the queue of model '{name}' version {version} moves again");
+    }
+    let (waiting, busy) = (progress.waiting, model.busy());
+    let seconds = now.saturating_duration_since(watch.moved).as_secs_f64();
+    tracing::warn!(
+        "the queue of model '{name}' version {version} does not move: {waiting} requests wait, \
+         {busy} of {} replicas run, and no run has ended for {seconds:.1} s",
+        model.replicas()
+    );
+}
+
+/// One queue.
+#[derive(Debug)]
+struct Watch {
+    finished: u64,
+    /// When it was last seen to move, or to have no need to.
+    moved: Instant,
+    is_stalled: bool,
+}
+
+impl Watch {
+    fn new(progress: &Progress, now: Instant) -> Self {
+        Self { finished: progress.finished, moved: now, is_stalled: false }
+    }
+
+    fn look(&mut self, progress: &Progress, now: Instant) {
+        let has_moved = progress.finished != self.finished;
+        // A replica that hangs is not well again because everybody has given up on it.
+        let rests = progress.waiting == 0 && (progress.is_idle || !self.is_stalled);
+        if has_moved || rests || progress.is_patient {
+            *self = Self::new(progress, now);
+            return;
+        }
+        let predicted_us = progress.predicted_us.saturating_mul(PREDICTED_RUNS_MAX);
+        let still_max = STILL_MAX.max(Duration::from_micros(predicted_us));
+        self.is_stalled = now.saturating_duration_since(self.moved) >= still_max;
+    }
+}

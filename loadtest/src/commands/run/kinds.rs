@@ -1,0 +1,120 @@
+//! The kinds of request that the flags ask for: each model with each of its files.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+use skysail_loadtest::Kind;
+use skysail_loadtest::payload::{Random, Source};
+
+use super::Flags;
+use crate::commands::Usage;
+use crate::commands::values::Weighted;
+
+impl Flags {
+    /// Models share the load by their weights, and the files of a model its share by theirs.
+    pub(super) fn kinds(&self) -> Result<Vec<Kind>> {
+        let names: HashSet<&str> = self.model.iter().map(|model| &*model.value).collect();
+        if names.len() < self.model.len() {
+            return Err(Usage::error("--model names a model twice: give it one weight"));
+        }
+        if self.model.len() > 1 && self.version.is_some() {
+            return Err(Usage::error("--version is for one model: leave it out with several"));
+        }
+        let placed: Vec<(&str, &str, f64)> =
+            self.input.iter().map(|input| self.placed(input)).collect::<Result<_>>()?;
+        let mut kinds = Vec::new();
+        for model in &self.model {
+            let files = placed.iter().filter(|(of, ..)| *of == model.value);
+            let total: f64 = files.clone().map(|(.., weight)| weight).sum();
+            let of_files: Vec<Kind> = files
+                .map(|(_, file, weight)| {
+                    self.kind(model, Source::File(file.into()), weight / total)
+                })
+                .collect();
+            if of_files.is_empty() {
+                kinds.push(self.kind(model, Source::Random(self.random()), 1.0));
+            }
+            kinds.extend(of_files);
+        }
+        Ok(kinds)
+    }
+
+    fn kind(&self, model: &Weighted, source: Source, share: f64) -> Kind {
+        let (model, weight) = (model.value.clone(), model.weight * share);
+        Kind { model, version: self.version.clone(), source, weight }
+    }
+
+    fn random(&self) -> Random {
+        Random { rows: self.rows.get(), shapes: self.shape.clone(), seed: self.seed }
+    }
+
+    /// The model that a file is for, the file, and its weight.
+    fn placed<'a>(&'a self, input: &'a Weighted) -> Result<(&'a str, &'a str, f64)> {
+        let of_model = self.model.iter().find_map(|model| {
+            let file = input.value.strip_prefix(&*model.value)?.strip_prefix(':')?;
+            Some((&*model.value, file, input.weight))
+        });
+        match (of_model, &*self.model) {
+            (Some(placed), _) => Ok(placed),
+            (None, [only]) => Ok((&only.value, &input.value, input.weight)),
+            (None, _) => {
+                let file = &input.value;
+                Err(Usage::error(format!(
+                    "--input {file}: which model is it for? Write MODEL:{file}"
+                )))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn kinds(text: &str) -> Result<Vec<(String, String, f64)>, String> {
+        let words = format!("run --url http://h {text}");
+        let flags = Command::parse_from(words.split(' ')).flags;
+        let named = |kind: Kind| {
+            let source = match kind.source {
+                Source::File(path) => path.display().to_string(),
+                Source::Random(_) => "random".to_owned(),
+            };
+            (kind.model, source, kind.weight)
+        };
+        let kinds = flags.kinds().map_err(|error| error.to_string())?;
+        Ok(kinds.into_iter().map(named).collect())
+    }
+
+    fn kind(model: &str, source: &str, weight: f64) -> (String, String, f64) {
+        (model.to_owned(), source.to_owned(), weight)
+    }
+
+    #[test]
+    fn models_and_files_have_weights() {
+        assert_eq!(kinds("--model a"), Ok(vec![kind("a", "random", 1.0)]));
+        assert_eq!(
+            kinds("--model a --input x.json=3 --input a:y.json"),
+            Ok(vec![kind("a", "x.json", 0.75), kind("a", "y.json", 0.25)])
+        );
+        assert_eq!(
+            kinds("--model a=4 --model b --input a:x --input a:y"),
+            Ok(vec![kind("a", "x", 2.0), kind("a", "y", 2.0), kind("b", "random", 1.0)])
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let message = |text: &str| kinds(text).unwrap_err();
+        assert!(message("--model a --model b --input x").contains("Write MODEL:x"));
+        assert!(message("--model a --model a=2").contains("names a model twice"));
+        assert!(message("--model a --model b --version 1").contains("is for one model"));
+    }
+}

@@ -1,0 +1,270 @@
+//! Two runs beside each other, and whether they differ by more than runs like them do by chance.
+
+mod bootstrap;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::report::{Interval, Report, text_us};
+
+/// Fewer intervals say nothing of how much they vary.
+const INTERVALS_MIN: usize = 5;
+
+/// What two runs found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// What the runs were, the first and the second.
+    pub runs: [Run; 2],
+    /// What makes the runs hard to compare.
+    pub warnings: Vec<String>,
+    /// Each figure of both.
+    pub figures: Vec<Figure>,
+}
+
+/// One of the runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Run {
+    /// What it is called here.
+    pub name: String,
+    /// The server's address.
+    pub url: String,
+    /// The model.
+    pub model: String,
+    /// How requests travelled.
+    pub protocol: String,
+    /// Requests that were measured.
+    pub requests: u64,
+}
+
+/// A figure of both runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figure {
+    /// What it is.
+    pub name: &'static str,
+    /// `requests/s`, `us` or a `share`.
+    pub unit: &'static str,
+    /// In the first run.
+    pub first: f64,
+    /// In the second.
+    pub second: f64,
+    /// The second over the first; `None` when that is 0.
+    pub ratio: Option<f64>,
+    /// Where the ratio lies with a confidence of 95 %, by the intervals of both runs; `None` where
+    /// there are too few.
+    pub ratio_95: Option<(f64, f64)>,
+    /// Whether the difference is more than chance; `None` when that cannot be said.
+    pub differs: Option<bool>,
+}
+
+/// Compares two runs; `names` are what they are called, often the names of their files.
+pub fn compare(names: [&str; 2], first: &Report, second: &Report) -> Comparison {
+    let run = |name: &str, report: &Report| Run {
+        name: name.to_owned(),
+        url: report.url.clone(),
+        model: report.model.clone(),
+        protocol: report.protocol.clone(),
+        requests: report.requests,
+    };
+    Comparison {
+        runs: [run(names[0], first), run(names[1], second)],
+        warnings: warnings(names, first, second),
+        figures: figures(first, second),
+    }
+}
+
+fn warnings(names: [&str; 2], first: &Report, second: &Report) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, report) in names.into_iter().zip([first, second]) {
+        if let Some(reason) = &report.invalid_because {
+            warnings.push(format!("{name} is not valid: {reason}"));
+        }
+        let count = whole(report).len();
+        if count < INTERVALS_MIN {
+            warnings.push(format!(
+                "{name} is too short to say what is chance: {count} intervals, not {INTERVALS_MIN}"
+            ));
+        }
+    }
+    let mut differ = |what: &str, first: String, second: String| {
+        if first != second {
+            warnings.push(format!("the runs differ in {what}: {first} and {second}"));
+        }
+    };
+    differ("model", first.model.clone(), second.model.clone());
+    differ("protocol", first.protocol.clone(), second.protocol.clone());
+    differ("arrival", arrival(first), arrival(second));
+    differ("connections", first.connections.to_string(), second.connections.to_string());
+    differ("rows", first.rows_per_request.to_string(), second.rows_per_request.to_string());
+    warnings
+}
+
+fn arrival(report: &Report) -> String {
+    match (&report.pattern, report.target_requests_per_s) {
+        (Some(pattern), Some(rate)) if pattern == "constant" => format!("{rate}/s"),
+        (Some(pattern), _) => pattern.clone(),
+        (None, _) => report.arrival.clone(),
+    }
+}
+
+fn figures(first: &Report, second: &Report) -> Vec<Figure> {
+    let share = |report: &Report| Some(report.failed as f64 / report.requests.max(1) as f64);
+    let failed = |i: &Interval| {
+        let all = i.answered + i.failed;
+        (all > 0).then(|| i.failed as f64 / all as f64)
+    };
+    let rate = |i: &Interval| Some(i.requests_per_s());
+    let none = |_: &Interval| None;
+    let pair = |of: fn(&Report) -> Option<f64>| (of(first), of(second));
+    let both = (first, second);
+    [
+        figure("throughput", "requests/s", pair(|r| Some(r.requests_per_s)), both, rate),
+        figure("goodput", "requests/s", pair(|r| r.goodput_requests_per_s), both, |i| {
+            Some(i.in_time as f64 / i.length_s)
+        }),
+        figure("p50", "us", pair(|r| r.latency_us_p50), both, |i| i.latency_us_p50),
+        figure("p90", "us", pair(|r| r.latency_us_p90), both, none),
+        figure("p99", "us", pair(|r| r.latency_us_p99), both, |i| i.latency_us_p99),
+        figure("p99.9", "us", pair(|r| r.latency_us_p999), both, none),
+        figure("max", "us", pair(|r| r.latency_us_max), both, none),
+        figure("failed", "share", (share(first), share(second)), both, failed),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A figure of both runs where both have it; `of` is the same of an interval.
+fn figure(
+    name: &'static str,
+    unit: &'static str,
+    values: (Option<f64>, Option<f64>),
+    reports: (&Report, &Report),
+    of: impl Fn(&Interval) -> Option<f64>,
+) -> Option<Figure> {
+    let (first, second) = (values.0?, values.1?);
+    let values = |report| whole(report).into_iter().filter_map(&of).collect::<Vec<f64>>();
+    let (a, b) = (values(reports.0), values(reports.1));
+    let known = a.len().min(b.len()) >= INTERVALS_MIN;
+    let ratio_95 = known.then(|| bootstrap::ratio_95(&a, &b)).flatten();
+    Some(Figure {
+        name,
+        unit,
+        first,
+        second,
+        ratio: (first > 0.0).then(|| second / first),
+        ratio_95,
+        differs: ratio_95.map(|(least, most)| least > 1.0 || most < 1.0),
+    })
+}
+
+/// The intervals that are about as long as the others: the last one may be a short rest.
+fn whole(report: &Report) -> Vec<&Interval> {
+    let longest = report.intervals.iter().map(|interval| interval.length_s).fold(0.0, f64::max);
+    report.intervals.iter().filter(|interval| interval.length_s > longest / 2.0).collect()
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (mark, run) in ["A", "B"].iter().zip(&self.runs) {
+            let Run { name, url, model, protocol, requests } = run;
+            writeln!(to, "{mark}  {name}: {model} at {url}, {protocol}, {requests} requests")?;
+        }
+        writeln!(to, "\n{:<12}{:>12}{:>12}{:>9}  95 % within", "", "A", "B", "B / A")?;
+        for figure in &self.figures {
+            figure.write(to)?;
+        }
+        for warning in &self.warnings {
+            writeln!(to, "note: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Figure {
+    fn write(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: f64| match self.unit {
+            "us" => text_us(value),
+            "share" => format!("{:.2} %", value * 1e2),
+            _ => format!("{value:.1}/s"),
+        };
+        let ratio = self.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+        let (first, second) = (value(self.first), value(self.second));
+        write!(to, "{:<12}{first:>12}{second:>12}{ratio:>9}", self.name)?;
+        if let Some((least, most)) = self.ratio_95 {
+            let says = if self.differs == Some(true) { "differs" } else { "within the noise" };
+            write!(to, "  {least:.3} to {most:.3}: {says}")?;
+        }
+        writeln!(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run of so many seconds with a rate and a p99 that vary a little.
+    fn report(seconds: u64, rate: f64, p99_us: f64) -> Report {
+        let wave = |second: u64, depth: f64| 1.0 + depth * ((second * 7 % 10) as f64 - 4.5) / 4.5;
+        let interval = |second: u64| Interval {
+            end_s: (second + 1) as f64,
+            length_s: 1.0,
+            answered: (rate * wave(second, 0.05)) as u64,
+            latency_us_p50: Some(p99_us / 4.0 * wave(second, 0.02)),
+            latency_us_p99: Some(p99_us * wave(second, 0.2)),
+            ..Interval::default()
+        };
+        Report {
+            model: "m".into(),
+            requests_per_s: rate,
+            requests: 1000,
+            latency_us_p50: Some(p99_us / 4.0),
+            latency_us_p99: Some(p99_us),
+            intervals: (0..seconds).map(interval).collect(),
+            ..Report::default()
+        }
+    }
+
+    fn figure_of<'a>(comparison: &'a Comparison, name: &str) -> &'a Figure {
+        comparison.figures.iter().find(|figure| figure.name == name).unwrap()
+    }
+
+    #[test]
+    fn a_large_difference_is_told_from_the_noise() {
+        let found = compare(["a", "b"], &report(20, 1000.0, 800.0), &report(20, 1200.0, 810.0));
+        let throughput = figure_of(&found, "throughput");
+        assert_eq!((throughput.ratio, throughput.differs), (Some(1.2), Some(true)));
+        let (least, most) = throughput.ratio_95.unwrap();
+        assert!(1.1 < least && least < 1.2 && 1.2 < most && most < 1.3, "{least} {most}");
+        assert_eq!(figure_of(&found, "p99").differs, Some(false));
+        let text = found.to_string();
+        assert!(text.contains("differs\n") && text.contains("within the noise\n"), "{text}");
+        assert!(found.warnings.is_empty(), "{text}");
+    }
+
+    #[test]
+    fn the_same_run_does_not_differ_from_itself() {
+        let run = report(20, 1000.0, 800.0);
+        let found = compare(["a", "b"], &run, &run);
+        assert!(found.figures.iter().all(|figure| figure.differs != Some(true)), "{found}");
+    }
+
+    #[test]
+    fn a_short_run_says_nothing_of_chance() {
+        let found = compare(["a", "b"], &report(4, 1000.0, 800.0), &report(20, 2000.0, 800.0));
+        assert_eq!(figure_of(&found, "throughput").differs, None);
+        assert!(found.warnings[0].starts_with("a is too short"), "{:?}", found.warnings);
+    }
+
+    #[test]
+    fn unlike_runs_are_said_to_be() {
+        let invalid = Report {
+            model: "other".into(),
+            invalid_because: Some("it was late".into()),
+            ..report(20, 1000.0, 800.0)
+        };
+        let found = compare(["a", "b"], &report(20, 1000.0, 800.0), &invalid);
+        assert_eq!(found.warnings[0], "b is not valid: it was late");
+        assert_eq!(found.warnings[1], "the runs differ in model: m and other");
+    }
+}

@@ -1,0 +1,211 @@
+//! How sure a share is that was seen, when what was seen comes in seconds that are alike inside:
+//! a stall makes all requests of a second late together, so that they say less than as many
+//! independent ones would.
+//!
+//! The share's variance is taken from how it differs from second to second, which gives the number
+//! of independent requests that would say as much; the bounds are those of Clopper and Pearson
+//! (Biometrika 1934) for that number (Korn and Graubard, Survey Methodology 24, 1998).
+
+/// Requests of a second, or of another time that is long beside a stall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// All of them.
+    pub requests: u64,
+    /// Those that were answered in time.
+    pub in_time: u64,
+}
+
+/// A share, and between which two values it is. Each bound is wrong with one less the confidence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// As it was seen.
+    pub share: f64,
+    /// It is at least this.
+    pub low: f64,
+    /// It is at most this.
+    pub high: f64,
+}
+
+/// The share of requests in time; `None` where too little was seen to say anything.
+pub fn bounds(batches: &[Batch], confidence: f64) -> Option<Bounds> {
+    let seen: Vec<Batch> = batches.iter().copied().filter(|batch| batch.requests > 0).collect();
+    if seen.len() < 2 {
+        return None;
+    }
+    let sum = |of: fn(&Batch) -> u64| seen.iter().map(of).sum::<u64>() as f64;
+    let (requests, in_time) = (sum(|batch| batch.requests), sum(|batch| batch.in_time));
+    let share = in_time / requests;
+    let count = independent(&seen, requests, share, confidence);
+    let error = 1.0 - confidence;
+    let (yes, no) = (share * count, (1.0 - share) * count);
+    let low = if yes > 0.0 { beta_quantile(yes, no + 1.0, error) } else { 0.0 };
+    let high = if no > 0.0 { beta_quantile(yes + 1.0, no, 1.0 - error) } else { 1.0 };
+    Some(Bounds { share, low, high })
+}
+
+/// How many independent requests would say as much.
+fn independent(seen: &[Batch], requests: f64, share: f64, confidence: f64) -> f64 {
+    let alone = share * (1.0 - share) / requests;
+    if alone <= 0.0 {
+        return requests;
+    }
+    let count = seen.len() as f64;
+    let off = |batch: &Batch| (batch.in_time as f64 - share * batch.requests as f64).powi(2);
+    let off: f64 = seen.iter().map(off).sum();
+    let variance = off * count / (count - 1.0) / (requests * requests);
+    // The variance itself is known from a few seconds only.
+    let known = student_quantile(requests - 1.0, confidence);
+    let from_few = student_quantile(count - 1.0, confidence);
+    let less = (variance / alone).max(1.0) * (from_few / known).powi(2);
+    requests / less
+}
+
+/// The value that Student's t with so many degrees of freedom is below with this probability.
+pub(crate) fn student_quantile(freedom: f64, probability: f64) -> f64 {
+    if probability < 0.5 {
+        return -student_quantile(freedom, 1.0 - probability);
+    }
+    // t^2 / (freedom + t^2) has the beta distribution (1/2, freedom/2).
+    let x = beta_quantile(0.5, freedom / 2.0, 2.0 * probability - 1.0);
+    (freedom * x / (1.0 - x).max(f64::MIN_POSITIVE)).sqrt()
+}
+
+/// Halvings of the interval in which a quantile is looked for: to the last bit that matters.
+const HALVINGS: usize = 60;
+
+fn beta_quantile(a: f64, b: f64, probability: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..HALVINGS {
+        let middle = (low + high) / 2.0;
+        if beta_below(a, b, middle) < probability { low = middle } else { high = middle }
+    }
+    (low + high) / 2.0
+}
+
+/// The regularised incomplete beta function: the probability that the beta distribution is below
+/// `x` (DLMF 8.17.22, its continued fraction where that converges fast).
+fn beta_below(a: f64, b: f64, x: f64) -> f64 {
+    if x <= 0.0 || x >= 1.0 {
+        return x.clamp(0.0, 1.0);
+    }
+    if x > (a + 1.0) / (a + b + 2.0) {
+        return 1.0 - beta_below(b, a, 1.0 - x);
+    }
+    let front = ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p();
+    (front.exp() / a * fraction(a, b, x)).clamp(0.0, 1.0)
+}
+
+/// The continued fraction, by the method of Lentz (1976).
+fn fraction(a: f64, b: f64, x: f64) -> f64 {
+    const STEPS_MAX: usize = 10_000;
+    const CLOSE: f64 = 1e-13;
+    let never_zero = |value: f64| if value.abs() < 1e-300 { 1e-300 } else { value };
+    let mut c = 1.0;
+    let mut d = 1.0 / never_zero(1.0 - (a + b) * x / (a + 1.0));
+    let mut result = d;
+    for step in 1..STEPS_MAX {
+        let m = step as f64;
+        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        let mut factor = 1.0;
+        for term in [even, odd] {
+            d = 1.0 / never_zero(1.0 + term * d);
+            c = never_zero(1.0 + term / c);
+            factor = c * d;
+            result *= factor;
+        }
+        if (factor - 1.0).abs() < CLOSE {
+            break;
+        }
+    }
+    result
+}
+
+/// The logarithm of the gamma function of a number above 0 (Lanczos 1964, g = 7, nine terms).
+fn ln_gamma(x: f64) -> f64 {
+    const TERMS: [f64; 8] = [
+        676.520_368_121_885_1,
+        -1_259.139_216_722_402_8,
+        771.323_428_777_653_1,
+        -176.615_029_162_140_6,
+        12.507_343_278_686_905,
+        -0.138_571_095_265_720_12,
+        9.984_369_578_019_572e-6,
+        1.505_632_735_149_311_6e-7,
+    ];
+    if x < 0.5 {
+        let pi = std::f64::consts::PI;
+        return (pi / (pi * x).sin()).ln() - ln_gamma(1.0 - x);
+    }
+    let x = x - 1.0;
+    let terms = TERMS.iter().zip(1..).map(|(term, index)| term / (x + f64::from(index)));
+    let sum: f64 = 0.999_999_999_999_809_9 + terms.sum::<f64>();
+    let t = x + 7.5;
+    0.5 * std::f64::consts::TAU.ln() + (x + 0.5) * t.ln() - t + sum.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(found: f64, wanted: f64) {
+        assert!((found - wanted).abs() < 1e-4, "{found} {wanted}");
+    }
+
+    /// Values of printed tables.
+    #[test]
+    fn quantiles_are_those_of_the_tables() {
+        close(student_quantile(1.0, 0.975), 12.706_2);
+        close(student_quantile(9.0, 0.95), 1.833_1);
+        close(student_quantile(1e6, 0.975), 1.959_97);
+        close(student_quantile(4.0, 0.05), -2.131_8);
+        close(beta_below(2.0, 3.0, 0.4), 0.524_8);
+        close(beta_below(500.0, 500.0, 0.5), 0.5);
+        close(ln_gamma(0.25), 1.288_02);
+        close(ln_gamma(101.0), 363.739_38);
+    }
+
+    /// Seconds that are alike are as good as independent requests: 5 misses of 100 are, with
+    /// Clopper and Pearson, at least 1.64 % and at most 11.28 % (two-sided 95 %).
+    #[test]
+    fn seconds_that_are_alike_give_the_bounds_of_clopper_and_pearson() {
+        let batches = vec![Batch { requests: 100, in_time: 95 }; 1_000];
+        let found = bounds(&batches, 0.975).unwrap();
+        assert!(found.low > 0.948 && found.high < 0.952, "{found:?}");
+        let few: Vec<Batch> =
+            (0..20).map(|n| Batch { requests: 5, in_time: 5 - u64::from(n % 4 == 0) }).collect();
+        let found = bounds(&few, 0.975).unwrap();
+        close(found.share, 0.95);
+        assert!((0.872..0.888).contains(&found.low), "{found:?}");
+        assert!((0.983..0.986).contains(&found.high), "{found:?}");
+    }
+
+    /// The same misses in one second say less.
+    #[test]
+    fn misses_that_come_together_widen_the_bounds() {
+        let spread = vec![Batch { requests: 1_000, in_time: 995 }; 20];
+        let mut together = vec![Batch { requests: 1_000, in_time: 1_000 }; 20];
+        together[7].in_time = 900;
+        let (spread, together) = (bounds(&spread, 0.95).unwrap(), bounds(&together, 0.95).unwrap());
+        close(spread.share, together.share);
+        assert!(spread.low > 0.993, "{spread:?}");
+        assert!(together.low < 0.985 && together.high > 0.998, "{together:?}");
+    }
+
+    #[test]
+    fn without_a_miss_it_takes_three_hundred_requests_to_be_sure_of_a_hundredth() {
+        let batches = |requests| vec![Batch { requests, in_time: requests }; 10];
+        assert!(bounds(&batches(29), 0.95).unwrap().low < 0.99);
+        assert!(bounds(&batches(30), 0.95).unwrap().low >= 0.99);
+        assert_eq!(bounds(&batches(30), 0.95).unwrap().high, 1.0);
+    }
+
+    #[test]
+    fn little_says_nothing() {
+        let one = Batch { requests: 1_000, in_time: 1_000 };
+        assert_eq!(bounds(&[one, Batch::default()], 0.95), None);
+        let none = [Batch { requests: 10, in_time: 0 }; 3];
+        let found = bounds(&none, 0.95).unwrap();
+        assert!(found.low == 0.0 && (0.09..0.1).contains(&found.high), "{found:?}");
+    }
+}

@@ -1,0 +1,248 @@
+//! A report is made of what the threads recorded.
+
+use std::time::Duration;
+
+use super::judge::bottleneck;
+use super::{FailureCount, Interval, KindReport, Percentile, Report, quantile_us};
+use crate::arrival::Arrival;
+use crate::prepare::Prepared;
+use crate::record::Recorder;
+use crate::run::Load;
+
+/// Kinds of failure that are shown, the most frequent first.
+const FAILURES_SHOWN: usize = 5;
+/// Points of the distribution for each further nine: 90 %, 99 %, 99.9 %.
+const POINTS_A_NINE: i32 = 20;
+
+impl Report {
+    pub(crate) fn new(
+        prepared: &Prepared,
+        load: &Load,
+        seen: &Recorder,
+        elapsed: Duration,
+        intervals: Vec<Interval>,
+    ) -> Self {
+        let elapsed_s = elapsed.as_secs_f64();
+        let rate = |count: f64| if elapsed_s > 0.0 { count / elapsed_s } else { 0.0 };
+        let target_requests_per_s = target_rate(load, seen, elapsed);
+        let mut report = Self {
+            elapsed_s,
+            target_requests_per_s,
+            requests: seen.answered() + seen.failed(),
+            answered: seen.answered(),
+            failed: seen.failed(),
+            refused: seen.refused(),
+            requests_per_s: rate(seen.answered() as f64),
+            rows_per_s: rate(rows(prepared, seen)),
+            busy_share: seen.busy_share,
+            waited_for_connection: target_requests_per_s.map(|_| seen.waited),
+            invalid_because: target_requests_per_s.and_then(|wanted| {
+                bottleneck(seen, rate((seen.answered() + seen.failed()) as f64) / wanted)
+            }),
+            failures: most_frequent(seen),
+            kinds: kinds(prepared, seen),
+            intervals: with_meant(intervals, seen, load),
+            percentiles: percentiles(seen),
+            ..Self::of(prepared, load)
+        };
+        report.add_latencies(seen);
+        report.in_time = load.objective.map(|objective| seen.answered_within(objective));
+        report.goodput_requests_per_s = report.in_time.map(|count| rate(count as f64));
+        report
+    }
+
+    /// What was asked for.
+    fn of(prepared: &Prepared, load: &Load) -> Self {
+        let server = &prepared.server;
+        let version = match &*prepared.kinds {
+            [only] => only.version.clone(),
+            _ => None,
+        };
+        let mut models: Vec<&str> = prepared.kinds.iter().map(|kind| &*kind.model).collect();
+        models.dedup();
+        Self {
+            url: server.address.to_string(),
+            model: models.join("+"),
+            version,
+            protocol: server.protocol.name().to_owned(),
+            arrival: if load.arrival == Arrival::Closed { "closed" } else { "open" }.to_owned(),
+            pattern: load.arrival.pattern(),
+            connections: load.connections,
+            threads: load.threads,
+            rows_per_request: prepared.rows(),
+            objective_us: load.objective.map(|objective| objective.as_secs_f64() * 1e6),
+            ..Self::default()
+        }
+    }
+
+    fn add_latencies(&mut self, seen: &Recorder) {
+        let (latency, refusal, lag) = (&seen.latency_ns, &seen.refusal_ns, &seen.lag_ns);
+        self.latency_us_mean = (!latency.is_empty()).then(|| latency.mean() / 1e3);
+        self.latency_us_p50 = quantile_us(latency, 0.5);
+        self.latency_us_p90 = quantile_us(latency, 0.9);
+        self.latency_us_p99 = quantile_us(latency, 0.99);
+        self.latency_us_p999 = quantile_us(latency, 0.999);
+        self.latency_us_max = quantile_us(latency, 1.0);
+        self.refusal_us_p50 = quantile_us(refusal, 0.5);
+        self.refusal_us_p99 = quantile_us(refusal, 0.99);
+        self.refusal_us_max = quantile_us(refusal, 1.0);
+        self.lag_us_p99 = quantile_us(lag, 0.99);
+        self.lag_us_max = quantile_us(lag, 1.0);
+    }
+}
+
+/// What an open loop was meant to send, a second; what chance or a recording sends is counted.
+fn target_rate(load: &Load, seen: &Recorder, elapsed: Duration) -> Option<f64> {
+    match load.arrival {
+        Arrival::Closed => None,
+        Arrival::Open { requests_per_s } => Some(requests_per_s),
+        Arrival::Drawn { .. } => {
+            let measured_s = load.window.duration.min(elapsed).as_secs_f64();
+            (measured_s > 0.0 && !seen.lag_ns.is_empty())
+                .then(|| seen.lag_ns.len() as f64 / measured_s)
+        }
+    }
+}
+
+/// Rows of all answers.
+fn rows(prepared: &Prepared, seen: &Recorder) -> f64 {
+    match &*prepared.kinds {
+        [only] => (seen.answered() * only.rows as u64) as f64,
+        several => {
+            let both = several.iter().zip(&seen.kinds);
+            both.map(|(kind, seen)| (seen.latency_ns.len() * kind.rows as u64) as f64).sum()
+        }
+    }
+}
+
+fn kinds(prepared: &Prepared, seen: &Recorder) -> Vec<KindReport> {
+    let total: f64 = prepared.kinds.iter().map(|kind| kind.weight).sum();
+    let both = prepared.kinds.iter().zip(&seen.kinds);
+    both.map(|(kind, seen)| KindReport {
+        model: kind.model.clone(),
+        version: kind.version.clone(),
+        input: kind.input.clone(),
+        share: kind.weight / total,
+        answered: seen.latency_ns.len(),
+        failed: seen.failed,
+        latency_us_p50: quantile_us(&seen.latency_ns, 0.5),
+        latency_us_p99: quantile_us(&seen.latency_ns, 0.99),
+    })
+    .collect()
+}
+
+/// The intervals with what was meant to go out in each of them.
+fn with_meant(mut intervals: Vec<Interval>, seen: &Recorder, load: &Load) -> Vec<Interval> {
+    let length_s = load.window.interval().as_secs_f64();
+    for (index, meant) in seen.meant.iter().enumerate() {
+        let middle_s = (index as f64 + 0.5) * length_s;
+        if let Some(interval) = intervals.iter_mut().find(|interval| middle_s < interval.end_s) {
+            interval.requests += meant.requests;
+            interval.in_time += meant.in_time;
+        }
+    }
+    intervals
+}
+
+fn percentiles(seen: &Recorder) -> Vec<Percentile> {
+    let latency = &seen.latency_ns;
+    let count = latency.len();
+    if count == 0 {
+        return Vec::new();
+    }
+    let point = |quantile: f64| Percentile {
+        percent: quantile * 1e2,
+        us: latency.value_at_quantile(quantile) as f64 / 1e3,
+    };
+    let above = |step: i32| 10_f64.powf(-f64::from(step) / f64::from(POINTS_A_NINE));
+    // Beyond the count's own limit every point would be the last one.
+    let steps = (0..).map(above).take_while(|above| above * count as f64 >= 1.0);
+    steps.map(|above| point(1.0 - above)).chain([point(1.0)]).collect()
+}
+
+fn most_frequent(seen: &Recorder) -> Vec<FailureCount> {
+    let mut failures: Vec<_> = seen
+        .failures
+        .iter()
+        .map(|(message, &count)| FailureCount { message: message.clone(), count })
+        .collect();
+    failures.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.message.cmp(&b.message)));
+    failures.truncate(FAILURES_SHOWN);
+    failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Ended;
+    use crate::run::tests::load;
+    use crate::target::Failure;
+
+    fn seen(latencies: impl Iterator<Item = Duration>) -> Recorder {
+        let mut seen = Recorder::new(&load(), 1);
+        for end in latencies {
+            seen.ended(Ended { kind: 0, at: Duration::ZERO, end, result: &Ok(()) });
+        }
+        seen
+    }
+
+    #[test]
+    fn quantiles_are_in_microseconds() {
+        let seen = seen((1..=100).map(Duration::from_millis));
+        let p99 = quantile_us(&seen.latency_ns, 0.99).unwrap();
+        assert!((98_900.0..=99_200.0).contains(&p99), "{p99}");
+        assert_eq!(quantile_us(&Recorder::new(&load(), 1).latency_ns, 0.99), None);
+    }
+
+    #[test]
+    fn the_distribution_goes_as_far_as_the_count() {
+        let points = percentiles(&seen((1..=1000).map(Duration::from_millis)));
+        assert_eq!(points.len(), 3 * 20 + 2);
+        assert_eq!((points[0].percent, points[61].percent), (0.0, 100.0));
+        assert!(points.is_sorted_by(|a, b| a.percent < b.percent && a.us <= b.us));
+        let p90 = points.iter().find(|point| (point.percent - 90.0).abs() < 1e-9).unwrap();
+        assert!((899_000.0..901_500.0).contains(&p90.us), "{p90:?}");
+        assert!(percentiles(&Recorder::new(&load(), 1)).is_empty());
+    }
+
+    #[test]
+    fn what_was_meant_is_put_to_the_interval_that_it_fell_into() {
+        let load = load();
+        let length_s = load.window.interval().as_secs_f64();
+        let mut seen = Recorder::new(&load, 1);
+        (seen.meant[0].requests, seen.meant[1].requests, seen.meant[19].requests) = (3, 4, 5);
+        let interval = |end_s| Interval { end_s, length_s, ..Interval::default() };
+        let intervals = [1.0, 2.0, 30.0].map(|n| interval(n * length_s)).to_vec();
+        let requests: Vec<_> =
+            with_meant(intervals, &seen, &load).iter().map(|i| i.requests).collect();
+        assert_eq!(requests, [3, 4, 5]);
+    }
+
+    #[test]
+    fn the_rate_of_what_chance_sends_is_counted() {
+        let mut load = load();
+        assert_eq!(target_rate(&load, &Recorder::new(&load, 1), Duration::ZERO), Some(100.0));
+        let arrivals = std::sync::Arc::new(skysail_policy::simulate::Arrivals::Recorded(vec![0]));
+        load.arrival = Arrival::Drawn { arrivals, seed: 0 };
+        let mut seen = Recorder::new(&load, 1);
+        assert_eq!(target_rate(&load, &seen, Duration::from_secs(10)), None);
+        (0..50).for_each(|_| seen.lagged(Duration::ZERO));
+        // Answers may come after the measurement, and it may be stopped before its end.
+        assert_eq!(target_rate(&load, &seen, Duration::from_secs(12)), Some(5.0));
+        assert_eq!(target_rate(&load, &seen, Duration::from_secs(5)), Some(10.0));
+    }
+
+    #[test]
+    fn the_most_frequent_failures_come_first() {
+        let mut seen = Recorder::new(&load(), 1);
+        for kind in 1..=7 {
+            for _ in 0..kind {
+                let result = Err(Failure::Broken(kind.to_string()));
+                let at = Duration::ZERO;
+                seen.ended(Ended { kind: 0, at, end: at, result: &result });
+            }
+        }
+        let counts: Vec<_> = most_frequent(&seen).iter().map(|failure| failure.count).collect();
+        assert_eq!(counts, [7, 6, 5, 4, 3]);
+    }
+}

@@ -1,0 +1,126 @@
+//! What a run has seen so far, interval by interval.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{Load, Prepared, Progress};
+use crate::arrival::Window;
+use crate::record::Recorder;
+use crate::report::Interval;
+
+/// What was seen so far. The threads' recorders are emptied at the end of each interval.
+pub(super) struct Seen {
+    pub(super) total: Recorder,
+    /// Takes a thread's place for the moment in which that is read.
+    spare: Recorder,
+    interval: Recorder,
+    pub(super) intervals: Vec<Interval>,
+    window: Window,
+    until: Duration,
+}
+
+impl Seen {
+    pub(super) fn new(prepared: &Prepared, load: &Load) -> Self {
+        let recorder = || Recorder::new(load, prepared.kinds.len());
+        let (total, spare, interval) = (recorder(), recorder(), recorder());
+        let (window, until) = (load.window, load.window.warm_up);
+        Self { total, spare, interval, intervals: Vec::new(), window, until }
+    }
+
+    /// Whether it is about an interval since the last one ended.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        now >= self.until + self.window.interval() / 2
+    }
+
+    /// Takes what the threads have recorded since the last time.
+    pub(super) fn drain(&mut self, recorders: &[Arc<Mutex<Recorder>>], now: Duration) {
+        self.interval.clear();
+        for recorder in recorders {
+            mem::swap(&mut *recorder.lock(), &mut self.spare);
+            self.interval.add(&self.spare);
+            self.spare.clear();
+        }
+        self.total.add(&self.interval);
+        let length = now.saturating_sub(self.until);
+        let is_last = now >= self.window.end();
+        let is_empty = self.interval.answered() + self.interval.failed() == 0;
+        // Once the measurement is over nothing ends but what was slow.
+        if length.is_zero() || (is_last && is_empty) {
+            return;
+        }
+        self.until = now;
+        let end_s = now.saturating_sub(self.window.warm_up).as_secs_f64();
+        self.intervals.push(Interval::new(end_s, length.as_secs_f64(), &self.interval));
+    }
+
+    pub(super) fn progress(&self, elapsed: Duration) -> Progress<'_> {
+        Progress {
+            elapsed,
+            answered: self.total.answered(),
+            failed: self.total.failed(),
+            refused: self.total.refused(),
+            intervals: &self.intervals,
+        }
+    }
+}
+
+/// When the first interval begins that ends with the warm-up or after it.
+pub(super) fn first_begins(window: Window) -> Duration {
+    // Both come from flags of a day at most.
+    let left = window.warm_up.as_nanos().checked_rem(window.interval().as_nanos());
+    Duration::from_nanos(left.and_then(|left| u64::try_from(left).ok()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::load;
+    use super::*;
+    use crate::prepare::PreparedKind;
+    use crate::record::Ended;
+    use crate::target::{Endpoint, Protocol, Target};
+
+    fn prepared() -> Prepared {
+        let address = "http://localhost:1".parse().unwrap();
+        let server = Target::new(address, Protocol::Json, "m").server();
+        let kind =
+            PreparedKind { model: "m".into(), version: None, input: None, weight: 1.0, rows: 1 };
+        Prepared { endpoint: Endpoint::new(&server, Vec::new()), server, kinds: vec![kind] }
+    }
+
+    #[test]
+    fn intervals_have_what_ended_in_them_and_the_total_has_everything() {
+        let load = load();
+        let mut seen = Seen::new(&prepared(), &load);
+        let recorders = [(); 2].map(|()| Arc::new(Mutex::new(Recorder::new(&load, 1))));
+        let ms = Duration::from_millis;
+        let end = |thread: usize, at_ms: u64, end_ms: u64| {
+            let (at, end) = (ms(at_ms), ms(end_ms));
+            let ended = Ended { kind: 0, at, end, result: &Ok(()) };
+            recorders[thread].lock().ended(ended);
+        };
+        assert!(!seen.is_due(ms(500)) && !seen.is_due(ms(1_001)), "the warm-up is no interval");
+        assert!(seen.is_due(ms(1_499)));
+        end(0, 1_000, 1_100);
+        end(1, 1_200, 1_300);
+        seen.drain(&recorders, ms(1_500));
+        end(1, 1_300, 1_900);
+        seen.drain(&recorders, ms(2_000));
+        seen.drain(&recorders, ms(12_000));
+        let found: Vec<_> =
+            seen.intervals.iter().map(|i| (i.end_s, i.length_s, i.answered)).collect();
+        assert_eq!(found, [(0.5, 0.5, 2), (1.0, 0.5, 1)]);
+        assert_eq!(seen.progress(ms(12_000)).answered, 3);
+    }
+
+    #[test]
+    fn intervals_begin_where_the_measurement_does() {
+        let begins = |warm_up_ms| {
+            let (warm_up, duration) = (Duration::from_millis(warm_up_ms), Duration::from_secs(10));
+            first_begins(Window { warm_up, duration }).as_millis()
+        };
+        assert_eq!([begins(1_200), begins(1_000), begins(0)], [200, 0, 0]);
+    }
+}

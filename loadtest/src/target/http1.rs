@@ -1,0 +1,137 @@
+//! The target over HTTP/1.1. Requests are written as they will be sent once, and answers are
+//! checked but not kept, so that a request costs little more than its two system calls and needs
+//! no memory of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::http::{Request, dial, refused, resolve};
+use super::response::Reader;
+use super::{Address, Failure, Server};
+
+/// The server and the requests for it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    address: Address,
+    keep_alive: bool,
+    requests: Arc<[Bytes]>,
+}
+
+impl Endpoint {
+    pub(super) fn new(server: &Server, requests: &[Request]) -> Self {
+        let keep_alive = server.transport.keep_alive;
+        let requests = requests.iter().map(|request| written(request, keep_alive)).collect();
+        Self { address: server.address.clone(), keep_alive, requests }
+    }
+}
+
+/// A request's bytes.
+fn written(request: &Request, keep_alive: bool) -> Bytes {
+    let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
+    for (name, value) in request.headers() {
+        bytes.extend(name.as_str().as_bytes());
+        bytes.extend(b": ");
+        bytes.extend(value.as_bytes());
+        bytes.extend(b"\r\n");
+    }
+    if !keep_alive {
+        bytes.extend(b"connection: close\r\n");
+    }
+    bytes.extend(b"\r\n");
+    bytes.extend(request.body().clone().into_inner().unwrap_or_default());
+    bytes.into()
+}
+
+/// Opens `count` connections.
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    count: usize,
+) -> Result<Vec<super::Connection>, Failure> {
+    let addresses: Arc<[SocketAddr]> = resolve(&endpoint.address).await?.into();
+    let mut connections = Vec::with_capacity(count);
+    for _ in 0..count {
+        connections.push(super::Connection::Http1(Connection {
+            stream: Some(dial(&addresses).await?),
+            addresses: addresses.clone(),
+            requests: endpoint.requests.clone(),
+            keep_alive: endpoint.keep_alive,
+            reader: Reader::default(),
+        }));
+    }
+    Ok(connections)
+}
+
+/// One connection, with one request at a time.
+#[derive(Debug)]
+pub struct Connection {
+    addresses: Arc<[SocketAddr]>,
+    requests: Arc<[Bytes]>,
+    keep_alive: bool,
+    /// `None` while it must not be used again: in the midst of a request, or after one that broke.
+    stream: Option<TcpStream>,
+    reader: Reader,
+}
+
+impl Connection {
+    /// Sends a request and reads the whole answer.
+    pub(super) async fn send(&mut self, request: usize) -> Result<(), Failure> {
+        let mut stream = self.ready().await?;
+        self.reader.clear();
+        let sent = stream.write_all(&self.requests[request]).await;
+        // A server may answer, and leave, before it has heard everything.
+        let answer = match (self.reader.answer(&mut stream).await, sent) {
+            (Ok(answer), _) => answer,
+            (Err(_), Err(error)) => return Err(Failure::Broken(error.to_string())),
+            (Err(failure), Ok(())) => return Err(failure),
+        };
+        if self.keep_alive && answer.keep_alive && self.reader.is_empty() {
+            self.stream = Some(stream);
+        } else if !self.keep_alive {
+            // Everything has come; a farewell would keep its port from being used for a minute.
+            let _ = stream.set_zero_linger();
+        }
+        if answer.status == StatusCode::OK {
+            return Ok(());
+        }
+        Err(refused(answer.status, self.reader.text()))
+    }
+
+    async fn ready(&mut self) -> Result<TcpStream, Failure> {
+        if let Some(stream) = self.stream.take() {
+            // Nothing may have come: neither an answer that nobody asked for nor the end.
+            let read = stream.try_read(&mut [0]);
+            if read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock) {
+                return Ok(stream);
+            }
+        }
+        dial(&self.addresses).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::Payload;
+    use crate::target::{Protocol, Target, http};
+
+    #[test]
+    fn a_request_is_written_once() {
+        let address = "http://host:8000".parse().unwrap();
+        let target = Target::new(address, Protocol::Json, "m");
+        let request = http::encode(&target, &Payload::default()).unwrap();
+        let text = |keep_alive| String::from_utf8(written(&request, keep_alive).to_vec()).unwrap();
+        let (kept, closed) = (text(true), text(false));
+        assert!(
+            kept.starts_with("POST /v2/models/m/infer HTTP/1.1\r\nhost: host:8000\r\n"),
+            "{kept}"
+        );
+        assert!(kept.contains("\r\ncontent-length: 13\r\n"), "{kept}");
+        assert!(kept.ends_with("\r\n\r\n{\"inputs\":[]}"), "{kept}");
+        assert!(closed.contains("\r\nconnection: close\r\n\r\n{"), "{closed}");
+    }
+}

@@ -1,0 +1,115 @@
+//! The target over HTTP/2 without TLS: several callers share a connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HOST};
+use http::{StatusCode, Uri, Version};
+use http_body_util::BodyExt;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
+
+use super::http::{Body, Request, dial, refused, resolve, text};
+use super::{Address, Failure, Server};
+
+/// The server and the requests for it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    address: Address,
+    streams: usize,
+    requests: Arc<[Request]>,
+}
+
+impl Endpoint {
+    pub(super) fn new(server: &Server, requests: Vec<Request>) -> Self {
+        let authority = server.address.authority();
+        let requests = requests.into_iter().map(|request| absolute(request, &authority)).collect();
+        Self { address: server.address.clone(), streams: server.transport.streams, requests }
+    }
+}
+
+/// The request with the server's name where HTTP/2 has it.
+fn absolute(mut request: Request, authority: &str) -> Request {
+    let path = request.uri().path().to_owned();
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
+    // Both parts come from an address that was read, and a path that was made of safe letters.
+    *request.uri_mut() = uri.unwrap_or_default();
+    *request.version_mut() = Version::HTTP_2;
+    request.headers_mut().remove(HOST);
+    request.headers_mut().remove(CONNECTION);
+    request
+}
+
+/// Opens as many connections as `count` callers need.
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    count: usize,
+) -> Result<Vec<super::Connection>, Failure> {
+    let addresses: Arc<[SocketAddr]> = resolve(&endpoint.address).await?.into();
+    let mut callers = Vec::with_capacity(count);
+    while callers.len() < count {
+        let sender = open(&addresses).await?;
+        let shared = Arc::new(Shared { addresses: addresses.clone(), sender: sender.into() });
+        let more = endpoint.streams.min(count - callers.len());
+        callers.extend((0..more).map(|_| {
+            let (shared, requests) = (shared.clone(), endpoint.requests.clone());
+            super::Connection::Http2(Connection { shared, requests })
+        }));
+    }
+    Ok(callers)
+}
+
+/// A connection that several callers use.
+#[derive(Debug)]
+struct Shared {
+    addresses: Arc<[SocketAddr]>,
+    sender: Mutex<SendRequest<Body>>,
+}
+
+/// One caller, with one request at a time.
+#[derive(Debug)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    requests: Arc<[Request]>,
+}
+
+impl Connection {
+    /// Sends a request and reads the whole answer.
+    pub(super) async fn send(&mut self, request: usize) -> Result<(), Failure> {
+        let mut sender = self.shared.ready().await?;
+        let answer = sender.send_request(self.requests[request].clone()).await;
+        let mut response = answer.map_err(|error| Failure::broken(&error))?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            let (status, text) = text(response).await?;
+            return Err(refused(status, &text));
+        }
+        while let Some(frame) = response.frame().await {
+            frame.map_err(|error| Failure::broken(&error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// The connection, made anew if it broke.
+    async fn ready(&self) -> Result<SendRequest<Body>, Failure> {
+        let sender = self.sender.lock().clone();
+        if !sender.is_closed() {
+            return Ok(sender);
+        }
+        let sender = open(&self.addresses).await?;
+        *self.sender.lock() = sender.clone();
+        Ok(sender)
+    }
+}
+
+async fn open(addresses: &[SocketAddr]) -> Result<SendRequest<Body>, Failure> {
+    let stream = TokioIo::new(dial(addresses).await?);
+    let opened = handshake(TokioExecutor::new(), stream).await;
+    let (sender, connection) = opened.map_err(|error| Failure::broken(&error))?;
+    // Its error is also the error of the requests that it breaks.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}

@@ -1,0 +1,366 @@
+//! Answers of HTTP/1.1 (RFC 9112), read from a connection. A body is passed over as it comes;
+//! that of an error is kept, up to a length.
+
+use http::StatusCode;
+use httparse::{EMPTY_HEADER, Header, Response, Status, parse_chunk_size};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::Failure;
+use super::http::TEXT_BYTES_MAX;
+
+/// What is read at once, at first and of large bodies.
+const READ_BYTES: usize = 4 << 10;
+const LARGE_READ_BYTES: usize = 64 << 10;
+/// The longest head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// The most headers.
+const HEADERS_MAX: usize = 100;
+
+/// What an answer says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// Whether the connection may be used again.
+    pub(super) keep_alive: bool,
+}
+
+/// How long a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    Exactly(u64),
+    Chunked,
+    /// As long as the connection lasts.
+    ToTheEnd,
+}
+
+/// A connection's buffers, used for all of its answers.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    bytes: Vec<u8>,
+    /// What has come and is not yet read lies between these.
+    start: usize,
+    end: usize,
+    text: Vec<u8>,
+}
+
+impl Reader {
+    /// Forgets what came.
+    pub(super) fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+        self.text.clear();
+    }
+
+    /// Whether nothing came that was not read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// The last answer's body if that was an error.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Reads an answer to its end.
+    pub(super) async fn answer(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Result<Answer, Failure> {
+        let (mut answer, length) = loop {
+            match head(&self.bytes[self.start..self.end]).map_err(Failure::Broken)? {
+                Some((bytes, answer, length)) => {
+                    self.start += bytes;
+                    // "Go on" is no answer yet.
+                    if !answer.status.is_informational() {
+                        break (answer, length);
+                    }
+                }
+                None if self.end - self.start >= HEAD_BYTES_MAX => {
+                    return Err(broken("the answer's head is too long"));
+                }
+                None => self.more(from).await?,
+            }
+        };
+        let keep = answer.status != StatusCode::OK;
+        match length {
+            Length::Exactly(bytes) => self.body(from, bytes, keep).await?,
+            Length::Chunked => self.chunks(from, keep).await?,
+            Length::ToTheEnd => {
+                answer.keep_alive = false;
+                self.rest(from, keep).await?;
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn body(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        mut left: u64,
+        keep: bool,
+    ) -> Result<(), Failure> {
+        loop {
+            let here = (self.end - self.start).min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.take(here, keep);
+            left -= here as u64;
+            if left == 0 {
+                return Ok(());
+            }
+            if left > self.bytes.len() as u64 && self.bytes.len() < LARGE_READ_BYTES {
+                self.bytes.resize(LARGE_READ_BYTES, 0);
+            }
+            self.more(from).await?;
+        }
+    }
+
+    async fn chunks(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        keep: bool,
+    ) -> Result<(), Failure> {
+        loop {
+            let size = match parse_chunk_size(&self.bytes[self.start..self.end]) {
+                Ok(Status::Complete((bytes, size))) => {
+                    self.start += bytes;
+                    size
+                }
+                Ok(Status::Partial) => {
+                    self.more(from).await?;
+                    continue;
+                }
+                Err(_) => return Err(broken("a chunk's size is no number")),
+            };
+            if size == 0 {
+                return self.trailers(from).await;
+            }
+            self.body(from, size, keep).await?;
+            if !self.line(from).await?.is_empty() {
+                return Err(broken("a chunk is longer than it says"));
+            }
+        }
+    }
+
+    async fn trailers(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), Failure> {
+        while !self.line(from).await?.is_empty() {}
+        Ok(())
+    }
+
+    /// The next line without its end.
+    async fn line(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<&[u8], Failure> {
+        loop {
+            let here = &self.bytes[self.start..self.end];
+            if let Some(length) = here.iter().position(|byte| *byte == b'\n') {
+                let start = self.start;
+                self.start += length + 1;
+                return Ok(self.bytes[start..start + length].trim_ascii_end());
+            }
+            if here.len() >= HEAD_BYTES_MAX {
+                return Err(broken("a line of the answer is too long"));
+            }
+            self.more(from).await?;
+        }
+    }
+
+    async fn rest(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        keep: bool,
+    ) -> Result<(), Failure> {
+        loop {
+            self.take(self.end - self.start, keep);
+            self.make_room();
+            if self.read(from).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes bytes of the body that have come.
+    fn take(&mut self, count: usize, keep: bool) {
+        if keep {
+            let more = count.min(TEXT_BYTES_MAX.saturating_sub(self.text.len()));
+            self.text.extend_from_slice(&self.bytes[self.start..self.start + more]);
+        }
+        self.start += count;
+    }
+
+    /// Waits for more, of which there must be some.
+    async fn more(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), Failure> {
+        self.make_room();
+        match self.read(from).await? {
+            0 => Err(broken("the server closed it before the answer was complete")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn read(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<usize, Failure> {
+        let read = from.read(&mut self.bytes[self.end..]).await;
+        let count = read.map_err(|error| Failure::Broken(error.to_string()))?;
+        self.end += count;
+        Ok(count)
+    }
+
+    /// Makes room behind what has come.
+    fn make_room(&mut self) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        if self.end < self.bytes.len() {
+            return;
+        }
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        } else {
+            let larger = (self.bytes.len() * 2).max(READ_BYTES);
+            self.bytes.resize(larger, 0);
+        }
+    }
+}
+
+fn broken(what: &str) -> Failure {
+    Failure::Broken(what.to_owned())
+}
+
+/// The head's bytes and what it says; `None` while it is not complete.
+fn head(bytes: &[u8]) -> Result<Option<(usize, Answer, Length)>, String> {
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let mut response = Response::new(&mut headers);
+    let parsed = response.parse(bytes).map_err(|error| format!("no answer of HTTP: {error}"))?;
+    let Status::Complete(length) = parsed else { return Ok(None) };
+    let code = response.code.unwrap_or_default();
+    let status = StatusCode::from_u16(code).map_err(|_| format!("{code} is no status"))?;
+    // Before 1.1 a connection carried one request.
+    let mut answer = Answer { status, keep_alive: response.version == Some(1) };
+    let body = body_length(response.headers, &mut answer)?;
+    let has_none = status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED;
+    Ok(Some((length, answer, if has_none { Length::Exactly(0) } else { body })))
+}
+
+fn body_length(headers: &[Header<'_>], answer: &mut Answer) -> Result<Length, String> {
+    let mut length = Length::ToTheEnd;
+    for Header { name, value } in headers {
+        if name.eq_ignore_ascii_case("content-length") {
+            let number = str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
+            let number = number.ok_or("the answer's content-length is no number")?;
+            if length != Length::Chunked {
+                length = Length::Exactly(number);
+            }
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+            if last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                length = Length::Chunked;
+            }
+        } else if name.eq_ignore_ascii_case("connection") {
+            let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            if options.any(|option| option.eq_ignore_ascii_case(b"close")) {
+                answer.keep_alive = false;
+            }
+        }
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Gives so many bytes at once, then the end.
+    struct Drops<'a>(&'a [u8], usize);
+
+    impl AsyncRead for Drops<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            to: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let count = self.1.min(self.0.len()).min(to.remaining());
+            let (now, later) = self.0.split_at(count);
+            to.put_slice(now);
+            self.0 = later;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn read(bytes: &[u8]) -> Result<(Answer, String, usize), Failure> {
+        let mut found = Vec::new();
+        for drop in [1, 7, 100_000] {
+            let mut from = Drops(bytes, drop);
+            let mut reader = Reader::default();
+            let answer = reader.answer(&mut from).await?;
+            let left = from.0.len() + reader.end - reader.start;
+            found.push((answer, String::from_utf8_lossy(reader.text()).into_owned(), left));
+        }
+        assert!(found.windows(2).all(|two| two[0] == two[1]), "{found:?}");
+        Ok(found.remove(0))
+    }
+
+    #[tokio::test]
+    async fn a_body_ends_where_it_says() {
+        let (answer, text, left) =
+            read(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhelloHTTP").await.unwrap();
+        assert_eq!((answer.status, answer.keep_alive), (StatusCode::OK, true));
+        assert_eq!((&*text, left), ("", 4));
+        let (answer, text, _) =
+            read(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: x, Close\r\n\r\nfull")
+                .await
+                .unwrap();
+        assert_eq!((answer.keep_alive, &*text), (false, "full"));
+    }
+
+    #[tokio::test]
+    async fn chunks_are_put_together() {
+        let bytes = b"HTTP/1.1 404 No\r\ntransfer-encoding: gzip, Chunked\r\n\r\n\
+            3\r\nabc\r\n00a;x=1\r\n0123456789\r\n0\r\ntrailer: 1\r\n\r\nrest";
+        let (answer, text, left) = read(bytes).await.unwrap();
+        assert_eq!((answer.keep_alive, &*text, left), (true, "abc0123456789", 4));
+    }
+
+    #[tokio::test]
+    async fn a_body_without_a_length_ends_with_the_connection() {
+        let (answer, text, left) = read(b"HTTP/1.1 500 No\r\n\r\nall of it").await.unwrap();
+        assert_eq!((answer.keep_alive, &*text, left), (false, "all of it", 0));
+        let (answer, ..) = read(b"HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        assert!(!answer.keep_alive);
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_the_answer_is_passed_over() {
+        let bytes = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx";
+        let (answer, _, left) = read(bytes).await.unwrap();
+        assert_eq!((answer.status, left), (StatusCode::OK, 0));
+    }
+
+    #[tokio::test]
+    async fn a_large_body_needs_a_small_buffer() {
+        let mut bytes = b"HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n".to_vec();
+        bytes.resize(bytes.len() + 3_000_000, b'x');
+        let mut reader = Reader::default();
+        reader.answer(&mut Drops(&bytes, 1_000_000)).await.unwrap();
+        assert!(reader.is_empty() && reader.bytes.len() <= LARGE_READ_BYTES);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_said() {
+        let endless = [&b"HTTP/1.1 200 OK\r\nx: "[..], &[b'x'; 70_000]].concat();
+        for (bytes, expected) in [
+            (&b""[..], "closed it before the answer was complete"),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nx", "closed it before"),
+            (b"SSH-2.0\r\n\r\n", "no answer of HTTP"),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n", "content-length is no number"),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n", "no number"),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nab\r\n", "longer than it"),
+            (&endless, "head is too long"),
+        ] {
+            let message = read(bytes).await.unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

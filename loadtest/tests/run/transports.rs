@@ -1,0 +1,64 @@
+//! How requests travel.
+
+use http::Version;
+
+use super::responder::Responder;
+use super::{SHORT, load, report, short};
+
+#[test]
+fn connections_are_kept_unless_told() {
+    let responder = Responder::start();
+    let flags = ["--model", "digits", "--rate", "200", "--connections", "4"];
+    let report = short(&responder, &flags);
+    assert_eq!((&report["answered"], &report["failed"]), (&60.into(), &0.into()));
+    // Four, and those that asked what the model is, tried it, and asked for statistics.
+    let kept = responder.connections();
+    assert!(kept <= 10, "{kept}");
+    let report = short(&responder, &[&flags[..], &["--no-keep-alive"]].concat());
+    assert_eq!((&report["answered"], &report["failed"]), (&60.into(), &0.into()));
+    assert!(responder.connections() - kept >= 60, "{}", responder.connections());
+    assert_eq!(responder.last().headers["connection"], "close");
+}
+
+#[test]
+fn http2_shares_connections() {
+    let responder = Responder::start();
+    let flags = ["--model", "digits", "--protocol", "binary", "--http2", "--streams", "3"];
+    let report = short(&responder, &[&flags[..], &["--connections", "6"]].concat());
+    assert!(report["answered"].as_u64().unwrap() > 10, "{report}");
+    assert_eq!(report["failed"], 0);
+    assert!(responder.connections() <= 8, "{}", responder.connections());
+    let last = responder.last();
+    assert_eq!((last.version, &*last.path), (Version::HTTP_2, "/v2/models/digits/infer"));
+}
+
+#[test]
+fn a_stream_carries_one_request_after_the_other() {
+    let responder = Responder::start();
+    let flags = ["--model", "digits", "--protocol", "grpc-stream", "--connections", "3"];
+    let report = short(&responder, &[&flags[..], &["--rate", "300"]].concat());
+    assert_eq!((&report["answered"], &report["protocol"]), (&90.into(), &"grpc-stream".into()));
+    // The trial is one more.
+    assert_eq!(responder.inferred(), 91);
+    assert_eq!(&*responder.last().grpc().model_name, "digits");
+}
+
+#[test]
+fn an_error_on_a_stream_is_a_failure() {
+    let responder = Responder::start();
+    let flags = ["--model", "refuses", "--protocol", "grpc-stream"];
+    let output = load(&responder.url(), &[&flags[..], &SHORT].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("the first request failed"), "{message}");
+    assert!(message.contains("stream: the queue is full"), "{message}");
+}
+
+#[test]
+fn a_server_that_closes_connections_is_asked_again_on_new_ones() {
+    let responder = Responder::start();
+    let flags = ["--model", "closes", "--connections", "2", "--rate", "200", "--output", "json"];
+    let report = report(&load(&responder.url(), &[&flags[..], &SHORT].concat()));
+    assert_eq!((&report["answered"], &report["failed"]), (&60.into(), &0.into()));
+    assert!(responder.connections() >= 60, "{}", responder.connections());
+}

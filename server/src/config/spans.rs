@@ -1,0 +1,90 @@
+//! Which requests are traced, and where the traces go.
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use http::uri::{Scheme, Uri};
+use serde::Deserialize;
+
+/// The share of requests that is traced where nobody says another.
+const SAMPLE: f64 = 0.01;
+
+/// Traces for OpenTelemetry; off without a collector.
+#[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tracing {
+    /// Sends traces to this collector, over OTLP's gRPC: those of failed requests, of missed
+    /// objectives, of each model's slowest hundredth, and of a sample.
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
+    /// Of the requests whose callers do not say, the share that is traced whatever comes of them,
+    /// 0 to 1 [default: 0.01].
+    #[arg(long = "trace-sample", value_name = "SHARE", allow_negative_numbers = true)]
+    pub(crate) sample: Option<f64>,
+}
+
+impl Tracing {
+    /// The sampled share.
+    pub(crate) fn share(&self) -> f64 {
+        self.sample.unwrap_or(SAMPLE)
+    }
+
+    pub(super) fn or(self, other: &Self) -> Self {
+        Self { otlp: self.otlp.or(other.otlp.clone()), sample: self.sample.or(other.sample) }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if let Some(url) = &self.otlp {
+            let uri = url.parse::<Uri>().ok();
+            let is_http =
+                |uri: Uri| uri.scheme() == Some(&Scheme::HTTP) && uri.port_u16().is_some();
+            ensure!(uri.is_some_and(is_http), "otlp is {url}: it must be like http://host:4317");
+        }
+        if let Some(sample) = self.sample {
+            ensure!((0.0..=1.0).contains(&sample), "trace-sample is {sample}: from 0 to 1");
+            ensure!(self.otlp.is_some(), "trace-sample needs otlp, where the traces go");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(otlp: Option<&str>, sample: Option<f64>) -> Result<Tracing, String> {
+        let tracing = Tracing { otlp: otlp.map(str::to_owned), sample };
+        tracing.check().map(|()| tracing).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn traces_go_to_a_collector_with_a_port() {
+        assert!(checked(None, None).is_ok());
+        assert_eq!(checked(Some("http://[::1]:4317"), None).unwrap().share(), 0.01);
+        for url in
+            ["", "c:4317", "https://c:4317", "http://", "http://c", "ftp://c:1", "http://c:99999"]
+        {
+            let error = checked(Some(url), None).unwrap_err();
+            assert!(error.contains("http://host:4317"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_sample_is_a_share_of_what_goes_somewhere() {
+        let url = Some("http://c:1");
+        assert_eq!(checked(url, Some(0.0)).unwrap().share(), 0.0);
+        for share in [-0.1, 1.1, f64::NAN] {
+            let error = checked(url, Some(share)).unwrap_err();
+            assert!(error.contains("from 0 to 1"), "{share}: {error}");
+        }
+        assert!(checked(None, Some(0.5)).unwrap_err().contains("needs otlp"));
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file() {
+        let file: Tracing = toml::from_str("otlp = \"http://a:1\"\nsample = 0.5\n").unwrap();
+        let flag = Tracing { otlp: Some("http://b:1".into()), sample: None };
+        let both = flag.or(&file);
+        assert_eq!((both.otlp.as_deref(), both.sample), (Some("http://b:1"), Some(0.5)));
+        assert!(toml::from_str::<Tracing>("endpoint = 1").is_err());
+    }
+}

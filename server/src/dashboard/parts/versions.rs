@@ -1,0 +1,169 @@
+//! The table of all versions that are known, in service or not.
+
+use crate::dashboard::look::{Facts, Look, Service, VERSIONS_MAX, Version};
+use crate::dashboard::words;
+use maud::{Markup, html};
+use skysail_engine::repository::State;
+
+const COLUMNS: [&str; 10] = [
+    "Model",
+    "State",
+    "Requests/s",
+    "p50",
+    "p99",
+    "Objective",
+    "Rows a batch",
+    "Waiting",
+    "Replicas",
+    "Cache hits",
+];
+
+pub(super) fn versions(look: &Look) -> Markup {
+    if look.versions.is_empty() {
+        return html! { p class="empty" { "The repository holds no model." } };
+    }
+    html! {
+        table role="table" class="cards" {
+            caption { "All versions in the repository, with figures of the last ten seconds" }
+            thead role="rowgroup" {
+                tr role="row" {
+                    @for (place, column) in COLUMNS.iter().enumerate() {
+                        th role="columnheader" scope="col" class=[(place > 1).then_some("number")] {
+                            (column)
+                        }
+                    }
+                }
+            }
+            tbody role="rowgroup" {
+                @for version in look.versions.iter().take(VERSIONS_MAX) { (row(version)) }
+            }
+        }
+        @if let Some(more @ 1..) = look.versions.len().checked_sub(VERSIONS_MAX) {
+            p class="empty" { "And " (words::count(more as u64)) " more." }
+        }
+    }
+}
+
+fn row(version: &Version) -> Markup {
+    let (class, state) = state(version);
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" {
+                span class="name" { (version.name) }
+                @if version.number > 0 { " " span class="muted whole" { "version " (version.number) } }
+            }
+            td role="cell" data-label="State" {
+                div {
+                    span class={ "pill " (class) } { (state) }
+                    @if !version.reason.is_empty() { div class="reason" { (version.reason) } }
+                }
+            }
+            @match &version.service {
+                Some(service) => (figures(service)),
+                None => td role="cell" class="nothing" colspan="8" {},
+            }
+        }
+    }
+}
+
+/// The class and the word for a state.
+fn state(version: &Version) -> (&'static str, &'static str) {
+    let is_stalled = version.service.as_ref().is_some_and(|service| service.facts.is_stalled);
+    match (version.state, version.reason.as_str()) {
+        (State::Ready, _) if is_stalled => ("failed", "Stalled"),
+        (State::Ready, _) => ("ready", "Ready"),
+        (State::Loading, _) => ("loading", "Loading"),
+        (State::Unloading, _) => ("loading", "Unloading"),
+        (State::Unavailable, "" | "unloaded" | "not loaded") => ("off", "Not loaded"),
+        (State::Unavailable, _) => ("failed", "Failed"),
+    }
+}
+
+fn figures(service: &Service) -> Markup {
+    let Service { facts, recent, .. } = service;
+    let counted = &recent.counted;
+    let rows = counted.rows_a_run().map_or_else(|| words::NOTHING.to_owned(), words::number);
+    let hits = counted.cache_hits().map_or_else(|| words::NOTHING.to_owned(), words::share);
+    let objective = facts.objective_us.map(|us| us as f64);
+    let p99 = counted.latency_us(0.99);
+    html! {
+        (cell("Requests/s", &words::number(recent.rate(counted.answered))))
+        (cell("p50", &words::maybe_time(counted.latency_us(0.5))))
+        td role="cell" class="number" data-label="p99" {
+            div { (words::maybe_time(p99)) (against(p99, objective)) }
+        }
+        (cell("Objective", &words::maybe_time(objective)))
+        (cell("Rows a batch", &rows))
+        (cell("Waiting", &words::count(facts.waiting as u64)))
+        (cell("Replicas", &replicas(facts)))
+        (cell("Cache hits", &hits))
+    }
+}
+
+fn cell(label: &str, value: &str) -> Markup {
+    html! { td role="cell" class="number" data-label=(label) { (value) } }
+}
+
+/// Such as `2 × 1 thread`.
+fn replicas(facts: &Facts) -> String {
+    let threads = if facts.threads == 1 { "thread" } else { "threads" };
+    format!("{} × {} {threads}", facts.replicas, facts.threads)
+}
+
+/// A bar of how much of the objective a time takes.
+fn against(us: Option<f64>, objective_us: Option<f64>) -> Markup {
+    let (Some(us), Some(objective_us)) = (us, objective_us) else { return Markup::default() };
+    let part = us / objective_us;
+    let width = (part * 100.0).clamp(1.0, 100.0).round();
+    let class = match part {
+        ..=0.8 => "within",
+        ..=1.0 => "near",
+        _ => "beyond",
+    };
+    html! {
+        svg class="share" viewBox="0 0 100 4" preserveAspectRatio="none" role="img"
+            aria-label={ (words::share(part.min(1.0))) " of the objective" } {
+            rect class="area grid" width="100" height="4" {}
+            rect class={ "area " (class) } width=(width) height="4" {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dashboard::look::Process;
+    use std::time::Instant;
+
+    #[test]
+    fn names_and_reasons_are_text_whatever_they_hold() {
+        let version = Version {
+            name: "<script>alert(1)</script>".into(),
+            number: 1,
+            state: State::Unavailable,
+            reason: "\"<img src=x>\"".into(),
+            service: None,
+        };
+        let look = Look {
+            is_ready: true,
+            process: Process::default(),
+            versions: vec![version],
+            slow: Vec::new(),
+            unanswered: Vec::new(),
+            now: Instant::now(),
+        };
+        let html = versions(&look).into_string();
+        assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{html}");
+        assert!(!html.contains("<script") && !html.contains("<img"), "{html}");
+        assert!(html.contains(">Failed<"), "{html}");
+    }
+
+    #[test]
+    fn a_time_is_set_against_the_objective() {
+        let bar = |us| against(Some(us), Some(1000.0)).into_string();
+        assert!(bar(500.0).contains("within") && bar(500.0).contains("width=\"50\""));
+        assert!(bar(900.0).contains("near"));
+        assert!(bar(5000.0).contains("beyond") && bar(5000.0).contains("width=\"100\""));
+        assert_eq!(against(Some(1.0), None).into_string(), "");
+    }
+}

@@ -1,0 +1,167 @@
+//! `GET /v2/debug/tail`: the slowest requests of the last minutes and some of those without an
+//! answer, each with its stages and its cause.
+
+use crate::server::Server;
+use crate::status::Error;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value, json};
+use skysail_engine::journey::Journey;
+use skysail_engine::model::Model;
+use skysail_engine::stage::Stage;
+use skysail_engine::tail::WINDOW_MAX;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The path of the page.
+pub(crate) const TAIL: &str = "/v2/debug/tail";
+
+/// How far it looks back where nobody says.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// What a query asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    model: Option<String>,
+    window: Duration,
+}
+
+/// The page, as a query wants it: `model=NAME`, of all models without; `window=60s`.
+///
+/// # Errors
+/// When the query can not be read, or there is no such model.
+pub(crate) fn tail(server: &Server, query: Option<&str>) -> Result<Value, Error> {
+    let Asked { model, window } = Asked::read(query.unwrap_or_default())?;
+    let mut serving = server.engine().repository().serving();
+    if let Some(name) = &model {
+        server.engine().lookup(name, None)?;
+        serving.retain(|model| **model.name() == **name);
+    }
+    let now = Instant::now();
+    let models: Vec<Value> = serving.iter().map(|model| of_model(model, window, now)).collect();
+    Ok(json!({"window_s": seconds(window), "models": models}))
+}
+
+impl Asked {
+    fn read(query: &str) -> Result<Self, Error> {
+        let mut asked = Self { model: None, window: WINDOW };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| Error::malformed("the query is not UTF-8"))?;
+            match name {
+                "model" if !value.is_empty() => asked.model = Some(value.into_owned()),
+                "model" => return Err(Error::malformed("'model' must be a model's name")),
+                "window" => asked.window = window(&value)?,
+                _ => {
+                    let name = name.escape_debug();
+                    return Err(Error::malformed(format!(
+                        "the query's '{name}' is not known here; 'model' and 'window' are"
+                    )));
+                }
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// A time such as `60s`, `500ms` or `5m`; seconds when it is a mere number.
+fn window(text: &str) -> Result<Duration, Error> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit_s = match unit {
+        "ms" => Some(1e-3),
+        "" | "s" => Some(1.0),
+        "m" | "min" => Some(60.0),
+        _ => None,
+    };
+    let wanted = number.parse::<f64>().ok().zip(unit_s);
+    let wanted = wanted.and_then(|(number, s)| Duration::try_from_secs_f64(number * s).ok());
+    wanted.filter(|window| !window.is_zero() && *window <= WINDOW_MAX).ok_or_else(|| {
+        let (text, max) = (text.escape_debug(), WINDOW_MAX.as_secs());
+        Error::malformed(format!(
+            "'window' is '{text}': it must be a time such as 60s, 500ms or 5m, and at most {max}s, \
+             which is how far the server remembers"
+        ))
+    })
+}
+
+fn of_model(model: &Arc<Model>, window: Duration, now: Instant) -> Value {
+    let requests = model.tail().read(window, now);
+    let requests: Vec<Value> = requests.iter().map(|journey| of_request(journey, now)).collect();
+    json!({
+        "name": **model.name(),
+        "version": model.version().to_string(),
+        "objective_ms": model.objective_us().map(|us| us as f64 / 1e3),
+        "requests": requests,
+    })
+}
+
+fn of_request(journey: &Journey, now: Instant) -> Value {
+    let ago = now.saturating_duration_since(journey.ended());
+    let stage = |stage: Stage| Some((stage.name().to_owned(), journey.stage_us(stage)?.into()));
+    let stages: Map<String, Value> = Stage::ALL.into_iter().filter_map(stage).collect();
+    json!({
+        "request_id": journey.request_id.to_string(),
+        "trace_id": journey.trace_id.map(|id| format!("{id:032x}")),
+        "ended_ms_ago": u64::try_from(ago.as_millis()).unwrap_or(u64::MAX),
+        "total_us": journey.total_us(),
+        "written_us": journey.written_us,
+        "outcome": journey.outcome.name(),
+        "reason": journey.outcome.reason(),
+        "cause": journey.cause.name(),
+        "explanation": journey.explanation(),
+        "stages_us": stages,
+        "cache": journey.cache.map(|lookup| lookup.name()),
+        "batch": journey.run.map(|run| json!({
+            "number": run.number,
+            "rows": run.rows,
+            "members": run.members,
+            "predicted_us": run.predicted_us,
+            "ran_us": run.ran_us,
+            "cold": run.cold,
+        })),
+        "behind": journey.behind.map(|behind| json!({
+            "number": behind.number,
+            "rows": behind.rows,
+            "waited_us": behind.waited_us,
+        })),
+    })
+}
+
+/// A whole number as such.
+fn seconds(time: Duration) -> Value {
+    match time.subsec_nanos() {
+        0 => time.as_secs().into(),
+        _ => time.as_secs_f64().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_says_which_model_and_how_long() {
+        let asked = |query: &str| Asked::read(query).unwrap();
+        assert_eq!(asked(""), Asked { model: None, window: WINDOW });
+        let of_ab = asked("window=90s&model=a%26b%20c");
+        assert_eq!(of_ab.model.as_deref(), Some("a&b c"));
+        for (text, ms) in
+            [("90s", 90_000), ("1.5s", 1_500), ("500ms", 500), ("5m", 300_000), ("7", 7_000)]
+        {
+            let window = Asked::read(&format!("window={text}")).unwrap().window;
+            assert_eq!(window, Duration::from_millis(ms), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_asked_is_told() {
+        for window in ["", "s", "0s", "-5s", "5h", "1e9s", "10m", "301s", "abc", "1.2.3s", "9e99"] {
+            let error = Asked::read(&format!("window={window}")).unwrap_err().to_string();
+            assert!(error.contains("'window' is") && error.contains("300s"), "{window}: {error}");
+        }
+        for query in ["model=", "modle=a", "model=%ff", "x", "window=5s&y=1"] {
+            assert!(matches!(Asked::read(query), Err(Error::Malformed(_))), "{query}");
+        }
+    }
+}

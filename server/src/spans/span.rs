@@ -1,0 +1,135 @@
+//! The spans of one request: itself, and within it one for each stage that it has ended.
+
+use super::export::Kept;
+use super::parent::TraceParent;
+use super::random_span;
+use http::header::HeaderValue;
+use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue, TraceId};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use skysail_engine::journey::Journey;
+use skysail_engine::stage::Stage;
+use std::borrow::Cow;
+use std::str::FromStr;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime};
+
+static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
+    InstrumentationScope::builder("skysail").with_version(env!("CARGO_PKG_VERSION")).build()
+});
+
+/// How many spans a request has.
+pub(super) fn count(journey: &Journey) -> u64 {
+    1 + journey.last_stage().map_or(0, |stage| stage as u64 + 1)
+}
+
+/// A span's id and times, and whose child it is.
+pub(super) struct Place {
+    pub(super) context: SpanContext,
+    pub(super) parent: SpanId,
+    pub(super) start: SystemTime,
+    pub(super) end: SystemTime,
+}
+
+impl Place {
+    /// A span within a process.
+    pub(super) fn span(self, name: impl Into<Cow<'static, str>>) -> SpanData {
+        SpanData {
+            span_context: self.context,
+            parent_span_id: self.parent,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: name.into(),
+            start_time: self.start,
+            end_time: self.end,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: SCOPE.clone(),
+        }
+    }
+}
+
+/// The context of a span that is kept.
+pub(super) fn context(own: &TraceParent, state: Option<&HeaderValue>) -> SpanContext {
+    let state = state.and_then(|state| TraceState::from_str(state.to_str().ok()?).ok());
+    let (trace, span) = (TraceId::from(own.trace.get()), SpanId::from(own.span.get()));
+    SpanContext::new(trace, span, TraceFlags::SAMPLED, false, state.unwrap_or_default())
+}
+
+/// Where a clock of the world stood at this moment.
+pub(super) fn wall(at: Instant) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_sub(at.elapsed()).unwrap_or(now)
+}
+
+/// Adds a request's spans; `run` is the span of the batch that it was in.
+pub(super) fn of_request(kept: &Kept, run: Option<&SpanContext>, spans: &mut Vec<SpanData>) {
+    let context = context(&kept.context.own, kept.context.state.as_ref());
+    let accepted = wall(kept.journey.accepted);
+    spans.push(whole(kept, context.clone(), accepted));
+    let mut start = accepted;
+    for stage in Stage::ALL {
+        let Some(ns) = kept.journey.ends.end_ns(stage) else { break };
+        let end = accepted + Duration::from_nanos(ns);
+        let own = TraceParent { span: random_span(), ..kept.context.own };
+        let place = Place {
+            context: self::context(&own, kept.context.state.as_ref()),
+            parent: context.span_id(),
+            start,
+            end,
+        };
+        let mut span = place.span(stage.name());
+        if stage == Stage::Execute {
+            span.links.links.extend(run.cloned().map(Link::with_context));
+        }
+        spans.push(span);
+        start = end;
+    }
+}
+
+/// The request as a whole.
+fn whole(kept: &Kept, context: SpanContext, start: SystemTime) -> SpanData {
+    let journey = &kept.journey;
+    let parent = kept.context.parent.map_or(SpanId::INVALID, |parent| SpanId::from(parent.get()));
+    let end = start + Duration::from_micros(journey.total_us());
+    let mut span = Place { context, parent, start, end }.span(format!("infer {}", journey.model));
+    span.parent_span_is_remote = kept.context.parent.is_some();
+    span.span_kind = SpanKind::Server;
+    if let Some(reason) = journey.outcome.reason() {
+        span.status = Status::error(journey.explanation());
+        span.attributes.push(KeyValue::new("error.type", reason));
+    }
+    span.attributes.extend(attributes(journey));
+    span.attributes.push(KeyValue::new("skysail.kept", kept.why.name()));
+    span
+}
+
+fn attributes(journey: &Journey) -> Vec<KeyValue> {
+    let mut attributes = vec![
+        KeyValue::new("skysail.model", journey.model.to_string()),
+        KeyValue::new("skysail.version", number(journey.version)),
+        KeyValue::new("skysail.request_id", journey.request_id.to_string()),
+        KeyValue::new("skysail.outcome", journey.outcome.name()),
+        KeyValue::new("skysail.cause", journey.cause.name()),
+        KeyValue::new("skysail.explanation", journey.explanation()),
+    ];
+    if let Some(us) = journey.objective_us {
+        attributes.push(KeyValue::new("skysail.objective_us", number(us)));
+    }
+    if let Some(cache) = journey.cache {
+        attributes.push(KeyValue::new("skysail.cache", cache.name()));
+    }
+    if let Some(behind) = journey.behind {
+        attributes.push(KeyValue::new("skysail.behind.number", number(behind.number)));
+        attributes.push(KeyValue::new("skysail.behind.rows", number(behind.rows as u64)));
+    }
+    attributes
+}
+
+/// Attributes have signed numbers only.
+pub(super) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

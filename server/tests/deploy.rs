@@ -1,0 +1,86 @@
+//! What `deploy/` asks of a server is there: no rule and no panel stays empty for a name that the
+//! server does not have.
+
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
+mod support;
+#[path = "support/deploy.rs"]
+mod deploy;
+
+use std::collections::BTreeSet;
+use support::Server;
+use support::http::Connection;
+use support::models::{ADD_REQUEST, Models, add};
+
+/// The names of all metrics of a server whose model has an objective and a cache.
+fn exposed() -> BTreeSet<String> {
+    let models = Models::empty();
+    models.add("add", &add(1.0));
+    models.write("add/model.toml", "objective_ms = 1000.0\ncache = { bytes_max = 1048576 }\n");
+    let server = Server::start(models.path());
+    assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
+    let text = Connection::open(server.metrics()).request("GET", "/metrics", &[], b"").text();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.map(|rest| rest.split(' ').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_metric_of_the_rules_and_of_the_dashboard_is_a_metric_of_the_server() {
+    let exposed = exposed();
+    let rules = deploy::text("prometheus/skysail.rules.yml");
+    let tests = deploy::text("prometheus/skysail.rules.test.yml");
+    let dashboard = deploy::dashboard_queries().join("\n");
+    for (what, text) in [("rules", rules), ("their test", tests), ("the dashboard", dashboard)] {
+        let asked = deploy::metric_names(&text);
+        assert!(asked.len() > 5, "{what}: {asked:?}");
+        let missing: Vec<_> = asked.difference(&exposed).collect();
+        assert!(missing.is_empty(), "{what} ask for {missing:?}, which no server has: {exposed:?}");
+    }
+}
+
+#[test]
+fn what_rules_record_is_what_rules_and_the_dashboard_use() {
+    let rules = deploy::text("prometheus/skysail.rules.yml");
+    let recorded: BTreeSet<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).collect();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let used: BTreeSet<_> =
+        rules.split(|c| !is_word(c)).filter(|word| word.starts_with("skysail:")).collect();
+    assert_eq!(used, recorded);
+    assert!(!recorded.is_empty());
+}
+
+#[test]
+fn the_dashboard_has_what_is_watched_and_fits_its_grid() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&deploy::text("grafana/skysail.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let titles: Vec<_> = panels.iter().map(|panel| panel["title"].as_str().unwrap()).collect();
+    for title in ["Where the time goes", "Rows a batch", "Replicas", "Refusals by reason"] {
+        assert!(titles.contains(&title), "{titles:?}");
+    }
+    let place = |panel: &serde_json::Value, name: &str| panel["gridPos"][name].as_u64().unwrap();
+    let mut taken = BTreeSet::new();
+    for panel in panels {
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|name| place(panel, name));
+        assert!(x + w <= 24, "{}", panel["title"]);
+        let cells = (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y)));
+        for cell in cells {
+            assert!(taken.insert(cell), "{} lies on another", panel["title"]);
+        }
+    }
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len());
+}
+
+#[test]
+fn the_manifest_starts_a_server_with_flags_that_it_has() {
+    let manifest = deploy::text("kubernetes/skysail.yaml");
+    let arguments = manifest.lines().filter_map(|line| line.trim().strip_prefix("- --"));
+    let flags: Vec<_> = arguments.map(|text| text.split('=').next().unwrap()).collect();
+    assert!(flags.contains(&"stop-timeout-ms"), "{flags:?}");
+    let help = String::from_utf8(support::run(&["--help"]).stdout).unwrap();
+    for flag in flags {
+        assert!(help.contains(&format!("--{flag} ")), "there is no --{flag}");
+    }
+}
