@@ -233,18 +233,14 @@ fn who_waits_for_anothers_run_is_in_a_stampede() {
     models.add("add", &add(1.0)).write("add/model.toml", cached);
     // One thread takes requests up in the order in which they come.
     let server = Server::start_with(models.path(), &["--io-threads", "1"]);
+    let mut first = ask(&server, "add", &named("first", ADD_REQUEST));
+    server.wait_for_waiting("add", 1);
+    let mut second = ask(&server, "add", &named("second", ADD_REQUEST));
+    // Whoever is answered now came after the second was taken up.
+    assert_eq!(server.connect().request("GET", "/v2", &[], b"").status, 200);
     let other = ADD_REQUEST.replace("[1, 2]}", "[3, 4]}");
-    let requests = [("first", ADD_REQUEST), ("second", ADD_REQUEST), ("third", &other)];
-    let mut clients = requests.map(|_| server.connect());
-    for client in &mut clients {
-        assert_eq!(client.request("GET", "/v2", &[], b"").status, 200);
-    }
-    for (client, (id, request)) in clients.iter_mut().zip(requests) {
-        client.send_request("POST", "/v2/models/add/infer", &[], &named(id, request));
-    }
-    for client in &mut clients {
-        assert_eq!(client.answer().status, 200);
-    }
+    assert_eq!(server.infer("add", named("third", &other)).status, 200);
+    assert_eq!((first.answer().status, second.answer().status), (200, 200));
     let second = remembered(&server, "add", "second");
     expect_cause(&second, "cache_stampede");
     assert_eq!(second["cache"], "shared");
