@@ -17,6 +17,10 @@ const PACE_WEIGHT: f64 = 0.3;
 /// A run changes the pace as if it had been at most so many times slower or faster than foreseen.
 const SURPRISE_MAX: f64 = 4.0;
 
+/// Farthest that the pace may be from 1. Curve and pace are only known by their product, so that
+/// they would drift apart over millions of runs, to zero and infinity.
+const PACE_MAX: f64 = 16.0;
+
 /// After so many runs of smaller sizes, what is known of a size is old.
 const OLD_RUNS: u32 = 32;
 
@@ -107,6 +111,18 @@ impl RunTime {
         // What is true of the pace now is not to be learned twice.
         let learned = sorted[1].powf(-PACE_WEIGHT);
         self.surprises.iter_mut().for_each(|surprise| *surprise *= learned);
+        if !(1.0 / PACE_MAX..=PACE_MAX).contains(&self.pace) {
+            self.begin_at_pace_1();
+        }
+    }
+
+    /// Makes the pace of this moment part of the curve. All run times stay what they are.
+    fn begin_at_pace_1(&mut self) {
+        for point in self.points.iter_mut().flatten() {
+            point.run_us *= self.pace;
+            point.spread_us *= self.pace;
+        }
+        self.pace = 1.0;
     }
 
     /// Keeps larger sizes within what a smaller one allows, and lets what is known of them age.
@@ -224,6 +240,22 @@ mod tests {
         let middle = run_time.estimate(6).unwrap();
         assert_eq!(middle, Estimate { run_us: 50.0, spread_us: 6.0 });
         assert!(close(run_time.predict_us(16), 120.0));
+    }
+
+    #[test]
+    fn curve_and_pace_do_not_drift_apart_however_many_runs_there_are() {
+        let mut run_time = RunTime::default();
+        let mut state = 1_u64;
+        for run in 0..400_000_u64 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let unit = (state >> 40) as f64 / (1 << 24) as f64;
+            let rows = 1 << (run % 5);
+            // Larger batches take no longer, which nobody believes, and times vary fourfold.
+            run_time.observe(rows, 10.0 * 4.0_f64.powf(unit));
+            let predicted = run_time.predict_us(rows).unwrap();
+            assert!((5.0..80.0).contains(&predicted), "run {run}: {predicted} us");
+            assert!((0.05..20.0).contains(&run_time.pace), "run {run}: {}", run_time.pace);
+        }
     }
 
     #[test]
