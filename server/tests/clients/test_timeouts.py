@@ -35,7 +35,8 @@ def test_a_request_that_would_wait_longer_than_its_timeout(grpc, protocol):
 def test_a_caller_over_grpc_that_waits_no_longer(grpc):
     with pytest.raises(InferenceServerException) as error:
         grpc.infer("slow", tensors(tritonclient.grpc, LONG), client_timeout=0.05)
-    assert error.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+    # A server that has seen how long such runs take refuses at once.
+    assert error.value.status() in ("StatusCode.DEADLINE_EXCEEDED", "StatusCode.UNAVAILABLE")
     assert done(grpc.infer("slow", tensors(tritonclient.grpc, SHORT))) == 1
 
 
