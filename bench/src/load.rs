@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use skysail_loadtest::arrival::{Arrival, Window};
 use skysail_loadtest::payload::{Random, Source};
+use skysail_loadtest::report::Report;
 use skysail_loadtest::target::{Protocol, Target};
 use skysail_loadtest::{Load, prepare, run};
 use std::fmt::Write;
@@ -89,13 +90,7 @@ impl Closed<'_> {
             timeout: Duration::from_secs(10),
             objective: None,
         };
-        let source = Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let report = runtime.block_on(async {
-            let prepared = prepare(target, &source, load.timeout).await?;
-            run(&prepared, &load, pending(), |_| {}).await
-        })?;
-        ensure!(report.failed == 0, "{} requests failed: {:?}", report.failed, report.failures);
+        let report = drive(target, &load)?;
         Ok(Seen {
             answered: report.answered as f64,
             requests_per_s: report.requests_per_s,
@@ -145,6 +140,18 @@ impl Closed<'_> {
         let raw = values.iter().flat_map(|value| value.to_le_bytes());
         (json.bytes().chain(raw).collect(), Some(json.len()))
     }
+}
+
+/// Puts a load on a model with made-up inputs, every request of which must be answered.
+pub(crate) fn drive(target: Target, load: &Load) -> Result<Report> {
+    let source = Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let prepared = prepare(target, &source, load.timeout).await?;
+        run(&prepared, load, pending(), |_| {}).await
+    })?;
+    ensure!(report.failed == 0, "{} requests failed: {:?}", report.failed, report.failures);
+    Ok(report)
 }
 
 /// Reads what `wrk --latency` prints.

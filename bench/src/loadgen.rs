@@ -6,18 +6,16 @@ mod perf_analyzer;
 mod responder;
 
 use crate::bars::{self, Bar};
-use crate::load::{Closed, Generator, Seen};
+use crate::load::{Closed, Generator, Seen, drive};
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use perf_analyzer::PerfAnalyzer;
 use responder::Responder;
+use skysail_loadtest::Load;
 use skysail_loadtest::arrival::{Arrival, Window};
-use skysail_loadtest::payload::{Random, Source};
 use skysail_loadtest::report::Report;
 use skysail_loadtest::target::{Protocol, Target};
-use skysail_loadtest::{Load, prepare, run as run_load};
-use std::future::pending;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -137,14 +135,7 @@ fn load(
         timeout: Duration::from_secs(10),
         objective: None,
     };
-    let source = Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(async {
-        let prepared = prepare(target, &source, load.timeout).await?;
-        run_load(&prepared, &load, pending(), |_| {}).await
-    })?;
-    ensure!(report.failed == 0, "{} requests failed: {:?}", report.failed, report.failures);
-    Ok(report)
+    drive(target, &load)
 }
 
 fn row(out: &mut impl Write, kind: &str, connections: usize, report: &Report) -> Result<()> {

@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod capacity;
 pub(crate) mod plan;
 pub(crate) mod tail;
+mod output;
 mod shares;
 mod values;
 

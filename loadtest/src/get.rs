@@ -1,5 +1,7 @@
 //! Asks a server for other things than its models' answers: statistics, settings, what was slow.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, HeaderValue};
 use http::{Request, StatusCode};
@@ -9,10 +11,11 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use skysail_protocol::grpc::grpc_inference_service_client::GrpcInferenceServiceClient;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::target::{Address, Failure, Target};
+use crate::target::{Address, Failure, Protocol, Target};
 
 /// Bytes of a page that are read.
 const PAGE_BYTES_MAX: usize = 16 << 20;
@@ -29,6 +32,25 @@ pub(crate) fn of_model(target: &Target) -> String {
     let version = target.version.as_deref().map(in_path);
     let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
     format!("/v2/models/{}{version}", in_path(&target.model))
+}
+
+/// Asks the server over the target's own protocol, in one of two ways.
+///
+/// # Errors
+/// When there is no answer within `limit`, or the way that is taken fails.
+pub(crate) async fn ask<T>(
+    target: &Target,
+    limit: Duration,
+    over_http: impl Future<Output = Result<T, Failure>>,
+    over_grpc: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let reading = async {
+        match target.protocol {
+            Protocol::Json | Protocol::Binary => over_http.await,
+            _ => over_grpc.await,
+        }
+    };
+    timeout(limit, reading).await.unwrap_or(Err(Failure::Timeout(limit)))
 }
 
 /// A client of the same over gRPC.

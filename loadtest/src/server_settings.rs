@@ -7,10 +7,9 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use skysail_protocol::grpc::ModelConfigRequest;
 use skysail_protocol::grpc::model_config::SchedulingChoice;
-use tokio::time::timeout;
 
-use crate::get::{get, grpc, of_model, refused};
-use crate::target::{Failure, Protocol, Target};
+use crate::get::{ask, get, grpc, of_model, refused};
+use crate::target::{Failure, Target};
 
 /// The parameter that holds the threads of each replica.
 const THREADS: &str = "intra_op_thread_count";
@@ -37,13 +36,7 @@ impl Settings {
     /// # Errors
     /// When there is no answer within `limit`, or the server does not say.
     pub async fn read(target: &Target, limit: Duration) -> Result<Self, Failure> {
-        let reading = async {
-            match target.protocol {
-                Protocol::Json | Protocol::Binary => read_http(target).await,
-                _ => read_grpc(target).await,
-            }
-        };
-        timeout(limit, reading).await.unwrap_or(Err(Failure::Timeout(limit)))
+        ask(target, limit, read_http(target), read_grpc(target)).await
     }
 }
 

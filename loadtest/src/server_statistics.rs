@@ -10,10 +10,9 @@ use skysail_protocol::grpc::{
     InferBatchStatistics, ModelStatistics, ModelStatisticsRequest,
     StatisticDuration as GrpcDuration,
 };
-use tokio::time::timeout;
 
-use crate::get::{get, grpc, of_model, refused};
-use crate::target::{Failure, Protocol, Target};
+use crate::get::{ask, get, grpc, of_model, refused};
+use crate::target::{Failure, Target};
 
 /// Counters of one model, all versions that were asked for together, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,13 +88,7 @@ impl Reading {
     /// # Errors
     /// When there is no answer within `limit`, or the server has no statistics.
     pub async fn read(target: &Target, limit: Duration) -> Result<Self, Failure> {
-        let reading = async {
-            match target.protocol {
-                Protocol::Json | Protocol::Binary => read_http(target).await,
-                _ => read_grpc(target).await,
-            }
-        };
-        timeout(limit, reading).await.unwrap_or(Err(Failure::Timeout(limit)))
+        ask(target, limit, read_http(target), read_grpc(target)).await
     }
 
     /// What happened since an earlier reading. A model that was loaded anew in between counts from

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use skysail_loadtest::capacity::measure::Conditions;
 use skysail_loadtest::capacity::{Capacity, Progress, Question, find};
 use skysail_loadtest::payload::{Random, Source};
@@ -16,6 +16,7 @@ use skysail_loadtest::profile::Objective;
 use skysail_loadtest::target::{Address, Protocol, Target};
 use tokio::runtime;
 
+use super::output::Output;
 use super::{shares, values};
 
 /// Of the machine's processors, the part that sends unless told: most are left to the server.
@@ -121,25 +122,11 @@ pub(crate) struct Flags {
     output: Output,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-}
-
 /// Searches, prints the curve and writes the profile.
 pub(crate) fn execute(flags: &Flags) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let capacity = runtime.block_on(flags.find())?;
-    let mut out = io::stdout().lock();
-    match flags.output {
-        Output::Text => write!(out, "{capacity}")?,
-        Output::Json => {
-            serde_json::to_writer(&mut out, &capacity)?;
-            writeln!(out)?;
-        }
-    }
-    out.flush()?;
+    flags.output.print(&capacity)?;
     // Last: a file that cannot be written does not lose what took minutes.
     if let Some(path) = &flags.profile {
         capacity.profile.write(path)?;

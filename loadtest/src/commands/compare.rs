@@ -1,13 +1,14 @@
 //! `skysail-load compare`: two reports beside each other.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use skysail_loadtest::compare::compare;
 use skysail_loadtest::report::Report;
+
+use super::output::Output;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,26 +40,12 @@ pub(crate) struct Flags {
     output: Output,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-}
-
 /// Reads both reports and prints the comparison.
 pub(crate) fn execute(flags: &Flags) -> Result<()> {
     let (first, second) = (read(&flags.first)?, read(&flags.second)?);
     let names = [&flags.first, &flags.second].map(|path| path.display().to_string());
     let comparison = compare([&names[0], &names[1]], &first, &second);
-    let mut out = io::stdout().lock();
-    match flags.output {
-        Output::Text => write!(out, "{comparison}")?,
-        Output::Json => {
-            serde_json::to_writer(&mut out, &comparison)?;
-            writeln!(out)?;
-        }
-    }
-    Ok(out.flush()?)
+    flags.output.print(&comparison)
 }
 
 fn read(path: &Path) -> Result<Report> {

@@ -1,15 +1,15 @@
 //! `skysail-load plan`: how many servers a load needs, from a capacity profile.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args};
 use skysail_loadtest::arrival::trace::{self, Unit};
 use skysail_loadtest::plan::{Answer, Question, Traffic, answer};
 use skysail_loadtest::profile::{Objective, Profile};
 
+use super::output::Output;
 use super::shares::{self, Bursts};
 use super::values;
 
@@ -83,26 +83,12 @@ pub(crate) struct Flags {
     output: Output,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-}
-
 /// Reads the profile and prints the plan.
 pub(crate) fn execute(flags: &Flags) -> Result<()> {
     let profile = Profile::read(&flags.profile)?;
     let question = flags.question(&profile)?;
     let answer: Answer = answer(&profile, &question)?;
-    let mut out = io::stdout().lock();
-    match flags.output {
-        Output::Text => write!(out, "{answer}")?,
-        Output::Json => {
-            serde_json::to_writer(&mut out, &answer)?;
-            writeln!(out)?;
-        }
-    }
-    Ok(out.flush()?)
+    flags.output.print(&answer)
 }
 
 impl Flags {

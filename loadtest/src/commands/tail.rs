@@ -4,12 +4,13 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use skysail_loadtest::tail::{Table, Tail, read};
 use skysail_loadtest::target::Address;
 use tokio::runtime;
 use tokio::time::interval;
 
+use super::output::Output;
 use super::values;
 
 /// What the server may take to answer.
@@ -50,12 +51,6 @@ pub(crate) struct Flags {
     /// How it is printed
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// Asks the server and prints its answer.
