@@ -12,7 +12,6 @@ mod pace;
 mod search;
 mod policies;
 mod capacities;
-mod cores;
 mod table;
 mod loads;
 mod over_http;

@@ -6,6 +6,7 @@ mod perf_analyzer;
 mod responder;
 
 use crate::bars::{self, Bar};
+use crate::cores::Cores;
 use crate::load::{Closed, Generator, Seen, drive};
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
@@ -160,7 +161,8 @@ fn agreement(out: &mut impl Write, flags: &Flags) -> Result<Bars> {
         std::fs::create_dir_all(&version)?;
         skysail_graph::mlp(subject.sizes, 1)?.save(version.join("model.onnx"))?;
     }
-    let server = Server::start(&flags.server, folder.path())?;
+    let start = || Server::start(&flags.server, folder.path());
+    let server = Cores::split(out)?.start(start)?;
     writeln!(out, "\n## Agreement, closed loops in turns, raw tensors over HTTP\n")?;
     let perf_analyzer = PerfAnalyzer::find(&flags.venv);
     if let Err(reason) = &perf_analyzer {

@@ -4,6 +4,7 @@ mod bare;
 mod bars;
 mod batching;
 mod compression;
+mod cores;
 mod limit;
 mod load;
 mod loadgen;

@@ -59,6 +59,7 @@ pub use links::{Links, Taker};
 pub use model::{MODEL_BYTES_MAX, Model};
 pub use new_node::NewNode;
 pub use node::{Attribute, Node};
+pub use random::SplitMix64;
 pub use shapes::Shapes;
 pub use tensor::{Tensor, TensorView};
 pub use value::{Dim, Kind, ValueInfo};

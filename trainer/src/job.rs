@@ -87,6 +87,16 @@ pub struct Settings {
     pub data: String,
 }
 
+/// Says at which step a loss was no number.
+fn at_step(error: TrainError, step: u64, epoch: u64) -> TrainError {
+    match error {
+        error @ TrainError::NotFinite { .. } => {
+            TrainError::Step { step, epoch, source: Box::new(error) }
+        }
+        error => error,
+    }
+}
+
 /// Who is told how a training goes.
 pub trait Watcher: Sync {
     /// A step was taken.

@@ -1,24 +1,22 @@
-//! Random numbers that are the same on every machine and in every version.
+//! Random numbers for data and starts, each sequence made of a seed and of how far training came.
 
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). Its whole state is what it was made from, so
-/// whoever knows the seed and how far training came has all random state there is.
+use skysail_graph::SplitMix64;
+
+/// A sequence whose whole state is what it was made from, so whoever knows the seed and how far
+/// training came has all random state there is.
 #[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
+pub(crate) struct Random(SplitMix64);
 
 impl Random {
     /// The sequence that belongs to these numbers, such as a seed and an epoch.
     pub(crate) fn of(parts: &[u64]) -> Self {
-        let mixed = parts.iter().fold(0, |state, part| Self(state ^ part).next());
-        Self(mixed)
+        let mix = |state, part| SplitMix64::new(state ^ part).next_u64();
+        Self(SplitMix64::new(parts.iter().copied().fold(0, mix)))
     }
 
     /// The next number, any of 2^64.
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0.next_u64()
     }
 
     /// The next number below `bound`; 0 for a bound of 0.

@@ -35,6 +35,14 @@ pub trait Strategy: Send {
         rate: f32,
     ) -> Result<StepReport, TrainError>;
 
+    /// Whether all ranks have the same parameters between steps, now or always.
+    fn is_together(&self) -> bool {
+        true
+    }
+
+    /// The job has failed elsewhere: this will not step any more, nor wait for other ranks.
+    fn abandon(&mut self) {}
+
     /// Makes the parameters of all ranks the same, where they drift apart between steps. To be
     /// called before parameters are evaluated, and before [`Strategy::state`].
     ///

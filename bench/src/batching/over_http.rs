@@ -2,7 +2,6 @@
 //! capacity, and far above it.
 
 use super::capacities::{self, Bars, ms};
-use super::cores::Cores;
 use super::house::{OBJECTIVE_MS, install};
 use super::pace::Pace;
 use super::policies::Look;
@@ -10,6 +9,7 @@ use super::progress;
 use super::search;
 use super::seen::Seen;
 use crate::bars;
+use crate::cores::Cores;
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
 use skysail_loadtest::arrival::Arrival;
@@ -42,13 +42,7 @@ pub(super) fn tables(
     let objective = OBJECTIVE_MS.to_string();
     let flags = ["--objective-ms", &objective];
     let start = || Server::start_with(executable, folder.path(), &flags);
-    let server = match Cores::split()? {
-        Some(cores) => cores.start(start)?,
-        None => {
-            writeln!(out, "\nThe client runs on the server's only core: its work counts.")?;
-            start()?
-        }
-    };
+    let server = Cores::split(out)?.start(start)?;
     writeln!(
         out,
         "\n## Over HTTP: a server with `--objective-ms {objective}` and no other setting\n\n\

@@ -3,7 +3,7 @@
 
 use super::{Figure, median};
 use crate::bars::Bar;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::Command;
@@ -43,26 +43,51 @@ pub(super) fn scaling(out: &mut impl Write, programs: &Path, quick: bool) -> Res
     let mut figures = Vec::new();
     let (turns, steps) = if quick { (1, "5") } else { (3, "60") };
     for model in ["lenet-5", "cnn"] {
-        let mut rates = [const { Vec::new() }; 2];
+        let rate = |ranks| rate(programs, ranks, &[model, steps]);
+        let mut rates = [const { Vec::new() }; 3];
         for _ in 0..turns {
-            for (ranks, rates) in [1, 2].into_iter().zip(&mut rates) {
-                let Some(rows) = rows(programs, "scaling", ranks, &[model, steps])? else {
-                    writeln!(out, "{NO_MPI}")?;
-                    return Ok(Vec::new());
-                };
-                rates.push(number(rows.first().context("no row")?, 3)?);
-            }
+            let [one, two, apart] = &mut rates;
+            let (Some(of_one), Some(of_two)) = (rate(1)?, rate(2)?) else {
+                writeln!(out, "{NO_MPI}")?;
+                return Ok(Vec::new());
+            };
+            one.push(of_one);
+            two.push(of_two);
+            apart.extend(at_once(|| rate(1))?);
         }
         if figures.is_empty() {
-            writeln!(out, "| model | 1 rank rows/s | 2 ranks rows/s | times |")?;
-            writeln!(out, "|---|---:|---:|---:|")?;
+            writeln!(
+                out,
+                "| model | 1 rank rows/s | 2 ranks rows/s | times | 2 apart rows/s | times |"
+            )?;
+            writeln!(out, "|---|---:|---:|---:|---:|---:|")?;
         }
-        let [one, two] = rates.map(median);
-        let times = two / one;
-        writeln!(out, "| {model} | {one:.0} | {two:.0} | {times:.2} |")?;
+        let [one, two, apart] = rates.map(median);
+        let (times, times_apart) = (two / one, apart / one);
+        writeln!(
+            out,
+            "| {model} | {one:.0} | {two:.0} | {times:.2} | {apart:.0} | {times_apart:.2} |"
+        )?;
         figures.push((format!("{model}: 2 ranks over 1"), times, Bar::AtLeast(SCALING_MIN)));
     }
     Ok(figures)
+}
+
+/// What so many ranks learn in a second.
+fn rate(programs: &Path, ranks: usize, args: &[&str]) -> Result<Option<f64>> {
+    let Some(rows) = rows(programs, "scaling", ranks, args)? else { return Ok(None) };
+    number(rows.first().context("no row")?, 3).map(Some)
+}
+
+/// What two jobs learn together that run at the same time and know nothing of each other: what
+/// two ranks would if they never had to wait.
+fn at_once(job: impl Fn() -> Result<Option<f64>> + Sync) -> Result<Option<f64>> {
+    let (here, there) = std::thread::scope(|scope| {
+        let there = scope.spawn(&job);
+        (job(), there.join())
+    });
+    let there = there.map_err(|_| anyhow!("a job panicked"))??;
+    Ok(here?.zip(there).map(|(here, there)| here + there))
 }
 
 /// What an example prints in rows on so many ranks of a thread each; nothing where there is no
@@ -79,6 +104,8 @@ fn rows(
     }
     let mut command = Command::new("mpirun");
     command.args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string()]);
+    // Or two jobs would have the first core both.
+    command.args(["--bind-to", "none"]);
     command.arg(programs.join("examples").join(example)).args(args);
     command.env("RAYON_NUM_THREADS", "1");
     let output = match command.output() {

@@ -187,7 +187,8 @@ impl fmt::Display for Cause {
             }
             Self::LoadInProgress => f.write_str("a model was being loaded or unloaded"),
             Self::CoreStolen { predicted_us, ran_us } => {
-                write!(f, "its batch ran {ran_us} us and should have run {predicted_us} us")
+                let [ran_ms, predicted_ms] = [ran_us, predicted_us].map(|us| *us as f64 / 1e3);
+                write!(f, "its batch ran {ran_ms:.2} ms and should have run {predicted_ms:.2} ms")
             }
             Self::ThreadBusy => {
                 f.write_str("its connection's thread was busy with others or with a batch")

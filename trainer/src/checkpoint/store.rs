@@ -41,7 +41,7 @@ impl Store {
         Self { folder: folder.into(), write: write_atomically }
     }
 
-    /// Writes a checkpoint, and then removes those before the last two.
+    /// Writes a checkpoint, and then removes later ones and those before the last two.
     ///
     /// # Errors
     /// `Write` when it can not be written: the ones before are then as they were.
@@ -51,9 +51,11 @@ impl Store {
         let path = self.folder.join(format!("{:012}{ENDING}", checkpoint.about.steps));
         let bytes = checkpoint.to_bytes()?;
         (self.write)(&path, &bytes).map_err(CheckpointError::Write)?;
-        for old in self.paths()?.into_iter().rev().skip(KEPT) {
+        // Later ones are damaged: this job went on from before them.
+        let (earlier, later) = self.paths()?.into_iter().partition::<Vec<_>, _>(|at| *at <= path);
+        for stale in later.into_iter().chain(earlier.into_iter().rev().skip(KEPT)) {
             // What stays takes room, and no more: the next one tries again.
-            let _ = std::fs::remove_file(old);
+            let _ = std::fs::remove_file(stale);
         }
         Ok(path)
     }
@@ -170,6 +172,16 @@ mod tests {
         std::fs::write(&found.path, b"no checkpoint").unwrap();
         let said = store.latest().unwrap_err().to_string();
         assert!(said.contains("000000000002.checkpoint is damaged"), "{said}");
+    }
+
+    #[test]
+    fn what_went_on_from_before_a_damaged_one_leaves_two_that_are_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        store.save(&example(100)).unwrap();
+        std::fs::write(store.save(&example(200)).unwrap(), b"damaged").unwrap();
+        store.save(&example(150)).unwrap();
+        assert_eq!(files(&store), ["000000000100.checkpoint", "000000000150.checkpoint"]);
     }
 
     #[test]

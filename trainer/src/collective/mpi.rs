@@ -84,8 +84,8 @@ struct Sending {
 
 /// The tag of the messages of the first end.
 const FIRST: Tag = 0;
-/// The tag of the next duplicate's, where rank 0 counts; the tag after it is for what its
-/// collective operations say. The first end has its own for these: for roll calls and rings.
+/// The tag of the next duplicate's, where rank 0 counts; the two tags after it are for what its
+/// collective operations say and for their roll calls. The first end has its own for these.
 static NEXT: AtomicI32 = AtomicI32::new(ring::TAG + 1);
 
 /// The operations that MPI does, as ranks tell them to each other.
@@ -119,6 +119,10 @@ impl End {
         Self { outbox, room: Vec::new(), ..*self }
     }
 
+    fn roll_tag(&self) -> Tag {
+        if self.is_first() { roll::TAG } else { self.outbox.tag + 2 }
+    }
+
     /// Gives all ranks what `root` has, by a message to each.
     fn tell(&mut self, root: usize, bytes: &mut Vec<u8>) -> Result<(), CollectiveError> {
         if self.rank != root {
@@ -133,7 +137,7 @@ impl End {
     fn arrive(&mut self, operation: usize, len: usize) -> Result<(), CollectiveError> {
         self.number += 1;
         let ours = [operation as u64, len as u64];
-        let mut roll = Roll::call(self.rank, self.world, ours);
+        let mut roll = Roll::call(self.roll_tag(), self.rank, self.world, ours);
         let mut patience = Patience::new(self.deadline);
         while !roll.missing().is_empty() {
             if let Some((rank, theirs)) = roll.next() {
@@ -214,10 +218,10 @@ impl Collective for End {
 
     /// What MPI sends is its own affair; counted is what the best way takes, round a ring.
     fn all_reduce(&mut self, values: &mut [f32]) -> Result<(), CollectiveError> {
+        self.arrive(ALL_REDUCE, values.len())?;
         if !self.is_first() {
             return ring_all_reduce(&mut self.aside(), values);
         }
-        self.arrive(ALL_REDUCE, values.len())?;
         self.count(8 * values.len() * (self.world - 1) / self.world);
         if values.len() >= RING_LEN_MIN {
             ring::sum(Ring { rank: self.rank, world: self.world }, values, &mut self.room);
@@ -231,10 +235,10 @@ impl Collective for End {
     }
 
     fn all_gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>, CollectiveError> {
+        self.arrive(ALL_GATHER, 0)?;
         if !self.is_first() {
             return ring_all_gather(&mut self.aside(), mine);
         }
-        self.arrive(ALL_GATHER, 0)?;
         let mut lens = vec![0_u64; self.world];
         all().all_gather_into(&(mine.len() as u64), &mut lens[..]);
         let total: u64 = lens.iter().sum();
@@ -259,10 +263,10 @@ impl Collective for End {
     }
 
     fn broadcast(&mut self, root: usize, bytes: &mut Vec<u8>) -> Result<(), CollectiveError> {
+        self.arrive(BROADCAST, root)?;
         if !self.is_first() {
             return self.aside().tell(root, bytes);
         }
-        self.arrive(BROADCAST, root)?;
         let from = all();
         let from = from.process_at_rank(root as i32);
         let mut len = bytes.len() as u64;
@@ -294,7 +298,7 @@ impl Collective for End {
     fn duplicate(&mut self) -> Result<Box<dyn Collective>, CollectiveError> {
         let mut tag = NEXT.load(Ordering::Relaxed).to_ne_bytes().to_vec();
         if self.rank == 0 {
-            tag = NEXT.fetch_add(2, Ordering::Relaxed).to_ne_bytes().to_vec();
+            tag = NEXT.fetch_add(3, Ordering::Relaxed).to_ne_bytes().to_vec();
         }
         self.broadcast(0, &mut tag)?;
         let tag = tag.first_chunk().map_or(FIRST, |tag| Tag::from_ne_bytes(*tag));

@@ -44,7 +44,8 @@ pub fn evaluate(
     Ok(sums.evaluation(data))
 }
 
-/// The same, where each rank does its part; all get the same.
+/// The same, where each rank does its part; all get the same, and all fail where the loss is no
+/// number.
 pub(super) fn evaluate_together(
     learner: &mut dyn Learner,
     parameters: &[f32],
@@ -65,7 +66,12 @@ pub(super) fn evaluate_together(
         all.right += right;
         all.rows += rows;
     }
-    Ok(all.evaluation(data))
+    let found = all.evaluation(data);
+    if found.loss.is_finite() {
+        return Ok(found);
+    }
+    let what = "the loss of what is tested with".to_owned();
+    Err(TrainError::NotFinite { what, value: found.loss })
 }
 
 impl Sums {
@@ -132,8 +138,10 @@ fn cross_entropy(row: &[f32], class: usize, probabilities: bool) -> Result<f64, 
 mod tests {
     use super::*;
     use crate::batch::{Batch, Input, Values};
+    use crate::collective::threads;
     use crate::data::Inputs;
     use crate::layout::Layout;
+    use std::time::Duration;
 
     /// Gives back what it gets.
     struct Echo(Layout);
@@ -174,6 +182,17 @@ mod tests {
         assert!((f64::from(found.loss) - wanted).abs() < 1e-6, "{} {wanted}", found.loss);
         let found = measure(&[0.25, 0.75], Targets::Classes(vec![1]), true);
         assert!((found.loss - 0.287_682).abs() < 1e-6, "{}", found.loss);
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_ends_the_job_on_all_ranks() {
+        let inputs = Inputs::Float32(vec![1.0, 1.0, f32::NAN, 1.0]);
+        let data = Dataset::new("d", &[2], inputs, Targets::Classes(vec![0, 1])).unwrap();
+        let found = threads(2, Duration::from_secs(10), |_, mut group| {
+            let mut learner = Echo(Layout::default());
+            Ok(evaluate_together(&mut learner, &[], &data, false, group.as_mut()).is_err())
+        });
+        assert_eq!(found.unwrap(), [true, true]);
     }
 
     #[test]

@@ -41,8 +41,9 @@ impl Pulse {
         let number = |bytes: &[u8], at: usize| {
             bytes.as_chunks::<8>().0.get(at).map_or(0, |bytes| u64::from_le_bytes(*bytes))
         };
-        // Clocks differ; that of rank 0 counts.
-        self.steps = all.first().map_or(1, |bytes| number(bytes, 1)).clamp(1, STEPS_MAX);
+        // Ranks differ; that of the slowest counts, or it would come late by far.
+        let fewest = all.iter().map(|bytes| number(bytes, 1)).min();
+        self.steps = fewest.unwrap_or(1).clamp(1, STEPS_MAX);
         self.left = self.steps;
         self.last = Instant::now();
         Ok(all.iter().any(|bytes| number(bytes, 0) == 1))

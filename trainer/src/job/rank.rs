@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::evaluate::evaluate_together;
 use super::pulse::Pulse;
-use super::{Job, MakeStrategy, Outcome, StepNews};
+use super::{Job, MakeStrategy, Outcome, StepNews, at_step};
 use crate::checkpoint::{About, Checkpoint, Measured};
 use crate::collective::Collective;
 use crate::data::{Loader, Plan, Position, Shard};
@@ -52,6 +52,11 @@ impl Progress {
     /// Writes a checkpoint where this is rank 0, which has the state.
     pub(super) fn save(&self, job: &Job<'_>, state: Option<State>) -> Result<(), TrainError> {
         let (Some(store), Some(state)) = (job.store, state) else { return Ok(()) };
+        // Nobody could go on from these, and they would take the place of some that are sound.
+        if let Some(value) = self.parameters.iter().find(|value| !value.is_finite()) {
+            let what = "a parameter".to_owned();
+            return Err(TrainError::NotFinite { what, value: *value });
+        }
         let about = About {
             recipe: job.settings.recipe.clone(),
             data: job.settings.data.clone(),
@@ -110,9 +115,9 @@ pub(super) fn run(
 ) -> Result<Outcome, TrainError> {
     let (rank, world) = (collective.rank(), collective.world());
     let shard = Shard::of(&job.train, job.settings.batch, rank, world)?;
-    let mut group = collective.duplicate()?;
+    let mut progress = Progress::begin(job, collective.as_mut())?;
+    let group = collective.duplicate()?;
     let learner = job.trainee.learner()?;
-    let mut progress = Progress::begin(job, group.as_mut())?;
     let mut strategy = make(learner.layout(), collective)?;
     if let Some(state) = progress.state.take() {
         strategy.restore(&state)?;
@@ -124,9 +129,20 @@ pub(super) fn run(
 }
 
 impl Rank<'_> {
-    /// All steps that are left.
     fn work(mut self) -> Result<Outcome, TrainError> {
+        match self.steps() {
+            Ok(stopped) => Ok(self.progress.outcome(stopped)),
+            Err(error) => {
+                self.strategy.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// All steps that are left; whether somebody stopped them.
+    fn steps(&mut self) -> Result<bool, TrainError> {
         let mut pulse = Pulse::new();
+        let (mut stop, mut due) = (false, false);
         while self.progress.steps < self.job.settings.steps {
             let rate = self.step()?;
             let is_last = self.progress.steps == self.job.settings.steps;
@@ -136,18 +152,23 @@ impl Rank<'_> {
             }
             // Asked at every step alike, so that all ranks ask together.
             let wanted = self.job.stop.load(Ordering::Relaxed);
-            let stop = pulse.beat(self.group.as_mut(), wanted)? && !is_last;
-            let enough = self.is_enough(is_epoch);
+            stop = stop || pulse.beat(self.group.as_mut(), wanted)?;
             let every = self.job.settings.checkpoint_steps;
-            let due = every.is_some_and(|every| self.progress.steps.is_multiple_of(every));
-            if is_epoch || is_last || stop || due {
+            due |= every.is_some_and(|every| self.progress.steps.is_multiple_of(every));
+            // Ranks that are apart are let meet first: when they do must not depend on this.
+            let is_time = (stop || due) && self.strategy.is_together();
+            if is_epoch || is_last || is_time {
                 self.save()?;
+                due = false;
             }
-            if stop || enough {
-                return Ok(self.progress.outcome(stop));
+            if is_last || self.is_enough(is_epoch) {
+                return Ok(false);
+            }
+            if stop && (is_epoch || is_time) {
+                return Ok(true);
             }
         }
-        Ok(self.progress.outcome(false))
+        Ok(false)
     }
 
     /// Learns from one batch; gives its rate.
@@ -158,12 +179,7 @@ impl Rank<'_> {
         let batch = self.loader.take()?;
         let learner = self.learner.as_mut();
         let report = self.strategy.step(learner, &mut progress.parameters, &batch, rate);
-        let report = report.map_err(|error| match error {
-            error @ TrainError::NotFinite { .. } => {
-                TrainError::Step { step: steps, epoch, source: Box::new(error) }
-            }
-            error => error,
-        })?;
+        let report = report.map_err(|error| at_step(error, steps, epoch))?;
         progress.steps += 1;
         progress.position = self.loader.position();
         progress.bytes_sent += report.bytes_sent;
@@ -186,7 +202,9 @@ impl Rank<'_> {
             &job.test,
             job.trainee.gives_probabilities(),
             self.group.as_mut(),
-        )?;
+        );
+        let (epoch, steps) = (progress.position.epoch, progress.steps);
+        let found = found.map_err(|error| at_step(error, steps, epoch))?;
         let measured = Measured {
             epoch: progress.position.epoch + u64::from(!is_epoch),
             steps: progress.steps,

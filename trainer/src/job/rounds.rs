@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::evaluate::evaluate_together;
 use super::pulse::Pulse;
 use super::rank::Progress;
-use super::{Job, MakeFederated, Outcome, StepNews};
+use super::{Job, MakeFederated, Outcome, StepNews, at_step};
 use crate::batch::Batch;
 use crate::checkpoint::Measured;
 use crate::collective::Collective;
@@ -58,9 +58,9 @@ pub(super) fn run(
     rows: &[Vec<u32>],
     mut collective: Box<dyn Collective>,
 ) -> Result<Outcome, TrainError> {
+    let mut progress = Progress::begin(job, collective.as_mut())?;
     let mut group = collective.duplicate()?;
     let mut learner = job.trainee.learner()?;
-    let mut progress = Progress::begin(job, group.as_mut())?;
     let mut federated = make(learner.layout(), collective)?;
     if let Some(state) = progress.state.take() {
         federated.restore(&state)?;
@@ -71,7 +71,7 @@ pub(super) fn run(
         let (round, rate) = (progress.steps, job.schedule.rate(progress.steps));
         let report =
             federated.round(learner.as_mut(), &mut progress.parameters, &mut clients, rate);
-        let report = report.map_err(|error| at(error, round))?;
+        let report = report.map_err(|error| at_step(error, round, round))?;
         progress.steps += 1;
         progress.position.epoch = progress.steps;
         progress.bytes_sent += report.upload_bytes;
@@ -99,16 +99,6 @@ pub(super) fn run(
     Ok(progress.outcome(false))
 }
 
-/// Says in which round a loss was no number.
-fn at(error: TrainError, round: u64) -> TrainError {
-    match error {
-        error @ TrainError::NotFinite { .. } => {
-            TrainError::Step { step: round, epoch: round, source: Box::new(error) }
-        }
-        error => error,
-    }
-}
-
 /// Measures what was learned so far; all ranks together. Gives the accuracy.
 fn measure(
     job: &Job<'_>,
@@ -119,7 +109,8 @@ fn measure(
     train_loss: f32,
 ) -> Result<Option<f32>, TrainError> {
     let probabilities = job.trainee.gives_probabilities();
-    let found = evaluate_together(learner, &progress.parameters, &job.test, probabilities, group)?;
+    let found = evaluate_together(learner, &progress.parameters, &job.test, probabilities, group);
+    let found = found.map_err(|error| at_step(error, progress.steps, progress.steps))?;
     let measured = Measured {
         epoch: progress.steps,
         steps: progress.steps,

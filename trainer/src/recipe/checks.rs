@@ -23,6 +23,18 @@ pub(super) fn not_negative<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D:
     Some(value).filter(|value| *value >= 0.0).ok_or_else(wrong)
 }
 
+/// Above 0, and no infinity, where it is given.
+pub(super) fn positive_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f32>, D::Error> {
+    positive(from).map(Some)
+}
+
+/// 0 or more, and no infinity, where it is given.
+pub(super) fn not_negative_if_any<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<f32>, D::Error> {
+    not_negative(from).map(Some)
+}
+
 /// No infinity, and a number.
 pub(super) fn finite<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
     let value = f32::deserialize(from)?;

@@ -65,6 +65,7 @@ pub struct PhaseRecipe {
     #[serde(deserialize_with = "checks::positive")]
     pub rate: f32,
     /// What it comes to at the end along a cosine; the same rate always where it does not say.
+    #[serde(default, deserialize_with = "checks::not_negative_if_any")]
     pub cosine: Option<f32>,
 }
 

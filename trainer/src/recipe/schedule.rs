@@ -15,6 +15,7 @@ pub struct ScheduleRecipe {
     /// Where it falls at once.
     pub decay: Option<DecayRecipe>,
     /// What it comes to at the end along a cosine.
+    #[serde(default, deserialize_with = "checks::not_negative_if_any")]
     pub cosine: Option<f32>,
     /// For a batch larger than the one that the rate was found for.
     pub scale: Option<ScaleRecipe>,

@@ -50,6 +50,7 @@ pub struct DeepGradientRecipe {
     #[serde(deserialize_with = "checks::shares")]
     pub warm_up: Vec<f64>,
     /// The largest norm of the gradient of all ranks together.
+    #[serde(deserialize_with = "checks::positive_if_any")]
     pub clip: Option<f32>,
     /// Whether a value that is sent takes its velocity with it.
     pub factor_masking: bool,

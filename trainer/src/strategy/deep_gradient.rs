@@ -20,6 +20,8 @@ pub use coding::Precision;
 pub use sparsity::Sparsity;
 
 const NAME: &str = "deep-gradient";
+/// Makes up for what a share lacks in binary: 0.999 of 1000 are 999.
+const ROUNDING: f64 = 1e-6;
 
 /// How gradients are held back and sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,7 +155,8 @@ impl DeepGradient {
     fn choose(&self, sparsity: f64) -> Entries {
         let mut chosen = Entries::default();
         for range in &self.entries {
-            let keep = (range.len() as f64 * (1.0 - sparsity)).ceil() as usize;
+            let held_back = (range.len() as f64 * sparsity + ROUNDING).floor() as usize;
+            let keep = (range.len() - held_back.min(range.len())).max(1);
             let values = &self.residual[range.clone()];
             for place in threshold::largest(values, keep, self.steps) {
                 chosen.places.push(range.start as u32 + place);

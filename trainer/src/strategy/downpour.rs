@@ -232,6 +232,10 @@ impl Strategy for Downpour {
         Ok(StepReport { loss: loss?, bytes_sent: after - before })
     }
 
+    fn abandon(&mut self) {
+        self.failed = true;
+    }
+
     fn agree(&mut self, parameters: &mut [f32]) -> Result<(), TrainError> {
         if !matches!(self.server, Part::Running(_)) {
             return Ok(());

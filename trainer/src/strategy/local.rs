@@ -67,6 +67,10 @@ impl Strategy for LocalSgd {
         Ok(StepReport { loss, bytes_sent: self.collective.bytes_sent() - before })
     }
 
+    fn is_together(&self) -> bool {
+        self.apart == 0
+    }
+
     fn agree(&mut self, parameters: &mut [f32]) -> Result<(), TrainError> {
         if self.apart > 0 {
             average(self.collective.as_mut(), parameters)?;

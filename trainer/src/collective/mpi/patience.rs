@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 /// Asks so often without a pause: what comes at once is not kept waiting.
 const EAGER: u32 = 200;
-/// Then it lets other threads of the core go first, for so long.
-const POLITE: Duration = Duration::from_millis(1);
-/// And then it pauses for so long, and leaves the core to who computes.
+/// Then it pauses for so long, and leaves the core to who computes: to yield instead would take
+/// half of it.
 const PAUSE: Duration = Duration::from_micros(100);
 
 /// How long an operation has waited, and how it goes on to.
@@ -35,8 +34,6 @@ impl Patience {
         self.asked = self.asked.saturating_add(1);
         if self.asked < EAGER {
             std::hint::spin_loop();
-        } else if self.started.elapsed() < POLITE {
-            std::thread::yield_now();
         } else {
             std::thread::park_timeout(PAUSE);
         }

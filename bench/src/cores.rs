@@ -3,30 +3,35 @@
 
 use anyhow::Result;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::io::Write;
 
 /// Who may run where.
-pub(super) struct Cores {
+pub(crate) struct Cores {
     server: CpuSet,
     client: CpuSet,
 }
 
 impl Cores {
-    /// Of what this thread may use, or none if that is one core.
-    pub(super) fn split() -> Result<Option<Self>> {
+    /// Of what this thread may use. On a single core they share that, which `out` is told.
+    pub(crate) fn split(out: &mut impl Write) -> Result<Self> {
         let all = sched_getaffinity(None)?;
         let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| all.is_set(core)).collect();
-        let [server @ .., client] = cores.as_slice() else { return Ok(None) };
         let set = |cores: &[usize]| {
             let mut set = CpuSet::new();
             cores.iter().for_each(|&core| set.set(core));
             set
         };
-        let cores = Self { server: set(server), client: set(&[*client]) };
-        Ok(Some(cores).filter(|_| !server.is_empty()))
+        if let [server @ .., client] = cores.as_slice()
+            && !server.is_empty()
+        {
+            return Ok(Self { server: set(server), client: set(&[*client]) });
+        }
+        writeln!(out, "\nThe client runs on the server's only core: its work counts.")?;
+        Ok(Self { server: all, client: all })
     }
 
     /// Starts a process on the server's, and goes on with the client's alone.
-    pub(super) fn start<T>(&self, server: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn start<T>(&self, server: impl FnOnce() -> Result<T>) -> Result<T> {
         // A process inherits the cores of the thread that starts it.
         sched_setaffinity(None, &self.server)?;
         let started = server();
