@@ -135,7 +135,7 @@ pub struct PaddingConfig {
 }
 
 /// A value that fills an input up.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged, expecting = "a number or a boolean")]
 pub enum Fill {
     /// `true` or `false`.
@@ -144,6 +144,18 @@ pub enum Fill {
     Integer(i64),
     /// With one, or `inf`, or `nan`.
     Float(f64),
+}
+
+/// `nan` is the same as `nan`: settings that have not changed are equal.
+impl PartialEq for Fill {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::Integer(a), Self::Integer(b)) => a == b,
+            (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits(),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Fill {
@@ -331,6 +343,15 @@ mod tests {
     #[test]
     fn an_empty_file_is_the_default() {
         assert_eq!(ModelConfig::from_toml("").unwrap(), ModelConfig::default());
+    }
+
+    #[test]
+    fn settings_that_have_not_changed_are_equal_whatever_they_fill_with() {
+        let read = |fill| ModelConfig::from_toml(&format!("padding.inputs.x = {fill}")).unwrap();
+        for fill in ["nan", "inf", "0.5", "0", "true"] {
+            assert_eq!(read(fill), read(fill), "{fill}");
+        }
+        assert_ne!(read("nan"), read("0.5"));
     }
 
     #[test]

@@ -15,6 +15,17 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
+/// Runs a job and gives its replica back, whatever happens: a panic costs the members of this batch
+/// their answers and nobody else.
+pub(crate) fn run_and_finish(model: &Model, mut job: Job, place: Place) {
+    let ran = catch_unwind(AssertUnwindSafe(|| run_job(model, &mut job, place)));
+    if let Err(panic) = ran {
+        let (name, version, words) = (model.name(), model.version(), words(&*panic));
+        tracing::error!("a run of model '{name}' version {version} panicked: {words}");
+    }
+    model.queue().finish(job);
+}
+
 /// Runs a job and answers its members.
 ///
 /// When a batch fails, each member runs once more alone: one caller's bad input is not the

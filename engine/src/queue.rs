@@ -176,8 +176,8 @@ impl Queue {
         let Job { replica, rows, run_us, run, .. } = job;
         let ran = (rows > 0).then_some(Ran { rows, run_us });
         let mut state = self.state.lock();
-        state.scheduler.finish(run, ran, self.now_us());
         state.idle.push(replica);
+        state.scheduler.finish(run, ran, self.now_us());
         if !state.open {
             // Threads may wait for the last entries, and somebody else has run them.
             self.work.notify_all();
@@ -315,7 +315,10 @@ impl State {
 impl State {
     fn job(&mut self, batch: Batch<Box<Entry>>, now_us: u64) -> Option<Job> {
         let Batch { members, run, rows, predicted_us } = batch;
-        let mut replica = self.idle.pop()?;
+        let Some(mut replica) = self.idle.pop() else {
+            self.scheduler.finish(run, None, now_us);
+            return None;
+        };
         let lane = members.first().map(|first| first.item.request.lane.clone());
         let cold = replica.sizes.insert(rows, &lane.unwrap_or_default());
         let entry = |Waiter { item, terms, .. }: Waiter<Box<Entry>>| {

@@ -1,6 +1,6 @@
 //! The threads of a version's replicas: each waits for a job, runs it and answers.
 
-use crate::execute::run_job;
+use crate::execute::run_and_finish;
 use crate::model::Model;
 use crate::threads::Spawner;
 use skysail_policy::place::Place;
@@ -27,8 +27,7 @@ pub(crate) fn spawn_threads(
 }
 
 fn run(model: &Model) {
-    while let Some(mut job) = model.queue().next_job() {
-        run_job(model, &mut job, Place::ReplicaThread);
-        model.queue().finish(job);
+    while let Some(job) = model.queue().next_job() {
+        run_and_finish(model, job, Place::ReplicaThread);
     }
 }

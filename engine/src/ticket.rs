@@ -6,7 +6,7 @@
 //! told. Dropping the ticket withdraws the request.
 
 use crate::error::Error;
-use crate::execute::run_job;
+use crate::execute::run_and_finish;
 use crate::model::Model;
 use crate::request::Response;
 use skysail_policy::cause::Behind;
@@ -104,10 +104,10 @@ impl Future for Ticket {
                 Poll::Pending
             }
             Turn::Helping => {
+                self.turn = Turn::Waiting;
                 if let Poll::Ready(reply) = self.poll_reply(cx) {
                     return Poll::Ready(reply);
                 }
-                self.turn = Turn::Waiting;
                 help(&self.model);
                 self.poll_reply(cx)
             }
@@ -116,13 +116,21 @@ impl Future for Ticket {
     }
 }
 
+impl Drop for Ticket {
+    /// One that leaves before it has helped stands in the queue, and nobody was told of it.
+    fn drop(&mut self) {
+        if matches!(self.turn, Turn::Queued | Turn::Helping) {
+            self.model.queue().wake_thread();
+        }
+    }
+}
+
 /// Runs what waits, as long as it is short.
 fn help(model: &Model) {
     let queue = model.queue();
     for _ in 0..JOBS_MAX {
-        let Some(mut job) = queue.start_here() else { return };
-        run_job(model, &mut job, Place::Here);
-        queue.finish(job);
+        let Some(job) = queue.start_here() else { return };
+        run_and_finish(model, job, Place::Here);
     }
     if queue.has_work() {
         queue.wake_thread();

@@ -79,7 +79,7 @@ fn warnings(names: [&str; 2], first: &Report, second: &Report) -> Vec<String> {
         if let Some(reason) = &report.invalid_because {
             warnings.push(format!("{name} is not valid: {reason}"));
         }
-        let count = whole(report).len();
+        let count = report.whole_intervals().count();
         if count < INTERVALS_MIN {
             warnings.push(format!(
                 "{name} is too short to say what is chance: {count} intervals, not {INTERVALS_MIN}"
@@ -143,7 +143,7 @@ fn figure(
     of: impl Fn(&Interval) -> Option<f64>,
 ) -> Option<Figure> {
     let (first, second) = (values.0?, values.1?);
-    let values = |report| whole(report).into_iter().filter_map(&of).collect::<Vec<f64>>();
+    let values = |report: &Report| report.whole_intervals().filter_map(&of).collect::<Vec<f64>>();
     let (a, b) = (values(reports.0), values(reports.1));
     let known = a.len().min(b.len()) >= INTERVALS_MIN;
     let ratio_95 = known.then(|| bootstrap::ratio_95(&a, &b)).flatten();
@@ -156,12 +156,6 @@ fn figure(
         ratio_95,
         differs: ratio_95.map(|(least, most)| least > 1.0 || most < 1.0),
     })
-}
-
-/// The intervals that are about as long as the others: the last one may be a short rest.
-fn whole(report: &Report) -> Vec<&Interval> {
-    let longest = report.intervals.iter().map(|interval| interval.length_s).fold(0.0, f64::max);
-    report.intervals.iter().filter(|interval| interval.length_s > longest / 2.0).collect()
 }
 
 impl fmt::Display for Comparison {
@@ -216,6 +210,7 @@ mod tests {
         };
         Report {
             model: "m".into(),
+            elapsed_s: seconds as f64,
             requests_per_s: rate,
             requests: 1000,
             latency_us_p50: Some(p99_us / 4.0),
@@ -247,6 +242,16 @@ mod tests {
         let run = report(20, 1000.0, 800.0);
         let found = compare(["a", "b"], &run, &run);
         assert!(found.figures.iter().all(|figure| figure.differs != Some(true)), "{found}");
+    }
+
+    #[test]
+    fn a_slow_answer_after_the_run_leaves_it_comparable() {
+        let mut late = report(20, 1200.0, 800.0);
+        let slow = Interval { end_s: 50.0, length_s: 30.0, answered: 1, ..Interval::default() };
+        late.intervals.push(slow);
+        let found = compare(["a", "b"], &report(20, 1000.0, 800.0), &late);
+        assert!(found.warnings.is_empty(), "{found}");
+        assert_eq!(figure_of(&found, "throughput").differs, Some(true));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::arrival::Window;
 use crate::run::Load;
 use crate::target::Failure;
 
@@ -43,13 +44,15 @@ pub struct Recorder {
     pub meant: Vec<Meant>,
     /// The part of the time in which the busiest thread had work to do, 0 to 1.
     pub busy_share: f64,
+    /// Answers that came within the measurement, whenever their requests went out.
+    pub answered_inside: u64,
     /// Requests that were due while every connection was busy.
     pub waited: u64,
     /// Failed requests by their message.
     pub failures: HashMap<String, u64>,
     /// When the last request ended, from the run's start.
     pub last_end: Duration,
-    warm_up: Duration,
+    window: Window,
     interval: Duration,
     objective: Option<Duration>,
 }
@@ -86,20 +89,26 @@ impl Recorder {
             // All of it now, for nothing may need memory later.
             meant: vec![Meant::default(); intervals],
             busy_share: 0.0,
+            answered_inside: 0,
             waited: 0,
             failures: HashMap::new(),
             last_end: Duration::ZERO,
-            warm_up: load.window.warm_up,
+            window: load.window,
             interval,
             objective: load.objective,
         }
+    }
+
+    /// An answer came, to a request that counts or to another one.
+    pub fn answer_came(&mut self, end: Duration) {
+        self.answered_inside += u64::from(self.window.counts(end));
     }
 
     /// A request that counts ended.
     pub fn ended(&mut self, Ended { kind, at, end, result }: Ended<'_>) {
         let latency = end.saturating_sub(at);
         self.last_end = self.last_end.max(end);
-        let since = at.saturating_sub(self.warm_up).div_duration_f64(self.interval) as usize;
+        let since = at.saturating_sub(self.window.warm_up).div_duration_f64(self.interval) as usize;
         if let Some(meant) = self.meant.get_mut(since) {
             meant.requests += 1;
             let is_in_time = result.is_ok() && self.objective.is_some_and(|most| latency <= most);
@@ -163,6 +172,7 @@ impl Recorder {
             mine.in_time += theirs.in_time;
         }
         self.busy_share = self.busy_share.max(other.busy_share);
+        self.answered_inside += other.answered_inside;
         self.waited += other.waited;
         for (message, count) in &other.failures {
             self.count_failure(message.clone(), *count);
@@ -180,7 +190,8 @@ impl Recorder {
             kind.failed = 0;
         }
         self.meant.fill(Meant::default());
-        (self.busy_share, self.waited, self.last_end) = (0.0, 0, Duration::ZERO);
+        (self.busy_share, self.last_end) = (0.0, Duration::ZERO);
+        (self.answered_inside, self.waited) = (0, 0);
         self.failures.clear();
     }
 
@@ -258,6 +269,20 @@ mod tests {
         let counts: Vec<_> = recorder.meant.iter().map(|m| (m.requests, m.in_time)).collect();
         assert_eq!(counts[..3], [(1, 1), (2, 1), (0, 0)]);
         assert_eq!(counts.len(), 20);
+    }
+
+    #[test]
+    fn an_answer_is_inside_when_it_comes_within_the_measurement() {
+        let mut first = Recorder::new(&load(), 1);
+        // From 1 s to 11 s.
+        for ms in [999, 1_000, 10_999, 11_000] {
+            first.answer_came(Duration::from_millis(ms));
+        }
+        let mut total = Recorder::new(&load(), 1);
+        total.add(&first);
+        assert_eq!((total.answered_inside, total.answered()), (2, 0));
+        first.clear();
+        assert_eq!(first.answered_inside, 0);
     }
 
     #[test]

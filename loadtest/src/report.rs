@@ -7,6 +7,7 @@ mod csv;
 mod plots;
 mod html;
 
+pub(crate) use make::Lasted;
 pub use text::text_us;
 
 use hdrhistogram::Histogram;
@@ -39,8 +40,10 @@ pub struct Report {
     pub threads: usize,
     /// Rows of each request; of the first kind where there are several.
     pub rows_per_request: usize,
-    /// How long was measured.
+    /// How long was measured: while requests went out that count.
     pub elapsed_s: f64,
+    /// The same and until the last of them was answered or had failed.
+    pub drained_s: f64,
     /// Requests that were measured.
     pub requests: u64,
     /// Those of them that were answered.
@@ -54,9 +57,10 @@ pub struct Report {
     pub objective_us: Option<f64>,
     /// Requests that were answered within the objective.
     pub in_time: Option<u64>,
-    /// The same a second.
+    /// The same a second of `elapsed_s`.
     pub goodput_requests_per_s: Option<f64>,
-    /// Answered requests a second.
+    /// Answers a second that came within `elapsed_s`, those of the warm-up's last requests too. What
+    /// comes later does not count, so that one slow answer makes no difference.
     pub requests_per_s: f64,
     /// Their rows a second.
     pub rows_per_s: f64,
@@ -239,6 +243,19 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The intervals that are about as long as the others. The last one may be a short rest, and
+    /// those after the measurement have only what was slow.
+    pub(crate) fn whole_intervals(&self) -> impl Iterator<Item = &Interval> {
+        let inside = || {
+            let begins_s = |interval: &Interval| interval.end_s - interval.length_s;
+            self.intervals.iter().filter(move |interval| begins_s(interval) < self.elapsed_s)
+        };
+        let longest = inside().map(|interval| interval.length_s).fold(0.0, f64::max);
+        inside().filter(move |interval| interval.length_s > longest / 2.0)
+    }
+}
+
 /// In microseconds; `None` without values.
 fn quantile_us(histogram: &Histogram<u64>, quantile: f64) -> Option<f64> {
     (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile) as f64 / 1e3)
@@ -257,6 +274,16 @@ mod tests {
             assert_eq!(report.latency_us(quantile), Some(us));
         }
         assert_eq!(Report::default().latency_us(0.5), None);
+    }
+
+    #[test]
+    fn a_rest_and_what_ended_after_the_measurement_are_no_whole_intervals() {
+        let interval = |end_s, length_s| Interval { end_s, length_s, ..Interval::default() };
+        let intervals = [(0.5, 0.5), (1.0, 0.5), (1.1, 0.1), (9.0, 7.9)];
+        let intervals = intervals.map(|(end_s, length_s)| interval(end_s, length_s)).to_vec();
+        let report = Report { elapsed_s: 1.05, intervals, ..Report::default() };
+        let ends: Vec<_> = report.whole_intervals().map(|interval| interval.end_s).collect();
+        assert_eq!(ends, [0.5, 1.0]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::mix::Mix;
 use crate::payload;
 use crate::prepare::Prepared;
 use crate::record::Recorder;
-use crate::report::{Interval, Report};
+use crate::report::{Interval, Lasted, Report};
 use crate::target::{Address, Failure};
 use crate::worker::{Phase, Worker};
 use seen::{Seen, first_begins};
@@ -132,9 +132,16 @@ pub async fn run(
         }
     }
     seen.drain(&threads.recorders, start.elapsed());
-    let end = stopped.unwrap_or_else(|| load.window.end().max(seen.total.last_end));
-    let elapsed = end.saturating_sub(load.window.warm_up);
-    Ok(Report::new(prepared, load, &seen.total, elapsed, seen.intervals))
+    let lasted = lasted(load.window, stopped, seen.total.last_end);
+    Ok(Report::new(prepared, load, &seen.total, lasted, seen.intervals))
+}
+
+fn lasted(window: Window, stopped: Option<Duration>, last_end: Duration) -> Lasted {
+    let since = |end: Duration| end.saturating_sub(window.warm_up);
+    Lasted {
+        measured: since(stopped.map_or(window.end(), |at| at.min(window.end()))),
+        drained: since(stopped.unwrap_or_else(|| window.end().max(last_end))),
+    }
 }
 
 /// The threads of a run, and what each of them has seen.
@@ -193,6 +200,8 @@ impl Threads {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::prepare::PreparedKind;
+    use crate::target::{Endpoint, Protocol, Target};
 
     /// Ten seconds at a rate.
     pub(crate) fn load() -> Load {
@@ -204,5 +213,27 @@ pub(crate) mod tests {
             timeout: Duration::from_secs(1),
             objective: None,
         }
+    }
+
+    /// A model with so many rows a request, on a server that is not there.
+    pub(crate) fn prepared(rows: usize) -> Prepared {
+        let address = "http://localhost:1".parse().unwrap();
+        let server = Target::new(address, Protocol::Json, "m").server();
+        let kind =
+            PreparedKind { model: "m".into(), version: None, input: None, weight: 1.0, rows };
+        Prepared { endpoint: Endpoint::new(&server, Vec::new()), server, kinds: vec![kind] }
+    }
+    #[test]
+    fn the_measurement_ends_with_its_window_and_not_with_the_last_answer() {
+        let s = Duration::from_secs;
+        let found = |stopped: Option<u64>, last_end| {
+            let lasted = lasted(load().window, stopped.map(s), s(last_end));
+            (lasted.measured.as_secs(), lasted.drained.as_secs())
+        };
+        assert_eq!(found(None, 10), (10, 10));
+        assert_eq!(found(None, 41), (10, 40));
+        assert_eq!(found(Some(6), 5), (5, 5));
+        assert_eq!(found(Some(21), 12), (10, 20));
+        assert_eq!(found(Some(0), 0), (0, 0));
     }
 }

@@ -176,12 +176,20 @@ impl Sending {
         } else {
             late
         };
-        if self.load.window.counts(at) {
-            let end = self.start.elapsed();
-            self.recorder.lock().ended(Ended { kind, at, end, result: &result });
-        }
+        self.record(kind, at, &result);
         if matches!(result, Err(Failure::Connect(_))) {
             sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    fn record(&self, kind: usize, at: Duration, result: &Result<(), Failure>) {
+        let end = self.start.elapsed();
+        let mut recorder = self.recorder.lock();
+        if result.is_ok() {
+            recorder.answer_came(end);
+        }
+        if self.load.window.counts(at) {
+            recorder.ended(Ended { kind, at, end, result });
         }
     }
 }

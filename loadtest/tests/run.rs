@@ -57,7 +57,9 @@ fn a_closed_loop_counts_what_the_server_saw() {
     // The first request tries the server and does not count.
     assert_eq!(report["answered"].as_u64().unwrap() + 1, responder.inferred());
     let per_s = report["answered"].as_f64().unwrap() / report["elapsed_s"].as_f64().unwrap();
-    assert!((report["requests_per_s"].as_f64().unwrap() / per_s - 1.0).abs() < 1e-6);
+    // Up to four were still under way when the measurement ended.
+    let late_per_s = per_s - report["requests_per_s"].as_f64().unwrap();
+    assert!((-1e-6..=4.0 / 0.3 + 1e-6).contains(&late_per_s), "{report}");
     assert!(report["latency_us_p50"].as_f64() <= report["latency_us_p99"].as_f64());
     assert_eq!(report["lag_us_p99"], Value::Null);
 

@@ -130,7 +130,7 @@ fn seen(report: &Report, objective: Duration) -> Seen {
 }
 
 fn sent_per_s(report: &Report) -> f64 {
-    report.requests as f64 / report.elapsed_s
+    report.requests as f64 / report.drained_s
 }
 
 /// Whether less than was to be offered went out, or late: the client has no cores of its own.

@@ -3,6 +3,10 @@
 //! What belongs to the model (a curve over sizes) and what belongs to the machine at this moment
 //! (its pace) are learned apart: when a neighbour takes half of the cores, one run of any size
 //! tells it for all sizes.
+//!
+//! Of sizes that run, only the product of the two is known, and they drift apart: the pace follows
+//! the middle of several runs, the curve their mean. So sizes that do not run move along with the
+//! curve of those that do, and their product stays in proportion.
 
 /// Sizes up to 2^15 rows have a bucket of their own power of two; larger ones share the last.
 const BUCKETS: usize = 16;
@@ -17,8 +21,7 @@ const PACE_WEIGHT: f64 = 0.3;
 /// A run changes the pace as if it had been at most so many times slower or faster than foreseen.
 const SURPRISE_MAX: f64 = 4.0;
 
-/// Farthest that the pace may be from 1. Curve and pace are only known by their product, so that
-/// they would drift apart over millions of runs, to zero and infinity.
+/// Farthest that the pace may be from 1, before it becomes part of the curve.
 const PACE_MAX: f64 = 16.0;
 
 /// After so many runs of smaller sizes, what is known of a size is old.
@@ -42,6 +45,22 @@ struct Point {
     spread_us: f64,
     /// Runs of smaller sizes since the last of this.
     age: u32,
+    /// Runs of any other size since then.
+    rests: u32,
+}
+
+impl Point {
+    fn is_at_rest(&self) -> bool {
+        self.rests >= OLD_RUNS
+    }
+
+    /// Takes a time that was not seen; the spread of a size at rest stays in proportion.
+    fn suppose(&mut self, run_us: f64) {
+        if self.is_at_rest() {
+            self.spread_us *= run_us / self.run_us;
+        }
+        self.run_us = run_us;
+    }
 }
 
 /// Run times by size: a curve through one point for each power of two of rows, times the pace.
@@ -90,15 +109,42 @@ impl RunTime {
             run_us: at_pace_1,
             spread_us: at_pace_1 * FIRST_SPREAD,
             age: 0,
+            rests: 0,
         };
         let point = self.points[bucket].get_or_insert(first);
+        let (before_us, was_at_rest) = (point.run_us, point.is_at_rest());
         let weight = if point.age >= OLD_RUNS { OLD_WEIGHT } else { CURVE_WEIGHT };
         let distance = (at_pace_1 - point.run_us).abs();
         point.spread_us += CURVE_WEIGHT * (distance - point.spread_us);
         point.rows += weight * (first.rows - point.rows);
         point.run_us += weight * (at_pace_1 - point.run_us);
-        point.age = 0;
-        self.bound_larger(bucket);
+        (point.age, point.rests) = (0, 0);
+        let learned = point.run_us / before_us;
+        if !was_at_rest {
+            self.take_along(learned);
+        }
+        self.rest(bucket);
+        self.bound_others(bucket);
+    }
+
+    /// Moves sizes at rest along with the mean of those that run, of which one has moved.
+    fn take_along(&mut self, learned: f64) {
+        let at_work = self.points.iter().flatten().filter(|point| !point.is_at_rest()).count();
+        let share = learned.powf(1.0 / at_work.max(1) as f64);
+        for point in self.points.iter_mut().flatten().filter(|point| point.is_at_rest()) {
+            point.suppose(point.run_us * share);
+        }
+    }
+
+    /// Lets what is known of all other sizes age.
+    fn rest(&mut self, bucket: usize) {
+        for (place, point) in self.points.iter_mut().enumerate() {
+            let Some(point) = point.as_mut().filter(|_| place != bucket) else { continue };
+            point.rests = point.rests.saturating_add(1);
+            if place > bucket {
+                point.age = point.age.saturating_add(1);
+            }
+        }
     }
 
     /// The pace follows the middle one of the last three surprises: a single hiccup is no trend.
@@ -125,14 +171,18 @@ impl RunTime {
         self.pace = 1.0;
     }
 
-    /// Keeps larger sizes within what a smaller one allows, and lets what is known of them age.
-    fn bound_larger(&mut self, bucket: usize) {
+    /// Keeps other sizes within what the one seen allows: smaller ones at rest take no longer, larger
+    /// ones no less, and not much longer than apart.
+    fn bound_others(&mut self, bucket: usize) {
         let Some(seen) = self.points[bucket] else { return };
-        for point in self.points[bucket + 1..].iter_mut().flatten() {
-            point.age = point.age.saturating_add(1);
+        let (smaller, larger) = self.points.split_at_mut(bucket);
+        for point in smaller.iter_mut().flatten().filter(|point| point.is_at_rest()) {
+            point.suppose(point.run_us.min(seen.run_us));
+        }
+        for point in larger.iter_mut().skip(1).flatten() {
             let apart_us = seen.run_us * point.rows / seen.rows;
-            point.run_us =
-                point.run_us.clamp(seen.run_us, TOGETHER_MAX * apart_us.max(seen.run_us));
+            let most_us = TOGETHER_MAX * apart_us.max(seen.run_us);
+            point.suppose(point.run_us.max(seen.run_us).min(most_us));
         }
     }
 
@@ -213,153 +263,4 @@ fn bucket(rows: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn close(a: Option<f64>, b: f64) -> bool {
-        a.is_some_and(|a| (a - b).abs() < 1e-6 * b)
-    }
-
-    #[test]
-    fn knows_nothing_at_first() {
-        let run_time = RunTime::default();
-        assert_eq!(run_time.predict_us(1), None);
-        assert_eq!(run_time.rows_within(0.0, 1.0, 7), 7);
-    }
-
-    #[test]
-    fn lies_between_its_neighbours_and_grows_in_proportion_above_them() {
-        let mut run_time = RunTime::default();
-        run_time.observe(4, 40.0);
-        assert!(close(run_time.predict_us(1), 40.0));
-        assert!(close(run_time.predict_us(16), 160.0));
-        let mut run_time = RunTime::default();
-        run_time.points[2] = Some(Point { rows: 4.0, run_us: 40.0, spread_us: 4.0, age: 0 });
-        run_time.points[3] = Some(Point { rows: 8.0, run_us: 60.0, spread_us: 8.0, age: 0 });
-        let middle = run_time.estimate(6).unwrap();
-        assert_eq!(middle, Estimate { run_us: 50.0, spread_us: 6.0 });
-        assert!(close(run_time.predict_us(16), 120.0));
-    }
-
-    #[test]
-    fn curve_and_pace_do_not_drift_apart_however_many_runs_there_are() {
-        let mut run_time = RunTime::default();
-        let mut state = 1_u64;
-        for run in 0..400_000_u64 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let unit = (state >> 40) as f64 / (1 << 24) as f64;
-            let rows = 1 << (run % 5);
-            // Larger batches take no longer, which nobody believes, and times vary fourfold.
-            run_time.observe(rows, 10.0 * 4.0_f64.powf(unit));
-            let predicted = run_time.predict_us(rows).unwrap();
-            assert!((5.0..80.0).contains(&predicted), "run {run}: {predicted} us");
-            assert!((0.05..20.0).contains(&run_time.pace), "run {run}: {}", run_time.pace);
-        }
-    }
-
-    #[test]
-    fn one_size_tells_the_pace_of_the_machine_for_all() {
-        let mut run_time = RunTime::default();
-        for rows in [1, 4, 16, 64] {
-            (0..20).for_each(|_| run_time.observe(rows, 100.0 + rows as f64));
-        }
-        (0..40).for_each(|_| run_time.observe(16, 5.0 * 116.0));
-        let other = run_time.predict_us(64).unwrap();
-        assert!(other > 2.0 * 164.0, "{other}");
-        (0..60).for_each(|_| run_time.observe(16, 116.0));
-        let other = run_time.predict_us(64).unwrap();
-        assert!(other < 1.5 * 164.0, "{other}");
-    }
-
-    #[test]
-    fn one_hiccup_is_no_trend() {
-        let mut run_time = RunTime::default();
-        (0..50).for_each(|_| run_time.observe(1, 100.0));
-        run_time.observe(1, 1e6);
-        assert_eq!(run_time.pace, 1.0);
-        assert!(run_time.points[0].unwrap().spread_us > 1000.0, "it is in the spread");
-    }
-
-    #[test]
-    fn the_spread_is_learned() {
-        let mut run_time = RunTime::default();
-        for run in 0..400 {
-            run_time.observe(8, if run % 2 == 0 { 80.0 } else { 120.0 });
-        }
-        let estimate = run_time.estimate(8).unwrap();
-        assert!((90.0..110.0).contains(&estimate.run_us), "{estimate:?}");
-        assert!((12.0..28.0).contains(&estimate.spread_us), "{estimate:?}");
-    }
-
-    #[test]
-    fn what_was_not_seen_for_long_is_learned_anew() {
-        let mut run_time = RunTime::default();
-        (0..20).for_each(|_| run_time.observe(1, 1_000.0));
-        (0..20).for_each(|_| run_time.observe(64, 60_000.0));
-        assert!(run_time.is_old(8) && !run_time.is_old(64));
-        (0..OLD_RUNS).for_each(|_| run_time.observe(1, 1_000.0));
-        assert!(run_time.is_old(64) && !run_time.is_old(1));
-        run_time.observe(64, 20_000.0);
-        assert!(run_time.predict_us(64).is_some_and(|us| us < 45_000.0));
-        assert!(!run_time.is_old(64));
-    }
-
-    #[test]
-    fn rows_that_run_together_take_no_longer_than_apart() {
-        let mut run_time = RunTime::default();
-        (0..20).for_each(|_| run_time.observe(8, 800_000.0));
-        (0..20).for_each(|_| run_time.observe(1, 1_000.0));
-        assert!(run_time.predict_us(8).is_some_and(|us| us < 13_000.0));
-    }
-
-    /// Ten microseconds and one for each row.
-    fn line() -> RunTime {
-        let mut run_time = RunTime::default();
-        for power in 0..9 {
-            let rows = 1 << power;
-            run_time.points[power] = Some(Point {
-                rows: rows as f64,
-                run_us: 10.0 + rows as f64,
-                spread_us: 0.0,
-                age: 0,
-            });
-        }
-        run_time
-    }
-
-    #[test]
-    fn as_many_rows_as_fit_into_a_time() {
-        assert_eq!(line().rows_within(74.5, 1.0, 256), 64);
-        assert_eq!(line().rows_within(1e9, 1.0, 256), 256);
-        assert_eq!(line().rows_within(10.0, 1.0, 256), 0);
-    }
-
-    #[test]
-    fn the_efficient_size_is_where_larger_ones_bring_nothing() {
-        // 256 rows make 0.962 of the possible, and 128 only 0.928.
-        assert_eq!(line().efficient_rows(256), 256);
-        assert_eq!(line().efficient_rows(100), 100);
-        let mut flat = RunTime::default();
-        flat.observe(1, 100.0);
-        flat.points[1] = Some(Point { rows: 2.0, run_us: 200.0, spread_us: 0.0, age: 0 });
-        assert_eq!(flat.efficient_rows(64), 1, "rows bring nothing together");
-        assert_eq!(RunTime::default().efficient_rows(64), 64, "nothing is known");
-    }
-
-    proptest! {
-        #[test]
-        fn any_history_gives_finite_estimates(
-            runs in prop::collection::vec((0..100_000_usize, 0.0..1e7_f64), 1..60),
-            rows in 0..1_000_000_usize,
-        ) {
-            let mut run_time = RunTime::default();
-            runs.iter().for_each(|&(rows, run_us)| run_time.observe(rows, run_us));
-            let estimate = run_time.estimate(rows).unwrap();
-            prop_assert!(estimate.run_us.is_finite() && estimate.run_us > 0.0);
-            prop_assert!(estimate.spread_us.is_finite() && estimate.spread_us >= 0.0);
-            prop_assert!((1..=64).contains(&run_time.efficient_rows(64)));
-            prop_assert!(run_time.rows_within(1e3, 2.0, 64) <= 64);
-        }
-    }
-}
+mod tests;

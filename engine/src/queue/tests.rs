@@ -3,13 +3,16 @@
 use super::{Entry, Job, Limit, Queue};
 use crate::admit::{Admitted, AdmittedInput};
 use crate::error::Error;
-use crate::executor::puppet::{echo, puppet};
+use crate::executor::puppet::{echo, panic_quietly, puppet};
 use crate::request::Response;
 use crate::testing::HANG;
 use proptest::prelude::*;
 use skysail_policy::batch::fixed::Fixed;
+use skysail_policy::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
+use skysail_policy::run_time::RunTime;
 use skysail_policy::urgency::Priority;
 use smallvec::{SmallVec, smallvec};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -217,6 +220,36 @@ fn an_objective_that_passed_is_told_as_overload() {
     let told = reply.try_recv();
     assert!(matches!(told, Ok(Err(Error::Dropped { deadline_us: 500, .. }))), "{told:?}");
     queue.finish(job);
+}
+
+/// Runs everything that waits, and can not learn.
+struct Stubborn;
+
+impl BatchPolicy for Stubborn {
+    fn decide(&mut self, _: &QueueView, _: &RunTime, _: u64) -> Decision {
+        Decision::Run { rows_max: 4 }
+    }
+
+    fn finished(&mut self, _: &FinishedRun, _: &RunTime, _: u64) {
+        panic_quietly();
+    }
+
+    fn rows_max(&self) -> usize {
+        4
+    }
+}
+
+#[test]
+fn a_panic_while_learning_costs_no_replica() {
+    let executors = vec![puppet(|inputs| Ok(echo(inputs)))];
+    let queue = Queue::new("m", executors, Box::new(Stubborn), 10);
+    for _ in 0..3 {
+        let _reply = push(&queue, &[1]);
+        let mut job = queue.next_job().unwrap();
+        (job.rows, job.run_us) = (1, 1.0);
+        assert!(catch_unwind(AssertUnwindSafe(|| queue.finish(job))).is_err());
+        assert_eq!(queue.busy(), 0);
+    }
 }
 
 #[test]

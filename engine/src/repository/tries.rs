@@ -1,7 +1,7 @@
 //! Times batches of growing size before a version serves. So every size it will run in has been
 //! run, and its queue knows how long each takes.
 
-use super::warm_up::{Input, made_up_row, run};
+use super::warm_up::{INPUT_BYTES_MAX, Input, made_up_row, run};
 use crate::config::BATCH_ROWS_MAX;
 use crate::executor::{ExecuteError, Executor};
 use crate::signature::Signature;
@@ -82,9 +82,13 @@ impl<'a> Tries<'a> {
         Some(micros(fastest))
     }
 
-    /// Runs a batch once.
+    /// Runs a batch once, unless it would take too much memory.
     fn run(&mut self, rows: usize) -> Option<Duration> {
         let row = self.row.as_ref().ok()?;
+        let row_bytes: usize = row.iter().map(|(_, data)| data.len()).sum();
+        if row_bytes.saturating_mul(rows) > INPUT_BYTES_MAX {
+            return None;
+        }
         let together: SmallVec<[_; 64]> = smallvec![row; rows];
         let started = now(self.clock);
         run(self.executor, &together).ok()?;

@@ -99,6 +99,9 @@ impl Updater {
             ControlMode::Poll => self.look_again(),
             ControlMode::Explicit => {
                 for name in self.config.load_at_start.clone() {
+                    if self.shared.stopping.load(Ordering::Relaxed) {
+                        break;
+                    }
                     if let Err(error) = self.load(&name, None) {
                         tracing::error!("{error}");
                     }
@@ -162,6 +165,8 @@ impl Updater {
             if known.seen.as_ref() != Some(&source) {
                 known.seen = Some(source.clone());
                 self.follow_model(&name, &source);
+                // Or all old versions would stay until the last new one is there.
+                self.free_retired();
             }
         }
     }
@@ -185,6 +190,9 @@ impl Updater {
                 return;
             }
             for step in steps {
+                if self.shared.stopping.load(Ordering::Relaxed) {
+                    return;
+                }
                 match step {
                     Step::Load(version) => self.load_version(name, version, source, config),
                     Step::Unload(version) => self.unload_version(name, version),

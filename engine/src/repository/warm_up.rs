@@ -21,7 +21,7 @@ mod tests;
 const COMPARED_ROWS: u64 = 4;
 
 /// Bytes of the largest input that is made up or read from a file.
-const INPUT_BYTES_MAX: usize = 1 << 30;
+pub(super) const INPUT_BYTES_MAX: usize = 1 << 30;
 
 /// Size given to dimensions that are open and not the batch's.
 pub(super) const OPEN_DIM: usize = 8;

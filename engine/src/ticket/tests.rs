@@ -8,9 +8,11 @@ use crate::executor::{ExecuteError, Executor};
 use crate::model::Model;
 use crate::request::{Request, Response};
 use crate::testing::{HANG, Threads, answer, floats, help, model, request, rows, signature};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -68,6 +70,25 @@ fn what_a_helper_leaves_is_run_by_a_replicas_thread() {
     tickets.pop();
     for (i, ticket) in tickets.into_iter().enumerate() {
         assert_eq!(answer(ticket).unwrap(), [i as f32]);
+    }
+}
+
+#[test]
+fn who_leaves_before_helping_does_not_stand_in_an_idle_queue() {
+    let (model, _runs) = threads_of_runs(Duration::ZERO);
+    let _threads = Threads::start(&model);
+    for polls in 0..2 {
+        let mut ticket = model.submit(request(&[0.0])).unwrap();
+        for _ in 0..polls {
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(Pin::new(&mut ticket).poll(&mut context).is_pending());
+        }
+        drop(ticket);
+        let deadline = Instant::now() + HANG;
+        while model.waiting() > 0 {
+            assert!(Instant::now() < deadline, "nobody was told");
+            thread::yield_now();
+        }
     }
 }
 

@@ -53,7 +53,8 @@ impl Window {
         let statistics = self.statistics.clone().unwrap_or_default();
         Level {
             per_s,
-            seconds: self.report.elapsed_s,
+            // A rate is kept up with when all is answered by its end.
+            seconds: self.report.drained_s,
             requests: self.report.requests,
             answered: self.report.answered,
             in_time: self.report.in_time.unwrap_or(0),
@@ -160,6 +161,7 @@ mod tests {
         let batch = BatchSize { rows: 2, runs, run_us, ..BatchSize::default() };
         let report = Report {
             elapsed_s: lengths as f64 * 0.25,
+            drained_s: lengths as f64 * 0.25,
             requests: 100,
             answered: 100,
             in_time: Some(90),

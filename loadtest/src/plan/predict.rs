@@ -13,6 +13,8 @@ const SIMULATED_S_MIN: f64 = 2.0;
 const SIMULATED_S_MAX: f64 = 600.0;
 /// Bursts that a simulation has at least.
 const BURSTS_MIN: u64 = 10;
+/// A recording is taken to be this long at least: in less time there is no rate.
+const RECORDED_US_MIN: u64 = 1_000_000;
 
 /// What is predicted for each of several servers, and so for all requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
@@ -46,12 +48,14 @@ pub struct Prediction {
 
 /// What one simulation says.
 struct Seen {
-    p50_us: f64,
-    latency_us: f64,
+    /// `None` when no request came.
+    p50_us: Option<f64>,
+    latency_us: Option<f64>,
     in_time: f64,
     refused: f64,
     utilisation: f64,
-    batch_rows: f64,
+    /// `None` when nothing ran.
+    batch_rows: Option<f64>,
 }
 
 /// Simulates one of so many servers, once for each seed.
@@ -80,8 +84,12 @@ fn duration_us(traffic: &Traffic, per_s: f64) -> u64 {
             let period_us = (*period_us).max(1);
             usual_us.div_ceil(period_us).max(BURSTS_MIN).saturating_mul(period_us)
         }
-        Traffic::Recorded(times_us) => times_us.last().map_or(1, |last| last + 1),
+        Traffic::Recorded(times_us) => recorded_us(times_us),
     }
+}
+
+fn recorded_us(times_us: &[u64]) -> u64 {
+    times_us.last().map_or(0, |last| last.saturating_add(1)).max(RECORDED_US_MIN)
 }
 
 impl Traffic {
@@ -89,10 +97,7 @@ impl Traffic {
     pub fn mean_per_s(&self) -> f64 {
         match self {
             Self::Poisson { per_s } | Self::Bursts { per_s, .. } => *per_s,
-            Self::Recorded(times_us) => {
-                let last_us = times_us.last().copied().unwrap_or(0).max(1);
-                1e6 * times_us.len() as f64 / last_us as f64
-            }
+            Self::Recorded(times_us) => 1e6 * times_us.len() as f64 / recorded_us(times_us) as f64,
         }
     }
 
@@ -137,28 +142,31 @@ fn chance(index: u64, seed: u64) -> f64 {
 impl Seen {
     fn of(outcome: &Outcome, share: f64, objective_us: f64) -> Self {
         let total = &outcome.total;
+        let any = total.arrived > 0;
         let arrived = (total.arrived as f64).max(1.0);
         let in_time = total.latencies_us.partition_point(|&us| us as f64 <= objective_us);
         let refused = total.refused_full + total.refused_overloaded + total.dropped;
         Self {
-            p50_us: total.latency_us(0.5) as f64,
-            latency_us: total.latency_us(share).max(1) as f64,
-            in_time: in_time as f64 / arrived,
+            p50_us: any.then(|| total.latency_us(0.5) as f64),
+            latency_us: any.then(|| total.latency_us(share).max(1) as f64),
+            // Where no request came, none was late.
+            in_time: if any { in_time as f64 / arrived } else { 1.0 },
             refused: refused as f64 / arrived,
             utilisation: outcome.utilisation(),
-            batch_rows: outcome.mean_batch_rows(),
+            batch_rows: any.then(|| outcome.mean_batch_rows()),
         }
     }
 }
 
 fn summary(seen: &[Seen], question: &Question, error: f64, servers: u64) -> Prediction {
     let confidence = question.objective.confidence / 100.0;
-    let mean = |of: fn(&Seen) -> f64| mean_and_error(seen.iter().map(of), confidence);
-    let (log_us, differ) = mean(|seen| seen.latency_us.ln());
+    let mean =
+        |of: fn(&Seen) -> Option<f64>| mean_and_error(seen.iter().filter_map(of), confidence);
+    let (log_us, differ) = mean(|seen| seen.latency_us.map(f64::ln));
     // Two causes of error that have nothing to do with each other.
     let off = student_quantile(1e6, confidence) * error;
     let about = (differ.powi(2) + off.powi(2)).sqrt();
-    let (in_time, in_time_off) = mean(|seen| seen.in_time);
+    let (in_time, in_time_off) = mean(|seen| Some(seen.in_time));
     let latency_ms = |log_us: f64| log_us.exp() / 1e3;
     let in_time_low = (in_time - in_time_off).max(0.0);
     let latency_ms_high = latency_ms(log_us + about);
@@ -172,8 +180,8 @@ fn summary(seen: &[Seen], question: &Question, error: f64, servers: u64) -> Pred
         latency_ms_high,
         in_time,
         in_time_low,
-        refused: mean(|seen| seen.refused).0,
-        utilisation: mean(|seen| seen.utilisation).0,
+        refused: mean(|seen| Some(seen.refused)).0,
+        utilisation: mean(|seen| Some(seen.utilisation)).0,
         batch_rows_mean: mean(|seen| seen.batch_rows).0,
         keeps: latency_ms_high <= objective.ms && in_time_low >= objective.percentile / 100.0,
     }
@@ -213,6 +221,15 @@ mod tests {
         assert_eq!(mine(1, 1).len(), 10_000);
         assert!((2_350..2_650).contains(&mine(4, 1).len()), "{}", mine(4, 1).len());
         assert!(mine(4, 1) != mine(4, 2) && mine(4, 1).is_sorted());
+    }
+
+    #[test]
+    fn a_recording_of_a_moment_is_one_of_a_second() {
+        assert_eq!(Traffic::Recorded(vec![0]).mean_per_s(), 1.0);
+        assert_eq!(Traffic::Recorded(vec![0, 0, 5]).mean_per_s(), 3.0);
+        assert_eq!(duration_us(&Traffic::Recorded(vec![0]), 1.0), 1_000_000);
+        let longer = Traffic::Recorded(vec![0, 1, 3_999_999]);
+        assert_eq!((longer.mean_per_s(), duration_us(&longer, 0.75)), (0.75, 4_000_000));
     }
 
     #[test]

@@ -137,6 +137,20 @@ fn as_many_servers_are_planned_as_theory_asks_for() {
     assert_eq!(plan(100.0, 10.0).servers, 1);
 }
 
+/// In most of the simulations there is no request at all.
+#[test]
+fn a_very_small_load_is_planned_with_one_server() {
+    let plan = |traffic| {
+        let asked = Question { traffic, ..question(0.0, 20.0) };
+        answer(&profile(&LOADS), &asked).unwrap()
+    };
+    for found in [plan(Traffic::Poisson { per_s: 1e-3 }), plan(Traffic::Recorded(vec![0]))] {
+        assert_eq!((found.servers, found.prediction.in_time), (1, 1.0), "{found:?}");
+        let (latency_ms, least_ms) = (found.prediction.latency_ms, (RUN_US + AROUND_US) / 1e3);
+        assert!((latency_ms / least_ms - 1.0).abs() < 0.1, "{found:?}");
+    }
+}
+
 #[test]
 fn a_million_requests_have_their_price() {
     let asked = Question { cost_per_hour: Some(3.6), ..question(500.0, 20.0) };

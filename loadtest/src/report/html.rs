@@ -175,6 +175,7 @@ mod tests {
             kinds: vec![KindReport { model: "a&b".into(), ..KindReport::default() }],
             intervals: (1..=10).map(interval).collect(),
             percentiles: points.map(|(percent, us)| Percentile { percent, us }).to_vec(),
+            elapsed_s: 10.0,
             target_requests_per_s: Some(90.0),
             ..Report::default()
         }

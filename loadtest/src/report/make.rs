@@ -14,30 +14,42 @@ const FAILURES_SHOWN: usize = 5;
 /// Points of the distribution for each further nine: 90 %, 99 %, 99.9 %.
 const POINTS_A_NINE: i32 = 20;
 
+/// How long a run lasted, from the warm-up's end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lasted {
+    /// While requests went out.
+    pub(crate) measured: Duration,
+    /// Until the last of them had ended.
+    pub(crate) drained: Duration,
+}
+
 impl Report {
     pub(crate) fn new(
         prepared: &Prepared,
         load: &Load,
         seen: &Recorder,
-        elapsed: Duration,
+        lasted: Lasted,
         intervals: Vec<Interval>,
     ) -> Self {
-        let elapsed_s = elapsed.as_secs_f64();
-        let rate = |count: f64| if elapsed_s > 0.0 { count / elapsed_s } else { 0.0 };
-        let target_requests_per_s = target_rate(load, seen, elapsed);
+        let (elapsed_s, drained_s) = (lasted.measured.as_secs_f64(), lasted.drained.as_secs_f64());
+        let target_requests_per_s = target_rate(load, seen, elapsed_s);
+        let requests = seen.answered() + seen.failed();
+        let requests_per_s = rate(seen.answered_inside as f64, elapsed_s);
         let mut report = Self {
             elapsed_s,
+            drained_s,
             target_requests_per_s,
-            requests: seen.answered() + seen.failed(),
+            requests,
             answered: seen.answered(),
             failed: seen.failed(),
             refused: seen.refused(),
-            requests_per_s: rate(seen.answered() as f64),
-            rows_per_s: rate(rows(prepared, seen)),
+            requests_per_s,
+            rows_per_s: requests_per_s * rows_mean(prepared, seen),
             busy_share: seen.busy_share,
             waited_for_connection: target_requests_per_s.map(|_| seen.waited),
             invalid_because: target_requests_per_s.and_then(|wanted| {
-                bottleneck(seen, rate((seen.answered() + seen.failed()) as f64) / wanted)
+                // Who is behind its times is not done when they are over.
+                bottleneck(seen, rate(requests as f64, drained_s) / wanted)
             }),
             failures: most_frequent(seen),
             kinds: kinds(prepared, seen),
@@ -47,7 +59,7 @@ impl Report {
         };
         report.add_latencies(seen);
         report.in_time = load.objective.map(|objective| seen.answered_within(objective));
-        report.goodput_requests_per_s = report.in_time.map(|count| rate(count as f64));
+        report.goodput_requests_per_s = report.in_time.map(|count| rate(count as f64, elapsed_s));
         report
     }
 
@@ -91,26 +103,28 @@ impl Report {
     }
 }
 
+fn rate(count: f64, seconds: f64) -> f64 {
+    if seconds > 0.0 { count / seconds } else { 0.0 }
+}
+
 /// What an open loop was meant to send, a second; what chance or a recording sends is counted.
-fn target_rate(load: &Load, seen: &Recorder, elapsed: Duration) -> Option<f64> {
+fn target_rate(load: &Load, seen: &Recorder, elapsed_s: f64) -> Option<f64> {
     match load.arrival {
         Arrival::Closed => None,
         Arrival::Open { requests_per_s } => Some(requests_per_s),
-        Arrival::Drawn { .. } => {
-            let measured_s = load.window.duration.min(elapsed).as_secs_f64();
-            (measured_s > 0.0 && !seen.lag_ns.is_empty())
-                .then(|| seen.lag_ns.len() as f64 / measured_s)
-        }
+        Arrival::Drawn { .. } => (elapsed_s > 0.0 && !seen.lag_ns.is_empty())
+            .then(|| seen.lag_ns.len() as f64 / elapsed_s),
     }
 }
 
-/// Rows of all answers.
-fn rows(prepared: &Prepared, seen: &Recorder) -> f64 {
+/// Rows of an answer on average.
+fn rows_mean(prepared: &Prepared, seen: &Recorder) -> f64 {
     match &*prepared.kinds {
-        [only] => (seen.answered() * only.rows as u64) as f64,
+        [only] => only.rows as f64,
         several => {
             let both = several.iter().zip(&seen.kinds);
-            both.map(|(kind, seen)| (seen.latency_ns.len() * kind.rows as u64) as f64).sum()
+            let rows = both.map(|(kind, seen)| seen.latency_ns.len() * kind.rows as u64);
+            rows.sum::<u64>() as f64 / seen.answered().max(1) as f64
         }
     }
 }
@@ -175,7 +189,7 @@ fn most_frequent(seen: &Recorder) -> Vec<FailureCount> {
 mod tests {
     use super::*;
     use crate::record::Ended;
-    use crate::run::tests::load;
+    use crate::run::tests::{load, prepared};
     use crate::target::Failure;
 
     fn seen(latencies: impl Iterator<Item = Duration>) -> Recorder {
@@ -221,15 +235,49 @@ mod tests {
     #[test]
     fn the_rate_of_what_chance_sends_is_counted() {
         let mut load = load();
-        assert_eq!(target_rate(&load, &Recorder::new(&load, 1), Duration::ZERO), Some(100.0));
+        assert_eq!(target_rate(&load, &Recorder::new(&load, 1), 0.0), Some(100.0));
         let arrivals = std::sync::Arc::new(skysail_policy::simulate::Arrivals::Recorded(vec![0]));
         load.arrival = Arrival::Drawn { arrivals, seed: 0 };
         let mut seen = Recorder::new(&load, 1);
-        assert_eq!(target_rate(&load, &seen, Duration::from_secs(10)), None);
+        assert_eq!(target_rate(&load, &seen, 10.0), None);
         (0..50).for_each(|_| seen.lagged(Duration::ZERO));
-        // Answers may come after the measurement, and it may be stopped before its end.
-        assert_eq!(target_rate(&load, &seen, Duration::from_secs(12)), Some(5.0));
-        assert_eq!(target_rate(&load, &seen, Duration::from_secs(5)), Some(10.0));
+        assert_eq!(target_rate(&load, &seen, 10.0), Some(5.0));
+    }
+
+    #[test]
+    fn one_hung_request_does_not_lower_the_rates() {
+        let mut load = load();
+        load.objective = Some(Duration::from_millis(20));
+        let (ms, mut seen) = (Duration::from_millis, Recorder::new(&load, 1));
+        for n in 0..1_000 {
+            let at = load.window.warm_up + ms(n * 10);
+            let end = at + ms(5);
+            seen.answer_came(end);
+            seen.ended(Ended { kind: 0, at, end, result: &Ok(()) });
+        }
+        let (at, end) = (load.window.warm_up, load.window.end() + ms(10_000));
+        seen.ended(Ended { kind: 0, at, end, result: &Err(Failure::Timeout(ms(20_000))) });
+        let lasted = Lasted { measured: load.window.duration, drained: ms(20_000) };
+        let report = Report::new(&prepared(3), &load, &seen, lasted, Vec::new());
+        assert_eq!((report.requests_per_s, report.rows_per_s), (100.0, 300.0));
+        assert_eq!(report.goodput_requests_per_s, Some(100.0));
+        assert_eq!((report.elapsed_s, report.drained_s), (10.0, 20.0));
+    }
+
+    #[test]
+    fn what_is_answered_after_the_measurement_is_no_throughput() {
+        let (load, ms) = (load(), Duration::from_millis);
+        let mut seen = Recorder::new(&load, 1);
+        // Twice as many as the server can answer: half of them have to wait until it is over.
+        for n in 0..1_000 {
+            let at = load.window.warm_up + ms(n * 10);
+            let end = load.window.warm_up + ms(n * 20);
+            seen.answer_came(end);
+            seen.ended(Ended { kind: 0, at, end, result: &Ok(()) });
+        }
+        let lasted = Lasted { measured: load.window.duration, drained: ms(20_000) };
+        let report = Report::new(&prepared(1), &load, &seen, lasted, Vec::new());
+        assert_eq!((report.answered, report.requests_per_s), (1_000, 50.0));
     }
 
     #[test]

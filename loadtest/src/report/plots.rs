@@ -52,20 +52,14 @@ pub(super) fn draw(report: &Report) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// The intervals that are about as long as the others: the last one may be a short rest.
-fn whole(report: &Report) -> impl Iterator<Item = &Interval> {
-    let longest = report.intervals.iter().map(|interval| interval.length_s).fold(0.0, f64::max);
-    report.intervals.iter().filter(move |interval| interval.length_s > longest / 2.0)
-}
-
 fn over_time(
     report: &Report,
     name: &'static str,
     color: RGBColor,
     value: impl Fn(&Interval) -> Option<f64>,
 ) -> Line {
-    let points = whole(report).filter_map(|interval| Some((interval.end_s, value(interval)?)));
-    Line { name, color, points: points.collect() }
+    let point = |interval: &Interval| Some((interval.end_s, value(interval)?));
+    Line { name, color, points: report.whole_intervals().filter_map(point).collect() }
 }
 
 fn latency(report: &Report) -> Option<String> {

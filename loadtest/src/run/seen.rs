@@ -45,13 +45,13 @@ impl Seen {
         }
         self.total.add(&self.interval);
         let length = now.saturating_sub(self.until);
-        let is_last = now >= self.window.end();
+        let is_over = self.until >= self.window.end();
         let is_empty = self.interval.answered() + self.interval.failed() == 0;
+        self.until = self.until.max(now);
         // Once the measurement is over nothing ends but what was slow.
-        if length.is_zero() || (is_last && is_empty) {
+        if length.is_zero() || (is_over && is_empty) {
             return;
         }
-        self.until = now;
         let end_s = now.saturating_sub(self.window.warm_up).as_secs_f64();
         self.intervals.push(Interval::new(end_s, length.as_secs_f64(), &self.interval));
     }
@@ -76,24 +76,14 @@ pub(super) fn first_begins(window: Window) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::load;
+    use super::super::tests::{load, prepared};
     use super::*;
-    use crate::prepare::PreparedKind;
     use crate::record::Ended;
-    use crate::target::{Endpoint, Protocol, Target};
-
-    fn prepared() -> Prepared {
-        let address = "http://localhost:1".parse().unwrap();
-        let server = Target::new(address, Protocol::Json, "m").server();
-        let kind =
-            PreparedKind { model: "m".into(), version: None, input: None, weight: 1.0, rows: 1 };
-        Prepared { endpoint: Endpoint::new(&server, Vec::new()), server, kinds: vec![kind] }
-    }
 
     #[test]
     fn intervals_have_what_ended_in_them_and_the_total_has_everything() {
         let load = load();
-        let mut seen = Seen::new(&prepared(), &load);
+        let mut seen = Seen::new(&prepared(1), &load);
         let recorders = [(); 2].map(|()| Arc::new(Mutex::new(Recorder::new(&load, 1))));
         let ms = Duration::from_millis;
         let end = |thread: usize, at_ms: u64, end_ms: u64| {
@@ -108,11 +98,28 @@ mod tests {
         seen.drain(&recorders, ms(1_500));
         end(1, 1_300, 1_900);
         seen.drain(&recorders, ms(2_000));
-        seen.drain(&recorders, ms(12_000));
         let found: Vec<_> =
             seen.intervals.iter().map(|i| (i.end_s, i.length_s, i.answered)).collect();
         assert_eq!(found, [(0.5, 0.5, 2), (1.0, 0.5, 1)]);
-        assert_eq!(seen.progress(ms(12_000)).answered, 3);
+        assert_eq!(seen.progress(ms(2_000)).answered, 3);
+    }
+
+    #[test]
+    fn the_wait_for_a_slow_answer_is_no_long_interval() {
+        let load = load();
+        let mut seen = Seen::new(&prepared(1), &load);
+        let recorders = [Arc::new(Mutex::new(Recorder::new(&load, 1)))];
+        let ms = Duration::from_millis;
+        for half in 3..60 {
+            seen.drain(&recorders, ms(half * 500));
+        }
+        let (at, end) = (ms(10_000), ms(29_600));
+        recorders[0].lock().ended(Ended { kind: 0, at, end, result: &Ok(()) });
+        seen.drain(&recorders, ms(29_700));
+        let found: Vec<_> = seen.intervals.iter().map(|i| (i.end_s, i.answered)).collect();
+        // A half second without an answer is part of the measurement, but not after its end.
+        assert_eq!((found.len(), found[19], found[20]), (21, (10.0, 0), (28.7, 1)));
+        assert!(seen.intervals.iter().all(|i| i.length_s <= 0.5), "{:?}", seen.intervals);
     }
 
     #[test]

@@ -10,10 +10,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use super::{Failure, chain, grpc};
+
+/// Asks for errors as statuses: they end the stream, and say whether the server had too much to do.
+const STATUS_ERRORS: &str = "triton_grpc_error";
 
 const STREAM_INFER: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
 
@@ -55,6 +59,7 @@ impl Connection {
         if answer.error_message.is_empty() {
             return Ok(());
         }
+        // A server that knows no statuses here gives only words.
         Err(Failure::refused("stream", &answer.error_message))
     }
 
@@ -64,7 +69,8 @@ impl Connection {
         let (requests, receive) = mpsc::channel(1);
         // There is room for one.
         let _ = requests.try_send(message);
-        let request = Request::new(ReceiverStream::new(receive));
+        let mut request = Request::new(ReceiverStream::new(receive));
+        request.metadata_mut().insert(STATUS_ERRORS, MetadataValue::from_static("true"));
         let path = PathAndQuery::from_static(STREAM_INFER);
         let answers = self.client.streaming(request, path, Answers).await;
         let answers = answers.map_err(|status| grpc::refused(&status))?.into_inner();

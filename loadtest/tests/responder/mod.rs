@@ -116,7 +116,7 @@ async fn answer(
     state: Arc<State>,
 ) -> Result<Response<Body>, Infallible> {
     if request.uri().path() == "/inference.GRPCInferenceService/ModelStreamInfer" {
-        return Ok(stream(request.into_body(), state));
+        return Ok(stream(request, state));
     }
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Ok(Response::default()) };
@@ -212,8 +212,11 @@ fn json(status: StatusCode, body: &Value) -> Response<Body> {
     response
 }
 
-/// Answers each message of a stream as it comes; those to the model `refuses` with an error.
-fn stream(mut body: Incoming, state: Arc<State>) -> Response<Body> {
+/// Answers each message of a stream as it comes; those to the model `errs` with an error in it, and
+/// those to `refuses` after the first with a status, if that is asked for.
+fn stream(request: Request<Incoming>, state: Arc<State>) -> Response<Body> {
+    let status_errors = request.headers().get("triton_grpc_error").is_some_and(|v| v == "true");
+    let mut body = request.into_body();
     let (frames, receive) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut come = BytesMut::new();
@@ -221,11 +224,18 @@ fn stream(mut body: Incoming, state: Arc<State>) -> Response<Body> {
             come.extend(frame.into_data().unwrap_or_default());
             while let Some(message) = next_message(&mut come) {
                 let inferred = Inferred { body: message.clone(), ..Inferred::default() };
-                infer(inferred, "digits", &state).await;
+                let number = infer(inferred, "digits", &state).await;
                 let request = ModelInferRequest::decode(message.slice(5..)).unwrap();
                 let mut answer = ModelStreamInferResponse::default();
                 match &*request.model_name {
-                    "refuses" => answer.error_message = "the queue is full".into(),
+                    "refuses" if status_errors && number > 1 => {
+                        let mut trailers = HeaderMap::new();
+                        trailers.insert("grpc-status", "14".parse().unwrap());
+                        trailers.insert("grpc-message", "the queue is full".parse().unwrap());
+                        let _ = frames.send(Ok(Frame::trailers(trailers))).await;
+                        return;
+                    }
+                    "errs" => answer.error_message = "the queue is full".into(),
                     _ => answer.infer_response = Some(ModelInferResponse::default()),
                 }
                 let _ = frames.send(Ok(Frame::data(framed(&answer)))).await;

@@ -46,12 +46,24 @@ fn a_stream_carries_one_request_after_the_other() {
 #[test]
 fn an_error_on_a_stream_is_a_failure() {
     let responder = Responder::start();
-    let flags = ["--model", "refuses", "--protocol", "grpc-stream"];
+    let flags = ["--model", "errs", "--protocol", "grpc-stream"];
     let output = load(&responder.url(), &[&flags[..], &SHORT].concat());
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.contains("the first request failed"), "{message}");
     assert!(message.contains("stream: the queue is full"), "{message}");
+}
+
+#[test]
+fn refusals_on_a_stream_are_told_from_failures() {
+    let responder = Responder::start();
+    let flags = ["--model", "refuses", "--protocol", "grpc-stream", "--rate", "100"];
+    let flags = [&flags[..], &["--connections", "2", "--output", "json"], &SHORT].concat();
+    let report = report(&load(&responder.url(), &flags));
+    assert_eq!((&report["failed"], &report["refused"]), (&30.into(), &30.into()));
+    assert_eq!(report["failures"][0]["message"], "Unavailable: the queue is full");
+    // Each is answered by a stream of its own, over the same connections.
+    assert_eq!(responder.inferred(), 31);
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl BatchPolicy for Predictive {
         }
         let before = self.rows_best;
         self.rows_best = self.rows_best(run_time);
-        self.larger.finished(run.rows, before, self.rows_best);
+        self.larger.finished(run, before, self.rows_best);
         self.regroup.finished(run, self.rows_best, now_us);
     }
 
@@ -151,11 +151,14 @@ impl Larger {
         is_due
     }
 
-    fn finished(&mut self, rows: usize, best_before: usize, best: usize) {
-        self.full = self.full.saturating_add(u32::from(rows == best_before));
+    fn finished(&mut self, run: &FinishedRun, best_before: usize, best: usize) {
+        // Requests of several rows may leave a few places free.
+        let is_full =
+            run.rows >= best_before || (run.rows_waiting > 0 && 2 * run.rows > best_before);
+        self.full = self.full.saturating_add(u32::from(is_full));
         if best > best_before {
             self.patience = Self::PATIENCE.0;
-        } else if rows > best_before {
+        } else if run.rows > best_before {
             self.patience = (2 * self.patience).min(Self::PATIENCE.1);
         }
     }

@@ -49,7 +49,7 @@ fn keeps_its_goodput_when_far_more_comes_than_it_can_do() {
             let (goodput, p99) = play(&bench, load);
             assert!(goodput >= bench.good_in_overload, "{} at {load}: {goodput}", bench.name);
             let has_hiccups = bench.machine.hiccups.is_some();
-            assert!(p99 <= 1.15 || has_hiccups, "{} at {load}: {p99}", bench.name);
+            assert!(p99 <= 1.2 || has_hiccups, "{} at {load}: {p99}", bench.name);
         }
     }
 }
