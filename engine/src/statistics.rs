@@ -69,6 +69,7 @@ pub struct Statistics {
     last_run_ms: AtomicU64,
     failures: [AtomicU64; Reason::ALL.len()],
     refusals: [AtomicU64; Refusal::ALL.len()],
+    answered: AtomicU64,
     missed: AtomicU64,
     batches: Sizes,
     batch_rows: Histogram,
@@ -97,6 +98,7 @@ impl Default for Statistics {
             last_run_ms: AtomicU64::new(0),
             failures: Default::default(),
             refusals: Default::default(),
+            answered: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             batches: Sizes::default(),
             batch_rows: Histogram::new(Unit::Pieces),
@@ -164,6 +166,12 @@ impl Statistics {
         self.refusals[refusal as usize].fetch_add(1, Relaxed);
     }
 
+    /// Counts a request that was answered, after its objective or not.
+    pub fn record_answer(&self, missed: bool) {
+        let counter = if missed { &self.missed } else { &self.answered };
+        counter.fetch_add(1, Relaxed);
+    }
+
     /// Counts the time of each stage of a request that is over, and keeps it for a while if it
     /// was slow or got no answer.
     pub fn record(&self, journey: &Journey) {
@@ -174,9 +182,6 @@ impl Statistics {
                 }
             }
             self.whole.record(journey.total_us().saturating_mul(1000));
-        }
-        if journey.outcome == Outcome::Missed {
-            self.missed.fetch_add(1, Relaxed);
         }
         if let Some(kept) = self.tail.offer(journey) {
             self.exemplars.keep(&kept);
@@ -237,8 +242,7 @@ impl Statistics {
     pub fn outcomes(&self) -> [u64; Outcome::NAMES.len()] {
         let refused: u64 = Refusal::ALL.iter().map(|&refusal| self.refusals(refusal)).sum();
         let all: u64 = Reason::ALL.iter().map(|&reason| self.failures(reason)).sum();
-        let missed = self.missed.load(Relaxed);
-        let answered = self.whole.snapshot().count().saturating_sub(missed);
+        let [answered, missed] = [&self.answered, &self.missed].map(|count| count.load(Relaxed));
         [answered, missed, refused, all.saturating_sub(refused)]
     }
 

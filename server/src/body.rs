@@ -21,6 +21,9 @@ const PIECE_BYTES_MIN: usize = 16 << 10;
 /// Bytes that a body is decompressed to before they are counted.
 const INFLATE_BYTES: u64 = 256 << 10;
 
+/// Bytes of a body that brings no tensors: settings and names.
+pub(crate) const ADMIN_BYTES_MAX: usize = 1 << 20;
+
 /// Limits on one body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyLimits {
@@ -28,6 +31,13 @@ pub(crate) struct BodyLimits {
     pub(crate) bytes_max: usize,
     /// Longest pause between two pieces, in milliseconds.
     pub(crate) pause_ms: u64,
+}
+
+impl BodyLimits {
+    /// Those of a body that brings no tensors.
+    pub(crate) fn of_admin(self) -> Self {
+        Self { bytes_max: self.bytes_max.min(ADMIN_BYTES_MAX), ..self }
+    }
 }
 
 /// Bytes of bodies that the server holds, against the most it may.
@@ -81,6 +91,19 @@ impl Held {
         self.budget.held.fetch_sub(self.bytes - bytes, Relaxed);
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Takes more until it is so much; it gives nothing back.
+    ///
+    /// # Errors
+    /// As for [`Self::add`].
+    pub(crate) fn at_least(&mut self, bytes: usize) -> Result<(), Error> {
+        if bytes > self.bytes { self.add(bytes - self.bytes) } else { Ok(()) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

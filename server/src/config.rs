@@ -140,9 +140,11 @@ pub(crate) struct Latency {
 settings! {
     /// What one caller, or all together, may take.
     Limits / LimitFlags {
-        /// Bytes of a body, compressed or not [default: 268435456].
+        /// Bytes of a body, compressed or not; 1048576 at most where nothing is inferred
+        /// [default: 268435456].
         body_bytes_max: usize = 256 << 20, "body-bytes-max", "BYTES";
-        /// Bytes of all bodies that are in the server at once [default: 4294967296].
+        /// Bytes of all bodies that are in the server at once, answers among them
+        /// [default: 4294967296].
         held_bytes_max: usize = 4 << 30, "held-bytes-max", "BYTES";
         /// Bytes of a request's head [default: 65536].
         header_bytes_max: usize = 64 << 10, "header-bytes-max", "BYTES";
@@ -184,7 +186,8 @@ settings! {
 settings! {
     /// What is noted of requests.
     Telemetry / TelemetryFlags {
-        /// Whether times by stage are counted, and the slowest requests kept [default: true].
+        /// Whether times by stage are counted, and the slowest requests kept; otlp needs it
+        /// [default: true].
         journeys: bool = true, "journeys", "BOOL";
     }
 }
@@ -268,6 +271,10 @@ impl Config {
         ensure!(self.threads.io > 0, "io-threads must be at least 1");
         ensure!(self.threads.compute > 0, "compute-threads must be at least 1");
         self.tracing.check()?;
+        ensure!(
+            self.telemetry.journeys || self.tracing.otlp.is_none(),
+            "otlp needs journeys, which traces are made of: leave out one of the two settings"
+        );
         let explicit = self.repository.model_control == Control::Explicit;
         ensure!(
             explicit || self.repository.load_model.is_empty(),

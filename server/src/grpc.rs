@@ -1,7 +1,9 @@
 //! gRPC: the protocol's service over the same functions as HTTP.
 
 use crate::admin;
+use crate::body::Held;
 use crate::decode;
+use crate::http::{OFFLOAD_BYTES, offload};
 use crate::journeys::failed_early;
 use crate::predict::{Call, Prediction, predict};
 use crate::respond;
@@ -9,7 +11,6 @@ use crate::server::Server;
 use crate::spans::{Context, tell};
 use crate::status::Error;
 use futures_util::StreamExt;
-use prost::Message;
 use serde_json::Value;
 use skysail_protocol::grpc::grpc_inference_service_server::GrpcInferenceService;
 use skysail_protocol::grpc::*;
@@ -20,10 +21,14 @@ use tonic::{Request, Response, Status, Streaming};
 mod answered;
 mod deadline;
 mod metered;
+mod own_task;
+mod received;
 mod services;
 
 use answered::Answered;
 use deadline::{Answers, Arrival};
+use own_task::OwnTask;
+use received::{Received, typed_bytes};
 pub(crate) use services::services;
 
 /// Requests of one stream that are in the server at once. Their responses keep their order.
@@ -63,22 +68,26 @@ fn arrival<T>(request: &Request<T>) -> Arrival {
 
 async fn infer(
     server: &Arc<Server>,
-    message: ModelInferRequest,
+    received: Received,
     arrival: Arrival,
     trace: Option<&Context>,
 ) -> Result<Answered, Error> {
+    let Received { message, held, refused } = received;
     let Arrival { accepted, limit, request_id } = arrival;
     let name = message.model_name.clone();
     let version = version(&message.model_version)?;
     let call = Call::new(server, &name, version, accepted);
     let call = Call { limit, request_id, trace, ..call };
-    let mut held = server.budget().start();
-    let place = held.add(message.encoded_len());
-    place.inspect_err(|error| failed_early(server, &call, error))?;
-    let decode = |_: &_| decode::grpc::decode(message);
+    if let Some(error) = refused {
+        failed_early(server, &call, &error);
+        return Err(error);
+    }
+    let typed = message.inputs.iter().filter_map(|input| input.contents.as_ref());
+    let is_large = typed.map(typed_bytes).sum::<usize>() >= OFFLOAD_BYTES;
+    let decode = |_: &_| offload(is_large, || decode::grpc::decode(message));
     let respond = |prediction: Prediction| {
         let Prediction { response, decoded } = prediction;
-        Ok(Answered::new(respond::grpc::respond(response, decoded)))
+        Ok(Answered::new(respond::grpc::respond(response, decoded), held))
     };
     predict(server, &call, decode, respond).await
 }
@@ -92,25 +101,25 @@ struct Shared {
     trace: Option<Context>,
 }
 
-/// One answer of a stream: an error is a message, unless the stream asked for a status.
+/// One answer of a stream, counted until it is taken: an error is a message, unless the stream
+/// asked for a status.
 async fn infer_in_stream(
     stream: Arc<Shared>,
-    request: Result<ModelInferRequest, Status>,
-) -> Result<ModelStreamInferResponse, Status> {
+    request: Result<Received, Status>,
+) -> Result<(ModelStreamInferResponse, Option<Held>), Status> {
     let (request, server) = (request?, &stream.server);
-    let id = request.id.clone();
+    let id = request.message.id.clone();
     let trace = server.tracing().begin_in_stream(stream.trace.as_ref());
-    match infer(server, request, Arrival::unlimited(), trace.as_ref()).await {
-        Ok(answered) => Ok(ModelStreamInferResponse {
-            infer_response: Some(answered.message),
-            ..ModelStreamInferResponse::default()
-        }),
-        Err(error) if stream.status_errors => Err(error.into()),
-        Err(error) => Ok(ModelStreamInferResponse {
-            error_message: error.to_string(),
-            infer_response: Some(ModelInferResponse { id, ..ModelInferResponse::default() }),
-        }),
-    }
+    let (infer_response, error_message, held) =
+        match infer(server, request, Arrival::unlimited(), trace.as_ref()).await {
+            Ok(Answered { message, held, .. }) => (message, String::new(), Some(held)),
+            Err(error) if stream.status_errors => return Err(error.into()),
+            Err(error) => {
+                (ModelInferResponse { id, ..Default::default() }, error.to_string(), None)
+            }
+        };
+    let infer_response = Some(infer_response);
+    Ok((ModelStreamInferResponse { error_message, infer_response }, held))
 }
 
 #[tonic::async_trait]
@@ -170,12 +179,10 @@ impl GrpcInferenceService for Service {
         let arrival = arrival(&request);
         let trace = self.server.tracing().begin(request.metadata().as_ref());
         let trace = trace.as_ref();
-        match infer(&self.server, request.into_inner(), arrival, trace).await {
-            Ok(Answered { message, ending }) => {
-                let mut response = Response::new(message);
-                if let Some(ending) = ending {
-                    response.extensions_mut().insert(ending);
-                }
+        let received = Received::new(&self.server, request.into_inner());
+        match infer(&self.server, received, arrival, trace).await {
+            Ok(answered) => {
+                let mut response = answered.into_response();
                 tell(trace, response.metadata_mut().as_mut());
                 Ok(response)
             }
@@ -198,8 +205,12 @@ impl GrpcInferenceService for Service {
         let shared = Arc::new(Shared { server, status_errors, trace });
         let answers = request
             .into_inner()
-            .map(move |request| infer_in_stream(Arc::clone(&shared), request))
-            .buffered(STREAM_REQUESTS_MAX);
+            .map(move |request| {
+                let received = request.map(|message| Received::new(&shared.server, message));
+                OwnTask::start(infer_in_stream(Arc::clone(&shared), received))
+            })
+            .buffered(STREAM_REQUESTS_MAX)
+            .map(|answer| answer.map(|(message, _held)| message));
         Ok(Response::new(arrival.bound(Box::pin(answers))))
     }
 

@@ -1,6 +1,6 @@
 //! HTTP: paths, bodies in and out, and errors. What a request means is decided elsewhere.
 
-use crate::body::{self, Encoding};
+use crate::body::{self, BodyLimits, Encoding};
 use crate::debug;
 use crate::decode;
 use crate::journeys::failed_early;
@@ -35,7 +35,7 @@ pub(crate) use pieces::{Pieces, SLOW_BYTES_MIN};
 use route::{Route, Target, route};
 
 /// A body at least this large is decoded where it does not hold up other connections.
-const OFFLOAD_BYTES: usize = 256 << 10;
+pub(crate) const OFFLOAD_BYTES: usize = 256 << 10;
 
 /// The header beside `Retry-After`, whose whole seconds are long for a queue.
 const RETRY_AFTER_MS: &str = "retry-after-ms";
@@ -76,7 +76,8 @@ async fn answer(
             Ok(respond_json(StatusCode::OK, &tail))
         }
         Route::Admin(asked) => {
-            let (body, _held) = read_body(server, &head.headers, body).await?;
+            let limits = server.body_limits().of_admin();
+            let (body, _held) = read_body(server, &head.headers, body, limits).await?;
             admin::answer(server, &head.method, asked, &body).await
         }
     }
@@ -89,12 +90,14 @@ async fn infer(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Response<Pieces>, Error> {
-    let read = read_body(server, headers, body).await;
+    let read = read_body(server, headers, body, server.body_limits()).await;
     let (payload, held) = read.inspect_err(|error| failed_early(server, call, error))?;
     let header_length = header_length(headers);
     let header_length = header_length.inspect_err(|error| failed_early(server, call, error))?;
     let encoding = accepted_encoding(headers);
-    let is_large = payload.len() >= OFFLOAD_BYTES && header_length.is_none();
+    // Raw tensors behind the JSON are not copied.
+    let json_bytes = header_length.unwrap_or(payload.len()).min(payload.len());
+    let is_large = json_bytes >= OFFLOAD_BYTES;
     let decode = |model: &skysail_engine::model::Model| match header_length {
         Some(length) => decode::binary::decode(payload, length, model.signature()),
         None => decode::json::decode(&payload.contiguous()),
@@ -135,7 +138,7 @@ fn respond_prediction(
 }
 
 /// Runs long work where it does not hold up the connections of this thread.
-fn offload<T>(is_long: bool, work: impl FnOnce() -> T) -> T {
+pub(crate) fn offload<T>(is_long: bool, work: impl FnOnce() -> T) -> T {
     if is_long { tokio::task::block_in_place(work) } else { work() }
 }
 
@@ -143,8 +146,8 @@ async fn read_body(
     server: &Server,
     headers: &HeaderMap,
     body: Incoming,
+    limits: BodyLimits,
 ) -> Result<(Payload, body::Held), Error> {
-    let limits = server.body_limits();
     let (payload, mut held) = body::read(body, limits, server.budget()).await?;
     let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok((payload, held)) };
     let encoding =

@@ -106,25 +106,23 @@ impl<'a> Way<'a> {
         answer: &mut impl Answer,
     ) {
         self.is_over = true;
-        if !self.server.keeps_journeys() {
+        let (server, statistics) = (self.server, self.model.statistics());
+        let objective = self.model.objective_us().map(Duration::from_micros);
+        let took = self.arrived.map(|arrived| responded.saturating_duration_since(arrived));
+        let missed = objective.is_some() && took > objective;
+        statistics.record_answer(missed);
+        if !server.keeps_journeys() {
             return;
         }
         let ends = [stages.batched, stages.gathered, stages.executed, responded];
         // The cache may have put it into the queue later.
         self.ends.replace_last(self.since(stages.queued));
         ends.into_iter().for_each(|end| self.ends.push(self.since(end)));
-        let objective = self.model.objective_us().map(Duration::from_micros);
-        let took = self.arrived.map(|arrived| responded.saturating_duration_since(arrived));
-        let outcome = if took > objective && objective.is_some() {
-            Outcome::Missed
-        } else {
-            Outcome::Answered
-        };
+        let outcome = if missed { Outcome::Missed } else { Outcome::Answered };
         let mut journey = self.journey(outcome, responded);
         journey.run = stages.run;
         (journey.behind, journey.ahead, journey.cache) =
             (stages.behind, stages.ahead, stages.cache);
-        let (server, statistics) = (self.server, self.model.statistics());
         if !answer.sees_its_end() {
             return server.finish(statistics, &mut journey, self.call.trace);
         }

@@ -2,6 +2,7 @@
 
 use crate::accept::{bind, serve};
 use crate::admin::settings::LogSettings;
+use crate::admin::trace::Trace;
 use crate::config::{Config, Threads};
 use crate::dashboard::{self, Dashboard};
 use crate::grpc::services;
@@ -31,6 +32,7 @@ pub(crate) async fn run(
     threads: IoHandles,
     stop: watch::Receiver<bool>,
 ) -> Result<()> {
+    let trace = Trace::with_file(config.tracing.file.as_deref())?;
     let http = bind(config.listen.http, "http")?;
     let grpc = bind(config.listen.grpc, "grpc")?;
     let metrics = bind(config.listen.metrics, "metrics")?;
@@ -38,6 +40,7 @@ pub(crate) async fn run(
     let limits = config.limits.clone();
     let (tracing, exporter) = spans::start(&config.tracing)?;
     let server = Server::new(engine, limits.clone(), log)
+        .with_trace(trace)
         .with_tracing(tracing)
         .with_journeys(config.telemetry.journeys);
     let server = Arc::new(server);

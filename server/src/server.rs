@@ -54,6 +54,11 @@ impl Server {
         Self { keeps_journeys, ..self }
     }
 
+    /// The same, with a place for the protocol's trace.
+    pub(crate) fn with_trace(self, trace: Trace) -> Self {
+        Self { trace, ..self }
+    }
+
     /// The same, whose requests are traced.
     pub(crate) fn with_tracing(self, tracing: Tracing) -> Self {
         Self { tracing, ..self }

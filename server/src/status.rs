@@ -1,6 +1,7 @@
 //! Why the server does not answer with a prediction, and the one table of what that is in HTTP
 //! and in gRPC.
 
+use crate::body::ADMIN_BYTES_MAX;
 use http::StatusCode;
 use skysail_engine::Error as EngineError;
 use skysail_engine::admit::InvalidRequest;
@@ -42,7 +43,10 @@ pub(crate) enum Error {
     #[error("Content-Encoding '{0}' is not known here; gzip and deflate are")]
     UnknownEncoding(String),
     /// A body over the limit.
-    #[error("the body is larger than {limit} bytes; the server's flag --body-bytes-max sets that")]
+    #[error(
+        "the body is larger than {limit} bytes; the server's flag --body-bytes-max sets that, and \
+         what is no inference may have {ADMIN_BYTES_MAX} at most"
+    )]
     BodyTooLarge {
         /// Bytes.
         limit: usize,

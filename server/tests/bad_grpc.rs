@@ -5,22 +5,24 @@
 
 mod support;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
+use prost::Message;
 use skysail_protocol::grpc::grpc_inference_service_client::GrpcInferenceServiceClient;
 use skysail_protocol::grpc::infer_parameter::ParameterChoice;
 use skysail_protocol::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use skysail_protocol::grpc::{
-    InferParameter, InferTensorContents, ModelInferRequest, RepositoryModelLoadRequest,
+    InferParameter, InferTensorContents, ModelInferRequest, ModelReadyRequest,
+    RepositoryModelLoadRequest,
 };
 use std::future::poll_fn;
 use support::Server;
-use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, slow, waits};
+use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, same, slow, waits};
 use tokio_stream::StreamExt;
 use tonic::client::{Grpc, GrpcService};
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -170,6 +172,24 @@ async fn a_message_over_the_limit_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn typed_contents_may_be_large() {
+    let models = Models::empty();
+    models.add("same", &same());
+    let server = Server::start_with(models.path(), &["--io-threads", "1"]);
+    let mut client = client(&server).await;
+    let mut large = ModelInferRequest { model_name: "same".into(), ..request() };
+    large.raw_input_contents.clear();
+    let fp32_contents = vec![1.0; 200_000];
+    large.inputs[0].shape = vec![1, 200_000];
+    large.inputs[0].contents = Some(InferTensorContents { fp32_contents, ..Default::default() });
+    let answer = client.model_infer(large.clone()).await.unwrap().into_inner();
+    assert_eq!(answer.raw_output_contents[0], 1_f32.to_le_bytes().repeat(200_000));
+    let mut answers = client.model_stream_infer(tokio_stream::once(large)).await.unwrap();
+    let answer = answers.get_mut().message().await.unwrap().unwrap();
+    assert_eq!(answer.infer_response.unwrap().raw_output_contents[0].len(), 800_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_are_none_cost_little() {
     let server = server(&["--body-bytes-max", "16000000"]);
     let mut client = Grpc::new(channel(&server).await);
@@ -244,6 +264,88 @@ async fn messages_that_are_held_count_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_held_until_its_call_has_no_more() {
+    let server = server(&["--held-bytes-max", "2500"]);
+    let channel = channel(&server).await;
+    let message = framed(&ModelInferRequest { id: "x".repeat(2000), ..request() });
+    let open = || {
+        let mut channel = channel.clone();
+        let frames = tokio_stream::once(Ok::<_, Status>(Frame::data(message.clone())));
+        let body = tonic::body::Body::new(StreamBody::new(frames.chain(tokio_stream::pending())));
+        let call = http::Request::post("/inference.GRPCInferenceService/ModelInfer");
+        let call = call.header("content-type", "application/grpc").body(body).unwrap();
+        tokio::spawn(async move {
+            poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+            channel.call(call).await
+        })
+    };
+    let mut call = open();
+    let other = format!("{ADD_REQUEST:1000}");
+    let is_full = || server.infer("add", &other).status == 503;
+    tokio::task::block_in_place(|| {
+        support::wait_until("no room for another", || {
+            // It was refused itself, if it came at the same time.
+            if call.is_finished() {
+                call = open();
+            }
+            is_full()
+        });
+        call.abort();
+        support::wait_until("room when its caller has left", || !is_full());
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_must_be_room_for_what_a_message_is_decompressed_to() {
+    let server = server(&["--held-bytes-max", "1000000"]);
+    let mut client = client(&server).await.send_compressed(CompressionEncoding::Gzip);
+    let before = server.peak_memory_bytes();
+    let bomb = ModelInferRequest { id: "x".repeat(60_000_000), ..request() };
+    let refused = client.model_infer(bomb).await;
+    expect_error(refused, Code::Unavailable, "1000000 bytes of bodies, its limit");
+    let after = server.peak_memory_bytes();
+    assert!(after < before + (32 << 20), "{before} bytes became {after}");
+    assert!(client.model_infer(request()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_held_until_it_is_read() {
+    let models = Models::empty();
+    models.add("add", &add(1.0)).add("same", &same());
+    let server = Server::start_with(models.path(), &["--held-bytes-max", "10000000"]);
+    let mut message = ModelInferRequest { model_name: "same".into(), ..request() };
+    // More than the client makes room for unasked.
+    message.inputs[0].shape = vec![1, 2_000_000];
+    message.raw_input_contents = vec![Bytes::from(vec![0; 8_000_000])];
+    let mut channel = channel(&server).await;
+    let call = http::Request::post("/inference.GRPCInferenceService/ModelInfer");
+    let body = tonic::body::Body::new(http_body_util::Full::new(framed(&message)));
+    let call = call.header("content-type", "application/grpc").body(body).unwrap();
+    poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+    let unread = channel.call(call).await.unwrap();
+    let large = ADD_REQUEST.to_owned() + &" ".repeat(3_000_000);
+    assert_eq!(server.infer("add", &large).status, 503);
+    let trailers = unread.into_body().collect().await.unwrap().trailers().cloned().unwrap();
+    assert_eq!(trailers["grpc-status"], "0");
+    let status = || server.infer("add", &large).status;
+    tokio::task::block_in_place(|| {
+        support::wait_until("room when it is read", || status() == 200);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_inference_has_a_small_message_compressed_or_not() {
+    let server = server(&[]);
+    let client = client(&server).await;
+    for mut client in [client.clone(), client.send_compressed(CompressionEncoding::Gzip)] {
+        let names = |bytes| ModelReadyRequest { name: "x".repeat(bytes), ..Default::default() };
+        assert!(client.model_ready(names(1_000_000)).await.is_ok());
+        let large = client.model_ready(names(1_100_000)).await.unwrap_err();
+        assert!(matches!(large.code(), Code::OutOfRange | Code::ResourceExhausted), "{large:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_stops_in_the_middle_comes_to_an_end() {
     let server = server(&["--body-timeout-ms", "100", "--held-bytes-max", "2500"]);
     let mut channel = channel(&server).await;
@@ -270,6 +372,15 @@ async fn a_message_that_stops_in_the_middle_comes_to_an_end() {
     let status = call("ModelInfer", Bytes::new()).await.unwrap();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
+}
+
+/// A message with its prefix.
+fn framed(message: &ModelInferRequest) -> Bytes {
+    let mut framed = BytesMut::new();
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.encoded_len()).unwrap());
+    message.encode(&mut framed).unwrap();
+    framed.freeze()
 }
 
 /// Sends and takes messages as they are.

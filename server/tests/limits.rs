@@ -3,6 +3,9 @@
 
 mod support;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write;
 use support::Server;
 use support::http::{Answer, Connection};
 use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, slow, waits};
@@ -50,6 +53,24 @@ fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
     server.infer("add", padded(1001)).expect_error(413, "larger than 1000 bytes");
     server.post("/v2/repository/index", padded(1001)).expect_error(413, "--body-bytes-max");
     assert_eq!(server.infer("add", padded(1000)).status, 200);
+}
+
+#[test]
+fn what_is_no_inference_has_a_small_body_compressed_or_not() {
+    let models = Models::empty();
+    models.add("add", &add(1.0));
+    let server = Server::start(models.path());
+    let blanks = |bytes: usize| "{}".to_owned() + &" ".repeat(bytes - 2);
+    for path in ["/v2/repository/index", "/v2/logging", "/v2/trace/setting"] {
+        assert_eq!(server.post(path, blanks(1 << 20)).status, 200, "{path}");
+        server.post(path, blanks((1 << 20) + 1)).expect_error(413, "larger than 1048576 bytes");
+    }
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(blanks(2 << 20).as_bytes()).unwrap();
+    let (body, headers) = (gzip.finish().unwrap(), ["content-encoding: gzip"]);
+    let bomb = server.connect().request("POST", "/v2/logging", &headers, &body);
+    bomb.expect_error(413, "larger than 1048576 bytes");
+    assert_eq!(server.infer("add", ADD_REQUEST.to_owned() + &blanks(2 << 20)[2..]).status, 200);
 }
 
 #[test]

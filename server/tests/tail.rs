@@ -304,6 +304,18 @@ fn of_many_alike_the_log_tells_a_few() {
 }
 
 #[test]
+fn an_id_makes_no_line_of_the_log() {
+    let models = Models::empty();
+    models.add("add", &add(1.0));
+    let server = Server::start(models.path());
+    let request = named("7\n2026 ERROR the end\u{1b}[31m", r#"{"inputs": []}"#);
+    assert_eq!(server.infer("add", request).status, 400);
+    let log = server.log();
+    assert!(log.contains("request_id=7 2026 ERROR the end [31m"), "{log}");
+    assert!(!log.contains("\n2026 ERROR"), "{log}");
+}
+
+#[test]
 fn the_tail_is_on_both_ports_and_says_what_is_wrong_with_a_question() {
     let models = Models::empty();
     models.add("add", &add(1.0));
@@ -336,10 +348,21 @@ fn the_tail_is_on_both_ports_and_says_what_is_wrong_with_a_question() {
 #[test]
 fn nothing_is_kept_of_requests_when_nothing_shall_be() {
     let models = Models::empty();
-    models.add("add", &add(1.0));
+    models.add("add", &add(1.0)).add("late", &add(1.0));
+    models.write("late/model.toml", "objective_ms = 0.001\n");
     let server = Server::start_with(models.path(), &["--journeys", "false"]);
     assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
     assert_eq!(server.infer("add", "{").status, 400);
+    // How they ended is counted all the same.
+    let ended = |model: &str, outcome: &str| {
+        let labels = [format!("model=\"{model}\""), format!("outcome=\"{outcome}\"")];
+        server.metric("skysail_requests_total", &labels.each_ref().map(String::as_str))
+    };
+    assert_eq!((ended("add", "answered"), ended("add", "failed")), (1.0, 1.0));
+    let mut patient: Value = serde_json::from_str(ADD_REQUEST).unwrap();
+    patient["parameters"] = json!({"timeout": 60_000_000});
+    assert_eq!(server.infer("late", patient.to_string()).status, 200);
+    assert_eq!((ended("late", "answered"), ended("late", "missed")), (0.0, 1.0));
     assert_eq!(server.metric("nv_inference_request_success", &["model=\"add\""]), 1.0);
     assert!(tail(&server, "add").is_empty());
     assert_eq!(server.metric("skysail_request_duration_seconds_count", &[]), 0.0);

@@ -20,13 +20,17 @@ fn published_clients_get_what_they_expect() {
     let script = Path::new(CLIENTS).join("repository.py");
     let made = python().arg(script).args([folder.path(), &models, &data]).output().unwrap();
     expect_success(&made);
-    let all = Server::start_with(&served, &["--model-control", "none"]);
+    let trace = folder.path().join("trace.json");
+    let trace_flags = ["--trace-file", trace.to_str().unwrap()];
+    let flags = [&["--model-control", "none"], &trace_flags[..]].concat();
+    let all = Server::start_with(&served, &flags);
     let by_name = Server::start_with(&explicit, &["--model-control", "explicit"]);
     let more = env::var("SKYSAIL_PYTEST_ARGS").unwrap_or_default();
     let tested = python()
         .args(["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", CLIENTS])
         .args(more.split_whitespace())
         .env("SKYSAIL_DATA", data)
+        .env("SKYSAIL_TRACE_FILE", &trace)
         .env("SKYSAIL_HTTP", all.http().to_string())
         .env("SKYSAIL_GRPC", all.grpc().to_string())
         .env("SKYSAIL_EXPLICIT_HTTP", by_name.http().to_string())

@@ -41,16 +41,20 @@ impl RequestId {
         Self(Kind::Own(number))
     }
 
-    /// The caller's name, cut where it is too long; our own when it is empty.
+    /// The caller's name, cut where it is too long; our own when it is empty. Characters that are
+    /// none to be seen become blanks: in a log they would make lines of their own.
     pub fn of_caller(name: &str) -> Self {
         if name.is_empty() {
             return Self::own();
         }
         let cut = &name[..name.floor_char_boundary(BYTES_MAX)];
-        let mut text = [0; BYTES_MAX];
-        text[..cut.len()].copy_from_slice(cut.as_bytes());
-        // It fits, being at most BYTES_MAX.
-        let length = u8::try_from(cut.len()).unwrap_or(u8::MAX);
+        let (mut text, mut length) = ([0; BYTES_MAX], 0);
+        for c in cut.chars() {
+            // A blank is no longer than what it stands for, so all fits.
+            let c = if c.is_control() { ' ' } else { c };
+            length += c.encode_utf8(&mut text[length..]).len();
+        }
+        let length = u8::try_from(length).unwrap_or(u8::MAX);
         Self(Kind::Callers { length, text })
     }
 
@@ -97,6 +101,14 @@ mod tests {
         let all: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 4000);
         assert!(all.iter().all(|name| name.len() == 16));
+    }
+
+    #[test]
+    fn a_callers_name_is_of_one_line_and_commands_no_terminal() {
+        let forged = RequestId::of_caller("a\r\n2026 WARN b\u{1b}[31m\u{85}\u{9b}c");
+        assert_eq!(forged.to_string(), "a  2026 WARN b [31m  c");
+        let controls = "\u{85}".repeat(100);
+        assert_eq!(RequestId::of_caller(&controls).to_string(), " ".repeat(23));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Messages on the wire: prost's encoding, with a limit on what a message may unfold to.
 //!
 //! A field of two bytes becomes a tensor of hundreds of bytes in memory, and a message of the
-//! size that tensors need holds millions of them. So fields are counted before any is decoded.
+//! size that tensors need holds millions of them. So fields are counted before any is decoded: of
+//! every message its own, and of a request for inference those of its inputs and outputs too.
 
+use std::any::TypeId;
 use std::marker::PhantomData;
 
 use bytes::Buf;
@@ -11,8 +13,26 @@ use tonic::Status;
 use tonic::codec::{DecodeBuf, Decoder};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
-/// Fields of one message, those inside of its own messages not counted.
+use crate::grpc::ModelInferRequest;
+
+/// Fields of one message, and of the messages in it that are looked into.
 const FIELDS_MAX: usize = 1 << 14;
+
+/// Fields of the typed contents of all tensors of a request, where each element that is bytes
+/// itself is one.
+const ELEMENTS_MAX: usize = 1 << 20;
+
+/// A kind of message: the limit its fields count against, and which of them are messages that are
+/// looked into.
+struct Kind {
+    is_contents: bool,
+    inner: &'static [(usize, &'static Kind)],
+}
+
+const FLAT: Kind = Kind { is_contents: false, inner: &[] };
+const CONTENTS: Kind = Kind { is_contents: true, inner: &[] };
+const INPUT: Kind = Kind { is_contents: false, inner: &[(5, &CONTENTS)] };
+const REQUEST: Kind = Kind { is_contents: false, inner: &[(5, &INPUT), (6, &FLAT)] };
 
 /// Encodes messages `T` and decodes messages `U`.
 #[derive(Debug)]
@@ -47,31 +67,56 @@ where
 #[derive(Debug)]
 pub struct CountingDecoder<U>(ProstDecoder<U>);
 
-impl<U: Message + Default> Decoder for CountingDecoder<U> {
+impl<U: Message + Default + 'static> Decoder for CountingDecoder<U> {
     type Item = U;
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        count(buffer.chunk()).map_err(Status::invalid_argument)?;
+        let is_request = TypeId::of::<U>() == TypeId::of::<ModelInferRequest>();
+        let kind = if is_request { &REQUEST } else { &FLAT };
+        Count::default().add(buffer.chunk(), kind).map_err(Status::invalid_argument)?;
         self.0.decode(buffer)
     }
 }
 
-/// Counts fields up to the limit. Where a message breaks off, decoding it will say so.
-fn count(mut message: &[u8]) -> Result<usize, String> {
-    let mut fields = 0;
-    while let Some(rest) = skip(message)? {
-        fields += 1;
-        if fields > FIELDS_MAX {
-            return Err(format!("the message has more than {FIELDS_MAX} fields"));
-        }
-        message = rest;
-    }
-    Ok(fields)
+/// Fields so far.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Count {
+    fields: usize,
+    elements: usize,
 }
 
-/// What follows the first field, if that is whole.
-fn skip(mut message: &[u8]) -> Result<Option<&[u8]>, &'static str> {
+impl Count {
+    /// Counts fields up to the limits. Where a message breaks off, decoding it will say so.
+    fn add(&mut self, mut message: &[u8], kind: &Kind) -> Result<(), String> {
+        while let Some(Field { number, value, rest }) = first(message)? {
+            let (count, max) = match kind.is_contents {
+                true => (&mut self.elements, ELEMENTS_MAX),
+                false => (&mut self.fields, FIELDS_MAX),
+            };
+            *count += 1;
+            if *count > max {
+                return Err(format!("the message has more than {max} fields"));
+            }
+            if let Some((_, inner)) = kind.inner.iter().find(|(inner, _)| *inner == number) {
+                self.add(value, inner)?;
+            }
+            message = rest;
+        }
+        Ok(())
+    }
+}
+
+/// A field on the wire, and what follows it.
+struct Field<'a> {
+    number: usize,
+    /// Without its length; nothing for a number of any length.
+    value: &'a [u8],
+    rest: &'a [u8],
+}
+
+/// The first field, if it is whole.
+fn first(mut message: &[u8]) -> Result<Option<Field<'_>>, &'static str> {
     let Ok(key) = decode_length_delimiter(&mut message) else { return Ok(None) };
     let length = match key & 7 {
         0 => decode_length_delimiter(&mut message).map(|_| 0),
@@ -80,14 +125,31 @@ fn skip(mut message: &[u8]) -> Result<Option<&[u8]>, &'static str> {
         5 => Ok(4),
         _ => return Err("the message has a field of a kind that the protocol does not use"),
     };
-    let rest = length.ok().and_then(|length| message.get(length..));
-    Ok(rest)
+    let parts = length.ok().and_then(|length| message.split_at_checked(length));
+    Ok(parts.map(|(value, rest)| Field { number: key >> 3, value, rest }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grpc::{ModelInferRequest, ModelReadyRequest};
+    use crate::grpc::model_infer_request::InferInputTensor;
+    use crate::grpc::{InferTensorContents, ModelReadyRequest};
+
+    fn count(message: &[u8]) -> Result<usize, String> {
+        let mut count = Count::default();
+        count.add(message, &FLAT).map(|()| count.fields)
+    }
+
+    fn count_request(request: &ModelInferRequest) -> Result<Count, String> {
+        let mut count = Count::default();
+        count.add(&request.encode_to_vec(), &REQUEST).map(|()| count)
+    }
+
+    /// A request of one input that has these typed contents.
+    fn request(contents: InferTensorContents) -> ModelInferRequest {
+        let input = InferInputTensor { contents: Some(contents), ..Default::default() };
+        ModelInferRequest { inputs: vec![input], ..Default::default() }
+    }
 
     #[test]
     fn counts_the_fields_of_a_message_as_prost_writes_it() {
@@ -110,6 +172,34 @@ mod tests {
         assert_eq!(count(&message), Ok(FIELDS_MAX));
         message.extend_from_slice(b"\x2a\x00");
         assert!(count(&message).unwrap_err().contains("16384 fields"));
+    }
+
+    #[test]
+    fn fields_inside_of_inputs_are_counted_too() {
+        let shape = vec![1; 8];
+        let mut tensor =
+            request(InferTensorContents { int_contents: vec![1; 9], ..Default::default() });
+        tensor.inputs[0].shape = shape;
+        // The input, its shape and its contents, whose numbers are one packed field.
+        assert_eq!(count_request(&tensor), Ok(Count { fields: 3, elements: 1 }));
+        let parameters = (0..FIELDS_MAX).map(|name| (name.to_string(), Default::default()));
+        let input = InferInputTensor { parameters: parameters.collect(), ..Default::default() };
+        let many = ModelInferRequest { inputs: vec![input], ..Default::default() };
+        assert!(count_request(&many).unwrap_err().contains("16384 fields"));
+        // Raw tensors are not looked into, whatever is in them.
+        let raw = vec![b"\x2a\x00".repeat(FIELDS_MAX + 1).into()];
+        let raw = ModelInferRequest { raw_input_contents: raw, ..Default::default() };
+        assert_eq!(count_request(&raw), Ok(Count { fields: 1, elements: 0 }));
+    }
+
+    #[test]
+    fn elements_that_are_bytes_are_many_but_not_any_number() {
+        let of = |count| {
+            let bytes_contents = vec![Default::default(); count];
+            count_request(&request(InferTensorContents { bytes_contents, ..Default::default() }))
+        };
+        assert_eq!(of(ELEMENTS_MAX), Ok(Count { fields: 2, elements: ELEMENTS_MAX }));
+        assert!(of(ELEMENTS_MAX + 1).unwrap_err().contains("1048576 fields"));
     }
 
     #[test]

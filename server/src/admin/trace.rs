@@ -1,6 +1,8 @@
-//! Triton's request trace: every n-th request's times, written to a JSON file.
+//! Triton's request trace: every n-th request's times, written to a JSON file. Who may talk to the
+//! server may turn it on and off; where it is written to is said where the server is started.
 
 use crate::status::Error;
+use anyhow::{Context, Result};
 use parking_lot::{Mutex, RwLock};
 use serde_json::json;
 use skysail_engine::model::Model;
@@ -8,16 +10,16 @@ use skysail_engine::request::Stages;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Settings by name, each a list of values as the protocol has it.
 pub(crate) type Settings = BTreeMap<String, Vec<String>>;
 
-/// What is traced, and where to.
+/// What is traced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Options {
-    file: String,
     timestamps: bool,
     /// Every n-th request.
     rate: u64,
@@ -27,7 +29,7 @@ struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { file: String::new(), timestamps: false, rate: 1000, count: -1 }
+        Self { timestamps: false, rate: 1000, count: -1 }
     }
 }
 
@@ -39,13 +41,35 @@ pub(crate) struct Trace {
     seen: AtomicU64,
     written: AtomicU64,
     options: RwLock<BTreeMap<String, Options>>,
-    files: Mutex<BTreeMap<String, File>>,
+    file: Option<TraceFile>,
+}
+
+/// Where the trace goes.
+struct TraceFile {
+    path: String,
+    file: Mutex<File>,
 }
 
 impl Trace {
+    /// A trace into this file, which it empties; without one nothing can be traced.
+    ///
+    /// # Errors
+    /// When the file can not be written.
+    pub(crate) fn with_file(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let name = path.display().to_string();
+        let file = File::create(path).with_context(|| format!("--trace-file {name}"))?;
+        let file = TraceFile { path: name, file: Mutex::new(file) };
+        Ok(Self { file: Some(file), ..Self::default() })
+    }
+
+    fn path(&self) -> &str {
+        self.file.as_ref().map_or("", |file| &file.path)
+    }
+
     /// The settings in force for a model, or for all when the name is empty.
     pub(crate) fn get(&self, model: &str) -> Settings {
-        self.options(model).settings()
+        self.options(model).settings(self.path())
     }
 
     /// Changes settings of a model, or of all; an empty list of values puts one back.
@@ -55,16 +79,17 @@ impl Trace {
     pub(crate) fn set(&self, model: &str, changes: &Settings) -> Result<Settings, Error> {
         let mut wanted = self.options(model);
         for (name, values) in changes {
-            wanted.set(name, values)?;
+            wanted.set(name, values, self.path())?;
         }
-        if wanted.timestamps && wanted.file.is_empty() {
-            return Err(Error::malformed("tracing needs a 'trace_file'"));
+        if wanted.timestamps && self.file.is_none() {
+            return Err(Error::Unsupported(
+                "nothing can be traced: the server has no --trace-file".into(),
+            ));
         }
         let mut options = self.options.write();
         options.insert(model.into(), wanted);
         self.on.store(options.values().any(|options| options.timestamps), Relaxed);
         drop(options);
-        self.files.lock().clear();
         Ok(self.get(model))
     }
 
@@ -84,7 +109,7 @@ impl Trace {
             && self.seen.fetch_add(1, Relaxed).is_multiple_of(options.rate)
     }
 
-    /// Writes the times of one request. A file that can not be written ends the trace.
+    /// Writes the times of one request. A file that can not be written ends the trace of all.
     pub(crate) fn record(
         &self,
         model: &Model,
@@ -118,21 +143,18 @@ impl Trace {
             json!({"id": id, "timestamps": times}),
         ];
         if let Err(error) = self.write(model.name(), &entries) {
-            tracing::error!("the trace of model '{}' ends: {error}", model.name());
+            tracing::error!("the trace of all models ends: {}: {error}", self.path());
             self.on.store(false, Relaxed);
+            self.options.write().values_mut().for_each(|options| options.timestamps = false);
         }
     }
 
     fn write(&self, model: &str, entries: &[serde_json::Value]) -> io::Result<()> {
+        let Some(TraceFile { file, .. }) = &self.file else { return Ok(()) };
         let mut options = self.options.write();
         let key = if options.contains_key(model) { model } else { "" };
         let Some(options) = options.get_mut(key) else { return Ok(()) };
-        let mut files = self.files.lock();
-        if !files.contains_key(&options.file) {
-            files.insert(options.file.clone(), File::create(&options.file)?);
-        }
-        let Some(file) = files.get_mut(&options.file) else { return Ok(()) };
-        append(file, entries)?;
+        append(&mut file.lock(), entries)?;
         options.count -= i64::from(options.count > 0);
         Ok(())
     }
@@ -156,10 +178,10 @@ fn append(file: &mut File, entries: &[serde_json::Value]) -> io::Result<()> {
 }
 
 impl Options {
-    fn settings(&self) -> Settings {
+    fn settings(&self, file: &str) -> Settings {
         let level = if self.timestamps { "TIMESTAMPS" } else { "OFF" };
         let pairs = [
-            ("trace_file", self.file.clone()),
+            ("trace_file", file.to_owned()),
             ("trace_level", level.to_owned()),
             ("trace_rate", self.rate.to_string()),
             ("trace_count", self.count.to_string()),
@@ -169,15 +191,22 @@ impl Options {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), vec![value])).collect()
     }
 
-    fn set(&mut self, name: &str, values: &[String]) -> Result<(), Error> {
+    /// Changes a setting of a trace into `file`.
+    fn set(&mut self, name: &str, values: &[String], file: &str) -> Result<(), Error> {
         let default = Self::default();
         let wrong = || {
             let name = name.escape_debug();
             Error::malformed(format!("trace setting '{name}' can not be {values:?}"))
         };
         match (name, values) {
-            ("trace_file", []) => self.file = default.file,
-            ("trace_file", [file]) => self.file.clone_from(file),
+            ("trace_file", []) => {}
+            ("trace_file", [same]) if same == file => {}
+            ("trace_file", _) => {
+                return Err(Error::Unsupported(
+                    "'trace_file' can not be changed: the server's flag --trace-file sets it"
+                        .into(),
+                ));
+            }
             ("trace_level", levels) => self.timestamps = timestamps(levels).ok_or_else(wrong)?,
             ("trace_rate", []) => self.rate = default.rate,
             ("trace_rate", [rate]) => {
@@ -241,6 +270,25 @@ mod tests {
         ] {
             assert!(trace.set("", &changes(&[wrong])).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn no_caller_chooses_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, other) = (folder.path().join("own.json"), folder.path().join("other.json"));
+        std::fs::write(&other, "kept").unwrap();
+        let text = |path: &Path| path.display().to_string();
+        let traced = |file: &str| changes(&[("trace_file", file), ("trace_level", "TIMESTAMPS")]);
+        for trace in [Trace::default(), Trace::with_file(Some(&own)).unwrap()] {
+            let error = trace.set("", &traced(&text(&other))).unwrap_err();
+            assert!(matches!(error, Error::Unsupported(_)), "{error}");
+            assert!(error.to_string().contains("--trace-file"), "{error}");
+            assert_eq!(trace.get("")["trace_level"], ["OFF"]);
+        }
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "kept");
+        let trace = Trace::with_file(Some(&own)).unwrap();
+        assert_eq!(trace.set("", &traced(&text(&own))).unwrap()["trace_file"], [text(&own)]);
+        assert!(Trace::with_file(Some(folder.path())).is_err());
     }
 
     #[test]

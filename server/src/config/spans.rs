@@ -4,11 +4,12 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use http::uri::{Scheme, Uri};
 use serde::Deserialize;
+use std::path::PathBuf;
 
 /// The share of requests that is traced where nobody says another.
 const SAMPLE: f64 = 0.01;
 
-/// Traces for OpenTelemetry; off without a collector.
+/// Traces for OpenTelemetry, off without a collector; and Triton's trace, off without a file.
 #[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Tracing {
@@ -20,6 +21,10 @@ pub(crate) struct Tracing {
     /// 0 to 1 [default: 0.01].
     #[arg(long = "trace-sample", value_name = "SHARE", allow_negative_numbers = true)]
     pub(crate) sample: Option<f64>,
+    /// Where the protocol's trace of requests goes, which clients turn on and off; the file is
+    /// replaced at the start.
+    #[arg(long = "trace-file", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 impl Tracing {
@@ -29,7 +34,11 @@ impl Tracing {
     }
 
     pub(super) fn or(self, other: &Self) -> Self {
-        Self { otlp: self.otlp.or(other.otlp.clone()), sample: self.sample.or(other.sample) }
+        Self {
+            otlp: self.otlp.or(other.otlp.clone()),
+            sample: self.sample.or(other.sample),
+            file: self.file.or(other.file.clone()),
+        }
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -52,7 +61,7 @@ mod tests {
     use super::*;
 
     fn checked(otlp: Option<&str>, sample: Option<f64>) -> Result<Tracing, String> {
-        let tracing = Tracing { otlp: otlp.map(str::to_owned), sample };
+        let tracing = Tracing { otlp: otlp.map(str::to_owned), sample, file: None };
         tracing.check().map(|()| tracing).map_err(|error| error.to_string())
     }
 
@@ -81,10 +90,12 @@ mod tests {
 
     #[test]
     fn a_flag_goes_before_the_file() {
-        let file: Tracing = toml::from_str("otlp = \"http://a:1\"\nsample = 0.5\n").unwrap();
-        let flag = Tracing { otlp: Some("http://b:1".into()), sample: None };
+        let file: Tracing =
+            toml::from_str("otlp = \"http://a:1\"\nsample = 0.5\nfile = \"t\"\n").unwrap();
+        let flag = Tracing { otlp: Some("http://b:1".into()), ..Tracing::default() };
         let both = flag.or(&file);
         assert_eq!((both.otlp.as_deref(), both.sample), (Some("http://b:1"), Some(0.5)));
+        assert_eq!(both.file, Some("t".into()));
         assert!(toml::from_str::<Tracing>("endpoint = 1").is_err());
     }
 }

@@ -162,8 +162,7 @@ impl Dashboard {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(Error::Busy { what: format!("{WATCHERS_MAX} watchers of the dashboard") });
         };
-        let ends = tokio::time::Instant::now() + WATCH_MAX;
-        Ok(Watcher { frames: self.frames.clone(), seen: None, ends, _place: place })
+        Ok(Watcher::new(&self.frames, place))
     }
 }
 
@@ -177,6 +176,14 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
+    /// One who is told what comes from now on: the last frame is as old as the last who watched.
+    fn new(frames: &watch::Receiver<Arc<Frame>>, place: OwnedSemaphorePermit) -> Self {
+        let mut frames = frames.clone();
+        frames.mark_unchanged();
+        let ends = tokio::time::Instant::now() + WATCH_MAX;
+        Self { frames, seen: None, ends, _place: place }
+    }
+
     /// The next events. Asked late, it skips to the newest; asked much too late, it ends.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         let Some(seen) = self.seen else {
@@ -203,10 +210,8 @@ mod tests {
     use super::*;
     use maud::PreEscaped;
 
-    fn watcher(frames: watch::Receiver<Arc<Frame>>) -> Watcher {
-        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let ends = tokio::time::Instant::now() + WATCH_MAX;
-        Watcher { frames, seen: None, ends, _place: place }
+    fn watcher(frames: &watch::Receiver<Arc<Frame>>) -> Watcher {
+        Watcher::new(frames, Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap())
     }
 
     fn frame(number: u64) -> Arc<Frame> {
@@ -217,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn a_watcher_is_greeted_and_then_told_what_is_new() {
         let (sender, frames) = watch::channel(frame(5));
-        let mut watcher = watcher(frames);
+        let mut watcher = watcher(&frames);
         assert_eq!(watcher.next().await, Some(GREETING));
         sender.send_replace(frame(6));
         sender.send_replace(frame(7));
@@ -227,9 +232,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_comes_after_a_long_while_gets_what_is_new_and_stays() {
+        let (sender, frames) = watch::channel(frame(1));
+        // Sent to others, who have left.
+        sender.send_replace(frame(2));
+        let mut watcher = watcher(&frames);
+        watcher.next().await;
+        for number in [100, 101] {
+            sender.send_replace(frame(number));
+            let told = watcher.next().await.unwrap();
+            assert_eq!(told, format!("event: status\ndata: {number}\n\n"));
+        }
+    }
+
+    #[tokio::test]
     async fn a_watcher_that_does_not_keep_up_is_let_go() {
         let (sender, frames) = watch::channel(frame(1));
-        let mut watcher = watcher(frames);
+        let mut watcher = watcher(&frames);
         watcher.next().await;
         for (number, is_kept) in [(2, true), (2 + LAG_MAX, true), (3 + 2 * LAG_MAX, false)] {
             sender.send_replace(frame(number));
@@ -240,7 +259,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_watches_for_ever() {
         let (_sender, frames) = watch::channel(frame(1));
-        let mut watcher = watcher(frames);
+        let mut watcher = watcher(&frames);
         watcher.ends = tokio::time::Instant::now();
         watcher.next().await;
         assert_eq!(watcher.next().await, None);

@@ -1,10 +1,13 @@
-//! The response of an inference call, and its body as far as it shows how fast it is read.
+//! The response of an inference call, and its body as far as it shows how fast it is read. It counts
+//! as held until it is.
 
+use crate::body::Held;
 use crate::http::SLOW_BYTES_MIN;
 use crate::journeys::{Answer, Ending};
 use bytes::Bytes;
 use http::Response;
 use http_body::{Frame, SizeHint};
+use prost::Message;
 use skysail_protocol::grpc::ModelInferResponse;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,16 +18,33 @@ use tonic::body::Body;
 /// Bytes of such a part.
 const PART_BYTES: usize = 64 << 10;
 
-/// A response, with the end of its journey when that is still to come.
+/// A response, counted among the bytes that the server holds, with the end of its journey when that
+/// is still to come.
 pub(super) struct Answered {
     pub(super) message: ModelInferResponse,
-    pub(super) ending: Option<Arc<Ending>>,
+    pub(super) held: Held,
+    ending: Option<Arc<Ending>>,
 }
 
 impl Answered {
-    pub(super) fn new(message: ModelInferResponse) -> Self {
-        Self { message, ending: None }
+    /// A response, counted in place of what was held of its request.
+    pub(super) fn new(message: ModelInferResponse, held: Held) -> Self {
+        let held = held.replaced_by(message.encoded_len());
+        Self { message, held, ending: None }
     }
+
+    pub(super) fn into_response(self) -> tonic::Response<ModelInferResponse> {
+        let mut response = tonic::Response::new(self.message);
+        let along = Along { _held: self.held, _ending: self.ending };
+        response.extensions_mut().insert(Arc::new(along));
+        response
+    }
+}
+
+/// What goes beside a response until it is taken.
+struct Along {
+    _held: Held,
+    _ending: Option<Arc<Ending>>,
 }
 
 impl Answer for Answered {
@@ -38,26 +58,26 @@ impl Answer for Answered {
     }
 }
 
-/// Lets the body of a response hold the end of its journey, which came beside it: the connection
-/// lets go of a body when the client has made room for all of it.
-pub(super) fn hold_ending(mut response: Response<Body>) -> Response<Body> {
-    match response.extensions_mut().remove::<Arc<Ending>>() {
+/// Lets the body of a response hold what came beside it: the connection lets go of a body when the
+/// client has made room for all of it.
+pub(super) fn hold_along(mut response: Response<Body>) -> Response<Body> {
+    match response.extensions_mut().remove::<Arc<Along>>() {
         None => response,
-        Some(ending) => {
-            response.map(|body| Body::new(Held { body, rest: Bytes::new(), _ending: ending }))
+        Some(along) => {
+            response.map(|body| Body::new(Parts { body, rest: Bytes::new(), _along: along }))
         }
     }
 }
 
 /// It gives the body in small parts: a connection asks for the next when it has sent the last.
-struct Held {
+struct Parts {
     body: Body,
     /// Of the message.
     rest: Bytes,
-    _ending: Arc<Ending>,
+    _along: Arc<Along>,
 }
 
-impl http_body::Body for Held {
+impl http_body::Body for Parts {
     type Data = Bytes;
     type Error = Status;
 

@@ -2,7 +2,7 @@
 //! part.
 
 use super::Service;
-use super::answered::hold_ending;
+use super::answered::hold_along;
 use super::deadline::Arrival;
 use super::metered::Metered;
 use crate::server::Server;
@@ -22,7 +22,10 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_reflection::server::Builder;
 
 /// The one method whose client may send message after message.
-const STREAM: &str = "/ModelStreamInfer";
+const STREAM: &str = "ModelStreamInfer";
+
+/// The methods whose messages have tensors.
+const INFERENCE: [&str; 2] = ["ModelInfer", STREAM];
 
 /// A response that is being made.
 type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
@@ -46,6 +49,7 @@ pub(crate) fn services<H: Health>(
         .accept_compressed(Deflate)
         .send_compressed(Gzip)
         .send_compressed(Deflate);
+    let admin = inference.clone().max_decoding_message_size(limits.of_admin().bytes_max);
     let reflection = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -54,19 +58,22 @@ pub(crate) fn services<H: Health>(
     let reflection_v1 = reflection().build_v1().context("gRPC reflection")?;
     let reflection_v1alpha = reflection().build_v1alpha().context("gRPC reflection")?;
     Ok(Arc::new(move |request| {
-        let service = request.uri().path().trim_start_matches('/').split('/').next();
-        match service.unwrap_or_default() {
+        let path = request.uri().path().trim_start_matches('/');
+        let (service, method) = path.split_once('/').unwrap_or((path, ""));
+        match service {
             "inference.GRPCInferenceService" => {
-                let may_rest = request.uri().path().ends_with(STREAM);
+                let is_stream = method == STREAM;
+                let service = if INFERENCE.contains(&method) { &inference } else { &admin };
+                let mut service = service.clone();
                 let arrival = match Arrival::now(request.headers()) {
                     Ok(arrival) => arrival,
                     Err(error) => return answer(async { Ok(Status::from(error).into_http()) }),
                 };
-                let meter = |body| Metered::new(body, limits, &budget, may_rest);
+                let meter = |body| Metered::new(body, limits, &budget, is_stream);
                 let mut request = request.map(meter);
                 request.extensions_mut().insert(arrival);
-                let answered = inference.clone().call(request);
-                answer(async { answered.await.map(hold_ending) })
+                let answered = service.call(request);
+                answer(async { answered.await.map(hold_along) })
             }
             "grpc.health.v1.Health" => answer(health.clone().call(request)),
             "grpc.reflection.v1.ServerReflection" => answer(reflection_v1.clone().call(request)),

@@ -1,6 +1,8 @@
 """Trace and log settings can be read and changed while the server runs."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from conftest import as_dict
 from tritonclient.utils import InferenceServerException
 
 X = np.zeros((1, 3), dtype=np.float32)
+TRACE_FILE = Path(os.environ["SKYSAIL_TRACE_FILE"])
 CLEAR = dict.fromkeys(["trace_level", "trace_rate", "trace_count", "trace_file"])
 
 
@@ -42,12 +45,11 @@ def test_trace_settings_of_one_model_are_its_own(trace):
     assert flat(trace.client.get_trace_settings())["trace_rate"] == "1000"
 
 
-def test_requests_are_traced_into_a_file(trace, tmp_path):
-    file = tmp_path / "trace.json"
-    wanted = {"trace_level": ["TIMESTAMPS"], "trace_rate": "1", "trace_file": str(file)}
+def test_requests_are_traced_into_the_servers_file(trace):
+    wanted = {"trace_level": ["TIMESTAMPS"], "trace_rate": "1", "trace_file": str(TRACE_FILE)}
     trace.client.update_trace_settings("triton", wanted)
     trace.client.infer("triton", tensors(trace.module, {"x": X}), request_id="seven")
-    model, times = json.loads(file.read_text())
+    *_, model, times = json.loads(TRACE_FILE.read_text())
     assert (model["model_name"], model["request_id"]) == ("triton", "seven")
     stamps = [stamp["ns"] for stamp in times["timestamps"]]
     assert stamps == sorted(stamps) and times["timestamps"][0]["name"] == "REQUEST_START"
@@ -61,6 +63,15 @@ def test_a_trace_setting_that_can_not_be(trace, wrong):
         trace.client.update_trace_settings("", wrong)
     assert error.value.status() == trace.status["bad"]
     assert next(iter(wrong)) in error.value.message()
+
+
+def test_the_trace_goes_to_no_file_that_a_client_names(trace, tmp_path):
+    file = tmp_path / "other.json"
+    with pytest.raises(InferenceServerException) as error:
+        trace.client.update_trace_settings("", {"trace_file": str(file)})
+    assert error.value.status() == trace.status["unsupported"]
+    assert "trace_file" in error.value.message()
+    assert not file.exists()
 
 
 def test_the_trace_of_a_model_that_is_not_there(protocol):
