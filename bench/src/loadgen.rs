@@ -159,6 +159,11 @@ fn agreement(out: &mut impl Write, flags: &Flags) -> Result<Bars> {
     for subject in &SUBJECTS {
         let version = folder.path().join(subject.name).join("1");
         std::fs::create_dir_all(&version)?;
+        // How large batches become hangs on how soon a generator asks again.
+        std::fs::write(
+            folder.path().join(subject.name).join("model.toml"),
+            "max_batch_size = 0\n",
+        )?;
         skysail_graph::mlp(subject.sizes, 1)?.save(version.join("model.onnx"))?;
     }
     let start = || Server::start(&flags.server, folder.path());

@@ -56,7 +56,7 @@ impl PerfAnalyzer {
         let mut command = self.command();
         command
             .args(["-i", "http", "-m", closed.model, "-u", closed.address])
-            .arg(format!("--shape=input:{}", closed.width))
+            .arg(format!("--shape=input:1,{}", closed.width))
             .arg(format!("--concurrency-range={connections}"))
             // It wants three windows that agree; whether they do is left to the turns.
             .arg(format!("--measurement-interval={}", closed.seconds * 1000 / 3))
