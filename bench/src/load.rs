@@ -86,6 +86,7 @@ impl Closed<'_> {
             arrival: Arrival::Closed,
             connections: self.connections,
             threads: 1,
+            busy_poll: false,
             window: Window { warm_up: Duration::ZERO, duration: Duration::from_secs(self.seconds) },
             timeout: Duration::from_secs(10),
             objective: None,

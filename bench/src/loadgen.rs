@@ -132,6 +132,7 @@ fn load(
         arrival,
         connections,
         threads: 1,
+        busy_poll: false,
         window: Window { warm_up: Duration::from_secs(1), duration: Duration::from_secs(seconds) },
         timeout: Duration::from_secs(10),
         objective: None,

@@ -1,12 +1,12 @@
 //! The part of the objective that is kept for what comes after a run: waking the thread that
-//! waits for it, writing the response. It is the 99th percentile of what that has taken, followed
+//! waits for it, writing the response. Few responses have taken longer; it is followed
 //! by small steps (stochastic approximation, Robbins and Monro 1951).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Part of the responses that may take longer than the margin.
-const LONGER_SHARE: f64 = 0.01;
+const LONGER_SHARE: f64 = 0.003;
 
 /// A step, as a part of the objective.
 const STEP_SHARE: f64 = 0.01;

@@ -13,6 +13,7 @@ mod get;
 pub mod payload;
 pub mod target;
 mod timer;
+mod busy;
 mod mix;
 pub mod record;
 mod worker;

@@ -30,6 +30,10 @@ pub struct Load {
     pub connections: usize,
     /// Threads that send, above 0 and at most `connections`.
     pub threads: usize,
+    /// Whether the threads look for answers all the time instead of sleeping until one comes, so
+    /// that nobody has to wake them: neither do latencies hold that, nor has a server on this
+    /// machine to do it. Each takes a whole processor.
+    pub busy_poll: bool,
     /// How long, and how much of it counts.
     pub window: Window,
     /// A request without an answer after this time has failed.
@@ -209,6 +213,7 @@ pub(crate) mod tests {
             arrival: Arrival::Open { requests_per_s: 100.0 },
             connections: 1,
             threads: 1,
+            busy_poll: false,
             window: Window { warm_up: Duration::from_secs(1), duration: Duration::from_secs(10) },
             timeout: Duration::from_secs(1),
             objective: None,

@@ -12,6 +12,7 @@ use tokio::task::{JoinSet, coop, yield_now};
 use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::arrival::{Part, Schedule};
+use crate::busy::Busy;
 use crate::mix::Mix;
 use crate::record::{Ended, Recorder};
 use crate::run::Load;
@@ -68,21 +69,15 @@ impl Worker {
         let begun = phase.wait_for(|phase| *phase != Phase::Connecting).await;
         let Ok(Phase::Running { start }) = begun.map(|phase| *phase) else { return Ok(()) };
         let choice = AtomicU64::new((part.index as u64) << 48);
+        let busy = Busy::start(load.busy_poll);
         let sending = Sending { load, mix, choice, start, recorder: recorder.clone() };
-        let before = busy();
         let result = tokio::select! {
             result = sending.send_all(connections, part) => result,
             _ = phase.wait_for(|phase| *phase == Phase::Stopped) => Ok(()),
         };
-        let share = (busy() - before).div_duration_f64(start.elapsed());
-        recorder.lock().busy_share = share.min(1.0);
+        recorder.lock().busy_share = busy.share(start.elapsed());
         result
     }
-}
-
-/// How long this thread has not been waiting for anything.
-fn busy() -> Duration {
-    runtime::Handle::current().metrics().worker_total_busy_duration(0)
 }
 
 async fn connect(endpoint: &Endpoint, load: &Load, part: Part) -> Result<Vec<Connection>, Failure> {

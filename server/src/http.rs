@@ -18,11 +18,11 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serde_json::{Value, json};
+use serde_json::Value;
 use skysail_engine::journey::RequestId;
 use skysail_engine::payload::Payload;
 use skysail_protocol::HEADER_LENGTH;
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
@@ -193,8 +193,11 @@ fn accepted_encoding(headers: &HeaderMap) -> Encoding {
 
 /// An answer of JSON.
 pub(crate) fn respond_json(status: StatusCode, json: &Value) -> Response<Pieces> {
-    let pieces: SmallVec<[Bytes; 2]> = smallvec![json.to_string().into()];
-    let mut response = Response::new(Pieces::new(pieces));
+    json_response(status, json.to_string().into())
+}
+
+fn json_response(status: StatusCode, body: Bytes) -> Response<Pieces> {
+    let mut response = Response::new(Pieces::new(smallvec![body]));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -202,7 +205,7 @@ pub(crate) fn respond_json(status: StatusCode, json: &Value) -> Response<Pieces>
 
 /// An error as its status and a JSON body that says why.
 pub(crate) fn refusal(error: &Error) -> Response<Pieces> {
-    let mut response = respond_json(error.status().0, &json!({"error": error.to_string()}));
+    let mut response = json_response(error.status().0, respond::http::error(error));
     if let Some(ms) = error.retry_after_ms() {
         let seconds = ms.div_ceil(1000).max(1);
         response.headers_mut().insert(RETRY_AFTER, seconds.into());

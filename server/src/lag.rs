@@ -1,14 +1,17 @@
-//! How long a request has waited before its I/O thread looks at it.
+//! Since when a request has waited that its I/O thread looks at now.
 //!
-//! What waits in a socket, or behind the other connections of its thread, is in no queue. So each
-//! thread sends a task around: everything else that is ready has its turn, the system is asked for
-//! what has come meanwhile, and the task is back. A request that comes now waits about as long as
-//! the last round took, and that is taken off what it is allowed. The task rests while there are
-//! no requests, and a thread that has nothing to do has no lag.
+//! What waits in a socket, or behind the other connections of its thread, is in no queue. But what
+//! the thread sees now was not there when it asked the system the time before last, so it came
+//! after that, and that is the time from which it counts. The thread asks whenever it has nothing
+//! else to do. So that it does under load, too, and notes when, it sends a task around: everything
+//! else that is ready has its turn, the system is asked for what has come meanwhile, and the task
+//! is back. The task rests while there are no requests, and a thread that waited for something to
+//! do has no lag.
 //!
 //! A thread that turns requests down rests for a moment before it looks at its sockets again, as
-//! network drivers do under load: to be woken for each request would take the cores that run
-//! models longer than all else about a refusal.
+//! network drivers do under load. Each time that it wakes, its code and data have left the caches
+//! for those of the models, and to bring them back costs more than all else about a refusal; the
+//! more requests share that, the better.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -17,80 +20,138 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
-/// How long a thread rests that turns requests down: short beside the time in which they are told.
-const REST: Duration = Duration::from_micros(500);
+/// The part of the time that its requests have for which a thread rests that turns some down.
+const REST_SHARE: u64 = 12;
+
+/// The longest rest, short beside the five milliseconds in which refusals should be told.
+const REST_US_MAX: u64 = 2_000;
+
+/// What a request without a limit is taken to have.
+const NO_LIMIT_US: u64 = 6_000;
+
+/// A thread that waited for less than this had things to do when it asked.
+const WAITED_US_MIN: u64 = 50;
 
 thread_local! {
     /// Of the I/O thread that asks; other threads have none.
     static LAG: OnceCell<Arc<Lag>> = const { OnceCell::new() };
 }
 
-/// Of one I/O thread.
-#[derive(Debug, Default)]
+/// Of one I/O thread. Times are in microseconds since `epoch`.
+#[derive(Debug)]
 struct Lag {
-    /// How long the last round took.
-    round_us: AtomicU64,
+    epoch: Instant,
+    /// What the thread sees now came after this...
+    since_us: AtomicU64,
+    /// ...and what it sees after it has asked again, after this.
+    asked_us: AtomicU64,
+    /// When it began to wait for something to do.
+    parked_us: AtomicU64,
     /// Sends the task around.
     start: Notify,
-    /// Whether a request was turned down since it last rested.
+    /// Whether a request was turned down since it last rested...
     has_refused: AtomicBool,
+    /// ...and the least time that one was given.
+    limit_us: AtomicU64,
 }
 
 impl Lag {
+    fn new() -> Self {
+        Self {
+            epoch: Instant::now(),
+            since_us: AtomicU64::new(0),
+            asked_us: AtomicU64::new(0),
+            parked_us: AtomicU64::new(0),
+            start: Notify::new(),
+            has_refused: AtomicBool::new(false),
+            limit_us: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        micros(self.epoch.elapsed())
+    }
+
+    /// The system was asked for what has come, not before this time.
+    fn asked(&self, when_us: u64) {
+        self.since_us.store(self.asked_us.swap(when_us, Relaxed), Relaxed);
+    }
+
     async fn go_around(self: Arc<Self>) {
         loop {
             self.start.notified().await;
-            let start = Instant::now();
+            let start_us = self.now_us();
             tokio::task::yield_now().await;
-            self.round_us.store(micros(start.elapsed()), Relaxed);
+            self.asked(start_us);
         }
     }
 
     /// Before the thread waits for something to do.
-    fn rest(&self) {
-        let rests = self.has_refused.swap(false, Relaxed);
-        if rests {
+    fn park(&self) {
+        let limit_us = self.limit_us.swap(u64::MAX, Relaxed);
+        if self.has_refused.swap(false, Relaxed) {
             #[expect(clippy::disallowed_methods, reason = "a rest, not a wait for something")]
-            std::thread::sleep(REST);
+            std::thread::sleep(rest(limit_us));
+            // What came during the rest has waited.
+            return self.parked_us.store(u64::MAX, Relaxed);
         }
-        self.round_us.store(if rests { micros(REST) } else { 0 }, Relaxed);
+        self.parked_us.store(self.now_us(), Relaxed);
     }
+
+    /// When there is something to do.
+    fn unpark(&self) {
+        let now_us = self.now_us();
+        if now_us.saturating_sub(self.parked_us.load(Relaxed)) >= WAITED_US_MIN {
+            self.asked_us.store(now_us, Relaxed);
+        }
+        self.asked(now_us);
+    }
+}
+
+/// How long a thread rests whose requests have so much time at least.
+fn rest(limit_us: u64) -> Duration {
+    let limit_us = if limit_us == u64::MAX { NO_LIMIT_US } else { limit_us };
+    Duration::from_micros((limit_us / REST_SHARE).min(REST_US_MAX))
 }
 
 /// Starts the runtime of an I/O thread, whose lag is watched.
 pub(crate) fn watched(builder: &mut Builder) -> std::io::Result<Runtime> {
-    let lag = Arc::new(Lag::default());
-    let (of_thread, parked) = (Arc::clone(&lag), Arc::clone(&lag));
+    let lag = Arc::new(Lag::new());
+    let (of_thread, parked, unparked) = (Arc::clone(&lag), Arc::clone(&lag), Arc::clone(&lag));
     let runtime = builder
         .on_thread_start(move || LAG.with(|own| drop(own.set(Arc::clone(&of_thread)))))
-        .on_thread_park(move || parked.rest())
+        .on_thread_park(move || parked.park())
+        .on_thread_unpark(move || unparked.unpark())
         .build()?;
     runtime.spawn(lag.go_around());
     Ok(runtime)
 }
 
+/// A request of this thread has so much time, if it has a limit.
+pub(crate) fn given(limit_us: Option<u64>) {
+    with_lag(|lag| lag.limit_us.fetch_min(limit_us.unwrap_or(NO_LIMIT_US), Relaxed));
+}
+
 /// A request is turned down on this thread, as there are too many.
 pub(crate) fn refused() {
-    LAG.with(|lag| {
-        if let Some(lag) = lag.get() {
-            lag.has_refused.store(true, Relaxed);
-        }
+    with_lag(|lag| lag.has_refused.store(true, Relaxed));
+}
+
+/// When a request came that its thread takes up now: not before this.
+pub(crate) fn arrival() -> Instant {
+    let came = with_lag(|lag| {
+        lag.start.notify_one();
+        lag.epoch + Duration::from_micros(lag.since_us.load(Relaxed))
     });
+    came.unwrap_or_else(Instant::now)
+}
+
+fn with_lag<T>(with: impl FnOnce(&Lag) -> T) -> Option<T> {
+    LAG.with(|lag| lag.get().map(|lag| with(lag)))
 }
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// When a request came that its thread takes up now, as far as can be told.
-pub(crate) fn arrival() -> Instant {
-    let now = Instant::now();
-    let lag = LAG.with(|lag| {
-        let lag = lag.get()?;
-        lag.start.notify_one();
-        Some(Duration::from_micros(lag.round_us.load(Relaxed)))
-    });
-    lag.and_then(|lag| now.checked_sub(lag)).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -143,6 +204,30 @@ mod tests {
         }));
         let waited = waited.unwrap();
         assert!(waited < WORK, "{waited:?}");
+    }
+
+    #[test]
+    fn what_comes_during_a_rest_counts_from_before_it() {
+        let runtime = runtime();
+        let (mut waited, mut tries) = (Duration::ZERO, 0);
+        while waited < rest(12_000) && tries < 100 {
+            let turned_down = runtime.spawn(async {
+                given(Some(12_000));
+                refused();
+            });
+            runtime.block_on(turned_down).unwrap();
+            // From another thread, so that it comes while the thread rests.
+            waited = runtime.block_on(runtime.spawn(self::waited())).unwrap();
+            tries += 1;
+        }
+        assert!(waited >= rest(12_000), "{waited:?}");
+    }
+
+    #[test]
+    fn the_shortest_limit_decides_how_long_a_rest_is() {
+        assert_eq!(rest(12_000), Duration::from_millis(1));
+        assert_eq!(rest(1_000_000), Duration::from_micros(REST_US_MAX));
+        assert_eq!(rest(u64::MAX), Duration::from_micros(500));
     }
 
     #[test]

@@ -163,6 +163,7 @@ async fn run<T>(
     (request.accepted, request.received) = (Some(call.accepted), Some(arrived));
     let timeout_us = call.timeout_us(model, request.timeout_us);
     request.timeout_us = timeout_us;
+    lag::given(timeout_us.or_else(|| model.objective_us()));
     let ticket = model.submit(request)?;
     way.queued(&ticket);
     let response = answer(model, ticket, call, timeout_us).await?;

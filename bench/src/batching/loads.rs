@@ -2,13 +2,12 @@
 //! the machine that grows with the load; here the generator's is small, so that the policy is what
 //! is measured.
 
-use super::capacities::{self, Bars, mark, ms};
+use super::capacities::{self, Bars, Measured, mark, ms};
 use super::house::House;
 use super::pace::Pace;
 use super::policies::{Look, stretch};
 use super::progress;
 use super::search;
-use super::seen::Seen;
 use super::setting::Setting;
 use crate::bars;
 use anyhow::Result;
@@ -47,28 +46,28 @@ fn rows(out: &mut impl Write, house: &House, pace: &Pace, look: &Look) -> Result
     let guest = look.load(house, Setting::Predictive)?;
     guest.measure(look.capacity_per_s, pace.settle, 2)?;
     let probe = |per_s| guest.measure(per_s, look.stretch(pace.load), 1);
-    let capacity_per_s = search::best_goodput(look.capacity_per_s, pace.tries, probe)?;
+    let best = search::from_capacity(look.capacity_per_s, pace.tries, probe)?;
+    progress(format_args!("{name}: loads in process"));
+    let mut seed = 3;
+    let found = capacities::in_rounds(&best, pace.rounds, |per_s| {
+        seed += 1;
+        guest.measure(per_s, stretch(pace.load, per_s), seed)
+    })?;
     let objective_ms = look.objective.as_secs_f64() * 1e3;
-    let mut found = Vec::new();
-    for share in capacities::loads() {
-        progress(format_args!("{name}: {share} of the capacity in process"));
-        let per_s = share * capacity_per_s;
-        let seen = guest.measure(per_s, stretch(pace.load, per_s), 4)?;
-        let cells = cells(share, capacity_per_s, objective_ms, &seen);
-        writeln!(out, "| {name} | {cells} |")?;
-        out.flush()?;
-        found.push((share, seen));
+    for load in &found {
+        writeln!(out, "| {name} | {} |", cells(load, objective_ms))?;
     }
-    Ok(capacities::bars(name, capacity_per_s, objective_ms, &found))
+    out.flush()?;
+    Ok(capacities::bars(name, objective_ms, &found))
 }
 
 /// A row, but for the model.
-fn cells(share: f64, capacity_per_s: f64, objective_ms: f64, seen: &Seen) -> String {
+fn cells(load: &Measured, objective_ms: f64) -> String {
+    let Measured { share, seen, of_capacity } = load;
     format!(
-        "{share} | {:.0} | {:.0} | {:.2} | {:.2} | {objective_ms:.0} | {:.0} | {} | {:.0} | {} | {:.0} %{}",
+        "{share} | {:.0} | {:.0} | {of_capacity:.2} | {:.2} | {objective_ms:.0} | {:.0} | {} | {:.0} | {} | {:.0} %{}",
         seen.offered_per_s,
         seen.goodput_per_s,
-        seen.goodput_per_s / capacity_per_s,
         seen.p99_ms,
         seen.refused_per_s,
         ms(seen.refused_p99_ms),
@@ -81,6 +80,7 @@ fn cells(share: f64, capacity_per_s: f64, objective_ms: f64, seen: &Seen) -> Str
 
 #[cfg(test)]
 mod tests {
+    use super::super::seen::Seen;
     use super::*;
 
     #[test]
@@ -95,7 +95,8 @@ mod tests {
             is_limit: true,
             ..Seen::default()
         };
-        let cells = cells(2.0, 1_000.0, 20.0, &seen);
+        let load = Measured { share: 2.0, seen, of_capacity: 0.93 };
+        let cells = cells(&load, 20.0);
         assert_eq!(cells, "2 | 2000 | 930 | 0.93 | 18.50 | 20 | 1000 | 0.25 | 0 | - | 97 %\\*");
     }
 }

@@ -1,17 +1,17 @@
 //! A server in a process of its own, with an objective and no other setting, over HTTP: below its
 //! capacity, and far above it.
 
-use super::capacities::{self, Bars, ms};
+use super::capacities::{self, Bars, Measured, ms};
 use super::house::{OBJECTIVE_MS, install};
 use super::pace::Pace;
 use super::policies::Look;
 use super::progress;
-use super::search;
+use super::search::{self, Best};
 use super::seen::Seen;
 use crate::bars;
 use crate::cores::Cores;
 use crate::process::Server;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use skysail_loadtest::arrival::Arrival;
 use skysail_loadtest::report::Report;
 use skysail_loadtest::{Load, Prepared, run};
@@ -47,8 +47,8 @@ pub(super) fn tables(
         out,
         "\n## Over HTTP: a server with `--objective-ms {objective}` and no other setting\n\n\
          | model | load | offered/s | goodput/s | of capacity | p99 ms | refused/s | told in p99 \
-         ms | max ms | client's load | its lag p99 ms |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+         ms | client's load | its lag p99 ms |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     )?;
     let mut bars = Bars::new();
     for look in looks {
@@ -79,6 +79,7 @@ impl<'a> Client<'a> {
             arrival: Arrival::Open { requests_per_s },
             connections: CONNECTIONS,
             threads: 1,
+            busy_poll: true,
             window: self.pace.load,
             timeout: Duration::from_secs(10),
             objective: Some(self.objective),
@@ -90,27 +91,27 @@ impl<'a> Client<'a> {
         Ok(report)
     }
 
-    /// The most requests a second that are answered in time, the others refused or not.
-    fn capacity(&self, look: &Look) -> Result<f64> {
+    /// The rate with the most requests a second that are answered in time, the others refused or
+    /// not.
+    fn capacity(&self, look: &Look) -> Result<Best> {
         progress(format_args!("{}: capacity over HTTP", look.subject.name));
         let probe = |per_s| Ok(seen(&self.ask(per_s)?, self.objective));
         let most = search::capacity(0.1e6 / look.row_us, probe)?;
-        search::best_goodput(most, self.pace.tries, probe)
+        search::from_capacity(most, self.pace.tries, probe)
     }
 
     /// Prints a row for each load.
     fn rows(&self, out: &mut impl Write, look: &Look) -> Result<Bars> {
         let name = &look.subject.name;
-        let capacity_per_s = self.capacity(look)?;
-        let objective_ms = self.objective.as_secs_f64() * 1e3;
-        let mut found = Vec::new();
-        for share in capacities::loads() {
-            progress(format_args!("{name}: {share} of the capacity over HTTP"));
-            let report = self.ask(share * capacity_per_s)?;
-            row(out, name, share, capacity_per_s, &report)?;
-            found.push((share, seen(&report, self.objective)));
+        let best = self.capacity(look)?;
+        progress(format_args!("{name}: loads over HTTP"));
+        let probe = |per_s| Ok(seen(&self.ask(per_s)?, self.objective));
+        let found = capacities::in_rounds(&best, self.pace.rounds, probe)?;
+        for load in &found {
+            writeln!(out, "| {name} | {} |", cells(load))?;
         }
-        Ok(capacities::bars(name, capacity_per_s, objective_ms, &found))
+        out.flush()?;
+        Ok(capacities::bars(name, self.objective.as_secs_f64() * 1e3, &found))
     }
 }
 
@@ -122,7 +123,10 @@ fn seen(report: &Report, objective: Duration) -> Seen {
         answered_per_s: report.requests_per_s,
         goodput_per_s: report.goodput_requests_per_s.unwrap_or_default(),
         p99_ms,
+        refused_per_s: report.refused as f64 / report.elapsed_s,
         refused_p99_ms: report.refusal_us_p99.map(|us| us / 1e3),
+        busy: report.busy_share,
+        lag_p99_ms: report.lag_us_p99.unwrap_or_default() / 1e3,
         is_limit: is_limit(report),
         keeps: p99_ms <= objective.as_secs_f64() * 1e3,
         ..Seen::default()
@@ -140,27 +144,18 @@ fn is_limit(report: &Report) -> bool {
     !is_whole || report.invalid_because.is_some()
 }
 
-fn row(
-    out: &mut impl Write,
-    name: &str,
-    share: f64,
-    capacity_per_s: f64,
-    report: &Report,
-) -> Result<()> {
-    let goodput = report.goodput_requests_per_s.context("no goodput without an objective")?;
-    let ms = |us: Option<f64>| ms(us.map(|us| us / 1e3));
-    let mark = capacities::mark(is_limit(report));
-    writeln!(
-        out,
-        "| {name} | {share} | {:.0}{mark} | {goodput:.0} | {:.2} | {} | {:.0} | {} | {} | {:.0} % | {} |",
-        sent_per_s(report),
-        goodput / capacity_per_s,
-        ms(report.latency_us_p99),
-        report.refused as f64 / report.elapsed_s,
-        ms(report.refusal_us_p99),
-        ms(report.refusal_us_max),
-        report.busy_share * 1e2,
-        ms(report.lag_us_p99),
-    )?;
-    Ok(out.flush()?)
+/// A row, but for the model.
+fn cells(load: &Measured) -> String {
+    let Measured { share, seen, of_capacity } = load;
+    format!(
+        "{share} | {:.0}{} | {:.0} | {of_capacity:.2} | {:.2} | {:.0} | {} | {:.0} % | {:.2}",
+        seen.offered_per_s,
+        capacities::mark(seen.is_limit),
+        seen.goodput_per_s,
+        seen.p99_ms,
+        seen.refused_per_s,
+        ms(seen.refused_p99_ms),
+        seen.busy * 1e2,
+        seen.lag_p99_ms,
+    )
 }

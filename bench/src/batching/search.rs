@@ -78,15 +78,15 @@ pub(super) fn best(
     Ok(kept.unwrap_or(last))
 }
 
-/// The goodput of the best rate above this `capacity`, in so many tries; the capacity itself where
-/// no rate kept the objective.
-pub(super) fn best_goodput(
+/// The best rate above this `capacity`, in so many tries; the capacity itself where no rate kept
+/// the objective.
+pub(super) fn from_capacity(
     capacity_per_s: f64,
     tries: usize,
     probe: impl FnMut(f64) -> Result<Seen>,
-) -> Result<f64> {
+) -> Result<Best> {
     let best = best(BEGIN_SHARE * capacity_per_s, tries, probe)?;
-    Ok(if best.seen.keeps { best.seen.goodput_per_s } else { capacity_per_s })
+    Ok(if best.seen.keeps { best } else { Best { rate_per_s: capacity_per_s, ..best } })
 }
 
 /// A contender of a comparison in rounds. It keeps to the rate that it can just answer within its
@@ -189,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn the_goodput_of_a_capacity_is_that_with_the_objective_kept() {
-        let goodput = best_goodput(1_000.0, 6, server(870.0)).unwrap();
-        assert!((820.0..=870.0).contains(&goodput), "{goodput}");
-        assert_eq!(best_goodput(1_000.0, 2, server(0.0)).unwrap(), 1_000.0);
+    fn the_rate_of_a_capacity_is_one_with_the_objective_kept() {
+        let best = from_capacity(1_000.0, 6, server(870.0)).unwrap();
+        assert!((820.0..=870.0).contains(&best.rate_per_s), "{best:?}");
+        assert_eq!(from_capacity(1_000.0, 2, server(0.0)).unwrap().rate_per_s, 1_000.0);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(super) struct Seen {
     pub(super) batch_rows: f64,
     /// Part of the time in which the generator's thread had work.
     pub(super) busy: f64,
+    /// 99 % of the requests were sent no more than so many milliseconds late.
+    pub(super) lag_p99_ms: f64,
     /// Whether it had more work than time, or was late. That includes the batches that it ran itself.
     pub(super) is_limit: bool,
 }
@@ -71,7 +73,33 @@ impl Seen {
             given_up_p99_ms: quantile(&mut given_up, 0.99).map(ms),
             batch_rows: answered.len() as f64 / batches.max(f64::MIN_POSITIVE),
             busy,
+            lag_p99_ms: ms(lag),
             is_limit: busy > BUSY_MAX || lag > objective.mul_f64(LAG_SHARE_MAX),
+        }
+    }
+
+    /// The middle of each figure of several measurements; the generator was the limit if it was in
+    /// any of them, and the objective is kept if it was in all.
+    pub(super) fn middle(all: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| median(&all.iter().map(figure).collect::<Vec<_>>());
+        let of_some = |figure: fn(&Self) -> Option<f64>| {
+            let some: Vec<f64> = all.iter().filter_map(figure).collect();
+            (!some.is_empty()).then(|| median(&some))
+        };
+        Self {
+            offered_per_s: of(|seen| seen.offered_per_s),
+            answered_per_s: of(|seen| seen.answered_per_s),
+            goodput_per_s: of(|seen| seen.goodput_per_s),
+            p99_ms: of(|seen| seen.p99_ms),
+            keeps: all.iter().all(|seen| seen.keeps),
+            refused_per_s: of(|seen| seen.refused_per_s),
+            refused_p99_ms: of_some(|seen| seen.refused_p99_ms),
+            given_up_per_s: of(|seen| seen.given_up_per_s),
+            given_up_p99_ms: of_some(|seen| seen.given_up_p99_ms),
+            batch_rows: of(|seen| seen.batch_rows),
+            busy: of(|seen| seen.busy),
+            lag_p99_ms: of(|seen| seen.lag_p99_ms),
+            is_limit: all.iter().any(|seen| seen.is_limit),
         }
     }
 

@@ -8,6 +8,9 @@
 use crate::run_time::RunTime;
 use crate::urgency::Terms;
 
+/// Part of the best rate that a batch is large enough for, when larger ones are likely to be late.
+const ENOUGH: f64 = 0.9;
+
 /// What is ahead of a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ahead {
@@ -26,9 +29,16 @@ pub struct Ahead {
 }
 
 impl Ahead {
-    /// Whether there is room in the batch that runs next: caution must not leave that unfilled.
-    fn is_next_batch(&self) -> bool {
-        self.rows < self.batch_rows_max
+    /// The part of the time up to the deadline that is counted on. Caution may leave the next
+    /// batch a little smaller, and not so small that its rate suffers.
+    fn counted_on(&self, run_time: &RunTime) -> f64 {
+        if self.caution == 0.0 {
+            return 1.0;
+        }
+        let rate = |rows: usize| run_time.predict_us(rows).map_or(0.0, |us| rows as f64 / us);
+        let is_enough = self.rows >= self.batch_rows_max
+            || rate(self.rows) >= ENOUGH * rate(self.batch_rows_max);
+        if is_enough { 1.0 - self.caution } else { 1.0 }
     }
 }
 
@@ -49,8 +59,7 @@ pub fn admit(terms: &Terms, ahead: &Ahead, run_time: &RunTime, now_us: u64) -> A
     let (Some(deadline_us), Some(free_in_us)) = (terms.deadline_us, ahead.free_in_us) else {
         return Admission::Admit;
     };
-    let caution = if ahead.is_next_batch() { 0.0 } else { ahead.caution };
-    let left_us = deadline_us.saturating_sub(now_us) as f64 * (1.0 - caution);
+    let left_us = deadline_us.saturating_sub(now_us) as f64 * ahead.counted_on(run_time);
     let finish_in_us = free_in_us + wait_and_run_us(terms.rows, ahead, run_time);
     if finish_in_us <= left_us {
         return Admission::Admit;
@@ -117,11 +126,22 @@ mod tests {
     }
 
     #[test]
-    fn caution_takes_a_part_of_the_time() {
+    fn caution_takes_a_part_of_the_time_where_the_next_batch_is_large_enough() {
         let behind = Ahead { caution: 0.25, ..ahead(8, Some(500.0)) };
         assert!(is_admitted(3_500, &behind) && !is_admitted(3_300, &behind));
+        // Seven rows have 0.88 of the rate of eight.
         let inside = Ahead { caution: 0.25, ..ahead(7, Some(500.0)) };
         assert!(is_admitted(1_600, &inside));
+        let mut by_row = RunTime::default();
+        for rows in [1, 2, 4, 8_u32] {
+            (0..300).for_each(|_| by_row.observe(rows as usize, 100.0 * f64::from(rows)));
+        }
+        let decided = |caution| {
+            let ahead = Ahead { caution, ..ahead(5, Some(500.0)) };
+            admit(&terms(Some(1_300)), &ahead, &by_row, 0)
+        };
+        assert_eq!(decided(0.0), Admission::Admit);
+        assert!(matches!(decided(0.25), Admission::Refuse { .. }));
     }
 
     #[test]

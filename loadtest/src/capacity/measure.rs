@@ -68,6 +68,7 @@ impl Conditions<'_> {
             arrival: Arrival::Drawn { arrivals: Arc::new(arrivals), seed },
             connections: self.connections,
             threads: self.threads,
+            busy_poll: false,
             window: arrival::Window { warm_up: self.warm_up, duration },
             timeout: self.timeout,
             objective: Some(self.objective),

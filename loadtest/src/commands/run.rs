@@ -128,6 +128,10 @@ pub(crate) struct Flags {
     /// Threads that send [default: a quarter of the processors]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// The threads never sleep, so that latencies hold no waking up, and a server on this machine
+    /// has nobody to wake: as if the callers were on others. Each thread takes a whole processor
+    #[arg(long)]
+    busy_poll: bool,
 
     /// A file with the JSON body of an inference request, instead of made-up inputs; repeated for
     /// several, each with its weight
@@ -212,6 +216,7 @@ impl Flags {
             arrival,
             connections,
             threads: threads.clamp(1, connections.min(processors)),
+            busy_poll: self.busy_poll,
             window,
             timeout: self.timeout,
             objective: self.objective_ms,

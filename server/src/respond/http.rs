@@ -49,6 +49,17 @@ pub(crate) fn respond(response: &Response, decoded: &Decoded) -> Result<Body, Er
     Ok(Body { pieces: pieces(json, raw.map(|(_, output)| &output.data)), header_length })
 }
 
+/// The body of a refusal, which says why. Under overload most answers are refusals, so it is
+/// written in one go.
+pub(crate) fn error(error: &Error) -> Bytes {
+    let mut json = Vec::with_capacity(256);
+    json.extend_from_slice(b"{\"error\":");
+    // Writing to memory does not fail.
+    drop(serde_json::to_writer(&mut json, &format_args!("{error}")));
+    json.push(b'}');
+    json.into()
+}
+
 fn push_output(json: &mut Vec<u8>, output: &OutputTensor, raw: bool) -> Result<(), Error> {
     json.extend_from_slice(b"{\"name\":");
     push_text(json, &output.name);
