@@ -49,7 +49,7 @@ fn rows(out: &mut impl Write, house: &House, pace: &Pace, look: &Look) -> Result
     let best = search::from_capacity(look.capacity_per_s, pace.tries, probe)?;
     progress(format_args!("{name}: loads in process"));
     let mut seed = 3;
-    let found = capacities::in_rounds(&best, pace.rounds, |per_s| {
+    let found = capacities::in_rounds(&best, pace.load_rounds, |per_s| {
         seed += 1;
         guest.measure(per_s, stretch(pace.load, per_s), seed)
     })?;

@@ -106,7 +106,7 @@ impl<'a> Client<'a> {
         let best = self.capacity(look)?;
         progress(format_args!("{name}: loads over HTTP"));
         let probe = |per_s| Ok(seen(&self.ask(per_s)?, self.objective));
-        let found = capacities::in_rounds(&best, self.pace.rounds, probe)?;
+        let found = capacities::in_rounds(&best, self.pace.load_rounds, probe)?;
         for load in &found {
             writeln!(out, "| {name} | {} |", cells(load))?;
         }

@@ -23,8 +23,10 @@ pub(super) struct Pace {
     pub(super) grid_tries: usize,
     /// Points of the grid that are measured again beside the others.
     pub(super) finalists: usize,
-    /// How often the settings are measured in turn.
+    /// How often the settings are measured in turn...
     pub(super) rounds: u64,
+    /// ...and the loads.
+    pub(super) load_rounds: u64,
 }
 
 impl Pace {
@@ -45,6 +47,7 @@ impl Pace {
                 grid_tries: 2,
                 finalists: 1,
                 rounds: 2,
+                load_rounds: 1,
             };
         }
         Self {
@@ -57,7 +60,8 @@ impl Pace {
             tries: 4,
             grid_tries: 2,
             finalists: 2,
-            rounds: 3,
+            rounds: 5,
+            load_rounds: 3,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::capacities::mark;
 use super::policies::{Contender, Finding, Row};
+use super::seen::median;
 use super::setting::Setting;
 use crate::bars::{self, Bar};
 use anyhow::Result;
@@ -97,9 +98,12 @@ fn peers(finding: &Finding) -> Vec<(&Contender, Option<Bar>)> {
     fixed.into_iter().chain(others).collect()
 }
 
-/// What is measured over what it is measured against, in the same run.
+/// What is measured over what it is measured against, each round by itself; the middle of them.
 fn ratio(ours: &Contender, peer: &Contender) -> f64 {
-    ours.score() / peer.score()
+    let rounds = ours.scores.iter().zip(&peer.scores);
+    // Where both were late, nobody was better.
+    let ratios: Vec<f64> = rounds.map(|(a, b)| if a == b { 1.0 } else { a / b }).collect();
+    median(&ratios)
 }
 
 fn score(contender: &Contender) -> String {
@@ -129,6 +133,19 @@ fn most(over_fixed: &[f64]) -> Vec<(&'static str, f64, Bar)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_slows_down_in_the_middle_changes_no_ratio() {
+        let contender = |scores: [f64; 3]| Contender {
+            setting: Setting::Predictive,
+            scores: scores.into(),
+            is_limit: false,
+        };
+        let (ours, peer) = ([950.0, 475.0, 380.0], [1_000.0, 500.0, 400.0]);
+        assert_eq!(ratio(&contender(ours), &contender(peer)), 0.95);
+        assert_eq!(ratio(&contender([0.0; 3]), &contender([0.0, 0.0, 5.0])), 1.0);
+        assert_eq!(ratio(&contender([5.0; 3]), &contender([0.0; 3])), f64::INFINITY);
+    }
 
     #[test]
     fn the_share_of_models_that_reach_a_bar() {

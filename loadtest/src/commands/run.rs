@@ -20,6 +20,7 @@ use skysail_loadtest::{Load, prepare_mix, run};
 use skysail_policy::simulate::Arrivals;
 use tokio::runtime;
 
+use super::output::Output;
 use super::{Usage, values};
 use live::Live;
 
@@ -150,14 +151,15 @@ pub(crate) struct Flags {
 
     /// How the report is printed
     #[arg(long, value_enum, default_value = "text")]
-    output: Output,
+    output: Form,
     /// Writes the report as a page with drawings, too
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
 
+/// In which form: as other commands do, or as a table.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
+enum Form {
     Text,
     Json,
     Csv,
@@ -275,17 +277,16 @@ async fn interrupted() {
     }
 }
 
-fn print(report: &Report, output: Output) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match output {
-        Output::Text => write!(out, "{report}")?,
-        Output::Json => {
-            serde_json::to_writer(&mut out, report)?;
-            writeln!(out)?;
+fn print(report: &Report, form: Form) -> Result<()> {
+    match form {
+        Form::Text => Output::Text.print(report),
+        Form::Json => Output::Json.print(report),
+        Form::Csv => {
+            let mut out = io::stdout().lock();
+            write!(out, "{}", report.csv())?;
+            Ok(out.flush()?)
         }
-        Output::Csv => write!(out, "{}", report.csv())?,
     }
-    Ok(out.flush()?)
 }
 
 fn judge(report: &Report) -> Result<()> {
