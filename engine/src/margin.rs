@@ -1,6 +1,6 @@
 //! The part of the objective that is kept for what comes after a run: waking the thread that
-//! waits for it, writing the response. Few responses have taken longer; it is followed
-//! by small steps (stochastic approximation, Robbins and Monro 1951).
+//! waits for it, writing the response. It is what three responses in a thousand take longer than,
+//! followed by small steps (stochastic approximation, Robbins and Monro 1951).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

@@ -11,6 +11,9 @@ use tokio::task::yield_now;
 /// done, takes less than so many times the shortest one.
 const IDLE_ROUND: u32 = 3;
 
+/// A round that is longer than this was never one of the shortest.
+const SHORTEST_MAX: Duration = Duration::from_micros(5);
+
 /// A thread's work since a moment.
 pub(crate) enum Busy {
     /// It sleeps, and its runtime knows how long it did not.
@@ -56,7 +59,7 @@ fn worked() -> Duration {
 /// There is always this task to do, so the thread never sleeps. It runs once a round: after all
 /// others that are ready, and after the system was asked for what has come.
 async fn keep_awake(idle_ns: Arc<AtomicU64>) {
-    let mut shortest = Duration::MAX;
+    let mut shortest = SHORTEST_MAX;
     let mut last = Instant::now();
     loop {
         yield_now().await;

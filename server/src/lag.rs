@@ -2,11 +2,10 @@
 //!
 //! What waits in a socket, or behind the other connections of its thread, is in no queue. But what
 //! the thread sees now was not there when it asked the system the time before last, so it came
-//! after that, and that is the time from which it counts. The thread asks whenever it has nothing
-//! else to do. So that it does under load, too, and notes when, it sends a task around: everything
-//! else that is ready has its turn, the system is asked for what has come meanwhile, and the task
-//! is back. The task rests while there are no requests, and a thread that waited for something to
-//! do has no lag.
+//! about then at the earliest, and that is the time from which it counts. To know when the system
+//! was asked, a task is sent around: everything else that is ready has its turn, the system is
+//! asked for what has come meanwhile, and the task is back. The task rests while there are no
+//! requests, and a thread that waited for something to do has no lag.
 //!
 //! A thread that turns requests down rests for a moment before it looks at its sockets again, as
 //! network drivers do under load. Each time that it wakes, its code and data have left the caches
@@ -14,8 +13,10 @@
 //! more requests share that, the better.
 
 use std::cell::OnceCell;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
@@ -29,8 +30,11 @@ const REST_US_MAX: u64 = 2_000;
 /// What a request without a limit is taken to have.
 const NO_LIMIT_US: u64 = 6_000;
 
-/// A thread that waited for less than this had things to do when it asked.
+/// A thread that waited for less than this had things to do when it asked...
 const WAITED_US_MIN: u64 = 50;
+
+/// ...and for less than so much more after a rest, when there is much to be told.
+const AFTER_REST_US: u64 = 250;
 
 thread_local! {
     /// Of the I/O thread that asks; other threads have none.
@@ -51,7 +55,7 @@ struct Lag {
     start: Notify,
     /// Whether a request was turned down since it last rested...
     has_refused: AtomicBool,
-    /// ...and the least time that one was given.
+    /// ...and the least time that a request of late was given.
     limit_us: AtomicU64,
 }
 
@@ -72,30 +76,29 @@ impl Lag {
         micros(self.epoch.elapsed())
     }
 
-    /// The system was asked for what has come, not before this time.
-    fn asked(&self, when_us: u64) {
-        self.since_us.store(self.asked_us.swap(when_us, Relaxed), Relaxed);
-    }
-
     async fn go_around(self: Arc<Self>) {
         loop {
             self.start.notified().await;
             let start_us = self.now_us();
+            last_in_line().await;
+            // This is back when the system was asked.
             tokio::task::yield_now().await;
-            self.asked(start_us);
+            self.since_us.store(self.asked_us.swap(start_us, Relaxed), Relaxed);
         }
     }
 
     /// Before the thread waits for something to do.
     fn park(&self) {
-        let limit_us = self.limit_us.swap(u64::MAX, Relaxed);
+        let limit_us = self.limit_us.load(Relaxed);
+        // A short limit that is not seen again is forgotten bit by bit.
+        self.limit_us.store(limit_us.saturating_mul(2), Relaxed);
+        let mut parked_us = self.now_us();
         if self.has_refused.swap(false, Relaxed) {
             #[expect(clippy::disallowed_methods, reason = "a rest, not a wait for something")]
             std::thread::sleep(rest(limit_us));
-            // What came during the rest has waited.
-            return self.parked_us.store(u64::MAX, Relaxed);
+            parked_us = self.now_us() + AFTER_REST_US;
         }
-        self.parked_us.store(self.now_us(), Relaxed);
+        self.parked_us.store(parked_us, Relaxed);
     }
 
     /// When there is something to do.
@@ -103,9 +106,26 @@ impl Lag {
         let now_us = self.now_us();
         if now_us.saturating_sub(self.parked_us.load(Relaxed)) >= WAITED_US_MIN {
             self.asked_us.store(now_us, Relaxed);
+        } else {
+            // If another thread woke this one, the system was not asked yet.
+            self.start.notify_one();
         }
-        self.asked(now_us);
+        self.since_us.store(self.asked_us.load(Relaxed), Relaxed);
     }
+}
+
+/// Is back when everything else that is ready has had its turn.
+async fn last_in_line() {
+    let mut is_last = false;
+    poll_fn(|cx| {
+        if is_last {
+            return Poll::Ready(());
+        }
+        is_last = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// How long a thread rests whose requests have so much time at least.
@@ -137,7 +157,7 @@ pub(crate) fn refused() {
     with_lag(|lag| lag.has_refused.store(true, Relaxed));
 }
 
-/// When a request came that its thread takes up now: not before this.
+/// When a request came, at the earliest, that its thread takes up now.
 pub(crate) fn arrival() -> Instant {
     let came = with_lag(|lag| {
         lag.start.notify_one();
@@ -221,6 +241,19 @@ mod tests {
             tries += 1;
         }
         assert!(waited >= rest(12_000), "{waited:?}");
+    }
+
+    #[test]
+    fn a_rest_is_over_when_the_thread_waits_again() {
+        let runtime = runtime();
+        let waited = runtime.block_on(runtime.spawn(async {
+            given(Some(12_000));
+            refused();
+            tokio::time::sleep(2 * WORK).await;
+            waited().await
+        }));
+        let waited = waited.unwrap();
+        assert!(waited < WORK, "{waited:?}");
     }
 
     #[test]

@@ -31,22 +31,23 @@ pub(super) struct Measured {
 }
 
 /// Measures all loads several times. As the machine has its moods, each round finds the capacity
-/// of its moment anew, before and after the loads above it, and holds its loads against that.
+/// of its moment anew, first and after each load above it, and holds its loads against that.
 pub(super) fn in_rounds(
     best: &Best,
     rounds: u64,
     mut probe: impl FnMut(f64) -> Result<Seen>,
 ) -> Result<Vec<Measured>> {
     let mut stairs = Staircase::new(best);
+    let mut capacity_per_s = best.goodput_per_s();
     let mut found: Vec<(f64, Vec<(Seen, f64)>)> =
         BELOW.into_iter().chain(ABOVE).map(|share| (share, Vec::new())).collect();
     for _ in 0..rounds {
-        let mut capacity_per_s = stairs.round(&mut probe)?.goodput_per_s;
+        capacity_per_s = stairs.goodput_per_s(&mut probe)?.unwrap_or(capacity_per_s);
         for (share, seen) in &mut found {
             let one = probe(*share * capacity_per_s)?;
             let before_per_s = capacity_per_s;
             if *share > 1.0 {
-                capacity_per_s = stairs.round(&mut probe)?.goodput_per_s;
+                capacity_per_s = stairs.goodput_per_s(&mut probe)?.unwrap_or(capacity_per_s);
             }
             let around_per_s = f64::midpoint(before_per_s, capacity_per_s);
             seen.push((one, one.goodput_per_s / around_per_s.max(1.0)));

@@ -16,6 +16,13 @@ pub(super) struct Best {
     pub(super) seen: Seen,
 }
 
+impl Best {
+    /// What was answered in time, or the rate where the objective was not kept.
+    pub(super) fn goodput_per_s(&self) -> f64 {
+        if self.seen.keeps { self.seen.goodput_per_s } else { self.rate_per_s }
+    }
+}
+
 /// The most requests a second that are answered in time when the rate is doubled until they no
 /// longer grow with it, twice at the same rate: a hiccup is no limit.
 pub(super) fn capacity(
@@ -119,6 +126,15 @@ impl Staircase {
             self.rate_per_s *= 0.93;
         }
         Ok(seen)
+    }
+
+    /// One round, and what was answered in time if the objective was kept.
+    pub(super) fn goodput_per_s(
+        &mut self,
+        probe: impl FnMut(f64) -> Result<Seen>,
+    ) -> Result<Option<f64>> {
+        let seen = self.round(probe)?;
+        Ok(seen.keeps.then_some(seen.goodput_per_s))
     }
 }
 

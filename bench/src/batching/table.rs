@@ -55,7 +55,7 @@ pub(super) fn settings(out: &mut impl Write, finding: &Finding) -> Result<()> {
 pub(super) fn side_by_side(out: &mut impl Write, findings: &[Finding]) -> Result<()> {
     writeln!(
         out,
-        "\n## Side by side: `predictive` and others in turn, medians\n\n\
+        "\n## Side by side: `predictive` and others in turn, medians of the rounds and of their ratios\n\n\
          | model | against | predictive/s | the other/s | ratio | bar | |\n\
          |---|---|---:|---:|---:|---:|---|"
     )?;
@@ -99,10 +99,10 @@ fn peers(finding: &Finding) -> Vec<(&Contender, Option<Bar>)> {
 }
 
 /// What is measured over what it is measured against, each round by itself; the middle of them.
+/// A round in which both were late says nothing.
 fn ratio(ours: &Contender, peer: &Contender) -> f64 {
     let rounds = ours.scores.iter().zip(&peer.scores);
-    // Where both were late, nobody was better.
-    let ratios: Vec<f64> = rounds.map(|(a, b)| if a == b { 1.0 } else { a / b }).collect();
+    let ratios: Vec<f64> = rounds.map(|(a, b)| a / b).filter(|ratio| !ratio.is_nan()).collect();
     median(&ratios)
 }
 
@@ -143,7 +143,8 @@ mod tests {
         };
         let (ours, peer) = ([950.0, 475.0, 380.0], [1_000.0, 500.0, 400.0]);
         assert_eq!(ratio(&contender(ours), &contender(peer)), 0.95);
-        assert_eq!(ratio(&contender([0.0; 3]), &contender([0.0, 0.0, 5.0])), 1.0);
+        assert_eq!(ratio(&contender([0.0, 8.0, 9.0]), &contender([0.0, 8.0, 8.0])), 1.0625);
+        assert_eq!(ratio(&contender([0.0; 3]), &contender([0.0; 3])), 0.0);
         assert_eq!(ratio(&contender([5.0; 3]), &contender([0.0; 3])), f64::INFINITY);
     }
 

@@ -36,9 +36,9 @@ impl Ahead {
             return 1.0;
         }
         let rate = |rows: usize| run_time.predict_us(rows).map_or(0.0, |us| rows as f64 / us);
-        let is_enough = self.rows >= self.batch_rows_max
-            || rate(self.rows) >= ENOUGH * rate(self.batch_rows_max);
-        if is_enough { 1.0 - self.caution } else { 1.0 }
+        let is_full = self.rows >= self.batch_rows_max;
+        let is_enough = is_full || rate(self.rows) >= ENOUGH * rate(self.batch_rows_max);
+        if self.rows > 0 && is_enough { 1.0 - self.caution } else { 1.0 }
     }
 }
 
