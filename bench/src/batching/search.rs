@@ -9,6 +9,9 @@ const STEPS_MAX: usize = 24;
 /// Part of a capacity at which the search for its goodput begins.
 const BEGIN_SHARE: f64 = 1.1;
 
+/// A rate at which few have to be refused, in what was answered when many were.
+const FULL: f64 = 1.03;
+
 /// A rate at which the objective was kept, or the last that was tried when there is none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Best {
@@ -49,8 +52,9 @@ pub(super) fn capacity(
 
 /// The rate that brings the most answers in time while the objective is kept, in so many tries;
 /// those that everybody is answered in do not count, as the rate was no load. It begins above the
-/// capacity: a good policy needs no less. Where the objective is not kept, it goes on below what
-/// was answered; then between what was kept and what was not.
+/// capacity. Where the objective is kept by refusing many, it goes on where few would have to be,
+/// as refusals take time, too; where it is not kept, below what was answered, and then between what
+/// was kept and what was not.
 pub(super) fn best(
     start_per_s: f64,
     tries: usize,
@@ -58,6 +62,8 @@ pub(super) fn best(
 ) -> Result<Best> {
     let mut rate = start_per_s;
     let (mut kept, mut broken): (Option<Best>, f64) = (None, f64::INFINITY);
+    // The lowest rate at which many were refused.
+    let mut enough = f64::INFINITY;
     let mut last = Best { rate_per_s: rate, seen: Seen::default() };
     let (mut tried, mut steps) = (0, 0);
     while tried < tries && steps < STEPS_MAX {
@@ -71,14 +77,18 @@ pub(super) fn best(
         if !seen.keeps {
             broken = broken.min(rate);
         }
+        if !seen.keeps_up() {
+            enough = enough.min(rate);
+        }
         rate = match kept {
             None => (seen.answered_per_s * 0.95).clamp(rate * 0.4, rate * 0.85),
             Some(kept) if broken.is_finite() => (kept.rate_per_s * broken).sqrt(),
-            // More brings no more once a part is refused.
-            Some(kept) if !kept.seen.keeps_up() => break,
+            Some(kept) if kept.rate_per_s >= enough => kept.seen.goodput_per_s * FULL,
+            Some(kept) if enough.is_finite() => (kept.rate_per_s * enough).sqrt(),
             Some(kept) => kept.rate_per_s * 1.5,
         };
-        if rate >= broken * 0.97 {
+        let is_known = (rate / last.rate_per_s - 1.0).abs() < 0.01;
+        if rate >= broken.min(enough) * 0.97 || is_known {
             break;
         }
     }
@@ -97,7 +107,7 @@ pub(super) fn from_capacity(
 }
 
 /// A contender of a comparison in rounds. It keeps to the rate that it can just answer within its
-/// objective, and follows the machine up and down.
+/// objective, refusing few, and follows the machine up and down.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Staircase {
     rate_per_s: f64,
@@ -108,6 +118,9 @@ pub(super) struct Staircase {
 impl Staircase {
     /// Tries in a round before it counts as nothing.
     const TRIES: usize = 3;
+
+    /// A part of what is offered that is answered in time where few are refused.
+    const FEW_REFUSED: f64 = 0.95;
 
     pub(super) fn new(best: &Best) -> Self {
         Self { rate_per_s: best.rate_per_s, max_per_s: best.rate_per_s * 1.3 }
@@ -120,7 +133,9 @@ impl Staircase {
         for _ in 0..Self::TRIES {
             seen = probe(self.rate_per_s)?;
             if seen.keeps {
-                self.rate_per_s = (self.rate_per_s * 1.03).min(self.max_per_s);
+                let is_more = seen.goodput_per_s >= Self::FEW_REFUSED * seen.offered_per_s;
+                let times = if is_more { 1.03 } else { 0.97 };
+                self.rate_per_s = (self.rate_per_s * times).min(self.max_per_s);
                 break;
             }
             self.rate_per_s *= 0.93;
@@ -178,14 +193,18 @@ mod tests {
     }
 
     #[test]
-    fn who_sheds_well_is_measured_under_overload() {
+    fn whom_refusing_costs_something_is_measured_where_it_need_not() {
+        // Each refusal costs a third of an answer.
         let mut probes = 0;
-        let mut server = server(f64::INFINITY);
-        let best = best(1_200.0, 5, |rate| {
+        let found = best(1_200.0, 5, |rate: f64| {
             probes += 1;
-            server(rate)
+            let goodput_per_s = rate.min(1_000.0 - (rate - 1_000.0).max(0.0) / 3.0);
+            let seen = Seen { offered_per_s: rate, goodput_per_s, ..Seen::default() };
+            Ok(Seen { keeps: true, ..seen })
         });
-        assert_eq!((best.unwrap().seen.goodput_per_s, probes), (1_000.0, 1));
+        let found = found.unwrap();
+        assert!((950.0..=1_100.0).contains(&found.rate_per_s), "{found:?}");
+        assert!(found.seen.goodput_per_s > 970.0 && probes <= 6, "{found:?} after {probes}");
     }
 
     #[test]
