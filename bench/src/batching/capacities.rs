@@ -100,7 +100,7 @@ mod tests {
         let mut asked = 0;
         let probe = |per_s: f64| {
             asked += 1;
-            // A round has seven loads, and the capacity three times.
+            // A round has seven loads, and the capacity three times at least.
             let most_per_s = if (asked - 1) / 10 % 2 == 1 { 500.0 } else { 1_000.0 };
             let part = per_s / most_per_s;
             Ok(Seen {
@@ -124,9 +124,10 @@ mod tests {
     fn who_answers_in_time_and_refuses_soon_reaches_all_bars_whatever_the_pace() {
         let found = found();
         let bars = bars("mlp", 20.0, &found);
-        let measured: Vec<f64> =
-            bars.iter().map(|(_, measured, _)| (measured * 100.0).round() / 100.0).collect();
-        assert_eq!(measured, [10.9, 0.95, 12.0, 2.0, 0.95, 15.0, 5.0]);
+        let wanted = [10.9, 0.95, 12.0, 2.0, 0.95, 15.0, 5.0];
+        for ((what, measured, _), wanted) in bars.iter().zip(wanted) {
+            assert!((measured / wanted - 1.0_f64).abs() < 0.05, "{what}: {measured}");
+        }
         assert!(judged(&found).iter().all(|(what, reached)| *reached && !what.contains('*')));
     }
 

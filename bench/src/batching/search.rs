@@ -119,26 +119,22 @@ impl Staircase {
     /// Tries in a round before it counts as nothing.
     const TRIES: usize = 3;
 
-    /// A part of what is offered that is answered in time where few are refused.
-    const FEW_REFUSED: f64 = 0.95;
-
     pub(super) fn new(best: &Best) -> Self {
         Self { rate_per_s: best.rate_per_s, max_per_s: best.rate_per_s * 1.3 }
     }
 
-    /// One round: the first rate from the present one downwards at which the objective is kept,
-    /// or the last.
+    /// One round: the first rate from the present one downwards at which the objective is kept
+    /// and few are refused, or the last.
     pub(super) fn round(&mut self, mut probe: impl FnMut(f64) -> Result<Seen>) -> Result<Seen> {
         let mut seen = Seen::default();
         for _ in 0..Self::TRIES {
             seen = probe(self.rate_per_s)?;
-            if seen.keeps {
-                let is_more = seen.goodput_per_s >= Self::FEW_REFUSED * seen.offered_per_s;
-                let times = if is_more { 1.03 } else { 0.97 };
-                self.rate_per_s = (self.rate_per_s * times).min(self.max_per_s);
+            if seen.keeps && seen.keeps_up() {
+                self.rate_per_s = (self.rate_per_s * 1.03).min(self.max_per_s);
                 break;
             }
-            self.rate_per_s *= 0.93;
+            let kept_per_s = if seen.keeps { seen.goodput_per_s * FULL } else { f64::INFINITY };
+            self.rate_per_s = kept_per_s.min(self.rate_per_s * 0.93);
         }
         Ok(seen)
     }
