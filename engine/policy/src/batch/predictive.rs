@@ -77,6 +77,22 @@ impl Predictive {
     }
 }
 
+impl Predictive {
+    /// Runs what waits, or waits a moment where that pays, until `latest_us` at most.
+    fn start(
+        &mut self,
+        queue: &QueueView,
+        latest_us: u64,
+        run_time: &RunTime,
+        now_us: u64,
+    ) -> Decision {
+        let rows_waiting = queue.rows_waiting;
+        let pays = self.regroup.pays(rows_waiting, run_time, now_us);
+        let latest_us = if pays { latest_us } else { now_us };
+        self.regroup.decide(rows_waiting, self.rows_best, latest_us, now_us)
+    }
+}
+
 impl BatchPolicy for Predictive {
     fn decide(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
         if queue.rows_waiting > self.rows_best && self.rows_best < self.limits.rows_max {
@@ -87,7 +103,7 @@ impl BatchPolicy for Predictive {
         }
         let wanted = queue.rows_waiting.min(self.rows_best).max(1);
         let Some(deadline_us) = queue.deadline_us else {
-            return self.regroup.decide(queue.rows_waiting, self.rows_best, u64::MAX, now_us);
+            return self.start(queue, u64::MAX, run_time, now_us);
         };
         let slack_us = deadline_us.saturating_sub(now_us) as f64;
         let run = run_time.estimate(wanted);
@@ -95,7 +111,7 @@ impl BatchPolicy for Predictive {
         match self.fit(wanted, slack_us, run_time) {
             Some(rows) if rows >= wanted => {
                 let latest_us = deadline_us.saturating_sub(upper_us as u64);
-                self.regroup.decide(queue.rows_waiting, self.rows_best, latest_us, now_us)
+                self.start(queue, latest_us, run_time, now_us)
             }
             Some(rows_max) => Decision::Run { rows_max },
             // Whoever may still be met is not given up: to promise less is for admission.

@@ -1,11 +1,12 @@
 //! Waiting for the callers that the last batch answered, where that pays.
 //!
 //! Callers that ask again as soon as they are answered otherwise fall into two groups that take
-//! turns, each batch half as large as it could be. A wait costs a small part of a run and ends
-//! early when as many rows wait as can be expected; when the callers do not come back, waits
-//! become ever rarer.
+//! turns, each batch half as large as it could be. A wait costs a small part of a run, and ends
+//! early when as many rows wait as can be expected. It is for models of which a larger batch makes
+//! up for it; and when the callers do not come back, waits become ever rarer.
 
 use super::{Decision, FinishedRun};
+use crate::run_time::RunTime;
 
 /// Part of the last run that the next one may wait.
 const WAIT_SHARE: f64 = 0.125;
@@ -29,6 +30,17 @@ pub(super) struct Regroup {
 }
 
 impl Regroup {
+    /// Whether all that are expected, after the wait, take less time a row than those that wait
+    /// now do at once; it is tried where nobody knows.
+    pub(super) fn pays(&self, rows_waiting: usize, run_time: &RunTime, now_us: u64) -> bool {
+        let wait_us = self.until_us.saturating_sub(now_us) as f64;
+        let row_us = |rows: usize, wait_us: f64| {
+            run_time.predict_us(rows).map(|run_us| (wait_us + run_us) / rows.max(1) as f64)
+        };
+        let (then_us, now_us) = (row_us(self.rows_expected, wait_us), row_us(rows_waiting, 0.0));
+        then_us.zip(now_us).is_none_or(|(then_us, now_us)| then_us < now_us)
+    }
+
     /// Runs, or waits until `latest_us` at most.
     pub(super) fn decide(
         &mut self,
@@ -121,6 +133,25 @@ mod tests {
     #[test]
     fn short_runs_are_not_waited_for() {
         assert_eq!(decide(&mut after_run(32, 160.0, 8), 8, 10_000), RUN);
+    }
+
+    #[test]
+    fn a_wait_is_for_models_that_a_larger_batch_makes_up_for_it() {
+        let learned = |run_us: fn(f64) -> f64| {
+            let mut run_time = RunTime::default();
+            for rows in [1_u8, 2, 4, 8, 16, 32, 64] {
+                (0..200).for_each(|_| run_time.observe(rows.into(), run_us(rows.into())));
+            }
+            run_time
+        };
+        let pays =
+            |run_time: &RunTime, rows| after_run(32, 8_000.0, 20).pays(rows, run_time, 10_000);
+        // 52 rows a millisecond later instead of some now.
+        let by_row = learned(|rows| 150.0 * rows);
+        assert!(!pays(&by_row, 1) && !pays(&by_row, 40));
+        let shared = learned(|rows| 6_000.0 + 30.0 * rows);
+        assert!(pays(&shared, 20) && !pays(&shared, 51));
+        assert!(pays(&RunTime::default(), 20));
     }
 
     #[test]
