@@ -1,5 +1,6 @@
 //! Reads a request's body within limits of size, time and memory, without copying large pieces.
 
+use crate::lag;
 use crate::status::Error;
 use bytes::{Buf, Bytes, BytesMut};
 use flate2::bufread::{GzDecoder, ZlibDecoder};
@@ -141,6 +142,7 @@ pub(crate) async fn read(
     let mut payload = Payload::default();
     let mut small = BytesMut::new();
     while let Some(frame) = next_frame(&mut body, limits.pause_ms).await? {
+        lag::came();
         let Ok(piece) = frame.into_data() else { continue };
         held.add(piece.len())?;
         if held.bytes > limits.bytes_max {

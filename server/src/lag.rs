@@ -89,11 +89,11 @@ impl Lag {
 
     /// Before the thread waits for something to do.
     fn park(&self) {
-        let limit_us = self.limit_us.load(Relaxed);
-        // A short limit that is not seen again is forgotten bit by bit.
-        self.limit_us.store(limit_us.saturating_mul(2), Relaxed);
         let mut parked_us = self.now_us();
         if self.has_refused.swap(false, Relaxed) {
+            let limit_us = self.limit_us.load(Relaxed);
+            // A short limit that is not seen again is forgotten bit by bit.
+            self.limit_us.store(limit_us.saturating_mul(2), Relaxed);
             #[expect(clippy::disallowed_methods, reason = "a rest, not a wait for something")]
             std::thread::sleep(rest(limit_us));
             parked_us = self.now_us() + AFTER_REST_US;
@@ -149,7 +149,13 @@ pub(crate) fn watched(builder: &mut Builder) -> std::io::Result<Runtime> {
 
 /// A request of this thread has so much time, if it has a limit.
 pub(crate) fn given(limit_us: Option<u64>) {
-    with_lag(|lag| lag.limit_us.fetch_min(limit_us.unwrap_or(NO_LIMIT_US), Relaxed));
+    let limit_us = limit_us.unwrap_or(NO_LIMIT_US).max(1);
+    with_lag(|lag| lag.limit_us.fetch_min(limit_us, Relaxed));
+}
+
+/// A piece of a request came: the thread may have much to do before the next request.
+pub(crate) fn came() {
+    with_lag(|lag| lag.start.notify_one());
 }
 
 /// A request is turned down on this thread, as there are too many.

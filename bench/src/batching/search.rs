@@ -80,15 +80,15 @@ pub(super) fn best(
         if !seen.keeps_up() {
             enough = enough.min(rate);
         }
+        let most = broken.min(enough);
         rate = match kept {
             None => (seen.answered_per_s * 0.95).clamp(rate * 0.4, rate * 0.85),
-            Some(kept) if broken.is_finite() => (kept.rate_per_s * broken).sqrt(),
             Some(kept) if kept.rate_per_s >= enough => kept.seen.goodput_per_s * FULL,
-            Some(kept) if enough.is_finite() => (kept.rate_per_s * enough).sqrt(),
+            Some(kept) if most.is_finite() => (kept.rate_per_s * most).sqrt(),
             Some(kept) => kept.rate_per_s * 1.5,
         };
         let is_known = (rate / last.rate_per_s - 1.0).abs() < 0.01;
-        if rate >= broken.min(enough) * 0.97 || is_known {
+        if rate >= most * 0.97 || is_known {
             break;
         }
     }
@@ -123,18 +123,18 @@ impl Staircase {
         Self { rate_per_s: best.rate_per_s, max_per_s: best.rate_per_s * 1.3 }
     }
 
-    /// One round: the first rate from the present one downwards at which the objective is kept
-    /// and few are refused, or the last.
+    /// One round: the first rate from the present one downwards at which the objective is kept,
+    /// or the last. Where many are refused the next round begins a step lower.
     pub(super) fn round(&mut self, mut probe: impl FnMut(f64) -> Result<Seen>) -> Result<Seen> {
         let mut seen = Seen::default();
         for _ in 0..Self::TRIES {
             seen = probe(self.rate_per_s)?;
-            if seen.keeps && seen.keeps_up() {
-                self.rate_per_s = (self.rate_per_s * 1.03).min(self.max_per_s);
+            if seen.keeps {
+                let times = if seen.keeps_up() { 1.03 } else { 0.97 };
+                self.rate_per_s = (self.rate_per_s * times).min(self.max_per_s);
                 break;
             }
-            let kept_per_s = if seen.keeps { seen.goodput_per_s * FULL } else { f64::INFINITY };
-            self.rate_per_s = kept_per_s.min(self.rate_per_s * 0.93);
+            self.rate_per_s *= 0.93;
         }
         Ok(seen)
     }

@@ -2,7 +2,6 @@
 
 use super::capacities::mark;
 use super::policies::{Contender, Finding, Row};
-use super::seen::median;
 use super::setting::Setting;
 use crate::bars::{self, Bar};
 use anyhow::Result;
@@ -102,8 +101,10 @@ fn peers(finding: &Finding) -> Vec<(&Contender, Option<Bar>)> {
 /// A round in which both were late says nothing.
 fn ratio(ours: &Contender, peer: &Contender) -> f64 {
     let rounds = ours.scores.iter().zip(&peer.scores);
-    let ratios: Vec<f64> = rounds.map(|(a, b)| a / b).filter(|ratio| !ratio.is_nan()).collect();
-    median(&ratios)
+    let mut ratios: Vec<f64> = rounds.map(|(a, b)| a / b).filter(|ratio| !ratio.is_nan()).collect();
+    ratios.sort_by(f64::total_cmp);
+    // Of two in the middle the lower: one late peer is not to make it infinite.
+    ratios.get(ratios.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
 }
 
 fn score(contender: &Contender) -> String {
@@ -143,7 +144,7 @@ mod tests {
         };
         let (ours, peer) = ([950.0, 475.0, 380.0], [1_000.0, 500.0, 400.0]);
         assert_eq!(ratio(&contender(ours), &contender(peer)), 0.95);
-        assert_eq!(ratio(&contender([0.0, 8.0, 9.0]), &contender([0.0, 8.0, 8.0])), 1.0625);
+        assert_eq!(ratio(&contender([0.0, 8.0, 9.0]), &contender([0.0, 8.0, 8.0])), 1.0);
         assert_eq!(ratio(&contender([0.0; 3]), &contender([0.0; 3])), 0.0);
         assert_eq!(ratio(&contender([5.0; 3]), &contender([0.0; 3])), f64::INFINITY);
     }

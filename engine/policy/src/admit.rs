@@ -35,9 +35,10 @@ impl Ahead {
         if self.caution == 0.0 {
             return 1.0;
         }
-        let rate = |rows: usize| run_time.predict_us(rows).map_or(0.0, |us| rows as f64 / us);
+        let rate = |rows: usize| run_time.predict_us(rows).map(|us| rows as f64 / us);
+        let (own, best) = (rate(self.rows), rate(self.batch_rows_max));
         let is_full = self.rows >= self.batch_rows_max;
-        let is_enough = is_full || rate(self.rows) >= ENOUGH * rate(self.batch_rows_max);
+        let is_enough = is_full || own.zip(best).is_some_and(|(own, best)| own >= ENOUGH * best);
         if self.rows > 0 && is_enough { 1.0 - self.caution } else { 1.0 }
     }
 }

@@ -5,6 +5,7 @@
 //! client to say that this was all.
 
 use crate::body::{BodyLimits, Budget, Held};
+use crate::lag;
 use crate::status::Error;
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -64,6 +65,7 @@ impl<B: Body<Data = Bytes>> Metered<B> {
     /// Takes in a piece.
     fn see(&mut self, frame: &Frame<Bytes>) -> Result<(), Error> {
         self.pause = None;
+        lag::came();
         let Some(data) = frame.data_ref() else { return Ok(()) };
         let most = self.messages.see(data, self.limits.bytes_max);
         if self.is_stream {

@@ -78,23 +78,7 @@ impl Predictive {
 }
 
 impl Predictive {
-    /// Runs what waits, or waits a moment where that pays, until `latest_us` at most.
-    fn start(
-        &mut self,
-        queue: &QueueView,
-        latest_us: u64,
-        run_time: &RunTime,
-        now_us: u64,
-    ) -> Decision {
-        let rows_waiting = queue.rows_waiting;
-        let pays = self.regroup.pays(rows_waiting, run_time, now_us);
-        let latest_us = if pays { latest_us } else { now_us };
-        self.regroup.decide(rows_waiting, self.rows_best, latest_us, now_us)
-    }
-}
-
-impl BatchPolicy for Predictive {
-    fn decide(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
+    fn choose(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
         if queue.rows_waiting > self.rows_best && self.rows_best < self.limits.rows_max {
             let rows_max = (2 * self.rows_best).min(self.limits.rows_max);
             if self.larger.is_due(rows_max, run_time) {
@@ -117,6 +101,30 @@ impl BatchPolicy for Predictive {
             // Whoever may still be met is not given up: to promise less is for admission.
             None => Decision::Drop { deadlines_before_us: now_us.saturating_add(run_us as u64) },
         }
+    }
+
+    /// Runs what waits, or waits a moment where that pays, until `latest_us` at most.
+    fn start(
+        &mut self,
+        queue: &QueueView,
+        latest_us: u64,
+        run_time: &RunTime,
+        now_us: u64,
+    ) -> Decision {
+        if !self.regroup.pays(queue.rows_waiting, run_time, now_us) {
+            return Decision::Run { rows_max: self.rows_best };
+        }
+        self.regroup.decide(queue.rows_waiting, self.rows_best, latest_us, now_us)
+    }
+}
+
+impl BatchPolicy for Predictive {
+    fn decide(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
+        let decision = self.choose(queue, run_time, now_us);
+        if !matches!(decision, Decision::Wait { .. }) {
+            self.regroup.end();
+        }
+        decision
     }
 
     fn finished(&mut self, run: &FinishedRun, run_time: &RunTime, now_us: u64) {

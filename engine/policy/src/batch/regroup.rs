@@ -31,14 +31,20 @@ pub(super) struct Regroup {
 
 impl Regroup {
     /// Whether all that are expected, after the wait, take less time a row than those that wait
-    /// now do at once; it is tried where nobody knows.
+    /// now do at once; it is tried where nobody has known for long.
     pub(super) fn pays(&self, rows_waiting: usize, run_time: &RunTime, now_us: u64) -> bool {
         let wait_us = self.until_us.saturating_sub(now_us) as f64;
         let row_us = |rows: usize, wait_us: f64| {
             run_time.predict_us(rows).map(|run_us| (wait_us + run_us) / rows.max(1) as f64)
         };
         let (then_us, now_us) = (row_us(self.rows_expected, wait_us), row_us(rows_waiting, 0.0));
-        then_us.zip(now_us).is_none_or(|(then_us, now_us)| then_us < now_us)
+        run_time.is_old(self.rows_expected)
+            || then_us.zip(now_us).is_none_or(|(then_us, now_us)| then_us < now_us)
+    }
+
+    /// A wait is over for another reason than that it was in vain.
+    pub(super) fn end(&mut self) {
+        self.rows_at_first = None;
     }
 
     /// Runs, or waits until `latest_us` at most.
