@@ -83,7 +83,9 @@ impl Lag {
             last_in_line().await;
             // This is back when the system was asked.
             tokio::task::yield_now().await;
-            self.since_us.store(self.asked_us.swap(start_us, Relaxed), Relaxed);
+            // The thread may have waited since: times never go back.
+            let asked_us = self.asked_us.fetch_max(start_us, Relaxed);
+            self.since_us.fetch_max(asked_us, Relaxed);
         }
     }
 
