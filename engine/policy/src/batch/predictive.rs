@@ -75,9 +75,8 @@ impl Predictive {
         let rate = |rows: usize| run_time.predict_us(rows).map_or(1.0, |us| rows as f64 / us);
         (fitting > 0 && rate(fitting) >= CUT_RATE_MIN * rate(wanted)).then_some(fitting)
     }
-}
 
-impl Predictive {
+    /// What to do, whether or not somebody waits already.
     fn choose(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
         if queue.rows_waiting > self.rows_best && self.rows_best < self.limits.rows_max {
             let rows_max = (2 * self.rows_best).min(self.limits.rows_max);
