@@ -142,6 +142,15 @@ impl Model {
         Graph::new(&self.proto.graph, self.folder.as_deref())
     }
 
+    pub(crate) fn proto(&self) -> &ModelProto {
+        &self.proto
+    }
+
+    /// A model of the same folder.
+    pub(crate) fn with_proto(&self, proto: ModelProto) -> Self {
+        Self { proto, folder: self.folder.clone() }
+    }
+
     pub(crate) fn proto_mut(&mut self) -> &mut ModelProto {
         &mut self.proto
     }

@@ -1,8 +1,44 @@
 //! Whether the rows of a batch are independent: a proof on the graph, without running anything.
+//!
+//! An abstract interpretation (Cousot and Cousot, 1977) follows what each value depends on
+//! ([`Dependence`]): on no request, on one row after the other along an axis, on the number of
+//! rows, or on several rows. A rule for each family of operators says what a node makes of that.
+//! A rule that can not tell ends the proof; nothing is believed that the model says of its values.
 
-use std::fmt;
+use crate::shapes::call::Call;
+use crate::shapes::scope::{Context, Follow, Scope, kinds};
+use crate::shapes::value::{Number, Value};
+use crate::size::{Factor, Size, is_free_of_rows};
+use crate::{Dim, ElementType, Graph, Kind, Model, ValueInfo};
+use dependence::{Problem, Rows};
 
-use crate::Graph;
+pub(crate) use dependence::Dependence;
+pub use dependence::RowCause;
+pub use output_shape::OutputShape;
+
+mod dependence;
+mod rule;
+mod table;
+mod microsoft;
+mod elementwise;
+mod axes;
+mod window;
+mod matrix;
+mod einsum;
+mod layout;
+mod parts;
+mod pick;
+mod scatter;
+mod repeat;
+mod recurrent;
+mod attention;
+mod ml;
+mod text;
+mod control;
+mod output_shape;
+
+/// The most elements of a shared tensor of integers that are numbered when they are not known.
+const NUMBERED_MAX: u64 = 16;
 
 /// Whether the answer for a row is the same, whichever rows share its run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,51 +51,310 @@ pub enum Independence {
     Unknown(RowCause),
 }
 
-/// Where a proof of independent rows ends, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowCause {
-    /// The node, such as `ReduceMax 'scale/max'`; `None` where an input or output is the reason.
-    pub node: Option<String>,
-    /// The reason in words, such as `it reduces over rows`.
-    pub problem: String,
+impl Model {
+    /// Proves that rows, the first dimension of every input, are independent; or says what
+    /// stands against it.
+    pub fn row_independence(&self) -> Independence {
+        let Some(inlined) = self.inline_functions() else {
+            let problem = "its functions are too large to be followed".to_owned();
+            return Independence::Unknown(RowCause { node: None, problem });
+        };
+        inlined.as_ref().unwrap_or(self).independence()
+    }
+
+    fn independence(&self) -> Independence {
+        let graph = self.graph();
+        let inputs = graph.inputs();
+        let given = match inputs.iter().map(row_input).collect::<Result<Vec<_>, _>>() {
+            Ok(given) => given,
+            Err(cause) => return Independence::Dependent(cause),
+        };
+        if given.is_empty() {
+            return Independence::Dependent(at_edge("it has no inputs"));
+        }
+        let context = self.context();
+        let given = given_values(graph, &inputs, true)
+            .into_iter()
+            .zip(given)
+            .map(|((name, value), dependence)| (name, Value { dependence, ..value }))
+            .collect();
+        let scope = Scope::given(graph, given, &context);
+        let judged = graph.outputs().into_iter().map(|output| {
+            let name = &output.name;
+            judge(name, &scope.value(name).dependence)
+        });
+        // What is certain is told first.
+        let mut unknown = None;
+        for verdict in judged {
+            match verdict {
+                Independence::Independent => {}
+                Independence::Dependent(_) => return verdict,
+                Independence::Unknown(_) => unknown = unknown.or(Some(verdict)),
+            }
+        }
+        unknown.unwrap_or(Independence::Independent)
+    }
+
+    /// The dimensions of each output of the graph as far as they are proven, in order. With
+    /// `same_rows`, all inputs have the same first dimension.
+    pub fn output_shapes(&self, same_rows: bool) -> Vec<OutputShape> {
+        let graph = self.graph();
+        let Some(inlined) = self.inline_functions() else {
+            return graph.outputs().iter().map(|_| OutputShape::default()).collect();
+        };
+        let graph = inlined.as_ref().unwrap_or(self).graph();
+        let context = self.context();
+        let given = given_values(graph, &graph.inputs(), same_rows);
+        let scope = Scope::given(graph, given, &context);
+        let outputs = graph.outputs().into_iter();
+        outputs.map(|output| OutputShape::of(scope.value(&output.name).dims())).collect()
+    }
+
+    fn context(&self) -> Context {
+        Context::new(Follow::Rows { opset: self.opset("").unwrap_or(1) })
+    }
 }
 
-impl fmt::Display for RowCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.node {
-            Some(node) => write!(f, "{node}: {}", self.problem),
-            None => f.write_str(&self.problem),
+/// The graph's inputs, all of their open dimensions different sizes but that of the rows.
+fn given_values<'a>(
+    graph: Graph<'a>,
+    inputs: &[ValueInfo],
+    same_rows: bool,
+) -> Vec<(&'a str, Value)> {
+    let names = graph.proto().input.iter().map(|input| input.name.as_str());
+    let value = |name: &'a str| {
+        let input = inputs.iter().position(|input| input.name == name)?;
+        let kind = match &inputs[input].kind {
+            Kind::Tensor { element, dims: Some(dims) } => {
+                let dims = dims.iter().enumerate();
+                let open = |axis| match axis {
+                    0 if same_rows => Size::of(Factor::Rows),
+                    _ => Size::of(Factor::Input { input, axis }),
+                };
+                let dim = |(axis, dim): (usize, &Dim)| match dim {
+                    Dim::Fixed(size) => Dim::Fixed(*size),
+                    _ => open(axis),
+                };
+                Kind::Tensor { element: *element, dims: Some(dims.map(dim).collect()) }
+            }
+            kind => kind.clone(),
+        };
+        Some((name, Value::of(kind)))
+    };
+    names.filter_map(value).collect()
+}
+
+/// What an input depends on whose first dimension is that of the rows.
+fn row_input(input: &ValueInfo) -> Result<Dependence, RowCause> {
+    let name = &input.name;
+    let Kind::Tensor { dims: Some(dims), .. } = &input.kind else {
+        return Err(at_edge(format!("the dimensions of input '{name}' are not said")));
+    };
+    match dims.first() {
+        Some(Dim::Fixed(size)) => {
+            Err(at_edge(format!("the first dimension of input '{name}' is fixed at {size}")))
+        }
+        Some(_) => Ok(Dependence::along(0)),
+        None => Err(at_edge(format!("input '{name}' is a scalar, and has no dimension of rows"))),
+    }
+}
+
+/// Whether an output is as the rows of a batch are parted: a row after the other.
+fn judge(name: &str, dependence: &Dependence) -> Independence {
+    let dependent = |problem| Independence::Dependent(at_edge(problem));
+    match dependence {
+        Dependence::Rows(Rows { axis: 0, block: Dim::Fixed(1) }) => Independence::Independent,
+        Dependence::Rows(Rows { axis: 0, block }) => {
+            dependent(format!("output '{name}' has {block} entries for each row"))
+        }
+        Dependence::Rows(Rows { axis, .. }) => {
+            dependent(format!("output '{name}' has its rows along dimension {axis}, not the first"))
+        }
+        Dependence::Shared => dependent(format!("output '{name}' has no rows")),
+        Dependence::Count => dependent(format!("output '{name}' follows from the number of rows")),
+        Dependence::Mixed(mixed) if mixed.is_certain => {
+            Independence::Dependent(mixed.cause.clone())
+        }
+        Dependence::Mixed(mixed) => Independence::Unknown(mixed.cause.clone()),
+    }
+}
+
+fn at_edge(problem: impl Into<String>) -> RowCause {
+    RowCause { node: None, problem: problem.into() }
+}
+
+/// A value of which nothing is known because too much was found before it.
+pub(crate) fn too_large() -> Value {
+    let problem = Problem::Unclear("the model is too large to be followed".into());
+    Value { dependence: Dependence::mixed(problem, None), ..Value::UNKNOWN }
+}
+
+/// The values that a node makes, one for each of its outputs.
+pub(crate) fn made(call: &Call<'_, '_>) -> Vec<Value> {
+    let count = call.output_count();
+    if !call.scope().context().step() {
+        return vec![too_large(); count];
+    }
+    if let Some(made) = control::made(call) {
+        return made;
+    }
+    let mut made = kinds(call);
+    made.resize(count, Value::UNKNOWN);
+    let dependences = dependences(call, &made);
+    made.into_iter().zip(dependences).map(|(made, on)| settled(call, made, on)).collect()
+}
+
+/// What each of the values depends on, whose kinds are known.
+fn dependences(call: &Call<'_, '_>, made: &[Value]) -> Vec<Dependence> {
+    let same = |dependence: Dependence| vec![dependence; made.len()];
+    let mixed = |problem| same(Dependence::mixed(problem, Some(call.node())));
+    if is_random(call) {
+        return mixed(Problem::Unclear("it gives random numbers".into()));
+    }
+    let inputs: Vec<&Dependence> = call.dependences().collect();
+    // Of a shape, only the numbers count: they are known, or follow from what the tensor does.
+    let is_shape = call.domain().is_empty() && matches!(call.operator(), "Shape" | "Size");
+    if let (true, [input]) = (is_shape, inputs.as_slice()) {
+        return same(if input.rows().is_some() { Dependence::Count } else { (*input).clone() });
+    }
+    if let Some(mixed) = inputs.iter().find(|input| matches!(input, Dependence::Mixed(_))) {
+        return same((*mixed).clone());
+    }
+    let rule = table::rule(call.domain(), call.operator());
+    let is_known = rule.is_some() || matches!(call.domain(), "" | "ai.onnx.ml");
+    if is_known && inputs.iter().all(|input| **input == Dependence::Shared) {
+        return same(Dependence::Shared);
+    }
+    let Some(rule) = rule else {
+        let domain = if call.domain().is_empty() { "ONNX" } else { call.domain() };
+        return mixed(Problem::Unclear(format!("no rule is known for this operator of {domain}")));
+    };
+    match rule(call) {
+        Ok(mut dependences) => {
+            let rest = Problem::Unclear("no rule is known for this output".into());
+            dependences.resize(made.len(), Dependence::mixed(rest, Some(call.node())));
+            dependences
+        }
+        // Without rows, whatever an operator does follows from their number.
+        Err(_) if inputs.iter().all(|input| input.rows().is_none()) => same(Dependence::Count),
+        Err(problem) => mixed(problem),
+    }
+}
+
+fn is_random(call: &Call<'_, '_>) -> bool {
+    let random = matches!(
+        call.operator(),
+        "RandomNormal"
+            | "RandomUniform"
+            | "RandomNormalLike"
+            | "RandomUniformLike"
+            | "Bernoulli"
+            | "Multinomial"
+    );
+    // Dropout is random where it is told to train.
+    let trains = call.operator() == "Dropout"
+        && call.has(2)
+        && call.input(2).numbers() != Some(&[Number::Int(0)]);
+    call.domain().is_empty() && (random || trains)
+}
+
+/// A value with what it depends on, and its dimensions as far as they follow from that.
+fn settled(call: &Call<'_, '_>, made: Value, dependence: Dependence) -> Value {
+    if let Some(dependence) = of_numbers(&made) {
+        return Value { dependence, ..made };
+    }
+    match dependence {
+        Dependence::Rows(rows) => by_rows(call, made, rows),
+        Dependence::Shared => shared(call, made),
+        Dependence::Count | Dependence::Mixed(_) => Value { dependence, ..made },
+    }
+}
+
+/// What a value depends on whose elements are known: on nothing, or on the number of rows.
+fn of_numbers(made: &Value) -> Option<Dependence> {
+    let is_free = |number: &Number| match number {
+        Number::Int(_) => Some(true),
+        Number::Open(dim) => Some(is_free_of_rows(dim)),
+        Number::Unknown => None,
+    };
+    let numbers = made.numbers().filter(|numbers| !numbers.is_empty())?;
+    let free: Vec<bool> = numbers.iter().map(is_free).collect::<Option<_>>()?;
+    let fixed = made.dims()?.iter().all(is_free_of_rows);
+    Some(if fixed && free.into_iter().all(|free| free) {
+        Dependence::Shared
+    } else {
+        Dependence::Count
+    })
+}
+
+/// All dimensions but that of the rows are those of a row alone.
+fn by_rows(call: &Call<'_, '_>, made: Value, rows: Rows) -> Value {
+    let unclear = |problem: &str| {
+        let problem = Problem::Unclear(problem.into());
+        let dependence = Dependence::mixed(problem, Some(call.node()));
+        Value { dependence, ..Value::tensor(made.element(), None) }
+    };
+    let Some(dims) = made.dims().filter(|dims| rows.axis < dims.len()) else {
+        return unclear("the number of dimensions that it gives is not known");
+    };
+    let mut dims = dims.to_vec();
+    for (axis, dim) in dims.iter_mut().enumerate() {
+        let size = rows.size();
+        if axis == rows.axis && (*dim == Dim::Unknown || *dim == size) {
+            *dim = size;
+        } else if axis != rows.axis && *dim == Dim::Unknown {
+            *dim = fresh(call);
+        } else if axis == rows.axis || !is_free_of_rows(dim) {
+            return unclear("the dimensions that it gives are not known");
+        }
+    }
+    let dependence = Dependence::Rows(rows);
+    Value { dependence, ..Value::tensor(made.element(), Some(dims)) }
+}
+
+/// Whatever of it is not known is the same for all requests of a batch.
+fn shared(call: &Call<'_, '_>, made: Value) -> Value {
+    let Kind::Tensor { element, dims: Some(dims) } = &made.kind else { return made };
+    let known = |dim: &Dim| if *dim == Dim::Unknown { fresh(call) } else { dim.clone() };
+    let dims: Vec<Dim> = dims.iter().map(known).collect();
+    let integer = matches!(element, ElementType::Int32 | ElementType::Int64 | ElementType::Bool);
+    let count = crate::shapes::dims::product(&dims);
+    let numbers = match (made.numbers(), count) {
+        (Some(numbers), _) => Some(numbers.iter().map(|number| numbered(call, number)).collect()),
+        (None, Dim::Fixed(count)) if integer && count <= NUMBERED_MAX => {
+            Some((0..count).map(|_| numbered(call, &Number::Unknown)).collect())
+        }
+        (None, _) => None,
+    };
+    Value::tensor(*element, Some(dims)).with_numbers(numbers)
+}
+
+fn numbered(call: &Call<'_, '_>, number: &Number) -> Number {
+    match number {
+        Number::Unknown => Number::Open(fresh(call)),
+        number => number.clone(),
+    }
+}
+
+fn fresh(call: &Call<'_, '_>) -> Dim {
+    Size::of(Factor::Fresh(call.scope().context().fresh()))
+}
+
+/// What depends on one of two values, it is not known which.
+fn joined(call: &Call<'_, '_>, a: &Dependence, b: &Dependence) -> Dependence {
+    match (a, b) {
+        (Dependence::Mixed(_), _) => a.clone(),
+        (_, Dependence::Mixed(_)) => b.clone(),
+        (a, b) if a == b => a.clone(),
+        (Dependence::Shared | Dependence::Count, Dependence::Shared | Dependence::Count) => {
+            Dependence::Count
+        }
+        _ => {
+            let problem = "it gives rows along one dimension, or another".to_owned();
+            Dependence::mixed(Problem::Unclear(problem), Some(call.node()))
         }
     }
 }
 
-/// The proven dimensions of an output, in terms of those of the inputs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct OutputShape {
-    dims: Option<Vec<u64>>,
-}
-
-impl OutputShape {
-    /// The output's dimensions where the graph's inputs, in the order of [`Graph::inputs`], have
-    /// the dimensions `inputs`; `None` where they are not proven.
-    pub fn sizes(&self, inputs: &[&[usize]]) -> Option<Vec<usize>> {
-        let _ = inputs;
-        self.dims.as_ref()?.iter().map(|size| usize::try_from(*size).ok()).collect()
-    }
-}
-
-impl Graph<'_> {
-    /// Proves that rows, the first dimension of every input, are independent; or says what
-    /// stands against it.
-    pub fn row_independence(&self) -> Independence {
-        let problem = "not analysed".to_owned();
-        Independence::Unknown(RowCause { node: None, problem })
-    }
-
-    /// The dimensions of each output as far as they are proven, in the order of
-    /// [`outputs`](Self::outputs). With `same_rows`, all inputs have the same first dimension.
-    pub fn output_shapes(&self, same_rows: bool) -> Vec<OutputShape> {
-        let _ = same_rows;
-        self.outputs().iter().map(|_| OutputShape::default()).collect()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -9,12 +9,12 @@
 use std::collections::HashMap;
 
 use crate::{Dim, ElementType, Graph, Kind};
-use scope::{Room, Scope};
+use scope::{Context, Follow, Scope};
 
-mod scope;
-mod value;
-mod dims;
-mod call;
+pub(crate) mod scope;
+pub(crate) mod value;
+pub(crate) mod dims;
+pub(crate) mod call;
 mod table;
 mod elementwise;
 mod numbers;
@@ -30,8 +30,9 @@ mod reduce;
 mod source;
 mod quantize;
 mod recurrent;
-mod branch;
+pub(crate) mod branch;
 mod ml;
+mod ranked;
 
 /// What each value of a graph is. Those of the graphs inside its nodes are not among them.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +43,8 @@ pub struct Shapes {
 impl Shapes {
     /// Finds the kinds of the values of `graph`, where inputs have the dimensions `inputs`.
     pub(crate) fn of(graph: Graph<'_>, inputs: &[(&str, &[u64])]) -> Self {
-        let room = Room::default();
-        let values = Scope::of(graph, inputs, &room).into_values();
+        let context = Context::new(Follow::Kinds);
+        let values = Scope::of(graph, inputs, &context).into_values();
         Self { kinds: values.map(|(name, value)| (name.to_owned(), value.kind)).collect() }
     }
 

@@ -7,7 +7,7 @@ use onnx_protobuf::type_proto::{self, Value as KindProto};
 use onnx_protobuf::{TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto::Dimension};
 use protobuf::MessageField;
 
-use crate::ElementType;
+use crate::{ElementType, Size};
 
 /// An input or an output of a graph. Displayed, `name: kind`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub enum Dim {
     Fixed(u64),
     /// As many as any other dimension of this name.
     Symbol(String),
+    /// What follows from open dimensions of the graph's inputs.
+    Computed(Size),
     /// Any number.
     Unknown,
 }
@@ -184,6 +186,7 @@ impl fmt::Display for Dim {
         match self {
             Self::Fixed(size) => write!(f, "{size}"),
             Self::Symbol(symbol) => f.write_str(symbol),
+            Self::Computed(size) => write!(f, "{size}"),
             Self::Unknown => f.write_str("?"),
         }
     }
@@ -195,7 +198,7 @@ pub(crate) fn tensor_type(element: ElementType, dims: &[Dim]) -> TypeProto {
         value: match dim {
             Dim::Fixed(size) => i64::try_from(*size).ok().map(DimProto::DimValue),
             Dim::Symbol(symbol) => Some(DimProto::DimParam(symbol.clone())),
-            Dim::Unknown => None,
+            Dim::Computed(_) | Dim::Unknown => None,
         },
         ..Dimension::default()
     };

@@ -109,7 +109,7 @@ fn what_is_known_without_inputs_agrees() {
 fn agree(dims: &[Dim], sizes: &[u64]) -> bool {
     let fits = |(dim, size): (&Dim, &u64)| match dim {
         Dim::Fixed(fixed) => fixed == size,
-        Dim::Symbol(_) | Dim::Unknown => true,
+        Dim::Symbol(_) | Dim::Computed(_) | Dim::Unknown => true,
     };
     dims.len() == sizes.len() && dims.iter().zip(sizes).all(fits)
 }

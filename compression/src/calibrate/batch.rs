@@ -48,7 +48,7 @@ fn fits(tensor: &Tensor, input: &ValueInfo) -> bool {
     let Kind::Tensor { element, dims } = &input.kind else { return false };
     let same = |(dim, size): (&Dim, &u64)| match dim {
         Dim::Fixed(fixed) => fixed == size,
-        Dim::Symbol(_) | Dim::Unknown => true,
+        Dim::Symbol(_) | Dim::Computed(_) | Dim::Unknown => true,
     };
     let shape = tensor.shape();
     let fits = |dims: &Vec<Dim>| dims.len() == shape.len() && dims.iter().zip(shape).all(same);

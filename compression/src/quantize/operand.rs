@@ -104,7 +104,7 @@ fn strides(dims: &[usize]) -> Vec<usize> {
 fn fixed(dims: &[Dim]) -> Option<Vec<usize>> {
     let size = |dim: &Dim| match dim {
         Dim::Fixed(size) => usize::try_from(*size).ok(),
-        Dim::Symbol(_) | Dim::Unknown => None,
+        Dim::Symbol(_) | Dim::Computed(_) | Dim::Unknown => None,
     };
     dims.iter().map(size).collect()
 }

@@ -21,7 +21,7 @@ impl Size {
     pub(super) fn shape(&self, value: &str) -> Option<Vec<usize>> {
         let fixed = |dim: &Dim| match dim {
             Dim::Fixed(size) => usize::try_from(*size).ok(),
-            Dim::Symbol(_) | Dim::Unknown => None,
+            Dim::Symbol(_) | Dim::Computed(_) | Dim::Unknown => None,
         };
         self.shapes.dims(value)?.iter().map(fixed).collect()
     }
@@ -49,8 +49,8 @@ fn batches(batch_max: usize) -> Vec<usize> {
 fn shapes(graph: Graph<'_>, batch: usize) -> Shapes {
     let size = |(place, dim): (usize, &Dim)| match dim {
         Dim::Fixed(size) => *size,
-        Dim::Symbol(_) | Dim::Unknown if place == 0 => batch as u64,
-        Dim::Symbol(_) | Dim::Unknown => OPEN_DIM,
+        Dim::Symbol(_) | Dim::Computed(_) | Dim::Unknown if place == 0 => batch as u64,
+        Dim::Symbol(_) | Dim::Computed(_) | Dim::Unknown => OPEN_DIM,
     };
     let mut inputs = Vec::new();
     for input in graph.inputs() {

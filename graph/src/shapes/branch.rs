@@ -6,7 +6,7 @@ use super::value::{ANY, Number, Value};
 use crate::Kind;
 
 /// What the branch makes that is taken, or what both make alike.
-pub(super) fn if_(call: &Call<'_, '_>) -> Made {
+pub(crate) fn if_(call: &Call<'_, '_>) -> Made {
     match call.numbers(0) {
         Some([Number::Int(0)]) => call.branch("else_branch"),
         Some([Number::Int(_)]) => call.branch("then_branch"),
@@ -17,7 +17,7 @@ pub(super) fn if_(call: &Call<'_, '_>) -> Made {
     }
 }
 
-fn alike(a: &Value, b: &Value) -> Value {
+pub(crate) fn alike(a: &Value, b: &Value) -> Value {
     if a == b {
         return a.clone();
     }

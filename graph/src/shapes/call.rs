@@ -6,113 +6,125 @@ use super::value::{Number, Value};
 use crate::{Dim, ElementType, Graph, Node};
 
 /// What a rule tells: the values that the node makes, in order, as many as it can tell.
-pub(super) type Made = Option<Vec<Value>>;
+pub(crate) type Made = Option<Vec<Value>>;
 
 /// How an operator's outputs follow from what it takes. `None` where nothing follows.
-pub(super) type Rule = fn(&Call<'_, '_>) -> Made;
+pub(crate) type Rule = fn(&Call<'_, '_>) -> Made;
 
 /// A node in its scope.
-pub(super) struct Call<'c, 'a> {
+pub(crate) struct Call<'c, 'a> {
     node: Node<'a>,
     scope: &'c Scope<'a, 'c>,
 }
 
 /// A list of integers that an attribute or an input may give.
-pub(super) enum List {
+pub(crate) enum List {
     Absent,
     Unknown,
     Known(Vec<i64>),
 }
 
 impl<'c, 'a> Call<'c, 'a> {
-    pub(super) fn new(node: Node<'a>, scope: &'c Scope<'a, 'c>) -> Self {
+    pub(crate) fn new(node: Node<'a>, scope: &'c Scope<'a, 'c>) -> Self {
         Self { node, scope }
     }
 
-    pub(super) fn operator(&self) -> &'a str {
+    pub(crate) fn node(&self) -> Node<'a> {
+        self.node
+    }
+
+    pub(crate) fn scope(&self) -> &'c Scope<'a, 'c> {
+        self.scope
+    }
+
+    pub(crate) fn domain(&self) -> &'a str {
+        self.node.domain()
+    }
+
+    pub(crate) fn operator(&self) -> &'a str {
         self.node.op_type()
     }
 
-    pub(super) fn input_count(&self) -> usize {
+    pub(crate) fn input_count(&self) -> usize {
         self.node.inputs().len()
     }
 
-    pub(super) fn output_count(&self) -> usize {
+    pub(crate) fn output_count(&self) -> usize {
         self.node.outputs().len()
     }
 
     /// Whether the node is given this input.
-    pub(super) fn has(&self, input: usize) -> bool {
+    pub(crate) fn has(&self, input: usize) -> bool {
         self.node.inputs().get(input).is_some_and(|name| !name.is_empty())
     }
 
     /// What is known of an input: nothing of one that is left out.
-    pub(super) fn input(&self, input: usize) -> &'c Value {
+    pub(crate) fn input(&self, input: usize) -> &'c Value {
         self.node.inputs().get(input).map_or(&Value::UNKNOWN, |name| self.scope.value(name))
     }
 
-    pub(super) fn dims(&self, input: usize) -> Option<&'c [Dim]> {
+    pub(crate) fn dims(&self, input: usize) -> Option<&'c [Dim]> {
         self.input(input).dims()
     }
 
-    pub(super) fn element(&self, input: usize) -> ElementType {
+    pub(crate) fn element(&self, input: usize) -> ElementType {
         self.input(input).element()
     }
 
-    pub(super) fn numbers(&self, input: usize) -> Option<&'c [Number]> {
+    pub(crate) fn numbers(&self, input: usize) -> Option<&'c [Number]> {
         self.input(input).numbers()
     }
 
     /// The elements of an input that is a constant of floats.
-    pub(super) fn floats(&self, input: usize) -> Option<Vec<f32>> {
+    pub(crate) fn floats(&self, input: usize) -> Option<Vec<f32>> {
         let tensor = self.scope.constant(self.node.inputs().get(input)?)?;
         let few = !tensor.is_external() && tensor.count().ok()? <= super::value::NUMBERS_MAX as u64;
         Some(few.then(|| tensor.as_f32().ok()).flatten()?.into_owned())
     }
 
     /// Whether the node has an attribute of this name, of whatever type.
-    pub(super) fn says(&self, attribute: &str) -> bool {
+    pub(crate) fn says(&self, attribute: &str) -> bool {
         self.node.attributes().any(|name| name == attribute)
     }
 
-    pub(super) fn int(&self, attribute: &str) -> Option<i64> {
+    pub(crate) fn int(&self, attribute: &str) -> Option<i64> {
         self.node.int(attribute).ok().flatten()
     }
 
-    pub(super) fn ints(&self, attribute: &str) -> Option<&'a [i64]> {
+    pub(crate) fn ints(&self, attribute: &str) -> Option<&'a [i64]> {
         self.node.ints(attribute).ok().flatten()
     }
 
-    pub(super) fn float_list(&self, attribute: &str) -> Option<&'a [f32]> {
+    pub(crate) fn float_list(&self, attribute: &str) -> Option<&'a [f32]> {
         self.node.floats(attribute).ok().flatten()
     }
 
-    pub(super) fn text_count(&self, attribute: &str) -> Option<usize> {
+    pub(crate) fn text_count(&self, attribute: &str) -> Option<usize> {
         self.node.texts(attribute).ok().flatten().map(<[_]>::len)
     }
 
-    pub(super) fn text(&self, attribute: &str) -> &'a str {
+    pub(crate) fn text(&self, attribute: &str) -> &'a str {
         self.node.text(attribute).ok().flatten().unwrap_or_default()
     }
 
     /// A tensor that is an attribute.
-    pub(super) fn tensor(&self, attribute: &str) -> Option<Value> {
+    pub(crate) fn tensor(&self, attribute: &str) -> Option<Value> {
         self.node.tensor(attribute).ok().flatten().map(Value::constant)
     }
 
     /// The element type that an attribute names by its number.
-    pub(super) fn type_(&self, attribute: &str) -> Option<ElementType> {
+    pub(crate) fn type_(&self, attribute: &str) -> Option<ElementType> {
         Some(ElementType::from_code(i32::try_from(self.int(attribute)?).ok()?))
     }
 
     /// The axis that an attribute names, in a tensor of this rank.
-    pub(super) fn axis(&self, default: i64, rank: usize) -> Option<usize> {
+    pub(crate) fn axis(&self, default: i64, rank: usize) -> Option<usize> {
         dims::axis(self.int("axis").unwrap_or(default), rank)
     }
 
     /// A list that older versions of the operator have as an attribute, and later ones as an
     /// input.
-    pub(super) fn list(&self, attribute: &str, input: usize) -> List {
+    pub(crate) fn list(&self, attribute: &str, input: usize) -> List {
         if let Some(values) = self.ints(attribute) {
             return List::Known(values.to_vec());
         }
@@ -124,8 +136,8 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// A graph inside the node, inferred: what is known of its outputs.
-    pub(super) fn branch(&self, attribute: &str) -> Option<Vec<Value>> {
+    pub(crate) fn branch(&self, attribute: &str) -> Option<Vec<Value>> {
         let graph: Graph<'a> = self.node.graph(attribute).ok().flatten()?;
-        Some(self.scope.inside(graph).outputs())
+        Some(self.scope.inside(graph, Vec::new()).outputs())
     }
 }

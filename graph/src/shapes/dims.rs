@@ -1,21 +1,22 @@
 //! Arithmetic of dimensions of which not all are known.
 
 use crate::Dim;
+use crate::size::{divided, is_free_of_rows, term, times};
 
 /// The dimension that an axis means, counted from the end where it is negative.
-pub(super) fn axis(axis: i64, rank: usize) -> Option<usize> {
+pub(crate) fn axis(axis: i64, rank: usize) -> Option<usize> {
     let rank = i64::try_from(rank).ok()?;
     let axis = if axis < 0 { axis.checked_add(rank)? } else { axis };
     (0..rank).contains(&axis).then_some(usize::try_from(axis).ok()?)
 }
 
 /// This many dimensions of which nothing is known.
-pub(super) fn unknown(rank: usize) -> Vec<Dim> {
+pub(crate) fn unknown(rank: usize) -> Vec<Dim> {
     vec![Dim::Unknown; rank]
 }
 
 /// The size, where it is known.
-pub(super) fn fixed(dim: &Dim) -> Option<u64> {
+pub(crate) fn fixed(dim: &Dim) -> Option<u64> {
     match dim {
         Dim::Fixed(size) => Some(*size),
         _ => None,
@@ -23,20 +24,19 @@ pub(super) fn fixed(dim: &Dim) -> Option<u64> {
 }
 
 /// The number of elements of these dimensions.
-pub(super) fn product(dims: &[Dim]) -> Dim {
+pub(crate) fn product(dims: &[Dim]) -> Dim {
     if dims.contains(&Dim::Fixed(0)) {
         return Dim::Fixed(0);
     }
     dims.iter().fold(Dim::Fixed(1), |product, dim| match (product, dim) {
         (Dim::Fixed(1), dim) => dim.clone(),
         (dim, Dim::Fixed(1)) => dim,
-        (Dim::Fixed(a), Dim::Fixed(b)) => a.checked_mul(*b).map_or(Dim::Unknown, Dim::Fixed),
-        _ => Dim::Unknown,
+        (a, b) => times(&a, b),
     })
 }
 
 /// What is left of `whole` for one dimension beside `parts`, so that the products are the same.
-pub(super) fn quotient(whole: &[Dim], parts: &[Dim]) -> Dim {
+pub(crate) fn quotient(whole: &[Dim], parts: &[Dim]) -> Dim {
     let mut whole: Vec<&Dim> = whole.iter().collect();
     let mut left = Vec::new();
     for part in parts {
@@ -54,6 +54,7 @@ pub(super) fn quotient(whole: &[Dim], parts: &[Dim]) -> Dim {
         (Dim::Fixed(whole), Dim::Fixed(part)) if part > 0 && whole % part == 0 => {
             Dim::Fixed(whole / part)
         }
+        (whole @ Dim::Computed(_), part) => divided(&whole, &part),
         _ => symbol_alone(&whole, &left),
     }
 }
@@ -69,15 +70,18 @@ fn symbol_alone(whole: &[Dim], parts: &[Dim]) -> Dim {
 }
 
 /// The dimension that both are, as far as either is known.
-pub(super) fn agreed(a: &Dim, b: &Dim) -> Dim {
+pub(crate) fn agreed(a: &Dim, b: &Dim) -> Dim {
     match (a, b) {
-        (Dim::Fixed(_), _) | (Dim::Symbol(_), Dim::Symbol(_) | Dim::Unknown) => a.clone(),
-        _ => b.clone(),
+        (Dim::Fixed(_), _) | (_, Dim::Unknown) => a.clone(),
+        (_, Dim::Fixed(_)) | (Dim::Unknown, _) => b.clone(),
+        // Both are the same size, and only one follows from the number of rows.
+        (Dim::Computed(_), Dim::Computed(_)) if is_free_of_rows(a) => b.clone(),
+        _ => a.clone(),
     }
 }
 
 /// The dimensions that tensors of both give together, aligned at their ends: ones stretch.
-pub(super) fn broadcast(a: &[Dim], b: &[Dim]) -> Vec<Dim> {
+pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Vec<Dim> {
     let rank = a.len().max(b.len());
     let one = Dim::Fixed(1);
     let at = |dims: &[Dim], place: usize| {
@@ -92,11 +96,39 @@ fn stretched(a: Dim, b: Dim) -> Dim {
         // Any other number is what a valid partner has, or stretches to.
         (Dim::Fixed(size), _) | (_, Dim::Fixed(size)) => Dim::Fixed(size),
         (a, b) if a == b => a,
-        _ => Dim::Unknown,
+        (a, b) if is_cut_of(&a, &b) => b,
+        (a, b) if is_cut_of(&b, &a) => a,
+        (a, b) => term("stretched", &[&a, &b]),
     }
 }
 
+/// The first `end` elements of a dimension: fewer where there are not so many.
+pub(crate) fn cut(whole: &Dim, end: &Dim) -> Dim {
+    term("cut", &[whole, end])
+}
+
+/// Whether `cut` is `end` elements of a fixed dimension of more than one. It is then `end` itself
+/// wherever it stretches to `end`: a smaller one does not, unless both are one.
+fn is_cut_of(cut: &Dim, end: &Dim) -> bool {
+    let Dim::Computed(size) = cut else { return false };
+    let term = size.to_string();
+    let whole = term.strip_prefix("cut(").and_then(|rest| rest.split_once(','));
+    whole.is_some_and(|(whole, rest)| {
+        whole.parse().is_ok_and(|whole: u64| whole > 1)
+            && rest.strip_suffix(')') == Some(&end.to_string())
+    })
+}
+
 /// What is known of a dimension that is one of two.
-pub(super) fn either(a: &Dim, b: &Dim) -> Dim {
+pub(crate) fn either(a: &Dim, b: &Dim) -> Dim {
     if a == b { a.clone() } else { Dim::Unknown }
+}
+
+/// The sum of two dimensions.
+pub(crate) fn plus(a: &Dim, b: &Dim) -> Dim {
+    match (a, b) {
+        (Dim::Fixed(a), Dim::Fixed(b)) => a.checked_add(*b).map_or(Dim::Unknown, Dim::Fixed),
+        (Dim::Fixed(0), other) | (other, Dim::Fixed(0)) => other.clone(),
+        _ => term("sum", &[a, b]),
+    }
 }

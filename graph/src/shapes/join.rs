@@ -28,14 +28,9 @@ pub(super) fn concat(call: &Call<'_, '_>) -> Made {
     Some(vec![Value::tensor(call.element(0), Some(dims)).with_numbers(numbers.flatten())])
 }
 
-fn sum<'d>(mut dims: impl Iterator<Item = &'d Dim>) -> Dim {
-    let first = dims.next().cloned().unwrap_or(Dim::Unknown);
-    dims.fold(first, |sum, dim| match (&sum, dim) {
-        (Dim::Fixed(a), Dim::Fixed(b)) => a.checked_add(*b).map_or(Dim::Unknown, Dim::Fixed),
-        (_, Dim::Fixed(0)) => sum,
-        (Dim::Fixed(0), dim) => dim.clone(),
-        _ => Dim::Unknown,
-    })
+fn sum<'d>(mut parts: impl Iterator<Item = &'d Dim>) -> Dim {
+    let first = parts.next().cloned().unwrap_or(Dim::Unknown);
+    parts.fold(first, |sum, dim| dims::plus(&sum, dim))
 }
 
 pub(super) fn split(call: &Call<'_, '_>) -> Made {

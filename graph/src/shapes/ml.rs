@@ -58,3 +58,43 @@ fn scores(call: &Call<'_, '_>, classes: u64) -> Option<u64> {
     // Support vectors vote for one of each two classes; of two, runtimes give one or two scores.
     (classes > 2).then(|| classes.checked_mul(classes - 1)).flatten().map(|pairs| pairs / 2)
 }
+
+/// Numbers for each example: as many as an attribute says, one if it does not.
+pub(super) fn regressed(call: &Call<'_, '_>) -> Made {
+    let said = call.int("n_targets").or_else(|| call.int("targets"));
+    let targets = u64::try_from(said.unwrap_or(1)).ok()?;
+    Some(vec![Value::tensor(ANY, Some(vec![examples(call), targets.into()]))])
+}
+
+/// The examples of a matrix; a vector is a lone one.
+fn examples(call: &Call<'_, '_>) -> Dim {
+    match call.dims(0) {
+        Some([rows, _]) => rows.clone(),
+        Some([_]) => Dim::Fixed(1),
+        _ => Dim::Unknown,
+    }
+}
+
+/// A new last dimension, of one place for each category.
+pub(super) fn one_hot(call: &Call<'_, '_>) -> Made {
+    let strings = call.text_count("cats_strings");
+    let categories = strings.or_else(|| call.ints("cats_int64s").map(<[i64]>::len));
+    let last = categories.map_or(Dim::Unknown, |count| Dim::Fixed(count as u64));
+    let dims = call.dims(0).map(|dims| dims.iter().cloned().chain([last]).collect());
+    Some(vec![Value::tensor(ElementType::Float32, dims)])
+}
+
+/// Columns of several matrices side by side.
+pub(super) fn side_by_side(call: &Call<'_, '_>) -> Made {
+    Some(vec![Value::tensor(ElementType::Float32, Some(vec![examples(call), Dim::Unknown]))])
+}
+
+/// As many counts of words as there are places for them.
+pub(super) fn counted(call: &Call<'_, '_>) -> Made {
+    let places = call.ints("ngram_indexes").and_then(|places| places.iter().max());
+    let count = places.and_then(|place| u64::try_from(*place).ok()?.checked_add(1));
+    let count = count.map_or(Dim::Unknown, Dim::Fixed);
+    let (_, outer) = call.dims(0)?.split_last()?;
+    let dims = outer.iter().cloned().chain([count]).collect();
+    Some(vec![Value::tensor(ElementType::Float32, Some(dims))])
+}

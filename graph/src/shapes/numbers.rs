@@ -1,7 +1,9 @@
 //! Arithmetic of small tensors that are followed by value.
 
+use super::dims;
 use super::value::{NUMBERS_MAX, Number, Value};
-use crate::ElementType;
+use crate::size::{divided, term, times};
+use crate::{Dim, ElementType};
 
 /// `a` and `b` added, subtracted, multiplied or divided, as the operator says.
 pub(super) fn arithmetic(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
@@ -18,14 +20,45 @@ pub(super) fn arithmetic(operator: &str, a: &Value, b: &Value) -> Option<Vec<Num
             };
             number.map_or(Number::Unknown, Number::Int)
         }
-        _ => Number::Unknown,
+        ("Mul", Number::Open(_) | Number::Int(_), Number::Open(_) | Number::Int(_))
+            if !is_negative(a) && !is_negative(b) =>
+        {
+            Number::from(&times(&a.dim(), &b.dim()))
+        }
+        ("Div", Number::Open(_), Number::Int(1..))
+            if divided(&a.dim(), &b.dim()) != Dim::Unknown =>
+        {
+            Number::from(&divided(&a.dim(), &b.dim()))
+        }
+        ("Add", ..) if !is_negative(a) && !is_negative(b) => {
+            Number::from(&dims::plus(&a.dim(), &b.dim()))
+        }
+        _ => follows(operator, a, b),
+    })
+}
+
+fn is_negative(number: &Number) -> bool {
+    matches!(number, Number::Int(..0))
+}
+
+/// A number that follows from two others by an operation that is not followed further.
+fn follows(operation: &str, a: &Number, b: &Number) -> Number {
+    Number::from(&match (a, b) {
+        (Number::Int(value @ ..0), b) => term(&format!("{value} {operation}"), &[&b.dim()]),
+        (a, Number::Int(value @ ..0)) => term(&format!("{operation} {value}"), &[&a.dim()]),
+        (a, b) => term(operation, &[&a.dim(), &b.dim()]),
     })
 }
 
 /// 1 where `a` and `b` compare as the operator says, else 0.
 pub(super) fn compared(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
     zipped(a, b, |a, b| {
-        let (Some(a), Some(b)) = (a.int(), b.int()) else { return Number::Unknown };
+        if let ("Equal", Number::Open(Dim::Computed(size)), Number::Int(..0)) = (operator, a, b)
+            && size.is_of_inputs()
+        {
+            return Number::Int(0);
+        }
+        let (Some(a), Some(b)) = (a.int(), b.int()) else { return follows(operator, a, b) };
         let holds = match operator {
             "Equal" => a == b,
             "Less" => a < b,

@@ -6,35 +6,77 @@ use std::collections::HashMap;
 use super::call::Call;
 use super::table;
 use super::value::{ANY, Value};
-use crate::{Dim, Graph, Kind, Node, TensorView, ValueInfo, constant};
+use crate::{Dim, Graph, Kind, Node, TensorView, ValueInfo, constant, rows};
 
 /// Bytes that all that is found may take; real models need far less than one megabyte.
 const ROOM_BYTES: usize = 64 << 20;
 
-/// What is left of the memory for what is found.
-pub(super) struct Room(Cell<usize>);
+/// Nodes that are looked at, those of loops again and again.
+const STEPS_MAX: usize = 1 << 20;
 
-impl Default for Room {
-    fn default() -> Self {
-        Self(Cell::new(ROOM_BYTES))
-    }
+/// What is followed, and how much of it.
+pub(crate) struct Context {
+    follow: Follow,
+    /// What is left of the memory for what is found.
+    room: Cell<usize>,
+    /// Nodes that may still be looked at.
+    steps: Cell<usize>,
+    fresh: Cell<u32>,
 }
 
-impl Room {
+/// What is followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Follow {
+    /// Kinds of values; what the model says of them completes what is found.
+    Kinds,
+    /// Kinds that are proven, and what values depend on where rows share a run. The operators of
+    /// ONNX are of this version.
+    Rows { opset: i64 },
+}
+
+impl Context {
+    pub(crate) fn new(follow: Follow) -> Self {
+        let (room, steps) = (Cell::new(ROOM_BYTES), Cell::new(STEPS_MAX));
+        Self { follow, room, steps, fresh: Cell::new(0) }
+    }
+
+    /// The version of ONNX's operators where rows are followed.
+    pub(crate) fn opset(&self) -> Option<i64> {
+        match self.follow {
+            Follow::Kinds => None,
+            Follow::Rows { opset } => Some(opset),
+        }
+    }
+
+    /// Counts a node that is looked at; false where there were too many.
+    pub(crate) fn step(&self) -> bool {
+        let left = self.steps.get().checked_sub(1);
+        left.inspect(|left| self.steps.set(*left)).is_some()
+    }
+
+    /// A number that was not given before.
+    pub(crate) fn fresh(&self) -> u32 {
+        self.fresh.set(self.fresh.get() + 1);
+        self.fresh.get()
+    }
+
     /// The value, or nothing known of it where the memory is used up.
     fn take(&self, value: Value) -> Value {
-        match self.0.get().checked_sub(value.cost()) {
+        match self.room.get().checked_sub(value.cost()) {
             Some(left) => {
-                self.0.set(left);
+                self.room.set(left);
                 value
             }
-            None => Value::UNKNOWN,
+            None => match self.follow {
+                Follow::Kinds => Value::UNKNOWN,
+                Follow::Rows { .. } => rows::too_large(),
+            },
         }
     }
 }
 
 /// What is known of the values of a graph.
-pub(super) struct Scope<'a, 's> {
+pub(crate) struct Scope<'a, 's> {
     graph: Graph<'a>,
     values: HashMap<&'a str, Value>,
     constants: HashMap<&'a str, TensorView<'a>>,
@@ -42,44 +84,78 @@ pub(super) struct Scope<'a, 's> {
     outer: Option<&'s Scope<'a, 's>>,
     /// The sizes that symbols stand for, where the inputs' dimensions are given.
     sizes: HashMap<String, u64>,
-    room: &'s Room,
+    context: &'s Context,
 }
 
 impl<'a, 's> Scope<'a, 's> {
     /// Finds the values of a model's graph whose inputs have the dimensions `inputs`.
-    pub(super) fn of(graph: Graph<'a>, inputs: &[(&str, &[u64])], room: &'s Room) -> Self {
-        let mut scope = Self {
+    pub(crate) fn of(graph: Graph<'a>, inputs: &[(&str, &[u64])], context: &'s Context) -> Self {
+        let mut scope = Self::empty(graph, context);
+        scope.bind(inputs);
+        for input in &graph.proto().input {
+            let kind = ValueInfo::from_proto(input).kind;
+            let value = match inputs.iter().find(|given| given.0 == input.name) {
+                Some((_, sizes)) => {
+                    let dims = sizes.iter().copied().map(Dim::Fixed).collect();
+                    Value::tensor(kind.element().unwrap_or(ANY), Some(dims))
+                }
+                None => Value::of(scope.bound(kind)),
+            };
+            scope.set(&input.name, value);
+        }
+        scope.fill();
+        scope
+    }
+
+    /// Finds the values of a model's graph whose inputs are `given`.
+    pub(crate) fn given(
+        graph: Graph<'a>,
+        given: Vec<(&'a str, Value)>,
+        context: &'s Context,
+    ) -> Self {
+        let mut scope = Self::empty(graph, context);
+        given.into_iter().for_each(|(name, value)| scope.set(name, value));
+        scope.fill();
+        scope
+    }
+
+    fn empty(graph: Graph<'a>, context: &'s Context) -> Self {
+        Self {
             graph,
             values: HashMap::new(),
             constants: HashMap::new(),
             outer: None,
             sizes: HashMap::new(),
-            room,
-        };
-        scope.bind(inputs);
-        scope.fill(inputs);
-        scope
+            context,
+        }
     }
 
-    /// Finds the values of a graph inside a node of this one.
-    pub(super) fn inside<'i>(&'i self, graph: Graph<'a>) -> Scope<'a, 'i>
+    /// Finds the values of a graph inside a node of this one, whose inputs are `given` in order.
+    pub(crate) fn inside<'i>(&'i self, graph: Graph<'a>, given: Vec<Value>) -> Scope<'a, 'i>
     where
         's: 'i,
     {
         let mut scope = Scope {
-            graph,
-            values: HashMap::new(),
-            constants: HashMap::new(),
             outer: Some(self),
             sizes: self.sizes.clone(),
-            room: self.room,
+            ..Scope::empty(graph, self.context)
         };
-        scope.fill(&[]);
+        let mut given = given.into_iter();
+        for input in &graph.proto().input {
+            let kind = || Value::of(scope.bound(ValueInfo::from_proto(input).kind));
+            let value = given.next().unwrap_or_else(kind);
+            scope.set(&input.name, value);
+        }
+        scope.fill();
         scope
     }
 
+    pub(crate) fn context(&self) -> &'s Context {
+        self.context
+    }
+
     /// What is known of the value of this name, here or around.
-    pub(super) fn value(&self, name: &str) -> &Value {
+    pub(crate) fn value(&self, name: &str) -> &Value {
         if name.is_empty() {
             return &Value::UNKNOWN;
         }
@@ -88,19 +164,23 @@ impl<'a, 's> Scope<'a, 's> {
     }
 
     /// The constant of this name, here or around.
-    pub(super) fn constant(&self, name: &str) -> Option<TensorView<'a>> {
+    pub(crate) fn constant(&self, name: &str) -> Option<TensorView<'a>> {
         let outer = || self.outer.and_then(|outer| outer.constant(name));
         self.constants.get(name).copied().or_else(outer)
     }
 
     /// What is known of the graph's outputs.
-    pub(super) fn outputs(&self) -> Vec<Value> {
+    pub(crate) fn outputs(&self) -> Vec<Value> {
         let outputs = self.graph.proto().output.iter();
         outputs.map(|output| self.value(&output.name).clone()).collect()
     }
 
-    pub(super) fn into_values(self) -> impl Iterator<Item = (&'a str, Value)> {
+    pub(crate) fn into_values(self) -> impl Iterator<Item = (&'a str, Value)> {
         self.values.into_iter()
+    }
+
+    fn set(&mut self, name: &'a str, value: Value) {
+        self.values.insert(name, self.context.take(value));
     }
 
     /// Lets symbols of the inputs stand for the sizes that are given.
@@ -116,22 +196,13 @@ impl<'a, 's> Scope<'a, 's> {
         }
     }
 
-    fn fill(&mut self, inputs: &[(&str, &[u64])]) {
-        let proto = self.graph.proto();
-        for input in &proto.input {
-            let kind = ValueInfo::from_proto(input).kind;
-            let value = match inputs.iter().find(|given| given.0 == input.name) {
-                Some((_, sizes)) => {
-                    let dims = sizes.iter().copied().map(Dim::Fixed).collect();
-                    Value::tensor(kind.element().unwrap_or(ANY), Some(dims))
-                }
-                None => Value::of(self.bound(kind)),
-            };
-            self.values.insert(&input.name, self.room.take(value));
-        }
+    fn fill(&mut self) {
         for tensor in self.graph.initializers() {
             self.constants.insert(tensor.name(), tensor);
-            self.values.insert(tensor.name(), self.room.take(Value::constant(tensor)));
+            self.set(tensor.name(), Value::constant(tensor));
+        }
+        for tensor in &self.graph.proto().sparse_initializer {
+            self.set(&tensor.values.name, Value::UNKNOWN);
         }
         let declared = self.declared();
         for node in self.graph.nodes() {
@@ -139,8 +210,11 @@ impl<'a, 's> Scope<'a, 's> {
         }
     }
 
-    /// What the model says of values that nodes make.
+    /// What the model says of values that nodes make, where that is believed.
     fn declared(&self) -> HashMap<&'a str, Kind> {
+        if self.context.follow != Follow::Kinds {
+            return HashMap::new();
+        }
         let proto = self.graph.proto();
         let infos = proto.value_info.iter().chain(&proto.output);
         let kind = |info| self.bound(ValueInfo::from_proto(info).kind);
@@ -151,14 +225,16 @@ impl<'a, 's> Scope<'a, 's> {
         if let Some(tensor) = constant::tensor_of(node) {
             self.constants.insert(tensor.name(), tensor);
         }
-        let rule = table::rule(node.domain(), node.op_type());
-        let made = rule.and_then(|rule| rule(&Call::new(node, self))).unwrap_or_default();
+        let call = Call::new(node, self);
+        let made = match self.context.follow {
+            Follow::Kinds => kinds(&call),
+            Follow::Rows { .. } => rows::made(&call),
+        };
         let mut made = made.into_iter();
         for name in node.outputs() {
             let value = made.next().unwrap_or(Value::UNKNOWN);
             if !name.is_empty() {
-                let value = refined(value, declared.get(name.as_str()));
-                self.values.insert(name, self.room.take(value));
+                self.set(name, refined(value, declared.get(name.as_str())));
             }
         }
     }
@@ -176,6 +252,12 @@ impl<'a, 's> Scope<'a, 's> {
         }
         kind
     }
+}
+
+/// What the operator's rule tells of the values that a node makes.
+pub(crate) fn kinds(call: &Call<'_, '_>) -> Vec<Value> {
+    let rule = table::rule(call.domain(), call.operator());
+    rule.and_then(|rule| rule(call)).unwrap_or_default()
 }
 
 /// What is found, completed by what the model says: that may be of before a change, so it

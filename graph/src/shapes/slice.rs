@@ -85,6 +85,8 @@ impl Cut<'_> {
         match (dims::fixed(dim), self.start, self.end.dim(), self.step) {
             // The first so many: a model that is given more has nothing there to take.
             (_, Number::Int(0), Dim::Symbol(symbol), 1) => Dim::Symbol(symbol),
+            (_, Number::Int(0), end @ Dim::Computed(_), 1) if *dim == end => end,
+            (_, Number::Int(0), end @ Dim::Computed(_), 1) => dims::cut(dim, &end),
             (Some(size), ..) => match self.range(size) {
                 Some((start, end)) => Dim::Fixed(self.count(start, end)),
                 None => Dim::Unknown,

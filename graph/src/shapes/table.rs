@@ -2,12 +2,12 @@
 
 use super::call::Rule;
 use super::{
-    branch, elementwise, join, layout, matrix, ml, normal, pick, quantize, recurrent, reduce,
-    resize, slice, source, window,
+    branch, elementwise, join, layout, matrix, ml, normal, pick, quantize, ranked, recurrent,
+    reduce, resize, slice, source, window,
 };
 
 /// The rule of an operator; `None` for one that this version does not know.
-pub(super) fn rule(domain: &str, operator: &str) -> Option<Rule> {
+pub(crate) fn rule(domain: &str, operator: &str) -> Option<Rule> {
     match domain {
         "" => onnx(operator).or_else(|| onnx_shape(operator)),
         "com.microsoft" => microsoft(operator),
@@ -49,7 +49,6 @@ fn onnx(operator: &str) -> Option<Rule> {
         | "MeanVarianceNormalization"
         | "Mish"
         | "Neg"
-        | "PRelu"
         | "Reciprocal"
         | "Relu"
         | "Round"
@@ -70,8 +69,24 @@ fn onnx(operator: &str) -> Option<Rule> {
         | "Tan"
         | "Tanh"
         | "ThresholdedRelu"
+        | "BitCast"
+        | "CumProd"
+        | "ReverseSequence"
+        | "RotaryEmbedding"
+        | "StringNormalizer"
+        | "TensorScatter"
         | "Trilu" => elementwise::same,
         "InstanceNormalization" | "GroupNormalization" | "RMSNormalization" => elementwise::same,
+        "RegexFullMatch" => elementwise::test,
+        "StringConcat" | "PRelu" => elementwise::together,
+        "Attention" => ranked::attention,
+        "GridSample" => ranked::grid_sample,
+        "AffineGrid" => ranked::affine_grid,
+        "DFT" => ranked::fourier,
+        "STFT" => ranked::frames,
+        "Det" => ranked::determinant,
+        "DeformConv" => ranked::same_rank,
+        "NegativeLogLikelihoodLoss" | "SoftmaxCrossEntropyLoss" => ranked::loss,
         "Identity" => elementwise::identity,
         "Dropout" => elementwise::dropout,
         "IsInf" | "IsNaN" => elementwise::test,
@@ -133,6 +148,10 @@ fn onnx_shape(operator: &str) -> Option<Rule> {
         "TopK" => pick::top_k,
         "NonZero" => pick::non_zero,
         "OneHot" => pick::one_hot,
+        "Compress" => ranked::compress,
+        "CenterCropPad" => ranked::center,
+        "Col2Im" => ranked::from_patches,
+        "TfIdfVectorizer" => ml::counted,
         "Constant" => source::constant,
         "ConstantOfShape" => source::constant_of_shape,
         "Shape" => source::shape,
@@ -167,6 +186,35 @@ fn microsoft(operator: &str) -> Option<Rule> {
         "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" => matrix::matmul_to_float,
         "QuantizeLinear" => quantize::quantize,
         "DequantizeLinear" => quantize::dequantize,
+        "Inverse"
+        | "Trilu"
+        | "GroupNorm"
+        | "RotaryEmbedding"
+        | "LayerNormalization"
+        | "SimplifiedLayerNormalization" => elementwise::same,
+        "BiasAdd" | "MulInteger" => elementwise::together,
+        "BiasSplitGelu" => ranked::other_last,
+        "MurmurHash3" => ranked::other_elements,
+        "NhwcMaxPool"
+        | "NhwcConv"
+        | "NhwcFusedConv"
+        | "QLinearConv"
+        | "NhwcResize"
+        | "ConvTransposeWithDynamicPads" => ranked::same_rank,
+        "TransposeMatMul" => matrix::matmul_fused,
+        "MatMulInteger16" => matrix::matmul_integer,
+        "MatMulBnb4" | "MatMulFpQ4" => ranked::other_last,
+        "GemmFastGelu" => matrix::matmul,
+        "QGemm" => ranked::two_dimensions,
+        "CDist" => ranked::distances,
+        "GatherBlockQuantized" => ranked::gather_quantized,
+        "QLinearConcat" => ranked::joined_quantized,
+        "Pad" => join::pad,
+        "GridSample" => ranked::grid_sample,
+        "Attention" | "QAttention" | "MultiHeadAttention" | "GroupQueryAttention" => {
+            ranked::attention_of_tokens
+        }
+        "EmbedLayerNormalization" => ranked::embedded,
         _ => return None,
     })
 }
@@ -175,6 +223,12 @@ fn microsoft(operator: &str) -> Option<Rule> {
 fn ml(operator: &str) -> Option<Rule> {
     Some(match operator {
         "Binarizer" => elementwise::same,
+        "LabelEncoder" => ranked::other_elements,
+        "TreeEnsemble" | "TreeEnsembleRegressor" | "LinearRegressor" | "SVMRegressor" => {
+            ml::regressed
+        }
+        "OneHotEncoder" => ml::one_hot,
+        "FeatureVectorizer" => ml::side_by_side,
         "Normalizer" | "Scaler" | "Imputer" => ml::scaled,
         "ArrayFeatureExtractor" => ml::features,
         "LinearClassifier" | "SVMClassifier" | "TreeEnsembleClassifier" => ml::classified,

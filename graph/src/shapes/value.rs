@@ -1,82 +1,86 @@
 //! What is known of a value while shapes are inferred.
 
+use crate::rows::Dependence;
 use crate::{Dim, ElementType, Kind, TensorView};
 
 /// The most dimensions that are followed; real tensors have fewer than ten.
-pub(super) const RANK_MAX: usize = 16;
+pub(crate) const RANK_MAX: usize = 16;
 /// The most elements of a tensor that is followed by value: shapes, axes, sizes of parts.
-pub(super) const NUMBERS_MAX: usize = 256;
+pub(crate) const NUMBERS_MAX: usize = 256;
 /// The longest name of a size that is followed.
 const SYMBOL_BYTES_MAX: usize = 256;
 
 /// The type of elements whose type is not known.
-pub(super) const ANY: ElementType = ElementType::Other(0);
+pub(crate) const ANY: ElementType = ElementType::Other(0);
 
 /// What is known of a value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Value {
-    pub(super) kind: Kind,
+pub(crate) struct Value {
+    pub(crate) kind: Kind,
     /// The elements in row-major order, of a small tensor of integers or booleans.
-    pub(super) numbers: Option<Vec<Number>>,
+    pub(crate) numbers: Option<Vec<Number>>,
+    /// What it depends on; followed only where rows are.
+    pub(crate) dependence: Dependence,
 }
 
 /// What is known of an element.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Number {
+pub(crate) enum Number {
     Int(i64),
-    /// As many as a dimension of this name.
-    Symbol(String),
+    /// As many as this dimension, whose size is open.
+    Open(Dim),
     Unknown,
 }
 
 impl Value {
-    pub(super) const UNKNOWN: Self = Self { kind: Kind::Unknown, numbers: None };
+    pub(crate) const UNKNOWN: Self =
+        Self { kind: Kind::Unknown, numbers: None, dependence: Dependence::Shared };
 
-    pub(super) fn of(kind: Kind) -> Self {
-        Self { kind: sane(kind), numbers: None }
+    pub(crate) fn of(kind: Kind) -> Self {
+        Self { kind: sane(kind), ..Self::UNKNOWN }
     }
 
     /// A tensor; more dimensions than are followed are unknown ones.
-    pub(super) fn tensor(element: ElementType, dims: Option<Vec<Dim>>) -> Self {
+    pub(crate) fn tensor(element: ElementType, dims: Option<Vec<Dim>>) -> Self {
         let dims = dims.filter(|dims| dims.len() <= RANK_MAX);
-        Self { kind: Kind::Tensor { element, dims }, numbers: None }
+        Self { kind: Kind::Tensor { element, dims }, ..Self::UNKNOWN }
     }
 
     /// A tensor and its elements; they are followed if they are few and as many as it has.
-    pub(super) fn with_numbers(mut self, numbers: Option<Vec<Number>>) -> Self {
+    pub(crate) fn with_numbers(mut self, numbers: Option<Vec<Number>>) -> Self {
         let count = self.dims().and_then(count);
         self.numbers = numbers.filter(|numbers| count == Some(numbers.len()));
         self
     }
 
     /// A list of integers.
-    pub(super) fn list(numbers: Vec<Number>) -> Self {
+    pub(crate) fn list(numbers: Vec<Number>) -> Self {
         let dims = vec![Dim::Fixed(numbers.len() as u64)];
         Self::tensor(ElementType::Int64, Some(dims)).with_numbers(Some(numbers))
     }
 
     /// A tensor of the model.
-    pub(super) fn constant(tensor: TensorView<'_>) -> Self {
+    pub(crate) fn constant(tensor: TensorView<'_>) -> Self {
         let dims = tensor.shape().ok();
         let dims = dims.map(|dims| dims.into_iter().map(Dim::Fixed).collect());
         Self::tensor(tensor.element(), dims).with_numbers(numbers(tensor))
     }
 
     /// The type of its elements; [`ANY`] where that is not known.
-    pub(super) fn element(&self) -> ElementType {
+    pub(crate) fn element(&self) -> ElementType {
         self.kind.element().unwrap_or(ANY)
     }
 
-    pub(super) fn dims(&self) -> Option<&[Dim]> {
+    pub(crate) fn dims(&self) -> Option<&[Dim]> {
         self.kind.dims()
     }
 
-    pub(super) fn numbers(&self) -> Option<&[Number]> {
+    pub(crate) fn numbers(&self) -> Option<&[Number]> {
         self.numbers.as_deref()
     }
 
     /// Its dimensions and its elements in row-major order, of a value that is followed.
-    pub(super) fn block(&self) -> Option<(Vec<usize>, &[Number])> {
+    pub(crate) fn block(&self) -> Option<(Vec<usize>, &[Number])> {
         // One of many may be beside one of zero.
         let few = |size: &usize| *size <= NUMBERS_MAX;
         let size = |dim| usize::try_from(super::dims::fixed(dim)?).ok().filter(few);
@@ -84,14 +88,14 @@ impl Value {
     }
 
     /// Its elements, where each is known.
-    pub(super) fn ints(&self) -> Option<Vec<i64>> {
+    pub(crate) fn ints(&self) -> Option<Vec<i64>> {
         self.numbers()?.iter().map(Number::int).collect()
     }
 
     /// Bytes that it takes, about.
-    pub(super) fn cost(&self) -> usize {
+    pub(crate) fn cost(&self) -> usize {
         let numbers = self.numbers().unwrap_or_default().iter().map(|number| match number {
-            Number::Symbol(name) => size_of::<Number>() + name.len(),
+            Number::Open(dim) => size_of::<Number>() + dim_cost(dim),
             _ => size_of::<Number>(),
         });
         cost(&self.kind) + numbers.sum::<usize>()
@@ -99,7 +103,7 @@ impl Value {
 }
 
 impl Number {
-    pub(super) fn int(&self) -> Option<i64> {
+    pub(crate) fn int(&self) -> Option<i64> {
         match self {
             Self::Int(value) => Some(*value),
             _ => None,
@@ -107,10 +111,10 @@ impl Number {
     }
 
     /// The dimension that is this number.
-    pub(super) fn dim(&self) -> Dim {
+    pub(crate) fn dim(&self) -> Dim {
         match self {
             Self::Int(value) => u64::try_from(*value).map_or(Dim::Unknown, Dim::Fixed),
-            Self::Symbol(name) => Dim::Symbol(name.clone()),
+            Self::Open(dim) => dim.clone(),
             Self::Unknown => Dim::Unknown,
         }
     }
@@ -120,7 +124,7 @@ impl From<&Dim> for Number {
     fn from(dim: &Dim) -> Self {
         match dim {
             Dim::Fixed(size) => i64::try_from(*size).map_or(Self::Unknown, Self::Int),
-            Dim::Symbol(name) => Self::Symbol(name.clone()),
+            Dim::Symbol(_) | Dim::Computed(_) => Self::Open(dim.clone()),
             Dim::Unknown => Self::Unknown,
         }
     }
@@ -180,17 +184,22 @@ fn short(dim: Dim) -> Dim {
 }
 
 fn cost(kind: &Kind) -> usize {
-    let dim = |dim: &Dim| match dim {
-        Dim::Symbol(name) => size_of::<Dim>() + name.len(),
-        _ => size_of::<Dim>(),
-    };
     match kind {
         Kind::Tensor { dims, .. } | Kind::SparseTensor { dims, .. } => {
-            dims.iter().flatten().map(dim).sum()
+            dims.iter().flatten().map(dim_cost).sum()
         }
         Kind::Sequence(inner) | Kind::Optional(inner) | Kind::Map { value: inner, .. } => {
             size_of::<Kind>() + cost(inner)
         }
         Kind::Unknown => 0,
     }
+}
+
+fn dim_cost(dim: &Dim) -> usize {
+    size_of::<Dim>()
+        + match dim {
+            Dim::Symbol(name) => name.len(),
+            Dim::Computed(size) => size.cost(),
+            Dim::Fixed(_) | Dim::Unknown => 0,
+        }
 }

@@ -1,0 +1,170 @@
+//! The functions of a model, put in the place of the nodes that call them.
+
+use std::collections::{HashMap, HashSet};
+
+use onnx_protobuf::{AttributeProto, FunctionProto, GraphProto, NodeProto};
+
+use crate::Model;
+
+/// The most nodes that a model may have after its functions are put in.
+const NODES_MAX: usize = 1 << 17;
+/// How deep functions may call each other.
+const DEPTH_MAX: usize = 32;
+
+impl Model {
+    /// The model without functions: each call is replaced by the function's nodes. `Some(None)`
+    /// where it has none; `None` where it would be too large, or where a function is of another
+    /// version of ONNX's operators than the model.
+    pub(crate) fn inline_functions(&self) -> Option<Option<Model>> {
+        if self.proto().functions.is_empty() {
+            return Some(None);
+        }
+        let mut proto = self.proto().clone();
+        let functions = std::mem::take(&mut proto.functions);
+        let opset = self.opset("");
+        let known = functions.iter().map(|function| (key_of(function), function)).collect();
+        let mut inliner = Inliner { functions: known, opset, calls: 0, nodes: 0 };
+        let graph = proto.graph.as_mut()?;
+        inliner.graph(graph, 0)?;
+        Some(Some(self.with_proto(proto)))
+    }
+}
+
+type Key<'a> = (&'a str, &'a str, &'a str);
+
+fn domain(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}
+
+fn key_of(function: &FunctionProto) -> Key<'_> {
+    (domain(&function.domain), &function.name, &function.overload)
+}
+
+struct Inliner<'f> {
+    functions: HashMap<Key<'f>, &'f FunctionProto>,
+    opset: Option<i64>,
+    /// Calls so far: each gives its values names of their own.
+    calls: usize,
+    nodes: usize,
+}
+
+impl<'f> Inliner<'f> {
+    fn graph(&mut self, graph: &mut GraphProto, depth: usize) -> Option<()> {
+        graph.node = self.nodes(std::mem::take(&mut graph.node), depth)?;
+        Some(())
+    }
+
+    fn nodes(&mut self, nodes: Vec<NodeProto>, depth: usize) -> Option<Vec<NodeProto>> {
+        let mut made = Vec::with_capacity(nodes.len());
+        for mut node in nodes {
+            self.nodes += 1;
+            if self.nodes > NODES_MAX || depth > DEPTH_MAX {
+                return None;
+            }
+            let key = (domain(&node.domain), node.op_type.as_str(), node.overload.as_str());
+            if let Some(function) = self.functions.get(&key).copied() {
+                let body = self.call(&node, function)?;
+                made.extend(self.nodes(body, depth + 1)?);
+                continue;
+            }
+            for attribute in &mut node.attribute {
+                for graph in attribute.g.as_mut().into_iter().chain(&mut attribute.graphs) {
+                    self.graph(graph, depth + 1)?;
+                }
+            }
+            made.push(node);
+        }
+        Some(made)
+    }
+
+    /// The nodes of a function, with the values and attributes of a call.
+    fn call(&mut self, call: &NodeProto, function: &'f FunctionProto) -> Option<Vec<NodeProto>> {
+        let own = function.opset_import.iter().find(|opset| domain(&opset.domain).is_empty());
+        if own.is_some_and(|opset| Some(opset.version) != self.opset) {
+            return None;
+        }
+        self.calls += 1;
+        let mut names = HashMap::new();
+        let given = call.input.iter().map(String::as_str).chain(std::iter::repeat(""));
+        for (input, given) in function.input.iter().zip(given) {
+            names.insert(input.clone(), given.to_owned());
+        }
+        let mut same = Vec::new();
+        let inputs: HashSet<&String> = function.input.iter().collect();
+        for (output, wanted) in function.output.iter().zip(&call.output) {
+            if inputs.contains(output) {
+                // What goes in comes out.
+                let from = names.get(output).cloned().unwrap_or_default();
+                same.push(identity(&from, wanted));
+            } else if !wanted.is_empty() {
+                names.insert(output.clone(), wanted.clone());
+            }
+        }
+        let mut renaming = Renaming { names, prefix: format!("{}/", self.calls), call, function };
+        let mut nodes = function.node.clone();
+        nodes.iter_mut().for_each(|node| renaming.node(node));
+        nodes.extend(same);
+        Some(nodes)
+    }
+}
+
+fn identity(from: &str, to: &str) -> NodeProto {
+    NodeProto {
+        op_type: "Identity".into(),
+        input: vec![from.into()],
+        output: vec![to.into()],
+        ..NodeProto::default()
+    }
+}
+
+/// Gives the values of a function's nodes their names in the graph.
+struct Renaming<'c> {
+    names: HashMap<String, String>,
+    prefix: String,
+    call: &'c NodeProto,
+    function: &'c FunctionProto,
+}
+
+impl Renaming<'_> {
+    fn name(&mut self, name: &mut String) {
+        if name.is_empty() {
+            return;
+        }
+        let made = || format!("{}{name}", self.prefix);
+        let new = self.names.get(name).cloned().unwrap_or_else(made);
+        *name = new;
+    }
+
+    fn node(&mut self, node: &mut NodeProto) {
+        for name in node.input.iter_mut().chain(&mut node.output) {
+            self.name(name);
+        }
+        let attributes = std::mem::take(&mut node.attribute);
+        node.attribute = attributes.into_iter().filter_map(|each| self.attribute(each)).collect();
+    }
+
+    /// The attribute itself, or that of the call to which it refers, or the function's default.
+    fn attribute(&mut self, mut attribute: AttributeProto) -> Option<AttributeProto> {
+        if !attribute.ref_attr_name.is_empty() {
+            let wanted = &attribute.ref_attr_name;
+            let mut of_call = self.call.attribute.iter();
+            let mut defaults = self.function.attribute_proto.iter();
+            let found = of_call
+                .find(|given| given.name == *wanted)
+                .or_else(|| defaults.find(|given| given.name == *wanted))?;
+            return Some(AttributeProto { name: attribute.name, ..found.clone() });
+        }
+        for graph in attribute.g.as_mut().into_iter().chain(&mut attribute.graphs) {
+            self.graph(graph);
+        }
+        Some(attribute)
+    }
+
+    fn graph(&mut self, graph: &mut GraphProto) {
+        for value in graph.input.iter_mut().chain(&mut graph.output) {
+            self.name(&mut value.name);
+        }
+        graph.initializer.iter_mut().for_each(|tensor| self.name(&mut tensor.name));
+        graph.node.iter_mut().for_each(|node| self.node(node));
+    }
+}

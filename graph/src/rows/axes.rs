@@ -1,0 +1,173 @@
+//! Operators that combine what lies along some axes.
+
+use super::Dependence;
+use super::dependence::{Problem, Rows, touch, unclear};
+use super::rule::Outcome;
+use crate::shapes::call::{Call, List};
+use crate::shapes::dims;
+
+/// The rows of the first input, which lie along none of the axes that `touches` says.
+pub(super) fn apart(
+    call: &Call<'_, '_>,
+    what: &str,
+    touches: impl Fn(usize) -> bool,
+) -> Result<Rows, Problem> {
+    let rows = call.need_rows(0)?;
+    if touches(rows.axis) {
+        return touch(format!("it {what} rows"));
+    }
+    Ok(rows.clone())
+}
+
+/// All outputs have the rows of the first input.
+fn same(call: &Call<'_, '_>, rows: Rows) -> Outcome {
+    Ok(vec![Dependence::Rows(rows); call.output_count()])
+}
+
+/// Sums, means and the like over axes: those that are named, or all.
+pub(super) fn reduce(call: &Call<'_, '_>) -> Outcome {
+    let rank = call.rank(0)?;
+    call.shared_besides(&[0])?;
+    let keeps_all = call.int("noop_with_empty_axes") == Some(1);
+    let axes = match call.list("axes", 1) {
+        List::Unknown => return unclear("the axes that it reduces are not known"),
+        List::Known(axes) if !axes.is_empty() => axes
+            .iter()
+            .map(|axis| dims::axis(*axis, rank))
+            .collect::<Option<Vec<usize>>>()
+            .map_or_else(|| unclear("an axis is out of range"), Ok)?,
+        _ if keeps_all => return same(call, call.need_rows(0)?.clone()),
+        _ => (0..rank).collect(),
+    };
+    let rows = apart(call, "reduces over", |axis| axes.contains(&axis))?;
+    Ok(vec![without(call, &rows, &axes)])
+}
+
+/// The rows where other axes are reduced.
+fn without(call: &Call<'_, '_>, rows: &Rows, axes: &[usize]) -> Dependence {
+    let before = axes.iter().filter(|axis| **axis < rows.axis).count();
+    let keeps = call.int("keepdims").unwrap_or(1) != 0;
+    rows.at(if keeps { rows.axis } else { rows.axis - before })
+}
+
+/// The place of the largest or smallest along an axis.
+pub(super) fn arg(call: &Call<'_, '_>) -> Outcome {
+    let axis = call.need_axis(0, call.rank(0)?)?;
+    let rows = apart(call, "compares", |rows| rows == axis)?;
+    Ok(vec![without(call, &rows, &[axis])])
+}
+
+/// `Softmax` and its kind: along one axis, before version 13 along all from it on.
+pub(super) fn softmax(call: &Call<'_, '_>) -> Outcome {
+    let rank = call.rank(0)?;
+    let rows = if call.opset() >= 13 {
+        let axis = call.need_axis(-1, rank)?;
+        apart(call, "normalises over", |rows| rows == axis)?
+    } else {
+        let axis = call.need_axis(1, rank)?;
+        apart(call, "normalises over", |rows| rows >= axis)?
+    };
+    same(call, rows)
+}
+
+/// Along one axis, the last unless another is said.
+pub(super) fn along_last(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let axis = call.need_axis(-1, call.rank(0)?)?;
+    same(call, apart(call, "works along", |rows| rows == axis)?)
+}
+
+/// Along all axes from one on, the last unless another is said.
+pub(super) fn from_axis(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let axis = call.need_axis(-1, call.rank(0)?)?;
+    same(call, apart(call, "normalises over", |rows| rows >= axis)?)
+}
+
+/// Along the last axis.
+pub(super) fn last(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let rank = call.rank(0)?;
+    same(call, apart(call, "works along", |rows| rows + 1 == rank)?)
+}
+
+/// Two tensors alike are added and normalised along the last axis.
+pub(super) fn skip_normalise(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0, 1])?;
+    let rank = call.rank(0)?;
+    let on = super::elementwise::stretched(call, &[0, 1])?;
+    match on.rows() {
+        Some(rows) if rows.axis + 1 < rank => Ok(vec![on; call.output_count()]),
+        _ => touch("it normalises over rows"),
+    }
+}
+
+/// Along the axis that the second input holds.
+pub(super) fn along_input(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let axis = call.axis_input(1, call.rank(0)?)?;
+    same(call, apart(call, "adds up", |rows| rows == axis)?)
+}
+
+/// Over axes of an attribute; ONNX's own are the first and those from the third on.
+pub(super) fn mean_variance(call: &Call<'_, '_>) -> Outcome {
+    let rank = call.rank(0)?;
+    let axes = call.ints("axes").unwrap_or(&[0, 2, 3]);
+    same(
+        call,
+        apart(call, "normalises over", |rows| {
+            axes.iter().any(|axis| dims::axis(*axis, rank) == Some(rows))
+        })?,
+    )
+}
+
+/// Along the channels, the second axis.
+pub(super) fn channels(call: &Call<'_, '_>) -> Outcome {
+    same(call, apart(call, "works along", |rows| rows == 1)?)
+}
+
+/// The last two axes.
+pub(super) fn last_two(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let rank = call.rank(0)?;
+    same(call, apart(call, "works along", |rows| rows + 2 >= rank)?)
+}
+
+/// The largest along an axis, and their places.
+pub(super) fn top_k(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let axis = call.need_axis(-1, call.rank(0)?)?;
+    same(call, apart(call, "sorts", |rows| rows == axis)?)
+}
+
+/// A transform along an axis; the last holds the parts of complex numbers.
+pub(super) fn fourier(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let rank = call.rank(0)?;
+    let axis = if call.has(2) {
+        call.axis_input(2, rank)?
+    } else {
+        call.need_axis(if call.opset() >= 20 { -2 } else { 1 }, rank)?
+    };
+    same(call, apart(call, "transforms", |rows| rows == axis || rows + 1 == rank)?)
+}
+
+/// Steps in turned order, of a part that is said for each row.
+pub(super) fn reverse(call: &Call<'_, '_>) -> Outcome {
+    let rows = call.need_rows(0)?;
+    let (batch, time) = (call.int("batch_axis").unwrap_or(1), call.int("time_axis").unwrap_or(0));
+    let of_rows = |axis| dims::axis(axis, 2) == Some(rows.axis);
+    if of_rows(time) {
+        return touch("it turns the order of rows");
+    }
+    match call.rows(1) {
+        Some(lengths) if of_rows(batch) && lengths.block == rows.block => {
+            Ok(vec![Dependence::Rows(rows.clone())])
+        }
+        None if !of_rows(batch) => {
+            call.shared([1])?;
+            Ok(vec![Dependence::Rows(rows.clone())])
+        }
+        _ => touch("it takes lengths by the places of rows"),
+    }
+}

@@ -1,0 +1,205 @@
+//! Graphs inside nodes: branches that a condition chooses, and loops.
+
+use super::dependence::{Problem, Rows, touch, unclear};
+use super::{Dependence, joined, settled};
+use crate::shapes::branch::alike;
+use crate::shapes::call::Call;
+use crate::shapes::value::{Number, Value};
+use crate::{Dim, ElementType, Graph, Kind};
+
+/// How often a loop's body is followed until what its state depends on stays the same.
+const ROUNDS_MAX: usize = 8;
+
+/// The values that a node with graphs inside makes; `None` for any other.
+pub(super) fn made(call: &Call<'_, '_>) -> Option<Vec<Value>> {
+    if !call.domain().is_empty() {
+        return None;
+    }
+    let made = match call.operator() {
+        "If" => if_(call),
+        "Loop" => loop_(call),
+        "Scan" => scan(call),
+        "SequenceMap" => unclear("sequences are not followed"),
+        _ => return None,
+    };
+    let count = call.output_count();
+    let mut made = made.unwrap_or_else(|problem| vec![mixed(call, problem); count]);
+    let rest = || mixed(call, Problem::Unclear("its graph gives fewer values".into()));
+    made.resize_with(count, rest);
+    Some(made)
+}
+
+fn mixed(call: &Call<'_, '_>, problem: Problem) -> Value {
+    Value { dependence: Dependence::mixed(problem, Some(call.node())), ..Value::UNKNOWN }
+}
+
+/// That what decides is the same for all rows.
+fn decided(what: &str, on: &Dependence) -> Result<(), Problem> {
+    match on {
+        Dependence::Shared => Ok(()),
+        Dependence::Count => touch(format!("{what} follows from the number of rows")),
+        Dependence::Rows(_) => touch(format!("{what} follows from values of rows")),
+        Dependence::Mixed(mixed) if mixed.is_certain => {
+            touch(format!("{what} follows from all rows ({})", mixed.cause))
+        }
+        Dependence::Mixed(mixed) => unclear(format!("{what} is not known ({})", mixed.cause)),
+    }
+}
+
+fn graph<'a>(call: &Call<'_, 'a>, attribute: &str) -> Result<Graph<'a>, Problem> {
+    let graph = call.node().graph(attribute).ok().flatten();
+    graph.map_or_else(|| unclear(format!("it has no graph '{attribute}'")), Ok)
+}
+
+fn if_(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
+    let branch =
+        |attribute: &str| Ok(call.scope().inside(graph(call, attribute)?, Vec::new()).outputs());
+    match call.numbers(0) {
+        Some([Number::Int(0)]) => return branch("else_branch"),
+        Some([Number::Int(_)]) => return branch("then_branch"),
+        _ => decided("its condition", call.dependence(0))?,
+    }
+    let (a, b) = (branch("then_branch")?, branch("else_branch")?);
+    let either = |(a, b): (&Value, &Value)| {
+        let on = joined(call, &a.dependence, &b.dependence);
+        settled(call, alike(a, b), on)
+    };
+    Ok(a.iter().zip(&b).map(either).collect())
+}
+
+fn loop_(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
+    for (input, what) in [(0, "how often it runs"), (1, "its condition")] {
+        if call.has(input) {
+            decided(what, call.dependence(input))?;
+        }
+    }
+    let scalar = |element| settled(call, Value::tensor(element, Some(vec![])), Dependence::Shared);
+    let before = || vec![scalar(ElementType::Int64), scalar(ElementType::Bool)];
+    let states = (2..call.input_count()).map(|input| call.input(input).clone()).collect();
+    let body = graph(call, "body")?;
+    let run = |states: &[Value]| {
+        let mut made = call.scope().inside(body, [before(), states.to_vec()].concat()).outputs();
+        if made.is_empty() {
+            return unclear("its graph gives no condition");
+        }
+        decided("whether it goes on", &made.remove(0).dependence)?;
+        Ok(made)
+    };
+    let (states, made) = until_stable(call, states, run)?;
+    let scanned = made.into_iter().skip(states.len()).map(|value| stacked(call, value, 0));
+    Ok(states.iter().cloned().chain(scanned).collect())
+}
+
+fn scan(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
+    let count = call.int("num_scan_inputs").and_then(|count| usize::try_from(count).ok());
+    let states_count = count.and_then(|count| call.input_count().checked_sub(count));
+    let Some(states_count) = states_count.filter(|_| call.opset() >= 9) else {
+        return unclear("its inputs are not followed");
+    };
+    let axis = |attribute: &str, place: usize| {
+        call.ints(attribute).and_then(|axes| axes.get(place).copied()).unwrap_or(0)
+    };
+    let parts = (states_count..call.input_count())
+        .map(|input| part(call, input, axis("scan_input_axes", input - states_count)))
+        .collect::<Result<Vec<Value>, Problem>>()?;
+    let states = (0..states_count).map(|input| call.input(input).clone()).collect();
+    let body = graph(call, "body")?;
+    let run = |states: &[Value]| {
+        Ok(call.scope().inside(body, [states.to_vec(), parts.clone()].concat()).outputs())
+    };
+    let (states, made) = until_stable(call, states, run)?;
+    let scanned = made.into_iter().skip(states.len()).enumerate();
+    let scanned =
+        scanned.map(|(place, value)| stacked(call, value, axis("scan_output_axes", place)));
+    Ok(states.iter().cloned().chain(scanned).collect())
+}
+
+/// What a scan takes of an input at each step.
+fn part(call: &Call<'_, '_>, input: usize, axis: i64) -> Result<Value, Problem> {
+    let value = call.input(input);
+    let Some(dims) = value.dims() else { return unclear("the dimensions of what it scans") };
+    let Some(axis) = crate::shapes::dims::axis(axis, dims.len()) else {
+        return unclear("an axis that it scans is out of range");
+    };
+    let on = match &value.dependence {
+        Dependence::Rows(rows) if rows.axis == axis => {
+            return touch("it scans rows, one after the other");
+        }
+        Dependence::Rows(rows) => rows.at(rows.axis - usize::from(axis < rows.axis)),
+        other => other.clone(),
+    };
+    let mut dims = dims.to_vec();
+    dims.remove(axis);
+    Ok(settled(call, Value::tensor(value.element(), Some(dims)), on))
+}
+
+/// Follows a loop's body until what its state is stays the same: what it depends on, and those
+/// dimensions that no step changes. Also what the last round made.
+fn until_stable(
+    call: &Call<'_, '_>,
+    mut states: Vec<Value>,
+    run: impl Fn(&[Value]) -> Result<Vec<Value>, Problem>,
+) -> Result<(Vec<Value>, Vec<Value>), Problem> {
+    for _ in 0..ROUNDS_MAX {
+        let given: Vec<Value> = states.iter().map(|state| varying(call, state)).collect();
+        let made = run(&given)?;
+        if made.len() < states.len() {
+            return unclear("its graph gives fewer values");
+        }
+        let next: Vec<Value> =
+            states.iter().zip(&made).map(|(old, new)| either(call, old, new)).collect();
+        if next == states {
+            return Ok((given, made));
+        }
+        states = next;
+    }
+    unclear("what its state depends on does not settle")
+}
+
+/// A state in some step: what is not the same in all of them is not known.
+fn varying(call: &Call<'_, '_>, state: &Value) -> Value {
+    settled(call, state.clone(), state.dependence.clone())
+}
+
+/// A state that is one of two, and what is not known stays so.
+fn either(call: &Call<'_, '_>, old: &Value, new: &Value) -> Value {
+    let dependence = joined(call, &old.dependence, &new.dependence);
+    let numbers = old.numbers.clone().filter(|numbers| new.numbers.as_ref() == Some(numbers));
+    let kind = match (&old.kind, &new.kind) {
+        (old, new) if old == new => old.clone(),
+        (Kind::Tensor { .. }, Kind::Tensor { .. }) => alike(old, new).kind,
+        _ => Kind::Unknown,
+    };
+    // The size along rows is known whatever else is.
+    Value { numbers, dependence, ..Value::of(kind) }
+}
+
+/// What a loop gives of a value of each step, one after the other along a new axis.
+fn stacked(call: &Call<'_, '_>, value: Value, axis: i64) -> Value {
+    let Some(dims) = value.dims() else { return Value { numbers: None, ..value } };
+    let Some(axis) = crate::shapes::dims::axis(axis, dims.len() + 1) else {
+        return mixed(call, Problem::Unclear("an axis that it gives is out of range".into()));
+    };
+    let on = match &value.dependence {
+        Dependence::Rows(rows) => rows.at(rows.axis + usize::from(axis <= rows.axis)),
+        other => other.clone(),
+    };
+    let of_rows = value.dependence.rows().map(Rows::size);
+    // Sizes inside of the body mean nothing outside.
+    let outside = |dim: &Dim| match dim {
+        Dim::Fixed(_) => dim.clone(),
+        dim if Some(dim) == of_rows.as_ref() && is_outside(dim) => dim.clone(),
+        _ => Dim::Unknown,
+    };
+    let mut dims: Vec<Dim> = dims.iter().map(outside).collect();
+    dims.insert(axis, Dim::Unknown);
+    settled(call, Value::tensor(value.element(), Some(dims)), on)
+}
+
+/// Whether a size is made of those of inputs, which mean the same everywhere.
+fn is_outside(dim: &Dim) -> bool {
+    match dim {
+        Dim::Computed(size) => size.is_of_inputs(),
+        _ => true,
+    }
+}

@@ -1,0 +1,118 @@
+//! What the values of a graph depend on.
+
+use std::fmt;
+use std::rc::Rc;
+
+use crate::size::{Factor, Size, times};
+use crate::{Dim, Node};
+
+/// What a value depends on, when requests of equal dimensions share a run as rows.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Dependence {
+    /// On no request: it follows from constants, and from dimensions that all requests share.
+    Shared,
+    /// On rows, one after the other.
+    Rows(Rows),
+    /// On the number of rows, and on nothing else of them.
+    Count,
+    /// On several rows, or on what nobody knows.
+    Mixed(Rc<Mixed>),
+}
+
+/// A value that is, for each number of rows, what each row gives alone, joined along an axis.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rows {
+    /// The axis along which they are joined.
+    pub(crate) axis: usize,
+    /// The entries along the axis that each row has.
+    pub(crate) block: Dim,
+}
+
+/// Where rows meet.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Mixed {
+    pub(crate) cause: RowCause,
+    /// Whether rows are known to touch each other.
+    pub(crate) is_certain: bool,
+}
+
+/// Where a proof of independent rows ends, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowCause {
+    /// The node, such as `ReduceMax 'scale/max'`; `None` where an input or output is the reason.
+    pub node: Option<String>,
+    /// The reason in words, such as `it reduces over rows`.
+    pub problem: String,
+}
+
+/// Why a rule can not tell that rows stay apart.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// The operator lets rows touch each other.
+    Touch(String),
+    /// It may, or may not.
+    Unclear(String),
+}
+
+impl Dependence {
+    /// One entry of an axis for each row.
+    pub(crate) fn along(axis: usize) -> Self {
+        Self::Rows(Rows { axis, block: Dim::Fixed(1) })
+    }
+
+    pub(crate) fn rows(&self) -> Option<&Rows> {
+        match self {
+            Self::Rows(rows) => Some(rows),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn mixed(problem: Problem, node: Option<Node<'_>>) -> Self {
+        let (problem, is_certain) = match problem {
+            Problem::Touch(problem) => (problem, true),
+            Problem::Unclear(problem) => (problem, false),
+        };
+        let cause = RowCause { node: node.map(name), problem };
+        Self::Mixed(Rc::new(Mixed { cause, is_certain }))
+    }
+}
+
+impl Rows {
+    /// The size of the axis.
+    pub(crate) fn size(&self) -> Dim {
+        times(&Size::of(Factor::Rows), &self.block)
+    }
+
+    /// The same rows along another axis.
+    pub(crate) fn at(&self, axis: usize) -> Dependence {
+        Dependence::Rows(Self { axis, block: self.block.clone() })
+    }
+}
+
+/// How a person finds the node: its operator and its name, or that of a value that it makes.
+fn name(node: Node<'_>) -> String {
+    let made = node.outputs().iter().find(|output| !output.is_empty());
+    match (node.name(), made) {
+        ("", Some(made)) => format!("{} that makes '{made}'", node.op_type()),
+        (name, _) => format!("{} '{name}'", node.op_type()),
+    }
+}
+
+impl fmt::Display for RowCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.node {
+            Some(node) => write!(f, "{node}: {}", self.problem),
+            None => f.write_str(&self.problem),
+        }
+    }
+}
+
+/// The operator lets rows touch each other, because of this.
+pub(crate) fn touch<T>(problem: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::Touch(problem.into()))
+}
+
+/// It can not be told whether rows stay apart, because of this.
+pub(crate) fn unclear<T>(problem: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::Unclear(problem.into()))
+}

@@ -1,0 +1,115 @@
+//! Operators that work element by element.
+
+use super::Dependence;
+use super::dependence::{Problem, Rows, touch, unclear};
+use super::rule::Outcome;
+use crate::Dim;
+use crate::shapes::call::Call;
+
+/// Each element of the first input alone; the other inputs are settings.
+pub(super) fn pointwise(call: &Call<'_, '_>) -> Outcome {
+    let rows = call.need_rows(0)?;
+    call.shared_besides(&[0])?;
+    Ok(vec![Dependence::Rows(rows.clone()); call.output_count()])
+}
+
+/// Each element of the first input alone, as the type that the second has, whatever it holds.
+pub(super) fn like(call: &Call<'_, '_>) -> Outcome {
+    Ok(vec![call.dependence(0).clone()])
+}
+
+/// Elements of all inputs that lie at the same place, stretched to each other.
+pub(super) fn together(call: &Call<'_, '_>) -> Outcome {
+    if call.says("broadcast") {
+        return unclear("operators before version 7 are not followed");
+    }
+    let inputs: Vec<usize> = (0..call.input_count()).collect();
+    Ok(vec![stretched(call, &inputs)?])
+}
+
+/// The first two inputs, and settings after them.
+pub(super) fn two(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0, 1])?;
+    Ok(vec![stretched(call, &[0, 1])?])
+}
+
+/// Two quantized tensors, each followed by its scale and its zero point.
+pub(super) fn two_quantized(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0, 3])?;
+    Ok(vec![stretched(call, &[0, 3])?])
+}
+
+/// What elements depend on that lie at the same place of these inputs.
+pub(super) fn stretched(call: &Call<'_, '_>, inputs: &[usize]) -> Result<Dependence, Problem> {
+    let inputs = inputs.iter().copied().filter(|input| call.has(*input));
+    let operands: Vec<(&Dependence, &[Dim])> = inputs
+        .map(|input| match call.dims(input) {
+            Some(dims) => Ok((call.dependence(input), dims)),
+            None => unclear("the number of dimensions of what it takes is not known"),
+        })
+        .collect::<Result<_, _>>()?;
+    aligned(&operands)
+}
+
+/// What operands depend on together whose dimensions are aligned at their ends, and stretch.
+pub(super) fn aligned(operands: &[(&Dependence, &[Dim])]) -> Result<Dependence, Problem> {
+    let rank = operands.iter().map(|(_, dims)| dims.len()).max().unwrap_or(0);
+    // The axis of the rows in the result.
+    let mut found: Option<Rows> = None;
+    for (dependence, dims) in operands {
+        if let Dependence::Rows(rows) = dependence {
+            let axis = rows.axis + rank - dims.len();
+            let rows = Rows { axis, block: rows.block.clone() };
+            match &found {
+                Some(other) if *other != rows => return touch("it pairs rows with each other"),
+                _ => found = Some(rows),
+            }
+        }
+    }
+    let Some(rows) = found else { return touch("it takes what follows from the number of rows") };
+    for (dependence, dims) in operands {
+        let axis = (rows.axis + dims.len()).checked_sub(rank);
+        let along = axis.and_then(|axis| dims.get(axis)).unwrap_or(&Dim::Fixed(1));
+        match (dependence, along) {
+            (Dependence::Rows(_), _) | (Dependence::Shared, Dim::Fixed(1)) => {}
+            (Dependence::Shared, Dim::Fixed(size)) => {
+                return touch(format!("it pairs rows with {size} fixed values"));
+            }
+            (Dependence::Shared, _) => {
+                return unclear("it may pair rows with values by their places");
+            }
+            _ => return touch("it takes what follows from the number of rows"),
+        }
+    }
+    Ok(Dependence::Rows(rows))
+}
+
+/// Quantizing or its inverse: by one scale, or by one for each place along an axis.
+pub(super) fn quantize(call: &Call<'_, '_>) -> Outcome {
+    let rows = call.need_rows(0)?;
+    let rank = call.rank(0)?;
+    let axis = call.axis(1, rank);
+    for input in [1, 2] {
+        match (call.dependence(input), call.dims(input)) {
+            _ if !call.has(input) => {}
+            (Dependence::Shared, Some([] | [Dim::Fixed(1)])) => {}
+            (Dependence::Shared, Some([_])) if axis.is_some_and(|axis| axis != rows.axis) => {}
+            (Dependence::Shared, Some(dims)) if dims.len() == rank => {
+                if dims[rows.axis] != Dim::Fixed(1) {
+                    return touch("it has a fixed number of scales along rows");
+                }
+            }
+            // A scale for each row is its own.
+            (Dependence::Rows(of), Some([_]))
+                if axis == Some(rows.axis) && of.block == rows.block => {}
+            (Dependence::Shared, _) => return unclear("which values its scales are for"),
+            _ => return touch("its scale differs from row to row"),
+        }
+    }
+    Ok(vec![Dependence::Rows(rows.clone())])
+}
+
+/// One scale for the whole tensor.
+pub(super) fn quantize_whole(_: &Call<'_, '_>) -> Outcome {
+    touch("its scale is that of all rows together")
+}

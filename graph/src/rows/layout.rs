@@ -1,0 +1,151 @@
+//! Operators that keep the elements and change how they are laid out.
+
+use super::Dependence;
+use super::dependence::{Problem, Rows, touch, unclear};
+use super::rule::Outcome;
+use crate::Dim;
+use crate::shapes::call::{Call, List};
+use crate::shapes::dims;
+use crate::shapes::scope::kinds;
+use crate::shapes::value::Number;
+use crate::size::row_block;
+
+/// Other dimensions for the same elements in the same order. Rows stay rows where as much lies
+/// outside of them as before: then what a row has is in one piece again.
+pub(super) fn relaid(call: &Call<'_, '_>) -> Outcome {
+    // The shape may follow from the number of rows.
+    if !matches!(call.dependence(1), Dependence::Shared | Dependence::Count) {
+        return touch("the shape that it gives follows from values of rows");
+    }
+    let rows = call.need_rows(0)?;
+    let Some(from) = call.dims(0) else { return unclear("the dimensions that it takes") };
+    // Of its sizes, one may be what is left; the others must not follow from the number of rows.
+    if call.numbers(1).is_some_and(|shape| shape.contains(&Number::Unknown)) {
+        return unclear("the shape that it gives is not known");
+    }
+    let made = kinds(call);
+    let Some(to) = made.first().and_then(|made| made.dims()) else {
+        return unclear("the number of dimensions that it gives is not known");
+    };
+    relaid_as(rows, from, to)
+}
+
+/// The rows of a tensor of dimensions `from` when it has the dimensions `to`.
+fn relaid_as(rows: &Rows, from: &[Dim], to: &[Dim]) -> Outcome {
+    let outside = dims::product(&from[..rows.axis]);
+    let mut before = Dim::Fixed(1);
+    for (axis, dim) in to.iter().enumerate() {
+        if let Some(block) = row_block(dim) {
+            return if before == Dim::Unknown || outside == Dim::Unknown {
+                unclear("where its rows are in the shape that it gives is not known")
+            } else if before == outside {
+                Ok(vec![Dependence::Rows(Rows { axis, block })])
+            } else {
+                touch("it cuts rows into pieces and mixes them")
+            };
+        }
+        before = dims::product(&[before, dim.clone()]);
+    }
+    if to.contains(&Dim::Unknown) {
+        unclear("where its rows are in the shape that it gives is not known")
+    } else {
+        touch("the shape that it gives is for a fixed number of rows")
+    }
+}
+
+/// A matrix: the dimensions before an axis by those after it.
+pub(super) fn flatten(call: &Call<'_, '_>) -> Outcome {
+    relaid(call)
+}
+
+pub(super) fn transpose(call: &Call<'_, '_>) -> Outcome {
+    let rows = call.need_rows(0)?;
+    let rank = call.rank(0)?;
+    let axis = match call.ints("perm") {
+        None => (rank - 1).checked_sub(rows.axis),
+        Some(perm) => perm.iter().position(|axis| usize::try_from(*axis) == Ok(rows.axis)),
+    };
+    match axis {
+        Some(axis) => Ok(vec![rows.at(axis)]),
+        None => unclear("its order of axes is not known"),
+    }
+}
+
+pub(super) fn squeeze(call: &Call<'_, '_>) -> Outcome {
+    let rows = call.need_rows(0)?;
+    let rank = call.rank(0)?;
+    let axes: Vec<usize> = match call.list("axes", 1) {
+        List::Known(axes) => axes
+            .iter()
+            .map(|axis| dims::axis(*axis, rank))
+            .collect::<Option<_>>()
+            .map_or_else(|| unclear("an axis is out of range"), Ok)?,
+        List::Absent => {
+            return unclear("it takes out whichever dimensions are 1, that of the rows too");
+        }
+        List::Unknown => return unclear("its axes are not known"),
+    };
+    if axes.contains(&rows.axis) {
+        return touch("it takes the dimension of the rows out");
+    }
+    let before = axes.iter().filter(|axis| **axis < rows.axis).count();
+    Ok(vec![rows.at(rows.axis - before)])
+}
+
+pub(super) fn unsqueeze(call: &Call<'_, '_>) -> Outcome {
+    let rows = call.need_rows(0)?;
+    let List::Known(axes) = call.list("axes", 1) else { return unclear("its axes are not known") };
+    let rank = call.rank(0)? + axes.len();
+    let axes: Vec<usize> = axes
+        .iter()
+        .map(|axis| dims::axis(*axis, rank))
+        .collect::<Option<_>>()
+        .map_or_else(|| unclear("an axis is out of range"), Ok)?;
+    let places = (0..rank).filter(|axis| !axes.contains(axis));
+    match places.into_iter().nth(rows.axis) {
+        Some(axis) => Ok(vec![rows.at(axis)]),
+        None => unclear("its axes are out of range"),
+    }
+}
+
+/// Resizing leaves an axis as it is where its factor is one, or its size the same.
+pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
+    let rows = call.need_rows(0)?;
+    let rank = call.rank(0)?;
+    if !matches!(call.text("keep_aspect_ratio_policy"), "" | "stretch") {
+        return unclear("sizes in proportion are not followed");
+    }
+    if call.text("coordinate_transformation_mode") == "tf_crop_and_resize" {
+        return unclear("a part of the tensor is resized");
+    }
+    for input in 1..call.input_count() {
+        if !matches!(call.dependence(input), Dependence::Shared | Dependence::Count) {
+            return touch("its factors differ from row to row");
+        }
+    }
+    let place = match call.ints("axes") {
+        None => Some(rows.axis),
+        Some(axes) => axes.iter().position(|axis| dims::axis(*axis, rank) == Some(rows.axis)),
+    };
+    let Some(place) = place else { return Ok(vec![Dependence::Rows(rows.clone())]) };
+    let keeps = if call.has(3) {
+        let size = call.numbers(3).and_then(|sizes| sizes.get(place));
+        size.map(|size| size.dim() == rows.size())
+    } else {
+        let scales = match call.float_list("scales") {
+            Some(scales) => Some(scales.to_vec()),
+            None => call.floats(if call.input_count() == 2 { 1 } else { 2 }),
+        };
+        scales.and_then(|scales| scales.get(place).map(|scale| *scale == 1.0))
+    };
+    match keeps {
+        Some(true) => Ok(vec![Dependence::Rows(rows.clone())]),
+        Some(false) => touch("it resizes the dimension of the rows"),
+        None => unclear("how it resizes the dimension of the rows is not known"),
+    }
+}
+
+/// A number of rows that fits the dimension at their axis.
+pub(super) fn is_whole(rows: &Rows, dim: &Dim) -> Result<(), Problem> {
+    if *dim == rows.size() { Ok(()) } else { touch("it takes only some rows") }
+}

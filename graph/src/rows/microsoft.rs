@@ -1,0 +1,119 @@
+//! Operators that ONNX Runtime adds, and that its optimizer and its tools write.
+
+use super::dependence::touch;
+use super::rule::{Outcome, Rule};
+use super::{
+    Dependence, attention, axes, elementwise, layout, matrix, parts, recurrent, text, window,
+};
+use crate::shapes::call::Call;
+
+pub(super) fn rule(operator: &str) -> Option<Rule> {
+    Some(match operator {
+        "Gelu" | "QuickGelu" | "QLinearSigmoid" | "QLinearLeakyRelu" | "MurmurHash3" => {
+            elementwise::pointwise
+        }
+        "BiasGelu" | "FastGelu" => elementwise::two,
+        "BiasAdd" | "MulInteger" => elementwise::together,
+        "QLinearAdd" | "QLinearMul" => elementwise::two_quantized,
+        "QLinearWhere" => where_quantized,
+        "QuantizeLinear" | "DequantizeLinear" => elementwise::quantize,
+        "DynamicQuantizeMatMul" => elementwise::quantize_whole,
+        "DynamicQuantizeLSTM" => recurrent::quantized_as_it_runs,
+        "QLinearReduceMean" => reduce_mean_quantized,
+        "QLinearSoftmax" => softmax_quantized,
+        "QLinearConcat" => parts::concat_quantized,
+        "BiasSplitGelu" => axes::last,
+        "Inverse" | "Trilu" => axes::last_two,
+        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => axes::skip_normalise,
+        "LayerNormalization" | "SimplifiedLayerNormalization" => axes::from_axis,
+        "QLinearConv"
+        | "QLinearAveragePool"
+        | "QLinearGlobalAveragePool"
+        | "NhwcMaxPool"
+        | "NhwcConv"
+        | "GroupNorm"
+        | "ConvTransposeWithDynamicPads" => window::batch_first,
+        "FusedConv" | "NhwcFusedConv" => conv_and_sum,
+        "GridSample" => window::grid_sample,
+        "FusedMatMul" | "TransposeMatMul" => matrix::matmul_fused,
+        "MatMulInteger16" | "MatMulIntegerToFloat" => matrix::matmul,
+        "FusedGemm" => matrix::gemm,
+        "GemmFastGelu" => matrix::matmul,
+        "QGemm" => gemm_quantized,
+        "MatMulNBits" | "MatMulBnb4" | "MatMulFpQ4" => matrix::weight_in_own_form,
+        "CDist" => distances,
+        "GatherBlockQuantized" => gather_quantized,
+        "Pad" => parts::pad,
+        "NhwcResize" => layout::resize,
+        "Attention" => attention::with_weights,
+        "QAttention" => attention::quantized,
+        "MultiHeadAttention" => attention::multi_head,
+        "GroupQueryAttention" => attention::group_query,
+        "RotaryEmbedding" => attention::rotary,
+        "EmbedLayerNormalization" => attention::embed,
+        "Tokenizer" => text::split,
+        _ => return None,
+    })
+}
+
+/// A condition, and two quantized tensors with their scales and zero points.
+fn where_quantized(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0, 1, 4])?;
+    Ok(vec![elementwise::stretched(call, &[0, 1, 4])?])
+}
+
+/// The axes are an attribute; the inputs after the first are scales and zero points.
+fn reduce_mean_quantized(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let rank = call.rank(0)?;
+    let said = call.ints("axes").unwrap_or_default();
+    let axes: Vec<Option<usize>> =
+        said.iter().map(|axis| crate::shapes::dims::axis(*axis, rank)).collect();
+    let rows = axes::apart(call, "reduces over", |rows| {
+        axes.is_empty() || axes.contains(&Some(rows)) || axes.contains(&None)
+    })?;
+    let keeps = call.int("keepdims").unwrap_or(1) != 0;
+    let before = axes.iter().flatten().filter(|axis| **axis < rows.axis).count();
+    Ok(vec![rows.at(if keeps { rows.axis } else { rows.axis - before })])
+}
+
+/// Along one axis or all from it on: an attribute says of which version it is.
+fn softmax_quantized(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let axis = call.need_axis(-1, call.rank(0)?)?;
+    let rows = axes::apart(call, "normalises over", |rows| rows >= axis)?;
+    Ok(vec![Dependence::Rows(rows)])
+}
+
+/// A convolution to which another tensor is added.
+fn conv_and_sum(call: &Call<'_, '_>) -> Outcome {
+    if call.has(3) && call.rows(3).is_none() {
+        return touch("it adds a fixed number of rows");
+    }
+    window::pairs_of_batches(call, &[0, 3])
+}
+
+/// The rows of the first matrix; all else is the same for all.
+fn gemm_quantized(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let turned = usize::from(call.int("transA").unwrap_or(0) != 0);
+    let rows = axes::apart(call, "adds up", |rows| rows != turned)?;
+    Ok(vec![rows.at(0)])
+}
+
+/// Distances of the rows of a matrix from those of another.
+fn distances(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let rows = axes::apart(call, "adds up", |rows| rows != 0)?;
+    Ok(vec![Dependence::Rows(rows)])
+}
+
+/// Entries of a table that is stored in few bits.
+fn gather_quantized(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[1])?;
+    let places = call.need_rows(1)?;
+    match call.int("gather_axis").unwrap_or(0) {
+        0 => Ok(vec![Dependence::Rows(places.clone())]),
+        _ => touch("it picks along another axis than the first"),
+    }
+}

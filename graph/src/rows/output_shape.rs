@@ -1,0 +1,29 @@
+//! The proven dimensions of a graph's outputs.
+
+use crate::Dim;
+
+/// The dimensions of an output as far as they are proven, in terms of those of the inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OutputShape {
+    dims: Option<Vec<Dim>>,
+}
+
+impl OutputShape {
+    pub(super) fn of(dims: Option<&[Dim]>) -> Self {
+        let is_known = |dim: &Dim| matches!(dim, Dim::Fixed(_) | Dim::Computed(_));
+        let known = dims.filter(|dims| dims.iter().all(is_known));
+        Self { dims: known.map(<[Dim]>::to_vec) }
+    }
+
+    /// The output's dimensions where the graph's inputs, in the order of
+    /// [`Graph::inputs`](crate::Graph::inputs), have the dimensions `inputs`; `None` where they
+    /// are not proven.
+    pub fn sizes(&self, inputs: &[&[usize]]) -> Option<Vec<usize>> {
+        let size = |dim: &Dim| match dim {
+            Dim::Fixed(size) => usize::try_from(*size).ok(),
+            Dim::Computed(size) => size.value(inputs),
+            Dim::Symbol(_) | Dim::Unknown => None,
+        };
+        self.dims.as_ref()?.iter().map(size).collect()
+    }
+}

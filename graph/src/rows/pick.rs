@@ -1,0 +1,96 @@
+//! Operators that pick elements by their places.
+
+use super::Dependence;
+use super::axes::apart;
+use super::dependence::{touch, unclear};
+use super::rule::Outcome;
+use crate::shapes::call::Call;
+use crate::shapes::dims;
+
+/// Whole entries along an axis; its dimension gives way to those of the places.
+pub(super) fn gather(call: &Call<'_, '_>) -> Outcome {
+    let rank = call.rank(0)?;
+    let axis = call.need_axis(0, rank)?;
+    match (call.dependence(0), call.dependence(1)) {
+        (Dependence::Rows(rows), Dependence::Shared) if rows.axis != axis => {
+            let places = call.rank(1)?;
+            Ok(vec![rows.at(if rows.axis < axis { rows.axis } else { rows.axis + places - 1 })])
+        }
+        (Dependence::Shared, Dependence::Rows(places)) => Ok(vec![places.at(places.axis + axis)]),
+        (_, Dependence::Count) | (Dependence::Count, _) => touch("it picks by the number of rows"),
+        (Dependence::Rows(_), Dependence::Shared) => touch("it picks rows by their places"),
+        _ => touch("it picks from rows by places that differ from row to row"),
+    }
+}
+
+/// An element for each place, along an axis.
+pub(super) fn gather_elements(call: &Call<'_, '_>) -> Outcome {
+    let axis = call.need_axis(0, call.rank(0)?)?;
+    match (call.dependence(0), call.dependence(1)) {
+        (Dependence::Rows(data), Dependence::Rows(places))
+            if data == places && data.axis != axis =>
+        {
+            Ok(vec![Dependence::Rows(data.clone())])
+        }
+        // Each place is looked up in what is the same for all.
+        (Dependence::Shared, Dependence::Rows(places)) if places.axis == axis => {
+            Ok(vec![Dependence::Rows(places.clone())])
+        }
+        _ => touch("it picks by the places of rows"),
+    }
+}
+
+/// A part for each list of places.
+pub(super) fn gather_nd(call: &Call<'_, '_>) -> Outcome {
+    let batches = usize::try_from(call.int("batch_dims").unwrap_or(0)).unwrap_or(0);
+    let places_rank = call.rank(1)?;
+    match (call.dependence(0), call.dependence(1)) {
+        (Dependence::Rows(data), Dependence::Rows(places))
+            if data == places && data.axis < batches =>
+        {
+            Ok(vec![Dependence::Rows(data.clone())])
+        }
+        (Dependence::Shared, Dependence::Rows(places))
+            if places.axis >= batches && places.axis + 1 < places_rank =>
+        {
+            Ok(vec![Dependence::Rows(places.clone())])
+        }
+        // Places of axes before that of the rows: the rows move with what is left.
+        (Dependence::Rows(data), Dependence::Shared) => {
+            let picked = call.dims(1).and_then(<[_]>::last).and_then(dims::fixed);
+            let picked = picked.and_then(|picked| usize::try_from(picked).ok());
+            let Some(picked) = picked else { return unclear("how many axes it picks by") };
+            if data.axis < batches || data.axis < batches + picked {
+                return touch("it picks rows by their places");
+            }
+            Ok(vec![data.at(data.axis + places_rank - 1 - picked - batches)])
+        }
+        _ => touch("it picks by the places of rows"),
+    }
+}
+
+/// A row of one and zeros for each number.
+pub(super) fn one_hot(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let rows = call.need_rows(0)?;
+    let axis = call.need_axis(-1, call.rank(0)? + 1)?;
+    Ok(vec![rows.at(if rows.axis < axis { rows.axis } else { rows.axis + 1 })])
+}
+
+/// Columns of a matrix, by their places.
+pub(super) fn columns(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0])?;
+    let rank = call.rank(0)?;
+    let rows = apart(call, "picks from", |rows| rows + 1 == rank)?;
+    Ok(vec![Dependence::Rows(rows)])
+}
+
+/// How many results there are follows from values.
+pub(super) fn by_values(_: &Call<'_, '_>) -> Outcome {
+    touch("how much it gives follows from values of all rows")
+}
+
+/// Places of rows are counted.
+pub(super) fn by_places(_: &Call<'_, '_>) -> Outcome {
+    touch("it counts the places of rows")
+}

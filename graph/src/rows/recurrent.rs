@@ -1,0 +1,35 @@
+//! Recurrent layers.
+
+use super::dependence::touch;
+use super::rule::Outcome;
+use crate::shapes::call::Call;
+
+/// Inputs: steps, weights, recurrent weights, bias, lengths, and the states before the first step
+/// (of `LSTM` two). All but the weights are a row's own.
+pub(super) fn recurrent(call: &Call<'_, '_>) -> Outcome {
+    let batch_first = call.int("layout").unwrap_or(0) != 0;
+    let axis = usize::from(!batch_first);
+    let rows = call.need_rows(0)?;
+    if rows.axis != axis {
+        return touch("it steps along rows, one after the other");
+    }
+    let own: &[usize] = if call.operator() == "LSTM" { &[4, 5, 6] } else { &[4, 5] };
+    let mut others = vec![0];
+    others.extend(own);
+    call.shared_besides(&others)?;
+    for input in own.iter().copied().filter(|input| call.has(*input)) {
+        let wanted = if input == 4 { 0 } else { axis };
+        match call.rows(input) {
+            Some(of) if of.axis == wanted && of.block == rows.block => {}
+            _ => return touch(format!("its input {input} is for a fixed number of rows")),
+        }
+    }
+    // All steps have an axis of directions before that of the rows, or behind it.
+    let all = rows.at(if batch_first { 0 } else { 2 });
+    Ok(vec![all, rows.at(axis), rows.at(axis)])
+}
+
+/// Quantized as it runs: the scale of each step is that of all rows.
+pub(super) fn quantized_as_it_runs(_: &Call<'_, '_>) -> Outcome {
+    touch("its scale is that of all rows together")
+}

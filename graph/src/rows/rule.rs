@@ -1,0 +1,91 @@
+//! What rules ask of a node.
+
+use super::Dependence;
+use super::dependence::{Problem, Rows, touch, unclear};
+use crate::shapes::call::Call;
+use crate::shapes::dims;
+
+/// What a node's outputs depend on, in order, as many as can be told.
+pub(super) type Outcome = Result<Vec<Dependence>, Problem>;
+
+/// How what a node's outputs depend on follows from what it takes. Called where at least one
+/// input is no shared one, and none is mixed.
+pub(super) type Rule = fn(&Call<'_, '_>) -> Outcome;
+
+impl<'c> Call<'c, '_> {
+    /// What each of the inputs that the node is given depends on.
+    pub(super) fn dependences(&self) -> impl Iterator<Item = &'c Dependence> {
+        (0..self.input_count())
+            .filter(|input| self.has(*input))
+            .map(|input| &self.input(input).dependence)
+    }
+
+    /// What an input depends on; one that is left out, on nothing.
+    pub(super) fn dependence(&self, input: usize) -> &'c Dependence {
+        &self.input(input).dependence
+    }
+
+    /// The rows of an input, if that is what it depends on.
+    pub(super) fn rows(&self, input: usize) -> Option<&'c Rows> {
+        self.dependence(input).rows()
+    }
+
+    /// The rows of an input that must have some.
+    pub(super) fn need_rows(&self, input: usize) -> Result<&'c Rows, Problem> {
+        match self.dependence(input) {
+            Dependence::Rows(rows) => Ok(rows),
+            Dependence::Count => touch("it takes what follows from the number of rows"),
+            _ => touch("it takes rows where others are the same for all"),
+        }
+    }
+
+    /// The number of dimensions of an input.
+    pub(super) fn rank(&self, input: usize) -> Result<usize, Problem> {
+        match self.dims(input) {
+            Some(dims) => Ok(dims.len()),
+            None => unclear(format!("the number of dimensions of input {input} is not known")),
+        }
+    }
+
+    /// That all inputs but `others` are the same for all requests.
+    pub(super) fn shared_besides(&self, others: &[usize]) -> Result<(), Problem> {
+        let inputs = 0..self.input_count();
+        self.shared(inputs.filter(|input| !others.contains(input)))
+    }
+
+    /// That these inputs are the same for all requests.
+    pub(super) fn shared(&self, inputs: impl IntoIterator<Item = usize>) -> Result<(), Problem> {
+        for input in inputs {
+            match self.dependence(input) {
+                Dependence::Shared => {}
+                Dependence::Count => {
+                    return touch("it takes what follows from the number of rows");
+                }
+                _ => return touch(format!("its input {input} differs from row to row")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The axis of an attribute, of a tensor of this rank.
+    pub(super) fn need_axis(&self, default: i64, rank: usize) -> Result<usize, Problem> {
+        match self.axis(default, rank) {
+            Some(axis) => Ok(axis),
+            None => unclear("its axis is out of range"),
+        }
+    }
+
+    /// The axis that an input holds.
+    pub(super) fn axis_input(&self, input: usize, rank: usize) -> Result<usize, Problem> {
+        let axis = self.input(input).ints().and_then(|axes| match axes.as_slice() {
+            [axis] => dims::axis(*axis, rank),
+            _ => None,
+        });
+        axis.map_or_else(|| unclear("its axis is not known"), Ok)
+    }
+
+    /// The version of ONNX's operators.
+    pub(super) fn opset(&self) -> i64 {
+        self.scope().context().opset().unwrap_or_default()
+    }
+}
