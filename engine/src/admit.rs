@@ -4,7 +4,8 @@ use crate::payload::Payload;
 use crate::request::{InputTensor, Request};
 use crate::signature::{Signature, TensorSpec, list};
 use crate::tensor::{DataType, Shape, elements};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 #[cfg(test)]
 mod tests;
@@ -133,10 +134,13 @@ pub struct AdmittedInput {
 }
 
 /// A request that fits its model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Admitted {
-    /// One for each input of the model, in its order.
+    /// One for each input of the model that has no default, in its order, and then those with a
+    /// default that the request brings.
     pub inputs: SmallVec<[AdmittedInput; 2]>,
+    /// Places of the latter among the model's optional inputs, growing.
+    pub given: SmallVec<[usize; 2]>,
     /// Places of the wanted outputs; all when empty.
     pub outputs: SmallVec<[usize; 4]>,
     /// Rows in the first dimension of a model that batches, else 1.
@@ -148,6 +152,9 @@ pub struct Admitted {
 /// Requests of one lane can share a run: all dimensions but that of the batch, input after input.
 pub type Lane = SmallVec<[usize; 4]>;
 
+/// The lane of the next request that runs alone.
+static NEXT_ALONE: AtomicUsize = AtomicUsize::new(0);
+
 /// Checks names, datatypes, shapes and byte counts.
 ///
 /// # Errors
@@ -156,38 +163,71 @@ pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, Invali
     let outputs = wanted_outputs(&request.outputs, signature)?;
     let mut places: SmallVec<[Option<AdmittedInput>; 2]> = SmallVec::new();
     places.resize_with(signature.inputs.len(), || None);
+    let mut optional: SmallVec<[(usize, AdmittedInput); 2]> = SmallVec::new();
     for input in request.inputs {
-        let index = signature
-            .input_index(&input.name)
-            .ok_or_else(|| unknown_input(&input.name, signature))?;
+        let Some(index) = signature.input_index(&input.name) else {
+            put_optional(&mut optional, input, signature)?;
+            continue;
+        };
         if places[index].is_some() {
             return Err(InvalidRequest::DuplicateInput(input.name));
         }
         places[index] = Some(admit_input(input, &signature.inputs[index])?);
     }
-    let mut inputs = SmallVec::with_capacity(places.len());
+    let mut inputs = SmallVec::with_capacity(places.len() + optional.len());
     for (place, spec) in places.into_iter().zip(&signature.inputs) {
         let missing = || InvalidRequest::MissingInput(spec.name.to_string());
         inputs.push(place.ok_or_else(missing)?);
     }
     let rows = rows(&inputs, signature)?;
-    let lane = lane(&inputs, signature);
-    Ok(Admitted { inputs, outputs, rows, lane })
+    let lane = if optional.is_empty() { lane(&inputs, signature) } else { lane_of_one() };
+    let mut given = SmallVec::new();
+    for (place, input) in optional {
+        given.push(place);
+        inputs.push(input);
+    }
+    Ok(Admitted { inputs, given, outputs, rows, lane })
+}
+
+/// Puts an input that has a default among those like it, in the model's order.
+fn put_optional(
+    optional: &mut SmallVec<[(usize, AdmittedInput); 2]>,
+    input: InputTensor,
+    signature: &Signature,
+) -> Result<(), InvalidRequest> {
+    let index = signature.optional_input_index(&input.name);
+    let index = index.ok_or_else(|| unknown_input(&input.name, signature))?;
+    match optional.binary_search_by_key(&index, |(place, _)| *place) {
+        Ok(_) => Err(InvalidRequest::DuplicateInput(input.name)),
+        Err(at) => {
+            let input = admit_input(input, &signature.optional_inputs[index])?;
+            optional.insert(at, (index, input));
+            Ok(())
+        }
+    }
+}
+
+/// A lane that no other request is in, nor one of [`lane`]: no dimension has its first size.
+fn lane_of_one() -> Lane {
+    smallvec![usize::MAX, NEXT_ALONE.fetch_add(1, Relaxed)]
 }
 
 /// Inputs whose dimensions are all fixed are the same in every request. What is padded counts as
-/// the largest size that it may be padded to.
+/// the largest size that it may be padded to. Where the number of dimensions differs, it goes
+/// before them, so that the sizes of two inputs are not taken for each other's.
 fn lane(inputs: &[AdmittedInput], signature: &Signature) -> Lane {
     let padding = signature.padding.as_ref().filter(|padding| padding.sizes(inputs).is_some());
     let first = usize::from(signature.batches());
-    let open = inputs
-        .iter()
-        .zip(&signature.inputs)
-        .enumerate()
-        .filter(|(_, (_, spec))| spec.dims.iter().skip(first).any(Option::is_none));
-    open.flat_map(|(index, (input, _))| {
+    let open = inputs.iter().zip(&signature.inputs).enumerate().filter(|(_, (_, spec))| {
+        spec.any_rank || spec.dims.iter().skip(first).any(Option::is_none)
+    });
+    open.flat_map(|(index, (input, spec))| {
+        let rank = spec.any_rank.then_some(input.shape.len());
         let dims = input.shape.iter().enumerate().skip(first);
-        dims.map(move |(dim, &size)| padding.map_or(size, |p| p.lane_size(index, dim, size)))
+        let size = move |(dim, &size): (usize, &usize)| {
+            padding.map_or(size, |p| p.lane_size(index, dim, size))
+        };
+        rank.into_iter().chain(dims.map(size))
     })
     .collect()
 }
@@ -211,11 +251,12 @@ fn wanted_outputs(
 }
 
 fn unknown_input(name: &str, signature: &Signature) -> InvalidRequest {
-    InvalidRequest::UnknownInput { name: name.into(), inputs: names_of(&signature.inputs) }
+    let all = signature.inputs.iter().chain(&signature.optional_inputs);
+    InvalidRequest::UnknownInput { name: name.into(), inputs: names_of(all) }
 }
 
-fn names_of(specs: &[TensorSpec]) -> String {
-    let names: Vec<String> = specs.iter().map(|spec| format!("'{}'", spec.name)).collect();
+fn names_of<'a>(specs: impl IntoIterator<Item = &'a TensorSpec>) -> String {
+    let names: Vec<String> = specs.into_iter().map(|spec| format!("'{}'", spec.name)).collect();
     names.join(", ")
 }
 

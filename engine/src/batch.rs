@@ -21,6 +21,8 @@ pub(crate) type Outputs = SmallVec<[OutputTensor; 2]>;
 pub(crate) struct Batch<'a> {
     entries: &'a [Entry],
     batches: bool,
+    /// Inputs of each member that have no default; the rest have no batch dimension.
+    required: usize,
     padded: Option<Members<'a>>,
 }
 
@@ -30,7 +32,7 @@ impl<'a> Batch<'a> {
         let members = entries.iter().map(|entry| &entry.request);
         let padding = signature.padding.as_ref().filter(|_| entries.len() > 1);
         let padded = padding.and_then(|padding| Members::new(padding, members));
-        Self { entries, batches: signature.batches(), padded }
+        Self { entries, batches: signature.batches(), required: signature.inputs.len(), padded }
     }
 
     /// Rows of all members together.
@@ -38,12 +40,18 @@ impl<'a> Batch<'a> {
         self.entries.iter().map(|entry| entry.request.rows).sum()
     }
 
-    /// The members' inputs, side by side.
+    /// Places of the inputs with a default that are given, among the model's optional inputs. Only
+    /// who runs alone gives any.
+    pub(crate) fn given(&self) -> &[usize] {
+        self.entries.first().map_or(&[], |first| &first.request.given)
+    }
+
+    /// The members' inputs, side by side, and then those given besides.
     pub(crate) fn inputs(&self) -> SmallVec<[BatchInput<'_>; 2]> {
         let Some(first) = self.entries.first() else { return SmallVec::new() };
         let together = |index: usize| {
             let mut shape = first.request.inputs[index].shape.clone();
-            if let (true, Some(dim)) = (self.batches, shape.first_mut()) {
+            if let (true, Some(dim)) = (self.batches && index < self.required, shape.first_mut()) {
                 *dim = self.rows();
             }
             if let Some(padded) = &self.padded {

@@ -105,6 +105,7 @@ impl Question {
     fn new(request: Admitted, hasher: &DefaultHashBuilder) -> Self {
         let mut state = hasher.build_hasher();
         request.outputs.hash(&mut state);
+        request.given.hash(&mut state);
         for input in &request.inputs {
             input.shape.hash(&mut state);
             // Bytes in several pieces must have the hash that they have in one.
@@ -121,7 +122,10 @@ fn data_bytes(request: &Admitted) -> usize {
 impl PartialEq for Question {
     fn eq(&self, other: &Self) -> bool {
         let (a, b) = (&self.request, &other.request);
-        self.hash == other.hash && a.outputs == b.outputs && a.inputs == b.inputs
+        self.hash == other.hash
+            && a.outputs == b.outputs
+            && a.given == b.given
+            && a.inputs == b.inputs
     }
 }
 
@@ -147,6 +151,7 @@ impl Kept {
         let asked = &question.request;
         let request = Admitted {
             inputs: asked.inputs.iter().map(copy_of_input).collect(),
+            given: asked.given.clone(),
             outputs: asked.outputs.clone(),
             rows: asked.rows,
             lane: asked.lane.clone(),
@@ -174,9 +179,9 @@ fn copy_of_output(output: &OutputTensor) -> OutputTensor {
 }
 
 fn request_bytes(request: &Admitted) -> usize {
-    let Admitted { inputs, outputs, lane, .. } = request;
+    let Admitted { inputs, given, outputs, lane, .. } = request;
     let buffers = inputs.iter().map(|input| BUFFER_BYTES + input.data.len() + heap(&input.shape));
-    buffers.sum::<usize>() + heap(inputs) + heap(outputs) + heap(lane)
+    buffers.sum::<usize>() + heap(inputs) + heap(given) + heap(outputs) + heap(lane)
 }
 
 /// Names are shared with the model's signature as a rule; they count all the same.

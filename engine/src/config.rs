@@ -265,6 +265,8 @@ pub struct ExpectedTensor {
     pub datatype: Option<DataType>,
     /// Its dimensions without the batch dimension, -1 for any, if said.
     pub dims: Option<Vec<i64>>,
+    /// Whether a request may leave it out.
+    pub optional: bool,
 }
 
 /// `versions = { latest = 2 }`, `{ all = true }` or `{ specific = [1, 3] }`.

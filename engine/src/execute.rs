@@ -102,8 +102,9 @@ fn execute(
     batch: &Batch<'_>,
     stop: &Stop,
 ) -> Result<Execution, Error> {
-    let inputs = batch.inputs();
-    match catch_unwind(AssertUnwindSafe(|| job.replica.executor.execute(&inputs, stop))) {
+    let (inputs, given) = (batch.inputs(), batch.given());
+    let executor = &mut job.replica.executor;
+    match catch_unwind(AssertUnwindSafe(|| executor.execute_given(&inputs, given, stop))) {
         Ok(ran) => ran.map_err(|error| {
             if matches!(error, ExecuteError::Stopped) {
                 model.statistics().record_stopped();

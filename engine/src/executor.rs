@@ -67,4 +67,22 @@ pub trait Executor: Send {
         inputs: &[BatchInput<'_>],
         stop: &Stop,
     ) -> Result<Execution, ExecuteError>;
+
+    /// Runs one request that brings inputs which have a default: `inputs` has them after all
+    /// others, and `given` has their places among the signature's optional inputs.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute), and when the executor can not be given them.
+    fn execute_given(
+        &mut self,
+        inputs: &[BatchInput<'_>],
+        given: &[usize],
+        stop: &Stop,
+    ) -> Result<Execution, ExecuteError> {
+        if given.is_empty() {
+            return self.execute(inputs, stop);
+        }
+        let problem = "what runs it takes no inputs that have a default: leave them out";
+        Err(ExecuteError::Failed(problem.into()))
+    }
 }

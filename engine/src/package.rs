@@ -33,6 +33,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Tensors of a package that is served.
 const TENSORS_MAX: usize = 1 << 14;
@@ -63,6 +64,7 @@ pub(crate) enum PrepareError {
 pub(crate) struct Prepared {
     parts: Parts,
     forms: Vec<Form>,
+    outline: Arc<Model>,
 }
 
 /// What sessions are made of, and what is said of it.
@@ -91,8 +93,9 @@ pub(crate) fn prepare(
     let (config, batch_max) = (&config.compressed, config.max_batch_size);
     decide::check(config, &found)?;
     let candidates = decide::candidates(config, &found);
+    let outline = Arc::new(model.clone());
     if candidates.is_empty() {
-        return as_it_is(package, found);
+        return as_it_is(package, found, outline);
     }
     let sizes = sizes::sizes(model.graph(), batch_max);
     let (seal, decoded) =
@@ -105,10 +108,17 @@ pub(crate) fn prepare(
     }
     let decisions = decide::decide(config, &found, &layers, &sizes, environment)?;
     let forms = forms::forms(&found, &decisions);
-    Ok(Prepared { parts: Parts { package, model: Some(model), found, weights: layers }, forms })
+    let parts = Parts { package, model: Some(model), found, weights: layers };
+    Ok(Prepared { parts, forms, outline })
 }
 
 impl Prepared {
+    /// The graph as it was packed: without operators of our own, and without the values of
+    /// weights but for those that sizes follow from.
+    pub(crate) fn outline(&self) -> Arc<Model> {
+        Arc::clone(&self.outline)
+    }
+
     /// In how many forms it can run, as far as its layers by themselves tell; one at least. Those
     /// with fewer sparse layers come first.
     pub(crate) fn forms(&self) -> usize {
@@ -133,11 +143,15 @@ fn give_sizes(model: &mut Model, package: &Package) -> Result<(), PackageError> 
 }
 
 /// A package none of whose layers could run sparse.
-fn as_it_is(package: Package, found: Vec<Layer>) -> Result<Prepared, PrepareError> {
+fn as_it_is(
+    package: Package,
+    found: Vec<Layer>,
+    outline: Arc<Model>,
+) -> Result<Prepared, PrepareError> {
     package.verify()?;
     let forms = vec![found.iter().map(decide::as_it_is).collect()];
     let parts = Parts { package, model: None, found, weights: HashMap::new() };
-    Ok(Prepared { parts, forms })
+    Ok(Prepared { parts, forms, outline })
 }
 
 /// The bytes of a file. It is not mapped into memory: whoever copies another version over it would

@@ -319,7 +319,9 @@ impl State {
             self.scheduler.finish(run, None, now_us);
             return None;
         };
-        let lane = members.first().map(|first| first.item.request.lane.clone());
+        // What has a lane of its own would never be seen twice.
+        let first = members.first().map(|first| &first.item.request);
+        let lane = first.filter(|request| request.given.is_empty()).map(|r| r.lane.clone());
         let cold = replica.sizes.insert(rows, &lane.unwrap_or_default());
         let entry = |Waiter { item, terms, .. }: Waiter<Box<Entry>>| {
             let mut entry = *item;

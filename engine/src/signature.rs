@@ -2,6 +2,7 @@
 
 use crate::padding::Padding;
 use crate::tensor::{DataType, Shape};
+use skysail_graph::OutputShape;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
@@ -17,35 +18,49 @@ pub struct TensorSpec {
     pub dims: SmallVec<[Option<usize>; 4]>,
     /// The graph's names of the dimensions, empty where there is none.
     pub dim_names: Vec<String>,
+    /// Whether the graph does not say how many dimensions there are; `dims` is then empty.
+    pub any_rank: bool,
 }
 
 impl TensorSpec {
-    /// The dimensions as the protocol writes them: -1 where any size will do.
+    /// The dimensions as the protocol writes them: -1 where any size will do, and a single -1
+    /// where any number of dimensions will do.
     pub fn wire_dims(&self) -> impl Iterator<Item = i64> {
-        self.dims.iter().map(|dim| dim.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX)))
+        let wire = |dim: usize| i64::try_from(dim).unwrap_or(i64::MAX);
+        let dims = self.dims.iter().map(move |dim| dim.map_or(-1, wire));
+        dims.chain(self.any_rank.then_some(-1))
+    }
+
+    /// The same without the batch dimension of a model that batches.
+    pub fn wire_dims_of_row(&self, batches: bool) -> impl Iterator<Item = i64> {
+        self.wire_dims().skip(usize::from(batches && !self.any_rank))
     }
 
     /// Whether a tensor of this shape fits.
     pub fn accepts(&self, shape: &[usize]) -> bool {
-        shape.len() == self.dims.len()
-            && self.dims.iter().zip(shape).all(|(dim, size)| dim.is_none_or(|dim| dim == *size))
-    }
-
-    /// The full shape, if all that is left open is the first dimension, set to `rows`.
-    pub fn shape_for_rows(&self, rows: usize) -> Option<Shape> {
-        let (first, rest) = self.dims.split_first()?;
-        let rest: Option<Shape> = rest.iter().copied().collect();
-        let mut shape = rest?;
-        shape.insert(0, first.unwrap_or(rows));
-        Some(shape)
+        let fits = |(dim, size): (&Option<usize>, &usize)| dim.is_none_or(|dim| dim == *size);
+        self.any_rank || (shape.len() == self.dims.len() && self.dims.iter().zip(shape).all(fits))
     }
 }
 
+/// The shapes of outputs as far as a proof on the graph gives them. What a graph declares is no
+/// proof: exporters write sizes that were true of one example, or of none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProvenShapes {
+    /// Whatever the shapes of the inputs; one for each output, or none at all.
+    pub(crate) any_rows: Arc<[OutputShape]>,
+    /// Where all inputs have the same number of rows.
+    pub(crate) same_rows: Arc<[OutputShape]>,
+}
+
 /// All inputs and outputs of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signature {
-    /// Inputs in the graph's order.
+    /// Inputs that every request brings, in the graph's order.
     pub inputs: Vec<TensorSpec>,
+    /// Inputs that have a default in the graph, in its order. A request that brings one runs alone:
+    /// no other shares its value.
+    pub optional_inputs: Vec<TensorSpec>,
     /// Outputs in the graph's order.
     pub outputs: Vec<TensorSpec>,
     /// Rows of the largest batch; 0 when the first dimension is no batch dimension, and every
@@ -55,6 +70,8 @@ pub struct Signature {
     pub larger_requests_run_alone: bool,
     /// How requests of different sizes share a run; `None` when they do not.
     pub padding: Option<Arc<Padding>>,
+    /// What is proven of the outputs' shapes.
+    pub proven: ProvenShapes,
 }
 
 impl Signature {
@@ -66,6 +83,19 @@ impl Signature {
     /// The place of an input among the inputs.
     pub fn input_index(&self, name: &str) -> Option<usize> {
         self.inputs.iter().position(|spec| &*spec.name == name)
+    }
+
+    /// The place of an input among those that have a default.
+    pub fn optional_input_index(&self, name: &str) -> Option<usize> {
+        self.optional_inputs.iter().position(|spec| &*spec.name == name)
+    }
+
+    /// The shape that an output is proven to have where the inputs have these. That holds while
+    /// every optional input has its default.
+    pub(crate) fn output_shape(&self, output: usize, inputs: &[&[usize]]) -> Option<Shape> {
+        let ProvenShapes { any_rows, same_rows } = &self.proven;
+        let proven = if self.batches() { same_rows } else { any_rows };
+        proven.get(output)?.sizes(inputs).map(Shape::from_vec)
     }
 
     /// The place of an output among the outputs.
@@ -83,18 +113,32 @@ pub(crate) fn list(dims: impl Iterator<Item = impl fmt::Display>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use smallvec::smallvec;
+
+    fn spec(dims: &[Option<usize>], any_rank: bool) -> TensorSpec {
+        let (name, datatype, dim_names) = ("x".into(), DataType::Fp32, vec![]);
+        TensorSpec { name, datatype, dims: dims.into(), dim_names, any_rank }
+    }
+
+    fn wire(spec: &TensorSpec, batches: bool) -> Vec<i64> {
+        spec.wire_dims_of_row(batches).collect()
+    }
 
     #[test]
     fn a_spec_accepts_any_size_only_where_a_dimension_is_open() {
-        let spec = TensorSpec {
-            name: "x".into(),
-            datatype: DataType::Fp32,
-            dims: smallvec![None, Some(3)],
-            dim_names: vec![],
-        };
+        let spec = spec(&[None, Some(3)], false);
         assert!(spec.accepts(&[7, 3]) && spec.accepts(&[0, 3]));
         assert!(!spec.accepts(&[7, 4]) && !spec.accepts(&[3]));
-        assert_eq!(spec.shape_for_rows(5).as_deref(), Some(&[5, 3][..]));
+        assert_eq!((wire(&spec, false), wire(&spec, true)), (vec![-1, 3], vec![3]));
+    }
+
+    #[test]
+    fn a_scalar_is_not_a_tensor_of_any_rank() {
+        let (scalar, any) = (spec(&[], false), spec(&[], true));
+        for shape in [&[][..], &[2], &[2, 3]] {
+            assert!(any.accepts(shape), "{shape:?}");
+            assert_eq!(scalar.accepts(shape), shape.is_empty(), "{shape:?}");
+        }
+        assert_eq!((wire(&scalar, false), wire(&any, false)), (vec![], vec![-1]));
+        assert_eq!(wire(&any, true), [-1]);
     }
 }

@@ -25,7 +25,8 @@ pub(crate) const HANG: Duration = Duration::from_secs(20);
 
 /// A tensor's name, datatype and dimensions.
 pub(crate) fn spec(name: &str, datatype: DataType, dims: &[Option<usize>]) -> TensorSpec {
-    TensorSpec { name: name.into(), datatype, dims: dims.into(), dim_names: vec![] }
+    let (name, dims, dim_names) = (name.into(), dims.into(), vec![]);
+    TensorSpec { name, datatype, dims, dim_names, any_rank: false }
 }
 
 /// One float a row in and out.
@@ -34,8 +35,7 @@ pub(crate) fn signature(batch_rows_max: usize) -> Signature {
         inputs: vec![spec("x", DataType::Fp32, &[None])],
         outputs: vec![spec("y0", DataType::Fp32, &[None])],
         batch_rows_max,
-        larger_requests_run_alone: false,
-        padding: None,
+        ..Signature::default()
     }
 }
 

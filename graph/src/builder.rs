@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use onnx_protobuf::type_proto::Value;
 use onnx_protobuf::{GraphProto, ModelProto, OperatorSetIdProto, ValueInfoProto};
 use protobuf::MessageField;
 
@@ -32,6 +33,24 @@ impl GraphBuilder {
     /// Adds an input.
     pub fn input(&mut self, name: &str, element: ElementType, dims: &[Dim]) -> &mut Self {
         self.graph.input.push(value_info(name, element, dims));
+        self
+    }
+
+    /// Adds an input that may be left out, and then is `default`. An open dimension lets another
+    /// size be given than that of the default.
+    pub fn optional_input(&mut self, name: &str, dims: &[Dim], default: Tensor) -> &mut Self {
+        self.input(name, default.element(), dims).initializer(name, default)
+    }
+
+    /// Adds an input of which not even the number of dimensions is said.
+    pub fn input_of_any_rank(&mut self, name: &str, element: ElementType) -> &mut Self {
+        self.graph.input.push(of_any_rank(name, element));
+        self
+    }
+
+    /// Adds an output of which not even the number of dimensions is said.
+    pub fn output_of_any_rank(&mut self, name: &str, element: ElementType) -> &mut Self {
+        self.graph.output.push(of_any_rank(name, element));
         self
     }
 
@@ -99,12 +118,27 @@ fn value_info(name: &str, element: ElementType, dims: &[Dim]) -> ValueInfoProto 
     }
 }
 
+fn of_any_rank(name: &str, element: ElementType) -> ValueInfoProto {
+    let mut info = value_info(name, element, &[]);
+    if let Some(Value::TensorType(tensor)) = &mut info.type_.mut_or_insert_default().value {
+        tensor.shape = MessageField::none();
+    }
+    info
+}
+
 /// Checks that each value is made once, before it is taken.
 fn check_names(graph: &GraphProto) -> Result<(), GraphError> {
     let mut values = Values::default();
-    let constants = graph.initializer.iter().map(|tensor| &tensor.name);
-    let mut given = graph.input.iter().map(|input| &input.name).chain(constants);
-    given.try_for_each(|name| values.make(name))?;
+    let mut constants = graph.initializer.iter().map(|tensor| &tensor.name);
+    constants.try_for_each(|name| values.make(name))?;
+    let defaults = values.0.clone();
+    let mut inputs = Values::default();
+    for input in &graph.input {
+        inputs.make(&input.name)?;
+        if !defaults.contains(input.name.as_str()) {
+            values.make(&input.name)?;
+        }
+    }
     for node in &graph.node {
         let mut taken = node.input.iter().filter(|name| !name.is_empty());
         taken.try_for_each(|name| values.take(name, &node.name))?;
@@ -166,6 +200,29 @@ mod tests {
         let flatten = graph.nodes().nth(1).unwrap();
         assert_eq!((flatten.name(), flatten.op_type()), ("Flatten_1", "Flatten"));
         assert_eq!(flatten.int("axis").unwrap(), Some(0));
+    }
+
+    #[test]
+    fn an_input_with_a_default_is_none_that_must_be_given() {
+        let mut builder = graph();
+        builder
+            .optional_input("scale", &[Dim::from(1)], Tensor::new(&[1], &[2.0_f32]).unwrap())
+            .input_of_any_rank("z", ElementType::Float32)
+            .node("Sum", &["x", "scale", "z"], &["y"], &[])
+            .output_of_any_rank("y", ElementType::Float32);
+        let model = builder.finish().unwrap();
+        let mut bytes = model.to_bytes().unwrap();
+        let names: Vec<_> = model.graph().inputs().into_iter().map(|input| input.name).collect();
+        assert_eq!(names, ["x", "z"]);
+        assert_eq!(model.graph().inputs()[1].kind.dims(), None);
+        assert_eq!(model.graph().outputs()[0].kind.dims(), None);
+        let optional = model.optional_inputs();
+        assert_eq!((optional.len(), &*optional[0].name), (1, "scale"));
+        // The version of the format comes first. Before the fourth, nothing had a default.
+        assert_eq!(&bytes[..2], &[8, 8]);
+        bytes[1] = 3;
+        let old = Model::from_bytes(&bytes).unwrap();
+        assert_eq!((old.ir_version(), old.optional_inputs().len()), (3, 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A model: its graph and what is said about it, from bytes and to bytes.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -14,10 +15,13 @@ use crate::external::is_external;
 use crate::presence::keep_zero;
 use crate::value::tensor_type;
 use crate::walk::{Part, each_part, tensors};
-use crate::{Dim, Graph, GraphError, Tensor, TensorView, wire, write_atomically};
+use crate::{Dim, Graph, GraphError, Tensor, TensorView, ValueInfo, wire, write_atomically};
 
 /// The most bytes a model has, as protobuf has it; larger ones keep their data in other files.
 pub const MODEL_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// The version of the format since which an input can have a default.
+const OPTIONAL_INPUTS_SINCE: i64 = 4;
 
 /// An ONNX model.
 ///
@@ -192,6 +196,18 @@ impl Model {
             };
             *tensor = empty;
         }
+    }
+
+    /// The inputs that may be left out: each is an initializer too, which is its default. Before
+    /// version 4 of the format every initializer had to be an input, and none can be given.
+    pub fn optional_inputs(&self) -> Vec<ValueInfo> {
+        if self.ir_version() < OPTIONAL_INPUTS_SINCE {
+            return Vec::new();
+        }
+        let graph = self.graph();
+        let required: HashSet<String> = graph.inputs().into_iter().map(|v| v.name).collect();
+        let all = graph.proto().input.iter().map(ValueInfo::from_proto);
+        all.filter(|input| !required.contains(&input.name)).collect()
     }
 
     /// The version of the file format.

@@ -171,6 +171,8 @@ pub enum Attribute {
     Floats(Vec<f32>),
     /// Text.
     Text(String),
+    /// A list of texts.
+    Texts(Vec<String>),
     /// A tensor.
     Tensor(Tensor),
 }
@@ -200,6 +202,10 @@ impl Attribute {
                 proto.s = text.into_bytes();
                 AttributeType::STRING
             }
+            Self::Texts(texts) => {
+                proto.strings = texts.into_iter().map(String::into_bytes).collect();
+                AttributeType::STRINGS
+            }
             Self::Tensor(tensor) => {
                 proto.t = MessageField::some(tensor.into_proto(""));
                 AttributeType::TENSOR
@@ -224,6 +230,7 @@ mod tests {
             ("float", Attribute::Float(0.5)),
             ("floats", Attribute::Floats(vec![])),
             ("text", Attribute::Text("relu".into())),
+            ("texts", Attribute::Texts(vec!["a".into(), String::new()])),
             ("tensor", Attribute::Tensor(tensor.clone())),
         ];
         let attribute = attributes.map(|(name, value)| value.into_proto(name)).to_vec();
@@ -234,9 +241,10 @@ mod tests {
         assert_eq!(node.float("float").unwrap(), Some(0.5));
         assert_eq!(node.floats("floats").unwrap(), Some([].as_slice()));
         assert_eq!(node.text("text").unwrap(), Some("relu"));
+        assert_eq!(node.texts("texts").unwrap(), Some(&[b"a".to_vec(), vec![]][..]));
         assert_eq!(node.tensor("tensor").unwrap().unwrap().to_tensor().unwrap(), tensor);
         assert_eq!(node.int("missing").unwrap(), None);
-        assert_eq!(node.attributes().count(), 6);
+        assert_eq!(node.attributes().count(), 7);
         let said = node.int("text").unwrap_err().to_string();
         assert_eq!(said, "attribute 'text' of node 'Op': it is STRING, not INT");
         assert!(node.graph("int").is_err());

@@ -14,8 +14,7 @@ fn signature() -> Signature {
         ],
         outputs: vec![spec("y", DataType::Fp32, &[None])],
         batch_rows_max: 4,
-        larger_requests_run_alone: false,
-        padding: None,
+        ..Signature::default()
     }
 }
 

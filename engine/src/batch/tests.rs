@@ -6,7 +6,7 @@ use crate::executor::BatchInput;
 use crate::executor::puppet::{bytes, puppet};
 use crate::request::{InputTensor, OutputTensor, Request, Response};
 use crate::signature::{Signature, TensorSpec};
-use crate::tensor::{DataType, bytes_elements, elements, push_bytes_element};
+use crate::tensor::{DataType, Shape, bytes_elements, elements, push_bytes_element};
 use crate::testing::{block_on, model, run_waiting, spec};
 use proptest::prelude::*;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -37,6 +37,12 @@ fn digest(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
+/// The shape of so many rows. No dimension is open but the first.
+fn shape_for(spec: &TensorSpec, rows: usize) -> Shape {
+    let rest = spec.dims[1..].iter().map(|dim| dim.unwrap());
+    std::iter::once(spec.dims[0].unwrap_or(rows)).chain(rest).collect()
+}
+
 /// The bytes of each row of an input.
 fn split_rows(spec: &TensorSpec, input: &BatchInput<'_>) -> Vec<Vec<u8>> {
     let (all, rows) = (bytes(input), input.shape[0]);
@@ -55,7 +61,7 @@ fn run(signature: &Signature, inputs: &[BatchInput<'_>]) -> Outputs {
     let split: Vec<_> =
         signature.inputs.iter().zip(inputs).map(|(s, input)| split_rows(s, input)).collect();
     let output = |(index, spec): (usize, &TensorSpec)| {
-        let shape = spec.shape_for_rows(rows).unwrap();
+        let shape = shape_for(spec, rows);
         let mut data = Vec::new();
         for row in 0..rows {
             let seen: Vec<&Vec<u8>> = split.iter().map(|input| &input[row]).collect();
@@ -80,7 +86,7 @@ struct Member {
 impl Member {
     fn request(&self, signature: &Signature) -> Request {
         let input = |(index, spec): (usize, &TensorSpec)| {
-            let shape = spec.shape_for_rows(self.rows).unwrap();
+            let shape = shape_for(spec, self.rows);
             let data = data(spec.datatype, &shape, self.seed + index as u64).into();
             InputTensor { name: spec.name.to_string(), datatype: spec.datatype, shape, data }
         };
@@ -141,13 +147,7 @@ fn members(outputs: usize) -> impl Strategy<Value = Vec<Member>> {
 fn cases() -> impl Strategy<Value = (Signature, Vec<Member>)> {
     (specs("x", 1..4, 1..4), specs("y", 1..5, 0..4)).prop_flat_map(|(inputs, outputs)| {
         let members = members(outputs.len());
-        let signature = Signature {
-            inputs,
-            outputs,
-            batch_rows_max: 64,
-            larger_requests_run_alone: false,
-            padding: None,
-        };
+        let signature = Signature { inputs, outputs, batch_rows_max: 64, ..Signature::default() };
         (Just(signature), members)
     })
 }

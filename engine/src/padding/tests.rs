@@ -106,8 +106,8 @@ fn padded_model(datatype: DataType, fill: u8) -> Signature {
             spec("y2", DataType::Int64, &[None]),
         ],
         batch_rows_max: 64,
-        larger_requests_run_alone: false,
         padding: Some(padding.into()),
+        ..Signature::default()
     }
 }
 

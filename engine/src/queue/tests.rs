@@ -11,7 +11,7 @@ use skysail_policy::batch::fixed::Fixed;
 use skysail_policy::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
 use skysail_policy::run_time::RunTime;
 use skysail_policy::urgency::Priority;
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ fn entry(shape: &[usize]) -> (Entry, Reply) {
     let (reply, receiver) = oneshot::channel();
     let inputs = smallvec![AdmittedInput { shape: shape.into(), data: vec![].into() }];
     let lane = shape[1..].into();
-    let request = Admitted { inputs, outputs: SmallVec::new(), rows: shape[0], lane };
+    let request = Admitted { inputs, rows: shape[0], lane, ..Admitted::default() };
     let (queued, priority) = (Instant::now(), Priority::default());
     (Entry { request, queued, priority, limit: None, behind: None, ahead: 0, reply }, receiver)
 }

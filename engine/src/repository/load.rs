@@ -1,12 +1,14 @@
 //! Loads one version: its package if it is one, sessions, signature, what its owner says of it,
 //! tries; then it can serve.
 
+use super::expect;
+use super::outline;
 use super::replicas::{Team, TeamMaker};
 use super::source::VersionSource;
 use super::tries::{self, Race};
 use super::try_padding;
 use super::warm_up::{self, Rows};
-use crate::config::{BATCH_ROWS_MAX, ExpectedTensor, ModelConfig};
+use crate::config::{BATCH_ROWS_MAX, ModelConfig};
 use crate::executor::Executor;
 use crate::layers::Execution;
 use crate::layers::Layers;
@@ -14,7 +16,7 @@ use crate::model::Model;
 use crate::package::{self, Executable};
 use crate::padding::Padding;
 use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
-use crate::signature::{Signature, TensorSpec, list};
+use crate::signature::{Signature, list};
 use crate::threads::Spawner;
 use ort::environment::Environment;
 use skysail_policy::objective::reachable_us;
@@ -72,7 +74,7 @@ impl Loader {
     fn try_load(&self, wanted: &Wanted<'_>) -> Result<Arc<Model>, String> {
         let path = wanted.source.file.as_deref().map_err(String::clone)?;
         if path.extension().is_none_or(|extension| extension != PACKAGE_EXTENSION) {
-            return self.load_from(wanted, path, None);
+            return self.load_from(wanted, path, None, file_outline(path).as_deref());
         }
         let prepared = package::prepare(path, wanted.config, &self.environment).map_err(words)?;
         let mut fastest = prepared.executable(0).map_err(words)?;
@@ -80,8 +82,9 @@ impl Loader {
             let next = prepared.executable(form).map_err(words)?;
             fastest = self.faster(wanted, path, fastest, next).map_err(words)?;
         }
+        let outline = prepared.outline();
         drop(prepared);
-        self.load_from(wanted, path, Some(fastest))
+        self.load_from(wanted, path, Some(fastest), Some(&outline))
     }
 
     /// Which of two forms of a package is faster as a whole; `more` has more sparse layers.
@@ -126,22 +129,28 @@ impl Loader {
         SessionMaker { environment, spawner, path, source, config: &wanted.config.replicas }
     }
 
-    /// Loads the version from its file, or from what was made of it.
+    /// Loads the version from its file, or from what was made of it. `outline` is its graph as it
+    /// was before, where that could be read.
     fn load_from(
         &self,
         wanted: &Wanted<'_>,
         path: &Path,
         executable: Option<Executable>,
+        outline: Option<&skysail_graph::Model>,
     ) -> Result<Arc<Model>, String> {
         let config = wanted.config;
         let sessions = self.sessions(wanted, path, executable.as_ref());
         let first = sessions.session(config.replicas.first_threads()).map_err(words)?;
         let mut first = OrtExecutor::first(first).map_err(words)?;
         let mut signature = first.signature().clone();
+        if let Some(outline) = outline {
+            outline::complete(&mut signature, outline, &config.expected_inputs);
+            first.set_signature(&Arc::new(signature.clone()));
+        }
         decide_batching(&mut first, &mut signature, wanted)?;
         signature.padding = decide_padding(&mut first, &signature, wanted)?.map(Arc::new);
-        expect("input", &config.expected_inputs, &signature.inputs, signature.batches())?;
-        expect("output", &config.expected_outputs, &signature.outputs, signature.batches())?;
+        expect::inputs(&config.expected_inputs, &signature)?;
+        expect::outputs(&config.expected_outputs, &signature)?;
 
         let run_max = tries::run_max(&signature, config.objective_ms.or(self.objective_ms));
         let found = Arc::new(signature.clone());
@@ -200,6 +209,16 @@ impl Loader {
         config.objective_ms = Some(objective_ms);
         config
     }
+}
+
+/// The graph of a model's file. Where it can not be read, the runtime may still run it, and nothing
+/// is known beyond what that says.
+fn file_outline(path: &Path) -> Option<Arc<skysail_graph::Model>> {
+    let read = skysail_graph::Model::load(path);
+    let read = read.inspect_err(|error| {
+        tracing::debug!("{}: its graph can not be read: {error}", path.display());
+    });
+    read.ok().map(Arc::new)
 }
 
 fn words(error: impl std::fmt::Display) -> String {
@@ -263,36 +282,4 @@ fn decide_padding(
             );
         })
         .ok())
-}
-
-/// Checks what the owner says of tensors against the graph.
-fn expect(
-    side: &str,
-    expected: &[ExpectedTensor],
-    specs: &[TensorSpec],
-    batches: bool,
-) -> Result<(), String> {
-    for tensor in expected {
-        let name = &tensor.name;
-        let Some(spec) = specs.iter().find(|spec| &*spec.name == name) else {
-            return Err(format!(
-                "its configuration has an {side} '{name}', and the graph has none"
-            ));
-        };
-        if tensor.datatype.is_some_and(|datatype| datatype != spec.datatype) {
-            let datatype = spec.datatype;
-            return Err(format!("{side} '{name}' is {datatype} in the graph, not as configured"));
-        }
-        let Some(dims) = &tensor.dims else { continue };
-        let graph: Vec<i64> = spec.wire_dims().skip(usize::from(batches)).collect();
-        let fits = |(a, b): (&i64, &i64)| a == b || *a == -1 || *b == -1;
-        if graph.len() != dims.len() || !graph.iter().zip(dims).all(fits) {
-            let (graph, dims) = (list(graph.iter()), list(dims.iter()));
-            let batch = if batches { " after the batch dimension" } else { "" };
-            return Err(format!(
-                "{side} '{name}' has dims {graph}{batch} in the graph, not {dims}"
-            ));
-        }
-    }
-    Ok(())
 }

@@ -1,9 +1,11 @@
 //! The repository of models: one thread looks at its folder, loads and unloads versions, and
 //! frees what no request uses any more.
 
+mod expect;
 mod lifecycle;
 mod load;
 mod loading;
+mod outline;
 mod replicas;
 mod serving_map;
 mod source;

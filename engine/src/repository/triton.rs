@@ -82,6 +82,8 @@ struct TritonTensor {
     name: String,
     data_type: String,
     dims: Vec<i64>,
+    /// Of an input.
+    optional: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -272,7 +274,7 @@ fn expected(tensors: Vec<TritonTensor>) -> Result<Vec<ExpectedTensor>, String> {
             }
         };
         let dims = Some(tensor.dims).filter(|dims| !dims.is_empty());
-        Ok(ExpectedTensor { name: tensor.name, datatype, dims })
+        Ok(ExpectedTensor { name: tensor.name, datatype, dims, optional: tensor.optional })
     };
     tensors.into_iter().map(expect).collect()
 }

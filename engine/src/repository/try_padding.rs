@@ -2,7 +2,7 @@
 //! outputs have to be cut back.
 
 use super::warm_up::{OPEN_DIM, count, noise, numbers};
-use crate::admit::{Admitted, AdmittedInput, Lane};
+use crate::admit::{Admitted, AdmittedInput};
 use crate::batch::Outputs;
 use crate::config::PaddingConfig;
 use crate::executor::{BatchInput, ExecuteError, Executor, Stop};
@@ -142,7 +142,7 @@ fn made_up(
         let data = noise(spec.datatype, count, 2 * (10 * row + index) as u64 + 1);
         inputs.push(AdmittedInput { shape, data });
     }
-    Ok(Admitted { inputs, outputs: SmallVec::new(), rows: 1, lane: Lane::new() })
+    Ok(Admitted { inputs, rows: 1, ..Admitted::default() })
 }
 
 fn set_rows(shape: &mut Shape, rows: usize) {

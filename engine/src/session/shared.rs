@@ -43,7 +43,10 @@ impl SharedModel {
     pub(super) fn new(maker: &SessionMaker<'_>) -> Result<Self, SessionError> {
         let mut model = optimized(maker)?;
         let mut weights = Vec::new();
-        for view in model.graph().initializers() {
+        let optional = model.optional_inputs();
+        // What a request can give is no constant, and the runtime must keep its default itself.
+        let is_constant = |view: &TensorView<'_>| optional.iter().all(|o| o.name != view.name());
+        for view in model.graph().initializers().filter(is_constant) {
             if let Some(value) = shareable(&view)? {
                 weights.push((view.name().to_owned(), Arc::new(value)));
             }

@@ -26,15 +26,19 @@ pub(crate) fn model(
 ) -> Result<ModelConfig, Error> {
     let model = server.engine().lookup(name, version)?;
     let config = model.config();
-    let batches = usize::from(model.signature().batches());
+    let signature = model.signature();
+    let batches = signature.batches();
+    // Those with a default have no batch dimension: who gives one shares no batch.
+    let required = signature.inputs.iter().map(|spec| input(spec, batches, false));
+    let optional = signature.optional_inputs.iter().map(|spec| input(spec, false, true));
     Ok(ModelConfig {
         name: name.into(),
         platform: PLATFORM.into(),
         backend: "onnxruntime".into(),
         version_policy: Some(version_policy(&config.versions)),
-        max_batch_size: int32(model.signature().batch_rows_max),
-        input: model.signature().inputs.iter().map(|spec| input(spec, batches)).collect(),
-        output: model.signature().outputs.iter().map(|spec| output(spec, batches)).collect(),
+        max_batch_size: int32(signature.batch_rows_max),
+        input: required.chain(optional).collect(),
+        output: signature.outputs.iter().map(|spec| output(spec, batches)).collect(),
         instance_group: vec![ModelInstanceGroup {
             name: name.into(),
             count: int32(model.replicas()),
@@ -42,7 +46,7 @@ pub(crate) fn model(
             ..ModelInstanceGroup::default()
         }],
         default_model_filename: model.file_name().into(),
-        scheduling_choice: model.signature().batches().then(|| batching(&model)),
+        scheduling_choice: batches.then(|| batching(&model)),
         parameters: parameters(&model),
         response_cache: Some(ModelResponseCache { enable: config.cache.is_some() }),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
@@ -94,20 +98,21 @@ fn version_policy(policy: &VersionPolicy) -> ModelVersionPolicy {
     ModelVersionPolicy { policy_choice: Some(choice) }
 }
 
-fn input(spec: &TensorSpec, skip: usize) -> ModelInput {
+fn input(spec: &TensorSpec, batches: bool, optional: bool) -> ModelInput {
     ModelInput {
         name: spec.name.to_string(),
         data_type: data_type(spec.datatype).into(),
-        dims: spec.wire_dims().skip(skip).collect(),
+        dims: spec.wire_dims_of_row(batches).collect(),
+        optional,
         ..ModelInput::default()
     }
 }
 
-fn output(spec: &TensorSpec, skip: usize) -> ModelOutput {
+fn output(spec: &TensorSpec, batches: bool) -> ModelOutput {
     ModelOutput {
         name: spec.name.to_string(),
         data_type: data_type(spec.datatype).into(),
-        dims: spec.wire_dims().skip(skip).collect(),
+        dims: spec.wire_dims_of_row(batches).collect(),
         ..ModelOutput::default()
     }
 }

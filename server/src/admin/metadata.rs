@@ -3,6 +3,7 @@
 use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::layers::{Execution, Layers};
+use skysail_engine::model::Model;
 use skysail_engine::signature::TensorSpec;
 use skysail_protocol::grpc::model_metadata_response::TensorMetadata;
 use skysail_protocol::grpc::{ModelMetadataResponse, ServerMetadataResponse};
@@ -22,6 +23,9 @@ const EXTENSIONS: [&str; 7] = [
     "logging",
 ];
 
+/// The property that names the inputs which a request may leave out.
+const OPTIONAL_INPUTS: &str = "optional_inputs";
+
 /// The server's name, version and extensions.
 pub(crate) fn server() -> ServerMetadataResponse {
     ServerMetadataResponse {
@@ -40,19 +44,32 @@ pub(crate) fn model(
     let model = server.engine().lookup(name, version)?;
     let serving = server.engine().repository().serving();
     let versions = serving.iter().filter(|other| other.name() == model.name());
-    let tensors = |specs: &[TensorSpec]| specs.iter().map(tensor).collect();
+    let signature = model.signature();
+    let inputs = signature.inputs.iter().chain(&signature.optional_inputs);
     Ok(ModelMetadataResponse {
         name: model.name().to_string(),
         versions: versions.map(|model| model.version().to_string()).collect(),
         platform: PLATFORM.into(),
-        inputs: tensors(&model.signature().inputs),
-        outputs: tensors(&model.signature().outputs),
-        properties: model.layers().map(properties).unwrap_or_default(),
+        inputs: inputs.map(tensor).collect(),
+        outputs: signature.outputs.iter().map(tensor).collect(),
+        properties: properties(&model),
     })
 }
 
+/// What the protocol has no place for.
+fn properties(model: &Model) -> HashMap<String, String> {
+    let mut properties = model.layers().map(of_package).unwrap_or_default();
+    let optional = &model.signature().optional_inputs;
+    if !optional.is_empty() {
+        let names: Vec<&str> = optional.iter().map(|spec| &*spec.name).collect();
+        // A JSON list, as a name may hold any character.
+        properties.insert(OPTIONAL_INPUTS.into(), serde_json::Value::from(names).to_string());
+    }
+    properties
+}
+
 /// What is said of a package: how many of its layers run in which way, and what its weights take.
-fn properties(layers: &Layers) -> HashMap<String, String> {
+fn of_package(layers: &Layers) -> HashMap<String, String> {
     let counts = Execution::ALL.map(|execution| {
         (format!("{}_layers", execution.name()), layers.count(execution).to_string())
     });

@@ -59,6 +59,9 @@ fn raw(body: Payload, signature: &Signature) -> Result<Decoded, Error> {
     };
     let mut decoded = Decoded { binary_by_default: true, ..Decoded::default() };
     let mut dims = spec.dims.clone();
+    if spec.any_rank {
+        dims.push(None);
+    }
     if let (Some(first), true) = (dims.first_mut(), signature.batches()) {
         *first = Some(1);
     }
@@ -96,13 +99,14 @@ mod tests {
 
     fn signature() -> Signature {
         let dims = [None, Some(2)].into_iter().collect();
-        let x = TensorSpec { name: "x".into(), datatype: DataType::Int16, dims, dim_names: vec![] };
+        let (name, datatype, dim_names) = ("x".into(), DataType::Int16, vec![]);
+        let x = TensorSpec { name, datatype, dims, dim_names, any_rank: false };
         Signature {
             inputs: vec![x],
             outputs: vec![],
             batch_rows_max: 8,
             larger_requests_run_alone: true,
-            padding: None,
+            ..Signature::default()
         }
     }
 

@@ -1,7 +1,6 @@
 //! What is kept: each answer under its own question, and all of them in bounded memory.
 
 use super::*;
-use crate::admit::Lane;
 use crate::cache::flight::Found;
 use crate::tensor::Shape;
 use proptest::prelude::*;
@@ -11,7 +10,7 @@ use smallvec::smallvec;
 fn admitted(data: impl Into<Payload>) -> Admitted {
     let data = data.into();
     let inputs = smallvec![AdmittedInput { shape: smallvec![data.len()], data }];
-    Admitted { inputs, outputs: smallvec![], rows: 1, lane: Lane::new() }
+    Admitted { inputs, rows: 1, ..Admitted::default() }
 }
 
 pub(super) fn outputs(data: impl Into<Bytes>) -> Outputs {

@@ -96,7 +96,7 @@ fn every_datatype_has_its_name() {
         assert_eq!(config.expected_inputs[0].datatype, Some(datatype));
     }
     let (config, _) = from_text("input { name: 'x' }", "m").unwrap();
-    let open = ExpectedTensor { name: "x".into(), datatype: None, dims: None };
+    let open = ExpectedTensor { name: "x".into(), datatype: None, dims: None, optional: false };
     assert_eq!(config.expected_inputs, [open]);
 }
 

@@ -21,9 +21,7 @@ fn like(datatype: DataType, rest: &[Option<usize>]) -> Signature {
     Signature {
         inputs: vec![spec("x", datatype, &dims)],
         outputs: vec![spec("y", datatype, &dims)],
-        batch_rows_max: 0,
-        larger_requests_run_alone: false,
-        padding: None,
+        ..Signature::default()
     }
 }
 

@@ -1,0 +1,127 @@
+//! What the graph of a model tells of its inputs and outputs beyond what the runtime says of them:
+//! which have any number of dimensions, which initializers are inputs by accident only, and what
+//! is proven of the outputs' shapes.
+
+use crate::config::ExpectedTensor;
+use crate::signature::{ProvenShapes, Signature, TensorSpec};
+use skysail_graph::{Graph, Kind, Model, ValueInfo};
+use std::collections::HashSet;
+
+/// Sizes of the first dimension, and of the other open ones, for which a proof is asked to see
+/// which dimensions of an output vary.
+const SAMPLES: [[usize; 2]; 3] = [[2, 8], [3, 12], [5, 12]];
+
+/// Completes what the runtime says of a model by what its graph says, and its owner of the inputs.
+pub(super) fn complete(signature: &mut Signature, model: &Model, expected: &[ExpectedTensor]) {
+    let (graph, optional) = (model.graph(), model.optional_inputs());
+    let (inputs, outputs) = (graph.inputs(), graph.outputs());
+    set_any_rank(&mut signature.inputs, &inputs);
+    set_any_rank(&mut signature.optional_inputs, &optional);
+    set_any_rank(&mut signature.outputs, &outputs);
+    if are_inputs_by_accident(graph, &optional) {
+        let wanted = |spec: &TensorSpec| {
+            expected.iter().any(|tensor| tensor.optional && *tensor.name == *spec.name)
+        };
+        signature.optional_inputs.retain(wanted);
+    }
+    // A proof speaks of inputs and outputs by their places.
+    if is_in_order(&signature.inputs, &inputs) && is_in_order(&signature.outputs, &outputs) {
+        signature.proven = ProvenShapes {
+            any_rows: graph.output_shapes(false).into(),
+            same_rows: graph.output_shapes(true).into(),
+        };
+        correct_outputs(signature);
+    }
+}
+
+/// The runtime has no word for a tensor without a shape: it calls it a scalar.
+fn set_any_rank(specs: &mut [TensorSpec], infos: &[ValueInfo]) {
+    for spec in specs.iter_mut().filter(|spec| spec.dims.is_empty()) {
+        let info = infos.iter().find(|info| info.name == *spec.name);
+        let is_shapeless = |info: &ValueInfo| matches!(info.kind, Kind::Tensor { dims: None, .. });
+        spec.any_rank = info.is_some_and(is_shapeless);
+    }
+}
+
+/// Whether the graph has all its initializers among its inputs, weights of layers among them: some
+/// exporters do that by default, and mean nothing by it.
+fn are_inputs_by_accident(graph: Graph<'_>, optional: &[ValueInfo]) -> bool {
+    let optional: HashSet<&str> = optional.iter().map(|info| info.name.as_str()).collect();
+    let is_optional = |name: &str| optional.contains(name);
+    let has_weights = graph
+        .weights()
+        .is_ok_and(|weights| weights.iter().any(|weight| is_optional(weight.tensor.name())));
+    has_weights && graph.initializers().all(|tensor| is_optional(tensor.name()))
+}
+
+fn is_in_order(specs: &[TensorSpec], infos: &[ValueInfo]) -> bool {
+    specs.iter().map(|spec| &*spec.name).eq(infos.iter().map(|info| info.name.as_str()))
+}
+
+/// Takes what is proven of an output in place of what the graph declares, where the two differ.
+fn correct_outputs(signature: &mut Signature) {
+    let samples = SAMPLES.map(|sizes| input_shapes(&signature.inputs, sizes));
+    let [Some(first), Some(second), Some(third)] = samples else { return };
+    let samples = [first, second, third];
+    for (index, spec) in signature.outputs.iter_mut().enumerate() {
+        let shape = |inputs: &Vec<Vec<usize>>| {
+            let inputs: Vec<&[usize]> = inputs.iter().map(Vec::as_slice).collect();
+            let ProvenShapes { any_rows, same_rows } = &signature.proven;
+            let of = |proven: &[skysail_graph::OutputShape]| proven.get(index)?.sizes(&inputs);
+            of(any_rows).or_else(|| of(same_rows))
+        };
+        let shapes: Option<Vec<Vec<usize>>> = samples.iter().map(shape).collect();
+        if let Some(shapes) = shapes {
+            correct(spec, &shapes);
+        }
+    }
+}
+
+/// Shapes that the inputs can have together; `None` where one has any number of dimensions.
+fn input_shapes(inputs: &[TensorSpec], [rows, rest]: [usize; 2]) -> Option<Vec<Vec<usize>>> {
+    let shape = |spec: &TensorSpec| {
+        let sizes = spec.dims.iter().enumerate();
+        let sizes = sizes.map(|(at, dim)| dim.unwrap_or(if at == 0 { rows } else { rest }));
+        (!spec.any_rank).then(|| sizes.collect())
+    };
+    inputs.iter().map(shape).collect()
+}
+
+/// Makes the dimensions of an output fit shapes that it has.
+fn correct(spec: &mut TensorSpec, shapes: &[Vec<usize>]) {
+    let Some((first, others)) = shapes.split_first() else { return };
+    if !spec.any_rank && shapes.iter().all(|shape| spec.accepts(shape)) {
+        return;
+    }
+    spec.any_rank = others.iter().any(|shape| shape.len() != first.len());
+    spec.dims.clear();
+    spec.dim_names.clear();
+    if !spec.any_rank {
+        let same = |at: usize| others.iter().all(|shape| shape[at] == first[at]);
+        spec.dims.extend(first.iter().enumerate().map(|(at, size)| same(at).then_some(*size)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::DataType;
+    use crate::testing::spec;
+
+    #[test]
+    fn what_is_proven_goes_before_what_is_declared() {
+        let shapes = [vec![2, 4], vec![3, 4]];
+        let corrected = |declared: &[Option<usize>], any_rank| {
+            let mut spec = TensorSpec { any_rank, ..spec("y", DataType::Fp32, declared) };
+            correct(&mut spec, &shapes);
+            assert!(!spec.any_rank);
+            spec.dims.to_vec()
+        };
+        let truth = [None, Some(4)];
+        assert_eq!(corrected(&[Some(1), Some(4)], false), truth);
+        assert_eq!(corrected(&[Some(4)], false), truth);
+        assert_eq!(corrected(&[], true), truth);
+        // Less than could be said, and not wrong.
+        assert_eq!(corrected(&[None, None], false), [None, None]);
+    }
+}

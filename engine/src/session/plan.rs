@@ -1,0 +1,248 @@
+//! The buffers of one batch shape, bound to a session.
+//!
+//! An output has a buffer of ours only where its shape is proven, and the graph declares no other:
+//! the runtime fails when it gives another shape than that of the buffer, and takes no buffer of
+//! another shape than is declared. Every other output it allocates. In either case the answer is what the
+//! runtime says that it gave, as it may leave a buffer of ours alone: what an output shares with
+//! an input of the graph, or with another output, lies where that one lies.
+
+use super::buffer;
+use crate::executor::BatchInput;
+use crate::request::OutputTensor;
+use crate::signature::{Signature, TensorSpec};
+use crate::tensor::{DataType, Shape};
+use ort::memory::MemoryInfo;
+use ort::session::{IoBinding, RunOptions, Session, SessionOutputs};
+use ort::value::{DynTensor, DynTensorRef, Tensor};
+use smallvec::SmallVec;
+use std::time::Instant;
+
+/// Bytes of buffers that one session keeps bound for batch shapes it may see again.
+const PLAN_BYTES_MAX: usize = 64 << 20;
+/// Batch shapes that one session keeps buffers for.
+const PLANS_MAX: usize = 64;
+
+/// A run that a plan is wanted for.
+pub(super) struct Wanted<'a, 'm> {
+    pub(super) signature: &'a Signature,
+    /// The outputs as the runtime has them.
+    pub(super) declared: &'a [TensorSpec],
+    /// Those without a default, and then those given besides.
+    pub(super) inputs: &'a [BatchInput<'m>],
+    /// Places of the latter among the optional inputs.
+    pub(super) given: &'a [usize],
+}
+
+/// The outputs of a run, and when it was over.
+pub(super) type Ran = (SmallVec<[OutputTensor; 2]>, Instant);
+
+/// Buffers bound to a session.
+pub(super) struct Plan {
+    shapes: SmallVec<[Shape; 2]>,
+    given: SmallVec<[usize; 2]>,
+    binding: IoBinding,
+    inputs: Vec<DynTensor>,
+    outputs: Vec<Output>,
+    /// Where the runtime puts what has no buffer of ours.
+    memory: MemoryInfo<'static>,
+    bytes: usize,
+    /// The number of the last run that used it.
+    last_used: u64,
+}
+
+/// The plans of a session.
+#[derive(Default)]
+pub(super) struct Plans {
+    all: Vec<Plan>,
+    runs: u64,
+}
+
+/// An output of the model.
+struct Output {
+    /// Its place among the outputs that are bound, which have one name each.
+    place: usize,
+    memory: Memory,
+}
+
+/// Where an output comes to lie.
+enum Memory {
+    /// In a buffer that is used again, and kept alive here.
+    Bound(#[expect(dead_code, reason = "the session writes to it")] DynTensor),
+    /// Where the runtime finds room: the shape is known only after the run.
+    Allocated,
+    /// Where another output of the same name lies.
+    Shared,
+}
+
+impl<'a> Wanted<'a, '_> {
+    /// What the graph says of each input.
+    fn specs(&self) -> impl Iterator<Item = &'a TensorSpec> + use<'a> {
+        let Self { signature, given, .. } = *self;
+        let optional = given.iter().filter_map(|&place| signature.optional_inputs.get(place));
+        signature.inputs.iter().chain(optional)
+    }
+
+    /// The proven shape of an output that can have a buffer.
+    fn output_shape(&self, output: usize) -> Option<Shape> {
+        // With another value of an input than its default, all is open.
+        let is_proven = self.given.is_empty();
+        let declared = self.declared.get(output)?;
+        if !is_proven || declared.datatype == DataType::Bytes {
+            return None;
+        }
+        let shapes: SmallVec<[&[usize]; 4]> =
+            self.inputs.iter().map(|input| input.shape.as_slice()).collect();
+        let shape = self.signature.output_shape(output, &shapes)?;
+        (declared.accepts(&shape) && shape.iter().all(|&dim| dim > 0)).then_some(shape)
+    }
+}
+
+impl Plans {
+    /// The plan of a run, made when it is missing.
+    pub(super) fn of(
+        &mut self,
+        session: &Session,
+        wanted: &Wanted<'_, '_>,
+    ) -> ort::Result<&mut Plan> {
+        let known = self.all.iter().position(|plan| plan.fits(wanted));
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let plan = Plan::new(session, wanted)?;
+                self.make_room(plan.bytes);
+                self.all.push(plan);
+                self.all.len() - 1
+            }
+        };
+        self.runs += 1;
+        let plan = &mut self.all[index];
+        plan.last_used = self.runs;
+        Ok(plan)
+    }
+
+    /// Drops all of them.
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+    }
+
+    /// Drops the plans used longest ago until another of `bytes` fits.
+    fn make_room(&mut self, bytes: usize) {
+        let kept = |plans: &[Plan]| plans.iter().map(|plan| plan.bytes).sum::<usize>();
+        while self.all.len() >= PLANS_MAX || kept(&self.all) + bytes > PLAN_BYTES_MAX {
+            let oldest = (0..self.all.len()).min_by_key(|&index| self.all[index].last_used);
+            let Some(oldest) = oldest else { return };
+            self.all.swap_remove(oldest);
+        }
+    }
+}
+
+impl Plan {
+    fn new(session: &Session, wanted: &Wanted<'_, '_>) -> ort::Result<Self> {
+        let mut plan = Self {
+            shapes: wanted.inputs.iter().map(|input| input.shape.clone()).collect(),
+            given: wanted.given.into(),
+            binding: session.create_binding()?,
+            inputs: Vec::with_capacity(wanted.inputs.len()),
+            outputs: Vec::with_capacity(wanted.signature.outputs.len()),
+            memory: session.allocator().memory_info().to_owned(),
+            bytes: 0,
+            last_used: 0,
+        };
+        for (spec, input) in wanted.specs().zip(wanted.inputs) {
+            let tensor = buffer::allocate(session, spec.datatype, &input.shape)?;
+            if spec.datatype != DataType::Bytes {
+                plan.binding.bind_input(&*spec.name, &tensor)?;
+                plan.bytes += buffer::bytes(&tensor);
+            }
+            plan.inputs.push(tensor);
+        }
+        let mut names: Vec<&str> = Vec::new();
+        for (index, spec) in wanted.signature.outputs.iter().enumerate() {
+            if let Some(place) = names.iter().position(|name| *name == &*spec.name) {
+                plan.outputs.push(Output { place, memory: Memory::Shared });
+                continue;
+            }
+            let memory = plan.bind_output(session, spec, wanted.output_shape(index))?;
+            plan.outputs.push(Output { place: names.len(), memory });
+            names.push(&spec.name);
+        }
+        Ok(plan)
+    }
+
+    /// Binds a buffer of this shape for an output, or leaves that to the runtime.
+    fn bind_output(
+        &mut self,
+        session: &Session,
+        spec: &TensorSpec,
+        shape: Option<Shape>,
+    ) -> ort::Result<Memory> {
+        let Some(shape) = shape else {
+            self.binding.bind_output_to_device(&*spec.name, &self.memory)?;
+            return Ok(Memory::Allocated);
+        };
+        let mut tensor = buffer::allocate(session, spec.datatype, &shape)?;
+        self.bytes += buffer::bytes(&tensor);
+        self.binding.bind_output(&*spec.name, &mut tensor)?;
+        Ok(Memory::Bound(tensor))
+    }
+
+    /// Whether it can be used for a run.
+    fn fits(&self, wanted: &Wanted<'_, '_>) -> bool {
+        let shapes = wanted.inputs.iter().map(|input| &input.shape);
+        self.given.as_slice() == wanted.given && self.shapes.iter().eq(shapes)
+    }
+
+    /// Copies the members' data into the bound inputs.
+    pub(super) fn gather(&mut self, wanted: &Wanted<'_, '_>) -> ort::Result<()> {
+        for ((tensor, input), spec) in self.inputs.iter_mut().zip(wanted.inputs).zip(wanted.specs())
+        {
+            if spec.datatype == DataType::Bytes {
+                let strings: Tensor<String> = buffer::strings(input)?;
+                self.binding.bind_input(&*spec.name, &strings)?;
+            } else {
+                buffer::fill(tensor, spec.datatype, input)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs, and gives copies of all outputs in the model's order.
+    pub(super) fn run(
+        &mut self,
+        session: &mut Session,
+        options: &RunOptions,
+        signature: &Signature,
+    ) -> ort::Result<Ran> {
+        let results = session.run_binding_with_options(&self.binding, options);
+        let executed = Instant::now();
+        let outputs = results.and_then(|results| self.read(&results, signature));
+        self.let_go(signature)?;
+        Ok((outputs?, executed))
+    }
+
+    fn read(
+        &self,
+        results: &SessionOutputs<'_>,
+        signature: &Signature,
+    ) -> ort::Result<SmallVec<[OutputTensor; 2]>> {
+        let mut outputs = SmallVec::with_capacity(self.outputs.len());
+        for (Output { place, .. }, spec) in self.outputs.iter().zip(&signature.outputs) {
+            if *place >= results.len() {
+                return Err(ort::Error::new(format!("output '{}' is missing", spec.name)));
+            }
+            let tensor: DynTensorRef<'_> = results[*place].view().downcast()?;
+            outputs.push(buffer::read(&tensor, spec)?);
+        }
+        Ok(outputs)
+    }
+
+    /// Frees what the runtime allocated: the next run may need another size.
+    fn let_go(&mut self, signature: &Signature) -> ort::Result<()> {
+        for (output, spec) in self.outputs.iter().zip(&signature.outputs) {
+            if matches!(output.memory, Memory::Allocated) {
+                self.binding.bind_output_to_device(&*spec.name, &self.memory)?;
+            }
+        }
+        Ok(())
+    }
+}
