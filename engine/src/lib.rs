@@ -9,6 +9,7 @@ pub mod error;
 pub mod tensor;
 pub mod payload;
 pub mod signature;
+pub mod sharing;
 pub mod request;
 pub mod padding;
 pub mod admit;
@@ -41,5 +42,7 @@ mod testing;
 
 pub use engine::Engine;
 pub use error::Error;
+pub use sharing::Sharing;
+pub use skysail_graph::{Independence, RowCause};
 pub use skysail_policy::cause;
 pub use skysail_policy::versions::VersionPolicy;

@@ -9,10 +9,12 @@ use crate::layers::Layers;
 use crate::margin::{self, Margin};
 use crate::queue::{Entry, Limit, Queue};
 use crate::request::{Request, Stages};
+use crate::sharing::Sharing;
 use crate::signature::Signature;
 use crate::statistics::Statistics;
 use crate::tail::Tail;
 use crate::ticket::Ticket;
+use skysail_graph::Independence;
 use skysail_policy::batch::aimd::Aimd;
 use skysail_policy::batch::delayed::Delayed;
 use skysail_policy::batch::fixed::Fixed;
@@ -34,6 +36,7 @@ pub struct Model {
     replicas: usize,
     threads: usize,
     layers: Option<Layers>,
+    sharing: Sharing,
     statistics: Arc<Statistics>,
     /// Whether its queue has requests and does not move.
     is_stalled: AtomicBool,
@@ -68,6 +71,8 @@ impl Model {
         let queue = Queue::new(name, executors, policy, config.queue.requests_max);
         let cache = config.cache.map(Cache::new).transpose()?;
         let margin = Margin::new(objective_us(&config).unwrap_or(0));
+        let (rows_max, proof) = (signature.batch_rows_max, Independence::Independent);
+        let sharing = Sharing::Configured { rows_max, proof };
         let name = name.into();
         Ok(Self {
             name,
@@ -77,6 +82,7 @@ impl Model {
             replicas,
             threads: 1,
             layers: None,
+            sharing,
             statistics: Arc::default(),
             is_stalled: AtomicBool::new(false),
             cache,
@@ -95,6 +101,12 @@ impl Model {
     #[must_use]
     pub fn with_layers(self, layers: Option<Layers>) -> Self {
         Self { layers, ..self }
+    }
+
+    /// The same, whose requests share runs for this reason, or run alone.
+    #[must_use]
+    pub fn with_sharing(self, sharing: Sharing) -> Self {
+        Self { sharing, ..self }
     }
 
     /// Checks a request and puts it into the queue, unless the cache answers it.
@@ -198,6 +210,11 @@ impl Model {
     /// How its layers run, when it is a package.
     pub fn layers(&self) -> Option<&Layers> {
         self.layers.as_ref()
+    }
+
+    /// Whether its requests share runs, and why.
+    pub fn sharing(&self) -> &Sharing {
+        &self.sharing
     }
 
     /// The name of its file.

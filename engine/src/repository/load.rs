@@ -1,13 +1,14 @@
 //! Loads one version: its package if it is one, sessions, signature, what its owner says of it,
 //! tries; then it can serve.
 
+use super::batching;
 use super::expect;
 use super::outline;
 use super::replicas::{Team, TeamMaker};
 use super::source::VersionSource;
 use super::tries::{self, Race};
 use super::try_padding;
-use super::warm_up::{self, Rows};
+use super::warm_up;
 use crate::config::{BATCH_ROWS_MAX, ModelConfig};
 use crate::executor::Executor;
 use crate::layers::Execution;
@@ -16,7 +17,7 @@ use crate::model::Model;
 use crate::package::{self, Executable};
 use crate::padding::Padding;
 use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
-use crate::signature::{Signature, list};
+use crate::signature::Signature;
 use crate::threads::Spawner;
 use ort::environment::Environment;
 use skysail_policy::objective::reachable_us;
@@ -147,7 +148,7 @@ impl Loader {
             outline::complete(&mut signature, outline, &config.expected_inputs);
             first.set_signature(&Arc::new(signature.clone()));
         }
-        decide_batching(&mut first, &mut signature, wanted)?;
+        let sharing = batching::decide(&mut first, &mut signature, wanted, outline)?;
         signature.padding = decide_padding(&mut first, &signature, wanted)?.map(Arc::new);
         expect::inputs(&config.expected_inputs, &signature)?;
         expect::outputs(&config.expected_outputs, &signature)?;
@@ -165,7 +166,8 @@ impl Loader {
         }
         let team = Team { executors, threads, run_times };
         let layers = executable.map(|executable| executable.layers);
-        self.model(wanted, &Arc::new(signature), team, layers)
+        let model = self.model(wanted, &Arc::new(signature), team, layers)?;
+        Ok(Arc::new(model.with_sharing(sharing)))
     }
 
     fn model(
@@ -174,7 +176,7 @@ impl Loader {
         signature: &Arc<Signature>,
         team: Team,
         layers: Option<Layers>,
-    ) -> Result<Arc<Model>, String> {
+    ) -> Result<Model, String> {
         let Team { executors, threads, run_times } = team;
         let ready = |mut executor: OrtExecutor| -> Box<dyn Executor> {
             executor.set_signature(signature);
@@ -188,7 +190,7 @@ impl Loader {
             .with_threads(threads)
             .with_layers(layers);
         run_times.into_iter().for_each(|(rows, run_us)| model.queue().observe(rows, run_us));
-        Ok(Arc::new(model))
+        Ok(model)
     }
 
     /// The version's settings with the objective that it is to keep.
@@ -223,43 +225,6 @@ fn file_outline(path: &Path) -> Option<Arc<skysail_graph::Model>> {
 
 fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-/// Sets how many rows may share a run: as configured, else as the model's behaviour allows.
-fn decide_batching(
-    executor: &mut OrtExecutor,
-    signature: &mut Signature,
-    wanted: &Wanted<'_>,
-) -> Result<(), String> {
-    match wanted.config.max_batch_size {
-        Some(rows) => {
-            let fixed = signature
-                .inputs
-                .iter()
-                .chain(&signature.outputs)
-                .find(|spec| !matches!(spec.dims.first(), Some(None)));
-            if let (Some(spec), true) = (fixed, rows > 0) {
-                return Err(format!(
-                    "max_batch_size is {rows}, and the first dimension of '{}' is not open in \
-                     the graph ({}): set it to 0",
-                    spec.name,
-                    list(spec.wire_dims())
-                ));
-            }
-            signature.batch_rows_max = rows;
-        }
-        None => match warm_up::rows(executor, signature) {
-            Rows::Independent => {
-                signature.batch_rows_max = BATCH_ROWS_MAX;
-                signature.larger_requests_run_alone = true;
-            }
-            Rows::NotIndependent(why) => {
-                let (name, version) = (wanted.name, wanted.version);
-                tracing::info!("model '{name}' version {version} runs requests alone: {why}");
-            }
-        },
-    }
-    Ok(())
 }
 
 /// Decides how requests of different sizes share runs, if the model's owner wants that.

@@ -1,12 +1,14 @@
 //! The repository of models: one thread looks at its folder, loads and unloads versions, and
 //! frees what no request uses any more.
 
+mod batching;
 mod expect;
 mod lifecycle;
 mod load;
 mod loading;
 mod outline;
 mod replicas;
+mod row_trial;
 mod serving_map;
 mod source;
 mod text_format;

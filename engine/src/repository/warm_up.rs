@@ -1,5 +1,5 @@
-//! Tries a model before it is ready: whether its rows are independent, so that requests may share
-//! a run; and the runs that its owner wants.
+//! Runs that a model makes before it is ready: on inputs that are made up, and those that its owner
+//! wants.
 
 use super::source::is_plain;
 use crate::config::{WarmUp, WarmUpData};
@@ -17,9 +17,6 @@ use std::path::Path;
 #[cfg(test)]
 mod tests;
 
-/// Rows that are run together to see whether they touch each other.
-const COMPARED_ROWS: u64 = 4;
-
 /// Bytes of the largest input that is made up or read from a file.
 pub(super) const INPUT_BYTES_MAX: usize = 1 << 30;
 
@@ -28,88 +25,6 @@ pub(super) const OPEN_DIM: usize = 8;
 
 /// One input's data for a run.
 pub(super) type Input = (Shape, Payload);
-
-/// What a model's graph and its runs say of sharing a run.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Rows {
-    /// Each row's outputs depend on that row alone.
-    Independent,
-    /// They do not, or nobody can tell; with the reason.
-    NotIndependent(String),
-}
-
-/// Finds out whether rows are independent: the graph must leave the first dimension of every
-/// input and output open, and some rows must give the same together as one after the other.
-pub(super) fn rows(executor: &mut dyn Executor, signature: &Signature) -> Rows {
-    let all = || signature.inputs.iter().chain(&signature.outputs);
-    if let Some(spec) = all().find(|spec| !matches!(spec.dims.first(), Some(None))) {
-        return Rows::NotIndependent(format!("the first dimension of '{}' is fixed", spec.name));
-    }
-    match compare(executor, signature) {
-        Ok(None) => Rows::Independent,
-        Ok(Some(difference)) => Rows::NotIndependent(difference),
-        // It can not be run on made-up inputs: then the names of the dimensions must do.
-        Err(_) => {
-            let names: Vec<_> = all().map(|spec| spec.dim_names.first()).collect();
-            match names.first() {
-                Some(Some(name)) if !name.is_empty() && names.iter().all(|n| n == &names[0]) => {
-                    Rows::Independent
-                }
-                _ => Rows::NotIndependent("it does not run on made-up inputs".into()),
-            }
-        }
-    }
-}
-
-/// Runs some rows one after the other and together; says where the outputs differ.
-fn compare(
-    executor: &mut dyn Executor,
-    signature: &Signature,
-) -> Result<Option<String>, ExecuteError> {
-    let rows: Vec<_> =
-        (1..=COMPARED_ROWS).map(|seed| made_up_row(signature, seed)).collect::<Result<_, _>>()?;
-    let alone: Vec<_> = rows.iter().map(|row| run(executor, &[row])).collect::<Result<_, _>>()?;
-    let together = match run(executor, &rows.iter().collect::<Vec<_>>()) {
-        Ok(outputs) => outputs,
-        Err(error) => return Ok(Some(format!("it does not run on rows together: {error}"))),
-    };
-    for (index, spec) in signature.outputs.iter().enumerate() {
-        let parts: Vec<&OutputTensor> = alone.iter().map(|outputs| &outputs[index]).collect();
-        if !joins(&parts, &together[index]) {
-            let name = &spec.name;
-            return Ok(Some(format!("rows together give another '{name}' than one by one")));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether the whole is the parts one after the other, to within rounding.
-fn joins(parts: &[&OutputTensor], whole: &OutputTensor) -> bool {
-    let rows_fit = parts
-        .iter()
-        .all(|part| part.shape.first() == Some(&1) && part.shape.get(1..) == whole.shape.get(1..));
-    if !rows_fit || whole.shape.first() != Some(&parts.len()) {
-        return false;
-    }
-    let joined: Vec<u8> = parts.iter().flat_map(|part| part.data.iter().copied()).collect();
-    match (numbers(&joined, whole.datatype), numbers(&whole.data, whole.datatype)) {
-        (Some(a), Some(b)) => close(&a, &b),
-        _ => joined == whole.data,
-    }
-}
-
-/// Whether numbers differ by no more than rounding makes them, in models that quantize too: one
-/// part in a hundred, or in a thousand of the largest, or of 1.
-fn close(a: &[f64], b: &[f64]) -> bool {
-    let finite = a.iter().filter(|a| a.is_finite());
-    let largest = finite.fold(0.0_f64, |largest, a| largest.max(a.abs()));
-    let small = 1e-3 * largest.min(1.0);
-    let is_close = |(a, b): (&f64, &f64)| {
-        let difference = (a - b).abs();
-        a == b || (a.is_nan() && b.is_nan()) || difference <= small + 1e-2 * a.abs().max(b.abs())
-    };
-    a.len() == b.len() && a.iter().zip(b).all(is_close)
-}
 
 /// The elements of floating-point data.
 pub(super) fn numbers(data: &[u8], datatype: DataType) -> Option<Vec<f64>> {
@@ -160,7 +75,7 @@ pub(super) fn count(spec: &TensorSpec, shape: &[usize]) -> Result<usize, String>
     count.ok_or_else(|| format!("input '{}' is too large to be made up: {shape:?}", spec.name))
 }
 
-fn row_shape(spec: &TensorSpec, first_is_rows: bool) -> Shape {
+pub(super) fn row_shape(spec: &TensorSpec, first_is_rows: bool) -> Shape {
     let mut shape: Shape = spec.dims.iter().map(|dim| dim.unwrap_or(OPEN_DIM)).collect();
     if let (Some(dim), true) = (shape.first_mut(), first_is_rows) {
         *dim = 1;

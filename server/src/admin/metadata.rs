@@ -23,6 +23,12 @@ const EXTENSIONS: [&str; 7] = [
     "logging",
 ];
 
+/// The property that says whether rows are independent, in a word.
+const ROWS: &str = "rows";
+
+/// The property that says what that follows from.
+const ROWS_REASON: &str = "rows_reason";
+
 /// The property that names the inputs which a request may leave out.
 const OPTIONAL_INPUTS: &str = "optional_inputs";
 
@@ -59,6 +65,8 @@ pub(crate) fn model(
 /// What the protocol has no place for.
 fn properties(model: &Model) -> HashMap<String, String> {
     let mut properties = model.layers().map(of_package).unwrap_or_default();
+    properties.insert(ROWS.into(), model.sharing().verdict().into());
+    properties.insert(ROWS_REASON.into(), model.sharing().to_string());
     let optional = &model.signature().optional_inputs;
     if !optional.is_empty() {
         let names: Vec<&str> = optional.iter().map(|spec| &*spec.name).collect();

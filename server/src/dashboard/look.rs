@@ -91,6 +91,8 @@ pub(super) struct Facts {
     pub(super) cache: Option<CacheUse>,
     /// Memory of a package's weights as they run.
     pub(super) weights_bytes: Option<u64>,
+    /// Why its requests run alone, where they do.
+    pub(super) runs_alone: Option<String>,
 }
 
 impl Look {
@@ -162,6 +164,9 @@ impl Facts {
             rows_max: model.signature().batch_rows_max,
             cache: model.cache_use(),
             weights_bytes: model.layers().map(|layers| layers.weights_bytes),
+            runs_alone: Some(model.sharing())
+                .filter(|sharing| sharing.runs_alone())
+                .map(ToString::to_string),
         }
     }
 }

@@ -56,6 +56,9 @@ fn row(version: &Version) -> Markup {
                 div {
                     span class={ "pill " (class) } { (state) }
                     @if !version.reason.is_empty() { div class="reason" { (version.reason) } }
+                    @if let Some(why) = runs_alone(version) {
+                        div class="muted" { "Runs requests alone: " (why) }
+                    }
                 }
             }
             @match &version.service {
@@ -64,6 +67,11 @@ fn row(version: &Version) -> Markup {
             }
         }
     }
+}
+
+/// Why requests of a version in service do not share runs.
+fn runs_alone(version: &Version) -> Option<&str> {
+    version.service.as_ref()?.facts.runs_alone.as_deref()
 }
 
 /// The class and the word for a state.

@@ -1,0 +1,87 @@
+//! Decides whether requests of a model share runs: the owner's word, else a proof on the graph that
+//! rows are independent, which trial runs test.
+
+use super::load::Wanted;
+use super::row_trial;
+use crate::config::BATCH_ROWS_MAX;
+use crate::executor::Executor;
+use crate::sharing::Sharing;
+use crate::signature::{Signature, list};
+use skysail_graph::{Independence, Model, RowCause};
+
+/// Sets how many rows may share a run, and says why. `graph` is the model's graph as its file has
+/// it, where that could be read.
+///
+/// # Errors
+/// When the owner's `max_batch_size` can not be.
+pub(super) fn decide(
+    executor: &mut dyn Executor,
+    signature: &mut Signature,
+    wanted: &Wanted<'_>,
+    graph: Option<&Model>,
+) -> Result<Sharing, String> {
+    let proof = graph.map_or_else(unread, Model::row_independence);
+    let sharing = match wanted.config.max_batch_size {
+        Some(rows_max) => {
+            check(signature, rows_max)?;
+            signature.batch_rows_max = rows_max;
+            Sharing::Configured { rows_max, proof }
+        }
+        None => tested(executor, signature, proof),
+    };
+    if sharing == Sharing::Proven {
+        signature.batch_rows_max = BATCH_ROWS_MAX;
+        signature.larger_requests_run_alone = true;
+    }
+    tell(wanted, &sharing);
+    Ok(sharing)
+}
+
+fn unread() -> Independence {
+    Independence::Unknown(RowCause { node: None, problem: "its graph can not be read".into() })
+}
+
+/// What follows from the proof when the owner says nothing: a trial must not contradict it.
+fn tested(executor: &mut dyn Executor, signature: &Signature, proof: Independence) -> Sharing {
+    match proof {
+        Independence::Independent => {
+            match row_trial::difference(executor, signature, BATCH_ROWS_MAX) {
+                None => Sharing::Proven,
+                Some(difference) => Sharing::Refuted(difference),
+            }
+        }
+        Independence::Dependent(cause) => Sharing::Dependent(cause),
+        Independence::Unknown(cause) => Sharing::Unknown(cause),
+    }
+}
+
+/// That the owner's `max_batch_size` fits the graph.
+fn check(signature: &Signature, rows_max: usize) -> Result<(), String> {
+    let mut all = signature.inputs.iter().chain(&signature.outputs);
+    let fixed = all.find(|spec| !spec.any_rank && !matches!(spec.dims.first(), Some(None)));
+    match fixed {
+        Some(spec) if rows_max > 0 => Err(format!(
+            "max_batch_size is {rows_max}, and the first dimension of '{}' is not open in the \
+             graph ({}): set it to 0",
+            spec.name,
+            list(spec.wire_dims())
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn tell(wanted: &Wanted<'_>, sharing: &Sharing) {
+    let (name, version) = (wanted.name, wanted.version);
+    match (sharing, sharing.reason()) {
+        (Sharing::Refuted(_), Some(reason)) => {
+            tracing::error!("model '{name}' version {version} runs requests alone: {reason}");
+        }
+        (Sharing::Configured { .. }, Some(reason)) => {
+            tracing::warn!("model '{name}' version {version}: {reason}");
+        }
+        (_, Some(reason)) => {
+            tracing::info!("model '{name}' version {version} runs requests alone: {reason}");
+        }
+        _ => {}
+    }
+}
