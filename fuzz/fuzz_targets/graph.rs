@@ -9,6 +9,7 @@ use skysail_graph::{Graph, Model, NewNode};
 fuzz_target!(|bytes: &[u8]| {
     let Ok(mut model) = Model::from_bytes(bytes) else { return };
     read(model.graph());
+    rows(&model);
     let written = model.to_bytes().expect("what was read is no larger than allowed");
     let again = Model::from_bytes(&written).expect("what was written can be read");
     assert_eq!(again.graph().nodes().len(), model.graph().nodes().len());
@@ -32,6 +33,13 @@ fn read(graph: Graph<'_>) {
     let _ = graph.weights();
     for (_, kind) in graph.shapes().iter() {
         let _ = kind.to_string();
+    }
+}
+
+fn rows(model: &Model) {
+    let _ = model.row_independence();
+    for shape in [true, false].iter().flat_map(|same| model.output_shapes(*same)) {
+        let _ = shape.sizes(&[&[usize::MAX, 2], &[3]]);
     }
 }
 

@@ -20,6 +20,7 @@ mod elementwise;
 mod numbers;
 mod window;
 mod matrix;
+pub(crate) mod einsum;
 mod normal;
 mod layout;
 mod join;

@@ -11,6 +11,7 @@ use support::{Numbers, samples};
 fn exercise(bytes: &[u8]) {
     let Ok(mut model) = Model::from_bytes(bytes) else { return };
     read(model.graph());
+    rows(&model);
     change(&mut model);
     let _ = model.inline_external_data();
     let _ = model.to_bytes();
@@ -41,6 +42,14 @@ fn read(graph: Graph<'_>) {
     let given: Vec<(&str, &[u64])> =
         inputs.iter().map(|input| (input.name.as_str(), [u64::MAX, 0, 3, 7].as_slice())).collect();
     let _ = graph.shapes_for(&given);
+}
+
+/// What is proven of rows and sizes.
+fn rows(model: &Model) {
+    let _ = model.row_independence();
+    for shape in [true, false].iter().flat_map(|same| model.output_shapes(*same)) {
+        let _ = shape.sizes(&[&[usize::MAX, 2], &[3]]);
+    }
 }
 
 /// Cuts a value, and takes a node out.

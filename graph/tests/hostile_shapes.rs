@@ -9,7 +9,11 @@ use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, NewNode, T
 use support::Numbers;
 
 /// Every operator that has a rule stands there in quotation marks.
-const RULES: &str = include_str!("../src/shapes/table.rs");
+const RULES: [&str; 3] = [
+    include_str!("../src/shapes/table.rs"),
+    include_str!("../src/rows/table.rs"),
+    include_str!("../src/rows/microsoft.rs"),
+];
 /// Most rules are of the first.
 const DOMAINS: [&str; 6] = ["", "", "", "", "com.microsoft", "ai.onnx.ml"];
 const INTS: [&str; 16] = [
@@ -51,10 +55,11 @@ const LIMITS: [i64; 14] =
     [0, 1, -1, 2, 3, -2, 4, 16, 255, 1 << 31, 1 << 40, i64::MAX, i64::MIN, i64::MIN + 1];
 const SIZES: [u64; 10] = [0, 1, 2, 3, 4, 8, 256, 1 << 40, i64::MAX as u64, u64::MAX];
 
-/// The operators of the table, and what else stands in quotation marks there.
+/// The operators of the tables, and what else stands in quotation marks there.
 fn operators() -> Vec<&'static str> {
-    let words: Vec<&str> = RULES.split('"').skip(1).step_by(2).collect();
-    assert!(words.contains(&"Conv") && words.contains(&"MatMulNBits"));
+    let words: Vec<&str> =
+        RULES.iter().flat_map(|rules| rules.split('"').skip(1).step_by(2)).collect();
+    assert!(words.contains(&"Conv") && words.contains(&"MatMulNBits") && words.contains(&"CDist"));
     words
 }
 
@@ -63,7 +68,11 @@ fn graph(numbers: &mut Numbers, operators: &[&str]) -> Model {
     let mut builder = GraphBuilder::new("any");
     let mut values: Vec<String> = vec![String::new()];
     for input in 0..3 {
-        let dims: Vec<Dim> = (0..numbers.below(6)).map(|_| dim(numbers)).collect();
+        let mut dims: Vec<Dim> = (0..numbers.below(6)).map(|_| dim(numbers)).collect();
+        // Mostly open, as rows have it.
+        if let Some(first) = dims.first_mut().filter(|_| numbers.below(4) > 0) {
+            *first = Dim::from("batch");
+        }
         values.push(format!("input{input}"));
         builder.input(&values[input + 1], ElementType::Float32, &dims);
     }
@@ -81,6 +90,9 @@ fn graph(numbers: &mut Numbers, operators: &[&str]) -> Model {
         let new = NewNode::new(numbers.pick(operators), &inputs, &names);
         builder.add(with_attributes(new.domain(numbers.pick(&DOMAINS)), numbers));
         values.extend(outputs);
+    }
+    for value in values.iter().skip(1).rev().take(6) {
+        builder.output(value, ElementType::Float32, &[]);
     }
     builder.finish().unwrap()
 }
@@ -128,6 +140,10 @@ fn graphs_of_any_operators_are_answered() {
     let (mut told, mut all) = (0_usize, 0_usize);
     for _ in 0..4_000 {
         let model = graph(&mut numbers, &operators);
+        let _ = model.row_independence();
+        for shape in [true, false].iter().flat_map(|same| model.output_shapes(*same)) {
+            let _ = (shape.sizes(&[&[3, 2], &[3], &[3, usize::MAX]]), shape.sizes(&[]));
+        }
         let _ = model.graph().weights();
         for shapes in [model.graph().shapes(), model.graph().shapes_for(&[("input0", &[3, 0, 7])])]
         {

@@ -51,9 +51,23 @@ fn graph<'a>(call: &Call<'_, 'a>, attribute: &str) -> Result<Graph<'a>, Problem>
     graph.map_or_else(|| unclear(format!("it has no graph '{attribute}'")), Ok)
 }
 
+/// What a graph gives that is inside of a node.
+fn inside<'a>(
+    call: &Call<'_, 'a>,
+    graph: Graph<'a>,
+    given: Vec<Value>,
+) -> Result<Vec<Value>, Problem> {
+    // Its nodes are counted one by one.
+    let proto = graph.proto();
+    let others = [proto.input.len(), proto.output.len(), proto.initializer.len()];
+    if !call.scope().context().steps(others.iter().sum()) {
+        return unclear("the model is too large to be followed");
+    }
+    Ok(call.scope().inside(graph, given).outputs())
+}
+
 fn if_(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
-    let branch =
-        |attribute: &str| Ok(call.scope().inside(graph(call, attribute)?, Vec::new()).outputs());
+    let branch = |attribute: &str| inside(call, graph(call, attribute)?, Vec::new());
     match call.numbers(0) {
         Some([Number::Int(0)]) => return branch("else_branch"),
         Some([Number::Int(_)]) => return branch("then_branch"),
@@ -78,7 +92,7 @@ fn loop_(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
     let states = (2..call.input_count()).map(|input| call.input(input).clone()).collect();
     let body = graph(call, "body")?;
     let run = |states: &[Value]| {
-        let mut made = call.scope().inside(body, [before(), states.to_vec()].concat()).outputs();
+        let mut made = inside(call, body, [before(), states.to_vec()].concat())?;
         if made.is_empty() {
             return unclear("its graph gives no condition");
         }
@@ -104,9 +118,7 @@ fn scan(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
         .collect::<Result<Vec<Value>, Problem>>()?;
     let states = (0..states_count).map(|input| call.input(input).clone()).collect();
     let body = graph(call, "body")?;
-    let run = |states: &[Value]| {
-        Ok(call.scope().inside(body, [states.to_vec(), parts.clone()].concat()).outputs())
-    };
+    let run = |states: &[Value]| inside(call, body, [states.to_vec(), parts.clone()].concat());
     let (states, made) = until_stable(call, states, run)?;
     let scanned = made.into_iter().skip(states.len()).enumerate();
     let scanned =

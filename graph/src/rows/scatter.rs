@@ -1,9 +1,10 @@
 //! Operators that put elements at places.
 
 use super::Dependence;
-use super::dependence::touch;
+use super::dependence::{touch, unclear};
 use super::rule::Outcome;
 use crate::shapes::call::Call;
+use crate::shapes::dims;
 
 /// An element at each place, along an axis: a row's own in a row.
 pub(super) fn elements(call: &Call<'_, '_>) -> Outcome {
@@ -12,6 +13,25 @@ pub(super) fn elements(call: &Call<'_, '_>) -> Outcome {
     match rows {
         [Some(data), Some(places), Some(updates)]
             if data == places && data == updates && data.axis != axis =>
+        {
+            Ok(vec![Dependence::Rows(data.clone())])
+        }
+        _ => touch("it puts values at places of rows"),
+    }
+}
+
+/// A part at each list of places, which are the same for all rows: rows lie in the parts.
+pub(super) fn parts(call: &Call<'_, '_>) -> Outcome {
+    let rank = call.rank(1)?;
+    let named = call.dims(1).and_then(<[_]>::last).and_then(dims::fixed);
+    let Some(named) = named.and_then(|named| usize::try_from(named).ok()) else {
+        return unclear("how many axes its places name is not known");
+    };
+    match (call.rows(0), call.dependence(1), call.rows(2)) {
+        (Some(data), Dependence::Shared, Some(updates))
+            if data.axis >= named
+                && updates.axis + named + 1 == data.axis + rank
+                && data.block == updates.block =>
         {
             Ok(vec![Dependence::Rows(data.clone())])
         }

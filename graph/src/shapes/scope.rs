@@ -19,7 +19,7 @@ pub(crate) struct Context {
     follow: Follow,
     /// What is left of the memory for what is found.
     room: Cell<usize>,
-    /// Nodes that may still be looked at.
+    /// Nodes, and other parts of graphs inside them, that may still be looked at.
     steps: Cell<usize>,
     fresh: Cell<u32>,
 }
@@ -50,7 +50,12 @@ impl Context {
 
     /// Counts a node that is looked at; false where there were too many.
     pub(crate) fn step(&self) -> bool {
-        let left = self.steps.get().checked_sub(1);
+        self.steps(1)
+    }
+
+    /// Counts as many parts of a graph that are looked at.
+    pub(crate) fn steps(&self, count: usize) -> bool {
+        let left = self.steps.get().checked_sub(count);
         left.inspect(|left| self.steps.set(*left)).is_some()
     }
 

@@ -2,8 +2,8 @@
 
 use super::call::Rule;
 use super::{
-    branch, elementwise, join, layout, matrix, ml, normal, pick, quantize, ranked, recurrent,
-    reduce, resize, slice, source, window,
+    branch, einsum, elementwise, join, layout, matrix, ml, normal, pick, quantize, ranked,
+    recurrent, reduce, resize, slice, source, window,
 };
 
 /// The rule of an operator; `None` for one that this version does not know.
@@ -112,6 +112,7 @@ fn onnx(operator: &str) -> Option<Rule> {
         "MatMulInteger" => matrix::matmul_integer,
         "QLinearMatMul" => matrix::matmul_quantized,
         "Gemm" => matrix::gemm,
+        "Einsum" => einsum::einsum,
         "QuantizeLinear" => quantize::quantize,
         "DequantizeLinear" => quantize::dequantize,
         "DynamicQuantizeLinear" => quantize::dynamic,

@@ -1,0 +1,100 @@
+//! Rules of independent rows that random graphs found wrong, or too careful.
+
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
+use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Independence, Model, Tensor};
+
+const FLOAT: ElementType = ElementType::Float32;
+
+/// A graph whose inputs have an open first dimension, and these after it.
+fn graph(inputs: &[(&str, ElementType, &[u64])]) -> GraphBuilder {
+    let mut builder = GraphBuilder::new("rows");
+    for (name, element, rest) in inputs {
+        let rest = rest.iter().copied().map(Dim::Fixed);
+        let dims: Vec<Dim> = std::iter::once(Dim::from("n")).chain(rest).collect();
+        builder.input(name, *element, &dims);
+    }
+    builder
+}
+
+fn finished(mut builder: GraphBuilder) -> Model {
+    builder.output("y", FLOAT, &[Dim::Unknown]);
+    builder.finish().unwrap()
+}
+
+fn is_independent(builder: GraphBuilder) -> bool {
+    finished(builder).row_independence() == Independence::Independent
+}
+
+fn text(value: &str) -> Attribute {
+    Attribute::Text(value.to_owned())
+}
+
+fn perm(axes: &[i64]) -> Attribute {
+    Attribute::Ints(axes.to_vec())
+}
+
+#[test]
+fn places_of_scatter_nd_name_rows_by_their_number() {
+    // Places of two numbers, of which the second is a row's.
+    let mut builder = graph(&[
+        ("data", FLOAT, &[4]),
+        ("places", ElementType::Int64, &[3, 2]),
+        ("updates", FLOAT, &[3]),
+    ]);
+    builder
+        .node("Transpose", &["data"], &["d"], &[])
+        .node("Transpose", &["places"], &["p"], &[("perm", perm(&[1, 0, 2]))])
+        .node("Transpose", &["updates"], &["u"], &[])
+        .node("ScatterND", &["d", "p", "u"], &["s"], &[])
+        .node("Transpose", &["s"], &["y"], &[]);
+    assert!(!is_independent(builder));
+}
+
+#[test]
+fn places_of_scatter_nd_may_be_the_same_for_all_rows() {
+    let mut builder = graph(&[("data", FLOAT, &[4]), ("updates", FLOAT, &[2])]);
+    builder
+        .initializer("places", Tensor::new(&[2, 1], &[3_i64, 0]).unwrap())
+        .node("Transpose", &["data"], &["d"], &[])
+        .node("Transpose", &["updates"], &["u"], &[])
+        .node("ScatterND", &["d", "places", "u"], &["s"], &[])
+        .node("Transpose", &["s"], &["y"], &[]);
+    assert!(is_independent(builder.clone()));
+    let mut rows = graph(&[("data", FLOAT, &[4])]);
+    rows.initializer("places", Tensor::new(&[1, 1], &[0_i64]).unwrap())
+        .initializer("updates", Tensor::new(&[1, 4], &[1.0_f32; 4]).unwrap())
+        .node("ScatterND", &["data", "places", "updates"], &["y"], &[]);
+    assert!(!is_independent(rows));
+}
+
+#[test]
+fn sums_of_products_keep_rows_that_the_equation_keeps() {
+    let of = |equation: &str| {
+        let mut builder = graph(&[("a", FLOAT, &[3]), ("b", FLOAT, &[3])]);
+        builder.node("Einsum", &["a", "b"], &["y"], &[("equation", text(equation))]);
+        is_independent(builder)
+    };
+    assert!(of("nk,nk->n") && of("n...,n...->n...") && of("nk,nl->nkl") && of("ab,ab->ab"));
+    assert!(!of("nk,mk->nm") && !of("nk,nk->k") && !of("nk,nk->kn"));
+    let alone = |equation: &str| {
+        let mut builder = graph(&[("a", FLOAT, &[3])]);
+        builder.node("Einsum", &["a"], &["y"], &[("equation", text(equation))]);
+        is_independent(builder)
+    };
+    // Runtimes do not agree on which comes first: a capital, or not.
+    assert!(alone("ab") && !alone("ba") && !alone("Ba") && !alone("aB"));
+}
+
+#[test]
+fn sizes_of_sums_of_products_are_told() {
+    let mut builder = graph(&[("a", FLOAT, &[3, 4])]);
+    builder.initializer("w", Tensor::new(&[4, 5], &[0.5_f32; 20]).unwrap()).node(
+        "Einsum",
+        &["a", "w"],
+        &["y"],
+        &[("equation", text("...k,kl->...l"))],
+    );
+    let shape = finished(builder).output_shapes(true).remove(0);
+    assert_eq!(shape.sizes(&[&[7, 3, 4]]), Some(vec![7, 3, 5]));
+}
