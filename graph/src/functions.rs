@@ -2,32 +2,52 @@
 
 use std::collections::{HashMap, HashSet};
 
-use onnx_protobuf::{AttributeProto, FunctionProto, GraphProto, NodeProto};
+use onnx_protobuf::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 
-use crate::Model;
+use crate::{Model, scope};
 
 /// The most nodes that a model may have after its functions are put in.
 const NODES_MAX: usize = 1 << 17;
+/// Domains of operators that ONNX Runtime has kernels for. It runs these, whatever functions of the
+/// same name say.
+const RUN_BY_KERNELS: [&str; 4] = ["", "ai.onnx.ml", "com.microsoft", "skysail"];
 /// How deep functions may call each other.
 const DEPTH_MAX: usize = 32;
 
 impl Model {
     /// The model without functions: each call is replaced by the function's nodes. `Some(None)`
     /// where it has none; `None` where it would be too large, or where a function is of another
-    /// version of ONNX's operators than the model.
+    /// version of ONNX's operators than the model, or named like an operator of the runtime.
     pub(crate) fn inline_functions(&self) -> Option<Option<Model>> {
         if self.proto().functions.is_empty() {
             return Some(None);
         }
         let mut proto = self.proto().clone();
         let functions = std::mem::take(&mut proto.functions);
+        if functions.iter().any(|function| RUN_BY_KERNELS.contains(&domain(&function.domain))) {
+            return None;
+        }
+        let prefix = unused_prefix(&proto, &functions);
         let opset = self.opset("");
         let known = functions.iter().map(|function| (key_of(function), function)).collect();
-        let mut inliner = Inliner { functions: known, opset, calls: 0, nodes: 0 };
+        let mut inliner = Inliner { functions: known, opset, prefix, calls: 0, nodes: 0 };
         let graph = proto.graph.as_mut()?;
         inliner.graph(graph, 0)?;
         Some(Some(self.with_proto(proto)))
     }
+}
+
+/// What no name in the model or its functions begins with.
+fn unused_prefix(model: &ModelProto, functions: &[FunctionProto]) -> String {
+    let mut names = HashSet::new();
+    model.graph.iter().for_each(|graph| scope::add_names(graph, &mut names));
+    for function in functions {
+        names.extend(function.input.iter().chain(&function.output).cloned());
+        let body = GraphProto { node: function.node.clone(), ..GraphProto::default() };
+        scope::add_names(&body, &mut names);
+    }
+    let is_free = |prefix: &String| !names.iter().any(|name| name.starts_with(prefix.as_str()));
+    (0..).map(|number| format!("call{number}.")).find(is_free).unwrap_or_default()
 }
 
 type Key<'a> = (&'a str, &'a str, &'a str);
@@ -43,6 +63,8 @@ fn key_of(function: &FunctionProto) -> Key<'_> {
 struct Inliner<'f> {
     functions: HashMap<Key<'f>, &'f FunctionProto>,
     opset: Option<i64>,
+    /// What no name of the model begins with.
+    prefix: String,
     /// Calls so far: each gives its values names of their own.
     calls: usize,
     nodes: usize,
@@ -100,7 +122,8 @@ impl<'f> Inliner<'f> {
                 names.insert(output.clone(), wanted.clone());
             }
         }
-        let mut renaming = Renaming { names, prefix: format!("{}/", self.calls), call, function };
+        let mut renaming =
+            Renaming { names, prefix: format!("{}{}/", self.prefix, self.calls), call, function };
         let mut nodes = function.node.clone();
         nodes.iter_mut().for_each(|node| renaming.node(node));
         nodes.extend(same);

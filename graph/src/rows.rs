@@ -55,9 +55,12 @@ impl Model {
     /// Proves that rows, the first dimension of every input, are independent; or says what
     /// stands against it.
     pub fn row_independence(&self) -> Independence {
+        let unknown = |problem| Independence::Unknown(at_edge(problem));
+        if self.has_two_versions_of_a_domain() {
+            return unknown("it imports two versions of one domain of operators");
+        }
         let Some(inlined) = self.inline_functions() else {
-            let problem = "its functions are too large to be followed".to_owned();
-            return Independence::Unknown(RowCause { node: None, problem });
+            return unknown("its functions are too large, or of another version than the model");
         };
         inlined.as_ref().unwrap_or(self).independence()
     }
@@ -99,7 +102,8 @@ impl Model {
     /// `same_rows`, all inputs have the same first dimension.
     pub fn output_shapes(&self, same_rows: bool) -> Vec<OutputShape> {
         let graph = self.graph();
-        let Some(inlined) = self.inline_functions() else {
+        let inlined = self.inline_functions().filter(|_| !self.has_two_versions_of_a_domain());
+        let Some(inlined) = inlined else {
             return graph.outputs().iter().map(|_| OutputShape::default()).collect();
         };
         let graph = inlined.as_ref().unwrap_or(self).graph();
@@ -108,6 +112,10 @@ impl Model {
         let scope = Scope::given(graph, given, &context);
         let outputs = graph.outputs().into_iter();
         outputs.map(|output| OutputShape::of(scope.value(&output.name).dims())).collect()
+    }
+
+    fn has_two_versions_of_a_domain(&self) -> bool {
+        self.opsets().any(|(domain, version)| self.opset(domain) != Some(version))
     }
 
     fn context(&self) -> Context {
@@ -163,9 +171,14 @@ fn row_input(input: &ValueInfo) -> Result<Dependence, RowCause> {
 fn judge(name: &str, dependence: &Dependence) -> Independence {
     let dependent = |problem| Independence::Dependent(at_edge(problem));
     match dependence {
-        Dependence::Rows(Rows { axis: 0, block: Dim::Fixed(1) }) => Independence::Independent,
-        Dependence::Rows(Rows { axis: 0, block }) => {
+        Dependence::Rows(Rows { axis: 0, outer: Dim::Fixed(1), block: Dim::Fixed(1) }) => {
+            Independence::Independent
+        }
+        Dependence::Rows(Rows { axis: 0, outer: Dim::Fixed(1), block }) => {
             dependent(format!("output '{name}' has {block} entries for each row"))
+        }
+        Dependence::Rows(Rows { axis: 0, .. }) => {
+            dependent(format!("output '{name}' has the rows of all requests several times over"))
         }
         Dependence::Rows(Rows { axis, .. }) => {
             dependent(format!("output '{name}' has its rows along dimension {axis}, not the first"))
@@ -187,6 +200,12 @@ fn at_edge(problem: impl Into<String>) -> RowCause {
 pub(crate) fn too_large() -> Value {
     let problem = Problem::Unclear("the model is too large to be followed".into());
     Value { dependence: Dependence::mixed(problem, None), ..Value::UNKNOWN }
+}
+
+/// A value of a name that nothing gave before a node takes it.
+pub(crate) fn unresolved() -> Value {
+    let problem = "it takes a value that no node before it makes".to_owned();
+    Value { dependence: Dependence::mixed(Problem::Unclear(problem), None), ..Value::UNKNOWN }
 }
 
 /// The values that a node makes, one for each of its outputs.

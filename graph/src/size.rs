@@ -55,6 +55,20 @@ impl Size {
         self.factors.iter().all(is_dim)
     }
 
+    /// Whether it is one dimension of an input, or a few times that.
+    pub(crate) fn is_small(&self) -> bool {
+        self.is_of_inputs() && self.factors.len() == 1 && self.number <= 1 << 8
+    }
+
+    /// Whether each of its factors, but for the number of rows, is one of these dimensions too.
+    pub(crate) fn is_part_of(&self, dims: &[Dim]) -> bool {
+        let has = |factor: &Factor| {
+            dims.iter()
+                .any(|dim| matches!(dim, Dim::Computed(size) if size.factors.contains(factor)))
+        };
+        self.factors.iter().all(|factor| *factor == Factor::Rows || has(factor))
+    }
+
     /// How often the number of rows is a factor.
     fn row_count(&self) -> usize {
         self.factors.iter().filter(|factor| **factor == Factor::Rows).count()

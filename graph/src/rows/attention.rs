@@ -3,7 +3,7 @@
 use super::Dependence;
 use super::dependence::{touch, unclear};
 use super::rule::Outcome;
-use super::window::pairs_of_batches;
+use super::window::pairs_that_stretch;
 use crate::shapes::call::Call;
 
 /// ONNX's own: queries, keys, values, a mask, and the keys and values of before.
@@ -11,31 +11,35 @@ pub(super) fn attention(call: &Call<'_, '_>) -> Outcome {
     // A mask of fewer dimensions has no batch, and is the same for all.
     if call.has(3) && call.rank(3)? < 4 {
         call.shared([3])?;
-        return own(call, &[0, 1, 2, 4, 5, 6]);
+        return own(call, &[0, 1, 2, 4, 5, 6], &[]);
     }
-    own(call, &[0, 1, 2, 3, 4, 5, 6])
+    own(call, &[0, 1, 2, 3, 4, 5, 6], &[3])
 }
 
 /// Queries, keys, values, a mask of keys, a bias, and the keys and values of before.
 pub(super) fn multi_head(call: &Call<'_, '_>) -> Outcome {
-    own(call, &[0, 1, 2, 4, 5, 6, 7])
+    own(call, &[0, 1, 2, 4, 5, 6, 7], &[5])
 }
 
 /// Queries, keys and values of groups of heads, those of before, lengths, places and a bias.
 pub(super) fn group_query(call: &Call<'_, '_>) -> Outcome {
-    own(call, &[0, 1, 2, 3, 4, 5, 9, 10])
+    // ONNX Runtime takes the place of the first row for all, where these are the first tokens.
+    if call.has(9) && call.int("do_rotary").unwrap_or(0) != 0 {
+        return touch("it turns all rows by the places of the first");
+    }
+    own(call, &[0, 1, 2, 3, 4, 5, 9, 10], &[10])
 }
 
 /// Tokens and a mask; the keys and values of before have the batch as their second axis.
 pub(super) fn with_weights(call: &Call<'_, '_>) -> Outcome {
     state_is_absent(call, 4)?;
-    second_axis(own(call, &[0, 3, 5])?)
+    second_axis(own(call, &[0, 3, 5], &[5])?)
 }
 
 /// The same, quantized.
 pub(super) fn quantized(call: &Call<'_, '_>) -> Outcome {
     state_is_absent(call, 8)?;
-    second_axis(own(call, &[0, 5])?)
+    second_axis(own(call, &[0, 5], &[])?)
 }
 
 fn state_is_absent(call: &Call<'_, '_>, input: usize) -> Result<(), super::Problem> {
@@ -59,19 +63,19 @@ pub(super) fn rotary(call: &Call<'_, '_>) -> Outcome {
         // A lone offset is the same for all.
         if call.rank(1)? < 2 { &[0] } else { &[0, 1] }
     };
-    own(call, inputs)
+    own(call, inputs, &[])
 }
 
 /// Tokens and segments, tables, a mask, and places.
 pub(super) fn embed(call: &Call<'_, '_>) -> Outcome {
-    own(call, &[0, 1, 7, 8])
+    own(call, &[0, 1, 7, 8], &[8])
 }
 
-/// These inputs are a row's own, where they have rows; all else is the same for all.
-fn own(call: &Call<'_, '_>, inputs: &[usize]) -> Outcome {
+/// These inputs are a row's own, but that those of `stretch` may be the same for all, as all else is.
+fn own(call: &Call<'_, '_>, inputs: &[usize], stretch: &[usize]) -> Outcome {
     let given: Vec<usize> = inputs.iter().copied().filter(|input| call.has(*input)).collect();
     if given.iter().any(|input| call.rows(*input).is_some_and(|rows| rows.axis != 0)) {
         return touch("it pairs rows with other rows");
     }
-    pairs_of_batches(call, &given)
+    pairs_that_stretch(call, &given, stretch)
 }

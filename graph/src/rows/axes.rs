@@ -1,5 +1,7 @@
 //! Operators that combine what lies along some axes.
 
+use std::collections::BTreeSet;
+
 use super::Dependence;
 use super::dependence::{Problem, Rows, touch, unclear};
 use super::rule::Outcome;
@@ -29,13 +31,16 @@ pub(super) fn reduce(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
     call.shared_besides(&[0])?;
     let keeps_all = call.int("noop_with_empty_axes") == Some(1);
-    let axes = match call.list("axes", 1) {
+    let axes: Vec<usize> = match call.list("axes", 1) {
         List::Unknown => return unclear("the axes that it reduces are not known"),
         List::Known(axes) if !axes.is_empty() => axes
             .iter()
             .map(|axis| dims::axis(*axis, rank))
-            .collect::<Option<Vec<usize>>>()
-            .map_or_else(|| unclear("an axis is out of range"), Ok)?,
+            .collect::<Option<BTreeSet<usize>>>()
+            .map_or_else(
+                || unclear("an axis is out of range"),
+                |axes| Ok(axes.into_iter().collect()),
+            )?,
         _ if keeps_all => return same(call, call.need_rows(0)?.clone()),
         _ => (0..rank).collect(),
     };
@@ -112,7 +117,7 @@ pub(super) fn along_input(call: &Call<'_, '_>) -> Outcome {
 /// Over axes of an attribute; ONNX's own are the first and those from the third on.
 pub(super) fn mean_variance(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
-    let axes = call.ints("axes").unwrap_or(&[0, 2, 3]);
+    let axes = call.ints("axes").filter(|axes| !axes.is_empty()).unwrap_or(&[0, 2, 3]);
     same(
         call,
         apart(call, "normalises over", |rows| {
@@ -161,7 +166,7 @@ pub(super) fn reverse(call: &Call<'_, '_>) -> Outcome {
         return touch("it turns the order of rows");
     }
     match call.rows(1) {
-        Some(lengths) if of_rows(batch) && lengths.block == rows.block => {
+        Some(lengths) if of_rows(batch) && lengths.is_like(rows) => {
             Ok(vec![Dependence::Rows(rows.clone())])
         }
         None if !of_rows(batch) => {

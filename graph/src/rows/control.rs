@@ -5,6 +5,7 @@ use super::{Dependence, joined, settled};
 use crate::shapes::branch::alike;
 use crate::shapes::call::Call;
 use crate::shapes::value::{Number, Value};
+use crate::size::is_free_of_rows;
 use crate::{Dim, ElementType, Graph, Kind};
 
 /// How often a loop's body is followed until what its state depends on stays the same.
@@ -62,6 +63,11 @@ fn inside<'a>(
     let others = [proto.input.len(), proto.output.len(), proto.initializer.len()];
     if !call.scope().context().steps(others.iter().sum()) {
         return unclear("the model is too large to be followed");
+    }
+    let names = proto.input.iter().map(|input| &input.name);
+    let is_constant = |name: &String| proto.initializer.iter().any(|tensor| tensor.name == *name);
+    if given.len() != proto.input.len() || names.into_iter().any(is_constant) {
+        return unclear("the inputs of its graph are not those that it is given");
     }
     Ok(call.scope().inside(graph, given).outputs())
 }
@@ -140,6 +146,10 @@ fn part(call: &Call<'_, '_>, input: usize, axis: i64) -> Result<Value, Problem> 
         Dependence::Rows(rows) => rows.at(rows.axis - usize::from(axis < rows.axis)),
         other => other.clone(),
     };
+    // How often it runs follows from this.
+    if !is_free_of_rows(&dims[axis]) {
+        return unclear("how often it runs may follow from the number of rows");
+    }
     let mut dims = dims.to_vec();
     dims.remove(axis);
     Ok(settled(call, Value::tensor(value.element(), Some(dims)), on))

@@ -19,12 +19,15 @@ pub(crate) enum Dependence {
     Mixed(Rc<Mixed>),
 }
 
-/// A value that is, for each number of rows, what each row gives alone, joined along an axis.
+/// A value that is, for each number of rows, what each row gives alone, joined along an axis: `outer`
+/// times over, a block of each row after the other.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rows {
     /// The axis along which they are joined.
     pub(crate) axis: usize,
-    /// The entries along the axis that each row has.
+    /// How often all rows come; once, unless dimensions before that of the rows were merged with it.
+    pub(crate) outer: Dim,
+    /// The entries of a row that come together.
     pub(crate) block: Dim,
 }
 
@@ -57,7 +60,7 @@ pub(crate) enum Problem {
 impl Dependence {
     /// One entry of an axis for each row.
     pub(crate) fn along(axis: usize) -> Self {
-        Self::Rows(Rows { axis, block: Dim::Fixed(1) })
+        Self::Rows(Rows::once(axis, Dim::Fixed(1)))
     }
 
     pub(crate) fn rows(&self) -> Option<&Rows> {
@@ -78,14 +81,24 @@ impl Dependence {
 }
 
 impl Rows {
+    /// Rows that come once along an axis, a block of each after the other.
+    pub(crate) fn once(axis: usize, block: Dim) -> Self {
+        Self { axis, outer: Dim::Fixed(1), block }
+    }
+
     /// The size of the axis.
     pub(crate) fn size(&self) -> Dim {
-        times(&Size::of(Factor::Rows), &self.block)
+        times(&times(&self.outer, &Size::of(Factor::Rows)), &self.block)
+    }
+
+    /// Whether the rows of another axis lie in the same order.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.outer == other.outer && self.block == other.block
     }
 
     /// The same rows along another axis.
     pub(crate) fn at(&self, axis: usize) -> Dependence {
-        Dependence::Rows(Self { axis, block: self.block.clone() })
+        Dependence::Rows(Self { axis, ..self.clone() })
     }
 }
 

@@ -28,7 +28,7 @@ fn label_of_rows(call: &Call<'_, '_>, operands: &[Vec<Label>]) -> Result<(Label,
             return touch("it takes a diagonal over rows");
         }
         match &found {
-            Some((other, of)) if *other != label || of.block != rows.block => {
+            Some((other, of)) if *other != label || !of.is_like(rows) => {
                 return touch("it pairs rows with each other");
             }
             _ => found = Some((label, rows.clone())),

@@ -59,7 +59,7 @@ pub(super) fn aligned(operands: &[(&Dependence, &[Dim])]) -> Result<Dependence, 
     for (dependence, dims) in operands {
         if let Dependence::Rows(rows) = dependence {
             let axis = rows.axis + rank - dims.len();
-            let rows = Rows { axis, block: rows.block.clone() };
+            let rows = Rows { axis, ..rows.clone() };
             match &found {
                 Some(other) if *other != rows => return touch("it pairs rows with each other"),
                 _ => found = Some(rows),
@@ -94,14 +94,15 @@ pub(super) fn quantize(call: &Call<'_, '_>) -> Outcome {
             _ if !call.has(input) => {}
             (Dependence::Shared, Some([] | [Dim::Fixed(1)])) => {}
             (Dependence::Shared, Some([_])) if axis.is_some_and(|axis| axis != rows.axis) => {}
-            (Dependence::Shared, Some(dims)) if dims.len() == rank => {
+            (Dependence::Shared, Some(dims))
+                if dims.len() == rank && call.int("block_size").unwrap_or(0) == 0 =>
+            {
                 if dims[rows.axis] != Dim::Fixed(1) {
                     return touch("it has a fixed number of scales along rows");
                 }
             }
             // A scale for each row is its own.
-            (Dependence::Rows(of), Some([_]))
-                if axis == Some(rows.axis) && of.block == rows.block => {}
+            (Dependence::Rows(of), Some([_])) if axis == Some(rows.axis) && of.is_like(rows) => {}
             (Dependence::Shared, _) => return unclear("which values its scales are for"),
             _ => return touch("its scale differs from row to row"),
         }

@@ -8,7 +8,7 @@ use crate::shapes::call::{Call, List};
 use crate::shapes::dims;
 use crate::shapes::scope::kinds;
 use crate::shapes::value::Number;
-use crate::size::row_block;
+use crate::size::{divided, is_free_of_rows, row_block, times};
 
 /// Other dimensions for the same elements in the same order. Rows stay rows where as much lies
 /// outside of them as before: then what a row has is in one piece again.
@@ -32,16 +32,21 @@ pub(super) fn relaid(call: &Call<'_, '_>) -> Outcome {
 
 /// The rows of a tensor of dimensions `from` when it has the dimensions `to`.
 fn relaid_as(rows: &Rows, from: &[Dim], to: &[Dim]) -> Outcome {
-    let outside = dims::product(&from[..rows.axis]);
+    let outside = times(&dims::product(&from[..rows.axis]), &rows.outer);
     let mut before = Dim::Fixed(1);
     for (axis, dim) in to.iter().enumerate() {
-        if let Some(block) = row_block(dim) {
-            return if before == Dim::Unknown || outside == Dim::Unknown {
-                unclear("where its rows are in the shape that it gives is not known")
-            } else if before == outside {
-                Ok(vec![Dependence::Rows(Rows { axis, block })])
-            } else {
-                touch("it cuts rows into pieces and mixes them")
+        if let Some(inside) = row_block(dim) {
+            if before == Dim::Unknown || outside == Dim::Unknown {
+                return unclear("where its rows are in the shape that it gives is not known");
+            }
+            // What lay outside of the rows lies there still, in this dimension or before it.
+            let outer = divided(&outside, &before);
+            let block = divided(&inside, &outer);
+            return match (&outer, &block) {
+                (Dim::Unknown, _) | (_, Dim::Unknown) => {
+                    touch("it cuts rows into pieces and mixes them")
+                }
+                _ => Ok(vec![Dependence::Rows(Rows { axis, outer, block })]),
             };
         }
         before = dims::product(&[before, dim.clone()]);
@@ -75,12 +80,12 @@ pub(super) fn squeeze(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
     let rank = call.rank(0)?;
     let axes: Vec<usize> = match call.list("axes", 1) {
-        List::Known(axes) => axes
+        List::Known(axes) if !axes.is_empty() => axes
             .iter()
             .map(|axis| dims::axis(*axis, rank))
             .collect::<Option<_>>()
             .map_or_else(|| unclear("an axis is out of range"), Ok)?,
-        List::Absent => {
+        List::Known(_) | List::Absent => {
             return unclear("it takes out whichever dimensions are 1, that of the rows too");
         }
         List::Unknown => return unclear("its axes are not known"),
@@ -118,15 +123,19 @@ pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
     if call.text("coordinate_transformation_mode") == "tf_crop_and_resize" {
         return unclear("a part of the tensor is resized");
     }
-    for input in 1..call.input_count() {
-        if !matches!(call.dependence(input), Dependence::Shared | Dependence::Count) {
-            return touch("its factors differ from row to row");
-        }
-    }
-    let place = match call.ints("axes") {
+    call.shared([1, 2])?;
+    let place = match call.ints("axes").filter(|axes| !axes.is_empty()) {
         None => Some(rows.axis),
         Some(axes) => axes.iter().position(|axis| dims::axis(*axis, rank) == Some(rows.axis)),
     };
+    if *call.dependence(3) != Dependence::Shared {
+        // Of the sizes, only that of the rows follows from their number.
+        let sizes = call.numbers(3).unwrap_or(&[Number::Unknown]).iter().enumerate();
+        let mut others = sizes.filter(|(at, _)| Some(*at) != place);
+        if !others.all(|(_, size)| is_free_of_rows(&size.dim())) {
+            return touch("its sizes follow from the number of rows");
+        }
+    }
     let Some(place) = place else { return Ok(vec![Dependence::Rows(rows.clone())]) };
     let keeps = if call.has(3) {
         let size = call.numbers(3).and_then(|sizes| sizes.get(place));

@@ -56,6 +56,16 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
     })
 }
 
+/// Operators over blocks of channels, which the optimizer writes for a processor.
+pub(super) fn blocked(operator: &str) -> Option<Rule> {
+    Some(match operator {
+        "Conv" => conv_and_sum,
+        "MaxPool" | "GlobalMaxPool" | "AveragePool" | "GlobalAveragePool" | "ReorderInput"
+        | "ReorderOutput" => window::batch_first,
+        _ => return None,
+    })
+}
+
 /// A condition, and two quantized tensors with their scales and zero points.
 fn where_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1, 4])?;

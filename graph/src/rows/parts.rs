@@ -61,6 +61,11 @@ pub(super) fn slice(call: &Call<'_, '_>) -> Outcome {
             return touch("what it takes follows from values of rows");
         }
     }
+    let has_known_steps =
+        || call.numbers(4).is_some_and(|steps| steps.iter().all(|step| step.int().is_some()));
+    if *call.dependence(4) != Dependence::Shared && !has_known_steps() {
+        return touch("its steps follow from the number of rows");
+    }
     let list = |attribute: &str, input: usize| match call.ints(attribute) {
         Some(ints) => Some(ints.iter().copied().map(Number::Int).collect::<Vec<_>>()),
         None => call.numbers(input).map(<[Number]>::to_vec),
@@ -167,7 +172,7 @@ pub(super) fn compress(call: &Call<'_, '_>) -> Outcome {
 pub(super) fn center(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
-    let named = call.ints("axes");
+    let named = call.ints("axes").filter(|axes| !axes.is_empty());
     let rows = apart(call, "cuts or borders", |rows| {
         named.is_none_or(|axes| axes.iter().any(|axis| dims::axis(*axis, rank) == Some(rows)))
     })?;

@@ -2,8 +2,9 @@
 
 use super::Dependence;
 use super::axes::apart;
-use super::dependence::{touch, unclear};
+use super::dependence::{Rows, touch, unclear};
 use super::rule::Outcome;
+use crate::Dim;
 use crate::shapes::call::Call;
 use crate::shapes::dims;
 
@@ -77,10 +78,20 @@ pub(super) fn one_hot(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![rows.at(if rows.axis < axis { rows.axis } else { rows.axis + 1 })])
 }
 
-/// Columns of a matrix, by their places.
+/// Columns of a matrix, by their places: as many as there are of these in all.
 pub(super) fn columns(call: &Call<'_, '_>) -> Outcome {
-    call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
+    if let (Dependence::Shared, Dependence::Rows(rows), Some(dims)) =
+        (call.dependence(0), call.dependence(1), call.dims(1))
+    {
+        if dims[..rows.axis].iter().any(|dim| *dim != Dim::Fixed(1)) {
+            return touch("it mixes the places of rows");
+        }
+        let block = dims::product(&[&[rows.block.clone()], &dims[rows.axis + 1..]].concat());
+        let last = rank.max(2) - 1;
+        return Ok(vec![Dependence::Rows(Rows { axis: last, block, ..rows.clone() })]);
+    }
+    call.shared_besides(&[0])?;
     let rows = apart(call, "picks from", |rows| rows + 1 == rank)?;
     Ok(vec![Dependence::Rows(rows)])
 }

@@ -20,7 +20,7 @@ pub(super) fn recurrent(call: &Call<'_, '_>) -> Outcome {
     for input in own.iter().copied().filter(|input| call.has(*input)) {
         let wanted = if input == 4 { 0 } else { axis };
         match call.rows(input) {
-            Some(of) if of.axis == wanted && of.block == rows.block => {}
+            Some(of) if of.axis == wanted && of.is_like(rows) => {}
             _ => return touch(format!("its input {input} is for a fixed number of rows")),
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn expand(call: &Call<'_, '_>) -> Outcome {
             let along = (axis + from.len()).checked_sub(rank).map(|axis| &from[axis]);
             match (row_block(of_target(*axis)), along) {
                 (Some(block), None | Some(Dim::Fixed(1))) => {
-                    Ok(vec![Dependence::Rows(Rows { axis: *axis, block })])
+                    Ok(vec![Dependence::Rows(Rows::once(*axis, block))])
                 }
                 _ => touch("it stretches fixed values over rows"),
             }
@@ -51,7 +51,7 @@ pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Outcome {
     let dims: Vec<Dim> = shape.iter().map(Number::dim).collect();
     match row_axes(&dims).as_slice() {
         [axis] => match row_block(&dims[*axis]) {
-            Some(block) => Ok(vec![Dependence::Rows(Rows { axis: *axis, block })]),
+            Some(block) => Ok(vec![Dependence::Rows(Rows::once(*axis, block))]),
             None => touch("the shape that it gives follows from the number of rows"),
         },
         _ => touch("the shape that it gives follows from the number of rows"),
@@ -73,10 +73,15 @@ pub(super) fn tile(call: &Call<'_, '_>) -> Outcome {
         (Dependence::Shared, [axis]) => match (row_block(&repeats[*axis]), dims.get(*axis)) {
             (Some(block), Some(dim)) => {
                 let block = crate::size::times(&block, dim);
-                Ok(vec![Dependence::Rows(Rows { axis: *axis, block })])
+                Ok(vec![Dependence::Rows(Rows::once(*axis, block))])
             }
             _ => touch("it repeats by the number of rows"),
         },
         _ => touch("it repeats by the number of rows"),
     }
+}
+
+/// Numbers from a start to a limit: those of rows, where that is their number.
+pub(super) fn range(_: &Call<'_, '_>) -> Outcome {
+    touch("its numbers follow from values of rows")
 }

@@ -31,7 +31,7 @@ pub(super) fn parts(call: &Call<'_, '_>) -> Outcome {
         (Some(data), Dependence::Shared, Some(updates))
             if data.axis >= named
                 && updates.axis + named + 1 == data.axis + rank
-                && data.block == updates.block =>
+                && data.is_like(updates) =>
         {
             Ok(vec![Dependence::Rows(data.clone())])
         }

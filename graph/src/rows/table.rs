@@ -12,6 +12,7 @@ pub(super) fn rule(domain: &str, operator: &str) -> Option<Rule> {
         "" => computing(operator).or_else(|| arranging(operator)),
         "ai.onnx.ml" => examples(operator),
         "com.microsoft" => microsoft::rule(operator),
+        "com.microsoft.nchwc" => microsoft::blocked(operator),
         "skysail" => skysail(operator),
         _ => None,
     }
@@ -98,6 +99,7 @@ fn arranging(operator: &str) -> Option<Rule> {
         "Split" => parts::split,
         "Slice" => parts::slice,
         "Pad" => parts::pad,
+        "Range" => repeat::range,
         "Compress" => parts::compress,
         "CenterCropPad" => parts::center,
         "Gather" => pick::gather,

@@ -88,7 +88,7 @@ fn reductions_and_softmax_touch_rows_by_their_axes() {
     let axis = |axis| [("axis", Attribute::Int(axis))];
     let mut over_rows = one("ReduceMax", &[("axes", ints(&[0]))]);
     dependent(&mut over_rows, "y", "reduces over rows");
-    dependent(&mut one("ReduceSum", &[]), "y", "ReduceSum that makes 'y'");
+    dependent(&mut one("ReduceSum", &[]), "y", "ReduceSum 'ReduceSum_0': it reduces");
     let mut within = one("ReduceMax", &[("axes", ints(&[-1])), ("keepdims", Attribute::Int(0))]);
     independent(&mut within, "y");
     independent(&mut one("Softmax", &axis(1)), "y");

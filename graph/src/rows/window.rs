@@ -5,6 +5,7 @@ use super::dependence::touch;
 use super::rule::Outcome;
 use crate::Dim;
 use crate::shapes::call::Call;
+use crate::size::is_free_of_rows;
 
 /// The first axis of the first input; all else are weights and settings.
 pub(super) fn batch_first(call: &Call<'_, '_>) -> Outcome {
@@ -28,6 +29,15 @@ pub(super) fn batch_normalization(call: &Call<'_, '_>) -> Outcome {
 
 /// Several inputs whose first axis is that of the batch, and settings.
 pub(super) fn pairs_of_batches(call: &Call<'_, '_>, inputs: &[usize]) -> Outcome {
+    pairs_that_stretch(call, inputs, &[])
+}
+
+/// The same; those that `stretch` may have a first axis of one, and are then the same for all.
+pub(super) fn pairs_that_stretch(
+    call: &Call<'_, '_>,
+    inputs: &[usize],
+    stretch: &[usize],
+) -> Outcome {
     call.shared_besides(inputs)?;
     let mut found = None;
     for input in inputs.iter().copied().filter(|input| call.has(*input)) {
@@ -35,7 +45,9 @@ pub(super) fn pairs_of_batches(call: &Call<'_, '_>, inputs: &[usize]) -> Outcome
             Dependence::Rows(rows) if rows.axis == 0 && found.is_none_or(|found| found == rows) => {
                 found = Some(rows);
             }
-            Dependence::Shared if matches!(call.dims(input), Some([Dim::Fixed(1), ..])) => {}
+            Dependence::Shared
+                if stretch.contains(&input)
+                    && matches!(call.dims(input), Some([Dim::Fixed(1), ..])) => {}
             _ => return touch("it pairs rows with other rows"),
         }
     }
@@ -75,9 +87,15 @@ pub(super) fn deform(call: &Call<'_, '_>) -> Outcome {
 
 /// Points for as many pictures as there are rows.
 pub(super) fn affine_grid(call: &Call<'_, '_>) -> Outcome {
+    call.shared_besides(&[0, 1])?;
     let rows = super::axes::apart(call, "works along", |rows| rows != 0)?;
-    match call.numbers(1).and_then(<[_]>::first) {
-        Some(count) if count.dim() == rows.size() => Ok(vec![Dependence::Rows(rows)]),
+    match call.numbers(1) {
+        Some([count, others @ ..])
+            if count.dim() == rows.size()
+                && others.iter().all(|size| is_free_of_rows(&size.dim())) =>
+        {
+            Ok(vec![Dependence::Rows(rows)])
+        }
         _ => touch("it gives a fixed number of grids"),
     }
 }

@@ -44,6 +44,11 @@ pub(super) fn together_quantized(call: &Call<'_, '_>) -> Made {
     Some(vec![Value::tensor(element(call, &[0, 3]), stretched(call, &[0, 3]))])
 }
 
+/// A condition, and two quantized tensors, each with its scale and its zero point.
+pub(super) fn where_quantized(call: &Call<'_, '_>) -> Made {
+    Some(vec![Value::tensor(element(call, &[1, 4]), stretched(call, &[0, 1, 4]))])
+}
+
 pub(super) fn arithmetic(call: &Call<'_, '_>) -> Made {
     let numbers = numbers::arithmetic(call.operator(), call.input(0), call.input(1));
     let made = together(call)?;

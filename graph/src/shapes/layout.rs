@@ -33,13 +33,20 @@ fn rank_of(call: &Call<'_, '_>, input: usize) -> Option<usize> {
 /// 0 takes the dimension of the same place, -1 what is left.
 fn reshaped(from: Option<&[Dim]>, shape: &[Number], keeps_zero: bool) -> Vec<Dim> {
     let copied = |place: usize| shape[place] == Number::Int(0) && !keeps_zero;
+    // What is not a size of the tensor may be 0 or -1 in a run, and then means another.
+    let is_open = |number: &Number| match number {
+        Number::Open(Dim::Computed(size)) => !from.is_some_and(|from| size.is_part_of(from)),
+        _ => false,
+    };
     let dim = |(place, number): (usize, &Number)| match from {
         Some(from) if copied(place) => from.get(place).cloned().unwrap_or(Dim::Unknown),
         None if copied(place) => Dim::Unknown,
+        _ if is_open(number) => Dim::Unknown,
         _ => number.dim(),
     };
     let mut dims: Vec<Dim> = shape.iter().enumerate().map(dim).collect();
-    let open = |number: &Number| matches!(number, Number::Int(-1) | Number::Unknown);
+    let open =
+        |number: &Number| matches!(number, Number::Int(-1) | Number::Unknown) || is_open(number);
     let mut holes = (0..shape.len()).filter(|place| open(&shape[*place]));
     if let (Some(from), Some(hole), None) = (from, holes.next(), holes.next()) {
         // What is copied is the same on both sides, even where it is not known.
@@ -85,11 +92,11 @@ pub(super) fn transpose(call: &Call<'_, '_>) -> Made {
 pub(super) fn squeeze(call: &Call<'_, '_>) -> Made {
     let squeezed = |dims: &[Dim]| -> Option<Vec<Dim>> {
         let axes: Vec<usize> = match call.list("axes", 1) {
-            List::Known(axes) => {
+            List::Known(axes) if !axes.is_empty() => {
                 let axes = axes.iter().map(|axis| dims::axis(*axis, dims.len()));
                 axes.collect::<Option<_>>()?
             }
-            List::Absent => {
+            List::Known(_) | List::Absent => {
                 let sizes: Vec<u64> = dims.iter().map(dims::fixed).collect::<Option<_>>()?;
                 (0..sizes.len()).filter(|axis| sizes[*axis] == 1).collect()
             }

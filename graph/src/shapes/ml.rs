@@ -1,6 +1,7 @@
 //! Classical machine learning.
 
 use super::call::{Call, Made};
+use super::dims;
 use super::value::{ANY, Value};
 use crate::{Dim, ElementType};
 
@@ -13,7 +14,7 @@ pub(super) fn scaled(call: &Call<'_, '_>) -> Made {
 pub(super) fn features(call: &Call<'_, '_>) -> Made {
     let dims = call.dims(0).and_then(|dims| {
         let (_, outer) = dims.split_last()?;
-        let places = call.dims(1)?.last().cloned().unwrap_or(Dim::Fixed(1));
+        let places = dims::product(call.dims(1)?);
         // A lone row comes out as a matrix.
         let outer = if outer.is_empty() { &[Dim::Fixed(1)] } else { outer };
         Some(outer.iter().cloned().chain([places]).collect())
@@ -51,12 +52,14 @@ pub(super) fn classified(call: &Call<'_, '_>) -> Made {
 
 /// The scores that there are for so many classes.
 fn scores(call: &Call<'_, '_>, classes: u64) -> Option<u64> {
-    let machine = call.operator() == "SVMClassifier";
-    if !machine || call.float_list("prob_a").is_some_and(|list| !list.is_empty()) {
-        return Some(classes);
-    }
-    // Support vectors vote for one of each two classes; of two, runtimes give one or two scores.
-    (classes > 2).then(|| classes.checked_mul(classes - 1)).flatten().map(|pairs| pairs / 2)
+    let count = |attribute: &str| call.float_list(attribute).map_or(0, <[f32]>::len) as u64;
+    let has_score_a_class = match call.operator() {
+        "LinearClassifier" => count("intercepts") == classes,
+        // Without probabilities, runtimes differ in how they tell the votes of two classes each.
+        "SVMClassifier" => count("prob_a") > 0,
+        _ => true,
+    };
+    has_score_a_class.then_some(classes)
 }
 
 /// Numbers for each example: as many as an attribute says, one if it does not.

@@ -22,3 +22,15 @@ pub(super) fn layer(call: &Call<'_, '_>) -> Made {
     let statistics = Value::tensor(element, statistics);
     Some(vec![Value::of(input.kind.clone()), statistics.clone(), statistics])
 }
+
+/// The tensor, what it was normalised by, and the sum of the first two inputs.
+pub(super) fn skip_layer(call: &Call<'_, '_>) -> Made {
+    let input = call.input(0);
+    let statistics = input.dims().and_then(|dims| {
+        let (_, outer) = dims.split_last()?;
+        Some(outer.iter().cloned().chain([Dim::Fixed(1)]).collect())
+    });
+    let statistics = Value::tensor(ElementType::Float32, statistics);
+    let like = Value::of(input.kind.clone());
+    Some(vec![like.clone(), statistics.clone(), statistics, like])
+}

@@ -7,6 +7,21 @@ use crate::{Dim, ElementType};
 
 /// `a` and `b` added, subtracted, multiplied or divided, as the operator says.
 pub(super) fn arithmetic(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
+    let is_narrow = [a, b].iter().any(|value| value.element() == ElementType::Int32);
+    let numbers = unbounded(operator, a, b)?;
+    Some(if is_narrow { numbers.into_iter().map(within_32_bits).collect() } else { numbers })
+}
+
+/// The number, if it is sure to be within 32 bits: beyond them others come out.
+fn within_32_bits(number: Number) -> Number {
+    match number {
+        Number::Int(value) if i32::try_from(value).is_err() => Number::Unknown,
+        Number::Open(Dim::Computed(size)) if !size.is_small() => Number::Unknown,
+        number => number,
+    }
+}
+
+fn unbounded(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
     zipped(a, b, |a, b| match (operator, a, b) {
         ("Add", Number::Int(0), other) | ("Add" | "Sub", other, Number::Int(0)) => other.clone(),
         ("Mul", Number::Int(1), other) | ("Mul" | "Div", other, Number::Int(1)) => other.clone(),

@@ -138,7 +138,7 @@ pub(super) fn compress(call: &Call<'_, '_>) -> Made {
 /// Axes cut or bordered to sizes.
 pub(super) fn center(call: &Call<'_, '_>) -> Made {
     let dims = call.dims(0).map(|dims| {
-        let named = call.ints("axes");
+        let named = call.ints("axes").filter(|axes| !axes.is_empty());
         let is_named = |axis: usize| {
             named.is_none_or(|axes| {
                 axes.iter().any(|named| dims::axis(*named, dims.len()) == Some(axis))

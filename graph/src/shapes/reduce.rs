@@ -21,6 +21,13 @@ pub(super) fn reduce(call: &Call<'_, '_>) -> Made {
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
+/// A mean of quantized numbers over axes that an attribute names.
+pub(super) fn reduce_quantized(call: &Call<'_, '_>) -> Made {
+    let dims = call.dims(0).zip(call.ints("axes"));
+    let dims = dims.and_then(|(dims, axes)| without(call, dims, axes));
+    Some(vec![Value::tensor(call.element(0), dims)])
+}
+
 /// The place of the largest or the smallest along an axis.
 pub(super) fn arg(call: &Call<'_, '_>) -> Made {
     let axis = call.int("axis").unwrap_or(0);

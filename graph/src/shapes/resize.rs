@@ -17,7 +17,7 @@ fn resized(call: &Call<'_, '_>, dims: &[Dim]) -> Option<Vec<Dim>> {
     if !matches!(call.text("keep_aspect_ratio_policy"), "" | "stretch") {
         return None;
     }
-    let axes: Vec<usize> = match call.ints("axes") {
+    let axes: Vec<usize> = match call.ints("axes").filter(|axes| !axes.is_empty()) {
         None => (0..dims.len()).collect(),
         Some(axes) => {
             axes.iter().map(|axis| dims::axis(*axis, dims.len())).collect::<Option<_>>()?

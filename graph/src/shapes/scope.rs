@@ -1,7 +1,7 @@
 //! The values of a graph, found node by node.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::call::Call;
 use super::table;
@@ -22,6 +22,8 @@ pub(crate) struct Context {
     /// Nodes, and other parts of graphs inside them, that may still be looked at.
     steps: Cell<usize>,
     fresh: Cell<u32>,
+    /// Of a name that no node made before, and nothing around holds.
+    unresolved: Value,
 }
 
 /// What is followed.
@@ -37,7 +39,11 @@ pub(crate) enum Follow {
 impl Context {
     pub(crate) fn new(follow: Follow) -> Self {
         let (room, steps) = (Cell::new(ROOM_BYTES), Cell::new(STEPS_MAX));
-        Self { follow, room, steps, fresh: Cell::new(0) }
+        let unresolved = match follow {
+            Follow::Kinds => Value::UNKNOWN,
+            Follow::Rows { .. } => rows::unresolved(),
+        };
+        Self { follow, room, steps, fresh: Cell::new(0), unresolved }
     }
 
     /// The version of ONNX's operators where rows are followed.
@@ -84,6 +90,8 @@ impl Context {
 pub(crate) struct Scope<'a, 's> {
     graph: Graph<'a>,
     values: HashMap<&'a str, Value>,
+    /// The names of what its nodes make, sooner or later.
+    made: HashSet<&'a str>,
     constants: HashMap<&'a str, TensorView<'a>>,
     /// The graph around this one.
     outer: Option<&'s Scope<'a, 's>>,
@@ -128,6 +136,7 @@ impl<'a, 's> Scope<'a, 's> {
         Self {
             graph,
             values: HashMap::new(),
+            made: graph.nodes().flat_map(|node| node.outputs()).map(String::as_str).collect(),
             constants: HashMap::new(),
             outer: None,
             sizes: HashMap::new(),
@@ -164,13 +173,18 @@ impl<'a, 's> Scope<'a, 's> {
         if name.is_empty() {
             return &Value::UNKNOWN;
         }
-        let outer = || self.outer.map_or(&Value::UNKNOWN, |outer| outer.value(name));
-        self.values.get(name).unwrap_or_else(outer)
+        match (self.values.get(name), self.outer) {
+            (Some(value), _) => value,
+            // A node that comes later makes it: it is not that of the same name outside.
+            (None, Some(outer)) if !self.made.contains(name) => outer.value(name),
+            _ => &self.context.unresolved,
+        }
     }
 
     /// The constant of this name, here or around.
     pub(crate) fn constant(&self, name: &str) -> Option<TensorView<'a>> {
-        let outer = || self.outer.and_then(|outer| outer.constant(name));
+        let is_own = self.values.contains_key(name) || self.made.contains(name);
+        let outer = || self.outer.filter(|_| !is_own)?.constant(name);
         self.constants.get(name).copied().or_else(outer)
     }
 

@@ -83,7 +83,11 @@ pub(super) fn range(call: &Call<'_, '_>) -> Made {
         (step > 0).then(|| u64::try_from((way + step - 1) / step).unwrap_or(0))
     });
     let symbol = match [call.numbers(0), call.numbers(1), call.numbers(2)] {
-        [Some([Number::Int(0)]), Some([limit]), Some([Number::Int(1)])] => limit.dim(),
+        [Some([Number::Int(0)]), Some([limit]), Some([Number::Int(1)])] => match limit.dim() {
+            // It may be negative.
+            Dim::Computed(size) if !size.is_of_inputs() => Dim::Unknown,
+            limit => limit,
+        },
         _ => Dim::Unknown,
     };
     let dim = numbers.map_or(symbol, Dim::Fixed);

@@ -12,6 +12,7 @@ pub(crate) fn rule(domain: &str, operator: &str) -> Option<Rule> {
         "" => onnx(operator).or_else(|| onnx_shape(operator)),
         "com.microsoft" => microsoft(operator),
         "ai.onnx.ml" => ml(operator),
+        "com.microsoft.nchwc" => Some(ranked::same_rank),
         _ => None,
     }
 }
@@ -101,7 +102,7 @@ fn onnx(operator: &str) -> Option<Rule> {
         "Cast" => elementwise::cast,
         "CastLike" => elementwise::cast_like,
         "BatchNormalization" => normal::batch,
-        "LayerNormalization" => normal::layer,
+        "LayerNormalization" | "SimplifiedLayerNormalization" => normal::layer,
         "Conv" => window::conv,
         "ConvInteger" => window::conv_integer,
         "QLinearConv" => window::conv_quantized,
@@ -168,16 +169,12 @@ fn onnx_shape(operator: &str) -> Option<Rule> {
 /// Operators that ONNX Runtime adds.
 fn microsoft(operator: &str) -> Option<Rule> {
     Some(match operator {
-        "BiasGelu"
-        | "FastGelu"
-        | "Gelu"
-        | "QuickGelu"
-        | "SkipLayerNormalization"
-        | "SkipSimplifiedLayerNormalization"
-        | "QLinearSigmoid"
-        | "QLinearLeakyRelu"
+        "BiasGelu" | "FastGelu" | "Gelu" | "QuickGelu" | "QLinearSigmoid" | "QLinearLeakyRelu"
         | "QLinearSoftmax" => elementwise::same,
         "QLinearAdd" | "QLinearMul" => elementwise::together_quantized,
+        "QLinearWhere" => elementwise::where_quantized,
+        "QLinearReduceMean" => reduce::reduce_quantized,
+        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => normal::skip_layer,
         "FusedConv" => window::conv,
         "QLinearAveragePool" => window::pool,
         "QLinearGlobalAveragePool" => window::global_pool,

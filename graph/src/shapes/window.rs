@@ -1,8 +1,8 @@
 //! Convolutions and pooling: a window that slides over all dimensions but the first two.
 
 use super::call::{Call, Made};
-use super::dims;
 use super::value::{ANY, Value};
+use super::{dims, ranked};
 use crate::{Dim, ElementType};
 
 pub(super) fn conv(call: &Call<'_, '_>) -> Made {
@@ -28,6 +28,9 @@ fn convolution(call: &Call<'_, '_>, weights: usize, element: ElementType) -> Mad
 
 /// The window takes whole dimensions: all but the first two shrink to one.
 pub(super) fn global_pool(call: &Call<'_, '_>) -> Made {
+    if has_channels_last(call) {
+        return ranked::same_rank(call);
+    }
     let shrunk = |dims: &[Dim]| -> Vec<Dim> {
         let one = |(place, dim): (usize, &Dim)| if place < 2 { dim.clone() } else { 1.into() };
         dims.iter().enumerate().map(one).collect()
@@ -37,9 +40,16 @@ pub(super) fn global_pool(call: &Call<'_, '_>) -> Made {
 
 /// The largest or the mean of each window, and of the largest also where it lies.
 pub(super) fn pool(call: &Call<'_, '_>) -> Made {
+    if has_channels_last(call) {
+        return ranked::same_rank(call);
+    }
     let dims = slid(call, kernels(call, None), None);
     let places = Value::tensor(ElementType::Int64, dims.clone());
     Some(vec![Value::tensor(call.element(0), dims), places])
+}
+
+fn has_channels_last(call: &Call<'_, '_>) -> bool {
+    call.int("channels_last").unwrap_or(0) != 0
 }
 
 /// The sizes of the window: said, or those of the weights.
@@ -115,7 +125,11 @@ impl<'a> Window<'a> {
     fn steps(&self, axis: usize, dim: &Dim) -> Option<Dim> {
         let stride = self.stride(axis)?;
         if self.is_same() {
-            return if stride == 1 {
+            // Runtimes differ in whether gaps count for the border.
+            let has_gaps = self.dilations.is_some_and(|all| all.iter().any(|each| *each != 1));
+            return if has_gaps {
+                None
+            } else if stride == 1 {
                 Some(dim.clone())
             } else {
                 size((i128::from(dims::fixed(dim)?) + stride - 1) / stride)

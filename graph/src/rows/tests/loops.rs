@@ -46,8 +46,10 @@ fn of(nodes: Vec<NodeProto>, change: impl FnOnce(&mut Model)) -> Independence {
     list(&mut builder, "one", &[1]);
     list(&mut builder, "all", &[0, 1]);
     weight(&mut builder, "zeros", &[1, 4]);
-    let mut model = finish(&mut builder, "y");
-    model.proto_mut().graph.mut_or_insert_default().node = nodes;
+    let mut model = finish(&mut builder, "x");
+    let graph = model.proto_mut().graph.mut_or_insert_default();
+    graph.node = nodes;
+    graph.output[0].name = "y".into();
     change(&mut model);
     model.row_independence()
 }
