@@ -1,6 +1,8 @@
 //! The shape of an answer is that of the run, whatever the graph declares, and its values are those
 //! that the runtime gives, wherever it leaves them.
 
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
 mod support;
 
 use skysail_engine::model::Model;
