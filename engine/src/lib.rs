@@ -23,6 +23,7 @@ mod execute;
 pub mod executor;
 mod replica;
 mod session;
+mod defaults;
 pub mod layers;
 mod package;
 pub mod model;

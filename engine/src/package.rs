@@ -20,6 +20,7 @@ mod tail;
 pub(crate) use plan::is_faster;
 
 use crate::config::ModelConfig;
+use crate::defaults::optional_inputs;
 use crate::layers::Layers;
 use assemble::Parts;
 use decode::Decoded;
@@ -89,7 +90,9 @@ pub(crate) fn prepare(
     }
     let mut model = package.graph_without_weights()?;
     give_sizes(&mut model, &package)?;
-    let found = layer::layers(&package, model.graph())?;
+    let optional = optional_inputs(&model, &config.expected_inputs);
+    let optional = optional.into_iter().map(|input| input.name).collect();
+    let found = layer::layers(&package, model.graph(), &optional)?;
     let (config, batch_max) = (&config.compressed, config.max_batch_size);
     decide::check(config, &found)?;
     let candidates = decide::candidates(config, &found);

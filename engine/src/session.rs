@@ -13,6 +13,8 @@ mod describe;
 mod make;
 mod plan;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use make::{SessionMaker, Source, taking_in_operators};
 
@@ -51,6 +53,8 @@ pub(crate) struct OrtExecutor {
     signature: Arc<Signature>,
     /// The outputs as the runtime has them, right or wrong.
     declared: Vec<TensorSpec>,
+    /// Whether outputs have buffers where their shape is proven.
+    relies_on_proofs: bool,
     plans: Plans,
 }
 
@@ -64,7 +68,14 @@ impl OrtExecutor {
     pub(crate) fn new(session: Session, signature: Arc<Signature>) -> Result<Self, SessionError> {
         let options = Arc::new(RunOptions::new()?);
         let declared = describe::signature(&session)?.outputs;
-        Ok(Self { session, options, signature, declared, plans: Plans::default() })
+        Ok(Self {
+            session,
+            options,
+            signature,
+            declared,
+            relies_on_proofs: true,
+            plans: Plans::default(),
+        })
     }
 
     /// What is known about the model.
@@ -82,15 +93,56 @@ impl OrtExecutor {
         self.signature = Arc::clone(signature);
     }
 
-    fn run(&mut self, inputs: &[BatchInput<'_>], given: &[usize]) -> ort::Result<Execution> {
-        let Self { signature, declared, .. } = self;
+    /// Runs, and once more without relying on proofs where that fails: a proof that is wrong of
+    /// this runtime costs time, and no answer.
+    fn run(
+        &mut self,
+        inputs: &[BatchInput<'_>],
+        given: &[usize],
+        stop: &Stop,
+    ) -> ort::Result<Execution> {
+        let error = match self.run_once(inputs, given) {
+            Ok(execution) => return Ok(execution),
+            Err(Failure { is_bound, error }) if !is_bound || stop.is_stopped() => {
+                return Err(error);
+            }
+            Err(Failure { error, .. }) => error,
+        };
+        self.relies_on_proofs = false;
+        let again = self.run_once(inputs, given);
+        // Most often it is the input that does not suit the model.
+        self.relies_on_proofs = again.is_err();
+        if again.is_ok() {
+            tracing::warn!("the runtime gives another shape than was proven: {error}");
+            self.plans.clear();
+        }
+        again.map_err(|_| error)
+    }
+
+    fn run_once(
+        &mut self,
+        inputs: &[BatchInput<'_>],
+        given: &[usize],
+    ) -> Result<Execution, Failure> {
+        let Self { session, options, signature, declared, .. } = self;
+        let declared = self.relies_on_proofs.then_some(declared.as_slice());
         let wanted = Wanted { signature, declared, inputs, given };
-        let plan = self.plans.of(&self.session, &wanted)?;
-        plan.gather(&wanted)?;
+        let before = |error| Failure { is_bound: false, error };
+        let plan = self.plans.of(session, &wanted).map_err(before)?;
+        plan.gather(&wanted).map_err(before)?;
         let gathered = Instant::now();
-        let (outputs, executed) = plan.run(&mut self.session, &self.options, &self.signature)?;
+        let ran = plan.run(session, options, signature);
+        let failed = |error| Failure { is_bound: plan.binds_outputs(), error };
+        let (outputs, executed) = ran.map_err(failed)?;
         Ok(Execution { outputs, gathered, executed })
     }
+}
+
+/// A run that failed.
+struct Failure {
+    /// Whether outputs had buffers.
+    is_bound: bool,
+    error: ort::Error,
 }
 
 impl Executor for OrtExecutor {
@@ -112,7 +164,7 @@ impl Executor for OrtExecutor {
         // The last run may have been told to stop, in time or just as it ended.
         self.options.unterminate().map_err(failed)?;
         let _attached = stop.attach(Arc::clone(&self.options) as Arc<dyn Stoppable>)?;
-        self.run(inputs, given).map_err(|error| match stop.is_stopped() {
+        self.run(inputs, given, stop).map_err(|error| match stop.is_stopped() {
             true => ExecuteError::Stopped,
             false => failed(error),
         })

@@ -1,16 +1,20 @@
 //! Inputs that have a default in the graph: each request brings one or leaves it out.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
+#![expect(clippy::unwrap_used, reason = "a test panics")]
 
 mod support;
 
 use skysail_engine::Error;
 use skysail_engine::admit::InvalidRequest;
+use skysail_engine::layers::Execution;
 use skysail_engine::model::Model;
 use skysail_engine::request::Request;
 use skysail_graph::{Dim, GraphBuilder, Model as Graph, Tensor};
 use std::sync::Arc;
-use support::{FLOAT, Models, ask, ask_together, batch_of, floats, graphs, request, values};
+use support::{
+    FLOAT, Models, ask, ask_together, assert_close, batch_of, compressed, floats, graphs, request,
+    values,
+};
 
 /// `y = x * scale + shift`, float32 `[batch, 2]`; the scale is 2 and the shift 0.
 fn scaled() -> Graph {
@@ -176,4 +180,28 @@ fn an_optional_input_without_a_default_is_refused() {
     let optional = r#"{"input": [{"name": "x", "dims": [-1, 2], "optional": true}]}"#;
     let error = models.load_with("m", Some(optional)).err().unwrap();
     assert!(error.contains("the graph has no default for it"), "{error}");
+}
+
+#[test]
+fn a_sparse_layer_does_not_swallow_what_a_request_may_bring() {
+    let weights = compressed::numbers(48 * 64, 5);
+    let mut graph = GraphBuilder::new("sparse");
+    graph
+        .input("x", FLOAT, &batch_of(&[48]))
+        .initializer("w", Tensor::new(&[48, 64], &weights).unwrap())
+        .optional_input("shift", &[Dim::from(64)], Tensor::new(&[64], &[1.0_f32; 64]).unwrap())
+        .node("MatMul", &["x", "w"], &["product"], &[])
+        .node("Add", &["product", "shift"], &["y"], &[])
+        .output("y", FLOAT, &batch_of(&[64]));
+    let graph = compressed::pruned(&graph.finish().unwrap(), 0.1);
+    let models = Models::explicit();
+    let model = models.load_package("m", &graph, "compressed.execution = 'sparse'").unwrap();
+    assert_eq!(model.layers().unwrap().count(Execution::Sparse), 1);
+    assert_eq!(optional_names(&model), ["shift"]);
+    let asked = || request(floats("x", &[1, 48], &compressed::numbers(48, 9)));
+    let by_default = values(&ask(&model, asked()).unwrap(), 0);
+    let mut given = asked();
+    given.inputs.push(floats("shift", &[64], &[3.0; 64]));
+    let wanted: Vec<f32> = by_default.iter().map(|y| y + 2.0).collect();
+    assert_close(&values(&ask(&model, given).unwrap(), 0), &wanted, 1e-5);
 }

@@ -13,6 +13,7 @@ use skysail_protocol::grpc::model_infer_request::InferInputTensor;
 use skysail_protocol::grpc::{ModelConfigRequest, ModelInferRequest, ModelMetadataRequest};
 use support::Server;
 use support::models::{Models, add};
+use tonic::transport::Channel;
 
 const FLOAT: ElementType = ElementType::Float32;
 
@@ -84,8 +85,7 @@ fn of_json(answer: &Value) -> (Vec<usize>, Vec<f32>) {
 
 #[tokio::main(flavor = "current_thread")]
 async fn ask_grpc(server: &Server, model: &str, inputs: &[Input<'_>]) -> (Vec<usize>, Vec<f32>) {
-    let address = format!("http://{}", server.grpc());
-    let mut client = GrpcInferenceServiceClient::connect(address).await.unwrap();
+    let mut client = client(server).await;
     let input = |(name, shape, _): &Input<'_>| InferInputTensor {
         name: (*name).into(),
         datatype: "FP32".into(),
@@ -102,6 +102,12 @@ async fn ask_grpc(server: &Server, model: &str, inputs: &[Input<'_>]) -> (Vec<us
     let shape = answer.outputs[0].shape.iter().map(|&size| size as usize).collect();
     let numbers = answer.raw_output_contents[0].as_chunks().0;
     (shape, numbers.iter().map(|&number| f32::from_le_bytes(number)).collect())
+}
+
+async fn client(server: &Server) -> GrpcInferenceServiceClient<Channel> {
+    let address = format!("http://{}", server.grpc());
+    let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
+    GrpcInferenceServiceClient::new(channel)
 }
 
 #[test]
@@ -145,8 +151,7 @@ fn metadata_and_configuration_tell_what_may_be_left_out() {
 
 #[tokio::main(flavor = "current_thread")]
 async fn told_by_grpc(server: &Server) {
-    let address = format!("http://{}", server.grpc());
-    let mut client = GrpcInferenceServiceClient::connect(address).await.unwrap();
+    let mut client = client(server).await;
     let (name, version) = ("scaled".to_owned(), String::new());
     let asked = ModelMetadataRequest { name: name.clone(), version: version.clone() };
     let metadata = client.model_metadata(asked).await.unwrap().into_inner();

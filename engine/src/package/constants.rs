@@ -2,12 +2,15 @@
 
 use skysail_compression::{Package, PackageError};
 use skysail_graph::{ElementType, Graph, Tensor};
+use std::collections::HashSet;
 
 /// The constants of a package: its tensors, and what `Constant` nodes of its graph make.
 #[derive(Clone, Copy)]
 pub(super) struct Constants<'a> {
     pub(super) package: &'a Package,
     pub(super) graph: Graph<'a>,
+    /// Tensors that a request can bring other values for.
+    pub(super) optional: &'a HashSet<String>,
 }
 
 /// Where a value that has one number for each output of a layer has its dimension of outputs.
@@ -22,6 +25,9 @@ pub(super) struct Spread {
 impl Constants<'_> {
     /// A tensor, if it is constant and of float32.
     fn floats(self, name: &str) -> Result<Option<Tensor>, PackageError> {
+        if self.optional.contains(name) {
+            return Ok(None);
+        }
         let is_float = |element| element == ElementType::Float32;
         let tensors = self.package.tensors();
         Ok(match tensors.iter().rfind(|entry| entry.name == name) {

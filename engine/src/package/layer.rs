@@ -66,12 +66,17 @@ pub(super) struct Product {
     pub(super) by_inputs: bool,
 }
 
-/// The layers of a graph, in its order.
-pub(super) fn layers(package: &Package, graph: Graph<'_>) -> Result<Vec<Layer>, PackageError> {
+/// The layers of a graph, in its order. No layer changes into one that takes the values of
+/// `optional` inputs for constants.
+pub(super) fn layers(
+    package: &Package,
+    graph: Graph<'_>,
+    optional: &HashSet<String>,
+) -> Result<Vec<Layer>, PackageError> {
     let tails = Tails {
         links: graph.links(),
         shapes: graph.shapes(),
-        constants: Constants { package, graph },
+        constants: Constants { package, graph, optional },
         taken: HashSet::new(),
     };
     let mut finder = Finder { package, tails };
@@ -140,6 +145,9 @@ impl Finder<'_> {
         }
         if !self.package.tensors().iter().any(|entry| entry.name == name) {
             return dense("its weights are in the graph");
+        }
+        if self.tails.constants.optional.contains(name) {
+            return dense("a request may bring other weights");
         }
         if self.density(name) > DENSITY_MAX {
             return dense("too many of its weights are not zero");

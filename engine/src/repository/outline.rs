@@ -1,11 +1,11 @@
 //! What the graph of a model tells of its inputs and outputs beyond what the runtime says of them:
-//! which have any number of dimensions, which initializers are inputs by accident only, and what
-//! is proven of the outputs' shapes.
+//! which have any number of dimensions, which may be left out, and what is proven of the outputs'
+//! shapes.
 
 use crate::config::ExpectedTensor;
+use crate::defaults::optional_inputs;
 use crate::signature::{ProvenShapes, Signature, TensorSpec};
-use skysail_graph::{Graph, Kind, Model, ValueInfo};
-use std::collections::HashSet;
+use skysail_graph::{Kind, Model, ValueInfo};
 
 /// Sizes of the first dimension, and of the other open ones, for which a proof is asked to see
 /// which dimensions of an output vary.
@@ -13,17 +13,13 @@ const SAMPLES: [[usize; 2]; 3] = [[2, 8], [3, 12], [5, 12]];
 
 /// Completes what the runtime says of a model by what its graph says, and its owner of the inputs.
 pub(super) fn complete(signature: &mut Signature, model: &Model, expected: &[ExpectedTensor]) {
-    let (graph, optional) = (model.graph(), model.optional_inputs());
-    let (inputs, outputs) = (graph.inputs(), graph.outputs());
+    let (inputs, outputs) = (model.graph().inputs(), model.graph().outputs());
+    let optional = optional_inputs(model, expected);
+    let is_optional = |spec: &TensorSpec| optional.iter().any(|info| info.name == *spec.name);
+    signature.optional_inputs.retain(is_optional);
     set_any_rank(&mut signature.inputs, &inputs);
     set_any_rank(&mut signature.optional_inputs, &optional);
     set_any_rank(&mut signature.outputs, &outputs);
-    if are_inputs_by_accident(graph, &optional) {
-        let wanted = |spec: &TensorSpec| {
-            expected.iter().any(|tensor| tensor.optional && *tensor.name == *spec.name)
-        };
-        signature.optional_inputs.retain(wanted);
-    }
     // A proof speaks of inputs and outputs by their places.
     if is_in_order(&signature.inputs, &inputs) && is_in_order(&signature.outputs, &outputs) {
         signature.proven = ProvenShapes {
@@ -41,17 +37,6 @@ fn set_any_rank(specs: &mut [TensorSpec], infos: &[ValueInfo]) {
         let is_shapeless = |info: &ValueInfo| matches!(info.kind, Kind::Tensor { dims: None, .. });
         spec.any_rank = info.is_some_and(is_shapeless);
     }
-}
-
-/// Whether the graph has all its initializers among its inputs, weights of layers among them: some
-/// exporters do that by default, and mean nothing by it.
-fn are_inputs_by_accident(graph: Graph<'_>, optional: &[ValueInfo]) -> bool {
-    let optional: HashSet<&str> = optional.iter().map(|info| info.name.as_str()).collect();
-    let is_optional = |name: &str| optional.contains(name);
-    let has_weights = graph
-        .weights()
-        .is_ok_and(|weights| weights.iter().any(|weight| is_optional(weight.tensor.name())));
-    has_weights && graph.initializers().all(|tensor| is_optional(tensor.name()))
 }
 
 fn is_in_order(specs: &[TensorSpec], infos: &[ValueInfo]) -> bool {

@@ -25,8 +25,8 @@ const PLANS_MAX: usize = 64;
 /// A run that a plan is wanted for.
 pub(super) struct Wanted<'a, 'm> {
     pub(super) signature: &'a Signature,
-    /// The outputs as the runtime has them.
-    pub(super) declared: &'a [TensorSpec],
+    /// The outputs as the runtime has them; `None` where no proof is to be relied on.
+    pub(super) declared: Option<&'a [TensorSpec]>,
     /// Those without a default, and then those given besides.
     pub(super) inputs: &'a [BatchInput<'m>],
     /// Places of the latter among the optional inputs.
@@ -40,6 +40,8 @@ pub(super) type Ran = (SmallVec<[OutputTensor; 2]>, Instant);
 pub(super) struct Plan {
     shapes: SmallVec<[Shape; 2]>,
     given: SmallVec<[usize; 2]>,
+    /// Whether it was made relying on proofs.
+    relies: bool,
     binding: IoBinding,
     inputs: Vec<DynTensor>,
     outputs: Vec<Output>,
@@ -86,7 +88,7 @@ impl<'a> Wanted<'a, '_> {
     fn output_shape(&self, output: usize) -> Option<Shape> {
         // With another value of an input than its default, all is open.
         let is_proven = self.given.is_empty();
-        let declared = self.declared.get(output)?;
+        let declared = self.declared?.get(output)?;
         if !is_proven || declared.datatype == DataType::Bytes {
             return None;
         }
@@ -120,6 +122,12 @@ impl Plans {
         Ok(plan)
     }
 
+    /// Whether one of them has a buffer for an output.
+    #[cfg(test)]
+    pub(super) fn any_binds(&self) -> bool {
+        self.all.iter().any(Plan::binds_outputs)
+    }
+
     /// Drops all of them.
     pub(super) fn clear(&mut self) {
         self.all.clear();
@@ -141,6 +149,7 @@ impl Plan {
         let mut plan = Self {
             shapes: wanted.inputs.iter().map(|input| input.shape.clone()).collect(),
             given: wanted.given.into(),
+            relies: wanted.declared.is_some(),
             binding: session.create_binding()?,
             inputs: Vec::with_capacity(wanted.inputs.len()),
             outputs: Vec::with_capacity(wanted.signature.outputs.len()),
@@ -189,7 +198,14 @@ impl Plan {
     /// Whether it can be used for a run.
     fn fits(&self, wanted: &Wanted<'_, '_>) -> bool {
         let shapes = wanted.inputs.iter().map(|input| &input.shape);
-        self.given.as_slice() == wanted.given && self.shapes.iter().eq(shapes)
+        self.relies == wanted.declared.is_some()
+            && self.given.as_slice() == wanted.given
+            && self.shapes.iter().eq(shapes)
+    }
+
+    /// Whether it has a buffer for any output.
+    pub(super) fn binds_outputs(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output.memory, Memory::Bound(_)))
     }
 
     /// Copies the members' data into the bound inputs.

@@ -1,0 +1,77 @@
+//! What becomes of outputs whose proven shape is right, or wrong.
+
+use super::OrtExecutor;
+use crate::executor::{BatchInput, Executor, Stop};
+use crate::payload::Payload;
+use crate::runtime;
+use crate::signature::ProvenShapes;
+use crate::testing::floats;
+use ort::environment::Environment;
+use ort::session::Session;
+use skysail_graph::{Dim, ElementType, GraphBuilder, Model, Tensor};
+use smallvec::{SmallVec, smallvec};
+use std::sync::{Arc, OnceLock};
+
+/// `y` is `x` with so many columns more, for x of float32 `[batch, 2]`.
+fn wider(columns: u64) -> Model {
+    let mut graph = GraphBuilder::new("wider");
+    graph
+        .input("x", ElementType::Float32, &[Dim::from("batch"), Dim::from(2)])
+        .initializer("pads", Tensor::new(&[4], &[0, 0, 0, columns as i64]).unwrap())
+        .node("Pad", &["x", "pads"], &["y"], &[])
+        .output("y", ElementType::Float32, &[Dim::from("batch"), Dim::Unknown]);
+    graph.finish().unwrap()
+}
+
+/// An executor of `model` that takes the shapes of `proof` for its own.
+fn executor(model: &Model, proof: &Model) -> OrtExecutor {
+    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+    let environment = ENVIRONMENT.get_or_init(|| runtime::load(1).unwrap());
+    let mut builder = Session::builder(environment).unwrap();
+    let session = builder.commit_from_memory(&model.to_bytes().unwrap()).unwrap();
+    let mut executor = OrtExecutor::first(session).unwrap();
+    let mut signature = executor.signature().clone();
+    signature.proven = ProvenShapes {
+        any_rows: proof.output_shapes(false).into(),
+        same_rows: proof.output_shapes(true).into(),
+    };
+    executor.set_signature(&Arc::new(signature));
+    executor
+}
+
+/// The columns of the answer to rows of ones.
+fn columns(executor: &mut OrtExecutor, rows: usize) -> usize {
+    let data = Payload::from([1.0_f32.to_le_bytes(); 2].concat().repeat(rows));
+    let input = BatchInput { shape: smallvec![rows, 2], parts: SmallVec::from_slice(&[&data]) };
+    let outputs = executor.execute(&[input], &Stop::default()).unwrap().outputs;
+    let (shape, values) = (&outputs[0].shape, floats(&outputs[0].data));
+    assert_eq!((shape[0], values.len()), (rows, shape[0] * shape[1]));
+    assert!(
+        values
+            .chunks(shape[1])
+            .all(|row| row[..2] == [1.0; 2] && row[2..].iter().all(|y| *y == 0.0))
+    );
+    shape[1]
+}
+
+fn has_bound(executor: &OrtExecutor) -> bool {
+    executor.plans.any_binds()
+}
+
+#[test]
+fn a_proven_output_has_a_buffer_that_is_used_again() {
+    let mut executor = executor(&wider(3), &wider(3));
+    for rows in [1, 4, 1] {
+        assert_eq!(columns(&mut executor, rows), 5);
+        assert!(executor.relies_on_proofs && has_bound(&executor));
+    }
+}
+
+#[test]
+fn a_proof_that_is_wrong_costs_no_answer() {
+    let mut executor = executor(&wider(3), &wider(1));
+    for rows in [1, 4, 1] {
+        assert_eq!(columns(&mut executor, rows), 5);
+        assert!(!executor.relies_on_proofs && !has_bound(&executor));
+    }
+}
