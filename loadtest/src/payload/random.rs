@@ -25,7 +25,7 @@ pub struct Random {
 
 /// Makes up a request: dimensions that may vary are [`Random::rows`] where they come first and
 /// 1 elsewhere. Floats lie in `0..1`, and integers are 0 or 1, which are valid indices into
-/// every table and valid masks.
+/// every table and valid masks. An input that may be left out is, unless its shape is given.
 ///
 /// # Errors
 /// When the model does not take what was asked for, or the request grows too large.
@@ -34,7 +34,12 @@ pub fn random(model: &ModelMetadata, how: &Random) -> Result<Payload, Error> {
     let mut generator = StdRng::seed_from_u64(how.seed);
     let mut bytes_left = BYTES_MAX;
     let mut inputs = Vec::with_capacity(model.inputs.len());
-    for tensor in &model.inputs {
+    let optional = model.optional_inputs();
+    let is_wanted = |tensor: &&TensorMetadata| {
+        let is_given = how.shapes.iter().any(|(name, _)| *name == tensor.name);
+        is_given || !optional.contains(&tensor.name)
+    };
+    for tensor in model.inputs.iter().filter(is_wanted) {
         let datatype = Datatype::from_name(&tensor.datatype).ok_or_else(|| Error::Datatype {
             input: tensor.name.clone(),
             datatype: tensor.datatype.clone(),
@@ -117,6 +122,8 @@ fn elements_of(datatype: Datatype, count: usize, generator: &mut StdRng) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use skysail_protocol::json::OPTIONAL_INPUTS;
+    use std::collections::BTreeMap;
 
     fn model(inputs: &[(&str, Datatype, &[i64])]) -> ModelMetadata {
         let inputs = inputs.iter().map(|(name, datatype, shape)| TensorMetadata {
@@ -130,6 +137,7 @@ mod tests {
             platform: String::new(),
             inputs: inputs.collect(),
             outputs: Vec::new(),
+            properties: BTreeMap::new(),
         }
     }
 
@@ -164,6 +172,18 @@ mod tests {
         assert_eq!(payload.inputs[0].shape, [2, 1]);
         assert_eq!(payload.inputs[1].shape, [5, 6]);
         assert!(payload.inputs[1].raw.iter().all(|&element| element <= 1));
+    }
+
+    #[test]
+    fn an_optional_input_comes_only_when_it_is_asked_for() {
+        let mut model = model(&[("x", Datatype::Int8, &[-1]), ("a \"z\"", Datatype::Int8, &[1])]);
+        model.properties.insert(OPTIONAL_INPUTS.into(), r#"["a \"z\""]"#.into());
+        let names = |how| {
+            let inputs = random(&model, &how).unwrap().inputs.into_iter();
+            inputs.map(|input| input.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(how(1, &[])), ["x"]);
+        assert_eq!(names(how(1, &[("a \"z\"", &[1])])), ["x", "a \"z\""]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(super) async fn describe(target: &Target) -> Result<ModelMetadata, Failure> 
         platform: metadata.platform,
         inputs: metadata.inputs.into_iter().map(tensor).collect(),
         outputs: metadata.outputs.into_iter().map(tensor).collect(),
+        properties: metadata.properties.into_iter().collect(),
     })
 }
 

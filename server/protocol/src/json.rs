@@ -10,6 +10,7 @@ pub use infer::*;
 pub use statistics::*;
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The answer of `GET /v2/health/live`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,10 +57,24 @@ pub struct ModelMetadata {
     /// What made the model or runs it, for example `onnxruntime_onnx`.
     #[serde(default)]
     pub platform: String,
-    /// What a request has to bring.
+    /// What a request has to bring, but for optional inputs.
     pub inputs: Vec<TensorMetadata>,
     /// What a response may hold.
     pub outputs: Vec<TensorMetadata>,
+    /// What else is said of the model.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// The property that names the inputs which a request may leave out, as a JSON list.
+pub const OPTIONAL_INPUTS: &str = "optional_inputs";
+
+impl ModelMetadata {
+    /// The inputs that a request may leave out, as far as the server says so.
+    pub fn optional_inputs(&self) -> Vec<String> {
+        let names = self.properties.get(OPTIONAL_INPUTS);
+        names.and_then(|names| serde_json::from_str(names).ok()).unwrap_or_default()
+    }
 }
 
 /// A tensor of a model, without elements.

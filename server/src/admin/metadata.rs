@@ -7,6 +7,7 @@ use skysail_engine::model::Model;
 use skysail_engine::signature::TensorSpec;
 use skysail_protocol::grpc::model_metadata_response::TensorMetadata;
 use skysail_protocol::grpc::{ModelMetadataResponse, ServerMetadataResponse};
+use skysail_protocol::json::OPTIONAL_INPUTS;
 use std::collections::HashMap;
 
 /// Triton's name for an ONNX model, which its clients know.
@@ -28,9 +29,6 @@ const ROWS: &str = "rows";
 
 /// The property that says what that follows from.
 const ROWS_REASON: &str = "rows_reason";
-
-/// The property that names the inputs which a request may leave out.
-const OPTIONAL_INPUTS: &str = "optional_inputs";
 
 /// The server's name, version and extensions.
 pub(crate) fn server() -> ServerMetadataResponse {
