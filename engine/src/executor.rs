@@ -53,8 +53,8 @@ impl From<Stopped> for ExecuteError {
 /// just as well a worker process, another machine, or shards that run in step. It knows nothing
 /// of requests, queues or deadlines.
 pub trait Executor: Send {
-    /// Runs one batch. `inputs` has one for each input of the model, in its order, already
-    /// checked against its signature.
+    /// Runs one batch. `inputs` has one for each input of the model that has no default, in its
+    /// order, already checked against its signature.
     ///
     /// `stop` is told when nobody wants the outputs any more. An executor whose runs can be long
     /// attaches what stops them; one that can not be stopped runs on.
