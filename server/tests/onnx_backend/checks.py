@@ -2,16 +2,17 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from answers import Alone, NoAnswer, difference, not_carried
-from opening import opened
-from serving import SETTINGS, SECONDS_MAX, Refused, Served
-from varying import row_requests
+from opening import agree, opened, with_rows
+from serving import SECONDS_MAX, SETTINGS, Died, Refused, Served
+from varying import requests_of
 
 ROUNDS = 6
-LIKE = "opened"
-AS_IS = "as is"
+# What is random may answer the same way once more, but not often.
+AGAIN = 3
+AS_IS, OPENED = "as is", "opened"
 
 
 @dataclass
@@ -21,120 +22,140 @@ class Finding:
     name: str
     form: str
     operators: list
-    # "same", "wrong", "refused", "died", or "left out".
+    # "same", "wrong", "refused", "died" or "left out".
     end: str = "same"
     why: str | None = None
     batches: bool = False
     largest_batch: int = 0
-    requests: int = 0
     details: list = field(default_factory=list)
-
-    def as_dict(self):
-        return asdict(self)
 
 
 @dataclass
 class Task:
-    """A model in one form, with requests and what ONNX Runtime answers each alone."""
+    """A model in one form: its requests, each with what ONNX Runtime answers to it alone."""
 
     finding: Finding
     model: object
-    pairs: list
-    together: bool
+    alone: list = field(default_factory=list)
+    together: list = field(default_factory=list)
 
 
-def tasks(case, forms):
-    """What is to be checked of a case, in each form; a task without pairs is left out."""
-    if AS_IS in forms:
-        yield task(case, AS_IS, case.model, case.sets, together=False)
-    if LIKE in forms:
-        model = None if case.trouble else opened(case.model)
-        requests = row_requests(case.sets[0]) if case.sets else []
-        made = task(case, LIKE, model, requests, together=True)
-        yield made
+def backend_tasks(case):
+    """A case of the ONNX project: as it is, each request alone; opened, all at once too."""
+    yield prepared(case, AS_IS, case.model, [])
+    model = None if case.trouble else opened(case.model)
+    yield prepared(case, OPENED, model, together_of(case, model))
 
 
-def task(case, form, model, requests, together):
-    """The task, or one that is left out and says why."""
-    made = Task(Finding(case.name, form, case.operators), model, [], together)
+def folder_tasks(case):
+    """A model of somebody's own, as it is: each request alone, and all at once."""
+    yield prepared(case, AS_IS, case.model, together_of(case, case.model))
+
+
+def together_of(case, model):
+    """For each caller the requests that it may send."""
+    if model is None or not case.sets:
+        return []
+    return list(requests_of(case.sets[0], case.optional, with_rows(model)))
+
+
+def prepared(case, form, model, together):
+    """What is to be checked; without requests if the case is left out, and then it says why."""
+    task = Task(Finding(case.name, form, case.operators), model)
     why = case.trouble or not_carried(case.model, case.inputs)
     if why is None and model is None:
         why = "no input has rows"
     if why is None:
         try:
-            made.pairs, why = answered(model, case.sets, requests)
+            why = answer_all(task, Alone(model), case, together)
         except NoAnswer as error:
             why = str(error)
     if why is not None:
-        made.finding.end, made.finding.why = "left out", why
-    made.finding.requests = len(made.pairs)
-    return made
+        task.finding.end, task.finding.why = "left out", why
+    return task
 
 
-def answered(model, sets, requests):
-    """The requests that ONNX Runtime answers, each with its answer, or why there are none."""
-    alone = Alone(model)
-    for inputs in sets:
-        if difference(alone.answer(inputs), alone.answer(inputs)):
-            return [], "it is random: ONNX Runtime answers differently each time"
-    pairs, why = [], "ONNX Runtime answers no request"
-    for inputs in requests:
-        try:
-            expected = alone.answer(inputs)
-        except NoAnswer as error:
-            why = str(error)
+def answer_all(task, alone, case, together):
+    """Puts requests and answers into the task; why there are none, if so."""
+    rows = with_rows(task.model)
+    for inputs in case.sets:
+        if not agree(inputs, rows):
             continue
-        if difference(alone.answer(inputs), expected) is None:
-            pairs.append((inputs, expected))
-    return pairs, None if pairs else why
+        expected = alone.answer(inputs)
+        if any(difference(alone.answer(inputs), expected) for _ in range(AGAIN)):
+            return "it is random: ONNX Runtime answers differently each time"
+        task.alone.append((inputs, expected))
+    for requests in together:
+        pairs = (pair_of(alone, inputs) for inputs in requests if agree(inputs, rows))
+        if found := next(filter(None, pairs), None):
+            task.together.append(found)
+    return None if task.alone or task.together else "no request that ONNX Runtime answers"
+
+
+def pair_of(alone, inputs):
+    """A request with its answer; None if ONNX Runtime refuses it."""
+    try:
+        return inputs, alone.answer(inputs)
+    except NoAnswer:
+        return None
 
 
 def check(task, server):
     """Asks the server, and completes the finding."""
     finding = task.finding
+    settings = SETTINGS if task.together else ""
     try:
-        settings = SETTINGS if task.together else ""
-        served = Served(server, task.finding.name, task.model, settings)
+        served = Served(server, finding.name, task.model, settings)
     except Refused as error:
         finding.end, finding.why = "refused", f"it is not loaded: {error}"
         return
     finding.batches = served.batch_size_max() > 0
-    said = ask_together(served, task.pairs) if task.together else ask_alone(served, task.pairs)
+    said = ask_alone(served, task.alone) + ask_together(served, task.together)
     finding.largest_batch = served.largest_batch()
     for end in ["refused", "wrong"]:
         details = sorted({detail for kind, detail in said if kind == end})
         if details:
-            finding.end, finding.why, finding.details = end, details[0], details
+            finding.end, finding.why = end, details[0]
+            finding.details += details
     served.unload()
 
 
 def ask_alone(served, pairs):
     """Each request once, one after the other."""
     connection = served.server.connect()
-    return [told(served, connection, served.prepared(sent), want, 0) for sent, want in pairs]
+    return [told(served, connection, served.prepared(pair[0]), pair[1], "alone") for pair in pairs]
 
 
 def ask_together(served, pairs):
     """Each request by a caller of its own, all at the same time, again and again."""
+    if not pairs:
+        return []
     start = threading.Barrier(len(pairs))
 
     def call(place):
         sent, expected = pairs[place]
         connection, request = served.server.connect(), served.prepared(sent)
         said = []
-        for _ in range(ROUNDS):
-            start.wait(SECONDS_MAX)
-            said.append(told(served, connection, request, expected, place))
+        try:
+            for _ in range(ROUNDS):
+                start.wait(SECONDS_MAX)
+                said.append(told(served, connection, request, expected, f"caller {place}"))
+        except threading.BrokenBarrierError:
+            # Another caller has seen the server go, and says so.
+            pass
+        except Died:
+            start.abort()
+            raise
         return said
 
     with ThreadPoolExecutor(len(pairs)) as pool:
         return [one for said in pool.map(call, range(len(pairs))) for one in said]
 
 
-def told(served, connection, request, expected, place):
+def told(served, connection, request, expected, who):
     """How one request ended, and what is to be said of it."""
     try:
         differs = difference(served.answer(request, connection), expected)
     except Refused as error:
-        return "refused", f"caller {place}: {error}"
-    return ("wrong", f"caller {place}: {differs}") if differs else ("same", "")
+        return "refused", f"{who}: {error}"
+    return ("wrong", f"{who}: {differs}") if differs else ("same", "")

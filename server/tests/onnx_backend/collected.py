@@ -5,7 +5,6 @@ that lie in it. From a folder: each `NAME.onnx` and `NAME/model.onnx`, with the 
 `NAME/test_data_set_*` or, where there are none, made ones.
 """
 
-import os
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +33,13 @@ class Case:
     def inputs(self):
         """What a caller gives: the graph's inputs that have no value of their own."""
         return given_inputs(self.model.graph)
+
+    @cached_property
+    def optional(self):
+        """The inputs that a caller may give, each with the value it has otherwise."""
+        names = {info.name for info in self.model.graph.input} if self.model.ir_version > 3 else {}
+        weights = self.model.graph.initializer
+        return {each.name: numpy_helper.to_array(each) for each in weights if each.name in names}
 
     @cached_property
     def operators(self):
@@ -70,6 +76,7 @@ def backend_cases():
     for kind in KINDS_ON_DISK:
         for case in load_model_tests(kind=kind):
             yield from_folder(case.name, Path(case.model_dir))
+    yield from folder_cases(Path(onnx.__file__).parent / "backend/test/data/light")
 
 
 def folder_cases(folder):
@@ -148,7 +155,3 @@ def made_up(info):
         return random.random(shape) < 0.5
     return random.normal(size=shape).astype(dtype)
 
-
-def quiet():
-    """Keeps ONNX Runtime's own log, which is on stderr, out of the report."""
-    os.environ.setdefault("ORT_LOGGING_LEVEL", "4")

@@ -10,17 +10,38 @@ def opened(model):
     """The model with any number of rows in every input and output; None if no input has rows."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    inputs = [info for info in given_inputs(made.graph) if has_rows(info)]
+    inputs = [info for info in given_inputs(made.graph) if has_dimensions(info)]
     if not inputs:
         return None
-    for info in [*inputs, *filter(has_rows, made.graph.output)]:
+    for info in [*inputs, *filter(has_dimensions, made.graph.output)]:
         info.type.tensor_type.shape.dim[0].dim_param = ROWS
     # What is said of values in between may hold for the one size alone.
     del made.graph.value_info[:]
     return made
 
 
-def has_rows(info):
-    """Whether this is a tensor with a first dimension."""
+def has_dimensions(info):
+    """Whether this is a tensor that says it has a first dimension."""
     kind = info.type
     return kind.HasField("tensor_type") and len(kind.tensor_type.shape.dim) > 0
+
+
+def with_rows(model):
+    """The inputs that take any number of rows, with the name of that number ("" without one)."""
+    found = {}
+    for info in given_inputs(model.graph):
+        kind = info.type.tensor_type
+        if not kind.HasField("shape"):
+            found[info.name] = ""
+        elif kind.shape.dim and not kind.shape.dim[0].HasField("dim_value"):
+            found[info.name] = kind.shape.dim[0].dim_param
+    return found
+
+
+def agree(inputs, rows):
+    """Whether inputs that name the same number of rows have as many."""
+    counts = {}
+    for name, array in inputs.items():
+        if rows.get(name) and array.ndim > 0:
+            counts.setdefault(rows[name], set()).add(len(array))
+    return all(len(each) == 1 for each in counts.values())

@@ -4,6 +4,7 @@ import http.client
 import json
 import queue
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -150,3 +151,4 @@ class Served:
     def unload(self):
         """Takes the model out of the server."""
         self.server.post(f"/v2/repository/models/{quote(self.name)}/unload", b"{}")
+        shutil.rmtree(self.server.folder / self.name)

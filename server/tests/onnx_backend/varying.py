@@ -1,50 +1,60 @@
-"""Requests of one row each that differ from each other, made of a case's own values."""
+"""Requests that differ from each other, made of a case's own values.
+
+Callers send one row of each input that takes any number of rows, and the last ones two; other
+inputs keep their size. A value that a caller may leave out is given by every second one.
+"""
 
 import zlib
 
 import numpy as np
 
 CALLERS = 8
+OF_TWO_ROWS = 2
 
 
-def row_requests(inputs):
-    """One request for each caller: a row of every input, changed in another way for each."""
-    return [
-        {name: varied(name, array, caller) for name, array in inputs.items()}
-        for caller in range(CALLERS)
-    ]
+def requests_of(inputs, optional, with_rows):
+    """For each caller the requests that it may send, the better one first."""
+    for caller in range(CALLERS):
+        given = {**inputs, **optional} if caller % 2 else inputs
+        counts = [2, 1] if caller >= CALLERS - OF_TWO_ROWS else [1]
+        yield [request(given, with_rows, caller, count) for count in counts]
 
 
-def varied(name, array, caller):
-    """The row of an input that one caller sends."""
-    if array.ndim == 0:
-        return array
-    if len(array) == 0:
-        return array
-    place = caller % len(array)
-    row = array[place : place + 1]
-    if caller == 0:
-        return row
+def request(given, with_rows, caller, count):
+    """What one caller sends, with so many rows."""
+    made = {}
+    for name, array in given.items():
+        rows, own = array, 1
+        if name in with_rows and array.ndim > 0 and len(array) > 0:
+            own = len(array)
+            rows = np.take(array, [caller + place for place in range(count)], 0, mode="wrap")
+        # Floats are changed from the second caller on, others when the case's own are used up.
+        plain = caller == 0 or rows.size == 0 or (rows.dtype.kind != "f" and caller < own)
+        made[name] = rows if plain else varied(name, array, rows, caller)
+    return made
+
+
+def varied(name, array, rows, caller):
+    """Other values for some rows of an array."""
     random = np.random.default_rng(zlib.crc32(f"{name} {caller}".encode()))
-    if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
-        return varied_floats(row, caller, random)
+    if rows.dtype.kind == "f":
+        return varied_floats(rows, caller, random)
     # Only values that the case has: an index or a size has to stay a valid one.
-    drawn = random.choice(array.ravel(), row.shape) if array.size else row
-    return row if caller < len(array) else drawn.astype(array.dtype)
+    return random.choice(array.ravel(), rows.shape).astype(array.dtype)
 
 
-def varied_floats(row, caller, random):
-    """A row of floats, changed."""
-    wide = row.astype(np.float64)
+def varied_floats(rows, caller, random):
+    """Rows of floats, changed; what is far larger or zero shows in others' answers."""
+    wide = rows.astype(np.float64)
     changes = [
         lambda: wide,
         lambda: -wide,
         lambda: random.permutation(wide.ravel()).reshape(wide.shape),
         lambda: wide * 100,
         lambda: wide * 0,
-        lambda: wide[..., ::-1],
+        lambda: wide[..., ::-1] if wide.ndim else wide,
         lambda: random.normal(size=wide.shape),
         lambda: wide / 2 + random.random(wide.shape),
     ]
     with np.errstate(all="ignore"):
-        return np.ascontiguousarray(changes[caller % len(changes)]().astype(row.dtype))
+        return changes[caller % len(changes)]().astype(rows.dtype, order="C")
