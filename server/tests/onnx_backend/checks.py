@@ -2,17 +2,17 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from answers import Alone, NoAnswer, difference, not_carried
-from opening import agree, opened, with_rows
+from opening import agree, opened, with_rows, with_weights
 from serving import SECONDS_MAX, SETTINGS, Died, Refused, Served
 from varying import requests_of
 
 ROUNDS = 6
 # What is random may answer the same way once more, but not often.
 AGAIN = 3
-AS_IS, OPENED = "as is", "opened"
+AS_IS, OPENED, WEIGHTS = "as is", "opened", "with weights"
 
 
 @dataclass
@@ -42,14 +42,20 @@ class Task:
 
 def backend_tasks(case):
     """A case of the ONNX project: as it is, each request alone; opened, all at once too."""
-    yield prepared(case, AS_IS, case.model, [])
-    model = None if case.trouble else opened(case.model)
-    yield prepared(case, OPENED, model, together_of(case, model))
+    yield prepared(AS_IS, case, case.model)
+    if case.trouble:
+        return
+    yield prepared(OPENED, case, model := opened(case.model), together_of(case, model))
+    inputs = case.sets[0] if case.sets else {}
+    if model := with_weights(case.model, inputs):
+        first = case.inputs[0].name
+        alone = replace(case, model=model, sets=[{first: inputs[first]}])
+        yield prepared(WEIGHTS, alone, model, together_of(alone, model))
 
 
 def folder_tasks(case):
     """A model of somebody's own, as it is: each request alone, and all at once."""
-    yield prepared(case, AS_IS, case.model, together_of(case, case.model))
+    yield prepared(AS_IS, case, case.model, together_of(case, case.model))
 
 
 def together_of(case, model):
@@ -59,7 +65,7 @@ def together_of(case, model):
     return list(requests_of(case.sets[0], case.optional, with_rows(model)))
 
 
-def prepared(case, form, model, together):
+def prepared(form, case, model, together=()):
     """What is to be checked; without requests if the case is left out, and then it says why."""
     task = Task(Finding(case.name, form, case.operators), model)
     why = case.trouble or not_carried(case.model, case.inputs)
@@ -81,23 +87,32 @@ def answer_all(task, alone, case, together):
     for inputs in case.sets:
         if not agree(inputs, rows):
             continue
-        expected = alone.answer(inputs)
-        if any(difference(alone.answer(inputs), expected) for _ in range(AGAIN)):
+        pair = pair_of(alone, inputs)
+        if pair is None:
             return "it is random: ONNX Runtime answers differently each time"
-        task.alone.append((inputs, expected))
+        task.alone.append(pair)
     for requests in together:
-        pairs = (pair_of(alone, inputs) for inputs in requests if agree(inputs, rows))
-        if found := next(filter(None, pairs), None):
-            task.together.append(found)
+        task.together += first_answered(alone, (each for each in requests if agree(each, rows)))
     return None if task.alone or task.together else "no request that ONNX Runtime answers"
 
 
+def first_answered(alone, requests):
+    """The first request that ONNX Runtime answers, in a list; an empty one if it refuses all."""
+    for inputs in requests:
+        try:
+            pair = pair_of(alone, inputs)
+        except NoAnswer:
+            continue
+        if pair:
+            return [pair]
+    return []
+
+
 def pair_of(alone, inputs):
-    """A request with its answer; None if ONNX Runtime refuses it."""
-    try:
-        return inputs, alone.answer(inputs)
-    except NoAnswer:
-        return None
+    """A request with its answer; None if that is random."""
+    expected = alone.answer(inputs)
+    same = (difference(alone.answer(inputs), expected) is None for _ in range(AGAIN))
+    return (inputs, expected) if all(same) else None
 
 
 def check(task, server):

@@ -18,6 +18,10 @@ from onnx.defs import ONNX_DOMAIN
 KINDS_ON_DISK = ["simple", "pytorch-converted", "pytorch-operator"]
 OPEN_SIZES = [3, 4]
 SETS_MAX = 3
+# What ONNX Runtime knows; the package `onnx` is newer.
+IR_MAX, OPSET_MAX = 13, 26
+# What has more elements and a value of its own is a weight, which no caller sends.
+GIVEN_MAX = 16
 
 
 @dataclass
@@ -38,8 +42,9 @@ class Case:
     def optional(self):
         """The inputs that a caller may give, each with the value it has otherwise."""
         names = {info.name for info in self.model.graph.input} if self.model.ir_version > 3 else {}
-        weights = self.model.graph.initializer
-        return {each.name: numpy_helper.to_array(each) for each in weights if each.name in names}
+        values = map(numpy_helper.to_array, self.model.graph.initializer)
+        named = zip((each.name for each in self.model.graph.initializer), values)
+        return {name: value for name, value in named if name in names and value.size <= GIVEN_MAX}
 
     @cached_property
     def operators(self):
@@ -86,9 +91,26 @@ def folder_cases(folder):
         yield from_folder(path.stem if alone else path.parent.name, path.parent, path)
 
 
+def dated(model):
+    """The model as of the versions that ONNX Runtime knows, if its operators are as old."""
+    versions = [each.version for each in model.opset_import if each.domain in ("", ONNX_DOMAIN)]
+    newest = max(versions, default=0)
+    plain = [name for name in operators(model.graph) if onnx.defs.has(name)]
+    since = [onnx.defs.get_schema(name, newest).since_version for name in plain if newest]
+    if max(since, default=0) > OPSET_MAX or len(model.functions) > 0:
+        return model
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    made.ir_version = min(model.ir_version, IR_MAX)
+    for each in made.opset_import:
+        if each.domain in ("", ONNX_DOMAIN):
+            each.version = min(each.version, OPSET_MAX)
+    return made
+
+
 def from_arrays(name, model, data_sets):
     """A case whose values are arrays already."""
-    case = Case(name, model, [])
+    case = Case(name, dated(model), [])
     names = [info.name for info in case.inputs]
     sets = [[as_array(value) for value in inputs] for inputs, _ in data_sets]
     if any(value is None for each in sets for value in each):

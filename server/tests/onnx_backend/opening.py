@@ -1,9 +1,26 @@
-"""A model with its first dimension opened, as a model that takes any number of rows has it."""
+"""Models with their first dimension opened, as those that take any number of rows have it."""
 
 import onnx
 from collected import given_inputs
+from onnx import numpy_helper
 
 ROWS = "rows"
+
+
+def with_weights(model, values):
+    """The model with its first input alone; the others are weights, with the values given.
+
+    None if there are no others, or if the first has no rows.
+    """
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    first, *others = given_inputs(made.graph) or [None]
+    if not others or not has_dimensions(first):
+        return None
+    for info in others:
+        made.graph.initializer.append(numpy_helper.from_array(values[info.name], info.name))
+        made.graph.input.remove(info)
+    return opened(made)
 
 
 def opened(model):
