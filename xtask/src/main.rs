@@ -22,6 +22,7 @@ Examples:
   cargo xtask serve -- --http 127.0.0.1:9000   the same, with flags for the server
   cargo xtask test                             every test
   cargo xtask test -- digits                   the tests with `digits` in their name
+  cargo xtask test --onnx-backend              the server against ONNX Runtime, case by case
   cargo xtask bench batching                   the batching policies against each other
   cargo xtask bench batching --help            what a benchmark takes
   cargo xtask tidy                             the style checks
@@ -49,12 +50,8 @@ enum Command {
         #[arg(last = true)]
         flags: Vec<String>,
     },
-    /// Set up and run every test
-    Test {
-        /// Arguments for the test runner, after `--`: a part of a name narrows the run
-        #[arg(last = true)]
-        args: Vec<String>,
-    },
+    /// Set up and run every test, or the ONNX project's cases
+    Test(test::Flags),
     /// Set up and run a benchmark
     Bench {
         /// The benchmark's name
@@ -95,7 +92,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Serve { flags } => serve::serve(&flags),
-        Command::Test { args } => test::test(&args),
+        Command::Test(flags) => test::test(&flags),
         Command::Bench { name, args } => bench::bench(&name, &args),
         Command::Tidy => tidy::tidy(),
         Command::Announce { address, server_pid } => {

@@ -119,3 +119,22 @@ fn venv() -> PathBuf {
 fn target() -> PathBuf {
     workspace::root().join("target")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ONNX_RUNTIME, REQUIREMENTS};
+    use crate::workspace;
+    use std::fs;
+
+    #[test]
+    fn the_clients_have_the_servers_onnx_runtime() {
+        let pinned = |text: &str| {
+            text.lines()
+                .find(|line| line.starts_with("onnxruntime=="))
+                .map(|line| line.split(' ').next().unwrap_or_default().to_owned())
+        };
+        let requirements = fs::read_to_string(workspace::root().join(REQUIREMENTS)).unwrap();
+        assert!(pinned(ONNX_RUNTIME).is_some());
+        assert_eq!(pinned(&requirements), pinned(ONNX_RUNTIME));
+    }
+}

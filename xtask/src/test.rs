@@ -1,20 +1,83 @@
-//! `cargo xtask test`: every test of the workspace.
+//! `cargo xtask test`: every test of the workspace, or the ONNX project's cases alone.
 
 use crate::{setup, workspace};
-use anyhow::{Result, ensure};
-use std::process::Command;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
-/// Sets up and runs every test, with `args` for the test runner.
-pub(crate) fn test(args: &[String]) -> Result<()> {
+const BACKEND: &str = "server/tests/onnx_backend";
+const SERVER: &str = "skysail-server";
+
+/// What `cargo xtask test` takes.
+#[derive(Args)]
+pub(crate) struct Flags {
+    /// Check the built server against ONNX Runtime, with every case of the ONNX project: each
+    /// answer has to be ONNX Runtime's, whoever else asks. Arguments after `--` go to the check
+    #[arg(long)]
+    onnx_backend: bool,
+    /// The same with the models of a folder: NAME.onnx, and NAME/model.onnx with its test data
+    #[arg(long, value_name = "FOLDER", requires = "onnx_backend")]
+    models: Option<PathBuf>,
+    /// Write everything that was found into a file
+    #[arg(long, value_name = "FILE", requires = "onnx_backend")]
+    json: Option<PathBuf>,
+    /// A server that is built already, instead of the release build
+    #[arg(long, value_name = "FILE", requires = "onnx_backend")]
+    server: Option<PathBuf>,
+    /// Arguments for the test runner, after `--`: a part of a name narrows the run
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+/// Sets up and runs what is asked for.
+pub(crate) fn test(flags: &Flags) -> Result<()> {
     setup::onnx_runtime()?;
     let clients_python = setup::clients()?;
+    if flags.onnx_backend {
+        return workspace::run(&mut backend(flags, clients_python)?);
+    }
     let mut failures = Vec::new();
-    for mut run in runs(args)? {
+    for mut run in runs(&flags.args)? {
         run.env("SKYSAIL_CLIENTS_PYTHON", &clients_python);
         failures.extend(workspace::run(&mut run).err().map(|error| format!("{error:#}")));
     }
     ensure!(failures.is_empty(), "{}", failures.join("; "));
     Ok(())
+}
+
+/// The check of the ONNX project's cases, or of a folder's models.
+fn backend(flags: &Flags, python: PathBuf) -> Result<Command> {
+    let server = flags.server.clone().map_or_else(built_server, Ok)?;
+    let mut check = Command::new(python);
+    check.arg(workspace::root().join(BACKEND)).arg(server);
+    for (flag, value) in [("--models", &flags.models), ("--json", &flags.json)] {
+        if let Some(value) = value {
+            check.arg(flag).arg(value);
+        }
+    }
+    check.args(&flags.args).env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(check)
+}
+
+/// Builds the server; where cargo put it.
+fn built_server() -> Result<PathBuf> {
+    let mut build = workspace::cargo("build");
+    build.args(["--release", "--package", SERVER, "--bin", SERVER]);
+    build.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let built = build.output().context("cannot start cargo")?;
+    ensure!(built.status.success(), "the server does not build: cargo says why above");
+    let said = String::from_utf8_lossy(&built.stdout);
+    let path = said.lines().find_map(executable);
+    path.context("cargo does not say where it put the server: name it by --server")
+}
+
+/// The program that a line of cargo's messages says was built.
+fn executable(line: &str) -> Option<PathBuf> {
+    let (_, rest) = line.split_once(r#""executable":""#)?;
+    Some(rest.split_once('"')?.0.into())
 }
 
 /// The runs that make up every test; the one with nearly all of them comes last, so that its
@@ -36,4 +99,19 @@ fn runs(args: &[String]) -> Result<Vec<Command>> {
     documentation.args(["--quiet", "--doc"]);
     // `cargo test` runs the documentation tests too.
     Ok(if has_nextest { vec![documentation, all] } else { vec![all] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::executable;
+    use std::path::Path;
+
+    #[test]
+    fn the_built_server_is_found_in_cargos_messages() {
+        let library = r#"{"reason":"compiler-artifact","executable":null}"#;
+        let server = r#"{"reason":"compiler-artifact","executable":"/t/release/skysail-server"}"#;
+        assert_eq!(executable(library), None);
+        assert_eq!(executable("   Compiling"), None);
+        assert_eq!(executable(server).as_deref(), Some(Path::new("/t/release/skysail-server")));
+    }
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from checks import backend_tasks, check, folder_tasks
 from collected import backend_cases, folder_cases
+from own import own_cases
 from serving import Died, Server
 
 WIDTH_MAX = 300
@@ -24,8 +25,9 @@ def main():
     """Checks, reports, and says whether all is well."""
     flags = read_flags()
     cases, tasks_of = backend_cases(), backend_tasks
-    if flags.models:
-        cases, tasks_of = folder_cases(flags.models), folder_tasks
+    if flags.models or flags.own:
+        cases = folder_cases(flags.models) if flags.models else own_cases()
+        tasks_of = folder_tasks
     names = chosen_names(flags)
     tasks = (task for case in cases if not names or case.name in names for task in tasks_of(case))
     with tempfile.TemporaryDirectory() as folder:
@@ -41,6 +43,7 @@ def read_flags():
     parser = argparse.ArgumentParser(prog="onnx_backend", description=__doc__)
     parser.add_argument("server", help="the built skysail-server")
     parser.add_argument("--models", type=Path, metavar="FOLDER", help="check these models instead")
+    parser.add_argument("--own", action="store_true", help="check small models of our own instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all findings here")
     parser.add_argument("--case", action="append", metavar="NAME", help="only this; repeatable")
     parser.add_argument("--cases", type=Path, metavar="FILE", help="only those named in a file")

@@ -36,6 +36,7 @@ class Task:
 
     finding: Finding
     model: object
+    shares: bool | None = None
     alone: list = field(default_factory=list)
     together: list = field(default_factory=list)
 
@@ -67,7 +68,7 @@ def together_of(case, model):
 
 def prepared(form, case, model, together=()):
     """What is to be checked; without requests if the case is left out, and then it says why."""
-    task = Task(Finding(case.name, form, case.operators), model)
+    task = Task(Finding(case.name, form, case.operators), model, case.shares)
     why = case.trouble or not_carried(case.model, case.inputs)
     if why is None and model is None:
         why = "no input has rows"
@@ -132,6 +133,9 @@ def check(task, server):
         if details:
             finding.end, finding.why = end, details[0]
             finding.details += details
+    if task.shares is not None and task.shares != finding.batches:
+        finding.end = "wrong"
+        finding.why = f"requests {'share no' if task.shares else 'share'} runs"
     served.unload()
 
 

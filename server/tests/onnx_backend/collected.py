@@ -26,12 +26,16 @@ GIVEN_MAX = 16
 
 @dataclass
 class Case:
-    """A model and the sets of inputs that it is asked with; `trouble` says why there are none."""
+    """A model and the sets of inputs that it is asked with.
+
+    `trouble` says why there are none, `shares` whether requests have to share runs, if known.
+    """
 
     name: str
     model: onnx.ModelProto
     sets: list
     trouble: str | None = None
+    shares: bool | None = None
 
     @cached_property
     def inputs(self):
@@ -92,13 +96,7 @@ def folder_cases(folder):
 
 
 def dated(model):
-    """The model as of the versions that ONNX Runtime knows, if its operators are as old."""
-    versions = [each.version for each in model.opset_import if each.domain in ("", ONNX_DOMAIN)]
-    newest = max(versions, default=0)
-    plain = [name for name in operators(model.graph) if onnx.defs.has(name)]
-    since = [onnx.defs.get_schema(name, newest).since_version for name in plain if newest]
-    if max(since, default=0) > OPSET_MAX or len(model.functions) > 0:
-        return model
+    """The model as of the versions that ONNX Runtime knows: it says itself if that can not be."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     made.ir_version = min(model.ir_version, IR_MAX)

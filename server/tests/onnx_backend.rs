@@ -1,0 +1,51 @@
+//! The server against ONNX Runtime: chosen cases of the ONNX project, and small models of our own.
+//! Python asks, from `onnx_backend/`; SKYSAIL_CLIENTS_PYTHON names it. `cargo xtask test
+//! --onnx-backend` checks every case.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx_backend");
+const CHOSEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx_backend/chosen.txt");
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python");
+
+#[test]
+fn chosen_cases_get_the_answers_of_onnx_runtime() {
+    check(&["--cases", CHOSEN]);
+}
+
+#[test]
+fn models_of_our_own_get_the_answers_of_onnx_runtime() {
+    check(&["--own"]);
+}
+
+/// Runs the checks; says so where Python lacks what they need.
+#[expect(clippy::print_stdout, reason = "says what was checked, and what was skipped")]
+fn check(arguments: &[&str]) {
+    let python = env::var_os("SKYSAIL_CLIENTS_PYTHON").map_or_else(|| PYTHON.into(), PathBuf::from);
+    if !has_packages(&python) {
+        println!(
+            "SKIPPED: {} has no packages `onnx` and `onnxruntime`: run `cargo xtask setup \
+             --clients`, which brings them",
+            python.display()
+        );
+        return;
+    }
+    let checked = Command::new(python)
+        .arg(SCRIPT)
+        .arg(env!("CARGO_BIN_EXE_skysail-server"))
+        .args(arguments)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout);
+    let errors = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{}:\n{said}\n{errors}", checked.status);
+    println!("{said}");
+}
+
+fn has_packages(python: &Path) -> bool {
+    let imported = Command::new(python).args(["-c", "import onnx, onnxruntime"]).output();
+    imported.is_ok_and(|output| output.status.success())
+}
