@@ -16,7 +16,7 @@ import onnx
 import tritonclient.http
 from tritonclient.utils import np_to_triton_dtype
 
-SECONDS_MAX = 60
+SECONDS_MAX = 30
 STARTED = re.compile(r"HTTP on (\S+?),")
 LOCAL = "127.0.0.1:0"
 # Callers that ask within this time share a run, if the model batches at all.
@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 class Died(Exception):
-    """The server is gone."""
+    """The server is gone, or stands still."""
 
 
 class Server:
@@ -78,7 +78,7 @@ class Server:
             answer = connection.getresponse()
             said = answer.read()
         except TimeoutError as error:
-            raise Refused(f"no answer within {SECONDS_MAX} s") from error
+            raise Died(f"no answer within {SECONDS_MAX} s: {self.last_words()}") from error
         except (OSError, http.client.HTTPException) as error:
             if self.is_gone():
                 raise Died(f"status {self.process.returncode}: {self.last_words()}") from error
