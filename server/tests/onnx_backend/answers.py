@@ -52,7 +52,7 @@ class Alone:
             raise NoAnswer(f"ONNX Runtime does not run it: {short(error)}") from error
         if any(not isinstance(output, np.ndarray) for output in outputs):
             raise NoAnswer("an output is no tensor")
-        return dict(zip(self.names, outputs))
+        return dict(zip(self.names, outputs, strict=True))
 
 
 def not_carried(model, inputs):

@@ -46,9 +46,9 @@ class Case:
     def optional(self):
         """The inputs that a caller may give, each with the value it has otherwise."""
         names = {info.name for info in self.model.graph.input} if self.model.ir_version > 3 else {}
-        values = map(numpy_helper.to_array, self.model.graph.initializer)
-        named = zip((each.name for each in self.model.graph.initializer), values)
-        return {name: value for name, value in named if name in names and value.size <= GIVEN_MAX}
+        given = (each for each in self.model.graph.initializer if each.name in names)
+        values = {each.name: numpy_helper.to_array(each) for each in given}
+        return {name: value for name, value in values.items() if value.size <= GIVEN_MAX}
 
     @cached_property
     def operators(self):
@@ -116,7 +116,7 @@ def from_arrays(name, model, data_sets):
     elif any(len(names) != len(each) for each in sets):
         case.trouble = "its data do not fit its inputs"
     else:
-        case.sets = [dict(zip(names, each)) for each in sets]
+        case.sets = [dict(zip(names, each, strict=True)) for each in sets]
     return case
 
 
@@ -137,7 +137,7 @@ def from_folder(name, folder, path=None):
             values = list(read_inputs(example))
             names = [info.name for info in case.inputs]
             if len(values) == len(names):
-                case.sets.append(dict(zip(names, values)))
+                case.sets.append(dict(zip(names, values, strict=True)))
         if not case.sets:
             case.sets = [{info.name: made_up(info) for info in case.inputs}]
     except (ValueError, TypeError, onnx.onnx_cpp2py_export.checker.ValidationError) as error:
@@ -174,4 +174,3 @@ def made_up(info):
     if dtype == np.bool_:
         return random.random(shape) < 0.5
     return random.normal(size=shape).astype(dtype)
-

@@ -52,7 +52,8 @@ TOUCHING = {
         r = Relu (d)
         y = Add (x, r)
     }""",
-    "divided-if-large": """(float[n,6] x) => (float[n,6] y) <float limit = {1.5}, float by = {255}> {
+    "divided-if-large": """(float[n,6] x) => (float[n,6] y)
+        <float limit = {1.5}, float by = {255}> {
         m = ReduceMax <keepdims = 0> (x)
         c = Greater (m, limit)
         y = If (c) <

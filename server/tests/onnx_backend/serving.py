@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 import onnx
 import tritonclient.http
 from tritonclient.utils import np_to_triton_dtype
