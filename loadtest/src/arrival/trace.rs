@@ -72,6 +72,15 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// Nothing lies between its arrivals.
+    #[error(
+        "{path} has no two arrivals at different times: a recording is what lies between them, so \
+         write two at least (or load by --rate)"
+    )]
+    OneTime {
+        /// The file.
+        path: String,
+    },
     /// There is too much in it.
     #[error("{path} has more than {ARRIVALS_MAX} arrivals")]
     TooMany {
@@ -89,7 +98,7 @@ pub enum Error {
 /// unit: `arrival_ms`. Empty lines and those that begin with `#` are passed over.
 ///
 /// # Errors
-/// When the file cannot be read, or a line has no time, or it has none at all.
+/// When the file cannot be read, or a line has no time, or all lines have the same or it has none.
 pub fn read(path: &Path, unit: Unit, speed: f64) -> Result<Vec<u64>, Error> {
     let name = || path.display().to_string();
     let file = File::open(path).map_err(|reason| Error::File { path: name(), reason })?;
@@ -98,7 +107,10 @@ pub fn read(path: &Path, unit: Unit, speed: f64) -> Result<Vec<u64>, Error> {
         times.iter().copied().reduce(f64::min).ok_or_else(|| Error::Empty { path: name() })?;
     let mut arrivals: Vec<u64> = times.iter().map(|at| ((at - first) / speed) as u64).collect();
     arrivals.sort_unstable();
-    Ok(arrivals)
+    match arrivals.last() {
+        Some(0) => Err(Error::OneTime { path: name() }),
+        _ => Ok(arrivals),
+    }
 }
 
 /// Why reading stopped.
@@ -283,6 +295,10 @@ mod tests {
         assert!(message("{\"x\": 1}").starts_with("FILE, line 1: no field is one of timestamp"));
         assert!(message("{").starts_with("FILE, line 1: it is no object"));
         assert_eq!(message("\n#\n"), "FILE has no arrivals: write a time on each line, in seconds");
+        for one in ["5", "5\n5"] {
+            let said = message(one);
+            assert!(said.starts_with("FILE has no two arrivals at different times"), "{said}");
+        }
         assert!(message(&"1".repeat(70_000)).contains("line 1: it is longer than"));
         let absent = read(Path::new("absent.csv"), Unit::S, 1.0).unwrap_err().to_string();
         assert!(absent.starts_with("cannot read absent.csv: No such file"), "{absent}");

@@ -21,7 +21,9 @@ pub fn from_file(path: &Path) -> Result<Payload, Error> {
         return Err(fail(format!("it is larger than {} MiB", BYTES_MAX >> 20)));
     }
     let text = fs::read(path).map_err(|error| fail(error.to_string()))?;
-    let request: InferRequest = serde_json::from_slice(&text)
+    // Some editors begin a file with a mark of the byte order.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let request: InferRequest = serde_json::from_slice(text)
         .map_err(|error| fail(format!("it is no inference request: {error}")))?;
     let inputs = request.inputs.into_iter().map(input).collect::<Result<_, _>>()?;
     let InferRequest { id, parameters, outputs, .. } = request;
@@ -68,6 +70,11 @@ mod tests {
         assert_eq!(payload.parameters["priority"], 1);
         assert_eq!(payload.inputs[0].raw, [1, 0, 2, 0]);
         assert_eq!(payload.outputs[0].name, "y");
+    }
+
+    #[test]
+    fn a_mark_of_the_byte_order_is_passed_over() {
+        assert_eq!(read("\u{feff}{\"inputs\": []}").unwrap(), Payload::default());
     }
 
     #[test]

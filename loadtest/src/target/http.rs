@@ -19,6 +19,8 @@ use crate::payload::{self, Payload};
 
 /// Bytes of metadata or of an error that are read.
 pub(super) const TEXT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of an answer with status 200 that are looked at.
+pub(super) const START_BYTES: usize = 512;
 /// What a path's segment may hold as it is.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -116,6 +118,23 @@ pub(super) fn refused(status: StatusCode, text: &[u8]) -> Failure {
     Failure::refused(status.as_str(), &message)
 }
 
+/// Whether status 200 came with an answer of the protocol, by the body's start: proxies and some
+/// servers put an error or a page there.
+pub(super) fn answered(start: &[u8]) -> Result<(), Failure> {
+    const OUTPUTS: &[u8] = b"\"outputs\"";
+    let Some(object) = start.trim_ascii_start().strip_prefix(b"{") else {
+        let text = String::from_utf8_lossy(start);
+        let message = format!("the answer is no inference response: {}", text.trim_start());
+        return Err(Failure::refused(StatusCode::OK.as_str(), &message));
+    };
+    let has_outputs = || object.windows(OUTPUTS.len()).any(|place| place == OUTPUTS);
+    let is_error = object.trim_ascii_start().starts_with(b"\"error\"");
+    if is_error || (start.len() < START_BYTES && !has_outputs()) {
+        return Err(refused(StatusCode::OK, start));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,5 +167,22 @@ mod tests {
         let json = refused(StatusCode::NOT_FOUND, br#"{"error": "no such model"}"#);
         assert_eq!(json.to_string(), "404: no such model");
         assert_eq!(refused(StatusCode::BAD_GATEWAY, b"oops\n").to_string(), "502: oops");
+    }
+
+    #[test]
+    fn status_200_alone_is_no_answer() {
+        let said = |text: &str| answered(text.as_bytes()).map_err(|failure| failure.to_string());
+        assert_eq!(said(r#"{"model_name":"m","outputs":[]}"#), Ok(()));
+        let long = format!(r#" {{"id":"{}"#, "x".repeat(START_BYTES));
+        assert_eq!(said(&long[..START_BYTES]), Ok(()));
+        assert_eq!(said("{ \"error\": \"full\"}"), Err("200: full".into()));
+        assert_eq!(said(r#"{"id":"a"}"#), Err(r#"200: {"id":"a"}"#.into()));
+        assert_eq!(
+            said("\n<html>"),
+            Err("200: the answer is no inference response: <html>".into())
+        );
+        assert!(said("").is_err());
+        let long = format!(r#"{{"error":"{}"#, "x".repeat(START_BYTES));
+        assert!(said(&long[..START_BYTES]).unwrap_err().starts_with(r#"200: {"error":"xxx"#));
     }
 }

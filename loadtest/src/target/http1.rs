@@ -10,7 +10,7 @@ use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::http::{Request, dial, refused, resolve};
+use super::http::{Request, answered, dial, refused, resolve};
 use super::response::Reader;
 use super::{Address, Failure, Server};
 
@@ -96,7 +96,7 @@ impl Connection {
             let _ = stream.set_zero_linger();
         }
         if answer.status == StatusCode::OK {
-            return Ok(());
+            return answered(self.reader.text());
         }
         Err(refused(answer.status, self.reader.text()))
     }

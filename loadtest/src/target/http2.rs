@@ -10,7 +10,7 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 
-use super::http::{Body, Request, dial, refused, resolve, text};
+use super::http::{Body, Request, START_BYTES, answered, dial, refused, resolve, text};
 use super::{Address, Failure, Server};
 
 /// The server and the requests for it.
@@ -85,10 +85,14 @@ impl Connection {
             let (status, text) = text(response).await?;
             return Err(refused(status, &text));
         }
+        let mut start = Vec::new();
         while let Some(frame) = response.frame().await {
-            frame.map_err(|error| Failure::broken(&error))?;
+            let frame = frame.map_err(|error| Failure::broken(&error))?;
+            let data = frame.data_ref().map_or(&[][..], |data| data);
+            let more = data.len().min(START_BYTES - start.len());
+            start.extend_from_slice(&data[..more]);
         }
-        Ok(())
+        answered(&start)
     }
 }
 

@@ -1,12 +1,12 @@
 //! Answers of HTTP/1.1 (RFC 9112), read from a connection. A body is passed over as it comes;
-//! that of an error is kept, up to a length.
+//! its start is kept, and that of an error up to a length.
 
 use http::StatusCode;
 use httparse::{EMPTY_HEADER, Header, Response, Status, parse_chunk_size};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::Failure;
-use super::http::TEXT_BYTES_MAX;
+use super::http::{START_BYTES, TEXT_BYTES_MAX};
 
 /// What is read at once, at first and of large bodies.
 const READ_BYTES: usize = 4 << 10;
@@ -55,7 +55,7 @@ impl Reader {
         self.start == self.end
     }
 
-    /// The last answer's body if that was an error.
+    /// The last answer's body if that was an error, else its start.
     pub(super) fn text(&self) -> &[u8] {
         &self.text
     }
@@ -80,7 +80,7 @@ impl Reader {
                 None => self.more(from).await?,
             }
         };
-        let keep = answer.status != StatusCode::OK;
+        let keep = if answer.status == StatusCode::OK { START_BYTES } else { TEXT_BYTES_MAX };
         match length {
             Length::Exactly(bytes) => self.body(from, bytes, keep).await?,
             Length::Chunked => self.chunks(from, keep).await?,
@@ -96,7 +96,7 @@ impl Reader {
         &mut self,
         from: &mut (impl AsyncRead + Unpin),
         mut left: u64,
-        keep: bool,
+        keep: usize,
     ) -> Result<(), Failure> {
         loop {
             let here = (self.end - self.start).min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -115,7 +115,7 @@ impl Reader {
     async fn chunks(
         &mut self,
         from: &mut (impl AsyncRead + Unpin),
-        keep: bool,
+        keep: usize,
     ) -> Result<(), Failure> {
         loop {
             let size = match parse_chunk_size(&self.bytes[self.start..self.end]) {
@@ -163,7 +163,7 @@ impl Reader {
     async fn rest(
         &mut self,
         from: &mut (impl AsyncRead + Unpin),
-        keep: bool,
+        keep: usize,
     ) -> Result<(), Failure> {
         loop {
             self.take(self.end - self.start, keep);
@@ -175,11 +175,9 @@ impl Reader {
     }
 
     /// Takes bytes of the body that have come.
-    fn take(&mut self, count: usize, keep: bool) {
-        if keep {
-            let more = count.min(TEXT_BYTES_MAX.saturating_sub(self.text.len()));
-            self.text.extend_from_slice(&self.bytes[self.start..self.start + more]);
-        }
+    fn take(&mut self, count: usize, keep: usize) {
+        let more = count.min(keep.saturating_sub(self.text.len()));
+        self.text.extend_from_slice(&self.bytes[self.start..self.start + more]);
         self.start += count;
     }
 
@@ -307,7 +305,7 @@ mod tests {
         let (answer, text, left) =
             read(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhelloHTTP").await.unwrap();
         assert_eq!((answer.status, answer.keep_alive), (StatusCode::OK, true));
-        assert_eq!((&*text, left), ("", 4));
+        assert_eq!((&*text, left), ("hello", 4));
         let (answer, text, _) =
             read(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: x, Close\r\n\r\nfull")
                 .await
@@ -345,6 +343,7 @@ mod tests {
         let mut reader = Reader::default();
         reader.answer(&mut Drops(&bytes, 1_000_000)).await.unwrap();
         assert!(reader.is_empty() && reader.bytes.len() <= LARGE_READ_BYTES);
+        assert_eq!(reader.text().len(), START_BYTES);
     }
 
     #[tokio::test]

@@ -154,6 +154,10 @@ async fn http1(inferred: Inferred, state: &State) -> Response<Body> {
                 2.. if model == "refuses" => {
                     json(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "the queue is full"}))
                 }
+                2.. if model == "errs" => json(StatusCode::OK, &json!({"error": "it broke"})),
+                2.. if model == "page" => {
+                    Response::new(Full::from("<html>Sign in</html>").boxed_unsync())
+                }
                 _ => {
                     let mut answer =
                         json(StatusCode::OK, &json!({"model_name": model, "outputs": []}));

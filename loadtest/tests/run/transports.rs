@@ -74,3 +74,20 @@ fn a_server_that_closes_connections_is_asked_again_on_new_ones() {
     assert_eq!((&report["answered"], &report["failed"]), (&60.into(), &0.into()));
     assert!(responder.connections() >= 60, "{}", responder.connections());
 }
+
+#[test]
+fn an_error_or_a_page_with_status_200_is_a_failure() {
+    for (model, message) in [
+        ("errs", "200: it broke"),
+        ("page", "200: the answer is no inference response: <html>Sign in</html>"),
+    ] {
+        for more in [&[][..], &["--http2", "--protocol", "binary"]] {
+            let responder = Responder::start();
+            let flags = ["--model", model, "--connections", "2", "--rate", "100"];
+            let flags = [&flags[..], more, &["--output", "json"], &SHORT].concat();
+            let report = report(&load(&responder.url(), &flags));
+            assert_eq!((&report["failed"], &report["answered"]), (&30.into(), &0.into()));
+            assert_eq!(report["failures"][0]["message"], message);
+        }
+    }
+}
