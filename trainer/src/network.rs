@@ -20,7 +20,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use burn_backend::AutodiffBackend;
 use burn_flex::FlexTensor;
-use skysail_graph::Model;
+use skysail_graph::{ElementType, Model, ValueInfo};
 
 use self::floats::{Dense, Diff, Floats, tensor};
 use self::operator::Inputs;
@@ -38,7 +38,7 @@ pub use self::teacher::Distillation;
 
 /// A model that can learn: its graph, and room for its parameters' values.
 ///
-/// It learns the first output of a graph with one input. Floats of all precisions are `f32`
+/// It learns the first output of floats of a graph with one input. Floats of all precisions are `f32`
 /// here. Where the file says the number of rows, batches of other sizes still do, as far as the
 /// graph's own constants let them.
 #[derive(Debug, Clone)]
@@ -49,6 +49,17 @@ pub struct Network {
     held: Vec<FlexTensor>,
     /// Whom it learns from besides the labels, if from anyone.
     teacher: Option<Box<Teacher>>,
+}
+
+/// The output that a model learns: the first of floats, as a label that is chosen by them can
+/// not be learned; the first of all where none is.
+pub(crate) fn learned_output(model: &Model) -> Option<ValueInfo> {
+    let outputs = model.graph().outputs();
+    let is_label = |output: &ValueInfo| {
+        matches!(output.kind.element(), Some(ElementType::Int32 | ElementType::Int64))
+    };
+    let learned = outputs.iter().position(|output| !is_label(output)).unwrap_or(0);
+    outputs.into_iter().nth(learned)
 }
 
 impl Network {

@@ -43,7 +43,7 @@ pub(super) struct Flags {
     /// Goes on from the last checkpoint, with this number of workers or another.
     #[arg(long)]
     resume: bool,
-    /// Begins anew, where an earlier run did not finish: its checkpoints are removed.
+    /// Begins anew in the folder of an earlier run: what that left is replaced.
     #[arg(long, conflicts_with = "resume")]
     fresh: bool,
     /// Sets a key of the recipe, such as schedule.rate=0.05. May be given often.
@@ -136,20 +136,23 @@ fn last(store: &Store, out: &Path, prepared: &Prepared) -> Result<(Checkpoint, V
     Ok((found.checkpoint, notes))
 }
 
-/// Makes room for a new training, unless that would lose one that is not finished.
+/// Makes room for a new training, unless that would lose an earlier one.
 fn begin_anew(store: &Store, out: &Path, fresh: bool) -> Result<()> {
     let result = out.join(RESULT);
+    let is_done = result.exists();
     // One that can not be read is as good as none, for who begins anew.
-    let is_unfinished = !matches!(store.latest(), Ok(None)) && !result.exists();
-    if is_unfinished && !fresh {
-        let text = format!(
-            "an earlier run in {} did not finish: --resume goes on, --fresh begins anew",
-            out.display()
-        );
-        return Err(BadUsage(text).into());
+    let is_unfinished = !matches!(store.latest(), Ok(None)) && !is_done;
+    let refused = if is_done {
+        "has the results of an earlier run: --out DIR takes another folder, --resume goes on from its \
+         last checkpoint (with more epochs), --fresh replaces it"
+    } else {
+        "has an earlier run that did not finish: --resume goes on, --fresh begins anew"
+    };
+    if (is_done || is_unfinished) && !fresh {
+        return Err(BadUsage(format!("{} {refused}", out.display())).into());
     }
     store.clear()?;
-    if result.exists() {
+    if is_done {
         std::fs::remove_file(&result)
             .with_context(|| format!("cannot remove {}", result.display()))?;
     }

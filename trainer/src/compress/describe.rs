@@ -9,6 +9,7 @@ use super::Compressed;
 use crate::batch::{Input, Values};
 use crate::error::TrainError;
 use crate::job::{NetworkTrainee, Trainee as _};
+use crate::network::learned_output;
 
 /// What is known of a model beside itself.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -58,7 +59,7 @@ pub fn describe(
     let trainee = NetworkTrainee::new(compressed.model.clone())?;
     let outputs = trainee.learner()?.predict(&trainee.start(), sample)?;
     let graph = compressed.model.graph();
-    let (input, output) = (graph.inputs(), graph.outputs());
+    let input = graph.inputs();
     let mut manifest = Manifest {
         name: known.name,
         steps: done.collect(),
@@ -71,8 +72,8 @@ pub fn describe(
     if let (Some(input), Values::Float32(values)) = (input.first(), &sample.values) {
         manifest.inputs.insert(input.name.clone(), statistics(values.clone()));
     }
-    if let Some(output) = output.first() {
-        manifest.outputs.insert(output.name.clone(), statistics(outputs));
+    if let Some(output) = learned_output(&compressed.model) {
+        manifest.outputs.insert(output.name, statistics(outputs));
     }
     Ok(manifest)
 }

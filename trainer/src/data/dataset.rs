@@ -214,14 +214,15 @@ impl Dataset {
         }
     }
 
-    /// The same, in the shape and the type that the model's first input has, once it is sure that
-    /// it takes every row and knows every label.
+    /// The same, in the shape and the type that the model's first input has, and with labels where
+    /// it has classes, once it is sure that it takes every row and knows every label.
     ///
     /// # Errors
     /// `Misfit` or `Label`, with what differs.
     pub fn fit(mut self, model: &Model) -> Result<Self, DataError> {
         let fit = fit::fit(&self, model)?;
         self.shape = fit.shape;
+        self.targets = fit.labels.map_or(self.targets, Targets::Classes);
         self.inputs = match (fit.indices, self.inputs) {
             (false, Inputs::Int64(values)) => {
                 Inputs::Float32(values.into_iter().map(|value| value as f32).collect())

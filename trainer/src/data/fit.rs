@@ -5,6 +5,10 @@ use skysail_graph::{Dim, ElementType, Model};
 use super::dataset::{Dataset, Inputs};
 use super::error::DataError;
 use crate::batch::Targets;
+use crate::network::learned_output;
+
+/// The largest label in a float, which has all integers up to it.
+const LABEL_MAX: f32 = 16_777_216.0;
 
 /// What data have to become for a model.
 pub(super) struct Fit {
@@ -12,9 +16,11 @@ pub(super) struct Fit {
     pub(super) shape: Vec<usize>,
     /// Whether inputs are indices.
     pub(super) indices: bool,
+    /// The targets as labels, where they are numbers and the model has classes.
+    pub(super) labels: Option<Vec<u32>>,
 }
 
-/// How the data fit the model's first input and its first output.
+/// How the data fit the model's first input and the output that it learns.
 pub(super) fn fit(data: &Dataset, model: &Model) -> Result<Fit, DataError> {
     let misfit = |problem: String| DataError::Misfit { data: data.name().to_owned(), problem };
     let graph = model.graph();
@@ -40,8 +46,8 @@ pub(super) fn fit(data: &Dataset, model: &Model) -> Result<Fit, DataError> {
         })?,
         None => data.shape().to_vec(),
     };
-    check_targets(data, model, misfit)?;
-    Ok(Fit { shape, indices })
+    let labels = check_targets(data, model, misfit)?;
+    Ok(Fit { shape, indices, labels })
 }
 
 /// The shape of a row in a model's terms: of as many values, whatever the dimensions were.
@@ -60,33 +66,53 @@ fn row_shape(found: &[usize], wanted: &[Dim]) -> Option<Vec<usize>> {
     fits.then(|| found.to_vec())
 }
 
-/// Refuses labels that are no class of the model, and rows of too many numbers.
+/// Refuses labels that are no class of the model, and rows of too many numbers; the labels, where
+/// numbers stand for them.
 fn check_targets(
     data: &Dataset,
     model: &Model,
     misfit: impl Fn(String) -> DataError,
-) -> Result<(), DataError> {
-    let outputs = model.graph().outputs();
-    let Some(output) = outputs.first() else { return Err(misfit("it has no output".to_owned())) };
+) -> Result<Option<Vec<u32>>, DataError> {
+    let Some(output) = learned_output(model) else {
+        return Err(misfit("it has no output".to_owned()));
+    };
     let shapes = model.graph().shapes();
     let dims = output.kind.dims().or_else(|| shapes.dims(&output.name));
     // Where the model does not say, the loss will.
-    let Some((_, [Dim::Fixed(width)])) = dims.and_then(<[Dim]>::split_first) else { return Ok(()) };
+    let Some((_, [Dim::Fixed(width)])) = dims.and_then(<[Dim]>::split_first) else {
+        return Ok(None);
+    };
     let width = usize::try_from(*width).unwrap_or(usize::MAX);
     match data.targets() {
-        Targets::Classes(labels) => {
-            let beyond = labels.iter().position(|label| *label as usize >= width);
-            beyond.map_or(Ok(()), |row| {
-                let (name, label) = (data.name().to_owned(), labels[row]);
-                Err(DataError::Label { data: name, row, label, classes: width })
-            })
+        Targets::Classes(labels) => check_labels(data, labels, width).map(|()| None),
+        Targets::Numbers(numbers) if numbers.len() == data.rows().saturating_mul(width) => Ok(None),
+        Targets::Numbers(numbers) if numbers.len() == data.rows() => {
+            let labels: Result<Vec<u32>, _> = numbers.iter().copied().map(label).collect();
+            let labels = labels.map_err(|number| {
+                misfit(format!("{number} is no label, and its output is {output}"))
+            })?;
+            check_labels(data, &labels, width)?;
+            Ok(Some(labels))
         }
-        Targets::Numbers(numbers) if numbers.len() == data.rows().saturating_mul(width) => Ok(()),
         Targets::Numbers(numbers) => {
             let found = numbers.len().checked_div(data.rows()).unwrap_or(0);
             Err(misfit(format!("rows have {found} targets, and its output is {output}")))
         }
     }
+}
+
+/// A label that is kept as a float; the number if it is none.
+fn label(number: f32) -> Result<u32, f32> {
+    let whole = number.fract() == 0.0 && (0.0..=LABEL_MAX).contains(&number);
+    if whole { Ok(number as u32) } else { Err(number) }
+}
+
+fn check_labels(data: &Dataset, labels: &[u32], width: usize) -> Result<(), DataError> {
+    let beyond = labels.iter().position(|label| *label as usize >= width);
+    beyond.map_or(Ok(()), |row| {
+        let (name, label) = (data.name().to_owned(), labels[row]);
+        Err(DataError::Label { data: name, row, label, classes: width })
+    })
 }
 
 #[cfg(test)]
@@ -135,6 +161,20 @@ mod tests {
         let odd = Dataset::new("d", &[6], inputs, Targets::Numbers(vec![0.0; 3])).unwrap();
         let said = odd.fit(&mlp(&[6, 2], 1).unwrap()).unwrap_err().to_string();
         assert!(said.contains("rows have 3 targets"), "{said}");
+    }
+
+    #[test]
+    fn labels_may_be_kept_as_floats() {
+        let mlp = mlp(&[2, 3], 1).unwrap();
+        let of = |labels: &[f32]| {
+            let inputs = Inputs::Bytes(vec![0; 2 * labels.len()]);
+            let data = Dataset::new("d", &[2], inputs, Targets::Numbers(labels.to_vec())).unwrap();
+            data.fit(&mlp).map(|data| data.targets().clone()).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(&[2.0, 0.0]), Ok(Targets::Classes(vec![2, 0])));
+        assert!(of(&[0.0, 0.5]).unwrap_err().contains("0.5 is no label"));
+        assert!(of(&[-1.0]).unwrap_err().contains("-1 is no label"));
+        assert!(of(&[0.0, 3.0]).unwrap_err().contains("row 1 has the label 3"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) struct Array {
     pub(super) values: Inputs,
 }
 
-/// The array in these bytes: of booleans or numbers, rows first.
+/// The array in these bytes: of booleans or finite numbers, rows first.
 pub(super) fn array(bytes: &[u8]) -> Result<Array, String> {
     let (header, elements) = split(bytes).ok_or("it is no .npy file, or cut off")?;
     let header = std::str::from_utf8(header).map_err(|_| "its header is no text")?;
@@ -37,7 +37,17 @@ pub(super) fn array(bytes: &[u8]) -> Result<Array, String> {
         let problem = format!("its shape is {shape:?} of {descr}, and {} bytes", elements.len());
         return Err(format!("{problem} follow: it is cut off, or too long"));
     }
-    Ok(Array { shape, values: convert(elements, descr.starts_with('>')) })
+    let values = convert(elements, descr.starts_with('>'));
+    check_finite(&shape, &values)?;
+    Ok(Array { shape, values })
+}
+
+/// Refuses what is no number, with its row.
+fn check_finite(shape: &[usize], values: &Inputs) -> Result<(), String> {
+    let Inputs::Float32(values) = values else { return Ok(()) };
+    let Some(place) = values.iter().position(|value| !value.is_finite()) else { return Ok(()) };
+    let size = shape.iter().skip(1).product::<usize>().max(1);
+    Err(format!("row {}: {} is no number that can be learned from", place / size, values[place]))
 }
 
 /// The header's text, and the elements' bytes.
@@ -181,6 +191,18 @@ pub(super) mod tests {
         let odd = npy("<f4", "(1, 2)", &[0; 8]);
         let odd = String::from_utf8_lossy(&odd).replace("False", "True ");
         assert!(array(odd.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_number_is_told_with_its_row() {
+        let said = |descr, shape, elements: &[u8]| array(&npy(descr, shape, elements)).unwrap_err();
+        let rows = [0.0, 1.0, 2.0, f32::NAN].map(f32::to_le_bytes).concat();
+        assert_eq!(
+            said("<f4", "(2, 2)", &rows),
+            "row 1: NaN is no number that can be learned from"
+        );
+        let large = [1.0, 1e300].map(f64::to_le_bytes).concat();
+        assert!(said("<f8", "(2,)", &large).starts_with("row 1: inf is no number"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use skysail_graph::Model;
 use crate::error::TrainError;
 use crate::layout::Layout;
 use crate::learner::Learner;
-use crate::network::{Distillation, Network};
+use crate::network::{Distillation, Network, learned_output};
 
 /// What is trained: gives each rank a learner of its own.
 pub trait Trainee: Sync {
@@ -96,10 +96,9 @@ impl Trainee for NetworkTrainee {
     }
 }
 
-/// Whether the first output comes out of a softmax.
+/// Whether the output that is learned comes out of a softmax.
 pub(crate) fn ends_with_softmax(model: &Model) -> bool {
     let graph = model.graph();
-    let outputs = graph.outputs();
-    let maker = outputs.first().and_then(|output| graph.links().maker(&output.name));
+    let maker = learned_output(model).and_then(|output| graph.links().maker(&output.name));
     maker.is_some_and(|node| node.op_type() == "Softmax")
 }

@@ -7,14 +7,14 @@ use skysail_graph::{Graph, Kind, Model, Node, TensorView, ValueInfo};
 use super::operator::{Call, Inputs, Operator, Refusal, find, known};
 use super::pass::Pass;
 use super::value::Value;
-use super::{initial, roles};
+use super::{initial, learned_output, roles};
 use crate::error::TrainError;
 use crate::layout::{EntryKind, Layout};
 
 /// The number of a value.
 pub(crate) type Slot = usize;
 
-/// A graph made ready to run, as far as its first output needs it.
+/// A graph made ready to run, as far as the output that it learns needs it.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// The input that rows of a batch are given to.
@@ -54,7 +54,7 @@ pub(crate) type Parameters<'a> = dyn FnMut(usize, &Inputs) -> Vec<(Slot, Value)>
 /// What a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// The graph's first output.
+    /// The output that the graph learns.
     Output,
     /// What goes into the softmax at its end, where there is one.
     Logits,
@@ -70,8 +70,7 @@ impl Plan {
             let problem = format!("it has {} inputs {names:?}; the trainer feeds one", names.len());
             return Err(TrainError::Data(problem));
         };
-        let outputs = graph.outputs();
-        let output = outputs.first().ok_or_else(|| {
+        let output = learned_output(model).ok_or_else(|| {
             TrainError::Data("the model has no output, so there is nothing to learn".to_owned())
         })?;
         Making::of(graph, model.opset("").unwrap_or(1), input).finish(&output.name)
@@ -117,7 +116,9 @@ impl Plan {
             }
         }
         values[wanted].take().ok_or_else(|| {
-            TrainError::Data("the graph does not make its first output from its input".to_owned())
+            TrainError::Data(
+                "the graph does not make the output that it learns from its input".to_owned(),
+            )
         })
     }
 }

@@ -73,8 +73,12 @@ fn ctrl_c_leaves_a_checkpoint_to_go_on_from() {
     let (code, out, log) = call(folder.path(), &resumed);
     assert!(code == 0 && out.contains("model.onnx"), "{log}");
     assert!(log.contains("going on from step"), "{log}");
-    let (code, _, log) = call(folder.path(), &["run", "small.toml", "--set", short]);
-    assert_eq!(code, 0, "a run that is done may be done again: {log}");
+    let again = ["run", "small.toml", "--set", short];
+    let (code, _, log) = call(folder.path(), &again);
+    assert!(code == 2 && log.contains("has the results of an earlier run"), "{log}");
+    assert!(log.contains("--resume") && log.contains("--out DIR takes another folder"), "{log}");
+    let (code, _, log) = call(folder.path(), &[&again[..], &["--fresh"]].concat());
+    assert_eq!(code, 0, "{log}");
 }
 
 #[test]

@@ -32,6 +32,26 @@ fn operators_that_the_output_does_not_need_may_be_unknown() {
 }
 
 #[test]
+fn a_label_beside_the_scores_stops_nobody() {
+    let rows = Dim::from("batch");
+    for label_first in [true, false] {
+        let mut builder = GraphBuilder::new("label");
+        builder.input("x", ElementType::Float32, &[rows.clone(), Dim::Fixed(3)]);
+        builder.node("Softmax", &["x"], &["scores"], &[]);
+        builder.node("ArgMax", &["scores"], &["label"], &[("axis", Attribute::Int(1))]);
+        let label = ("label", ElementType::Int64, Dim::Fixed(1));
+        let scores = ("scores", ElementType::Float32, Dim::Fixed(3));
+        let outputs = if label_first { [label, scores] } else { [scores, label] };
+        for (name, element, width) in outputs {
+            builder.output(name, element, &[rows.clone(), width]);
+        }
+        let mut network = Network::new(&builder.finish().unwrap()).unwrap();
+        let made = network.predict(&[], &floats(&[2, 3])).unwrap();
+        assert_eq!(made.len(), 6);
+    }
+}
+
+#[test]
 fn a_model_of_trees_is_refused() {
     let Some(path) = real("sklearn-digits-random-forest") else { return };
     let error = Network::new(&Model::load(path).unwrap()).unwrap_err();
