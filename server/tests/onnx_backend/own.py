@@ -22,6 +22,59 @@ SHARING = {
         a = Reshape (x, s)
         y = Neg (a)
     }""",
+    "shape-from-the-input": """(float[n,4,6] x) => (float[n,4,2,3] y)
+        <int64[1] zero = {0}, int64[1] one = {1}, int64[2] rest = {2, 3}> {
+        s = Shape (x)
+        h = Slice (s, zero, one)
+        four = Slice (s, one, two)
+        t = Concat <axis = 0> (h, four, rest)
+        y = Reshape (x, t)
+    }""".replace("int64[2] rest", "int64[1] two = {2}, int64[2] rest"),
+    "attention": """(float[n,3,4] x) => (float[n,3,4] y) <float[4,4] w =
+        {1, 0, 2, 0, 0, 1, 0, 3, 1, 1, 0, 0, 0, 2, 1, 1}, float half = {0.5}> {
+        q = MatMul (x, w)
+        k = Transpose <perm = [0, 2, 1]> (x)
+        a = MatMul (q, k)
+        b = Mul (a, half)
+        p = Softmax <axis = 2> (b)
+        y = MatMul (p, x)
+    }""",
+    "normalized": """(float[n,2,4] x) => (float[n,2,4] y) <float small = {0.001}> {
+        m = ReduceMean <axes = [-1]> (x)
+        d = Sub (x, m)
+        q = Mul (d, d)
+        v = ReduceMean <axes = [-1]> (q)
+        e = Add (v, small)
+        r = Sqrt (e)
+        y = Div (d, r)
+    }""",
+    "embedded": """(int64[n,3] ids) => (float[n,2] y) <float[3,2] words = {1, 2, 3, 4, 5, 6}> {
+        e = Gather <axis = 0> (words, ids)
+        y = ReduceMean <axes = [1], keepdims = 0> (e)
+    }""",
+    "convolved": """(float[n,1,4,4] x) => (float[n,2] y)
+        <float[2,1,2,2] w = {1, 2, 3, 4, 4, 3, 2, 1}, float[2] b = {1, -1}> {
+        c = Conv (x, w, b)
+        r = Relu (c)
+        p = GlobalAveragePool (r)
+        y = Flatten (p)
+    }""",
+    "best-of-a-row": """(float[n,5] x) => (float[n,2] best, int64[n,2] places) <int64[1] k = {2}> {
+        best, places = TopK <axis = 1> (x, k)
+    }""",
+    "masked": """(float[n,4] x) => (float[n,4] y) <float zero = {0}, float low = {-1000}> {
+        c = Greater (x, zero)
+        m = Where (c, x, low)
+        y = Softmax <axis = -1> (m)
+    }""",
+    "rounded-to-fixed-steps": """(float[n,4] x) => (float[n,4] y)
+        <float step = {0.05}, uint8 middle = {128}> {
+        q = QuantizeLinear (x, step, middle)
+        y = DequantizeLinear (q, step, middle)
+    }""",
+    "two-inputs": """(float[n,3] a, float[n,2] b) => (float[n,5] y) {
+        y = Concat <axis = 1> (a, b)
+    }""",
 }
 # An answer depends on the other rows of its run.
 TOUCHING = {
@@ -107,6 +160,41 @@ TOUCHING = {
         f = Cast <to = 1> (r)
         c = Unsqueeze (f, last)
         y = Add (x, c)
+    }""",
+    "over-time-first": """(float[n,2,3] x) => (float[n,1,2,2] y, float[1,2,2] last)
+        <float[1,2,3] w = {1, 2, 3, 4, 5, 6}, float[1,2,2] r = {0.1, 0.2, 0.3, 0.4}> {
+        y, last = RNN <hidden_size = 2> (x, w, r)
+    }""",
+    "flat-and-back": """(float[n,4] x) => (float[n,4] y)
+        <int64[1] flat = {-1}, int64 zero = {0}, float[4] w = {1, 2, 3, 4}> {
+        s = Shape (x)
+        a = Reshape (x, flat)
+        c = CumSum (a, zero)
+        y = Reshape (c, s)
+    }""",
+    "padded-above": """(float[n,3] x) => (float[n,3] y) <int64[4] pads = {1, 0, -1, 0}> {
+        y = Pad (x, pads)
+    }""",
+    "as-columns": """(float[n,3] x) => (float[n,3] y) <int64[2] s = {3, -1}> {
+        a = Reshape (x, s)
+        y = Transpose <perm = [1, 0]> (a)
+    }""",
+    "first-row-to-all": """(float[n,3] x) => (float[n,3] y)
+        <int64[1] zero = {0}, int64[1] one = {1}> {
+        f = Slice (x, zero, one)
+        y = Add (x, f)
+    }""",
+    "turned-round": """(float[n,3] x) => (float[n,3] y)
+        <int64[1] from = {-1}, int64[1] to = {-1000}, int64[1] zero = {0}, int64[1] step = {-1}> {
+        y = Slice (x, from, to, zero, step)
+    }""",
+    "squared-if-any-is-negative": """(float[n,3] x) => (float[n,3] y) <float zero = {0}> {
+        l = Less (x, zero)
+        f = Cast <to = 1> (l)
+        any = ReduceMax <keepdims = 0> (f)
+        b = Cast <to = 9> (any)
+        a = Mul (x, x)
+        y = Where (b, a, x)
     }""",
 }
 # What files say of themselves, and outputs that are no product of the graph.
