@@ -44,7 +44,7 @@ def varied(name, array, rows, caller):
 
 
 def varied_floats(rows, caller, random):
-    """Rows of floats, changed; what is far larger or zero shows in others' answers."""
+    """Rows of floats, changed: what is far larger, zero or of one sign shows in others' answers."""
     wide = rows.astype(np.float64)
     changes = [
         lambda: wide,
@@ -52,7 +52,7 @@ def varied_floats(rows, caller, random):
         lambda: random.permutation(wide.ravel()).reshape(wide.shape),
         lambda: wide * 100,
         lambda: wide * 0,
-        lambda: wide[..., ::-1] if wide.ndim else wide,
+        lambda: abs(wide[..., ::-1] if wide.ndim else wide),
         lambda: random.normal(size=wide.shape),
         lambda: wide / 2 + random.random(wide.shape),
     ]
