@@ -3,6 +3,7 @@
 //! --onnx-backend` checks every case.
 
 use std::env;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,18 +12,18 @@ const CHOSEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx_backend/ch
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python");
 
 #[test]
-fn chosen_cases_get_the_answers_of_onnx_runtime() {
-    check(&["--cases", CHOSEN]);
+fn chosen_cases_get_the_answers_of_onnx_runtime() -> io::Result<()> {
+    check(&["--cases", CHOSEN])
 }
 
 #[test]
-fn models_of_our_own_get_the_answers_of_onnx_runtime() {
-    check(&["--own"]);
+fn models_of_our_own_get_the_answers_of_onnx_runtime() -> io::Result<()> {
+    check(&["--own"])
 }
 
 /// Runs the checks; says so where Python lacks what they need.
 #[expect(clippy::print_stdout, reason = "says what was checked, and what was skipped")]
-fn check(arguments: &[&str]) {
+fn check(arguments: &[&str]) -> io::Result<()> {
     let python = env::var_os("SKYSAIL_CLIENTS_PYTHON").map_or_else(|| PYTHON.into(), PathBuf::from);
     if !has_packages(&python) {
         println!(
@@ -30,19 +31,19 @@ fn check(arguments: &[&str]) {
              --clients`, which brings them",
             python.display()
         );
-        return;
+        return Ok(());
     }
     let checked = Command::new(python)
         .arg(SCRIPT)
         .arg(env!("CARGO_BIN_EXE_skysail-server"))
         .args(arguments)
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .output()
-        .unwrap();
+        .output()?;
     let said = String::from_utf8_lossy(&checked.stdout);
     let errors = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{}:\n{said}\n{errors}", checked.status);
     println!("{said}");
+    Ok(())
 }
 
 fn has_packages(python: &Path) -> bool {
