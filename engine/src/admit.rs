@@ -119,6 +119,16 @@ pub enum InvalidRequest {
         /// As configured.
         limit: usize,
     },
+    /// An input without elements, which the model is not run on.
+    #[error("input '{name}' has shape {sent}, without elements, and is not run: {why}")]
+    NoElements {
+        /// Of the input.
+        name: String,
+        /// As sent.
+        sent: String,
+        /// What is known, or not known, of such a run.
+        why: &'static str,
+    },
     /// Anything that a protocol found wrong while decoding.
     #[error("{0}")]
     Malformed(String),

@@ -8,8 +8,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 mod compressed;
+mod probe;
 
 pub use compressed::{Choice, CompressedConfig};
+pub use probe::ProbeSettings;
 
 /// Rows of the largest batch when a model's owner does not say.
 pub const BATCH_ROWS_MAX: usize = 256;
@@ -49,6 +51,8 @@ pub struct EngineConfig {
     pub cores: usize,
     /// How soon requests should be answered, for models that do not say themselves.
     pub objective_ms: Option<f64>,
+    /// How versions are tried in a process of their own first; they are not when it is not given.
+    pub probe: Option<ProbeSettings>,
 }
 
 /// A model's settings: its `model.toml`, or what its `config.pbtxt` says of them.

@@ -13,6 +13,7 @@ pub mod sharing;
 pub mod request;
 pub mod padding;
 pub mod admit;
+mod empty;
 pub mod cache;
 mod margin;
 mod queue;

@@ -3,12 +3,13 @@
 use crate::admit::{Admitted, admit};
 use crate::cache::{Cache, CacheUse};
 use crate::config::{FILES, ModelConfig, PolicyName};
+use crate::empty::Empty;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::layers::Layers;
 use crate::margin::{self, Margin};
 use crate::queue::{Entry, Limit, Queue};
-use crate::request::{Request, Stages};
+use crate::request::{Request, Response, Stages};
 use crate::sharing::Sharing;
 use crate::signature::Signature;
 use crate::statistics::Statistics;
@@ -37,6 +38,7 @@ pub struct Model {
     threads: usize,
     layers: Option<Layers>,
     sharing: Sharing,
+    empty: Empty,
     statistics: Arc<Statistics>,
     /// Whether its queue has requests and does not move.
     is_stalled: AtomicBool,
@@ -83,6 +85,7 @@ impl Model {
             threads: 1,
             layers: None,
             sharing,
+            empty: Empty::default(),
             statistics: Arc::default(),
             is_stalled: AtomicBool::new(false),
             cache,
@@ -109,7 +112,13 @@ impl Model {
         Self { sharing, ..self }
     }
 
-    /// Checks a request and puts it into the queue, unless the cache answers it.
+    /// The same, of which this is known where inputs have no elements.
+    #[must_use]
+    pub(crate) fn with_empty(self, empty: Empty) -> Self {
+        Self { empty, ..self }
+    }
+
+    /// Checks a request and puts it into the queue, unless it is answered without a run.
     ///
     /// # Errors
     /// When it does not fit the model, the queue is full, or it could not be answered in time.
@@ -120,6 +129,12 @@ impl Model {
         let priority = Priority::new(request.priority);
         let claim = Claim { queued, priority, limit };
         let request = admit(request, &self.signature)?;
+        if let Some(outputs) = self.empty.answer(&request, &self.signature)? {
+            let stages = Stages::without_run(queued, Instant::now(), None);
+            let (model, version) = (Arc::clone(&self.name), self.version);
+            let response = Response { model, version, outputs, stages };
+            return Ok(Ticket::shared(Arc::clone(self), std::future::ready(Ok(response))));
+        }
         match &self.cache {
             None => self.enqueue(request, claim),
             Some(cache) => cache.submit(self, request, claim),

@@ -90,8 +90,8 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// Those of a request that is answered without a run.
-    pub(crate) fn without_run(queued: Instant, answered: Instant, cache: Lookup) -> Self {
+    /// Those of a request that is answered without a run, by the cache if it was asked.
+    pub(crate) fn without_run(queued: Instant, answered: Instant, cache: Option<Lookup>) -> Self {
         Self {
             queued,
             batched: answered,
@@ -101,7 +101,7 @@ impl Stages {
             run: None,
             behind: None,
             ahead: 0,
-            cache: Some(cache),
+            cache,
         }
     }
 

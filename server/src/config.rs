@@ -7,8 +7,10 @@ use skysail_engine::config::{ControlMode, EngineConfig};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+mod probe;
 mod spans;
 
+pub(crate) use probe::Probe;
 pub(crate) use spans::Tracing;
 
 const EXAMPLES: &str = "\
@@ -32,7 +34,7 @@ const OBJECTIVE_MS_MIN: f64 = 0.001;
 #[derive(Parser, Debug)]
 #[command(version, about, after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// A TOML file with the same settings: [listen], [repository], [latency], [limits],
+    /// A TOML file with the same settings: [listen], [repository], [probe], [latency], [limits],
     /// [threads], [log], [tracing], [telemetry].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -40,6 +42,8 @@ pub(crate) struct Flags {
     listen: ListenFlags,
     #[command(flatten)]
     repository: RepositoryFlags,
+    #[command(flatten)]
+    probe: Probe,
     #[command(flatten)]
     latency: Latency,
     #[command(flatten)]
@@ -60,6 +64,7 @@ pub(crate) struct Flags {
 pub(crate) struct Config {
     pub(crate) listen: Listen,
     pub(crate) repository: Repository,
+    pub(crate) probe: Probe,
     pub(crate) latency: Latency,
     pub(crate) limits: Limits,
     pub(crate) threads: Threads,
@@ -242,6 +247,7 @@ impl Config {
         let mut config = flags.config.as_deref().map(Self::read).transpose()?.unwrap_or_default();
         flags.listen.apply(&mut config.listen);
         flags.repository.apply(&mut config.repository);
+        config.probe = flags.probe.or(&config.probe);
         let Latency { objective_ms } = flags.latency;
         config.latency.objective_ms = objective_ms.or(config.latency.objective_ms);
         flags.limits.apply(&mut config.limits);
@@ -262,6 +268,7 @@ impl Config {
         let models = &self.repository.models;
         ensure!(models.is_dir(), "--models {}: there is no such folder", models.display());
         ensure!(self.repository.poll_ms > 0, "poll_ms must be at least 1");
+        self.probe.check()?;
         if let Some(ms) = self.latency.objective_ms {
             let is_time = ms.is_finite() && ms >= OBJECTIVE_MS_MIN;
             ensure!(is_time, "objective-ms is {ms}: milliseconds, at least {OBJECTIVE_MS_MIN}");
@@ -296,6 +303,7 @@ impl Config {
             load_at_start: self.repository.load_model.clone(),
             cores: self.threads.compute,
             objective_ms: self.latency.objective_ms,
+            probe: self.probe.engine(),
         }
     }
 }

@@ -28,6 +28,7 @@ use admin::settings::LogSettings;
 use clap::Parser;
 use config::{Config, Flags};
 use io_threads::IoThreads;
+use skysail_engine::repository::probe_child;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -35,7 +36,18 @@ use tokio::sync::watch;
 /// Exit code of a configuration that can not be used.
 const BAD_CONFIGURATION: u8 = 64;
 
+/// Makes the program the child of a server in which models are tried, if it is the first argument.
+pub(crate) const PROBE_CHILD: &str = "probe-child";
+
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == PROBE_CHILD) {
+        let arguments: Vec<String> =
+            std::env::args_os().skip(2).map(|text| text.to_string_lossy().into()).collect();
+        return match probe_child(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.into(), 1),
+        };
+    }
     let config = match Config::new(Flags::parse()) {
         Ok(config) => config,
         Err(error) => return fail(&error, BAD_CONFIGURATION),

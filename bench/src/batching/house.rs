@@ -37,6 +37,7 @@ impl House {
             load_at_start: Vec::new(),
             cores: std::thread::available_parallelism()?.get(),
             objective_ms: Some(OBJECTIVE_MS),
+            probe: None,
         })?;
         Ok(Self { engine, folder })
     }

@@ -159,6 +159,7 @@ impl House {
             load_at_start: Vec::new(),
             cores: 1,
             objective_ms: None,
+            probe: None,
         })?;
         Ok(Self { engine, folder })
     }

@@ -65,7 +65,7 @@ impl Cache {
         match self.find(request) {
             Found::Answer(outputs) => {
                 let now = Instant::now();
-                let stages = Stages::without_run(now, now, Lookup::Hit);
+                let stages = Stages::without_run(now, now, Some(Lookup::Hit));
                 model.statistics().record_hit(now - begun, &stages);
                 let (name, version) = (Arc::clone(model.name()), model.version());
                 let response = Response { model: name, version, outputs, stages };
@@ -168,7 +168,7 @@ impl Seat {
             Stages { queued: claim.queued, cache: Some(Lookup::Miss), ..answer.stages }
         } else {
             let now = Instant::now();
-            let stages = Stages::without_run(claim.queued, now, Lookup::Shared);
+            let stages = Stages::without_run(claim.queued, now, Some(Lookup::Shared));
             self.model.statistics().record_hit(looked_up, &stages);
             stages
         };

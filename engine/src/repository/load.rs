@@ -4,12 +4,14 @@
 use super::batching;
 use super::expect;
 use super::outline;
+use super::probe::{Met, Probe};
 use super::replicas::{Team, TeamMaker};
 use super::source::VersionSource;
 use super::tries::{self, Race};
 use super::try_padding;
 use super::warm_up;
 use crate::config::{BATCH_ROWS_MAX, ModelConfig};
+use crate::empty::Empty;
 use crate::executor::Executor;
 use crate::layers::Execution;
 use crate::layers::Layers;
@@ -37,6 +39,8 @@ pub(super) struct Loader {
     pub(super) environment: Environment,
     /// Starts threads that serve, which this one can not.
     pub(super) spawner: Spawner,
+    /// Where versions are tried first, if they are.
+    pub(super) probe: Option<Probe>,
     pub(super) cores: usize,
     pub(super) objective_ms: Option<f64>,
 }
@@ -51,11 +55,22 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Loader {
+    /// Lets a version that is to be loaded later be tried in the meantime.
+    pub(super) fn look_ahead(&self, wanted: &Wanted<'_>) {
+        self.probe.iter().for_each(|probe| probe.look_ahead(wanted));
+    }
+
+    /// Forgets what was looked ahead at and not loaded.
+    pub(super) fn forget_ahead(&self) {
+        self.probe.iter().for_each(Probe::forget_ahead);
+    }
+
     /// Loads a version; whatever goes wrong comes back in words.
     pub(super) fn load(&self, wanted: &Wanted<'_>) -> Result<Arc<Model>, String> {
         let started = Instant::now();
+        let met = self.probe.as_ref().map(|probe| probe.meet(wanted)).transpose()?.flatten();
         // The bindings to ONNX Runtime panic on a few kinds of graphs that they do not know.
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(wanted)));
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(wanted, met.as_ref())));
         let model = loaded.unwrap_or_else(|_| Err("the runtime can not describe it".into()))?;
         let ms = started.elapsed().as_millis();
         let (name, version) = (wanted.name, wanted.version);
@@ -72,10 +87,10 @@ impl Loader {
         Ok(model)
     }
 
-    fn try_load(&self, wanted: &Wanted<'_>) -> Result<Arc<Model>, String> {
+    fn try_load(&self, wanted: &Wanted<'_>, met: Option<&Met<'_>>) -> Result<Arc<Model>, String> {
         let path = wanted.source.file.as_deref().map_err(String::clone)?;
-        if path.extension().is_none_or(|extension| extension != PACKAGE_EXTENSION) {
-            return self.load_from(wanted, path, None, file_outline(path).as_deref());
+        if !is_package(path) {
+            return self.load_from(wanted, path, None, file_outline(path).as_deref(), met);
         }
         let prepared = package::prepare(path, wanted.config, &self.environment).map_err(words)?;
         let mut fastest = prepared.executable(0).map_err(words)?;
@@ -85,7 +100,7 @@ impl Loader {
         }
         let outline = prepared.outline();
         drop(prepared);
-        self.load_from(wanted, path, Some(fastest), Some(&outline))
+        self.load_from(wanted, path, Some(fastest), Some(&outline), met)
     }
 
     /// Which of two forms of a package is faster as a whole; `more` has more sparse layers.
@@ -138,6 +153,7 @@ impl Loader {
         path: &Path,
         executable: Option<Executable>,
         outline: Option<&skysail_graph::Model>,
+        met: Option<&Met<'_>>,
     ) -> Result<Arc<Model>, String> {
         let config = wanted.config;
         let sessions = self.sessions(wanted, path, executable.as_ref());
@@ -166,7 +182,8 @@ impl Loader {
         }
         let team = Team { executors, threads, run_times };
         let layers = executable.map(|executable| executable.layers);
-        let model = self.model(wanted, &Arc::new(signature), team, layers)?;
+        let empty = Empty { zeros: met.and_then(Met::zeros), ..Empty::default() };
+        let model = self.model(wanted, &Arc::new(signature), team, (layers, empty))?;
         Ok(Arc::new(model.with_sharing(sharing)))
     }
 
@@ -175,7 +192,7 @@ impl Loader {
         wanted: &Wanted<'_>,
         signature: &Arc<Signature>,
         team: Team,
-        layers: Option<Layers>,
+        (layers, empty): (Option<Layers>, Empty),
     ) -> Result<Model, String> {
         let Team { executors, threads, run_times } = team;
         let ready = |mut executor: OrtExecutor| -> Box<dyn Executor> {
@@ -188,7 +205,8 @@ impl Loader {
         let model = Model::new(name, version, config, Arc::clone(signature), executors)
             .map_err(words)?
             .with_threads(threads)
-            .with_layers(layers);
+            .with_layers(layers)
+            .with_empty(empty);
         run_times.into_iter().for_each(|(rows, run_us)| model.queue().observe(rows, run_us));
         Ok(model)
     }
@@ -211,6 +229,11 @@ impl Loader {
         config.objective_ms = Some(objective_ms);
         config
     }
+}
+
+/// Whether a file is a package, by its name.
+pub(super) fn is_package(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == PACKAGE_EXTENSION)
 }
 
 /// The graph of a model's file. Where it can not be read, the runtime may still run it, and nothing

@@ -7,6 +7,7 @@ mod lifecycle;
 mod load;
 mod loading;
 mod outline;
+mod probe;
 mod replicas;
 mod row_trial;
 mod serving_map;
@@ -26,6 +27,7 @@ use load::Loader;
 use loading::Loading;
 use ort::environment::Environment;
 use parking_lot::RwLock;
+use probe::Probe;
 use serving_map::ServingMap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,6 +39,7 @@ use tokio::sync::oneshot;
 use update::{Command, Updater};
 
 pub use lifecycle::State;
+pub use probe::{ChildError, probe_child};
 
 /// What the repository says of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +89,8 @@ pub struct Repository {
     models: PathBuf,
     control: ControlMode,
     commands: mpsc::Sender<Command>,
+    /// Ends trials, so that the thread does not wait for them.
+    stop_probe: Option<Arc<AtomicBool>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -99,14 +104,16 @@ impl Repository {
         let shared = Arc::new(Shared::default());
         let (commands, inbox) = mpsc::channel();
         let EngineConfig { cores, objective_ms, .. } = config;
-        let loader = Loader { environment, spawner: Spawner::start()?, cores, objective_ms };
+        let probe = config.probe.clone().map(|probe| Probe::start(probe, cores)).transpose()?;
+        let stop_probe = probe.as_ref().map(Probe::stopper);
+        let loader = Loader { environment, spawner: Spawner::start()?, probe, cores, objective_ms };
         let (models, control) = (config.models.clone(), config.control);
         let updater = Updater::new(config, loader, Arc::clone(&shared), inbox);
         let thread = std::thread::Builder::new().name("repository".into()).spawn(move || {
             threads::lower_priority(Duty::Load);
             updater.run();
         })?;
-        Ok(Self { shared, models, control, commands, thread: Some(thread) })
+        Ok(Self { shared, models, control, commands, stop_probe, thread: Some(thread) })
     }
 
     /// The version of a model to be asked; the newest when none is named.
@@ -204,6 +211,9 @@ impl Repository {
 impl Drop for Repository {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
+        if let Some(stop) = &self.stop_probe {
+            stop.store(true, Ordering::Relaxed);
+        }
         // An error means that the thread has ended already.
         drop(self.commands.send(Command::Stop));
         if let Some(thread) = self.thread.take() {

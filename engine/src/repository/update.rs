@@ -69,6 +69,13 @@ impl Known {
     fn has(&self, version: u64) -> bool {
         self.seen.as_ref().is_none_or(|seen| seen.versions.contains_key(&version))
     }
+
+    /// Whether the version serves or has failed as it is now.
+    fn is_over(&self, source: &ModelSource, version: u64, config: &ModelConfig) -> bool {
+        let serves = self.serving.get(&version).map(|in_service| &in_service.origin);
+        let origins = serves.into_iter().chain(self.failed.get(&version));
+        origins.into_iter().any(|origin| origin.is(source, version, config))
+    }
 }
 
 pub(super) struct Updater {
@@ -157,6 +164,7 @@ impl Updater {
             self.take_out(&name);
             self.forget(&name);
         }
+        found.iter().for_each(|(name, source)| self.look_ahead(name, source));
         for (name, source) in found {
             if self.shared.stopping.load(Ordering::Relaxed) {
                 return;
@@ -167,6 +175,21 @@ impl Updater {
                 self.follow_model(&name, &source);
                 // Or all old versions would stay until the last new one is there.
                 self.free_retired();
+            }
+        }
+        self.loader.forget_ahead();
+    }
+
+    /// Lets versions of a model that are to be loaded be tried while others are loaded.
+    fn look_ahead(&self, name: &str, source: &ModelSource) {
+        let Ok(config) = &source.config else { return };
+        let known = self.models.get(name);
+        let found = source.versions.keys().copied().collect();
+        for version in config.versions.wanted(&found) {
+            let is_over = known.is_some_and(|known| known.is_over(source, version, config));
+            if let (Some(of_version), false) = (source.versions.get(&version), is_over) {
+                let (folder, source) = (&source.folder, of_version);
+                self.loader.look_ahead(&Wanted { name, version, folder, config, source });
             }
         }
     }

@@ -66,6 +66,7 @@ impl Models {
             load_at_start: vec![],
             cores,
             objective_ms: None,
+            probe: None,
         };
         Self { repository: Some(Repository::open(config, environment()).unwrap()), folder }
     }

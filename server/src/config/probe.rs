@@ -1,0 +1,89 @@
+//! How versions are tried in a process of their own before they are loaded.
+
+use crate::PROBE_CHILD;
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use skysail_engine::config::ProbeSettings;
+use std::env::var_os;
+use std::path::PathBuf;
+
+/// How long loading a file, and running it once, may take where nobody says another time.
+const TIMEOUT_MS: u64 = 300_000;
+
+/// The program that runs, also when its file has been replaced since.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// The trial of versions that were not met before: some models end the process that loads or runs
+/// them, which is not to be the server.
+#[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Probe {
+    /// Which versions are first loaded and run in a process of their own; one that ends it is
+    /// not loaded [default: new].
+    #[arg(long = "probe", value_name = "WHICH")]
+    which: Option<Which>,
+    /// How long that process may take to load a file, and to run it once [default: 300000].
+    #[arg(long = "probe-timeout-ms", value_name = "MS")]
+    timeout_ms: Option<u64>,
+    /// Bytes of memory that it may take [default: 16 times the files, 64 times a package, at least
+    /// 2147483648, at most three quarters of the machine's].
+    #[arg(long = "probe-memory-bytes-max", value_name = "BYTES")]
+    memory_bytes_max: Option<u64>,
+    /// Where its results are kept, so that a restart tries nothing again
+    /// [default: skysail in $XDG_CACHE_HOME or ~/.cache].
+    #[arg(long = "probe-cache", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// A program that stands in for this one.
+    #[arg(long = "probe-program", value_name = "FILE", hide = true)]
+    program: Option<PathBuf>,
+}
+
+/// Which versions are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum Which {
+    /// Those whose files were not tried before with this runtime.
+    New,
+    /// None: whatever they do happens to the server.
+    Never,
+}
+
+impl Probe {
+    pub(super) fn or(self, other: &Self) -> Self {
+        Self {
+            which: self.which.or(other.which),
+            timeout_ms: self.timeout_ms.or(other.timeout_ms),
+            memory_bytes_max: self.memory_bytes_max.or(other.memory_bytes_max),
+            cache: self.cache.or(other.cache.clone()),
+            program: self.program.or(other.program.clone()),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(self.timeout_ms != Some(0), "probe-timeout-ms must be at least 1");
+        ensure!(self.memory_bytes_max != Some(0), "probe-memory-bytes-max must be at least 1");
+        Ok(())
+    }
+
+    /// The engine's part.
+    pub(super) fn engine(&self) -> Option<ProbeSettings> {
+        if self.which == Some(Which::Never) {
+            return None;
+        }
+        Some(ProbeSettings {
+            program: self.program.clone().unwrap_or_else(|| THIS_PROGRAM.into()),
+            arguments: vec![PROBE_CHILD.into()],
+            timeout_ms: self.timeout_ms.unwrap_or(TIMEOUT_MS),
+            memory_bytes_max: self.memory_bytes_max,
+            cache: self.cache.clone().or_else(cache),
+        })
+    }
+}
+
+/// The user's folder for what can be made again, if there is one.
+fn cache() -> Option<PathBuf> {
+    let folder = |name: &str| var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || folder("HOME").map(|home| home.join(".cache"));
+    folder("XDG_CACHE_HOME").or_else(home).map(|folder| folder.join("skysail"))
+}
