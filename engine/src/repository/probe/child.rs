@@ -92,7 +92,8 @@ impl Child<'_> {
             let last = match met {
                 Ok(Ok(())) => Report::Done,
                 Ok(Err(Stop::Talk(error))) => return Err(error.into()),
-                Ok(Err(Stop::Refused)) | Err(_) => Report::Refused,
+                Ok(Err(Stop::Refused { always })) => Report::Refused { always },
+                Err(_) => Report::Refused { always: false },
             };
             say(&mut output, &last)?;
         }
@@ -138,19 +139,21 @@ impl Child<'_> {
         let config = ModelConfig { compressed, ..ModelConfig::default() };
         let prepared = package::prepare(&job.file, &config, self.environment);
         let executable = prepared.and_then(|prepared| prepared.executable(0));
-        executable.map(Some).map_err(|_| Stop::Refused)
+        executable.map(Some).map_err(|_| Stop::Refused { always: false })
     }
 }
 
 /// Why a job ends early.
 enum Stop {
-    Refused,
+    Refused { always: bool },
     Talk(io::Error),
 }
 
 impl From<SessionError> for Stop {
-    fn from(_: SessionError) -> Self {
-        Self::Refused
+    fn from(error: SessionError) -> Self {
+        // Other reasons may be those of a moment, such as too little memory.
+        let always = matches!(error, SessionError::NotATensor { .. } | SessionError::Element { .. });
+        Self::Refused { always }
     }
 }
 

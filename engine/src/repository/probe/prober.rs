@@ -42,8 +42,8 @@ const MEMORY_SHARE: f64 = 0.75;
 enum Pass {
     /// It came to the end, with the dimensions that it lived through.
     Done(Zeros),
-    /// The file can not be loaded, which a load here tells too.
-    Refused,
+    /// The file can not be loaded, which a load here tells too; now, or always.
+    Refused { always: bool },
     /// It ended while it loaded or ran one row.
     Ended(End, &'static str),
     /// It ended while these dimensions were zero.
@@ -110,6 +110,10 @@ impl Prober {
         };
         match verdict {
             Some(Verdict::Ends(why)) => meeting.tell_loads(Err(why)),
+            Some(Verdict::Refused) => {
+                meeting.tell_loads(Ok(()));
+                meeting.tell_zeros(Some(Zeros::default()));
+            }
             Some(Verdict::Lives(zeros)) => {
                 meeting.tell_loads(Ok(()));
                 meeting.tell_zeros(Some(zeros));
@@ -146,7 +150,8 @@ impl Prober {
                     let ended = ended.into_iter().collect();
                     return Some(Verdict::Lives(Zeros { ended, ..zeros }));
                 }
-                Pass::Refused => break,
+                Pass::Refused { always: true } => return Some(Verdict::Refused),
+                Pass::Refused { always: false } => break,
                 // Once may be chance, or what others left behind in this child.
                 Pass::Ended(End::Died(_), _) if !died => died = true,
                 Pass::Ended(end, doing) => return self.judge(meeting, &end, doing, &ended),
@@ -190,16 +195,16 @@ impl Prober {
         let pass = Follow { meeting, child: &mut child, timeout: self.timeout() }
             .judge_reports(memory_bytes, &self.stopping);
         match &pass {
-            Pass::Done(_) | Pass::Refused if child.memory_bytes() <= KEPT_BYTES => {
+            Pass::Done(_) | Pass::Refused { .. } if child.memory_bytes() <= KEPT_BYTES => {
                 self.child = Some(child);
             }
-            Pass::Done(_) | Pass::Refused => {}
+            Pass::Done(_) | Pass::Refused { .. } => {}
             Pass::Ended(..) | Pass::EndedAtZero(_) => {
                 let (file, words) = (job.file.display(), child.last_words());
                 let doing = match &pass {
                     Pass::EndedAtZero(places) => format!("with zero dimensions {places:?}"),
                     Pass::Ended(end, doing) => format!("{doing} {end}"),
-                    Pass::Done(_) | Pass::Refused => String::new(),
+                    Pass::Done(_) | Pass::Refused { .. } => String::new(),
                 };
                 tracing::warn!("the trial of {file} ended its process: {doing}; it wrote: {words}");
             }
@@ -263,7 +268,7 @@ impl Follow<'_> {
                 Err(end) => return ended(end, at),
             };
             match report {
-                Report::Refused => return Pass::Refused,
+                Report::Refused { always } => return Pass::Refused { always },
                 Report::Done => return Pass::Done(zeros),
                 Report::Lived(places) => drop(zeros.lived.insert(places)),
                 Report::Ran => {

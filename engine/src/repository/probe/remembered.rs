@@ -26,6 +26,8 @@ const ENTRIES_MAX: usize = 1024;
 pub(super) enum Verdict {
     /// It ended the process, and why it is not loaded.
     Ends(String),
+    /// It can not be loaded, for a reason that a load tells.
+    Refused,
     /// It loads and runs, and what was seen of dimensions that are zero.
     Lives(Zeros),
 }

@@ -47,9 +47,9 @@ pub(super) enum Report {
     Ready,
     /// It loads a job's file.
     Loads,
-    /// The file can not be loaded, for a reason that a load in the server tells too. The job is
-    /// over.
-    Refused,
+    /// The file can not be loaded, for a reason that a load in the server tells too; `always` if
+    /// that is so whenever it is tried. The job is over.
+    Refused { always: bool },
     /// It runs one row.
     Runs,
     /// That is over; made-up inputs may be none that the model takes.
