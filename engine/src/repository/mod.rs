@@ -104,7 +104,8 @@ impl Repository {
         let shared = Arc::new(Shared::default());
         let (commands, inbox) = mpsc::channel();
         let EngineConfig { cores, objective_ms, .. } = config;
-        let probe = config.probe.clone().map(|probe| Probe::start(probe, cores)).transpose()?;
+        let start = |settings| Probe::start(settings, cores, probe::runtime(cores));
+        let probe = config.probe.clone().map(start).transpose()?;
         let stop_probe = probe.as_ref().map(Probe::stopper);
         let loader = Loader { environment, spawner: Spawner::start()?, probe, cores, objective_ms };
         let (models, control) = (config.models.clone(), config.control);

@@ -152,7 +152,8 @@ enum Stop {
 impl From<SessionError> for Stop {
     fn from(error: SessionError) -> Self {
         // Other reasons may be those of a moment, such as too little memory.
-        let always = matches!(error, SessionError::NotATensor { .. } | SessionError::Element { .. });
+        let always =
+            matches!(error, SessionError::NotATensor { .. } | SessionError::Element { .. });
         Self::Refused { always }
     }
 }

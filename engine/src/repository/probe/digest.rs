@@ -65,7 +65,7 @@ pub(super) fn key(
 }
 
 /// What tells the runtime from another, and its kernels from those of another machine.
-pub(super) fn runtime(cores: usize) -> String {
+pub(in crate::repository) fn runtime(cores: usize) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let of_kernels = |line: &&str| line.starts_with("model name") || line.starts_with("flags");
     let cpu: Vec<&str> = cpu.lines().filter(of_kernels).take(2).collect();

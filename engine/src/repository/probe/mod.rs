@@ -14,6 +14,7 @@ mod remembered;
 mod talk;
 
 pub use child::{ChildError, probe_child};
+pub(super) use digest::runtime;
 
 use super::load::Wanted;
 use crate::config::ProbeSettings;
@@ -62,15 +63,20 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// Starts the thread that has the children.
+    /// Starts the thread that has the children, in which `cores` threads run models of a runtime
+    /// as [`runtime`] tells it.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(super) fn start(settings: ProbeSettings, cores: usize) -> io::Result<Self> {
+    pub(super) fn start(
+        settings: ProbeSettings,
+        cores: usize,
+        runtime: String,
+    ) -> io::Result<Self> {
         let (meetings, inbox) = mpsc::channel();
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
-        let work = move || Prober::new(settings, cores, stop).run(&inbox);
+        let work = move || Prober::new(settings, cores, runtime, stop).run(&inbox);
         let thread = Builder::new().name("probe".into()).spawn(work)?;
         let (meetings, thread) = (Some(meetings), Some(thread));
         Ok(Self { meetings, ahead: Mutex::default(), stopping, thread })

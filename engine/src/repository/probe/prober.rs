@@ -47,7 +47,7 @@ enum Pass {
     /// It ended while it loaded or ran one row.
     Ended(End, &'static str),
     /// It ended while these dimensions were zero.
-    EndedAtZero(Places),
+    EndedAtZero(End, Places),
 }
 
 pub(super) struct Prober {
@@ -62,9 +62,14 @@ pub(super) struct Prober {
 }
 
 impl Prober {
-    pub(super) fn new(settings: ProbeSettings, cores: usize, stopping: Arc<AtomicBool>) -> Self {
+    /// Of a runtime, as what tells it from others.
+    pub(super) fn new(
+        settings: ProbeSettings,
+        cores: usize,
+        runtime: String,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
         let remembered = Remembered::read(settings.cache.as_deref());
-        let runtime = digest::runtime(cores);
         Self { settings, cores, runtime, remembered, stopping, child: None, is_told: false }
     }
 
@@ -90,6 +95,9 @@ impl Prober {
 
     /// Finds out what is to be known, and tells it in any case.
     fn meet(&mut self, meeting: &Meeting) {
+        if self.stopping.load(Relaxed) {
+            return meeting.tell_loads(Err(End::Stopped.to_string()));
+        }
         let subject = &meeting.subject;
         let key = digest::key(subject, &self.runtime, &mut self.remembered);
         let (key, bytes) = key.map_or((None, 0), |(key, bytes)| (Some(key), bytes));
@@ -131,7 +139,7 @@ impl Prober {
     fn probe(&mut self, meeting: &Meeting, bytes: u64) -> Option<Verdict> {
         let memory_bytes = self.memory_bytes(meeting, bytes);
         let mut ended: Vec<Places> = Vec::new();
-        let mut died = false;
+        let (mut died, mut lasts) = (false, true);
         for _ in 0..CHILDREN_MAX {
             let job = Job {
                 file: meeting.subject.file.clone(),
@@ -140,6 +148,10 @@ impl Prober {
             };
             let pass = match self.pass(meeting, &job, memory_bytes) {
                 Ok(pass) => pass,
+                Err(_) if self.stopping.load(Relaxed) => {
+                    meeting.tell_loads(Err(End::Stopped.to_string()));
+                    return None;
+                }
                 Err(error) => {
                     self.say_untried(&error);
                     return None;
@@ -147,15 +159,20 @@ impl Prober {
             };
             match pass {
                 Pass::Done(zeros) => {
-                    let ended = ended.into_iter().collect();
-                    return Some(Verdict::Lives(Zeros { ended, ..zeros }));
+                    let zeros = Zeros { ended: ended.into_iter().collect(), ..zeros };
+                    meeting.tell_zeros(Some(zeros.clone()));
+                    return lasts.then_some(Verdict::Lives(zeros));
                 }
                 Pass::Refused { always: true } => return Some(Verdict::Refused),
                 Pass::Refused { always: false } => break,
                 // Once may be chance, or what others left behind in this child.
-                Pass::Ended(End::Died(_), _) if !died => died = true,
+                Pass::Ended(End::Died(_) | End::Killed, _) if !died => died = true,
                 Pass::Ended(end, doing) => return self.judge(meeting, &end, doing, &ended),
-                Pass::EndedAtZero(places) => ended.push(places),
+                Pass::EndedAtZero(end, places) => {
+                    // A busy machine says nothing of the next time.
+                    lasts &= matches!(end, End::Died(_));
+                    ended.push(places);
+                }
             }
         }
         // What was not found out is not run.
@@ -199,14 +216,16 @@ impl Prober {
                 self.child = Some(child);
             }
             Pass::Done(_) | Pass::Refused { .. } => {}
-            Pass::Ended(..) | Pass::EndedAtZero(_) => {
+            Pass::Ended(..) | Pass::EndedAtZero(..) => {
                 let (file, words) = (job.file.display(), child.last_words());
                 let doing = match &pass {
-                    Pass::EndedAtZero(places) => format!("with zero dimensions {places:?}"),
+                    Pass::EndedAtZero(end, places) => {
+                        format!("with zero as (input, dimension) {places:?} {end}")
+                    }
                     Pass::Ended(end, doing) => format!("{doing} {end}"),
                     Pass::Done(_) | Pass::Refused { .. } => String::new(),
                 };
-                tracing::warn!("the trial of {file} ended its process: {doing}; it wrote: {words}");
+                tracing::warn!("trial of {file}: {doing}; its process wrote last: {words}");
             }
         }
         Ok(pass)
@@ -239,8 +258,7 @@ impl Prober {
 
     /// Says once that versions are loaded without having been tried.
     fn say_untried(&mut self, error: &io::Error) {
-        let is_new = !std::mem::replace(&mut self.is_told, true);
-        if is_new && !self.stopping.load(Relaxed) {
+        if !std::mem::replace(&mut self.is_told, true) {
             let program = self.settings.program.display();
             tracing::warn!(
                 "versions are loaded without a trial in a process of their own, as {program} can \
@@ -288,7 +306,7 @@ impl Follow<'_> {
 fn ended(end: End, at: Report) -> Pass {
     match (end, at) {
         (end @ End::Stopped, _) => Pass::Ended(end, "then"),
-        (_, Report::Tries(places)) => Pass::EndedAtZero(places),
+        (end, Report::Tries(places)) => Pass::EndedAtZero(end, places),
         (end, Report::Runs) => Pass::Ended(end, "when it ran one row"),
         (end, Report::Ran | Report::Shares) => Pass::Ended(end, "after it ran one row"),
         (end, _) => Pass::Ended(end, "when it loaded"),
