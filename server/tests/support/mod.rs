@@ -85,6 +85,8 @@ impl Server {
             command.args([port, "127.0.0.1:0"]);
         }
         command.arg("--models").arg(models).args(flags);
+        // The user's own folder is none of a test's business.
+        command.env("XDG_CACHE_HOME", models.join(".cache"));
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut log = String::new();
@@ -212,6 +214,24 @@ impl Server {
         let status = std::fs::read_to_string(path).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// The processes that it has started and that run.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let id = self.process.id();
+        let tasks = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
+        let of_task = |task: std::io::Result<std::fs::DirEntry>| {
+            let children = std::fs::read_to_string(task.unwrap().path().join("children"));
+            let ids = children.unwrap_or_default();
+            ids.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>()
+        };
+        tasks.flat_map(of_task).collect()
+    }
+
+    /// Ends it at once, as a fault would.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.wait_for_end();
     }
 
     /// Sends SIGTERM.
