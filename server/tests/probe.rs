@@ -1,8 +1,6 @@
 //! Models that end the process in which they are loaded or run: the server lives on. The child that
 //! meets them here first is a script that ends as the name of a model says; the models are sound.
 
-#![expect(clippy::unwrap_used, reason = "a test panics")]
-
 mod support;
 
 use std::fs;
