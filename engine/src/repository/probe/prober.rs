@@ -75,6 +75,10 @@ impl Prober {
 
     pub(super) fn run(mut self, meetings: &mpsc::Receiver<Weak<Meeting>>) {
         threads::lower_priority(Duty::Load);
+        if self.remembered.is_empty() {
+            // It starts while the first files are read. An error is told when it is wanted.
+            self.child = Process::start(&self.settings, self.cores).ok();
+        }
         loop {
             match meetings.recv_timeout(IDLE) {
                 Ok(meeting) => {
@@ -233,13 +237,19 @@ impl Prober {
 
     /// A child that takes jobs.
     fn child(&mut self, memory_bytes: u64) -> io::Result<Process> {
-        if let Some(child) = self.child.take() {
+        let mut child = match self.child.take() {
+            Some(child) => child,
+            None => Process::start(&self.settings, self.cores)?,
+        };
+        if child.is_ready {
             return Ok(child);
         }
-        let mut child = Process::start(&self.settings, self.cores)?;
         let time = self.timeout();
         match child.next(Limits { time, memory_bytes, stopping: &self.stopping }) {
-            Ok(Report::Ready) => Ok(child),
+            Ok(Report::Ready) => {
+                child.is_ready = true;
+                Ok(child)
+            }
             Ok(_) => Err(io::Error::other("it does not talk as a trial's process does")),
             Err(end) => Err(io::Error::other(format!("{end}; it wrote: {}", child.last_words()))),
         }

@@ -55,6 +55,8 @@ pub(super) struct Process {
     jobs: Option<ChildStdin>,
     reports: mpsc::Receiver<Report>,
     tail: Arc<Mutex<VecDeque<u8>>>,
+    /// Whether it has said that it takes jobs.
+    pub(super) is_ready: bool,
 }
 
 impl Process {
@@ -73,7 +75,7 @@ impl Process {
         let tail = Arc::new(Mutex::new(VecDeque::new()));
         let kept = Arc::clone(&tail);
         let (jobs, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let process = Self { child, jobs, reports, tail };
+        let process = Self { child, jobs, reports, tail, is_ready: false };
         // They end with the pipes, whoever has the other ends by then.
         if let Some(output) = output {
             Builder::new().name("probe-out".into()).spawn(move || listen(output, &sender))?;

@@ -65,7 +65,7 @@ impl Remembered {
         Self { folder: folder.map(Path::to_owned), known, is_new: false }
     }
 
-    #[cfg(test)]
+    /// Whether nothing was ever tried.
     pub(super) fn is_empty(&self) -> bool {
         self.known.verdicts.is_empty()
     }
