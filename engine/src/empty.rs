@@ -9,7 +9,6 @@ use crate::signature::{Signature, TensorSpec, list};
 use crate::tensor::elements;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use skysail_graph::OutputShape;
 use std::collections::BTreeSet;
 
 #[cfg(test)]
@@ -31,8 +30,6 @@ pub(crate) struct Zeros {
 /// What a version does with inputs that have no elements.
 #[derive(Debug, Default)]
 pub(crate) struct Empty {
-    /// The proven shapes of the outputs, in order; none where nothing is proven.
-    pub(crate) shapes: Vec<OutputShape>,
     /// What trials showed; everything is run where there were none.
     pub(crate) zeros: Option<Zeros>,
 }
@@ -51,7 +48,7 @@ impl Empty {
         if !request.inputs.iter().any(is_empty) {
             return Ok(None);
         }
-        if let Some(outputs) = outputs(request, signature, &self.shapes) {
+        if let Some(outputs) = outputs(request, signature) {
             return Ok(Some(outputs));
         }
         let Some(zeros) = &self.zeros else { return Ok(None) };
@@ -79,18 +76,22 @@ fn places(inputs: &[AdmittedInput], specs: &[TensorSpec]) -> Places {
 }
 
 /// The wanted outputs, if the shapes of all are proven and none has an element.
-fn outputs(request: &Admitted, signature: &Signature, shapes: &[OutputShape]) -> Option<Outputs> {
+fn outputs(request: &Admitted, signature: &Signature) -> Option<Outputs> {
+    // What is proven holds while every optional input has its default.
+    if !request.given.is_empty() {
+        return None;
+    }
     let sizes: Vec<&[usize]> = request.inputs.iter().map(|input| &input.shape[..]).collect();
     let all: Vec<usize> = (0..signature.outputs.len()).collect();
     let wanted = if request.outputs.is_empty() { &all[..] } else { &request.outputs[..] };
     let output = |&place: &usize| {
         let spec = signature.outputs.get(place)?;
-        let shape = shapes.get(place)?.sizes(&sizes)?;
+        let shape = signature.output_shape(place, &sizes)?;
         let fits = spec.accepts(&shape) && elements(&shape) == Some(0);
         fits.then(|| OutputTensor {
             name: spec.name.clone(),
             datatype: spec.datatype,
-            shape: shape.into(),
+            shape,
             data: Bytes::new(),
         })
     };

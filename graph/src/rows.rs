@@ -283,7 +283,7 @@ fn settled(call: &Call<'_, '_>, made: Value, dependence: Dependence) -> Value {
         return Value { dependence, ..made };
     }
     match dependence {
-        Dependence::Rows(rows) => by_rows(call, made, rows),
+        Dependence::Rows(rows) => by_rows(call, &made, rows),
         Dependence::Shared => shared(call, made),
         Dependence::Count | Dependence::Mixed(_) => Value { dependence, ..made },
     }
@@ -307,7 +307,7 @@ fn of_numbers(made: &Value) -> Option<Dependence> {
 }
 
 /// All dimensions but that of the rows are those of a row alone.
-fn by_rows(call: &Call<'_, '_>, made: Value, rows: Rows) -> Value {
+fn by_rows(call: &Call<'_, '_>, made: &Value, rows: Rows) -> Value {
     let unclear = |problem: &str| {
         let problem = Problem::Unclear(problem.into());
         let dependence = Dependence::mixed(problem, Some(call.node()));

@@ -3,6 +3,7 @@
 use super::*;
 use crate::admit::admit;
 use crate::request::{InputTensor, Request};
+use crate::signature::ProvenShapes;
 use crate::tensor::{DataType, Shape};
 use crate::testing::spec;
 
@@ -16,7 +17,7 @@ fn signature() -> Signature {
         outputs: vec![spec("y", DataType::Fp32, &[None, None])],
         batch_rows_max: 8,
         larger_requests_run_alone: true,
-        padding: None,
+        ..Signature::default()
     }
 }
 
@@ -33,7 +34,7 @@ fn request(rows: usize, any: usize) -> Admitted {
 
 fn tried(lived: &[Places], ended: &[Places]) -> Empty {
     let [lived, ended] = [lived, ended].map(|places| places.iter().cloned().collect());
-    Empty { zeros: Some(Zeros { lived, ended }), ..Empty::default() }
+    Empty { zeros: Some(Zeros { lived, ended }) }
 }
 
 #[track_caller]
@@ -67,8 +68,29 @@ fn dimensions_that_were_not_zero_together_are_refused() {
 
 #[test]
 fn shapes_that_are_not_proven_answer_nothing() {
-    let shapes = vec![OutputShape::default()];
-    let empty = Empty { shapes, ..tried(&[], &[]) };
-    refused(&empty, &request(0, 2), &["no trial has shown"]);
-    assert!(outputs(&request(0, 2), &signature(), &[]).is_none());
+    refused(&tried(&[], &[]), &request(0, 2), &["no trial has shown"]);
+    assert!(outputs(&request(0, 2), &signature()).is_none());
+}
+
+#[test]
+fn outputs_that_are_proven_to_be_empty_are_given_without_a_run() {
+    let model = skysail_graph::mlp(&[4, 3, 2], 7).unwrap();
+    let (inputs, outputs) = (model.graph().inputs(), model.graph().outputs());
+    let signature = Signature {
+        inputs: vec![spec(&inputs[0].name, DataType::Fp32, &[None, Some(4)])],
+        outputs: vec![spec(&outputs[0].name, DataType::Fp32, &[None, Some(2)])],
+        batch_rows_max: 8,
+        proven: ProvenShapes { same_rows: model.output_shapes(true).into(), ..Default::default() },
+        ..Signature::default()
+    };
+    let input = InputTensor {
+        name: inputs[0].name.clone(),
+        datatype: DataType::Fp32,
+        shape: Shape::from_slice(&[0, 4]),
+        data: Vec::new().into(),
+    };
+    let request = Request { inputs: [input].into_iter().collect(), ..Request::default() };
+    let request = admit(request, &signature).unwrap();
+    let answer = tried(&[], &[]).answer(&request, &signature).unwrap().unwrap();
+    assert_eq!((&answer[0].shape[..], answer[0].data.len()), (&[0, 2][..], 0));
 }

@@ -182,7 +182,7 @@ impl Loader {
         }
         let team = Team { executors, threads, run_times };
         let layers = executable.map(|executable| executable.layers);
-        let empty = Empty { zeros: met.and_then(Met::zeros), ..Empty::default() };
+        let empty = Empty { zeros: met.and_then(Met::zeros) };
         let model = self.model(wanted, &Arc::new(signature), team, (layers, empty))?;
         Ok(Arc::new(model.with_sharing(sharing)))
     }

@@ -7,6 +7,7 @@ use super::rule::Outcome;
 use crate::Dim;
 use crate::shapes::call::Call;
 use crate::shapes::dims;
+use crate::size::times;
 
 /// Whole entries along an axis; its dimension gives way to those of the places.
 pub(super) fn gather(call: &Call<'_, '_>) -> Outcome {
@@ -87,7 +88,7 @@ pub(super) fn columns(call: &Call<'_, '_>) -> Outcome {
         if dims[..rows.axis].iter().any(|dim| *dim != Dim::Fixed(1)) {
             return touch("it mixes the places of rows");
         }
-        let block = dims::product(&[&[rows.block.clone()], &dims[rows.axis + 1..]].concat());
+        let block = times(&rows.block, &dims::product(&dims[rows.axis + 1..]));
         let last = rank.max(2) - 1;
         return Ok(vec![Dependence::Rows(Rows { axis: last, block, ..rows.clone() })]);
     }

@@ -47,7 +47,8 @@ mod tests {
     fn input(dims: &[Option<usize>], names: &[&str]) -> TensorSpec {
         let dim_names = names.iter().map(|&name| name.into()).collect();
         let dims = dims.iter().copied().collect();
-        TensorSpec { name: "x".into(), datatype: DataType::Fp32, dims, dim_names }
+        let (name, datatype) = ("x".into(), DataType::Fp32);
+        TensorSpec { name, datatype, dims, dim_names, any_rank: false }
     }
 
     fn of(inputs: &[TensorSpec]) -> Vec<Places> {
