@@ -132,7 +132,7 @@ impl SparseConv {
         if y.is_empty() {
             return Ok(());
         }
-        let Scratch { inputs, parts } = scratch;
+        let Scratch { inputs, parts, .. } = scratch;
         let job = Job {
             conv: self,
             plan: &plan,

@@ -12,13 +12,19 @@ pub enum Level {
     Avx2,
     /// AVX-512 F: sixteen numbers at once, and look-ups in two registers.
     Avx512,
+    /// AVX-512 VNNI beside that: sums of four products of bytes at once, exact.
+    Vnni,
 }
+
+/// The environment variable that names the last level to be used, as tests on a faster processor
+/// do. What is no level's name counts as if it were not set.
+pub const LEVEL_VARIABLE: &str = "SKYSAIL_LEVEL";
 
 impl Level {
     /// All of them, the slowest first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Vnni];
 
-    /// The fastest that this processor has.
+    /// The fastest that may be used.
     pub fn best() -> Self {
         static BEST: LazyLock<Level> = LazyLock::new(|| {
             let available = Level::ALL.into_iter().rev().find(|level| level.is_available());
@@ -27,16 +33,40 @@ impl Level {
         *BEST
     }
 
-    /// Whether this processor has it.
+    /// Whether this processor has it, and [`LEVEL_VARIABLE`] names it or a later one, if any.
     pub fn is_available(self) -> bool {
+        static LAST: LazyLock<Level> = LazyLock::new(|| {
+            let name = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
+            let named = Level::ALL.into_iter().find(|level| level.name() == name);
+            named.unwrap_or(Level::Vnni)
+        });
+        self <= *LAST && self.is_present()
+    }
+
+    /// Whether this processor has it.
+    fn is_present(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         return match self {
             Self::Portable => true,
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            Self::Avx512 => is_x86_feature_detected!("avx512f") && Self::Avx2.is_available(),
+            Self::Avx512 => is_x86_feature_detected!("avx512f") && Self::Avx2.is_present(),
+            Self::Vnni => {
+                let bytes = is_x86_feature_detected!("avx512bw");
+                bytes && is_x86_feature_detected!("avx512vnni") && Self::Avx512.is_present()
+            }
         };
         #[cfg(not(target_arch = "x86_64"))]
         return self == Self::Portable;
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Vnni => "vnni",
+        }
     }
 
     /// This level, or the best there is where the processor lacks it. Kernels rely on that: a
@@ -48,11 +78,7 @@ impl Level {
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Portable => "portable",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -76,7 +102,7 @@ macro_rules! at_level {
             match level {
                 // SAFETY: whoever holds a level has seen that the processor has it.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Level::Avx512 => unsafe { avx512($($argument),*) },
+                $crate::Level::Avx512 | $crate::Level::Vnni => unsafe { avx512($($argument),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::Level::Avx2 => unsafe { avx2($($argument),*) },

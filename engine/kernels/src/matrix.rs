@@ -85,7 +85,7 @@ impl SparseMatrix {
             level,
             forms: match formats {
                 Formats::Many => Forms::Many(rows()),
-                _ if level != Level::Avx512 || weights.outputs() < Lanes::OUTPUTS_MIN => {
+                _ if level < Level::Avx512 || weights.outputs() < Lanes::OUTPUTS_MIN => {
                     Forms::Many(rows())
                 }
                 Formats::Few => Forms::Few(Lanes::new(weights)),
@@ -200,7 +200,7 @@ impl SparseMatrix {
     ) -> Result<(), KernelError> {
         let (batch, panel) = (x.len() / self.inputs, rows.panel());
         let strips = batch.div_ceil(LINE);
-        let Scratch { inputs, parts } = scratch;
+        let Scratch { inputs, parts, .. } = scratch;
         inputs.grow(strips * panel.strip_len());
         let packed = Shared::new(&mut inputs[..strips * panel.strip_len()]);
         threads.run(strips * panel.tiles(), &|part| {

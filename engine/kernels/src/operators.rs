@@ -3,6 +3,7 @@
 //! | operator | inputs | output |
 //! |---|---|---|
 //! | `SparseMatMul` | `x` [.., inputs], `bias`? [outputs] | [.., outputs] |
+//! | `Int8MatMul` | `x` [.., inputs], `bias`? [outputs] | [.., outputs] |
 //! | `SparseConv` | `x` [n, channels, (h,) w], `bias`? [outputs], `added`? as the output | [n, outputs, (h,) w] |
 //!
 //! Weights stay in Rust: the attribute `weight` names them. `activation` is `Relu`, `LeakyRelu`
@@ -12,7 +13,7 @@ mod attributes;
 mod conv;
 mod matmul;
 
-use crate::{KernelError, Parallel, Scratch, SparseConv, SparseMatrix};
+use crate::{Int8Matrix, KernelError, Parallel, Scratch, SparseConv, SparseMatrix};
 use ort::operator::{ComputeContext, OperatorDomain};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,6 +26,9 @@ pub const DOMAIN: &str = "skysail";
 /// The version of the domain.
 pub const DOMAIN_VERSION: i64 = 1;
 
+/// The operator whose weights are bytes, and which makes bytes of each row that it multiplies.
+pub const INT8_PRODUCT: &str = "Int8MatMul";
+
 /// What the operators of a session work with. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct OperatorWeights {
@@ -32,6 +36,8 @@ pub struct OperatorWeights {
     pub matrices: HashMap<String, Arc<SparseMatrix>>,
     /// Those of `SparseConv`.
     pub convolutions: HashMap<String, Arc<SparseConv>>,
+    /// Those of `Int8MatMul`.
+    pub int8: HashMap<String, Arc<Int8Matrix>>,
 }
 
 /// The operators over these weights, for one session or several.
@@ -41,8 +47,9 @@ pub struct OperatorWeights {
 pub fn operators(weights: &OperatorWeights) -> Result<OperatorDomain, KernelError> {
     let scratch = ScratchPool::default();
     let conv = conv::Conv { weights: weights.convolutions.clone(), scratch: scratch.clone() };
+    let int8 = matmul::MatMul { weights: weights.int8.clone(), scratch: scratch.clone() };
     let matmul = matmul::MatMul { weights: weights.matrices.clone(), scratch };
-    Ok(OperatorDomain::new(DOMAIN)?.add(matmul)?.add(conv)?)
+    Ok(OperatorDomain::new(DOMAIN)?.add(matmul)?.add(int8)?.add(conv)?)
 }
 
 /// Memory that all kernels of a session work in, one after the other.
@@ -91,7 +98,7 @@ fn guarded(work: impl FnOnce() -> ort::Result<()>) -> ort::Result<()> {
 }
 
 fn panicked() -> ort::Error {
-    ort::Error::new("a kernel for sparse weights panicked")
+    ort::Error::new("a kernel for compressed weights panicked")
 }
 
 /// The values of an optional input of a run, if it is there.

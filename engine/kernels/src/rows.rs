@@ -197,7 +197,7 @@ impl Rows {
                 // those of this tile, so what they point at lies in the strips and sums, whose
                 // lengths are checked above.
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => unsafe {
+                Level::Avx512 | Level::Vnni => unsafe {
                     match count {
                         1 => avx512::add::<1, 2>(&pass, sums),
                         2 => avx512::add::<2, 1>(&pass, sums),

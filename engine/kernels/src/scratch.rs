@@ -10,6 +10,10 @@ use std::sync::{Mutex, PoisonError};
 pub struct Scratch {
     /// The inputs of the whole run, laid out anew.
     pub(crate) inputs: Floats,
+    /// The inputs of the whole run as bytes.
+    pub(crate) codes: Floats,
+    /// What the bytes of each row stand for.
+    pub(crate) ranges: Floats,
     pub(crate) parts: Parts,
 }
 
@@ -30,7 +34,8 @@ impl Scratch {
         let parts = self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_part =
             |part: &PartScratch| part.sums.bytes() + part.runs.capacity() * size_of::<Run>();
-        self.inputs.bytes() + parts.iter().map(of_part).sum::<usize>()
+        let inputs = self.inputs.bytes() + self.codes.bytes() + self.ranges.bytes();
+        inputs + parts.iter().map(of_part).sum::<usize>()
     }
 }
 

@@ -47,7 +47,7 @@ impl Shared<'_> {
         let sides = [from.rows, from.columns, to.rows, to.columns];
         assert!(sides.iter().all(|side| *side <= LINE), "a block is too large");
         #[cfg(target_arch = "x86_64")]
-        if level == Level::Avx512 {
+        if level >= Level::Avx512 {
             // SAFETY: the processor has AVX-512 F, and the blocks lie in their slices.
             unsafe { avx512::transpose(source.as_ptr(), from, self.start(), to) };
             return;

@@ -38,7 +38,7 @@ pub(super) struct Band<'a> {
 /// No one else writes them.
 pub(super) unsafe fn write(level: Level, band: &Band<'_>, y: &Shared<'_>) {
     #[cfg(target_arch = "x86_64")]
-    if level == Level::Avx512 {
+    if level >= Level::Avx512 {
         // SAFETY: the processor has AVX-512 F; the rest is the caller's promise.
         return unsafe { band.write_avx512(y) };
     }

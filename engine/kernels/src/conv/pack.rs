@@ -37,7 +37,7 @@ impl Source<'_> {
         match level {
             // SAFETY: the processor has AVX-512 F, and all runs lie in every channel.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe {
+            Level::Avx512 | Level::Vnni => unsafe {
                 match (self.runs_of_line, self.stride) {
                     (1, 1) => self.pack_avx512::<1, true>(panel, strip),
                     (2, 1) => self.pack_avx512::<2, true>(panel, strip),

@@ -1,7 +1,7 @@
-//! `SparseMatMul`: the last dimension of `x` times a sparse matrix.
+//! `SparseMatMul` and `Int8MatMul`: the last dimension of `x` times a matrix.
 
-use super::{Pool, ScratchPool, attributes, error, guarded, optional};
-use crate::{Activation, Finish, KernelError, SparseMatrix};
+use super::{INT8_PRODUCT, Pool, ScratchPool, attributes, error, guarded, optional};
+use crate::{Activation, Finish, Int8Matrix, KernelError, Parallel, Scratch, SparseMatrix};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
     ShapeInferenceContext,
@@ -10,23 +10,72 @@ use ort::value::{Shape, TensorElementType, ValueType};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// A matrix that rows are multiplied by.
+pub(super) trait Matrix: Send + Sync + 'static {
+    /// The operator that does so.
+    const OPERATOR: &'static str;
+
+    fn outputs(&self) -> usize;
+
+    fn inputs(&self) -> usize;
+
+    fn multiply(
+        &self,
+        x: &[f32],
+        y: &mut [f32],
+        finish: Finish<'_>,
+        scratch: &mut Scratch,
+        threads: &impl Parallel,
+    ) -> Result<(), KernelError>;
+}
+
+/// Makes a matrix of ours one of an operator.
+macro_rules! matrix {
+    ($matrix:ty, $operator:expr) => {
+        impl Matrix for $matrix {
+            const OPERATOR: &'static str = $operator;
+
+            fn outputs(&self) -> usize {
+                self.outputs()
+            }
+
+            fn inputs(&self) -> usize {
+                self.inputs()
+            }
+
+            fn multiply(
+                &self,
+                x: &[f32],
+                y: &mut [f32],
+                finish: Finish<'_>,
+                scratch: &mut Scratch,
+                threads: &impl Parallel,
+            ) -> Result<(), KernelError> {
+                self.multiply(x, y, finish, scratch, threads)
+            }
+        }
+    };
+}
+matrix!(SparseMatrix, "SparseMatMul");
+matrix!(Int8Matrix, INT8_PRODUCT);
+
 /// The operator, with the matrices that its nodes may name.
-pub(super) struct MatMul {
-    pub(super) weights: HashMap<String, Arc<SparseMatrix>>,
+pub(super) struct MatMul<M> {
+    pub(super) weights: HashMap<String, Arc<M>>,
     pub(super) scratch: ScratchPool,
 }
 
-impl MatMul {
-    fn matrix(&self, name: &str) -> Result<&Arc<SparseMatrix>, KernelError> {
+impl<M: Matrix> MatMul<M> {
+    fn matrix(&self, name: &str) -> Result<&Arc<M>, KernelError> {
         self.weights.get(name).ok_or_else(|| KernelError::Missing(name.to_owned()))
     }
 }
 
-impl Operator for MatMul {
-    type Kernel<'attr> = MatMulKernel;
+impl<M: Matrix> Operator for MatMul<M> {
+    type Kernel<'attr> = MatMulKernel<M>;
 
     fn name(&self) -> &str {
-        "SparseMatMul"
+        M::OPERATOR
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
@@ -38,7 +87,7 @@ impl Operator for MatMul {
         [OperatorOutput::required(TensorElementType::Float32)]
     }
 
-    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<MatMulKernel> {
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<MatMulKernel<M>> {
         let name = attributes::weight(context).map_err(error)?;
         Ok(MatMulKernel {
             matrix: Arc::clone(self.matrix(&name).map_err(error)?),
@@ -65,19 +114,19 @@ impl Operator for MatMul {
 }
 
 /// One node's work.
-pub(super) struct MatMulKernel {
-    matrix: Arc<SparseMatrix>,
+pub(super) struct MatMulKernel<M> {
+    matrix: Arc<M>,
     activation: Activation,
     scratch: ScratchPool,
 }
 
-impl Kernel for MatMulKernel {
+impl<M: Matrix> Kernel for MatMulKernel<M> {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         guarded(|| self.run(context))
     }
 }
 
-impl MatMulKernel {
+impl<M: Matrix> MatMulKernel<M> {
     fn run(&self, context: &ComputeContext) -> ort::Result<()> {
         let x = optional(context, 0)?.ok_or_else(|| ort::Error::new("there is no input"))?;
         let (shape, x) = x.try_extract_tensor::<f32>()?;
