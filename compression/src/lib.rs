@@ -14,6 +14,9 @@
 //! 5. [`Package`] reads one, whoever made it. A tensor comes back dense, or as [`Sparse`] without
 //!    having been dense, or all of them with the graph as the model that was packed.
 //!
+//! 6. [`fuse_int8`] puts one operator in the place of the many by which [`quantize_dynamic`] makes
+//!    bytes of rows, for whoever has such an operator.
+//!
 //! `FORMAT.md` describes the file. The program `skysail-pack` (feature `pack`) is all of this on
 //! the command line.
 
@@ -56,8 +59,8 @@ pub use per_layer::PerLayer;
 pub use prune::{LayerMask, PruneReport, PruneRule, PruneSettings, PrunedLayer, masks, prune};
 pub use quantize::{
     Affine, DynamicSettings, Granularity, HalfFormat, HalfSettings, Int4Settings, Int4Weights,
-    Int8Weights, KeptLayer, QuantizeReport, QuantizedTensor, SmoothReport, SmoothSettings,
-    SmoothedValue, StaticSettings, fold_batch_norms, quantize_dynamic, quantize_int4,
-    quantize_static, quantize_tables, smooth, store_half,
+    Int8Operator, Int8Product, Int8Weights, KeptLayer, QuantizeReport, QuantizedTensor,
+    SmoothReport, SmoothSettings, SmoothedValue, StaticSettings, fold_batch_norms, fuse_int8,
+    quantize_dynamic, quantize_int4, quantize_static, quantize_tables, smooth, store_half,
 };
 pub use sparse::{Sparse, SparseError};

@@ -12,6 +12,7 @@ use crate::CompressError;
 pub use affine::Affine;
 pub use dynamic::{DynamicSettings, quantize_dynamic};
 pub use fold::fold_batch_norms;
+pub use fuse::{Int8Operator, Int8Product, fuse_int8};
 pub use half_storage::{HalfFormat, HalfSettings, store_half};
 pub use int4::{Int4Settings, Int4Weights, quantize_int4};
 pub use int8::{Granularity, Int8Weights};
@@ -26,11 +27,13 @@ mod draft;
 mod product;
 mod fold;
 mod smooth;
+mod row_codes;
 mod dynamic;
 mod tables;
 mod static_int8;
 mod int4;
 mod half_storage;
+mod fuse;
 
 /// What was quantized, and what was not.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -52,6 +55,8 @@ pub struct QuantizedTensor {
     pub bits: u8,
     /// How many scales there are.
     pub scales: usize,
+    /// What the codes are, in words.
+    pub codes: &'static str,
     /// The mean of the squared differences between the numbers and what is stored.
     pub mean_squared_error: f64,
 }
@@ -75,4 +80,12 @@ fn require_opset(model: &Model, needed: i64) -> Result<(), CompressError> {
         return Err(CompressError::OldOperators { found, needed });
     }
     Ok(())
+}
+
+/// Why a layer with weights of this size stays as it is.
+fn too_small_for(format: &str, size: f32) -> String {
+    format!(
+        "its weights are too small for {format}, {size:e} at most in one of its outputs: they would \
+         become zero, so they stay in float32"
+    )
 }

@@ -26,6 +26,15 @@ fn operators(model: &Model) -> BTreeMap<String, usize> {
     counts
 }
 
+/// ONNX Runtime makes so many products of integers, and nothing that has one scale for all rows.
+fn assert_by_rows(model: &Model, products: usize) {
+    let found = operators(model);
+    assert_eq!(found["MatMulInteger"], products);
+    for one_scale in ["DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"] {
+        assert!(!found.contains_key(one_scale), "{found:?}");
+    }
+}
+
 fn wave(shape: &[u64]) -> Tensor {
     let count = shape.iter().product::<u64>();
     let values: Vec<f32> = (0..count).map(|place| (place as f32 * 0.37).sin()).collect();
@@ -58,7 +67,7 @@ fn a_perceptron_runs_on_bytes_whose_ranges_are_found_as_it_runs() {
     quantize_dynamic(&mut int8, &DynamicSettings::default()).unwrap();
     let found = difference(&run(&model, &input)[0], &run(&int8, &input)[0]).unwrap();
     assert!(found.cosine_min > 0.999, "{found:?}");
-    assert_eq!(operators(&int8)["DynamicQuantizeMatMul"], 2);
+    assert_by_rows(&int8, 2);
 }
 
 #[test]
@@ -158,11 +167,12 @@ fn an_encoder_is_smoothed_and_its_words_are_bytes() {
     let closeness = |mut model: Model| {
         quantize_dynamic(&mut model, &DynamicSettings::default()).unwrap();
         quantize_tables(&mut model, Int8Weights::default()).unwrap();
-        assert_eq!(operators(&model)["DynamicQuantizeMatMul"], 2);
+        assert_by_rows(&model, 2);
         difference(&wanted[0], &run(&model, &input)[0]).unwrap().cosine_min
     };
     let (plain, smooth) = (closeness(model.clone()), closeness(smoothed));
-    assert!(smooth > 0.998 && plain < 0.95, "{smooth} after {plain}");
+    // A channel of large values coarsens the bytes of its own row alone.
+    assert!(smooth > plain && smooth > 0.998 && plain > 0.99, "{smooth} after {plain}");
 }
 
 #[test]
@@ -188,5 +198,5 @@ fn minilm_in_bytes_keeps_its_embeddings() {
     quantize_tables(&mut int8, Int8Weights::default()).unwrap();
     let found = difference(&run(&model, &sentences)[1], &run(&int8, &sentences)[1]).unwrap();
     assert!(found.cosine_min >= 0.99, "{found:?}");
-    assert_eq!(operators(&int8)["DynamicQuantizeMatMul"], 18);
+    assert_by_rows(&int8, 18);
 }

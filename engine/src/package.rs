@@ -1,6 +1,6 @@
 //! Makes a package ready to run: reads it, decodes its tensors in parallel, decides for each layer
-//! whether it runs dense or sparse, and gives ONNX Runtime a graph in which sparse layers are
-//! operators of our own. Their weights are never dense, and all sessions share them.
+//! whether it runs dense or sparse, and gives ONNX Runtime a graph in which sparse layers, and
+//! products of rows that become bytes, are operators of our own. All sessions share their weights.
 
 mod assemble;
 mod constants;
@@ -27,7 +27,7 @@ use decode::Decoded;
 use forms::Form;
 use layer::Layer;
 use ort::environment::Environment;
-use skysail_compression::{Package, PackageError};
+use skysail_compression::{CompressError, Package, PackageError};
 use skysail_graph::{ElementType, GraphError, MODEL_BYTES_MAX, Model};
 use skysail_kernels::{KernelError, OperatorWeights};
 use std::collections::HashMap;
@@ -55,7 +55,9 @@ pub(crate) enum PrepareError {
     Package(#[from] PackageError),
     #[error(transparent)]
     Graph(#[from] GraphError),
-    #[error("its sparse layers can not be run: {0}")]
+    #[error("its products of bytes can not be run: {0}")]
+    Compress(#[from] CompressError),
+    #[error("its compressed layers can not be run: {0}")]
     Kernel(#[from] KernelError),
     #[error("{0}")]
     Config(String),

@@ -1,17 +1,23 @@
 //! Models on ONNX Runtime, which is loaded when the first is.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
 use half::{bf16, f16};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use ort::operator::OperatorDomain;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, ValueType};
-use skysail_compression::{Run, Runner, RunnerError, bytes_with_outputs};
+use skysail_compression::{
+    Int8Operator, Int8Product, Run, Runner, RunnerError, bytes_with_outputs, fuse_int8,
+};
 use skysail_graph::{ElementType, Kind, Model, Tensor};
 use skysail_kernels::runtime::{RuntimeError, find};
+use skysail_kernels::{
+    DOMAIN, DOMAIN_VERSION, INT8_PRODUCT, Int8Matrix, OperatorWeights, operators,
+};
 
 use crate::stop::whole;
 
@@ -102,7 +108,30 @@ impl Session {
         };
         let inputs = model.graph().inputs().into_iter().map(|input| input.name).collect();
         let environment = environment()?;
-        let session = whole(|| session(&environment, &bytes, threads))?;
+        let session = whole(|| session(&environment, &bytes, threads, None))?;
+        Ok(Self { session, inputs, wanted })
+    }
+
+    /// Makes a model ready as a server does: products of rows that become bytes are one operator.
+    pub(crate) fn served(model: &Model, threads: Threads) -> Result<Self, RunnerError> {
+        let mut model = model.clone();
+        model.inline_external_data()?;
+        let wanted = numbers(&model);
+        let operator =
+            Int8Operator { op_type: INT8_PRODUCT, domain: DOMAIN, version: DOMAIN_VERSION };
+        let products = fuse_int8(&mut model, operator)?;
+        if products.is_empty() {
+            return Self::of(&model, threads);
+        }
+        let mut weights = OperatorWeights::default();
+        for Int8Product { name, inputs, outputs, codes, scales } in products {
+            let matrix = Int8Matrix::new(&codes, inputs, outputs, &scales)?;
+            weights.int8.insert(name, Arc::new(matrix));
+        }
+        let (bytes, environment) = (bytes_with_outputs(&model, &wanted)?, environment()?);
+        let inputs = model.graph().inputs().into_iter().map(|input| input.name).collect();
+        let operators = operators(&weights)?;
+        let session = whole(|| session(&environment, &bytes, threads, Some(operators)))?;
         Ok(Self { session, inputs, wanted })
     }
 
@@ -170,11 +199,15 @@ fn session(
     environment: &Environment,
     model: &[u8],
     threads: Threads,
+    operators: Option<OperatorDomain>,
 ) -> ort::Result<ort::session::Session> {
     let builder = ort::session::Session::builder(environment)?;
     let mut builder = builder.with_optimization_level(GraphOptimizationLevel::All)?;
     if threads == Threads::One {
         builder = builder.with_intra_threads(1)?;
+    }
+    if let Some(operators) = operators {
+        builder = builder.with_operators(operators)?;
     }
     builder.commit_from_memory(model)
 }

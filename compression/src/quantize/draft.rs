@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use skysail_graph::{Edit, Graph, Links, Model, Node, Shapes, Tensor, TensorView};
 
-use super::int8::{Granularity, Int8, Int8Weights};
+use super::int8::{Form, Granularity, Int8, Int8Weights};
 use super::operand::Operand;
 use super::{KeptLayer, QuantizeReport, QuantizedTensor};
 use crate::CompressError;
@@ -36,8 +36,12 @@ pub(super) struct Draft<'m> {
     pub(super) edit: Edit,
     pub(super) report: QuantizeReport,
     /// Weights that are stored already, for other nodes that share them.
-    stored: HashMap<(String, Option<usize>), Stored>,
+    stored: HashMap<Key, Stored>,
 }
+
+/// What nodes share that take the same codes: the tensor, as they take it. Two may take it in two
+/// layouts.
+type Key = (String, [u8; 32], Option<usize>, Form);
 
 /// A weight that is stored as int8: the names of its parts.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub(super) struct Stored {
     pub(super) scale: String,
     pub(super) zero: String,
     pub(super) scales: Vec<f32>,
+    /// The sum of each column's weights, as they are stored, of a matrix.
+    pub(super) sums: Vec<f32>,
 }
 
 /// A tensor to be stored in another form, and the nodes that passed the old one on.
@@ -126,31 +132,40 @@ impl<'m> Draft<'m> {
         operand: &Operand,
         axis: usize,
         settings: Int8Weights,
+        form: Form,
         floors: &[f32],
     ) -> Result<Stored, CompressError> {
         let axis = (settings.granularity == Granularity::Channel).then_some(axis);
         let highest = [floors.iter().copied().fold(0.0, f32::max)];
         let floors = if axis.is_some() { floors } else { &highest };
-        let key = (source.name.to_owned(), axis);
+        let key = (source.name.to_owned(), operand.digest(), axis, form);
         let high_enough = |stored: &&Stored| {
             stored.scales.iter().zip(floors).all(|(scale, floor)| scale >= floor)
         };
         if let Some(stored) = self.stored.get(&key).filter(high_enough) {
             return Ok(stored.clone());
         }
-        let int8 = Int8::of(operand, axis, settings, floors);
+        let int8 = Int8::of(operand, axis, settings, form, floors);
         let name = self.place_of(source, "int8");
         let shape: Vec<u64> = operand.dims.iter().map(|dim| *dim as u64).collect();
-        self.edit.set_initializer(&name, Tensor::new(&shape, &int8.codes)?);
         // One scale has no dimension, those of channels have one.
         let count = int8.scales.len();
-        let shape: &[u64] = if axis.is_some() { &[count as u64] } else { &[] };
-        let scale = Tensor::new(shape, &int8.scales)?;
-        let zero = Tensor::new(shape, &vec![0_i8; count])?;
+        let of_scales: &[u64] = if axis.is_some() { &[count as u64] } else { &[] };
+        let (codes, zero) = match form {
+            Form::Unsigned => {
+                let unsigned: Vec<u8> =
+                    int8.codes.iter().map(|code| code.cast_unsigned() ^ 0x80).collect();
+                (Tensor::new(&shape, &unsigned)?, Tensor::new(&[], &[0x80_u8])?)
+            }
+            _ => (Tensor::new(&shape, &int8.codes)?, Tensor::new(of_scales, &vec![0_i8; count])?),
+        };
+        self.edit.set_initializer(&name, codes);
+        let scale = Tensor::new(of_scales, &int8.scales)?;
         let stored = Stored {
             scale: self.constant(&format!("{}_scale", source.name), scale),
             zero: self.constant(&format!("{}_zero", source.name), zero),
             codes: name.clone(),
+            sums: int8.column_sums(operand.dims.last().copied().unwrap_or(1)),
             scales: int8.scales,
         };
         self.report.tensors.push(QuantizedTensor {
@@ -158,6 +173,7 @@ impl<'m> Draft<'m> {
             stored: name,
             bits: settings.bits,
             scales: count,
+            codes: form.words(),
             mean_squared_error: int8.mean_squared_error,
         });
         self.stored.insert(key, stored.clone());

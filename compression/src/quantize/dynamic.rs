@@ -1,18 +1,20 @@
 //! Dynamic int8: weights are stored as bytes, and what they are multiplied with becomes bytes
-//! while the model runs, by the range that it has then. No calibration is needed.
+//! while the model runs, row by row, by the range that a row has then. No calibration is needed,
+//! and no row changes what another gives.
 
 use std::collections::HashMap;
 
-use skysail_graph::{Attribute, ElementType, Model, NewNode};
+use skysail_graph::{Attribute, ElementType, Model, NewNode, Tensor};
 
 use super::draft::{Draft, Stored};
-use super::int8::Int8Weights;
+use super::int8::{Form, Granularity, Int8Weights, too_small};
 use super::product::Product;
-use super::{QuantizeReport, require_opset};
+use super::row_codes::{OPSET, RowCodes, Shared};
+use super::{QuantizeReport, require_opset, too_small_for};
 use crate::{CompressError, PerLayer, layers};
 
-/// The version of ONNX's operators that has `DynamicQuantizeLinear`.
-const OPSET: i64 = 11;
+/// Inputs of a layer at most: the sums of more products might not fit 32 bits.
+const INPUTS_MAX: usize = 1 << 15;
 
 /// Which layers become int8.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,10 +32,12 @@ impl Default for DynamicSettings {
     }
 }
 
-/// Turns products with constant matrices into products of integers: `DynamicQuantizeLinear`,
-/// `MatMulInteger`, and a multiplication by both scales, which ONNX Runtime joins into one
-/// operator. Weights stored as halves are widened first, so they must not lie behind anything
-/// but a `Cast`, a `Transpose` or a change of shape.
+/// Turns products with constant matrices into products of integers: each row becomes bytes by its
+/// own range, as [`row_codes`](super::row_codes) describes, then `MatMulInteger`, and
+/// multiplications by the scales. Weights are unsigned bytes, for which every processor has exact
+/// sums. The operators are ONNX's; [`fuse_int8`](super::fuse_int8) makes one of them. Weights stored
+/// as halves are widened first, so they must not lie behind anything but a `Cast`, a `Transpose` or
+/// a change of shape.
 ///
 /// # Errors
 /// `NoSuchLayer`, `BadSetting` and `NotFinite`; `OldOperators` below version 11; `Graph` for a
@@ -43,26 +47,37 @@ pub fn quantize_dynamic(
     settings: &DynamicSettings,
 ) -> Result<QuantizeReport, CompressError> {
     require_opset(model, OPSET)?;
+    let opset = model.opset("").unwrap_or(OPSET);
     let layers = layers(model)?;
     let mut chosen = HashMap::new();
     for (layer, weights) in settings.layers.resolve(&layers)? {
         chosen.insert(layer.name.as_str(), weights.check()?);
     }
     let mut draft = Draft::of(model);
-    let mut inputs = HashMap::new();
+    let mut inputs: HashMap<&str, RowCodes> = HashMap::new();
+    let mut shared = Shared::default();
     for weight in draft.graph.weights()? {
         let name = weight.tensor.name();
         let Some(int8) = chosen.get(name) else { continue };
-        match Product::of(&weight, &draft)? {
-            Ok(product) => {
-                let stored = draft.store_int8(&product.source(), &product.matrix, 1, *int8, &[])?;
-                let codes = inputs
-                    .entry(product.input.to_owned())
-                    .or_insert_with(|| Codes::of(product.input, &mut draft));
-                multiply(&product, codes, &stored, &mut draft);
+        let product = match Product::of(&weight, &draft)? {
+            Ok(product) => product,
+            Err(reason) => {
+                draft.keep(name, reason);
+                continue;
             }
-            Err(reason) => draft.keep(name, reason),
+        };
+        if let Some(reason) = why_not(&product, *int8) {
+            draft.keep(name, &reason);
+            continue;
         }
+        let (source, form) = (product.source(), Form::Unsigned);
+        let stored = draft.store_int8(&source, &product.matrix, 1, *int8, form, &[])?;
+        let codes = match inputs.get(product.input) {
+            Some(codes) => codes.clone(),
+            None => RowCodes::of(product.input, opset, &mut shared, &mut draft)?,
+        };
+        multiply(&product, &codes, &stored, &mut shared, &mut draft)?;
+        inputs.insert(product.input, codes);
     }
     let (edit, report) = draft.finish();
     model.apply(edit)?;
@@ -70,44 +85,51 @@ pub fn quantize_dynamic(
     Ok(report)
 }
 
-/// A value as bytes: the names of its parts.
-struct Codes {
-    codes: String,
-    scale: String,
-    zero: String,
-}
-
-impl Codes {
-    /// Those of `value`, made while the model runs.
-    fn of(value: &str, draft: &mut Draft<'_>) -> Self {
-        let mut fresh = |part| draft.edit.fresh(&format!("{value}_{part}"));
-        let made = Self { codes: fresh("codes"), scale: fresh("scale"), zero: fresh("zero") };
-        let outputs = [made.codes.as_str(), &made.scale, &made.zero];
-        draft.edit.add(NewNode::new("DynamicQuantizeLinear", &[value], &outputs));
-        made
+/// Why a product stays in floats, if it must.
+fn why_not(product: &Product<'_, '_>, settings: Int8Weights) -> Option<String> {
+    let axis = (settings.granularity == Granularity::Channel).then_some(1);
+    if product.matrix.dims[0] > INPUTS_MAX {
+        return Some(format!(
+            "it has more than {INPUTS_MAX} inputs, too many for sums of integers"
+        ));
     }
+    too_small(&product.matrix, axis).map(|size| too_small_for("int8", size))
 }
 
 /// Puts the product of the integers in the place of that of the floats.
-fn multiply(product: &Product<'_, '_>, input: &Codes, weight: &Stored, draft: &mut Draft<'_>) {
-    let output = product.output;
+fn multiply(
+    product: &Product<'_, '_>,
+    input: &RowCodes,
+    weight: &Stored,
+    shared: &mut Shared,
+    draft: &mut Draft<'_>,
+) -> Result<(), CompressError> {
+    let (output, zero) = (product.output, shared.zero(draft)?);
+    let sums_of_weights = Tensor::new(&[weight.sums.len() as u64], &weight.sums)?;
+    let weights = draft.constant(&format!("{output}_weights"), sums_of_weights);
     let mut fresh = |part| draft.edit.fresh(&format!("{output}_{part}"));
-    let (sums, floats, scale) = (fresh("sums"), fresh("floats"), fresh("scale"));
-    let scaled = product.bias.map(|_| fresh("scaled"));
-    let scaled = scaled.as_deref().unwrap_or(output);
+    let [sums, floats, stepped, scaled, shift] =
+        ["sums", "floats", "stepped", "scaled", "shift"].map(&mut fresh);
+    let shifted = product.bias.map(|_| fresh("shifted"));
+    let shifted = shifted.as_deref().unwrap_or(output);
     let to = Attribute::Int(i64::from(ElementType::Float32.code()));
-    let operands = [input.codes.as_str(), &weight.codes, &input.zero, &weight.zero];
+    let operands = [input.codes.as_str(), &weight.codes, &zero, &weight.zero];
+    // One scale after the other: ONNX Runtime would make one operator of a product of both, which
+    // knows but one scale for all rows.
     let mut nodes = vec![
         NewNode::new("MatMulInteger", &operands, &[&sums]),
         NewNode::new("Cast", &[&sums], &[&floats]).attribute("to", to),
-        NewNode::new("Mul", &[&input.scale, &weight.scale], &[&scale]),
-        NewNode::new("Mul", &[&floats, &scale], &[scaled]).name(&format!("{output}_scaling")),
+        NewNode::new("Mul", &[&floats, &input.step], &[&stepped]),
+        NewNode::new("Mul", &[&stepped, &weight.scale], &[&scaled]),
+        NewNode::new("Mul", &[&input.center, &weights], &[&shift]),
+        NewNode::new("Add", &[&scaled, &shift], &[shifted]).name(&format!("{output}_shifting")),
     ];
     if let Some(bias) = product.bias {
         let name = format!("{output}_bias");
-        nodes.push(NewNode::new("Add", &[scaled, bias], &[output]).name(&name));
+        nodes.push(NewNode::new("Add", &[shifted, bias], &[output]).name(&name));
     }
     draft.edit.replace(product.node(), nodes);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -133,6 +133,7 @@ impl HalfFormat {
             stored: tensor.name().to_owned(),
             bits: 16,
             scales: 0,
+            codes: "halves",
             mean_squared_error: squares.sum::<f64>() / values.len().max(1) as f64,
         };
         Ok(Some((halves, stored)))

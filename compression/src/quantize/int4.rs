@@ -121,6 +121,7 @@ impl Stored {
             stored: codes.clone(),
             bits: 4,
             scales: blocks.blocks.len(),
+            codes: "4 bits, in blocks",
             mean_squared_error: blocks.squares / product.matrix.values.len().max(1) as f64,
         });
         Ok(Self { codes, scales, zeros })

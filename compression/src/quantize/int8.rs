@@ -1,4 +1,8 @@
-//! Weights as signed bytes, symmetric around zero.
+//! Weights as bytes, symmetric around zero.
+//!
+//! Processors without VNNI add two products of an unsigned and a signed byte in 16 bits, and what
+//! does not fit saturates (`vpmaddubsw`). Two times 255 by 127 does not fit, so codes of eight bits
+//! that are multiplied as they are give wrong sums there. [`Form`] says how each use avoids that.
 
 use crate::CompressError;
 
@@ -9,8 +13,8 @@ use super::operand::Operand;
 pub struct Int8Weights {
     /// Which weights share a scale.
     pub granularity: Granularity,
-    /// Bits of a code, 2 to 8; codes of fewer bits take a byte as well, and pack better. 7 keeps
-    /// machines without VNNI from saturating sums of two products.
+    /// Bits of a code, 2 to 8; codes of fewer bits take a byte as well, and pack better. No
+    /// processor's sums saturate, whatever is said here.
     pub bits: u8,
 }
 
@@ -21,6 +25,37 @@ pub enum Granularity {
     Tensor,
     /// Those of one output.
     Channel,
+}
+
+/// What a weight's codes are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    /// To be widened again before anything is done with them: signed.
+    Widened,
+    /// To be multiplied with unsigned bytes by kernels for signed weights, which are the fastest,
+    /// and the only ones for some operators. The two largest codes of a channel with the same sign
+    /// add up to 128 at most, and 255 times that fits 16 bits; any two, as kernels
+    /// differ in which they add. That costs a bit at most, and none where one weight is much
+    /// larger than the others.
+    Paired,
+    /// To be multiplied by kernels for unsigned weights, which add in 32 bits everywhere. 128 stands
+    /// for zero.
+    Unsigned,
+}
+
+/// Weights of a channel that are all smaller than this are too small for scales: these and their
+/// products must be normal numbers.
+pub(super) const SMALLEST: f32 = 1e-30;
+
+impl Form {
+    /// In words, for a manifest.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Widened => "signed",
+            Self::Paired => "signed, pairs fit 16 bits",
+            Self::Unsigned => "unsigned, 128 is zero",
+        }
+    }
 }
 
 impl Default for Int8Weights {
@@ -63,27 +98,24 @@ impl Int8 {
         operand: &Operand,
         axis: Option<usize>,
         settings: Int8Weights,
+        form: Form,
         floors: &[f32],
     ) -> Self {
-        let (channels, inner) = match axis {
-            None => (1, operand.values.len().max(1)),
-            Some(axis) => {
-                (operand.dims[axis], operand.dims[axis + 1..].iter().product::<usize>().max(1))
-            }
-        };
+        let (channels, inner) = channels(operand, axis);
         let channel = |place: usize| place / inner % channels;
-        let mut largest = vec![0.0_f32; channels];
+        let mut tops = vec![Tops::default(); channels];
         for (place, value) in operand.values.iter().enumerate() {
-            let largest = &mut largest[channel(place)];
-            *largest = largest.max(value.abs());
+            tops[channel(place)].add(*value);
         }
         let code_max = settings.code_max();
-        let scale = |(index, largest): (usize, &f32)| {
-            let scale = (largest / code_max).max(floors.get(index).copied().unwrap_or(0.0));
-            // A channel of zeros, or of less than can be told apart.
+        let scale = |(index, tops): (usize, &Tops)| {
+            let pair = if form == Form::Paired { tops.pair() / PAIR_SCALE } else { 0.0 };
+            let scale = (tops.largest() / code_max).max(pair);
+            let scale = scale.max(floors.get(index).copied().unwrap_or(0.0));
+            // A channel of zeros.
             if scale.is_normal() { scale } else { 1.0 }
         };
-        let scales: Vec<f32> = largest.iter().enumerate().map(scale).collect();
+        let scales: Vec<f32> = tops.iter().enumerate().map(scale).collect();
         let mut squares = 0.0;
         let code = |(place, value): (usize, &f32)| {
             let scale = scales[channel(place)];
@@ -97,6 +129,80 @@ impl Int8 {
     }
 }
 
+impl Int8 {
+    /// What the weights of each column add up to, in a matrix of so many columns.
+    pub(super) fn column_sums(&self, columns: usize) -> Vec<f32> {
+        let mut sums = vec![0_i32; columns];
+        for row in self.codes.chunks(columns.max(1)) {
+            sums.iter_mut().zip(row).for_each(|(sum, code)| *sum += i32::from(*code));
+        }
+        column_sums(&sums, &self.scales)
+    }
+}
+
+/// Sums of codes as sums of weights, by a scale for each column or one for all.
+pub(crate) fn column_sums(sums: &[i32], scales: &[f32]) -> Vec<f32> {
+    let scale = |column: usize| scales[if scales.len() == 1 { 0 } else { column }];
+    if scales.len() != 1 && scales.len() != sums.len() {
+        return Vec::new();
+    }
+    sums.iter().enumerate().map(|(column, sum)| *sum as f32 * scale(column)).collect()
+}
+
+/// What the sum of two weights is divided by, so that their codes add up to 128 at most, even
+/// if both are rounded up.
+const PAIR_SCALE: f32 = 127.0;
+
+/// How many channels there are, and how many weights lie between a channel's and the next one's.
+fn channels(operand: &Operand, axis: Option<usize>) -> (usize, usize) {
+    match axis {
+        None => (1, operand.values.len().max(1)),
+        Some(axis) => {
+            (operand.dims[axis], operand.dims[axis + 1..].iter().product::<usize>().max(1))
+        }
+    }
+}
+
+/// The two largest weights of a channel above zero, and the two farthest below.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tops {
+    above: [f32; 2],
+    below: [f32; 2],
+}
+
+impl Tops {
+    fn add(&mut self, value: f32) {
+        let (side, size) =
+            if value > 0.0 { (&mut self.above, value) } else { (&mut self.below, -value) };
+        if size > side[0] {
+            *side = [size, side[0]];
+        } else if size > side[1] {
+            side[1] = size;
+        }
+    }
+
+    fn largest(&self) -> f32 {
+        self.above[0].max(self.below[0])
+    }
+
+    /// The largest sum of two on one side.
+    fn pair(&self) -> f32 {
+        (self.above[0] + self.above[1]).max(self.below[0] + self.below[1])
+    }
+}
+
+/// The size of the largest weight of a channel that has weights, all of which are too small for a
+/// scale.
+pub(super) fn too_small(operand: &Operand, axis: Option<usize>) -> Option<f32> {
+    let (channels, inner) = channels(operand, axis);
+    let mut largest = vec![0.0_f32; channels];
+    for (place, value) in operand.values.iter().enumerate() {
+        let largest = &mut largest[place / inner % channels];
+        *largest = largest.max(value.abs());
+    }
+    largest.into_iter().find(|largest| *largest > 0.0 && *largest < SMALLEST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,15 +211,15 @@ mod tests {
     #[test]
     fn each_channel_has_its_scale() {
         let operand = Operand { values: vec![1.0, -50.0, -2.0, 100.0], dims: vec![2, 2] };
-        let columns = Int8::of(&operand, Some(1), Int8Weights::default(), &[]);
+        let columns = Int8::of(&operand, Some(1), Int8Weights::default(), Form::Widened, &[]);
         assert_eq!(columns.scales, [2.0 / 127.0, 100.0 / 127.0]);
         assert_eq!(columns.codes, [64, -64, -127, 127]);
-        let rows = Int8::of(&operand, Some(0), Int8Weights::default(), &[0.0, 2.0]);
+        let rows = Int8::of(&operand, Some(0), Int8Weights::default(), Form::Widened, &[0.0, 2.0]);
         assert_eq!((rows.scales[1], rows.codes[3]), (2.0, 50));
-        let whole = Int8::of(&operand, None, Int8Weights::default(), &[]);
+        let whole = Int8::of(&operand, None, Int8Weights::default(), Form::Widened, &[]);
         assert_eq!(whole.scales, [100.0 / 127.0]);
         let zeros = Operand { values: vec![0.0; 4], dims: vec![2, 2] };
-        let zeros = Int8::of(&zeros, Some(0), Int8Weights::default(), &[]);
+        let zeros = Int8::of(&zeros, Some(0), Int8Weights::default(), Form::Widened, &[]);
         assert_eq!((zeros.scales, zeros.codes), (vec![1.0; 2], vec![0; 4]));
     }
 
@@ -129,10 +235,12 @@ mod tests {
         #[test]
         fn weights_come_back_within_half_a_step(
             values in prop::collection::vec(-10.0_f32..10.0, 12), bits in 2_u8..=8, axis in 0_usize..3,
+            paired: bool,
         ) {
             let operand = Operand { values, dims: vec![2, 3, 2] };
             let settings = Int8Weights { bits, granularity: Granularity::Channel };
-            let int8 = Int8::of(&operand, Some(axis), settings, &[]);
+            let form = if paired { Form::Paired } else { Form::Unsigned };
+            let int8 = Int8::of(&operand, Some(axis), settings, form, &[]);
             prop_assert_eq!(int8.scales.len(), operand.dims[axis]);
             let inner: usize = operand.dims[axis + 1..].iter().product();
             for (place, value) in operand.values.iter().enumerate() {
@@ -141,5 +249,43 @@ mod tests {
                 prop_assert!((back - value).abs() <= scale * 0.5001, "{back} for {value}");
             }
         }
+
+        #[test]
+        fn no_two_products_of_paired_codes_saturate(
+            values in prop::collection::vec(-1.0_f32..1.0, 24), bits in 2_u8..=8, tensor: bool,
+        ) {
+            let operand = Operand { values, dims: vec![6, 4] };
+            let settings = Int8Weights { bits, granularity: Granularity::Channel };
+            let axis = (!tensor).then_some(1);
+            let int8 = Int8::of(&operand, axis, settings, Form::Paired, &[]);
+            for (place, first) in int8.codes.iter().enumerate() {
+                for (other, second) in int8.codes.iter().enumerate() {
+                    if place != other && (tensor || place % 4 == other % 4) {
+                        for bytes in [[255, 255], [255, 0], [0, 255], [255, 1]] {
+                            let sum = bytes[0] * i32::from(*first) + bytes[1] * i32::from(*second);
+                            prop_assert!(i16::try_from(sum).is_ok(), "{first} and {second}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_large_weight_keeps_all_its_bits() {
+        let operand = Operand { values: vec![1.0, 0.01, -0.6, -0.2], dims: vec![4, 1] };
+        let int8 = Int8::of(&operand, Some(1), Int8Weights::default(), Form::Paired, &[]);
+        assert_eq!(int8.codes[0], 126);
+        let operand = Operand { values: vec![1.0, 1.0], dims: vec![2, 1] };
+        let int8 = Int8::of(&operand, Some(1), Int8Weights::default(), Form::Paired, &[]);
+        assert_eq!(int8.codes, [64, 64]);
+    }
+
+    #[test]
+    fn channels_too_small_for_scales_are_found() {
+        let operand = Operand { values: vec![1.0, 1e-37, 0.0, 2.0, 0.0, 0.0], dims: vec![2, 3] };
+        assert_eq!(too_small(&operand, Some(1)), Some(1e-37));
+        assert_eq!(too_small(&operand, Some(0)), None);
+        assert_eq!(too_small(&operand, None), None);
     }
 }

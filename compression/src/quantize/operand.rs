@@ -1,5 +1,6 @@
 //! A weight as its node takes it: turned, reshaped and widened by the nodes between.
 
+use sha2::{Digest, Sha256};
 use skysail_graph::{Dim, Node, Shapes, Weight};
 
 use crate::CompressError;
@@ -34,6 +35,14 @@ impl Operand {
             }
         }
         Ok(Some(operand))
+    }
+
+    /// What tells it from another.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        self.dims.iter().for_each(|dim| digest.update(dim.to_le_bytes()));
+        digest.update(bytemuck::cast_slice::<f32, u8>(&self.values));
+        digest.finalize().into()
     }
 
     /// Does what `node` does; whether that is known.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use skysail_graph::{Attribute, ElementType, Layout, Model, NewNode, Node, Role, Weight};
 
 use super::draft::{Draft, Source};
-use super::int8::{Granularity, Int8Weights};
+use super::int8::{Form, Granularity, Int8Weights};
 use super::operand::Operand;
 use super::{PER_CHANNEL_OPSET, QuantizeReport, require_opset};
 use crate::CompressError;
@@ -31,7 +31,7 @@ pub fn quantize_tables(
         if let Some((weight, table)) = table(gather, &draft)? {
             let (name, through) = (weight.tensor.name(), &weight.through);
             let source = Source { name, through, taker: gather };
-            let stored = draft.store_int8(&source, &table, 1, settings, &[])?;
+            let stored = draft.store_int8(&source, &table, 1, settings, Form::Widened, &[])?;
             let output = gather.outputs().first().map_or("", String::as_str);
             let picked = draft.edit.fresh(&format!("{output}_codes"));
             let pick = NewNode::copy_of(gather).input(0, &stored.codes).output(0, &picked);

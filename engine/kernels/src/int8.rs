@@ -158,9 +158,8 @@ impl Int8Matrix {
             for row in share(rows, parts, part) {
                 let places = row * Range::NUMBERS..(row + 1) * Range::NUMBERS;
                 // SAFETY: each row is one part's alone, and so are its range and its bytes.
-                let (range, bytes) = unsafe {
-                    (ranges.part(places), codes.part(row * stride..(row + 1) * stride))
-                };
+                let (range, bytes) =
+                    unsafe { (ranges.part(places), codes.part(row * stride..(row + 1) * stride)) };
                 let x = &x[row * self.inputs..(row + 1) * self.inputs];
                 RowBytes(bytes).fill(x, range, self.level);
             }

@@ -43,9 +43,10 @@ impl Case {
             let back: Vec<f64> =
                 x.iter().map(|v| f64::from(center) + f64::from(step) * code(v)).collect();
             let output = |output: usize| {
-                let terms = back.iter().enumerate().map(|(input, x)| {
-                    x * f64::from(self.codes[input * self.outputs + output])
-                });
+                let terms = back
+                    .iter()
+                    .enumerate()
+                    .map(|(input, x)| x * f64::from(self.codes[input * self.outputs + output]));
                 terms.sum::<f64>() * f64::from(self.scales[output])
             };
             (0..self.outputs).map(output).collect::<Vec<f64>>()

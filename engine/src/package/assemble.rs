@@ -3,11 +3,12 @@
 use super::decide::Decision;
 use super::decode::Weights;
 use super::layer::{Kind, Layer as Found};
-use super::rewrite::{SparseLayer, rewrite};
+use super::rewrite::{SparseLayer, fuse, rewrite};
 use super::{Executable, PrepareError};
 use crate::layers::{Execution, Layer, Layers};
 use skysail_compression::Package;
 use skysail_graph::Model;
+use skysail_kernels::OperatorWeights;
 use std::collections::HashMap;
 
 /// What a package is put together from.
@@ -24,9 +25,13 @@ pub(super) struct Parts {
 impl Parts {
     /// What runs as decided.
     pub(super) fn executable(&self, decisions: &[Decision]) -> Result<Executable, PrepareError> {
-        let Some(mut model) = self.model.clone() else {
-            let (model, layers) = (self.package.model_bytes()?, self.layers(decisions, &[]));
-            return Ok(Executable { model, operators: None, layers });
+        let mut model = match &self.model {
+            Some(model) => model.clone(),
+            None if self.has_int8_products() => self.package.model()?,
+            None => {
+                let (model, layers) = (self.package.model_bytes()?, self.layers(decisions, &[]));
+                return Ok(Executable { model, operators: None, layers });
+            }
         };
         let mut sparse = Vec::new();
         for (found, decision) in self.found.iter().zip(decisions) {
@@ -41,11 +46,18 @@ impl Parts {
             }
         }
         let layers = self.layers(decisions, &sparse);
-        if sparse.is_empty() {
-            return Ok(Executable { model: model.to_bytes()?, operators: None, layers });
-        }
-        let operators = Some(rewrite(&mut model, &sparse)?);
+        let mut operators = match sparse.is_empty() {
+            true => OperatorWeights::default(),
+            false => rewrite(&mut model, &sparse)?,
+        };
+        let has_int8 = fuse(&mut model, &mut operators)?;
+        let operators = (has_int8 || !sparse.is_empty()).then_some(operators);
         Ok(Executable { model: model.to_bytes()?, operators, layers })
+    }
+
+    /// Whether there may be products of bytes for an operator of our own.
+    fn has_int8_products(&self) -> bool {
+        self.found.iter().any(|layer| layer.operator == "MatMulInteger")
     }
 
     /// What is said of it.

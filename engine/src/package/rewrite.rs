@@ -1,9 +1,14 @@
-//! Puts operators over sparse weights in the place of layers.
+//! Puts operators of our own in the place of layers.
 
+use super::PrepareError;
 use super::kernel::Kernel;
 use super::layer::Candidate;
+use skysail_compression::{Int8Operator, fuse_int8};
 use skysail_graph::{Attribute, GraphError, Model, NewNode, Tensor};
-use skysail_kernels::{Activation, DOMAIN, DOMAIN_VERSION, OperatorWeights};
+use skysail_kernels::{
+    Activation, DOMAIN, DOMAIN_VERSION, INT8_PRODUCT, Int8Matrix, OperatorWeights,
+};
+use std::sync::Arc;
 
 /// A layer that is to run sparse.
 pub(super) struct SparseLayer<'a> {
@@ -48,6 +53,19 @@ pub(super) fn rewrite(
     model.apply(edit)?;
     model.drop_unused();
     Ok(weights)
+}
+
+/// Puts one operator in the place of the many that make bytes of rows and multiply them, and adds
+/// their weights to the others. Whether there are any.
+pub(super) fn fuse(model: &mut Model, weights: &mut OperatorWeights) -> Result<bool, PrepareError> {
+    let operator = Int8Operator { op_type: INT8_PRODUCT, domain: DOMAIN, version: DOMAIN_VERSION };
+    let products = fuse_int8(model, operator)?;
+    for product in &products {
+        let (inputs, outputs) = (product.inputs, product.outputs);
+        let matrix = Int8Matrix::new(&product.codes, inputs, outputs, &product.scales)?;
+        weights.int8.insert(product.name.clone(), Arc::new(matrix));
+    }
+    Ok(!products.is_empty())
 }
 
 fn with_activation(node: NewNode, activation: Activation) -> NewNode {

@@ -57,7 +57,7 @@ impl Cell {
 }
 
 fn start(model: &Model) -> Result<Session> {
-    Session::of(model, Threads::One).map_err(anyhow::Error::from_boxed)
+    Session::served(model, Threads::One).map_err(anyhow::Error::from_boxed)
 }
 
 /// Both take turns, so that whatever else the machine does slows both.

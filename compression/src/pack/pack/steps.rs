@@ -209,8 +209,7 @@ impl Done {
 
     fn quantized(&mut self, what: &'static str, report: &QuantizeReport, settings: Value) {
         for tensor in &report.tensors {
-            let settings =
-                json!({ "bits": tensor.bits, "of": tensor.name, "scales": tensor.scales });
+            let settings = json!({ "bits": tensor.bits, "of": tensor.name, "scales": tensor.scales, "codes": tensor.codes });
             self.tensor(&tensor.stored, "quantize", settings);
         }
         for kept in &report.kept {

@@ -39,19 +39,28 @@ fn products_become_products_of_integers() {
     let stored: Vec<_> = report.tensors.iter().map(|t| (t.stored.as_str(), t.scales)).collect();
     assert_eq!(stored, [("a", 2), ("b", 2)]);
     assert!(report.kept.is_empty());
-    // The value that both take becomes bytes once.
-    assert_eq!(find(&model, "DynamicQuantizeLinear").len(), 1);
+    // The value that both take becomes bytes once, and each row for itself.
+    for end in ["ReduceMax", "ReduceMin", "ReduceSum"] {
+        let ends = find(&model, end);
+        assert_eq!((ends.len(), ends[0].int("keepdims").unwrap()), (1, Some(1)), "{end}");
+    }
+    assert!(find(&model, "DynamicQuantizeLinear").is_empty());
     assert_eq!(find(&model, "MatMulInteger").len(), 2);
     assert!(find(&model, "MatMul").is_empty() && find(&model, "Gemm").is_empty());
     let graph = model.graph();
     let weight = graph.initializer("a").unwrap();
-    assert_eq!(*weight.values::<i8>().unwrap(), [32, 127, -127, 32]);
+    assert_eq!(
+        *weight.values::<u8>().unwrap(),
+        [32, 127, -127, 32].map(|code: i32| code as u8 ^ 128)
+    );
     let links = graph.links();
     let product = links.takers("a")[0].node;
-    let scales = links.maker("first").unwrap().inputs()[1].clone();
-    let scales = links.maker(&scales).unwrap().inputs()[1].clone();
+    let scaled = links.maker("first").unwrap().inputs()[0].clone();
+    let scales = links.maker(&scaled).unwrap().inputs()[1].clone();
     let scales = graph.initializer(&scales).unwrap().as_f32().unwrap().into_owned();
     assert_eq!(scales, [4.0 / 127.0, 2.0 / 127.0]);
+    let sums = graph.initializer("first_weights").unwrap().as_f32().unwrap().into_owned();
+    assert_eq!(sums, [(32.0 - 127.0) * scales[0], (127.0 + 32.0) * scales[1]]);
     assert_eq!(product.inputs().len(), 4);
     assert_eq!(links.maker("second").unwrap().inputs()[1], "bias");
     assert!(graph.initializers().all(|tensor| tensor.element() != ElementType::Float16));
@@ -65,13 +74,9 @@ fn a_turned_weight_is_turned() {
     quantize_dynamic(&mut model, &DynamicSettings::default()).unwrap();
     let weight = model.graph().initializer("fc0.weight").unwrap().to_tensor().unwrap();
     assert_eq!(weight.shape(), [2, 3]);
-    assert_eq!(weight.bytes(), [64, 95, 106, 127, 127, 127]);
-    let expected = ["DynamicQuantizeLinear", "MatMulInteger", "Cast", "Mul", "Mul", "Add"];
-    let mut found = operators(&model);
-    found.sort_unstable();
-    let mut wanted = expected.to_vec();
-    wanted.sort_unstable();
-    assert_eq!(found, wanted);
+    assert_eq!(weight.bytes(), [64, 95, 106, 127, 127, 127].map(|code: u8| code + 128));
+    let count = |name: &str| operators(&model).iter().filter(|found| **found == name).count();
+    assert_eq!((count("MatMulInteger"), count("Gemm"), operators(&model).len()), (1, 0, 26));
 }
 
 #[test]
@@ -89,9 +94,9 @@ fn a_weight_that_two_share_is_stored_once() {
     assert_eq!(report.tensors.len(), 1);
     let products = find(&model, "MatMulInteger");
     assert_eq!(products[0].inputs()[1], products[1].inputs()[1]);
-    let int8 = model.graph().initializers().filter(|t| t.element() == ElementType::Int8).count();
-    // The codes and the zeros.
-    assert_eq!(int8, 2);
+    let int8 = model.graph().initializers().filter(|t| t.element() == ElementType::UInt8).count();
+    // The codes, their zero, and that of all rows.
+    assert_eq!(int8, 3);
 }
 
 #[test]
@@ -110,4 +115,32 @@ fn what_is_no_plain_product_stays_with_a_reason() {
     let report = quantize_dynamic(&mut model, &DynamicSettings::default()).unwrap();
     let kept: Vec<_> = report.kept.iter().map(|kept| kept.name.as_str()).collect();
     assert_eq!((kept, operators(&model)), (vec!["left", "doubled"], vec!["MatMul", "Gemm"]));
+}
+
+#[test]
+fn a_weight_in_two_layouts_is_stored_in_both() {
+    let dims = [Dim::from("batch"), Dim::from(2)];
+    let mut builder = GraphBuilder::new("tied");
+    builder
+        .input("x", ElementType::Float32, &dims)
+        .initializer("w", Tensor::new(&[2, 2], &[1.0_f32, 2.0, 3.0, 4.0]).unwrap())
+        .node("MatMul", &["x", "w"], &["a"], &[])
+        .node("Gemm", &["a", "w"], &["y"], &[("transB", Attribute::Int(1))])
+        .output("y", ElementType::Float32, &dims);
+    let mut model = builder.finish().unwrap();
+    let report = quantize_dynamic(&mut model, &DynamicSettings::default()).unwrap();
+    assert_eq!(report.tensors.len(), 2);
+    let products = find(&model, "MatMulInteger");
+    assert_ne!(products[0].inputs()[1], products[1].inputs()[1]);
+}
+
+#[test]
+fn weights_too_small_for_scales_stay_and_are_told() {
+    let mut model = mlp(&[2, 3, 2], 1).unwrap();
+    let values = [1.0, 2.0, 1e-37, 4e-37, 5.0, 6.0_f32];
+    model.set_initializer("fc0.weight", Tensor::new(&[3, 2], &values).unwrap());
+    let report = quantize_dynamic(&mut model, &DynamicSettings::default()).unwrap();
+    assert_eq!((report.tensors.len(), &*report.kept[0].name), (1, "fc0.weight"));
+    assert!(report.kept[0].reason.contains("4e-37"), "{}", report.kept[0].reason);
+    assert_eq!(find(&model, "Gemm").len(), 1);
 }

@@ -11,7 +11,7 @@ use crate::layers::floats;
 use crate::quantize::QuantizeReport;
 use crate::quantize::affine::Affine;
 use crate::quantize::draft::{Draft, Source};
-use crate::quantize::int8::{Granularity, Int8Weights};
+use crate::quantize::int8::{Form, Granularity, Int8Weights};
 use crate::quantize::operand::Operand;
 
 /// The changes that make `plan` true.
@@ -124,7 +124,8 @@ impl<'m> Builder<'m, '_> {
         let floors = floors(&bias, input.affine);
         let (name, through) = (weight.tensor.name(), &weight.through);
         let source = Source { name, through, taker: node };
-        let stored = self.draft.store_int8(&source, &operand, axis, settings, &floors)?;
+        let stored =
+            self.draft.store_int8(&source, &operand, axis, settings, Form::Paired, &floors)?;
         let wide = self.draft.edit.fresh(&format!("{name}_rounded"));
         let parts = [stored.codes.as_str(), &stored.scale, &stored.zero];
         let mut widen = NewNode::new("DequantizeLinear", &parts, &[&wide]);

@@ -57,7 +57,9 @@ unsafe fn rows<const COUNT: usize>(run: &Run<'_>, tile: Tile) {
             let mut line = Line([0_i32; LINE]);
             for (half, sums) in halves.iter().enumerate() {
                 // SAFETY: a line is two registers.
-                unsafe { _mm256_store_si256(line.0.as_mut_ptr().cast::<__m256i>().add(half), *sums) };
+                unsafe {
+                    _mm256_store_si256(line.0.as_mut_ptr().cast::<__m256i>().add(half), *sums)
+                };
             }
             // SAFETY: the caller's promise.
             unsafe { run.finish(tile.row + row, panel, &line.0) };

@@ -1,0 +1,314 @@
+//! The operators that dynamic int8 writes, made one again: for whoever has an operator that makes
+//! bytes of rows and multiplies them at once.
+//!
+//! Only what is exactly as written is taken: the result is the same but for the rounding of floats.
+
+use std::collections::{HashMap, HashSet};
+
+use skysail_graph::{Attribute, Edit, ElementType, Graph, Links, Model, NewNode, Node, TensorView};
+
+use super::int8::column_sums;
+use super::row_codes::{HALF, LEAST, MIDDLE, NOTHING, PART};
+use crate::CompressError;
+
+/// The operator that is put in the place of the others. It takes rows of floats and perhaps a bias
+/// for each output; its attribute `weight` names a product's matrix, and `activation`, where it is
+/// there, is `Relu`.
+#[derive(Debug, Clone, Copy)]
+pub struct Int8Operator<'a> {
+    /// Its name.
+    pub op_type: &'a str,
+    /// Its domain.
+    pub domain: &'a str,
+    /// The domain's version.
+    pub version: i64,
+}
+
+/// A matrix that was taken out of a graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Int8Product {
+    /// What the attribute `weight` calls it.
+    pub name: String,
+    /// How many rows it has.
+    pub inputs: usize,
+    /// How many columns.
+    pub outputs: usize,
+    /// Row by row; each stands for itself times the scale of its column.
+    pub codes: Vec<i8>,
+    /// One for each column.
+    pub scales: Vec<f32>,
+}
+
+/// Puts `operator` in the place of each product that [`quantize_dynamic`](super::quantize_dynamic)
+/// made, with its bias and a `Relu` behind it, and gives their matrices.
+///
+/// # Errors
+/// `Graph` when the model is broken. It is then as it was.
+pub fn fuse_int8(
+    model: &mut Model,
+    operator: Int8Operator<'_>,
+) -> Result<Vec<Int8Product>, CompressError> {
+    let graph = model.graph();
+    if !graph.nodes().any(is_product) {
+        return Ok(Vec::new());
+    }
+    let initializers = graph.initializers().map(|tensor| (tensor.name(), tensor)).collect();
+    let finder = Finder { links: graph.links(), initializers };
+    let mut edit = model.edit();
+    let products = finder.take(graph, operator, &mut edit)?;
+    if !products.is_empty() {
+        edit.import(operator.domain, operator.version);
+        model.apply(edit)?;
+        model.drop_unused();
+    }
+    Ok(products)
+}
+
+fn is_product(node: Node<'_>) -> bool {
+    is(node, "MatMulInteger")
+}
+
+/// Whether a node is of ONNX's operator of this name.
+fn is(node: Node<'_>, op_type: &str) -> bool {
+    node.domain().is_empty() && node.op_type() == op_type
+}
+
+/// Rows as bytes: the names of what they are made of.
+#[derive(Clone, Copy)]
+struct Rows<'m> {
+    value: &'m str,
+    step: &'m str,
+    center: &'m str,
+}
+
+/// A product, found whole.
+struct Found<'m> {
+    rows: Rows<'m>,
+    product: Int8Product,
+    /// All of its nodes but those that make bytes of rows.
+    nodes: Vec<Node<'m>>,
+    bias: Option<&'m str>,
+    has_relu: bool,
+}
+
+struct Finder<'m> {
+    links: Links<'m>,
+    /// By name; of several, the last, as ONNX Runtime takes them.
+    initializers: HashMap<&'m str, TensorView<'m>>,
+}
+
+impl<'m> Finder<'m> {
+    /// Replaces all products, and gives their matrices, each once.
+    fn take(
+        &self,
+        graph: Graph<'m>,
+        operator: Int8Operator<'_>,
+        edit: &mut Edit,
+    ) -> Result<Vec<Int8Product>, CompressError> {
+        let mut products: Vec<Int8Product> = Vec::new();
+        let mut taken = HashSet::new();
+        for node in graph.nodes().filter(|node| is_product(*node)) {
+            let Some(mut found) = self.found(node)? else { continue };
+            if !found.nodes.iter().all(|node| taken.insert(node.index())) {
+                continue;
+            }
+            let made = found.nodes.last().and_then(|node| node.outputs().first());
+            let made = made.map_or("", String::as_str);
+            match products.iter().find(|known| known.name == found.product.name) {
+                Some(known) if *known == found.product => {}
+                Some(_) => found.product.name = made.to_owned(),
+                None => {}
+            }
+            let name = found.product.name.clone();
+            let mut new = NewNode::new(operator.op_type, &[found.rows.value], &[made])
+                .domain(operator.domain)
+                .attribute("weight", Attribute::Text(name.clone()));
+            if let Some(bias) = found.bias {
+                new = new.input(1, bias);
+            }
+            if found.has_relu {
+                new = new.attribute("activation", Attribute::Text("Relu".into()));
+            }
+            for node in &found.nodes {
+                edit.remove(*node);
+            }
+            edit.add(new);
+            if !products.iter().any(|known| known.name == name) {
+                products.push(found.product);
+            }
+        }
+        Ok(products)
+    }
+
+    /// The product around a `MatMulInteger`, if it is one of ours.
+    fn found(&self, node: Node<'m>) -> Result<Option<Found<'m>>, CompressError> {
+        let [codes, weight, zero, weight_zero] = node.inputs() else { return Ok(None) };
+        if !self.is_middle(zero)? || !self.is_middle(weight_zero)? {
+            return Ok(None);
+        }
+        let (Some(rows), Some(weight)) = (self.rows(codes)?, self.initializers.get(&**weight))
+        else {
+            return Ok(None);
+        };
+        let Some((inputs, outputs, codes)) = matrix(*weight)? else { return Ok(None) };
+        let Some(cast) = self.next(node, "Cast") else { return Ok(None) };
+        if cast.int("to")? != Some(i64::from(ElementType::Float32.code())) {
+            return Ok(None);
+        }
+        let Some((stepped, step)) = self.next_of_two(cast, "Mul") else { return Ok(None) };
+        let Some((scaled, scales)) = self.next_of_two(stepped, "Mul") else { return Ok(None) };
+        let Some((added, shift)) = self.next_of_two(scaled, "Add") else { return Ok(None) };
+        let Some(scales) = self.floats(scales)? else { return Ok(None) };
+        let mut sums = vec![0_i32; outputs];
+        for row in codes.chunks_exact(outputs) {
+            sums.iter_mut().zip(row).for_each(|(sum, code)| *sum += i32::from(*code));
+        }
+        let sums = column_sums(&sums, &scales);
+        let Some(shift) = self.links.maker(shift).filter(|shift| is(*shift, "Mul")) else {
+            return Ok(None);
+        };
+        let [center, weights] = shift.inputs() else { return Ok(None) };
+        let is_ours = step == rows.step
+            && *center == rows.center
+            && sums.len() == outputs
+            && self.floats(weights)?.as_deref() == Some(&*sums)
+            && shift.outputs().first().and_then(|made| self.links.only_taker(made)).is_some();
+        if !is_ours {
+            return Ok(None);
+        }
+        let scales = if scales.len() == 1 { vec![scales[0]; outputs] } else { scales };
+        let name = weight.name().to_owned();
+        let product = Int8Product { name, inputs, outputs, codes, scales };
+        let nodes = vec![node, cast, stepped, scaled, shift, added];
+        let mut found = Found { rows, product, nodes, bias: None, has_relu: false };
+        self.take_tail(added, &mut found)?;
+        Ok(Some(found))
+    }
+
+    /// Takes a bias and a `Relu` that follow a product.
+    fn take_tail(&self, mut last: Node<'m>, found: &mut Found<'m>) -> Result<(), CompressError> {
+        if let Some((next, bias)) = self.next_of_two(last, "Add") {
+            let tensor = self.initializers.get(bias);
+            let is_bias = |tensor: &&TensorView<'m>| {
+                let shape = tensor.shape().ok();
+                tensor.element() == ElementType::Float32
+                    && shape.is_some_and(|shape| shape == [found.product.outputs as u64])
+            };
+            if tensor.filter(is_bias).is_some() {
+                found.bias = Some(bias);
+                found.nodes.push(next);
+                last = next;
+            }
+        }
+        if let Some(relu) = self.next(last, "Relu") {
+            found.has_relu = true;
+            found.nodes.push(relu);
+        }
+        Ok(())
+    }
+
+    /// What makes the codes of rows, from the last node back to the value.
+    fn rows(&self, codes: &str) -> Result<Option<Rows<'m>>, CompressError> {
+        let Some(cast) = self.links.maker(codes).filter(|node| is(*node, "Cast")) else {
+            return Ok(None);
+        };
+        if cast.int("to")? != Some(i64::from(ElementType::UInt8.code())) {
+            return Ok(None);
+        }
+        let rows = || {
+            let raised = cast.inputs().first()?;
+            let rounded = self.with_number(raised, "Add", MIDDLE)?;
+            let [scaled] = self.made_by(rounded, "Round")? else { return None };
+            let [shifted, inverse] = self.made_by(scaled, "Mul")? else { return None };
+            let [value, center] = self.made_by(shifted, "Sub")? else { return None };
+            let [step] = self.made_by(inverse, "Reciprocal")? else { return None };
+            let part = self.with_number(step, "Max", LEAST)?;
+            let farther = self.with_number(part, "Mul", PART)?;
+            let [up, down] = self.made_by(farther, "Max")? else { return None };
+            let [high, up_from] = self.made_by(up, "Sub")? else { return None };
+            let [down_from, low] = self.made_by(down, "Sub")? else { return None };
+            let [between, guard] = self.made_by(center, "Add")? else { return None };
+            let [high_half, low_half] = self.made_by(between, "Add")? else { return None };
+            let sum = self.with_number(guard, "Mul", NOTHING)?;
+            let is_ours = up_from == center
+                && down_from == center
+                && self.with_number(high_half, "Mul", HALF)? == high
+                && self.with_number(low_half, "Mul", HALF)? == low
+                && self.is_end(high, "ReduceMax", value)?
+                && self.is_end(low, "ReduceMin", value)?
+                && self.is_end(sum, "ReduceSum", value)?;
+            is_ours.then_some(Rows { value, step, center })
+        };
+        Ok(rows())
+    }
+
+    /// The inputs of the node of this operator that makes a value.
+    fn made_by(&self, value: &str, op_type: &str) -> Option<&'m [String]> {
+        self.links.maker(value).filter(|node| is(*node, op_type)).map(|node| node.inputs())
+    }
+
+    /// The first input of the node of this operator that makes a value, whose second is a number.
+    fn with_number(&self, value: &str, op_type: &str, (_, number): (&str, f32)) -> Option<&'m str> {
+        let [first, second] = self.made_by(value, op_type)? else { return None };
+        let constant = self.initializers.get(second.as_str())?;
+        let is_number = constant.element() == ElementType::Float32
+            && constant.rank() == 0
+            && *constant.as_f32().ok()? == [number];
+        is_number.then_some(first)
+    }
+
+    /// Whether a value is made by this reduction of the last dimension, which stays as 1.
+    fn is_end(&self, made: &str, op_type: &str, value: &str) -> Option<bool> {
+        let node = self.links.maker(made).filter(|node| is(*node, op_type))?;
+        let axes = match node.inputs().get(1) {
+            Some(axes) => self.initializers.get(axes.as_str())?.as_i64().ok()?.to_vec(),
+            None => node.ints("axes").ok()??.to_vec(),
+        };
+        let keeps = node.int("keepdims").ok()?.unwrap_or(1) == 1;
+        Some(keeps && axes == [-1] && node.inputs().first()? == value)
+    }
+
+    /// The one node that takes what a node makes, if it is of this operator.
+    fn next(&self, node: Node<'m>, op_type: &str) -> Option<Node<'m>> {
+        let [made] = node.outputs() else { return None };
+        self.links.only_taker(made).filter(|next| is(*next, op_type))
+    }
+
+    /// The same for an operator of two inputs; and the other one.
+    fn next_of_two(&self, node: Node<'m>, op_type: &str) -> Option<(Node<'m>, &'m str)> {
+        let next = self.next(node, op_type)?;
+        let [first, second] = next.inputs() else { return None };
+        let made = node.outputs().first()?;
+        let other = if first == made { second } else { first };
+        (other != made).then_some((next, other))
+    }
+
+    /// Whether a constant is the unsigned byte 128.
+    fn is_middle(&self, name: &str) -> Result<bool, CompressError> {
+        let Some(tensor) = self.initializers.get(name) else { return Ok(false) };
+        Ok(tensor.element() == ElementType::UInt8 && *tensor.values::<u8>()? == [128])
+    }
+
+    /// The values of a constant of floats in one dimension or none.
+    fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, CompressError> {
+        let tensor = self.initializers.get(name);
+        let tensor = tensor.filter(|it| it.element() == ElementType::Float32 && it.rank() <= 1);
+        Ok(tensor.map(TensorView::as_f32).transpose()?.map(|values| values.into_owned()))
+    }
+}
+
+/// The inputs, outputs and codes of a matrix of unsigned bytes.
+fn matrix(tensor: TensorView<'_>) -> Result<Option<(usize, usize, Vec<i8>)>, CompressError> {
+    let shape = tensor.shape()?;
+    let ([inputs, outputs], ElementType::UInt8) = (&shape[..], tensor.element()) else {
+        return Ok(None);
+    };
+    let bytes = tensor.values::<u8>()?;
+    let codes = bytes.iter().map(|byte| (byte ^ 0x80).cast_signed()).collect();
+    let is_empty = *inputs == 0 || *outputs == 0;
+    // As many were read, so the sizes fit.
+    Ok((!is_empty).then_some((*inputs as usize, *outputs as usize, codes)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Rows of floats as unsigned bytes while a model runs, each row by its own range, in ONNX's
+//! operators alone.
+//!
+//! `DynamicQuantizeLinear` has one range for the whole tensor, so one request's values would change
+//! another's answer. Here every vector along the last dimension has its own: a number is `center +
+//! step * (code - 128)`, with the center between the vector's ends and codes from 1 to 255. A
+//! vector with what is no finite number has a center that is none, and so has its product.
+//!
+//! Products of these are `step * sum of (code - 128) * weight + center * sum of weights`.
+//! [`fuse`](super::fuse) finds them again.
+
+use skysail_graph::{Attribute, ElementType, NewNode, Tensor};
+
+use super::draft::Draft;
+use crate::CompressError;
+
+/// The version of ONNX's operators that has `Round`.
+pub(super) const OPSET: i64 = 11;
+
+/// Since this version `ReduceSum` takes its dimensions as an input, and since the other so do
+/// `ReduceMax` and `ReduceMin`.
+const SUM_AXES_OPSET: i64 = 13;
+const AXES_OPSET: i64 = 18;
+
+/// The codes lie so far around the one of the center.
+const CODE_MAX: f32 = 127.0;
+
+/// The constants of all rows, by their names' ends.
+pub(super) const HALF: (&str, f32) = ("half", 0.5);
+pub(super) const NOTHING: (&str, f32) = ("nothing", 0.0);
+pub(super) const PART: (&str, f32) = ("part", 1.0 / CODE_MAX);
+pub(super) const LEAST: (&str, f32) = ("least", f32::MIN_POSITIVE);
+pub(super) const MIDDLE: (&str, f32) = ("middle", 128.0);
+
+/// Constants that all rows of a model share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    names: Vec<(&'static str, String)>,
+}
+
+impl Shared {
+    /// The name of a number.
+    pub(super) fn number(
+        &mut self,
+        (name, value): (&'static str, f32),
+        draft: &mut Draft<'_>,
+    ) -> Result<String, CompressError> {
+        self.tensor(name, || Ok(Tensor::new(&[], &[value])?), draft)
+    }
+
+    /// The name of the last dimension.
+    fn last(&mut self, draft: &mut Draft<'_>) -> Result<String, CompressError> {
+        self.tensor("last", || Ok(Tensor::new(&[1], &[-1_i64])?), draft)
+    }
+
+    /// The name of the code of zero.
+    pub(super) fn zero(&mut self, draft: &mut Draft<'_>) -> Result<String, CompressError> {
+        self.tensor("zero", || Ok(Tensor::new(&[], &[128_u8])?), draft)
+    }
+
+    fn tensor(
+        &mut self,
+        name: &'static str,
+        make: impl Fn() -> Result<Tensor, CompressError>,
+        draft: &mut Draft<'_>,
+    ) -> Result<String, CompressError> {
+        if let Some((_, known)) = self.names.iter().find(|(known, _)| *known == name) {
+            return Ok(known.clone());
+        }
+        let made = draft.constant(&format!("rows_{name}"), make()?);
+        self.names.push((name, made.clone()));
+        Ok(made)
+    }
+}
+
+/// A value as bytes: the names of its parts.
+#[derive(Debug, Clone)]
+pub(super) struct RowCodes {
+    pub(super) codes: String,
+    pub(super) step: String,
+    pub(super) center: String,
+}
+
+impl RowCodes {
+    /// Those of `value`, made while the model runs.
+    pub(super) fn of(
+        value: &str,
+        opset: i64,
+        shared: &mut Shared,
+        draft: &mut Draft<'_>,
+    ) -> Result<Self, CompressError> {
+        let mut writer = Writer { value, draft };
+        let last = match opset >= SUM_AXES_OPSET {
+            true => shared.last(writer.draft)?,
+            false => String::new(),
+        };
+        let mut end = |op_type: &str, name: &str, since: i64| {
+            let made = writer.name(name);
+            let mut node = match opset >= since {
+                true => NewNode::new(op_type, &[value, &last], &[&made]),
+                false => NewNode::new(op_type, &[value], &[&made])
+                    .attribute("axes", Attribute::Ints(vec![-1])),
+            };
+            node = node.attribute("keepdims", Attribute::Int(1));
+            writer.draft.edit.add(node);
+            made
+        };
+        let high = end("ReduceMax", "high", AXES_OPSET);
+        let low = end("ReduceMin", "low", AXES_OPSET);
+        let sum = end("ReduceSum", "sum", SUM_AXES_OPSET);
+        let half = shared.number(HALF, writer.draft)?;
+        let nothing = shared.number(NOTHING, writer.draft)?;
+        let high_half = writer.add("Mul", &[&high, &half], "high_half");
+        let low_half = writer.add("Mul", &[&low, &half], "low_half");
+        let between = writer.add("Add", &[&high_half, &low_half], "between");
+        // Zero, or what is no number: the others may pass over that.
+        let guard = writer.add("Mul", &[&sum, &nothing], "guard");
+        let center = writer.add("Add", &[&between, &guard], "center");
+        let up = writer.add("Sub", &[&high, &center], "up");
+        let down = writer.add("Sub", &[&center, &low], "down");
+        let farther = writer.add("Max", &[&up, &down], "farther");
+        let part = shared.number(PART, writer.draft)?;
+        let least = shared.number(LEAST, writer.draft)?;
+        let part = writer.add("Mul", &[&farther, &part], "part");
+        let step = writer.add("Max", &[&part, &least], "step");
+        let inverse = writer.add("Reciprocal", &[&step], "inverse");
+        let shifted = writer.add("Sub", &[value, &center], "shifted");
+        let scaled = writer.add("Mul", &[&shifted, &inverse], "scaled");
+        let rounded = writer.add("Round", &[&scaled], "rounded");
+        let middle = shared.number(MIDDLE, writer.draft)?;
+        let raised = writer.add("Add", &[&rounded, &middle], "raised");
+        let codes = writer.name("codes");
+        let to = Attribute::Int(i64::from(ElementType::UInt8.code()));
+        draft.edit.add(NewNode::new("Cast", &[&raised], &[&codes]).attribute("to", to));
+        Ok(Self { codes, step, center })
+    }
+}
+
+struct Writer<'a, 'd, 'm> {
+    value: &'a str,
+    draft: &'d mut Draft<'m>,
+}
+
+impl Writer<'_, '_, '_> {
+    fn name(&mut self, name: &str) -> String {
+        self.draft.edit.fresh(&format!("{}_{name}", self.value))
+    }
+
+    fn add(&mut self, op_type: &str, inputs: &[&str], name: &str) -> String {
+        let made = self.name(name);
+        self.draft.edit.add(NewNode::new(op_type, inputs, &[&made]));
+        made
+    }
+}
