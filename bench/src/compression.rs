@@ -11,6 +11,7 @@ mod sizes;
 mod decoding;
 mod products;
 mod convolutions;
+mod rows;
 mod models;
 mod loading;
 
@@ -61,6 +62,8 @@ enum Table {
     Products,
     /// Convolutions, sparse against dense.
     Convolutions,
+    /// Dynamic int8 by rows against one range for a tensor.
+    Rows,
     /// Whole models, their package against their ONNX file.
     Models,
     /// How soon a package is ready.
@@ -118,6 +121,7 @@ fn print(table: Table, flags: &Flags) -> Result<()> {
         Table::Decoding => decoding::table(&mut out, &bench)?,
         Table::Products => products::table(&mut out, &bench)?,
         Table::Convolutions => convolutions::table(&mut out, &bench)?,
+        Table::Rows => rows::table(&mut out, &bench)?,
         Table::Models => models::table(&mut out, &bench)?,
         Table::Loading => loading::table(&mut out, &bench)?,
     };

@@ -154,7 +154,33 @@ fn integers_stay_integers() {
     let plain = models.load_new("plain", &graph, "").unwrap();
     let package = models.load_package("package", &graph, SPARSE).unwrap();
     assert_eq!(count(&package, Execution::Int8), 2, "{:#?}", package.layers());
-    assert_eq!(answers(&package, 3), answers(&plain, 3));
+    for rows in [1, 3, 40] {
+        assert_close(&answers(&package, rows), &answers(&plain, rows), 1e-5);
+    }
+}
+
+#[test]
+fn a_row_of_bytes_is_answered_alike_whoever_else_asks() {
+    let models = Models::explicit();
+    let mut graph = mlp(&[64, 128, 10], 7).unwrap();
+    quantize_dynamic(&mut graph, &DynamicSettings::default()).unwrap();
+    let package = models.load_package("package", &graph, "").unwrap();
+    let plain = models.load_new("plain", &graph, "").unwrap();
+    let x = numbers(64, 5);
+    for (model, what) in [(&package, "package"), (&plain, "plain")] {
+        let alone = ask(model, request(floats("input", &[1, 64], &x))).unwrap();
+        for stranger in [0.0, 1e4, -1e-4, f32::NAN, f32::INFINITY] {
+            for place in [0, 4] {
+                let mut rows = vec![stranger; 64 * 5];
+                rows[place * 64..(place + 1) * 64].copy_from_slice(&x);
+                let together = ask(model, request(floats("input", &[5, 64], &rows))).unwrap();
+                let own = &values(&together, 0)[place * 10..(place + 1) * 10];
+                assert_close(own, &values(&alone, 0), 1e-6);
+                let other = values(&together, 0)[(place + 1) % 5 * 10];
+                assert_eq!(other.is_nan(), !stranger.is_finite(), "{what}, {stranger}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -9,6 +9,15 @@ use skysail_compression::difference;
 use skysail_graph::Tensor;
 use skysail_kernels::{KernelError, Limits, OperatorWeights, operators, race};
 
+/// Whose threads a session runs on.
+#[derive(Clone, Copy)]
+pub(super) enum Pool {
+    /// One of its own.
+    One,
+    /// Those that all sessions share.
+    Shared,
+}
+
 /// A model with inputs that stay, run for its time and its outputs.
 pub(super) struct Timed {
     session: Session,
@@ -31,6 +40,25 @@ impl Timed {
         inputs: Vec<DynValue>,
     ) -> Result<Self> {
         Self::new(builder(environment)?, model, inputs)
+    }
+
+    /// A model on these threads, with our operators where there are weights for them.
+    pub(super) fn on(
+        pool: Pool,
+        environment: &Environment,
+        weights: Option<&OperatorWeights>,
+        model: &[u8],
+        inputs: Vec<DynValue>,
+    ) -> Result<Self> {
+        let mut builder = match pool {
+            Pool::One => builder(environment)?,
+            Pool::Shared => Session::builder(environment)?,
+        };
+        if let Some(weights) = weights {
+            let with = builder.with_operators(operators(weights)?);
+            builder = with.map_err(ort::Error::<()>::from)?;
+        }
+        Self::new(builder, model, inputs)
     }
 
     /// A model with our operators, whose weights are `weights`.

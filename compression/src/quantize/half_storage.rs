@@ -6,12 +6,17 @@ use std::collections::HashMap;
 use half::{bf16, f16};
 use skysail_graph::{Attribute, ElementType, Model, NewNode, Node, Taker, Tensor, TensorView};
 
-use super::{KeptLayer, PER_CHANNEL_OPSET, QuantizeReport, QuantizedTensor, require_opset};
+use super::{
+    KeptLayer, PER_CHANNEL_OPSET, QuantizeReport, QuantizedTensor, require_opset, too_small_for,
+};
 use crate::layers::{floats, to_bf16, to_f16};
 use crate::{CompressError, PerLayer, layers};
 
 /// Smaller tensors are not worth the node.
 const ELEMENTS_MIN: u64 = 256;
+
+/// What a row or a column may lose, as a share of its length: rounding to 8 bits takes 0.004.
+const LOST_MAX: f64 = 0.01;
 
 /// The two halves of a float.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +44,8 @@ impl HalfSettings {
 }
 
 /// Stores matrices and kernels of single precision in halves. Those that hold what the format has
-/// no number for stay, and the report says so. What is small or has one dimension only stays too.
+/// no number for, or whose rows or columns would lose more than rounding, stay, and the report says
+/// so. What is small or has one dimension only stays too.
 ///
 /// # Errors
 /// `NoSuchLayer`; `OldOperators` when the model's `Cast` does not know bfloat16; `Graph` for a
@@ -69,10 +75,12 @@ pub fn store_half(
         if format == HalfFormat::BFloat16 {
             require_opset(model, PER_CHANNEL_OPSET)?;
         }
-        let Some((halves, stored)) = format.store(tensor)? else {
-            let reason = format!("it holds numbers that {} does not have", format.element());
-            report.kept.push(KeptLayer { name: name.to_owned(), reason });
-            continue;
+        let (halves, stored) = match format.store(tensor)? {
+            Ok(stored) => stored,
+            Err(reason) => {
+                report.kept.push(KeptLayer { name: name.to_owned(), reason });
+                continue;
+            }
         };
         let (from, to) = edit.cut(name);
         let wide = Attribute::Int(i64::from(ElementType::Float32.code()));
@@ -102,18 +110,19 @@ impl HalfFormat {
         }
     }
 
-    /// The tensor in this format, and what to say of it; `None` when it has numbers too large.
+    /// The tensor in this format, and what to say of it; or why it must stay.
     fn store(
         self,
         tensor: TensorView<'_>,
-    ) -> Result<Option<(Tensor, QuantizedTensor)>, CompressError> {
+    ) -> Result<Result<(Tensor, QuantizedTensor), String>, CompressError> {
         let (values, shape) = (floats(tensor)?, tensor.shape()?);
         let limit = match self {
             Self::Float16 => f16::MAX.to_f32(),
             Self::BFloat16 => bf16::MAX.to_f32(),
         };
         if values.iter().any(|value| value.abs() > limit) {
-            return Ok(None);
+            let reason = format!("it holds numbers that {} does not have", self.element());
+            return Ok(Err(reason));
         }
         let (halves, back): (Tensor, Vec<f32>) = match self {
             Self::Float16 => {
@@ -127,6 +136,9 @@ impl HalfFormat {
                 (Tensor::new(&shape, &halves)?, back)
             }
         };
+        if let Some(size) = lost(&values, &back, &shape) {
+            return Ok(Err(too_small_for(&self.element().to_string(), size)));
+        }
         let squares = values.iter().zip(&back).map(|(a, b)| f64::from(a - b).powi(2));
         let stored = QuantizedTensor {
             name: tensor.name().to_owned(),
@@ -136,8 +148,42 @@ impl HalfFormat {
             codes: "halves",
             mean_squared_error: squares.sum::<f64>() / values.len().max(1) as f64,
         };
-        Ok(Some((halves, stored)))
+        Ok(Ok((halves, stored)))
     }
+}
+
+/// The size of the largest number of a row or a column that is not the same any more, if there is
+/// one: its numbers are so small that a half has few digits for them, or none.
+fn lost(values: &[f32], back: &[f32], shape: &[u64]) -> Option<f32> {
+    let rows = shape.first().map_or(1, |rows| (*rows as usize).max(1));
+    let columns = shape.last().map_or(1, |columns| (*columns as usize).max(1));
+    let row = (values.len() / rows).max(1);
+    lost_of(values, back, rows, |place| place / row)
+        .or_else(|| lost_of(values, back, columns, |place| place % columns))
+}
+
+fn lost_of(
+    values: &[f32],
+    back: &[f32],
+    count: usize,
+    slice: impl Fn(usize) -> usize,
+) -> Option<f32> {
+    /// The sizes of all numbers of a slice, of what they lose, and of the largest.
+    #[derive(Clone, Copy, Default)]
+    struct Sizes {
+        all: f64,
+        lost: f64,
+        largest: f32,
+    }
+    let mut sizes = vec![Sizes::default(); count];
+    for (place, (value, back)) in values.iter().zip(back).enumerate() {
+        let sizes = &mut sizes[slice(place)];
+        sizes.all += f64::from(*value).powi(2);
+        sizes.lost += f64::from(value - back).powi(2);
+        sizes.largest = sizes.largest.max(value.abs());
+    }
+    let worst = sizes.iter().find(|sizes| sizes.lost > LOST_MAX * LOST_MAX * sizes.all);
+    worst.map(|sizes| sizes.largest)
 }
 
 #[cfg(test)]
@@ -180,6 +226,28 @@ mod tests {
         assert_eq!(model.to_bytes().unwrap(), before);
         let report = store_half(&mut model, &HalfSettings::all(HalfFormat::BFloat16)).unwrap();
         assert_eq!(report.tensors.len(), 1);
+    }
+
+    #[test]
+    fn what_would_become_zero_stays() {
+        for (tiny, format, stays) in [
+            (1e-37, HalfFormat::Float16, true),
+            (1e-37, HalfFormat::BFloat16, false),
+            (1e-7, HalfFormat::Float16, true),
+            (1e-3, HalfFormat::Float16, false),
+        ] {
+            for column in [false, true] {
+                let mut model = mlp(&[32, 16], 3).unwrap();
+                let place = |place: usize| if column { place % 32 } else { place / 32 };
+                let value = |at: usize| if place(at) == 5 { tiny } else { 0.5_f32 };
+                let values: Vec<f32> = (0..512).map(value).collect();
+                model.set_initializer("fc0.weight", Tensor::new(&[16, 32], &values).unwrap());
+                let report = store_half(&mut model, &HalfSettings::all(format)).unwrap();
+                assert_eq!(report.kept.len(), usize::from(stays), "{tiny} {format:?}");
+                let said = report.kept.iter().all(|kept| kept.reason.contains("become zero"));
+                assert!(said, "{:?}", report.kept);
+            }
+        }
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use skysail_graph::{Attribute, Model, NewNode, Tensor};
 
 use super::draft::Draft;
+use super::int8::too_small;
 use super::operand::Operand;
 use super::product::Product;
-use super::{QuantizeReport, QuantizedTensor};
+use super::{QuantizeReport, QuantizedTensor, too_small_for};
 use crate::{CompressError, PerLayer, layers};
 
 /// The domain of ONNX Runtime's own operators.
@@ -67,7 +68,11 @@ pub fn quantize_int4(
         let Some(int4) = chosen.get(name) else { continue };
         match Product::of(&weight, &draft)? {
             Ok(product) => {
-                let key = (name.to_owned(), product.matrix.dims.clone());
+                if let Some(size) = too_small(&product.matrix, Some(1)) {
+                    draft.keep(name, &too_small_for("int4", size));
+                    continue;
+                }
+                let key = (name.to_owned(), product.matrix.digest());
                 if !stored.contains_key(&key) {
                     stored.insert(key.clone(), Stored::of(&product, *int4, &mut draft)?);
                 }

@@ -1,12 +1,12 @@
 //! Static int8: weights and what they are multiplied with are bytes, by ranges that are found
 //! beforehand on typical inputs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use skysail_graph::Model;
 
 use super::fold::fold_batch_norms;
-use super::int8::Int8Weights;
+use super::int8::{Int8Weights, SMALLEST};
 use super::{PER_CHANNEL_OPSET, QuantizeReport, require_opset};
 use crate::calibrate::{Calibration, Range, RangeRule};
 use crate::{CompressError, PerLayer, layers};
@@ -34,9 +34,10 @@ impl Default for StaticSettings {
 
 /// Turns layers into integer arithmetic: `QuantizeLinear` and `DequantizeLinear` stand around
 /// each, and ONNX Runtime joins them into one operator on bytes. Activations are unsigned, with
-/// one scale; weights are signed, with one for each output; biases have 32 bits and the product of
+/// one scale; weights are signed, with one for each output, and such that no processor's sums
+/// saturate; biases have 32 bits and the product of
 /// both scales. What lies between two layers and only picks, moves, adds or averages is done on
-/// bytes too; the rest stays in floats. Normalizations are folded into convolutions first.
+/// bytes too; the rest stays in floats, and so does what is too small for a scale. Normalizations are folded into convolutions first.
 ///
 /// # Errors
 /// `NoSuchLayer`, `BadSetting` and `NotFinite`; `OldOperators` below version 13; those of
@@ -55,21 +56,50 @@ pub fn quantize_static(
     }
     let mut folded = model.clone();
     fold_batch_norms(&mut folded)?;
-    let plan = Plan::of(&folded, &chosen)?;
-    let values = plan.observed();
     let mut ranges: HashMap<String, Range> = HashMap::new();
-    if !values.is_empty() {
-        for (value, histogram) in calibration.histograms(&folded, &values)? {
-            let range = histogram.range(settings.range);
-            let range = range.ok_or_else(|| CompressError::NotObserved { value: value.clone() })?;
-            ranges.insert(value, range);
+    let mut tiny = HashSet::new();
+    let plan = loop {
+        let plan = Plan::of(&folded, &chosen, &tiny)?;
+        let mut values = plan.observed();
+        values.retain(|value| !ranges.contains_key(value));
+        observe(&folded, &values, settings.range, calibration, &mut ranges)?;
+        let is_tiny = |value: &String| ranges.get(value).is_some_and(|range| is_tiny(*range));
+        let found: Vec<String> = plan.observed().into_iter().filter(is_tiny).collect();
+        if found.is_empty() {
+            break plan;
         }
-    }
+        tiny.extend(found);
+    };
     let (edit, report) = build(&folded, &plan, &chosen, &ranges)?;
     folded.apply(edit)?;
     folded.drop_unused();
     *model = folded;
     Ok(report)
+}
+
+/// Finds the ranges of some values.
+fn observe(
+    model: &Model,
+    values: &[String],
+    rule: RangeRule,
+    calibration: &mut Calibration<'_>,
+    ranges: &mut HashMap<String, Range>,
+) -> Result<(), CompressError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    for (value, histogram) in calibration.histograms(model, values)? {
+        let range = histogram.range(rule);
+        let range = range.ok_or_else(|| CompressError::NotObserved { value: value.clone() })?;
+        ranges.insert(value, range);
+    }
+    Ok(())
+}
+
+/// Whether a value is not always zero, and too small for a scale.
+fn is_tiny(range: Range) -> bool {
+    let size = range.high().max(-range.low());
+    size > 0.0 && size < SMALLEST
 }
 
 fn check(rule: RangeRule) -> Result<(), CompressError> {

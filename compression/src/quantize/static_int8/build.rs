@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use skysail_graph::{Attribute, Edit, Model, NewNode, Node, Tensor, Weight};
 
-use super::plan::{Part, Plan};
+use super::plan::{Part, Plan, output_axis};
 use crate::CompressError;
 use crate::calibrate::Range;
 use crate::layers::floats;
@@ -117,8 +117,7 @@ impl<'m> Builder<'m, '_> {
     fn layer(&mut self, weight: &Weight<'m>, settings: Int8Weights) -> Result<(), CompressError> {
         let node = weight.node;
         let Some(operand) = Operand::of(weight, &self.draft.shapes)? else { return Ok(()) };
-        let turned = node.op_type() == "Gemm" && node.int("transB")?.unwrap_or(0) != 0;
-        let axis = usize::from(node.op_type() != "Conv" && !turned);
+        let axis = output_axis(node)?;
         let input = self.bytes_of(node.inputs().first().map_or("", String::as_str))?;
         let bias = self.bias(node)?;
         let floors = floors(&bias, input.affine);

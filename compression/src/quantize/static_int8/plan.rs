@@ -7,8 +7,9 @@ use skysail_graph::{ElementType, Graph, Links, Model, Node, Role, Shapes, Weight
 use crate::CompressError;
 use crate::layers::is_float;
 use crate::quantize::draft::constant_of;
-use crate::quantize::int8::Int8Weights;
+use crate::quantize::int8::{Granularity, Int8Weights, too_small};
 use crate::quantize::operand::Operand;
+use crate::quantize::too_small_for;
 
 /// What is done with each node.
 pub(super) struct Plan {
@@ -17,7 +18,7 @@ pub(super) struct Plan {
     /// The values that get a range of their own.
     observed: Vec<String>,
     /// Layers that cannot be int8, and why.
-    pub(super) kept: Vec<(String, &'static str)>,
+    pub(super) kept: Vec<(String, String)>,
 }
 
 /// A node's part.
@@ -39,25 +40,31 @@ pub(super) enum Part {
 }
 
 impl Plan {
+    /// A plan in which the values in `tiny`, too small for scales, are no bytes.
     pub(super) fn of(
         model: &Model,
         chosen: &HashMap<String, Int8Weights>,
+        tiny: &HashSet<String>,
     ) -> Result<Self, CompressError> {
         let graph = model.graph();
         let mut kept = Vec::new();
-        let mut layers = HashSet::new();
         let (links, shapes) = (graph.links(), graph.shapes());
+        let mut planner = Planner { graph, links, layers: HashSet::new(), tiny };
         for weight in graph.weights()? {
             let name = weight.tensor.name();
             if !matches!(weight.role, Role::Weight(_)) || !chosen.contains_key(name) {
                 continue;
             }
-            match why_not(&weight, graph, &links, &shapes)? {
-                None => drop(layers.insert(weight.node.index())),
+            let settings = chosen[name];
+            let reason = match why_not(&weight, graph, &planner.links, &shapes)? {
+                Some(reason) => Some(reason.to_owned()),
+                None => planner.why_too_small(&weight, settings, &shapes)?,
+            };
+            match reason {
+                None => drop(planner.layers.insert(weight.node.index())),
                 Some(reason) => kept.push((name.to_owned(), reason)),
             }
         }
-        let planner = Planner { graph, links, layers };
         let mut plan = planner.settle()?;
         plan.kept = kept;
         Ok(plan)
@@ -112,12 +119,20 @@ fn why_not(
     Ok((!fits).then_some("its bias is no constant for each output"))
 }
 
+/// The dimension of a layer's weights that counts its outputs.
+pub(super) fn output_axis(node: Node<'_>) -> Result<usize, CompressError> {
+    let turned = node.op_type() == "Gemm" && node.int("transB")?.unwrap_or(0) != 0;
+    Ok(usize::from(node.op_type() != "Conv" && !turned))
+}
+
 /// Finds the parts.
-struct Planner<'m> {
+struct Planner<'m, 't> {
     graph: Graph<'m>,
     links: Links<'m>,
     /// The nodes that multiply bytes.
     layers: HashSet<usize>,
+    /// Values too small for scales.
+    tiny: &'t HashSet<String>,
 }
 
 /// What does not pay: it is left out the next time.
@@ -129,7 +144,27 @@ struct Refused {
     made: HashSet<usize>,
 }
 
-impl<'m> Planner<'m> {
+impl<'m> Planner<'m, '_> {
+    /// Why a layer stays as it is, if its weights or what it takes or makes is too small.
+    fn why_too_small(
+        &self,
+        weight: &Weight<'m>,
+        settings: Int8Weights,
+        shapes: &Shapes,
+    ) -> Result<Option<String>, CompressError> {
+        let node = weight.node;
+        let axis = (settings.granularity == Granularity::Channel).then_some(output_axis(node)?);
+        let operand = Operand::of(weight, shapes)?;
+        if let Some(size) = operand.and_then(|operand| too_small(&operand, axis)) {
+            return Ok(Some(too_small_for("int8", size)));
+        }
+        let around = [node.inputs().first().map_or("", String::as_str), self.last_of(node)];
+        let tiny = around.into_iter().find(|value| self.tiny.contains(*value));
+        Ok(tiny.map(|value| {
+            format!("the numbers of '{value}' are too small for int8: they would become zero")
+        }))
+    }
+
     /// Gives nodes their parts, then takes those away that nobody has use for, until all have.
     fn settle(&self) -> Result<Plan, CompressError> {
         let mut refused = Refused::default();
@@ -163,6 +198,8 @@ impl<'m> Planner<'m> {
                 Part::Layer { made: made.map(str::to_owned) }
             } else if self.moves(node)? && bytes.contains(first.as_str()) {
                 Part::Moves
+            } else if self.tiny.contains(self.last_of(node)) {
+                continue;
             } else if computes(node) && node.inputs().iter().all(|v| bytes.contains(v.as_str())) {
                 Part::Computes { made: self.last_of(node).to_owned() }
             } else {
