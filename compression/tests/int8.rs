@@ -200,3 +200,189 @@ fn minilm_in_bytes_keeps_its_embeddings() {
     assert!(found.cosine_min >= 0.99, "{found:?}");
     assert_by_rows(&int8, 18);
 }
+
+/// Sums as kernels make them on processors without VNNI, which add two products of an unsigned and a
+/// signed byte in 16 bits (`vpmaddubsw`): what does not fit saturates.
+fn saturating(bytes: &[u8], codes: &[i8]) -> i32 {
+    let products = bytes.iter().zip(codes).map(|(byte, code)| i32::from(*byte) * i32::from(*code));
+    let products: Vec<i32> = products.collect();
+    let pair = |pair: &[i32]| pair.iter().sum::<i32>().clamp(-32_768, 32_767);
+    products.chunks(2).map(pair).sum()
+}
+
+/// Checks that no bytes make a sum of these codes saturate: `outputs` are counted by the first
+/// dimension or the last.
+fn assert_exact(codes: &[i8], outputs: usize, by_first: bool) {
+    let inputs = codes.len() / outputs;
+    for output in 0..outputs {
+        let at = |input: usize| {
+            if by_first { output * inputs + input } else { input * outputs + output }
+        };
+        let mut own: Vec<i8> = (0..inputs).map(|input| codes[at(input)]).collect();
+        // Whatever the order in which a kernel takes them: the largest side by side.
+        for sorted in [false, true] {
+            if sorted {
+                own.sort_unstable();
+            }
+            for offset in 0..2.min(own.len()) {
+                let own = &own[offset..];
+                let worst: Vec<u8> =
+                    own.iter().map(|code| if *code > 0 { 255 } else { 0 }).collect();
+                let other: Vec<u8> = worst.iter().map(|byte| !byte).collect();
+                for bytes in [worst, other, vec![255; own.len()]] {
+                    let exact = bytes.iter().zip(own).map(|(b, c)| i32::from(*b) * i32::from(*c));
+                    assert_eq!(saturating(&bytes, own), exact.sum::<i32>(), "output {output}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_processor_saturates_sums_of_stored_weights() {
+    // Two weights of one sign, both the largest, are what saturates.
+    assert_ne!(saturating(&[255, 255], &[127, 127]), 2 * 255 * 127);
+    let mut model = mlp(&[64, 48, 10], 5).unwrap();
+    model.set_initializer("fc1.weight", Tensor::new(&[10, 48], &[1.0_f32 / 48.0; 480]).unwrap());
+    let input = [Tensor::new(&[4, 64], &[1.0_f32; 256]).unwrap()];
+    let batches = [vec![("input".to_owned(), input[0].clone())]];
+    for granularity in [Granularity::Channel, Granularity::Tensor] {
+        let weights = Int8Weights { granularity, ..Int8Weights::default() };
+        let mut int8 = model.clone();
+        let settings =
+            StaticSettings { layers: PerLayer::all(weights), ..StaticSettings::default() };
+        let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
+        quantize_static(&mut int8, &settings, &mut calibration).unwrap();
+        for (name, outputs) in [("fc0.weight", 48), ("fc1.weight", 10)] {
+            let weight = int8.graph().initializer(name).unwrap();
+            assert_exact(&weight.values::<i8>().unwrap(), outputs, true);
+        }
+        // Kernels for unsigned weights add in 32 bits on every processor.
+        let mut int8 = model.clone();
+        let layers = PerLayer::all(weights);
+        quantize_dynamic(&mut int8, &DynamicSettings { layers }).unwrap();
+        for name in ["fc0.weight", "fc1.weight"] {
+            let weight = int8.graph().initializer(name).unwrap();
+            assert_eq!(weight.element(), ElementType::UInt8);
+        }
+    }
+}
+
+#[test]
+fn an_average_of_ones_is_one() {
+    let mut builder = GraphBuilder::new("average");
+    let dims = [Dim::from("batch"), Dim::from(64)];
+    builder
+        .input("x", ElementType::Float32, &dims)
+        .initializer("w", Tensor::new(&[64, 4], &[1.0_f32 / 64.0; 256]).unwrap())
+        .node("MatMul", &["x", "w"], &["y"], &[])
+        .output("y", ElementType::Float32, &[Dim::from("batch"), Dim::from(4)]);
+    let model = builder.finish().unwrap();
+    let input = [Tensor::new(&[4, 64], &[1.0_f32; 256]).unwrap()];
+    let batches = [vec![("x".to_owned(), input[0].clone())]];
+    let mut dynamic = model.clone();
+    quantize_dynamic(&mut dynamic, &DynamicSettings::default()).unwrap();
+    let mut fixed = model.clone();
+    let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
+    quantize_static(&mut fixed, &StaticSettings::default(), &mut calibration).unwrap();
+    for int8 in [dynamic, fixed] {
+        for value in bytemuck::pod_collect_to_vec::<u8, f32>(run(&int8, &input)[0].bytes()) {
+            assert!((value - 1.0).abs() < 1e-3, "{value}");
+        }
+    }
+}
+
+/// A product and, turned or behind a `Transpose`, another by the same weight.
+fn tied(inner: u64, turned: bool) -> Model {
+    let dims = [Dim::from("batch"), Dim::from(32)];
+    let mut builder = GraphBuilder::new("tied");
+    let values: Vec<f32> = (0..32 * inner).map(|at| (at as f32 * 0.77).sin() * 0.2).collect();
+    builder
+        .input("x", ElementType::Float32, &dims)
+        .initializer("w", Tensor::new(&[32, inner], &values).unwrap())
+        .node("MatMul", &["x", "w"], &["a"], &[])
+        .node("Relu", &["a"], &["r"], &[]);
+    if turned {
+        builder.node("Gemm", &["r", "w"], &["y"], &[("transB", Attribute::Int(1))]);
+    } else {
+        builder.node("Transpose", &["w"], &["t"], &[("perm", Attribute::Ints(vec![1, 0]))]);
+        builder.node("MatMul", &["r", "t"], &["y"], &[]);
+    }
+    builder.output("y", ElementType::Float32, &dims);
+    builder.finish().unwrap()
+}
+
+#[test]
+fn one_weight_in_two_layouts_is_both() {
+    let input = [wave(&[6, 32])];
+    let batches = [vec![("x".to_owned(), input[0].clone())]];
+    for (inner, turned) in [(32, true), (24, true), (32, false), (24, false)] {
+        let model = tied(inner, turned);
+        let original = run(&model, &input);
+        let check = |what: &str, made: &Model, limit: f64| {
+            let found = difference(&original[0], &run(made, &input)[0]).unwrap();
+            assert!(found.cosine_min > limit, "{what} {inner} {turned}: {found:?}");
+        };
+        let mut made = model.clone();
+        quantize_dynamic(&mut made, &DynamicSettings::default()).unwrap();
+        check("dynamic", &made, 0.999);
+        let mut made = model.clone();
+        let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
+        quantize_static(&mut made, &StaticSettings::default(), &mut calibration).unwrap();
+        check("static", &made, 0.998);
+        let mut made = model.clone();
+        quantize_int4(&mut made, &Int4Settings::default()).unwrap();
+        check("int4", &made, 0.97);
+        let mut made = model.clone();
+        store_half(&mut made, &HalfSettings::all(HalfFormat::Float16)).unwrap();
+        check("half", &made, 0.9999);
+        let mut made = model.clone();
+        prune(&mut made, &PruneSettings::Apart(PerLayer::all(PruneRule::Density(0.9)))).unwrap();
+        cluster(&mut made, &ClusterSettings::default()).unwrap();
+        check("pruned and shared", &made, 0.97);
+    }
+}
+
+#[test]
+fn rows_of_bytes_are_each_their_own() {
+    let model = mlp(&[64, 48, 10], 5).unwrap();
+    let mut int8 = model.clone();
+    quantize_dynamic(&mut int8, &DynamicSettings::default()).unwrap();
+    let mut loaded = Loaded::of(&int8);
+    let mut run = |values: &[f32]| {
+        let rows = Tensor::new(&[values.len() as u64 / 64, 64], values).unwrap();
+        bytemuck::pod_collect_to_vec::<u8, f32>(loaded.run(&[rows]).unwrap()[0].bytes())
+    };
+    let row: Vec<f32> = bytemuck::pod_collect_to_vec(wave(&[64]).bytes());
+    let alone = run(&row);
+    for stranger in [0.0, 1e6, f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for odd in 0..64 {
+            // One number of the other row is enough.
+            let mut both = vec![0.5; 128];
+            both[64..].copy_from_slice(&row);
+            both[odd] = stranger;
+            let found = run(&both);
+            let apart = found[10..].iter().zip(&alone).map(|(a, b)| (a - b).abs());
+            assert!(apart.fold(0.0, f32::max) < 1e-5, "{stranger}");
+            assert_eq!(found[0].is_nan(), !stranger.is_finite(), "{stranger} at {odd}");
+        }
+    }
+    assert!(run(&[0.0; 64]).iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn a_layer_too_small_for_bytes_stays_and_so_does_what_takes_its_numbers() {
+    let mut model = mlp(&[16, 8, 4], 5).unwrap();
+    let tiny: Vec<f32> = (0..128).map(|at| (at as f32).sin() * 1e-37).collect();
+    model.set_initializer("fc0.weight", Tensor::new(&[8, 16], &tiny).unwrap());
+    model.set_initializer("fc0.bias", Tensor::new(&[8], &[0.0_f32; 8]).unwrap());
+    let input = [wave(&[5, 16])];
+    let batches = [vec![("input".to_owned(), input[0].clone())]];
+    let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
+    let mut int8 = model.clone();
+    let report = quantize_static(&mut int8, &StaticSettings::default(), &mut calibration).unwrap();
+    let kept: Vec<_> = report.kept.iter().map(|kept| kept.name.as_str()).collect();
+    assert_eq!((kept, report.tensors.len()), (vec!["fc0.weight", "fc1.weight"], 0));
+    assert!(report.kept.iter().all(|kept| kept.reason.contains("become zero")), "{report:?}");
+    assert_eq!(run(&model, &input)[0], run(&int8, &input)[0]);
+}

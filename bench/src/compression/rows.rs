@@ -1,7 +1,7 @@
 //! Dynamic int8 by rows, as packages have it, against ONNX Runtime's own form with one range for the
 //! whole tensor: the price of answers that do not depend on who else asks.
 
-use super::subject::{self, Feed};
+use super::subject::{self, Feed, TOKENS};
 use super::timed::{Pool, Timed, times};
 use super::{Bench, Figure, least};
 use crate::bars::Bar;
@@ -99,14 +99,8 @@ impl Forms {
 
 /// Sentences of so many rows.
 fn inputs(rows: usize) -> Result<Vec<DynValue>> {
-    let request = Feed::Tokens.request(rows);
-    let value = |input: &skysail_engine::request::InputTensor| {
-        let shape: Vec<usize> = input.shape.to_vec();
-        let ids: Vec<i64> =
-            input.data.as_chunks().0.iter().copied().map(i64::from_le_bytes).collect();
-        Ok(Value::from_array((shape, ids))?.into_dyn())
-    };
-    request.inputs.iter().map(value).collect()
+    let ids = subject::sentences(rows, 4).into_iter();
+    ids.map(|(_, ids)| Ok(Value::from_array((vec![rows, TOKENS], ids))?.into_dyn())).collect()
 }
 
 /// Puts the operators of ONNX Runtime's own dynamic quantization in the place of ours.

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Tokens of a sentence that is made up.
-const TOKENS: usize = 24;
+pub(super) const TOKENS: usize = 24;
 
 /// What a model takes.
 #[derive(Clone, Copy)]
@@ -78,7 +78,7 @@ fn bytes(values: &[i64]) -> Vec<u8> {
 }
 
 /// The inputs of a sentence encoder: words at random, none of those that outputs are compared on.
-fn sentences(rows: usize, seed: u64) -> [(&'static str, Vec<i64>); 3] {
+pub(super) fn sentences(rows: usize, seed: u64) -> [(&'static str, Vec<i64>); 3] {
     /// What starts and ends a sentence, and the words: before them are marks and letters.
     const START: i64 = 101;
     const END: i64 = 102;

@@ -13,6 +13,8 @@ mod keys;
 mod data;
 mod session;
 mod compare;
+mod sample;
+mod check;
 mod table;
 mod plot;
 mod progress;

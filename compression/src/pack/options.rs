@@ -76,6 +76,11 @@ pub(crate) struct Options {
     #[arg(long, help_heading = "Accuracy", value_name = "OUTPUT")]
     pub(crate) of: Vec<String>,
 
+    /// Write the package even if its outputs differ by more than the steps explain. They are always
+    /// compared, on what --calibrate or --data gives, else on made-up inputs
+    #[arg(long, help_heading = "Accuracy")]
+    pub(crate) accept_difference: bool,
+
     /// The model's name [default: that of its file or folder]
     #[arg(long, help_heading = "Manifest", value_name = "TEXT")]
     pub(crate) name: Option<String>,
@@ -189,6 +194,7 @@ impl Options {
             force: self.force || recipe.force,
             half: self.half.or(recipe.half),
             int4: self.int4 || recipe.int4,
+            accept_difference: self.accept_difference || recipe.accept_difference,
             data: self.data.or(recipe.data),
             max_loss: self.max_loss.or(recipe.max_loss),
             measure: self.measure.or(recipe.measure),

@@ -95,7 +95,7 @@ pub(crate) fn execute(flags: Flags) -> Result<()> {
     let mut packed = original.clone();
     let typical = calibration.as_ref().or(data.as_ref());
     let work = Work { options: &options, typical, progress: &progress };
-    let done = work.compress(&mut packed)?;
+    let done = work.compress(&original, &mut packed)?;
     let comparison = data.as_ref().map(|data| {
         progress.step("comparing the packed model with the original");
         let wanted = Wanted { measure: options.measure, of: &options.of };

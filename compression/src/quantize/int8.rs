@@ -109,9 +109,12 @@ impl Int8 {
         }
         let code_max = settings.code_max();
         let scale = |(index, tops): (usize, &Tops)| {
-            let pair = if form == Form::Paired { tops.pair() / PAIR_SCALE } else { 0.0 };
-            let scale = (tops.largest() / code_max).max(pair);
-            let scale = scale.max(floors.get(index).copied().unwrap_or(0.0));
+            let floor = floors.get(index).copied().unwrap_or(0.0);
+            let least = (tops.largest() / code_max).max(floor);
+            let scale = match form {
+                Form::Paired => tops.paired(least),
+                _ => least,
+            };
             // A channel of zeros.
             if scale.is_normal() { scale } else { 1.0 }
         };
@@ -149,9 +152,8 @@ pub(crate) fn column_sums(sums: &[i32], scales: &[f32]) -> Vec<f32> {
     sums.iter().enumerate().map(|(column, sum)| *sum as f32 * scale(column)).collect()
 }
 
-/// What the sum of two weights is divided by, so that their codes add up to 128 at most, even
-/// if both are rounded up.
-const PAIR_SCALE: f32 = 127.0;
+/// The largest sum of two codes that are paired.
+const PAIR_MAX: f32 = 128.0;
 
 /// How many channels there are, and how many weights lie between a channel's and the next one's.
 fn channels(operand: &Operand, axis: Option<usize>) -> (usize, usize) {
@@ -185,9 +187,18 @@ impl Tops {
         self.above[0].max(self.below[0])
     }
 
-    /// The largest sum of two on one side.
-    fn pair(&self) -> f32 {
-        (self.above[0] + self.above[1]).max(self.below[0] + self.below[1])
+    /// The scale, `least` or more, with which the codes of any two on one side add up to
+    /// [`PAIR_MAX`] at most.
+    fn paired(&self, least: f32) -> f32 {
+        let pair = (self.above[0] + self.above[1]).max(self.below[0] + self.below[1]);
+        let fits = |scale: f32| {
+            let code = |size: &f32| (size / scale).round_ties_even();
+            let sum = |side: &[f32; 2]| side.iter().map(code).sum::<f32>();
+            sum(&self.above) <= PAIR_MAX && sum(&self.below) <= PAIR_MAX
+        };
+        let scale = least.max(pair / PAIR_MAX);
+        // One less leaves room for both to be rounded up.
+        if !scale.is_normal() || fits(scale) { scale } else { least.max(pair / (PAIR_MAX - 1.0)) }
     }
 }
 
@@ -275,7 +286,7 @@ mod tests {
     fn one_large_weight_keeps_all_its_bits() {
         let operand = Operand { values: vec![1.0, 0.01, -0.6, -0.2], dims: vec![4, 1] };
         let int8 = Int8::of(&operand, Some(1), Int8Weights::default(), Form::Paired, &[]);
-        assert_eq!(int8.codes[0], 126);
+        assert_eq!(int8.codes[0], 127);
         let operand = Operand { values: vec![1.0, 1.0], dims: vec![2, 1] };
         let int8 = Int8::of(&operand, Some(1), Int8Weights::default(), Form::Paired, &[]);
         assert_eq!(int8.codes, [64, 64]);

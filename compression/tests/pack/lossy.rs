@@ -1,7 +1,7 @@
 //! Packing that loses something, and only what it was asked to.
 
 use crate::support::{Folder, can_run, classifier, convolution, noise};
-use skysail_graph::{ElementType, Model, Tensor};
+use skysail_graph::{Dim, ElementType, GraphBuilder, Model, Tensor};
 
 /// How many weights of a tensor are not zero, and how many values those have.
 fn kept(model: &Model, name: &str) -> (usize, usize) {
@@ -138,4 +138,77 @@ fn dynamic_int8_is_smoothed_where_there_are_typical_inputs() {
     let steps = |more: &[&str]| folder.json(&[&pack, more].concat())["steps"].clone();
     assert_eq!(steps(&["--calibrate", "rows.npz"])[0]["settings"]["smooth"], true);
     assert!(steps(&["--data", "rows.npz"])[0]["settings"]["smooth"].is_null());
+}
+
+/// A difference of two inputs that are nearly alike: bytes lose it.
+fn cancelling() -> Model {
+    let mut builder = GraphBuilder::new("cancelling");
+    let dims = [Dim::from("batch"), Dim::from(2)];
+    builder
+        .input("x", ElementType::Float32, &dims)
+        .initializer("w", Tensor::new(&[2, 1], &[1.0_f32, -0.999]).unwrap())
+        .node("MatMul", &["x", "w"], &["y"], &[])
+        .output("y", ElementType::Float32, &[Dim::from("batch"), Dim::from(1)]);
+    builder.finish().unwrap()
+}
+
+#[test]
+fn a_difference_that_is_not_explained_is_refused() {
+    if !can_run() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.model("m.onnx", &cancelling());
+    folder.npz("rows.npz", &[("x", Tensor::new(&[4, 2], &[1.0_f32; 8]).unwrap())]);
+    let pack = ["pack", "m.onnx", "--int8", "dynamic", "--force", "--data", "rows.npz"];
+    let said = folder.fails(1, &pack);
+    assert!(said.contains("output 'y' differs by 1.000 of its size"), "{said}");
+    assert!(said.contains("--accept-difference"), "{said}");
+    assert_eq!(folder.files(), ["m.onnx", "rows.npz"]);
+    let said = folder.done(&[&pack[..], &["--accept-difference"]].concat());
+    assert!(said.contains("accepted: output 'y'"), "{said}");
+}
+
+#[test]
+fn outputs_are_compared_on_made_up_inputs_where_there_are_no_others() {
+    if !can_run() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.model("m.onnx", &classifier().0);
+    for flags in [
+        &["--int8", "dynamic", "--force"][..],
+        &["--half", "fp16"],
+        &["--int4"],
+        &["--prune", "50%"],
+    ] {
+        let found = folder.json(&[&["pack", "m.onnx"], flags].concat());
+        let check = &found["checks"][0];
+        assert_eq!(check["inputs"], "made-up inputs", "{found}");
+        assert!(check["difference"].as_f64().unwrap() < 0.9, "{found}");
+    }
+}
+
+#[test]
+fn what_would_become_zero_stays_and_is_told() {
+    let folder = Folder::new();
+    let mut model = classifier().0;
+    model.set_initializer("fc0.weight", Tensor::new(&[32, 16], &[1e-37_f32; 512]).unwrap());
+    folder.model("m.onnx", &model);
+    for flags in [&["--half", "fp16"][..], &["--int8", "dynamic", "--force"], &["--int4"]] {
+        let said = folder.done(&[&["pack", "m.onnx"], flags].concat());
+        assert!(said.contains("'fc0.weight' stayed as it was") && said.contains("1e-37"), "{said}");
+        folder.done(&["unpack", "m.sky", "-o", "u.onnx"]);
+        let weight = folder.load("u.onnx").graph().initializer("fc0.weight").unwrap().element();
+        assert_eq!(weight, ElementType::Float32);
+    }
+}
+
+#[test]
+fn inspect_says_what_the_codes_are() {
+    let folder = Folder::new();
+    folder.model("m.onnx", &classifier().0);
+    folder.done(&["pack", "m.onnx", "--int8", "dynamic", "--force"]);
+    let said = folder.done(&["inspect", "m.sky"]);
+    assert!(said.contains("unsigned, 128 is zero"), "{said}");
 }

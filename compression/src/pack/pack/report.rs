@@ -9,6 +9,7 @@ use skysail_compression::Summary;
 use super::race::Cell;
 use super::steps::Done;
 use crate::args::{Output, Share};
+use crate::check::Checked;
 use crate::compare::Comparison;
 use crate::table::{grouped, hex, percent};
 
@@ -42,6 +43,15 @@ impl Report<'_> {
         for cell in &self.done.race {
             writeln!(to, "  {:<8} {}", "speed", cell.words())?;
         }
+        for Checked { inputs, difference, explained } in &self.done.checks {
+            let of = if explained.is_finite() {
+                format!(", and {} is explained", percent(*explained))
+            } else {
+                String::new()
+            };
+            let found = percent(*difference);
+            writeln!(to, "  {:<8} outputs differ by {found} on {inputs}{of}", "check")?;
+        }
         if let Some(comparison) = &self.comparison {
             self.compared(to, comparison)?;
         }
@@ -74,6 +84,7 @@ impl Report<'_> {
             "steps": self.done.steps,
             "notes": self.done.notes,
             "speed": race,
+            "checks": self.done.checks,
             "comparison": comparison,
             "loss_max": self.loss_max.map(|share| share.0),
         });

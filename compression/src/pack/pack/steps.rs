@@ -13,6 +13,7 @@ use skysail_compression::{
 use skysail_graph::Model;
 
 use super::race::{Cell, is_faster, race};
+use crate::check::{Checked, Explained, check};
 use crate::data::DataSet;
 use crate::options::{Init, Int8, Options, Ranges};
 use crate::progress::Progress;
@@ -43,6 +44,8 @@ pub(super) struct Done {
     pub(super) lines: Vec<(&'static str, String)>,
     /// How fast int8 was.
     pub(super) race: Vec<Cell>,
+    /// How far the outputs lie from those before.
+    pub(super) checks: Vec<Checked>,
 }
 
 /// How many steps `options` ask for.
@@ -70,7 +73,7 @@ fn shares(options: &Options) -> bool {
 
 impl Work<'_> {
     /// Does what is asked for, in the order of the paper, and fewer bits last.
-    pub(super) fn compress(&self, model: &mut Model) -> Result<Done> {
+    pub(super) fn compress(&self, original: &Model, model: &mut Model) -> Result<Done> {
         let (options, mut done) = (self.options, Done::default());
         if prunes(options) {
             self.progress.step("pruning");
@@ -80,22 +83,46 @@ impl Work<'_> {
             self.progress.step("sharing weights");
             self.share(model, &mut done)?;
         }
+        if prunes(options) || shares(options) {
+            // What is lost is what was asked for; but numbers must stay numbers.
+            let explained = Explained { method: "pruning", share: f64::INFINITY };
+            self.check([original, model], explained, &mut done)?;
+        }
         if let Some(how) = options.int8 {
             self.progress.step("quantizing to int8");
             self.int8(model, how, &mut done)?;
         }
         if options.int4 {
             self.progress.step("quantizing to int4");
+            let before = model.clone();
             let report = quantize_int4(model, &Int4Settings::default())?;
+            let explained = Explained::by("int4", &report.tensors, &before, true);
+            self.check([&before, model], explained, &mut done)?;
             done.quantized("int4", &report, json!({ "bits": 4, "block": 32 }));
         }
         if let Some(half) = options.half {
             self.progress.step("storing halves");
             let format = half.format();
+            let before = model.clone();
             let report = store_half(model, &HalfSettings::all(format))?;
+            let explained = Explained::by("half precision", &report.tensors, &before, false);
+            self.check([&before, model], explained, &mut done)?;
             done.quantized("half", &report, json!({ "bits": 16, "format": format!("{half:?}") }));
         }
         Ok(done)
+    }
+
+    /// Compares what a step made with what was before.
+    fn check(&self, models: [&Model; 2], explained: Explained, done: &mut Done) -> Result<()> {
+        match check(models, self.typical, explained) {
+            Ok(Ok(checked)) => done.checks.push(checked),
+            Ok(Err(reason)) => done.notes.push(format!("outputs were not compared: {reason}")),
+            Err(error) if self.options.accept_difference => {
+                done.notes.push(format!("accepted: {error}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     fn prune(&self, model: &mut Model, done: &mut Done) -> Result<()> {
@@ -186,6 +213,8 @@ impl Work<'_> {
                 return Ok(());
             }
         }
+        let explained = Explained::by("int8", &report.tensors, model, true);
+        self.check([model, &int8], explained, done)?;
         let ranges = options.calibration.map(|ranges| format!("{ranges:?}").to_lowercase());
         let settings = json!({ "bits": 8, "how": how, "ranges": ranges, "smooth": options.smooths().then_some(true) });
         done.quantized("int8", &report, settings);

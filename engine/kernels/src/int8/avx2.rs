@@ -58,7 +58,7 @@ unsafe fn rows<const COUNT: usize>(run: &Run<'_>, tile: Tile) {
             for (half, sums) in halves.iter().enumerate() {
                 // SAFETY: a line is two registers.
                 unsafe {
-                    _mm256_store_si256(line.0.as_mut_ptr().cast::<__m256i>().add(half), *sums)
+                    _mm256_store_si256(line.0.as_mut_ptr().cast::<__m256i>().add(half), *sums);
                 };
             }
             // SAFETY: the caller's promise.

@@ -1,0 +1,184 @@
+//! Whether a model that was made smaller still gives what the one before gave, as far as the method
+//! explains. It is asked after every step that loses something, on typical inputs or on made-up ones.
+
+use serde::Serialize;
+use skysail_compression::{Batch, QuantizedTensor, Run, RunnerError};
+use skysail_graph::{ElementType, Model, Tensor};
+
+use crate::data::{DataSet, first_rows};
+use crate::sample::sample;
+use crate::session::{Session, Threads};
+
+/// Rows of typical inputs that are looked at.
+const ROWS: u64 = 16;
+
+/// What layers make of each other's errors, at most: each is passed on by those behind it.
+const PASSED_ON: f64 = 4.0;
+
+/// What bytes in the place of what is multiplied add to that, over all layers.
+const OF_BYTES: f64 = 0.25;
+
+/// What rounding adds in any case.
+const OF_ROUNDING: f64 = 0.01;
+
+/// More is explained by no method: zeros are 1 away from anything.
+const EXPLAINED_MAX: f64 = 0.9;
+
+/// An output that is farther from what it was than the method explains.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "output '{output}' differs by {found:.3} of its size from what it was before, on {inputs}, and \
+     {method} explains {explained:.3}: no package was written. Give typical inputs with --calibrate \
+     or --data, leave the step out, or take the package as it is with --accept-difference"
+)]
+pub(crate) struct Unexplained {
+    output: String,
+    found: f64,
+    inputs: String,
+    method: &'static str,
+    explained: f64,
+}
+
+/// What a method may change.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Explained {
+    /// Its name.
+    pub(crate) method: &'static str,
+    /// The length of the difference of an output, as a share of the output's; infinite where the
+    /// change is what was asked for.
+    pub(crate) share: f64,
+}
+
+/// What was compared.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Checked {
+    /// What the models were run on, in words.
+    pub(crate) inputs: String,
+    /// The largest difference of an output, as a share of its size.
+    pub(crate) difference: f64,
+    /// What the method explains.
+    pub(crate) explained: f64,
+}
+
+impl Explained {
+    /// What tensors with fewer bits explain, of a model that they were taken from.
+    pub(crate) fn by(
+        method: &'static str,
+        tensors: &[QuantizedTensor],
+        before: &Model,
+        has_bytes: bool,
+    ) -> Self {
+        let graph = before.graph();
+        let squares = tensors.iter().map(|tensor| {
+            let view = graph.constant(&tensor.name);
+            let values = view.and_then(|view| view.as_f32().ok());
+            let Some(values) = values.filter(|values| !values.is_empty()) else { return 0.0 };
+            let size = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+            let size = size / values.len() as f64;
+            if size > 0.0 { tensor.mean_squared_error / size } else { 0.0 }
+        });
+        let of_weights = PASSED_ON * squares.sum::<f64>().sqrt();
+        let of_bytes = if has_bytes { OF_BYTES } else { 0.0 };
+        Self { method, share: (OF_ROUNDING + of_weights + of_bytes).min(EXPLAINED_MAX) }
+    }
+}
+
+/// Compares what two models give. A message where they cannot be compared.
+///
+/// # Errors
+/// When an output differs by more than is explained.
+pub(crate) fn check(
+    [before, after]: [&Model; 2],
+    typical: Option<&DataSet>,
+    explained: Explained,
+) -> Result<Result<Checked, String>, Unexplained> {
+    let (batch, inputs) = match inputs(before, typical) {
+        Ok(found) => found,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let outputs = |model: &Model| run(model, &batch);
+    let (names, wanted) = match outputs(before) {
+        Ok(outputs) => outputs,
+        Err(error) => return Ok(Err(format!("the model does not run on {inputs}: {error}"))),
+    };
+    let found = match outputs(after) {
+        Ok((_, found)) => found,
+        Err(error) => {
+            // The one before ran: this is no matter of inputs.
+            let output = format!("{}: {error}", names.join(", "));
+            let (method, explained) = (explained.method, explained.share);
+            return Err(Unexplained { output, found: f64::INFINITY, inputs, method, explained });
+        }
+    };
+    let mut difference = 0.0_f64;
+    for (name, (wanted, found)) in names.into_iter().zip(wanted.iter().zip(&found)) {
+        let Some(share) = apart(wanted, found) else { continue };
+        // What is no number passes no comparison.
+        if !(share <= explained.share) || share.is_nan() {
+            let (method, explained) = (explained.method, explained.share);
+            return Err(Unexplained { output: name, found: share, inputs, method, explained });
+        }
+        difference = difference.max(share);
+    }
+    Ok(Ok(Checked { inputs, difference, explained: explained.share }))
+}
+
+/// What both are run on.
+fn inputs(model: &Model, typical: Option<&DataSet>) -> Result<(Batch, String), String> {
+    let typical = typical.and_then(|data| Some((data.batches.first()?, &data.name)));
+    match typical {
+        Some((batch, name)) => {
+            let rows = batch.first().and_then(|(_, tensor)| tensor.shape().first().copied());
+            let rows = rows.unwrap_or(1).min(ROWS).max(1);
+            let batch = first_rows(batch, rows).map_err(|error| error.to_string())?;
+            Ok((batch, format!("{rows} rows of {name}")))
+        }
+        None => Ok((sample(model)?, "made-up inputs".to_owned())),
+    }
+}
+
+/// The outputs of a model, by name.
+fn run(model: &Model, batch: &Batch) -> Result<(Vec<String>, Vec<Tensor>), RunnerError> {
+    let mut session = Session::of(model, Threads::All)?;
+    let tensors: Vec<Tensor> = batch.iter().map(|(_, tensor)| tensor.clone()).collect();
+    Ok((session.outputs().to_vec(), session.run(&tensors)?))
+}
+
+/// The length of the difference as a share of the original's; NaN where one has numbers and the
+/// other has none, nothing of what are no floats of one shape.
+fn apart(before: &Tensor, after: &Tensor) -> Option<f64> {
+    let is_float = |tensor: &Tensor| tensor.element() == ElementType::Float32;
+    if !is_float(before) || !is_float(after) || before.shape() != after.shape() {
+        return None;
+    }
+    let values = |tensor: &Tensor| bytemuck::pod_collect_to_vec::<u8, f32>(tensor.bytes());
+    let (mut all, mut lost) = (0.0, 0.0);
+    for (before, after) in values(before).into_iter().zip(values(after)) {
+        // What was none may be any.
+        if before.is_finite() {
+            all += f64::from(before).powi(2);
+            lost += (f64::from(before) - f64::from(after)).powi(2);
+        }
+    }
+    if lost == 0.0 {
+        return Some(0.0);
+    }
+    Some(if all > 0.0 { (lost / all).sqrt() } else { lost.sqrt() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_shares_of_all_and_what_is_no_number_is_none() {
+        let tensor = |values: &[f32]| Tensor::new(&[values.len() as u64], values).unwrap();
+        let apart = |a: &[f32], b: &[f32]| apart(&tensor(a), &tensor(b)).unwrap();
+        assert_eq!(apart(&[3.0, 4.0], &[3.0, 4.0]), 0.0);
+        assert_eq!(apart(&[3.0, 4.0], &[0.0, 0.0]), 1.0);
+        assert_eq!(apart(&[0.0, 0.0], &[0.0, 0.5]), 0.5);
+        assert_eq!(apart(&[f32::NAN, 1.0], &[2.0, 1.0]), 0.0);
+        assert!(apart(&[1.0, 1.0], &[1.0, f32::NAN]).is_nan());
+        assert_eq!(super::apart(&tensor(&[1.0]), &tensor(&[1.0, 2.0])), None);
+    }
+}

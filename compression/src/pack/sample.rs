@@ -1,0 +1,120 @@
+//! Inputs that are made up for a model, where nobody gives typical ones.
+
+use skysail_compression::Batch;
+use skysail_graph::{Dim, ElementType, Graph, Kind, Links, Model, Tensor, ValueInfo};
+
+/// Rows, and elements of any other dimension that is open.
+const ROWS: u64 = 4;
+const OPEN: u64 = 8;
+
+/// Elements of an input at most.
+const ELEMENTS_MAX: u64 = 1 << 24;
+
+/// One batch: numbers from -1 to 1, positions in tables that exist, and else 0 and 1.
+///
+/// # Errors
+/// Says why there is none.
+pub(crate) fn sample(model: &Model) -> Result<Batch, String> {
+    let graph = model.graph();
+    let links = graph.links();
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let inputs = graph.inputs().into_iter();
+    inputs
+        .map(|input| Ok((input.name.clone(), tensor(&input, graph, &links, &mut random)?)))
+        .collect()
+}
+
+fn tensor(
+    input: &ValueInfo,
+    graph: Graph<'_>,
+    links: &Links<'_>,
+    random: &mut Random,
+) -> Result<Tensor, String> {
+    let no_sample = |why: &str| format!("no input '{}' can be made up: {why}", input.name);
+    let Kind::Tensor { element, dims: Some(dims) } = &input.kind else {
+        return Err(no_sample("its shape is not known"));
+    };
+    let size = |(place, dim): (usize, &Dim)| match dim {
+        Dim::Fixed(size) => *size,
+        _ if place == 0 => ROWS,
+        _ => OPEN,
+    };
+    let shape: Vec<u64> = dims.iter().enumerate().map(size).collect();
+    let count = shape.iter().try_fold(1_u64, |count, size| count.checked_mul(*size));
+    let count = count.filter(|count| *count <= ELEMENTS_MAX);
+    let count = count.ok_or_else(|| no_sample("it is too large"))?;
+    let limit = positions(&input.name, graph, links);
+    let mut integers = || (0..count).map(|_| (random.next() % limit) as i64).collect::<Vec<_>>();
+    let made = match element {
+        ElementType::Int64 => Tensor::new(&shape, &integers()),
+        ElementType::Int32 => {
+            let integers: Vec<i32> = integers().into_iter().map(|value| value as i32).collect();
+            Tensor::new(&shape, &integers)
+        }
+        ElementType::Bool => Tensor::from_bytes(*element, &shape, vec![1; count as usize]),
+        ElementType::Float32 => {
+            let values: Vec<f32> = (0..count).map(|_| random.share() * 2.0 - 1.0).collect();
+            Tensor::new(&shape, &values)
+        }
+        ElementType::UInt8 => {
+            let bytes = (0..count).map(|_| random.next() as u8).collect();
+            Tensor::from_bytes(*element, &shape, bytes)
+        }
+        other => return Err(no_sample(&format!("it is of {other}"))),
+    };
+    made.map_err(|error| no_sample(&error.to_string()))
+}
+
+/// How many rows the smallest table has that is read at this input, else 2.
+fn positions(input: &str, graph: Graph<'_>, links: &Links<'_>) -> u64 {
+    let rows = links.takers(input).iter().filter_map(|taker| {
+        let node = taker.node;
+        let is_table = node.op_type() == "Gather" && node.int("axis").ok()?.unwrap_or(0) == 0;
+        let table = node.inputs().first().filter(|_| is_table && taker.input == Some(1))?;
+        let rows = graph.initializer(table)?.shape().ok()?.first().copied()?;
+        Some(rows.max(1))
+    });
+    rows.min().unwrap_or(2)
+}
+
+/// Numbers that look random (xorshift), the same each time.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 20
+    }
+
+    /// From 0 to 1.
+    fn share(&mut self) -> f32 {
+        (self.next() & 0xFF_FFFF) as f32 / (1_u32 << 24) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skysail_graph::GraphBuilder;
+
+    #[test]
+    fn made_up_inputs_fit_the_model() {
+        let mut builder = GraphBuilder::new("m");
+        let dims = [Dim::from("batch"), Dim::from(3)];
+        builder
+            .input("ids", ElementType::Int64, &dims)
+            .input("x", ElementType::Float32, &dims)
+            .initializer("table", Tensor::new(&[5, 3], &[0.5_f32; 15]).unwrap())
+            .node("Gather", &["table", "ids"], &["rows"], &[])
+            .node("Add", &["rows", "x"], &["y"], &[])
+            .output("y", ElementType::Float32, &[Dim::from("batch"), Dim::from(3), Dim::from(3)]);
+        let batch = sample(&builder.finish().unwrap()).unwrap();
+        let ids: Vec<i64> = bytemuck::pod_collect_to_vec(batch[0].1.bytes());
+        assert_eq!((batch[0].1.shape(), ids.len()), (&[4, 3][..], 12));
+        assert!(ids.iter().all(|id| (0..5).contains(id)) && ids.iter().any(|id| *id > 1));
+        let x: Vec<f32> = bytemuck::pod_collect_to_vec(batch[1].1.bytes());
+        assert!(x.iter().all(|x| x.abs() <= 1.0) && x.iter().any(|x| *x < 0.0));
+    }
+}
