@@ -114,7 +114,7 @@ pub(crate) fn check(
     for (name, (wanted, found)) in names.into_iter().zip(wanted.iter().zip(&found)) {
         let Some(share) = apart(wanted, found) else { continue };
         // What is no number passes no comparison.
-        if !(share <= explained.share) || share.is_nan() {
+        if share > explained.share || share.is_nan() {
             let (method, explained) = (explained.method, explained.share);
             return Err(Unexplained { output: name, found: share, inputs, method, explained });
         }
@@ -129,7 +129,7 @@ fn inputs(model: &Model, typical: Option<&DataSet>) -> Result<(Batch, String), S
     match typical {
         Some((batch, name)) => {
             let rows = batch.first().and_then(|(_, tensor)| tensor.shape().first().copied());
-            let rows = rows.unwrap_or(1).min(ROWS).max(1);
+            let rows = rows.unwrap_or(1).clamp(1, ROWS);
             let batch = first_rows(batch, rows).map_err(|error| error.to_string())?;
             Ok((batch, format!("{rows} rows of {name}")))
         }
