@@ -144,7 +144,7 @@ fn examples(operator: &str) -> Option<Rule> {
 /// Operators of Skysail's own: layers whose weights are compressed.
 fn skysail(operator: &str) -> Option<Rule> {
     Some(match operator {
-        "SparseMatMul" => matrix::weight_in_own_form,
+        "SparseMatMul" | "Int8MatMul" => matrix::weight_in_own_form,
         "SparseConv" => window::batch_first,
         _ => return None,
     })

@@ -13,6 +13,7 @@ pub(crate) fn rule(domain: &str, operator: &str) -> Option<Rule> {
         "com.microsoft" => microsoft(operator),
         "ai.onnx.ml" => ml(operator),
         "com.microsoft.nchwc" => Some(ranked::same_rank),
+        "skysail" => skysail(operator),
         _ => None,
     }
 }
@@ -213,6 +214,15 @@ fn microsoft(operator: &str) -> Option<Rule> {
             ranked::attention_of_tokens
         }
         "EmbedLayerNormalization" => ranked::embedded,
+        _ => return None,
+    })
+}
+
+/// Operators of Skysail's own: layers whose weights are compressed.
+fn skysail(operator: &str) -> Option<Rule> {
+    Some(match operator {
+        "SparseMatMul" | "Int8MatMul" => ranked::other_last,
+        "SparseConv" => ranked::same_rank,
         _ => return None,
     })
 }
