@@ -279,6 +279,10 @@ fn is_random(call: &Call<'_, '_>) -> bool {
 
 /// A value with what it depends on, and its dimensions as far as they follow from that.
 fn settled(call: &Call<'_, '_>, made: Value, dependence: Dependence) -> Value {
+    // What mixes rows may fail for several of them, even where the numbers that follow are known.
+    if matches!(dependence, Dependence::Mixed(_)) {
+        return Value { dependence, ..made };
+    }
     if let Some(dependence) = of_numbers(&made) {
         return Value { dependence, ..made };
     }

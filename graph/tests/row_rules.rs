@@ -98,3 +98,34 @@ fn sizes_of_sums_of_products_are_told() {
     let shape = finished(builder).output_shapes(true).remove(0);
     assert_eq!(shape.sizes(&[&[7, 3, 4]]), Some(vec![7, 3, 5]));
 }
+
+#[test]
+fn sizes_of_what_pairs_rows_are_no_way_around_it() {
+    // One row stretches to two values, three fail: though only the size is taken.
+    let mut builder = graph(&[("x", FLOAT, &[1])]);
+    builder
+        .initializer("two", Tensor::new(&[2, 1], &[1.0_f32, 2.0]).unwrap())
+        .initializer("one", Tensor::new(&[1, 1], &[1.0_f32]).unwrap())
+        .node("Add", &["x", "two"], &["sum"], &[])
+        .node("Shape", &["sum"], &["shape"], &[])
+        .node("Expand", &["one", "shape"], &["same"], &[])
+        .node("ReduceSum", &["same"], &["total"], &[("keepdims", Attribute::Int(0))])
+        .node("Mul", &["x", "total"], &["y"], &[]);
+    assert!(!is_independent(builder));
+}
+
+#[test]
+fn strings_are_picked_where_rows_come_first() {
+    let of = |element, axis| {
+        let mut builder = graph(&[("x", element, &[2])]);
+        builder
+            .initializer("place", Tensor::new(&[1], &[0_i64]).unwrap())
+            .node("Transpose", &["x"], &["turned"], &[])
+            .node("Gather", &["turned", "place"], &["part"], &[("axis", Attribute::Int(axis))])
+            .node("Transpose", &["part"], &["y"], &[]);
+        is_independent(builder)
+    };
+    assert!(of(FLOAT, 0) && !of(FLOAT, 1));
+    // ONNX Runtime copies one string of each part.
+    assert!(!of(ElementType::String, 0));
+}

@@ -74,10 +74,10 @@ fn inside<'a>(
 
 fn if_(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
     let branch = |attribute: &str| inside(call, graph(call, attribute)?, Vec::new());
-    match call.numbers(0) {
-        Some([Number::Int(0)]) => return branch("else_branch"),
-        Some([Number::Int(_)]) => return branch("then_branch"),
-        _ => decided("its condition", call.dependence(0))?,
+    match (call.numbers(0), call.dependence(0)) {
+        (Some([Number::Int(0)]), Dependence::Shared) => return branch("else_branch"),
+        (Some([Number::Int(_)]), Dependence::Shared) => return branch("then_branch"),
+        (_, on) => decided("its condition", on)?,
     }
     let (a, b) = (branch("then_branch")?, branch("else_branch")?);
     let either = |(a, b): (&Value, &Value)| {

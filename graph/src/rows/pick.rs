@@ -4,16 +4,22 @@ use super::Dependence;
 use super::axes::apart;
 use super::dependence::{Rows, touch, unclear};
 use super::rule::Outcome;
-use crate::Dim;
 use crate::shapes::call::Call;
 use crate::shapes::dims;
 use crate::size::times;
+use crate::{Dim, ElementType};
 
 /// Whole entries along an axis; its dimension gives way to those of the places.
 pub(super) fn gather(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
     let axis = call.need_axis(0, rank)?;
     match (call.dependence(0), call.dependence(1)) {
+        // Of each part of several strings, ONNX Runtime copies the first alone.
+        (Dependence::Rows(rows), Dependence::Shared)
+            if rows.axis > axis && call.element(0) == ElementType::String =>
+        {
+            touch("it picks the first string of each part alone")
+        }
         (Dependence::Rows(rows), Dependence::Shared) if rows.axis != axis => {
             let places = call.rank(1)?;
             Ok(vec![rows.at(if rows.axis < axis { rows.axis } else { rows.axis + places - 1 })])
