@@ -95,8 +95,7 @@ fn loops(depth: usize, states: usize, constants: usize) -> GraphProto {
     let names: Vec<String> = (0..states).map(|state| format!("s{depth}.{state}")).collect();
     let next: Vec<String> = (0..states).map(|state| format!("t{depth}.{state}")).collect();
     let (turn, go, same) = (format!("i{depth}"), format!("g{depth}"), format!("h{depth}"));
-    let as_str = |names: &[String]| names.to_vec();
-    let mut turned = as_str(&names);
+    let mut turned = names.clone();
     turned.rotate_left(1);
     let mut inner = if depth == 0 {
         let relu = |(from, to): (&String, &String)| node("Relu", &[from], &[to]);
