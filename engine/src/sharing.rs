@@ -48,7 +48,8 @@ impl Sharing {
                 format!("max_batch_size lets rows share runs, and they touch each other: {cause}"),
             ),
             Self::Configured { .. } => None,
-            Self::Dependent(cause) => Some(format!("rows touch each other: {cause}")),
+            Self::Dependent(cause) if cause.node.is_none() => Some(cause.to_string()),
+            Self::Dependent(cause) => Some(format!("rows touch each other at {cause}")),
             Self::Unknown(cause) => Some(format!(
                 "it is not proven that rows are independent: {cause}; if they are, say so with \
                  max_batch_size in model.toml"

@@ -77,7 +77,7 @@ pub(super) fn range(call: &Call<'_, '_>) -> Made {
         [Number::Int(value)] => Some(i128::from(*value)),
         _ => None,
     };
-    let numbers = lone(0).zip(lone(1)).zip(lone(2)).and_then(|((start, limit), step)| {
+    let count = lone(0).zip(lone(1)).zip(lone(2)).and_then(|((start, limit), step)| {
         let way = if step < 0 { start - limit } else { limit - start };
         let step = step.abs();
         (step > 0).then(|| u64::try_from((way + step - 1) / step).unwrap_or(0))
@@ -90,8 +90,14 @@ pub(super) fn range(call: &Call<'_, '_>) -> Made {
         },
         _ => Dim::Unknown,
     };
-    let dim = numbers.map_or(symbol, Dim::Fixed);
-    Some(vec![Value::tensor(call.element(0), Some(vec![dim]))])
+    let dim = count.map_or(symbol, Dim::Fixed);
+    let few = count.and_then(|count| usize::try_from(count).ok());
+    let few = few.filter(|count| *count <= NUMBERS_MAX);
+    let numbers = few.zip(lone(0).zip(lone(2))).map(|(count, (start, step))| {
+        let number = |value| i64::try_from(value).map_or(Number::Unknown, Number::Int);
+        (0_i128..).take(count).map(|place| number(start + place * step)).collect()
+    });
+    Some(vec![Value::tensor(call.element(0), Some(vec![dim])).with_numbers(numbers)])
 }
 
 /// Random numbers of a shape that an attribute says.
