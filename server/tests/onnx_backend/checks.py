@@ -12,6 +12,8 @@ from varying import requests_of
 ROUNDS = 6
 # What is random may answer the same way once more, but not often.
 AGAIN = 3
+# What the server says of inputs without elements that it does not run.
+UNTRIED = "is not run: no trial has shown"
 AS_IS, OPENED, WEIGHTS = "as is", "opened", "with weights"
 
 
@@ -128,6 +130,9 @@ def check(task, server):
     finding.batches = served.batch_size_max() > 0
     said = ask_alone(served, task.alone) + ask_together(served, task.together)
     finding.largest_batch = served.largest_batch()
+    if any(UNTRIED in detail for kind, detail in said if kind == "refused"):
+        finding.end, finding.why = "left out", "it has no elements, and no trial shows that it is safe"
+        said = [(kind, detail) for kind, detail in said if UNTRIED not in detail]
     for end in ["refused", "wrong"]:
         details = sorted({detail for kind, detail in said if kind == end})
         if details:
