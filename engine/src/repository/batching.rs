@@ -2,6 +2,7 @@
 //! rows are independent, which trial runs test.
 
 use super::load::Wanted;
+use super::probe::Met;
 use super::row_trial;
 use crate::config::BATCH_ROWS_MAX;
 use crate::executor::Executor;
@@ -10,15 +11,16 @@ use crate::signature::{Signature, list};
 use skysail_graph::{Independence, Model, RowCause};
 
 /// Sets how many rows may share a run, and says why. `graph` is the model's graph as its file has
-/// it, where that could be read.
+/// it, where that could be read; `met` waits for a trial in another process.
 ///
 /// # Errors
-/// When the owner's `max_batch_size` can not be.
+/// When the owner's `max_batch_size` can not be, or a trial in another process ended that.
 pub(super) fn decide(
     executor: &mut dyn Executor,
     signature: &mut Signature,
     wanted: &Wanted<'_>,
     graph: Option<&Model>,
+    met: Option<&Met<'_>>,
 ) -> Result<Sharing, String> {
     let proof = graph.map_or_else(unread, Model::row_independence);
     let sharing = match wanted.config.max_batch_size {
@@ -27,7 +29,12 @@ pub(super) fn decide(
             signature.batch_rows_max = rows_max;
             Sharing::Configured { rows_max, proof }
         }
-        None => tested(executor, signature, proof),
+        None => {
+            if proof == Independence::Independent {
+                met.map_or(Ok(()), Met::compares)?;
+            }
+            tested(executor, signature, proof)
+        }
     };
     if sharing == Sharing::Proven {
         signature.batch_rows_max = BATCH_ROWS_MAX;

@@ -164,7 +164,7 @@ impl Loader {
             outline::complete(&mut signature, outline, &config.expected_inputs);
             first.set_signature(&Arc::new(signature.clone()));
         }
-        let sharing = batching::decide(&mut first, &mut signature, wanted, outline)?;
+        let sharing = batching::decide(&mut first, &mut signature, wanted, outline, met)?;
         signature.padding = decide_padding(&mut first, &signature, wanted)?.map(Arc::new);
         expect::inputs(&config.expected_inputs, &signature)?;
         expect::outputs(&config.expected_outputs, &signature)?;

@@ -43,6 +43,12 @@ enum Draw {
 
 const DRAWS: [Draw; 4] = [Draw::Unit, Draw::Magnitudes, Draw::Pixels, Draw::Extremes];
 
+/// Whether the first dimension of all inputs and outputs is open, as that of rows is.
+pub(super) fn has_rows(signature: &Signature) -> bool {
+    let mut all = signature.inputs.iter().chain(&signature.outputs);
+    all.all(|spec| spec.any_rank || spec.dims.first() == Some(&None))
+}
+
 /// Says where the outputs of rows that run together differ from those of each alone; `None` where
 /// they do not, or where the model does not run on made-up inputs. At most `rows_max` rows share a
 /// run.

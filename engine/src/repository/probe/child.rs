@@ -3,12 +3,12 @@
 
 use super::places::places;
 use super::talk::{Job, LINE_BYTES_MAX, Report};
-use crate::config::{Choice, CompressedConfig, ModelConfig, ReplicaConfig};
+use crate::config::{BATCH_ROWS_MAX, Choice, CompressedConfig, ModelConfig, ReplicaConfig};
 use crate::empty::Places;
 use crate::package::{self, Executable};
 use crate::payload::Payload;
 use crate::repository::load::is_package;
-use crate::repository::warm_up;
+use crate::repository::{row_trial, warm_up};
 use crate::runtime::{self, RuntimeError};
 use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
 use crate::threads::{self, Duty, Spawner};
@@ -117,6 +117,12 @@ impl Child<'_> {
         let row = warm_up::made_up_row(first.signature(), 1);
         let runs = row.and_then(|row| warm_up::run(&mut first, &[&row])).is_ok();
         say(output, &Report::Ran)?;
+        if runs && row_trial::has_rows(first.signature()) {
+            let signature = first.signature().clone();
+            // Whether they differ is for the server to find out: here they are to be lived through.
+            drop(row_trial::difference(&mut first, &signature, BATCH_ROWS_MAX));
+        }
+        say(output, &Report::Compared)?;
         let mut wanted = places(&first.signature().inputs);
         wanted.retain(|places| !job.ended.contains(places));
         let mut lived = try_all(&mut first, &wanted, runs, output)?;

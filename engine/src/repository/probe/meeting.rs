@@ -20,6 +20,8 @@ pub(super) struct Meeting {
 struct State {
     /// Whether it may be loaded, or why not.
     loads: Option<Result<(), String>>,
+    /// Whether rows of all kinds of values may be run together and apart, or why not.
+    compares: Option<Result<(), String>>,
     /// What is known of dimensions that are zero, or that nothing was tried.
     zeros: Option<Option<Zeros>>,
 }
@@ -31,13 +33,27 @@ impl Meeting {
 
     /// It may be loaded, or not; only what is told first counts.
     pub(super) fn tell_loads(&self, loads: Result<(), String>) {
-        self.state.lock().loads.get_or_insert(loads);
+        let mut state = self.state.lock();
+        if loads.is_err() {
+            state.compares.get_or_insert(loads.clone());
+        }
+        state.loads.get_or_insert(loads);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Rows may be run together and apart.
+    pub(super) fn tell_compares(&self) {
+        self.state.lock().compares.get_or_insert(Ok(()));
         self.changed.notify_all();
     }
 
     /// Nothing more will be found out.
     pub(super) fn tell_zeros(&self, zeros: Option<Zeros>) {
-        self.state.lock().zeros.get_or_insert(zeros);
+        let mut state = self.state.lock();
+        state.compares.get_or_insert(Ok(()));
+        state.zeros.get_or_insert(zeros);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -45,6 +61,12 @@ impl Meeting {
     pub(super) fn loads(&self, stopping: &AtomicBool) -> Result<(), String> {
         let stopped = || Err("the server stops".into());
         self.wait(stopping, |state| state.loads.clone()).unwrap_or_else(stopped)
+    }
+
+    /// Whether rows of all kinds of values may be run together and apart; or why not.
+    pub(super) fn compares(&self, stopping: &AtomicBool) -> Result<(), String> {
+        let stopped = || Err("the server stops".into());
+        self.wait(stopping, |state| state.compares.clone()).unwrap_or_else(stopped)
     }
 
     /// What was found out of dimensions that are zero.

@@ -144,6 +144,14 @@ pub(super) struct Met<'a> {
 }
 
 impl Met<'_> {
+    /// Waits until rows of all kinds of values were run together and apart elsewhere.
+    ///
+    /// # Errors
+    /// Why that is not to be done here.
+    pub(super) fn compares(&self) -> Result<(), String> {
+        self.meeting.compares(self.stopping)
+    }
+
     /// Waits until nothing more is found out of dimensions that are zero; `None` where nothing was
     /// tried.
     pub(super) fn zeros(&self) -> Option<Zeros> {

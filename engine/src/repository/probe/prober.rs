@@ -304,6 +304,7 @@ impl Follow<'_> {
                     time = timeout.min(ZERO_TIME.max(begun.elapsed() * ZERO_TIMES));
                     at = Report::Ran;
                 }
+                Report::Compared => meeting.tell_compares(),
                 Report::Runs => (at, begun) = (Report::Runs, Instant::now()),
                 Report::Tries(_) | Report::Loads | Report::Shares => at = report,
                 Report::Ready => {}

@@ -54,6 +54,8 @@ pub(super) enum Report {
     Runs,
     /// That is over; made-up inputs may be none that the model takes.
     Ran,
+    /// It lived through rows of all kinds of values, together and apart.
+    Compared,
     /// It makes a session whose runs use several threads.
     Shares,
     /// It runs a row in which these dimensions are zero.
