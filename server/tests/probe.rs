@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
-use support::models::{ADD_REQUEST, Models, add, same, unsupported};
+use support::models::{ADD_REQUEST, Models, add, over_all, same, unsupported};
 use support::{Server, run, wait_until};
 
 /// A server whose models are tried by the script.
@@ -129,7 +129,8 @@ fn where_no_process_can_be_started_the_log_says_so_once() {
 #[test]
 fn inputs_without_elements_run_where_a_trial_lived_through_it() {
     let models = Models::empty();
-    models.add("dies-at-zero", &same()).add("sound", &add(1.0));
+    // Their answers have an element whatever they are given.
+    models.add("dies-at-zero", &over_all("ReduceSum")).add("sound", &over_all("ReduceL1"));
     let server = with_script(&models, &[]);
     // The script says of both that they live through [rows, 0].
     assert_eq!(server.infer("dies-at-zero", empty([1, 0])).status, 200);
@@ -143,20 +144,25 @@ fn inputs_without_elements_run_where_a_trial_lived_through_it() {
 fn the_server_itself_is_the_child() {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("same", &same()).add("unsupported", &unsupported());
+    models.add("total", &over_all("ReduceSum"));
     let server = Server::start(models.path());
     assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
-    for shape in [[0, 2], [1, 0]] {
+    for shape in [[0, 2], [1, 0], [0, 0]] {
         let answer = server.infer("same", empty(shape)).json();
         assert_eq!(answer["outputs"][0]["shape"], serde_json::json!(shape));
     }
-    server.infer("same", empty([0, 0])).expect_error(400, "no trial has shown");
+    for shape in [[0, 2], [1, 0]] {
+        let answer = server.infer("total", empty(shape)).json();
+        assert_eq!(answer["outputs"][0]["data"], serde_json::json!([0.0]));
+    }
+    server.infer("total", empty([0, 0])).expect_error(400, "no trial has shown");
     let (_, reason) = server.state("unsupported", "1").unwrap();
     assert!(reason.contains("ONNX Runtime can not load it"), "{reason}");
     wait_until("the child to end", || server.children().is_empty());
     let log = server.stop();
     assert!(!log.contains(NOT_TRIED), "{log}");
     let known = fs::read_to_string(cache(&models)).unwrap();
-    assert_eq!(known.matches("lives").count(), 2, "{known}");
+    assert_eq!(known.matches("lives").count(), 3, "{known}");
 }
 
 #[test]

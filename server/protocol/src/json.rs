@@ -62,7 +62,7 @@ pub struct ModelMetadata {
     /// What a response may hold.
     pub outputs: Vec<TensorMetadata>,
     /// What else is said of the model.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
 }
 

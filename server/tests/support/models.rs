@@ -100,6 +100,16 @@ pub(crate) fn same() -> Model {
     graph.finish().unwrap()
 }
 
+/// A number of all elements of x, of float32 `[batch, any]`, by an operator such as `ReduceSum`.
+pub(crate) fn over_all(op_type: &str) -> Model {
+    let mut graph = GraphBuilder::new("over all");
+    graph
+        .input("x", FLOAT, &[Dim::from("batch"), Dim::Unknown])
+        .node(op_type, &["x"], &["y"], &[("keepdims", Attribute::Int(0))])
+        .output("y", FLOAT, &[]);
+    graph.finish().unwrap()
+}
+
 /// `y = mean(x)` over the second dimension, for x of float32 `[batch, any]`.
 pub(crate) fn mean() -> Model {
     let batch = Dim::from("batch");
