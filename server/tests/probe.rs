@@ -36,15 +36,15 @@ const NOT_TRIED: &str = "without a trial";
 fn models_that_end_their_process_are_unavailable_and_the_others_serve() {
     let models = Models::empty();
     // What is the same to the byte has one verdict, whatever its name.
-    for (value, name) in
-        ["dies-at-load", "dies-at-row", "exits", "grows", "sound"].iter().enumerate()
-    {
+    let names = ["dies-at-load", "dies-at-row", "dies-with-rows", "exits", "grows", "sound"];
+    for (value, name) in names.iter().enumerate() {
         models.add(name, &add(value as f32));
     }
     let server = with_script(&models, &["--probe-memory-bytes-max", "50000000"]);
     for (name, words) in [
         ("dies-at-load", "when it loaded it ended the process with signal 11 (SIGSEGV)"),
         ("dies-at-row", "when it ran one row it ended the process with signal 6 (SIGABRT)"),
+        ("dies-with-rows", "after it ran one row it ended the process with signal 11 (SIGSEGV)"),
         ("exits", "exit code 3"),
         ("grows", "--probe-memory-bytes-max"),
     ] {

@@ -3,7 +3,7 @@
 
 use super::load::Wanted;
 use super::probe::Met;
-use super::row_trial;
+use super::row_trial::{self, RowTrial};
 use crate::config::BATCH_ROWS_MAX;
 use crate::executor::Executor;
 use crate::sharing::Sharing;
@@ -30,10 +30,9 @@ pub(super) fn decide(
             Sharing::Configured { rows_max, proof }
         }
         None => {
-            if proof == Independence::Independent {
-                met.map_or(Ok(()), Met::compares)?;
-            }
-            tested(executor, signature, proof)
+            let is_proven = proof == Independence::Independent;
+            let trial = met.filter(|_| is_proven).map_or(Ok(None), Met::compares)?;
+            tested(executor, signature, proof, trial)
         }
     };
     if sharing == Sharing::Proven {
@@ -48,11 +47,18 @@ fn unread() -> Independence {
     Independence::Unknown(RowCause { node: None, problem: "its graph can not be read".into() })
 }
 
-/// What follows from the proof when the owner says nothing: a trial must not contradict it.
-fn tested(executor: &mut dyn Executor, signature: &Signature, proof: Independence) -> Sharing {
+/// What follows from the proof when the owner says nothing: a trial must not contradict it, one that
+/// was made already or is made now.
+fn tested(
+    executor: &mut dyn Executor,
+    signature: &Signature,
+    proof: Independence,
+    trial: Option<RowTrial>,
+) -> Sharing {
     match proof {
         Independence::Independent => {
-            match row_trial::difference(executor, signature, BATCH_ROWS_MAX) {
+            let now = || row_trial::run(executor, signature, BATCH_ROWS_MAX);
+            match trial.unwrap_or_else(now).difference {
                 None => Sharing::Proven,
                 Some(difference) => Sharing::Refuted(difference),
             }

@@ -68,9 +68,15 @@ impl Loader {
     /// Loads a version; whatever goes wrong comes back in words.
     pub(super) fn load(&self, wanted: &Wanted<'_>) -> Result<Arc<Model>, String> {
         let started = Instant::now();
+        // Its graph is read while it is tried.
+        self.look_ahead(wanted);
+        let file = wanted.source.file.as_deref().ok().filter(|file| !is_package(file));
+        let outline = file.and_then(file_outline);
         let met = self.probe.as_ref().map(|probe| probe.meet(wanted)).transpose()?.flatten();
         // The bindings to ONNX Runtime panic on a few kinds of graphs that they do not know.
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.try_load(wanted, met.as_ref())));
+        let loaded = catch_unwind(AssertUnwindSafe(|| {
+            self.try_load(wanted, outline.as_deref(), met.as_ref())
+        }));
         let model = loaded.unwrap_or_else(|_| Err("the runtime can not describe it".into()))?;
         let ms = started.elapsed().as_millis();
         let (name, version) = (wanted.name, wanted.version);
@@ -87,10 +93,15 @@ impl Loader {
         Ok(model)
     }
 
-    fn try_load(&self, wanted: &Wanted<'_>, met: Option<&Met<'_>>) -> Result<Arc<Model>, String> {
+    fn try_load(
+        &self,
+        wanted: &Wanted<'_>,
+        outline: Option<&skysail_graph::Model>,
+        met: Option<&Met<'_>>,
+    ) -> Result<Arc<Model>, String> {
         let path = wanted.source.file.as_deref().map_err(String::clone)?;
         if !is_package(path) {
-            return self.load_from(wanted, path, None, file_outline(path).as_deref(), met);
+            return self.load_from(wanted, path, None, outline, met);
         }
         let prepared = package::prepare(path, wanted.config, &self.environment).map_err(words)?;
         let mut fastest = prepared.executable(0).map_err(words)?;

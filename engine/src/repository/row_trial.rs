@@ -1,11 +1,12 @@
 //! Tests the proof that rows are independent by running some of them together and apart.
 
-use super::warm_up::{Input, OPEN_DIM, count, made_up_row, numbers, row_shape, run};
+use super::warm_up::{self, Input, OPEN_DIM, count, made_up_row, numbers, row_shape};
 use crate::executor::{ExecuteError, Executor};
 use crate::request::OutputTensor;
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{DataType, push_bytes_element};
 use half::{bf16, f16};
+use serde::{Deserialize, Serialize};
 use skysail_graph::SplitMix64;
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
@@ -43,6 +44,19 @@ enum Draw {
 
 const DRAWS: [Draw; 4] = [Draw::Unit, Draw::Magnitudes, Draw::Pixels, Draw::Extremes];
 
+/// What came of running rows together and apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RowTrial {
+    /// Where the outputs of rows that run together differ from those of each alone.
+    pub(super) difference: Option<String>,
+}
+
+/// Runs rows together and apart; at most `rows_max` share a run.
+pub(super) fn run(executor: &mut dyn Executor, signature: &Signature, rows_max: usize) -> RowTrial {
+    RowTrial { difference: difference(executor, signature, rows_max) }
+}
+
 /// Whether the first dimension of all inputs and outputs is open, as that of rows is.
 pub(super) fn has_rows(signature: &Signature) -> bool {
     let mut all = signature.inputs.iter().chain(&signature.outputs);
@@ -52,7 +66,7 @@ pub(super) fn has_rows(signature: &Signature) -> bool {
 /// Says where the outputs of rows that run together differ from those of each alone; `None` where
 /// they do not, or where the model does not run on made-up inputs. At most `rows_max` rows share a
 /// run.
-pub(super) fn difference(
+fn difference(
     executor: &mut dyn Executor,
     signature: &Signature,
     rows_max: usize,
@@ -98,10 +112,10 @@ impl Trial<'_> {
         let rows = rows?;
         let mut alone: Vec<Outputs> = Vec::with_capacity(rows.len());
         for row in &rows {
-            alone.push(run(self.executor, &[row])?);
+            alone.push(warm_up::run(self.executor, &[row])?);
         }
         let together: Vec<&Vec<Input>> = rows.iter().cycle().take(count).collect();
-        let outputs = match run(self.executor, &together) {
+        let outputs = match warm_up::run(self.executor, &together) {
             Ok(outputs) => outputs,
             Err(error) => return Ok(Some(format!("rows that run alone do not together: {error}"))),
         };
@@ -132,7 +146,7 @@ impl Trial<'_> {
     ) -> bool {
         let Some(whole) = whole.filter(|whole| whole.rounds()) else { return true };
         let same: Vec<&Vec<Input>> = vec![&rows[place % rows.len()]; count];
-        let Ok(outputs) = run(self.executor, &same) else { return true };
+        let Ok(outputs) = warm_up::run(self.executor, &same) else { return true };
         let of_same = Whole::new(&outputs[index], count);
         of_same.is_none_or(|of_same| !of_same.row(place).eq(whole.row(place)))
     }

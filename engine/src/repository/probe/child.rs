@@ -117,12 +117,10 @@ impl Child<'_> {
         let row = warm_up::made_up_row(first.signature(), 1);
         let runs = row.and_then(|row| warm_up::run(&mut first, &[&row])).is_ok();
         say(output, &Report::Ran)?;
-        if runs && row_trial::has_rows(first.signature()) {
-            let signature = first.signature().clone();
-            // Whether they differ is for the server to find out: here they are to be lived through.
-            drop(row_trial::difference(&mut first, &signature, BATCH_ROWS_MAX));
-        }
-        say(output, &Report::Compared)?;
+        let signature = first.signature().clone();
+        let has_rows = runs && row_trial::has_rows(&signature);
+        let compared = has_rows.then(|| row_trial::run(&mut first, &signature, BATCH_ROWS_MAX));
+        say(output, &Report::Compared(compared))?;
         let mut wanted = places(&first.signature().inputs);
         wanted.retain(|places| !job.ended.contains(places));
         let mut lived = try_all(&mut first, &wanted, runs, output)?;

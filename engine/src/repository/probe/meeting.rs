@@ -2,6 +2,7 @@
 
 use super::Subject;
 use crate::empty::Zeros;
+use crate::repository::row_trial::RowTrial;
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -21,7 +22,7 @@ struct State {
     /// Whether it may be loaded, or why not.
     loads: Option<Result<(), String>>,
     /// Whether rows of all kinds of values may be run together and apart, or why not.
-    compares: Option<Result<(), String>>,
+    compares: Option<Result<Option<RowTrial>, String>>,
     /// What is known of dimensions that are zero, or that nothing was tried.
     zeros: Option<Option<Zeros>>,
 }
@@ -34,24 +35,24 @@ impl Meeting {
     /// It may be loaded, or not; only what is told first counts.
     pub(super) fn tell_loads(&self, loads: Result<(), String>) {
         let mut state = self.state.lock();
-        if loads.is_err() {
-            state.compares.get_or_insert(loads.clone());
+        if let Err(why) = &loads {
+            state.compares.get_or_insert(Err(why.clone()));
         }
         state.loads.get_or_insert(loads);
         drop(state);
         self.changed.notify_all();
     }
 
-    /// Rows may be run together and apart.
-    pub(super) fn tell_compares(&self) {
-        self.state.lock().compares.get_or_insert(Ok(()));
+    /// Rows may be run together and apart, and what came of that.
+    pub(super) fn tell_compares(&self, found: Option<RowTrial>) {
+        self.state.lock().compares.get_or_insert(Ok(found));
         self.changed.notify_all();
     }
 
     /// Nothing more will be found out.
     pub(super) fn tell_zeros(&self, zeros: Option<Zeros>) {
         let mut state = self.state.lock();
-        state.compares.get_or_insert(Ok(()));
+        state.compares.get_or_insert(Ok(None));
         state.zeros.get_or_insert(zeros);
         drop(state);
         self.changed.notify_all();
@@ -63,8 +64,8 @@ impl Meeting {
         self.wait(stopping, |state| state.loads.clone()).unwrap_or_else(stopped)
     }
 
-    /// Whether rows of all kinds of values may be run together and apart; or why not.
-    pub(super) fn compares(&self, stopping: &AtomicBool) -> Result<(), String> {
+    /// What came of rows that were run together and apart, where they were; or why they are not to be.
+    pub(super) fn compares(&self, stopping: &AtomicBool) -> Result<Option<RowTrial>, String> {
         let stopped = || Err("the server stops".into());
         self.wait(stopping, |state| state.compares.clone()).unwrap_or_else(stopped)
     }

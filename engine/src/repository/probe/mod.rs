@@ -16,7 +16,8 @@ mod talk;
 pub use child::{ChildError, probe_child};
 pub(super) use digest::runtime;
 
-use super::load::Wanted;
+use super::load::{Wanted, is_package};
+use super::row_trial::RowTrial;
 use crate::config::ProbeSettings;
 use crate::empty::Zeros;
 use meeting::Meeting;
@@ -85,6 +86,9 @@ impl Probe {
     /// Lets a version that is to be loaded later be met in the meantime.
     pub(super) fn look_ahead(&self, wanted: &Wanted<'_>) {
         let Some(subject) = Subject::of(wanted) else { return };
+        if self.ahead.lock().iter().any(|meeting| meeting.subject == subject) {
+            return;
+        }
         let meeting = self.ask(subject);
         self.ahead.lock().push(meeting);
     }
@@ -144,12 +148,15 @@ pub(super) struct Met<'a> {
 }
 
 impl Met<'_> {
-    /// Waits until rows of all kinds of values were run together and apart elsewhere.
+    /// Waits until rows of all kinds of values were run together and apart elsewhere, and says what
+    /// came of that, where it was tried with the very kernels that serve.
     ///
     /// # Errors
     /// Why that is not to be done here.
-    pub(super) fn compares(&self) -> Result<(), String> {
-        self.meeting.compares(self.stopping)
+    pub(super) fn compares(&self) -> Result<Option<RowTrial>, String> {
+        let found = self.meeting.compares(self.stopping)?;
+        // Of a package, the runtime has tried the layers that are our own here.
+        Ok(found.filter(|_| !is_package(&self.meeting.subject.file)))
     }
 
     /// Waits until nothing more is found out of dimensions that are zero; `None` where nothing was

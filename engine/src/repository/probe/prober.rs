@@ -8,6 +8,7 @@ use super::talk::{Job, Report};
 use crate::config::ProbeSettings;
 use crate::empty::{Places, Zeros};
 use crate::repository::load::is_package;
+use crate::repository::row_trial::RowTrial;
 use crate::threads::{self, Duty};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -41,7 +42,7 @@ const MEMORY_SHARE: f64 = 0.75;
 /// What one child made of a job.
 enum Pass {
     /// It came to the end, with the dimensions that it lived through.
-    Done(Zeros),
+    Done(Zeros, Option<RowTrial>),
     /// The file can not be loaded, which a load here tells too; now, or always.
     Refused { always: bool },
     /// It ended while it loaded or ran one row.
@@ -126,8 +127,9 @@ impl Prober {
                 meeting.tell_loads(Ok(()));
                 meeting.tell_zeros(Some(Zeros::default()));
             }
-            Some(Verdict::Lives(zeros)) => {
+            Some(Verdict::Lives { zeros, rows }) => {
                 meeting.tell_loads(Ok(()));
+                meeting.tell_compares(rows);
                 meeting.tell_zeros(Some(zeros));
             }
             // It has been told, or nothing could be tried.
@@ -162,10 +164,10 @@ impl Prober {
                 }
             };
             match pass {
-                Pass::Done(zeros) => {
+                Pass::Done(zeros, rows) => {
                     let zeros = Zeros { ended: ended.into_iter().collect(), ..zeros };
                     meeting.tell_zeros(Some(zeros.clone()));
-                    return lasts.then_some(Verdict::Lives(zeros));
+                    return lasts.then_some(Verdict::Lives { zeros, rows });
                 }
                 Pass::Refused { always: true } => return Some(Verdict::Refused),
                 Pass::Refused { always: false } => break,
@@ -216,10 +218,10 @@ impl Prober {
         let pass = Follow { meeting, child: &mut child, timeout: self.timeout() }
             .judge_reports(memory_bytes, &self.stopping);
         match &pass {
-            Pass::Done(_) | Pass::Refused { .. } if child.memory_bytes() <= KEPT_BYTES => {
+            Pass::Done(..) | Pass::Refused { .. } if child.memory_bytes() <= KEPT_BYTES => {
                 self.child = Some(child);
             }
-            Pass::Done(_) | Pass::Refused { .. } => {}
+            Pass::Done(..) | Pass::Refused { .. } => {}
             Pass::Ended(..) | Pass::EndedAtZero(..) => {
                 let (file, words) = (job.file.display(), child.last_words());
                 let doing = match &pass {
@@ -227,7 +229,7 @@ impl Prober {
                         format!("with zero as (input, dimension) {places:?} {end}")
                     }
                     Pass::Ended(end, doing) => format!("{doing} {end}"),
-                    Pass::Done(_) | Pass::Refused { .. } => String::new(),
+                    Pass::Done(..) | Pass::Refused { .. } => String::new(),
                 };
                 tracing::warn!("trial of {file}: {doing}; its process wrote last: {words}");
             }
@@ -289,7 +291,7 @@ impl Follow<'_> {
     fn judge_reports(self, memory_bytes: u64, stopping: &AtomicBool) -> Pass {
         let Self { meeting, child, timeout } = self;
         let (mut time, mut at, mut begun) = (timeout, Report::Loads, Instant::now());
-        let mut zeros = Zeros::default();
+        let (mut zeros, mut rows) = (Zeros::default(), None);
         loop {
             let report = match child.next(Limits { time, memory_bytes, stopping }) {
                 Ok(report) => report,
@@ -297,14 +299,17 @@ impl Follow<'_> {
             };
             match report {
                 Report::Refused { always } => return Pass::Refused { always },
-                Report::Done => return Pass::Done(zeros),
+                Report::Done => return Pass::Done(zeros, rows),
                 Report::Lived(places) => drop(zeros.lived.insert(places)),
                 Report::Ran => {
                     meeting.tell_loads(Ok(()));
                     time = timeout.min(ZERO_TIME.max(begun.elapsed() * ZERO_TIMES));
                     at = Report::Ran;
                 }
-                Report::Compared => meeting.tell_compares(),
+                Report::Compared(found) => {
+                    rows.clone_from(&found);
+                    meeting.tell_compares(found);
+                }
                 Report::Runs => (at, begun) = (Report::Runs, Instant::now()),
                 Report::Tries(_) | Report::Loads | Report::Shares => at = report,
                 Report::Ready => {}

@@ -1,6 +1,7 @@
 //! What earlier trials showed, in one small file, so that a restart tries nothing again.
 
 use crate::empty::Zeros;
+use crate::repository::row_trial::RowTrial;
 use serde::{Deserialize, Serialize};
 use skysail_graph::write_atomically;
 use std::fs::{DirBuilder, File};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 const FILE: &str = "probes.json";
 
 /// Another number than this is another format, which is not read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Bytes of the largest file that is read.
 const BYTES_MAX: u64 = 16 << 20;
@@ -28,8 +29,13 @@ pub(super) enum Verdict {
     Ends(String),
     /// It can not be loaded, for a reason that a load tells.
     Refused,
-    /// It loads and runs, and what was seen of dimensions that are zero.
-    Lives(Zeros),
+    /// It loads and runs.
+    Lives {
+        /// What was seen of dimensions that are zero.
+        zeros: Zeros,
+        /// What came of rows that were run together and apart.
+        rows: Option<RowTrial>,
+    },
 }
 
 /// All of it, the one used last at the end.
@@ -146,7 +152,7 @@ mod tests {
 
     fn lives() -> Verdict {
         let (lived, ended) = ([vec![(0, 0)]].into(), [vec![(0, 1), (1, 1)]].into());
-        Verdict::Lives(Zeros { lived, ended })
+        Verdict::Lives { zeros: Zeros { lived, ended }, rows: None }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::config::ReplicaConfig;
 use crate::empty::Places;
+use crate::repository::row_trial::RowTrial;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -54,8 +55,9 @@ pub(super) enum Report {
     Runs,
     /// That is over; made-up inputs may be none that the model takes.
     Ran,
-    /// It lived through rows of all kinds of values, together and apart.
-    Compared,
+    /// It lived through rows of all kinds of values, together and apart, and what came of that where
+    /// the model has rows.
+    Compared(Option<RowTrial>),
     /// It makes a session whose runs use several threads.
     Shares,
     /// It runs a row in which these dimensions are zero.
