@@ -190,7 +190,10 @@ pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, Invali
         inputs.push(place.ok_or_else(missing)?);
     }
     let rows = rows(&inputs, signature)?;
-    let lane = if optional.is_empty() { lane(&inputs, signature) } else { lane_of_one() };
+    // What is proven of rows holds where every dimension has a size.
+    let has_zero = inputs.iter().any(|input: &AdmittedInput| input.shape.contains(&0));
+    let shares = optional.is_empty() && !has_zero;
+    let lane = if shares { lane(&inputs, signature) } else { lane_of_one() };
     let mut given = SmallVec::new();
     for (place, input) in optional {
         given.push(place);

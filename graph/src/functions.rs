@@ -10,14 +10,16 @@ use crate::{Model, scope};
 const NODES_MAX: usize = 1 << 17;
 /// Domains of operators that ONNX Runtime has kernels for. It runs these, whatever functions of the
 /// same name say.
-const RUN_BY_KERNELS: [&str; 4] = ["", "ai.onnx.ml", "com.microsoft", "skysail"];
+const RUN_BY_KERNELS: [&str; 5] =
+    ["", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "skysail"];
 /// How deep functions may call each other.
 const DEPTH_MAX: usize = 32;
 
 impl Model {
     /// The model without functions: each call is replaced by the function's nodes. `Some(None)`
     /// where it has none; `None` where it would be too large, or where a function is of another
-    /// version of ONNX's operators than the model, or named like an operator of the runtime.
+    /// version of ONNX's operators than the model, is named like an operator of the runtime, or
+    /// hides its own names.
     pub(crate) fn inline_functions(&self) -> Option<Option<Model>> {
         if self.proto().functions.is_empty() {
             return Some(None);
@@ -102,7 +104,8 @@ impl<'f> Inliner<'f> {
     /// The nodes of a function, with the values and attributes of a call.
     fn call(&mut self, call: &NodeProto, function: &'f FunctionProto) -> Option<Vec<NodeProto>> {
         let own = function.opset_import.iter().find(|opset| domain(&opset.domain).is_empty());
-        if own.is_some_and(|opset| Some(opset.version) != self.opset) {
+        let hides = function.node.iter().any(|node| hides_names(node, function));
+        if hides || own.is_some_and(|opset| Some(opset.version) != self.opset) {
             return None;
         }
         self.calls += 1;
@@ -129,6 +132,18 @@ impl<'f> Inliner<'f> {
         nodes.extend(same);
         Some(nodes)
     }
+}
+
+/// Whether a graph inside of a function's node has a value of its own with the name of one of the
+/// function's inputs or outputs. These get the names of the call, and would then be one.
+fn hides_names(node: &NodeProto, function: &FunctionProto) -> bool {
+    scope::inside(node).any(|graph| {
+        let mut own = scope::given(graph).chain(scope::made(graph));
+        let outside = function.input.iter().chain(&function.output);
+        !graph.sparse_initializer.is_empty()
+            || own.any(|name| outside.clone().any(|other| other == name))
+            || graph.node.iter().any(|node| hides_names(node, function))
+    })
 }
 
 fn identity(from: &str, to: &str) -> NodeProto {

@@ -52,8 +52,8 @@ pub enum Independence {
 }
 
 impl Model {
-    /// Proves that rows, the first dimension of every input, are independent; or says what
-    /// stands against it.
+    /// Proves that rows, the first dimension of every input, are independent where no dimension is
+    /// zero; or says what stands against it.
     pub fn row_independence(&self) -> Independence {
         let unknown = |problem| Independence::Unknown(at_edge(problem));
         if self.has_two_versions_of_a_domain() {
@@ -111,7 +111,10 @@ impl Model {
         let given = given_values(graph, &graph.inputs(), same_rows);
         let scope = Scope::given(graph, given, &context);
         let outputs = graph.outputs().into_iter();
-        outputs.map(|output| OutputShape::of(scope.value(&output.name).dims())).collect()
+        let shape = |output: ValueInfo| {
+            OutputShape::of(scope.value(&output.name).dims(), context.excludes_zero())
+        };
+        outputs.map(shape).collect()
     }
 
     fn has_two_versions_of_a_domain(&self) -> bool {

@@ -40,7 +40,7 @@ pub(crate) fn given(graph: &GraphProto) -> impl Iterator<Item = &str> {
 }
 
 /// The names of the values that the nodes of `graph` make.
-fn made(graph: &GraphProto) -> impl Iterator<Item = &str> {
+pub(crate) fn made(graph: &GraphProto) -> impl Iterator<Item = &str> {
     graph.node.iter().flat_map(|node| &node.output).map(String::as_str)
 }
 
@@ -78,6 +78,6 @@ fn rename_free(graph: &mut GraphProto, old: &str, new: &str) {
 }
 
 /// The graphs inside a node.
-fn inside(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+pub(crate) fn inside(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
 }

@@ -51,6 +51,14 @@ fn no_rows_at_all_are_fine() {
 }
 
 #[test]
+fn requests_without_elements_share_no_run() {
+    let lane = |rows| admit(request(rows), &signature()).unwrap().lane;
+    assert_eq!(lane(1), lane(3));
+    assert_ne!(lane(0), lane(1));
+    assert_ne!(lane(0), lane(0));
+}
+
+#[test]
 fn every_misfit_has_its_own_message() {
     let with = |change: fn(&mut Request)| {
         let mut request = request(2);

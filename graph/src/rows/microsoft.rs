@@ -5,6 +5,7 @@ use super::rule::{Outcome, Rule};
 use super::{
     Dependence, attention, axes, elementwise, layout, matrix, parts, recurrent, text, window,
 };
+use crate::Dim;
 use crate::shapes::call::Call;
 
 pub(super) fn rule(operator: &str) -> Option<Rule> {
@@ -107,6 +108,11 @@ fn conv_and_sum(call: &Call<'_, '_>) -> Outcome {
 fn gemm_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let turned = usize::from(call.int("transA").unwrap_or(0) != 0);
+    if let (true, Some([rows, _])) = (call.has(6), call.dims(6))
+        && *rows != Dim::Fixed(1)
+    {
+        return touch("it adds a fixed number of rows");
+    }
     let rows = axes::apart(call, "adds up", |rows| rows != turned)?;
     Ok(vec![rows.at(0)])
 }

@@ -6,19 +6,24 @@ use crate::Dim;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutputShape {
     dims: Option<Vec<Dim>>,
+    /// Whether they hold only where no input's dimension is zero.
+    excludes_zero: bool,
 }
 
 impl OutputShape {
-    pub(super) fn of(dims: Option<&[Dim]>) -> Self {
+    pub(super) fn of(dims: Option<&[Dim]>, excludes_zero: bool) -> Self {
         let is_known = |dim: &Dim| matches!(dim, Dim::Fixed(_) | Dim::Computed(_));
         let known = dims.filter(|dims| dims.iter().all(is_known));
-        Self { dims: known.map(<[Dim]>::to_vec) }
+        Self { dims: known.map(<[Dim]>::to_vec), excludes_zero }
     }
 
     /// The output's dimensions where the graph's inputs, in the order of
     /// [`Graph::inputs`](crate::Graph::inputs), have the dimensions `inputs`; `None` where they
     /// are not proven.
     pub fn sizes(&self, inputs: &[&[usize]]) -> Option<Vec<usize>> {
+        if self.excludes_zero && inputs.iter().any(|input| input.contains(&0)) {
+            return None;
+        }
         let size = |dim: &Dim| match dim {
             Dim::Fixed(size) => usize::try_from(*size).ok(),
             Dim::Computed(size) => size.value(inputs),

@@ -248,3 +248,21 @@ fn what_the_model_says_of_its_values_proves_nothing() {
     builder.output("y", ElementType::Int64, &[Dim::Fixed(2), Dim::Fixed(8)]);
     assert_eq!(builder.finish().unwrap().output_shapes(true)[0].sizes(&[&[2, 4]]), None);
 }
+
+#[test]
+fn a_size_of_zero_means_another_to_reshape() {
+    let mut builder = graph(&["x: n s"]);
+    list(&mut builder, "minus", &[-1]);
+    list(&mut builder, "second", &[1]);
+    builder
+        .node("Shape", &["x"], &["shape"], &[])
+        .node("Gather", &["shape", "second"], &["s"], &[("axis", Attribute::Int(0))])
+        .node("Concat", &["minus", "s"], &["to"], &[("axis", Attribute::Int(0))])
+        .node("Unsqueeze", &["x"], &["one"], &[("axes", ints(&[0]))])
+        .node("Reshape", &["one", "to"], &["y"], &[]);
+    let model = finish(&mut builder, "y");
+    assert_eq!(model.row_independence(), Independence::Independent);
+    let shape = &model.output_shapes(true)[0];
+    assert_eq!(shape.sizes(&[&[3, 4]]), Some(vec![3, 4]));
+    assert_eq!(shape.sizes(&[&[3, 0]]), None);
+}

@@ -16,6 +16,10 @@ pub(super) fn reshape(call: &Call<'_, '_>) -> Made {
     let said = call.ints("shape").map(|shape| shape.iter().copied().map(Number::Int).collect());
     let shape = said.or_else(|| call.numbers(1).map(<[Number]>::to_vec));
     let keeps_zero = call.int("allowzero").unwrap_or(0) != 0;
+    let is_open = |number: &Number| matches!(number, Number::Open(_));
+    if !keeps_zero && shape.as_ref().is_some_and(|shape: &Vec<Number>| shape.iter().any(is_open)) {
+        call.scope().context().exclude_zero();
+    }
     let dims = match shape {
         Some(shape) if shape.len() <= RANK_MAX => Some(reshaped(call.dims(0), &shape, keeps_zero)),
         Some(_) => None,

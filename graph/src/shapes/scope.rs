@@ -22,6 +22,8 @@ pub(crate) struct Context {
     /// Nodes, and other parts of graphs inside them, that may still be looked at.
     steps: Cell<usize>,
     fresh: Cell<u32>,
+    /// Whether sizes hold only where no input's dimension is zero.
+    excludes_zero: Cell<bool>,
     /// Of a name that no node made before, and nothing around holds.
     unresolved: Value,
 }
@@ -43,7 +45,8 @@ impl Context {
             Follow::Kinds => Value::UNKNOWN,
             Follow::Rows { .. } => rows::unresolved(),
         };
-        Self { follow, room, steps, fresh: Cell::new(0), unresolved }
+        let (fresh, excludes_zero) = (Cell::new(0), Cell::new(false));
+        Self { follow, room, steps, fresh, excludes_zero, unresolved }
     }
 
     /// The version of ONNX's operators where rows are followed.
@@ -63,6 +66,17 @@ impl Context {
     pub(crate) fn steps(&self, count: usize) -> bool {
         let left = self.steps.get().checked_sub(count);
         left.inspect(|left| self.steps.set(*left)).is_some()
+    }
+
+    /// Notes that a size is what it is only where no dimension is zero: `Reshape` takes a zero for
+    /// another dimension.
+    pub(crate) fn exclude_zero(&self) {
+        self.excludes_zero.set(true);
+    }
+
+    /// Whether sizes hold only where no input's dimension is zero.
+    pub(crate) fn excludes_zero(&self) -> bool {
+        self.excludes_zero.get()
     }
 
     /// A number that was not given before.

@@ -161,3 +161,26 @@ fn functions_that_call_themselves_end_the_proof() {
     let verdict = of(vec![call], |model| model.proto_mut().functions = vec![function]);
     assert!(matches!(verdict, Independence::Unknown(_)), "{verdict:?}");
 }
+
+#[test]
+fn functions_that_hide_their_own_names_or_those_of_kernels_end_the_proof() {
+    let function = |domain: &str, node: NodeProto| FunctionProto {
+        name: "MaxPool".into(),
+        domain: domain.into(),
+        input: vec!["a".into(), "b".into()],
+        output: vec!["c".into()],
+        node: vec![node],
+        ..FunctionProto::default()
+    };
+    let called = |domain: &str, node_of: NodeProto| {
+        let call = NodeProto { domain: domain.into(), ..node("MaxPool", &["x", "x"], &["y"]) };
+        of(vec![call], |model| model.proto_mut().functions = vec![function(domain, node_of)])
+    };
+    let plain = || node("Add", &["a", "b"], &["c"]);
+    assert_eq!(called("own", plain()), Independence::Independent);
+    assert!(matches!(called("com.microsoft.nchwc", plain()), Independence::Unknown(_)));
+    // The body's own `a` is not the function's.
+    let step = body(&["i", "go", "a"], vec![node("Add", &["a", "b"], &["n"])], &["go", "n"]);
+    let hidden = with_graph(node("Loop", &["", "", "a"], &["c"]), "body", step);
+    assert!(matches!(called("own", hidden), Independence::Unknown(_)));
+}
