@@ -62,13 +62,13 @@ fn a_capacity_is_found_kept_and_planned_with() {
     let file = folder.path().join("profile.json");
     let file = file.to_str().unwrap();
     let url = responder.url();
-    // One after another, at 3 to 5 ms each: some 250 a second, at the most.
+    // One after another, at 3 to 5 ms each: some 250 a second, at the most, found to within a half.
     let flags = ["capacity", "--url", &url, "--model", "serial", "--objective-ms", "60"];
     let more = ["--max-rate", "1000", "--profile", file, "--output", "json"];
     let Some(found) = unless_busy(&[&flags[..], &SOON, &more].concat()) else { return };
     let found = json(&found);
     let capacity = found["capacity_per_s"].as_f64().unwrap();
-    assert!((40.0..340.0).contains(&capacity), "{found}");
+    assert!((40.0..375.0).contains(&capacity), "{found}");
     assert_eq!(found["server"]["replicas"], 1);
     let levels = found["levels"].as_array().unwrap();
     assert!(levels.len() >= 5, "{found}");

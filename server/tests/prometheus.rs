@@ -28,8 +28,9 @@ fn tool(name: &str) -> Option<Command> {
     None
 }
 
-/// Serves `add` with an objective and a cache, and lets it answer, fail, and answer from the cache.
-fn server() -> Server {
+/// Serves `add` with an objective and a cache, and lets it answer, fail, and answer from the cache. The
+/// folder has to stay as long as the model is to.
+fn server() -> (Server, Models) {
     let models = Models::empty();
     models.add("add", &add(1.0));
     models.write("add/model.toml", "objective_ms = 1000.0\ncache = { bytes_max = 1048576 }\n");
@@ -38,7 +39,7 @@ fn server() -> Server {
         assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
     }
     assert_eq!(server.infer("add", "{}").status, 400);
-    server
+    (server, models)
 }
 
 fn metrics(server: &Server, headers: &[&str]) -> String {
@@ -71,7 +72,7 @@ fn families(page: &str, is_wanted: impl Fn(&str) -> bool) -> String {
 #[test]
 fn the_checker_finds_no_fault_with_the_metrics() {
     let Some(promtool) = tool("promtool") else { return };
-    let page = metrics(&server(), &[]);
+    let page = metrics(&server().0, &[]);
     let own = families(&page, |name| !name.starts_with("nv_"));
     assert!(own.contains("skysail_stage_duration_seconds_bucket"), "{page}");
     let (is_content, said) = check_metrics(promtool, &own);
@@ -83,7 +84,7 @@ fn the_checker_finds_no_fault_with_the_metrics() {
 #[test]
 fn tritons_metrics_have_no_fault_but_their_names() {
     let Some(promtool) = tool("promtool") else { return };
-    let (_, said) = check_metrics(promtool, &metrics(&server(), &[]));
+    let (_, said) = check_metrics(promtool, &metrics(&server().0, &[]));
     for line in said.lines() {
         let of_name = ["abbreviated units", "suffix", "base unit"];
         let is_known = line.starts_with("nv_") && of_name.iter().any(|words| line.contains(words));
@@ -205,7 +206,7 @@ impl Drop for Prometheus {
 /// Checks what a Prometheus with these flags stored of a server.
 fn expect_scraped(flags: &[&str], count: &str, p99: &str) {
     let Some(command) = tool("prometheus") else { return };
-    let server = server();
+    let (server, _models) = server();
     let prometheus = Prometheus::start(command, &server, flags);
     assert_eq!(prometheus.value(r#"up{job="skysail"}"#), 1.0);
     assert_eq!(prometheus.value(r#"nv_inference_request_success{model="add"}"#), 3.0);
