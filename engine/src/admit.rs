@@ -190,8 +190,10 @@ pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, Invali
         inputs.push(place.ok_or_else(missing)?);
     }
     let rows = rows(&inputs, signature)?;
-    // What is proven of rows holds where every dimension has a size.
-    let has_zero = inputs.iter().any(|input: &AdmittedInput| input.shape.contains(&0));
+    // What is proven of rows holds where no dimension of a row is zero.
+    let of_row = usize::from(signature.batches());
+    let is_zero = |input: &AdmittedInput| input.shape.iter().skip(of_row).any(|size| *size == 0);
+    let has_zero = inputs.iter().any(is_zero);
     let shares = optional.is_empty() && !has_zero;
     let lane = if shares { lane(&inputs, signature) } else { lane_of_one() };
     let mut given = SmallVec::new();

@@ -51,11 +51,16 @@ fn no_rows_at_all_are_fine() {
 }
 
 #[test]
-fn requests_without_elements_share_no_run() {
-    let lane = |rows| admit(request(rows), &signature()).unwrap().lane;
-    assert_eq!(lane(1), lane(3));
-    assert_ne!(lane(0), lane(1));
-    assert_ne!(lane(0), lane(0));
+fn requests_whose_rows_have_no_elements_share_no_run() {
+    let inputs = vec![spec("x", DataType::Fp32, &[None, None])];
+    let signature = Signature { inputs, ..signature() };
+    let lane = |rows: usize, size: usize| {
+        let inputs = smallvec![tensor("x", DataType::Fp32, &[rows, size], 4 * rows * size)];
+        admit(Request { inputs, ..Request::default() }, &signature).unwrap().lane
+    };
+    assert_eq!(lane(1, 2), lane(3, 2));
+    assert_eq!(lane(0, 2), lane(3, 2));
+    assert_ne!(lane(1, 0), lane(1, 0));
 }
 
 #[test]
