@@ -316,7 +316,8 @@ fn an_id_makes_no_line_of_the_log() {
     let server = Server::start(models.path());
     let request = named("7\n2026 ERROR the end\u{1b}[31m", r#"{"inputs": []}"#);
     assert_eq!(server.infer("add", request).status, 400);
-    let log = server.log();
+    // All of it: a line may come after the answer.
+    let log = server.stop();
     assert!(log.contains("request_id=7 2026 ERROR the end [31m"), "{log}");
     assert!(!log.contains("\n2026 ERROR"), "{log}");
 }
