@@ -3,11 +3,9 @@
 //! This crate runs no models. Whoever calls it brings a [`Runner`], and typical inputs as
 //! batches; what the runner gives is seen once, batch by batch, and only summaries are kept.
 
-use std::collections::HashMap;
-
-use skysail_graph::{ElementType, Model, Tensor};
-
 use crate::{CompressError, RunnerError};
+use skysail_graph::{ElementType, Model, Tensor};
+use std::collections::HashMap;
 
 pub use channels::ChannelSizes;
 pub use histogram::Histogram;

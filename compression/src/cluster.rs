@@ -1,13 +1,12 @@
 //! Weight sharing: the weights of a layer that are not zero become a few values, each the mean
 //! of those that are near it (Han et al., "Deep Compression", ICLR 2016, section 3).
 
-use rayon::prelude::*;
-use serde::Serialize;
-use skysail_graph::Model;
-
 use crate::{CompressError, Layer, Mask, PerLayer, layers};
 pub use codebook::Codebook;
 use k_means::Sorted;
+use rayon::prelude::*;
+use serde::Serialize;
+use skysail_graph::Model;
 pub use start::Start;
 
 mod codebook;

@@ -1,10 +1,9 @@
 //! Codecs: ways to store a tensor's values, without loss. Each has a file of its own below, and
 //! the smallest is taken for each tensor.
 
+use crate::Sparse;
 use cursor::{CodecError, Cursor, put_varint};
 use words::Form;
-
-use crate::Sparse;
 
 pub(crate) mod cursor;
 pub(crate) mod words;

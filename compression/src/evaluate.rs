@@ -1,12 +1,10 @@
 //! How much a compressed model differs from the original: comparisons of what the two give.
 
-use std::cmp::Ordering;
-
+use crate::CompressError;
 use half::{bf16, f16};
 use serde::Serialize;
 use skysail_graph::{ElementType, Tensor};
-
-use crate::CompressError;
+use std::cmp::Ordering;
 
 /// How far an output lies from the original.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -1,12 +1,10 @@
 //! The layers of a model: the weights of its convolutions and matrix products, by name.
 
-use std::borrow::Cow;
-
+use crate::CompressError;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use skysail_graph::{ElementType, Layout, Model, Role, Tensor, TensorView, Weight};
-
-use crate::CompressError;
+use std::borrow::Cow;
 
 /// A weight that can be compressed: of floats, stored as such or in half precision behind a
 /// `Cast`, and fed to a `Conv`, `ConvTranspose`, `Gemm` or `MatMul`. Biases are none.

@@ -5,20 +5,18 @@
 //! A package comes from anyone. Whatever its bytes are, the answer is its content or a
 //! [`PackageError`], and memory stays below what [`decoded_max`] says.
 
-use std::collections::HashMap;
-use std::io::Read;
-use std::path::Path;
-
-use flate2::read::DeflateDecoder;
-use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
-use skysail_graph::{ElementType, MODEL_BYTES_MAX, Model, Tensor};
-
 use crate::Sparse;
+use flate2::read::DeflateDecoder;
 use header::{Header, Kind, Section, Storage, checksum_fits};
 use index::{Index, Segment};
 use map::Bytes;
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+use skysail_graph::{ElementType, MODEL_BYTES_MAX, Model, Tensor};
 use splice::{Change, splice};
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
 
 mod header;
 mod manifest;

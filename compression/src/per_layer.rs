@@ -1,9 +1,8 @@
 //! A setting for every layer of a model: a default for each kind, and exceptions by name.
 
-use std::collections::BTreeMap;
-
 use crate::near::nearest;
 use crate::{CompressError, Layer, LayerKind};
+use std::collections::BTreeMap;
 
 /// How many names an error suggests.
 const SUGGESTIONS: usize = 3;

@@ -1,11 +1,10 @@
 //! Magnitude pruning: the smallest weights become zero (Han et al., "Learning both Weights and
 //! Connections", NIPS 2015, and "Deep Compression", ICLR 2016, section 2).
 
-use serde::Serialize;
-use skysail_graph::Model;
-
 use crate::{CompressError, Layer, Mask, PerLayer, layers};
 use select::{keep_above, keep_largest};
+use serde::Serialize;
+use skysail_graph::Model;
 use together::keep_together;
 
 mod select;

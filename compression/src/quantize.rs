@@ -4,10 +4,9 @@
 //! Each step writes operators that ONNX Runtime joins into its integer kernels when it loads the
 //! model. Those are ONNX's own, so that the model runs anywhere, except for int4.
 
+use crate::CompressError;
 use serde::Serialize;
 use skysail_graph::Model;
-
-use crate::CompressError;
 
 pub use affine::Affine;
 pub use dynamic::{DynamicSettings, quantize_dynamic};

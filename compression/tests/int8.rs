@@ -4,11 +4,10 @@
 
 mod onnx_runtime;
 
-use std::collections::BTreeMap;
-
 use onnx_runtime::{Loaded, OnnxRuntime, data, session};
 use skysail_compression::*;
 use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
+use std::collections::BTreeMap;
 
 fn run(model: &Model, inputs: &[Tensor]) -> Vec<Tensor> {
     Loaded::of(model).run(inputs).unwrap()

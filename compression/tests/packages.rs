@@ -2,10 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
-use std::path::{Path, PathBuf};
-
 use skysail_compression::{Package, PackageWriter};
 use skysail_graph::{ElementType, Model};
+use std::path::{Path, PathBuf};
 
 /// What Song Han's SqueezeNet may take.
 const SQUEEZENET_BYTES_MAX: u64 = 580_000;

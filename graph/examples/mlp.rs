@@ -1,9 +1,8 @@
 //! Writes a multi-layer perceptron with random weights as an ONNX file:
 //! `cargo run -p skysail-graph --example mlp -- 784,300,100,10 out.onnx [SEED]`.
 
-use std::process::ExitCode;
-
 use skysail_graph::{GraphError, mlp};
+use std::process::ExitCode;
 
 const USAGE: &str = "usage: mlp SIZE,SIZE[,SIZE...] FILE.onnx [SEED]";
 const BAD_USAGE: u8 = 2;

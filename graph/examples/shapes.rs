@@ -1,10 +1,9 @@
 //! Lists what each value of a model is, as far as that follows without running it:
 //! `cargo run -p skysail-graph --example shapes -- model.onnx [INPUT=1x3x224x224...]`.
 
+use skysail_graph::{GraphError, Model};
 use std::io::Write;
 use std::process::ExitCode;
-
-use skysail_graph::{GraphError, Model};
 
 const USAGE: &str = "usage: shapes FILE.onnx [INPUT=SIZExSIZE...]";
 const BAD_USAGE: u8 = 2;

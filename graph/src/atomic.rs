@@ -1,12 +1,11 @@
 //! Writing a file so that a reader sees the old one or the new one, never a part.
 
+use crate::GraphError;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::GraphError;
 
 /// How many names to try for the temporary file: one is taken only if a process of the same
 /// id died while writing.

@@ -1,13 +1,11 @@
 //! Making a model node by node.
 
-use std::collections::HashSet;
-
+use crate::value::tensor_type;
+use crate::{Attribute, Dim, ElementType, GraphError, Model, NewNode, Tensor};
 use onnx_protobuf::type_proto::Value;
 use onnx_protobuf::{GraphProto, ModelProto, OperatorSetIdProto, ValueInfoProto};
 use protobuf::MessageField;
-
-use crate::value::tensor_type;
-use crate::{Attribute, Dim, ElementType, GraphError, Model, NewNode, Tensor};
+use std::collections::HashSet;
 
 /// The version of the format that is written: the oldest that goes with the operators'.
 const IR_VERSION: i64 = 8;

@@ -1,8 +1,7 @@
 //! Constants that lie in nodes.
 
-use onnx_protobuf::NodeProto;
-
 use crate::{Node, TensorView};
+use onnx_protobuf::NodeProto;
 
 /// The tensor of a `Constant` node, under the name of the value that it makes. Other forms of
 /// the node, such as a lone integer, hold no tensor.

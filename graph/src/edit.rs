@@ -4,11 +4,9 @@
 //! So code can walk over the nodes and decide, names stay those that it reads, and a change
 //! that does not hold together changes nothing.
 
-use std::collections::{HashMap, HashSet};
-
-use onnx_protobuf::GraphProto;
-
 use crate::{GraphError, Model, NewNode, Node, Tensor, scope};
+use onnx_protobuf::GraphProto;
+use std::collections::{HashMap, HashSet};
 
 mod apply;
 mod unused;

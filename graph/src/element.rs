@@ -1,9 +1,8 @@
 //! The types a tensor's elements can have.
 
-use std::fmt;
-
 use bytemuck::Pod;
 use half::{bf16, f16};
+use std::fmt;
 
 #[cfg(target_endian = "big")]
 compile_error!("ONNX data are little-endian, and this crate reads them in place");

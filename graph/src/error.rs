@@ -1,8 +1,7 @@
 //! What can be wrong with a model, in words that name the place.
 
-use std::path::{Path, PathBuf};
-
 use crate::ElementType;
+use std::path::{Path, PathBuf};
 
 /// Why a model could not be read, changed or written. Trying again helps for `Io` alone.
 #[derive(Debug, thiserror::Error)]

@@ -1,14 +1,12 @@
 //! Tensor data that lie in a file beside the model.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path, PathBuf};
-
+use crate::GraphError;
 use bytemuck::{Pod, Zeroable};
 use onnx_protobuf::TensorProto;
 use onnx_protobuf::tensor_proto::DataLocation;
-
-use crate::GraphError;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
 
 /// The largest tensor read from a file: several times the largest known.
 const TENSOR_BYTES_MAX: u64 = 64 << 30;

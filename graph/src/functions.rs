@@ -1,10 +1,8 @@
 //! The functions of a model, put in the place of the nodes that call them.
 
-use std::collections::{HashMap, HashSet};
-
-use onnx_protobuf::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
-
 use crate::{Model, scope};
+use onnx_protobuf::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
+use std::collections::{HashMap, HashSet};
 
 /// The most nodes that a model may have after its functions are put in.
 const NODES_MAX: usize = 1 << 17;

@@ -1,11 +1,9 @@
 //! A graph: nodes between inputs and outputs, and the initializers that they use.
 
+use crate::{GraphError, Links, Node, Shapes, TensorView, ValueInfo, Weight, constant, weights};
+use onnx_protobuf::GraphProto;
 use std::collections::HashSet;
 use std::path::Path;
-
-use onnx_protobuf::GraphProto;
-
-use crate::{GraphError, Links, Node, Shapes, TensorView, ValueInfo, Weight, constant, weights};
 
 /// The graph of a model, or one inside a node, to be read.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,7 @@
 //! Who makes a value and who takes it.
 
-use std::collections::{HashMap, HashSet};
-
 use crate::{Graph, Node, scope};
+use std::collections::{HashMap, HashSet};
 
 /// Which node of a graph makes each value, and which take it: an index, made once.
 #[derive(Debug, Clone)]

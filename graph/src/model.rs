@@ -1,14 +1,5 @@
 //! A model: its graph and what is said about it, from bytes and to bytes.
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
-
-use onnx_protobuf::tensor_proto::DataLocation;
-use onnx_protobuf::{Message, ModelProto, StringStringEntryProto, TensorProto};
-use protobuf::MessageField;
-
 use crate::atomic::folder_of;
 use crate::constant::makes_constant;
 use crate::external::is_external;
@@ -16,6 +7,13 @@ use crate::presence::keep_zero;
 use crate::value::tensor_type;
 use crate::walk::{Part, each_part, tensors};
 use crate::{Dim, Graph, GraphError, Tensor, TensorView, ValueInfo, wire, write_atomically};
+use onnx_protobuf::tensor_proto::DataLocation;
+use onnx_protobuf::{Message, ModelProto, StringStringEntryProto, TensorProto};
+use protobuf::MessageField;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 /// The most bytes a model has, as protobuf has it; larger ones keep their data in other files.
 pub const MODEL_BYTES_MAX: u64 = i32::MAX as u64;

@@ -1,8 +1,7 @@
 //! A node to be put into a graph.
 
-use onnx_protobuf::NodeProto;
-
 use crate::{Attribute, Node};
+use onnx_protobuf::NodeProto;
 
 /// A node in the making: an operator, the values that it takes and makes, its attributes.
 #[derive(Debug, Clone, PartialEq)]

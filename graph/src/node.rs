@@ -1,13 +1,11 @@
 //! A node: an operator applied to values.
 
-use std::path::Path;
-
+use crate::presence::keep_zero;
+use crate::{Graph, GraphError, Tensor, TensorView};
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::{AttributeProto, NodeProto};
 use protobuf::MessageField;
-
-use crate::presence::keep_zero;
-use crate::{Graph, GraphError, Tensor, TensorView};
+use std::path::Path;
 
 /// A node of a model, to be read.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,8 @@
 //! `Scan`) take from the graph around it. The decoder limits how deep graphs lie in one
 //! another, so recursion is safe.
 
-use std::collections::HashSet;
-
 use onnx_protobuf::{GraphProto, NodeProto};
+use std::collections::HashSet;
 
 /// The names of the values that `node` takes: its inputs, and what the graphs inside it take
 /// from around it. Each comes once, in no order.

@@ -6,10 +6,9 @@
 //! error: what cannot be told is unknown. Work and memory are in proportion to the model,
 //! whatever it says.
 
-use std::collections::HashMap;
-
 use crate::{Dim, ElementType, Graph, Kind};
 use scope::{Context, Follow, Scope};
+use std::collections::HashMap;
 
 pub(crate) mod scope;
 pub(crate) mod value;

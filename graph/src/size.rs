@@ -1,9 +1,8 @@
 //! Sizes that are not known before a run, in terms of those of the inputs.
 
+use crate::Dim;
 use std::fmt;
 use std::sync::Arc;
-
-use crate::Dim;
 
 /// The most factors of a product that is followed.
 const FACTORS_MAX: usize = 16;

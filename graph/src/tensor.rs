@@ -1,13 +1,11 @@
 //! A tensor: its shape, its element type and its values, as a view of one in a model and as
 //! one of its own.
 
-use std::borrow::Cow;
-use std::path::Path;
-
-use onnx_protobuf::TensorProto;
-
 use crate::external::{External, is_external};
 use crate::{Element, ElementType, GraphError};
+use onnx_protobuf::TensorProto;
+use std::borrow::Cow;
+use std::path::Path;
 
 /// A tensor of a model, to be read. Values stay where they are until asked for: they may lie
 /// in a file beside the model, which is then read each time.

@@ -1,13 +1,11 @@
 //! What flows along a graph's edges: a name and a type.
 
-use std::fmt;
-
+use crate::{ElementType, Size};
 use onnx_protobuf::tensor_shape_proto::dimension::Value as DimProto;
 use onnx_protobuf::type_proto::{self, Value as KindProto};
 use onnx_protobuf::{TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto::Dimension};
 use protobuf::MessageField;
-
-use crate::{ElementType, Size};
+use std::fmt;
 
 /// An input or an output of a graph. Displayed, `name: kind`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,11 +2,10 @@
 //! its nodes (`If`, `Loop`), of its functions and of its training part. The decoder limits how
 //! deep these lie in one another, so recursion is safe.
 
+use crate::GraphError;
 use onnx_protobuf::{
     AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
 };
-
-use crate::GraphError;
 
 /// A part of a model, to be changed.
 pub(crate) enum Part<'a> {

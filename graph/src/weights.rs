@@ -1,8 +1,7 @@
 //! Which tensors are weights, and how they lie.
 
-use std::collections::HashMap;
-
 use crate::{Graph, GraphError, Node, TensorView, constant};
+use std::collections::HashMap;
 
 /// The most nodes between a weight and the node that it feeds; real models have up to three.
 const THROUGH_MAX: usize = 8;

@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
-use std::time::{Duration, Instant};
-
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_shape_proto::Dimension;
 use onnx_protobuf::type_proto::{Tensor as TensorType, Value as TypeValue};
@@ -13,6 +11,7 @@ use onnx_protobuf::{
     TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
 };
 use skysail_graph::{Independence, Model};
+use std::time::{Duration, Instant};
 
 /// The longest that an answer may take in a build that is not optimised.
 const LONGEST: Duration = Duration::from_secs(20);

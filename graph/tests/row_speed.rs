@@ -4,12 +4,11 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
-
 use skysail_graph::{
     Attribute, Dim, ElementType, GraphBuilder, Independence, Model, Tensor, TransformerSettings,
     transformer_encoder,
 };
+use std::time::{Duration, Instant};
 
 /// How much longer a build may take that is not optimised.
 const UNOPTIMISED: u32 = if cfg!(debug_assertions) { 20 } else { 1 };

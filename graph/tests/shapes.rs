@@ -4,10 +4,9 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-
 use onnx_protobuf::{Message, TensorProto};
 use skysail_graph::{Dim, ElementType, Model};
+use std::path::{Path, PathBuf};
 
 /// Models whose outputs' dimensions depend on the values that they are given.
 const BY_VALUE: [&str; 1] = ["edge-0-dim-output"];

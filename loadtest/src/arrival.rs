@@ -2,10 +2,9 @@
 
 pub mod trace;
 
+use skysail_policy::simulate::{Arrivals, Times};
 use std::sync::Arc;
 use std::time::Duration;
-
-use skysail_policy::simulate::{Arrivals, Times};
 
 /// What makes a request go out.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,10 +6,6 @@ pub mod measure;
 pub mod search;
 mod show;
 
-use std::time::Duration;
-
-use serde::Serialize;
-
 use crate::arrival::{self, Arrival};
 use crate::confidence::Bounds;
 use crate::profile::{FORMAT, Level, Machine, Objective, Profile};
@@ -18,6 +14,8 @@ use crate::{Load, run, tail};
 use level::Window;
 use measure::Conditions;
 use search::{Goal, Next, Point, Search, Verdict};
+use serde::Serialize;
+use std::time::Duration;
 
 /// Tries of a window in which the load generator was the bottleneck.
 const TRIES_MAX: usize = 3;

@@ -2,11 +2,9 @@
 
 mod bootstrap;
 
-use std::fmt;
-
-use serde::Serialize;
-
 use crate::report::{Interval, Report, text_us};
+use serde::Serialize;
+use std::fmt;
 
 /// Fewer intervals say nothing of how much they vary.
 const INTERVALS_MIN: usize = 5;

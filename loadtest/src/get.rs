@@ -1,7 +1,6 @@
 //! Asks a server for other things than its models' answers: statistics, settings, what was slow.
 
-use std::time::Duration;
-
+use crate::target::{Address, Failure, Protocol, Target};
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, HeaderValue};
 use http::{Request, StatusCode};
@@ -10,12 +9,11 @@ use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use skysail_protocol::grpc::grpc_inference_service_client::GrpcInferenceServiceClient;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::Status;
 use tonic::transport::Channel;
-
-use crate::target::{Address, Failure, Protocol, Target};
 
 /// Bytes of a page that are read.
 const PAGE_BYTES_MAX: usize = 16 << 20;

@@ -2,10 +2,9 @@
 
 mod commands;
 
+use clap::{Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
 
 /// Load tests for any server of the Open Inference Protocol (KServe v2).
 #[derive(Debug, Parser)]

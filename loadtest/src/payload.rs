@@ -11,10 +11,9 @@ pub use encode::Binary;
 pub use file::from_file;
 pub use random::{Random, random};
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 use skysail_protocol::json::{ModelMetadata, Parameters, RequestedOutput};
+use std::path::PathBuf;
 
 /// The most bytes of elements that a request may have.
 pub const BYTES_MAX: usize = 256 << 20;

@@ -9,14 +9,12 @@ mod show;
 mod smooth;
 mod unmix;
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-
 use crate::profile::{Objective, Profile};
 use model::Model;
 pub use predict::Prediction;
 use predict::predict;
+use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A server is never planned with more than this times the highest rate at which it was seen.
 const RATE_MAX: f64 = 1.02;

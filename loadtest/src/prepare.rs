@@ -1,12 +1,10 @@
 //! The way to a load: describe each model, make or read its request, encode it, and try it once.
 
-use std::time::Duration;
-
-use tokio::time::timeout;
-
 use crate::payload::Source;
 use crate::run::Error;
 use crate::target::{Encoded, Endpoint, Failure, Server, Target};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// One kind of request of a load.
 #[derive(Clone, Debug)]

@@ -1,15 +1,13 @@
 //! A capacity profile: what a server was seen to do with one model at several rates, kept in a file
 //! so that other loads can be planned with it.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
-
 use crate::quantiles::Quantiles;
 use crate::server_settings::Settings;
 use crate::server_statistics::BatchSize;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// The first field of a profile's file.
 pub const FORMAT: &str = "skysail-capacity-profile/1";

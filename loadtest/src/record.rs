@@ -1,13 +1,11 @@
 //! What one thread of a run saw: latencies, lags, failures.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
-use hdrhistogram::Histogram;
-
 use crate::arrival::Window;
 use crate::run::Load;
 use crate::target::Failure;
+use hdrhistogram::Histogram;
+use std::collections::HashMap;
+use std::time::Duration;
 
 /// Longer latencies are recorded as this one.
 const NS_MAX: u64 = 3_600_000_000_000;

@@ -10,11 +10,10 @@ mod html;
 pub(crate) use make::Lasted;
 pub use text::text_us;
 
-use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
-
 use crate::record::Recorder;
 use crate::server_statistics::Statistics;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// What a run found. Latencies are those of answered requests, and `None` when there are none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -2,15 +2,6 @@
 
 mod seen;
 
-use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval_at};
-
 use crate::arrival::{Arrival, Part, Window};
 use crate::mix::Mix;
 use crate::payload;
@@ -19,7 +10,14 @@ use crate::record::Recorder;
 use crate::report::{Interval, Lasted, Report};
 use crate::target::{Address, Failure};
 use crate::worker::{Phase, Worker};
+use parking_lot::Mutex;
 use seen::{Seen, first_begins};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval_at};
 
 /// What is asked of the server.
 #[derive(Clone, Debug)]

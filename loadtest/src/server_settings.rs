@@ -1,15 +1,13 @@
 //! How the server runs the model, as far as it says: its configuration in Triton's form.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
+use crate::get::{ask, get, grpc, of_model, refused};
+use crate::target::{Failure, Target};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use skysail_protocol::grpc::ModelConfigRequest;
 use skysail_protocol::grpc::model_config::SchedulingChoice;
-
-use crate::get::{ask, get, grpc, of_model, refused};
-use crate::target::{Failure, Target};
+use std::collections::HashMap;
+use std::time::Duration;
 
 /// The parameter that holds the threads of each replica.
 const THREADS: &str = "intra_op_thread_count";

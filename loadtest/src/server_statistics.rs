@@ -1,18 +1,16 @@
 //! What the server itself counted: requests, runs, and how long runs of each size took. These are
 //! Triton's statistics, which other servers have too.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
+use crate::get::{ask, get, grpc, of_model, refused};
+use crate::target::{Failure, Target};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use skysail_protocol::grpc::{
     InferBatchStatistics, ModelStatistics, ModelStatisticsRequest,
     StatisticDuration as GrpcDuration,
 };
-
-use crate::get::{ask, get, grpc, of_model, refused};
-use crate::target::{Failure, Target};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Counters of one model, all versions that were asked for together, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

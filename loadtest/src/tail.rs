@@ -3,15 +3,13 @@
 
 mod table;
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use http::StatusCode;
-use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
-
 use crate::get::{get, in_path};
 use crate::target::{Address, Failure, Protocol, Target};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::timeout;
 
 pub use table::{Table, printable};
 

@@ -11,12 +11,10 @@ pub mod stream;
 
 pub use address::{Address, BadUrl};
 
+use crate::payload::{self, Payload};
+use skysail_protocol::json::ModelMetadata;
 use std::io;
 use std::time::Duration;
-
-use skysail_protocol::json::ModelMetadata;
-
-use crate::payload::{self, Payload};
 
 /// How requests travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,13 +9,12 @@ pub(crate) use coarse::Timer;
 
 #[cfg(target_os = "linux")]
 mod precise {
-    use std::io;
-    use std::time::Instant;
-
     use rustix::time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
         timerfd_settime,
     };
+    use std::io;
+    use std::time::Instant;
     use tokio::io::AsyncReadExt;
     use tokio::net::unix::pipe::Receiver;
 
@@ -72,9 +71,8 @@ mod coarse {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[tokio::test]
     async fn it_waits_each_time_and_never_too_short() {

@@ -1,16 +1,5 @@
 //! One thread of a run: its share of the connections and of the requests.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
-use tokio::runtime;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{JoinSet, coop, yield_now};
-use tokio::time::{sleep, timeout, timeout_at};
-
 use crate::arrival::{Part, Schedule};
 use crate::busy::Busy;
 use crate::mix::Mix;
@@ -18,6 +7,15 @@ use crate::record::{Ended, Recorder};
 use crate::run::Load;
 use crate::target::{Connection, Endpoint, Failure};
 use crate::timer::Timer;
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::runtime;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinSet, coop, yield_now};
+use tokio::time::{sleep, timeout, timeout_at};
 
 /// Between attempts to connect to a server that is not there.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);

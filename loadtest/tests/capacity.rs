@@ -6,11 +6,9 @@
 
 mod responder;
 
-use std::process::{Command, Output};
-
-use serde_json::Value;
-
 use responder::Responder;
+use serde_json::Value;
+use std::process::{Command, Output};
 
 fn skysail_load(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_skysail-load")).args(arguments).output().unwrap()

@@ -10,12 +10,10 @@ mod transports;
 #[path = "run/reports.rs"]
 mod reports;
 
+use responder::{Responder, STALL};
+use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
-
-use serde_json::Value;
-
-use responder::{Responder, STALL};
 
 const SHORT: [&str; 4] = ["--warm-up", "0s", "--duration", "300ms"];
 

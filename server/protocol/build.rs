@@ -1,11 +1,10 @@
 //! Turns the `.proto` files into Rust, without `protoc`.
 
+use protox::prost::Message;
 use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
-
-use protox::prost::Message;
 
 /// Tensors' elements, decoded as slices of the message's own buffer.
 const NOT_COPIED: [&str; 2] = [

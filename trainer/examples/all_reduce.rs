@@ -5,9 +5,8 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 
-use std::time::{Duration, Instant};
-
 use skysail_trainer::{Collective, TrainError, threads};
+use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Few; a bucket of gradients; parameters of LeNet-300-100, of LeNet-5 and of the CNN of federated

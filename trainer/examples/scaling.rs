@@ -4,12 +4,11 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 
-use std::time::{Duration, Instant};
-
 use skysail_graph::{Model, fed_avg_cnn, lenet_5};
 use skysail_trainer::{
     Collective, Learner, Network, SgdSettings, Strategy, Synchronous, TrainError, digits, mpi,
 };
+use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Rows of a rank in a step.

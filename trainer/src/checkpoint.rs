@@ -12,13 +12,11 @@ mod error;
 pub use error::CheckpointError;
 pub use store::{Found, Store};
 
-use std::path::Path;
-
-use serde::{Deserialize, Serialize};
-
 use crate::data::Position;
 use crate::layout::{Entry, EntryKind, Layout};
 use crate::strategy::State;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// All that training needs to go on.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,11 +7,10 @@ mod output;
 mod run;
 mod stop;
 
-use std::io::{self, Write};
-use std::process::ExitCode;
-
 use clap::{Parser, Subcommand};
 use skysail_trainer::{RecipeError, TrainError};
+use std::io::{self, Write};
+use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -12,14 +12,12 @@ mod stub;
 
 pub use describe::{Known, describe};
 
-use std::fmt;
-
-use skysail_compression::{CompressError, PerLayer, Start};
-use skysail_graph::Model;
-
 use crate::error::TrainError;
 use crate::job::{NetworkTrainee, Outcome, StepNews, Trainee};
 use crate::network::Distillation;
+use skysail_compression::{CompressError, PerLayer, Start};
+use skysail_graph::Model;
+use std::fmt;
 
 /// What is done to a model, and what that may cost.
 #[derive(Debug, Clone, PartialEq)]

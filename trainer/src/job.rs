@@ -10,9 +10,6 @@ mod trainee;
 pub use evaluate::{Evaluation, evaluate};
 pub use trainee::{NetworkTrainee, Trainee};
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
 use crate::checkpoint::{Checkpoint, Measured, Store};
 use crate::collective::Collective;
 use crate::data::{DataError, Dataset, Shard, Shift};
@@ -20,6 +17,8 @@ use crate::error::TrainError;
 use crate::layout::Layout;
 use crate::schedule::Schedule;
 use crate::strategy::{FederatedAveraging, Strategy};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// One training. All ranks are given the same.
 pub struct Job<'a> {

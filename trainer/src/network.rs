@@ -15,13 +15,6 @@ mod tap;
 mod loss;
 mod teacher;
 
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-
-use burn_backend::AutodiffBackend;
-use burn_flex::FlexTensor;
-use skysail_graph::{ElementType, Model, ValueInfo};
-
 use self::floats::{Dense, Diff, Floats, tensor};
 use self::operator::Inputs;
 use self::pass::{Pass, seed_of};
@@ -33,6 +26,11 @@ use crate::batch::{Batch, Input, Targets, Values};
 use crate::error::TrainError;
 use crate::layout::{EntryKind, Layout};
 use crate::learner::Learner;
+use burn_backend::AutodiffBackend;
+use burn_flex::FlexTensor;
+use skysail_graph::{ElementType, Model, ValueInfo};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 
 pub use self::teacher::Distillation;
 

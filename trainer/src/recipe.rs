@@ -8,19 +8,17 @@ mod prepare;
 mod schedule;
 mod strategy;
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-
 use crate::data::{Scaling, Shift, Source};
 pub use compress::{CompressRecipe, DistillRecipe, LayersRecipe, PhaseRecipe, StartRecipe};
 pub use model::{ModelRecipe, ResNetRecipe, TransformerRecipe};
 pub use prepare::{Prepared, Surroundings};
 pub use schedule::{DecayRecipe, ScaleRecipe, ScheduleRecipe};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 pub use strategy::{
     ClientsRecipe, DeepGradientRecipe, DownpourRecipe, FederatedRecipe, LocalRecipe,
     OptimizerRecipe, StalenessRecipe, StrategyRecipe, SynchronousRecipe,

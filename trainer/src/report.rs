@@ -5,11 +5,10 @@ mod curves;
 mod metrics;
 mod progress;
 
-use std::path::{Path, PathBuf};
-use std::time::Instant;
-
 use parking_lot::Mutex;
 use skysail_graph::write_atomically;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 pub use compression::CompressionReport;
 

@@ -4,14 +4,13 @@
 
 mod support;
 
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
 use crossbeam_channel::unbounded;
 use skysail_trainer::{
     Collective, CollectiveError, TrainError, on_gpus, ring_all_gather, ring_all_reduce, threads,
 };
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(300);

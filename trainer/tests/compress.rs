@@ -2,15 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics")]
 
-use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
-
 use skysail_compression::{Package, PackageWriter};
 use skysail_graph::Model;
 use skysail_trainer::{
     Compressed, CompressionError, Done, Known, Phase, Prepared, Recipe, StepNews, Surroundings,
     Watcher, Witness, describe,
 };
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 const RECIPE: &str = r#"
 epochs = 4

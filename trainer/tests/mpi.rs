@@ -10,13 +10,12 @@
 
 mod support;
 
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
-
 use skysail_trainer::{
     Collective, CollectiveError, DeepGradient, DeepGradientSettings, Downpour, DownpourSettings,
     Learner, SgdSettings, Sparsity, Staleness, Strategy, Synchronous, TrainError, mpi, threads,
 };
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 use support::{Noise, Regression, assert_near, batch};
 
 const LONG: Duration = Duration::from_secs(60);

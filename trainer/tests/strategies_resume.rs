@@ -4,12 +4,11 @@
 
 mod support;
 
-use std::time::Duration;
-
 use skysail_trainer::{
     CollectiveError, DeepGradient, DeepGradientSettings, Learner, Sparsity, Staleness, State,
     Strategy, Synchronous, TrainError, threads,
 };
+use std::time::Duration;
 use support::strategies::{
     ALL, LONG, MOMENTUM, Make, RATE, WIDTH, deep, downpour, local, share, synchronous,
 };

@@ -1,10 +1,9 @@
 //! Whether a batch is what the model takes.
 
-use skysail_graph::{Dim, Kind, Model, Tensor, ValueInfo};
-
 use super::Batch;
 use crate::CompressError;
 use crate::near::nearest;
+use skysail_graph::{Dim, Kind, Model, Tensor, ValueInfo};
 
 /// The tensors of a batch in the order of the model's inputs.
 ///

@@ -1,10 +1,8 @@
 //! A model that gives more of its values.
 
-use std::collections::HashSet;
-
-use skysail_graph::{GraphError, Model};
-
 use crate::protobuf::put_field;
+use skysail_graph::{GraphError, Model};
+use std::collections::HashSet;
 
 /// Numbers of fields: a model's graph, a graph's outputs, a value's name (ONNX's `onnx.proto`).
 const GRAPH: u64 = 7;

@@ -1,8 +1,7 @@
 //! The values that weights share, and which weight has which.
 
-use rayon::prelude::*;
-
 use crate::Mask;
+use rayon::prelude::*;
 
 /// A few values, and the codes of the weights that are not zero.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,9 +4,8 @@
 //! centroids, and its mean follows from sums up to each value. So an iteration takes
 //! `k log n` steps, however many values there are.
 
-use rayon::prelude::*;
-
 use super::Start;
+use rayon::prelude::*;
 
 /// Far more than are seen; rounding might let clusters go to and fro for ever.
 const ITERATIONS_MAX: usize = 10_000;

@@ -2,12 +2,11 @@
 //! Deep Compression stores its streams. Codes ascend with length, then symbol, and lie in the
 //! bytes with the highest bit first.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::adaptive::{Decoder, Encoder, Tree};
 use super::cursor::{CodecError, Cursor, put_varint};
 use super::model::SYMBOLS_MAX;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// The most bits of a code: with as many symbols as there are at most, the loss is nothing.
 const LENGTH_MAX: u32 = 15;

@@ -6,12 +6,11 @@
 //! A float is turned by one bit first, its sign to the lowest place, so that the exponent is one
 //! plane.
 
-use std::borrow::Cow;
-
 use super::cursor::CodecError;
 use super::words::zeros;
 use super::words::{Form, Meaning};
 use super::{Codec, Coded, Figures, Plan, stream};
+use std::borrow::Cow;
 
 pub(crate) fn encode(form: Form, bytes: &[u8], kept: usize) -> Coded {
     let figures = Figures { kept, ..Figures::default() };

@@ -1,9 +1,8 @@
 //! Every codec on tensors of every kind, and on bytes that are none.
 
+use super::*;
 use proptest::prelude::*;
 use skysail_graph::ElementType;
-
-use super::*;
 
 fn described(coded: &Coded, form: Form) -> (Plan, Vec<u8>) {
     let segment = coded.parts.concat();

@@ -1,8 +1,7 @@
 //! A tensor's values as words: numbers of 1, 2, 4 or 8 bytes, whose bits are all that counts.
 
-use skysail_graph::ElementType;
-
 use super::cursor::CodecError;
+use skysail_graph::ElementType;
 
 /// What the bits of a word mean, for the order of a codebook and the split into planes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

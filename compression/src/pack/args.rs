@@ -1,11 +1,10 @@
 //! Values of flags and recipes, read from text. Each error says what would be right.
 
+use clap::ValueEnum;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-
-use clap::ValueEnum;
-use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// What is wrong with the flags, seen only beside each other or beside the model.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,12 @@
 //! Whether a model that was made smaller still gives what the one before gave, as far as the method
 //! explains. It is asked after every step that loses something, on typical inputs or on made-up ones.
 
-use serde::Serialize;
-use skysail_compression::{Batch, QuantizedTensor, Run, RunnerError};
-use skysail_graph::{ElementType, Model, Tensor};
-
 use crate::data::{DataSet, first_rows};
 use crate::sample::sample;
 use crate::session::{Session, Threads};
+use serde::Serialize;
+use skysail_compression::{Batch, QuantizedTensor, Run, RunnerError};
+use skysail_graph::{ElementType, Model, Tensor};
 
 /// Rows of typical inputs that are looked at.
 const ROWS: u64 = 16;

@@ -1,7 +1,10 @@
 //! How much worse a model is than the one it was made from, on data.
 
-use std::collections::BTreeMap;
-
+use crate::args::{BadUsage, Share};
+use crate::data::{DataSet, Seen};
+use crate::progress::Progress;
+use crate::session::{Session, Threads};
+use crate::table::percent;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -10,12 +13,7 @@ use skysail_compression::{
     Accuracy, Batch, Run, Statistics, accuracy, agreement, difference, nearest, top_1,
 };
 use skysail_graph::{Dim, ElementType, Model, Tensor, ValueInfo};
-
-use crate::args::{BadUsage, Share};
-use crate::data::{DataSet, Seen};
-use crate::progress::Progress;
-use crate::session::{Session, Threads};
-use crate::table::percent;
+use std::collections::BTreeMap;
 
 /// How many outputs an error suggests.
 const NEAR: usize = 3;

@@ -3,17 +3,15 @@
 //! Files come from anyone: what is read is in proportion to them and to [`BYTES_MAX`], and
 //! whatever they hold, the answer is a data set or an error that names the file.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-
+use crate::table::hex;
 use anyhow::{Context, Result, bail, ensure};
+use files::Array;
 use sha2::{Digest, Sha256};
 use skysail_compression::Batch;
 use skysail_graph::{Dim, Model, Tensor, ValueInfo};
-
-use crate::table::hex;
-use files::Array;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 mod files;
 mod npy;

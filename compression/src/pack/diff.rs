@@ -1,18 +1,16 @@
 //! `skysail-pack diff`: what differs between two models, packed or not.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-
+use crate::args::Output;
+use crate::table::{Table, grouped, percent, shape};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use skysail_compression::{Package, PackageError, difference};
 use skysail_graph::{ElementType, Model, Tensor};
-
-use crate::args::Output;
-use crate::table::{Table, grouped, percent, shape};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,17 +1,15 @@
 //! `skysail-pack inspect`: what is in a package, and what takes how much.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-
+use crate::args::{Output, check_out};
+use crate::table::{Table, grouped, hex, percent, shape};
+use crate::{plot, stop};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use skysail_compression::{Bits, Package, Summary, TensorEntry};
 use skysail_graph::write_atomically;
-
-use crate::args::{Output, check_out};
-use crate::table::{Table, grouped, hex, percent, shape};
-use crate::{plot, stop};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,14 +1,12 @@
 //! `skysail-pack keygen`: a pair of keys to sign packages with.
 
-use std::io::{self, Write};
-use std::path::PathBuf;
-
+use crate::{keys, stop};
 use anyhow::{Context, Result};
 use clap::Args;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-
-use crate::{keys, stop};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,15 +1,13 @@
 //! Files of keys: 64 hexadecimal digits in a line.
 
+use crate::table::hex;
+use anyhow::{Context, Result, bail};
+use skysail_compression::{PublicKey, Signer};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result, bail};
-use skysail_compression::{PublicKey, Signer};
-
-use crate::table::hex;
 
 /// A file of a key has 65 bytes; more than this is something else.
 const FILE_BYTES_MAX: u64 = 1024;

@@ -20,13 +20,11 @@ mod plot;
 mod progress;
 mod stop;
 
-use std::io::{self, Write};
-use std::process::ExitCode;
-
+use args::{BadConfiguration, BadUsage};
 use clap::{Parser, Subcommand};
 use skysail_compression::CompressError;
-
-use args::{BadConfiguration, BadUsage};
+use std::io::{self, Write};
+use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:

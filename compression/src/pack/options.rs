@@ -1,14 +1,12 @@
 //! What `pack` is asked to do: by flags, by a recipe, or by both.
 
-use std::path::PathBuf;
-
-use clap::{Args, ValueEnum};
-use serde::Deserialize;
-use skysail_compression::{HalfFormat, RangeRule, Start};
-
 use crate::args::{Named, Share, threshold};
 use crate::compare::Measure;
 use crate::recipe::by_layer;
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use skysail_compression::{HalfFormat, RangeRule, Start};
+use std::path::PathBuf;
 
 /// All of it. In a recipe, the same words are keys.
 #[derive(Debug, Clone, Default, Args, Deserialize)]

@@ -1,15 +1,5 @@
 //! `skysail-pack pack`: a package of a model, the same or compressed.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result, anyhow};
-use clap::Args;
-use sha2::{Digest, Sha256};
-use skysail_compression::{Manifest, Package, PackageWriter, Parent, PerLayer, layers};
-use skysail_graph::{Model, write_atomically};
-
 use crate::args::{BadConfiguration, BadUsage, Output, check_out};
 use crate::compare::{Comparison, Wanted, compare};
 use crate::data::DataSet;
@@ -18,7 +8,15 @@ use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::table::hex;
 use crate::{keys, stop};
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
 use report::Report;
+use sha2::{Digest, Sha256};
+use skysail_compression::{Manifest, Package, PackageWriter, Parent, PerLayer, layers};
+use skysail_graph::{Model, write_atomically};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use steps::{Done, Work};
 
 mod race;

@@ -1,12 +1,11 @@
 //! A drawing of a package's layers: a histogram of the weights of each, and the values that they
 //! share.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, Result, bail};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use skysail_compression::{Package, layers};
+use std::collections::BTreeSet;
 
 /// Layers next to each other.
 const COLUMNS: usize = 3;

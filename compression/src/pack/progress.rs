@@ -1,9 +1,8 @@
 //! How far long work has come: a bar for someone who watches, plain lines for a log.
 
+use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 /// How often the bar is drawn, so that one sees that the work goes on.
 const TICK: Duration = Duration::from_millis(100);

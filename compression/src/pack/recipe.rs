@@ -1,16 +1,14 @@
 //! Recipes: the options of `pack` in a file of TOML. Errors name the line and the key.
 
+use crate::args::{BadConfiguration, Named};
+use crate::options::Options;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use skysail_compression::{CompressError, Layer, PerLayer};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
-use skysail_compression::{CompressError, Layer, PerLayer};
 use toml::Spanned;
-
-use crate::args::{BadConfiguration, Named};
-use crate::options::Options;
 
 /// The most bytes of a recipe.
 const BYTES_MAX: u64 = 1 << 20;

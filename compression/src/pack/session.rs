@@ -1,8 +1,6 @@
 //! Models on ONNX Runtime, which is loaded when the first is.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
+use crate::stop::whole;
 use bytemuck::Pod;
 use half::{bf16, f16};
 use ort::environment::Environment;
@@ -18,8 +16,8 @@ use skysail_kernels::runtime::{RuntimeError, find};
 use skysail_kernels::{
     DOMAIN, DOMAIN_VERSION, INT8_PRODUCT, Int8Matrix, OperatorWeights, operators,
 };
-
-use crate::stop::whole;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The types of elements that runs take and give, in ours and in the runtime's terms.
 const ELEMENTS: [(ElementType, TensorElementType); 13] = [

@@ -1,10 +1,9 @@
 //! Ctrl-C: the work ends at once, but not in the middle of what must be whole.
 
+use anyhow::{Context, Result, bail};
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-
-use anyhow::{Context, Result, bail};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;

@@ -1,16 +1,14 @@
 //! `skysail-pack unpack`: the model of a package, as an ONNX file.
 
-use std::io::{self, Write};
-use std::path::PathBuf;
-
-use anyhow::{Context, Result};
-use clap::Args;
-use skysail_compression::Package;
-
 use crate::args::{BadUsage, check_out};
 use crate::progress::Progress;
 use crate::stop;
 use crate::table::grouped;
+use anyhow::{Context, Result};
+use clap::Args;
+use skysail_compression::Package;
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 mod standard;
 

@@ -1,20 +1,18 @@
 //! `skysail-pack verify`: whether a package is whole, from whom, and what its model gives.
 
-use std::io::{self, Write};
-use std::path::PathBuf;
-
-use anyhow::{Context, Result, bail};
-use clap::Args;
-use serde_json::json;
-use skysail_compression::{Package, PublicKey, Seal};
-use skysail_graph::Model;
-
 use crate::args::{Output, Share};
 use crate::compare::{Comparison, Measure, Wanted, compare};
 use crate::data::DataSet;
 use crate::keys;
 use crate::progress::Progress;
 use crate::table::{grouped, hex};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::json;
+use skysail_compression::{Package, PublicKey, Seal};
+use skysail_graph::Model;
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:

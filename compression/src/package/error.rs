@@ -1,10 +1,8 @@
 //! What can be wrong with a package, in words that name the place.
 
-use std::path::{Path, PathBuf};
-
-use skysail_graph::GraphError;
-
 use crate::codec::cursor::CodecError;
+use skysail_graph::GraphError;
+use std::path::{Path, PathBuf};
 
 /// Why a package could not be read or written. Trying again helps for `Io` alone.
 #[derive(Debug, thiserror::Error)]

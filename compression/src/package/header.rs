@@ -1,10 +1,9 @@
 //! The file's first bytes: what it is, and where its sections lie. `FORMAT.md` has the layout.
 
-use std::cmp::Ordering;
-use std::ops::Range;
-
 use super::PackageError;
 use crate::codec::cursor::{CodecError, Cursor};
+use std::cmp::Ordering;
+use std::ops::Range;
 
 /// The first bytes of every package. As in PNG: not text, and a transfer that changes ends of
 /// lines shows.

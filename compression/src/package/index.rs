@@ -1,15 +1,13 @@
 //! The index: where each tensor's segment lies, and how it is coded. Names, shapes and element
 //! types are those of the graph's initializers.
 
-use std::ops::Range;
-
-use skysail_graph::{ElementType, Graph, TensorView};
-
 use super::PackageError;
 use super::header::{checksum_fits, checksum_of};
 use crate::codec::cursor::{CodecError, Cursor, put_varint};
 use crate::codec::words::Form;
 use crate::codec::{Codec, Coded, Plan};
+use skysail_graph::{ElementType, Graph, TensorView};
+use std::ops::Range;
 
 /// A tensor of a package: an initializer of its graph.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,10 +4,9 @@
 //! Fields that this version does not know are kept and written again. A field that is added
 //! later must be one that a reader can do without.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Fields that this version does not know.
 type Others = Map<String, Value>;

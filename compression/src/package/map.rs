@@ -4,13 +4,11 @@
 //! checked before, and reading past the end of a file that got shorter ends the process. So a
 //! package is replaced by renaming another over it, as the writer does, and never overwritten.
 
+use super::PackageError;
+use memmap2::Mmap;
 use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
-
-use memmap2::Mmap;
-
-use super::PackageError;
 
 /// The bytes of a package.
 #[derive(Debug)]

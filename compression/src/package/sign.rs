@@ -1,11 +1,9 @@
 //! Signatures: ed25519 (RFC 8032) over the digest, with a prefix of its own, so that no other
 //! use of a key makes one.
 
-use std::fmt;
-
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-
 use super::PackageError;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use std::fmt;
 
 /// What is signed is this, then the digest.
 const PREFIX: &[u8] = b"skysail package 1\n";

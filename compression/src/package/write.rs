@@ -1,15 +1,5 @@
 //! Writing a package.
 
-use std::borrow::Cow;
-use std::io::Write as _;
-use std::path::Path;
-
-use flate2::Compression;
-use flate2::write::DeflateEncoder;
-use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
-use skysail_graph::{Model, TensorView, write_atomically};
-
 use super::header::{Header, Kind, NewSection, Storage, checksum_of};
 use super::index::{form_of, put_row};
 use super::splice::{Change, splice};
@@ -19,6 +9,14 @@ use super::{
 };
 use crate::codec::words::Form;
 use crate::codec::{Analysis, CODECS, Codec, Coded, encode};
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+use skysail_graph::{Model, TensorView, write_atomically};
+use std::borrow::Cow;
+use std::io::Write as _;
+use std::path::Path;
 
 /// Values of up to this many bytes stay in the graph: a segment of their own would cost more.
 const IN_GRAPH_BYTES_MAX: usize = 32;

@@ -1,10 +1,9 @@
 //! One threshold over several layers, with a share that each keeps at least.
 
-use skysail_graph::Model;
-
 use super::select::{Cut, keep_largest, size_bits};
 use super::{LayerMask, share_of};
 use crate::{CompressError, Layer, Mask};
+use skysail_graph::Model;
 
 /// Keeps `density` of the weights of all layers together. What a layer's floor protects counts
 /// towards it, so a threshold is found for the others alone; floors that add up to more than

@@ -1,13 +1,11 @@
 //! A change of the model in the making: what the steps of quantization have in common.
 
-use std::collections::HashMap;
-
-use skysail_graph::{Edit, Graph, Links, Model, Node, Shapes, Tensor, TensorView};
-
 use super::int8::{Form, Granularity, Int8, Int8Weights};
 use super::operand::Operand;
 use super::{KeptLayer, QuantizeReport, QuantizedTensor};
 use crate::CompressError;
+use skysail_graph::{Edit, Graph, Links, Model, Node, Shapes, Tensor, TensorView};
+use std::collections::HashMap;
 
 /// See [`Draft::constant_of`].
 pub(super) fn constant_of<'m>(

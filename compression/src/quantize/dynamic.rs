@@ -2,16 +2,14 @@
 //! while the model runs, row by row, by the range that a row has then. No calibration is needed,
 //! and no row changes what another gives.
 
-use std::collections::HashMap;
-
-use skysail_graph::{Attribute, ElementType, Model, NewNode, Tensor};
-
 use super::draft::{Draft, Stored};
 use super::int8::{Form, Granularity, Int8Weights, too_small};
 use super::product::Product;
 use super::row_codes::{OPSET, RowCodes, Shared};
 use super::{QuantizeReport, require_opset, too_small_for};
 use crate::{CompressError, PerLayer, layers};
+use skysail_graph::{Attribute, ElementType, Model, NewNode, Tensor};
+use std::collections::HashMap;
 
 /// Inputs of a layer at most: the sums of more products might not fit 32 bits.
 const INPUTS_MAX: usize = 1 << 15;

@@ -1,11 +1,10 @@
 //! Folding what follows a convolution into its weights: normalization by constants, and the
 //! addition of a constant for each channel.
 
-use skysail_graph::{Edit, Model, NewNode, Node, Tensor, Weight};
-
 use super::draft::{Draft, Source};
 use crate::layers::{floats, is_float};
 use crate::{CompressError, Layer, layers};
+use skysail_graph::{Edit, Model, NewNode, Node, Tensor, Weight};
 
 /// `BatchNormalization` without an `epsilon` of its own.
 const EPSILON: f32 = 1e-5;

@@ -3,13 +3,11 @@
 //!
 //! Only what is exactly as written is taken: the result is the same but for the rounding of floats.
 
-use std::collections::{HashMap, HashSet};
-
-use skysail_graph::{Attribute, Edit, ElementType, Graph, Links, Model, NewNode, Node, TensorView};
-
 use super::int8::column_sums;
 use super::row_codes::{HALF, LEAST, MIDDLE, NOTHING, PART};
 use crate::CompressError;
+use skysail_graph::{Attribute, Edit, ElementType, Graph, Links, Model, NewNode, Node, TensorView};
+use std::collections::{HashMap, HashSet};
 
 /// The operator that is put in the place of the others. It takes rows of floats and perhaps a bias
 /// for each output; its attribute `weight` names a product's matrix, and `activation`, where it is

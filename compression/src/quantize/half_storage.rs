@@ -1,16 +1,14 @@
 //! Half precision for storage: matrices are halves in the file, and a `Cast` widens them when
 //! the model is loaded. Arithmetic stays in single precision.
 
-use std::collections::HashMap;
-
-use half::{bf16, f16};
-use skysail_graph::{Attribute, ElementType, Model, NewNode, Node, Taker, Tensor, TensorView};
-
 use super::{
     KeptLayer, PER_CHANNEL_OPSET, QuantizeReport, QuantizedTensor, require_opset, too_small_for,
 };
 use crate::layers::{floats, to_bf16, to_f16};
 use crate::{CompressError, PerLayer, layers};
+use half::{bf16, f16};
+use skysail_graph::{Attribute, ElementType, Model, NewNode, Node, Taker, Tensor, TensorView};
+use std::collections::HashMap;
 
 /// Smaller tensors are not worth the node.
 const ELEMENTS_MIN: u64 = 256;

@@ -1,16 +1,14 @@
 //! int4 for weights alone: blocks of codes of four bits, each with a scale, as ONNX Runtime's
 //! operator `MatMulNBits` takes them.
 
-use std::collections::HashMap;
-
-use skysail_graph::{Attribute, Model, NewNode, Tensor};
-
 use super::draft::Draft;
 use super::int8::too_small;
 use super::operand::Operand;
 use super::product::Product;
 use super::{QuantizeReport, QuantizedTensor, too_small_for};
 use crate::{CompressError, PerLayer, layers};
+use skysail_graph::{Attribute, Model, NewNode, Tensor};
+use std::collections::HashMap;
 
 /// The domain of ONNX Runtime's own operators.
 const DOMAIN: &str = "com.microsoft";

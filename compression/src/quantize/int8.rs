@@ -4,9 +4,8 @@
 //! does not fit saturates (`vpmaddubsw`). Two times 255 by 127 does not fit, so codes of eight bits
 //! that are multiplied as they are give wrong sums there. [`Form`] says how each use avoids that.
 
-use crate::CompressError;
-
 use super::operand::Operand;
+use crate::CompressError;
 
 /// How weights become signed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

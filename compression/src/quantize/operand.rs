@@ -1,10 +1,9 @@
 //! A weight as its node takes it: turned, reshaped and widened by the nodes between.
 
-use sha2::{Digest, Sha256};
-use skysail_graph::{Dim, Node, Shapes, Weight};
-
 use crate::CompressError;
 use crate::layers::floats;
+use sha2::{Digest, Sha256};
+use skysail_graph::{Dim, Node, Shapes, Weight};
 
 /// The values of a weight, in row-major order, and its dimensions.
 #[derive(Debug, Clone, PartialEq)]

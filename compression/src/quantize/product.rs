@@ -1,10 +1,9 @@
 //! Matrix products with a constant on the right: what `MatMul` and `Gemm` have in common.
 
-use skysail_graph::{ElementType, Node, Role, Weight};
-
 use super::draft::{Draft, Source};
 use super::operand::Operand;
 use crate::CompressError;
+use skysail_graph::{ElementType, Node, Role, Weight};
 
 /// A node that multiplies what it takes by a constant matrix, and may add a bias.
 pub(super) struct Product<'a, 'm> {

@@ -9,10 +9,9 @@
 //! Products of these are `step * sum of (code - 128) * weight + center * sum of weights`.
 //! [`fuse`](super::fuse) finds them again.
 
-use skysail_graph::{Attribute, ElementType, NewNode, Tensor};
-
 use super::draft::Draft;
 use crate::CompressError;
+use skysail_graph::{Attribute, ElementType, NewNode, Tensor};
 
 /// The version of ONNX's operators that has `Round`.
 pub(super) const OPSET: i64 = 11;

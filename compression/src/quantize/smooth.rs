@@ -5,16 +5,14 @@
 //! bits span them, and few are left for the rest. Dividing each channel by a constant, and
 //! multiplying the row of the weights by it, changes no result and evens out the ranges.
 
-use std::collections::HashMap;
-
-use serde::Serialize;
-use skysail_graph::{Model, NewNode, Tensor};
-
 use super::draft::Draft;
 use super::operand::Operand;
 use super::product::Product;
 use crate::calibrate::{Calibration, ChannelSizes};
 use crate::{CompressError, Layer, layers};
+use serde::Serialize;
+use skysail_graph::{Model, NewNode, Tensor};
+use std::collections::HashMap;
 
 /// Channels and rows that are always zero have no logarithm.
 const SIZE_MIN: f32 = 1e-5;

@@ -1,10 +1,6 @@
 //! Static int8: weights and what they are multiplied with are bytes, by ranges that are found
 //! beforehand on typical inputs.
 
-use std::collections::{HashMap, HashSet};
-
-use skysail_graph::Model;
-
 use super::fold::fold_batch_norms;
 use super::int8::{Int8Weights, SMALLEST};
 use super::{PER_CHANNEL_OPSET, QuantizeReport, require_opset};
@@ -12,6 +8,8 @@ use crate::calibrate::{Calibration, Range, RangeRule};
 use crate::{CompressError, PerLayer, layers};
 use build::build;
 use plan::Plan;
+use skysail_graph::Model;
+use std::collections::{HashMap, HashSet};
 
 mod build;
 mod plan;

@@ -1,15 +1,13 @@
 //! Embedding tables as int8: rows are picked as bytes and widened after that.
 
-use std::collections::HashSet;
-
-use skysail_graph::{Attribute, ElementType, Layout, Model, NewNode, Node, Role, Weight};
-
 use super::draft::{Draft, Source};
 use super::int8::{Form, Granularity, Int8Weights};
 use super::operand::Operand;
 use super::{PER_CHANNEL_OPSET, QuantizeReport, require_opset};
 use crate::CompressError;
 use crate::layers::is_float;
+use skysail_graph::{Attribute, ElementType, Layout, Model, NewNode, Node, Role, Weight};
+use std::collections::HashSet;
 
 /// Smaller tables are not worth the node.
 const ELEMENTS_MIN: usize = 1 << 14;

@@ -1,9 +1,8 @@
 //! The two models that figures are asked of, and typical inputs of theirs.
 
+use super::{npy, shared};
 use skysail_compression::Batch;
 use skysail_graph::{Model, Tensor};
-
-use super::{npy, shared};
 
 /// ResNet-20, and the 64 images in batches of 16, normalized as its training did.
 pub(crate) fn resnet() -> Option<(Model, Vec<Batch>)> {

@@ -5,15 +5,14 @@
 
 pub(crate) mod data;
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor as OrtTensor;
 use skysail_compression::{Run, Runner, RunnerError, bytes_with_outputs};
 use skysail_graph::{ElementType, Model, Tensor};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The shared library, brought by `cargo xtask setup`.
 const LIBRARY: &str =

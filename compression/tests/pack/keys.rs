@@ -1,8 +1,7 @@
 //! Keys and signatures.
 
-use std::os::unix::fs::PermissionsExt;
-
 use crate::support::{Folder, classifier};
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn a_signature_is_of_its_key_and_of_no_other() {

@@ -1,13 +1,11 @@
 //! Ctrl-C: the program ends, and leaves a whole file or none.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::support::{Folder, assert_same, classifier};
+use rustix::process::{Pid, Signal, kill_process};
 use skysail_compression::Package;
 use skysail_graph::mlp;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 
 fn interrupt(child: &Child) {
     let pid = Pid::from_raw(child.id().cast_signed()).unwrap();

@@ -1,12 +1,11 @@
 //! A folder to work in, models and data for it, and the program.
 
+use serde_json::Value;
+use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-
-use serde_json::Value;
-use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
 use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;

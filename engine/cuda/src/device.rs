@@ -1,14 +1,12 @@
 //! A GPU, and memory on it.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
+use crate::{CudaError, libraries};
 use cudarc::driver::{
     CudaContext, CudaSlice, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits,
 };
 use cudarc::nccl::NcclType;
-
-use crate::{CudaError, libraries};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// How long is waited before the GPU is asked again whether it is done.
 const PAUSE: Duration = Duration::from_micros(20);

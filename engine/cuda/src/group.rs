@@ -1,14 +1,12 @@
 //! Ranks that each have a GPU, and what they do together by NCCL.
 #![expect(unsafe_code, reason = "moves a communicator between threads")]
 
-use std::ffi::c_char;
-use std::time::Duration;
-
-use cudarc::nccl::result::{NcclError, NcclStatus};
-use cudarc::nccl::{Comm, Id, ReduceOp};
-
 use crate::device::same_length;
 use crate::{Buffer, CudaError, Device, libraries};
+use cudarc::nccl::result::{NcclError, NcclStatus};
+use cudarc::nccl::{Comm, Id, ReduceOp};
+use std::ffi::c_char;
+use std::time::Duration;
 
 /// What ranks know each other by: one makes it, and tells the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

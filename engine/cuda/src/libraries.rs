@@ -2,9 +2,8 @@
 //! without.
 #![expect(unsafe_code, reason = "opens libraries")]
 
-use std::sync::OnceLock;
-
 use crate::CudaError;
+use std::sync::OnceLock;
 
 /// Fails where the GPU's driver is missing.
 pub(crate) fn driver() -> Result<(), CudaError> {

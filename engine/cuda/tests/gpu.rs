@@ -2,9 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "says what it skips")]
 
-use std::time::Duration;
-
 use skysail_cuda::{Communicator, CudaError, Device, GroupId};
+use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 

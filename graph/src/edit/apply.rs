@@ -1,13 +1,11 @@
 //! Making collected changes.
 
-use std::collections::{HashMap, HashSet};
-
-use onnx_protobuf::{GraphProto, NodeProto, OperatorSetIdProto};
-
 use super::wiring::Wiring;
 use super::{Edit, Move};
 use crate::constant::makes_constant;
 use crate::{GraphError, Model, NewNode, scope};
+use onnx_protobuf::{GraphProto, NodeProto, OperatorSetIdProto};
+use std::collections::{HashMap, HashSet};
 
 /// Checks everything, then changes the model.
 pub(super) fn apply(model: &mut Model, edit: Edit) -> Result<(), GraphError> {

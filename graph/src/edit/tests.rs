@@ -2,12 +2,11 @@
 
 mod unused;
 
+use super::*;
+use crate::{Attribute, Dim, ElementType, GraphBuilder, mlp};
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::{AttributeProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
 use protobuf::MessageField;
-
-use super::*;
-use crate::{Attribute, Dim, ElementType, GraphBuilder, mlp};
 
 const FLOAT: ElementType = ElementType::Float32;
 

@@ -1,11 +1,9 @@
 //! Taking out what nothing depends on.
 
-use std::collections::{HashMap, HashSet};
-
-use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
-
 use super::apply::remove_initializers;
 use crate::scope;
+use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
+use std::collections::{HashMap, HashSet};
 
 /// See [`Model::drop_unused`](crate::Model::drop_unused).
 pub(super) fn drop_unused(model: &mut ModelProto) -> Vec<String> {

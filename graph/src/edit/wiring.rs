@@ -1,10 +1,8 @@
 //! The nodes of a graph while they are connected anew.
 
-use std::collections::{HashMap, HashSet};
-
-use onnx_protobuf::NodeProto;
-
 use crate::{GraphError, scope};
+use onnx_protobuf::NodeProto;
+use std::collections::{HashMap, HashSet};
 
 /// Nodes in any order, and who makes and takes each value.
 pub(super) struct Wiring {

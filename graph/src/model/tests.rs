@@ -1,9 +1,8 @@
 //! Tests of loading, changing and saving models.
 
-use onnx_protobuf::{GraphProto, ValueInfoProto};
-
 use super::*;
 use crate::{ElementType, mlp};
+use onnx_protobuf::{GraphProto, ValueInfoProto};
 
 fn model(graph: GraphProto) -> Model {
     Model::from_proto(ModelProto { graph: MessageField::some(graph), ..ModelProto::default() })

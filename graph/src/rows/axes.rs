@@ -1,12 +1,11 @@
 //! Operators that combine what lies along some axes.
 
-use std::collections::BTreeSet;
-
 use super::Dependence;
 use super::dependence::{Problem, Rows, touch, unclear};
 use super::rule::Outcome;
 use crate::shapes::call::{Call, List};
 use crate::shapes::dims;
+use std::collections::BTreeSet;
 
 /// The rows of the first input, which lie along none of the axes that `touches` says.
 pub(super) fn apart(

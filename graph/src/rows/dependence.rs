@@ -1,10 +1,9 @@
 //! What the values of a graph depend on.
 
-use std::fmt;
-use std::rc::Rc;
-
 use crate::size::{Factor, Size, times};
 use crate::{Dim, Node};
+use std::fmt;
+use std::rc::Rc;
 
 /// What a value depends on, when requests of equal dimensions share a run as rows.
 #[derive(Debug, Clone, PartialEq)]

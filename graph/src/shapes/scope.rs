@@ -1,12 +1,11 @@
 //! The values of a graph, found node by node.
 
-use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
-
 use super::call::Call;
 use super::table;
 use super::value::{ANY, Value};
 use crate::{Dim, Graph, Kind, Node, TensorView, ValueInfo, constant, rows};
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 
 /// Bytes that all that is found may take; real models need far less than one megabyte.
 const ROOM_BYTES: usize = 64 << 20;

@@ -2,9 +2,8 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use std::path::PathBuf;
-
 use skysail_graph::mlp;
+use std::path::PathBuf;
 
 /// The `model.onnx` of every folder of models, smallest first.
 pub(crate) fn models() -> Vec<PathBuf> {

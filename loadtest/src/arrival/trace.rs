@@ -3,11 +3,10 @@
 
 mod calendar;
 
+use serde_json::Value;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-
-use serde_json::Value;
 
 /// The most arrivals of a recording.
 const ARRIVALS_MAX: usize = 20_000_000;
@@ -239,9 +238,8 @@ fn time_name(name: &str) -> Option<Option<Unit>> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
+    use std::io::Write;
 
     fn read_text(text: &str, unit: Unit, speed: f64) -> Result<Vec<u64>, String> {
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -1,12 +1,11 @@
 //! All windows of one rate put together.
 
-use std::collections::BTreeMap;
-
 use crate::confidence::Batch;
 use crate::profile::{Level, Spread};
 use crate::quantiles::{Quantiles, SHARES, sorted_at};
 use crate::report::Report;
 use crate::server_statistics::{BatchSize, Statistics};
+use std::collections::BTreeMap;
 
 /// What was seen in one window.
 #[derive(Clone, Debug, Default)]

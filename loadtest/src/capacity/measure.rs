@@ -1,19 +1,17 @@
 //! One window at one rate: an open loop of requests that are independent of each other, and what
 //! the server counted meanwhile.
 
-use std::convert::Infallible;
-use std::future;
-use std::sync::Arc;
-use std::time::Duration;
-
-use skysail_policy::simulate::Arrivals;
-use tokio::time::{MissedTickBehavior, interval};
-
 use super::level::Window;
 use crate::arrival::{self, Arrival};
 use crate::server_statistics::Reading;
 use crate::target::Target;
 use crate::{Error, Load, Prepared, run};
+use skysail_policy::simulate::Arrivals;
+use std::convert::Infallible;
+use std::future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the server's counters are read during a window. More would be a load of its own.
 const READ_EVERY: Duration = Duration::from_millis(40);

@@ -1,10 +1,9 @@
 //! A capacity as text.
 
-use std::fmt;
-
 use super::{Capacity, Searched};
 use crate::profile::{Level, Objective};
 use crate::report::text_us;
+use std::fmt;
 
 impl fmt::Display for Capacity {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,11 +1,7 @@
 //! `skysail-load capacity`: the highest rate at which a model keeps an objective.
 
-use std::io::{self, IsTerminal, Write};
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
-
+use super::output::Output;
+use super::{shares, values};
 use anyhow::Result;
 use clap::Args;
 use skysail_loadtest::capacity::measure::Conditions;
@@ -14,10 +10,12 @@ use skysail_loadtest::payload::{Random, Source};
 use skysail_loadtest::prepare;
 use skysail_loadtest::profile::Objective;
 use skysail_loadtest::target::{Address, Protocol, Target};
+use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 use tokio::runtime;
-
-use super::output::Output;
-use super::{shares, values};
 
 /// Of the machine's processors, the part that sends unless told: most are left to the server.
 const THREADS_SHARE: usize = 4;

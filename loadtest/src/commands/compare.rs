@@ -1,14 +1,12 @@
 //! `skysail-load compare`: two reports beside each other.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
+use super::output::Output;
 use anyhow::{Context, Result};
 use clap::Args;
 use skysail_loadtest::compare::compare;
 use skysail_loadtest::report::Report;
-
-use super::output::Output;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:

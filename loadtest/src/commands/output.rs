@@ -1,11 +1,10 @@
 //! How a command's result is printed: for people, or for programs.
 
-use std::fmt::Display;
-use std::io::{self, Write};
-
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
+use std::fmt::Display;
+use std::io::{self, Write};
 
 /// In which form.
 #[derive(Clone, Copy, Debug, ValueEnum)]

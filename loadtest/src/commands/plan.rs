@@ -1,17 +1,15 @@
 //! `skysail-load plan`: how many servers a load needs, from a capacity profile.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
+use super::output::Output;
+use super::shares::{self, Bursts};
+use super::values;
 use anyhow::Result;
 use clap::{ArgGroup, Args};
 use skysail_loadtest::arrival::trace::{self, Unit};
 use skysail_loadtest::plan::{Answer, Question, Traffic, answer};
 use skysail_loadtest::profile::{Objective, Profile};
-
-use super::output::Output;
-use super::shares::{self, Bursts};
-use super::values;
+use std::path::PathBuf;
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,25 +4,23 @@ mod kinds;
 mod live;
 mod statistics;
 
+use super::output::Output;
+use super::{Usage, values};
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use live::Live;
+use skysail_loadtest::arrival::{Arrival, Window, trace};
+use skysail_loadtest::report::Report;
+use skysail_loadtest::target::{Address, Protocol, Server, Transport};
+use skysail_loadtest::{Load, prepare_mix, run};
+use skysail_policy::simulate::Arrivals;
 use std::future;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
-
-use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
-use skysail_loadtest::arrival::{Arrival, Window, trace};
-use skysail_loadtest::report::Report;
-use skysail_loadtest::target::{Address, Protocol, Server, Transport};
-use skysail_loadtest::{Load, prepare_mix, run};
-use skysail_policy::simulate::Arrivals;
 use tokio::runtime;
-
-use super::output::Output;
-use super::{Usage, values};
-use live::Live;
 
 /// Connections of a closed loop, unless told.
 const CLOSED_CONNECTIONS: usize = 8;

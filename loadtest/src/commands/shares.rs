@@ -1,8 +1,7 @@
 //! Values of the flags that say what is to be kept, and how sure.
 
-use skysail_loadtest::plan::Traffic;
-
 use super::values;
+use skysail_loadtest::plan::Traffic;
 
 /// A percentile, in hundredths, that leaves room for misses.
 pub(crate) fn percentile(text: &str) -> Result<f64, String> {

@@ -1,17 +1,15 @@
 //! `skysail-load tail`: the slowest and the failed requests of the last minutes, and why.
 
-use std::io::{self, Write};
-use std::time::Duration;
-
+use super::output::Output;
+use super::values;
 use anyhow::Result;
 use clap::Args;
 use skysail_loadtest::tail::{Table, Tail, read};
 use skysail_loadtest::target::Address;
+use std::io::{self, Write};
+use std::time::Duration;
 use tokio::runtime;
 use tokio::time::interval;
-
-use super::output::Output;
-use super::values;
 
 /// What the server may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);

@@ -6,9 +6,8 @@ mod weight;
 pub(crate) use arrival::{Law, Playing, law, speed, unit};
 pub(crate) use weight::{Weighted, weighted};
 
-use std::time::Duration;
-
 use skysail_loadtest::target::Protocol;
+use std::time::Duration;
 
 /// The longest time that a flag may give.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -1,12 +1,10 @@
 //! Elements between JSON and the protocol's raw bytes.
 
-use std::str;
-
+use super::Datatype;
 use half::{bf16, f16};
 use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::Value;
-
-use super::Datatype;
+use std::str;
 
 /// Appends a JSON tensor's elements, however its arrays are nested; how many there were.
 pub(super) fn append_json(
@@ -95,9 +93,8 @@ impl<'a> Elements<'a> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use serde_json::json;
 
     fn read(datatype: Datatype, data: &Value) -> Result<Vec<u8>, String> {
         let mut raw = Vec::new();

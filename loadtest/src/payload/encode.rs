@@ -1,5 +1,7 @@
 //! A request as the bytes of each protocol.
 
+use super::elements::Elements;
+use super::{Datatype, Error, Input, Payload};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
@@ -8,9 +10,6 @@ use skysail_protocol::grpc::infer_parameter::ParameterChoice;
 use skysail_protocol::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use skysail_protocol::json::{InferRequest, Parameters, Tensor};
 use skysail_protocol::parameter::{BINARY_DATA_OUTPUT, BINARY_DATA_SIZE};
-
-use super::elements::Elements;
-use super::{Datatype, Error, Input, Payload};
 
 /// A body of JSON with raw tensors after it.
 #[derive(Debug, PartialEq)]
@@ -167,9 +166,8 @@ fn grpc_parameter(value: &Value) -> Option<ParameterChoice> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use serde_json::json;
 
     fn payload(datatype: Datatype, raw: &[u8]) -> Payload {
         let input = Input {

@@ -1,13 +1,11 @@
 //! A request read from a file: the JSON body of an inference request.
 
-use std::fs;
-use std::path::Path;
-
-use skysail_protocol::json::{InferRequest, Tensor};
-use skysail_protocol::parameter::BINARY_DATA_SIZE;
-
 use super::elements::append_json;
 use super::{BYTES_MAX, Datatype, Error, Input, Payload, count};
+use skysail_protocol::json::{InferRequest, Tensor};
+use skysail_protocol::parameter::BINARY_DATA_SIZE;
+use std::fs;
+use std::path::Path;
 
 /// Reads a request, for example `{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32",
 /// "data": [1, 2]}]}`.
@@ -48,9 +46,8 @@ fn input(tensor: Tensor) -> Result<Input, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
+    use std::io::Write;
 
     fn read(text: &str) -> Result<Payload, Error> {
         let mut file = tempfile::NamedTempFile::new().unwrap();

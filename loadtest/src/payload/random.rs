@@ -1,13 +1,12 @@
 //! A request made up from a model's metadata.
 
+use super::elements::append_text;
+use super::{BYTES_MAX, Datatype, Error, Input, Payload, count};
 use half::{bf16, f16};
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skysail_protocol::json::{ModelMetadata, Parameters, TensorMetadata};
-
-use super::elements::append_text;
-use super::{BYTES_MAX, Datatype, Error, Input, Payload, count};
 
 /// Letters in each element of BYTES.
 const LETTERS: usize = 8;

@@ -1,17 +1,16 @@
 //! A model of the server that was measured: the engine's own scheduler, with run times, their
 //! spread, and what is outside of the engine as they were seen.
 
-use skysail_policy::batch::Limits;
-use skysail_policy::simulate::{
-    Arrivals, Cost, Kind, Known, Level as OutsideLevel, Machine, Noise, Outside, Policy, Scenario,
-    Traffic, simulate,
-};
-
 use super::run_times;
 use super::smooth::smooth;
 use super::unmix::outside;
 use crate::profile::{Level, Profile};
 use crate::quantiles::sorted_at;
+use skysail_policy::batch::Limits;
+use skysail_policy::simulate::{
+    Arrivals, Cost, Kind, Known, Level as OutsideLevel, Machine, Noise, Outside, Policy, Scenario,
+    Traffic, simulate,
+};
 
 /// A rate is steady where this part of its requests is answered...
 const ANSWERED_MIN: f64 = 0.97;

@@ -1,11 +1,10 @@
 //! What servers of the measured kind make of a load: the model simulated several times, and how far
 //! the simulations differ.
 
-use skysail_policy::simulate::{Arrivals, Outcome, simulate};
-
 use super::model::Model;
 use super::{Question, Traffic};
 use crate::confidence::student_quantile;
+use skysail_policy::simulate::{Arrivals, Outcome, simulate};
 
 /// Requests of one simulation, about, and how long it takes at least and at most.
 const REQUESTS: f64 = 30_000.0;

@@ -1,9 +1,8 @@
 //! Run times by size and by rate, out of what was seen of both together: a curve for a machine that
 //! has nothing else to do, and how many times as long runs take at each rate.
 
-use std::collections::BTreeMap;
-
 use crate::profile::Level;
+use std::collections::BTreeMap;
 
 /// Runs of a size that say something of it.
 const RUNS_MIN: u64 = 5;

@@ -1,10 +1,9 @@
 //! A plan as text.
 
-use std::fmt;
-
 use super::{Answer, Prediction};
 use crate::report::text_us;
 use crate::tail::printable;
+use std::fmt;
 
 /// Characters of a model's name that are shown; a profile may come from anywhere.
 const NAME_MAX: usize = 200;

@@ -1,8 +1,7 @@
 //! A report as a table of one row, so that those of several runs make one table.
 
-use serde_json::Value;
-
 use super::Report;
+use serde_json::Value;
 
 impl Report {
     /// The columns' names and the row: every figure of the report that is a single one.

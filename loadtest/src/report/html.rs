@@ -1,8 +1,7 @@
 //! A report as one page that needs nothing from anywhere.
 
-use std::fmt::Write;
-
 use super::{Report, plots, text_us};
+use std::fmt::Write;
 
 /// Colours follow the reader's system.
 const STYLE: &str = "\

@@ -31,11 +31,10 @@ pub(super) fn bottleneck(seen: &Recorder, reached_share: f64) -> Option<String> 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::record::Ended;
     use crate::run::tests::load;
+    use std::time::Duration;
 
     fn seen(latency: Duration, lag: Duration, busy_share: f64) -> Recorder {
         let mut seen = Recorder::new(&load(), 1);

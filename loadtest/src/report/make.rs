@@ -1,13 +1,12 @@
 //! A report is made of what the threads recorded.
 
-use std::time::Duration;
-
 use super::judge::bottleneck;
 use super::{FailureCount, Interval, KindReport, Percentile, Report, quantile_us};
 use crate::arrival::Arrival;
 use crate::prepare::Prepared;
 use crate::record::Recorder;
 use crate::run::Load;
+use std::time::Duration;
 
 /// Kinds of failure that are shown, the most frequent first.
 const FAILURES_SHOWN: usize = 5;

@@ -1,12 +1,10 @@
 //! A report's drawings as SVG. Their colours are names that the page gives a meaning, for light
 //! and for dark.
 
-use std::ops::Range;
-
+use super::{Interval, Report, text_us};
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
-
-use super::{Interval, Report, text_us};
+use std::ops::Range;
 
 /// Pixels of a drawing.
 const SIZE: (u32, u32) = (760, 300);

@@ -1,9 +1,8 @@
 //! A report for people to read.
 
-use std::fmt;
-
 use super::judge::BUSY_SHARE_MAX;
 use super::{KindReport, Report};
+use std::fmt;
 
 impl fmt::Display for Report {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {

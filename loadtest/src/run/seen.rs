@@ -1,15 +1,13 @@
 //! What a run has seen so far, interval by interval.
 
-use std::mem;
-use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
-
 use super::{Load, Prepared, Progress};
 use crate::arrival::Window;
 use crate::record::Recorder;
 use crate::report::Interval;
+use parking_lot::Mutex;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What was seen so far. The threads' recorders are emptied at the end of each interval.
 pub(super) struct Seen {

@@ -1,10 +1,9 @@
 //! Slow requests as a table. What comes from requests is shown without anything that would steer
 //! a terminal.
 
-use std::fmt;
-
 use super::{OfModel, Slow, Tail};
 use crate::report::text_us;
+use std::fmt;
 
 /// The stages of a request, in their order.
 const STAGES: [&str; 7] = ["accept", "decode", "admit", "queue", "batch", "execute", "respond"];

@@ -1,9 +1,8 @@
 //! Where a server is: `http://HOST:PORT`, with or without a path before `/v2`.
 
+use http::Uri;
 use std::fmt;
 use std::str::FromStr;
-
-use http::Uri;
 
 /// A server's address.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! The target over gRPC. Requests are encoded once and answers are not decoded, so that most of
 //! the work is the server's.
 
-use std::error::Error;
-use std::sync::Arc;
-
+use super::{Address, Failure, Protocol, Server, Target, chain};
+use crate::payload::{self, Payload};
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
 use prost::Message;
@@ -11,13 +10,12 @@ use skysail_protocol::grpc::ModelMetadataRequest;
 use skysail_protocol::grpc::grpc_inference_service_client::GrpcInferenceServiceClient;
 use skysail_protocol::grpc::model_metadata_response;
 use skysail_protocol::json::{ModelMetadata, TensorMetadata};
+use std::error::Error;
+use std::sync::Arc;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
-
-use super::{Address, Failure, Protocol, Server, Target, chain};
-use crate::payload::{self, Payload};
 
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 /// The largest answer that is read.

@@ -1,7 +1,7 @@
 //! What both versions of HTTP have in common: the model's metadata, requests, refusals.
 
-use std::net::SocketAddr;
-
+use super::{Address, Failure, Protocol, Target};
+use crate::payload::{self, Payload};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -12,10 +12,8 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use skysail_protocol::HEADER_LENGTH;
 use skysail_protocol::json::{ErrorBody, ModelMetadata};
+use std::net::SocketAddr;
 use tokio::net::{TcpStream, lookup_host};
-
-use super::{Address, Failure, Protocol, Target};
-use crate::payload::{self, Payload};
 
 /// Bytes of metadata or of an error that are read.
 pub(super) const TEXT_BYTES_MAX: usize = 4 << 20;

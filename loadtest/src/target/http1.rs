@@ -2,17 +2,15 @@
 //! checked but not kept, so that a request costs little more than its two system calls and needs
 //! no memory of its own.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use bytes::Bytes;
-use http::StatusCode;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-
 use super::http::{Request, answered, dial, refused, resolve};
 use super::response::Reader;
 use super::{Address, Failure, Server};
+use bytes::Bytes;
+use http::StatusCode;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 /// The server and the requests for it.
 #[derive(Clone, Debug)]

@@ -1,17 +1,15 @@
 //! The target over HTTP/2 without TLS: several callers share a connection.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
+use super::http::{Body, Request, START_BYTES, answered, dial, refused, resolve, text};
+use super::{Address, Failure, Server};
 use http::header::{CONNECTION, HOST};
 use http::{StatusCode, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
-
-use super::http::{Body, Request, START_BYTES, answered, dial, refused, resolve, text};
-use super::{Address, Failure, Server};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The server and the requests for it.
 #[derive(Clone, Debug)]

@@ -1,12 +1,11 @@
 //! Answers of HTTP/1.1 (RFC 9112), read from a connection. A body is passed over as it comes;
 //! its start is kept, and that of an error up to a length.
 
+use super::Failure;
+use super::http::{START_BYTES, TEXT_BYTES_MAX};
 use http::StatusCode;
 use httparse::{EMPTY_HEADER, Header, Response, Status, parse_chunk_size};
 use tokio::io::{AsyncRead, AsyncReadExt};
-
-use super::Failure;
-use super::http::{START_BYTES, TEXT_BYTES_MAX};
 
 /// What is read at once, at first and of large bodies.
 const READ_BYTES: usize = 4 << 10;
@@ -262,13 +261,11 @@ fn body_length(headers: &[Header<'_>], answer: &mut Answer) -> Result<Length, St
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::io;
     use std::pin::Pin;
     use std::task::{Context, Poll};
-
     use tokio::io::ReadBuf;
-
-    use super::*;
 
     /// Gives so many bytes at once, then the end.
     struct Drops<'a>(&'a [u8], usize);

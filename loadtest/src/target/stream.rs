@@ -1,11 +1,11 @@
 //! The target over gRPC's bidirectional streams: each caller has one, and sends its next request
 //! when the last one is answered.
 
-use std::sync::Arc;
-
+use super::{Failure, chain, grpc};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
@@ -13,8 +13,6 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
-
-use super::{Failure, chain, grpc};
 
 /// Asks for errors as statuses: they end the stream, and say whether the server had too much to do.
 const STATUS_ERRORS: &str = "triton_grpc_error";

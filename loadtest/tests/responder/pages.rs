@@ -1,8 +1,7 @@
 //! Other pages of the responder: statistics, settings, and slow requests.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// How long the model `serial` takes for each request, one after another.
 pub(crate) const SERIAL_RUN: Duration = Duration::from_millis(3);

@@ -1,9 +1,8 @@
 //! When requests go out, and of what kind they are.
 
-use std::io::Write;
-
 use super::responder::Responder;
 use super::{failed, load, report, short};
+use std::io::Write;
 
 fn file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -1,11 +1,9 @@
 //! What is written down of a run.
 
-use std::process::{Command, Output};
-
-use serde_json::Value;
-
 use super::responder::Responder;
 use super::{SHORT, load, short};
+use serde_json::Value;
+use std::process::{Command, Output};
 
 fn compare(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skysail-load"));

@@ -1,9 +1,8 @@
 //! How requests travel.
 
-use http::Version;
-
 use super::responder::Responder;
 use super::{SHORT, load, report, short};
+use http::Version;
 
 #[test]
 fn connections_are_kept_unless_told() {

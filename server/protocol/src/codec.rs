@@ -4,16 +4,14 @@
 //! size that tensors need holds millions of them. So fields are counted before any is decoded: of
 //! every message its own, and of a request for inference those of its inputs and outputs too.
 
-use std::any::TypeId;
-use std::marker::PhantomData;
-
+use crate::grpc::ModelInferRequest;
 use bytes::Buf;
 use prost::{Message, decode_length_delimiter};
+use std::any::TypeId;
+use std::marker::PhantomData;
 use tonic::Status;
 use tonic::codec::{DecodeBuf, Decoder};
 use tonic_prost::{ProstDecoder, ProstEncoder};
-
-use crate::grpc::ModelInferRequest;
 
 /// Fields of one message, and of the messages in it that are looked into.
 const FIELDS_MAX: usize = 1 << 14;

@@ -22,11 +22,10 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use bytes::Bytes;
     use prost::Message;
     use prost_types::FileDescriptorSet;
-
-    use super::*;
 
     #[test]
     fn the_service_has_every_method() {

@@ -113,9 +113,8 @@ pub struct ErrorBody {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn model_metadata_reads_and_writes_alike() {

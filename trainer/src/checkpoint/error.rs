@@ -1,8 +1,7 @@
 //! Why a checkpoint can not be used, or written.
 
-use std::path::PathBuf;
-
 use skysail_graph::GraphError;
+use std::path::PathBuf;
 
 /// Why a checkpoint can not be used, or written.
 #[derive(Debug, thiserror::Error)]

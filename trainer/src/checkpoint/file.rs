@@ -1,13 +1,11 @@
 //! A checkpoint as bytes.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-
 use super::{About, Checkpoint, CheckpointError};
 use crate::strategy::State;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"SKYCHECK";
 pub(super) const VERSION: u32 = 1;

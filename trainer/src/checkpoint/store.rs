@@ -1,13 +1,11 @@
 //! The folder of a job's checkpoints: the last two are kept.
 
+use super::file;
+use super::{Checkpoint, CheckpointError};
+use skysail_graph::{GraphError, write_atomically};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-
-use skysail_graph::{GraphError, write_atomically};
-
-use super::file;
-use super::{Checkpoint, CheckpointError};
 
 /// How many are kept: should the last one be damaged on disk, there is the one before.
 const KEPT: usize = 2;

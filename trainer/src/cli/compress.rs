@@ -1,10 +1,10 @@
 //! `skysail-train compress`: a trained model, compressed as its recipe says.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
-
+use super::BadUsage;
+use super::engine::Engine;
+use super::evaluate::load;
+use super::output::{Output, print};
+use super::run::MODEL;
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
@@ -12,12 +12,10 @@ use skysail_compression::PackageWriter;
 use skysail_trainer::{
     Compressed, CompressionReport, Known, NetworkTrainee, Prepared, Recipe, Trainee as _, describe,
 };
-
-use super::BadUsage;
-use super::engine::Engine;
-use super::evaluate::load;
-use super::output::{Output, print};
-use super::run::MODEL;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 /// The package, in the folder of results.
 const PACKAGE: &str = "model.sky";

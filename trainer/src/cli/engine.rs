@@ -1,12 +1,11 @@
 //! Under what ranks run: threads of this process, or processes of `mpirun`.
 
+use super::BadUsage;
 use anyhow::Result;
 use skysail_trainer::{
     Collective, CollectiveError, Outcome, Prepared, Recipe, Surroundings, TrainError, on_gpus,
     threads,
 };
-
-use super::BadUsage;
 
 /// Set by `mpirun` in each process that it starts: how many there are, and which one it is.
 const LAUNCHED: [(&str, &str); 2] =

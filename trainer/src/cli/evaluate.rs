@@ -1,7 +1,6 @@
 //! `skysail-train evaluate`: how good a model is.
 
-use std::path::{Path, PathBuf};
-
+use super::output::{Output, print};
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -9,8 +8,7 @@ use skysail_compression::Package;
 use skysail_graph::Model;
 use skysail_trainer::data::{Dataset, Digits, Source};
 use skysail_trainer::{NetworkTrainee, Recipe, Trainee, evaluate};
-
-use super::output::{Output, print};
+use std::path::{Path, PathBuf};
 
 /// Rows of the digits that are made where nothing else is said.
 const DIGITS: usize = 2_000;

@@ -1,10 +1,9 @@
 //! Results, for people and for programs.
 
-use std::io::{self, Write};
-
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
+use std::io::{self, Write};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,9 +1,8 @@
 //! `skysail-train run`: a training, from its recipe to the model.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
-
+use super::BadUsage;
+use super::engine::{Engine, Sums};
+use super::output::{Output, print};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
@@ -12,10 +11,9 @@ use skysail_trainer::{
     Checkpoint, CheckpointError, Measured, Outcome, Prepared, Recipe, Report, StepNews, Store,
     Surroundings, TrainError, Trainee, Watcher,
 };
-
-use super::BadUsage;
-use super::engine::{Engine, Sums};
-use super::output::{Output, print};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 /// The trained model, in the folder of results.
 pub(super) const MODEL: &str = "model.onnx";

@@ -1,11 +1,10 @@
 //! Ctrl-C: the first ends the work soon, and well; the second at once.
 
+use anyhow::{Context, Result, bail};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-
-use anyhow::{Context, Result, bail};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;

@@ -8,11 +8,9 @@ mod patience;
 mod ring;
 mod roll;
 
-use std::mem::ManuallyDrop;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::time::Duration;
-
+use crate::collective::ring::Ring;
+use crate::collective::{Collective, CollectiveError, Outbox, ring_all_gather, ring_all_reduce};
+use crate::error::TrainError;
 use mpi::collective::SystemOperation;
 use mpi::datatype::PartitionMut;
 use mpi::topology::SimpleCommunicator;
@@ -20,12 +18,12 @@ use mpi::traits::{
     Communicator, CommunicatorCollectives, Destination, MatchedReceiveVec, Root, Source,
 };
 use mpi::{Tag, Threading};
-
-use crate::collective::ring::Ring;
-use crate::collective::{Collective, CollectiveError, Outbox, ring_all_gather, ring_all_reduce};
-use crate::error::TrainError;
 use patience::Patience;
 use roll::{Coming, Roll};
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What all messages on their way may take together. Memory is used as they need it only.
 const MESSAGES_BYTES_MAX: usize = 1 << 30;

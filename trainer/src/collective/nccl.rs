@@ -4,13 +4,11 @@
 //! need not wait for. So the engine below does all that: its ranks meet before each sum, which
 //! names who is late, and it carries bytes and messages. What is large, the sums, goes between GPUs.
 
+use crate::collective::{Collective, CollectiveError, Outbox};
+use skysail_cuda::{Buffer, Communicator, CudaError, Device, GroupId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use skysail_cuda::{Buffer, Communicator, CudaError, Device, GroupId};
-
-use crate::collective::{Collective, CollectiveError, Outbox};
 
 /// Lets a group sum on GPUs: this rank on the one of index `gpu`, from 0. All ranks call it, each
 /// with a GPU of its own. Ends that it is duplicated to have the engine's own sums.

@@ -1,9 +1,8 @@
 //! Collective operations round a ring of messages, for engines that have none of their own. No
 //! other messages may be under way between the ranks meanwhile.
 
-use std::ops::Range;
-
 use crate::collective::{Collective, CollectiveError};
+use std::ops::Range;
 
 /// The part of `len` numbers that is `part`'s, of `parts` that differ by one number at most.
 pub(crate) fn part(len: usize, part: usize, parts: usize) -> Range<usize> {

@@ -5,15 +5,14 @@ mod end;
 mod reduce;
 mod wires;
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Duration;
-
 use crate::collective::Collective;
 use crate::error::TrainError;
 use alarm::{Alarm, Cause};
 use end::End;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs `work` on each rank, a thread each, and gives what each returned, in the order of ranks.
 ///

@@ -1,15 +1,13 @@
 //! What the manifest of a compressed model says.
 
-use std::collections::BTreeMap;
-
-use serde_json::json;
-use skysail_compression::{Accuracy, Manifest, Statistics, Step};
-
 use super::Compressed;
 use crate::batch::{Input, Values};
 use crate::error::TrainError;
 use crate::job::{NetworkTrainee, Trainee as _};
 use crate::network::learned_output;
+use serde_json::json;
+use skysail_compression::{Accuracy, Manifest, Statistics, Step};
+use std::collections::BTreeMap;
 
 /// What is known of a model beside itself.
 #[derive(Debug, Clone, PartialEq, Default)]

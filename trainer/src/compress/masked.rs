@@ -1,12 +1,11 @@
 //! Training under masks: what was pruned stays zero (Han et al., "Deep Compression", ICLR 2016,
 //! section 2).
 
-use skysail_compression::Mask;
-
 use crate::batch::{Batch, Input};
 use crate::error::TrainError;
 use crate::layout::Layout;
 use crate::learner::Learner;
+use skysail_compression::Mask;
 
 /// A learner whose pruned weights have no gradient, so that no strategy moves them.
 pub(super) struct Masked<L> {

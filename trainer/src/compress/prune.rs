@@ -1,14 +1,13 @@
 //! The first half: less weights, round by round.
 
-use skysail_compression::{LayerMask, Mask, PerLayer, PruneRule, PruneSettings, masks};
-use skysail_graph::Model;
-
 use super::masked::Masked;
 use super::{CompressionError, Phase, Work};
 use crate::error::TrainError;
 use crate::job::{NetworkTrainee, Trainee};
 use crate::layout::Layout;
 use crate::learner::Learner;
+use skysail_compression::{LayerMask, Mask, PerLayer, PruneRule, PruneSettings, masks};
+use skysail_graph::Model;
 
 /// A model under masks.
 pub(super) struct Pruned {

@@ -1,8 +1,5 @@
 //! The second half: few values for all weights of a layer, and these fine-tuned.
 
-use skysail_compression::{ClusterSettings, PerLayer, SharedLayer, share as share_values};
-use skysail_graph::Model;
-
 use super::prune::Pruned;
 use super::shared::{Shared, Sharing};
 use super::{CompressionError, Phase, Work};
@@ -10,6 +7,8 @@ use crate::error::TrainError;
 use crate::job::{NetworkTrainee, Trainee};
 use crate::layout::Layout;
 use crate::learner::Learner;
+use skysail_compression::{ClusterSettings, PerLayer, SharedLayer, share as share_values};
+use skysail_graph::Model;
 
 /// A model of shared values.
 pub(super) struct SharedModel {

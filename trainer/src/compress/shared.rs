@@ -1,12 +1,11 @@
 //! Fine-tuning of shared values: a centroid moves by the gradients of all weights that share it
 //! (Han et al., "Deep Compression", ICLR 2016, section 3.3 and equation 3).
 
-use skysail_compression::{Codebook, Mask};
-
 use crate::batch::{Batch, Input};
 use crate::error::TrainError;
 use crate::layout::{EntryKind, Layout};
 use crate::learner::Learner;
+use skysail_compression::{Codebook, Mask};
 
 /// A learner whose parameters are the centroids of shared weights, and all other parameters as
 /// they are. Zeros stay zeros.

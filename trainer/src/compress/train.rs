@@ -1,11 +1,5 @@
 //! Compression as a recipe says it, on so many ranks.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-
-use skysail_graph::Model;
-
 use super::{Compressed, CompressionError, Done, Phase, Witness, compress};
 use crate::checkpoint::Measured;
 use crate::collective::threads;
@@ -13,6 +7,10 @@ use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::job::{Job, NetworkTrainee, Outcome, StepNews, Trainee, Watcher, evaluate};
 use crate::recipe::{CompressRecipe, Prepared, RecipeError, Surroundings};
+use skysail_graph::Model;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// Tells of the steps of all parts that train.
 struct Told<'a>(&'a dyn Witness);

@@ -1,14 +1,12 @@
 //! CSV: a line an example, of numbers between commas.
 
-use std::io::Read;
-use std::path::Path;
-
-use ::csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
-
 use super::dataset::Dataset;
 use super::error::{DataError, Place};
 use super::file;
 use super::table::{Outcome, Table};
+use ::csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+use std::io::Read;
+use std::path::Path;
 
 /// The examples of a file; with a header its first line names the columns, else they are named
 /// by their numbers.

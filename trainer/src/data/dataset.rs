@@ -1,10 +1,9 @@
 //! Examples in memory.
 
-use sha2::{Digest as _, Sha256};
-
 use super::error::DataError;
 use super::fit;
 use crate::batch::{Batch, Input, Targets, Values};
+use sha2::{Digest as _, Sha256};
 use skysail_graph::Model;
 
 /// Examples in memory: as many inputs of one shape as targets.

@@ -1,12 +1,10 @@
 //! Files, opened with care: only real files, and never more of them than fits.
 
+use super::error::{DataError, Place};
+use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-
-use flate2::read::MultiGzDecoder;
-
-use super::error::{DataError, Place};
 
 /// The most bytes that one data file may take, decompressed.
 pub const BYTES_MAX: u64 = 8 << 30;

@@ -1,11 +1,10 @@
 //! Whether data are what a model takes.
 
-use skysail_graph::{Dim, ElementType, Model};
-
 use super::dataset::{Dataset, Inputs};
 use super::error::DataError;
 use crate::batch::Targets;
 use crate::network::learned_output;
+use skysail_graph::{Dim, ElementType, Model};
 
 /// The largest label in a float, which has all integers up to it.
 const LABEL_MAX: f32 = 16_777_216.0;

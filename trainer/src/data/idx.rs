@@ -1,12 +1,11 @@
 //! IDX, the format of MNIST: a magic number, big-endian sizes, and bytes (Y. LeCun, "The MNIST
 //! database"). Compressed with gzip or not.
 
-use std::path::{Path, PathBuf};
-
 use super::dataset::{Dataset, Inputs, Scaling};
 use super::error::{DataError, Place};
 use super::file::Content;
 use crate::batch::Targets;
+use std::path::{Path, PathBuf};
 
 /// The code of unsigned bytes, the only elements that such files have in practice.
 const UNSIGNED_BYTES: u8 = 8;

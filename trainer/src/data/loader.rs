@@ -1,16 +1,14 @@
 //! Batches, made in the background while the one before is learned from.
 
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use super::augment::Shift;
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::order::Order;
 use super::shard::Shard;
 use crate::batch::Batch;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 /// How many batches are made ahead, at most.
 const AHEAD: usize = 3;

@@ -1,14 +1,12 @@
 //! NumPy's files of arrays: `.npz`, a zip of `.npy` files, and `.npy`, one array.
 
-use std::io::{Cursor, Read};
-use std::path::Path;
-
-use zip::ZipArchive;
-
 use super::dataset::Dataset;
 use super::error::{DataError, Place};
 use super::file::{self, BYTES_MAX};
 use super::npy::{self, Array};
+use std::io::{Cursor, Read};
+use std::path::Path;
+use zip::ZipArchive;
 
 /// The examples of two arrays of an archive, by their names.
 pub(super) fn load(path: &Path, inputs: &str, targets: &str) -> Result<Dataset, DataError> {

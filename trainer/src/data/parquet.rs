@@ -1,19 +1,17 @@
 //! Parquet: columns of numbers, flat, without gaps.
 
-use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
-
+use super::dataset::Dataset;
+use super::error::{DataError, Place};
+use super::file;
+use super::table::{Outcome, Table};
 use ::parquet::basic::{ConvertedType, Repetition};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::DataType;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::schema::types::ColumnDescriptor;
-
-use super::dataset::Dataset;
-use super::error::{DataError, Place};
-use super::file;
-use super::table::{Outcome, Table};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
 
 /// Rows that are decoded at a time.
 const CHUNK_ROWS: usize = 8192;

@@ -1,11 +1,10 @@
 //! Who learns from which examples.
 
-use std::ops::Range;
-
 use super::dataset::Dataset;
 use super::error::DataError;
 use crate::batch::Targets;
 use crate::random::Random;
+use std::ops::Range;
 
 /// A rank's part of every batch. Parts of one step never overlap, nor do those of one epoch, and
 /// together they are the batch that one rank alone would have.

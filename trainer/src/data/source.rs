@@ -1,15 +1,13 @@
 //! Where examples come from.
 
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
-
 use super::dataset::Dataset;
 use super::digits::digits;
 use super::error::{DataError, Place};
 use super::table::{Column, Outcome};
 use super::{csv, idx, npz, parquet};
 use crate::random::Random;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// Where examples come from, as a recipe says it. Files are looked for beside the recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

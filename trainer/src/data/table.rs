@@ -1,12 +1,10 @@
 //! Tables: which columns go into the model, and which should come out.
 
-use std::path::Path;
-
-use serde::{Deserialize, Serialize};
-
 use super::dataset::{Dataset, Inputs};
 use super::error::{DataError, Place};
 use crate::batch::Targets;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// A column, by its name or by its number from 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,12 +1,11 @@
 //! How good a model is on examples that it has not learned from.
 
-use std::ops::Range;
-
 use crate::batch::Targets;
 use crate::collective::Collective;
 use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::learner::Learner;
+use std::ops::Range;
 
 /// Rows that are predicted at a time.
 const ROWS: usize = 250;

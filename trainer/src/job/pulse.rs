@@ -4,9 +4,8 @@
 //! So they ask each other now and then: seldom enough to cost nothing, and often enough that
 //! Ctrl-C is heeded soon.
 
-use std::time::{Duration, Instant};
-
 use crate::collective::{Collective, CollectiveError};
+use std::time::{Duration, Instant};
 
 /// How often ranks ask each other.
 const EVERY: Duration = Duration::from_millis(500);

@@ -1,7 +1,5 @@
 //! One rank's part of a training that goes batch by batch.
 
-use std::sync::atomic::Ordering;
-
 use super::evaluate::evaluate_together;
 use super::pulse::Pulse;
 use super::{Job, MakeStrategy, Outcome, StepNews, at_step};
@@ -11,6 +9,7 @@ use crate::data::{Loader, Plan, Position, Shard};
 use crate::error::TrainError;
 use crate::learner::Learner;
 use crate::strategy::{State, Strategy};
+use std::sync::atomic::Ordering;
 
 /// How far a training is.
 pub(super) struct Progress {

@@ -1,7 +1,5 @@
 //! One rank's part of a training that goes round by round: federated averaging.
 
-use std::sync::atomic::Ordering;
-
 use super::evaluate::evaluate_together;
 use super::pulse::Pulse;
 use super::rank::Progress;
@@ -13,6 +11,7 @@ use crate::data::{Dataset, Shift};
 use crate::error::TrainError;
 use crate::random::Random;
 use crate::strategy::ClientData;
+use std::sync::atomic::Ordering;
 
 /// The rows of each client, out of data that all share.
 struct Clients<'a> {

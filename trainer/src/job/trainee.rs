@@ -1,11 +1,10 @@
 //! What is trained.
 
-use skysail_graph::Model;
-
 use crate::error::TrainError;
 use crate::layout::Layout;
 use crate::learner::Learner;
 use crate::network::{Distillation, Network, learned_output};
+use skysail_graph::Model;
 
 /// What is trained: gives each rank a learner of its own.
 pub trait Trainee: Sync {

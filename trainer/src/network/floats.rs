@@ -4,8 +4,6 @@
 //! backward pass. Most operators bring their own [`Function`]: what is slow in general is fast
 //! where one knows what it computes.
 
-use std::fmt::Debug;
-
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::NoCheckpointing;
@@ -14,6 +12,7 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
+use std::fmt::Debug;
 
 /// Tensors without gradients.
 pub(crate) type Inner = Flex;

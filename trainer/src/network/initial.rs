@@ -1,9 +1,8 @@
 //! Tensors of the file as values, and back.
 
+use super::value::Value;
 use half::{bf16, f16};
 use skysail_graph::{ElementType, GraphError, Tensor, TensorView};
-
-use super::value::Value;
 
 /// The tensor as a value: floats of any precision as `f32`, integers as `i64`. `None` for
 /// other types.

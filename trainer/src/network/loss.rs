@@ -1,12 +1,11 @@
 //! What is made as small as possible.
 
-use burn_flex::FlexTensor;
-
 use super::floats::{Dense, Floats, Function, dims, record, tensor};
 use super::operators::softmax::softmax;
 use super::teacher::Lesson;
 use crate::batch::Targets;
 use crate::error::TrainError;
+use burn_flex::FlexTensor;
 
 /// The mean loss of `rows` examples, as a tensor of one number, and its value; of classes mixed
 /// with what a lesson says, if there is one.

@@ -1,13 +1,11 @@
 //! What an operator is to the interpreter, and which it knows.
 
-use std::fmt::Debug;
-
-use skysail_graph::{GraphError, Node};
-
 use super::floats::Floats;
 use super::operators as ops;
 use super::pass::Pass;
 use super::value::{Value, int_values};
+use skysail_graph::{GraphError, Node};
+use std::fmt::Debug;
 
 /// An operator with its attributes, ready to run.
 pub(crate) trait Operator: Debug + Send + Sync {

@@ -1,15 +1,13 @@
 //! A graph made ready to run: values have numbers, nodes have operators.
 
-use std::collections::{HashMap, HashSet};
-
-use skysail_graph::{Graph, Kind, Model, Node, TensorView, ValueInfo};
-
 use super::operator::{Call, Inputs, Operator, Refusal, find, known};
 use super::pass::Pass;
 use super::value::Value;
 use super::{initial, learned_output, roles};
 use crate::error::TrainError;
 use crate::layout::{EntryKind, Layout};
+use skysail_graph::{Graph, Kind, Model, Node, TensorView, ValueInfo};
+use std::collections::{HashMap, HashSet};
 
 /// The number of a value.
 pub(crate) type Slot = usize;

@@ -1,10 +1,8 @@
 //! Which constants of a graph are learned, and how.
 
-use std::collections::HashMap;
-
-use skysail_graph::{Graph, Node};
-
 use crate::layout::EntryKind;
+use skysail_graph::{Graph, Node};
+use std::collections::HashMap;
 
 /// What is learned of each value that a constant could be, by name: what follows from where the
 /// value goes, and from nothing else. Weights of products, convolutions and embeddings are

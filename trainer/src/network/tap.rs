@@ -4,11 +4,9 @@
 //! from a parameter to its first user, and is as deep as that user's other inputs; so it comes
 //! right after the user, not at the end with all the others.
 
-use std::sync::mpsc::Sender;
-
-use burn_flex::FlexTensor;
-
 use super::floats::{Floats, Function, record};
+use burn_flex::FlexTensor;
+use std::sync::mpsc::Sender;
 
 /// A gradient, and the entry of the layout that it belongs to.
 pub(crate) type Found = (usize, FlexTensor);

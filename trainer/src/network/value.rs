@@ -1,9 +1,8 @@
 //! What flows along the edges of the graph while it runs.
 
+use super::floats::{self, Floats};
 use burn_backend::TensorData;
 use burn_flex::FlexTensor;
-
-use super::floats::{self, Floats};
 
 /// A tensor.
 #[derive(Debug, Clone)]

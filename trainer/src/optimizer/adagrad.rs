@@ -1,9 +1,8 @@
 //! Adagrad: a rate of its own for each parameter.
 
-use std::ops::Range;
-
 use crate::layout::{EntryKind, Layout};
 use crate::optimizer::{Span, spans};
+use std::ops::Range;
 
 /// Adagrad over a range of the parameters: each has the rate `rate / sqrt(sum of squares of its
 /// gradients)` (Duchi et al. 2011; Dean et al. 2012, section 4.1).

@@ -1,9 +1,8 @@
 //! Stochastic gradient descent with momentum.
 
-use std::ops::Range;
-
 use crate::layout::{EntryKind, Layout};
 use crate::optimizer::{Span, spans};
+use std::ops::Range;
 
 /// How gradients move parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

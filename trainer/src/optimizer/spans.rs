@@ -1,8 +1,7 @@
 //! Runs of parameters that one rule moves.
 
-use std::ops::Range;
-
 use crate::layout::{EntryKind, Layout};
+use std::ops::Range;
 
 /// Neighbouring entries of one kind.
 #[derive(Debug, Clone, PartialEq)]

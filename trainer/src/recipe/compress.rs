@@ -1,14 +1,12 @@
 //! How a trained model is compressed, as a recipe says it.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-use skysail_compression::{PerLayer, Start};
-
 use super::{RecipeError, checks};
 use crate::compress::{CompressSettings, Phase};
 use crate::network::Distillation;
 use crate::schedule::Schedule;
+use serde::{Deserialize, Serialize};
+use skysail_compression::{PerLayer, Start};
+use std::collections::BTreeMap;
 
 /// Deep Compression of the trained model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,12 +1,11 @@
 //! What is trained, as a recipe says it.
 
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Serialize};
 use skysail_graph::{
     GraphError, Model, ResNetSettings, TransformerSettings, fed_avg_cnn, lenet_5, lenet_300_100,
     mlp, resnet, transformer_encoder, two_nn,
 };
+use std::path::{Path, PathBuf};
 
 /// What is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,8 +1,7 @@
 //! Keys of a recipe that are set where it is started.
 
-use toml::{Table, Value};
-
 use super::{Recipe, RecipeError};
+use toml::{Table, Value};
 
 /// The recipe of a text, with settings `key=value`; a key has dots between its parts.
 pub(super) fn apply(text: &str, settings: &[String]) -> Result<Recipe, RecipeError> {

@@ -1,8 +1,5 @@
 //! A recipe, made ready: everything that can be wrong with it is found before work starts.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
 use super::{PrepareRecipe, Recipe, StrategyRecipe};
 use crate::checkpoint::{Checkpoint, Store};
 use crate::data::{DataError, Dataset, Shard, Split};
@@ -10,6 +7,8 @@ use crate::error::TrainError;
 use crate::job::{Job, NetworkTrainee, Outcome, Settings, Trainee, Watcher, Work};
 use crate::schedule::Schedule;
 use crate::strategy::{DeepGradient, Downpour, FederatedAveraging, LocalSgd, Synchronous};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A recipe, made ready.
 pub struct Prepared {

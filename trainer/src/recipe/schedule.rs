@@ -1,9 +1,8 @@
 //! The learning rate, as a recipe says it.
 
-use serde::{Deserialize, Serialize};
-
 use super::checks;
 use crate::schedule::Schedule;
+use serde::{Deserialize, Serialize};
 
 /// The learning rate over the training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,13 +1,12 @@
 //! How ranks work together, as a recipe says it.
 
-use serde::{Deserialize, Serialize};
-
 use super::{RecipeError, checks};
 use crate::data::{DataError, Dataset, by_label, evenly};
 use crate::optimizer::SgdSettings;
 use crate::strategy::{
     DeepGradientSettings, DownpourSettings, FederatedSettings, Precision, Sparsity, Staleness,
 };
+use serde::{Deserialize, Serialize};
 
 /// How ranks work together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

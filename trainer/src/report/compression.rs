@@ -1,13 +1,11 @@
 //! How a compression goes, for those who watch it.
 
-use std::io::{self, Write};
-use std::time::Instant;
-
-use parking_lot::Mutex;
-
 use super::progress::Progress;
 use crate::compress::{Done, Phase, Witness};
 use crate::job::StepNews;
+use parking_lot::Mutex;
+use std::io::{self, Write};
+use std::time::Instant;
 
 /// Steps whose mean loss is shown.
 const STEPS_EACH: u64 = 20;

@@ -1,8 +1,7 @@
 //! Loss and accuracy over steps, as SVG.
 
-use plotters::prelude::*;
-
 use super::metrics::Event;
+use plotters::prelude::*;
 
 /// Pixels of a drawing.
 const SIZE: (u32, u32) = (720, 420);

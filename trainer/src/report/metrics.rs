@@ -1,14 +1,12 @@
 //! Events of a training, one a line in JSON.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
-
 use super::output;
 use crate::checkpoint::Measured;
 use crate::error::TrainError;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,12 +1,10 @@
 //! How far a training is: a bar for someone who watches, plain lines for a log.
 
-use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressStyle};
-
 use super::bytes;
 use crate::job::StepNews;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 /// How often a log is told of steps, at most.
 const LINES_EVERY: Duration = Duration::from_secs(10);

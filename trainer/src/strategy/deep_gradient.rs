@@ -4,8 +4,6 @@ pub mod coding;
 mod sparsity;
 mod threshold;
 
-use std::ops::Range;
-
 use crate::batch::Batch;
 use crate::collective::Collective;
 use crate::error::TrainError;
@@ -15,6 +13,7 @@ use crate::optimizer::{Sgd, SgdSettings, Span, spans};
 use crate::strategy::state::gather;
 use crate::strategy::{State, StepReport, Strategy};
 use coding::{Entries, decode, encode};
+use std::ops::Range;
 
 pub use coding::Precision;
 pub use sparsity::Sparsity;

@@ -3,8 +3,6 @@
 mod messages;
 mod server;
 
-use std::thread::JoinHandle;
-
 use crate::batch::Batch;
 use crate::collective::{Collective, CollectiveError, Outbox, part};
 use crate::error::TrainError;
@@ -15,6 +13,7 @@ use crate::strategy::state::gather;
 use crate::strategy::{State, StepReport, Strategy};
 use messages::{Reply, Request};
 use server::Server;
+use std::thread::JoinHandle;
 
 const NAME: &str = "downpour";
 

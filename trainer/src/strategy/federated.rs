@@ -1,9 +1,5 @@
 //! Federated averaging: clients that keep their data learn alone, and send parameters.
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rand::seq::index::sample;
-
 use crate::batch::Batch;
 use crate::collective::Collective;
 use crate::error::TrainError;
@@ -11,6 +7,9 @@ use crate::layout::Layout;
 use crate::learner::Learner;
 use crate::optimizer::{Sgd, SgdSettings};
 use crate::strategy::State;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::index::sample;
 
 const NAME: &str = "federated";
 

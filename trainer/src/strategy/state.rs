@@ -1,9 +1,8 @@
 //! What a strategy must remember to go on later, whatever the number of ranks then.
 
-use std::collections::BTreeMap;
-
 use crate::collective::{Collective, CollectiveError};
 use crate::error::TrainError;
+use std::collections::BTreeMap;
 
 /// What a strategy must remember: numbers by their names.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -1,11 +1,9 @@
 //! The recipes that come with the trainer.
 
-use std::path::{Path, PathBuf};
-
+use crate::support::{Seen, run};
 use skysail_compression::Package;
 use skysail_trainer::{Input, NetworkTrainee, Recipe, Trainee, Values};
-
-use crate::support::{Seen, run};
+use std::path::{Path, PathBuf};
 
 fn recipes() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes");

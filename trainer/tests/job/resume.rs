@@ -1,8 +1,7 @@
 //! Going on from a checkpoint.
 
-use skysail_trainer::{Checkpoint, Found, Outcome, Recipe, Store};
-
 use crate::support::{Seen, bits, recipe, run};
+use skysail_trainer::{Checkpoint, Found, Outcome, Recipe, Store};
 
 const STRATEGIES: [&str; 5] = [
     "strategy={synchronous={}}",

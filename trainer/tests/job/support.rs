@@ -1,12 +1,11 @@
 //! Small trainings for tests.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use skysail_trainer::{
     Checkpoint, Measured, Outcome, Prepared, Recipe, StepNews, Store, Surroundings, TrainError,
     Watcher,
 };
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Twenty steps an epoch on small digits, of which some have to be learned.
 const SMALL: &str = "epochs = 3\nbatch = 16\nmodel.mlp = [784, 12, 10]\n\

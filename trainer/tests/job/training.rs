@@ -1,11 +1,10 @@
 //! What a training does, and how it ends when something goes wrong.
 
+use crate::support::{Seen, bits, recipe, run};
 use skysail_trainer::{
     Batch, Input, Layout, Learner, NetworkTrainee, Store, Surroundings, TrainError, Trainee,
     threads,
 };
-
-use crate::support::{Seen, bits, recipe, run};
 
 #[test]
 fn a_training_learns_and_tells_of_it() {

@@ -1,13 +1,12 @@
 //! Gradients against differences of losses.
 
+use crate::forward::{floats, tokens};
+use crate::numbers::Numbers;
 use skysail_graph::{
     Attribute, Dim, ElementType, GraphBuilder, Model, ResNetSettings, Tensor, TransformerSettings,
     fed_avg_cnn, lenet_5, mlp, resnet, transformer_encoder,
 };
 use skysail_trainer::{Batch, EntryKind, Input, Learner, Network, Targets, Values};
-
-use crate::forward::{floats, tokens};
-use crate::numbers::Numbers;
 
 /// How far a parameter is moved to each side. Losses have seven digits, so that slopes have
 /// four; curves bend by less.

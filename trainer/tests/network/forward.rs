@@ -1,13 +1,12 @@
 //! What a network predicts is what ONNX Runtime computes, to five digits.
 
+use crate::numbers::Numbers;
+use crate::runtime::{real, run};
 use skysail_graph::{
     Model, ResNetSettings, TransformerSettings, fed_avg_cnn, lenet_5, lenet_300_100, resnet,
     transformer_encoder, two_nn,
 };
 use skysail_trainer::{EntryKind, Input, Learner, Network, Values};
-
-use crate::numbers::Numbers;
-use crate::runtime::{real, run};
 
 /// Rows of random numbers.
 pub(crate) fn floats(shape: &[usize]) -> Input {

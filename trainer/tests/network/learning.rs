@@ -1,11 +1,10 @@
 //! What a step of learning does beside gradients.
 
-use skysail_graph::{Attribute, Model, Tensor, lenet_5, mlp};
-use skysail_trainer::{Batch, Distillation, EntryKind, Learner, Network, Targets, TrainError};
-
 use crate::differences::{graph, one};
 use crate::forward::floats;
 use crate::numbers::Numbers;
+use skysail_graph::{Attribute, Model, Tensor, lenet_5, mlp};
+use skysail_trainer::{Batch, Distillation, EntryKind, Learner, Network, Targets, TrainError};
 
 #[test]
 fn gradients_come_as_they_are_found_and_each_once() {

@@ -1,11 +1,10 @@
 //! The gradient of every operator, and its value against ONNX Runtime.
 
-use skysail_graph::{Attribute, Model, Tensor};
-use skysail_trainer::{Learner, Network};
-
 use crate::differences::{batch, check, graph, one};
 use crate::numbers::Numbers;
 use crate::runtime::run;
+use skysail_graph::{Attribute, Model, Tensor};
+use skysail_trainer::{Learner, Network};
 
 fn random(shape: &[u64]) -> Tensor {
     let count = shape.iter().product::<u64>() as usize;

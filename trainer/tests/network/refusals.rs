@@ -1,11 +1,10 @@
 //! What does not fit is refused, in words that say where and what.
 
-use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
-use skysail_trainer::{Batch, Input, Learner, Network, Targets, TrainError, Values};
-
 use crate::differences::{graph, one};
 use crate::forward::floats;
 use crate::runtime::real;
+use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
+use skysail_trainer::{Batch, Input, Learner, Network, Targets, TrainError, Values};
 
 fn refusal(model: &Model) -> String {
     Network::new(model).unwrap_err().to_string()

@@ -1,14 +1,13 @@
 //! Runs models with ONNX Runtime.
 
-use std::path::PathBuf;
-use std::sync::OnceLock;
-
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor;
 use skysail_graph::Model;
 use skysail_trainer::{Input, Values};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// The folder of the shared library, brought by `cargo xtask setup`.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/onnxruntime/lib");

@@ -1,13 +1,11 @@
 //! Strategies to test, and what their ranks learn from.
 
-use std::time::Duration;
-
+use super::{batch, joined};
 use skysail_trainer::{
     Batch, Collective, DeepGradient, DeepGradientSettings, Downpour, DownpourSettings, Layout,
     LocalSgd, SgdSettings, Staleness, Strategy, Synchronous, TrainError,
 };
-
-use super::{batch, joined};
+use std::time::Duration;
 
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
 pub(crate) const WIDTH: usize = 5;

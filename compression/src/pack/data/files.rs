@@ -1,13 +1,11 @@
 //! The files that hold arrays: `.npy`, `.npz` and ONNX's `.pb`.
 
-use std::io::{Cursor, Read};
-use std::path::Path;
-
+use super::{BYTES_MAX, npy};
 use anyhow::{Context, Result, ensure};
 use skysail_graph::{ElementType, Model, Tensor};
+use std::io::{Cursor, Read};
+use std::path::Path;
 use zip::ZipArchive;
-
-use super::{BYTES_MAX, npy};
 
 /// The most arrays that a file may hold.
 const ARRAYS_MAX: usize = 1024;

@@ -1,10 +1,9 @@
 //! What the elements of an input or an output look like, to tell drift from later.
 
+use super::files::integers;
 use half::{bf16, f16};
 use skysail_compression::Statistics;
 use skysail_graph::{ElementType, Tensor};
-
-use super::files::integers;
 
 /// The most elements that quantiles are made from; of more, evenly picked ones.
 const SAMPLE_MAX: usize = 1 << 18;

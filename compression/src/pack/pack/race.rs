@@ -1,14 +1,12 @@
 //! Float32 against int8: which of two models is faster on this machine.
 
-use std::time::{Duration, Instant};
-
+use crate::data::first_rows;
+use crate::session::{Session, Threads};
 use anyhow::Result;
 use serde::Serialize;
 use skysail_compression::Batch;
 use skysail_graph::{Model, Tensor};
-
-use crate::data::first_rows;
-use crate::session::{Session, Threads};
+use std::time::{Duration, Instant};
 
 /// Runs of each before they are measured.
 const WARM_UP: usize = 2;

@@ -1,17 +1,15 @@
 //! What `pack` says when it is done.
 
-use std::io::{self, Write};
-use std::path::Path;
-
-use serde_json::json;
-use skysail_compression::Summary;
-
 use super::race::Cell;
 use super::steps::Done;
 use crate::args::{Output, Share};
 use crate::check::Checked;
 use crate::compare::Comparison;
 use crate::table::{grouped, hex, percent};
+use serde_json::json;
+use skysail_compression::Summary;
+use std::io::{self, Write};
+use std::path::Path;
 
 /// All that is to be said.
 pub(super) struct Report<'a> {

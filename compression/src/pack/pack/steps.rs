@@ -1,7 +1,12 @@
 //! What is done to the model before it is packed: each step loses something.
 
-use std::collections::BTreeMap;
-
+use super::race::{Cell, is_faster, race};
+use crate::check::{Checked, Explained, check};
+use crate::data::DataSet;
+use crate::options::{Init, Int8, Options, Ranges};
+use crate::progress::Progress;
+use crate::session::{OnnxRuntime, Threads};
+use crate::table::percent;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 use skysail_compression::{
@@ -11,14 +16,7 @@ use skysail_compression::{
     quantize_tables, smooth, store_half,
 };
 use skysail_graph::Model;
-
-use super::race::{Cell, is_faster, race};
-use crate::check::{Checked, Explained, check};
-use crate::data::DataSet;
-use crate::options::{Init, Int8, Options, Ranges};
-use crate::progress::Progress;
-use crate::session::{OnnxRuntime, Threads};
-use crate::table::percent;
+use std::collections::BTreeMap;
 
 /// Since this version of ONNX's operators, tables of int8 can have a scale for each column.
 const TABLES_OPSET: i64 = 13;

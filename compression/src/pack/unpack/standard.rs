@@ -1,9 +1,8 @@
 //! ONNX's own operators instead of those of ONNX Runtime that compression puts in.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
 use skysail_graph::{Attribute, Graph, GraphError, Model, NewNode, Node, Tensor};
+use std::collections::BTreeSet;
 
 /// The domains of ONNX itself.
 const STANDARD: [&str; 2] = ["", "ai.onnx.ml"];

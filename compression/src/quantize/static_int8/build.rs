@@ -1,9 +1,5 @@
 //! Writing the plan down as nodes.
 
-use std::collections::HashMap;
-
-use skysail_graph::{Attribute, Edit, Model, NewNode, Node, Tensor, Weight};
-
 use super::plan::{Part, Plan, output_axis};
 use crate::CompressError;
 use crate::calibrate::Range;
@@ -13,6 +9,8 @@ use crate::quantize::affine::Affine;
 use crate::quantize::draft::{Draft, Source};
 use crate::quantize::int8::{Form, Granularity, Int8Weights};
 use crate::quantize::operand::Operand;
+use skysail_graph::{Attribute, Edit, Model, NewNode, Node, Tensor, Weight};
+use std::collections::HashMap;
 
 /// The changes that make `plan` true.
 pub(super) fn build(

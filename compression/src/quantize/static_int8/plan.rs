@@ -1,15 +1,13 @@
 //! Which nodes work on bytes, and which values are bytes between them.
 
-use std::collections::{HashMap, HashSet};
-
-use skysail_graph::{ElementType, Graph, Links, Model, Node, Role, Shapes, Weight};
-
 use crate::CompressError;
 use crate::layers::is_float;
 use crate::quantize::draft::constant_of;
 use crate::quantize::int8::{Granularity, Int8Weights, too_small};
 use crate::quantize::operand::Operand;
 use crate::quantize::too_small_for;
+use skysail_graph::{ElementType, Graph, Links, Model, Node, Role, Shapes, Weight};
+use std::collections::{HashMap, HashSet};
 
 /// What is done with each node.
 pub(super) struct Plan {

@@ -1,9 +1,8 @@
 //! When requests arrive. All times are microseconds from the beginning.
 
+use super::random::Random;
 use std::borrow::Borrow;
 use std::sync::Arc;
-
-use super::random::Random;
 
 /// Arrivals that ask nobody's leave: an open loop.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,7 @@
 //! Tests of taking out what nothing depends on.
 
-use onnx_protobuf::{StringStringEntryProto, TrainingInfoProto};
-
 use super::*;
+use onnx_protobuf::{StringStringEntryProto, TrainingInfoProto};
 
 #[test]
 fn what_nothing_depends_on_is_dropped() {

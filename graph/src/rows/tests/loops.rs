@@ -1,13 +1,12 @@
 //! Graphs inside nodes, and functions.
 
+use super::{finish, graph, list, weight};
+use crate::{Independence, Model};
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::{
     AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, ValueInfoProto,
 };
 use protobuf::MessageField;
-
-use super::{finish, graph, list, weight};
-use crate::{Independence, Model};
 
 fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     NodeProto {

@@ -1,14 +1,12 @@
 //! The kinds of request that the flags ask for: each model with each of its files.
 
-use std::collections::HashSet;
-
-use anyhow::Result;
-use skysail_loadtest::Kind;
-use skysail_loadtest::payload::{Random, Source};
-
 use super::Flags;
 use crate::commands::Usage;
 use crate::commands::values::Weighted;
+use anyhow::Result;
+use skysail_loadtest::Kind;
+use skysail_loadtest::payload::{Random, Source};
+use std::collections::HashSet;
 
 impl Flags {
     /// Models share the load by their weights, and the files of a model its share by theirs.
@@ -69,9 +67,8 @@ impl Flags {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
+    use clap::Parser;
 
     #[derive(Parser)]
     struct Command {

@@ -1,12 +1,11 @@
 //! What is seen while a run goes on: a view that is drawn again and again on a terminal, and a line
 //! each second elsewhere.
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
-
 use skysail_loadtest::arrival::Window;
 use skysail_loadtest::report::{Interval, text_us};
 use skysail_loadtest::{Kind, Progress};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
 
 /// Intervals that a curve shows.
 const CURVE: usize = 40;
@@ -123,9 +122,8 @@ fn curve(intervals: &[Interval], value: impl Fn(&Interval) -> Option<f64>) -> St
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use std::time::Duration;
 
     fn intervals() -> Vec<Interval> {
         let interval = |n: u32| Interval {

@@ -1,12 +1,11 @@
 //! What the server itself counts, read before and after a run; a server that has no statistics has
 //! none in the report.
 
-use std::time::Duration;
-
 use skysail_loadtest::Kind;
 use skysail_loadtest::report::ServerReport;
 use skysail_loadtest::server_statistics::Reading;
 use skysail_loadtest::target::{Server, Target};
+use std::time::Duration;
 
 /// How long a reading may take.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -1,13 +1,11 @@
 //! `--arrival`: the law by which an open loop sends.
 
+use super::{rate, some_duration};
+use skysail_loadtest::arrival::{Arrival, trace};
+use skysail_policy::simulate::Arrivals;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use skysail_loadtest::arrival::{Arrival, trace};
-use skysail_policy::simulate::Arrivals;
-
-use super::{rate, some_duration};
 
 /// What `--arrival` says.
 #[derive(Clone, Debug, PartialEq)]

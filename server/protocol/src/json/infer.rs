@@ -1,9 +1,8 @@
 //! An inference request and its response, as a client makes and reads them.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// The parameters of a request, a response or a tensor, by name.
 pub type Parameters = BTreeMap<String, Value>;
@@ -72,9 +71,8 @@ pub struct InferResponse {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_request_reads_and_writes_alike() {

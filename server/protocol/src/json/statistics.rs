@@ -92,9 +92,8 @@ pub struct MemoryUsage {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn counts_are_plain_numbers() {

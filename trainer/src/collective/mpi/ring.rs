@@ -1,12 +1,11 @@
 //! Sums round a ring in place: MPI puts what others have straight to where it belongs. Its own sum
 //! needs a second buffer and a copy, and moves more memory.
 
+use crate::collective::ring::Ring;
 use mpi::Tag;
 use mpi::point_to_point::send_receive_into_with_tags;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::Communicator;
-
-use crate::collective::ring::Ring;
 
 /// The tag of parts on their way.
 pub(super) const TAG: Tag = 2;

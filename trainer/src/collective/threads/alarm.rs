@@ -1,12 +1,10 @@
 //! What wakes all ranks when one has failed.
 
-use std::convert::Infallible;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
-use parking_lot::Mutex;
-
 use crate::collective::CollectiveError;
 use crate::error::TrainError;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+use std::convert::Infallible;
 
 /// Rings once, when the first rank fails, and goes on ringing.
 #[derive(Debug)]

@@ -1,17 +1,15 @@
 //! A rank's end of the wires, with its deadline.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Receiver, Select, SendError, select};
-use parking_lot::Mutex;
-
 use super::alarm::{Alarm, Cause};
 use super::reduce;
 use super::wires::{Body, Operation, Part, Wire, wires};
 use crate::collective::{Collective, CollectiveError, Outbox};
+use crossbeam_channel::{Receiver, Select, SendError, select};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// A rank's end of a group of threads.
 #[derive(Debug, Clone)]

@@ -5,12 +5,11 @@
 //! closely: while one is summed, the next is on its way and the sums of the last come back. A rank
 //! sends 2(N-1)/N of the numbers, as round a ring, but waits for one exchange, not N.
 
-use std::ops::Range;
-
 use super::end::{Call, End};
 use super::wires::Body;
 use crate::collective::ring::part;
 use crate::collective::{Collective, CollectiveError};
+use std::ops::Range;
 
 /// Numbers of a block: two of them fit well into the cache of a core.
 const BLOCK: usize = 16 * 1024;

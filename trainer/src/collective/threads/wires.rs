@@ -1,8 +1,7 @@
 //! The wires between threads: one each way between any two ranks.
 
-use std::sync::Arc;
-
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::sync::Arc;
 
 /// What one rank has of the wires between it and another, which may be itself.
 #[derive(Debug)]

@@ -1,12 +1,11 @@
 //! `BatchNormalization`: by the batch's own mean and variance while learning, by running ones
 //! after (Ioffe and Szegedy, ICML 2015).
 
-use burn_flex::FlexTensor;
-
 use crate::network::floats::{Dense, Floats, Function, dims, record, sum_of, sum_of_pairs, tensor};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::Value;
+use burn_flex::FlexTensor;
 
 #[derive(Debug)]
 struct BatchNorm {

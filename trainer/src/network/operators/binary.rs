@@ -1,15 +1,14 @@
 //! Functions of two numbers, with broadcasting: `Add`, `Sub`, `Mul`, `Div`, `Pow`, `PRelu`, and
 //! `Min`, `Max`, `Sum` of any number.
 
-use burn_backend::{Scalar, Shape};
-use burn_flex::FlexTensor;
-
 use super::matrix::align;
 use super::unary::relu_of;
 use crate::network::floats::{Dense, Floats, burn_op, dims};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, broadcast, int_values};
+use burn_backend::{Scalar, Shape};
+use burn_flex::FlexTensor;
 
 #[derive(Debug, Clone, Copy)]
 enum Binary {

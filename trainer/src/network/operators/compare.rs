@@ -1,12 +1,11 @@
 //! Truth values: comparisons, logic, and `Where`. No gradient flows through what is compared.
 
-use burn_backend::ops::FloatTensorOps;
-
 use super::layout::expanded;
 use crate::network::floats::{Dense, Diff, Floats, Inner};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, broadcast, int_values, truths};
+use burn_backend::ops::FloatTensorOps;
 
 #[derive(Debug, Clone, Copy)]
 enum Compare {

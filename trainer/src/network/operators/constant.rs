@@ -1,12 +1,11 @@
 //! Values that come from no computation, and what passes a value on.
 
-use skysail_graph::ElementType;
-
 use crate::network::floats::{Dense, Floats};
 use crate::network::initial;
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, int_values};
+use skysail_graph::ElementType;
 
 /// The most numbers that `Range` and `ConstantOfShape` make.
 const MADE_MAX: usize = 1 << 28;

@@ -4,12 +4,6 @@
 //! multiplied. Shares of the batch run in parallel; there are as many on every machine, so that
 //! sums come out the same.
 
-use std::ops::Range;
-
-use burn_backend::ops::FloatTensorOps;
-use burn_flex::FlexTensor;
-use rayon::prelude::*;
-
 use super::columns::Columns;
 use super::matrix::reshaped;
 use super::window::{Grid, Windows};
@@ -17,6 +11,10 @@ use crate::network::floats::{Dense, Floats, Function, Inner, dims, record, sum_o
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::Value;
+use burn_backend::ops::FloatTensorOps;
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// The shares of a batch whose gradients are summed apart.
 const SHARES: usize = 8;

@@ -1,13 +1,12 @@
 //! `Dropout`: zeros at random while learning, nothing after (Srivastava et al., JMLR 2014).
 
-use burn_flex::FlexTensor;
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-
 use crate::network::floats::{Dense, Function, dims, record, tensor};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::Value;
+use burn_flex::FlexTensor;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 /// What is dropped where the node does not say (ONNX, `Dropout`).
 const RATIO: f32 = 0.5;

@@ -1,13 +1,12 @@
 //! Putting tensors together and taking them apart: `Concat` and `Split`.
 
-use burn_backend::ops::{FloatTensorOps, IntTensorOps};
-use burn_flex::FlexTensor;
-
 use super::pick::{Range, picked};
 use crate::network::floats::{Diff, Floats, Inner};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis};
+use burn_backend::ops::{FloatTensorOps, IntTensorOps};
+use burn_flex::FlexTensor;
 
 #[derive(Debug)]
 struct Concat {

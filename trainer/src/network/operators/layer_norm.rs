@@ -1,11 +1,10 @@
 //! `LayerNormalization`: each row by its own mean and variance (Ba, Kiros and Hinton, 2016).
 
-use burn_flex::FlexTensor;
-
 use crate::network::floats::{Dense, Floats, Function, dims, record, tensor};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis};
+use burn_flex::FlexTensor;
 
 #[derive(Debug)]
 struct LayerNorm {

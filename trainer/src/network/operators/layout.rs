@@ -1,13 +1,12 @@
 //! Operators that lay the same values out in other dimensions.
 
-use burn_backend::Shape;
-use burn_backend::ops::IntTensorOps;
-
 use super::matrix::reshaped;
 use crate::network::floats::{Floats, Inner, burn_op};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis, broadcast};
+use burn_backend::Shape;
+use burn_backend::ops::IntTensorOps;
 
 /// The most numbers that a tensor is expanded to.
 const EXPANDED_MAX: usize = 1 << 31;

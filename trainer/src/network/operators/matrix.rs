@@ -1,13 +1,12 @@
 //! Products of matrices: `Gemm` and `MatMul`.
 
-use burn_backend::ops::FloatTensorOps;
-use burn_backend::{Scalar, Shape};
-use burn_flex::FlexTensor;
-
 use crate::network::floats::{Dense, Floats, Function, Inner, burn_op, dims, record, tensor};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, broadcast};
+use burn_backend::ops::FloatTensorOps;
+use burn_backend::{Scalar, Shape};
+use burn_flex::FlexTensor;
 
 /// `Gemm`: alpha a b + beta c, with a and b turned where it says so.
 #[derive(Debug)]

@@ -1,13 +1,12 @@
 //! Taking parts of a tensor: `Slice`, `Gather`; and `Pad`, which adds to it.
 
-use burn_backend::Slice as BurnSlice;
-use burn_backend::ops::IntTensorOps;
-use burn_flex::FlexTensor;
-
 use crate::network::floats::{Dense, Function, Inner, burn_op, dims, record, tensor};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis, int_values};
+use burn_backend::Slice as BurnSlice;
+use burn_backend::ops::IntTensorOps;
+use burn_flex::FlexTensor;
 
 /// The most numbers that padding makes.
 const PADDED_MAX: usize = 1 << 31;

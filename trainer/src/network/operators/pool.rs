@@ -1,14 +1,13 @@
 //! Pools: `MaxPool`, `AveragePool`, and those over whole images.
 
-use burn_flex::FlexTensor;
-use rayon::prelude::*;
-
 use super::matrix::reshaped;
 use super::window::{Grid, Windows};
 use crate::network::floats::{Dense, Function, dims, record, tensor};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::Value;
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
 
 /// The images' planes that one task computes.
 const PLANES: usize = 16;

@@ -1,12 +1,11 @@
 //! Sums, means and extremes along axes.
 
-use burn_backend::Scalar;
-
 use super::matrix::reshaped;
 use crate::network::floats::{Floats, burn_op, dims};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis};
+use burn_backend::Scalar;
 
 #[derive(Debug)]
 struct Reduce {

@@ -1,13 +1,12 @@
 //! `Softmax` and `LogSoftmax`.
 
-use burn_flex::FlexTensor;
-
 use super::layout::permuted;
 use super::matrix::reshaped;
 use crate::network::floats::{Dense, Floats, Function, dims, record, tensor};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis};
+use burn_flex::FlexTensor;
 
 /// The version from which on a softmax is along one axis; before, over all from it on.
 const ALONG_ONE_AXIS: i64 = 13;

@@ -1,14 +1,12 @@
 //! Functions of one number: activations and others.
 
-use std::f32::consts::{FRAC_2_SQRT_PI, SQRT_2};
-
-use burn_backend::ops::FloatTensorOps;
-use burn_flex::FlexTensor;
-
 use crate::network::floats::{Dense, Floats, Function, Inner, dims, record, tensor};
 use crate::network::operator::{Call, Inputs, Operator, Refusal};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, int_values};
+use burn_backend::ops::FloatTensorOps;
+use burn_flex::FlexTensor;
+use std::f32::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
 /// A function of one number.
 #[derive(Debug, Clone, Copy)]

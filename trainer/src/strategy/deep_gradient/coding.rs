@@ -163,10 +163,9 @@ fn halves(bytes: &[u8]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn entries() -> impl Strategy<Value = Entries> {
         let places = 0_u32..400_000;

@@ -1,11 +1,10 @@
 //! One part of the parameter server.
 
-use std::collections::VecDeque;
-
 use super::Staleness;
 use super::messages::{Reply, Request};
 use crate::collective::{Collective, CollectiveError, Outbox};
 use crate::optimizer::Adagrad;
+use std::collections::VecDeque;
 
 /// Serves one part of the parameters to all workers.
 pub(super) struct Server {

@@ -1,8 +1,7 @@
 //! Gradients in buckets, the last layers' first.
 
-use std::ops::Range;
-
 use crate::layout::Layout;
+use std::ops::Range;
 
 /// The gradients of some neighbouring entries, and behind them the rows and the loss of the batch.
 #[derive(Debug, Default)]

@@ -1,15 +1,13 @@
 //! The thread that sums buckets over the ranks while their rank computes the next.
 
+use super::buckets::Bucket;
+use crate::collective::{Collective, CollectiveError};
+use crate::error::TrainError;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-
-use crossbeam_channel::{Receiver, Sender, unbounded};
-
-use super::buckets::Bucket;
-use crate::collective::{Collective, CollectiveError};
-use crate::error::TrainError;
 
 /// Sums buckets over the ranks, in the order in which it gets them, and gives them back.
 pub(super) enum Courier {

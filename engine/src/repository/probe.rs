@@ -18,6 +18,7 @@ pub(super) use digest::runtime;
 
 use super::load::{Wanted, is_package};
 use super::row_trial::RowTrial;
+use super::source::FileState;
 use crate::config::ProbeSettings;
 use crate::empty::Zeros;
 use meeting::Meeting;
@@ -29,8 +30,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak, mpsc};
 use std::thread::{Builder, JoinHandle};
 use talk::SessionSettings;
-
-use super::source::FileState;
 
 /// What is tried: a file in a state, with settings of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
