@@ -49,9 +49,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// The files beside the page, by path, type and text.
 const FILES: [(&str, &str, &str); 3] = [
-    ("/dashboard/style.css", "text/css; charset=utf-8", include_str!("style.css")),
-    ("/dashboard/script.js", "text/javascript; charset=utf-8", include_str!("script.js")),
-    ("/dashboard/icon.svg", "image/svg+xml", include_str!("icon.svg")),
+    ("/dashboard/style.css", "text/css; charset=utf-8", include_str!("dashboard/style.css")),
+    ("/dashboard/script.js", "text/javascript; charset=utf-8", include_str!("dashboard/script.js")),
+    ("/dashboard/icon.svg", "image/svg+xml", include_str!("dashboard/icon.svg")),
 ];
 
 /// A body of the metrics' port: whole, or events without end.
