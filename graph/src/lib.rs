@@ -62,7 +62,7 @@ pub use links::{Links, Taker};
 pub use model::{MODEL_BYTES_MAX, Model};
 pub use new_node::NewNode;
 pub use node::{Attribute, Node};
-pub use random::SplitMix64;
+pub use random::{SplitMix64, mix64};
 pub use rows::{Independence, OutputShape, RowCause};
 pub use shapes::Shapes;
 pub use size::Size;
