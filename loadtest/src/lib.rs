@@ -16,6 +16,8 @@ mod timer;
 mod busy;
 mod mix;
 pub mod record;
+mod load;
+mod error;
 mod worker;
 pub mod report;
 mod prepare;
@@ -28,5 +30,7 @@ pub mod plan;
 pub mod tail;
 pub mod compare;
 
+pub use error::Error;
+pub use load::Load;
 pub use prepare::{Kind, Prepared, prepare, prepare_mix};
-pub use run::{Error, Load, Progress, run};
+pub use run::{Progress, run};

@@ -1,7 +1,7 @@
 //! The way to a load: describe each model, make or read its request, encode it, and try it once.
 
+use crate::error::Error;
 use crate::payload::Source;
-use crate::run::Error;
 use crate::target::{Encoded, Endpoint, Failure, Server, Target};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -113,5 +113,20 @@ fn undescribed(target: &Target, failure: Failure) -> Error {
     match failure {
         Failure::Connect(_) => Error::Unreachable { address, failure },
         _ => Error::Model { address, model, failure },
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::target::Protocol;
+
+    /// A model with so many rows a request, on a server that is not there.
+    pub(crate) fn prepared(rows: usize) -> Prepared {
+        let address = "http://localhost:1".parse().unwrap();
+        let server = Target::new(address, Protocol::Json, "m").server();
+        let kind =
+            PreparedKind { model: "m".into(), version: None, input: None, weight: 1.0, rows };
+        Prepared { endpoint: Endpoint::new(&server, Vec::new()), server, kinds: vec![kind] }
     }
 }

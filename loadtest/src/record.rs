@@ -1,7 +1,7 @@
 //! What one thread of a run saw: latencies, lags, failures.
 
 use crate::arrival::Window;
-use crate::run::Load;
+use crate::load::Load;
 use crate::target::Failure;
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
@@ -212,7 +212,7 @@ fn histogram() -> Histogram<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::tests::load;
+    use crate::load::tests::load;
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,16 +1,15 @@
 //! What a run found, for people and for programs.
 
-mod make;
+mod build;
 mod judge;
 mod text;
 mod csv;
 mod plots;
 mod html;
 
-pub(crate) use make::Lasted;
+pub(crate) use build::Lasted;
 pub use text::text_us;
 
-use crate::record::Recorder;
 use crate::server_statistics::Statistics;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -189,21 +188,6 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// Of what ended in a part of the measurement.
-    pub(crate) fn new(end_s: f64, length_s: f64, seen: &Recorder) -> Self {
-        Self {
-            end_s,
-            length_s,
-            answered: seen.answered(),
-            failed: seen.failed(),
-            refused: seen.refused(),
-            latency_us_p50: quantile_us(&seen.latency_ns, 0.5),
-            latency_us_p99: quantile_us(&seen.latency_ns, 0.99),
-            latency_us_max: quantile_us(&seen.latency_ns, 1.0),
-            ..Self::default()
-        }
-    }
-
     /// Answers a second.
     pub fn requests_per_s(&self) -> f64 {
         if self.length_s > 0.0 { self.answered as f64 / self.length_s } else { 0.0 }

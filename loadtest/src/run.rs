@@ -2,13 +2,14 @@
 
 mod seen;
 
-use crate::arrival::{Arrival, Part, Window};
+use crate::arrival::{Part, Window};
+use crate::error::Error;
+use crate::load::Load;
 use crate::mix::Mix;
-use crate::payload;
 use crate::prepare::Prepared;
 use crate::record::Recorder;
 use crate::report::{Interval, Lasted, Report};
-use crate::target::{Address, Failure};
+use crate::target::Failure;
 use crate::worker::{Phase, Worker};
 use parking_lot::Mutex;
 use seen::{Seen, first_begins};
@@ -18,27 +19,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
-
-/// What is asked of the server.
-#[derive(Clone, Debug)]
-pub struct Load {
-    /// When requests go out.
-    pub arrival: Arrival,
-    /// The most requests under way at once: connections of HTTP, streams of gRPC. Above 0.
-    pub connections: usize,
-    /// Threads that send, above 0 and at most `connections`.
-    pub threads: usize,
-    /// Whether the threads look for answers all the time instead of sleeping until one comes, so
-    /// that nobody has to wake them: neither do latencies hold that, nor has a server on this
-    /// machine to do it. Each takes a whole processor.
-    pub busy_poll: bool,
-    /// How long, and how much of it counts.
-    pub window: Window,
-    /// A request without an answer after this time has failed.
-    pub timeout: Duration,
-    /// An answer within this time is in time; the report counts them.
-    pub objective: Option<Duration>,
-}
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug)]
@@ -53,46 +33,6 @@ pub struct Progress<'a> {
     pub refused: u64,
     /// The measurement so far; nothing during the warm-up.
     pub intervals: &'a [Interval],
-}
-
-/// Why a run did not take place.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// There is no server.
-    #[error("{failure}; is a server running at {address}?")]
-    Unreachable {
-        /// Where none is.
-        address: Address,
-        /// What was seen.
-        failure: Failure,
-    },
-    /// The server does not describe the model.
-    #[error("the server at {address} does not describe the model `{model}`: {failure}")]
-    Model {
-        /// The server.
-        address: Address,
-        /// The model's name.
-        model: String,
-        /// What it said instead.
-        failure: Failure,
-    },
-    /// There is nothing to send.
-    #[error(transparent)]
-    Payload(#[from] payload::Error),
-    /// One request was tried, and a load of them would fare no better.
-    #[error("the first request failed, so that no load was sent: {0}")]
-    FirstRequest(Failure),
-    /// The server took the first connection but not all of them.
-    #[error("cannot open {count} connections: {failure}")]
-    Connections {
-        /// How many were wanted.
-        count: usize,
-        /// What was seen.
-        failure: Failure,
-    },
-    /// The system has no threads or timers left.
-    #[error("cannot send: {0}")]
-    System(#[from] io::Error),
 }
 
 /// Sends the load until its time is over or `stop` is ready, and calls `observe` at the end of
@@ -200,32 +140,10 @@ impl Threads {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::prepare::PreparedKind;
-    use crate::target::{Endpoint, Protocol, Target};
+    use crate::load::tests::load;
 
-    /// Ten seconds at a rate.
-    pub(crate) fn load() -> Load {
-        Load {
-            arrival: Arrival::Open { requests_per_s: 100.0 },
-            connections: 1,
-            threads: 1,
-            busy_poll: false,
-            window: Window { warm_up: Duration::from_secs(1), duration: Duration::from_secs(10) },
-            timeout: Duration::from_secs(1),
-            objective: None,
-        }
-    }
-
-    /// A model with so many rows a request, on a server that is not there.
-    pub(crate) fn prepared(rows: usize) -> Prepared {
-        let address = "http://localhost:1".parse().unwrap();
-        let server = Target::new(address, Protocol::Json, "m").server();
-        let kind =
-            PreparedKind { model: "m".into(), version: None, input: None, weight: 1.0, rows };
-        Prepared { endpoint: Endpoint::new(&server, Vec::new()), server, kinds: vec![kind] }
-    }
     #[test]
     fn the_measurement_ends_with_its_window_and_not_with_the_last_answer() {
         let s = Duration::from_secs;

@@ -2,9 +2,9 @@
 
 use crate::arrival::{Part, Schedule};
 use crate::busy::Busy;
+use crate::load::Load;
 use crate::mix::Mix;
 use crate::record::{Ended, Recorder};
-use crate::run::Load;
 use crate::target::{Connection, Endpoint, Failure};
 use crate::timer::Timer;
 use parking_lot::Mutex;

@@ -32,8 +32,8 @@ pub(super) fn bottleneck(seen: &Recorder, reached_share: f64) -> Option<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::tests::load;
     use crate::record::Ended;
-    use crate::run::tests::load;
     use std::time::Duration;
 
     fn seen(latency: Duration, lag: Duration, busy_share: f64) -> Recorder {

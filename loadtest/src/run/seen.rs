@@ -1,7 +1,9 @@
 //! What a run has seen so far, interval by interval.
 
-use super::{Load, Prepared, Progress};
+use super::Progress;
 use crate::arrival::Window;
+use crate::load::Load;
+use crate::prepare::Prepared;
 use crate::record::Recorder;
 use crate::report::Interval;
 use parking_lot::Mutex;
@@ -74,8 +76,9 @@ pub(super) fn first_begins(window: Window) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{load, prepared};
     use super::*;
+    use crate::load::tests::load;
+    use crate::prepare::tests::prepared;
     use crate::record::Ended;
 
     #[test]

@@ -3,9 +3,9 @@
 use super::judge::bottleneck;
 use super::{FailureCount, Interval, KindReport, Percentile, Report, quantile_us};
 use crate::arrival::Arrival;
+use crate::load::Load;
 use crate::prepare::Prepared;
 use crate::record::Recorder;
-use crate::run::Load;
 use std::time::Duration;
 
 /// Kinds of failure that are shown, the most frequent first.
@@ -102,6 +102,23 @@ impl Report {
     }
 }
 
+impl Interval {
+    /// Of what ended in a part of the measurement.
+    pub(crate) fn new(end_s: f64, length_s: f64, seen: &Recorder) -> Self {
+        Self {
+            end_s,
+            length_s,
+            answered: seen.answered(),
+            failed: seen.failed(),
+            refused: seen.refused(),
+            latency_us_p50: quantile_us(&seen.latency_ns, 0.5),
+            latency_us_p99: quantile_us(&seen.latency_ns, 0.99),
+            latency_us_max: quantile_us(&seen.latency_ns, 1.0),
+            ..Self::default()
+        }
+    }
+}
+
 fn rate(count: f64, seconds: f64) -> f64 {
     if seconds > 0.0 { count / seconds } else { 0.0 }
 }
@@ -187,8 +204,9 @@ fn most_frequent(seen: &Recorder) -> Vec<FailureCount> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::tests::load;
+    use crate::prepare::tests::prepared;
     use crate::record::Ended;
-    use crate::run::tests::{load, prepared};
     use crate::target::Failure;
 
     fn seen(latencies: impl Iterator<Item = Duration>) -> Recorder {
