@@ -1,5 +1,5 @@
 //! `skysail-bench tracing`: what it costs to note where the time of every request went. Two servers
-//! of the same build, one with journeys and one without, are asked in turn by the same load.
+//! of the same build, one with records and one without, are asked in turn by the same load.
 
 use crate::bars::{self, Bar};
 use crate::load::{Closed, Generator, Seen};
@@ -7,7 +7,7 @@ use crate::process::Server;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use skysail_engine::cause::{Cause, Run};
-use skysail_engine::journey::{Ends, Journey, Outcome, RequestId};
+use skysail_engine::request_record::{Ends, Outcome, RequestId, RequestRecord};
 use skysail_engine::stage::Stage;
 use skysail_engine::statistics::Statistics;
 use skysail_loadtest::target::Protocol;
@@ -22,7 +22,7 @@ const NAME: &str = "small";
 const SIZES: [u64; 4] = [784, 300, 100, 10];
 const CONNECTIONS: usize = 64;
 
-/// Journeys that are noted to see what one costs.
+/// Request records that are noted to see what one costs.
 const JOURNEYS: u32 = 2_000_000;
 
 /// Measures the cost of tracing.
@@ -47,7 +47,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     let version = folder.path().join(NAME).join("1");
     std::fs::create_dir_all(&version)?;
     skysail_graph::mlp(&SIZES, 1)?.save(version.join("model.onnx"))?;
-    let start = |on| Server::start_with(&flags.server, folder.path(), &["--journeys", on]);
+    let start = |on| Server::start_with(&flags.server, folder.path(), &["--request-records", on]);
     let servers = [start("false")?, start("true")?];
     for server in &servers {
         server.first_answer(NAME)?;
@@ -74,8 +74,8 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     bars::print(
         &mut out,
         &[
-            ("throughput lost with journeys on, median, %", percent, Bar::AtMost(3.0)),
-            ("noting one journey, us", note_us, Bar::AtMost(1.0)),
+            ("throughput lost with records on, median, %", percent, Bar::AtMost(3.0)),
+            ("noting one record, us", note_us, Bar::AtMost(1.0)),
         ],
     )?;
     Ok(())
@@ -93,7 +93,7 @@ fn ask(server: &Server, seconds: u64, folder: &Path) -> Result<Seen> {
     closed.run(Generator::of(Protocol::Binary), folder)
 }
 
-/// How long it takes to make a journey, find its cause, count it, and keep it where it is slow.
+/// How long it takes to make a record, find its cause, count it, and keep it where it is slow.
 fn note_us() -> f64 {
     let statistics = Statistics::default();
     let model: Arc<str> = NAME.into();
@@ -101,17 +101,17 @@ fn note_us() -> f64 {
     let begun = Instant::now();
     for number in 0..JOURNEYS {
         accepted = accepted.max(Instant::now());
-        let mut journey = journey(&model, accepted, number);
-        journey.find_cause();
-        statistics.record(black_box(&journey));
+        let mut record = record(&model, accepted, number);
+        record.find_cause();
+        statistics.record(black_box(&record));
     }
     let spent = begun.elapsed();
     black_box(statistics.total());
     spent.as_secs_f64() * 1e6 / f64::from(JOURNEYS)
 }
 
-/// The journey of one of many requests, which differ by some ten microseconds.
-fn journey(model: &Arc<str>, accepted: Instant, number: u32) -> Journey {
+/// The record of one of many requests, which differ by some ten microseconds.
+fn record(model: &Arc<str>, accepted: Instant, number: u32) -> RequestRecord {
     let mut ends = Ends::NONE;
     let mut end = Duration::ZERO;
     for stage in Stage::ALL {
@@ -127,7 +127,7 @@ fn journey(model: &Arc<str>, accepted: Instant, number: u32) -> Journey {
         ran_us: 100,
         cold: false,
     };
-    Journey {
+    RequestRecord {
         model: Arc::clone(model),
         version: 1,
         request_id: RequestId::own(),

@@ -29,7 +29,7 @@ pub mod layers;
 mod package;
 pub mod model;
 pub mod stage;
-pub mod journey;
+pub mod request_record;
 pub mod histogram;
 pub mod tail;
 pub mod gate;

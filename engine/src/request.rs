@@ -1,7 +1,7 @@
 //! A prediction request and its response, free of any protocol.
 
-use crate::journey::Lookup;
 use crate::payload::Payload;
+use crate::request_record::Lookup;
 use crate::tensor::{DataType, Shape};
 use bytes::Bytes;
 use skysail_policy::cause::{Behind, Run};

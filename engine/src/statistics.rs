@@ -3,9 +3,9 @@
 use crate::error::{Reason, Refusal};
 use crate::gate::Gate;
 use crate::histogram::{Histogram, Snapshot, Unit};
-use crate::journey::{Journey, Outcome, nanos};
 use crate::queue::Entry;
 use crate::request::Stages;
+use crate::request_record::{Outcome, RequestRecord, nanos};
 use crate::stage::Stage;
 use crate::tail::Tail;
 use exemplars::Exemplars;
@@ -174,16 +174,16 @@ impl Statistics {
 
     /// Counts the time of each stage of a request that is over, and keeps it for a while if it
     /// was slow or got no answer.
-    pub fn record(&self, journey: &Journey) {
-        if journey.outcome.is_answered() {
+    pub fn record(&self, record: &RequestRecord) {
+        if record.outcome.is_answered() {
             for (stage, histogram) in Stage::ALL.into_iter().zip(&self.stages) {
-                if let Some(ns) = journey.ends.stage_ns(stage) {
+                if let Some(ns) = record.ends.stage_ns(stage) {
                     histogram.record(ns);
                 }
             }
-            self.whole.record(journey.total_us().saturating_mul(1000));
+            self.whole.record(record.total_us().saturating_mul(1000));
         }
-        if let Some(kept) = self.tail.offer(journey) {
+        if let Some(kept) = self.tail.offer(record) {
             self.exemplars.keep(&kept);
         }
     }
@@ -248,7 +248,7 @@ impl Statistics {
 
     /// A request that is kept and whose time in a stage, or whose whole time, is the last seen of
     /// those at most `2^power` seconds and above half of that.
-    pub fn exemplar(&self, stage: Option<Stage>, power: i32) -> Option<Arc<Journey>> {
+    pub fn exemplar(&self, stage: Option<Stage>, power: i32) -> Option<Arc<RequestRecord>> {
         self.exemplars.get(stage, power)
     }
 

@@ -8,7 +8,7 @@
 //! every request is sent away by that alone.
 
 use crate::error::Reason;
-use crate::journey::{Journey, Outcome};
+use crate::request_record::{Outcome, RequestRecord};
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -49,25 +49,23 @@ impl Default for Tail {
 impl Tail {
     /// Keeps a request that is over, if it is among the slowest of its time, or was not answered
     /// and has the luck to be kept.
-    pub fn offer(&self, journey: &Journey) -> Option<Arc<Journey>> {
-        let turn = self.turn(journey.ended());
-        match journey.outcome {
-            Outcome::Answered | Outcome::Missed => {
-                self.slow.offer(turn, journey.total_us(), journey)
-            }
-            outcome => self.unanswered.offer(turn, luck(journey, outcome), journey),
+    pub fn offer(&self, record: &RequestRecord) -> Option<Arc<RequestRecord>> {
+        let turn = self.turn(record.ended());
+        match record.outcome {
+            Outcome::Answered | Outcome::Missed => self.slow.offer(turn, record.total_us(), record),
+            outcome => self.unanswered.offer(turn, luck(record, outcome), record),
         }
     }
 
     /// The requests that ended within `window` before `now`, as far as they are kept, the slowest
     /// first. A window longer than [`WINDOW_MAX`] is that.
-    pub fn read(&self, window: Duration, now: Instant) -> Vec<Arc<Journey>> {
+    pub fn read(&self, window: Duration, now: Instant) -> Vec<Arc<RequestRecord>> {
         let window = window.min(WINDOW_MAX);
         let is_within =
-            |journey: &Arc<Journey>| now.saturating_duration_since(journey.ended()) <= window;
+            |record: &Arc<RequestRecord>| now.saturating_duration_since(record.ended()) <= window;
         let both = self.slow.all().chain(self.unanswered.all());
         let mut kept: Vec<_> = both.filter(is_within).collect();
-        kept.sort_by_key(|journey| std::cmp::Reverse(journey.total_us()));
+        kept.sort_by_key(|record| std::cmp::Reverse(record.total_us()));
         kept
     }
 
@@ -79,9 +77,9 @@ impl Tail {
 
 /// What a request without an answer is worth: whatever broke goes before what was turned down or
 /// was no good, and among those each has the same chance.
-fn luck(journey: &Journey, outcome: Outcome) -> u64 {
+fn luck(record: &RequestRecord, outcome: Outcome) -> u64 {
     let is_broken = matches!(outcome, Outcome::Failed(Reason::Backend | Reason::Other));
-    let mut bits = journey.ended_us ^ (journey.ends.last_ns() << 20);
+    let mut bits = record.ended_us ^ (record.ends.last_ns() << 20);
     // SplitMix64 (Steele, Lea, Flood 2014): similar times become any numbers.
     bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -111,28 +109,28 @@ struct Bucket {
 
 struct Kept {
     word: u64,
-    journey: Arc<Journey>,
+    record: Arc<RequestRecord>,
 }
 
 impl Ring {
-    fn offer(&self, turn: u64, worth: u64, journey: &Journey) -> Option<Arc<Journey>> {
+    fn offer(&self, turn: u64, worth: u64, record: &RequestRecord) -> Option<Arc<RequestRecord>> {
         let bucket = &self.buckets[(turn % BUCKETS as u64) as usize];
         // Even what is worth nothing is more than an empty place.
         let word = turn << WORTH_BITS | worth.min(WORTH_MAX);
         if word <= bucket.least.load(Relaxed) {
             return None;
         }
-        bucket.offer(word, journey)
+        bucket.offer(word, record)
     }
 
-    fn all(&self) -> impl Iterator<Item = Arc<Journey>> {
+    fn all(&self) -> impl Iterator<Item = Arc<RequestRecord>> {
         let kept = self.buckets.iter().flat_map(|bucket| &bucket.kept);
-        kept.filter_map(|kept| kept.load().as_ref().map(|kept| Arc::clone(&kept.journey)))
+        kept.filter_map(|kept| kept.load().as_ref().map(|kept| Arc::clone(&kept.record)))
     }
 }
 
 impl Bucket {
-    fn offer(&self, word: u64, journey: &Journey) -> Option<Arc<Journey>> {
+    fn offer(&self, word: u64, record: &RequestRecord) -> Option<Arc<RequestRecord>> {
         loop {
             let (place, smallest) = self.smallest();
             if word <= smallest {
@@ -141,11 +139,11 @@ impl Bucket {
             }
             let taken = self.words[place].compare_exchange(smallest, word, Relaxed, Relaxed);
             if taken.is_ok() {
-                let journey = Arc::new(journey.clone());
-                self.put(place, word, &journey);
+                let record = Arc::new(record.clone());
+                self.put(place, word, &record);
                 let (_, smallest) = self.smallest();
                 self.least.fetch_max(smallest, Relaxed);
-                return Some(journey);
+                return Some(record);
             }
         }
     }
@@ -156,8 +154,8 @@ impl Bucket {
     }
 
     /// Puts a request in its place, unless a larger word has taken that meanwhile.
-    fn put(&self, place: usize, word: u64, journey: &Arc<Journey>) {
-        let new = Arc::new(Kept { word, journey: Arc::clone(journey) });
+    fn put(&self, place: usize, word: u64, record: &Arc<RequestRecord>) {
+        let new = Arc::new(Kept { word, record: Arc::clone(record) });
         self.kept[place].rcu(|old| match old {
             Some(old) if old.word > word => Some(Arc::clone(old)),
             _ => Some(Arc::clone(&new)),

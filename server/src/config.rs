@@ -193,7 +193,7 @@ settings! {
     Telemetry / TelemetryFlags {
         /// Whether times by stage are counted, and the slowest requests kept; otlp needs it
         /// [default: true].
-        journeys: bool = true, "journeys", "BOOL";
+        request_records: bool = true, "request-records", "BOOL";
     }
 }
 
@@ -279,8 +279,8 @@ impl Config {
         ensure!(self.threads.compute > 0, "compute-threads must be at least 1");
         self.tracing.check()?;
         ensure!(
-            self.telemetry.journeys || self.tracing.otlp.is_none(),
-            "otlp needs journeys, which traces are made of: leave out one of the two settings"
+            self.telemetry.request_records || self.tracing.otlp.is_none(),
+            "otlp needs records, which traces are made of: leave out one of the two settings"
         );
         let explicit = self.repository.model_control == Control::Explicit;
         ensure!(

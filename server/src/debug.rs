@@ -5,8 +5,8 @@ use crate::server::Server;
 use crate::status::Error;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
-use skysail_engine::journey::Journey;
 use skysail_engine::model::Model;
+use skysail_engine::request_record::RequestRecord;
 use skysail_engine::stage::Stage;
 use skysail_engine::tail::WINDOW_MAX;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ fn window(text: &str) -> Result<Duration, Error> {
 
 fn of_model(model: &Arc<Model>, window: Duration, now: Instant) -> Value {
     let requests = model.tail().read(window, now);
-    let requests: Vec<Value> = requests.iter().map(|journey| of_request(journey, now)).collect();
+    let requests: Vec<Value> = requests.iter().map(|record| of_request(record, now)).collect();
     json!({
         "name": **model.name(),
         "version": model.version().to_string(),
@@ -96,23 +96,23 @@ fn of_model(model: &Arc<Model>, window: Duration, now: Instant) -> Value {
     })
 }
 
-fn of_request(journey: &Journey, now: Instant) -> Value {
-    let ago = now.saturating_duration_since(journey.ended());
-    let stage = |stage: Stage| Some((stage.name().to_owned(), journey.stage_us(stage)?.into()));
+fn of_request(record: &RequestRecord, now: Instant) -> Value {
+    let ago = now.saturating_duration_since(record.ended());
+    let stage = |stage: Stage| Some((stage.name().to_owned(), record.stage_us(stage)?.into()));
     let stages: Map<String, Value> = Stage::ALL.into_iter().filter_map(stage).collect();
     json!({
-        "request_id": journey.request_id.to_string(),
-        "trace_id": journey.trace_id.map(|id| format!("{id:032x}")),
+        "request_id": record.request_id.to_string(),
+        "trace_id": record.trace_id.map(|id| format!("{id:032x}")),
         "ended_ms_ago": u64::try_from(ago.as_millis()).unwrap_or(u64::MAX),
-        "total_us": journey.total_us(),
-        "written_us": journey.written_us,
-        "outcome": journey.outcome.name(),
-        "reason": journey.outcome.reason(),
-        "cause": journey.cause.name(),
-        "explanation": journey.explanation(),
+        "total_us": record.total_us(),
+        "written_us": record.written_us,
+        "outcome": record.outcome.name(),
+        "reason": record.outcome.reason(),
+        "cause": record.cause.name(),
+        "explanation": record.explanation(),
         "stages_us": stages,
-        "cache": journey.cache.map(|lookup| lookup.name()),
-        "batch": journey.run.map(|run| json!({
+        "cache": record.cache.map(|lookup| lookup.name()),
+        "batch": record.run.map(|run| json!({
             "number": run.number,
             "rows": run.rows,
             "members": run.members,
@@ -120,7 +120,7 @@ fn of_request(journey: &Journey, now: Instant) -> Value {
             "ran_us": run.ran_us,
             "cold": run.cold,
         })),
-        "behind": journey.behind.map(|behind| json!({
+        "behind": record.behind.map(|behind| json!({
             "number": behind.number,
             "rows": behind.rows,
             "waited_us": behind.waited_us,

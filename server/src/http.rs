@@ -19,8 +19,8 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::Value;
-use skysail_engine::journey::RequestId;
 use skysail_engine::payload::Payload;
+use skysail_engine::request_record::RequestId;
 use skysail_protocol::HEADER_LENGTH;
 use smallvec::smallvec;
 use std::io::Read;

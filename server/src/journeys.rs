@@ -10,9 +10,9 @@ use crate::spans::Context;
 use crate::status::Error;
 use skysail_engine::cause::{Behind, Cause};
 use skysail_engine::error::Reason;
-use skysail_engine::journey::{Ends, Journey, Outcome, RequestId};
 use skysail_engine::model::Model;
 use skysail_engine::request::Stages;
+use skysail_engine::request_record::{Ends, Outcome, RequestId, RequestRecord};
 use skysail_engine::statistics::Statistics;
 use skysail_engine::ticket::Ticket;
 use std::sync::Arc;
@@ -23,26 +23,26 @@ pub(crate) trait Answer {
     /// Whether it takes time to be read, and will know when that is over.
     fn sees_its_end(&self) -> bool;
 
-    /// Takes the end of its journey along.
+    /// Takes the end of its record along.
     fn take_along(&mut self, ending: Arc<Ending>);
 }
 
-/// A journey that is over when its client has the whole answer: when this is dropped.
+/// A record that is over when its client has the whole answer: when this is dropped.
 pub(crate) struct Ending {
     server: Arc<Server>,
     statistics: Arc<Statistics>,
-    journey: Journey,
+    record: RequestRecord,
     trace: Option<Context>,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.journey.written_us = Some(micros(self.journey.accepted.elapsed()));
-        self.server.finish(&self.statistics, &mut self.journey, self.trace.as_ref());
+        self.record.written_us = Some(micros(self.record.accepted.elapsed()));
+        self.server.finish(&self.statistics, &mut self.record, self.trace.as_ref());
     }
 }
 
-/// A journey that goes on. One whose caller leaves is dropped in the middle, as cancelled.
+/// A record that goes on. One whose caller leaves is dropped in the middle, as cancelled.
 pub(crate) struct Way<'a> {
     server: &'a Arc<Server>,
     model: &'a Arc<Model>,
@@ -111,7 +111,7 @@ impl<'a> Way<'a> {
         let took = self.arrived.map(|arrived| responded.saturating_duration_since(arrived));
         let missed = objective.is_some() && took > objective;
         statistics.record_answer(missed);
-        if !server.keeps_journeys() {
+        if !server.keeps_records() {
             return;
         }
         let ends = [stages.batched, stages.gathered, stages.executed, responded];
@@ -119,17 +119,16 @@ impl<'a> Way<'a> {
         self.ends.replace_last(self.since(stages.queued));
         ends.into_iter().for_each(|end| self.ends.push(self.since(end)));
         let outcome = if missed { Outcome::Missed } else { Outcome::Answered };
-        let mut journey = self.journey(outcome, responded);
-        journey.run = stages.run;
-        (journey.behind, journey.ahead, journey.cache) =
-            (stages.behind, stages.ahead, stages.cache);
+        let mut record = self.record(outcome, responded);
+        record.run = stages.run;
+        (record.behind, record.ahead, record.cache) = (stages.behind, stages.ahead, stages.cache);
         if !answer.sees_its_end() {
-            return server.finish(statistics, &mut journey, self.call.trace);
+            return server.finish(statistics, &mut record, self.call.trace);
         }
         answer.take_along(Arc::new(Ending {
             server: Arc::clone(server),
             statistics: Arc::clone(statistics),
-            journey,
+            record,
             trace: self.call.trace.cloned(),
         }));
     }
@@ -146,22 +145,22 @@ impl<'a> Way<'a> {
     fn unanswered(&mut self, outcome: Outcome, reason: Reason, error: Option<&Error>) {
         self.is_over = true;
         let statistics = self.model.statistics();
-        let mut journey = self.journey(outcome, Instant::now());
-        statistics.record_failure(reason, Duration::from_micros(journey.ended_us));
+        let mut record = self.record(outcome, Instant::now());
+        statistics.record_failure(reason, Duration::from_micros(record.ended_us));
         if let Outcome::Refused(refusal) = outcome {
             lag::refused();
             statistics.record_refusal(refusal);
         }
-        self.server.finish(statistics, &mut journey, self.call.trace);
-        request_log::unanswered(self.server, statistics, &journey, error);
+        self.server.finish(statistics, &mut record, self.call.trace);
+        request_log::unanswered(self.server, statistics, &record, error);
     }
 
     /// What is known of it by now.
-    fn journey(&self, outcome: Outcome, ended: Instant) -> Journey {
+    fn record(&self, outcome: Outcome, ended: Instant) -> RequestRecord {
         let Call { accepted, loading_us, trace, .. } = *self.call;
         let sent = self.arrived.unwrap_or(ended).saturating_duration_since(accepted);
         let loading = self.server.engine().repository().loading_us(ended);
-        Journey {
+        RequestRecord {
             model: Arc::clone(self.model.name()),
             version: self.model.version(),
             request_id: self.id.unwrap_or_else(RequestId::own),

@@ -6,7 +6,7 @@ use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::error::{Reason, Refusal};
 use skysail_engine::gate::{Gate, Pass, SPAN_S};
-use skysail_engine::journey::{Journey, Outcome};
+use skysail_engine::request_record::{Outcome, RequestRecord};
 use skysail_engine::statistics::Statistics;
 
 /// How important a line is that says so.
@@ -32,22 +32,22 @@ macro_rules! line {
 pub(crate) fn unanswered(
     server: &Server,
     statistics: &Statistics,
-    journey: &Journey,
+    record: &RequestRecord,
     error: Option<&Error>,
 ) {
-    let Some(gate) = statistics.gate(journey.outcome) else { return };
+    let Some(gate) = statistics.gate(record.outcome) else { return };
     let Pass::Through { left_out } = gate.pass(server.uptime_s()) else { return };
-    let Journey { model, version, request_id, outcome, .. } = journey;
+    let RequestRecord { model, version, request_id, outcome, .. } = record;
     let reason = outcome.reason().unwrap_or_default();
     tell_left_out(model, *version, *outcome, left_out);
-    let why = error.map_or_else(|| journey.explanation(), Error::to_string);
+    let why = error.map_or_else(|| record.explanation(), Error::to_string);
     line!(
         is_grave(*outcome),
         model = &**model,
         version,
         %request_id,
         reason,
-        took_us = journey.total_us(),
+        took_us = record.total_us(),
         "request {}: {}",
         outcome.name(),
         one_line(&why)

@@ -42,7 +42,7 @@ pub(crate) async fn run(
     let server = Server::new(engine, limits.clone(), log)
         .with_trace(trace)
         .with_tracing(tracing)
-        .with_journeys(config.telemetry.journeys);
+        .with_request_records(config.telemetry.request_records);
     let server = Arc::new(server);
     tracing::info!(
         "skysail-server {} serves {}: HTTP on {}, gRPC on {}, metrics on {}",

@@ -11,7 +11,7 @@ use crate::status::Error;
 use skysail_engine::Engine;
 use skysail_engine::error::Reason;
 use skysail_engine::gate::Gate;
-use skysail_engine::journey::Journey;
+use skysail_engine::request_record::RequestRecord;
 use skysail_engine::statistics::Statistics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ pub(crate) struct Server {
     log: LogSettings,
     tracing: Tracing,
     started: Instant,
-    keeps_journeys: bool,
+    keeps_records: bool,
     unknown: Gate,
 }
 
@@ -44,14 +44,14 @@ impl Server {
             log,
             tracing: Tracing::default(),
             started: Instant::now(),
-            keeps_journeys: true,
+            keeps_records: true,
             unknown: Gate::default(),
         }
     }
 
     /// The same, which keeps nothing of requests but counts unless this is set.
-    pub(crate) fn with_journeys(self, keeps_journeys: bool) -> Self {
-        Self { keeps_journeys, ..self }
+    pub(crate) fn with_request_records(self, keeps_records: bool) -> Self {
+        Self { keeps_records, ..self }
     }
 
     /// The same, with a place for the protocol's trace.
@@ -93,8 +93,8 @@ impl Server {
     }
 
     /// Whether the times of requests are counted, and the slowest kept.
-    pub(crate) fn keeps_journeys(&self) -> bool {
-        self.keeps_journeys
+    pub(crate) fn keeps_records(&self) -> bool {
+        self.keeps_records
     }
 
     /// Seconds since it was started.
@@ -111,13 +111,13 @@ impl Server {
     pub(crate) fn finish(
         &self,
         statistics: &Statistics,
-        journey: &mut Journey,
+        record: &mut RequestRecord,
         trace: Option<&Context>,
     ) {
-        journey.find_cause();
-        if self.keeps_journeys {
-            statistics.record(journey);
-            self.tracing.finish(journey, trace);
+        record.find_cause();
+        if self.keeps_records {
+            statistics.record(record);
+            self.tracing.finish(record, trace);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Traces for OpenTelemetry: which span a request is, whether it is kept, and who sends it.
 //!
 //! Nothing is made while a request runs but its ids, for its caller is told them. When it is over,
-//! its [`Journey`] says all there is to say, and those few that are kept go through a bounded
+//! its [`RequestRecord`] says all there is to say, and those few that are kept go through a bounded
 //! channel to a thread of their own.
 
 mod export;
@@ -20,7 +20,7 @@ use http::header::HeaderValue;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use parent::{TRACEPARENT, TraceParent};
 use sample::Sampler;
-use skysail_engine::journey::Journey;
+use skysail_engine::request_record::RequestRecord;
 use state::TRACESTATE;
 use std::num::{NonZeroU64, NonZeroU128};
 
@@ -92,10 +92,10 @@ impl Tracing {
     }
 
     /// Keeps a request that is over, if there is a reason.
-    pub(crate) fn finish(&self, journey: &Journey, context: Option<&Context>) {
+    pub(crate) fn finish(&self, record: &RequestRecord, context: Option<&Context>) {
         let (Some(on), Some(context)) = (&self.0, context) else { return };
-        if let Some(why) = on.sampler.keeps(journey, context.own.sampled) {
-            on.outbox.put(Kept { journey: journey.clone(), context: context.clone(), why });
+        if let Some(why) = on.sampler.keeps(record, context.own.sampled) {
+            on.outbox.put(Kept { record: record.clone(), context: context.clone(), why });
         }
     }
 

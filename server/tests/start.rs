@@ -88,8 +88,8 @@ fn settings_that_make_no_sense_are_refused() {
     }
     expect_refusal(&with(&["--objective-ms", "soon"]), 2, &["--objective-ms", "soon"]);
     expect_refusal(&with(&["--load-model", "digits"]), 64, &["explicit"]);
-    let untold = ["--otlp", "http://localhost:4317", "--journeys", "false"];
-    expect_refusal(&with(&untold), 64, &["otlp needs journeys"]);
+    let untold = ["--otlp", "http://localhost:4317", "--request-records", "false"];
+    expect_refusal(&with(&untold), 64, &["otlp needs records"]);
     expect_refusal(&with(&["--trace-file", folder]), 1, &["--trace-file", folder]);
     expect_refusal(&with(&["--no-such-flag"]), 2, &["--no-such-flag", "--help"]);
     expect_refusal(&with(&["--http", "nowhere"]), 2, &["--http", "nowhere"]);

@@ -357,7 +357,7 @@ fn nothing_is_kept_of_requests_when_nothing_shall_be() {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("late", &add(1.0));
     models.write("late/model.toml", "objective_ms = 0.001\n");
-    let server = Server::start_with(models.path(), &["--journeys", "false"]);
+    let server = Server::start_with(models.path(), &["--request-records", "false"]);
     assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
     assert_eq!(server.infer("add", "{").status, 400);
     // How they ended is counted all the same.

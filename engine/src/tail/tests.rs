@@ -2,19 +2,19 @@
 
 use super::*;
 use crate::error::Refusal;
-use crate::journey::testing::journey;
+use crate::request_record::testing::record;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A request that took so long, and ended so long after the memory began.
-fn ended(tail: &Tail, after: Duration, total_us: u64, outcome: Outcome) -> Journey {
-    let mut journey = journey(total_us, outcome);
-    journey.accepted = tail.start + after;
-    journey
+fn ended(tail: &Tail, after: Duration, total_us: u64, outcome: Outcome) -> RequestRecord {
+    let mut record = record(total_us, outcome);
+    record.accepted = tail.start + after;
+    record
 }
 
-fn totals(kept: &[Arc<Journey>]) -> Vec<u64> {
-    kept.iter().map(|journey| journey.total_us()).collect()
+fn totals(kept: &[Arc<RequestRecord>]) -> Vec<u64> {
+    kept.iter().map(|record| record.total_us()).collect()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn what_broke_is_kept_among_thousands_that_were_turned_down() {
         tail.offer(&ended(&tail, at, request, shed));
     }
     let kept = tail.read(MINUTE, tail.start + at + at);
-    let broken = |journey: &&Arc<Journey>| journey.outcome == Outcome::Failed(Reason::Backend);
+    let broken = |record: &&Arc<RequestRecord>| record.outcome == Outcome::Failed(Reason::Backend);
     assert_eq!((kept.iter().filter(broken).count(), kept.len()), (1, PLACES));
     // The others are a sample, and not the first that came.
     assert!(totals(&kept).iter().any(|&us| us > 100), "{:?}", totals(&kept));

@@ -3,9 +3,9 @@
 use super::history::{Change, History, Key};
 use crate::server::Server;
 use skysail_engine::cache::CacheUse;
-use skysail_engine::journey::Journey;
 use skysail_engine::model::Model;
 use skysail_engine::repository::State;
+use skysail_engine::request_record::RequestRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,9 +45,9 @@ pub(super) struct Look {
     /// Every version that is known.
     pub(super) versions: Vec<Version>,
     /// The slowest requests with an answer, slowest first.
-    pub(super) slow: Vec<Arc<Journey>>,
+    pub(super) slow: Vec<Arc<RequestRecord>>,
     /// The last requests without one, newest first.
-    pub(super) unanswered: Vec<Arc<Journey>>,
+    pub(super) unanswered: Vec<Arc<RequestRecord>>,
     pub(super) now: Instant,
 }
 
@@ -101,8 +101,9 @@ impl Look {
         let now = Instant::now();
         let repository = server.engine().repository();
         let serving = repository.serving();
-        let journeys = serving.iter().flat_map(|model| model.tail().read(WINDOW, now));
-        let (slow, unanswered) = journeys.partition(|one: &Arc<Journey>| one.outcome.is_answered());
+        let records = serving.iter().flat_map(|model| model.tail().read(WINDOW, now));
+        let (slow, unanswered) =
+            records.partition(|one: &Arc<RequestRecord>| one.outcome.is_answered());
         let mut serving: BTreeMap<Key, Arc<Model>> = serving
             .into_iter()
             .map(|model| ((Arc::clone(model.name()), model.version()), model))
@@ -133,23 +134,23 @@ impl Look {
     }
 }
 
-fn slowest(mut journeys: Vec<Arc<Journey>>) -> Vec<Arc<Journey>> {
+fn slowest(mut records: Vec<Arc<RequestRecord>>) -> Vec<Arc<RequestRecord>> {
     let (of_version, of_all) = SLOW_MAX;
     let mut kept: BTreeMap<Key, usize> = BTreeMap::new();
-    journeys.sort_by_key(|one| std::cmp::Reverse(one.total_us()));
-    journeys.retain(|one| {
+    records.sort_by_key(|one| std::cmp::Reverse(one.total_us()));
+    records.retain(|one| {
         let count = kept.entry((Arc::clone(&one.model), one.version)).or_default();
         *count += 1;
         *count <= of_version
     });
-    journeys.truncate(of_all);
-    journeys
+    records.truncate(of_all);
+    records
 }
 
-fn newest(mut journeys: Vec<Arc<Journey>>) -> Vec<Arc<Journey>> {
-    journeys.sort_by_key(|one| std::cmp::Reverse(one.ended()));
-    journeys.truncate(UNANSWERED_MAX);
-    journeys
+fn newest(mut records: Vec<Arc<RequestRecord>>) -> Vec<Arc<RequestRecord>> {
+    records.sort_by_key(|one| std::cmp::Reverse(one.ended()));
+    records.truncate(UNANSWERED_MAX);
+    records
 }
 
 impl Facts {

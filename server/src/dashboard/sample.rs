@@ -3,8 +3,8 @@
 
 use skysail_engine::error::{Reason, Refusal};
 use skysail_engine::histogram::Snapshot;
-use skysail_engine::journey::Outcome;
 use skysail_engine::model::Model;
+use skysail_engine::request_record::Outcome;
 use skysail_engine::stage::Stage;
 use std::sync::Arc;
 use std::time::Instant;

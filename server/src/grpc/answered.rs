@@ -18,7 +18,7 @@ use tonic::body::Body;
 /// Bytes of such a part.
 const PART_BYTES: usize = 64 << 10;
 
-/// A response, counted among the bytes that the server holds, with the end of its journey when that
+/// A response, counted among the bytes that the server holds, with the end of its record when that
 /// is still to come.
 pub(super) struct Answered {
     pub(super) message: ModelInferResponse,

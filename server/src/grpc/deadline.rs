@@ -5,7 +5,7 @@ use crate::lag;
 use crate::status::Error;
 use futures_util::{Stream, stream};
 use http::HeaderMap;
-use skysail_engine::journey::RequestId;
+use skysail_engine::request_record::RequestId;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;

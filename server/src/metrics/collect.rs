@@ -5,10 +5,10 @@ use crate::memory;
 use crate::server::Server;
 use skysail_engine::error::{Reason, Refusal};
 use skysail_engine::histogram::Snapshot;
-use skysail_engine::journey::{Journey, Outcome};
 use skysail_engine::layers::Execution;
 use skysail_engine::model::Model;
 use skysail_engine::repository::State;
+use skysail_engine::request_record::{Outcome, RequestRecord};
 use skysail_engine::stage::Stage;
 use skysail_engine::statistics::SECONDS_POWERS;
 use std::ops::RangeInclusive;
@@ -185,8 +185,8 @@ impl Version<'_> {
     /// A histogram of times, with its examples.
     fn seconds(&self, snapshot: Snapshot, stage: Option<Stage>) -> Counts {
         let example = |power| {
-            let journey = self.model.statistics().exemplar(stage, power)?;
-            Some((power, example(&journey, stage)))
+            let record = self.model.statistics().exemplar(stage, power)?;
+            Some((power, example(&record, stage)))
         };
         let powers = SECONDS_POWERS;
         let examples = match self.is_other {
@@ -217,14 +217,14 @@ fn labels(model: &str, version: String) -> Labels {
     vec![("model", model.to_owned()), ("version", version)]
 }
 
-fn example(journey: &Journey, stage: Option<Stage>) -> Example {
-    let request_id = ("request_id", journey.request_id.to_string());
-    let trace_id = journey.trace_id.map(|id| ("trace_id", format!("{id:032x}")));
+fn example(record: &RequestRecord, stage: Option<Stage>) -> Example {
+    let request_id = ("request_id", record.request_id.to_string());
+    let trace_id = record.trace_id.map(|id| ("trace_id", format!("{id:032x}")));
     let ns = match stage {
-        Some(stage) => journey.ends.stage_ns(stage).unwrap_or(0) as f64,
-        None => journey.total_us() as f64 * 1e3,
+        Some(stage) => record.ends.stage_ns(stage).unwrap_or(0) as f64,
+        None => record.total_us() as f64 * 1e3,
     };
-    let ago = Instant::now().saturating_duration_since(journey.ended());
+    let ago = Instant::now().saturating_duration_since(record.ended());
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Example {
         labels: std::iter::once(request_id).chain(trace_id).collect(),

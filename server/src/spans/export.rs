@@ -13,7 +13,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_otlp::{RetryPolicy, SpanExporter as Otlp, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
-use skysail_engine::journey::Journey;
+use skysail_engine::request_record::RequestRecord;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -44,7 +44,7 @@ const SERVICE: &str = "skysail-server";
 
 /// A request that is over, to be sent.
 pub(super) struct Kept {
-    pub(super) journey: Journey,
+    pub(super) record: RequestRecord,
     pub(super) context: Context,
     pub(super) why: Why,
 }
@@ -65,7 +65,7 @@ impl Outbox {
     /// Gives a request to the thread, or drops it where there is no room.
     pub(super) fn put(&self, kept: Kept) {
         if let Err(refused) = self.kept.try_send(kept) {
-            let spans = span::count(&refused.into_inner().journey);
+            let spans = span::count(&refused.into_inner().record);
             self.counts.dropped.fetch_add(spans, Relaxed);
         }
     }

@@ -31,8 +31,8 @@ pub(super) struct Runs {
 impl Runs {
     /// Links a request and the run that it was in, and gives the context of the run's span.
     pub(super) fn link(&mut self, kept: &Kept) -> Option<SpanContext> {
-        let journey = &kept.journey;
-        let key = (Arc::clone(&journey.model), journey.version, journey.run?.number);
+        let record = &kept.record;
+        let key = (Arc::clone(&record.model), record.version, record.run?.number);
         let span = match self.old.get_mut(&key) {
             Some(span) => span,
             None => match self.new.entry(key) {
@@ -62,9 +62,9 @@ impl Runs {
 
 /// The run that a request was in, so far without members.
 fn run(kept: &Kept) -> Option<SpanData> {
-    let (journey, run) = (&kept.journey, kept.journey.run?);
-    let accepted = wall(journey.accepted);
-    let at = |stage| Some(accepted + Duration::from_nanos(journey.ends.end_ns(stage)?));
+    let (record, run) = (&kept.record, kept.record.run?);
+    let accepted = wall(record.accepted);
+    let at = |stage| Some(accepted + Duration::from_nanos(record.ends.end_ns(stage)?));
     let own = TraceParent { trace: random_trace(), span: random_span(), sampled: true };
     let place = Place {
         context: span::context(&own, None),
@@ -72,10 +72,10 @@ fn run(kept: &Kept) -> Option<SpanData> {
         start: at(Stage::Queue)?,
         end: at(Stage::Execute)?,
     };
-    let mut span = place.span(format!("run {}", journey.model));
+    let mut span = place.span(format!("run {}", record.model));
     span.attributes = vec![
-        KeyValue::new("skysail.model", journey.model.to_string()),
-        KeyValue::new("skysail.version", number(journey.version)),
+        KeyValue::new("skysail.model", record.model.to_string()),
+        KeyValue::new("skysail.version", number(record.version)),
         KeyValue::new("skysail.batch.number", number(run.number)),
         KeyValue::new("skysail.batch.rows", number(run.rows as u64)),
         KeyValue::new("skysail.batch.members", number(run.members as u64)),
@@ -94,7 +94,7 @@ mod tests {
     use crate::spans::Context;
     use crate::spans::sample::Why;
     use skysail_engine::cause::{Cause, Run};
-    use skysail_engine::journey::{Ends, Journey, Outcome, RequestId};
+    use skysail_engine::request_record::{Ends, Outcome, RequestId, RequestRecord};
     use std::time::Instant;
 
     /// A request that was in the batch of this number.
@@ -102,7 +102,7 @@ mod tests {
         let run = Run { number, rows: 2, members: 2, predicted_us: None, ran_us: 5, cold: false };
         let mut ends = Ends::NONE;
         (1..=7).for_each(|us| ends.push(Duration::from_micros(us)));
-        let journey = Journey {
+        let record = RequestRecord {
             model: "m".into(),
             version: 1,
             request_id: RequestId::own(),
@@ -122,7 +122,7 @@ mod tests {
             cause: Cause::Ordinary,
         };
         let own = TraceParent { trace: random_trace(), span: random_span(), sampled: true };
-        Kept { journey, context: Context { own, parent: None, state: None }, why: Why::Sampled }
+        Kept { record, context: Context { own, parent: None, state: None }, why: Why::Sampled }
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_request_without_a_run_is_linked_to_none() {
         let mut kept = member(1);
-        kept.journey.run = None;
+        kept.record.run = None;
         let mut runs = Runs::default();
         assert_eq!(runs.link(&kept), None);
         assert_eq!(runs.take(true), []);

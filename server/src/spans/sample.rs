@@ -2,7 +2,7 @@
 
 use super::quantile::Slowest;
 use parking_lot::RwLock;
-use skysail_engine::journey::{Journey, Outcome};
+use skysail_engine::request_record::{Outcome, RequestRecord};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -57,14 +57,14 @@ impl Sampler {
     }
 
     /// Why to keep a request that is over, if there is a reason.
-    pub(super) fn keeps(&self, journey: &Journey, is_sampled: bool) -> Option<Why> {
-        let is_slow = match journey.outcome {
+    pub(super) fn keeps(&self, record: &RequestRecord, is_sampled: bool) -> Option<Why> {
+        let is_slow = match record.outcome {
             Outcome::Refused(_) | Outcome::Failed(_) => return Some(Why::Failed),
             Outcome::Missed => {
-                self.slowest(&journey.model).is_slow(journey.total_us());
+                self.slowest(&record.model).is_slow(record.total_us());
                 return Some(Why::Missed);
             }
-            Outcome::Answered => self.slowest(&journey.model).is_slow(journey.total_us()),
+            Outcome::Answered => self.slowest(&record.model).is_slow(record.total_us()),
         };
         if is_slow { Some(Why::Slow) } else { is_sampled.then_some(Why::Sampled) }
     }

@@ -7,7 +7,7 @@ use http::header::HeaderValue;
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, TraceId};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use skysail_engine::journey::Journey;
+use skysail_engine::request_record::RequestRecord;
 use skysail_engine::stage::Stage;
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -19,8 +19,8 @@ static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
 });
 
 /// How many spans a request has.
-pub(super) fn count(journey: &Journey) -> u64 {
-    1 + journey.last_stage().map_or(0, |stage| stage as u64 + 1)
+pub(super) fn count(record: &RequestRecord) -> u64 {
+    1 + record.last_stage().map_or(0, |stage| stage as u64 + 1)
 }
 
 /// A span's id and times, and whose child it is.
@@ -68,11 +68,11 @@ pub(super) fn wall(at: Instant) -> SystemTime {
 /// Adds a request's spans; `run` is the span of the batch that it was in.
 pub(super) fn of_request(kept: &Kept, run: Option<&SpanContext>, spans: &mut Vec<SpanData>) {
     let context = context(&kept.context.own, kept.context.state.as_ref());
-    let accepted = wall(kept.journey.accepted);
+    let accepted = wall(kept.record.accepted);
     spans.push(whole(kept, context.clone(), accepted));
     let mut start = accepted;
     for stage in Stage::ALL {
-        let Some(ns) = kept.journey.ends.end_ns(stage) else { break };
+        let Some(ns) = kept.record.ends.end_ns(stage) else { break };
         let end = accepted + Duration::from_nanos(ns);
         let own = TraceParent { span: random_span(), ..kept.context.own };
         let place = Place {
@@ -92,37 +92,37 @@ pub(super) fn of_request(kept: &Kept, run: Option<&SpanContext>, spans: &mut Vec
 
 /// The request as a whole.
 fn whole(kept: &Kept, context: SpanContext, start: SystemTime) -> SpanData {
-    let journey = &kept.journey;
+    let record = &kept.record;
     let parent = kept.context.parent.map_or(SpanId::INVALID, |parent| SpanId::from(parent.get()));
-    let end = start + Duration::from_micros(journey.total_us());
-    let mut span = Place { context, parent, start, end }.span(format!("infer {}", journey.model));
+    let end = start + Duration::from_micros(record.total_us());
+    let mut span = Place { context, parent, start, end }.span(format!("infer {}", record.model));
     span.parent_span_is_remote = kept.context.parent.is_some();
     span.span_kind = SpanKind::Server;
-    if let Some(reason) = journey.outcome.reason() {
-        span.status = Status::error(journey.explanation());
+    if let Some(reason) = record.outcome.reason() {
+        span.status = Status::error(record.explanation());
         span.attributes.push(KeyValue::new("error.type", reason));
     }
-    span.attributes.extend(attributes(journey));
+    span.attributes.extend(attributes(record));
     span.attributes.push(KeyValue::new("skysail.kept", kept.why.name()));
     span
 }
 
-fn attributes(journey: &Journey) -> Vec<KeyValue> {
+fn attributes(record: &RequestRecord) -> Vec<KeyValue> {
     let mut attributes = vec![
-        KeyValue::new("skysail.model", journey.model.to_string()),
-        KeyValue::new("skysail.version", number(journey.version)),
-        KeyValue::new("skysail.request_id", journey.request_id.to_string()),
-        KeyValue::new("skysail.outcome", journey.outcome.name()),
-        KeyValue::new("skysail.cause", journey.cause.name()),
-        KeyValue::new("skysail.explanation", journey.explanation()),
+        KeyValue::new("skysail.model", record.model.to_string()),
+        KeyValue::new("skysail.version", number(record.version)),
+        KeyValue::new("skysail.request_id", record.request_id.to_string()),
+        KeyValue::new("skysail.outcome", record.outcome.name()),
+        KeyValue::new("skysail.cause", record.cause.name()),
+        KeyValue::new("skysail.explanation", record.explanation()),
     ];
-    if let Some(us) = journey.objective_us {
+    if let Some(us) = record.objective_us {
         attributes.push(KeyValue::new("skysail.objective_us", number(us)));
     }
-    if let Some(cache) = journey.cache {
+    if let Some(cache) = record.cache {
         attributes.push(KeyValue::new("skysail.cache", cache.name()));
     }
-    if let Some(behind) = journey.behind {
+    if let Some(behind) = record.behind {
         attributes.push(KeyValue::new("skysail.behind.number", number(behind.number)));
         attributes.push(KeyValue::new("skysail.behind.rows", number(behind.rows as u64)));
     }

@@ -5,7 +5,7 @@ use crate::dashboard::look::{Look, Service, Version};
 use crate::dashboard::words;
 use maud::{Markup, html};
 use skysail_engine::error::Refusal;
-use skysail_engine::journey::Journey;
+use skysail_engine::request_record::RequestRecord;
 use skysail_engine::stage::Stage;
 use std::cmp::Reverse;
 use std::time::Instant;
@@ -25,12 +25,12 @@ pub(super) fn slow(look: &Look) -> Markup {
             caption { "The slowest answers of the last five minutes" }
             (head(&["Took", "Why", "Where the time went", "Model", "Ended", "Request"]))
             tbody role="rowgroup" {
-                @for journey in &look.slow {
+                @for record in &look.slow {
                     tr role="row" {
-                        (took(journey))
-                        (why(journey))
-                        td role="cell" class="wide" data-label="Where the time went" { (stages(journey)) }
-                        (whose(journey, look.now))
+                        (took(record))
+                        (why(record))
+                        td role="cell" class="wide" data-label="Where the time went" { (stages(record)) }
+                        (whose(record, look.now))
                     }
                 }
             }
@@ -71,8 +71,8 @@ fn last(look: &Look) -> Markup {
             caption { "The last of them" }
             (head(&["After", "Why", "Model", "Ended", "Request"]))
             tbody role="rowgroup" {
-                @for journey in &look.unanswered {
-                    tr role="row" { (took(journey)) (why(journey)) (whose(journey, look.now)) }
+                @for record in &look.unanswered {
+                    tr role="row" { (took(record)) (why(record)) (whose(record, look.now)) }
                 }
             }
         }
@@ -118,21 +118,21 @@ fn head(columns: &[&str]) -> Markup {
     }
 }
 
-fn took(journey: &Journey) -> Markup {
-    let name = journey.outcome.name();
+fn took(record: &RequestRecord) -> Markup {
+    let name = record.outcome.name();
     html! {
         th role="rowheader" scope="row" class="took" {
-            (words::time(journey.total_us() as f64))
+            (words::time(record.total_us() as f64))
             @if name == "missed" { " " span class="pill failed" { "late" } }
         }
     }
 }
 
-fn why(journey: &Journey) -> Markup {
+fn why(record: &RequestRecord) -> Markup {
     html! {
         td role="cell" class="wide" data-label="Why" {
-            (journey.explanation())
-            @if let Some(run) = journey.run {
+            (record.explanation())
+            @if let Some(run) = record.run {
                 div class="muted" {
                     "batch " (words::count(run.number)) " of " (run.rows)
                     @if run.rows == 1 { " row" } @else { " rows" }
@@ -147,12 +147,12 @@ fn why(journey: &Journey) -> Markup {
 }
 
 /// The cells that say which request it was.
-fn whose(journey: &Journey, now: Instant) -> Markup {
-    let ago = now.saturating_duration_since(journey.ended());
+fn whose(record: &RequestRecord, now: Instant) -> Markup {
+    let ago = now.saturating_duration_since(record.ended());
     html! {
-        td role="cell" data-label="Model" { (named(&journey.model, journey.version)) }
+        td role="cell" data-label="Model" { (named(&record.model, record.version)) }
         td role="cell" data-label="Ended" { span class="whole" { (words::lasted(ago)) " ago" } }
-        td role="cell" data-label="Request" { code { (journey.request_id) } }
+        td role="cell" data-label="Request" { code { (record.request_id) } }
     }
 }
 
@@ -161,9 +161,9 @@ fn named(name: &str, version: u64) -> Markup {
 }
 
 /// A bar of the stages, and the longest in words.
-fn stages(journey: &Journey) -> Markup {
-    let times = Stage::ALL.map(|stage| (stage, journey.stage_us(stage).unwrap_or(0)));
-    let total = journey.total_us().max(1) as f64;
+fn stages(record: &RequestRecord) -> Markup {
+    let times = Stage::ALL.map(|stage| (stage, record.stage_us(stage).unwrap_or(0)));
+    let total = record.total_us().max(1) as f64;
     let mut left = 0.0;
     let bars = times.map(|(stage, us)| {
         let (from, width) = (left, us as f64 / total * 100.0);

@@ -1,14 +1,14 @@
-//! A request's name: its caller's, or one of ours, in a bounded place without allocation.
+//! Request ids: the caller's or a generated one, of bounded size and without allocation.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Bytes of a name that are kept: enough for a UUID.
+/// Bytes of a caller's id that are kept: enough for a UUID.
 const BYTES_MAX: usize = 46;
 
-/// A name for one request.
+/// Id of one request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(Kind);
 
@@ -18,7 +18,7 @@ enum Kind {
     Own(u64),
 }
 
-/// Names that a thread takes at a time, so that threads do not meet at the counter.
+/// Numbers that a thread reserves at a time, to avoid contention on the counter.
 const BLOCK: u64 = 1 << 16;
 
 static NEXT_BLOCK: AtomicU64 = AtomicU64::new(0);
@@ -28,7 +28,7 @@ thread_local! {
 }
 
 impl RequestId {
-    /// A name of our own, which no other request of this process has.
+    /// Generates an id that is unique in this process.
     pub fn own() -> Self {
         let number = NEXT.with(|next| {
             let mut number = next.get();
@@ -41,8 +41,9 @@ impl RequestId {
         Self(Kind::Own(number))
     }
 
-    /// The caller's name, cut where it is too long; our own when it is empty. Characters that are
-    /// none to be seen become blanks: in a log they would make lines of their own.
+    /// Takes the caller's id, truncated if too long, or generates one if it is empty.
+    ///
+    /// Control characters become blanks, so that an id can not forge a line of the log.
     pub fn of_caller(name: &str) -> Self {
         if name.is_empty() {
             return Self::own();
@@ -50,7 +51,7 @@ impl RequestId {
         let cut = &name[..name.floor_char_boundary(BYTES_MAX)];
         let (mut text, mut length) = ([0; BYTES_MAX], 0);
         for c in cut.chars() {
-            // A blank is no longer than what it stands for, so all fits.
+            // A blank is never longer than the character that it replaces, so all fits.
             let c = if c.is_control() { ' ' } else { c };
             length += c.encode_utf8(&mut text[length..]).len();
         }
@@ -58,13 +59,13 @@ impl RequestId {
         Self(Kind::Callers { length, text })
     }
 
-    /// Whether its caller named it.
+    /// True if the caller chose the id.
     pub fn is_callers(&self) -> bool {
         matches!(self.0, Kind::Callers { .. })
     }
 }
 
-/// Ours are sixteen hexadecimal digits that do not come again after a restart.
+/// Generated ids are sixteen hexadecimal digits, and differ after a restart.
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -95,7 +96,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn own_names_differ_across_threads() {
+    fn generated_ids_differ_across_threads() {
         let take = || (0..1000).map(|_| RequestId::own().to_string()).collect::<Vec<_>>();
         let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(take)).collect();
         let all: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callers_name_is_of_one_line_and_commands_no_terminal() {
+    fn control_characters_in_a_callers_id_become_blanks() {
         let forged = RequestId::of_caller("a\r\n2026 WARN b\u{1b}[31m\u{85}\u{9b}c");
         assert_eq!(forged.to_string(), "a  2026 WARN b [31m  c");
         let controls = "\u{85}".repeat(100);
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callers_name_is_kept_up_to_a_limit_and_between_characters() {
+    fn a_callers_id_is_truncated_between_characters() {
         assert_eq!(RequestId::of_caller("a\"b").to_string(), "a\"b");
         let long = "ä".repeat(100);
         assert_eq!(RequestId::of_caller(&long).to_string(), "ä".repeat(23));

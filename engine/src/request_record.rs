@@ -1,5 +1,4 @@
-//! What one request lived through, told when it is over: its stages, its batch, how it ended and
-//! why it took its time.
+//! The record of one finished request: stages, batch, outcome, and the cause of its latency.
 
 use crate::error::{Reason, Refusal};
 use crate::stage::Stage;
@@ -16,19 +15,19 @@ mod tests;
 
 pub use id::RequestId;
 
-/// How the cache answered.
+/// Result of a cache lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// From what it keeps.
+    /// The cache held the response.
     Hit,
-    /// By the run of another request.
+    /// An identical request in flight supplied the response (coalescing).
     Shared,
-    /// Not at all.
+    /// The request had to run.
     Miss,
 }
 
 impl Lookup {
-    /// Its name.
+    /// Name of the result in metrics and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hit => "hit",
@@ -38,24 +37,24 @@ impl Lookup {
     }
 }
 
-/// How a request ended.
+/// Outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Answered in time, or when there was no hurry.
+    /// Answered within the objective, or without one.
     Answered,
     /// Answered after its objective.
     Missed,
-    /// Turned down.
+    /// Shed: rejected at the door, or expired in the queue.
     Refused(Refusal),
-    /// Not answered for another reason; `Reason::Cancelled` when its caller left.
+    /// Failed for another reason; `Reason::Cancelled` if the caller left.
     Failed(Reason),
 }
 
 impl Outcome {
-    /// Names of all, without their reasons.
+    /// Names of all outcomes, without reasons.
     pub const NAMES: [&'static str; 4] = ["answered", "missed", "refused", "failed"];
 
-    /// Its place in [`Self::NAMES`].
+    /// Index in [`Self::NAMES`].
     pub fn index(self) -> usize {
         match self {
             Self::Answered => 0,
@@ -65,12 +64,12 @@ impl Outcome {
         }
     }
 
-    /// Its name, without the reason.
+    /// Name of the outcome, without the reason.
     pub fn name(self) -> &'static str {
         Self::NAMES[self.index()]
     }
 
-    /// Why there was no answer, in a word.
+    /// Name of the reason for a missing response.
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Answered | Self::Missed => None,
@@ -79,7 +78,7 @@ impl Outcome {
         }
     }
 
-    /// Whether it was answered, late or not.
+    /// True if there was a response, in time or late.
     pub fn is_answered(self) -> bool {
         matches!(self, Self::Answered | Self::Missed)
     }
@@ -94,8 +93,9 @@ impl Outcome {
     }
 }
 
-/// When a request ended each of its stages, from its acceptance on. It ends them in order, and
-/// one that got no answer has not ended all.
+/// End times of a request's stages, since it was accepted.
+///
+/// Stages end in order. A request without a response has not ended all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ends {
     ns: [u64; Stage::ALL.len()],
@@ -103,10 +103,10 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Of a request that has ended none.
+    /// No stage has ended.
     pub const NONE: Self = Self { ns: [0; Stage::ALL.len()], count: 0 };
 
-    /// It ends its next stage, so long after its acceptance.
+    /// Ends the next stage at this time after acceptance.
     pub fn push(&mut self, since_accepted: Duration) {
         if let Some(end) = self.ns.get_mut(self.count) {
             *end = nanos(since_accepted);
@@ -114,97 +114,97 @@ impl Ends {
         }
     }
 
-    /// The last stage that it has ended was over at another time.
+    /// Corrects the end time of the last ended stage.
     pub fn replace_last(&mut self, since_accepted: Duration) {
         self.count = self.count.saturating_sub(1);
         self.push(since_accepted);
     }
 
-    /// The last stage that it has ended.
+    /// The last stage that has ended.
     pub fn last_stage(&self) -> Option<Stage> {
         Stage::ALL.get(self.count.checked_sub(1)?).copied()
     }
 
-    /// From its acceptance to the end of a stage, in nanoseconds.
+    /// Time from acceptance to the end of a stage, in nanoseconds.
     pub fn end_ns(&self, stage: Stage) -> Option<u64> {
         self.ns[..self.count].get(stage as usize).copied()
     }
 
-    /// How long a stage took, in nanoseconds.
+    /// Duration of a stage, in nanoseconds.
     pub fn stage_ns(&self, stage: Stage) -> Option<u64> {
         let end = self.end_ns(stage)?;
         let before = (stage as usize).checked_sub(1).map_or(0, |before| self.ns[before]);
         Some(end.saturating_sub(before))
     }
 
-    /// The end of the last stage that it has ended.
+    /// End of the last stage that has ended, in nanoseconds.
     pub(crate) fn last_ns(&self) -> u64 {
         self.count.checked_sub(1).map_or(0, |last| self.ns[last])
     }
 }
 
-/// One request's way through the server.
+/// The record of one request.
 #[derive(Clone, Debug)]
-pub struct Journey {
-    /// The model that was asked.
+pub struct RequestRecord {
+    /// Name of the model.
     pub model: Arc<str>,
-    /// Its version.
+    /// Version of the model.
     pub version: u64,
-    /// Its caller's name for it, or ours.
+    /// Id of the request: the caller's, or a generated one.
     pub request_id: RequestId,
-    /// The trace that it is a part of.
+    /// Id of the trace, if the request is traced.
     pub trace_id: Option<u128>,
-    /// When its head was there.
+    /// Arrival of the request's head.
     pub accepted: Instant,
-    /// The ends of its stages.
+    /// End times of the stages.
     pub ends: Ends,
-    /// When it was over: answered, refused, failed, or left by its caller.
+    /// Time from acceptance until the request was answered, shed, failed or cancelled.
     pub ended_us: u64,
-    /// When the system had taken the last byte of its response, where that is known.
+    /// Time from acceptance until the system took the last byte of the response, if known.
     pub written_us: Option<u64>,
-    /// How it ended.
+    /// Outcome of the request.
     pub outcome: Outcome,
-    /// The run that answered it, if one did.
+    /// The run that produced the response, if any.
     pub run: Option<Run>,
-    /// The batch that ran when it was queued, if no replica was free.
+    /// The batch that was running when the request was queued, if no replica was free.
     pub behind: Option<Behind>,
-    /// Requests that waited before it when it was queued.
+    /// Requests ahead in the queue when it was queued.
     pub ahead: usize,
-    /// What the cache said, if it was asked.
+    /// Result of the cache lookup, if there was one.
     pub cache: Option<Lookup>,
-    /// How soon it should have been answered.
+    /// Latency objective, in microseconds.
     pub objective_us: Option<u64>,
-    /// From its head to its last byte, as its client sent it.
+    /// Time from the head to the last byte of the body, as the client sent it.
     pub sending_us: u64,
-    /// For how much of its time a model was loaded or unloaded.
+    /// Time during the request in which a model was being loaded or unloaded.
     pub loading_us: u64,
-    /// Why it took its time. [`Journey::find_cause`] says.
+    /// Main cause of the latency, set by [`RequestRecord::find_cause`].
     pub cause: Cause,
 }
 
-impl Journey {
-    /// All of its time, in microseconds.
+impl RequestRecord {
+    /// Total latency, in microseconds.
     pub fn total_us(&self) -> u64 {
         self.written_us.map_or(self.ended_us, |written| written.max(self.ended_us))
     }
 
-    /// When it was over.
+    /// End of the request.
     pub fn ended(&self) -> Instant {
         let total = Duration::from_micros(self.total_us());
         self.accepted.checked_add(total).unwrap_or(self.accepted)
     }
 
-    /// How long a stage took, in microseconds; `None` when it did not end it.
+    /// Duration of a stage, in microseconds; `None` if the stage did not end.
     pub fn stage_us(&self, stage: Stage) -> Option<u64> {
         self.ends.stage_ns(stage).map(|ns| ns / 1000)
     }
 
-    /// The last stage that it has ended.
+    /// The last stage that has ended.
     pub fn last_stage(&self) -> Option<Stage> {
         self.ends.last_stage()
     }
 
-    /// Sets the cause from everything else, which must be there.
+    /// Sets the cause. All other fields must be set.
     pub fn find_cause(&mut self) {
         self.cause = cause(&self.facts());
     }
@@ -228,7 +228,7 @@ impl Journey {
         }
     }
 
-    /// What happened to it, in a few words that name the cause.
+    /// A short explanation that names the cause.
     pub fn explanation(&self) -> String {
         let cause = self.cause;
         let Some(reason) = self.outcome.reason() else { return cause.to_string() };

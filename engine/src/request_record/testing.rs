@@ -1,10 +1,10 @@
-//! Journeys for tests.
+//! Request records for tests.
 
 use super::*;
 
-/// One that took so long and of which nothing else is known.
-pub(crate) fn journey(total_us: u64, outcome: Outcome) -> Journey {
-    Journey {
+/// A record with a total latency and an outcome, and nothing else.
+pub(crate) fn record(total_us: u64, outcome: Outcome) -> RequestRecord {
+    RequestRecord {
         model: "m".into(),
         version: 1,
         request_id: RequestId::own(),
