@@ -5,7 +5,7 @@ use crate::model::Model;
 use crate::padding::Members;
 use crate::payload::Payload;
 use crate::queue::Entry;
-use crate::request::{OutputTensor, Response, Stages};
+use crate::request::{OutputTensor, Outputs, Response, Stages};
 use crate::signature::Signature;
 use crate::tensor::{Shape, elements};
 use smallvec::SmallVec;
@@ -13,9 +13,6 @@ use std::ops::Range;
 
 #[cfg(test)]
 mod tests;
-
-/// The outputs of one member.
-pub(crate) type Outputs = SmallVec<[OutputTensor; 2]>;
 
 /// A view of entries as one batch.
 pub(crate) struct Batch<'a> {

@@ -2,11 +2,10 @@
 //! end the process. So they are answered from proven shapes where that can be done, run where a
 //! trial in another process lived through the same, and refused otherwise.
 
-use crate::admit::{Admitted, AdmittedInput, InvalidRequest};
-use crate::batch::Outputs;
-use crate::request::OutputTensor;
+use crate::request::{OutputTensor, Outputs};
 use crate::signature::{Signature, TensorSpec, list};
 use crate::tensor::elements;
+use crate::validate::{InvalidRequest, ValidInput, ValidRequest};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -42,7 +41,7 @@ impl Empty {
     /// is safe.
     pub(crate) fn answer(
         &self,
-        request: &Admitted,
+        request: &ValidRequest,
         signature: &Signature,
     ) -> Result<Option<Outputs>, InvalidRequest> {
         if !request.inputs.iter().any(is_empty) {
@@ -61,13 +60,13 @@ impl Empty {
     }
 }
 
-fn is_empty(input: &AdmittedInput) -> bool {
+fn is_empty(input: &ValidInput) -> bool {
     input.shape.contains(&0)
 }
 
 /// The open dimensions that are zero.
-fn places(inputs: &[AdmittedInput], specs: &[TensorSpec]) -> Places {
-    let of_input = |(index, (input, spec)): (usize, (&AdmittedInput, &TensorSpec))| {
+fn places(inputs: &[ValidInput], specs: &[TensorSpec]) -> Places {
+    let of_input = |(index, (input, spec)): (usize, (&ValidInput, &TensorSpec))| {
         let dims = input.shape.iter().zip(&spec.dims).enumerate();
         let zero = dims.filter(|(_, (size, dim))| **size == 0 && dim.is_none());
         zero.map(|(dim, _)| (index, dim)).collect::<Places>()
@@ -76,7 +75,7 @@ fn places(inputs: &[AdmittedInput], specs: &[TensorSpec]) -> Places {
 }
 
 /// The wanted outputs, if the shapes of all are proven and none has an element.
-fn outputs(request: &Admitted, signature: &Signature) -> Option<Outputs> {
+fn outputs(request: &ValidRequest, signature: &Signature) -> Option<Outputs> {
     // What is proven holds while every optional input has its default.
     if !request.given.is_empty() {
         return None;
@@ -99,7 +98,7 @@ fn outputs(request: &Admitted, signature: &Signature) -> Option<Outputs> {
 }
 
 fn refusal(
-    request: &Admitted,
+    request: &ValidRequest,
     signature: &Signature,
     places: &Places,
     zeros: &Zeros,

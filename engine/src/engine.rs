@@ -1,8 +1,8 @@
 //! The engine as a whole: a repository of models, and the way in for requests.
 
 use crate::config::EngineConfig;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::model::Model;
 use crate::repository::Repository;
 use crate::runtime::{self, RuntimeError};
 use crate::watchdog::Watchdog;
@@ -47,11 +47,11 @@ impl Engine {
         Ok(Self { repository, _watchdog })
     }
 
-    /// The version of a model to be asked; the newest when none is named.
+    /// Finds the endpoint of a model, or of one version of it.
     ///
     /// # Errors
     /// When it is unknown or does not serve.
-    pub fn lookup(&self, name: &str, version: Option<u64>) -> Result<Arc<Model>, Error> {
+    pub fn lookup(&self, name: &str, version: Option<u64>) -> Result<Arc<Endpoint>, Error> {
         self.repository.lookup(name, version)
     }
 

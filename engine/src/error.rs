@@ -1,6 +1,6 @@
 //! Why a request gets no answer: whose fault it was and whether trying again can help.
 
-use crate::admit::InvalidRequest;
+use crate::validate::InvalidRequest;
 
 /// Why a prediction was not made.
 #[derive(Debug, thiserror::Error)]

@@ -1,20 +1,16 @@
 //! One version of a model in service.
 
-use crate::admit::{Admitted, admit};
-use crate::cache::{Cache, CacheUse};
 use crate::config::{FILES, ModelConfig, PolicyName};
 use crate::empty::Empty;
-use crate::error::Error;
 use crate::executor::Executor;
 use crate::layers::Layers;
 use crate::margin::{self, Margin};
-use crate::queue::{Entry, Limit, Queue};
-use crate::request::{Request, Response, Stages};
+use crate::queue::{Deadline, Queue};
+use crate::request::{Outputs, Request, Stages};
 use crate::sharing::Sharing;
 use crate::signature::Signature;
 use crate::statistics::Statistics;
-use crate::tail::Tail;
-use crate::ticket::Ticket;
+use crate::validate::{InvalidRequest, ValidRequest};
 use skysail_graph::Independence;
 use skysail_policy::batch::aimd::Aimd;
 use skysail_policy::batch::delayed::Delayed;
@@ -26,7 +22,6 @@ use skysail_policy::urgency::Priority;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
 /// A version that answers requests: its signature, its queue and what it has done so far.
 pub struct Model {
@@ -42,41 +37,36 @@ pub struct Model {
     statistics: Arc<Statistics>,
     /// Whether its queue has requests and does not move.
     is_stalled: AtomicBool,
-    cache: Option<Cache>,
     /// Of its objective.
     margin: Margin,
     queue: Queue,
 }
 
-/// When a request came, and what it asks of the queue.
+/// Arrival, deadline and priority of a request.
 #[derive(Clone, Copy)]
-pub(crate) struct Claim {
+pub(crate) struct Timing {
     pub(crate) queued: Instant,
     pub(crate) priority: Priority,
-    pub(crate) limit: Option<Limit>,
+    pub(crate) deadline: Option<Deadline>,
 }
 
 impl Model {
-    /// A version whose executors have been tried.
-    ///
-    /// # Errors
-    /// When its cache can not be made.
+    /// Makes a version of executors that have run.
     pub fn new(
         name: &str,
         version: u64,
         config: ModelConfig,
         signature: Arc<Signature>,
         executors: Vec<Box<dyn Executor>>,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let policy = policy(&config, signature.batch_rows_max, executors.len());
         let replicas = executors.len();
         let queue = Queue::new(name, executors, policy, config.queue.requests_max);
-        let cache = config.cache.map(Cache::new).transpose()?;
         let margin = Margin::new(objective_us(&config).unwrap_or(0));
         let (rows_max, proof) = (signature.batch_rows_max, Independence::Independent);
         let sharing = Sharing::Configured { rows_max, proof };
         let name = name.into();
-        Ok(Self {
+        Self {
             name,
             version,
             config,
@@ -88,10 +78,9 @@ impl Model {
             empty: Empty::default(),
             statistics: Arc::default(),
             is_stalled: AtomicBool::new(false),
-            cache,
             margin,
             queue,
-        })
+        }
     }
 
     /// The same, each of whose replicas runs on so many threads.
@@ -118,45 +107,22 @@ impl Model {
         Self { empty, ..self }
     }
 
-    /// Checks a request and puts it into the queue, unless it is answered without a run.
+    /// Returns the wanted outputs of a request whose inputs have no elements, if they follow
+    /// without a run.
     ///
     /// # Errors
-    /// When it does not fit the model, the queue is full, or it could not be answered in time.
-    /// With a cache the ticket tells the last two.
-    pub fn submit(self: &Arc<Self>, request: Request) -> Result<Ticket, Error> {
-        let queued = Instant::now();
-        let limit = self.limit(&request, queued);
-        let priority = Priority::new(request.priority);
-        let claim = Claim { queued, priority, limit };
-        let request = admit(request, &self.signature)?;
-        if let Some(outputs) = self.empty.answer(&request, &self.signature)? {
-            let stages = Stages::without_run(queued, Instant::now(), None);
-            let (model, version) = (Arc::clone(&self.name), self.version);
-            let response = Response { model, version, outputs, stages };
-            return Ok(Ticket::shared(Arc::clone(self), std::future::ready(Ok(response))));
-        }
-        match &self.cache {
-            None => self.enqueue(request, claim),
-            Some(cache) => cache.submit(self, request, claim),
-        }
+    /// When they do not follow, and a run with them is not known to be safe.
+    pub(crate) fn answer_without_elements(
+        &self,
+        request: &ValidRequest,
+    ) -> Result<Option<Outputs>, InvalidRequest> {
+        self.empty.answer(request, &self.signature)
     }
 
-    pub(crate) fn enqueue(
-        self: &Arc<Self>,
-        request: Admitted,
-        claim: Claim,
-    ) -> Result<Ticket, Error> {
-        let Claim { queued, priority, limit } = claim;
-        let (reply, receiver) = oneshot::channel();
-        let entry = Entry { request, queued, priority, limit, behind: None, ahead: 0, reply };
-        let behind = self.queue.push(entry)?;
-        Ok(Ticket::new(Arc::clone(self), receiver, queued, behind))
-    }
-
-    /// Answers the requests whose timeout has passed while no replica is free. Whoever waits with
-    /// a clock calls it when a timeout is over.
-    pub fn answer_late(&self) {
-        self.queue.answer_late();
+    /// Arrival, deadline and priority of a request that is queued now.
+    pub(crate) fn timing(&self, request: &Request, queued: Instant) -> Timing {
+        let deadline = self.deadline(request, queued);
+        Timing { queued, priority: Priority::new(request.priority), deadline }
     }
 
     /// How long a request with this timeout of its own may wait, in microseconds.
@@ -176,20 +142,20 @@ impl Model {
         }
     }
 
-    /// The limit of a request that is queued now. A timeout counts from when the request was
-    /// accepted, as its caller counts; the objective from when all of it was there, as a slow
-    /// upload is not our delay.
-    fn limit(&self, request: &Request, queued: Instant) -> Option<Limit> {
+    /// Deadline of a request that is queued now. A timeout counts from the acceptance of the
+    /// request, as its client counts. The objective counts from its last byte, as a slow upload is
+    /// not the server's delay.
+    fn deadline(&self, request: &Request, queued: Instant) -> Option<Deadline> {
         // A deadline beyond the end of time is none.
         let after = |start: Instant, us| start.checked_add(Duration::from_micros(us));
         if let Some(allowed_us) = self.timeout_us(request.timeout_us) {
-            let deadline = after(request.accepted.unwrap_or(queued), allowed_us)?;
-            return Some(Limit { deadline, allowed_us, is_timeout: true });
+            let at = after(request.accepted.unwrap_or(queued), allowed_us)?;
+            return Some(Deadline { at, allowed_us, is_timeout: true });
         }
         let allowed_us = self.objective_us()?;
         let inside_us = allowed_us.saturating_sub(self.margin.us());
-        let deadline = after(request.received.unwrap_or(queued), inside_us)?;
-        Some(Limit { deadline, allowed_us, is_timeout: false })
+        let at = after(request.received.unwrap_or(queued), inside_us)?;
+        Some(Deadline { at, allowed_us, is_timeout: false })
     }
 
     /// Its name.
@@ -244,11 +210,6 @@ impl Model {
         &self.statistics
     }
 
-    /// Its slowest requests of the last minutes, and some of those without an answer.
-    pub fn tail(&self) -> &Tail {
-        self.statistics.tail()
-    }
-
     /// Replicas that run now.
     pub fn busy(&self) -> usize {
         self.queue.busy()
@@ -266,15 +227,6 @@ impl Model {
     /// Requests that wait now.
     pub fn waiting(&self) -> usize {
         self.queue.len()
-    }
-
-    /// How much its cache holds, if it has one.
-    pub fn cache_use(&self) -> Option<CacheUse> {
-        self.cache.as_ref().map(Cache::in_use)
-    }
-
-    pub(crate) fn cache(&self) -> Option<&Cache> {
-        self.cache.as_ref()
     }
 
     pub(crate) fn queue(&self) -> &Queue {

@@ -1,7 +1,7 @@
 //! Requests of different sizes share a run: the smaller ones are padded to the longest of their
 //! batch, and their outputs are cut back. Which models allow that is found out while loading.
 
-use crate::admit::AdmittedInput;
+use crate::tensor::Shape;
 use smallvec::{SmallVec, smallvec};
 
 mod arrays;
@@ -45,11 +45,11 @@ pub(crate) struct PaddedInput {
 impl Padding {
     /// The sizes of a request's axes; `None` when its dimensions of one axis differ. Then it must
     /// not be padded: that could make it right.
-    pub(crate) fn sizes(&self, inputs: &[AdmittedInput]) -> Option<Sizes> {
+    pub(crate) fn sizes<'a>(&self, shapes: impl Iterator<Item = &'a Shape>) -> Option<Sizes> {
         let mut sizes: SmallVec<[Option<usize>; 2]> = smallvec![None; self.axes];
-        for (padded, input) in self.inputs.iter().zip(inputs) {
+        for (padded, shape) in self.inputs.iter().zip(shapes) {
             let Some(padded) = padded else { continue };
-            for (axis, &size) in padded.axes.iter().zip(&input.shape) {
+            for (axis, &size) in padded.axes.iter().zip(shape) {
                 let Some(axis) = *axis else { continue };
                 if *sizes[axis].get_or_insert(size) != size {
                     return None;

@@ -2,10 +2,10 @@
 //! about them is the scheduler's (`skysail_policy::scheduler`); here are the clock, the executors
 //! and the threads that wait.
 
-use crate::admit::{Admitted, Lane};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::request::Response;
+use crate::validate::{Lane, ValidRequest};
 use parking_lot::{Condvar, Mutex};
 use sizes::Sizes;
 use skysail_policy::batch::BatchPolicy;
@@ -23,10 +23,10 @@ mod tests;
 
 /// A request that waits.
 pub(crate) struct Entry {
-    pub(crate) request: Admitted,
+    pub(crate) request: ValidRequest,
     pub(crate) queued: Instant,
     pub(crate) priority: Priority,
-    pub(crate) limit: Option<Limit>,
+    pub(crate) deadline: Option<Deadline>,
     /// What ran when it was queued, if no replica was free.
     pub(crate) behind: Option<Behind>,
     /// Requests that waited when it was queued.
@@ -34,13 +34,13 @@ pub(crate) struct Entry {
     pub(crate) reply: oneshot::Sender<Result<Response, Error>>,
 }
 
-/// When an answer should be there.
+/// When a response is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limit {
-    pub(crate) deadline: Instant,
-    /// What was allowed from the beginning.
+pub(crate) struct Deadline {
+    pub(crate) at: Instant,
+    /// Time that was allowed in total.
     pub(crate) allowed_us: u64,
-    /// Whether someone set it for this request or its queue; else it is the objective.
+    /// True for a timeout of the request or of its queue, false for the latency objective.
     pub(crate) is_timeout: bool,
 }
 
@@ -116,11 +116,11 @@ impl Queue {
 
     /// Takes an entry in and says behind what, or gives back why not.
     pub(crate) fn push(&self, mut entry: Entry) -> Result<Option<Behind>, Error> {
-        let limit = entry.limit;
+        let deadline = entry.deadline;
         let terms = Terms {
             rows: entry.request.rows,
             queued_us: self.micros(entry.queued),
-            deadline_us: limit.map(|limit| self.micros(limit.deadline)),
+            deadline_us: deadline.map(|deadline| self.micros(deadline.at)),
             priority: entry.priority,
         };
         let lane = entry.request.lane.clone();
@@ -136,15 +136,15 @@ impl Queue {
         let dropped = state.scheduler.take_dropped();
         drop(state);
         self.answer_dropped(dropped);
-        pushed.map(|()| behind).map_err(|refusal| self.refused(refusal, limit))
+        pushed.map(|()| behind).map_err(|refusal| self.rejected(refusal, deadline))
     }
 
-    fn refused(&self, refusal: Refusal, limit: Option<Limit>) -> Error {
+    fn rejected(&self, refusal: Refusal, deadline: Option<Deadline>) -> Error {
         let model = self.model.clone();
         match refusal {
             Refusal::Full => Error::QueueFull { model, limit: self.requests_max },
             Refusal::Overloaded { retry_in_us } => {
-                let deadline_us = limit.map_or(0, |limit| limit.allowed_us);
+                let deadline_us = deadline.map_or(0, |deadline| deadline.allowed_us);
                 let retry_after_ms = (retry_in_us / 1e3).ceil().max(1.0) as u64;
                 Error::Overloaded { model, deadline_us, retry_after_ms }
             }
@@ -225,7 +225,7 @@ impl Queue {
     }
 
     /// Answers what has waited too long, also while no replica is free.
-    pub(crate) fn answer_late(&self) {
+    pub(crate) fn expire(&self) {
         let mut state = self.state.lock();
         state.scheduler.expire(self.now_us());
         let dropped = state.scheduler.take_dropped();
@@ -271,14 +271,14 @@ impl Queue {
     fn answer_dropped(&self, dropped: Vec<Waiter<Box<Entry>>>) {
         let now = Instant::now();
         for Waiter { item: entry, .. } in dropped {
-            let error = match entry.limit {
+            let error = match entry.deadline {
                 // A higher priority took its place in a full queue.
-                None => self.refused(Refusal::Full, None),
-                Some(Limit { is_timeout: true, allowed_us, deadline }) if now > deadline => {
+                None => self.rejected(Refusal::Full, None),
+                Some(Deadline { is_timeout: true, allowed_us, at }) if now > at => {
                     Error::TimedOut { timeout_us: allowed_us }
                 }
                 // It was admitted, so the queue is one objective long at most.
-                Some(Limit { allowed_us, .. }) => Error::Dropped {
+                Some(Deadline { allowed_us, .. }) => Error::Dropped {
                     model: self.model.clone(),
                     deadline_us: allowed_us,
                     retry_after_ms: allowed_us.div_ceil(1000).max(1),

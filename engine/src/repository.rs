@@ -20,8 +20,8 @@ mod update;
 mod warm_up;
 
 use crate::config::{ControlMode, EngineConfig};
+use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::model::Model;
 use crate::threads::{self, Duty, Spawner};
 use load::Loader;
 use loading::Loading;
@@ -121,9 +121,9 @@ impl Repository {
     ///
     /// # Errors
     /// When it is unknown or does not serve, with its state in words.
-    pub fn lookup(&self, name: &str, version: Option<u64>) -> Result<Arc<Model>, Error> {
-        if let Some(model) = self.shared.serving.lookup(name, version)? {
-            return Ok(model);
+    pub fn lookup(&self, name: &str, version: Option<u64>) -> Result<Arc<Endpoint>, Error> {
+        if let Some(endpoint) = self.shared.serving.lookup(name, version)? {
+            return Ok(endpoint);
         }
         let status = self.shared.status.read();
         let mut states = status.iter().filter(|((model, _), _)| model == name).peekable();
@@ -141,12 +141,12 @@ impl Repository {
     }
 
     /// Every version in service.
-    pub fn serving(&self) -> Vec<Arc<Model>> {
+    pub fn serving(&self) -> Vec<Arc<Endpoint>> {
         self.shared.serving.all()
     }
 
     /// Tells every version in service, whenever it is called, also when this is gone.
-    pub(crate) fn told_serving(&self) -> impl Fn() -> Vec<Arc<Model>> + Send + use<> {
+    pub(crate) fn told_serving(&self) -> impl Fn() -> Vec<Arc<Endpoint>> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         move || shared.serving.all()
     }

@@ -1,7 +1,6 @@
 //! A prediction request and its response, free of any protocol.
 
 use crate::payload::Payload;
-use crate::request_record::Lookup;
 use crate::tensor::{DataType, Shape};
 use bytes::Bytes;
 use skysail_policy::cause::{Behind, Run};
@@ -61,9 +60,34 @@ pub struct Response {
     /// Its version.
     pub version: u64,
     /// The outputs, in the order asked for, else in the model's.
-    pub outputs: SmallVec<[OutputTensor; 2]>,
+    pub outputs: Outputs,
     /// When it passed the engine's stages.
     pub stages: Stages,
+}
+
+/// The outputs of one request.
+pub type Outputs = SmallVec<[OutputTensor; 2]>;
+
+/// Result of looking a request up in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheLookup {
+    /// The response was cached.
+    Hit,
+    /// An identical request in flight gave the response.
+    Coalesced,
+    /// The request ran.
+    Miss,
+}
+
+impl CacheLookup {
+    /// Name in logs and traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Coalesced => "coalesced",
+            Self::Miss => "miss",
+        }
+    }
 }
 
 /// When a request passed the stages from `queue` to `execute`.
@@ -86,12 +110,16 @@ pub struct Stages {
     /// Requests that waited before it when it was queued.
     pub ahead: usize,
     /// What the cache said, if it was asked.
-    pub cache: Option<Lookup>,
+    pub cache: Option<CacheLookup>,
 }
 
 impl Stages {
     /// Those of a request that is answered without a run, by the cache if it was asked.
-    pub(crate) fn without_run(queued: Instant, answered: Instant, cache: Option<Lookup>) -> Self {
+    pub(crate) fn without_run(
+        queued: Instant,
+        answered: Instant,
+        cache: Option<CacheLookup>,
+    ) -> Self {
         Self {
             queued,
             batched: answered,

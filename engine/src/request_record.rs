@@ -1,6 +1,7 @@
 //! The record of one finished request: stages, batch, outcome, and the cause of its latency.
 
 use crate::error::{Reason, Refusal};
+use crate::request::CacheLookup;
 use crate::stage::Stage;
 use skysail_policy::cause::{Behind, Cause, End, Facts, Run, cause};
 use std::fmt;
@@ -14,28 +15,6 @@ pub(crate) mod testing;
 mod tests;
 
 pub use id::RequestId;
-
-/// Result of a cache lookup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// The cache held the response.
-    Hit,
-    /// An identical request in flight supplied the response (coalescing).
-    Shared,
-    /// The request had to run.
-    Miss,
-}
-
-impl Lookup {
-    /// Name of the result in metrics and JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Shared => "shared",
-            Self::Miss => "miss",
-        }
-    }
-}
 
 /// Outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +150,7 @@ pub struct RequestRecord {
     /// Requests ahead in the queue when it was queued.
     pub ahead: usize,
     /// Result of the cache lookup, if there was one.
-    pub cache: Option<Lookup>,
+    pub cache: Option<CacheLookup>,
     /// Latency objective, in microseconds.
     pub objective_us: Option<u64>,
     /// Time from the head to the last byte of the body, as the client sent it.
@@ -212,7 +191,7 @@ impl RequestRecord {
     fn facts(&self) -> Facts {
         let accept_us = self.stage_us(Stage::Accept).unwrap_or(0);
         let waited_us = self.stage_us(Stage::Queue).unwrap_or(0);
-        let is_shared = self.cache == Some(Lookup::Shared);
+        let is_shared = self.cache == Some(CacheLookup::Coalesced);
         Facts {
             end: self.outcome.end(),
             total_us: self.total_us(),

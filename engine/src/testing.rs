@@ -2,6 +2,7 @@
 //! for its answers that end when something hangs.
 
 use crate::config::ModelConfig;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::execute::run_job;
 use crate::executor::Executor;
@@ -39,13 +40,14 @@ pub(crate) fn signature(batch_rows_max: usize) -> Signature {
     }
 }
 
-/// A model without threads.
-pub(crate) fn model(
+/// An endpoint whose model has no threads.
+pub(crate) fn endpoint(
     signature: Signature,
     executors: Vec<Box<dyn Executor>>,
     config: ModelConfig,
-) -> Arc<Model> {
-    Arc::new(Model::new("m", 1, config, Arc::new(signature), executors).unwrap())
+) -> Arc<Endpoint> {
+    let model = Model::new("m", 1, config, Arc::new(signature), executors);
+    Arc::new(Endpoint::new(Arc::new(model)).unwrap())
 }
 
 /// A request of these rows for a model of `signature`.
@@ -82,7 +84,8 @@ pub(crate) fn floats(data: &[u8]) -> Vec<f32> {
 }
 
 /// Runs what waits on this thread, as far as it is short.
-pub(crate) fn run_waiting(model: &Model) {
+pub(crate) fn run_waiting(endpoint: &Endpoint) {
+    let model = endpoint.model();
     while let Some(mut job) = model.queue().start_here() {
         run_job(model, &mut job, Place::Here);
         model.queue().finish(job);
@@ -108,7 +111,8 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    pub(crate) fn start(model: &Arc<Model>) -> Self {
+    pub(crate) fn start(endpoint: &Arc<Endpoint>) -> Self {
+        let model = endpoint.model();
         let threads = replica::spawn_threads(model, &Spawner::start().unwrap()).unwrap();
         Self { model: Arc::clone(model), threads }
     }

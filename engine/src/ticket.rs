@@ -7,8 +7,10 @@
 
 use crate::error::Error;
 use crate::execute::run_and_finish;
-use crate::model::Model;
+use crate::model::{Model, Timing};
+use crate::queue::Entry;
 use crate::request::Response;
+use crate::validate::ValidRequest;
 use skysail_policy::cause::Behind;
 use skysail_policy::place::Place;
 use std::future::Future;
@@ -54,13 +56,21 @@ enum Turn {
 }
 
 impl Ticket {
-    pub(crate) fn new(
-        model: Arc<Model>,
-        reply: oneshot::Receiver<Result<Response, Error>>,
-        queued: Instant,
-        behind: Option<Behind>,
-    ) -> Self {
-        Self { model, reply: Reply::Own(reply), turn: Turn::Queued, queued, behind }
+    /// Puts a request into the queue of a model.
+    ///
+    /// # Errors
+    /// When the queue is full or closed, or no response in time is possible.
+    pub(crate) fn enqueue(
+        model: &Arc<Model>,
+        request: ValidRequest,
+        timing: Timing,
+    ) -> Result<Self, Error> {
+        let Timing { queued, priority, deadline } = timing;
+        let (reply, receiver) = oneshot::channel();
+        let entry = Entry { request, queued, priority, deadline, behind: None, ahead: 0, reply };
+        let behind = model.queue().push(entry)?;
+        let (model, reply) = (Arc::clone(model), Reply::Own(receiver));
+        Ok(Self { model, reply, turn: Turn::Queued, queued, behind })
     }
 
     /// When its request was queued, or the cache was asked.
@@ -73,12 +83,17 @@ impl Ticket {
         self.behind
     }
 
+    /// A ticket whose response exists already.
+    pub(crate) fn ready(model: &Arc<Model>, response: Response) -> Self {
+        Self::shared(model, std::future::ready(Ok(response)))
+    }
+
     /// A ticket that is not in the queue itself.
     pub(crate) fn shared(
-        model: Arc<Model>,
+        model: &Arc<Model>,
         reply: impl Future<Output = Result<Response, Error>> + Send + 'static,
     ) -> Self {
-        let reply = Reply::Shared(Box::pin(reply));
+        let (model, reply) = (Arc::clone(model), Reply::Shared(Box::pin(reply)));
         Self { model, reply, turn: Turn::Waiting, queued: Instant::now(), behind: None }
     }
 

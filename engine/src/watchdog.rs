@@ -1,5 +1,6 @@
 //! Looks at all queues several times a second, and says so when one has requests and does not move.
 
+use crate::endpoint::Endpoint;
 use crate::model::Model;
 use skysail_policy::scheduler::Progress;
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ impl Watchdog {
     /// # Errors
     /// When the system has no thread to give.
     pub(crate) fn start(
-        serving: impl Fn() -> Vec<Arc<Model>> + Send + 'static,
+        serving: impl Fn() -> Vec<Arc<Endpoint>> + Send + 'static,
     ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || {
@@ -61,10 +62,10 @@ impl Drop for Watchdog {
 struct Watches(BTreeMap<(Arc<str>, u64), Watch>);
 
 impl Watches {
-    fn look(&mut self, models: &[Arc<Model>], now: Instant) {
-        let key = |model: &Arc<Model>| (Arc::clone(model.name()), model.version());
+    fn look(&mut self, endpoints: &[Arc<Endpoint>], now: Instant) {
+        let key = |model: &Model| (Arc::clone(model.name()), model.version());
         let mut seen = BTreeMap::new();
-        for model in models {
+        for model in endpoints.iter().map(|endpoint| endpoint.model()) {
             let progress = model.queue().progress();
             let known = self.0.remove(&key(model));
             let mut watch = known.unwrap_or_else(|| Watch::new(&progress, now));

@@ -6,7 +6,7 @@ mod support;
 
 use ort::session::Session;
 use ort::value::Tensor;
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::Response;
 use skysail_engine::tensor::{DataType, push_bytes_element};
 use skysail_graph::{Dim, ElementType};
@@ -17,7 +17,7 @@ use support::{
 };
 
 /// Loads a model without any settings.
-fn load(models: &Models, model: &skysail_graph::Model) -> Arc<Model> {
+fn load(models: &Models, model: &skysail_graph::Model) -> Arc<Endpoint> {
     models.add("m", model).load("m").unwrap()
 }
 

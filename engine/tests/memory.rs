@@ -4,7 +4,7 @@
 
 mod support;
 
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_graph::mlp;
 use std::fs;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ fn ten_replicas_do_not_take_the_memory_of_ten_models() {
     assert!(of_one > 80, "{of_one} MiB");
     assert!(of_ten < 3 * of_one, "{of_ten} MiB for ten, {of_one} MiB for one");
 
-    let answer = |model: &Arc<Model>, seed: usize| {
+    let answer = |model: &Arc<Endpoint>, seed: usize| {
         let x: Vec<f32> = (0..512).map(|i| ((i * seed) % 97) as f32 / 97.0).collect();
         values(&ask(model, request(floats("input", &[1, 512], &x))).unwrap(), 0)
     };

@@ -5,10 +5,10 @@
 mod support;
 
 use skysail_engine::Error;
-use skysail_engine::admit::InvalidRequest;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::layers::Execution;
-use skysail_engine::model::Model;
 use skysail_engine::request::Request;
+use skysail_engine::validate::InvalidRequest;
 use skysail_graph::{Dim, GraphBuilder, Model as Graph, Tensor};
 use std::sync::Arc;
 use support::{
@@ -38,7 +38,7 @@ fn asked(x: f32, scale: Option<f32>, shift: Option<&[f32]>) -> Request {
 }
 
 /// What the model must answer, one of many askers after the other, alone and together.
-fn expect_scaled(model: &Arc<Model>) {
+fn expect_scaled(model: &Arc<Endpoint>) {
     let scale = |i: usize| [None, Some(3.0), Some(i as f32)][i % 3];
     let shift = |i: usize| [&[][..], &[5.0], &[1.0, -1.0], &[]][i % 4];
     let make = |i: usize| {
@@ -59,7 +59,7 @@ fn expect_scaled(model: &Arc<Model>) {
     }
 }
 
-fn optional_names(model: &Model) -> Vec<&str> {
+fn optional_names(model: &Endpoint) -> Vec<&str> {
     model.signature().optional_inputs.iter().map(|spec| &*spec.name).collect()
 }
 
@@ -196,7 +196,7 @@ fn a_sparse_layer_does_not_swallow_what_a_request_may_bring() {
     let graph = compressed::pruned(&graph.finish().unwrap(), 0.1);
     let models = Models::explicit();
     let model = models.load_package("m", &graph, "compressed.execution = 'sparse'").unwrap();
-    assert_eq!(model.layers().unwrap().count(Execution::Sparse), 1);
+    assert_eq!(model.model().layers().unwrap().count(Execution::Sparse), 1);
     assert_eq!(optional_names(&model), ["shift"]);
     let asked = || request(floats("x", &[1, 48], &compressed::numbers(48, 9)));
     let by_default = values(&ask(&model, asked()).unwrap(), 0);

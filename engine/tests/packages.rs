@@ -5,8 +5,8 @@
 mod support;
 
 use skysail_compression::{DynamicSettings, quantize_dynamic};
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::layers::Execution;
-use skysail_engine::model::Model;
 use skysail_graph::{Model as Graph, mlp};
 use std::sync::Arc;
 use support::compressed::{compressed, convolutions, numbers, products, pruned, sequences};
@@ -15,7 +15,7 @@ use support::{Models, ask, ask_together, assert_close, floats, request, values};
 const SPARSE: &str = "compressed.execution = 'sparse'";
 
 /// Rows of made-up numbers for a model.
-fn rows(model: &Model, count: usize, seed: u32) -> skysail_engine::request::Request {
+fn rows(model: &Endpoint, count: usize, seed: u32) -> skysail_engine::request::Request {
     let input = &model.signature().inputs[0];
     let mut shape = vec![count];
     shape.extend(input.dims.iter().skip(1).map(|dim| dim.unwrap()));
@@ -23,22 +23,27 @@ fn rows(model: &Model, count: usize, seed: u32) -> skysail_engine::request::Requ
     request(floats(&input.name, &shape, &x))
 }
 
-fn answers(model: &Arc<Model>, count: usize) -> Vec<f32> {
+fn answers(model: &Arc<Endpoint>, count: usize) -> Vec<f32> {
     values(&ask(model, rows(model, count, count as u32)).unwrap(), 0)
 }
 
 /// How many layers of a package run so.
-fn count(model: &Model, execution: Execution) -> usize {
-    model.layers().unwrap().count(execution)
+fn count(model: &Endpoint, execution: Execution) -> usize {
+    model.model().layers().unwrap().count(execution)
 }
 
 /// Serves a model as it is, and as a package of so many sparse layers; they must answer alike.
 fn check(models: &Models, name: &str, graph: &Graph, sparse: usize) {
     let plain = models.load_new(&format!("{name}-plain"), graph, "").unwrap();
     let package = models.load_package(name, graph, SPARSE).unwrap();
-    assert_eq!(count(&package, Execution::Sparse), sparse, "{name}: {:#?}", package.layers());
+    assert_eq!(
+        count(&package, Execution::Sparse),
+        sparse,
+        "{name}: {:#?}",
+        package.model().layers()
+    );
     assert_eq!(plain.signature().inputs, package.signature().inputs);
-    assert!(plain.layers().is_none());
+    assert!(plain.model().layers().is_none());
     for rows in [1, 3, 17] {
         assert_close(&answers(&package, rows), &answers(&plain, rows), 1e-5);
     }
@@ -66,7 +71,7 @@ fn what_is_measured_is_said_and_kept_to() {
     let graph = compressed(&mlp(&[256, 512, 512, 10], 7).unwrap(), 0.05, 4);
     let plain = models.load_new("plain", &graph, "").unwrap();
     let package = models.load_package("package", &graph, "max_batch_size = 8").unwrap();
-    let layers = package.layers().unwrap();
+    let layers = package.model().layers().unwrap();
     let names: Vec<_> = layers.layers.iter().map(|layer| layer.name.as_str()).collect();
     assert_eq!(names, ["fc0.weight", "fc1.weight", "fc2.weight"]);
     for layer in &layers.layers {
@@ -86,7 +91,7 @@ fn a_sparse_layer_is_not_kept_dense_too() {
     let bytes = |execution: &str| {
         let toml = format!("max_batch_size = 1\ncompressed.execution = '{execution}'");
         let package = models.load_package(execution, &graph, &toml).unwrap();
-        let layers = package.layers().unwrap();
+        let layers = package.model().layers().unwrap();
         assert_eq!(layers.dense_bytes, 4 * (512 * 1024 + 1024 * 16 + 1024 + 16));
         layers.weights_bytes
     };
@@ -99,7 +104,7 @@ fn replicas_and_threads_share_sparse_weights() {
     let models = Models::on_all_cores();
     let graph = compressed(&convolutions(), 0.2, 4);
     let plain = models.load_new("plain", &graph, "").unwrap();
-    let requests = |model: &Model| (0..24).map(|i| rows(model, 1 + i % 3, i as u32)).collect();
+    let requests = |model: &Endpoint| (0..24).map(|i| rows(model, 1 + i % 3, i as u32)).collect();
     let expected = ask_together(&plain, requests(&plain));
     for (name, settings) in [
         ("two", "replicas = { count = 2, threads = 1 }"),
@@ -123,7 +128,7 @@ fn owners_decide_over_all_layers_and_over_one() {
     let graph = compressed(&products(), 0.2, 4);
     let executions = |toml: &str| -> Result<Vec<Execution>, String> {
         let package = models.load_package("m", &graph, toml)?;
-        Ok(package.layers().unwrap().layers.iter().map(|layer| layer.execution).collect())
+        Ok(package.model().layers().unwrap().layers.iter().map(|layer| layer.execution).collect())
     };
     use Execution::{Dense, Sparse};
     assert_eq!(executions("compressed.execution = 'dense'"), Ok(vec![Dense; 3]));
@@ -153,7 +158,7 @@ fn integers_stay_integers() {
     quantize_dynamic(&mut graph, &DynamicSettings::default()).unwrap();
     let plain = models.load_new("plain", &graph, "").unwrap();
     let package = models.load_package("package", &graph, SPARSE).unwrap();
-    assert_eq!(count(&package, Execution::Int8), 2, "{:#?}", package.layers());
+    assert_eq!(count(&package, Execution::Int8), 2, "{:#?}", package.model().layers());
     for rows in [1, 3, 40] {
         assert_close(&answers(&package, rows), &answers(&plain, rows), 1e-5);
     }
@@ -187,8 +192,8 @@ fn a_row_of_bytes_is_answered_alike_whoever_else_asks() {
 fn a_package_without_any_layer_serves() {
     let models = Models::explicit();
     let package = models.load_package("add", &support::graphs::add(2.0), SPARSE).unwrap();
-    assert_eq!(package.layers().unwrap().layers, []);
-    assert_eq!(package.file_name(), "model.sky");
+    assert_eq!(package.model().layers().unwrap().layers, []);
+    assert_eq!(package.model().file_name(), "model.sky");
     let response = ask(&package, request(floats("x", &[1, 2], &[1.0, 2.0]))).unwrap();
     assert_eq!(values(&response, 0), [3.0, 4.0]);
 }

@@ -5,7 +5,7 @@
 
 mod support;
 
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::{Request, Response};
 use skysail_engine::tensor::DataType;
 use skysail_graph::{Dim, ElementType};
@@ -17,7 +17,7 @@ use support::{
 const MASKED: &str = "padding.inputs = { x = 0, mask = 0 }";
 
 /// Loads a model of texts, whose mask has dimensions of these names.
-fn masked(models: &Models, mask_dims: [&str; 2]) -> Arc<Model> {
+fn masked(models: &Models, mask_dims: [&str; 2]) -> Arc<Endpoint> {
     models.load_new("m", &graphs::masked_embedding(mask_dims), MASKED).unwrap()
 }
 

@@ -5,7 +5,7 @@
 
 mod support;
 
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::{OutputTensor, Request};
 use skysail_engine::signature::TensorSpec;
 use skysail_engine::tensor::DataType;
@@ -53,7 +53,7 @@ fn arrays(folder: &Path, side: &str) -> Vec<Array> {
     (0..).map_while(|index: usize| npy::read(&file(index))).collect()
 }
 
-fn request(model: &Model, arrays: &[Array]) -> Request {
+fn request(model: &Endpoint, arrays: &[Array]) -> Request {
     let input = |(spec, array): (&TensorSpec, &Array)| {
         tensor(&spec.name, array.datatype, &array.shape, array.data.clone())
     };
@@ -73,7 +73,7 @@ fn assert_same(got: &OutputTensor, wanted: &Array, tolerance: f32) {
 }
 
 /// Asks for the example whole, and row by row in shared runs.
-fn check_example(name: &str, model: &Arc<Model>, inputs: &[Array], outputs: &[Array]) {
+fn check_example(name: &str, model: &Arc<Endpoint>, inputs: &[Array], outputs: &[Array]) {
     // Its weights were rounded after the expected outputs were computed.
     let tolerance = if name == "all-minilm-l6-v2" { 1e-2 } else { 1e-4 };
     let whole = ask(model, request(model, inputs)).unwrap();

@@ -5,7 +5,7 @@
 
 mod support;
 
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::{InputTensor, Request};
 use skysail_engine::signature::TensorSpec;
 use skysail_engine::tensor::DataType;
@@ -18,7 +18,7 @@ use support::{CORES, FLOAT, Models, ask_together, batch_of, graphs, tensor};
 fn a_short_model_has_one_replica_of_one_thread() {
     let models = Models::on_all_cores();
     let model = models.load_new("add", &graphs::add(1.0), "").unwrap();
-    assert_eq!((model.replicas(), model.threads()), (1, 1));
+    assert_eq!((model.model().replicas(), model.model().threads()), (1, 1));
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn what_is_pinned_is_honoured() {
         ("branches", "replicas = { count = 2, threads = 2, inter_op_threads = 2 }", (2, 2)),
     ] {
         let model = models.load_new(name, &long, toml).unwrap();
-        assert_eq!((model.replicas(), model.threads()), wanted, "{name}");
+        assert_eq!((model.model().replicas(), model.model().threads()), wanted, "{name}");
     }
 }
 
@@ -76,7 +76,7 @@ fn halves() -> skysail_graph::Model {
 }
 
 /// The bytes of a model's outputs for some requests, which all of its replicas have a part in.
-fn answers(model: &Arc<Model>) -> Vec<Vec<u8>> {
+fn answers(model: &Arc<Endpoint>) -> Vec<Vec<u8>> {
     let input = |spec: &TensorSpec, seed: usize| -> InputTensor {
         let shape: Vec<usize> = spec.dims.iter().map(|dim| dim.unwrap_or(1)).collect();
         let count = shape.iter().product::<usize>();
@@ -110,7 +110,7 @@ fn check(models: &Models, name: &str, file: &Path) {
         models.write(&format!("{name}/model.toml"), toml).load(&name).unwrap()
     };
     let (one, three) = (load(1), load(3));
-    assert_eq!((one.replicas(), three.replicas()), (1, 3));
+    assert_eq!((one.model().replicas(), three.model().replicas()), (1, 3));
     assert_eq!(answers(&three), answers(&one), "{name}");
 }
 

@@ -5,13 +5,13 @@
 mod support;
 
 use skysail_engine::Error;
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::repository::State;
 use std::sync::Arc;
 use support::{Models, ask, block_on, floats, graphs, request, values, wait_until};
 
 /// What the model answers for 0.
-fn zero(model: &Arc<Model>) -> f32 {
+fn zero(model: &Arc<Endpoint>) -> f32 {
     values(&ask(model, request(floats("x", &[1, 2], &[0.0; 2]))).unwrap(), 0)[0]
 }
 

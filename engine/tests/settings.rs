@@ -3,7 +3,7 @@
 mod support;
 
 use skysail_engine::Error;
-use skysail_engine::admit::InvalidRequest;
+use skysail_engine::validate::InvalidRequest;
 use skysail_graph::Dim;
 use std::sync::Arc;
 use support::{FLOAT, Models, ask, ask_together, batch_of, floats, graphs, request, values};
@@ -83,7 +83,7 @@ fn there_are_as_many_replicas_as_are_wanted() {
     for (name, count, replicas) in [("one", 1, 1), ("three", 3, 3)] {
         let toml = format!("[replicas]\ncount = {count}\nthreads = 1");
         let model = models.load_new(name, &graphs::add(2.0), &toml).unwrap();
-        assert_eq!(model.replicas(), replicas);
+        assert_eq!(model.model().replicas(), replicas);
         let asks: Vec<_> = (0..20).map(|_| request(floats("x", &[1, 2], &[0.5; 2]))).collect();
         for response in ask_together(&model, asks) {
             assert_eq!(values(&response, 0), [2.5; 2]);

@@ -5,7 +5,7 @@
 
 mod support;
 
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::{Request, Response};
 use skysail_engine::tensor::DataType;
 use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, NewNode, Tensor};
@@ -23,7 +23,7 @@ fn graph(columns: u64) -> GraphBuilder {
     graph
 }
 
-fn load(models: &Models, graph: GraphBuilder) -> Arc<Model> {
+fn load(models: &Models, graph: GraphBuilder) -> Arc<Endpoint> {
     models.load_new("m", &graph.finish().unwrap(), "").unwrap()
 }
 
@@ -39,7 +39,7 @@ fn shape(response: &Response, output: usize) -> &[usize] {
 }
 
 /// Asks with several numbers of rows, again and again; each answer must be `wanted` of its input.
-fn expect(model: &Arc<Model>, columns: usize, wanted: impl Fn(&[f32], &Response)) {
+fn expect(model: &Arc<Endpoint>, columns: usize, wanted: impl Fn(&[f32], &Response)) {
     for (round, rows_asked) in [1, 3, 2, 3, 1].into_iter().enumerate() {
         let asked = rows(round, [rows_asked, columns]);
         let numbers = asked.inputs[0].data.contiguous().into_owned();

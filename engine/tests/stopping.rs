@@ -4,7 +4,7 @@
 
 mod support;
 
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::Request;
 use skysail_engine::tensor::DataType;
 use skysail_engine::ticket::Ticket;
@@ -21,7 +21,7 @@ fn larger_by(x: i64) -> Request {
 }
 
 /// Asks, checks the answer, and gives how long it ran.
-fn run(model: &Arc<Model>, x: i64) -> Duration {
+fn run(model: &Arc<Endpoint>, x: i64) -> Duration {
     let response = ask(model, larger_by(x)).unwrap();
     assert_eq!(values(&response, 0), [x as f32]);
     assert_eq!(response.outputs[1].data, [x + 32; 2].map(i64::to_le_bytes).concat());
@@ -29,14 +29,14 @@ fn run(model: &Arc<Model>, x: i64) -> Duration {
 }
 
 /// A request that runs on the replica's thread.
-fn begin(model: &Arc<Model>, x: i64) -> Ticket {
+fn begin(model: &Arc<Endpoint>, x: i64) -> Ticket {
     let mut ticket = model.submit(larger_by(x)).unwrap();
     let mut context = Context::from_waker(Waker::noop());
     for _ in 0..2 {
         // It may be answered by then.
         drop(Pin::new(&mut ticket).poll(&mut context));
     }
-    wait_until("the run to begin", || model.waiting() == 0);
+    wait_until("the run to begin", || model.model().waiting() == 0);
     ticket
 }
 

@@ -39,15 +39,15 @@ fn models_share_one_pool_and_what_runs_them_comes_before_what_loads_them() {
     let load = |name: &str, toml: &str| models.load_new(name, &model, toml).unwrap();
 
     let first = load("first", "");
-    assert_eq!(first.replicas() * first.threads(), CORES);
+    assert_eq!(first.model().replicas() * first.model().threads(), CORES);
     for name in ["second", "third"] {
         let before = threads().len();
         let model = load(name, "");
-        assert_eq!(threads().len() - before, model.replicas(), "{:?}", threads());
+        assert_eq!(threads().len() - before, model.model().replicas(), "{:?}", threads());
     }
     let before = threads().len();
     let pinned = load("pinned", "replicas = { count = 2, threads = 3 }");
-    assert_eq!((pinned.replicas(), pinned.threads()), (2, 3));
+    assert_eq!((pinned.model().replicas(), pinned.model().threads()), (2, 3));
     let all = threads();
     let named = |start: &str| all.iter().filter(|(name, _)| name.starts_with(start)).count();
     assert_eq!(named("pool"), 2 * 2, "{all:?}");

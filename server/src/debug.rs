@@ -5,7 +5,7 @@ use crate::server::Server;
 use crate::status::Error;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request_record::RequestRecord;
 use skysail_engine::stage::Stage;
 use skysail_engine::tail::WINDOW_MAX;
@@ -85,7 +85,7 @@ fn window(text: &str) -> Result<Duration, Error> {
     })
 }
 
-fn of_model(model: &Arc<Model>, window: Duration, now: Instant) -> Value {
+fn of_model(model: &Arc<Endpoint>, window: Duration, now: Instant) -> Value {
     let requests = model.tail().read(window, now);
     let requests: Vec<Value> = requests.iter().map(|record| of_request(record, now)).collect();
     json!({

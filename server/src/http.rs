@@ -98,7 +98,7 @@ async fn infer(
     // Raw tensors behind the JSON are not copied.
     let json_bytes = header_length.unwrap_or(payload.len()).min(payload.len());
     let is_large = json_bytes >= OFFLOAD_BYTES;
-    let decode = |model: &skysail_engine::model::Model| match header_length {
+    let decode = |model: &skysail_engine::endpoint::Endpoint| match header_length {
         Some(length) => decode::binary::decode(payload, length, model.signature()),
         None => decode::json::decode(&payload.contiguous()),
     };

@@ -9,8 +9,8 @@ use crate::server::Server;
 use crate::spans::Context;
 use crate::status::Error;
 use skysail_engine::cause::{Behind, Cause};
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::error::Reason;
-use skysail_engine::model::Model;
 use skysail_engine::request::Stages;
 use skysail_engine::request_record::{Ends, Outcome, RequestId, RequestRecord};
 use skysail_engine::statistics::Statistics;
@@ -45,7 +45,7 @@ impl Drop for Ending {
 /// A record that goes on. One whose caller leaves is dropped in the middle, as cancelled.
 pub(crate) struct Way<'a> {
     server: &'a Arc<Server>,
-    model: &'a Arc<Model>,
+    endpoint: &'a Arc<Endpoint>,
     call: &'a Call<'a>,
     ends: Ends,
     id: Option<RequestId>,
@@ -58,20 +58,20 @@ pub(crate) struct Way<'a> {
 impl<'a> Way<'a> {
     pub(crate) fn begin(
         server: &'a Arc<Server>,
-        model: &'a Arc<Model>,
+        endpoint: &'a Arc<Endpoint>,
         call: &'a Call<'a>,
     ) -> Self {
         let id = call.request_id;
         let (ends, arrived, behind, is_over) = (Ends::NONE, None, None, false);
-        Self { server, model, call, ends, id, arrived, behind, is_over }
+        Self { server, endpoint, call, ends, id, arrived, behind, is_over }
     }
 
     pub(crate) fn server(&self) -> &'a Arc<Server> {
         self.server
     }
 
-    pub(crate) fn model(&self) -> &'a Arc<Model> {
-        self.model
+    pub(crate) fn endpoint(&self) -> &'a Arc<Endpoint> {
+        self.endpoint
     }
 
     pub(crate) fn call(&self) -> &'a Call<'a> {
@@ -106,8 +106,8 @@ impl<'a> Way<'a> {
         answer: &mut impl Answer,
     ) {
         self.is_over = true;
-        let (server, statistics) = (self.server, self.model.statistics());
-        let objective = self.model.objective_us().map(Duration::from_micros);
+        let (server, statistics) = (self.server, self.endpoint.statistics());
+        let objective = self.endpoint.objective_us().map(Duration::from_micros);
         let took = self.arrived.map(|arrived| responded.saturating_duration_since(arrived));
         let missed = objective.is_some() && took > objective;
         statistics.record_answer(missed);
@@ -144,7 +144,7 @@ impl<'a> Way<'a> {
 
     fn unanswered(&mut self, outcome: Outcome, reason: Reason, error: Option<&Error>) {
         self.is_over = true;
-        let statistics = self.model.statistics();
+        let statistics = self.endpoint.statistics();
         let mut record = self.record(outcome, Instant::now());
         statistics.record_failure(reason, Duration::from_micros(record.ended_us));
         if let Outcome::Refused(refusal) = outcome {
@@ -161,8 +161,8 @@ impl<'a> Way<'a> {
         let sent = self.arrived.unwrap_or(ended).saturating_duration_since(accepted);
         let loading = self.server.engine().repository().loading_us(ended);
         RequestRecord {
-            model: Arc::clone(self.model.name()),
-            version: self.model.version(),
+            model: Arc::clone(self.endpoint.name()),
+            version: self.endpoint.version(),
             request_id: self.id.unwrap_or_else(RequestId::own),
             trace_id: trace.map(Context::trace_id),
             accepted,
@@ -174,7 +174,7 @@ impl<'a> Way<'a> {
             behind: self.behind,
             ahead: 0,
             cache: None,
-            objective_us: self.model.objective_us(),
+            objective_us: self.endpoint.objective_us(),
             sending_us: micros(sent),
             loading_us: loading.saturating_sub(loading_us),
             cause: Cause::Ordinary,
@@ -196,8 +196,8 @@ impl Drop for Way<'_> {
 
 /// Notes a request that fails before its model is looked at.
 pub(crate) fn failed_early(server: &Arc<Server>, call: &Call<'_>, error: &Error) {
-    if let Ok(model) = server.engine().lookup(call.model, call.version) {
-        Way::begin(server, &model, call).failed(error);
+    if let Ok(endpoint) = server.engine().lookup(call.model, call.version) {
+        Way::begin(server, &endpoint, call).failed(error);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::request_log;
 use crate::server::Server;
 use crate::spans::Context;
 use crate::status::Error;
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::{Response, Stages};
 use skysail_engine::request_record::RequestId;
 use skysail_engine::ticket::Ticket;
@@ -58,10 +58,10 @@ impl Call<'_> {
 
     /// How long a request may wait, if anybody says so. The call's limit shortens what the request
     /// or the model says, its objective among that, and never lengthens it.
-    fn timeout_us(&self, model: &Model, own: Option<u64>) -> Option<u64> {
-        let said = model.timeout_us(own);
+    fn timeout_us(&self, endpoint: &Endpoint, own: Option<u64>) -> Option<u64> {
+        let said = endpoint.timeout_us(own);
         let limit = self.limit_us();
-        let objective = model.objective_us().filter(|_| said.is_none());
+        let objective = endpoint.objective_us().filter(|_| said.is_none());
         match (objective, limit) {
             (Some(objective), Some(limit)) if objective <= limit => None,
             _ => said.into_iter().chain(limit).min(),
@@ -94,12 +94,12 @@ pub(crate) struct Prediction {
 pub(crate) async fn predict<T: Answer>(
     server: &Arc<Server>,
     call: &Call<'_>,
-    decode: impl FnOnce(&Model) -> Result<Decoded, Error>,
+    decode: impl FnOnce(&Endpoint) -> Result<Decoded, Error>,
     respond: impl FnOnce(Prediction) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let model = server.engine().lookup(call.model, call.version).map_err(Error::from);
-    let model = model.inspect_err(|error| request_log::unknown(server, call, error))?;
-    let mut way = Way::begin(server, &model, call);
+    let endpoint = server.engine().lookup(call.model, call.version).map_err(Error::from);
+    let endpoint = endpoint.inspect_err(|error| request_log::unknown(server, call, error))?;
+    let mut way = Way::begin(server, &endpoint, call);
     match run(&mut way, decode, respond).await {
         Ok((mut answer, done)) => {
             way.answered(&done.stages, done.responded, &mut answer);
@@ -123,7 +123,7 @@ struct Done {
 /// passes, and not when one is free; a request that runs by then is answered, unless the call
 /// itself is over.
 async fn answer(
-    model: &Model,
+    endpoint: &Endpoint,
     ticket: Ticket,
     call: &Call<'_>,
     timeout_us: Option<u64>,
@@ -133,7 +133,7 @@ async fn answer(
         tokio::select! {
             biased;
             response = &mut ticket => return Ok(response?),
-            () = sleep_until(late.into()) => model.answer_late(),
+            () = sleep_until(late.into()) => endpoint.expire(),
         }
     }
     let Some(deadline) = call.deadline() else { return Ok(ticket.await?) };
@@ -150,30 +150,30 @@ fn micros_after(us: u64) -> Duration {
 
 async fn run<T>(
     way: &mut Way<'_>,
-    decode: impl FnOnce(&Model) -> Result<Decoded, Error>,
+    decode: impl FnOnce(&Endpoint) -> Result<Decoded, Error>,
     respond: impl FnOnce(Prediction) -> Result<T, Error>,
 ) -> Result<(T, Done), Error> {
-    let (server, model, call) = (way.server(), way.model(), way.call());
+    let (server, endpoint, call) = (way.server(), way.endpoint(), way.call());
     let _place = server.in_flight().enter()?;
     let (received, arrived) = (Instant::now(), lag::arrival());
     way.received(received, arrived);
-    let mut decoded = decode(model)?;
+    let mut decoded = decode(endpoint)?;
     way.decoded(&decoded.id);
     let mut request = std::mem::take(&mut decoded.request);
     (request.accepted, request.received) = (Some(call.accepted), Some(arrived));
-    let timeout_us = call.timeout_us(model, request.timeout_us);
+    let timeout_us = call.timeout_us(endpoint, request.timeout_us);
     request.timeout_us = timeout_us;
-    lag::given(timeout_us.or_else(|| model.objective_us()));
-    let ticket = model.submit(request)?;
+    lag::given(timeout_us.or_else(|| endpoint.objective_us()));
+    let ticket = endpoint.submit(request)?;
     way.queued(&ticket);
-    let response = answer(model, ticket, call, timeout_us).await?;
+    let response = answer(endpoint, ticket, call, timeout_us).await?;
     let stages = response.stages;
-    let id = server.trace().wants(model).then(|| decoded.id.clone());
+    let id = server.trace().wants(endpoint).then(|| decoded.id.clone());
     let answer = respond(Prediction { response, decoded })?;
     let responded = Instant::now();
-    model.responded(&stages, responded);
+    endpoint.responded(&stages, responded);
     if let Some(id) = id {
-        server.trace().record(model, &id, call.accepted, &stages, responded);
+        server.trace().record(endpoint, &id, call.accepted, &stages, responded);
     }
     Ok((answer, Done { stages, responded }))
 }

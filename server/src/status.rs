@@ -4,9 +4,9 @@
 use crate::body::ADMIN_BYTES_MAX;
 use http::StatusCode;
 use skysail_engine::Error as EngineError;
-use skysail_engine::admit::InvalidRequest;
 use skysail_engine::error::Refusal;
 use skysail_engine::repository::RepositoryError;
+use skysail_engine::validate::InvalidRequest;
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};

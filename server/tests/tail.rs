@@ -249,7 +249,7 @@ fn who_waits_for_anothers_run_is_in_a_stampede() {
     assert_eq!((first.answer().status, second.answer().status), (200, 200));
     let second = remembered(&server, "add", "second");
     expect_cause(&second, "cache_stampede");
-    assert_eq!(second["cache"], "shared");
+    assert_eq!(second["cache"], "coalesced");
     assert_eq!(remembered(&server, "add", "first")["cache"], "miss");
     assert_eq!(server.infer("add", named("hit", ADD_REQUEST)).status, 200);
     let hit = remembered(&server, "add", "hit");

@@ -5,8 +5,8 @@ use anyhow::{Context as _, Result, bail};
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use skysail_engine::Error;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::error::Refusal;
-use skysail_engine::model::Model;
 use skysail_engine::request::{Request, Response};
 use skysail_engine::ticket::Ticket;
 use std::future::Future;
@@ -71,7 +71,7 @@ pub(super) struct Run {
 /// # Errors
 /// When a request fails otherwise than by being refused.
 pub(super) fn drive(
-    model: &Arc<Model>,
+    model: &Arc<Endpoint>,
     requests: &[Request],
     arrivals: impl Iterator<Item = Duration>,
 ) -> Result<Run> {
@@ -110,7 +110,7 @@ pub(super) fn drive(
 }
 
 struct Generator<'a, R> {
-    model: &'a Arc<Model>,
+    model: &'a Arc<Endpoint>,
     requests: R,
     start: Instant,
     tickets: FuturesUnordered<Sent>,

@@ -9,7 +9,7 @@ use super::subject::{self, Subject};
 use anyhow::{Context, Result};
 use skysail_engine::Engine;
 use skysail_engine::config::{ControlMode, EngineConfig};
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::Request;
 use skysail_loadtest::arrival::Window;
 use std::fs;
@@ -74,7 +74,7 @@ impl House {
 /// A loaded model, unloaded when dropped.
 pub(super) struct Guest<'a> {
     house: &'a House,
-    model: Arc<Model>,
+    model: Arc<Endpoint>,
     name: String,
     requests: Vec<Request>,
 }
@@ -106,7 +106,7 @@ impl Guest<'_> {
 
     /// Its replicas and the threads of each.
     pub(super) fn replicas(&self) -> (usize, usize) {
-        (self.model.replicas(), self.model.threads())
+        (self.model.model().replicas(), self.model.model().threads())
     }
 
     /// Its name in the house.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::{InputTensor, Request};
 use skysail_engine::signature::TensorSpec;
 use skysail_engine::tensor::{DataType, Shape, elements};
@@ -84,7 +84,7 @@ impl Subject {
 ///
 /// # Errors
 /// When the model has an input of strings, or one that is too large to be made up.
-pub(super) fn requests(model: &Model) -> Result<Vec<Request>> {
+pub(super) fn requests(model: &Endpoint) -> Result<Vec<Request>> {
     let mut random = StdRng::seed_from_u64(1);
     let inputs = &model.signature().inputs;
     (0..ROWS)

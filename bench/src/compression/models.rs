@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use skysail_compression::Package;
 use skysail_engine::Engine;
 use skysail_engine::config::{ControlMode, EngineConfig};
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::Request;
 use std::fs;
 use std::io::Write;
@@ -116,7 +116,7 @@ impl Case {
         };
         let sky = house.load(&name, &package, "model.sky")?;
         let onnx = house.load(&format!("{name}-onnx"), &peer, "model.onnx")?;
-        let layers = sky.layers().context("a package tells of its layers")?.to_string();
+        let layers = sky.model().layers().context("a package tells of its layers")?.to_string();
         let layers = layers.split(", weights").next().unwrap_or_default();
         let described = Package::from_bytes(fs::read(&package)?)?;
         let density = 100.0 * density(&described);
@@ -165,7 +165,7 @@ impl House {
     }
 
     /// Serves a file as the model `name`.
-    fn load(&self, name: &str, file: &Path, as_file: &str) -> Result<Arc<Model>> {
+    fn load(&self, name: &str, file: &Path, as_file: &str) -> Result<Arc<Endpoint>> {
         let folder = self.folder.path().join(name).join("1");
         fs::create_dir_all(&folder)?;
         fs::copy(file, folder.join(as_file))?;
@@ -179,7 +179,7 @@ fn wait_for<T>(future: impl Future<Output = T>) -> Result<T> {
 }
 
 /// The time of a request's run in microseconds, and its first output.
-fn ask(model: &Arc<Model>, request: &Request) -> Result<(f64, Vec<f32>)> {
+fn ask(model: &Arc<Endpoint>, request: &Request) -> Result<(f64, Vec<f32>)> {
     let response = wait_for(model.submit(request.clone())?)??;
     let run = response.stages.executed - response.stages.gathered;
     let (values, _) = response.outputs[0].data.as_chunks();
@@ -188,7 +188,7 @@ fn ask(model: &Arc<Model>, request: &Request) -> Result<(f64, Vec<f32>)> {
 }
 
 /// The median times of two models, asked in turns.
-fn race(models: [&Arc<Model>; 2], request: &Request, bench: &Bench) -> Result<[f64; 2]> {
+fn race(models: [&Arc<Endpoint>; 2], request: &Request, bench: &Bench) -> Result<[f64; 2]> {
     let mut times = [Vec::new(), Vec::new()];
     let started = Instant::now();
     while times[1].len() < 11 || started.elapsed() < bench.time {

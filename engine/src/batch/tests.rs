@@ -7,7 +7,7 @@ use crate::executor::puppet::{bytes, puppet};
 use crate::request::{InputTensor, OutputTensor, Request, Response};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{DataType, Shape, bytes_elements, elements, push_bytes_element};
-use crate::testing::{block_on, model, run_waiting, spec};
+use crate::testing::{block_on, endpoint, run_waiting, spec};
 use proptest::prelude::*;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -163,16 +163,16 @@ proptest! {
     fn a_member_gets_what_it_would_have_got_alone((signature, members) in cases()) {
         let runner = Arc::new(signature.clone());
         let executor = puppet(move |inputs| Ok(run(&runner, inputs)));
-        let model = model(signature.clone(), vec![executor], ModelConfig::default());
-        model.queue().observe(1, 1.0);
-        let submit = |member: &Member| model.submit(member.request(&signature)).unwrap();
+        let endpoint = endpoint(signature.clone(), vec![executor], ModelConfig::default());
+        endpoint.model().queue().observe(1, 1.0);
+        let submit = |member: &Member| endpoint.submit(member.request(&signature)).unwrap();
         let tickets: Vec<_> = members.iter().map(submit).collect();
-        run_waiting(&model);
+        run_waiting(&endpoint);
         for (ticket, member) in tickets.into_iter().zip(&members) {
             same(&block_on(ticket).unwrap(), &member.alone(&signature));
         }
-        prop_assert_eq!(model.statistics().runs(), 1, "they ran together");
+        prop_assert_eq!(endpoint.statistics().runs(), 1, "they ran together");
         let rows: usize = members.iter().map(|m| m.rows).sum();
-        prop_assert_eq!(model.statistics().rows(), rows as u64);
+        prop_assert_eq!(endpoint.statistics().rows(), rows as u64);
     }
 }

@@ -1,11 +1,11 @@
 //! Requests without elements: which run, and which are refused.
 
 use super::*;
-use crate::admit::admit;
 use crate::request::{InputTensor, Request};
 use crate::signature::ProvenShapes;
 use crate::tensor::{DataType, Shape};
 use crate::testing::spec;
+use crate::validate::validate;
 
 /// Two inputs of `[rows, any]` and `[rows, 3]`.
 fn signature() -> Signature {
@@ -21,7 +21,7 @@ fn signature() -> Signature {
     }
 }
 
-fn request(rows: usize, any: usize) -> Admitted {
+fn request(rows: usize, any: usize) -> ValidRequest {
     let input = |name: &str, shape: [usize; 2]| InputTensor {
         name: name.into(),
         datatype: DataType::Fp32,
@@ -29,7 +29,7 @@ fn request(rows: usize, any: usize) -> Admitted {
         data: vec![0; shape[0] * shape[1] * 4].into(),
     };
     let inputs = [input("x", [rows, any]), input("m", [rows, 3])].into_iter().collect();
-    admit(Request { inputs, ..Request::default() }, &signature()).unwrap()
+    validate(Request { inputs, ..Request::default() }, &signature()).unwrap()
 }
 
 fn tried(lived: &[Places], ended: &[Places]) -> Empty {
@@ -38,7 +38,7 @@ fn tried(lived: &[Places], ended: &[Places]) -> Empty {
 }
 
 #[track_caller]
-fn refused(empty: &Empty, request: &Admitted, words: &[&str]) {
+fn refused(empty: &Empty, request: &ValidRequest, words: &[&str]) {
     let error = empty.answer(request, &signature()).unwrap_err().to_string();
     assert!(words.iter().all(|word| error.contains(word)), "{error}");
 }
@@ -90,7 +90,7 @@ fn outputs_that_are_proven_to_be_empty_are_given_without_a_run() {
         data: Vec::new().into(),
     };
     let request = Request { inputs: [input].into_iter().collect(), ..Request::default() };
-    let request = admit(request, &signature).unwrap();
+    let request = validate(request, &signature).unwrap();
     let answer = tried(&[], &[]).answer(&request, &signature).unwrap().unwrap();
     assert_eq!((&answer[0].shape[..], answer[0].data.len()), (&[0, 2][..], 0));
 }

@@ -2,13 +2,15 @@
 
 use super::{ExecuteError, run_job};
 use crate::config::ModelConfig;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::executor::BatchInput;
 use crate::executor::puppet::{
     Act, Ran, by_hand, bytes, echo, panic_quietly, puppet, stoppable_puppet,
 };
-use crate::model::Model;
-use crate::testing::{Threads, answer, block_on, floats, model, request, run_waiting, signature};
+use crate::testing::{
+    Threads, answer, block_on, endpoint, floats, request, run_waiting, signature,
+};
 use crate::ticket::Ticket;
 use parking_lot::Mutex;
 use skysail_policy::place::Place;
@@ -16,50 +18,50 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A model whose one executor runs short batches on the caller's thread.
-fn model_of<F>(act: F) -> Arc<Model>
+fn model_of<F>(act: F) -> Arc<Endpoint>
 where
     F: FnMut(&[BatchInput<'_>]) -> Ran + Send + 'static,
 {
-    let model = model(signature(64), vec![puppet(act)], ModelConfig::default());
-    model.queue().observe(1, 1.0);
-    model
+    let endpoint = endpoint(signature(64), vec![puppet(act)], ModelConfig::default());
+    endpoint.model().queue().observe(1, 1.0);
+    endpoint
 }
 
 /// Submits these rows, each as a request of its own, and has them run as one batch.
-fn run_together(model: &Arc<Model>, rows: &[f32]) -> Vec<Result<Vec<f32>, Error>> {
-    let submit = |row: &f32| model.submit(request(&[*row])).unwrap();
+fn run_together(endpoint: &Arc<Endpoint>, rows: &[f32]) -> Vec<Result<Vec<f32>, Error>> {
+    let submit = |row: &f32| endpoint.submit(request(&[*row])).unwrap();
     let tickets: Vec<Ticket> = rows.iter().map(submit).collect();
-    run_waiting(model);
+    run_waiting(&endpoint);
     tickets.into_iter().map(answer).collect()
 }
 
 #[test]
 fn only_the_bad_member_of_a_batch_fails() {
-    let model = model_of(|inputs| {
+    let endpoint = model_of(|inputs| {
         if floats(&bytes(&inputs[0])).contains(&13.0) {
             return Err(ExecuteError::Failed("13 is bad luck".into()));
         }
         Ok(echo(inputs))
     });
-    let answers = run_together(&model, &[1.0, 13.0, 3.0]);
+    let answers = run_together(&endpoint, &[1.0, 13.0, 3.0]);
     assert_eq!(answers[0].as_deref().unwrap(), [1.0]);
     assert_eq!(answers[2].as_deref().unwrap(), [3.0]);
     let error = answers[1].as_ref().unwrap_err();
     assert!(matches!(error, Error::Execute { model, .. } if model == "m"), "{error}");
     assert!(error.to_string().contains("13 is bad luck"), "{error}");
-    assert_eq!(model.statistics().batches().keys().collect::<Vec<_>>(), [&1]);
+    assert_eq!(endpoint.statistics().batches().keys().collect::<Vec<_>>(), [&1]);
 }
 
 #[test]
 fn a_panic_is_the_failure_of_one_request_and_the_replica_goes_on() {
-    let model = model_of(|inputs| {
+    let endpoint = model_of(|inputs| {
         if floats(&bytes(&inputs[0])).contains(&13.0) {
             panic_quietly();
         }
         Ok(echo(inputs))
     });
     for _ in 0..3 {
-        let answers = run_together(&model, &[1.0, 13.0, 3.0]);
+        let answers = run_together(&endpoint, &[1.0, 13.0, 3.0]);
         assert_eq!(answers[0].as_deref().unwrap(), [1.0]);
         assert_eq!(answers[2].as_deref().unwrap(), [3.0]);
         let error = answers[1].as_ref().unwrap_err();
@@ -71,37 +73,37 @@ fn a_panic_is_the_failure_of_one_request_and_the_replica_goes_on() {
 #[test]
 fn a_panic_on_a_replicas_thread_leaves_the_thread_at_work() {
     let (executor, hand) = by_hand(Duration::from_secs(1));
-    let model = model(signature(64), vec![executor], ModelConfig::default());
-    let _threads = Threads::start(&model);
+    let endpoint = endpoint(signature(64), vec![executor], ModelConfig::default());
+    let _threads = Threads::start(&endpoint);
     hand.let_go(Act::Panic);
-    let error = answer(model.submit(request(&[1.0])).unwrap()).unwrap_err();
+    let error = answer(endpoint.submit(request(&[1.0])).unwrap()).unwrap_err();
     assert!(matches!(error, Error::Internal(_)), "{error}");
     hand.let_go(Act::Fail);
-    let error = answer(model.submit(request(&[2.0])).unwrap()).unwrap_err();
+    let error = answer(endpoint.submit(request(&[2.0])).unwrap()).unwrap_err();
     assert!(matches!(error, Error::Execute { .. }), "{error}");
     hand.let_go(Act::Echo);
-    assert_eq!(answer(model.submit(request(&[3.0])).unwrap()).unwrap(), [3.0]);
+    assert_eq!(answer(endpoint.submit(request(&[3.0])).unwrap()).unwrap(), [3.0]);
 }
 
 #[test]
 fn outputs_that_can_not_be_split_are_asked_for_one_by_one() {
-    let spoilt: [fn(&mut crate::batch::Outputs); 3] = [
+    let spoilt: [fn(&mut crate::request::Outputs); 3] = [
         |outputs| outputs[0].shape[0] = 1,
         |outputs| outputs[0].shape.clear(),
         |outputs| outputs[0].data.truncate(7),
     ];
     for spoil in spoilt {
-        let model = model_of(move |inputs| {
+        let endpoint = model_of(move |inputs| {
             let mut outputs = echo(inputs);
             if inputs[0].parts.len() > 1 {
                 spoil(&mut outputs);
             }
             Ok(outputs)
         });
-        let answers = run_together(&model, &[1.0, 2.0]);
+        let answers = run_together(&endpoint, &[1.0, 2.0]);
         assert_eq!(answers[0].as_deref().unwrap(), [1.0]);
         assert_eq!(answers[1].as_deref().unwrap(), [2.0]);
-        assert_eq!(model.statistics().runs(), 2);
+        assert_eq!(endpoint.statistics().runs(), 2);
     }
 }
 
@@ -109,7 +111,7 @@ fn outputs_that_can_not_be_split_are_asked_for_one_by_one() {
 type Tickets = Arc<Mutex<Vec<Ticket>>>;
 
 /// A model, tickets that are dropped in its next run, and the sizes of its batches so far.
-fn model_of_leavers(fails: bool) -> (Arc<Model>, Tickets, Arc<Mutex<Vec<usize>>>) {
+fn model_of_leavers(fails: bool) -> (Arc<Endpoint>, Tickets, Arc<Mutex<Vec<usize>>>) {
     let (leavers, sizes) = (Tickets::default(), Arc::new(Mutex::new(Vec::new())));
     let (leaving, began) = (Arc::clone(&leavers), Arc::clone(&sizes));
     let executor = stoppable_puppet(move |inputs, stop| {
@@ -121,35 +123,35 @@ fn model_of_leavers(fails: bool) -> (Arc<Model>, Tickets, Arc<Mutex<Vec<usize>>>
             false => Ok(echo(inputs)),
         }
     });
-    (model(signature(64), vec![executor], ModelConfig::default()), leavers, sizes)
+    (endpoint(signature(64), vec![executor], ModelConfig::default()), leavers, sizes)
 }
 
 /// Runs what waits as one batch, and gives the rows that it tells the queue of.
-fn run_next(model: &Arc<Model>, place: Place) -> usize {
-    let mut job = model.queue().next_job().unwrap();
-    run_job(model, &mut job, place);
+fn run_next(endpoint: &Arc<Endpoint>, place: Place) -> usize {
+    let mut job = endpoint.model().queue().next_job().unwrap();
+    run_job(endpoint.model(), &mut job, place);
     let rows = job.rows;
-    model.queue().finish(job);
+    endpoint.model().queue().finish(job);
     rows
 }
 
-fn submit(model: &Arc<Model>, rows: &[f32]) -> Vec<Ticket> {
-    rows.iter().map(|&row| model.submit(request(&[row])).unwrap()).collect()
+fn submit(endpoint: &Arc<Endpoint>, rows: &[f32]) -> Vec<Ticket> {
+    rows.iter().map(|&row| endpoint.submit(request(&[row])).unwrap()).collect()
 }
 
 #[test]
 fn a_run_that_everyone_leaves_is_stopped_and_its_executor_goes_on() {
-    let (model, leavers, sizes) = model_of_leavers(false);
+    let (endpoint, leavers, sizes) = model_of_leavers(false);
     for stopped in 1..=3 {
-        *leavers.lock() = submit(&model, &[1.0, 2.0, 3.0]);
-        assert_eq!(run_next(&model, Place::ReplicaThread), 0);
-        let stays = submit(&model, &[4.0, 5.0]);
-        assert_eq!(run_next(&model, Place::ReplicaThread), 2);
+        *leavers.lock() = submit(&endpoint, &[1.0, 2.0, 3.0]);
+        assert_eq!(run_next(&endpoint, Place::ReplicaThread), 0);
+        let stays = submit(&endpoint, &[4.0, 5.0]);
+        assert_eq!(run_next(&endpoint, Place::ReplicaThread), 2);
         assert_eq!(
             stays.into_iter().map(|t| answer(t).unwrap()).collect::<Vec<_>>(),
             [[4.0], [5.0]]
         );
-        let statistics = model.statistics();
+        let statistics = endpoint.statistics();
         assert_eq!((statistics.stopped(), statistics.runs()), (stopped, stopped));
     }
     assert_eq!(*sizes.lock(), [3, 2, 3, 2, 3, 2], "nobody is run again alone");
@@ -157,50 +159,50 @@ fn a_run_that_everyone_leaves_is_stopped_and_its_executor_goes_on() {
 
 #[test]
 fn a_run_goes_on_while_one_stays() {
-    let (model, leavers, sizes) = model_of_leavers(false);
-    let mut tickets = submit(&model, &[1.0, 2.0, 3.0]);
+    let (endpoint, leavers, sizes) = model_of_leavers(false);
+    let mut tickets = submit(&endpoint, &[1.0, 2.0, 3.0]);
     let stays = tickets.remove(1);
     *leavers.lock() = tickets;
-    assert_eq!(run_next(&model, Place::ReplicaThread), 3);
+    assert_eq!(run_next(&endpoint, Place::ReplicaThread), 3);
     assert_eq!(answer(stays).unwrap(), [2.0]);
-    assert_eq!((model.statistics().stopped(), sizes.lock().len()), (0, 1));
+    assert_eq!((endpoint.statistics().stopped(), sizes.lock().len()), (0, 1));
 }
 
 #[test]
 fn who_left_a_batch_that_failed_is_not_run_alone() {
-    let (model, leavers, sizes) = model_of_leavers(true);
-    let mut tickets = submit(&model, &[1.0, 2.0, 3.0]);
+    let (endpoint, leavers, sizes) = model_of_leavers(true);
+    let mut tickets = submit(&endpoint, &[1.0, 2.0, 3.0]);
     let stays = tickets.remove(1);
     *leavers.lock() = tickets;
-    assert_eq!(run_next(&model, Place::ReplicaThread), 0);
+    assert_eq!(run_next(&endpoint, Place::ReplicaThread), 0);
     assert!(matches!(answer(stays).unwrap_err(), Error::Execute { .. }));
     assert_eq!(*sizes.lock(), [3, 1]);
 }
 
 #[test]
 fn a_request_that_runs_alone_can_be_stopped_too() {
-    let (model, leavers, sizes) = model_of_leavers(false);
-    *leavers.lock() = submit(&model, &[1.0]);
-    assert_eq!(run_next(&model, Place::ReplicaThread), 0);
-    assert_eq!((model.statistics().stopped(), sizes.lock().len()), (1, 1));
+    let (endpoint, leavers, sizes) = model_of_leavers(false);
+    *leavers.lock() = submit(&endpoint, &[1.0]);
+    assert_eq!(run_next(&endpoint, Place::ReplicaThread), 0);
+    assert_eq!((endpoint.statistics().stopped(), sizes.lock().len()), (1, 1));
 }
 
 #[test]
 fn a_run_on_a_callers_thread_is_not_watched() {
-    let (model, leavers, _) = model_of_leavers(false);
-    *leavers.lock() = submit(&model, &[1.0, 2.0]);
-    assert_eq!(run_next(&model, Place::Here), 2);
-    assert_eq!((model.statistics().stopped(), model.statistics().runs()), (0, 1));
+    let (endpoint, leavers, _) = model_of_leavers(false);
+    *leavers.lock() = submit(&endpoint, &[1.0, 2.0]);
+    assert_eq!(run_next(&endpoint, Place::Here), 2);
+    assert_eq!((endpoint.statistics().stopped(), endpoint.statistics().runs()), (0, 1));
 }
 
 #[test]
 fn an_answer_tells_its_run_and_the_batch_that_it_waited_behind() {
     let (executor, hand) = by_hand(Duration::from_micros(700));
-    let model = model(signature(64), vec![executor], ModelConfig::default());
-    [1, 4].iter().for_each(|&rows| model.queue().observe(rows, 1_000.0));
-    let submit = |row: f32| model.submit(request(&[row])).unwrap();
+    let endpoint = endpoint(signature(64), vec![executor], ModelConfig::default());
+    [1, 4].iter().for_each(|&rows| endpoint.model().queue().observe(rows, 1_000.0));
+    let submit = |row: f32| endpoint.submit(request(&[row])).unwrap();
     let together = [submit(1.0), submit(2.0), submit(3.0)];
-    let _threads = Threads::start(&model);
+    let _threads = Threads::start(&endpoint);
     assert_eq!(hand.next_batch()[0].as_slice(), [3]);
     let (late, later) = (submit(4.0), submit(5.0));
     let behind = late.behind().unwrap();
@@ -225,7 +227,7 @@ fn an_answer_tells_its_run_and_the_batch_that_it_waited_behind() {
     // Nobody has seen two rows before, and one that was tried is not cold.
     assert!(run.cold);
     let tried = submit(6.0);
-    model.queue().wake_thread();
+    endpoint.model().queue().wake_thread();
     hand.next_batch();
     hand.let_go(Act::Echo);
     assert!(!stages(tried).run.unwrap().cold);

@@ -1,8 +1,8 @@
 //! An executor for tests: it does what the test says, and if wanted when the test says so.
 
-use crate::batch::Outputs;
 use crate::executor::{BatchInput, ExecuteError, Execution, Executor, Stop};
 use crate::request::OutputTensor;
+use crate::request::Outputs;
 use crate::tensor::{DataType, Shape};
 use crate::testing::HANG;
 use std::panic::resume_unwind;

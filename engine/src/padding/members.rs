@@ -1,10 +1,10 @@
 //! The members of a batch in which at least one is padded.
 
 use super::{Padding, Sizes, cut, pad};
-use crate::admit::{Admitted, AdmittedInput};
 use crate::payload::Payload;
 use crate::request::OutputTensor;
 use crate::tensor::Shape;
+use crate::validate::{ValidInput, ValidRequest};
 use smallvec::SmallVec;
 
 /// Members of different sizes.
@@ -22,10 +22,12 @@ impl<'a> Members<'a> {
     /// Pads those that need it; `None` when nobody does.
     pub(crate) fn new<'m>(
         padding: &'a Padding,
-        members: impl Iterator<Item = &'m Admitted> + Clone,
+        members: impl Iterator<Item = &'m ValidRequest> + Clone,
     ) -> Option<Self> {
-        let sizes: SmallVec<[Sizes; 8]> =
-            members.clone().map(|member| padding.sizes(&member.inputs)).collect::<Option<_>>()?;
+        let sizes: SmallVec<[Sizes; 8]> = members
+            .clone()
+            .map(|member| padding.sizes(member.inputs.iter().map(|input| &input.shape)))
+            .collect::<Option<_>>()?;
         let longest: Sizes = (0..padding.axes)
             .map(|axis| sizes.iter().map(|sizes| sizes[axis]).max().unwrap_or(0))
             .collect();
@@ -37,8 +39,8 @@ impl<'a> Members<'a> {
         Some(Self { padded, ..bare })
     }
 
-    fn pad(&self, inputs: &[AdmittedInput]) -> SmallVec<[Option<Payload>; 4]> {
-        let pad_one = |(index, input): (usize, &AdmittedInput)| {
+    fn pad(&self, inputs: &[ValidInput]) -> SmallVec<[Option<Payload>; 4]> {
+        let pad_one = |(index, input): (usize, &ValidInput)| {
             let spec = self.padding.inputs[index].as_ref()?;
             let mut shape = input.shape.clone();
             self.enlarge(index, &mut shape);

@@ -1,7 +1,6 @@
 //! Padding and cutting back undo each other, for every member of every batch.
 
 use super::*;
-use crate::admit::admit;
 use crate::config::ModelConfig;
 use crate::execute::run_job;
 use crate::executor::BatchInput;
@@ -9,7 +8,8 @@ use crate::executor::puppet::{bytes, puppet};
 use crate::request::{InputTensor, OutputTensor, Request};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{DataType, Shape, elements};
-use crate::testing::{block_on, model, spec};
+use crate::testing::{block_on, endpoint, spec};
+use crate::validate::validate;
 use proptest::prelude::*;
 use skysail_policy::place::Place;
 use std::collections::HashSet;
@@ -159,15 +159,15 @@ proptest! {
         let signature = padded_model(datatype(element_bytes), fill);
         let runner = signature.clone();
         let executor = puppet(move |inputs| Ok(run(&runner, inputs, fill).into()));
-        let model = model(signature.clone(), vec![executor], ModelConfig::default());
+        let endpoint = endpoint(signature.clone(), vec![executor], ModelConfig::default());
         let tickets: Vec<_> = members.iter().map(|member| {
             let inputs = inputs(&signature, *member).into_iter().collect();
-            model.submit(Request { inputs, ..Request::default() }).unwrap()
+            endpoint.submit(Request { inputs, ..Request::default() }).unwrap()
         }).collect();
-        model.queue().close();
-        while let Some(mut job) = model.queue().next_job() {
-            run_job(&model, &mut job, Place::Here);
-            model.queue().finish(job);
+        endpoint.model().queue().close();
+        while let Some(mut job) = endpoint.model().queue().next_job() {
+            run_job(endpoint.model(), &mut job, Place::Here);
+            endpoint.model().queue().finish(job);
         }
         for (ticket, member) in tickets.into_iter().zip(&members) {
             let alone = inputs(&signature, *member);
@@ -184,7 +184,7 @@ proptest! {
         let (empty, full): (Vec<&Member>, Vec<&Member>) =
             members.iter().partition(|m| m.1 == 0 || m.2 == 0);
         let lanes: HashSet<_> = full.iter().map(|m| (bucket(m.1), bucket(m.2))).collect();
-        prop_assert_eq!(model.statistics().runs(), (lanes.len() + empty.len()) as u64);
+        prop_assert_eq!(endpoint.statistics().runs(), (lanes.len() + empty.len()) as u64);
     }
 }
 
@@ -194,7 +194,7 @@ fn inputs_that_contradict_each_other_share_runs_only_with_their_like() {
     let lane = |a: usize, x_b: usize, v_b: usize| {
         let (x, v) = (inputs(&signature, (1, a, x_b, 7)), inputs(&signature, (1, a, v_b, 7)));
         let inputs = x.into_iter().take(1).chain(v.into_iter().skip(1)).collect();
-        admit(Request { inputs, ..Request::default() }, &signature).unwrap().lane
+        validate(Request { inputs, ..Request::default() }, &signature).unwrap().lane
     };
     // Padded to one size they would pass for right.
     assert_eq!(lane(2, 9, 9), lane(2, 10, 10));

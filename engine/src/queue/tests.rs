@@ -1,11 +1,11 @@
 //! What goes into a batch, what is refused, and what is dropped before it costs compute.
 
-use super::{Entry, Job, Limit, Queue};
-use crate::admit::{Admitted, AdmittedInput};
+use super::{Deadline, Entry, Job, Queue};
 use crate::error::Error;
 use crate::executor::puppet::{echo, panic_quietly, puppet};
 use crate::request::Response;
 use crate::testing::HANG;
+use crate::validate::{ValidInput, ValidRequest};
 use proptest::prelude::*;
 use skysail_policy::batch::fixed::Fixed;
 use skysail_policy::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
@@ -36,11 +36,11 @@ fn plain() -> Queue {
 /// An entry with one input of this shape.
 fn entry(shape: &[usize]) -> (Entry, Reply) {
     let (reply, receiver) = oneshot::channel();
-    let inputs = smallvec![AdmittedInput { shape: shape.into(), data: vec![].into() }];
+    let inputs = smallvec![ValidInput { shape: shape.into(), data: vec![].into() }];
     let lane = shape[1..].into();
-    let request = Admitted { inputs, rows: shape[0], lane, ..Admitted::default() };
+    let request = ValidRequest { inputs, rows: shape[0], lane, ..ValidRequest::default() };
     let (queued, priority) = (Instant::now(), Priority::default());
-    (Entry { request, queued, priority, limit: None, behind: None, ahead: 0, reply }, receiver)
+    (Entry { request, queued, priority, deadline: None, behind: None, ahead: 0, reply }, receiver)
 }
 
 fn push(queue: &Queue, shape: &[usize]) -> Reply {
@@ -119,22 +119,22 @@ fn who_left_is_not_in_a_batch_wherever_it_stood() {
 }
 
 /// The limit of someone who was accepted at this time, as a timeout.
-fn timeout(accepted: Instant, allowed_us: u64) -> Limit {
-    let deadline = accepted + Duration::from_micros(allowed_us);
-    Limit { deadline, allowed_us, is_timeout: true }
+fn timeout(accepted: Instant, allowed_us: u64) -> Deadline {
+    let at = accepted + Duration::from_micros(allowed_us);
+    Deadline { at, allowed_us, is_timeout: true }
 }
 
 #[test]
 fn who_waited_too_long_is_told_and_not_run() {
     let queue = queue(1, 4, 0, 9);
     let long_ago = Instant::now() - Duration::from_millis(1);
-    // Limits that are over, one that is not, and one that no one waits for.
+    // Deadlines that are over, one that is not, and one that no one waits for.
     let cases = [(900, true), (500, true), (FOR_EVER_US, false), (1, true)];
     let mut replies = Vec::new();
     for (allowed_us, _) in cases {
         let (entry, reply) = entry(&[1]);
-        let limit = Some(timeout(long_ago, allowed_us));
-        queue.push(Entry { limit, queued: long_ago, ..entry }).unwrap();
+        let deadline = Some(timeout(long_ago, allowed_us));
+        queue.push(Entry { deadline, queued: long_ago, ..entry }).unwrap();
         replies.push(reply);
     }
     drop(replies.pop());
@@ -157,8 +157,8 @@ fn who_waits_too_long_for_a_batch_is_told_though_others_wait_on() {
     let queue = queue(1, 4, FOR_EVER_US, 1000);
     let _patient = push(&queue, &[1]);
     let (entry, reply) = entry(&[1]);
-    let limit = Some(timeout(entry.queued, 1_000));
-    queue.push(Entry { limit, ..entry }).unwrap();
+    let deadline = Some(timeout(entry.queued, 1_000));
+    queue.push(Entry { deadline, ..entry }).unwrap();
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| next(&queue));
         let told = reply.blocking_recv().unwrap();
@@ -176,9 +176,9 @@ fn who_waits_too_long_for_a_busy_replica_is_told_before_it_is_free() {
     let _patient = push(&queue, &[1]);
     let (entry, mut reply) = entry(&[1]);
     let queued = Instant::now() - Duration::from_millis(1);
-    let limit = Some(timeout(queued, 500));
-    queue.push(Entry { limit, queued, ..entry }).unwrap();
-    queue.answer_late();
+    let deadline = Some(timeout(queued, 500));
+    queue.push(Entry { deadline, queued, ..entry }).unwrap();
+    queue.expire();
     assert!(matches!(reply.try_recv(), Ok(Err(Error::TimedOut { timeout_us: 500 }))));
     assert_eq!(queue.len(), 1);
     queue.finish(job);
@@ -191,8 +191,8 @@ fn who_can_not_be_answered_in_time_is_refused_at_once() {
     queue.observe(4, 50_000.0);
     let limited = |is_timeout| {
         let (entry, reply) = entry(&[1]);
-        let limit = Some(Limit { is_timeout, ..timeout(entry.queued, 20_000) });
-        (queue.push(Entry { limit, ..entry }), reply)
+        let deadline = Some(Deadline { is_timeout, ..timeout(entry.queued, 20_000) });
+        (queue.push(Entry { deadline, ..entry }), reply)
     };
     let (admitted, _reply) = limited(false);
     admitted.expect("an idle replica takes everyone");
@@ -214,9 +214,9 @@ fn an_objective_that_passed_is_told_as_overload() {
     let job = queue.next_job().unwrap();
     let (entry, mut reply) = entry(&[1]);
     let queued = Instant::now() - Duration::from_millis(1);
-    let limit = Some(Limit { is_timeout: false, ..timeout(queued, 500) });
-    queue.push(Entry { limit, queued, ..entry }).unwrap();
-    queue.answer_late();
+    let deadline = Some(Deadline { is_timeout: false, ..timeout(queued, 500) });
+    queue.push(Entry { deadline, queued, ..entry }).unwrap();
+    queue.expire();
     let told = reply.try_recv();
     assert!(matches!(told, Ok(Err(Error::Dropped { deadline_us: 500, .. }))), "{told:?}");
     queue.finish(job);

@@ -214,7 +214,6 @@ impl Loader {
         let (name, version) = (wanted.name, wanted.version);
         let config = self.with_objective(wanted, &run_times);
         let model = Model::new(name, version, config, Arc::clone(signature), executors)
-            .map_err(words)?
             .with_threads(threads)
             .with_layers(layers)
             .with_empty(empty);

@@ -1,14 +1,14 @@
 //! Which versions serve: read by every request without a lock, replaced as a whole by the thread
 //! that updates it.
 
+use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::model::Model;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The versions of one model that serve, at least one.
-type Versions = BTreeMap<u64, Arc<Model>>;
+type Versions = BTreeMap<u64, Arc<Endpoint>>;
 
 /// A map from names to versions in service.
 #[derive(Default)]
@@ -22,7 +22,7 @@ impl ServingMap {
         &self,
         name: &str,
         version: Option<u64>,
-    ) -> Result<Option<Arc<Model>>, Error> {
+    ) -> Result<Option<Arc<Endpoint>>, Error> {
         let models = self.models.load();
         let Some(versions) = models.get(name) else { return Ok(None) };
         let found = match version {
@@ -37,7 +37,7 @@ impl ServingMap {
     }
 
     /// Every version in service, by name and version.
-    pub(crate) fn all(&self) -> Vec<Arc<Model>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Endpoint>> {
         let models = self.models.load();
         let mut all: Vec<_> = models.values().flat_map(BTreeMap::values).cloned().collect();
         all.sort_by(|a, b| (a.name(), a.version()).cmp(&(b.name(), b.version())));
@@ -45,16 +45,16 @@ impl ServingMap {
     }
 
     /// Puts a version into service and gives the one that it replaces.
-    pub(crate) fn insert(&self, model: Arc<Model>) -> Option<Arc<Model>> {
+    pub(crate) fn insert(&self, endpoint: Arc<Endpoint>) -> Option<Arc<Endpoint>> {
         let mut models = HashMap::clone(&self.models.load());
-        let versions = models.entry(model.name().to_string()).or_default();
-        let replaced = versions.insert(model.version(), model);
+        let versions = models.entry(endpoint.name().to_string()).or_default();
+        let replaced = versions.insert(endpoint.version(), endpoint);
         self.models.store(Arc::new(models));
         replaced
     }
 
     /// Takes a version out of service.
-    pub(crate) fn remove(&self, name: &str, version: u64) -> Option<Arc<Model>> {
+    pub(crate) fn remove(&self, name: &str, version: u64) -> Option<Arc<Endpoint>> {
         let mut models = HashMap::clone(&self.models.load());
         let versions = models.get_mut(name)?;
         let removed = versions.remove(&version);

@@ -2,15 +2,15 @@
 //! outputs have to be cut back.
 
 use super::warm_up::{OPEN_DIM, count, noise, numbers};
-use crate::admit::{Admitted, AdmittedInput};
-use crate::batch::Outputs;
 use crate::config::PaddingConfig;
 use crate::executor::{BatchInput, ExecuteError, Executor, Stop};
 use crate::padding::{Axes, Members, Padding, Ties, read};
 use crate::payload::Payload;
 use crate::request::OutputTensor;
+use crate::request::Outputs;
 use crate::signature::{Signature, list};
 use crate::tensor::{DataType, Shape};
+use crate::validate::{ValidInput, ValidRequest};
 use smallvec::SmallVec;
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ fn try_one(
 fn together(
     executor: &mut dyn Executor,
     padding: &Padding,
-    rows: &[Admitted; 2],
+    rows: &[ValidRequest; 2],
     alone: &[Outputs],
 ) -> Result<(), String> {
     let Some(members) = Members::new(padding, rows.iter()) else { return Ok(()) };
@@ -128,7 +128,7 @@ fn made_up(
     padding: &Padding,
     sizes: &[Sizes],
     row: usize,
-) -> Result<Admitted, ExecuteError> {
+) -> Result<ValidRequest, ExecuteError> {
     let mut inputs = SmallVec::new();
     for (index, spec) in signature.inputs.iter().enumerate() {
         let mut shape: Shape = spec.dims.iter().map(|dim| dim.unwrap_or(OPEN_DIM)).collect();
@@ -140,9 +140,9 @@ fn made_up(
         let count = count(spec, &shape).map_err(ExecuteError::Failed)?;
         // An odd seed makes the first integer 1, so that no mask is all zeros.
         let data = noise(spec.datatype, count, 2 * (10 * row + index) as u64 + 1);
-        inputs.push(AdmittedInput { shape, data });
+        inputs.push(ValidInput { shape, data });
     }
-    Ok(Admitted { inputs, rows: 1, ..Admitted::default() })
+    Ok(ValidRequest { inputs, rows: 1, ..ValidRequest::default() })
 }
 
 fn set_rows(shape: &mut Shape, rows: usize) {

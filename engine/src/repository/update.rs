@@ -5,7 +5,7 @@ use super::load::{Loader, Wanted};
 use super::source::{self, ModelSource, VersionSource};
 use super::{RepositoryError, Shared, Status};
 use crate::config::{ControlMode, EngineConfig, ModelConfig};
-use crate::model::Model;
+use crate::endpoint::Endpoint;
 use crate::replica;
 use skysail_policy::versions::{Loaded, Step, Versions, steps};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ pub(super) enum Command {
 
 /// A version in memory, with its replicas' threads.
 struct InService {
-    model: Arc<Model>,
+    endpoint: Arc<Endpoint>,
     threads: Vec<JoinHandle<()>>,
     origin: Origin,
 }
@@ -289,7 +289,8 @@ impl Updater {
         let loaded = self.loader.load(&wanted).and_then(|model| {
             let threads = replica::spawn_threads(&model, &self.loader.spawner);
             let threads = threads.map_err(|error| format!("no thread for it: {error}"))?;
-            Ok(InService { model, threads, origin: origin.clone() })
+            let endpoint = Arc::new(Endpoint::new(model).map_err(|error| error.to_string())?);
+            Ok(InService { endpoint, threads, origin: origin.clone() })
         });
         drop(going);
         match loaded {
@@ -313,7 +314,7 @@ impl Updater {
     fn put_in(&mut self, name: &str, version: u64, in_service: InService) {
         let known = self.models.entry(name.into()).or_default();
         known.failed.remove(&version);
-        self.shared.serving.insert(Arc::clone(&in_service.model));
+        self.shared.serving.insert(Arc::clone(&in_service.endpoint));
         self.retiring.extend(known.serving.insert(version, in_service));
         self.set_status(name, version, Some((State::Ready, String::new())));
     }
@@ -386,7 +387,10 @@ impl Updater {
 
     /// Frees retired versions that no request holds any more: here, never on a request's thread.
     fn free_retired(&mut self) {
-        let in_use = |s: &mut InService| Arc::strong_count(&s.model) > 1 + s.threads.len();
+        let in_use = |s: &mut InService| {
+            let model = Arc::strong_count(s.endpoint.model());
+            Arc::strong_count(&s.endpoint) > 1 || model > 1 + s.threads.len()
+        };
         let free = self.retiring.extract_if(.., |s| !in_use(s)).collect::<Vec<_>>();
         for in_service in free {
             self.end(in_service);
@@ -395,7 +399,8 @@ impl Updater {
 
     fn end(&self, in_service: InService) {
         let _going = self.shared.loading.go();
-        let InService { model, threads, .. } = in_service;
+        let InService { endpoint, threads, .. } = in_service;
+        let model = endpoint.model();
         model.queue().close();
         for thread in threads {
             if thread.join().is_err() {

@@ -35,7 +35,7 @@ fn a_wait_is_attributed_to_the_queue_or_to_the_cache() {
     }
     record.find_cause();
     assert_eq!(record.cause, Cause::WaitedToStart);
-    record.cache = Some(Lookup::Shared);
+    record.cache = Some(CacheLookup::Coalesced);
     record.find_cause();
     assert_eq!(record.cause, Cause::CacheStampede);
 }

@@ -2,12 +2,12 @@
 
 use super::{JOBS_MAX, Ticket};
 use crate::config::{ModelConfig, QueueLimits};
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::executor::puppet::{Act, by_hand, bytes, echo, panic_quietly, puppet, slow_puppet};
 use crate::executor::{ExecuteError, Executor};
-use crate::model::Model;
 use crate::request::{Request, Response};
-use crate::testing::{HANG, Threads, answer, floats, help, model, request, rows, signature};
+use crate::testing::{HANG, Threads, answer, endpoint, floats, help, request, rows, signature};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -20,48 +20,48 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_secs(1);
 
 /// A model that does not batch, and a channel of the threads on which it ran, once for each run.
-fn threads_of_runs(run_time: Duration) -> (Arc<Model>, mpsc::Receiver<ThreadId>) {
+fn threads_of_runs(run_time: Duration) -> (Arc<Endpoint>, mpsc::Receiver<ThreadId>) {
     let (ran, runs) = mpsc::channel();
     let executor = slow_puppet(run_time, move |inputs| {
         ran.send(thread::current().id()).unwrap();
         Ok(echo(inputs))
     });
-    (model(signature(0), vec![executor], ModelConfig::default()), runs)
+    (endpoint(signature(0), vec![executor], ModelConfig::default()), runs)
 }
 
 /// Tickets of requests of one row, each its own number.
-fn submit(model: &Arc<Model>, count: usize) -> Vec<Ticket> {
-    (0..count).map(|i| model.submit(request(&[i as f32])).unwrap()).collect()
+fn submit(endpoint: &Arc<Endpoint>, count: usize) -> Vec<Ticket> {
+    (0..count).map(|i| endpoint.submit(request(&[i as f32])).unwrap()).collect()
 }
 
 #[test]
 fn short_runs_stay_on_the_callers_thread_but_not_too_many() {
-    let (model, runs) = threads_of_runs(Duration::ZERO);
-    model.queue().observe(1, 1.0);
-    let mut tickets = submit(&model, JOBS_MAX + 3);
+    let (endpoint, runs) = threads_of_runs(Duration::ZERO);
+    endpoint.model().queue().observe(1, 1.0);
+    let mut tickets = submit(&endpoint, JOBS_MAX + 3);
     assert!(matches!(help(&mut tickets[0]), Poll::Ready(Ok(_))));
     let ran: Vec<_> = runs.try_iter().collect();
     assert_eq!(ran, [thread::current().id(); JOBS_MAX]);
-    assert_eq!(model.waiting(), 3);
+    assert_eq!(endpoint.model().waiting(), 3);
 }
 
 #[test]
 fn a_long_run_is_left_to_a_replicas_thread() {
-    let (model, runs) = threads_of_runs(LONG);
-    let _threads = Threads::start(&model);
+    let (endpoint, runs) = threads_of_runs(LONG);
+    let _threads = Threads::start(&endpoint);
     for row in [5.0, 6.0] {
-        assert_eq!(answer(model.submit(request(&[row])).unwrap()).unwrap(), [row]);
+        assert_eq!(answer(endpoint.submit(request(&[row])).unwrap()).unwrap(), [row]);
         assert_ne!(runs.recv_timeout(HANG).unwrap(), thread::current().id());
     }
 }
 
 #[test]
 fn what_a_helper_leaves_is_run_by_a_replicas_thread() {
-    let (model, runs) = threads_of_runs(Duration::ZERO);
-    let _threads = Threads::start(&model);
+    let (endpoint, runs) = threads_of_runs(Duration::ZERO);
+    let _threads = Threads::start(&endpoint);
     // The thread runs this one, as nobody knows yet how long it takes, and goes to sleep.
-    answer(model.submit(request(&[0.0])).unwrap()).unwrap();
-    let mut tickets = submit(&model, 3 * JOBS_MAX);
+    answer(endpoint.submit(request(&[0.0])).unwrap()).unwrap();
+    let mut tickets = submit(&endpoint, 3 * JOBS_MAX);
     // The last one alone helps; nobody asks for the others until all is done.
     drop(help(tickets.last_mut().unwrap()));
     for _ in 0..=3 * JOBS_MAX {
@@ -75,17 +75,17 @@ fn what_a_helper_leaves_is_run_by_a_replicas_thread() {
 
 #[test]
 fn who_leaves_before_helping_does_not_stand_in_an_idle_queue() {
-    let (model, _runs) = threads_of_runs(Duration::ZERO);
-    let _threads = Threads::start(&model);
+    let (endpoint, _runs) = threads_of_runs(Duration::ZERO);
+    let _threads = Threads::start(&endpoint);
     for polls in 0..2 {
-        let mut ticket = model.submit(request(&[0.0])).unwrap();
+        let mut ticket = endpoint.submit(request(&[0.0])).unwrap();
         for _ in 0..polls {
             let mut context = Context::from_waker(Waker::noop());
             assert!(Pin::new(&mut ticket).poll(&mut context).is_pending());
         }
         drop(ticket);
         let deadline = Instant::now() + HANG;
-        while model.waiting() > 0 {
+        while endpoint.model().waiting() > 0 {
             assert!(Instant::now() < deadline, "nobody was told");
             thread::yield_now();
         }
@@ -95,12 +95,13 @@ fn who_leaves_before_helping_does_not_stand_in_an_idle_queue() {
 #[test]
 fn what_arrives_while_a_batch_runs_is_the_next_batch() {
     let (executor, hand) = by_hand(LONG);
-    let model = model(signature(64), vec![executor], ModelConfig::default());
-    let _threads = Threads::start(&model);
-    let mut first = model.submit(request(&[0.0])).unwrap();
+    let endpoint = endpoint(signature(64), vec![executor], ModelConfig::default());
+    let _threads = Threads::start(&endpoint);
+    let mut first = endpoint.submit(request(&[0.0])).unwrap();
     assert!(help(&mut first).is_pending());
     assert_eq!(hand.next_batch()[0].as_slice(), [1]);
-    let tickets: Vec<_> = (1..4).map(|i| model.submit(request(&[i as f32; 2])).unwrap()).collect();
+    let tickets: Vec<_> =
+        (1..4).map(|i| endpoint.submit(request(&[i as f32; 2])).unwrap()).collect();
     assert!(!hand.has_batch(), "there is one replica");
     hand.let_go(Act::Echo);
     assert_eq!(hand.next_batch()[0].as_slice(), [6]);
@@ -114,12 +115,12 @@ fn what_arrives_while_a_batch_runs_is_the_next_batch() {
 #[test]
 fn a_ticket_that_is_dropped_is_not_run() {
     let (executor, hand) = by_hand(LONG);
-    let model = model(signature(64), vec![executor], ModelConfig::default());
-    let _threads = Threads::start(&model);
-    let mut first = model.submit(request(&[0.0])).unwrap();
+    let endpoint = endpoint(signature(64), vec![executor], ModelConfig::default());
+    let _threads = Threads::start(&endpoint);
+    let mut first = endpoint.submit(request(&[0.0])).unwrap();
     assert!(help(&mut first).is_pending());
     hand.next_batch();
-    let mut tickets: Vec<_> = (0..3).map(|_| model.submit(request(&[1.0])).unwrap()).collect();
+    let mut tickets: Vec<_> = (0..3).map(|_| endpoint.submit(request(&[1.0])).unwrap()).collect();
     // Before it is asked, and after it has helped.
     drop(tickets.remove(0));
     assert!(help(&mut tickets[0]).is_pending());
@@ -130,17 +131,17 @@ fn a_ticket_that_is_dropped_is_not_run() {
     assert_eq!(hand.next_batch()[0].as_slice(), [1]);
     hand.let_go(Act::Echo);
     assert_eq!(answer(tickets.remove(0)).unwrap(), [1.0]);
-    assert_eq!(model.waiting(), 0);
+    assert_eq!(endpoint.model().waiting(), 0);
 }
 
 #[test]
 fn a_refused_request_gets_no_ticket() {
     let queue = QueueLimits { requests_max: 1, timeout_us: None };
     let config = ModelConfig { queue, ..ModelConfig::default() };
-    let model = model(signature(4), vec![puppet(|inputs| Ok(echo(inputs)))], config);
-    let _first = model.submit(request(&[1.0])).unwrap();
-    assert!(matches!(model.submit(request(&[1.0])), Err(Error::QueueFull { .. })));
-    assert!(matches!(model.submit(request(&[1.0; 5])), Err(Error::Invalid(_))));
+    let endpoint = endpoint(signature(4), vec![puppet(|inputs| Ok(echo(inputs)))], config);
+    let _first = endpoint.submit(request(&[1.0])).unwrap();
+    assert!(matches!(endpoint.submit(request(&[1.0])), Err(Error::QueueFull { .. })));
+    assert!(matches!(endpoint.submit(request(&[1.0; 5])), Err(Error::Invalid(_))));
 }
 
 /// A value for which the crowd's executors fail.
@@ -193,10 +194,10 @@ impl Caller {
     }
 
     /// Submits until there is room.
-    async fn submit(&self, model: &Arc<Model>) -> Result<Ticket, Error> {
+    async fn submit(&self, endpoint: &Arc<Endpoint>) -> Result<Ticket, Error> {
         loop {
             let request = Request { timeout_us: self.timeout_us, ..request(&self.rows) };
-            match model.submit(request) {
+            match endpoint.submit(request) {
                 Err(Error::QueueFull { .. }) => tokio::task::yield_now().await,
                 submitted => return submitted,
             }
@@ -204,8 +205,8 @@ impl Caller {
     }
 
     /// The answer, unless it leaves before.
-    async fn ask(&self, model: &Arc<Model>) -> Option<Result<Response, Error>> {
-        let mut ticket = match self.submit(model).await {
+    async fn ask(&self, endpoint: &Arc<Endpoint>) -> Option<Result<Response, Error>> {
+        let mut ticket = match self.submit(endpoint).await {
             Ok(ticket) => ticket,
             Err(error) => return Some(Err(error)),
         };
@@ -242,17 +243,17 @@ fn crowd(replicas: usize, batch_rows_max: usize, requests_max: usize) -> usize {
         ..ModelConfig::default()
     };
     let executors = (0..replicas).map(|_| moody()).collect();
-    let model = model(signature(batch_rows_max), executors, config);
-    let threads = Threads::start(&model);
+    let endpoint = endpoint(signature(batch_rows_max), executors, config);
+    let threads = Threads::start(&endpoint);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(4).enable_time().build().unwrap();
     let answered = Arc::new(AtomicUsize::new(0));
     let mut callers = tokio::task::JoinSet::new();
     for number in 0..CALLERS {
-        let (model, answered) = (Arc::clone(&model), Arc::clone(&answered));
+        let (endpoint, answered) = (Arc::clone(&endpoint), Arc::clone(&answered));
         let ask = async move {
             let caller = Caller::new(number);
-            if let Some(answer) = caller.ask(&model).await {
+            if let Some(answer) = caller.ask(&endpoint).await {
                 answered.fetch_add(usize::from(answer.is_ok()), Relaxed);
                 caller.check(answer);
             }
@@ -265,10 +266,10 @@ fn crowd(replicas: usize, batch_rows_max: usize, requests_max: usize) -> usize {
         }
     });
     drop(threads);
-    assert_eq!(model.waiting(), 0);
+    assert_eq!(endpoint.model().waiting(), 0);
     // Those who left while their batch ran were answered too, and nobody twice.
     let answered = answered.load(Relaxed);
-    let success = model.statistics().success.count();
+    let success = endpoint.statistics().success.count();
     assert!((answered as u64..u64::from(CALLERS)).contains(&success), "{answered}, {success}");
     answered
 }

@@ -58,17 +58,17 @@ fn it_is_well_again_when_a_run_ends_and_not_when_everybody_leaves() {
 #[test]
 fn an_executor_that_hangs_stalls_its_model_until_it_goes_on() {
     let (executor, hand) = by_hand(Duration::ZERO);
-    let model = testing::model(testing::signature(1), vec![executor], ModelConfig::default());
-    let threads = Threads::start(&model);
-    let first = model.submit(request(&[1.0])).unwrap();
-    model.queue().wake_thread();
+    let endpoint = testing::endpoint(testing::signature(1), vec![executor], ModelConfig::default());
+    let threads = Threads::start(&endpoint);
+    let first = endpoint.submit(request(&[1.0])).unwrap();
+    endpoint.model().queue().wake_thread();
     hand.next_batch();
-    let second = model.submit(request(&[2.0])).unwrap();
-    let (models, start) = ([Arc::clone(&model)], Instant::now());
+    let second = endpoint.submit(request(&[2.0])).unwrap();
+    let (models, start) = ([Arc::clone(&endpoint)], Instant::now());
     let mut watches = Watches::default();
     let mut look = |after| {
         watches.look(&models, start + after);
-        model.is_stalled()
+        endpoint.is_stalled()
     };
     assert!(!look(Duration::ZERO));
     assert!(!look(PERIOD));

@@ -5,7 +5,7 @@
 
 use ort::environment::Environment;
 use skysail_engine::config::{ControlMode, EngineConfig};
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::repository::Repository;
 use skysail_engine::request::{InputTensor, Request, Response};
 use skysail_engine::tensor::{DataType, Shape};
@@ -112,7 +112,7 @@ impl Models {
         name: &str,
         model: &skysail_graph::Model,
         toml: &str,
-    ) -> Result<Arc<Model>, String> {
+    ) -> Result<Arc<Endpoint>, String> {
         self.add_package(name, model).write(&format!("{name}/model.toml"), toml).load(name)
     }
 
@@ -130,12 +130,16 @@ impl Models {
     }
 
     /// Loads a model by name, and gives its newest version or what is said against it.
-    pub(crate) fn load(&self, name: &str) -> Result<Arc<Model>, String> {
+    pub(crate) fn load(&self, name: &str) -> Result<Arc<Endpoint>, String> {
         self.load_with(name, None)
     }
 
     /// The same, with a configuration of Triton's instead of that in its folder.
-    pub(crate) fn load_with(&self, name: &str, json: Option<&str>) -> Result<Arc<Model>, String> {
+    pub(crate) fn load_with(
+        &self,
+        name: &str,
+        json: Option<&str>,
+    ) -> Result<Arc<Endpoint>, String> {
         let loading = self.repository().load(name, json.map(str::to_owned));
         block_on(loading).map_err(|error| error.to_string())?;
         Ok(self.repository().lookup(name, None).unwrap())
@@ -147,7 +151,7 @@ impl Models {
         name: &str,
         model: &skysail_graph::Model,
         toml: &str,
-    ) -> Result<Arc<Model>, String> {
+    ) -> Result<Arc<Endpoint>, String> {
         self.add(name, model).write(&format!("{name}/model.toml"), toml).load(name)
     }
 }
@@ -191,13 +195,13 @@ pub(crate) fn request(input: InputTensor) -> Request {
 }
 
 /// Asks a model.
-pub(crate) fn ask(model: &Arc<Model>, request: Request) -> Result<Response, Error> {
+pub(crate) fn ask(model: &Arc<Endpoint>, request: Request) -> Result<Response, Error> {
     let ticket = model.submit(request)?;
     block_on(ticket)
 }
 
 /// Asks a model everything at once, so that as much as may share runs does.
-pub(crate) fn ask_together(model: &Arc<Model>, requests: Vec<Request>) -> Vec<Response> {
+pub(crate) fn ask_together(model: &Arc<Endpoint>, requests: Vec<Request>) -> Vec<Response> {
     let tickets: Vec<_> = requests.into_iter().map(|r| model.submit(r).unwrap()).collect();
     let answers = tickets.into_iter().map(|ticket| block_on(ticket).unwrap());
     answers.collect()

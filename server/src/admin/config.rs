@@ -5,7 +5,7 @@ use super::metadata::PLATFORM;
 use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::VersionPolicy;
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::signature::TensorSpec;
 use skysail_engine::tensor::DataType as EngineDataType;
 use skysail_protocol::grpc::model_config::SchedulingChoice;
@@ -41,11 +41,11 @@ pub(crate) fn model(
         output: signature.outputs.iter().map(|spec| output(spec, batches)).collect(),
         instance_group: vec![ModelInstanceGroup {
             name: name.into(),
-            count: int32(model.replicas()),
+            count: int32(model.model().replicas()),
             kind: Kind::Cpu.into(),
             ..ModelInstanceGroup::default()
         }],
-        default_model_filename: model.file_name().into(),
+        default_model_filename: model.model().file_name().into(),
         scheduling_choice: batches.then(|| batching(&model)),
         parameters: parameters(&model),
         response_cache: Some(ModelResponseCache { enable: config.cache.is_some() }),
@@ -56,11 +56,12 @@ pub(crate) fn model(
 
 /// What the owner wrote down, with the threads of each instance as they are, and how each layer of
 /// a package runs, as JSON.
-fn parameters(model: &Model) -> HashMap<String, ModelParameter> {
+fn parameters(model: &Endpoint) -> HashMap<String, ModelParameter> {
     let written = model.config().parameters.iter();
     let written = written.map(|(key, value)| (key.clone(), value.clone()));
-    let threads = ("intra_op_thread_count".to_owned(), model.threads().to_string());
-    let layers = model.layers().and_then(|layers| serde_json::to_string(&layers.layers).ok());
+    let threads = ("intra_op_thread_count".to_owned(), model.model().threads().to_string());
+    let layers =
+        model.model().layers().and_then(|layers| serde_json::to_string(&layers.layers).ok());
     let layers = layers.map(|json| ("layers".to_owned(), json));
     let parameter = |(key, string_value)| (key, ModelParameter { string_value });
     written.chain([threads]).chain(layers).map(parameter).collect()
@@ -70,7 +71,7 @@ fn int32(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-fn batching(model: &Model) -> SchedulingChoice {
+fn batching(model: &Endpoint) -> SchedulingChoice {
     let config = model.config();
     SchedulingChoice::DynamicBatching(ModelDynamicBatching {
         preferred_batch_size: config.batching.preferred_sizes.iter().copied().map(int32).collect(),

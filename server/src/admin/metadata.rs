@@ -2,8 +2,8 @@
 
 use crate::server::Server;
 use crate::status::Error;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::layers::{Execution, Layers};
-use skysail_engine::model::Model;
 use skysail_engine::signature::TensorSpec;
 use skysail_protocol::grpc::model_metadata_response::TensorMetadata;
 use skysail_protocol::grpc::{ModelMetadataResponse, ServerMetadataResponse};
@@ -61,10 +61,10 @@ pub(crate) fn model(
 }
 
 /// What the protocol has no place for.
-fn properties(model: &Model) -> HashMap<String, String> {
-    let mut properties = model.layers().map(of_package).unwrap_or_default();
-    properties.insert(ROWS.into(), model.sharing().verdict().into());
-    properties.insert(ROWS_REASON.into(), model.sharing().to_string());
+fn properties(model: &Endpoint) -> HashMap<String, String> {
+    let mut properties = model.model().layers().map(of_package).unwrap_or_default();
+    properties.insert(ROWS.into(), model.model().sharing().verdict().into());
+    properties.insert(ROWS_REASON.into(), model.model().sharing().to_string());
     let optional = &model.signature().optional_inputs;
     if !optional.is_empty() {
         let names: Vec<&str> = optional.iter().map(|spec| &*spec.name).collect();

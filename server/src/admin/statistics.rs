@@ -2,7 +2,7 @@
 
 use crate::server::Server;
 use crate::status::Error;
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::statistics::Timed;
 use skysail_protocol::grpc::{
     InferBatchStatistics, InferStatistics, ModelStatistics, ModelStatisticsResponse,
@@ -29,7 +29,7 @@ pub(crate) fn models(
     Ok(ModelStatisticsResponse { model_stats })
 }
 
-fn statistics(model: &Model) -> ModelStatistics {
+fn statistics(model: &Endpoint) -> ModelStatistics {
     let counted = model.statistics();
     let batch = |(rows, batch): (usize, skysail_engine::statistics::BatchStatistics)| {
         let timed = |ns| Some(StatisticDuration { count: batch.count, ns });

@@ -5,7 +5,7 @@ use crate::status::Error;
 use anyhow::{Context, Result};
 use parking_lot::{Mutex, RwLock};
 use serde_json::json;
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::Stages;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -99,7 +99,7 @@ impl Trace {
     }
 
     /// Whether this request is to be traced.
-    pub(crate) fn wants(&self, model: &Model) -> bool {
+    pub(crate) fn wants(&self, model: &Endpoint) -> bool {
         if !self.on.load(Relaxed) {
             return false;
         }
@@ -112,7 +112,7 @@ impl Trace {
     /// Writes the times of one request. A file that can not be written ends the trace of all.
     pub(crate) fn record(
         &self,
-        model: &Model,
+        model: &Endpoint,
         request_id: &str,
         accepted: Instant,
         stages: &Stages,

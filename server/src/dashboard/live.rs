@@ -113,7 +113,7 @@ impl Dashboard {
 
     fn sample(&self) {
         let serving = self.server.engine().repository().serving();
-        let reading = |model: &Arc<skysail_engine::model::Model>| {
+        let reading = |model: &Arc<skysail_engine::endpoint::Endpoint>| {
             let key: Key = (Arc::clone(model.name()), model.version());
             (key, Reading::of(model))
         };

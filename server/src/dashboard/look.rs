@@ -2,8 +2,8 @@
 
 use super::history::{Change, History, Key};
 use crate::server::Server;
-use skysail_engine::cache::CacheUse;
-use skysail_engine::model::Model;
+use skysail_engine::endpoint::CacheUsage;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::repository::State;
 use skysail_engine::request_record::RequestRecord;
 use std::collections::BTreeMap;
@@ -88,7 +88,7 @@ pub(super) struct Facts {
     pub(super) is_stalled: bool,
     /// Of a batch.
     pub(super) rows_max: usize,
-    pub(super) cache: Option<CacheUse>,
+    pub(super) cache: Option<CacheUsage>,
     /// Memory of a package's weights as they run.
     pub(super) weights_bytes: Option<u64>,
     /// Why its requests run alone, where they do.
@@ -104,7 +104,7 @@ impl Look {
         let records = serving.iter().flat_map(|model| model.tail().read(WINDOW, now));
         let (slow, unanswered) =
             records.partition(|one: &Arc<RequestRecord>| one.outcome.is_answered());
-        let mut serving: BTreeMap<Key, Arc<Model>> = serving
+        let mut serving: BTreeMap<Key, Arc<Endpoint>> = serving
             .into_iter()
             .map(|model| ((Arc::clone(model.name()), model.version()), model))
             .collect();
@@ -154,18 +154,18 @@ fn newest(mut records: Vec<Arc<RequestRecord>>) -> Vec<Arc<RequestRecord>> {
 }
 
 impl Facts {
-    fn of(model: &Model) -> Self {
+    fn of(model: &Endpoint) -> Self {
         Self {
             objective_us: model.objective_us(),
-            replicas: model.replicas(),
-            busy: model.busy(),
-            threads: model.threads(),
-            waiting: model.waiting(),
+            replicas: model.model().replicas(),
+            busy: model.model().busy(),
+            threads: model.model().threads(),
+            waiting: model.model().waiting(),
             is_stalled: model.is_stalled(),
             rows_max: model.signature().batch_rows_max,
-            cache: model.cache_use(),
-            weights_bytes: model.layers().map(|layers| layers.weights_bytes),
-            runs_alone: Some(model.sharing())
+            cache: model.cache_usage(),
+            weights_bytes: model.model().layers().map(|layers| layers.weights_bytes),
+            runs_alone: Some(model.model().sharing())
                 .filter(|sharing| sharing.runs_alone())
                 .map(ToString::to_string),
         }

@@ -1,9 +1,9 @@
 //! What a version has done since it was loaded, read once a second whoever looks: counters only,
 //! and the histogram of whole requests.
 
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::error::{Reason, Refusal};
 use skysail_engine::histogram::Snapshot;
-use skysail_engine::model::Model;
 use skysail_engine::request_record::Outcome;
 use skysail_engine::stage::Stage;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub(super) struct Spent {
 
 impl Reading {
     /// The counters of a version now.
-    pub(super) fn of(model: &Model) -> Self {
+    pub(super) fn of(model: &Endpoint) -> Self {
         let of = model.statistics();
         let spent = |stage| {
             let times = of.stage(stage);

@@ -3,10 +3,10 @@
 use super::family::{Counts, Example, Families, Labels};
 use crate::memory;
 use crate::server::Server;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::error::{Reason, Refusal};
 use skysail_engine::histogram::Snapshot;
 use skysail_engine::layers::Execution;
-use skysail_engine::model::Model;
 use skysail_engine::repository::State;
 use skysail_engine::request_record::{Outcome, RequestRecord};
 use skysail_engine::stage::Stage;
@@ -42,7 +42,7 @@ pub(super) fn families(server: &Server) -> Families {
 
 /// A version, whose metrics may not be its own.
 struct Version<'a> {
-    model: &'a Model,
+    model: &'a Endpoint,
     is_other: bool,
 }
 
@@ -110,12 +110,12 @@ impl Version<'_> {
             );
         }
         let what = ("nv_inference_pending_request_count", "Requests in the queue");
-        families.gauge(what, self.labels(), self.model.waiting() as f64);
+        families.gauge(what, self.labels(), self.model.model().waiting() as f64);
     }
 
     /// Triton's counters of a cache, and what it holds, of a model that has one.
     fn add_cache(&self, families: &mut Families) {
-        let Some(holds) = self.model.cache_use() else { return };
+        let Some(holds) = self.model.cache_usage() else { return };
         let (hit, miss) = (&self.model.statistics().cache_hit, &self.model.statistics().cache_miss);
         let hits = "Requests answered from the cache or by the run of another";
         let misses = "Requests that the cache had no answer for";
@@ -138,7 +138,7 @@ impl Version<'_> {
 
     /// How the layers of a package run, and what its weights take.
     fn add_layers(&self, families: &mut Families) {
-        let Some(layers) = self.model.layers() else { return };
+        let Some(layers) = self.model.model().layers() else { return };
         for execution in Execution::ALL {
             let what = ("skysail_layers", "Layers of a package, by how they run");
             let labels = self.labels_and("execution", execution.name());
@@ -200,9 +200,9 @@ impl Version<'_> {
     fn add_state(&self, families: &mut Families) {
         let model = self.model;
         let what = ("skysail_replicas", "Replicas that run the model");
-        families.gauge(what, self.labels(), model.replicas() as f64);
+        families.gauge(what, self.labels(), model.model().replicas() as f64);
         let what = ("skysail_replicas_busy", "Replicas that run a batch now");
-        families.gauge(what, self.labels(), model.busy() as f64);
+        families.gauge(what, self.labels(), model.model().busy() as f64);
         let help = "Queues that have requests and do not move";
         let stalled = f64::from(u8::from(model.is_stalled()));
         families.gauge(("skysail_stalled_queues", help), self.labels(), stalled);

@@ -1,8 +1,8 @@
 //! Which sizes are tried, and what follows from their times.
 
 use super::*;
-use crate::batch::Outputs;
 use crate::executor::puppet::puppet;
+use crate::request::Outputs;
 use crate::testing::signature;
 use std::sync::{Arc, Mutex};
 

@@ -1,10 +1,10 @@
 //! What warming up runs, and what it says when it fails.
 
 use super::*;
-use crate::batch::Outputs;
 use crate::config::WarmUpInput;
 use crate::executor::Executor;
 use crate::executor::puppet::{Ran, bytes, puppet};
+use crate::request::Outputs;
 use crate::testing::{signature, spec};
 use std::sync::{Arc, Mutex};
 

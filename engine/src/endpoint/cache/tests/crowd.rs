@@ -23,9 +23,9 @@ fn moody() -> Box<dyn Executor> {
 }
 
 /// Asks a few times, and leaves then if it has little patience.
-async fn call(model: &Arc<Model>, number: u32) -> Option<Result<Response, Error>> {
+async fn call(endpoint: &Arc<Endpoint>, number: u32) -> Option<Result<Response, Error>> {
     let value = (number % 10) as f32;
-    let mut ticket = model.submit(request(&[value; 3])).unwrap();
+    let mut ticket = endpoint.submit(request(&[value; 3])).unwrap();
     if !number.is_multiple_of(3) {
         return Some(ticket.await);
     }
@@ -42,16 +42,16 @@ async fn call(model: &Arc<Model>, number: u32) -> Option<Result<Response, Error>
 #[test]
 fn everyone_in_a_crowd_who_stays_gets_its_own_answer() {
     let cache = Some(CacheConfig { bytes_max: 4 << 20 });
-    let model = model(signature(4), vec![moody(), moody()], settings(cache));
-    let threads = Threads::start(&model);
+    let endpoint = endpoint(signature(4), vec![moody(), moody()], settings(cache));
+    let threads = Threads::start(&endpoint);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(4).enable_time().build().unwrap();
     let mut callers = tokio::task::JoinSet::new();
     for number in 0..CALLERS {
-        let model = Arc::clone(&model);
+        let endpoint = Arc::clone(&endpoint);
         let call = async move {
             let value = (number % 10) as f32;
-            match call(&model, number).await {
+            match call(&endpoint, number).await {
                 Some(Ok(response)) => assert_eq!(rows(&response), [value; 3]),
                 Some(Err(error)) => assert!(value == FAILS, "{error}"),
                 None => {}
@@ -66,8 +66,11 @@ fn everyone_in_a_crowd_who_stays_gets_its_own_answer() {
         }
     });
     drop((threads, runtime));
-    assert_eq!((model.waiting(), model.cache().unwrap().flights()), (0, 0));
-    assert_eq!(model.cache_use().unwrap().entries, 10);
-    assert!(model.statistics().runs() < u64::from(CALLERS) / 10);
-    assert_eq!(Arc::strong_count(&model), 1);
+    assert_eq!(
+        (endpoint.model().waiting(), endpoint.cache.as_ref().unwrap().in_flight_count()),
+        (0, 0)
+    );
+    assert_eq!(endpoint.cache_usage().unwrap().entries, 10);
+    assert!(endpoint.statistics().runs() < u64::from(CALLERS) / 10);
+    assert_eq!(Arc::strong_count(&endpoint), 1);
 }

@@ -136,7 +136,7 @@ pub enum InvalidRequest {
 
 /// One input in the model's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdmittedInput {
+pub struct ValidInput {
     /// Fits the model's dimensions.
     pub shape: Shape,
     /// Has as many bytes as shape and datatype need.
@@ -145,10 +145,10 @@ pub struct AdmittedInput {
 
 /// A request that fits its model.
 #[derive(Clone, Debug, Default)]
-pub struct Admitted {
+pub struct ValidRequest {
     /// One for each input of the model that has no default, in its order, and then those with a
     /// default that the request brings.
-    pub inputs: SmallVec<[AdmittedInput; 2]>,
+    pub inputs: SmallVec<[ValidInput; 2]>,
     /// Places of the latter among the model's optional inputs, growing.
     pub given: SmallVec<[usize; 2]>,
     /// Places of the wanted outputs; all when empty.
@@ -169,11 +169,11 @@ static NEXT_ALONE: AtomicUsize = AtomicUsize::new(0);
 ///
 /// # Errors
 /// The first thing found that does not fit, in the order of the request.
-pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, InvalidRequest> {
+pub fn validate(request: Request, signature: &Signature) -> Result<ValidRequest, InvalidRequest> {
     let outputs = wanted_outputs(&request.outputs, signature)?;
-    let mut places: SmallVec<[Option<AdmittedInput>; 2]> = SmallVec::new();
+    let mut places: SmallVec<[Option<ValidInput>; 2]> = SmallVec::new();
     places.resize_with(signature.inputs.len(), || None);
-    let mut optional: SmallVec<[(usize, AdmittedInput); 2]> = SmallVec::new();
+    let mut optional: SmallVec<[(usize, ValidInput); 2]> = SmallVec::new();
     for input in request.inputs {
         let Some(index) = signature.input_index(&input.name) else {
             put_optional(&mut optional, input, signature)?;
@@ -182,7 +182,7 @@ pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, Invali
         if places[index].is_some() {
             return Err(InvalidRequest::DuplicateInput(input.name));
         }
-        places[index] = Some(admit_input(input, &signature.inputs[index])?);
+        places[index] = Some(validate_input(input, &signature.inputs[index])?);
     }
     let mut inputs = SmallVec::with_capacity(places.len() + optional.len());
     for (place, spec) in places.into_iter().zip(&signature.inputs) {
@@ -192,7 +192,7 @@ pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, Invali
     let rows = rows(&inputs, signature)?;
     // What is proven of rows holds where no dimension of a row is zero.
     let of_row = usize::from(signature.batches());
-    let is_zero = |input: &AdmittedInput| input.shape.iter().skip(of_row).any(|size| *size == 0);
+    let is_zero = |input: &ValidInput| input.shape.iter().skip(of_row).any(|size| *size == 0);
     let has_zero = inputs.iter().any(is_zero);
     let shares = optional.is_empty() && !has_zero;
     let lane = if shares { lane(&inputs, signature) } else { lane_of_one() };
@@ -201,12 +201,12 @@ pub fn admit(request: Request, signature: &Signature) -> Result<Admitted, Invali
         given.push(place);
         inputs.push(input);
     }
-    Ok(Admitted { inputs, given, outputs, rows, lane })
+    Ok(ValidRequest { inputs, given, outputs, rows, lane })
 }
 
 /// Puts an input that has a default among those like it, in the model's order.
 fn put_optional(
-    optional: &mut SmallVec<[(usize, AdmittedInput); 2]>,
+    optional: &mut SmallVec<[(usize, ValidInput); 2]>,
     input: InputTensor,
     signature: &Signature,
 ) -> Result<(), InvalidRequest> {
@@ -215,7 +215,7 @@ fn put_optional(
     match optional.binary_search_by_key(&index, |(place, _)| *place) {
         Ok(_) => Err(InvalidRequest::DuplicateInput(input.name)),
         Err(at) => {
-            let input = admit_input(input, &signature.optional_inputs[index])?;
+            let input = validate_input(input, &signature.optional_inputs[index])?;
             optional.insert(at, (index, input));
             Ok(())
         }
@@ -230,8 +230,11 @@ fn lane_of_one() -> Lane {
 /// Inputs whose dimensions are all fixed are the same in every request. What is padded counts as
 /// the largest size that it may be padded to. Where the number of dimensions differs, it goes
 /// before them, so that the sizes of two inputs are not taken for each other's.
-fn lane(inputs: &[AdmittedInput], signature: &Signature) -> Lane {
-    let padding = signature.padding.as_ref().filter(|padding| padding.sizes(inputs).is_some());
+fn lane(inputs: &[ValidInput], signature: &Signature) -> Lane {
+    let padding = signature
+        .padding
+        .as_ref()
+        .filter(|padding| padding.sizes(inputs.iter().map(|input| &input.shape)).is_some());
     let first = usize::from(signature.batches());
     let open = inputs.iter().zip(&signature.inputs).enumerate().filter(|(_, (_, spec))| {
         spec.any_rank || spec.dims.iter().skip(first).any(Option::is_none)
@@ -275,7 +278,7 @@ fn names_of<'a>(specs: impl IntoIterator<Item = &'a TensorSpec>) -> String {
     names.join(", ")
 }
 
-fn admit_input(input: InputTensor, spec: &TensorSpec) -> Result<AdmittedInput, InvalidRequest> {
+fn validate_input(input: InputTensor, spec: &TensorSpec) -> Result<ValidInput, InvalidRequest> {
     let InputTensor { name, datatype, shape, data } = input;
     if datatype != spec.datatype {
         let wanted = spec.datatype;
@@ -299,7 +302,7 @@ fn admit_input(input: InputTensor, spec: &TensorSpec) -> Result<AdmittedInput, I
         }
         None => check_strings(&name, &data, count)?,
     }
-    Ok(AdmittedInput { shape, data })
+    Ok(ValidInput { shape, data })
 }
 
 fn is_small(empty: &[usize]) -> bool {
@@ -326,11 +329,11 @@ fn check_strings(name: &str, data: &Payload, wanted: usize) -> Result<(), Invali
     Ok(())
 }
 
-fn rows(inputs: &[AdmittedInput], signature: &Signature) -> Result<usize, InvalidRequest> {
+fn rows(inputs: &[ValidInput], signature: &Signature) -> Result<usize, InvalidRequest> {
     if !signature.batches() {
         return Ok(1);
     }
-    let rows_of = |input: &AdmittedInput| input.shape.first().copied().unwrap_or(1);
+    let rows_of = |input: &ValidInput| input.shape.first().copied().unwrap_or(1);
     let first_rows = inputs.first().map_or(1, rows_of);
     for (input, spec) in inputs.iter().zip(&signature.inputs) {
         let rows = rows_of(input);

@@ -1,18 +1,18 @@
-//! That the same question is answered once, any other question never by that answer, and nobody
+//! That the same key is answered once, any other key never by that answer, and nobody
 //! is left without one.
 
 use super::*;
 use crate::config::ModelConfig;
+use crate::endpoint::Endpoint;
 use crate::execute::run_job;
 use crate::executor::puppet::{Act, Hand, Ran, by_hand, echo, puppet};
 use crate::executor::{BatchInput, ExecuteError, Executor};
-use crate::model::Model;
 use crate::payload::Payload;
 use crate::request::{Request, Response};
 use crate::signature::Signature;
 use crate::tensor::DataType;
 use crate::testing::{
-    Threads, answer, block_on, floats, help, model, request, rows, signature, spec,
+    Threads, answer, block_on, endpoint, floats, help, request, rows, signature, spec,
 };
 use crate::ticket::Ticket;
 use skysail_policy::place::Place;
@@ -32,10 +32,10 @@ fn settings(cache: Option<CacheConfig>) -> ModelConfig {
 }
 
 /// A model with a cache, whose callers run it.
-fn cached(signature: Signature, executor: Box<dyn Executor>) -> Arc<Model> {
-    let model = model(signature, vec![executor], settings(Some(CacheConfig::default())));
-    model.queue().observe(1, 1.0);
-    model
+fn cached(signature: Signature, executor: Box<dyn Executor>) -> Arc<Endpoint> {
+    let endpoint = endpoint(signature, vec![executor], settings(Some(CacheConfig::default())));
+    endpoint.model().queue().observe(1, 1.0);
+    endpoint
 }
 
 /// An executor that counts its runs.
@@ -53,66 +53,66 @@ where
 }
 
 /// A model with a cache, run by hand on a thread of its own.
-fn handled() -> (Arc<Model>, Hand, Threads) {
+fn handled() -> (Arc<Endpoint>, Hand, Threads) {
     let (executor, hand) = by_hand(LONG);
-    let model = model(signature(0), vec![executor], settings(Some(CacheConfig::default())));
-    let threads = Threads::start(&model);
-    (model, hand, threads)
+    let endpoint = endpoint(signature(0), vec![executor], settings(Some(CacheConfig::default())));
+    let threads = Threads::start(&endpoint);
+    (endpoint, hand, threads)
 }
 
 /// A ticket that was asked after until it waits.
-fn waiting(model: &Arc<Model>, request: Request) -> Ticket {
-    let mut ticket = model.submit(request).unwrap();
+fn waiting(endpoint: &Arc<Endpoint>, request: Request) -> Ticket {
+    let mut ticket = endpoint.submit(request).unwrap();
     assert!(help(&mut ticket).is_pending());
     ticket
 }
 
 /// The answer of a model that no thread runs.
-fn ask(model: &Arc<Model>, request: Request) -> Result<Response, Error> {
-    let mut ticket = model.submit(request).unwrap();
+fn ask(endpoint: &Arc<Endpoint>, request: Request) -> Result<Response, Error> {
+    let mut ticket = endpoint.submit(request).unwrap();
     if let Poll::Ready(answer) = help(&mut ticket) {
         return answer;
     }
     // The run before took long, as far as this thread can tell.
-    let mut job = model.queue().next_job().unwrap();
-    run_job(model, &mut job, Place::Here);
-    model.queue().finish(job);
+    let mut job = endpoint.model().queue().next_job().unwrap();
+    run_job(endpoint.model(), &mut job, Place::Here);
+    endpoint.model().queue().finish(job);
     block_on(ticket)
 }
 
-fn counts(model: &Model) -> (u64, u64) {
-    (model.statistics().cache_hit.count(), model.statistics().cache_miss.count())
+fn counts(endpoint: &Endpoint) -> (u64, u64) {
+    (endpoint.statistics().cache_hit.count(), endpoint.statistics().cache_miss.count())
 }
 
 #[test]
 fn a_request_that_comes_again_gets_the_same_bytes_without_a_run() {
     let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
-    let model = cached(signature(0), executor);
-    let first = ask(&model, request(&[1.0, 2.0])).unwrap();
-    let mut again = model.submit(request(&[1.0, 2.0])).unwrap();
+    let endpoint = cached(signature(0), executor);
+    let first = ask(&endpoint, request(&[1.0, 2.0])).unwrap();
+    let mut again = endpoint.submit(request(&[1.0, 2.0])).unwrap();
     let Poll::Ready(Ok(second)) = help(&mut again) else { panic!("it is there") };
     assert_eq!(first.outputs[0].data, second.outputs[0].data);
     assert_eq!((rows(&second), &second.outputs[0].name), (vec![1.0, 2.0], &"y0".into()));
     assert_eq!((&*second.model, second.version), ("m", 1));
     assert_eq!((second.stages.total(), second.stages.batch_rows()), (Duration::ZERO, 0));
-    assert_eq!((runs.load(Relaxed), counts(&model)), (1, (1, 1)));
-    let statistics = model.statistics();
+    assert_eq!((runs.load(Relaxed), counts(&endpoint)), (1, (1, 1)));
+    let statistics = endpoint.statistics();
     assert_eq!((statistics.runs(), statistics.rows()), (1, 1));
     assert_eq!((statistics.success.count(), statistics.queue.count()), (2, 2));
     assert_eq!(statistics.compute_infer.count(), 1);
     drop((first, second, again));
-    assert_eq!(Arc::strong_count(&model), 1, "the cache holds its own model");
+    assert_eq!(Arc::strong_count(&endpoint), 1, "the cache holds its own model");
 }
 
 #[test]
 fn there_is_no_cache_unless_it_is_asked_for() {
     let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
-    let model = model(signature(0), vec![executor], settings(None));
-    model.queue().observe(1, 1.0);
+    let endpoint = endpoint(signature(0), vec![executor], settings(None));
+    endpoint.model().queue().observe(1, 1.0);
     for _ in 0..2 {
-        assert_eq!(rows(&ask(&model, request(&[1.0])).unwrap()), [1.0]);
+        assert_eq!(rows(&ask(&endpoint, request(&[1.0])).unwrap()), [1.0]);
     }
-    assert_eq!((runs.load(Relaxed), counts(&model), model.cache_use()), (2, (0, 0), None));
+    assert_eq!((runs.load(Relaxed), counts(&endpoint), endpoint.cache_usage()), (2, (0, 0), None));
 }
 
 /// A request of one tensor, the same bytes whatever the shape.
@@ -126,14 +126,14 @@ fn shaped(shape: &[usize]) -> Request {
 fn equal_bytes_of_different_shapes_are_different_requests() {
     let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
     let matrix = [spec("x", DataType::Fp32, &[None, None])];
-    let model = cached(Signature { inputs: matrix.into(), ..signature(0) }, executor);
+    let endpoint = cached(Signature { inputs: matrix.into(), ..signature(0) }, executor);
     for _ in 0..2 {
         for shape in [[2, 3], [3, 2], [6, 1], [1, 6]] {
-            let response = ask(&model, shaped(&shape)).unwrap();
+            let response = ask(&endpoint, shaped(&shape)).unwrap();
             assert_eq!(response.outputs[0].shape.as_slice(), shape);
         }
     }
-    assert_eq!((runs.load(Relaxed), counts(&model)), (4, (4, 4)));
+    assert_eq!((runs.load(Relaxed), counts(&endpoint)), (4, (4, 4)));
 }
 
 #[test]
@@ -145,13 +145,13 @@ fn other_wanted_outputs_are_another_request() {
         outputs: vec![tensor("y0"), tensor("y1")],
         ..signature(0)
     };
-    let model = cached(signature, executor);
+    let endpoint = cached(signature, executor);
     let names = |wanted: &[&str]| {
         let mut request = request(&[1.0]);
         let second = crate::request::InputTensor { name: "z".into(), ..request.inputs[0].clone() };
         request.inputs.push(second);
         request.outputs = wanted.iter().map(|&name| name.to_owned()).collect();
-        let response = ask(&model, request).unwrap();
+        let response = ask(&endpoint, request).unwrap();
         response.outputs.iter().map(|output| output.name.to_string()).collect::<Vec<_>>()
     };
     for _ in 0..2 {
@@ -160,30 +160,30 @@ fn other_wanted_outputs_are_another_request() {
             assert_eq!(names(&wanted), wanted);
         }
     }
-    assert_eq!((runs.load(Relaxed), counts(&model)), (4, (4, 4)));
+    assert_eq!((runs.load(Relaxed), counts(&endpoint)), (4, (4, 4)));
 }
 
 #[test]
 fn the_pieces_that_bytes_come_in_do_not_matter() {
     let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
-    let model = cached(signature(0), executor);
+    let endpoint = cached(signature(0), executor);
     for cut in [0, 1, 4, 5] {
         let mut request = request(&[1.0, 2.0]);
         let mut tail = request.inputs[0].data.clone().into_bytes();
         let mut pieces = Payload::from(tail.split_to(cut));
         pieces.push(tail);
         request.inputs[0].data = pieces;
-        assert_eq!(rows(&ask(&model, request).unwrap()), [1.0, 2.0]);
+        assert_eq!(rows(&ask(&endpoint, request).unwrap()), [1.0, 2.0]);
     }
     assert_eq!(runs.load(Relaxed), 1);
 }
 
 #[test]
 fn the_same_requests_at_the_same_time_share_one_run() {
-    let (model, hand, _threads) = handled();
-    let leader = waiting(&model, request(&[1.0]));
+    let (endpoint, hand, _threads) = handled();
+    let leader = waiting(&endpoint, request(&[1.0]));
     hand.next_batch();
-    let followers = [(); 3].map(|()| waiting(&model, request(&[1.0])));
+    let followers = [(); 3].map(|()| waiting(&endpoint, request(&[1.0])));
     hand.let_go(Act::Echo);
     assert_eq!(answer(leader).unwrap(), [1.0]);
     for follower in followers {
@@ -192,83 +192,86 @@ fn the_same_requests_at_the_same_time_share_one_run() {
         assert_eq!(response.stages.queue(), response.stages.total());
     }
     assert!(!hand.has_batch());
-    assert_eq!((model.statistics().runs(), counts(&model)), (1, (3, 1)));
-    assert_eq!(model.statistics().success.count(), 4);
-    assert_eq!(model.cache().unwrap().flights(), 0);
+    assert_eq!((endpoint.statistics().runs(), counts(&endpoint)), (1, (3, 1)));
+    assert_eq!(endpoint.statistics().success.count(), 4);
+    assert_eq!(endpoint.cache.as_ref().unwrap().in_flight_count(), 0);
 }
 
 #[test]
 fn a_leader_that_leaves_takes_nobody_with_it() {
-    let (model, hand, _threads) = handled();
-    let leader = waiting(&model, request(&[1.0]));
+    let (endpoint, hand, _threads) = handled();
+    let leader = waiting(&endpoint, request(&[1.0]));
     hand.next_batch();
-    let [first, second] = [(); 2].map(|()| waiting(&model, request(&[1.0])));
+    let [first, second] = [(); 2].map(|()| waiting(&endpoint, request(&[1.0])));
     // The run goes on, and so it does when the next to lead leaves too.
     drop(leader);
     drop(first);
     hand.let_go(Act::Echo);
     assert_eq!(answer(second).unwrap(), [1.0]);
     assert!(!hand.has_batch());
-    assert_eq!((model.statistics().runs(), counts(&model)), (1, (1, 1)));
+    assert_eq!((endpoint.statistics().runs(), counts(&endpoint)), (1, (1, 1)));
 }
 
 #[test]
 fn a_run_that_was_left_and_fails_is_followed_by_ones_own() {
-    let (model, hand, _threads) = handled();
-    let leader = waiting(&model, request(&[1.0]));
+    let (endpoint, hand, _threads) = handled();
+    let leader = waiting(&endpoint, request(&[1.0]));
     hand.next_batch();
-    let mut follower = waiting(&model, request(&[1.0]));
+    let mut follower = waiting(&endpoint, request(&[1.0]));
     drop(leader);
     assert!(help(&mut follower).is_pending());
     hand.let_go(Act::Fail);
     hand.let_go(Act::Echo);
     assert_eq!(answer(follower).unwrap(), [1.0]);
-    assert_eq!((model.statistics().runs(), counts(&model)), (1, (0, 2)));
+    assert_eq!((endpoint.statistics().runs(), counts(&endpoint)), (1, (0, 2)));
 }
 
 #[test]
 fn a_request_that_everybody_left_is_not_run() {
-    let (model, hand, _threads) = handled();
-    let other = waiting(&model, request(&[0.0]));
+    let (endpoint, hand, _threads) = handled();
+    let other = waiting(&endpoint, request(&[0.0]));
     hand.next_batch();
-    let leader = waiting(&model, request(&[1.0]));
-    let follower = waiting(&model, request(&[1.0]));
+    let leader = waiting(&endpoint, request(&[1.0]));
+    let follower = waiting(&endpoint, request(&[1.0]));
     drop(leader);
     drop(follower);
-    assert_eq!(model.cache().unwrap().flights(), 1);
+    assert_eq!(endpoint.cache.as_ref().unwrap().in_flight_count(), 1);
     hand.let_go(Act::Echo);
     answer(other).unwrap();
-    let last = waiting(&model, request(&[2.0; 2]));
+    let last = waiting(&endpoint, request(&[2.0; 2]));
     assert_eq!(hand.next_batch()[0].as_slice(), [2]);
     hand.let_go(Act::Echo);
     answer(last).unwrap();
-    assert_eq!((model.waiting(), model.cache().unwrap().flights()), (0, 0));
+    assert_eq!(
+        (endpoint.model().waiting(), endpoint.cache.as_ref().unwrap().in_flight_count()),
+        (0, 0)
+    );
 }
 
 #[test]
 fn a_failure_is_the_leaders_alone_and_is_not_kept() {
-    let (model, hand, _threads) = handled();
-    let leader = waiting(&model, request(&[1.0]));
+    let (endpoint, hand, _threads) = handled();
+    let leader = waiting(&endpoint, request(&[1.0]));
     hand.next_batch();
-    let [first, second] = [(); 2].map(|()| waiting(&model, request(&[1.0])));
+    let [first, second] = [(); 2].map(|()| waiting(&endpoint, request(&[1.0])));
     hand.let_go(Act::Fail);
     assert!(matches!(answer(leader), Err(Error::Execute { .. })));
     hand.let_go(Act::Panic);
     assert!(matches!(answer(first), Err(Error::Internal(_))));
     hand.let_go(Act::Echo);
     assert_eq!(answer(second).unwrap(), [1.0]);
-    assert_eq!((model.statistics().runs(), counts(&model)), (1, (0, 3)));
-    assert_eq!(answer(model.submit(request(&[1.0])).unwrap()).unwrap(), [1.0]);
-    assert_eq!((model.statistics().runs(), counts(&model)), (1, (1, 3)));
+    assert_eq!((endpoint.statistics().runs(), counts(&endpoint)), (1, (0, 3)));
+    assert_eq!(answer(endpoint.submit(request(&[1.0])).unwrap()).unwrap(), [1.0]);
+    assert_eq!((endpoint.statistics().runs(), counts(&endpoint)), (1, (1, 3)));
 }
 
 #[test]
 fn a_follower_has_a_deadline_of_its_own() {
-    let (model, hand, _threads) = handled();
-    let leader = waiting(&model, request(&[1.0]));
+    let (endpoint, hand, _threads) = handled();
+    let leader = waiting(&endpoint, request(&[1.0]));
     hand.next_batch();
     let hurried = Request { timeout_us: Some(0), ..request(&[1.0]) };
-    let mut follower = model.submit(hurried).unwrap();
+    let mut follower = endpoint.submit(hurried).unwrap();
     let refused = loop {
         if let Poll::Ready(answer) = help(&mut follower) {
             break answer;
@@ -281,18 +284,18 @@ fn a_follower_has_a_deadline_of_its_own() {
 
 #[test]
 fn the_deadline_of_the_leader_is_not_the_followers() {
-    let (model, hand, _threads) = handled();
-    let busy = waiting(&model, request(&[0.0]));
+    let (endpoint, hand, _threads) = handled();
+    let busy = waiting(&endpoint, request(&[0.0]));
     hand.next_batch();
     let hurried = Request { timeout_us: Some(20_000), ..request(&[1.0]) };
-    let mut leader = model.submit(hurried).unwrap();
-    let mut follower = model.submit(request(&[1.0])).unwrap();
+    let mut leader = endpoint.submit(hurried).unwrap();
+    let mut follower = endpoint.submit(request(&[1.0])).unwrap();
     let refused = loop {
         if let Poll::Ready(answer) = help(&mut leader) {
             break answer;
         }
         assert!(help(&mut follower).is_pending());
-        model.answer_late();
+        endpoint.expire();
     };
     assert!(matches!(refused, Err(Error::TimedOut { .. } | Error::Overloaded { .. })));
     hand.let_go(Act::Echo);
@@ -308,14 +311,14 @@ fn what_is_too_large_is_shared_but_not_kept() {
         outputs[0].data = vec![0; 5 << 20].into();
         Ok(outputs)
     });
-    let model = cached(signature(0), executor);
+    let endpoint = cached(signature(0), executor);
     for _ in 0..2 {
-        assert_eq!(ask(&model, request(&[1.0])).unwrap().outputs[0].data.len(), 5 << 20);
+        assert_eq!(ask(&endpoint, request(&[1.0])).unwrap().outputs[0].data.len(), 5 << 20);
     }
-    assert_eq!((runs.load(Relaxed), counts(&model)), (2, (0, 2)));
+    assert_eq!((runs.load(Relaxed), counts(&endpoint)), (2, (0, 2)));
     // A request that is too large by itself does not even ask.
     let large = vec![0.0; 2 << 20];
-    ask(&model, request(&large)).unwrap();
-    assert_eq!((runs.load(Relaxed), counts(&model)), (3, (0, 2)));
-    assert_eq!(model.cache_use(), Some(CacheUse { entries: 0, bytes: 0 }));
+    ask(&endpoint, request(&large)).unwrap();
+    assert_eq!((runs.load(Relaxed), counts(&endpoint)), (3, (0, 2)));
+    assert_eq!(endpoint.cache_usage(), Some(CacheUsage { entries: 0, bytes: 0 }));
 }

@@ -34,12 +34,12 @@ fn request(rows: usize) -> Request {
 }
 
 fn refusal(request: Request) -> String {
-    admit(request, &signature()).unwrap_err().to_string()
+    validate(request, &signature()).unwrap_err().to_string()
 }
 
 #[test]
 fn puts_inputs_into_the_models_order() {
-    let admitted = admit(request(3), &signature()).unwrap();
+    let admitted = validate(request(3), &signature()).unwrap();
     assert_eq!(admitted.rows, 3);
     assert_eq!(admitted.inputs[0].shape.as_slice(), [3, 2]);
     assert_eq!(admitted.inputs[1].data.len(), 12);
@@ -47,7 +47,7 @@ fn puts_inputs_into_the_models_order() {
 
 #[test]
 fn no_rows_at_all_are_fine() {
-    assert_eq!(admit(request(0), &signature()).unwrap().rows, 0);
+    assert_eq!(validate(request(0), &signature()).unwrap().rows, 0);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn requests_whose_rows_have_no_elements_share_no_run() {
     let signature = Signature { inputs, ..signature() };
     let lane = |rows: usize, size: usize| {
         let inputs = smallvec![tensor("x", DataType::Fp32, &[rows, size], 4 * rows * size)];
-        admit(Request { inputs, ..Request::default() }, &signature).unwrap().lane
+        validate(Request { inputs, ..Request::default() }, &signature).unwrap().lane
     };
     assert_eq!(lane(1, 2), lane(3, 2));
     assert_eq!(lane(0, 2), lane(3, 2));
@@ -99,8 +99,8 @@ fn open(datatype: DataType, dims: usize) -> Signature {
     }
 }
 
-fn admit_one(input: InputTensor, signature: &Signature) -> Result<Admitted, InvalidRequest> {
-    admit(Request { inputs: smallvec![input], ..Request::default() }, signature)
+fn admit_one(input: InputTensor, signature: &Signature) -> Result<ValidRequest, InvalidRequest> {
+    validate(Request { inputs: smallvec![input], ..Request::default() }, signature)
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn outputs_keep_the_order_in_which_they_are_asked_for() {
         outputs: names.iter().map(|&name| name.into()).collect(),
         ..Request::default()
     };
-    let places = |names| admit(wanting(names), &signature).unwrap().outputs;
+    let places = |names| validate(wanting(names), &signature).unwrap().outputs;
     assert_eq!(places(&["c", "a"]).as_slice(), [2, 0]);
     assert!(places(&[]).is_empty());
 }

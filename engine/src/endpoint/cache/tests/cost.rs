@@ -8,12 +8,12 @@ const ROUNDS: usize = 601;
 const REQUESTS: usize = 100;
 
 /// The time of one request in nanoseconds: of the quickest round, and of the median one.
-fn ns_per_request(model: &Arc<Model>, mut input: impl FnMut() -> Vec<f32>) -> [f64; 2] {
+fn ns_per_request(endpoint: &Arc<Endpoint>, mut input: impl FnMut() -> Vec<f32>) -> [f64; 2] {
     let round = |_| {
         let requests: Vec<_> = (0..REQUESTS).map(|_| request(&input())).collect();
         let begun = Instant::now();
         for request in requests {
-            drop(ask(model, request).unwrap());
+            drop(ask(endpoint, request).unwrap());
         }
         begun.elapsed().as_secs_f64() * 1e9 / REQUESTS as f64
     };
@@ -32,8 +32,8 @@ fn idle() -> Box<dyn Executor> {
 #[ignore = "measures; only an optimised build says anything"]
 fn a_miss_costs_less_than_two_microseconds() {
     let with = cached(signature(0), idle());
-    let without = model(signature(0), vec![idle()], settings(None));
-    without.queue().observe(1, 1.0);
+    let without = endpoint(signature(0), vec![idle()], settings(None));
+    without.model().queue().observe(1, 1.0);
     let mut number = 0.0;
     let mut new = || {
         number += 1.0;
