@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use tokio::net::TcpListener;
@@ -25,27 +25,44 @@ pub(crate) struct Bare {
 
 impl Bare {
     /// Starts it with so many threads.
-    pub(crate) fn start(threads: usize) -> Result<Self> {
+    pub(crate) fn start(threads: usize, width: u64) -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?.to_string();
-        runtime.spawn(serve(listener));
+        runtime.spawn(serve(listener, metadata(width)));
         Ok(Self { _runtime: runtime, address })
     }
 }
 
-async fn serve(listener: TcpListener) {
+/// Metadata of a model with an input of this many floats.
+fn metadata(width: u64) -> Bytes {
+    let input = format!(r#"{{"name":"input","datatype":"FP32","shape":[-1,{width}]}}"#);
+    let text = format!(
+        r#"{{"name":"bare","versions":["1"],"platform":"","inputs":[{input}],"outputs":[]}}"#
+    );
+    text.into()
+}
+
+async fn serve(listener: TcpListener, metadata: Bytes) {
     while let Ok((stream, _)) = listener.accept().await {
         if stream.set_nodelay(true).is_ok() {
             let connection = http1::Builder::new();
-            let connection = connection.serve_connection(TokioIo::new(stream), service_fn(answer));
+            let metadata = metadata.clone();
+            let service = service_fn(move |request| answer(request, metadata.clone()));
+            let connection = connection.serve_connection(TokioIo::new(stream), service);
             // A client that leaves ends its connection and nothing else.
             tokio::spawn(async move { drop(connection.await) });
         }
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    metadata: Bytes,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.method() == Method::GET {
+        return Ok(Response::new(Full::new(metadata)));
+    }
     // What came is of no interest, only that it did.
     drop(request.into_body().collect().await);
     Ok(Response::new(Full::new(Bytes::from_static(ANSWER))))

@@ -48,8 +48,6 @@ pub(crate) struct Closed<'a> {
     pub(crate) address: &'a str,
     /// The model's name.
     pub(crate) model: &'a str,
-    /// Floats of its input.
-    pub(crate) width: usize,
     /// How requests travel.
     pub(crate) protocol: Protocol,
     /// Connections that ask again as soon as they are answered.
@@ -60,7 +58,7 @@ pub(crate) struct Closed<'a> {
 
 /// What came of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct LoadResult {
     pub(crate) answered: f64,
     pub(crate) requests_per_s: f64,
     pub(crate) p50_us: f64,
@@ -72,16 +70,14 @@ impl Closed<'_> {
     ///
     /// # Errors
     /// When any request fails.
-    pub(crate) fn run(&self, generator: Generator, folder: &Path) -> Result<Seen> {
+    pub(crate) fn run(&self, generator: Generator, folder: &Path) -> Result<LoadResult> {
         match generator {
             Generator::Wrk => self.wrk(folder),
             Generator::SkysailLoad => self.skysail_load(),
         }
     }
 
-    fn skysail_load(&self) -> Result<Seen> {
-        let address = format!("http://{}", self.address).parse()?;
-        let target = Target::new(address, self.protocol, self.model);
+    fn skysail_load(&self) -> Result<LoadResult> {
         let load = Load {
             arrival: Arrival::Closed,
             connections: self.connections,
@@ -91,8 +87,8 @@ impl Closed<'_> {
             timeout: Duration::from_secs(10),
             objective: None,
         };
-        let report = drive(target, &load)?;
-        Ok(Seen {
+        let report = drive(self.target()?, &load)?;
+        Ok(LoadResult {
             answered: report.answered as f64,
             requests_per_s: report.requests_per_s,
             p50_us: report.latency_us_p50.unwrap_or_default(),
@@ -100,8 +96,8 @@ impl Closed<'_> {
         })
     }
 
-    fn wrk(&self, folder: &Path) -> Result<Seen> {
-        let (body, header_length) = self.body();
+    fn wrk(&self, folder: &Path) -> Result<LoadResult> {
+        let (body, header_length) = self.body()?;
         let (body_file, script) = (folder.join("body"), folder.join("wrk.lua"));
         std::fs::write(&body_file, body)?;
         let mut lua = format!(
@@ -124,45 +120,52 @@ impl Closed<'_> {
         read_wrk(&text).with_context(|| format!("wrk says: {text}"))
     }
 
-    /// A request's body, and how much of it is JSON when raw elements follow.
-    fn body(&self) -> (Vec<u8>, Option<usize>) {
-        let values: Vec<f32> = (0..self.width).map(|i| (i * 37 % 1009) as f32 / 1009.0).collect();
-        let width = self.width;
-        let start =
-            format!(r#"{{"inputs":[{{"name":"input","shape":[1,{width}],"datatype":"FP32","#);
+    /// Encodes a request of made-up inputs: its body, and the length of the JSON part where raw
+    /// elements follow.
+    fn body(&self) -> Result<(Vec<u8>, Option<usize>)> {
+        let metadata = block_on(self.target()?.describe())??;
+        let payload = row().payload(&metadata)?;
         if matches!(self.protocol, Protocol::Json) {
-            let values: Vec<String> = values.iter().map(f32::to_string).collect();
-            return (format!("{start}\"data\":[{}]}}]}}", values.join(",")).into_bytes(), None);
+            return Ok((payload.to_json()?, None));
         }
-        let json = format!(
-            r#"{start}"parameters":{{"binary_data_size":{}}}}}],"parameters":{{"binary_data_output":true}}}}"#,
-            4 * width
-        );
-        let raw = values.iter().flat_map(|value| value.to_le_bytes());
-        (json.bytes().chain(raw).collect(), Some(json.len()))
+        let binary = payload.to_binary()?;
+        Ok((binary.body, Some(binary.header_length)))
+    }
+
+    fn target(&self) -> Result<Target> {
+        let address = format!("http://{}", self.address).parse()?;
+        Ok(Target::new(address, self.protocol, self.model))
     }
 }
 
 /// Puts a load on a model with made-up inputs, every request of which must be answered.
 pub(crate) fn drive(target: Target, load: &Load) -> Result<Report> {
-    let source = Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(async {
-        let prepared = prepare(target, &source, load.timeout).await?;
+    let report = block_on(async {
+        let prepared = prepare(target, &row(), load.timeout).await?;
         run(&prepared, load, pending(), |_| {}).await
-    })?;
+    })??;
     ensure!(report.failed == 0, "{} requests failed: {:?}", report.failed, report.failures);
     Ok(report)
 }
 
-/// Reads what `wrk --latency` prints.
-fn read_wrk(text: &str) -> Option<Seen> {
+/// One row of made-up inputs.
+pub(crate) fn row() -> Source {
+    Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 })
+}
+
+/// Runs a future to its end on this thread.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
+}
+
+/// Reads the text that `wrk --latency` prints.
+fn read_wrk(text: &str) -> Option<LoadResult> {
     let word_after = |mark: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(mark))?;
         line.trim_start().strip_prefix(mark)?.split_whitespace().next()
     };
     let answered = text.lines().find(|line| line.contains(" requests in "))?;
-    Some(Seen {
+    Some(LoadResult {
         answered: answered.split_whitespace().next()?.parse().ok()?,
         requests_per_s: word_after("Requests/sec:")?.parse().ok()?,
         p50_us: microseconds(word_after("50%")?)?,

@@ -7,7 +7,7 @@ mod responder;
 
 use crate::bars::{self, Bar};
 use crate::cores::Cores;
-use crate::load::{Closed, Generator, Seen, drive};
+use crate::load::{Closed, Generator, LoadResult, drive};
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -23,8 +23,6 @@ use std::time::Duration;
 
 /// What one core is to drive.
 const REQUESTS_PER_S: f64 = 60_000.0;
-/// Floats of the trivial responder's model.
-const WIDTH: usize = 16;
 /// How far throughput may be from another generator's, and p99.
 const THROUGHPUT_OFF_MAX: f64 = 0.05;
 const P99_OFF_MAX: f64 = 0.10;
@@ -87,14 +85,13 @@ fn trivial(out: &mut impl Write, flags: &Flags) -> Result<Bars> {
         let closed = |seconds| Closed {
             address: &responder.address,
             model: "trivial",
-            width: WIDTH,
             protocol: Protocol::Json,
             connections,
             seconds,
         };
         if Generator::of(Protocol::Json) == Generator::Wrk {
             let seen = closed(flags.seconds).run(Generator::Wrk, folder.path())?;
-            let Seen { requests_per_s: rate, p50_us, p99_us, .. } = seen;
+            let LoadResult { requests_per_s: rate, p50_us, p99_us, .. } = seen;
             writeln!(
                 out,
                 "| closed | wrk | {connections} | {rate:.0} | {p50_us:.0} | {p99_us:.0} | |"
@@ -199,15 +196,17 @@ impl Turns<'_> {
     fn compare(&self, out: &mut impl Write, perf_analyzer: Option<&PerfAnalyzer>) -> Result<Bars> {
         let (mut ours, mut wrk, mut perf) = (Vec::new(), Vec::new(), Vec::new());
         let has_wrk = Generator::of(Protocol::Binary) == Generator::Wrk;
-        self.closed(1)?.run(Generator::SkysailLoad, self.folder)?;
+        self.closed(1).run(Generator::SkysailLoad, self.folder)?;
         for _ in 0..self.flags.rounds {
-            let closed = self.closed(self.flags.seconds)?;
+            let closed = self.closed(self.flags.seconds);
             ours.push(closed.run(Generator::SkysailLoad, self.folder)?);
             if has_wrk {
                 wrk.push(closed.run(Generator::Wrk, self.folder)?);
             }
             if let Some(perf_analyzer) = perf_analyzer {
-                perf.push(perf_analyzer.run(&closed).context("perf_analyzer")?);
+                perf.push(
+                    perf_analyzer.run(&closed, self.subject.sizes[0]).context("perf_analyzer")?,
+                );
             }
         }
         let (name, connections) = (self.subject.name, self.subject.connections);
@@ -216,7 +215,9 @@ impl Turns<'_> {
         for (by, seen) in
             [("skysail-load", ours), ("wrk", median(&wrk)), ("perf_analyzer", median(&perf))]
         {
-            let Some(Seen { requests_per_s: rate, p50_us, p99_us, .. }) = seen else { continue };
+            let Some(LoadResult { requests_per_s: rate, p50_us, p99_us, .. }) = seen else {
+                continue;
+            };
             writeln!(
                 out,
                 "| {name} | {connections} | {by} | {rate:.0} | {p50_us:.0} | {p99_us:.0} |"
@@ -239,26 +240,25 @@ impl Turns<'_> {
         Ok(bars)
     }
 
-    fn closed(&self, seconds: u64) -> Result<Closed<'_>> {
-        Ok(Closed {
+    fn closed(&self, seconds: u64) -> Closed<'_> {
+        Closed {
             address: &self.server.http,
             model: self.subject.name,
-            width: usize::try_from(self.subject.sizes[0])?,
             protocol: Protocol::Binary,
             connections: self.subject.connections,
             seconds,
-        })
+        }
     }
 }
 
 /// Each figure's median.
-fn median(seen: &[Seen]) -> Option<Seen> {
-    let of = |value: fn(&Seen) -> f64| {
+fn median(seen: &[LoadResult]) -> Option<LoadResult> {
+    let of = |value: fn(&LoadResult) -> f64| {
         let mut values: Vec<f64> = seen.iter().map(value).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied()
     };
-    Some(Seen {
+    Some(LoadResult {
         answered: of(|seen| seen.answered)?,
         requests_per_s: of(|seen| seen.requests_per_s)?,
         p50_us: of(|seen| seen.p50_us)?,

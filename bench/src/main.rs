@@ -1,5 +1,6 @@
 //! The benchmarks' command line. Each prints its figures beside their limit or bar.
 
+mod ab;
 mod bare;
 mod bars;
 mod batching;
@@ -28,6 +29,8 @@ struct Flags {
 
 #[derive(Subcommand)]
 enum Benchmark {
+    /// Two builds of the server against each other: throughput, CPU time, memory, start
+    Ab(ab::Flags),
     /// The request path: throughput, latency and processor time against ONNX Runtime in process.
     Serve(serve::Flags),
     /// Batching policies: goodput within an objective against every setting by hand, overload,
@@ -47,6 +50,7 @@ enum Benchmark {
 
 fn main() -> ExitCode {
     let result: Result<()> = match Flags::parse().benchmark {
+        Benchmark::Ab(flags) => ab::run(&flags),
         Benchmark::Serve(flags) => serve::run(&flags),
         Benchmark::Batching(flags) => batching::run(&flags),
         Benchmark::Compression(flags) => compression::run(&flags),

@@ -1,8 +1,8 @@
 //! A server under test: the release build, on ports of its own, with what it takes of the
 //! machine.
 
+use crate::load::{block_on, row};
 use anyhow::{Context, Result, bail};
-use skysail_loadtest::payload::{Random, Source};
 use skysail_loadtest::target::{Protocol, Target};
 use skysail_loadtest::{Prepared, prepare};
 use std::io::{BufRead, BufReader};
@@ -38,15 +38,28 @@ impl Server {
 
     /// Starts the server with further flags.
     pub(crate) fn start_with(executable: &Path, models: &Path, flags: &[&str]) -> Result<Self> {
-        let started = Instant::now();
-        let mut child = Command::new(executable)
+        let mut command = Self::command(executable, models);
+        command.args(flags);
+        Self::run(command)
+    }
+
+    /// Builds the command line of a server with its defaults, on ports that are free.
+    pub(crate) fn command(executable: &Path, models: &Path) -> Command {
+        let mut command = Command::new(executable);
+        command
             .args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
             .arg("--models")
-            .arg(models)
-            .args(flags)
+            .arg(models);
+        command
+    }
+
+    /// Starts the server with a command line.
+    pub(crate) fn run(mut command: Command) -> Result<Self> {
+        let started = Instant::now();
+        let mut child = command
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("{} does not start", executable.display()))?;
+            .with_context(|| format!("{} does not start", command.get_program().display()))?;
         let log = child.stderr.take().context("the server has no standard error")?;
         let mut lines = BufReader::new(log).lines();
         while let Some(Ok(line)) = lines.next() {
@@ -65,13 +78,11 @@ impl Server {
 
     /// Asks until an inference request of one row is answered, and gives it for more of them.
     pub(crate) fn first_answer(&self, model: &str) -> Result<Prepared> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let source = Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 });
-        runtime.block_on(async {
+        block_on(async {
             loop {
                 let address = format!("http://{}", self.http).parse()?;
                 let target = Target::new(address, Protocol::Binary, model);
-                match prepare(target, &source, Duration::from_secs(1)).await {
+                match prepare(target, &row(), Duration::from_secs(1)).await {
                     Ok(prepared) => return Ok(prepared),
                     Err(error) if self.started.elapsed() > FIRST_ANSWER_MAX => {
                         return Err(error).context("no first answer");
@@ -79,7 +90,12 @@ impl Server {
                     Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
                 }
             }
-        })
+        })?
+    }
+
+    /// `HOST:PORT` of a protocol.
+    pub(crate) fn address(&self, protocol: Protocol) -> &str {
+        if protocol.is_http() { &self.http } else { &self.grpc }
     }
 
     /// Processor time that it has used, in seconds.

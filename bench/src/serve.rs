@@ -3,7 +3,7 @@
 
 use crate::bare::Bare;
 use crate::limit::{self, Limit};
-use crate::load::{Closed, Generator, Seen};
+use crate::load::{Closed, Generator, LoadResult};
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -40,7 +40,7 @@ struct Results {
     limits: Vec<(&'static str, Limit)>,
     rows: Vec<Row>,
     /// By connections; empty without `wrk`.
-    bare: Vec<(usize, Seen)>,
+    bare: Vec<(usize, LoadResult)>,
     start_ms: f64,
     resident_mb: f64,
 }
@@ -51,7 +51,7 @@ struct Row {
     protocol: Protocol,
     connections: usize,
     generator: Generator,
-    seen: Seen,
+    seen: LoadResult,
     cpu_us: f64,
 }
 
@@ -83,17 +83,16 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
 }
 
 /// A bare responder under the loads of the small model: 1, 16 and 64 connections.
-fn bare(flags: &Flags, folder: &Path) -> Result<Vec<(usize, Seen)>> {
+fn bare(flags: &Flags, folder: &Path) -> Result<Vec<(usize, LoadResult)>> {
     let generator = Generator::of(Protocol::Binary);
     if generator != Generator::Wrk {
         return Ok(Vec::new());
     }
-    let bare = Bare::start(std::thread::available_parallelism()?.get())?;
+    let bare = Bare::start(std::thread::available_parallelism()?.get(), MODELS[0].sizes[0])?;
     let measure = |connections| {
         let closed = Closed {
             address: &bare.address,
             model: MODELS[0].name,
-            width: usize::try_from(MODELS[0].sizes[0])?,
             protocol: Protocol::Binary,
             connections,
             seconds: flags.seconds,
@@ -128,10 +127,8 @@ fn measure(
     flags: &Flags,
     folder: &Path,
 ) -> Result<Row> {
-    let address = if matches!(protocol, Protocol::Grpc) { &server.grpc } else { &server.http };
-    let width = usize::try_from(model.sizes[0])?;
-    let closed =
-        |seconds| Closed { address, model: model.name, width, protocol, connections, seconds };
+    let address = server.address(protocol);
+    let closed = |seconds| Closed { address, model: model.name, protocol, connections, seconds };
     let generator = Generator::of(protocol);
     closed(1).run(generator, folder)?;
     let before = server.cpu_s()?;

@@ -2,7 +2,7 @@
 //! of the same build, one with records and one without, are asked in turn by the same load.
 
 use crate::bars::{self, Bar};
-use crate::load::{Closed, Generator, Seen};
+use crate::load::{Closed, Generator, LoadResult};
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -81,11 +81,10 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-fn ask(server: &Server, seconds: u64, folder: &Path) -> Result<Seen> {
+fn ask(server: &Server, seconds: u64, folder: &Path) -> Result<LoadResult> {
     let closed = Closed {
         address: &server.http,
         model: NAME,
-        width: usize::try_from(SIZES[0])?,
         protocol: Protocol::Binary,
         connections: CONNECTIONS,
         seconds,

@@ -96,6 +96,14 @@ pub fn sorted_at(sorted: &[f64], share: f64) -> f64 {
     sorted[index] + (place - index as f64) * (next - sorted[index])
 }
 
+/// Median of values in any order, the mean of the two middle ones where their number is even; 0
+/// without any.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted_at(&sorted, 0.5)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Triton's `perf_analyzer`, from the Python package that brings it.
 
-use crate::load::{Closed, Seen};
+use crate::load::{Closed, LoadResult};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -45,18 +45,18 @@ impl PerfAnalyzer {
         command
     }
 
-    /// Sends the load.
+    /// Sends the load to a model with one input of this many floats.
     ///
     /// # Errors
     /// When it does not end in time, or says nothing that can be read.
-    pub(super) fn run(&self, closed: &Closed<'_>) -> Result<Seen> {
+    pub(super) fn run(&self, closed: &Closed<'_>, width: u64) -> Result<LoadResult> {
         let folder = tempfile::tempdir()?;
         let table = folder.path().join("table.csv");
         let connections = closed.connections.to_string();
         let mut command = self.command();
         command
             .args(["-i", "http", "-m", closed.model, "-u", closed.address])
-            .arg(format!("--shape=input:1,{}", closed.width))
+            .arg(format!("--shape=input:1,{width}"))
             .arg(format!("--concurrency-range={connections}"))
             // It wants three windows that agree; whether they do is left to the turns.
             .arg(format!("--measurement-interval={}", closed.seconds * 1000 / 3))
@@ -92,7 +92,7 @@ fn said(output: &Output) -> String {
 }
 
 /// Reads the table that it writes.
-fn read(text: &str, closed: &Closed<'_>) -> Option<Seen> {
+fn read(text: &str, closed: &Closed<'_>) -> Option<LoadResult> {
     let mut lines = text.lines().filter(|line| line.contains(','));
     let (names, row) = (lines.next()?, lines.next()?);
     let cell = |name: &str| -> Option<f64> {
@@ -100,7 +100,7 @@ fn read(text: &str, closed: &Closed<'_>) -> Option<Seen> {
         row.split(',').nth(place)?.trim().parse().ok()
     };
     let requests_per_s = cell("Inferences/Second")?;
-    Some(Seen {
+    Some(LoadResult {
         answered: requests_per_s * closed.seconds as f64,
         requests_per_s,
         p50_us: cell("p50 latency")?,
@@ -118,7 +118,6 @@ mod tests {
         let closed = Closed {
             address: "h:1",
             model: "m",
-            width: 1,
             protocol: Protocol::Binary,
             connections: 4,
             seconds: 2,

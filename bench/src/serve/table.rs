@@ -3,7 +3,7 @@
 use super::{Results, Row};
 use crate::bars::{self, Bar};
 use crate::limit::Limit;
-use crate::load::Seen;
+use crate::load::LoadResult;
 use anyhow::{Context, Result};
 use std::io::Write;
 
@@ -42,7 +42,7 @@ fn print_rows(out: &mut impl Write, results: &Results) -> Result<()> {
          |---|---|---:|---|---:|---:|---:|---:|---:|"
     )?;
     for row in &results.rows {
-        let Seen { requests_per_s: rate, p50_us, p99_us, .. } = row.seen;
+        let LoadResult { requests_per_s: rate, p50_us, p99_us, .. } = row.seen;
         writeln!(
             out,
             "| {} | {} | {} | {} | {rate:.0} | {:.2} | {p50_us:.0} | {p99_us:.0} | {:.1} |",
@@ -68,7 +68,7 @@ fn best_limit(results: &Results, row: &Row) -> f64 {
 fn print_bare(out: &mut impl Write, results: &Results) -> Result<()> {
     writeln!(out, "\n## A bare HTTP responder to the bodies of the small model\n")?;
     writeln!(out, "| connections | req/s | p50 us | p99 us |\n|---:|---:|---:|---:|")?;
-    for (connections, Seen { requests_per_s, p50_us, p99_us, .. }) in &results.bare {
+    for (connections, LoadResult { requests_per_s, p50_us, p99_us, .. }) in &results.bare {
         writeln!(out, "| {connections} | {requests_per_s:.0} | {p50_us:.0} | {p99_us:.0} |")?;
     }
     Ok(())
