@@ -24,7 +24,7 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Entries of one lane. Only a model that batches has several.
+    /// Entries of one batch key. Only a model that batches has several.
     pub(crate) fn new(entries: &'a [Entry], signature: &'a Signature) -> Self {
         let members = entries.iter().map(|entry| &entry.request);
         let padding = signature.padding.as_ref().filter(|_| entries.len() > 1);

@@ -7,7 +7,7 @@ use crate::executor::{ExecuteError, Execution, Stop};
 use crate::model::Model;
 use crate::queue::{Entry, Job};
 use crate::request::Stages;
-use skysail_policy::place::Place;
+use skysail_policy::inline_run::RunOn;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ mod tests;
 
 /// Runs a job and gives its replica back, whatever happens: a panic costs the members of this batch
 /// their answers and nobody else.
-pub(crate) fn run_and_finish(model: &Model, mut job: Job, place: Place) {
-    let ran = catch_unwind(AssertUnwindSafe(|| run_job(model, &mut job, place)));
+pub(crate) fn run_and_finish(model: &Model, mut job: Job, run_on: RunOn) {
+    let ran = catch_unwind(AssertUnwindSafe(|| run_job(model, &mut job, run_on)));
     if let Err(panic) = ran {
         let (name, version, words) = (model.name(), model.version(), words(&*panic));
         tracing::error!("a run of model '{name}' version {version} panicked: {words}");
@@ -31,16 +31,16 @@ pub(crate) fn run_and_finish(model: &Model, mut job: Job, place: Place) {
 /// When a batch fails, each member runs once more alone: one caller's bad input is not the
 /// others' failure. A run on the replica's own thread is stopped when all its callers have left;
 /// one on a caller's thread is too short for that.
-pub(crate) fn run_job(model: &Model, job: &mut Job, place: Place) {
+pub(crate) fn run_job(model: &Model, job: &mut Job, run_on: RunOn) {
     let mut entries = std::mem::take(&mut job.entries);
     if entries.len() > 1
-        && let Ok(run) = run_together(model, job, &mut entries, place)
+        && let Ok(run) = run_together(model, job, &mut entries, run_on)
     {
         return reply(model, job, entries, run);
     }
     // Whoever has left wants no run alone; after a run that was stopped, that is everyone.
     entries.retain(|entry| !entry.reply.is_closed());
-    entries.into_iter().for_each(|entry| run_alone(model, job, entry, place));
+    entries.into_iter().for_each(|entry| run_alone(model, job, entry, run_on));
 }
 
 /// Answers the members. What that takes keeps the replica from the next batch just as the run did.
@@ -50,9 +50,9 @@ fn reply(model: &Model, job: &mut Job, entries: Vec<Entry>, run: Run) {
     job.run_us += begun.elapsed().as_secs_f64() * 1e6;
 }
 
-fn run_alone(model: &Model, job: &mut Job, entry: Entry, place: Place) {
+fn run_alone(model: &Model, job: &mut Job, entry: Entry, run_on: RunOn) {
     let mut alone = [entry];
-    match run_together(model, job, &mut alone, place) {
+    match run_together(model, job, &mut alone, run_on) {
         Ok(run) => reply(model, job, alone.into(), run),
         Err(error) => {
             let [entry] = alone;
@@ -66,11 +66,11 @@ fn run_together(
     model: &Model,
     job: &mut Job,
     entries: &mut [Entry],
-    place: Place,
+    run_on: RunOn,
 ) -> Result<Run, Error> {
     let batched = Instant::now();
     let never = Stop::default();
-    let callers = (place == Place::ReplicaThread)
+    let callers = (run_on == RunOn::ReplicaThread)
         .then(|| Callers::watch(entries.iter_mut().map(|entry| &mut entry.reply)));
     let stop = callers.as_ref().map_or(&never, |callers| callers.stop());
     let batch = Batch::new(entries, model.signature());

@@ -13,12 +13,12 @@ use crate::statistics::Statistics;
 use crate::validate::{InvalidRequest, ValidRequest};
 use skysail_graph::Independence;
 use skysail_policy::batch::aimd::Aimd;
-use skysail_policy::batch::delayed::Delayed;
 use skysail_policy::batch::fixed::Fixed;
+use skysail_policy::batch::max_delay::MaxDelay;
 use skysail_policy::batch::predictive::Predictive;
 use skysail_policy::batch::quantile::Quantile;
 use skysail_policy::batch::{BatchPolicy, Limits};
-use skysail_policy::urgency::Priority;
+use skysail_policy::priority::Priority;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -257,6 +257,6 @@ fn policy(config: &ModelConfig, rows_max: usize, replicas: usize) -> Box<dyn Bat
     };
     match batching.max_delay_us {
         0 => policy,
-        delay_max_us => Box::new(Delayed::new(policy, delay_max_us)),
+        delay_max_us => Box::new(MaxDelay::new(policy, delay_max_us)),
     }
 }

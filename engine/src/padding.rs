@@ -59,8 +59,8 @@ impl Padding {
         sizes.into_iter().collect()
     }
 
-    /// The size that stands for a dimension's own in the request's lane.
-    pub(crate) fn lane_size(&self, input: usize, dim: usize, size: usize) -> usize {
+    /// The size that stands for a dimension's own in the request's batch key.
+    pub(crate) fn key_size(&self, input: usize, dim: usize, size: usize) -> usize {
         let padded = self.inputs.get(input).and_then(Option::as_ref);
         let axis = padded.and_then(|padded| padded.axes.get(dim).copied().flatten());
         if axis.is_some() { bucket(size) } else { size }

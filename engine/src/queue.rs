@@ -5,15 +5,15 @@
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::request::Response;
-use crate::validate::{Lane, ValidRequest};
+use crate::validate::{BatchKey, ValidRequest};
 use parking_lot::{Condvar, Mutex};
 use sizes::Sizes;
 use skysail_policy::batch::BatchPolicy;
-use skysail_policy::cause::{Behind, Run};
-use skysail_policy::place::Place;
-use skysail_policy::scheduler::{Batch, Progress, Ran, Refusal, RunId, Scheduler, Start};
-use skysail_policy::urgency::{Priority, Terms};
-use skysail_policy::waiting::Waiter;
+use skysail_policy::cause::{BlockingBatch, Run};
+use skysail_policy::inline_run::RunOn;
+use skysail_policy::priority::{Demand, Priority};
+use skysail_policy::ready_queue::QueuedRequest;
+use skysail_policy::scheduler::{Batch, Progress, Rejection, RunId, RunSample, Scheduler, Start};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -28,7 +28,7 @@ pub(crate) struct Entry {
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Deadline>,
     /// What ran when it was queued, if no replica was free.
-    pub(crate) behind: Option<Behind>,
+    pub(crate) behind: Option<BlockingBatch>,
     /// Requests that waited when it was queued.
     pub(crate) ahead: usize,
     pub(crate) reply: oneshot::Sender<Result<Response, Error>>,
@@ -89,7 +89,7 @@ pub(crate) struct Queue {
 }
 
 struct State {
-    scheduler: Scheduler<Box<Entry>, Lane>,
+    scheduler: Scheduler<Box<Entry>, BatchKey>,
     /// As many as the scheduler counts.
     idle: Vec<Replica>,
     open: bool,
@@ -115,35 +115,35 @@ impl Queue {
     }
 
     /// Takes an entry in and says behind what, or gives back why not.
-    pub(crate) fn push(&self, mut entry: Entry) -> Result<Option<Behind>, Error> {
+    pub(crate) fn push(&self, mut entry: Entry) -> Result<Option<BlockingBatch>, Error> {
         let deadline = entry.deadline;
-        let terms = Terms {
+        let demand = Demand {
             rows: entry.request.rows,
             queued_us: self.micros(entry.queued),
             deadline_us: deadline.map(|deadline| self.micros(deadline.at)),
             priority: entry.priority,
         };
-        let lane = entry.request.lane.clone();
+        let batch_key = entry.request.batch_key.clone();
         let mut state = self.state.lock();
         if !state.open {
             let reason = "it is being unloaded".into();
             return Err(Error::ModelNotReady { model: self.model.clone(), reason });
         }
-        let behind = state.scheduler.behind(terms.queued_us);
+        let behind = state.scheduler.behind(demand.queued_us);
         (entry.behind, entry.ahead) = (behind, state.scheduler.len());
         let entry = Box::new(entry);
-        let pushed = state.scheduler.push(entry, terms, lane, terms.queued_us, is_left);
-        let dropped = state.scheduler.take_dropped();
+        let pushed = state.scheduler.push(entry, demand, batch_key, demand.queued_us, is_left);
+        let dropped = state.scheduler.take_removed();
         drop(state);
         self.answer_dropped(dropped);
         pushed.map(|()| behind).map_err(|refusal| self.rejected(refusal, deadline))
     }
 
-    fn rejected(&self, refusal: Refusal, deadline: Option<Deadline>) -> Error {
+    fn rejected(&self, rejection: Rejection, deadline: Option<Deadline>) -> Error {
         let model = self.model.clone();
-        match refusal {
-            Refusal::Full => Error::QueueFull { model, limit: self.requests_max },
-            Refusal::Overloaded { retry_in_us } => {
+        match rejection {
+            Rejection::Full => Error::QueueFull { model, limit: self.requests_max },
+            Rejection::Overloaded { retry_in_us } => {
                 let deadline_us = deadline.map_or(0, |deadline| deadline.allowed_us);
                 let retry_after_ms = (retry_in_us / 1e3).ceil().max(1.0) as u64;
                 Error::Overloaded { model, deadline_us, retry_after_ms }
@@ -157,11 +157,11 @@ impl Queue {
         if state.scheduler.is_empty() || state.scheduler.idle() == 0 {
             return None;
         }
-        let job = match state.scheduler.place_next() {
-            Place::Here => state.start(self.now_us()).ok(),
-            Place::ReplicaThread => None,
+        let job = match state.scheduler.next_run_on() {
+            RunOn::Caller => state.start(self.now_us()).ok(),
+            RunOn::ReplicaThread => None,
         };
-        let dropped = state.scheduler.take_dropped();
+        let dropped = state.scheduler.take_removed();
         let is_left = job.is_none() && !state.scheduler.is_empty();
         drop(state);
         self.answer_dropped(dropped);
@@ -174,7 +174,7 @@ impl Queue {
     /// Gives the replica of a job back, with what its run taught.
     pub(crate) fn finish(&self, job: Job) {
         let Job { replica, rows, run_us, run, .. } = job;
-        let ran = (rows > 0).then_some(Ran { rows, run_us });
+        let ran = (rows > 0).then_some(RunSample { rows, run_us });
         let mut state = self.state.lock();
         state.idle.push(replica);
         state.scheduler.finish(run, ran, self.now_us());
@@ -199,7 +199,7 @@ impl Queue {
         let mut state = self.state.lock();
         loop {
             let started = state.start(self.now_us());
-            let dropped = state.scheduler.take_dropped();
+            let dropped = state.scheduler.take_removed();
             if !dropped.is_empty() {
                 parking_lot::MutexGuard::unlocked(&mut state, || self.answer_dropped(dropped));
                 if started.is_err() {
@@ -228,7 +228,7 @@ impl Queue {
     pub(crate) fn expire(&self) {
         let mut state = self.state.lock();
         state.scheduler.expire(self.now_us());
-        let dropped = state.scheduler.take_dropped();
+        let dropped = state.scheduler.take_removed();
         if !state.open {
             // Threads may wait for the last entries, which have left now.
             self.work.notify_all();
@@ -268,12 +268,12 @@ impl Queue {
     }
 
     /// Tells those who did not get into a batch why. When the caller left, nobody wants to know.
-    fn answer_dropped(&self, dropped: Vec<Waiter<Box<Entry>>>) {
+    fn answer_dropped(&self, dropped: Vec<QueuedRequest<Box<Entry>>>) {
         let now = Instant::now();
-        for Waiter { item: entry, .. } in dropped {
+        for QueuedRequest { item: entry, .. } in dropped {
             let error = match entry.deadline {
                 // A higher priority took its place in a full queue.
-                None => self.rejected(Refusal::Full, None),
+                None => self.rejected(Rejection::Full, None),
                 Some(Deadline { is_timeout: true, allowed_us, at }) if now > at => {
                     Error::TimedOut { timeout_us: allowed_us }
                 }
@@ -319,14 +319,15 @@ impl State {
             self.scheduler.finish(run, None, now_us);
             return None;
         };
-        // What has a lane of its own would never be seen twice.
+        // What has a batch key of its own would never be seen twice.
         let first = members.first().map(|first| &first.item.request);
-        let lane = first.filter(|request| request.given.is_empty()).map(|r| r.lane.clone());
-        let cold = replica.sizes.insert(rows, &lane.unwrap_or_default());
-        let entry = |Waiter { item, terms, .. }: Waiter<Box<Entry>>| {
+        let batch_key =
+            first.filter(|request| request.given.is_empty()).map(|r| r.batch_key.clone());
+        let cold = replica.sizes.insert(rows, &batch_key.unwrap_or_default());
+        let entry = |QueuedRequest { item, demand, .. }: QueuedRequest<Box<Entry>>| {
             let mut entry = *item;
             if let Some(behind) = &mut entry.behind {
-                self.scheduler.settle(behind, terms.queued_us, now_us);
+                self.scheduler.settle(behind, demand.queued_us, now_us);
             }
             entry
         };

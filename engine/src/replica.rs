@@ -3,7 +3,7 @@
 use crate::execute::run_and_finish;
 use crate::model::Model;
 use crate::threads::Spawner;
-use skysail_policy::place::Place;
+use skysail_policy::inline_run::RunOn;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -28,6 +28,6 @@ pub(crate) fn spawn_threads(
 
 fn run(model: &Model) {
     while let Some(job) = model.queue().next_job() {
-        run_and_finish(model, job, Place::ReplicaThread);
+        run_and_finish(model, job, RunOn::ReplicaThread);
     }
 }

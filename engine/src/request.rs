@@ -3,7 +3,7 @@
 use crate::payload::Payload;
 use crate::tensor::{DataType, Shape};
 use bytes::Bytes;
-use skysail_policy::cause::{Behind, Run};
+use skysail_policy::cause::{BlockingBatch, Run};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -106,7 +106,7 @@ pub struct Stages {
     /// The batch it was in, if it had a run.
     pub run: Option<Run>,
     /// What ran when it was queued, if no replica was free.
-    pub behind: Option<Behind>,
+    pub behind: Option<BlockingBatch>,
     /// Requests that waited before it when it was queued.
     pub ahead: usize,
     /// What the cache said, if it was asked.

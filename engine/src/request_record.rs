@@ -3,7 +3,7 @@
 use crate::error::{Reason, Refusal};
 use crate::request::CacheLookup;
 use crate::stage::Stage;
-use skysail_policy::cause::{Behind, Cause, End, Facts, Run, cause};
+use skysail_policy::cause::{BlockingBatch, Cause, End, Facts, Run, cause};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,9 +64,9 @@ impl Outcome {
 
     fn end(self) -> End {
         match self {
-            Self::Answered | Self::Missed => End::Answered,
+            Self::Answered | Self::Missed => End::Completed,
             Self::Refused(_) => End::Shed,
-            Self::Failed(Reason::Cancelled) => End::Left,
+            Self::Failed(Reason::Cancelled) => End::Cancelled,
             Self::Failed(_) => End::Failed,
         }
     }
@@ -146,7 +146,7 @@ pub struct RequestRecord {
     /// The run that produced the response, if any.
     pub run: Option<Run>,
     /// The batch that was running when the request was queued, if no replica was free.
-    pub behind: Option<Behind>,
+    pub behind: Option<BlockingBatch>,
     /// Requests ahead in the queue when it was queued.
     pub ahead: usize,
     /// Result of the cache lookup, if there was one.
@@ -215,7 +215,7 @@ impl RequestRecord {
             Cause::ClientSlowToSend => format!("{reason}: {cause}"),
             _ => format!("{} ({reason})", Words(self.outcome)),
         };
-        if let Some(Behind { number, rows, .. }) = self.behind {
+        if let Some(BlockingBatch { number, rows, .. }) = self.behind {
             words += &format!(", queued behind batch {number} of {rows}");
         }
         words

@@ -13,7 +13,7 @@ use crate::signature::{Signature, TensorSpec};
 use crate::tensor::DataType;
 use crate::threads::Spawner;
 use crate::ticket::Ticket;
-use skysail_policy::place::Place;
+use skysail_policy::inline_run::RunOn;
 use smallvec::smallvec;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ pub(crate) fn floats(data: &[u8]) -> Vec<f32> {
 pub(crate) fn run_waiting(endpoint: &Endpoint) {
     let model = endpoint.model();
     while let Some(mut job) = model.queue().start_here() {
-        run_job(model, &mut job, Place::Here);
+        run_job(model, &mut job, RunOn::Caller);
         model.queue().finish(job);
     }
 }

@@ -11,8 +11,8 @@ use crate::model::{Model, Timing};
 use crate::queue::Entry;
 use crate::request::Response;
 use crate::validate::ValidRequest;
-use skysail_policy::cause::Behind;
-use skysail_policy::place::Place;
+use skysail_policy::cause::BlockingBatch;
+use skysail_policy::inline_run::RunOn;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Ticket {
     reply: Reply,
     turn: Turn,
     queued: Instant,
-    behind: Option<Behind>,
+    behind: Option<BlockingBatch>,
 }
 
 /// Where the response comes from.
@@ -79,7 +79,7 @@ impl Ticket {
     }
 
     /// The batch that ran when its request was queued, if no replica was free.
-    pub fn behind(&self) -> Option<Behind> {
+    pub fn behind(&self) -> Option<BlockingBatch> {
         self.behind
     }
 
@@ -145,7 +145,7 @@ fn help(model: &Model) {
     let queue = model.queue();
     for _ in 0..JOBS_MAX {
         let Some(job) = queue.start_here() else { return };
-        run_and_finish(model, job, Place::Here);
+        run_and_finish(model, job, RunOn::Caller);
     }
     if queue.has_work() {
         queue.wake_thread();

@@ -156,13 +156,13 @@ pub struct ValidRequest {
     /// Rows in the first dimension of a model that batches, else 1.
     pub rows: usize,
     /// What it has in common with requests that can share its run.
-    pub lane: Lane,
+    pub batch_key: BatchKey,
 }
 
-/// Requests of one lane can share a run: all dimensions but that of the batch, input after input.
-pub type Lane = SmallVec<[usize; 4]>;
+/// Key of requests that can share a run: all dimensions but the batch dimension, input by input.
+pub type BatchKey = SmallVec<[usize; 4]>;
 
-/// The lane of the next request that runs alone.
+/// The batch key of the next request that runs alone.
 static NEXT_ALONE: AtomicUsize = AtomicUsize::new(0);
 
 /// Checks names, datatypes, shapes and byte counts.
@@ -195,13 +195,13 @@ pub fn validate(request: Request, signature: &Signature) -> Result<ValidRequest,
     let is_zero = |input: &ValidInput| input.shape.iter().skip(of_row).any(|size| *size == 0);
     let has_zero = inputs.iter().any(is_zero);
     let shares = optional.is_empty() && !has_zero;
-    let lane = if shares { lane(&inputs, signature) } else { lane_of_one() };
+    let batch_key = if shares { batch_key(&inputs, signature) } else { unique_batch_key() };
     let mut given = SmallVec::new();
     for (place, input) in optional {
         given.push(place);
         inputs.push(input);
     }
-    Ok(ValidRequest { inputs, given, outputs, rows, lane })
+    Ok(ValidRequest { inputs, given, outputs, rows, batch_key })
 }
 
 /// Puts an input that has a default among those like it, in the model's order.
@@ -222,15 +222,15 @@ fn put_optional(
     }
 }
 
-/// A lane that no other request is in, nor one of [`lane`]: no dimension has its first size.
-fn lane_of_one() -> Lane {
+/// Returns a key that no other request has: no dimension has the size of its first element.
+fn unique_batch_key() -> BatchKey {
     smallvec![usize::MAX, NEXT_ALONE.fetch_add(1, Relaxed)]
 }
 
 /// Inputs whose dimensions are all fixed are the same in every request. What is padded counts as
 /// the largest size that it may be padded to. Where the number of dimensions differs, it goes
 /// before them, so that the sizes of two inputs are not taken for each other's.
-fn lane(inputs: &[ValidInput], signature: &Signature) -> Lane {
+fn batch_key(inputs: &[ValidInput], signature: &Signature) -> BatchKey {
     let padding = signature
         .padding
         .as_ref()
@@ -243,7 +243,7 @@ fn lane(inputs: &[ValidInput], signature: &Signature) -> Lane {
         let rank = spec.any_rank.then_some(input.shape.len());
         let dims = input.shape.iter().enumerate().skip(first);
         let size = move |(dim, &size): (usize, &usize)| {
-            padding.map_or(size, |p| p.lane_size(index, dim, size))
+            padding.map_or(size, |p| p.key_size(index, dim, size))
         };
         rank.into_iter().chain(dims.map(size))
     })

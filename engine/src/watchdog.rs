@@ -113,7 +113,7 @@ impl Watch {
         let has_moved = progress.finished != self.finished;
         // A replica that hangs is not well again because everybody has given up on it.
         let rests = progress.waiting == 0 && (progress.is_idle || !self.is_stalled);
-        if has_moved || rests || progress.is_patient {
+        if has_moved || rests || progress.is_lingering {
             *self = Self::new(progress, now);
             return;
         }

@@ -8,7 +8,7 @@ use crate::request_log;
 use crate::server::Server;
 use crate::spans::Context;
 use crate::status::Error;
-use skysail_engine::cause::{Behind, Cause};
+use skysail_engine::cause::{BlockingBatch, Cause};
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::error::Reason;
 use skysail_engine::request::Stages;
@@ -51,7 +51,7 @@ pub(crate) struct Way<'a> {
     id: Option<RequestId>,
     /// When all of it was there, as far as its client is concerned.
     arrived: Option<Instant>,
-    behind: Option<Behind>,
+    behind: Option<BlockingBatch>,
     is_over: bool,
 }
 

@@ -115,7 +115,7 @@ fn the_first_run_of_a_size_is_cold_and_the_next_that_is_beyond_prediction_lost_i
     expect_cause(&new, "cold_batch_size");
     assert_eq!(new["batch"]["cold"], true);
     let again = remembered(&server, "grows", "again");
-    expect_cause(&again, "core_stolen");
+    expect_cause(&again, "cpu_contention");
     assert_eq!(again["batch"]["cold"], false);
     let [ran, predicted] =
         ["ran_us", "predicted_us"].map(|us| again["batch"][us].as_u64().unwrap());

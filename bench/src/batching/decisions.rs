@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use skysail_policy::batch::Limits;
 use skysail_policy::batch::predictive::Predictive;
-use skysail_policy::scheduler::{Ran, Scheduler, Start};
-use skysail_policy::urgency::{Priority, Terms};
+use skysail_policy::priority::{Demand, Priority};
+use skysail_policy::scheduler::{RunSample, Scheduler, Start};
 use std::io::Write;
 use std::time::Instant;
 
@@ -62,17 +62,17 @@ impl LongQueue {
         let random = StdRng::seed_from_u64(1);
         let mut queue = Self { scheduler, random, rows_max, now_us: 0 };
         (0..64).for_each(|_| queue.scheduler.observe(rows_max, RUN_US));
-        for terms in queue.terms(QUEUED) {
-            queue.push(terms)?;
+        for demand in queue.demand(QUEUED) {
+            queue.push(demand)?;
         }
         Ok(queue)
     }
 
     /// Requests with deadlines of half a second to one and a half: each has its place among all
     /// that wait.
-    fn terms(&mut self, count: usize) -> Vec<Terms> {
+    fn demand(&mut self, count: usize) -> Vec<Demand> {
         let queued_us = self.now_us;
-        let mut new = || Terms {
+        let mut new = || Demand {
             rows: 1,
             queued_us,
             deadline_us: Some(queued_us + self.random.random_range(500_000..1_500_000)),
@@ -81,19 +81,19 @@ impl LongQueue {
         (0..count).map(|_| new()).collect()
     }
 
-    fn push(&mut self, terms: Terms) -> Result<()> {
-        let pushed = self.scheduler.push((), terms, (), self.now_us, |()| false);
+    fn push(&mut self, demand: Demand) -> Result<()> {
+        let pushed = self.scheduler.push((), demand, (), self.now_us, |()| false);
         pushed.map_err(|refusal| anyhow!("the queue refuses: {refusal:?}"))
     }
 
     /// Nanoseconds a request, of one sample.
     fn pass(&mut self) -> Result<f64> {
-        let new = self.terms(SAMPLE);
+        let new = self.demand(SAMPLE);
         let mut passed = 0;
         let started = Instant::now();
         for arrived in new.chunks(self.rows_max) {
-            for &terms in arrived {
-                self.push(terms)?;
+            for &demand in arrived {
+                self.push(demand)?;
             }
             let Start::Run(batch) = self.scheduler.start(self.now_us, true, |()| false) else {
                 bail!("no batch starts");
@@ -101,10 +101,10 @@ impl LongQueue {
             let rows = batch.members.len();
             passed += rows;
             self.now_us += RUN_US as u64;
-            self.scheduler.finish(batch.run, Some(Ran { rows, run_us: RUN_US }), self.now_us);
+            self.scheduler.finish(batch.run, Some(RunSample { rows, run_us: RUN_US }), self.now_us);
         }
         let ns = started.elapsed().as_secs_f64() * 1e9 / SAMPLE as f64;
-        let dropped = self.scheduler.take_dropped().len();
+        let dropped = self.scheduler.take_removed().len();
         ensure!(passed == SAMPLE, "{passed} of {SAMPLE} ran and {dropped} were dropped");
         Ok(ns)
     }

@@ -5,8 +5,8 @@
 
 use skysail_policy::batch::Limits;
 use skysail_policy::batch::predictive::Predictive;
-use skysail_policy::scheduler::{Batch, Ran, Scheduler, Start};
-use skysail_policy::urgency::{Priority, Terms};
+use skysail_policy::priority::{Demand, Priority};
+use skysail_policy::scheduler::{Batch, RunSample, Scheduler, Start};
 use std::fmt::Write;
 
 const END_US: u64 = 80_000;
@@ -36,7 +36,7 @@ struct Run {
 #[derive(Default)]
 struct Story {
     runs: Vec<Run>,
-    refused_us: Vec<u64>,
+    rejected_us: Vec<u64>,
 }
 
 /// Lets requests come and batches run.
@@ -53,7 +53,7 @@ fn tell() -> Story {
     for now_us in (0..END_US).step_by(50) {
         if let Some((ended_us, batch, started_us)) = running.take_if(|(end, ..)| *end <= now_us) {
             let arrivals_us: Vec<u64> = batch.members.iter().map(|member| member.item).collect();
-            let ran = Ran { rows: arrivals_us.len(), run_us: (ended_us - started_us) as f64 };
+            let ran = RunSample { rows: arrivals_us.len(), run_us: (ended_us - started_us) as f64 };
             scheduler.finish(batch.run, Some(ran), now_us);
             story.runs.push(Run { started_us, ended_us, arrivals_us });
         }
@@ -62,13 +62,13 @@ fn tell() -> Story {
             due -= 1.0;
             let deadline_us = Some(now_us + OBJECTIVE_US);
             let priority = Priority::default();
-            let terms = Terms { rows: 1, queued_us: now_us, deadline_us, priority };
-            if scheduler.push(now_us, terms, (), now_us, |_| false).is_err() {
-                story.refused_us.push(now_us);
+            let demand = Demand { rows: 1, queued_us: now_us, deadline_us, priority };
+            if scheduler.push(now_us, demand, (), now_us, |_| false).is_err() {
+                story.rejected_us.push(now_us);
             }
         }
-        let dropped = scheduler.take_dropped();
-        story.refused_us.extend(dropped.iter().map(|member| member.item));
+        let dropped = scheduler.take_removed();
+        story.rejected_us.extend(dropped.iter().map(|member| member.item));
         if let Start::Run(batch) = scheduler.start(now_us, true, |_| false) {
             running = Some((now_us + run_us(batch.members.len()), batch, now_us));
         }
@@ -110,7 +110,7 @@ fn draw(story: &Story) -> Result<String, std::fmt::Error> {
     }
     let answered: Vec<u64> = story.runs.iter().flat_map(|run| run.arrivals_us.clone()).collect();
     ticks(&mut svg, &answered, 16.0, "#2a7")?;
-    ticks(&mut svg, &story.refused_us, 40.0, "#c33")?;
+    ticks(&mut svg, &story.rejected_us, 40.0, "#c33")?;
     story.runs.iter().try_for_each(|run| draw_run(&mut svg, run))?;
     let objective = latency_y(OBJECTIVE_US);
     let (end, text_y) = (LEFT + WIDTH, objective - 4.0);

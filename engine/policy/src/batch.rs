@@ -1,11 +1,11 @@
 //! When a batch starts, how large it may be, and which requests can no longer be met.
 
 pub mod aimd;
-pub mod delayed;
+pub mod max_delay;
 pub mod fixed;
 pub mod predictive;
 pub mod quantile;
-mod regroup;
+mod linger;
 
 use crate::run_time::RunTime;
 
@@ -35,7 +35,7 @@ pub enum Decision {
     },
     /// Give up those whose deadlines are before this time, as long as others wait behind them,
     /// and ask again.
-    Drop {
+    Expire {
         /// In the same clock as `now_us`.
         deadlines_before_us: u64,
     },
@@ -51,7 +51,7 @@ pub struct FinishedRun {
     /// Whether the deadline of its most urgent member had passed when it was over; `None` without
     /// a deadline.
     pub missed: Option<bool>,
-    /// Rows that wait now and share a lane.
+    /// Rows that wait now and share a batch key.
     pub rows_waiting: usize,
 }
 
@@ -66,8 +66,8 @@ pub trait BatchPolicy: Send {
     /// Rows of the batches that it makes of a long queue.
     fn rows_max(&self) -> usize;
 
-    /// How many spreads above the mean a run is taken to last, when a promise hangs on it.
-    fn spreads(&self) -> f64 {
+    /// How many sigmas above the mean a run is taken to last, when a promise hangs on it.
+    fn sigmas(&self) -> f64 {
         2.0
     }
 }

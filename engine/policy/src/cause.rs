@@ -19,18 +19,18 @@ const BEYOND: f64 = 1.5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// With its answer.
-    Answered,
+    Completed,
     /// It was sound and turned down.
     Shed,
     /// It was no good, or something broke.
     Failed,
     /// Its caller left, or stopped sending.
-    Left,
+    Cancelled,
 }
 
 /// The batch that ran when a request was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Behind {
+pub struct BlockingBatch {
     /// Its number, of its model.
     pub number: u64,
     /// Its rows.
@@ -74,7 +74,7 @@ pub struct Facts {
     /// Requests that waited before it when it was queued.
     pub ahead: usize,
     /// What ran when it was queued, if no replica was free.
-    pub behind: Option<Behind>,
+    pub behind: Option<BlockingBatch>,
     /// Its run, if it had one.
     pub run: Option<Run>,
     /// How long it waited for the run of another request that asked the same.
@@ -103,7 +103,7 @@ pub enum Cause {
     /// It was slowed down while a model was loaded or unloaded.
     LoadInProgress,
     /// Its batch ran beyond prediction, so others had the cores.
-    CoreStolen {
+    CpuContention {
         /// How long it should have run.
         predicted_us: u64,
         /// How long it ran.
@@ -138,7 +138,7 @@ impl Cause {
         "waited_behind_batch",
         "cold_batch_size",
         "load_in_progress",
-        "core_stolen",
+        "cpu_contention",
         "thread_busy",
         "client_slow_to_send",
         "client_slow_to_read",
@@ -153,12 +153,12 @@ impl Cause {
     /// Its name, in one word.
     pub fn name(self) -> &'static str {
         let [names @ .., queue, start, shed, failed, ordinary] = Self::NAMES;
-        let [behind, cold, load, stolen, thread, send, read, stampede] = names;
+        let [behind, cold, load, contention, thread, send, read, stampede] = names;
         match self {
             Self::WaitedBehindBatch { .. } => behind,
             Self::ColdBatchSize { .. } => cold,
             Self::LoadInProgress => load,
-            Self::CoreStolen { .. } => stolen,
+            Self::CpuContention { .. } => contention,
             Self::ThreadBusy => thread,
             Self::ClientSlowToSend => send,
             Self::ClientSlowToRead => read,
@@ -186,7 +186,7 @@ impl fmt::Display for Cause {
                 write!(f, "the first batch of {rows} rows on its replica")
             }
             Self::LoadInProgress => f.write_str("a model was being loaded or unloaded"),
-            Self::CoreStolen { predicted_us, ran_us } => {
+            Self::CpuContention { predicted_us, ran_us } => {
                 let [ran_ms, predicted_ms] = [ran_us, predicted_us].map(|us| *us as f64 / 1e3);
                 write!(f, "its batch ran {ran_ms:.2} ms and should have run {predicted_ms:.2} ms")
             }
@@ -211,9 +211,9 @@ pub fn cause(facts: &Facts) -> Cause {
     match facts.end {
         End::Shed => Cause::Shed,
         End::Failed => Cause::Failed,
-        End::Left if is_share(facts.sending_us, facts) => Cause::ClientSlowToSend,
-        End::Left => Cause::Failed,
-        End::Answered => of_answered(facts),
+        End::Cancelled if is_share(facts.sending_us, facts) => Cause::ClientSlowToSend,
+        End::Cancelled => Cause::Failed,
+        End::Completed => of_answered(facts),
     }
 }
 
@@ -254,7 +254,7 @@ fn is_share(us: u64, facts: &Facts) -> bool {
 /// What others on the same cores can bring about.
 fn is_slowed(cause: Cause, facts: &Facts) -> bool {
     match cause {
-        Cause::CoreStolen { .. } | Cause::WaitedToStart | Cause::ThreadBusy => true,
+        Cause::CpuContention { .. } | Cause::WaitedToStart | Cause::ThreadBusy => true,
         Cause::WaitedBehindBatch { .. } => facts.behind.is_some_and(|behind| {
             behind.expected_us > 0 && behind.waited_us as f64 > BEYOND * behind.expected_us as f64
         }),
@@ -264,7 +264,7 @@ fn is_slowed(cause: Cause, facts: &Facts) -> bool {
 
 /// The wait for the end of what ran.
 fn behind(facts: &Facts) -> (Cause, u64) {
-    let Some(Behind { number, rows, waited_us, .. }) = facts.behind else {
+    let Some(BlockingBatch { number, rows, waited_us, .. }) = facts.behind else {
         return (Cause::Ordinary, 0);
     };
     (Cause::WaitedBehindBatch { batch: number, rows }, waited_us.min(facts.queued_us))
@@ -290,7 +290,7 @@ fn of_run(facts: &Facts) -> (Cause, u64) {
             (Cause::ColdBatchSize { rows }, ran_us.saturating_sub(predicted_us.unwrap_or(0)))
         }
         (false, Some(predicted_us)) if ran_us as f64 > BEYOND * predicted_us as f64 => {
-            (Cause::CoreStolen { predicted_us, ran_us }, ran_us - predicted_us)
+            (Cause::CpuContention { predicted_us, ran_us }, ran_us - predicted_us)
         }
         _ => (Cause::Ordinary, 0),
     }

@@ -1,14 +1,14 @@
 //! The engine's decisions, and nothing else: each is a function of a state, an event and the
 //! time it is given. No I/O, no clock, no threads, so that simulated time can drive them.
 
-pub mod urgency;
+pub mod priority;
 pub mod run_time;
 pub mod objective;
-mod caution;
-pub mod admit;
-pub mod waiting;
+mod admission_margin;
+pub mod admission;
+pub mod ready_queue;
 pub mod batch;
-pub mod place;
+pub mod inline_run;
 pub mod scheduler;
 pub mod replicas;
 pub mod versions;

@@ -34,7 +34,7 @@ const OLD_WEIGHT: f64 = 0.5;
 const TOGETHER_MAX: f64 = 1.5;
 
 /// Spread of a size that was seen once, as a part of its run time.
-const FIRST_SPREAD: f64 = 0.1;
+const FIRST_DEVIATION: f64 = 0.1;
 
 /// What was seen of the sizes of one bucket: exponentially weighted means, at pace 1.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ struct Point {
     rows: f64,
     run_us: f64,
     /// Mean distance of a run from what was foreseen.
-    spread_us: f64,
+    deviation_us: f64,
     /// Runs of smaller sizes since the last of this.
     age: u32,
     /// Runs of any other size since then.
@@ -57,7 +57,7 @@ impl Point {
     /// Takes a time that was not seen; the spread of a size at rest stays in proportion.
     fn suppose(&mut self, run_us: f64) {
         if self.is_at_rest() {
-            self.spread_us *= run_us / self.run_us;
+            self.deviation_us *= run_us / self.run_us;
         }
         self.run_us = run_us;
     }
@@ -84,13 +84,13 @@ pub struct Estimate {
     /// The mean.
     pub run_us: f64,
     /// Mean distance from it.
-    pub spread_us: f64,
+    pub deviation_us: f64,
 }
 
 impl Estimate {
     /// The mean and so many times the spread.
-    pub fn upper_us(&self, spreads: f64) -> f64 {
-        self.run_us + spreads * self.spread_us
+    pub fn upper_us(&self, sigmas: f64) -> f64 {
+        self.run_us + sigmas * self.deviation_us
     }
 }
 
@@ -107,7 +107,7 @@ impl RunTime {
         let first = Point {
             rows: rows.max(1) as f64,
             run_us: at_pace_1,
-            spread_us: at_pace_1 * FIRST_SPREAD,
+            deviation_us: at_pace_1 * FIRST_DEVIATION,
             age: 0,
             rests: 0,
         };
@@ -115,7 +115,7 @@ impl RunTime {
         let (before_us, was_at_rest) = (point.run_us, point.is_at_rest());
         let weight = if point.age >= OLD_RUNS { OLD_WEIGHT } else { CURVE_WEIGHT };
         let distance = (at_pace_1 - point.run_us).abs();
-        point.spread_us += CURVE_WEIGHT * (distance - point.spread_us);
+        point.deviation_us += CURVE_WEIGHT * (distance - point.deviation_us);
         point.rows += weight * (first.rows - point.rows);
         point.run_us += weight * (at_pace_1 - point.run_us);
         (point.age, point.rests) = (0, 0);
@@ -166,7 +166,7 @@ impl RunTime {
     fn begin_at_pace_1(&mut self) {
         for point in self.points.iter_mut().flatten() {
             point.run_us *= self.pace;
-            point.spread_us *= self.pace;
+            point.deviation_us *= self.pace;
         }
         self.pace = 1.0;
     }
@@ -211,27 +211,29 @@ impl RunTime {
             }
             below = Some(point);
         }
-        let (run_us, spread_us) = match (below, above) {
+        let (run_us, deviation_us) = match (below, above) {
             (Some(below), Some(above)) => {
                 let part = (rows - below.rows) / (above.rows - below.rows);
                 let between = |from: f64, to: f64| from + part * (to - from);
-                (between(below.run_us, above.run_us), between(below.spread_us, above.spread_us))
+                (
+                    between(below.run_us, above.run_us),
+                    between(below.deviation_us, above.deviation_us),
+                )
             }
             (Some(largest), None) => {
                 let times = rows / largest.rows;
-                (largest.run_us * times, largest.spread_us * times)
+                (largest.run_us * times, largest.deviation_us * times)
             }
-            (None, smallest) => smallest.map(|point| (point.run_us, point.spread_us))?,
+            (None, smallest) => smallest.map(|point| (point.run_us, point.deviation_us))?,
         };
-        Some(Estimate { run_us: run_us * self.pace, spread_us: spread_us * self.pace })
+        Some(Estimate { run_us: run_us * self.pace, deviation_us: deviation_us * self.pace })
     }
 
     /// The largest batch of at most `rows_max` rows that should be over within `limit_us`, its
-    /// mean and so many spreads; 0 when not even one row should. Before the first observation it
+    /// mean and so many sigmas; 0 when not even one row should. Before the first observation it
     /// is `rows_max`.
-    pub fn rows_within(&self, limit_us: f64, spreads: f64, rows_max: usize) -> usize {
-        let fits =
-            |rows: usize| self.estimate(rows).is_none_or(|e| e.upper_us(spreads) <= limit_us);
+    pub fn rows_within(&self, limit_us: f64, sigmas: f64, rows_max: usize) -> usize {
+        let fits = |rows: usize| self.estimate(rows).is_none_or(|e| e.upper_us(sigmas) <= limit_us);
         if fits(rows_max) {
             return rows_max;
         }

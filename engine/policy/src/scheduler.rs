@@ -1,20 +1,20 @@
-//! One queue and its replicas as a machine of states: requests come in or are refused, batches
+//! One queue and its replicas as a machine of states: requests come in or are rejected, batches
 //! start, runs end. The live engine drives it under a lock with real executors, the simulator
 //! with simulated ones; neither has a decision of its own.
 
-use crate::admit::{Admission, Ahead, admit, remaining_us};
+use crate::admission::{Admission, Ahead, admit, remaining_us};
+use crate::admission_margin::AdmissionMargin;
 use crate::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
-use crate::caution::Caution;
-use crate::place::{Place, place};
+use crate::inline_run::{RunOn, run_on};
+use crate::priority::Demand;
+use crate::ready_queue::{Head, QueuedRequest, ReadyQueue};
 use crate::run_time::RunTime;
-use crate::urgency::Terms;
-use crate::waiting::{Head, Waiter, Waiting};
+use progress::CompletedRuns;
 use std::hash::Hash;
-use told::Ends;
 
-mod told;
+mod progress;
 
-pub use told::Progress;
+pub use progress::Progress;
 
 /// What there is to do.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub enum Start<T> {
 #[derive(Debug)]
 pub struct Batch<T> {
     /// Its members, the most urgent first; at least one.
-    pub members: Vec<Waiter<T>>,
+    pub members: Vec<QueuedRequest<T>>,
     /// To be given back when it is over.
     pub run: RunId,
     /// Rows of all members.
@@ -56,7 +56,7 @@ impl RunId {
 
 /// A run that has succeeded.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ran {
+pub struct RunSample {
     /// Rows of its batch.
     pub rows: usize,
     /// How long it took.
@@ -65,7 +65,7 @@ pub struct Ran {
 
 /// Why a request is not taken in.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Refusal {
+pub enum Rejection {
     /// As many wait as may.
     Full,
     /// Its answer would come too late.
@@ -87,19 +87,19 @@ struct Running {
 /// Requests waiting for the replicas of one version; `L` tells apart those that can not share a
 /// run.
 pub struct Scheduler<T, L> {
-    waiting: Waiting<T, L>,
+    waiting: ReadyQueue<T, L>,
     policy: Box<dyn BatchPolicy>,
     run_time: RunTime,
     idle: usize,
     running: Vec<Running>,
     next_run: u64,
     finished: u64,
-    ends: Ends,
+    completed: CompletedRuns,
     requests_max: usize,
     /// Refused since a full queue was last looked through for those who left.
-    refused: usize,
-    dropped: Vec<Waiter<T>>,
-    caution: Caution,
+    rejected: usize,
+    dropped: Vec<QueuedRequest<T>>,
+    caution: AdmissionMargin,
     /// While a policy waits: when the first that it has waited for was queued.
     waits_since_us: Option<u64>,
 }
@@ -108,24 +108,24 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
     /// One with so many idle replicas, that holds at most `requests_max` requests.
     pub fn new(policy: Box<dyn BatchPolicy>, replicas: usize, requests_max: usize) -> Self {
         Self {
-            waiting: Waiting::default(),
+            waiting: ReadyQueue::default(),
             policy,
             run_time: RunTime::default(),
             idle: replicas,
             running: Vec::with_capacity(replicas),
             next_run: 0,
             finished: 0,
-            ends: Ends::default(),
+            completed: CompletedRuns::default(),
             requests_max,
-            refused: 0,
+            rejected: 0,
             dropped: Vec::new(),
-            caution: Caution::default(),
+            caution: AdmissionMargin::default(),
             waits_since_us: None,
         }
     }
 
     /// Takes a request in, and drops the most urgent as far as they are late: with every replica
-    /// busy, nobody else would tell them. `is_left` says who is not interested in an answer any
+    /// busy, nobody else would tell them. `is_cancelled` says who is not interested in an answer any
     /// more, and so makes room in a full queue.
     ///
     /// # Errors
@@ -133,60 +133,61 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
     pub fn push(
         &mut self,
         item: T,
-        terms: Terms,
-        lane: L,
+        demand: Demand,
+        batch_key: L,
         now_us: u64,
-        is_left: impl Fn(&T) -> bool,
-    ) -> Result<(), Refusal> {
+        is_cancelled: impl Fn(&T) -> bool,
+    ) -> Result<(), Rejection> {
         let before = self.dropped.len();
-        while let Some(waiter) = self.waiting.pop_head_if(|head| head.terms.is_late(now_us)) {
+        while let Some(waiter) = self.waiting.pop_head_if(|head| head.demand.is_late(now_us)) {
             self.dropped.push(waiter);
         }
-        self.learn_given_up(before, &is_left);
-        match admit(&terms, &self.ahead(&terms, now_us), &self.run_time, now_us) {
-            Admission::Refuse { retry_in_us } => Err(Refusal::Overloaded { retry_in_us }),
-            Admission::Admit if self.has_room(&terms, is_left) => {
-                self.waiting.push(item, terms, lane);
+        self.learn_removed(before, &is_cancelled);
+        match admit(&demand, &self.ahead(&demand, now_us), &self.run_time, now_us) {
+            Admission::Reject { retry_in_us } => Err(Rejection::Overloaded { retry_in_us }),
+            Admission::Admit if self.has_room(&demand, is_cancelled) => {
+                self.waiting.push(item, demand, batch_key);
                 Ok(())
             }
-            Admission::Admit => Err(Refusal::Full),
+            Admission::Admit => Err(Rejection::Full),
         }
     }
 
     /// Whether one more may wait, if need be instead of somebody who left or who is of a lower
     /// priority.
-    fn has_room(&mut self, terms: &Terms, is_left: impl Fn(&T) -> bool) -> bool {
-        if self.waiting.len() < self.requests_max || self.make_room(is_left) {
+    fn has_room(&mut self, demand: &Demand, is_cancelled: impl Fn(&T) -> bool) -> bool {
+        if self.waiting.len() < self.requests_max || self.make_room(is_cancelled) {
             return true;
         }
-        let last = self.waiting.pop_last_below(terms.priority);
+        let last = self.waiting.pop_last_below(demand.priority);
         let has_room = last.is_some();
         self.dropped.extend(last);
         has_room
     }
 
     /// The next batch for an idle replica. Those who left and those who can not be met any more
-    /// do not get into one; see [`Scheduler::take_dropped`]. When `is_patient` is false, a policy
+    /// do not get into one; see [`Scheduler::take_removed`]. When `may_wait` is false, a policy
     /// that would wait is overruled.
     pub fn start(
         &mut self,
         now_us: u64,
-        is_patient: bool,
-        is_left: impl Fn(&T) -> bool,
+        may_wait: bool,
+        is_cancelled: impl Fn(&T) -> bool,
     ) -> Start<T> {
         let before = self.dropped.len();
-        let start = self.next_batch(now_us, is_patient, &is_left);
-        self.learn_given_up(before, &is_left);
+        let start = self.next_batch(now_us, may_wait, &is_cancelled);
+        self.learn_removed(before, &is_cancelled);
         start
     }
 
     fn next_batch(
         &mut self,
         now_us: u64,
-        is_patient: bool,
-        is_left: &impl Fn(&T) -> bool,
+        may_wait: bool,
+        is_cancelled: &impl Fn(&T) -> bool,
     ) -> Start<T> {
-        let is_out = |waiter: &Waiter<T>| waiter.terms.is_late(now_us) || is_left(&waiter.item);
+        let is_out =
+            |waiter: &QueuedRequest<T>| waiter.demand.is_late(now_us) || is_cancelled(&waiter.item);
         loop {
             while let Some(waiter) = self.waiting.pop_head_if(is_out) {
                 self.dropped.push(waiter);
@@ -198,7 +199,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             let view = self.view(&head);
             let rows_max = match self.policy.decide(&view, &self.run_time, now_us) {
                 Decision::Run { rows_max } => rows_max,
-                Decision::Wait { until_us } if is_patient && until_us > now_us => {
+                Decision::Wait { until_us } if may_wait && until_us > now_us => {
                     self.waits_since_us = Some(view.queued_us);
                     let until_us = self.not_after_a_deadline(until_us);
                     if until_us > now_us {
@@ -209,8 +210,8 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
                     continue;
                 }
                 Decision::Wait { .. } => head.rows,
-                Decision::Drop { deadlines_before_us } => {
-                    if self.drop_before(deadlines_before_us) {
+                Decision::Expire { deadlines_before_us } => {
+                    if self.expire_before(deadlines_before_us) {
                         continue;
                     }
                     self.policy.rows_max()
@@ -219,8 +220,9 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             // Those behind the most urgent may have even less time, as they wait by priority.
             let run_us = self.run_time.predict_us(rows_max.min(view.rows_waiting)).unwrap_or(0.0);
             let finish_us = now_us.saturating_add(run_us as u64);
-            let is_out =
-                |waiter: &Waiter<T>| waiter.terms.is_late(finish_us) || is_left(&waiter.item);
+            let is_out = |waiter: &QueuedRequest<T>| {
+                waiter.demand.is_late(finish_us) || is_cancelled(&waiter.item)
+            };
             let members = self.waiting.take_batch(rows_max, is_out, &mut self.dropped);
             if let Some(Running { id, rows, .. }) = self.begin(&members, now_us) {
                 let predicted_us = self.run_time.predict_us(rows);
@@ -230,13 +232,13 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
     }
 
     /// Takes a replica back, with what its run taught.
-    pub fn finish(&mut self, run: RunId, ran: Option<Ran>, now_us: u64) {
+    pub fn finish(&mut self, run: RunId, ran: Option<RunSample>, now_us: u64) {
         let Some(at) = self.running.iter().position(|running| running.id == run) else { return };
         let running = self.running.swap_remove(at);
         self.idle += 1;
         self.finished += 1;
-        self.ends.put(run, now_us);
-        let Some(Ran { rows, run_us }) = ran else { return };
+        self.completed.put(run, now_us);
+        let Some(RunSample { rows, run_us }) = ran else { return };
         self.run_time.observe(rows, run_us);
         let missed = running.deadline_us.map(|deadline_us| now_us > deadline_us);
         let rows_waiting = self.head_rows();
@@ -246,11 +248,11 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
 
     /// Drops everyone whose deadline has passed, wherever they stand. Looks at all of them.
     pub fn expire(&mut self, now_us: u64) {
-        self.dropped.extend(self.waiting.remove_all(|waiter| waiter.terms.is_late(now_us)));
+        self.dropped.extend(self.waiting.remove_all(|waiter| waiter.demand.is_late(now_us)));
     }
 
     /// Those who left the queue without being in a batch, since this was last asked.
-    pub fn take_dropped(&mut self) -> Vec<Waiter<T>> {
+    pub fn take_removed(&mut self) -> Vec<QueuedRequest<T>> {
         std::mem::take(&mut self.dropped)
     }
 
@@ -285,11 +287,11 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
     }
 
     /// Where the next batch should run.
-    pub fn place_next(&self) -> Place {
+    pub fn next_run_on(&self) -> RunOn {
         let rows_max = self.policy.rows_max().max(1);
         let rows = self.head_rows().min(rows_max);
         // A model that runs requests one by one has no batches to fill.
-        place(self.run_time.predict_us(rows), rows_max > 1 && rows == rows_max)
+        run_on(self.run_time.predict_us(rows), rows_max > 1 && rows == rows_max)
     }
 
     /// Rows that could be in the next batch.
@@ -297,13 +299,13 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         self.waiting.head().map_or(0, |head| head.rows)
     }
 
-    fn ahead(&self, terms: &Terms, now_us: u64) -> Ahead {
+    fn ahead(&self, demand: &Demand, now_us: u64) -> Ahead {
         Ahead {
-            rows: self.waiting.rows_before(terms),
+            rows: self.waiting.rows_before(demand),
             batch_rows_max: self.policy.rows_max(),
             replicas: self.idle + self.running.len(),
             free_in_us: self.free_in_us(now_us),
-            spreads: self.policy.spreads(),
+            sigmas: self.policy.sigmas(),
             caution: self.caution.share(),
         }
     }
@@ -321,37 +323,37 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
 
     /// Drops those who left from a full queue; false when it stays full. Looking through it is
     /// shared among many refusals, so that each costs the same however long the queue is.
-    fn make_room(&mut self, is_left: impl Fn(&T) -> bool) -> bool {
-        if self.refused.is_multiple_of((self.requests_max / 8).max(1)) {
-            self.dropped.extend(self.waiting.remove_all(|waiter| is_left(&waiter.item)));
+    fn make_room(&mut self, is_cancelled: impl Fn(&T) -> bool) -> bool {
+        if self.rejected.is_multiple_of((self.requests_max / 8).max(1)) {
+            self.dropped.extend(self.waiting.remove_all(|waiter| is_cancelled(&waiter.item)));
         }
         let has_room = self.waiting.len() < self.requests_max;
-        self.refused = if has_room { 0 } else { self.refused + 1 };
+        self.rejected = if has_room { 0 } else { self.rejected + 1 };
         has_room
     }
 
     /// Learns from those dropped last whose callers still wait and whose time would have done for
     /// a run.
-    fn learn_given_up(&mut self, before: usize, is_left: &impl Fn(&T) -> bool) {
+    fn learn_removed(&mut self, before: usize, is_cancelled: &impl Fn(&T) -> bool) {
         if self.dropped.len() == before {
             return;
         }
         let run_us = self.run_time.predict_us(self.policy.rows_max()).unwrap_or(0.0);
-        let is_given_up = |waiter: &&Waiter<T>| {
+        let is_given_up = |waiter: &&QueuedRequest<T>| {
             let allowed_us =
-                waiter.terms.deadline_us.map(|us| us.saturating_sub(waiter.terms.queued_us));
-            allowed_us.is_some_and(|us| us as f64 > run_us) && !is_left(&waiter.item)
+                waiter.demand.deadline_us.map(|us| us.saturating_sub(waiter.demand.queued_us));
+            allowed_us.is_some_and(|us| us as f64 > run_us) && !is_cancelled(&waiter.item)
         };
-        self.caution.gave_up(self.dropped[before..].iter().filter(is_given_up).count());
+        self.caution.on_removed(self.dropped[before..].iter().filter(is_given_up).count());
     }
 
     /// Drops the most urgent as far as their deadlines are before a time, but for the last of all:
     /// somebody has to run to show how long that takes. False when there is nobody to drop.
-    fn drop_before(&mut self, deadlines_before_us: u64) -> bool {
+    fn expire_before(&mut self, deadlines_before_us: u64) -> bool {
         let before = self.dropped.len();
         while self.waiting.len() > 1 {
-            let is_hopeless = |waiter: &Waiter<T>| {
-                waiter.terms.deadline_us.is_some_and(|us| us < deadlines_before_us)
+            let is_hopeless = |waiter: &QueuedRequest<T>| {
+                waiter.demand.deadline_us.is_some_and(|us| us < deadlines_before_us)
             };
             let Some(waiter) = self.waiting.pop_head_if(is_hopeless) else { break };
             self.dropped.push(waiter);
@@ -364,9 +366,9 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         earliest.map_or(until_us, |deadline_us| until_us.min(deadline_us.saturating_add(1)))
     }
 
-    fn begin(&mut self, members: &[Waiter<T>], now_us: u64) -> Option<Running> {
+    fn begin(&mut self, members: &[QueuedRequest<T>], now_us: u64) -> Option<Running> {
         let first = members.first()?;
-        let rows = members.iter().map(|waiter| waiter.terms.rows).sum();
+        let rows = members.iter().map(|waiter| waiter.demand.rows).sum();
         let id = RunId(self.next_run);
         self.next_run += 1;
         self.idle -= 1;
@@ -377,7 +379,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             rows,
             started_us: now_us,
             predicted_us: self.run_time.predict_us(rows).unwrap_or(0.0),
-            deadline_us: first.terms.deadline_us,
+            deadline_us: first.demand.deadline_us,
         };
         self.running.push(running);
         Some(running)
@@ -385,11 +387,11 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
 
     /// What the policy may know. A wait does not begin anew when somebody more urgent comes.
     fn view(&self, head: &Head) -> QueueView {
-        let queued_us = head.terms.queued_us;
+        let queued_us = head.demand.queued_us;
         QueueView {
             rows_waiting: head.rows.max(1),
             queued_us: self.waits_since_us.map_or(queued_us, |us| us.min(queued_us)),
-            deadline_us: head.terms.deadline_us,
+            deadline_us: head.demand.deadline_us,
         }
     }
 }

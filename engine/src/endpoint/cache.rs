@@ -182,7 +182,7 @@ impl CacheEntry {
             given: original.given.clone(),
             outputs: original.outputs.clone(),
             rows: original.rows,
-            lane: original.lane.clone(),
+            batch_key: original.batch_key.clone(),
         };
         let outputs: Outputs = outputs.iter().map(copy_of_output).collect();
         let bytes = size_of::<Self>() + ENTRY_BYTES + request_bytes(&request) + heap(&outputs);
@@ -207,9 +207,9 @@ fn copy_of_output(output: &OutputTensor) -> OutputTensor {
 }
 
 fn request_bytes(request: &ValidRequest) -> usize {
-    let ValidRequest { inputs, given, outputs, lane, .. } = request;
+    let ValidRequest { inputs, given, outputs, batch_key, .. } = request;
     let buffers = inputs.iter().map(|input| BUFFER_BYTES + input.data.len() + heap(&input.shape));
-    buffers.sum::<usize>() + heap(inputs) + heap(given) + heap(outputs) + heap(lane)
+    buffers.sum::<usize>() + heap(inputs) + heap(given) + heap(outputs) + heap(batch_key)
 }
 
 /// Bytes of an output. Its name counts, although the signature usually shares it.

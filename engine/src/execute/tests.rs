@@ -13,7 +13,7 @@ use crate::testing::{
 };
 use crate::ticket::Ticket;
 use parking_lot::Mutex;
-use skysail_policy::place::Place;
+use skysail_policy::inline_run::RunOn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,9 +127,9 @@ fn model_of_leavers(fails: bool) -> (Arc<Endpoint>, Tickets, Arc<Mutex<Vec<usize
 }
 
 /// Runs what waits as one batch, and gives the rows that it tells the queue of.
-fn run_next(endpoint: &Arc<Endpoint>, place: Place) -> usize {
+fn run_next(endpoint: &Arc<Endpoint>, run_on: RunOn) -> usize {
     let mut job = endpoint.model().queue().next_job().unwrap();
-    run_job(endpoint.model(), &mut job, place);
+    run_job(endpoint.model(), &mut job, run_on);
     let rows = job.rows;
     endpoint.model().queue().finish(job);
     rows
@@ -144,9 +144,9 @@ fn a_run_that_everyone_leaves_is_stopped_and_its_executor_goes_on() {
     let (endpoint, leavers, sizes) = model_of_leavers(false);
     for stopped in 1..=3 {
         *leavers.lock() = submit(&endpoint, &[1.0, 2.0, 3.0]);
-        assert_eq!(run_next(&endpoint, Place::ReplicaThread), 0);
+        assert_eq!(run_next(&endpoint, RunOn::ReplicaThread), 0);
         let stays = submit(&endpoint, &[4.0, 5.0]);
-        assert_eq!(run_next(&endpoint, Place::ReplicaThread), 2);
+        assert_eq!(run_next(&endpoint, RunOn::ReplicaThread), 2);
         assert_eq!(
             stays.into_iter().map(|t| answer(t).unwrap()).collect::<Vec<_>>(),
             [[4.0], [5.0]]
@@ -163,7 +163,7 @@ fn a_run_goes_on_while_one_stays() {
     let mut tickets = submit(&endpoint, &[1.0, 2.0, 3.0]);
     let stays = tickets.remove(1);
     *leavers.lock() = tickets;
-    assert_eq!(run_next(&endpoint, Place::ReplicaThread), 3);
+    assert_eq!(run_next(&endpoint, RunOn::ReplicaThread), 3);
     assert_eq!(answer(stays).unwrap(), [2.0]);
     assert_eq!((endpoint.statistics().stopped(), sizes.lock().len()), (0, 1));
 }
@@ -174,7 +174,7 @@ fn who_left_a_batch_that_failed_is_not_run_alone() {
     let mut tickets = submit(&endpoint, &[1.0, 2.0, 3.0]);
     let stays = tickets.remove(1);
     *leavers.lock() = tickets;
-    assert_eq!(run_next(&endpoint, Place::ReplicaThread), 0);
+    assert_eq!(run_next(&endpoint, RunOn::ReplicaThread), 0);
     assert!(matches!(answer(stays).unwrap_err(), Error::Execute { .. }));
     assert_eq!(*sizes.lock(), [3, 1]);
 }
@@ -183,7 +183,7 @@ fn who_left_a_batch_that_failed_is_not_run_alone() {
 fn a_request_that_runs_alone_can_be_stopped_too() {
     let (endpoint, leavers, sizes) = model_of_leavers(false);
     *leavers.lock() = submit(&endpoint, &[1.0]);
-    assert_eq!(run_next(&endpoint, Place::ReplicaThread), 0);
+    assert_eq!(run_next(&endpoint, RunOn::ReplicaThread), 0);
     assert_eq!((endpoint.statistics().stopped(), sizes.lock().len()), (1, 1));
 }
 
@@ -191,7 +191,7 @@ fn a_request_that_runs_alone_can_be_stopped_too() {
 fn a_run_on_a_callers_thread_is_not_watched() {
     let (endpoint, leavers, _) = model_of_leavers(false);
     *leavers.lock() = submit(&endpoint, &[1.0, 2.0]);
-    assert_eq!(run_next(&endpoint, Place::Here), 2);
+    assert_eq!(run_next(&endpoint, RunOn::Caller), 2);
     assert_eq!((endpoint.statistics().stopped(), endpoint.statistics().runs()), (0, 1));
 }
 

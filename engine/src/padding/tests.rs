@@ -11,7 +11,7 @@ use crate::tensor::{DataType, Shape, elements};
 use crate::testing::{block_on, endpoint, spec};
 use crate::validate::validate;
 use proptest::prelude::*;
-use skysail_policy::place::Place;
+use skysail_policy::inline_run::RunOn;
 use std::collections::HashSet;
 
 #[test]
@@ -166,7 +166,7 @@ proptest! {
         }).collect();
         endpoint.model().queue().close();
         while let Some(mut job) = endpoint.model().queue().next_job() {
-            run_job(endpoint.model(), &mut job, Place::Here);
+            run_job(endpoint.model(), &mut job, RunOn::Caller);
             endpoint.model().queue().finish(job);
         }
         for (ticket, member) in tickets.into_iter().zip(&members) {
@@ -183,23 +183,23 @@ proptest! {
         // Rows without elements run alone.
         let (empty, full): (Vec<&Member>, Vec<&Member>) =
             members.iter().partition(|m| m.1 == 0 || m.2 == 0);
-        let lanes: HashSet<_> = full.iter().map(|m| (bucket(m.1), bucket(m.2))).collect();
-        prop_assert_eq!(endpoint.statistics().runs(), (lanes.len() + empty.len()) as u64);
+        let batch_keys: HashSet<_> = full.iter().map(|m| (bucket(m.1), bucket(m.2))).collect();
+        prop_assert_eq!(endpoint.statistics().runs(), (batch_keys.len() + empty.len()) as u64);
     }
 }
 
 #[test]
 fn inputs_that_contradict_each_other_share_runs_only_with_their_like() {
     let signature = padded_model(DataType::Uint8, 0);
-    let lane = |a: usize, x_b: usize, v_b: usize| {
+    let batch_key = |a: usize, x_b: usize, v_b: usize| {
         let (x, v) = (inputs(&signature, (1, a, x_b, 7)), inputs(&signature, (1, a, v_b, 7)));
         let inputs = x.into_iter().take(1).chain(v.into_iter().skip(1)).collect();
-        validate(Request { inputs, ..Request::default() }, &signature).unwrap().lane
+        validate(Request { inputs, ..Request::default() }, &signature).unwrap().batch_key
     };
     // Padded to one size they would pass for right.
-    assert_eq!(lane(2, 9, 9), lane(2, 10, 10));
-    assert_ne!(lane(2, 9, 10), lane(2, 10, 10));
-    assert_ne!(lane(2, 9, 10), lane(2, 10, 9));
-    assert_ne!(lane(2, 9, 9), lane(2, 17, 17));
-    assert_ne!(lane(0, 9, 9), lane(1, 9, 9));
+    assert_eq!(batch_key(2, 9, 9), batch_key(2, 10, 10));
+    assert_ne!(batch_key(2, 9, 10), batch_key(2, 10, 10));
+    assert_ne!(batch_key(2, 9, 10), batch_key(2, 10, 9));
+    assert_ne!(batch_key(2, 9, 9), batch_key(2, 17, 17));
+    assert_ne!(batch_key(0, 9, 9), batch_key(1, 9, 9));
 }

@@ -20,9 +20,9 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    /// Puts a number of rows of a lane in; whether it is new.
-    pub(super) fn insert(&mut self, rows: usize, lane: &[usize]) -> bool {
-        let bit = place(rows, lane);
+    /// Puts a number of rows of a batch key in; whether it is new.
+    pub(super) fn insert(&mut self, rows: usize, batch_key: &[usize]) -> bool {
+        let bit = place(rows, batch_key);
         let (word, mask) = (&mut self.0[bit / 64], 1 << (bit % 64));
         let is_new = *word & mask == 0;
         *word |= mask;
@@ -30,14 +30,14 @@ impl Sizes {
     }
 }
 
-/// Usual sizes of a model with one lane never fall together.
-fn place(rows: usize, lane: &[usize]) -> usize {
-    if lane.is_empty() {
+/// Usual sizes of a model with one batch key never fall together.
+fn place(rows: usize, batch_key: &[usize]) -> usize {
+    if batch_key.is_empty() {
         return rows % BITS;
     }
     let mut hasher = DefaultHasher::new();
     hasher.write_usize(rows);
-    lane.iter().for_each(|&dim| hasher.write_usize(dim));
+    batch_key.iter().for_each(|&dim| hasher.write_usize(dim));
     (hasher.finish() % BITS as u64) as usize
 }
 
@@ -48,9 +48,9 @@ mod tests {
     #[test]
     fn a_size_is_new_once_for_each_lane() {
         let mut sizes = Sizes::default();
-        for lane in [&[][..], &[128], &[256]] {
-            assert!(sizes.insert(8, lane), "{lane:?}");
-            assert!(!sizes.insert(8, lane), "{lane:?}");
+        for batch_key in [&[][..], &[128], &[256]] {
+            assert!(sizes.insert(8, batch_key), "{batch_key:?}");
+            assert!(!sizes.insert(8, batch_key), "{batch_key:?}");
         }
         assert!((0..1000).filter(|_| true).all(|rows| rows == 8 || sizes.insert(rows, &[])));
     }

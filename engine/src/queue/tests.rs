@@ -9,8 +9,8 @@ use crate::validate::{ValidInput, ValidRequest};
 use proptest::prelude::*;
 use skysail_policy::batch::fixed::Fixed;
 use skysail_policy::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
+use skysail_policy::priority::Priority;
 use skysail_policy::run_time::RunTime;
-use skysail_policy::urgency::Priority;
 use smallvec::smallvec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
@@ -37,8 +37,8 @@ fn plain() -> Queue {
 fn entry(shape: &[usize]) -> (Entry, Reply) {
     let (reply, receiver) = oneshot::channel();
     let inputs = smallvec![ValidInput { shape: shape.into(), data: vec![].into() }];
-    let lane = shape[1..].into();
-    let request = ValidRequest { inputs, rows: shape[0], lane, ..ValidRequest::default() };
+    let batch_key = shape[1..].into();
+    let request = ValidRequest { inputs, rows: shape[0], batch_key, ..ValidRequest::default() };
     let (queued, priority) = (Instant::now(), Priority::default());
     (Entry { request, queued, priority, deadline: None, behind: None, ahead: 0, reply }, receiver)
 }

@@ -54,13 +54,13 @@ fn no_rows_at_all_are_fine() {
 fn requests_whose_rows_have_no_elements_share_no_run() {
     let inputs = vec![spec("x", DataType::Fp32, &[None, None])];
     let signature = Signature { inputs, ..signature() };
-    let lane = |rows: usize, size: usize| {
+    let batch_key = |rows: usize, size: usize| {
         let inputs = smallvec![tensor("x", DataType::Fp32, &[rows, size], 4 * rows * size)];
-        validate(Request { inputs, ..Request::default() }, &signature).unwrap().lane
+        validate(Request { inputs, ..Request::default() }, &signature).unwrap().batch_key
     };
-    assert_eq!(lane(1, 2), lane(3, 2));
-    assert_eq!(lane(0, 2), lane(3, 2));
-    assert_ne!(lane(1, 0), lane(1, 0));
+    assert_eq!(batch_key(1, 2), batch_key(3, 2));
+    assert_eq!(batch_key(0, 2), batch_key(3, 2));
+    assert_ne!(batch_key(1, 0), batch_key(1, 0));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::testing::{self, Threads, answer, request};
 const STARTED: Duration = Duration::from_secs(100);
 
 fn progress(waiting: usize, finished: u64) -> Progress {
-    Progress { waiting, finished, is_patient: false, is_idle: false, predicted_us: 0 }
+    Progress { waiting, finished, is_lingering: false, is_idle: false, predicted_us: 0 }
 }
 
 /// Whether a queue counts as stalled after each look, one every `PERIOD`.
@@ -34,7 +34,7 @@ fn a_queue_that_moves_or_need_not_is_well() {
     let moves: Vec<_> = (0..20).map(|finished| progress(3, finished / 3)).collect();
     assert!(!looks(&moves).contains(&true));
     assert!(!looks(&[progress(0, 0); 20]).contains(&true), "nobody waits");
-    let patient = Progress { is_patient: true, is_idle: true, ..progress(3, 0) };
+    let patient = Progress { is_lingering: true, is_idle: true, ..progress(3, 0) };
     assert!(!looks(&[patient; 20]).contains(&true), "its policy waits");
 }
 

@@ -8,8 +8,8 @@ use crate::profile::{Level, Profile};
 use crate::quantiles::sorted_at;
 use skysail_policy::batch::Limits;
 use skysail_policy::simulate::{
-    Arrivals, Cost, Kind, Known, Level as OutsideLevel, Machine, Noise, Outside, Policy, Scenario,
-    Traffic, simulate,
+    Arrivals, Cost, Kind, Known, Level as OverheadLevel, Machine, Noise, Overhead, Policy,
+    Scenario, Traffic, simulate,
 };
 
 /// A rate is steady where this part of its requests is answered...
@@ -70,10 +70,10 @@ impl Model {
         let cost = Cost::Curve(run_times.curve);
         let machine = Machine { cost, noise: noise(profile), ..Machine::line(0.0, 0.0) };
         let mut scenario = scenario(profile, machine);
-        scenario.outside.front_us = front_us(profile, &scenario);
+        scenario.overhead.front_us = front_us(profile, &scenario);
         for (level, times) in steady.iter().zip(&run_times.times) {
             let seen = seen_outside(&scenario, level, *times);
-            scenario.outside.levels.push(seen);
+            scenario.overhead.levels.push(seen);
         }
         let error = error(&scenario, &seen, share);
         Ok(Self { scenario, rates, error })
@@ -124,8 +124,8 @@ fn scenario(profile: &Profile, machine: Machine) -> Scenario {
         limits: Limits { rows_max, objective_us, replicas },
         requests_max: server.queue_max.map_or(QUEUE_MAX, |max| max as usize),
         machine,
-        outside: Outside::default(),
-        known: Known::Tried { times: 1.0 },
+        overhead: Overhead::default(),
+        known: Known::Calibrated { factor: 1.0 },
         kinds: vec![Kind { rows: (rows, rows), ..Kind::default() }],
         ..Scenario::default()
     }
@@ -151,7 +151,7 @@ fn with_traffic(
     duration_us: u64,
 ) -> Scenario {
     let mut scenario = scenario.clone();
-    scenario.outside.over_us = RATE_OVER_US.max(RATE_OVER_REQUESTS * 1e6 / mean_per_s);
+    scenario.overhead.over_us = RATE_OVER_US.max(RATE_OVER_REQUESTS * 1e6 / mean_per_s);
     scenario.traffic = Traffic::Open(arrivals);
     scenario.duration_us = duration_us;
     scenario
@@ -165,12 +165,12 @@ fn at_level(scenario: &Scenario, level: &Level) -> Scenario {
 }
 
 /// What was outside of the engine at a level, where runs take so many times as long.
-fn seen_outside(scenario: &Scenario, level: &Level, run_times: f64) -> OutsideLevel {
+fn seen_outside(scenario: &Scenario, level: &Level, run_times: f64) -> OverheadLevel {
     let mut scenario = at_level(scenario, level);
-    let alone = OutsideLevel { per_s: level.per_s, run_times, around_us: Vec::new() };
-    scenario.outside.levels = vec![alone.clone()];
+    let alone = OverheadLevel { per_s: level.per_s, run_times, around_us: Vec::new() };
+    scenario.overhead.levels = vec![alone.clone()];
     let inside_us = simulate(&scenario, 1).total.latencies_us;
-    OutsideLevel { around_us: outside(&level.latency_us, &inside_us), ..alone }
+    OverheadLevel { around_us: outside(&level.latency_us, &inside_us), ..alone }
 }
 
 /// How far off the model is at levels that it is not told of: in the middle, as a stall at one of
@@ -180,7 +180,7 @@ fn error(scenario: &Scenario, seen: &[Level], share: f64) -> f64 {
     let mut off: Vec<f64> = inner
         .map(|index| {
             let mut without = at_level(scenario, &seen[index]);
-            without.outside.levels.remove(index);
+            without.overhead.levels.remove(index);
             let found_us = simulate(&without, 2).total.latency_us(share).max(1) as f64;
             (found_us / seen[index].latency_us.at(share)).ln().abs()
         })

@@ -144,14 +144,14 @@ impl Seen {
         let any = total.arrived > 0;
         let arrived = (total.arrived as f64).max(1.0);
         let in_time = total.latencies_us.partition_point(|&us| us as f64 <= objective_us);
-        let refused = total.refused_full + total.refused_overloaded + total.dropped;
+        let refused = total.rejected_full + total.rejected_overloaded + total.expired;
         Self {
             p50_us: any.then(|| total.latency_us(0.5) as f64),
             latency_us: any.then(|| total.latency_us(share).max(1) as f64),
             // Where no request came, none was late.
             in_time: if any { in_time as f64 / arrived } else { 1.0 },
             refused: refused as f64 / arrived,
-            utilisation: outcome.utilisation(),
+            utilisation: outcome.utilization(),
             batch_rows: any.then(|| outcome.mean_batch_rows()),
         }
     }

@@ -7,11 +7,11 @@
 //! requests can not be met any more, so that dropping them keeps the batches behind them large
 //! (the "early drop" of Nexus, SOSP 2019, section 4.3).
 //!
-//! How cautious it is follows from what happens: the number of spreads added to a run time rises
+//! How cautious it is follows from what happens: the number of sigmas added to a run time rises
 //! with each deadline missed and falls a little with each kept, and so settles where few batches in
 //! a hundred are late (stochastic approximation of a quantile, Robbins and Monro 1951).
 
-use super::regroup::Regroup;
+use super::linger::Linger;
 use super::{BatchPolicy, Decision, FinishedRun, Limits, QueueView};
 use crate::run_time::RunTime;
 
@@ -22,13 +22,13 @@ const MISSED_SHARE: f64 = 0.01;
 /// How much longer a run may be than one that everybody could wait for twice. Batches are only so
 /// large when more comes than can be done; then some have to be refused anyway, and a larger batch
 /// serves the others faster.
-const LONGER: f64 = 1.15;
+const OVERSHOOT: f64 = 1.15;
 
-/// How much a deadline that is missed adds to the spreads.
-const CAUTION_STEP: f64 = 0.25;
+/// How much a deadline that is missed adds to the sigmas.
+const SIGMAS_STEP: f64 = 0.25;
 
-/// Fewest and most spreads.
-const SPREADS: (f64, f64) = (1.0, 8.0);
+/// Fewest and most sigmas.
+const SIGMAS: (f64, f64) = (1.0, 8.0);
 
 /// A batch cut to fit the most urgent request must still make this part of the possible rate.
 /// Otherwise that request is given up for those behind it.
@@ -40,9 +40,9 @@ pub struct Predictive {
     limits: Limits,
     /// Rows of the best batch within the objective, as far as is known.
     rows_best: usize,
-    spreads: f64,
-    regroup: Regroup,
-    larger: Larger,
+    sigmas: f64,
+    linger: Linger,
+    explorer: SizeExplorer,
 }
 
 impl Predictive {
@@ -52,22 +52,22 @@ impl Predictive {
         Self {
             limits,
             rows_best,
-            spreads: 2.0,
-            regroup: Regroup::default(),
-            larger: Larger::default(),
+            sigmas: 2.0,
+            linger: Linger::default(),
+            explorer: SizeExplorer::default(),
         }
     }
 
     fn rows_best(&self, run_time: &RunTime) -> usize {
         let rows_max = self.limits.rows_max.max(1);
         let Some(run_us_max) = self.limits.run_us_max() else { return rows_max };
-        let within = run_time.rows_within(LONGER * run_us_max, 0.0, rows_max).max(1);
+        let within = run_time.rows_within(OVERSHOOT * run_us_max, 0.0, rows_max).max(1);
         run_time.efficient_rows(within)
     }
 
     /// Rows that a batch may have so that the most urgent request is met, or what can not be.
     fn fit(&self, wanted: usize, slack_us: f64, run_time: &RunTime) -> Option<usize> {
-        let fitting = run_time.rows_within(slack_us, self.spreads, wanted);
+        let fitting = run_time.rows_within(slack_us, self.sigmas, wanted);
         if fitting >= wanted {
             return Some(fitting);
         }
@@ -80,7 +80,7 @@ impl Predictive {
     fn choose(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
         if queue.rows_waiting > self.rows_best && self.rows_best < self.limits.rows_max {
             let rows_max = (2 * self.rows_best).min(self.limits.rows_max);
-            if self.larger.is_due(rows_max, run_time) {
+            if self.explorer.is_due(rows_max, run_time) {
                 return Decision::Run { rows_max };
             }
         }
@@ -90,7 +90,7 @@ impl Predictive {
         };
         let slack_us = deadline_us.saturating_sub(now_us) as f64;
         let run = run_time.estimate(wanted);
-        let (run_us, upper_us) = run.map_or((0.0, 0.0), |e| (e.run_us, e.upper_us(self.spreads)));
+        let (run_us, upper_us) = run.map_or((0.0, 0.0), |e| (e.run_us, e.upper_us(self.sigmas)));
         match self.fit(wanted, slack_us, run_time) {
             Some(rows) if rows >= wanted => {
                 let latest_us = deadline_us.saturating_sub(upper_us as u64);
@@ -98,7 +98,7 @@ impl Predictive {
             }
             Some(rows_max) => Decision::Run { rows_max },
             // Whoever may still be met is not given up: to promise less is for admission.
-            None => Decision::Drop { deadlines_before_us: now_us.saturating_add(run_us as u64) },
+            None => Decision::Expire { deadlines_before_us: now_us.saturating_add(run_us as u64) },
         }
     }
 
@@ -110,10 +110,10 @@ impl Predictive {
         run_time: &RunTime,
         now_us: u64,
     ) -> Decision {
-        if !self.regroup.pays(queue.rows_waiting, run_time, now_us) {
+        if !self.linger.pays(queue.rows_waiting, run_time, now_us) {
             return Decision::Run { rows_max: self.rows_best };
         }
-        self.regroup.decide(queue.rows_waiting, self.rows_best, latest_us, now_us)
+        self.linger.decide(queue.rows_waiting, self.rows_best, latest_us, now_us)
     }
 }
 
@@ -121,7 +121,7 @@ impl BatchPolicy for Predictive {
     fn decide(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
         let decision = self.choose(queue, run_time, now_us);
         if !matches!(decision, Decision::Wait { .. }) {
-            self.regroup.end();
+            self.linger.end();
         }
         decision
     }
@@ -129,40 +129,40 @@ impl BatchPolicy for Predictive {
     fn finished(&mut self, run: &FinishedRun, run_time: &RunTime, now_us: u64) {
         if let Some(missed) = run.missed {
             let step = if missed { 1.0 - MISSED_SHARE } else { -MISSED_SHARE };
-            self.spreads = (self.spreads + CAUTION_STEP * step).clamp(SPREADS.0, SPREADS.1);
+            self.sigmas = (self.sigmas + SIGMAS_STEP * step).clamp(SIGMAS.0, SIGMAS.1);
         }
         let before = self.rows_best;
         self.rows_best = self.rows_best(run_time);
-        self.larger.finished(run, before, self.rows_best);
-        self.regroup.finished(run, self.rows_best, now_us);
+        self.explorer.finished(run, before, self.rows_best);
+        self.linger.finished(run, self.rows_best, now_us);
     }
 
     fn rows_max(&self) -> usize {
         self.rows_best
     }
 
-    fn spreads(&self) -> f64 {
-        self.spreads
+    fn sigmas(&self) -> f64 {
+        self.sigmas
     }
 }
 
 /// Tries larger batches once in a while when more waits and nobody knows how long they run now:
 /// what was too slow once would otherwise be thought so for ever.
 #[derive(Clone, Debug)]
-struct Larger {
+struct SizeExplorer {
     /// Full batches since the last try.
     full: u32,
     /// How many it takes until the next; doubled by each try in vain.
     patience: u32,
 }
 
-impl Default for Larger {
+impl Default for SizeExplorer {
     fn default() -> Self {
         Self { full: 0, patience: Self::PATIENCE.0 }
     }
 }
 
-impl Larger {
+impl SizeExplorer {
     /// Least and most patience.
     const PATIENCE: (u32, u32) = (8, 1024);
 
@@ -243,20 +243,20 @@ mod tests {
     #[test]
     fn who_can_not_be_met_is_given_up_for_those_behind() {
         let decision = policy(None).decide(&queue(256, Some(1_300)), &known(), 0);
-        let Decision::Drop { deadlines_before_us } = decision else { panic!("{decision:?}") };
+        let Decision::Expire { deadlines_before_us } = decision else { panic!("{decision:?}") };
         assert!((3_500..4_500).contains(&deadlines_before_us), "{deadlines_before_us}");
         let decision = policy(None).decide(&queue(1, Some(900)), &known(), 0);
-        assert!(matches!(decision, Decision::Drop { .. }), "{decision:?}");
+        assert!(matches!(decision, Decision::Expire { .. }), "{decision:?}");
     }
 
     #[test]
     fn missed_deadlines_make_it_cautious_and_kept_ones_bold_again() {
         let mut policy = policy(Some(3_000.0));
         let run = |missed| FinishedRun { rows: 1, run_us: 1.0, missed, rows_waiting: 0 };
-        let before = policy.spreads();
+        let before = policy.sigmas();
         (0..10).for_each(|_| policy.finished(&run(Some(true)), &known(), 0));
-        assert!(policy.spreads() > before + 2.0);
+        assert!(policy.sigmas() > before + 2.0);
         (0..5_000).for_each(|_| policy.finished(&run(Some(false)), &known(), 0));
-        assert_eq!(policy.spreads(), SPREADS.0);
+        assert_eq!(policy.sigmas(), SIGMAS.0);
     }
 }

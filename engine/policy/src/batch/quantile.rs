@@ -57,7 +57,7 @@ impl Quantile {
         self.scale_us += 0.05 * (run_us - self.scale_us);
         self.scale_rows += 0.05 * (rows - self.scale_rows);
         let residual = run_us - (self.fixed_us + self.row_us * rows);
-        // The gradient is that of the loss with sizes in their own unit, so that both terms move.
+        // The gradient is that of the loss with sizes in their own unit, so that both demand move.
         let gradient = if residual > 0.0 { TAU } else { TAU - 1.0 };
         // A first approach by the residual itself is much faster than steps of one length.
         let pull = if residual > 0.0 { 0.25 * residual } else { 0.02 * residual };

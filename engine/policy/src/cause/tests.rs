@@ -6,7 +6,7 @@ use proptest::prelude::*;
 /// An answered request of a millisecond, of which nothing stands out.
 fn ordinary() -> Facts {
     Facts {
-        end: End::Answered,
+        end: End::Completed,
         total_us: 1_000,
         sending_us: 0,
         unseen_us: 0,
@@ -24,8 +24,8 @@ fn run(ran_us: u64, predicted_us: Option<u64>, cold: bool) -> Run {
     Run { number: 7, rows: 4, members: 2, predicted_us, ran_us, cold }
 }
 
-fn behind(expected_us: u64, waited_us: u64) -> Behind {
-    Behind { number: 6, rows: 32, expected_us, waited_us }
+fn behind(expected_us: u64, waited_us: u64) -> BlockingBatch {
+    BlockingBatch { number: 6, rows: 32, expected_us, waited_us }
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn each_part_of_the_time_has_its_own_cause() {
     let total_us = 10_000;
     let slow = Facts { total_us, ..ordinary() };
     let waited = Facts { queued_us: 9_000, ..slow };
-    let stolen = Cause::CoreStolen { predicted_us: 1_000, ran_us: 9_900 };
+    let contention = Cause::CpuContention { predicted_us: 1_000, ran_us: 9_900 };
     let cases = [
         (Facts { sending_us: 9_000, ..slow }, Cause::ClientSlowToSend),
         (Facts { unseen_us: 9_000, ..slow }, Cause::ThreadBusy),
@@ -52,7 +52,7 @@ fn each_part_of_the_time_has_its_own_cause() {
             Facts { ahead: 40, behind: Some(behind(8_000, 8_500)), ..waited },
             Cause::WaitedBehindBatch { batch: 6, rows: 32 },
         ),
-        (Facts { run: Some(run(9_900, Some(1_000), false)), ..slow }, stolen),
+        (Facts { run: Some(run(9_900, Some(1_000), false)), ..slow }, contention),
         (
             Facts { run: Some(run(9_900, Some(1_000), true)), ..slow },
             Cause::ColdBatchSize { rows: 4 },
@@ -92,10 +92,10 @@ fn who_waits_longer_for_the_others_than_for_the_batch_was_in_a_long_queue() {
 #[test]
 fn a_load_is_blamed_for_what_it_can_bring_about_and_no_more() {
     let slow = Facts { total_us: 10_000, loading_us: 9_000, ..ordinary() };
-    let stolen = Facts { run: Some(run(9_900, Some(1_000), false)), ..slow };
-    assert_eq!(cause(&stolen), Cause::LoadInProgress);
-    let brief = Facts { loading_us: 100, ..stolen };
-    assert!(matches!(cause(&brief), Cause::CoreStolen { .. }));
+    let contention = Facts { run: Some(run(9_900, Some(1_000), false)), ..slow };
+    assert_eq!(cause(&contention), Cause::LoadInProgress);
+    let brief = Facts { loading_us: 100, ..contention };
+    assert!(matches!(cause(&brief), Cause::CpuContention { .. }));
     let sent = Facts { sending_us: 9_000, ..slow };
     assert_eq!(cause(&sent), Cause::ClientSlowToSend);
     let waited =
@@ -109,8 +109,8 @@ fn who_got_no_answer_has_the_cause_of_that() {
     let end = |end, sending_us| cause(&Facts { end, sending_us, ..ordinary() });
     assert_eq!(end(End::Shed, 900), Cause::Shed);
     assert_eq!(end(End::Failed, 900), Cause::Failed);
-    assert_eq!(end(End::Left, 900), Cause::ClientSlowToSend);
-    assert_eq!(end(End::Left, 0), Cause::Failed);
+    assert_eq!(end(End::Cancelled, 900), Cause::ClientSlowToSend);
+    assert_eq!(end(End::Cancelled, 0), Cause::Failed);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn facts() -> impl Strategy<Value = Facts> {
             let ran_us = run.map_or(0, |run| run.ran_us);
             let waited_us = sending_us + unseen_us + queued_us + shared_us + reading_us;
             let total_us = waited_us + ran_us + rest_us;
-            let end = End::Answered;
+            let end = End::Completed;
             Facts {
                 end,
                 total_us,
@@ -160,7 +160,7 @@ fn excess_us(cause: Cause, facts: &Facts) -> u64 {
         Cause::WaitedBehindBatch { .. } | Cause::QueueLong { .. } | Cause::WaitedToStart => {
             facts.queued_us
         }
-        Cause::ColdBatchSize { .. } | Cause::CoreStolen { .. } => {
+        Cause::ColdBatchSize { .. } | Cause::CpuContention { .. } => {
             facts.run.map_or(0, |run| run.ran_us)
         }
         Cause::LoadInProgress => facts.loading_us,

@@ -21,10 +21,12 @@ fn lies_between_its_neighbours_and_grows_in_proportion_above_them() {
     assert!(close(run_time.predict_us(1), 40.0));
     assert!(close(run_time.predict_us(16), 160.0));
     let mut run_time = RunTime::default();
-    run_time.points[2] = Some(Point { rows: 4.0, run_us: 40.0, spread_us: 4.0, age: 0, rests: 0 });
-    run_time.points[3] = Some(Point { rows: 8.0, run_us: 60.0, spread_us: 8.0, age: 0, rests: 0 });
+    run_time.points[2] =
+        Some(Point { rows: 4.0, run_us: 40.0, deviation_us: 4.0, age: 0, rests: 0 });
+    run_time.points[3] =
+        Some(Point { rows: 8.0, run_us: 60.0, deviation_us: 8.0, age: 0, rests: 0 });
     let middle = run_time.estimate(6).unwrap();
-    assert_eq!(middle, Estimate { run_us: 50.0, spread_us: 6.0 });
+    assert_eq!(middle, Estimate { run_us: 50.0, deviation_us: 6.0 });
     assert!(close(run_time.predict_us(16), 120.0));
 }
 
@@ -42,7 +44,7 @@ fn curve_and_pace_do_not_drift_apart_however_many_runs_there_are() {
     let mut run_time = RunTime::default();
     for (run, unit) in units().take(400_000).enumerate() {
         let rows = 1 << (run % 5);
-        // Larger batches take no longer, which nobody believes, and times vary fourfold.
+        // SizeExplorer batches take no longer, which nobody believes, and times vary fourfold.
         run_time.observe(rows, 10.0 * 4.0_f64.powf(unit));
         let predicted = run_time.predict_us(rows).unwrap();
         assert!((5.0..80.0).contains(&predicted), "run {run}: {predicted} us");
@@ -65,7 +67,7 @@ fn sizes_that_do_not_run_stay_what_they_were_however_skewed_the_runs_of_others_a
         let estimate = run_time.estimate(rows).unwrap();
         let off = estimate.run_us / true_us;
         assert!((0.7..1.4).contains(&off), "{rows} rows: {estimate:?}");
-        assert!(estimate.spread_us < estimate.run_us, "{rows} rows: {estimate:?}");
+        assert!(estimate.deviation_us < estimate.run_us, "{rows} rows: {estimate:?}");
     }
     assert!(run_time.efficient_rows(64) > 8);
 }
@@ -81,7 +83,7 @@ fn sizes_that_contradict_each_other_do_not_drive_it_away() {
     }
     let estimate = run_time.estimate(1).unwrap();
     assert!((5.0..500.0).contains(&estimate.run_us), "{estimate:?}");
-    assert!(estimate.spread_us < 500.0, "{estimate:?}");
+    assert!(estimate.deviation_us < 500.0, "{estimate:?}");
     run_time.observe(1, 50.0);
     assert!(run_time.predict_us(1).is_some_and(f64::is_finite));
 }
@@ -106,7 +108,7 @@ fn one_hiccup_is_no_trend() {
     (0..50).for_each(|_| run_time.observe(1, 100.0));
     run_time.observe(1, 1e6);
     assert_eq!(run_time.pace, 1.0);
-    assert!(run_time.points[0].unwrap().spread_us > 1000.0, "it is in the spread");
+    assert!(run_time.points[0].unwrap().deviation_us > 1000.0, "it is in the spread");
 }
 
 #[test]
@@ -117,7 +119,7 @@ fn the_spread_is_learned() {
     }
     let estimate = run_time.estimate(8).unwrap();
     assert!((90.0..110.0).contains(&estimate.run_us), "{estimate:?}");
-    assert!((12.0..28.0).contains(&estimate.spread_us), "{estimate:?}");
+    assert!((12.0..28.0).contains(&estimate.deviation_us), "{estimate:?}");
 }
 
 #[test]
@@ -149,7 +151,7 @@ fn line() -> RunTime {
         run_time.points[power] = Some(Point {
             rows: rows as f64,
             run_us: 10.0 + rows as f64,
-            spread_us: 0.0,
+            deviation_us: 0.0,
             age: 0,
             rests: 0,
         });
@@ -171,7 +173,7 @@ fn the_efficient_size_is_where_larger_ones_bring_nothing() {
     assert_eq!(line().efficient_rows(100), 100);
     let mut flat = RunTime::default();
     flat.observe(1, 100.0);
-    flat.points[1] = Some(Point { rows: 2.0, run_us: 200.0, spread_us: 0.0, age: 0, rests: 0 });
+    flat.points[1] = Some(Point { rows: 2.0, run_us: 200.0, deviation_us: 0.0, age: 0, rests: 0 });
     assert_eq!(flat.efficient_rows(64), 1, "rows bring nothing together");
     assert_eq!(RunTime::default().efficient_rows(64), 64, "nothing is known");
 }
@@ -186,7 +188,7 @@ proptest! {
         runs.iter().for_each(|&(rows, run_us)| run_time.observe(rows, run_us));
         let estimate = run_time.estimate(rows).unwrap();
         prop_assert!(estimate.run_us.is_finite() && estimate.run_us > 0.0);
-        prop_assert!(estimate.spread_us.is_finite() && estimate.spread_us >= 0.0);
+        prop_assert!(estimate.deviation_us.is_finite() && estimate.deviation_us >= 0.0);
         prop_assert!((1..=64).contains(&run_time.efficient_rows(64)));
         prop_assert!(run_time.rows_within(1e3, 2.0, 64) <= 64);
     }

@@ -1,15 +1,15 @@
-//! Who starts when, who is refused, and who is dropped.
+//! Who starts when, who is rejected, and who is dropped.
 
 use super::*;
 use crate::batch::Limits;
 use crate::batch::fixed::Fixed;
 use crate::batch::predictive::Predictive;
-use crate::urgency::Priority;
+use crate::priority::Priority;
 
 type Queue = Scheduler<u32, ()>;
 
-fn terms(queued_us: u64, deadline_us: Option<u64>) -> Terms {
-    Terms { rows: 1, queued_us, deadline_us, priority: Priority::default() }
+fn demand(queued_us: u64, deadline_us: Option<u64>) -> Demand {
+    Demand { rows: 1, queued_us, deadline_us, priority: Priority::default() }
 }
 
 /// Knows that a run takes a millisecond, whatever its size.
@@ -22,8 +22,8 @@ fn predictive(replicas: usize, requests_max: usize) -> Queue {
     queue
 }
 
-fn push(queue: &mut Queue, item: u32, now_us: u64, deadline_us: u64) -> Result<(), Refusal> {
-    queue.push(item, terms(now_us, Some(deadline_us)), (), now_us, |_| false)
+fn push(queue: &mut Queue, item: u32, now_us: u64, deadline_us: u64) -> Result<(), Rejection> {
+    queue.push(item, demand(now_us, Some(deadline_us)), (), now_us, |_| false)
 }
 
 fn start(queue: &mut Queue, now_us: u64) -> Option<(Vec<u32>, RunId)> {
@@ -34,7 +34,7 @@ fn start(queue: &mut Queue, now_us: u64) -> Option<(Vec<u32>, RunId)> {
 }
 
 fn dropped(queue: &mut Queue) -> Vec<u32> {
-    queue.take_dropped().iter().map(|waiter| waiter.item).collect()
+    queue.take_removed().iter().map(|waiter| waiter.item).collect()
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn an_idle_replica_takes_everyone_and_a_busy_one_only_whom_it_can_serve() {
     // 600 us are left of this run, and the next takes 1,000.
     assert!(push(&mut queue, 1, 400, 1_700).is_err());
     push(&mut queue, 2, 400, 2_200).unwrap();
-    queue.finish(run, Some(Ran { rows: 1, run_us: 990.0 }), 1_000);
+    queue.finish(run, Some(RunSample { rows: 1, run_us: 990.0 }), 1_000);
     assert_eq!(start(&mut queue, 1_000).unwrap().0, [2]);
 }
 
@@ -56,11 +56,11 @@ fn a_refusal_says_when_to_come_again() {
     push(&mut queue, 0, 0, 50_000).unwrap();
     let _running = start(&mut queue, 0).unwrap();
     (1..=40).for_each(|item| push(&mut queue, item, 0, 50_000).unwrap());
-    let refused = push(&mut queue, 99, 0, 5_000);
+    let rejected = push(&mut queue, 99, 0, 5_000);
     // Ten batches, and what runs: those with later deadlines go after it, so it is not these.
-    assert!(refused.is_ok(), "{refused:?}");
-    let refused = push(&mut queue, 99, 0, 1_500);
-    let Err(Refusal::Overloaded { retry_in_us }) = refused else { panic!("{refused:?}") };
+    assert!(rejected.is_ok(), "{rejected:?}");
+    let rejected = push(&mut queue, 99, 0, 1_500);
+    let Err(Rejection::Overloaded { retry_in_us }) = rejected else { panic!("{rejected:?}") };
     assert!((400.0..1_000.0).contains(&retry_in_us), "{retry_in_us}");
 }
 
@@ -69,9 +69,9 @@ fn a_full_queue_refuses_until_somebody_leaves() {
     let mut queue = predictive(1, 2);
     push(&mut queue, 0, 0, 50_000).unwrap();
     push(&mut queue, 1, 0, 50_000).unwrap();
-    assert_eq!(push(&mut queue, 2, 0, 50_000), Err(Refusal::Full));
-    queue.refused = 0;
-    queue.push(2, terms(0, None), (), 0, |&item| item == 0).unwrap();
+    assert_eq!(push(&mut queue, 2, 0, 50_000), Err(Rejection::Full));
+    queue.rejected = 0;
+    queue.push(2, demand(0, None), (), 0, |&item| item == 0).unwrap();
     assert_eq!((dropped(&mut queue), queue.len()), (vec![0], 2));
 }
 
@@ -110,7 +110,7 @@ fn a_wrong_model_of_run_times_mends_itself() {
         assert!(admitted.count() > 0);
         let (members, run) = start(&mut queue, now_us).unwrap();
         now_us += 1_000;
-        queue.finish(run, Some(Ran { rows: members.len(), run_us: 1_000.0 }), now_us);
+        queue.finish(run, Some(RunSample { rows: members.len(), run_us: 1_000.0 }), now_us);
         answered = members.len();
         dropped(&mut queue);
     }
@@ -120,7 +120,7 @@ fn a_wrong_model_of_run_times_mends_itself() {
 #[test]
 fn a_policy_that_waits_is_overruled_by_the_impatient() {
     let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
-    queue.push(7, terms(0, None), (), 0, |_| false).unwrap();
+    queue.push(7, demand(0, None), (), 0, |_| false).unwrap();
     assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 1_000 }));
     assert!(matches!(queue.start(0, false, |_| false), Start::Run(_)));
 }
@@ -128,7 +128,7 @@ fn a_policy_that_waits_is_overruled_by_the_impatient() {
 #[test]
 fn a_wait_ends_when_somebody_is_late() {
     let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
-    queue.push(7, terms(0, Some(400)), (), 0, |_| false).unwrap();
+    queue.push(7, demand(0, Some(400)), (), 0, |_| false).unwrap();
     assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 401 }));
     assert!(matches!(queue.start(401, true, |_| false), Start::Nothing));
     assert_eq!(dropped(&mut queue), [7]);
@@ -151,7 +151,7 @@ fn a_wait_does_not_begin_anew_for_somebody_more_urgent() {
 #[test]
 fn a_wait_never_ends_in_the_past_for_somebody_late_behind_the_head() {
     let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
-    let low = Terms { priority: Priority::new(9), ..terms(0, Some(300)) };
+    let low = Demand { priority: Priority::new(9), ..demand(0, Some(300)) };
     queue.push(1, low, (), 0, |_| false).unwrap();
     push(&mut queue, 2, 0, 90_000).unwrap();
     assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 301 }));
@@ -188,11 +188,11 @@ fn the_urgent_take_the_place_of_the_patient_in_a_full_queue() {
     let mut queue = Queue::new(Box::new(Fixed::new(8, 0, &[])), 1, 2);
     let mut push = |item, priority| {
         let priority = Priority::new(priority);
-        queue.push(item, Terms { priority, ..terms(0, None) }, (), 0, |_| false)
+        queue.push(item, Demand { priority, ..demand(0, None) }, (), 0, |_| false)
     };
     push(0, 5).unwrap();
     push(1, 6).unwrap();
-    assert_eq!(push(2, 6), Err(Refusal::Full));
+    assert_eq!(push(2, 6), Err(Rejection::Full));
     push(3, 1).unwrap();
     assert_eq!((dropped(&mut queue), queue.len()), (vec![1], 2));
 }
@@ -200,7 +200,7 @@ fn the_urgent_take_the_place_of_the_patient_in_a_full_queue() {
 #[test]
 fn who_would_be_late_by_the_end_of_the_run_does_not_ride_along() {
     let mut queue = predictive(1, 10);
-    let high = Terms { priority: Priority::new(1), ..terms(0, Some(50_000)) };
+    let high = Demand { priority: Priority::new(1), ..demand(0, Some(50_000)) };
     queue.push(0, high, (), 0, |_| false).unwrap();
     push(&mut queue, 1, 0, 4_000).unwrap();
     push(&mut queue, 2, 0, 50_000).unwrap();
@@ -238,12 +238,12 @@ fn its_progress_says_who_waits_for_what() {
     push(&mut queue, 0, 0, 50_000).unwrap();
     assert_eq!(start(&mut queue, 0), None, "it waits for a second");
     let progress = queue.progress();
-    assert_eq!((progress.waiting, progress.is_patient), (1, true));
+    assert_eq!((progress.waiting, progress.is_lingering), (1, true));
     push(&mut queue, 1, 10, 50_000).unwrap();
     let (_, run) = start(&mut queue, 10).unwrap();
     push(&mut queue, 2, 20, 50_000).unwrap();
     let progress = queue.progress();
-    assert_eq!((progress.waiting, progress.is_patient, progress.is_idle), (1, false, false));
+    assert_eq!((progress.waiting, progress.is_lingering, progress.is_idle), (1, false, false));
     assert_eq!(queue.busy(), 1);
     queue.finish(run, None, 100);
     assert_eq!((queue.progress().finished, queue.busy()), (1, 0));

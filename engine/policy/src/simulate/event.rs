@@ -1,8 +1,8 @@
 //! What happens later, in the order of time; at the same time, in the order it was planned.
 
 use super::request::Request;
-use crate::scheduler::{Refusal, Scheduler};
-use crate::waiting::Waiter;
+use crate::ready_queue::QueuedRequest;
+use crate::scheduler::{Rejection, Scheduler};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -55,35 +55,35 @@ impl Events {
 }
 
 /// Somebody who sees everything that happens, and the queue as it is then.
-pub(super) trait Watch {
+pub(super) trait Observer {
     /// A request came, and was taken in or not.
     fn came(
         &mut self,
         _now_us: u64,
         _queue: &Queue,
-        _waiter: &Waiter<Request>,
-        _refused: Option<Refusal>,
+        _waiter: &QueuedRequest<Request>,
+        _refused: Option<Rejection>,
     ) {
     }
 
     /// One left the queue without an answer.
-    fn dropped(&mut self, _now_us: u64, _waiter: &Waiter<Request>) {}
+    fn dropped(&mut self, _now_us: u64, _waiter: &QueuedRequest<Request>) {}
 
     /// A batch started.
-    fn started(&mut self, _now_us: u64, _queue: &Queue, _members: &[Waiter<Request>]) {}
+    fn started(&mut self, _now_us: u64, _queue: &Queue, _members: &[QueuedRequest<Request>]) {}
 
     /// A policy waits.
     fn waits(&mut self, _now_us: u64, _queue: &Queue, _until_us: u64) {}
 
     /// A batch is over, and its members are answered.
-    fn finished(&mut self, _now_us: u64, _members: &[Waiter<Request>]) {}
+    fn finished(&mut self, _now_us: u64, _members: &[QueuedRequest<Request>]) {}
 
     /// All that happens at this time has happened.
     fn quiet(&mut self, _now_us: u64, _queue: &Queue) {}
 }
 
 /// Nobody.
-impl Watch for () {}
+impl Observer for () {}
 
 #[cfg(test)]
 mod tests {

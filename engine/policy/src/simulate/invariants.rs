@@ -1,13 +1,13 @@
 //! What must be true after every event of every simulation.
 
-use super::event::{Queue, Watch};
+use super::event::{Observer, Queue};
 use super::outcome::Outcome;
 use super::request::Request;
 use super::run::run;
 use super::scenario::{Policy, Scenario};
-use crate::scheduler::Refusal;
-use crate::urgency::Terms;
-use crate::waiting::Waiter;
+use crate::priority::Demand;
+use crate::ready_queue::QueuedRequest;
+use crate::scheduler::Rejection;
 use std::collections::{BTreeMap, HashMap};
 
 /// Most requests that a batch may pass over because they do not fit.
@@ -24,17 +24,17 @@ pub(super) fn checked(scenario: &Scenario, seed: u64) -> Outcome {
 /// One that has been taken in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Taken {
-    terms: Terms,
-    lane: u32,
+    demand: Demand,
+    batch_key: u32,
     /// Its place in the order.
     place: (u64, u64),
-    leaves_us: Option<u64>,
+    cancels_us: Option<u64>,
 }
 
 /// One that runs.
 #[derive(Clone, Copy, Debug)]
 struct Running {
-    terms: Terms,
+    demand: Demand,
     /// Which of all batches it is in.
     batch: usize,
     started_us: u64,
@@ -103,13 +103,13 @@ impl<'a> Checker<'a> {
         self.ensure(is_first, "a request is answered once");
     }
 
-    fn check_refusal(&self, refusal: Refusal, terms: &Terms, queue: &Queue) {
+    fn check_refusal(&self, refusal: Rejection, demand: &Demand, queue: &Queue) {
         match refusal {
-            Refusal::Full => {
+            Rejection::Full => {
                 self.ensure(queue.len() >= self.scenario.requests_max, "only a full queue is full");
             }
-            Refusal::Overloaded { retry_in_us } => {
-                self.ensure(terms.deadline_us.is_some(), "who can wait is not too late");
+            Rejection::Overloaded { retry_in_us } => {
+                self.ensure(demand.deadline_us.is_some(), "who can wait is not too late");
                 self.ensure(retry_in_us.is_finite() && retry_in_us > 0.0, "there is a later");
                 let has_nothing_to_do = queue.is_empty() && queue.idle() > 0;
                 self.ensure(!has_nothing_to_do, "an idle replica takes whoever comes");
@@ -118,13 +118,13 @@ impl<'a> Checker<'a> {
     }
 
     /// Takes one out of the books of those who wait, with what is written there.
-    fn leave_queue(&mut self, waiter: &Waiter<Request>) -> Taken {
+    fn leave_queue(&mut self, waiter: &QueuedRequest<Request>) -> Taken {
         let taken = self.taken.remove(&waiter.item.token);
         self.ensure(taken.is_some(), "only who waits leaves the queue");
         let taken = taken.unwrap();
         self.waiting.remove(&taken.place);
-        self.ensure(taken.terms == waiter.terms, "a request keeps its terms");
-        self.ensure(taken.lane == waiter.item.lane, "a request keeps its lane");
+        self.ensure(taken.demand == waiter.demand, "a request keeps its demand");
+        self.ensure(taken.batch_key == waiter.item.batch_key, "a request keeps its batch_key");
         taken
     }
 
@@ -132,15 +132,15 @@ impl<'a> Checker<'a> {
     fn check_passed_over(&self, batch: &[Taken]) {
         let Some(last) = batch.last() else { return };
         let before = self.waiting.range(..last.place).map(|(_, token)| self.taken[token]);
-        let passed: Vec<Taken> = before.filter(|one| one.lane == last.lane).collect();
+        let passed: Vec<Taken> = before.filter(|one| one.batch_key == last.batch_key).collect();
         self.ensure(passed.len() < PASSED_OVER_MAX, "few are passed over");
-        self.ensure(passed.iter().all(|one| one.terms.rows > 1), "one row always fits");
+        self.ensure(passed.iter().all(|one| one.demand.rows > 1), "one row always fits");
     }
 
     /// After its virtual deadline only those overtake a request who were there before, and each
     /// batch takes one of them at least.
     fn check_patience(&self, taken: &Taken) {
-        let first = self.starts_us.partition_point(|&us| us <= taken.terms.due_us());
+        let first = self.starts_us.partition_point(|&us| us <= taken.demand.due_us());
         let overtaken = self.starts_us.len() - first;
         self.ensure(overtaken <= self.scenario.requests_max, "nobody starves");
     }
@@ -152,7 +152,7 @@ impl<'a> Checker<'a> {
             Policy::Predictive => (self.longest_run_us / 8 + 1) * self.replicas() as u64,
             Policy::Aimd | Policy::Quantile => 0,
             Policy::Fixed { delay_max_us, .. } => *delay_max_us,
-            Policy::Delayed { policy, delay_max_us } => delay_max_us + self.wait_us_max(policy),
+            Policy::MaxDelay { policy, delay_max_us } => delay_max_us + self.wait_us_max(policy),
         }
     }
 
@@ -160,86 +160,90 @@ impl<'a> Checker<'a> {
         self.ensure(self.answers.iter().all(|&answers| answers == 1), "each request is answered");
         self.ensure(self.waiting.is_empty() && self.runs == 0, "nothing is left");
         let total = &outcome.total;
-        let refused = total.refused_full + total.refused_overloaded;
+        let rejected = total.rejected_full + total.rejected_overloaded;
         let answered = total.answered + total.failed + total.left;
         self.ensure(total.arrived == self.answers.len() as u64, "all are counted");
-        self.ensure(total.arrived == refused + answered + total.dropped, "all are counted once");
+        self.ensure(total.arrived == rejected + answered + total.expired, "all are counted once");
         self.ensure(total.good <= total.answered, "the good are answered");
         self.ensure(outcome.waiting_max <= self.scenario.requests_max, "the queue is bounded");
-        self.ensure(outcome.utilisation() <= 1.0, "nobody works more than all the time");
+        self.ensure(outcome.utilization() <= 1.0, "nobody works more than all the time");
         let kinds: u64 = outcome.kinds.iter().map(|kind| kind.arrived).sum();
         self.ensure(kinds == total.arrived, "kinds add up");
     }
 }
 
-impl Watch for Checker<'_> {
+impl Observer for Checker<'_> {
     fn came(
         &mut self,
         now_us: u64,
         queue: &Queue,
-        waiter: &Waiter<Request>,
-        refused: Option<Refusal>,
+        waiter: &QueuedRequest<Request>,
+        rejected: Option<Rejection>,
     ) {
         self.go_to(now_us);
-        let Waiter { item: request, terms } = waiter;
+        let QueuedRequest { item: request, demand } = waiter;
         self.ensure(request.token == self.answers.len() as u64, "tokens count up");
         self.answers.push(0);
-        match refused {
+        match rejected {
             None => {
-                let place = (terms.due_us(), request.token);
-                let leaves_us = request.leaves_us;
-                let taken = Taken { terms: *terms, lane: request.lane, place, leaves_us };
+                let place = (demand.due_us(), request.token);
+                let cancels_us = request.cancels_us;
+                let taken =
+                    Taken { demand: *demand, batch_key: request.batch_key, place, cancels_us };
                 self.waiting.insert(place, request.token);
                 self.taken.insert(request.token, taken);
             }
             Some(refusal) => {
                 self.answer(request.token);
-                self.check_refusal(refusal, terms, queue);
+                self.check_refusal(refusal, demand, queue);
             }
         }
         self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
         self.ensure(queue.len() <= self.scenario.requests_max, "the queue is bounded");
     }
 
-    fn dropped(&mut self, now_us: u64, waiter: &Waiter<Request>) {
+    fn dropped(&mut self, now_us: u64, waiter: &QueuedRequest<Request>) {
         self.go_to(now_us);
         let taken = self.leave_queue(waiter);
         self.answer(waiter.item.token);
-        let is_late = taken.terms.deadline_us.is_some_and(|us| us < self.now_us);
-        let has_left = taken.leaves_us.is_some_and(|us| us <= self.now_us);
+        let is_late = taken.demand.deadline_us.is_some_and(|us| us < self.now_us);
+        let is_cancelled = taken.cancels_us.is_some_and(|us| us <= self.now_us);
         // What a run should take is the scheduler's guess: whoever has a deadline may be given up.
-        let may_give_up = taken.terms.deadline_us.is_some();
+        let may_give_up = taken.demand.deadline_us.is_some();
         let was_full = self.waiting.len() + 1 >= self.scenario.requests_max;
-        let reason = is_late || has_left || may_give_up || was_full;
+        let reason = is_late || is_cancelled || may_give_up || was_full;
         self.ensure(reason, "nobody is dropped without a reason");
     }
 
-    fn started(&mut self, now_us: u64, queue: &Queue, members: &[Waiter<Request>]) {
+    fn started(&mut self, now_us: u64, queue: &Queue, members: &[QueuedRequest<Request>]) {
         self.go_to(now_us);
         self.ensure(!members.is_empty(), "a batch has members");
         self.runs += 1;
         self.ensure(self.runs <= self.replicas(), "a replica runs one batch at a time");
         let head = self.waiting.first_key_value().map(|(_, &token)| token);
         self.ensure(head == Some(members[0].item.token), "the most urgent starts");
-        let rows: usize = members.iter().map(|waiter| waiter.terms.rows).sum();
+        let rows: usize = members.iter().map(|waiter| waiter.demand.rows).sum();
         let limit = self.scenario.limits.rows_max.max(1);
         // This one may try a larger batch than it thinks best.
         let rows_max = match self.scenario.policy {
-            Policy::Predictive | Policy::Delayed { .. } => limit,
+            Policy::Predictive | Policy::MaxDelay { .. } => limit,
             _ => queue.batch_rows_max().min(limit),
         };
         self.ensure(rows <= rows_max || members.len() == 1, "a batch is within its limit");
         let taken: Vec<Taken> = members.iter().map(|waiter| self.leave_queue(waiter)).collect();
         self.ensure(taken.is_sorted_by(|a, b| a.place < b.place), "the most urgent are first");
-        self.ensure(taken.iter().all(|one| one.lane == taken[0].lane), "a batch is of one lane");
+        self.ensure(
+            taken.iter().all(|one| one.batch_key == taken[0].batch_key),
+            "a batch is of one batch_key",
+        );
         self.check_passed_over(&taken);
         for (waiter, taken) in members.iter().zip(taken) {
-            let is_late = taken.terms.deadline_us.is_some_and(|us| us < self.now_us);
-            let has_left = taken.leaves_us.is_some_and(|us| us <= self.now_us);
-            self.ensure(!is_late && !has_left, "nobody runs for nothing");
+            let is_late = taken.demand.deadline_us.is_some_and(|us| us < self.now_us);
+            let is_cancelled = taken.cancels_us.is_some_and(|us| us <= self.now_us);
+            self.ensure(!is_late && !is_cancelled, "nobody runs for nothing");
             self.check_patience(&taken);
             let batch = self.starts_us.len();
-            let running = Running { terms: taken.terms, batch, started_us: self.now_us };
+            let running = Running { demand: taken.demand, batch, started_us: self.now_us };
             self.running.insert(waiter.item.token, running);
         }
         self.starts_us.push(self.now_us);
@@ -256,7 +260,7 @@ impl Watch for Checker<'_> {
         self.waits_until_us = Some(until_us);
     }
 
-    fn finished(&mut self, now_us: u64, members: &[Waiter<Request>]) {
+    fn finished(&mut self, now_us: u64, members: &[QueuedRequest<Request>]) {
         self.go_to(now_us);
         self.runs -= 1;
         let mut batches = Vec::new();
@@ -264,7 +268,7 @@ impl Watch for Checker<'_> {
             let running = self.running.remove(&waiter.item.token);
             self.ensure(running.is_some(), "who is answered has run");
             let running = running.unwrap();
-            self.ensure(running.terms == waiter.terms, "replies do not cross");
+            self.ensure(running.demand == waiter.demand, "replies do not cross");
             self.ensure(running.started_us < self.now_us, "a run takes time");
             self.longest_run_us = self.longest_run_us.max(self.now_us - running.started_us);
             self.answer(waiter.item.token);

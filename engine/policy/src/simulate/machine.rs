@@ -1,6 +1,6 @@
 //! What runs batches: how long each takes.
 
-use super::outside::at_share;
+use super::overhead::at_share;
 use super::random::Random;
 
 /// A model on a machine.

@@ -1,8 +1,8 @@
 //! What became of the requests of a simulation.
 
 use super::request::Request;
-use crate::scheduler::Refusal;
-use crate::urgency::Terms;
+use crate::priority::Demand;
+use crate::scheduler::Rejection;
 use std::collections::BTreeMap;
 
 /// Length of the intervals that an outcome counts by itself.
@@ -44,17 +44,17 @@ pub struct Tally {
     /// Told that their run had failed.
     pub failed: u64,
     /// Not taken in: as many waited as may.
-    pub refused_full: u64,
+    pub rejected_full: u64,
     /// Not taken in: the answer would have come too late.
-    pub refused_overloaded: u64,
+    pub rejected_overloaded: u64,
     /// Taken in, and given up before they ran.
-    pub dropped: u64,
+    pub expired: u64,
     /// Their callers had left when it was their turn.
     pub left: u64,
     /// How long each of the answered took, sorted at the end.
     pub latencies_us: Vec<u64>,
     /// After how long each of the dropped was told, sorted at the end.
-    pub dropped_after_us: Vec<u64>,
+    pub expired_after_us: Vec<u64>,
 }
 
 /// Requests of a short time.
@@ -67,7 +67,7 @@ pub struct Interval {
     /// Of those, within their deadlines.
     pub good: u64,
     /// Of those that arrived in it, answered within their deadlines, then or later.
-    pub kept: u64,
+    pub good_arrived: u64,
 }
 
 impl Tally {
@@ -76,9 +76,9 @@ impl Tally {
         at_quantile(&self.latencies_us, quantile)
     }
 
-    /// The time after which this part of the dropped had been told; 0 without any.
-    pub fn dropped_after_us(&self, quantile: f64) -> u64 {
-        at_quantile(&self.dropped_after_us, quantile)
+    /// The time after which this part of the dropped had been progress; 0 without any.
+    pub fn expired_after_us(&self, quantile: f64) -> u64 {
+        at_quantile(&self.expired_after_us, quantile)
     }
 
     /// The good ones' part of all; 1 without any.
@@ -88,7 +88,7 @@ impl Tally {
 
     fn sort(&mut self) {
         self.latencies_us.sort_unstable();
-        self.dropped_after_us.sort_unstable();
+        self.expired_after_us.sort_unstable();
     }
 }
 
@@ -119,7 +119,7 @@ impl Outcome {
     }
 
     /// Part of the replicas' time that was spent running.
-    pub fn utilisation(&self) -> f64 {
+    pub fn utilization(&self) -> f64 {
         self.busy_us as f64 / (self.replicas as f64 * self.end_us.max(1) as f64)
     }
 
@@ -130,27 +130,27 @@ impl Outcome {
         if count == 0 { 0.0 } else { rows / count as f64 }
     }
 
-    pub(super) fn came(&mut self, request: &Request, refused: Option<Refusal>, now_us: u64) {
+    pub(super) fn came(&mut self, request: &Request, rejected: Option<Rejection>, now_us: u64) {
         self.interval(now_us).arrived += 1;
         self.count(request, |tally| {
             tally.arrived += 1;
-            match refused {
+            match rejected {
                 None => {}
-                Some(Refusal::Full) => tally.refused_full += 1,
-                Some(Refusal::Overloaded { .. }) => tally.refused_overloaded += 1,
+                Some(Rejection::Full) => tally.rejected_full += 1,
+                Some(Rejection::Overloaded { .. }) => tally.rejected_overloaded += 1,
             }
         });
     }
 
-    pub(super) fn dropped(&mut self, request: &Request, now_us: u64) {
+    pub(super) fn expired(&mut self, request: &Request, now_us: u64) {
         self.end_us = self.end_us.max(now_us);
         self.count(request, |tally| {
-            if request.has_left(now_us) {
+            if request.is_cancelled(now_us) {
                 tally.left += 1;
                 return;
             }
-            tally.dropped += 1;
-            tally.dropped_after_us.push(now_us - request.came_us);
+            tally.expired += 1;
+            tally.expired_after_us.push(now_us - request.came_us);
         });
     }
 
@@ -163,15 +163,15 @@ impl Outcome {
     pub(super) fn finished(
         &mut self,
         request: &Request,
-        terms: &Terms,
+        demand: &Demand,
         has_failed: bool,
         now_us: u64,
     ) {
         self.end_us = self.end_us.max(now_us);
-        let is_good = !terms.is_late(now_us);
-        let is_answered = !has_failed && !request.has_left(now_us);
+        let is_good = !demand.is_late(now_us);
+        let is_answered = !has_failed && !request.is_cancelled(now_us);
         if is_answered {
-            self.interval(request.came_us).kept += u64::from(is_good);
+            self.interval(request.came_us).good_arrived += u64::from(is_good);
             let interval = self.interval(now_us);
             interval.answered += 1;
             interval.good += u64::from(is_good);
@@ -181,7 +181,7 @@ impl Outcome {
                 tally.answered += 1;
                 tally.good += u64::from(is_good);
                 tally.latencies_us.push(now_us - request.came_us);
-            } else if request.has_left(now_us) {
+            } else if request.is_cancelled(now_us) {
                 tally.left += 1;
             } else {
                 tally.failed += 1;

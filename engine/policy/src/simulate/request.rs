@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use super::scenario::Scenario;
-use crate::urgency::{Priority, Terms};
+use crate::priority::{Demand, Priority};
 
 /// Requests that are alike.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,26 +11,26 @@ pub struct Kind {
     pub weight: f64,
     /// Fewest and most rows.
     pub rows: (usize, usize),
-    /// Lanes that they are spread over: requests of different lanes share no run.
-    pub lanes: u32,
+    /// Batch keys that they are spread over: requests of different batch keys share no run.
+    pub batch_keys: u32,
     /// When they want their answer.
     pub deadline: Deadline,
     /// As a request says it.
     pub priority: u64,
     /// Callers that do not wait for their answer.
-    pub leaving: Option<Leaving>,
+    pub cancelling: Option<Cancelling>,
 }
 
 impl Default for Kind {
-    /// One row, one lane, within the objective, and they stay.
+    /// One row, one batch key, within the objective, and they stay.
     fn default() -> Self {
         Self {
             weight: 1.0,
             rows: (1, 1),
-            lanes: 1,
+            batch_keys: 1,
             deadline: Deadline::Objective,
             priority: 0,
-            leaving: None,
+            cancelling: None,
         }
     }
 }
@@ -53,7 +53,7 @@ pub enum Deadline {
 
 /// Callers that leave before they are answered.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Leaving {
+pub struct Cancelling {
     /// Part of all.
     pub share: f64,
     /// After how long, on average.
@@ -67,16 +67,16 @@ pub(super) struct Request {
     pub(super) token: u64,
     pub(super) kind: usize,
     pub(super) came_us: u64,
-    pub(super) lane: u32,
+    pub(super) batch_key: u32,
     /// Which of the callers of a closed loop.
     pub(super) caller: Option<usize>,
-    pub(super) leaves_us: Option<u64>,
+    pub(super) cancels_us: Option<u64>,
 }
 
 impl Request {
     /// Whether its caller is gone.
-    pub(super) fn has_left(&self, now_us: u64) -> bool {
-        self.leaves_us.is_some_and(|leaves_us| leaves_us <= now_us)
+    pub(super) fn is_cancelled(&self, now_us: u64) -> bool {
+        self.cancels_us.is_some_and(|cancels_us| cancels_us <= now_us)
     }
 }
 
@@ -104,7 +104,7 @@ impl Requests {
     }
 
     /// The next request, which comes now.
-    pub(super) fn draw(&mut self, caller: Option<usize>, now_us: u64) -> (Request, Terms) {
+    pub(super) fn draw(&mut self, caller: Option<usize>, now_us: u64) -> (Request, Demand) {
         let random = &mut self.random;
         let index = match self.kinds.len() {
             1 => 0,
@@ -117,24 +117,25 @@ impl Requests {
             Deadline::Objective => self.objective_us,
             Deadline::Between { least_us, most_us } => Some(random.between(least_us, most_us)),
         };
-        let leaves_us = kind.leaving.filter(|leaving| random.chance(leaving.share));
-        let leaves_us = leaves_us.map(|leaving| random.exponential(leaving.after_us) as u64);
+        let cancels_us = kind.cancelling.filter(|cancelling| random.chance(cancelling.share));
+        let cancels_us =
+            cancels_us.map(|cancelling| random.exponential(cancelling.after_us) as u64);
         let request = Request {
             token: self.next_token,
             kind: index,
             came_us: now_us,
-            lane: random.between(1, u64::from(kind.lanes)) as u32,
+            batch_key: random.between(1, u64::from(kind.batch_keys)) as u32,
             caller,
-            leaves_us: leaves_us.map(|after_us| now_us.saturating_add(after_us)),
+            cancels_us: cancels_us.map(|after_us| now_us.saturating_add(after_us)),
         };
         self.next_token += 1;
-        let terms = Terms {
+        let demand = Demand {
             rows,
             queued_us: now_us,
             deadline_us: allowed_us.map(|us| now_us.saturating_add(us)),
             priority: Priority::new(kind.priority),
         };
-        (request, terms)
+        (request, demand)
     }
 }
 
@@ -144,21 +145,24 @@ mod tests {
 
     #[test]
     fn requests_are_drawn_as_their_kinds_say() {
-        let often = Kind { weight: 3.0, rows: (2, 4), lanes: 2, ..Kind::default() };
+        let often = Kind { weight: 3.0, rows: (2, 4), batch_keys: 2, ..Kind::default() };
         let deadline = Deadline::Between { least_us: 5, most_us: 9 };
-        let leaving = Some(Leaving { share: 0.5, after_us: 100.0 });
-        let rare = Kind { deadline, leaving, priority: 2, ..Kind::default() };
+        let cancelling = Some(Cancelling { share: 0.5, after_us: 100.0 });
+        let rare = Kind { deadline, cancelling, priority: 2, ..Kind::default() };
         let scenario = Scenario { kinds: vec![often, rare], ..Scenario::default() };
         let mut requests = Requests::new(&scenario, Random::new(1, 0));
         let drawn: Vec<_> = (0..4_000).map(|_| requests.draw(None, 1_000)).collect();
         let (rare, often): (Vec<_>, Vec<_>) = drawn.iter().partition(|(r, _)| r.kind == 1);
         assert!((900..1_100).contains(&rare.len()));
-        assert!(often.iter().all(|(r, t)| (1..=2).contains(&r.lane) && (2..=4).contains(&t.rows)));
-        assert!(often.iter().all(|(r, t)| t.deadline_us == Some(51_000) && r.leaves_us.is_none()));
-        let due = |terms: &Terms| terms.deadline_us.is_some_and(|us| (1_005..=1_009).contains(&us));
-        assert!(rare.iter().all(|(r, t)| r.lane == 1 && due(t) && t.priority.level() == 2));
-        let leaving = rare.iter().filter(|(r, _)| r.leaves_us.is_some()).count();
-        assert!((420..580).contains(&leaving), "{leaving}");
+        assert!(
+            often.iter().all(|(r, t)| (1..=2).contains(&r.batch_key) && (2..=4).contains(&t.rows))
+        );
+        assert!(often.iter().all(|(r, t)| t.deadline_us == Some(51_000) && r.cancels_us.is_none()));
+        let due =
+            |demand: &Demand| demand.deadline_us.is_some_and(|us| (1_005..=1_009).contains(&us));
+        assert!(rare.iter().all(|(r, t)| r.batch_key == 1 && due(t) && t.priority.level() == 2));
+        let cancelling = rare.iter().filter(|(r, _)| r.cancels_us.is_some()).count();
+        assert!((420..580).contains(&cancelling), "{cancelling}");
         assert!(drawn.iter().map(|(r, _)| r.token).eq(0..4_000));
     }
 }

@@ -2,12 +2,12 @@
 
 use super::arrival::Arrivals;
 use super::machine::Machine;
-use super::outside::Outside;
+use super::overhead::Overhead;
 use super::random::Random;
 use super::request::Kind;
 use crate::batch::aimd::Aimd;
-use crate::batch::delayed::Delayed;
 use crate::batch::fixed::Fixed;
+use crate::batch::max_delay::MaxDelay;
 use crate::batch::predictive::Predictive;
 use crate::batch::quantile::Quantile;
 use crate::batch::{BatchPolicy, Limits};
@@ -24,7 +24,7 @@ pub struct Scenario {
     /// What runs the batches.
     pub machine: Machine,
     /// What else takes a request's time.
-    pub outside: Outside,
+    pub overhead: Overhead,
     /// What is known of the machine before the first request.
     pub known: Known,
     /// When requests come.
@@ -46,8 +46,8 @@ impl Default for Scenario {
             limits: Limits { rows_max: 64, objective_us: Some(50_000.0), replicas: 1 },
             requests_max: 4_096,
             machine: Machine::line(1_000.0, 100.0),
-            outside: Outside::default(),
-            known: Known::Tried { times: 1.0 },
+            overhead: Overhead::default(),
+            known: Known::Calibrated { factor: 1.0 },
             traffic: Traffic::Open(Arrivals::Poisson { per_s: 1_000.0 }),
             kinds: Vec::new(),
             expire_every_us: Some(10_000),
@@ -72,8 +72,8 @@ pub enum Policy {
         /// Sizes that end the wait.
         preferred_rows: Vec<usize>,
     },
-    /// See [`Delayed`].
-    Delayed {
+    /// See [`MaxDelay`].
+    MaxDelay {
         /// Whose batches they are.
         policy: Box<Self>,
         /// How long the most urgent request waits for a full one.
@@ -91,8 +91,8 @@ impl Policy {
             Self::Fixed { delay_max_us, preferred_rows } => {
                 Box::new(Fixed::new(limits.rows_max, *delay_max_us, preferred_rows))
             }
-            Self::Delayed { policy, delay_max_us } => {
-                Box::new(Delayed::new(policy.build(limits), *delay_max_us))
+            Self::MaxDelay { policy, delay_max_us } => {
+                Box::new(MaxDelay::new(policy.build(limits), *delay_max_us))
             }
         }
     }
@@ -118,27 +118,27 @@ pub enum Known {
     /// Nothing.
     Nothing,
     /// A run of each power of two of rows, up to the first of more than 50 ms.
-    Tried {
+    Calibrated {
         /// How wrong they are: how many times as long they took as they would now.
-        times: f64,
+        factor: f64,
     },
 }
 
 /// A run that took longer than this is the last that is tried.
-const TRY_US_MAX: f64 = 50_000.0;
+const CALIBRATION_RUN_US_MAX: f64 = 50_000.0;
 
 impl Scenario {
     /// What the tries have shown: rows and microseconds.
-    pub(super) fn tries(&self, random: &mut Random) -> Vec<(usize, f64)> {
-        let Known::Tried { times } = self.known else { return Vec::new() };
+    pub(super) fn calibration_runs(&self, random: &mut Random) -> Vec<(usize, f64)> {
+        let Known::Calibrated { factor } = self.known else { return Vec::new() };
         let mut tried = Vec::new();
         let mut rows = 1;
         loop {
             // The faster of two, as the engine tries them.
             let run_us = (0..2).map(|_| self.machine.run_us(rows, 0, random));
-            let run_us = run_us.fold(f64::INFINITY, f64::min) * times;
+            let run_us = run_us.fold(f64::INFINITY, f64::min) * factor;
             tried.push((rows, run_us));
-            if rows >= self.limits.rows_max || run_us > TRY_US_MAX {
+            if rows >= self.limits.rows_max || run_us > CALIBRATION_RUN_US_MAX {
                 return tried;
             }
             rows = (rows * 2).min(self.limits.rows_max);

@@ -2,7 +2,7 @@
 //! are telling. The figures are printed, for those who tune a policy (`-- --nocapture`).
 
 mod machines;
-mod outside;
+mod overhead;
 mod queueing_theory;
 mod random_scenarios;
 mod predictive;

@@ -15,7 +15,7 @@ use crate::testing::{
     Threads, answer, block_on, endpoint, floats, help, request, rows, signature, spec,
 };
 use crate::ticket::Ticket;
-use skysail_policy::place::Place;
+use skysail_policy::inline_run::RunOn;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
@@ -75,7 +75,7 @@ fn ask(endpoint: &Arc<Endpoint>, request: Request) -> Result<Response, Error> {
     }
     // The run before took long, as far as this thread can tell.
     let mut job = endpoint.model().queue().next_job().unwrap();
-    run_job(endpoint.model(), &mut job, Place::Here);
+    run_job(endpoint.model(), &mut job, RunOn::Caller);
     endpoint.model().queue().finish(job);
     block_on(ticket)
 }

@@ -62,7 +62,7 @@ fn simulated(per_s: f64, seed: u64) -> Vec<Batch> {
     let intervals = simulate(&scenario, seed).intervals;
     let of_second = |seconds: &[skysail_policy::simulate::Interval]| Batch {
         requests: seconds.iter().map(|interval| interval.arrived).sum(),
-        in_time: seconds.iter().map(|interval| interval.kept).sum(),
+        in_time: seconds.iter().map(|interval| interval.good_arrived).sum(),
     };
     intervals.chunks((1_000_000 / INTERVAL_US) as usize).take(10).map(of_second).collect()
 }

@@ -37,7 +37,8 @@ fn a_burst_costs_only_those_who_came_in_it() {
         // Bursts end with every second second; a tenth of a second is enough to be rid of them.
         let is_calm = |&(index, _): &(usize, &Interval)| (1..18).contains(&(index % 20));
         let calm = outcome.intervals.iter().enumerate().filter(is_calm);
-        let (arrived, kept) = calm.fold((0, 0), |sum, (_, i)| (sum.0 + i.arrived, sum.1 + i.kept));
+        let (arrived, kept) =
+            calm.fold((0, 0), |sum, (_, i)| (sum.0 + i.arrived, sum.1 + i.good_arrived));
         let allowed = if bench.machine.hiccups.is_some() { arrived / 100 } else { 0 };
         assert!(arrived - kept <= allowed, "{}: {kept} of {arrived}", bench.name);
         // Both refuse what they can not answer in time; predictive makes more of the burst.
@@ -82,7 +83,7 @@ fn a_machine_that_becomes_slow_costs_no_more_than_that_and_recovers_within_a_sec
 }
 
 fn known_wrong(bench: &Bench, times: f64, load: f64) -> Outcome {
-    let known = Known::Tried { times };
+    let known = Known::Calibrated { factor: times };
     simulate(&Scenario { known, ..bench.scenario(load, Policy::Predictive) }, 1)
 }
 

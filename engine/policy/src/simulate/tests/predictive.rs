@@ -23,8 +23,8 @@ fn play(bench: &Bench, load: f64) -> (f64, f64) {
         part(0.5),
         part(0.99),
         outcome.mean_batch_rows(),
-        total.refused_overloaded,
-        total.dropped,
+        total.rejected_overloaded,
+        total.expired,
         total.answered - total.good,
     );
     (goodput, part(0.99))
@@ -58,7 +58,7 @@ fn keeps_its_goodput_when_far_more_comes_than_it_can_do() {
 fn those_who_are_given_up_are_told_within_the_objective() {
     for bench in all() {
         let outcome = simulate(&bench.scenario(2.0, Policy::Predictive), 1);
-        let told_us = outcome.total.dropped_after_us(0.99);
+        let told_us = outcome.total.expired_after_us(0.99);
         assert!(told_us <= bench.objective_us() + 10_000, "{}: {told_us}", bench.name);
     }
 }

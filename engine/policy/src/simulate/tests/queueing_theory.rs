@@ -35,7 +35,7 @@ fn one_replica_that_runs_them_one_by_one_waits_as_pollaczek_and_khinchine_say() 
         let expected_us = 1_000.0 + 0.8 / 0.2 * 500.0 * (1.0 + variance);
         let found_us = mean(&outcome.total.latencies_us);
         assert!((found_us / expected_us - 1.0).abs() < 0.07, "{found_us} {expected_us}");
-        assert!((0.78..0.82).contains(&outcome.utilisation()), "{}", outcome.utilisation());
+        assert!((0.78..0.82).contains(&outcome.utilization()), "{}", outcome.utilization());
     }
 }
 
@@ -61,10 +61,10 @@ fn callers_that_do_not_think_fill_every_batch() {
 #[test]
 fn who_leaves_or_fails_is_counted_as_such() {
     let machine = Machine { failing_share: 0.25, ..Machine::line(1_000.0, 10.0) };
-    let leaving = Some(Leaving { share: 0.5, after_us: 1.0 });
+    let cancelling = Some(Cancelling { share: 0.5, after_us: 1.0 });
     let traffic = Traffic::Open(Arrivals::Poisson { per_s: 500.0 });
     let scenario = Scenario {
-        kinds: vec![Kind { leaving, ..Kind::default() }],
+        kinds: vec![Kind { cancelling, ..Kind::default() }],
         ..patient(8, 1, machine, traffic)
     };
     let total = simulate(&scenario, 3).total;

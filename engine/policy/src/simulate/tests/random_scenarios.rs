@@ -30,7 +30,7 @@ fn machine(random: &mut Random) -> Machine {
     Machine { cost, noise, hiccups, paces, failing_share }
 }
 
-fn outside(random: &mut Random, per_s: f64) -> Outside {
+fn overhead(random: &mut Random, per_s: f64) -> Overhead {
     let level = |per_s, random: &mut Random| Level {
         per_s,
         run_times: 0.5 + random.unit(),
@@ -38,7 +38,7 @@ fn outside(random: &mut Random, per_s: f64) -> Outside {
     };
     let levels = vec![level(per_s / 2.0, random), level(per_s, random)];
     let front_us = if random.chance(0.5) { 0.0 } else { random.exponential(0.3e6 / per_s) };
-    Outside { front_us, levels, over_us: random.between(0, 300_000) as f64 }
+    Overhead { front_us, levels, over_us: random.between(0, 300_000) as f64 }
 }
 
 fn kind(random: &mut Random) -> Kind {
@@ -49,14 +49,14 @@ fn kind(random: &mut Random) -> Kind {
         1 => Deadline::Between { least_us: 0, most_us: random.between(1, 3_000_000) },
         _ => Deadline::Objective,
     };
-    let leaving = Leaving { share: random.unit(), after_us: random.exponential(20_000.0) };
+    let cancelling = Cancelling { share: random.unit(), after_us: random.exponential(20_000.0) };
     Kind {
         weight: random.unit(),
         rows: (least, most),
-        lanes: if random.chance(0.6) { 1 } else { random.between(2, 9) as u32 },
+        batch_keys: if random.chance(0.6) { 1 } else { random.between(2, 9) as u32 },
         deadline,
         priority: random.between(0, 10),
-        leaving: random.chance(0.3).then_some(leaving),
+        cancelling: random.chance(0.3).then_some(cancelling),
     }
 }
 
@@ -99,11 +99,11 @@ fn scenario(policy: Policy, seed: u64) -> Scenario {
         limits,
         requests_max: if random.chance(0.5) { 4_096 } else { random.between(0, 60) as usize },
         machine,
-        outside: if random.chance(0.3) { outside(random, per_s) } else { Outside::default() },
+        overhead: if random.chance(0.3) { overhead(random, per_s) } else { Overhead::default() },
         known: match random.between(0, 2) {
             0 => Known::Nothing,
-            1 => Known::Tried { times: 10_f64.powf(4.0 * random.unit() - 2.0) },
-            _ => Known::Tried { times: 1.0 },
+            1 => Known::Calibrated { factor: 10_f64.powf(4.0 * random.unit() - 2.0) },
+            _ => Known::Calibrated { factor: 1.0 },
         },
         traffic: traffic(random, per_s, duration_us),
         kinds: (0..random.between(0, 4)).map(|_| kind(random)).collect(),
@@ -132,14 +132,14 @@ fn fixed(random: &mut Random) -> Policy {
     Policy::Fixed { delay_max_us, preferred_rows }
 }
 
-fn delayed(random: &mut Random) -> Policy {
+fn max_delay(random: &mut Random) -> Policy {
     let policy = match random.between(0, 3) {
         0 => Policy::Aimd,
         1 => Policy::Quantile,
         2 => fixed(random),
         _ => Policy::Predictive,
     };
-    Policy::Delayed { policy: Box::new(policy), delay_max_us: random.between(0, 10_000) }
+    Policy::MaxDelay { policy: Box::new(policy), delay_max_us: random.between(0, 10_000) }
 }
 
 #[test]
@@ -164,5 +164,5 @@ fn fixed_keeps_every_rule() {
 
 #[test]
 fn delayed_keeps_every_rule() {
-    assert!(play(delayed) > 100 * COUNT);
+    assert!(play(max_delay) > 100 * COUNT);
 }

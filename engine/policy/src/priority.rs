@@ -8,10 +8,10 @@
 //! who come within a bounded time, so that none starves, and no place ever changes.
 
 /// How much later a request is placed for each step of lower priority.
-pub const STEP_US: u64 = 1_000_000;
+pub const PRIORITY_STEP_US: u64 = 1_000_000;
 
 /// The latest virtual deadline of the highest priority, from when a request is queued.
-pub const PATIENCE_US: u64 = 1_000_000;
+pub const VIRTUAL_DEADLINE_US_MAX: u64 = 1_000_000;
 
 /// 1 is the highest priority, [`Priority::LOWEST`] the lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +45,7 @@ impl Default for Priority {
 
 /// What the scheduler has to know of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct Demand {
     /// Rows that it adds to a batch.
     pub rows: usize,
     /// When it was queued.
@@ -56,12 +56,12 @@ pub struct Terms {
     pub priority: Priority,
 }
 
-impl Terms {
+impl Demand {
     /// Its virtual deadline.
     pub fn due_us(&self) -> u64 {
-        let patience_us = self.queued_us.saturating_add(PATIENCE_US);
+        let patience_us = self.queued_us.saturating_add(VIRTUAL_DEADLINE_US_MAX);
         let due_us = self.deadline_us.map_or(patience_us, |us| us.min(patience_us));
-        due_us.saturating_add(u64::from(self.priority.0 - 1) * STEP_US)
+        due_us.saturating_add(u64::from(self.priority.0 - 1) * PRIORITY_STEP_US)
     }
 
     /// Whether its deadline has passed.
@@ -72,7 +72,7 @@ impl Terms {
 
 /// A place in the order: the virtual deadline, and who came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct QueueKey {
     /// The virtual deadline.
     pub due_us: u64,
     /// Counts all requests of a queue.
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn due(queued_us: u64, deadline_us: Option<u64>, priority: u64) -> u64 {
-        Terms { rows: 1, queued_us, deadline_us, priority: Priority::new(priority) }.due_us()
+        Demand { rows: 1, queued_us, deadline_us, priority: Priority::new(priority) }.due_us()
     }
 
     #[test]

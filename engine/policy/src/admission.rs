@@ -5,8 +5,8 @@
 //! nothing waits takes every request: the only way to learn that a model has become fast again
 //! is to run it, so a wrong prediction can never stop the queue.
 
+use crate::priority::Demand;
 use crate::run_time::RunTime;
-use crate::urgency::Terms;
 
 /// Part of the best rate that a batch is large enough for, when larger ones are likely to be late.
 const ENOUGH: f64 = 0.9;
@@ -22,14 +22,14 @@ pub struct Ahead {
     pub replicas: usize,
     /// When the next of these will be free; `None` when one is idle and nothing waits.
     pub free_in_us: Option<f64>,
-    /// How many spreads are added to a run.
-    pub spreads: f64,
+    /// How many sigmas are added to a run.
+    pub sigmas: f64,
     /// Part of the time up to the deadline that is not counted on.
     pub caution: f64,
 }
 
 impl Ahead {
-    /// The part of the time up to the deadline that is counted on. Caution may leave the next
+    /// The part of the time up to the deadline that is counted on. AdmissionMargin may leave the next
     /// batch a little smaller, and not so small that its rate suffers.
     fn counted_on(&self, run_time: &RunTime) -> f64 {
         if self.caution == 0.0 {
@@ -49,23 +49,23 @@ pub enum Admission {
     /// It is queued.
     Admit,
     /// Its answer would come too late.
-    Refuse {
+    Reject {
         /// When the same request would probably be admitted.
         retry_in_us: f64,
     },
 }
 
 /// Decides at the time `now_us`.
-pub fn admit(terms: &Terms, ahead: &Ahead, run_time: &RunTime, now_us: u64) -> Admission {
-    let (Some(deadline_us), Some(free_in_us)) = (terms.deadline_us, ahead.free_in_us) else {
+pub fn admit(demand: &Demand, ahead: &Ahead, run_time: &RunTime, now_us: u64) -> Admission {
+    let (Some(deadline_us), Some(free_in_us)) = (demand.deadline_us, ahead.free_in_us) else {
         return Admission::Admit;
     };
     let left_us = deadline_us.saturating_sub(now_us) as f64 * ahead.counted_on(run_time);
-    let finish_in_us = free_in_us + wait_and_run_us(terms.rows, ahead, run_time);
+    let finish_in_us = free_in_us + wait_and_run_us(demand.rows, ahead, run_time);
     if finish_in_us <= left_us {
         return Admission::Admit;
     }
-    Admission::Refuse { retry_in_us: finish_in_us - left_us }
+    Admission::Reject { retry_in_us: finish_in_us - left_us }
 }
 
 /// From when a replica is free to the end of the request's own run: whole batches before it, and
@@ -73,14 +73,14 @@ pub fn admit(terms: &Terms, ahead: &Ahead, run_time: &RunTime, now_us: u64) -> A
 fn wait_and_run_us(rows: usize, ahead: &Ahead, run_time: &RunTime) -> f64 {
     let batch_rows_max = ahead.batch_rows_max.max(1);
     let full_batches = ahead.rows / batch_rows_max;
-    // Behind a full batch the own one will be full too, by those who come after.
+    // BlockingBatch a full batch the own one will be full too, by those who come after.
     let own_rows = match full_batches {
         0 => (ahead.rows + rows).clamp(1, batch_rows_max.max(rows)),
         _ => batch_rows_max.max(rows),
     };
     let estimate = |rows| run_time.estimate(rows);
     let full_us = estimate(batch_rows_max).map_or(0.0, |e| e.run_us);
-    let own_us = estimate(own_rows).map_or(0.0, |e| e.upper_us(ahead.spreads));
+    let own_us = estimate(own_rows).map_or(0.0, |e| e.upper_us(ahead.sigmas));
     full_batches as f64 * full_us / ahead.replicas.max(1) as f64 + own_us
 }
 
@@ -93,7 +93,7 @@ pub fn remaining_us(predicted_us: f64, elapsed_us: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::urgency::Priority;
+    use crate::priority::Priority;
 
     /// A millisecond whatever the size.
     fn flat() -> RunTime {
@@ -104,16 +104,16 @@ mod tests {
         run_time
     }
 
-    fn terms(deadline_us: Option<u64>) -> Terms {
-        Terms { rows: 1, queued_us: 0, deadline_us, priority: Priority::default() }
+    fn demand(deadline_us: Option<u64>) -> Demand {
+        Demand { rows: 1, queued_us: 0, deadline_us, priority: Priority::default() }
     }
 
     fn ahead(rows: usize, free_in_us: Option<f64>) -> Ahead {
-        Ahead { rows, batch_rows_max: 8, replicas: 1, free_in_us, spreads: 1.0, caution: 0.0 }
+        Ahead { rows, batch_rows_max: 8, replicas: 1, free_in_us, sigmas: 1.0, caution: 0.0 }
     }
 
     fn is_admitted(deadline_us: u64, ahead: &Ahead) -> bool {
-        admit(&terms(Some(deadline_us)), ahead, &flat(), 0) == Admission::Admit
+        admit(&demand(Some(deadline_us)), ahead, &flat(), 0) == Admission::Admit
     }
 
     #[test]
@@ -139,16 +139,16 @@ mod tests {
         }
         let decided = |caution| {
             let ahead = Ahead { caution, ..ahead(5, Some(500.0)) };
-            admit(&terms(Some(1_300)), &ahead, &by_row, 0)
+            admit(&demand(Some(1_300)), &ahead, &by_row, 0)
         };
         assert_eq!(decided(0.0), Admission::Admit);
-        assert!(matches!(decided(0.25), Admission::Refuse { .. }));
+        assert!(matches!(decided(0.25), Admission::Reject { .. }));
     }
 
     #[test]
     fn a_refusal_says_when_to_come_again() {
-        let refused = admit(&terms(Some(2_000)), &ahead(80, Some(500.0)), &flat(), 1_000);
-        let Admission::Refuse { retry_in_us } = refused else { panic!("{refused:?}") };
+        let rejected = admit(&demand(Some(2_000)), &ahead(80, Some(500.0)), &flat(), 1_000);
+        let Admission::Reject { retry_in_us } = rejected else { panic!("{rejected:?}") };
         assert!((10_400.0..10_700.0).contains(&retry_in_us), "{retry_in_us}");
     }
 
@@ -159,9 +159,9 @@ mod tests {
 
     #[test]
     fn without_a_deadline_or_a_prediction_everything_is_admitted() {
-        assert_eq!(admit(&terms(None), &ahead(1 << 20, Some(1e9)), &flat(), 0), Admission::Admit);
+        assert_eq!(admit(&demand(None), &ahead(1 << 20, Some(1e9)), &flat(), 0), Admission::Admit);
         let unknown = RunTime::default();
-        let decided = admit(&terms(Some(1)), &ahead(9, Some(0.0)), &unknown, 0);
+        let decided = admit(&demand(Some(1)), &ahead(9, Some(0.0)), &unknown, 0);
         assert_eq!(decided, Admission::Admit);
     }
 

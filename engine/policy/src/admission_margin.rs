@@ -8,7 +8,7 @@
 //! shared with others, a pause of the machine.
 
 /// Requests given up, of those admitted.
-const GIVEN_UP_SHARE: f64 = 0.003;
+const REMOVED_SHARE: f64 = 0.003;
 
 /// A step, as a part of the time that a request has.
 const STEP: f64 = 0.01;
@@ -21,21 +21,21 @@ const MOST: f64 = 0.5;
 
 /// A part of the time that a request has, between 0 and [`MOST`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Caution(f64);
+pub(crate) struct AdmissionMargin(f64);
 
-impl Caution {
+impl AdmissionMargin {
     pub(crate) fn share(self) -> f64 {
         self.0
     }
 
     /// So many requests were given up at once.
-    pub(crate) fn gave_up(&mut self, requests: usize) {
+    pub(crate) fn on_removed(&mut self, requests: usize) {
         self.0 = (self.0 + STEP * requests.min(TOGETHER_MAX) as f64).min(MOST);
     }
 
     /// So many requests run.
     pub(crate) fn run(&mut self, requests: usize) {
-        self.0 = (self.0 - STEP * GIVEN_UP_SHARE * requests as f64).max(0.0);
+        self.0 = (self.0 - STEP * REMOVED_SHARE * requests as f64).max(0.0);
     }
 }
 
@@ -45,12 +45,12 @@ mod tests {
 
     #[test]
     fn rests_where_few_enough_are_given_up() {
-        let mut caution = Caution::default();
+        let mut caution = AdmissionMargin::default();
         let mut given_up = 0;
         for _ in 0..100_000 {
             // Half of the requests' time is what this machine's pauses take.
             if caution.share() < 0.25 {
-                caution.gave_up(1);
+                caution.on_removed(1);
                 given_up += 1;
             }
             caution.run(1);
@@ -61,10 +61,10 @@ mod tests {
 
     #[test]
     fn is_forgotten_when_all_goes_well_and_never_all_of_the_time() {
-        let mut caution = Caution::default();
-        (0..1_000).for_each(|_| caution.gave_up(100));
+        let mut caution = AdmissionMargin::default();
+        (0..1_000).for_each(|_| caution.on_removed(100));
         assert_eq!(caution.share(), MOST);
         (0..20_000).for_each(|_| caution.run(1));
-        assert_eq!(caution, Caution::default());
+        assert_eq!(caution, AdmissionMargin::default());
     }
 }

@@ -1,23 +1,23 @@
-//! Delayed batching (Clipper, NSDI 2017, section 4.3.2): another policy's batches, started when
+//! MaxDelay batching (Clipper, NSDI 2017, section 4.3.2): another policy's batches, started when
 //! they are full or the most urgent request has waited for a while.
 
 use super::{BatchPolicy, Decision, FinishedRun, QueueView};
 use crate::run_time::RunTime;
 
 /// A policy with a delay before it.
-pub struct Delayed {
+pub struct MaxDelay {
     policy: Box<dyn BatchPolicy>,
     delay_max_us: u64,
 }
 
-impl Delayed {
+impl MaxDelay {
     /// Waits up to `delay_max_us` for a full batch of `policy`'s.
     pub fn new(policy: Box<dyn BatchPolicy>, delay_max_us: u64) -> Self {
         Self { policy, delay_max_us }
     }
 }
 
-impl BatchPolicy for Delayed {
+impl BatchPolicy for MaxDelay {
     fn decide(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
         let until_us = queue.queued_us.saturating_add(self.delay_max_us);
         if queue.rows_waiting < self.policy.rows_max() && now_us < until_us {
@@ -34,8 +34,8 @@ impl BatchPolicy for Delayed {
         self.policy.rows_max()
     }
 
-    fn spreads(&self) -> f64 {
-        self.policy.spreads()
+    fn sigmas(&self) -> f64 {
+        self.policy.sigmas()
     }
 }
 
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn waits_for_a_full_batch_but_not_for_long() {
-        let mut policy = Delayed::new(Box::new(Fixed::new(8, 0, &[])), 500);
+        let mut policy = MaxDelay::new(Box::new(Fixed::new(8, 0, &[])), 500);
         let queue = |rows_waiting| QueueView { rows_waiting, queued_us: 100, deadline_us: None };
         let mut decide = |rows, now_us| policy.decide(&queue(rows), &RunTime::default(), now_us);
         assert_eq!(decide(3, 200), Decision::Wait { until_us: 600 });

@@ -3,13 +3,13 @@
 use super::super::*;
 use crate::batch::Limits;
 
-fn scenario(per_s: f64, run_us: f64, outside: Outside) -> Scenario {
+fn scenario(per_s: f64, run_us: f64, overhead: Overhead) -> Scenario {
     Scenario {
         policy: Policy::Fixed { delay_max_us: 0, preferred_rows: Vec::new() },
         limits: Limits { rows_max: 1, objective_us: None, replicas: 1 },
         requests_max: 1_000_000,
         machine: Machine::line(run_us, 0.0),
-        outside,
+        overhead,
         traffic: Traffic::Open(Arrivals::Poisson { per_s }),
         duration_us: 60_000_000,
         ..Scenario::default()
@@ -21,23 +21,23 @@ fn mean_us(scenario: &Scenario) -> f64 {
     latencies_us.iter().sum::<u64>() as f64 / latencies_us.len() as f64
 }
 
-fn at_all_rates(run_times: f64, around_us: &[f64]) -> Outside {
+fn at_all_rates(run_times: f64, around_us: &[f64]) -> Overhead {
     let levels = vec![Level { per_s: 1.0, run_times, around_us: around_us.to_vec() }];
-    Outside { levels, over_us: 200_000.0, ..Outside::default() }
+    Overhead { levels, over_us: 200_000.0, ..Overhead::default() }
 }
 
 /// Pollaczek and Khinchine for the front alone: it takes 800 us at a load of 0.8.
 #[test]
 fn who_comes_while_the_front_is_taken_waits() {
-    let outside = Outside { front_us: 800.0, ..Outside::default() };
-    let found_us = mean_us(&scenario(1_000.0, 1.0, outside));
+    let overhead = Overhead { front_us: 800.0, ..Overhead::default() };
+    let found_us = mean_us(&scenario(1_000.0, 1.0, overhead));
     let expected_us = 800.0 + 0.8 / 0.2 * 400.0 + 1.0;
     assert!((found_us / expected_us - 1.0).abs() < 0.07, "{found_us} {expected_us}");
 }
 
 #[test]
 fn the_way_in_and_out_adds_to_each_latency_and_keeps_nobody_else() {
-    let alone = simulate(&scenario(500.0, 1_000.0, Outside::default()), 3).total;
+    let alone = simulate(&scenario(500.0, 1_000.0, Overhead::default()), 3).total;
     let around = at_all_rates(1.0, &[300.0]);
     let found = simulate(&scenario(500.0, 1_000.0, around), 3).total;
     let longer = |(found, alone): (&u64, &u64)| *found == alone + 300;

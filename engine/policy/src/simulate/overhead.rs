@@ -5,7 +5,7 @@ use super::random::Random;
 
 /// All that is not the queue and the runs. The default takes no time.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outside {
+pub struct Overhead {
     /// For how long each request takes up the front, which takes them in one after another.
     pub front_us: f64,
     /// What was seen at several rates, by rising rate; between two of them it is in between.
@@ -26,7 +26,7 @@ pub struct Level {
     pub around_us: Vec<f64>,
 }
 
-impl Outside {
+impl Overhead {
     /// Which levels hold at a rate, and how much the second counts.
     fn between(&self, per_s: f64) -> Option<(&Level, &Level, f64)> {
         let above = self.levels.partition_point(|level| level.per_s < per_s);
@@ -117,21 +117,22 @@ mod tests {
     #[test]
     fn between_two_rates_it_is_in_between() {
         let levels = vec![level(100.0, 1.0, &[10.0]), level(200.0, 2.0, &[30.0])];
-        let outside = Outside { levels, ..Outside::default() };
+        let overhead = Overhead { levels, ..Overhead::default() };
         let mut random = Random::new(1, 0);
         let found = [50.0, 100.0, 150.0, 200.0, 900.0]
-            .map(|per_s| (outside.run_times(per_s), outside.around_us(per_s, &mut random)));
+            .map(|per_s| (overhead.run_times(per_s), overhead.around_us(per_s, &mut random)));
         assert_eq!(found, [(1.0, 10.0), (1.0, 10.0), (1.5, 20.0), (2.0, 30.0), (2.0, 30.0)]);
-        let nothing = Outside::default();
+        let nothing = Overhead::default();
         assert_eq!((nothing.run_times(5.0), nothing.around_us(5.0, &mut random)), (1.0, 0.0));
     }
 
     #[test]
     fn what_is_drawn_has_the_quantiles() {
         let levels = vec![level(1.0, 1.0, &[0.0, 100.0, 1_000.0])];
-        let outside = Outside { levels, ..Outside::default() };
+        let overhead = Overhead { levels, ..Overhead::default() };
         let mut random = Random::new(1, 0);
-        let mut drawn: Vec<f64> = (0..9_999).map(|_| outside.around_us(1.0, &mut random)).collect();
+        let mut drawn: Vec<f64> =
+            (0..9_999).map(|_| overhead.around_us(1.0, &mut random)).collect();
         drawn.sort_by(f64::total_cmp);
         assert!((85.0..130.0).contains(&drawn[5_000]), "{}", drawn[5_000]);
         assert!((520.0..580.0).contains(&drawn[7_500]), "{}", drawn[7_500]);

@@ -2,11 +2,11 @@
 //! how far it is. Nothing is decided by that.
 
 use super::{RunId, Running, Scheduler};
-use crate::cause::Behind;
+use crate::cause::BlockingBatch;
 use std::hash::Hash;
 
 /// Runs whose ends are remembered.
-const ENDS: usize = 16;
+const COMPLETED_RUNS: usize = 16;
 
 /// How far a queue is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Progress {
     /// Runs that are over.
     pub finished: u64,
     /// Whether nothing runs because the policy waits.
-    pub is_patient: bool,
+    pub is_lingering: bool,
     /// Whether a replica is free.
     pub is_idle: bool,
     /// The longest of the runs under way, as predicted.
@@ -24,35 +24,35 @@ pub struct Progress {
 }
 
 /// When the last runs were over.
-pub(super) struct Ends {
+pub(super) struct CompletedRuns {
     /// By the number of the run: that number, and the time.
-    of: [(u64, u64); ENDS],
+    of: [(u64, u64); COMPLETED_RUNS],
 }
 
-impl Default for Ends {
+impl Default for CompletedRuns {
     fn default() -> Self {
-        Self { of: [(u64::MAX, 0); ENDS] }
+        Self { of: [(u64::MAX, 0); COMPLETED_RUNS] }
     }
 }
 
-impl Ends {
+impl CompletedRuns {
     pub(super) fn put(&mut self, run: RunId, now_us: u64) {
-        self.of[place(run.0)] = (run.0, now_us);
+        self.of[slot(run.0)] = (run.0, now_us);
     }
 
     fn of(&self, number: u64) -> Option<u64> {
-        let (known, end_us) = self.of[place(number)];
+        let (known, end_us) = self.of[slot(number)];
         (known == number).then_some(end_us)
     }
 }
 
-fn place(number: u64) -> usize {
-    (number % ENDS as u64) as usize
+fn slot(number: u64) -> usize {
+    (number % COMPLETED_RUNS as u64) as usize
 }
 
 impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
     /// The run that should end first, when no replica is free for a request that comes now.
-    pub fn behind(&self, now_us: u64) -> Option<Behind> {
+    pub fn behind(&self, now_us: u64) -> Option<BlockingBatch> {
         if self.idle > 0 {
             return None;
         }
@@ -63,13 +63,13 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         let first = self.running.iter().min_by_key(left_us)?;
         let expected_us = left_us(&first);
         let Running { id: RunId(number), rows, .. } = *first;
-        Some(Behind { number, rows, expected_us, waited_us: expected_us })
+        Some(BlockingBatch { number, rows, expected_us, waited_us: expected_us })
     }
 
     /// Says how long a request that starts now has waited for the run it was behind.
-    pub fn settle(&self, behind: &mut Behind, queued_us: u64, now_us: u64) {
+    pub fn settle(&self, behind: &mut BlockingBatch, queued_us: u64, now_us: u64) {
         let is_under_way = || self.running.iter().any(|running| running.id.0 == behind.number);
-        if let Some(end_us) = self.ends.of(behind.number) {
+        if let Some(end_us) = self.completed.of(behind.number) {
             behind.waited_us = end_us.saturating_sub(queued_us);
         } else if is_under_way() {
             behind.waited_us = now_us.saturating_sub(queued_us);
@@ -82,7 +82,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         Progress {
             waiting: self.waiting.len(),
             finished: self.finished,
-            is_patient: self.idle > 0 && self.waits_since_us.is_some(),
+            is_lingering: self.idle > 0 && self.waits_since_us.is_some(),
             is_idle: self.idle > 0,
             predicted_us: predicted_us.fold(0.0, f64::max) as u64,
         }

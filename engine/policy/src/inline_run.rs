@@ -4,28 +4,28 @@
 //! no longer than that is finished sooner where it was formed.
 
 /// Longest run for which a thread of the front may be kept from its connections.
-pub const HERE_RUN_US_MAX: f64 = 250.0;
+pub const INLINE_RUN_US_MAX: f64 = 250.0;
 
 /// The same while more waits than a batch takes: then nobody is waited for, and the front has
 /// enough to do with taking in and answering.
-pub const HERE_RUN_US_MAX_FULL: f64 = 50.0;
+pub const INLINE_RUN_US_MAX_FULL: f64 = 50.0;
 
 /// Where a batch runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum RunOn {
     /// On the thread that waits for its result.
-    Here,
+    Caller,
     /// On the replica's thread.
     ReplicaThread,
 }
 
 /// Places a batch by its predicted run time, and by whether it is as full as batches become. An
 /// unknown one keeps the front free.
-pub fn place(predicted_run_us: Option<f64>, is_full: bool) -> Place {
-    let run_us_max = if is_full { HERE_RUN_US_MAX_FULL } else { HERE_RUN_US_MAX };
+pub fn run_on(predicted_run_us: Option<f64>, is_full: bool) -> RunOn {
+    let run_us_max = if is_full { INLINE_RUN_US_MAX_FULL } else { INLINE_RUN_US_MAX };
     match predicted_run_us {
-        Some(run_us) if run_us <= run_us_max => Place::Here,
-        _ => Place::ReplicaThread,
+        Some(run_us) if run_us <= run_us_max => RunOn::Caller,
+        _ => RunOn::ReplicaThread,
     }
 }
 
@@ -35,15 +35,15 @@ mod tests {
 
     #[test]
     fn short_runs_stay_and_long_or_unknown_ones_go() {
-        assert_eq!(place(Some(12.0), false), Place::Here);
-        assert_eq!(place(Some(HERE_RUN_US_MAX * 2.0), false), Place::ReplicaThread);
-        assert_eq!(place(None, false), Place::ReplicaThread);
+        assert_eq!(run_on(Some(12.0), false), RunOn::Caller);
+        assert_eq!(run_on(Some(INLINE_RUN_US_MAX * 2.0), false), RunOn::ReplicaThread);
+        assert_eq!(run_on(None, false), RunOn::ReplicaThread);
     }
 
     #[test]
     fn a_busy_front_gives_full_batches_away() {
-        assert_eq!(place(Some(100.0), false), Place::Here);
-        assert_eq!(place(Some(100.0), true), Place::ReplicaThread);
-        assert_eq!(place(Some(12.0), true), Place::Here);
+        assert_eq!(run_on(Some(100.0), false), RunOn::Caller);
+        assert_eq!(run_on(Some(100.0), true), RunOn::ReplicaThread);
+        assert_eq!(run_on(Some(12.0), true), RunOn::Caller);
     }
 }

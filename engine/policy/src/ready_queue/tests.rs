@@ -1,22 +1,22 @@
 //! The order, and that nothing is lost or counted twice.
 
 use super::*;
-use crate::urgency::Priority;
+use crate::priority::Priority;
 use proptest::prelude::*;
 
-fn terms(rows: usize, deadline_us: u64) -> Terms {
-    Terms { rows, queued_us: 0, deadline_us: Some(deadline_us), priority: Priority::default() }
+fn demand(rows: usize, deadline_us: u64) -> Demand {
+    Demand { rows, queued_us: 0, deadline_us: Some(deadline_us), priority: Priority::default() }
 }
 
-fn waiting(items: &[(char, u8, usize, u64)]) -> Waiting<char, u8> {
-    let mut waiting = Waiting::default();
-    for &(item, lane, rows, deadline_us) in items {
-        waiting.push(item, terms(rows, deadline_us), lane);
+fn waiting(items: &[(char, u8, usize, u64)]) -> ReadyQueue<char, u8> {
+    let mut waiting = ReadyQueue::default();
+    for &(item, batch_key, rows, deadline_us) in items {
+        waiting.push(item, demand(rows, deadline_us), batch_key);
     }
     waiting
 }
 
-fn batch(waiting: &mut Waiting<char, u8>, rows_max: usize) -> String {
+fn batch(waiting: &mut ReadyQueue<char, u8>, rows_max: usize) -> String {
     let batch = waiting.take_batch(rows_max, |_| false, &mut Vec::new());
     batch.iter().map(|waiter| waiter.item).collect()
 }
@@ -49,7 +49,7 @@ fn what_does_not_fit_is_passed_over_and_keeps_its_place() {
 #[test]
 fn rows_before_are_exact_at_both_ends() {
     let waiting = waiting(&[('a', 0, 3, 100), ('b', 1, 2, 200), ('c', 0, 5, 300)]);
-    let before = |deadline_us| waiting.rows_before(&terms(1, deadline_us));
+    let before = |deadline_us| waiting.rows_before(&demand(1, deadline_us));
     assert_eq!((before(99), before(300), before(301)), (0, 10, 10));
     assert_eq!(before(200), 5);
 }
@@ -57,7 +57,7 @@ fn rows_before_are_exact_at_both_ends() {
 /// An operation of the property below.
 #[derive(Clone, Debug)]
 enum Step {
-    Push { lane: u8, rows: usize, deadline_us: u64 },
+    Push { batch_key: u8, rows: usize, deadline_us: u64 },
     Take { rows_max: usize },
     PopHead,
     RemoveOdd,
@@ -66,7 +66,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..3_u8, 0..5_usize, 0..100_u64)
-            .prop_map(|(lane, rows, deadline_us)| Step::Push { lane, rows, deadline_us }),
+            .prop_map(|(batch_key, rows, deadline_us)| Step::Push { batch_key, rows, deadline_us }),
         2 => (1..8_usize).prop_map(|rows_max| Step::Take { rows_max }),
         1 => Just(Step::PopHead),
         1 => Just(Step::RemoveOdd),
@@ -76,24 +76,24 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn any_history_agrees_with_a_sorted_list(steps in prop::collection::vec(step(), 0..60)) {
-        let mut waiting: Waiting<u64, u8> = Waiting::default();
-        // Deadline, number, lane, rows: sorted as the order wants it.
+        let mut waiting: ReadyQueue<u64, u8> = ReadyQueue::default();
+        // Deadline, number, batch key, rows: sorted as the order wants it.
         let mut list: Vec<(u64, u64, u8, usize)> = Vec::new();
         for (number, step) in (0_u64..).zip(steps) {
             match step {
-                Step::Push { lane, rows, deadline_us } => {
-                    waiting.push(number, terms(rows, deadline_us), lane);
-                    list.push((deadline_us, number, lane, rows));
+                Step::Push { batch_key, rows, deadline_us } => {
+                    waiting.push(number, demand(rows, deadline_us), batch_key);
+                    list.push((deadline_us, number, batch_key, rows));
                     list.sort_unstable();
                 }
                 Step::Take { rows_max } => {
-                    let lane = list.first().map(|first| first.2);
+                    let batch_key = list.first().map(|first| first.2);
                     let taken = waiting.take_batch(rows_max, |_| false, &mut Vec::new());
                     let mut rows = 0;
                     for (place, waiter) in taken.iter().enumerate() {
                         let at = list.iter().position(|entry| entry.1 == waiter.item).unwrap();
                         let entry = list.remove(at);
-                        prop_assert_eq!(Some(entry.2), lane);
+                        prop_assert_eq!(Some(entry.2), batch_key);
                         prop_assert!(place > 0 || at == 0, "the most urgent goes first");
                         rows += entry.3;
                     }
@@ -113,9 +113,9 @@ proptest! {
             }
             prop_assert_eq!(waiting.len(), list.len());
             prop_assert_eq!(waiting.rows(), list.iter().map(|entry| entry.3).sum::<usize>());
-            let head = waiting.head().map(|head| head.terms.deadline_us);
+            let head = waiting.head().map(|head| head.demand.deadline_us);
             prop_assert_eq!(head, list.first().map(|first| Some(first.0)));
-            prop_assert_eq!(waiting.heads.len(), waiting.lanes.len());
+            prop_assert_eq!(waiting.heads.len(), waiting.buckets.len());
         }
     }
 }

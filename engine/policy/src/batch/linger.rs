@@ -1,4 +1,4 @@
-//! Waiting for the callers that the last batch answered, where that pays.
+//! ReadyQueue for the callers that the last batch answered, where that pays.
 //!
 //! Callers that ask again as soon as they are answered otherwise fall into two groups that take
 //! turns, each batch half as large as it could be. A wait costs a small part of a run, and ends
@@ -18,7 +18,7 @@ const RUN_US_MIN: f64 = 1000.0;
 const SKIPPED_MAX: u32 = 256;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Regroup {
+pub(super) struct Linger {
     rows_expected: usize,
     until_us: u64,
     /// Rows when the wait began; `None` before.
@@ -29,7 +29,7 @@ pub(super) struct Regroup {
     next_skip: u32,
 }
 
-impl Regroup {
+impl Linger {
     /// Whether all that are expected, after the wait, take less time a row than those that wait
     /// now do at once; it is tried where nobody has known for long.
     pub(super) fn pays(&self, rows_waiting: usize, run_time: &RunTime, now_us: u64) -> bool {
@@ -103,36 +103,36 @@ mod tests {
         FinishedRun { rows, run_us, missed: None, rows_waiting }
     }
 
-    fn after_run(rows: usize, run_us: f64, rows_waiting: usize) -> Regroup {
-        let mut regroup = Regroup::default();
-        regroup.finished(&run(rows, run_us, rows_waiting), 64, 10_000);
-        regroup
+    fn after_run(rows: usize, run_us: f64, rows_waiting: usize) -> Linger {
+        let mut linger = Linger::default();
+        linger.finished(&run(rows, run_us, rows_waiting), 64, 10_000);
+        linger
     }
 
-    fn decide(regroup: &mut Regroup, rows_waiting: usize, now_us: u64) -> Decision {
-        regroup.decide(rows_waiting, 64, u64::MAX, now_us)
+    fn decide(linger: &mut Linger, rows_waiting: usize, now_us: u64) -> Decision {
+        linger.decide(rows_waiting, 64, u64::MAX, now_us)
     }
 
     #[test]
     fn waits_a_part_of_the_last_run_for_those_just_answered() {
-        let mut regroup = after_run(32, 8_000.0, 20);
-        assert_eq!(decide(&mut regroup, 20, 10_000), Decision::Wait { until_us: 11_000 });
-        assert_eq!(decide(&mut regroup, 51, 10_500), Decision::Wait { until_us: 11_000 });
-        assert_eq!(decide(&mut regroup, 52, 10_500), RUN);
+        let mut linger = after_run(32, 8_000.0, 20);
+        assert_eq!(decide(&mut linger, 20, 10_000), Decision::Wait { until_us: 11_000 });
+        assert_eq!(decide(&mut linger, 51, 10_500), Decision::Wait { until_us: 11_000 });
+        assert_eq!(decide(&mut linger, 52, 10_500), RUN);
     }
 
     #[test]
     fn a_deadline_ends_the_wait() {
-        let mut regroup = after_run(32, 8_000.0, 20);
-        assert_eq!(regroup.decide(20, 64, 10_200, 10_000), Decision::Wait { until_us: 10_200 });
-        assert_eq!(regroup.decide(20, 64, 10_200, 10_200), RUN);
+        let mut linger = after_run(32, 8_000.0, 20);
+        assert_eq!(linger.decide(20, 64, 10_200, 10_000), Decision::Wait { until_us: 10_200 });
+        assert_eq!(linger.decide(20, 64, 10_200, 10_200), RUN);
     }
 
     #[test]
     fn one_caller_never_waits_and_a_full_batch_neither() {
         assert_eq!(decide(&mut after_run(1, 8_000.0, 0), 1, 10_001), RUN);
         assert_eq!(decide(&mut after_run(64, 8_000.0, 64), 64, 10_000), RUN);
-        assert_eq!(decide(&mut Regroup::default(), 1, 5), RUN);
+        assert_eq!(decide(&mut Linger::default(), 1, 5), RUN);
         assert_eq!(decide(&mut after_run(32, 8_000.0, 0), 1, 11_000), RUN);
     }
 
@@ -162,21 +162,21 @@ mod tests {
 
     #[test]
     fn waits_in_vain_become_rare_and_one_that_pays_brings_them_back() {
-        let mut regroup = Regroup::default();
+        let mut linger = Linger::default();
         let mut waits = 0;
         let mut now_us = 0;
         for _ in 0..1_000 {
-            regroup.finished(&run(32, 8_000.0, 20), 64, now_us);
-            waits += u32::from(decide(&mut regroup, 20, now_us) != RUN);
+            linger.finished(&run(32, 8_000.0, 20), 64, now_us);
+            waits += u32::from(decide(&mut linger, 20, now_us) != RUN);
             now_us += 10_000;
-            assert_eq!(decide(&mut regroup, 21, now_us), RUN);
+            assert_eq!(decide(&mut linger, 21, now_us), RUN);
         }
         assert!((5..15).contains(&waits), "{waits}");
         for came_back in 0..300 {
-            regroup.finished(&run(32, 8_000.0, 20), 64, now_us);
-            let waited = decide(&mut regroup, 20, now_us) != RUN;
+            linger.finished(&run(32, 8_000.0, 20), 64, now_us);
+            let waited = decide(&mut linger, 20, now_us) != RUN;
             now_us += 500;
-            assert_eq!(decide(&mut regroup, 52, now_us), RUN);
+            assert_eq!(decide(&mut linger, 52, now_us), RUN);
             assert!(waited || came_back < 299);
         }
     }
