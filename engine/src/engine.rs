@@ -4,8 +4,9 @@ use crate::config::EngineConfig;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::repository::Repository;
-use crate::runtime::{self, RuntimeError};
+use crate::runtime;
 use crate::watchdog::Watchdog;
+use skysail_onnxruntime::LoadError;
 use std::sync::Arc;
 
 /// Why an engine does not start.
@@ -13,7 +14,7 @@ use std::sync::Arc;
 pub enum StartError {
     /// ONNX Runtime is missing or unusable.
     #[error(transparent)]
-    Runtime(#[from] RuntimeError),
+    Runtime(#[from] LoadError),
     /// The repository can not be read.
     #[error("the repository {folder} can not be read: {error}")]
     Repository {

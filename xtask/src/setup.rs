@@ -4,6 +4,7 @@
 
 use crate::{python, workspace};
 use anyhow::{Context, Result, ensure};
+use skysail_onnxruntime::{FOLDER, LIBRARY};
 use std::{
     env::consts::{ARCH, OS},
     fs::{self, File},
@@ -13,15 +14,13 @@ use std::{
 
 /// Version and hashes of the wheel that holds ONNX Runtime, in pip's format.
 const ONNX_RUNTIME: &str = include_str!("../onnxruntime.txt");
-const LINK: &str = "libonnxruntime.so";
 const REQUIREMENTS: &str = "server/tests/clients/requirements.txt";
 const SEE_PIP: &str = "pip says why above. Needed once: the network, and for the clients \
     CPython 3.11 to 3.13";
 
 /// Brings ONNX Runtime's shared library into `target/onnxruntime/lib`.
 pub(crate) fn onnx_runtime() -> Result<()> {
-    let home = target().join("onnxruntime");
-    let (lib, name) = (home.join("lib"), library_name()?);
+    let (lib, name) = (target().join(FOLDER), library_name()?);
     let done = || lib.join(&name).is_file() && links_to(&lib, &name);
     if done() {
         return Ok(());
@@ -31,7 +30,7 @@ pub(crate) fn onnx_runtime() -> Result<()> {
         return Ok(());
     }
     println!("setup: bringing ONNX Runtime into target/ (once, about 25 MB)");
-    let staging = home.join("staging");
+    let staging = lib.with_file_name("staging");
     remove(&staging)?;
     fs::create_dir_all(&lib)?;
     fs::create_dir_all(&staging)?;
@@ -39,7 +38,7 @@ pub(crate) fn onnx_runtime() -> Result<()> {
     fs::rename(staging.join("onnxruntime/capi").join(&name), lib.join(&name))?;
     let link = staging.join("link");
     symlink(&name, &link)?;
-    fs::rename(link, lib.join(LINK))?;
+    fs::rename(link, lib.join(LIBRARY))?;
     remove(&staging)
 }
 
@@ -69,12 +68,12 @@ pub(crate) fn clients() -> Result<PathBuf> {
 }
 
 fn links_to(lib: &Path, name: &str) -> bool {
-    fs::read_link(lib.join(LINK)).is_ok_and(|to| to == Path::new(name))
+    fs::read_link(lib.join(LIBRARY)).is_ok_and(|to| to == Path::new(name))
 }
 
 fn library_name() -> Result<String> {
     let version = ONNX_RUNTIME.split_once("==").and_then(|(_, rest)| rest.split(' ').next());
-    Ok(format!("{LINK}.{}", version.context("onnxruntime.txt names no version")?))
+    Ok(format!("{LIBRARY}.{}", version.context("onnxruntime.txt names no version")?))
 }
 
 /// Downloads the wheel of this machine, whichever Python runs pip; the wheel.

@@ -4,7 +4,6 @@ use crate::stop::whole;
 use bytemuck::Pod;
 use half::{bf16, f16};
 use ort::environment::Environment;
-use ort::logging::LogLevel;
 use ort::operator::OperatorDomain;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, ValueType};
@@ -12,11 +11,10 @@ use skysail_compression::{
     Int8Operator, Int8Product, Run, Runner, RunnerError, bytes_with_outputs, fuse_int8,
 };
 use skysail_graph::{ElementType, Kind, Model, Tensor};
-use skysail_kernels::runtime::{RuntimeError, find};
 use skysail_kernels::{
     DOMAIN, DOMAIN_VERSION, INT8_PRODUCT, Int8Matrix, OperatorWeights, operators,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The types of elements that runs take and give, in ours and in the runtime's terms.
@@ -105,7 +103,7 @@ impl Session {
             }
         };
         let inputs = model.graph().inputs().into_iter().map(|input| input.name).collect();
-        let environment = environment()?;
+        let environment = skysail_onnxruntime::load(None)?;
         let session = whole(|| session(&environment, &bytes, threads, None))?;
         Ok(Self { session, inputs, wanted })
     }
@@ -126,7 +124,8 @@ impl Session {
             let matrix = Int8Matrix::new(&codes, inputs, outputs, &scales)?;
             weights.int8.insert(name, Arc::new(matrix));
         }
-        let (bytes, environment) = (bytes_with_outputs(&model, &wanted)?, environment()?);
+        let (bytes, environment) =
+            (bytes_with_outputs(&model, &wanted)?, skysail_onnxruntime::load(None)?);
         let inputs = model.graph().inputs().into_iter().map(|input| input.name).collect();
         let operators = operators(&weights)?;
         let session = whole(|| session(&environment, &bytes, threads, Some(operators)))?;
@@ -208,21 +207,6 @@ fn session(
         builder = builder.with_operators(operators)?;
     }
     builder.commit_from_memory(model)
-}
-
-fn environment() -> Result<Environment, RuntimeError> {
-    static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
-    let mut known = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(environment) = &*known {
-        return Ok(environment.clone());
-    }
-    let path = find()?;
-    let unusable = |message: String| RuntimeError::Unusable { path: path.clone(), message };
-    let builder = ort::init_from(&path).map_err(|error| unusable(error.to_string()))?;
-    let environment = builder.with_telemetry(false).build();
-    let environment = environment.map_err(|error| unusable(error.to_string()))?;
-    environment.set_log_level(LogLevel::Error);
-    Ok(known.insert(environment).clone())
 }
 
 /// The runtime's name for a type of elements, if runs can take and give it.

@@ -5,29 +5,12 @@
 
 pub(crate) mod data;
 
-use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor as OrtTensor;
 use skysail_compression::{Run, Runner, RunnerError, bytes_with_outputs};
 use skysail_graph::{ElementType, Model, Tensor};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-
-/// The shared library, brought by `cargo xtask setup`.
-const LIBRARY: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../target/onnxruntime/lib/libonnxruntime.so");
-
-fn environment() -> Environment {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    let load = || {
-        let environment = ort::init_from(LIBRARY).expect("run `cargo xtask setup` first");
-        let environment = environment.with_telemetry(false).build().unwrap();
-        environment.set_log_level(ort::logging::LogLevel::Error);
-        environment
-    };
-    ENVIRONMENT.get_or_init(load).clone()
-}
 
 /// ONNX Runtime on one thread.
 pub(crate) struct OnnxRuntime;
@@ -45,7 +28,8 @@ impl Runner for OnnxRuntime {
 
 /// A session on one thread; what it makes of the model is saved in a file, where one is given.
 pub(crate) fn session(model: &[u8], optimized: Option<&Path>) -> ort::Result<Session> {
-    let builder = Session::builder(&environment())?;
+    let environment = skysail_onnxruntime::load(None).unwrap_or_else(|error| panic!("{error}"));
+    let builder = Session::builder(&environment)?;
     let builder = builder.with_optimization_level(GraphOptimizationLevel::All)?;
     let mut builder = builder.with_intra_threads(1)?;
     if let Some(path) = optimized {

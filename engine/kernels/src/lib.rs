@@ -18,7 +18,6 @@ mod parallel;
 mod scratch;
 mod aligned;
 mod error;
-pub mod runtime;
 
 pub use activation::Activation;
 pub use conv::{ConvInput, Convolution, Images, SparseConv};

@@ -3,14 +3,12 @@
 use super::OrtExecutor;
 use crate::executor::{BatchInput, Executor, Stop};
 use crate::payload::Payload;
-use crate::runtime;
 use crate::signature::ProvenShapes;
 use crate::testing::floats;
-use ort::environment::Environment;
 use ort::session::Session;
 use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor};
 use smallvec::{SmallVec, smallvec};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// `y` is `x` with so many columns more, for x of float32 `[batch, 2]`.
 fn wider(columns: u64) -> Model {
@@ -37,9 +35,8 @@ fn picked() -> Model {
 
 /// An executor of `model` that takes the shapes of `proof` for its own.
 fn executor(model: &Model, proof: &Model) -> OrtExecutor {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    let environment = ENVIRONMENT.get_or_init(|| runtime::load(1).unwrap());
-    let mut builder = Session::builder(environment).unwrap();
+    let environment = skysail_onnxruntime::load(Some(1)).unwrap();
+    let mut builder = Session::builder(&environment).unwrap();
     let session = builder.commit_from_memory(&model.to_bytes().unwrap()).unwrap();
     let mut executor = OrtExecutor::first(session).unwrap();
     let mut signature = executor.signature().clone();

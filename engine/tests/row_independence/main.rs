@@ -15,8 +15,8 @@ use check::{Found, check};
 use maker::{Counts, Maker};
 use ort::environment::Environment;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
 
 /// Graphs that are tried, unless `SKYSAIL_ROW_SEEDS` (such as `5000..9000`) says which.
 const SEEDS: std::ops::Range<u64> = 0..8_000;
@@ -35,14 +35,9 @@ const NEVER: [&str; 7] = [
 
 /// ONNX Runtime, loaded once.
 fn environment() -> Environment {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    let load = || {
-        let environment =
-            skysail_engine::runtime::load(1).unwrap_or_else(|error| panic!("{error}"));
-        environment.set_log_level(ort::logging::LogLevel::Fatal);
-        environment
-    };
-    ENVIRONMENT.get_or_init(load).clone()
+    let environment = skysail_engine::runtime::load(1).unwrap_or_else(|error| panic!("{error}"));
+    environment.set_log_level(ort::logging::LogLevel::Fatal);
+    environment
 }
 
 /// What all graphs together came to.

@@ -13,7 +13,7 @@ use skysail_engine::{Error, runtime};
 use skysail_graph::{Dim, ElementType};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -29,9 +29,7 @@ pub(crate) const CORES: usize = 2;
 
 /// ONNX Runtime, loaded once a process.
 pub(crate) fn environment() -> Environment {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    let load = || runtime::load(CORES).unwrap_or_else(|error| panic!("{error}"));
-    ENVIRONMENT.get_or_init(load).clone()
+    runtime::load(CORES).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A repository in a folder that goes away with the test.

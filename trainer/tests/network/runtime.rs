@@ -1,33 +1,16 @@
 //! Runs models with ONNX Runtime.
 
-use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor;
 use skysail_graph::Model;
 use skysail_trainer::{Input, Values};
 use std::path::PathBuf;
-use std::sync::OnceLock;
-
-/// The folder of the shared library, brought by `cargo xtask setup`.
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/onnxruntime/lib");
-
-fn environment() -> Environment {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    let load = || {
-        let folder = std::env::var_os("SKYSAIL_ONNXRUNTIME").map_or(FOLDER.into(), PathBuf::from);
-        let library = if folder.is_dir() { folder.join("libonnxruntime.so") } else { folder };
-        let environment = ort::init_from(library).expect("run `cargo xtask setup` first");
-        let environment = environment.with_telemetry(false).build().unwrap();
-        environment.set_log_level(ort::logging::LogLevel::Error);
-        environment
-    };
-    ENVIRONMENT.get_or_init(load).clone()
-}
 
 /// The model's first output for `input`.
 pub(crate) fn run(model: &Model, input: &Input) -> Vec<f32> {
-    let builder = Session::builder(&environment()).unwrap();
+    let environment = skysail_onnxruntime::load(None).unwrap_or_else(|error| panic!("{error}"));
+    let builder = Session::builder(&environment).unwrap();
     let builder = builder.with_optimization_level(GraphOptimizationLevel::Disable).unwrap();
     let mut builder = builder.with_intra_threads(1).unwrap();
     let mut session = builder.commit_from_memory(&model.to_bytes().unwrap()).unwrap();

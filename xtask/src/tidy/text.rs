@@ -34,7 +34,7 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     for (index, line) in source.text.lines().enumerate() {
         findings.extend(check_words(line).map(|what| source.finding(index, what)));
         if is_rust && !source.may_be_unsafe() && has_unsafe_code(line) {
-            let what = format!("`{UNSAFE}` belongs in engine/kernels and engine/cuda only");
+            let what = format!("`{UNSAFE}` belongs in engine/kernels and cuda only");
             findings.push(source.finding(index, what));
         }
     }

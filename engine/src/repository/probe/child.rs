@@ -9,13 +9,14 @@ use crate::package::{self, Executable};
 use crate::payload::Payload;
 use crate::repository::load::is_package;
 use crate::repository::{row_trial, warm_up};
-use crate::runtime::{self, RuntimeError};
+use crate::runtime;
 use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
 use crate::threads::{self, Duty, Spawner};
 use ort::environment::Environment;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit,
 };
+use skysail_onnxruntime::LoadError;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +32,7 @@ pub enum ChildError {
     Arguments,
     /// ONNX Runtime is missing or unusable.
     #[error(transparent)]
-    Runtime(#[from] RuntimeError),
+    Runtime(#[from] LoadError),
     /// The server is gone, or talks otherwise.
     #[error("it does not understand the server, or the server is gone: {0}")]
     Talk(#[from] io::Error),

@@ -1,46 +1,23 @@
-//! Finds ONNX Runtime's shared library, without settings.
+//! Finds the library: in the environment, beside the executable, in `target/` or in the system.
 
+use crate::{FOLDER, LIBRARY, LoadError};
 use std::path::{Path, PathBuf};
 
-/// The environment variable that names the library's file or folder.
+/// Environment variable that names the library's file or folder.
 pub const VARIABLE: &str = "SKYSAIL_ONNXRUNTIME";
 
-/// The library's file name.
-const LIBRARY: &str = "libonnxruntime.so";
-
-/// Why there is no ONNX Runtime.
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    /// Nowhere.
-    #[error(
-        "ONNX Runtime is missing: {LIBRARY} is in none of {looked}. Run `cargo xtask setup`, or \
-         let {VARIABLE} name the file (it comes with the Python package onnxruntime 1.31, in \
-         onnxruntime/capi)"
-    )]
-    Missing {
-        /// Where it was looked for.
-        looked: String,
-    },
-    /// There, and not usable.
-    #[error("{path} can not be used as ONNX Runtime: {message}")]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What the loader says.
-        message: String,
-    },
-}
-
-/// The library's path: from the environment variable, next to the executable, in the workspace's
-/// `target/`, or in the system's library folders.
+/// Finds the library's file.
+///
+/// The environment variable alone decides where it is set. Otherwise come the executable's folder
+/// and those above it, the workspace's `target/`, and the system's library folders.
 ///
 /// # Errors
-/// When it is in none of them.
-pub fn find() -> Result<PathBuf, RuntimeError> {
+/// When the library is in none of them.
+pub fn find() -> Result<PathBuf, LoadError> {
     let candidates = candidates();
     candidates.iter().find_map(|folder| library_in(folder)).ok_or_else(|| {
         let looked: Vec<String> = candidates.iter().map(|p| p.display().to_string()).collect();
-        RuntimeError::Missing { looked: looked.join(", ") }
+        LoadError::Missing { looked: looked.join(", ") }
     })
 }
 
@@ -52,15 +29,15 @@ fn candidates() -> Vec<PathBuf> {
     if let Ok(executable) = std::env::current_exe() {
         for folder in executable.ancestors().skip(1).take(4) {
             folders.push(folder.to_owned());
-            folders.push(folder.join("onnxruntime/lib"));
+            folders.push(folder.join(FOLDER));
         }
     }
-    folders.push("target/onnxruntime/lib".into());
+    folders.push(Path::new("target").join(FOLDER));
     folders.extend(["/usr/local/lib", "/usr/lib", "/usr/lib/x86_64-linux-gnu"].map(PathBuf::from));
     folders
 }
 
-/// The library itself, or the one in this folder, whatever version its name carries.
+/// Returns the path if it is a file, or the library in this folder, of any version.
 fn library_in(path: &Path) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path.to_owned());
@@ -86,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_a_versioned_library_in_a_folder_and_a_file_by_its_name() {
+    fn a_versioned_library_in_a_folder_and_a_named_file_are_found() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(library_in(folder.path()), None);
         let file = folder.path().join("libonnxruntime.so.1.31.1");
