@@ -3,7 +3,6 @@
 //! package is ready to serve.
 
 mod packer;
-mod npy;
 mod timed;
 mod operators;
 mod subject;

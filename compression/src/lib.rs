@@ -38,6 +38,8 @@ mod sparse;
 mod codec;
 mod package;
 mod error;
+// Reading typical inputs.
+pub mod npy;
 
 pub use calibrate::{
     Batch, Calibration, ChannelSizes, Histogram, Range, RangeRule, Run, Runner, bytes_with_outputs,

@@ -9,7 +9,7 @@ mod source;
 mod file;
 mod idx;
 mod csv;
-mod npy;
+mod numpy;
 mod npz;
 mod parquet;
 mod table;

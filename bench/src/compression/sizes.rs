@@ -6,7 +6,7 @@ use super::{Bench, Figure};
 use crate::bars::Bar;
 use anyhow::{Result, ensure};
 use ort::value::{DynValue, Tensor as Value};
-use skysail_compression::difference;
+use skysail_compression::{difference, npy};
 use skysail_graph::{Model, TensorView};
 use std::fs;
 use std::io::Write;
@@ -81,9 +81,10 @@ fn minilm(out: &mut impl Write, bench: &Bench, model: &Path) -> Result<Vec<Figur
 fn sentences(folder: &Path) -> Result<Vec<DynValue>> {
     (0..3)
         .map(|index| {
-            let bytes = super::npy::read(&folder.join(format!("input_{index}.npy")))?;
+            let file = fs::read(folder.join(format!("input_{index}.npy")))?;
+            let ids = npy::read(&file)?.bytes;
             let ids: Vec<i64> =
-                bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
+                ids.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
             let rows = 5;
             Ok(Value::from_array((vec![rows, ids.len() / rows], ids))?.into_dyn())
         })

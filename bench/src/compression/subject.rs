@@ -1,11 +1,13 @@
 //! The real models that are packed, and typical inputs of theirs.
 
-use super::{Bench, npy};
-use anyhow::{Result, ensure};
+use super::Bench;
+use anyhow::{Context, Result, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use skysail_compression::npy;
 use skysail_engine::request::{InputTensor, Request};
 use skysail_engine::tensor::{DataType, Shape};
+use skysail_graph::Tensor;
 use std::fs;
 use std::path::PathBuf;
 
@@ -55,13 +57,14 @@ impl Feed {
         fs::create_dir_all(&folder)?;
         match self {
             Self::Images(..) => {
-                let images = cifar(bench)?;
-                npy::write(&folder.join("input_0.npy"), "<f4", &[64, 3, 32, 32], &images)?;
+                let images = Tensor::new(&[64, 3, 32, 32], &cifar(bench)?)?;
+                fs::write(folder.join("input_0.npy"), npy::write(&images)?)?;
             }
             Self::Tokens => {
                 for (index, (_, ids)) in sentences(32, 5).into_iter().enumerate() {
                     let path = folder.join(format!("input_{index}.npy"));
-                    npy::write(&path, "<i8", &[32, TOKENS], &bytes(&ids))?;
+                    let ids = Tensor::new(&[32, TOKENS as u64], &ids)?;
+                    fs::write(path, npy::write(&ids)?)?;
                 }
             }
         }
@@ -95,12 +98,13 @@ pub(super) fn sentences(rows: usize, seed: u64) -> [(&'static str, Vec<i64>); 3]
 }
 
 /// Images of CIFAR-10, channel by channel and normalized as ResNet-20's training did.
-fn cifar(bench: &Bench) -> Result<Vec<u8>> {
+fn cifar(bench: &Bench) -> Result<Vec<f32>> {
     const PIXELS: usize = 32 * 32;
     const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
     const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
     let path = bench.data.join("images/cifar10_train_first64.npy");
-    let pixels = npy::read(&path)?;
+    let file = fs::read(&path).with_context(|| path.display().to_string())?;
+    let pixels = npy::read(&file)?.bytes;
     ensure!(pixels.len() == 64 * PIXELS * 3, "{} has other images", path.display());
     let value = |image: &[u8], channel: usize, place: usize| {
         (f32::from(image[place * 3 + channel]) / 255.0 - MEAN[channel]) / DEVIATION[channel]
@@ -108,5 +112,5 @@ fn cifar(bench: &Bench) -> Result<Vec<u8>> {
     let values = pixels.chunks(PIXELS * 3).flat_map(|image| {
         (0..3).flat_map(move |channel| (0..PIXELS).map(move |place| value(image, channel, place)))
     });
-    Ok(values.flat_map(f32::to_le_bytes).collect())
+    Ok(values.collect())
 }

@@ -1,6 +1,7 @@
 //! Where clusters start (Deep Compression, section 3.2).
 
 use super::k_means::Sorted;
+use skysail_graph::SplitMix64;
 
 /// How the first centroids are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,9 +36,9 @@ impl Start {
                 (0..count).map(|index| at(((index as f64 + 0.5) * step) as usize)).collect()
             }
             Self::Forgy { seed } => {
-                let mut random = Random(seed);
+                let mut random = SplitMix64::new(seed);
                 let mut centroids: Vec<f64> =
-                    (0..count).map(|_| at(random.below(values.len()))).collect();
+                    (0..count).map(|_| at(below(&mut random, values.len()))).collect();
                 centroids.sort_unstable_by(f64::total_cmp);
                 centroids
             }
@@ -45,19 +46,9 @@ impl Start {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the same draws everywhere.
-struct Random(u64);
-
-impl Random {
-    /// A number below `bound`. Evenly enough: the bias is `bound` in 2^64.
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        ((u128::from(mixed) * bound as u128) >> 64) as usize
-    }
+/// Draws a number below `bound`, with a bias of `bound` in 2^64.
+fn below(random: &mut SplitMix64, bound: usize) -> usize {
+    ((u128::from(random.next_u64()) * bound as u128) >> 64) as usize
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 mod files;
-mod npy;
 mod rows;
 mod statistics;
 

@@ -1,7 +1,7 @@
 //! Inputs that are made up for a model, where nobody gives typical ones.
 
 use skysail_compression::Batch;
-use skysail_graph::{Dim, ElementType, Graph, Kind, Links, Model, Tensor, ValueInfo};
+use skysail_graph::{Dim, ElementType, Graph, Kind, Links, Model, SplitMix64, Tensor, ValueInfo};
 
 /// Rows, and elements of any other dimension that is open.
 const ROWS: u64 = 4;
@@ -17,7 +17,7 @@ const ELEMENTS_MAX: u64 = 1 << 24;
 pub(crate) fn sample(model: &Model) -> Result<Batch, String> {
     let graph = model.graph();
     let links = graph.links();
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut random = SplitMix64::new(0);
     let inputs = graph.inputs().into_iter();
     inputs
         .map(|input| Ok((input.name.clone(), tensor(&input, graph, &links, &mut random)?)))
@@ -28,7 +28,7 @@ fn tensor(
     input: &ValueInfo,
     graph: Graph<'_>,
     links: &Links<'_>,
-    random: &mut Random,
+    random: &mut SplitMix64,
 ) -> Result<Tensor, String> {
     let no_sample = |why: &str| format!("no input '{}' can be made up: {why}", input.name);
     let Kind::Tensor { element, dims: Some(dims) } = &input.kind else {
@@ -44,7 +44,8 @@ fn tensor(
     let count = count.filter(|count| *count <= ELEMENTS_MAX);
     let count = count.ok_or_else(|| no_sample("it is too large"))?;
     let limit = positions(&input.name, graph, links);
-    let mut integers = || (0..count).map(|_| (random.next() % limit) as i64).collect::<Vec<_>>();
+    let mut integers =
+        || (0..count).map(|_| (random.next_u64() % limit) as i64).collect::<Vec<_>>();
     let made = match element {
         ElementType::Int64 => Tensor::new(&shape, &integers()),
         ElementType::Int32 => {
@@ -53,11 +54,11 @@ fn tensor(
         }
         ElementType::Bool => Tensor::from_bytes(*element, &shape, vec![1; count as usize]),
         ElementType::Float32 => {
-            let values: Vec<f32> = (0..count).map(|_| random.share() * 2.0 - 1.0).collect();
+            let values: Vec<f32> = (0..count).map(|_| random.uniform(1.0)).collect();
             Tensor::new(&shape, &values)
         }
         ElementType::UInt8 => {
-            let bytes = (0..count).map(|_| random.next() as u8).collect();
+            let bytes = (0..count).map(|_| random.next_u64() as u8).collect();
             Tensor::from_bytes(*element, &shape, bytes)
         }
         other => return Err(no_sample(&format!("it is of {other}"))),
@@ -75,23 +76,6 @@ fn positions(input: &str, graph: Graph<'_>, links: &Links<'_>) -> u64 {
         Some(rows.max(1))
     });
     rows.min().unwrap_or(2)
-}
-
-/// Numbers that look random (xorshift), the same each time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 20
-    }
-
-    /// From 0 to 1.
-    fn share(&mut self) -> f32 {
-        (self.next() & 0xFF_FFFF) as f32 / (1_u32 << 24) as f32
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The two models that figures are asked of, and typical inputs of theirs.
 
-use super::{npy, shared};
+use super::{load_npy, shared};
 use skysail_compression::Batch;
 use skysail_graph::{Model, Tensor};
 
@@ -9,7 +9,7 @@ pub(crate) fn resnet() -> Option<(Model, Vec<Batch>)> {
     const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
     const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
     let model = Model::load(shared("models/resnet20-cifar10/model.onnx")?).unwrap();
-    let images = npy(&shared("images/cifar10_train_first64.npy")?);
+    let images = load_npy(&shared("images/cifar10_train_first64.npy")?);
     let pixel = |image: usize, channel: usize, place: usize| {
         let value = f32::from(images.bytes()[(image * 1024 + place) * 3 + channel]) / 255.0;
         (value - MEAN[channel]) / DEVIATION[channel]
@@ -29,7 +29,7 @@ pub(crate) fn resnet() -> Option<(Model, Vec<Batch>)> {
 pub(crate) fn minilm() -> Option<(Model, Vec<Tensor>, Vec<Batch>)> {
     let model = Model::load(shared("models/all-minilm-l6-v2/model.onnx")?).unwrap();
     let folder = shared("models/all-minilm-l6-v2/test_data_set_0")?;
-    let sentences = (0..3).map(|input| npy(&folder.join(format!("input_{input}.npy"))));
+    let sentences = (0..3).map(|input| load_npy(&folder.join(format!("input_{input}.npy"))));
     let names = model.graph().inputs();
     let mut state = 1_u64;
     let mut word = |place: usize| {

@@ -8,7 +8,7 @@ pub(crate) mod data;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor as OrtTensor;
-use skysail_compression::{Run, Runner, RunnerError, bytes_with_outputs};
+use skysail_compression::{Run, Runner, RunnerError, bytes_with_outputs, npy};
 use skysail_graph::{ElementType, Model, Tensor};
 use std::path::{Path, PathBuf};
 
@@ -92,23 +92,7 @@ pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// An array of NumPy's, version 1 of the format, in C order.
-pub(crate) fn npy(path: &Path) -> Tensor {
-    let bytes = std::fs::read(path).unwrap();
-    let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
-    let between = |before: &str, after: &str| {
-        let (_, rest) = header.split_once(before).unwrap();
-        rest.split_once(after).unwrap().0
-    };
-    let element = match between("'descr': '", "'") {
-        "<f4" => ElementType::Float32,
-        "<i8" => ElementType::Int64,
-        "|u1" => ElementType::UInt8,
-        other => panic!("elements {other}"),
-    };
-    let sizes = between("'shape': (", ")").split(',').map(str::trim);
-    let shape: Vec<u64> =
-        sizes.filter(|size| !size.is_empty()).map(|s| s.parse().unwrap()).collect();
-    Tensor::from_bytes(element, &shape, bytes[10 + length..].to_vec()).unwrap()
+/// Reads an array that NumPy stored.
+pub(crate) fn load_npy(path: &Path) -> Tensor {
+    npy::read(&std::fs::read(path).unwrap()).unwrap().to_tensor().unwrap()
 }

@@ -1,6 +1,7 @@
 //! The accuracy gate, and comparing packages with their originals.
 
-use crate::support::{Folder, can_run, classifier, npy, shared};
+use crate::support::{Folder, can_run, classifier, shared};
+use skysail_compression::npy;
 use skysail_graph::Tensor;
 
 /// A folder with a classifier and rows for it.
@@ -83,7 +84,7 @@ fn a_folder_of_inputs_is_data_too() {
     for set in 0..2 {
         let path = folder.path(&format!("sets/test_data_set_{set}"));
         std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join("input_0.npy"), npy(&classifier().1)).unwrap();
+        std::fs::write(path.join("input_0.npy"), npy::write(&classifier().1).unwrap()).unwrap();
     }
     let found = folder.json(&["pack", "m.onnx", "--data", "sets"]);
     assert_eq!(

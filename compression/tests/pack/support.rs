@@ -1,6 +1,7 @@
 //! A folder to work in, models and data for it, and the program.
 
 use serde_json::Value;
+use skysail_compression::npy;
 use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
 use std::fs::File;
 use std::io::Write;
@@ -76,24 +77,10 @@ impl Folder {
         let mut zip = ZipWriter::new(File::create(self.path(file)).unwrap());
         for (name, tensor) in arrays {
             zip.start_file(format!("{name}.npy"), SimpleFileOptions::default()).unwrap();
-            zip.write_all(&npy(tensor)).unwrap();
+            zip.write_all(&npy::write(tensor).unwrap()).unwrap();
         }
         zip.finish().unwrap();
     }
-}
-
-/// An array as NumPy writes it.
-pub(crate) fn npy(tensor: &Tensor) -> Vec<u8> {
-    let name = match tensor.element() {
-        ElementType::Float32 => "<f4",
-        ElementType::Float64 => "<f8",
-        ElementType::Int64 => "<i8",
-        other => panic!("no arrays of {other}"),
-    };
-    let shape: String = tensor.shape().iter().map(|dim| format!("{dim}, ")).collect();
-    let header = format!("{{'descr': '{name}', 'fortran_order': False, 'shape': ({shape}), }}\n");
-    let length = (header.len() as u16).to_le_bytes();
-    [b"\x93NUMPY\x01\0", length.as_slice(), header.as_bytes(), tensor.bytes()].concat()
 }
 
 /// Numbers that look random, between -1 and 1.

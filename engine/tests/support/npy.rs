@@ -1,6 +1,8 @@
-//! Reads NumPy's files of arrays.
+//! NumPy's arrays in the protocol's form.
 
+use skysail_compression::npy;
 use skysail_engine::tensor::DataType;
+use skysail_graph::ElementType;
 use std::path::Path;
 
 /// An array in the protocol's form.
@@ -13,32 +15,20 @@ pub(crate) struct Array {
 /// Reads a file; `None` when there is none.
 pub(crate) fn read(path: &Path) -> Option<Array> {
     let bytes = std::fs::read(path).ok()?;
-    let (magic, rest) = bytes.split_at(8);
-    assert_eq!(magic, b"\x93NUMPY\x01\0", "{}", path.display());
-    let (length, rest) = rest.split_at(2);
-    let (header, data) = rest.split_at(usize::from(u16::from_le_bytes([length[0], length[1]])));
-    let header = std::str::from_utf8(header).unwrap();
-    assert!(header.contains("'fortran_order': False"), "{header}");
-    let datatype = match between(header, "'descr': '", "'") {
-        "<f4" => DataType::Fp32,
-        "<i8" => DataType::Int64,
-        "<i4" => DataType::Int32,
-        "|i1" => DataType::Int8,
-        other => panic!("{}: elements {other}", path.display()),
+    let array = npy::read(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let datatype = match array.element {
+        ElementType::Float32 => DataType::Fp32,
+        ElementType::Int64 => DataType::Int64,
+        ElementType::Int32 => DataType::Int32,
+        ElementType::Int8 => DataType::Int8,
+        other => panic!("{}: elements of {other}", path.display()),
     };
-    let sizes = between(header, "'shape': (", ")").split(',').map(str::trim);
-    let sizes = sizes.filter(|size| !size.is_empty());
-    let shape = sizes.map(|size| size.parse().unwrap()).collect();
-    Some(Array { datatype, shape, data: data.to_vec() })
-}
-
-fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
-    let (_, rest) = text.split_once(before).unwrap();
-    rest.split_once(after).unwrap().0
+    let shape = array.shape.iter().map(|size| usize::try_from(*size).unwrap()).collect();
+    Some(Array { datatype, shape, data: array.bytes.into_owned() })
 }
 
 impl Array {
-    /// One row of a first dimension of rows.
+    /// Returns one row of the first dimension.
     pub(crate) fn row(&self, row: usize) -> Self {
         let bytes = self.data.len() / self.shape[0];
         let mut shape = self.shape.clone();

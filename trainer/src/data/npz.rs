@@ -3,7 +3,7 @@
 use super::dataset::Dataset;
 use super::error::{DataError, Place};
 use super::file::{self, BYTES_MAX};
-use super::npy::{self, Array};
+use super::numpy::{self, Array};
 use std::io::{Cursor, Read};
 use std::path::Path;
 use zip::ZipArchive;
@@ -23,7 +23,7 @@ pub(super) fn load(path: &Path, inputs: &str, targets: &str) -> Result<Dataset, 
 pub(super) fn load_pair(inputs: &Path, targets: &Path) -> Result<Dataset, DataError> {
     let read = |path: &Path| {
         let bytes = file::read(path)?;
-        npy::array(&bytes).map_err(|problem| DataError::bad(path, Place::Whole, problem))
+        numpy::array(&bytes).map_err(|problem| DataError::bad(path, Place::Whole, problem))
     };
     join(inputs, read(inputs)?, (targets, Place::Whole, read(targets)?))
 }
@@ -49,7 +49,7 @@ fn member(
     let read = member.take(BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| bad(format!("it is damaged: {error}")))?;
     file::check_size(path, "an array", bytes.len() as u64)?;
-    npy::array(&bytes).map_err(bad)
+    numpy::array(&bytes).map_err(bad)
 }
 
 fn join(
@@ -64,19 +64,24 @@ fn join(
         return Err(DataError::bad(targets_path, place, problem));
     }
     let targets =
-        npy::targets(targets).map_err(|problem| DataError::bad(targets_path, place, problem))?;
+        numpy::targets(targets).map_err(|problem| DataError::bad(targets_path, place, problem))?;
     Dataset::new(&path.display().to_string(), shape, inputs.values, targets)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::npy::tests::npy;
     use super::*;
     use crate::batch::{Targets, Values};
     use proptest::prelude::*;
+    use skysail_compression::npy;
+    use skysail_graph::{Element, Tensor};
     use std::io::Write;
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
+
+    fn npy<T: Element>(shape: &[u64], values: &[T]) -> Vec<u8> {
+        npy::write(&Tensor::new(shape, values).unwrap()).unwrap()
+    }
 
     fn archive(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
@@ -88,9 +93,8 @@ mod tests {
     }
 
     fn example() -> Vec<u8> {
-        let x = [1.0_f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
-        let y = [1_i64, 0].map(i64::to_le_bytes).concat();
-        archive(&[("x.npy", npy("<f4", "(2, 2)", &x)), ("y.npy", npy("<i8", "(2,)", &y))])
+        let x = npy(&[2, 2], &[1.0_f32, 2.0, 3.0, 4.0]);
+        archive(&[("x.npy", x), ("y.npy", npy(&[2], &[1_i64, 0]))])
     }
 
     fn read(bytes: &[u8], inputs: &str, targets: &str) -> Result<Dataset, String> {
@@ -109,8 +113,7 @@ mod tests {
         assert!(said.contains("array 'z': there is none; there are x.npy, y.npy"), "{said}");
         let said = read(b"no zip", "x", "y").unwrap_err();
         assert!(said.contains("it is no .npz file"), "{said}");
-        let odd =
-            archive(&[("x", npy("<f4", "(2,)", &[0; 8])), ("y", npy("|u1", "(3,)", &[0; 3]))]);
+        let odd = archive(&[("x", npy(&[2], &[0.0_f32; 2])), ("y", npy(&[3], &[0_u8; 3]))]);
         let said = read(&odd, "x", "y").unwrap_err();
         assert!(said.contains("array 'y': its shape is [3], and there are 2 inputs"), "{said}");
     }
@@ -119,8 +122,8 @@ mod tests {
     fn two_files_are_read_as_a_pair() {
         let folder = tempfile::tempdir().unwrap();
         let [x, y] = ["x.npy", "y.npy"].map(|name| folder.path().join(name));
-        std::fs::write(&x, npy("|u1", "(2, 3)", &[1, 2, 3, 4, 5, 6])).unwrap();
-        std::fs::write(&y, npy("<f4", "(2, 1)", &[0; 8])).unwrap();
+        std::fs::write(&x, npy(&[2, 3], &[1_u8, 2, 3, 4, 5, 6])).unwrap();
+        std::fs::write(&y, npy(&[2, 1], &[0.0_f32; 2])).unwrap();
         let data = load_pair(&x, &y).unwrap();
         assert_eq!((data.shape(), data.classes()), (&[3][..], None));
         assert!(load_pair(&y, Path::new("no/such.npy")).is_err());

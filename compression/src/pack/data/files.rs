@@ -1,7 +1,8 @@
 //! The files that hold arrays: `.npy`, `.npz` and ONNX's `.pb`.
 
-use super::{BYTES_MAX, npy};
+use super::BYTES_MAX;
 use anyhow::{Context, Result, ensure};
+use skysail_compression::npy;
 use skysail_graph::{ElementType, Model, Tensor};
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -25,7 +26,7 @@ pub(super) fn is_archive(path: &Path) -> bool {
 pub(super) fn array(path: &Path, bytes: &[u8]) -> Result<Tensor> {
     let tensor = match path.extension() {
         Some(kind) if kind == "pb" => message(bytes),
-        _ => npy::array(bytes),
+        _ => numpy(bytes),
     };
     tensor.with_context(|| format!("cannot use {}", path.display()))
 }
@@ -47,11 +48,16 @@ pub(super) fn archive(bytes: &[u8]) -> Result<Vec<Array>> {
         let bytes = content.len() as u64;
         ensure!(bytes <= left, "its arrays take more than {BYTES_MAX} bytes");
         left -= bytes;
-        let tensor = npy::array(&content);
+        let tensor = numpy(&content);
         let tensor = tensor.with_context(|| format!("cannot use the array '{name}'"))?;
         arrays.push(Array { name, tensor });
     }
     Ok(arrays)
+}
+
+/// Reads a tensor as NumPy writes it.
+fn numpy(array: &[u8]) -> Result<Tensor> {
+    Ok(npy::read(array)?.to_tensor()?)
 }
 
 /// A tensor as ONNX writes it. It is read as the one initializer of a model, which is how
@@ -126,9 +132,7 @@ mod tests {
 
     #[test]
     fn no_archive_can_do_harm() {
-        let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }\n";
-        let length = (header.len() as u16).to_le_bytes();
-        let array = [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), &[3, 4]].concat();
+        let array = npy::write(&Tensor::new(&[2], &[3_u8, 4]).unwrap()).unwrap();
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         zip.start_file("x.npy", SimpleFileOptions::default()).unwrap();
         zip.write_all(&array).unwrap();
