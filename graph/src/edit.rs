@@ -27,7 +27,7 @@ mod wiring;
 /// // A layer and the activation that it alone feeds become one node.
 /// let links = model.graph().links();
 /// for gemm in model.graph().nodes().filter(|node| node.op_type() == "Gemm") {
-///     if let Some(relu) = links.only_taker(&gemm.outputs()[0]) {
+///     if let Some(relu) = links.single_consumer(&gemm.outputs()[0]) {
 ///         let fused = NewNode::copy_of(gemm).domain("example").output(0, &relu.outputs()[0]);
 ///         edit.replace(gemm, [fused]).remove(relu);
 ///     }

@@ -58,7 +58,7 @@ pub use edit::Edit;
 pub use element::{Element, ElementType};
 pub use error::GraphError;
 pub use graph::Graph;
-pub use links::{Links, Taker};
+pub use links::{Consumer, Links};
 pub use model::{MODEL_BYTES_MAX, Model};
 pub use new_node::NewNode;
 pub use node::{Attribute, Node};

@@ -1,23 +1,23 @@
-//! Who makes a value and who takes it.
+//! Producers and consumers of a graph's values.
 
 use crate::{Graph, Node, scope};
 use std::collections::{HashMap, HashSet};
 
-/// Which node of a graph makes each value, and which take it: an index, made once.
+/// Index of the producer and the consumers of each value of a graph.
 #[derive(Debug, Clone)]
 pub struct Links<'a> {
-    makers: HashMap<&'a str, Node<'a>>,
-    takers: HashMap<&'a str, Vec<Taker<'a>>>,
+    producers: HashMap<&'a str, Node<'a>>,
+    consumers: HashMap<&'a str, Vec<Consumer<'a>>>,
     outputs: HashSet<&'a str>,
 }
 
-/// One place where a value is taken.
+/// One use of a value.
 #[derive(Debug, Clone, Copy)]
-pub struct Taker<'a> {
-    /// The node of the graph.
+pub struct Consumer<'a> {
+    /// Node of the graph.
     pub node: Node<'a>,
-    /// Which of its inputs it is, from 0; `None` where a graph inside the node, such as a
-    /// branch of `If`, takes it from outside.
+    /// Number of the node's input, from 0. `None` where a graph inside the node, such as a branch
+    /// of `If`, captures the value.
     pub input: Option<usize>,
 }
 
@@ -25,47 +25,47 @@ impl<'a> Links<'a> {
     pub(crate) fn of(graph: Graph<'a>) -> Self {
         let proto = graph.proto();
         let outputs = proto.output.iter().map(|output| output.name.as_str()).collect();
-        let mut links = Self { makers: HashMap::new(), takers: HashMap::new(), outputs };
+        let mut links = Self { producers: HashMap::new(), consumers: HashMap::new(), outputs };
         for node in graph.nodes() {
             for (input, name) in node.inputs().iter().enumerate() {
-                links.add(name, Taker { node, input: Some(input) });
+                links.add(name, Consumer { node, input: Some(input) });
             }
             for name in scope::captured(node.proto()) {
-                links.add(name, Taker { node, input: None });
+                links.add(name, Consumer { node, input: None });
             }
-            let made = node.outputs().iter().filter(|name| !name.is_empty());
-            links.makers.extend(made.map(|name| (name.as_str(), node)));
+            let outputs = node.outputs().iter().filter(|name| !name.is_empty());
+            links.producers.extend(outputs.map(|name| (name.as_str(), node)));
         }
         links
     }
 
-    fn add(&mut self, name: &'a str, taker: Taker<'a>) {
+    fn add(&mut self, name: &'a str, consumer: Consumer<'a>) {
         if !name.is_empty() {
-            self.takers.entry(name).or_default().push(taker);
+            self.consumers.entry(name).or_default().push(consumer);
         }
     }
 
-    /// The node that makes the value; `None` for inputs and initializers of the graph.
-    pub fn maker(&self, value: &str) -> Option<Node<'a>> {
-        self.makers.get(value).copied()
+    /// Node that produces the value; `None` for inputs and initializers of the graph.
+    pub fn producer(&self, value: &str) -> Option<Node<'a>> {
+        self.producers.get(value).copied()
     }
 
-    /// Where the value is taken, in the order of the nodes. A node that takes it twice comes
-    /// twice.
-    pub fn takers(&self, value: &str) -> &[Taker<'a>] {
-        self.takers.get(value).map_or(&[], Vec::as_slice)
+    /// Uses of the value, in the order of the nodes. A node that uses it twice comes twice.
+    pub fn consumers(&self, value: &str) -> &[Consumer<'a>] {
+        self.consumers.get(value).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the value is an output of the graph.
+    /// True if the value is an output of the graph.
     pub fn is_output(&self, value: &str) -> bool {
         self.outputs.contains(value)
     }
 
-    /// The node that the value is for alone: nothing else takes it, and it is no output of the
-    /// graph. The two nodes around it can be made one.
-    pub fn only_taker(&self, value: &str) -> Option<Node<'a>> {
-        match self.takers(value) {
-            [Taker { node, input: Some(_) }] if !self.is_output(value) => Some(*node),
+    /// Consumer of a value that has no other use and is no output of the graph.
+    ///
+    /// Producer and consumer of such a value can be fused.
+    pub fn single_consumer(&self, value: &str) -> Option<Node<'a>> {
+        match self.consumers(value) {
+            [Consumer { node, input: Some(_) }] if !self.is_output(value) => Some(*node),
             _ => None,
         }
     }
@@ -76,7 +76,7 @@ mod tests {
     use crate::{Dim, ElementType, GraphBuilder};
 
     #[test]
-    fn a_value_has_one_maker_and_the_takers_it_has() {
+    fn each_value_has_its_producer_and_consumers() {
         let mut builder = GraphBuilder::new("links");
         builder
             .input("x", ElementType::Float32, &[Dim::from(1)])
@@ -88,14 +88,14 @@ mod tests {
             .output("d", ElementType::Float32, &[Dim::from(1)]);
         let model = builder.finish().unwrap();
         let links = model.graph().links();
-        assert_eq!(links.maker("b").unwrap().op_type(), "Relu");
-        assert!(links.maker("x").is_none() && links.maker("").is_none());
-        assert_eq!(links.only_taker("a").unwrap().op_type(), "Relu");
-        let inputs: Vec<_> = links.takers("b").iter().map(|taker| taker.input).collect();
+        assert_eq!(links.producer("b").unwrap().op_type(), "Relu");
+        assert!(links.producer("x").is_none() && links.producer("").is_none());
+        assert_eq!(links.single_consumer("a").unwrap().op_type(), "Relu");
+        let inputs: Vec<_> = links.consumers("b").iter().map(|consumer| consumer.input).collect();
         assert_eq!(inputs, [Some(0), Some(2)]);
-        // Taken twice; an output of the graph; taken by nobody.
-        assert!(["b", "c", "d"].iter().all(|value| links.only_taker(value).is_none()));
-        assert_eq!(links.takers("c").len(), 1);
-        assert!(links.is_output("c") && links.takers("").is_empty());
+        // Used twice; an output of the graph; unused.
+        assert!(["b", "c", "d"].iter().all(|value| links.single_consumer(value).is_none()));
+        assert_eq!(links.consumers("c").len(), 1);
+        assert!(links.is_output("c") && links.consumers("").is_empty());
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn add_names(graph: &GraphProto, names: &mut HashSet<String>) {
 }
 
 /// Lets `node`, and the graphs inside it, take `new` where they took `old`.
-pub(crate) fn rename_taken(node: &mut NodeProto, old: &str, new: &str) {
+pub(crate) fn rename_consumed(node: &mut NodeProto, old: &str, new: &str) {
     for input in node.input.iter_mut().filter(|input| *input == old) {
         new.clone_into(input);
     }
@@ -69,7 +69,7 @@ fn rename_free(graph: &mut GraphProto, old: &str, new: &str) {
         return;
     }
     for node in &mut graph.node {
-        rename_taken(node, old, new);
+        rename_consumed(node, old, new);
     }
     for output in graph.output.iter_mut().filter(|output| output.name == old) {
         new.clone_into(&mut output.name);

@@ -32,7 +32,7 @@ fn read(graph: Graph<'_>) {
             let _ = (node.text(name), node.texts(name), node.tensor(name));
             node.graph(name).into_iter().flatten().for_each(read);
         }
-        let _ = node.outputs().iter().filter_map(|value| links.only_taker(value)).count();
+        let _ = node.outputs().iter().filter_map(|value| links.single_consumer(value)).count();
     }
     let _ = graph.weights();
     for (_, kind) in graph.shapes().iter() {

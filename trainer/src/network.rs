@@ -164,8 +164,8 @@ impl Network {
 
     /// The parameters that `step` is the first to take.
     fn first_taken(&self, step: usize) -> impl Iterator<Item = usize> + use<'_> {
-        let takers = self.plan.first_takers.iter().enumerate();
-        takers.filter(move |(_, taker)| **taker == step).map(|(entry, _)| entry)
+        let consumers = self.plan.first_consumers.iter().enumerate();
+        consumers.filter(move |(_, consumer)| **consumer == step).map(|(entry, _)| entry)
     }
 
     /// Runs the graph and its loss so that the backward pass sends gradients to `sender`.

@@ -68,10 +68,10 @@ fn tensor(
 
 /// How many rows the smallest table has that is read at this input, else 2.
 fn positions(input: &str, graph: Graph<'_>, links: &Links<'_>) -> u64 {
-    let rows = links.takers(input).iter().filter_map(|taker| {
-        let node = taker.node;
+    let rows = links.consumers(input).iter().filter_map(|consumer| {
+        let node = consumer.node;
         let is_table = node.op_type() == "Gather" && node.int("axis").ok()?.unwrap_or(0) == 0;
-        let table = node.inputs().first().filter(|_| is_table && taker.input == Some(1))?;
+        let table = node.inputs().first().filter(|_| is_table && consumer.input == Some(1))?;
         let rows = graph.initializer(table)?.shape().ok()?.first().copied()?;
         Some(rows.max(1))
     });

@@ -13,13 +13,13 @@ pub(super) fn constant_of<'m>(
     links: &Links<'m>,
     value: &str,
 ) -> Result<Option<TensorView<'m>>, CompressError> {
-    let mut maker = links.maker(value).filter(|node| node.domain().is_empty());
+    let mut producer = links.producer(value).filter(|node| node.domain().is_empty());
     let mut name = value;
-    if let Some(cast) = maker.filter(|node| matches!(node.op_type(), "Cast" | "Identity")) {
+    if let Some(cast) = producer.filter(|node| matches!(node.op_type(), "Cast" | "Identity")) {
         name = cast.inputs().first().map_or("", String::as_str);
-        maker = links.maker(name).filter(|node| node.domain().is_empty());
+        producer = links.producer(name).filter(|node| node.domain().is_empty());
     }
-    match maker {
+    match producer {
         None => Ok(graph.initializer(name)),
         Some(node) if node.op_type() == "Constant" => Ok(node.tensor("value")?),
         Some(_) => Ok(None),
@@ -57,17 +57,17 @@ pub(super) struct Source<'a, 'm> {
     pub(super) name: &'a str,
     pub(super) through: &'a [Node<'m>],
     /// The node that takes it.
-    pub(super) taker: Node<'m>,
+    pub(super) consumer: Node<'m>,
 }
 
 impl<'m> Source<'_, 'm> {
-    /// Whether nothing but the taker has use for the tensor.
+    /// Whether nothing but the consumer has use for the tensor.
     pub(super) fn is_alone(&self, links: &Links<'m>) -> bool {
         let mut value = self.name;
-        self.through.iter().chain([&self.taker]).all(|next| {
-            let taker = links.only_taker(value);
+        self.through.iter().chain([&self.consumer]).all(|next| {
+            let consumer = links.single_consumer(value);
             value = next.outputs().first().map_or("", String::as_str);
-            taker.is_some_and(|taker| taker.index() == next.index())
+            consumer.is_some_and(|consumer| consumer.index() == next.index())
         })
     }
 }

@@ -58,13 +58,13 @@ impl<'m> Fold<'m> {
     ) -> Result<Option<Self>, CompressError> {
         let conv = weight.node;
         let plain = |node: &Node<'_>| matches!(node.op_type(), "Cast" | "Identity");
-        let source = Source { name: &layer.name, through: &weight.through, taker: conv };
+        let source = Source { name: &layer.name, through: &weight.through, consumer: conv };
         if weight.input != 1 || !weight.through.iter().all(plain) || !source.is_alone(&draft.links)
         {
             return Ok(None);
         }
         let made = conv.outputs().first();
-        let next = made.and_then(|made| draft.links.only_taker(made));
+        let next = made.and_then(|made| draft.links.single_consumer(made));
         let Some(next) = next.filter(|next| next.domain().is_empty()) else { return Ok(None) };
         let rank = layer.shape.len();
         let change = match next.op_type() {

@@ -162,7 +162,7 @@ impl<'m> Finder<'m> {
             sums.iter_mut().zip(row).for_each(|(sum, code)| *sum += i32::from(*code));
         }
         let sums = column_sums(&sums, &scales);
-        let Some(shift) = self.links.maker(shift).filter(|shift| is(*shift, "Mul")) else {
+        let Some(shift) = self.links.producer(shift).filter(|shift| is(*shift, "Mul")) else {
             return Ok(None);
         };
         let [center, weights] = shift.inputs() else { return Ok(None) };
@@ -170,7 +170,7 @@ impl<'m> Finder<'m> {
             && *center == rows.center
             && sums.len() == outputs
             && self.floats(weights)?.as_deref() == Some(&*sums)
-            && shift.outputs().first().and_then(|made| self.links.only_taker(made)).is_some();
+            && shift.outputs().first().and_then(|made| self.links.single_consumer(made)).is_some();
         if !is_ours {
             return Ok(None);
         }
@@ -207,7 +207,7 @@ impl<'m> Finder<'m> {
 
     /// What makes the codes of rows, from the last node back to the value.
     fn rows(&self, codes: &str) -> Result<Option<Rows<'m>>, CompressError> {
-        let Some(cast) = self.links.maker(codes).filter(|node| is(*node, "Cast")) else {
+        let Some(cast) = self.links.producer(codes).filter(|node| is(*node, "Cast")) else {
             return Ok(None);
         };
         if cast.int("to")? != Some(i64::from(ElementType::UInt8.code())) {
@@ -242,7 +242,7 @@ impl<'m> Finder<'m> {
 
     /// The inputs of the node of this operator that makes a value.
     fn made_by(&self, value: &str, op_type: &str) -> Option<&'m [String]> {
-        self.links.maker(value).filter(|node| is(*node, op_type)).map(|node| node.inputs())
+        self.links.producer(value).filter(|node| is(*node, op_type)).map(|node| node.inputs())
     }
 
     /// The first input of the node of this operator that makes a value, whose second is a number.
@@ -257,7 +257,7 @@ impl<'m> Finder<'m> {
 
     /// Whether a value is made by this reduction of the last dimension, which stays as 1.
     fn is_end(&self, made: &str, op_type: &str, value: &str) -> Option<bool> {
-        let node = self.links.maker(made).filter(|node| is(*node, op_type))?;
+        let node = self.links.producer(made).filter(|node| is(*node, op_type))?;
         let axes = match node.inputs().get(1) {
             Some(axes) => self.initializers.get(axes.as_str())?.as_i64().ok()?.to_vec(),
             None => node.ints("axes").ok()??.to_vec(),
@@ -269,7 +269,7 @@ impl<'m> Finder<'m> {
     /// The one node that takes what a node makes, if it is of this operator.
     fn next(&self, node: Node<'m>, op_type: &str) -> Option<Node<'m>> {
         let [made] = node.outputs() else { return None };
-        self.links.only_taker(made).filter(|next| is(*next, op_type))
+        self.links.single_consumer(made).filter(|next| is(*next, op_type))
     }
 
     /// The same for an operator of two inputs; and the other one.

@@ -7,7 +7,7 @@ use super::{
 use crate::layers::{floats, to_bf16, to_f16};
 use crate::{CompressError, PerLayer, layers};
 use half::{bf16, f16};
-use skysail_graph::{Attribute, ElementType, Model, NewNode, Node, Taker, Tensor, TensorView};
+use skysail_graph::{Attribute, Consumer, ElementType, Model, NewNode, Node, Tensor, TensorView};
 use std::collections::HashMap;
 
 /// Smaller tensors are not worth the node.
@@ -64,10 +64,10 @@ pub fn store_half(
         let is_layer = layers.iter().any(|layer| layer.name == name);
         let format = if is_layer { chosen.get(name).copied() } else { settings.others };
         let Some(format) = format.filter(|_| is_worth_it(tensor)) else { continue };
-        let takers = links.takers(name);
+        let consumers = links.consumers(name);
         // An output of the graph keeps its type, and so do the scales of what is quantized.
-        let others = |taker: &Taker<'_>| !is_quantizer(taker.node);
-        if links.is_output(name) || takers.is_empty() || !takers.iter().all(others) {
+        let others = |consumer: &Consumer<'_>| !is_quantizer(consumer.node);
+        if links.is_output(name) || consumers.is_empty() || !consumers.iter().all(others) {
             continue;
         }
         if format == HalfFormat::BFloat16 {

@@ -57,7 +57,7 @@ impl<'a, 'm> Product<'a, 'm> {
     /// Where the matrix comes from.
     pub(super) fn source(&self) -> Source<'_, 'm> {
         let weight = self.weight;
-        Source { name: weight.tensor.name(), through: &weight.through, taker: weight.node }
+        Source { name: weight.tensor.name(), through: &weight.through, consumer: weight.node }
     }
 }
 

@@ -28,7 +28,7 @@ pub fn quantize_tables(
     for gather in draft.graph.nodes().filter(|node| node.domain().is_empty()) {
         if let Some((weight, table)) = table(gather, &draft)? {
             let (name, through) = (weight.tensor.name(), &weight.through);
-            let source = Source { name, through, taker: gather };
+            let source = Source { name, through, consumer: gather };
             let stored = draft.store_int8(&source, &table, 1, settings, Form::Widened, &[])?;
             let output = gather.outputs().first().map_or("", String::as_str);
             let picked = draft.edit.fresh(&format!("{output}_codes"));
@@ -58,13 +58,13 @@ fn table<'m>(
     }
     let (mut value, mut through) = (node.inputs().first(), Vec::new());
     let mut seen = HashSet::new();
-    while let Some(maker) = value.and_then(|value| draft.links.maker(value)) {
-        let passes = matches!(maker.op_type(), "Cast" | "Identity");
-        if !passes || !maker.domain().is_empty() || !seen.insert(maker.index()) {
+    while let Some(producer) = value.and_then(|value| draft.links.producer(value)) {
+        let passes = matches!(producer.op_type(), "Cast" | "Identity");
+        if !passes || !producer.domain().is_empty() || !seen.insert(producer.index()) {
             return Ok(None);
         }
-        through.insert(0, maker);
-        value = maker.inputs().first();
+        through.insert(0, producer);
+        value = producer.inputs().first();
     }
     let tensor = value.and_then(|value| draft.graph.initializer(value));
     let Some(tensor) = tensor.filter(|tensor| is_float(tensor.element())) else { return Ok(None) };

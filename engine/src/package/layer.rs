@@ -140,7 +140,7 @@ impl Finder<'_> {
         }
         let mut values = vec![name];
         values.extend(through.iter().filter_map(|node| Some(node.outputs().first()?.as_str())));
-        if values.iter().any(|value| self.tails.links.only_taker(value).is_none()) {
+        if values.iter().any(|value| self.tails.links.single_consumer(value).is_none()) {
             return dense("its weights are taken more than once");
         }
         if !self.package.tensors().iter().any(|entry| entry.name == name) {

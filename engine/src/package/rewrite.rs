@@ -35,7 +35,7 @@ pub(super) fn rewrite(
             bias_name = edit.fresh(&format!("{name}_bias"));
             edit.set_initializer(&bias_name, Tensor::new(&[bias.len() as u64], bias)?);
         }
-        for node in tail.made.iter().filter_map(|made| links.maker(made)) {
+        for node in tail.made.iter().filter_map(|made| links.producer(made)) {
             edit.remove(node);
         }
         let made = tail.made.last().map_or("", String::as_str);

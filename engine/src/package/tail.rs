@@ -68,7 +68,7 @@ impl Tails<'_> {
         let made = vec![own.clone()];
         let mut tail = Tail { made, affine, added: None, activation: Activation::None };
         let mut value = own.as_str();
-        while let Some(next) = self.links.only_taker(value)
+        while let Some(next) = self.links.single_consumer(value)
             && let [made] = next.outputs()
             // A broken graph may go in a circle.
             && next.domain().is_empty() && !tail.made.contains(made)

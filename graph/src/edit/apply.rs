@@ -138,22 +138,22 @@ impl Rewiring<'_> {
             let problem = format!("nothing fits between '{value}' and itself as an output");
             return Err(GraphError::BadGraph(problem));
         }
-        self.wiring.rename_taken(value, to);
-        self.wiring.rename_taken(from, value);
+        self.wiring.rename_consumed(value, to);
+        self.wiring.rename_consumed(from, value);
         Ok(())
     }
 
     /// A value that a node makes gets another name, and those who take it need not know, nor
     /// the graph's outputs.
     fn cut_made(&mut self, value: &str, from: &str, to: &str) -> Result<(), GraphError> {
-        self.wiring.rename_made(value, from)?;
+        self.wiring.rename_produced(value, from)?;
         self.moved.insert(value.to_owned(), from.to_owned());
         self.rename(to, value)
     }
 
     fn redirect(&mut self, old: &str, new: &str) -> Result<(), GraphError> {
         if !self.outputs.contains(old) {
-            self.wiring.rename_taken(old, new);
+            self.wiring.rename_consumed(old, new);
             return Ok(());
         }
         if self.outputs.contains(new) || !self.wiring.makes(new) {
@@ -165,8 +165,8 @@ impl Rewiring<'_> {
 
     /// Gives a value another name, wherever it is made and taken.
     fn rename(&mut self, old: &str, new: &str) -> Result<(), GraphError> {
-        self.wiring.rename_made(old, new)?;
-        self.wiring.rename_taken(old, new);
+        self.wiring.rename_produced(old, new)?;
+        self.wiring.rename_consumed(old, new);
         Ok(())
     }
 }

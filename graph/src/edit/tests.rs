@@ -176,7 +176,7 @@ fn nodes_are_put_behind_inputs_and_initializers() {
     let inner = outer.graph("then_branch").unwrap().unwrap().nodes().next().unwrap();
     let deep = inner.graph("then_branch").unwrap().unwrap();
     assert_eq!(deep.nodes().next().unwrap().inputs(), ["a", "w_after"]);
-    assert_eq!(model.graph().links().takers("w_after")[0].input, None);
+    assert_eq!(model.graph().links().consumers("w_after")[0].input, None);
 }
 
 #[test]

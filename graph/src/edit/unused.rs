@@ -51,10 +51,10 @@ struct Used {
 
 impl Used {
     fn of(graph: &GraphProto, roots: HashSet<String>) -> Self {
-        let mut makers: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut producers: HashMap<&str, Vec<usize>> = HashMap::new();
         let mut open: Vec<usize> = Vec::new();
         for (index, node) in graph.node.iter().enumerate() {
-            made(node).for_each(|name| makers.entry(name).or_default().push(index));
+            made(node).for_each(|name| producers.entry(name).or_default().push(index));
             // Such a node is there for something that the graph does not show.
             if made(node).next().is_none() {
                 open.push(index);
@@ -62,7 +62,7 @@ impl Used {
         }
         let mut used = Self { values: roots, nodes: vec![false; graph.node.len()] };
         used.values.extend(graph.output.iter().map(|output| output.name.clone()));
-        let names = used.values.iter().filter_map(|name| makers.get(name.as_str()));
+        let names = used.values.iter().filter_map(|name| producers.get(name.as_str()));
         open.extend(names.flatten());
         while let Some(index) = open.pop() {
             if std::mem::replace(&mut used.nodes[index], true) {
@@ -70,7 +70,7 @@ impl Used {
             }
             for name in scope::taken(&graph.node[index]) {
                 if used.values.insert(name.to_owned()) {
-                    open.extend(makers.get(name).into_iter().flatten());
+                    open.extend(producers.get(name).into_iter().flatten());
                 }
             }
         }

@@ -8,22 +8,23 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct Wiring {
     nodes: Vec<NodeProto>,
     /// Which node makes a value.
-    makers: HashMap<String, usize>,
+    producers: HashMap<String, usize>,
     /// Which nodes take a value, graphs inside them included; each comes once.
-    takers: HashMap<String, Vec<usize>>,
+    consumers: HashMap<String, Vec<usize>>,
 }
 
 impl Wiring {
     /// # Errors
     /// `BadGraph` when two nodes make values of one name.
     pub(super) fn of(nodes: Vec<NodeProto>) -> Result<Self, GraphError> {
-        let mut wiring = Self { nodes: vec![], makers: HashMap::new(), takers: HashMap::new() };
+        let mut wiring =
+            Self { nodes: vec![], producers: HashMap::new(), consumers: HashMap::new() };
         for (index, node) in nodes.iter().enumerate() {
             for name in node.output.iter().filter(|name| !name.is_empty()) {
                 wiring.make(name, index)?;
             }
             for name in scope::taken(node) {
-                wiring.takers.entry(name.to_owned()).or_default().push(index);
+                wiring.consumers.entry(name.to_owned()).or_default().push(index);
             }
         }
         wiring.nodes = nodes;
@@ -31,7 +32,7 @@ impl Wiring {
     }
 
     fn make(&mut self, name: &str, node: usize) -> Result<(), GraphError> {
-        match self.makers.insert(name.to_owned(), node) {
+        match self.producers.insert(name.to_owned(), node) {
             None => Ok(()),
             Some(_) => Err(GraphError::two_values(name)),
         }
@@ -39,17 +40,17 @@ impl Wiring {
 
     /// Whether a node makes the value.
     pub(super) fn makes(&self, value: &str) -> bool {
-        self.makers.contains_key(value)
+        self.producers.contains_key(value)
     }
 
     /// The names of the values that nodes make.
     pub(super) fn made(&self) -> impl Iterator<Item = &str> {
-        self.makers.keys().map(String::as_str)
+        self.producers.keys().map(String::as_str)
     }
 
     /// Lets the node that makes `old` make it under the name `new`.
-    pub(super) fn rename_made(&mut self, old: &str, new: &str) -> Result<(), GraphError> {
-        let Some(node) = self.makers.remove(old) else { return Ok(()) };
+    pub(super) fn rename_produced(&mut self, old: &str, new: &str) -> Result<(), GraphError> {
+        let Some(node) = self.producers.remove(old) else { return Ok(()) };
         self.make(new, node)?;
         for output in self.nodes[node].output.iter_mut().filter(|output| *output == old) {
             new.clone_into(output);
@@ -58,15 +59,15 @@ impl Wiring {
     }
 
     /// Lets the nodes that take `old` take `new`.
-    pub(super) fn rename_taken(&mut self, old: &str, new: &str) {
-        let Some(nodes) = self.takers.remove(old) else { return };
+    pub(super) fn rename_consumed(&mut self, old: &str, new: &str) {
+        let Some(nodes) = self.consumers.remove(old) else { return };
         for node in &nodes {
-            scope::rename_taken(&mut self.nodes[*node], old, new);
+            scope::rename_consumed(&mut self.nodes[*node], old, new);
         }
-        let takers = self.takers.entry(new.to_owned()).or_default();
-        takers.extend(nodes);
-        takers.sort_unstable();
-        takers.dedup();
+        let consumers = self.consumers.entry(new.to_owned()).or_default();
+        consumers.extend(nodes);
+        consumers.sort_unstable();
+        consumers.dedup();
     }
 
     /// Checks that every value taken is one that a node makes or that is among `given`, and
@@ -76,11 +77,12 @@ impl Wiring {
             return Err(GraphError::two_values(name));
         }
         let missing = |name: &&String| !self.makes(name) && !given.contains(name.as_str());
-        match self.takers.keys().filter(missing).min() {
+        match self.consumers.keys().filter(missing).min() {
             None => Ok(()),
             Some(name) => {
-                let taker = self.takers[name].first().map(|node| self.nodes[*node].name.as_str());
-                Err(GraphError::no_value(name, taker.unwrap_or_default()))
+                let consumer =
+                    self.consumers[name].first().map(|node| self.nodes[*node].name.as_str());
+                Err(GraphError::no_value(name, consumer.unwrap_or_default()))
             }
         }
     }
@@ -122,9 +124,9 @@ impl Wiring {
     /// For each node, those whose values it takes, in order.
     fn before(&self) -> Vec<Vec<usize>> {
         let mut before = vec![Vec::new(); self.nodes.len()];
-        for (name, takers) in &self.takers {
-            if let Some(maker) = self.makers.get(name) {
-                takers.iter().for_each(|taker| before[*taker].push(*maker));
+        for (name, consumers) in &self.consumers {
+            if let Some(producer) = self.producers.get(name) {
+                consumers.iter().for_each(|consumer| before[*consumer].push(*producer));
             }
         }
         before.iter_mut().for_each(|nodes| nodes.sort_unstable());

@@ -98,6 +98,6 @@ impl Trainee for NetworkTrainee {
 /// Whether the output that is learned comes out of a softmax.
 pub(crate) fn ends_with_softmax(model: &Model) -> bool {
     let graph = model.graph();
-    let maker = learned_output(model).and_then(|output| graph.links().maker(&output.name));
-    maker.is_some_and(|node| node.op_type() == "Softmax")
+    let producer = learned_output(model).and_then(|output| graph.links().producer(&output.name));
+    producer.is_some_and(|node| node.op_type() == "Softmax")
 }

@@ -22,7 +22,7 @@ pub(crate) struct Plan {
     /// The values that parameters are.
     pub(crate) parameters: Vec<Slot>,
     /// The first step, in the order of the graph, that takes each parameter.
-    pub(crate) first_takers: Vec<usize>,
+    pub(crate) first_consumers: Vec<usize>,
     constants: Vec<(Slot, Value)>,
     input_slot: Slot,
     steps: Vec<Step>,
@@ -175,15 +175,15 @@ impl<'a> Making<'a> {
         let logits = logits(&steps, output);
         let slots = self.slots.len();
         mark_dying(&mut steps, slots);
-        let taker = |slot: &Slot| {
+        let consumer = |slot: &Slot| {
             steps.iter().position(|step| step.inputs.contains(&Some(*slot))).unwrap_or(0)
         };
-        let first_takers = self.parameters.iter().map(taker).collect();
+        let first_consumers = self.parameters.iter().map(consumer).collect();
         Ok(Plan {
             input: self.input.clone(),
             layout: self.layout,
             parameters: self.parameters,
-            first_takers,
+            first_consumers,
             constants: self.constants,
             input_slot,
             steps,
@@ -291,8 +291,8 @@ fn needed<'a>(graph: Graph<'a>, output: &str) -> Vec<Node<'a>> {
 
 /// What goes into the softmax that makes the output, or the output where none does.
 fn logits(steps: &[Step], output: Slot) -> Slot {
-    let maker = steps.iter().find(|step| step.outputs.first() == Some(&Some(output)));
-    let softmax = maker.filter(|step| matches!(step.kind.as_str(), "Softmax" | "LogSoftmax"));
+    let producer = steps.iter().find(|step| step.outputs.first() == Some(&Some(output)));
+    let softmax = producer.filter(|step| matches!(step.kind.as_str(), "Softmax" | "LogSoftmax"));
     softmax.and_then(|step| step.inputs.first().copied().flatten()).unwrap_or(output)
 }
 

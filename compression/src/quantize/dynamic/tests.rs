@@ -54,15 +54,15 @@ fn products_become_products_of_integers() {
         [32, 127, -127, 32].map(|code: i32| code as u8 ^ 128)
     );
     let links = graph.links();
-    let product = links.takers("a")[0].node;
-    let scaled = links.maker("first").unwrap().inputs()[0].clone();
-    let scales = links.maker(&scaled).unwrap().inputs()[1].clone();
+    let product = links.consumers("a")[0].node;
+    let scaled = links.producer("first").unwrap().inputs()[0].clone();
+    let scales = links.producer(&scaled).unwrap().inputs()[1].clone();
     let scales = graph.initializer(&scales).unwrap().as_f32().unwrap().into_owned();
     assert_eq!(scales, [4.0 / 127.0, 2.0 / 127.0]);
     let sums = graph.initializer("first_weights").unwrap().as_f32().unwrap().into_owned();
     assert_eq!(sums, [(32.0 - 127.0) * scales[0], (127.0 + 32.0) * scales[1]]);
     assert_eq!(product.inputs().len(), 4);
-    assert_eq!(links.maker("second").unwrap().inputs()[1], "bias");
+    assert_eq!(links.producer("second").unwrap().inputs()[1], "bias");
     assert!(graph.initializers().all(|tensor| tensor.element() != ElementType::Float16));
 }
 

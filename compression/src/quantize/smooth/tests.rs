@@ -52,11 +52,11 @@ fn products_stay_the_same_and_ranges_meet() {
     }
     // The products take what is smoothed, the sum what is not.
     let made = &mul.outputs()[0];
-    let takers = |value: &str| -> Vec<String> {
-        links.takers(value).iter().map(|taker| taker.node.op_type().to_owned()).collect()
+    let consumers = |value: &str| -> Vec<String> {
+        links.consumers(value).iter().map(|consumer| consumer.node.op_type().to_owned()).collect()
     };
     assert_eq!(
-        (takers(made), takers("n")),
+        (consumers(made), consumers("n")),
         (vec!["MatMul".into(), "Gemm".into()], vec!["Mul".into(), "Add".to_owned()])
     );
 }

@@ -120,7 +120,7 @@ impl<'m> Builder<'m, '_> {
         let bias = self.bias(node)?;
         let floors = floors(&bias, input.affine);
         let (name, through) = (weight.tensor.name(), &weight.through);
-        let source = Source { name, through, taker: node };
+        let source = Source { name, through, consumer: node };
         let stored =
             self.draft.store_int8(&source, &operand, axis, settings, Form::Paired, &floors)?;
         let wide = self.draft.edit.fresh(&format!("{name}_rounded"));

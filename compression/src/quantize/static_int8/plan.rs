@@ -220,7 +220,7 @@ impl<'m> Planner<'m, '_> {
     /// The value to make bytes of: what the node makes, or an activation that alone takes it.
     fn last_of(&self, node: Node<'m>) -> &'m str {
         let made = node.outputs().first().map_or("", String::as_str);
-        let next = self.links.only_taker(made).filter(|next| next.domain().is_empty());
+        let next = self.links.single_consumer(made).filter(|next| next.domain().is_empty());
         // The lowest code is zero then, or the limits are inside the range: ONNX Runtime takes
         // the activation out.
         let activation = next.filter(|next| matches!(next.op_type(), "Relu" | "Clip"));
@@ -257,7 +257,10 @@ impl<'m> Planner<'m, '_> {
         for node in nodes.into_iter().rev() {
             let index = node.index();
             let wanted = |value: &str| {
-                self.links.takers(value).iter().any(|taker| useful.contains(&taker.node.index()))
+                self.links
+                    .consumers(value)
+                    .iter()
+                    .any(|consumer| useful.contains(&consumer.node.index()))
             };
             match plan.parts.get(&index) {
                 None => {}

@@ -84,13 +84,13 @@ fn residual() -> Model {
 
 /// The operator that makes each input of `node`; of an input of the graph or an initializer, its
 /// name.
-fn makers(model: &Model, node: Node<'_>) -> Vec<String> {
+fn producers(model: &Model, node: Node<'_>) -> Vec<String> {
     let links = model.graph().links();
-    let maker = |value: &String| match links.maker(value) {
-        Some(maker) => maker.op_type().to_owned(),
+    let producer = |value: &String| match links.producer(value) {
+        Some(producer) => producer.op_type().to_owned(),
         None => value.clone(),
     };
-    node.inputs().iter().map(maker).collect()
+    node.inputs().iter().map(producer).collect()
 }
 
 fn node<'m>(model: &'m Model, op_type: &str) -> Node<'m> {
@@ -104,19 +104,23 @@ fn a_residual_net_is_bytes_from_end_to_end() {
     let names: Vec<_> = report.tensors.iter().map(|tensor| tensor.stored.as_str()).collect();
     assert_eq!(names, ["c1.w", "c2.w", "fc.w"]);
     for conv in model.graph().nodes().filter(|node| node.op_type() == "Conv") {
-        assert_eq!(makers(&model, conv), ["DequantizeLinear"; 3]);
+        assert_eq!(producers(&model, conv), ["DequantizeLinear"; 3]);
     }
     for op_type in ["Add", "GlobalAveragePool"] {
-        let makers = makers(&model, node(&model, op_type));
-        assert!(makers.iter().all(|maker| maker == "DequantizeLinear"), "{op_type}: {makers:?}");
+        let producers = producers(&model, node(&model, op_type));
+        assert!(
+            producers.iter().all(|producer| producer == "DequantizeLinear"),
+            "{op_type}: {producers:?}"
+        );
     }
     // The codes of the mean are flattened, and the classifier gives floats.
-    assert_eq!(makers(&model, node(&model, "Flatten")), ["QuantizeLinear"]);
-    assert_eq!(makers(&model, node(&model, "Gemm")), ["DequantizeLinear"; 2]);
-    assert_eq!(makers(&model, node(&model, "Softmax")), ["Gemm"]);
+    assert_eq!(producers(&model, node(&model, "Flatten")), ["QuantizeLinear"]);
+    assert_eq!(producers(&model, node(&model, "Gemm")), ["DequantizeLinear"; 2]);
+    assert_eq!(producers(&model, node(&model, "Softmax")), ["Gemm"]);
     // Those of the input, both sums after their activations, the sum of the shortcut, the mean.
     let quantized = model.graph().nodes().filter(|node| node.op_type() == "QuantizeLinear");
-    let quantized: Vec<_> = quantized.flat_map(|node| makers(&model, node)[..1].to_vec()).collect();
+    let quantized: Vec<_> =
+        quantized.flat_map(|node| producers(&model, node)[..1].to_vec()).collect();
     assert_eq!(quantized, ["x", "Relu", "Conv", "Relu", "GlobalAveragePool"]);
 }
 
@@ -127,7 +131,7 @@ fn weights_have_a_scale_for_each_output_and_biases_the_product_of_both() {
     let graph = model.graph();
     let links = graph.links();
     let conv = node(&model, "Conv");
-    let part = |input: usize| links.maker(&conv.inputs()[input]).unwrap();
+    let part = |input: usize| links.producer(&conv.inputs()[input]).unwrap();
     let floats = |node: Node<'_>, input: usize| {
         graph.initializer(&node.inputs()[input]).unwrap().as_f32().unwrap().into_owned()
     };
@@ -143,7 +147,7 @@ fn weights_have_a_scale_for_each_output_and_biases_the_product_of_both() {
         assert!((*code as f32 * scale - value).abs() <= scale * 0.51);
     }
     // `Gemm` without `transB`: columns are outputs.
-    let gemm = links.maker(&node(&model, "Gemm").inputs()[1]).unwrap();
+    let gemm = links.producer(&node(&model, "Gemm").inputs()[1]).unwrap();
     assert_eq!((floats(gemm, 1).len(), gemm.int("axis").unwrap()), (10, Some(1)));
 }
 
@@ -157,7 +161,7 @@ fn a_bias_beside_weights_of_zero_keeps_its_value() {
         let layers = PerLayer::all(Int8Weights { granularity, bits: 8 });
         quantize(&mut model, &StaticSettings { layers, ..StaticSettings::default() }).unwrap();
         let (graph, links) = (model.graph(), model.graph().links());
-        let bias = links.maker(&node(&model, "Conv").inputs()[2]).unwrap();
+        let bias = links.producer(&node(&model, "Conv").inputs()[2]).unwrap();
         let initializer = |input: usize| graph.initializer(&bias.inputs()[input]).unwrap();
         let codes = initializer(0).values::<i32>().unwrap().into_owned();
         let scales = initializer(1).as_f32().unwrap().into_owned();
@@ -192,10 +196,10 @@ fn what_moves_or_picks_works_on_codes() {
     );
     let mut model = builder.finish().unwrap();
     quantize(&mut model, &StaticSettings::default()).unwrap();
-    let maker_of_first = |op_type| makers(&model, node(&model, op_type))[0].clone();
-    assert_eq!(maker_of_first("Slice"), "QuantizeLinear");
-    assert_eq!(maker_of_first("Pad"), "Slice");
-    assert_eq!(maker_of_first("MaxPool"), "Pad");
+    let producer_of_first = |op_type| producers(&model, node(&model, op_type))[0].clone();
+    assert_eq!(producer_of_first("Slice"), "QuantizeLinear");
+    assert_eq!(producer_of_first("Pad"), "Slice");
+    assert_eq!(producer_of_first("MaxPool"), "Pad");
     // What is filled in is the code of zero: of -1 to 2 in 255 steps, a third.
     let pad = node(&model, "Pad");
     let filled = model.graph().initializer(&pad.inputs()[2]).unwrap().to_tensor().unwrap();
@@ -227,9 +231,9 @@ fn floats_stay_where_bytes_do_not_pay() {
     let count = |op_type| model.graph().nodes().filter(|node| node.op_type() == op_type).count();
     // One for both products, and the sums are in floats.
     assert_eq!((count("QuantizeLinear"), count("DequantizeLinear")), (1, 3));
-    assert_eq!(makers(&model, node(&model, "Add")), ["MatMul", "bias"]);
+    assert_eq!(producers(&model, node(&model, "Add")), ["MatMul", "bias"]);
     let add = model.graph().nodes().filter(|node| node.op_type() == "Add").nth(1).unwrap();
-    assert_eq!(makers(&model, add), ["Add", "LayerNormalization"]);
+    assert_eq!(producers(&model, add), ["Add", "LayerNormalization"]);
 }
 
 #[test]
@@ -240,8 +244,8 @@ fn layers_can_be_left_out() {
         quantize(&mut model, &StaticSettings { layers, ..StaticSettings::default() }).unwrap();
     assert_eq!(report.tensors.len(), 2);
     let second = model.graph().nodes().filter(|node| node.op_type() == "Conv").nth(1).unwrap();
-    assert_eq!(makers(&model, second), ["DequantizeLinear", "c2.w", "c2.b"]);
-    assert_eq!(makers(&model, node(&model, "Add"))[0], "Conv");
+    assert_eq!(producers(&model, second), ["DequantizeLinear", "c2.w", "c2.b"]);
+    assert_eq!(producers(&model, node(&model, "Add"))[0], "Conv");
 }
 
 #[test]
@@ -312,15 +316,15 @@ proptest! {
             prop_assert_eq!(before.kind(name), after.kind(name));
         }
         for conv in model.graph().nodes().filter(|node| node.op_type() == "Conv") {
-            prop_assert_eq!(makers(&model, conv), ["DequantizeLinear"; 3]);
+            prop_assert_eq!(producers(&model, conv), ["DequantizeLinear"; 3]);
             // Nothing takes what it makes, or the one activation after it makes, but as bytes.
             let links = model.graph().links();
             let mut made = conv.outputs()[0].clone();
-            if let Some(next) = links.only_taker(&made).filter(|next| next.op_type() == "Relu") {
+            if let Some(next) = links.single_consumer(&made).filter(|next| next.op_type() == "Relu") {
                 made = next.outputs()[0].clone();
             }
-            let taker = links.only_taker(&made).map(|node| node.op_type().to_owned());
-            prop_assert_eq!(taker.as_deref(), Some("QuantizeLinear"));
+            let consumer = links.single_consumer(&made).map(|node| node.op_type().to_owned());
+            prop_assert_eq!(consumer.as_deref(), Some("QuantizeLinear"));
         }
         let mut names: Vec<&str> = model.graph().nodes().map(|node| node.name()).collect();
         names.sort_unstable();

@@ -33,9 +33,9 @@ fn rows_are_picked_as_bytes_and_small_tables_stay() {
     let graph = model.graph();
     let (links, table) = (graph.links(), graph.initializer("words").unwrap());
     assert_eq!(table.element(), ElementType::Int8);
-    let widen = links.maker("word").unwrap();
+    let widen = links.producer("word").unwrap();
     assert_eq!((widen.op_type(), widen.int("axis").unwrap()), ("DequantizeLinear", Some(-1)));
-    assert_eq!(links.maker(&widen.inputs()[0]).unwrap().op_type(), "Gather");
+    assert_eq!(links.producer(&widen.inputs()[0]).unwrap().op_type(), "Gather");
     let scales = graph.initializer(&widen.inputs()[1]).unwrap().as_f32().unwrap().into_owned();
     assert!(scales.len() == 2 && (scales[1] / scales[0] - 2.0).abs() < 0.01, "{scales:?}");
     assert_eq!(graph.initializer("types").unwrap().element(), ElementType::Float16);
@@ -49,7 +49,7 @@ fn one_scale_needs_no_axis() {
     let report = quantize_tables(&mut model, whole).unwrap();
     assert_eq!(report.tensors[0].scales, 1);
     let links = model.graph().links();
-    assert_eq!(links.maker("word").unwrap().int("axis").unwrap(), None);
+    assert_eq!(links.producer("word").unwrap().int("axis").unwrap(), None);
     let table = model.graph().initializer("words").unwrap();
     assert!(table.values::<i8>().unwrap().iter().all(|code| (-31..=31).contains(code)));
 }
