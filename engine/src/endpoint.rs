@@ -4,10 +4,10 @@
 use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::model::Model;
+use crate::observe::slowest::SlowestRequests;
+use crate::observe::statistics::Statistics;
 use crate::request::{Request, Response, Stages};
 use crate::signature::Signature;
-use crate::statistics::Statistics;
-use crate::tail::Tail;
 use crate::ticket::Ticket;
 use crate::validate::validate;
 use cache::Cache;
@@ -92,8 +92,8 @@ impl Endpoint {
     }
 
     /// The slowest requests of the last minutes, and some that got no response.
-    pub fn tail(&self) -> &Tail {
-        self.model.statistics().tail()
+    pub fn slowest(&self) -> &SlowestRequests {
+        self.model.statistics().slowest()
     }
 
     /// Entries and bytes in the cache, if there is one.

@@ -3,9 +3,9 @@
 use crate::config::EngineConfig;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::observe::watchdog::Watchdog;
 use crate::repository::Repository;
 use crate::runtime;
-use crate::watchdog::Watchdog;
 use skysail_onnxruntime::LoadError;
 use std::sync::Arc;
 
@@ -44,7 +44,8 @@ impl Engine {
         let folder = config.models.display().to_string();
         let repository = Repository::open(config, environment)
             .map_err(|error| StartError::Repository { folder, error })?;
-        let _watchdog = Watchdog::start(repository.told_serving()).map_err(StartError::Thread)?;
+        let _watchdog =
+            Watchdog::start(repository.serving_snapshot()).map_err(StartError::Thread)?;
         Ok(Self { repository, _watchdog })
     }
 

@@ -1,7 +1,7 @@
 //! Runs a job: its batch goes across the seam, and its members get their answers.
 
 use crate::batch::{self, Batch, Run};
-use crate::callers::Callers;
+use crate::cancel::CallerSet;
 use crate::error::Error;
 use crate::executor::{ExecuteError, Execution, Stop};
 use crate::model::Model;
@@ -71,7 +71,7 @@ fn run_together(
     let batched = Instant::now();
     let never = Stop::default();
     let callers = (run_on == RunOn::ReplicaThread)
-        .then(|| Callers::watch(entries.iter_mut().map(|entry| &mut entry.reply)));
+        .then(|| CallerSet::watch(entries.iter_mut().map(|entry| &mut entry.reply)));
     let stop = callers.as_ref().map_or(&never, |callers| callers.stop());
     let batch = Batch::new(entries, model.signature());
     let execution = execute(model, job, &batch, stop)?;

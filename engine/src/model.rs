@@ -1,16 +1,16 @@
 //! One version of a model in service.
 
+use crate::batching_verdict::BatchingVerdict;
 use crate::config::{FILES, ModelConfig, PolicyName};
-use crate::empty::Empty;
 use crate::executor::Executor;
 use crate::layers::Layers;
 use crate::margin::{self, Margin};
+use crate::observe::statistics::Statistics;
 use crate::queue::{Deadline, Queue};
 use crate::request::{Outputs, Request, Stages};
-use crate::sharing::Sharing;
 use crate::signature::Signature;
-use crate::statistics::Statistics;
 use crate::validate::{InvalidRequest, ValidRequest};
+use crate::zero_elements::ZeroElements;
 use skysail_graph::Independence;
 use skysail_policy::batch::aimd::Aimd;
 use skysail_policy::batch::fixed::Fixed;
@@ -32,8 +32,8 @@ pub struct Model {
     replicas: usize,
     threads: usize,
     layers: Option<Layers>,
-    sharing: Sharing,
-    empty: Empty,
+    batching_verdict: BatchingVerdict,
+    zero_elements: ZeroElements,
     statistics: Arc<Statistics>,
     /// Whether its queue has requests and does not move.
     is_stalled: AtomicBool,
@@ -64,7 +64,7 @@ impl Model {
         let queue = Queue::new(name, executors, policy, config.queue.requests_max);
         let margin = Margin::new(objective_us(&config).unwrap_or(0));
         let (rows_max, proof) = (signature.batch_rows_max, Independence::Independent);
-        let sharing = Sharing::Configured { rows_max, proof };
+        let batching_verdict = BatchingVerdict::Configured { rows_max, proof };
         let name = name.into();
         Self {
             name,
@@ -74,8 +74,8 @@ impl Model {
             replicas,
             threads: 1,
             layers: None,
-            sharing,
-            empty: Empty::default(),
+            batching_verdict,
+            zero_elements: ZeroElements::default(),
             statistics: Arc::default(),
             is_stalled: AtomicBool::new(false),
             margin,
@@ -97,14 +97,14 @@ impl Model {
 
     /// The same, whose requests share runs for this reason, or run alone.
     #[must_use]
-    pub fn with_sharing(self, sharing: Sharing) -> Self {
-        Self { sharing, ..self }
+    pub fn with_batching_verdict(self, batching_verdict: BatchingVerdict) -> Self {
+        Self { batching_verdict, ..self }
     }
 
     /// The same, of which this is known where inputs have no elements.
     #[must_use]
-    pub(crate) fn with_empty(self, empty: Empty) -> Self {
-        Self { empty, ..self }
+    pub(crate) fn with_zero_elements(self, zero_elements: ZeroElements) -> Self {
+        Self { zero_elements, ..self }
     }
 
     /// Returns the wanted outputs of a request whose inputs have no elements, if they follow
@@ -116,7 +116,7 @@ impl Model {
         &self,
         request: &ValidRequest,
     ) -> Result<Option<Outputs>, InvalidRequest> {
-        self.empty.answer(request, &self.signature)
+        self.zero_elements.outputs_without_run(request, &self.signature)
     }
 
     /// Arrival, deadline and priority of a request that is queued now.
@@ -194,8 +194,8 @@ impl Model {
     }
 
     /// Whether its requests share runs, and why.
-    pub fn sharing(&self) -> &Sharing {
-        &self.sharing
+    pub fn batching_verdict(&self) -> &BatchingVerdict {
+        &self.batching_verdict
     }
 
     /// The name of its file.

@@ -20,8 +20,8 @@ mod tail;
 pub(crate) use plan::is_faster;
 
 use crate::config::ModelConfig;
-use crate::defaults::optional_inputs;
 use crate::layers::Layers;
+use crate::optional_inputs::optional_inputs;
 use assemble::Parts;
 use decode::Decoded;
 use forms::Form;
@@ -67,7 +67,7 @@ pub(crate) enum PrepareError {
 pub(crate) struct Prepared {
     parts: Parts,
     forms: Vec<Form>,
-    outline: Arc<Model>,
+    graph: Arc<Model>,
 }
 
 /// What sessions are made of, and what is said of it.
@@ -98,9 +98,9 @@ pub(crate) fn prepare(
     let (config, batch_max) = (&config.compressed, config.max_batch_size);
     decide::check(config, &found)?;
     let candidates = decide::candidates(config, &found);
-    let outline = Arc::new(model.clone());
+    let graph = Arc::new(model.clone());
     if candidates.is_empty() {
-        return as_it_is(package, found, outline);
+        return as_it_is(package, found, graph);
     }
     let sizes = sizes::sizes(model.graph(), batch_max);
     let (seal, decoded) =
@@ -114,14 +114,14 @@ pub(crate) fn prepare(
     let decisions = decide::decide(config, &found, &layers, &sizes, environment)?;
     let forms = forms::forms(&found, &decisions);
     let parts = Parts { package, model: Some(model), found, weights: layers };
-    Ok(Prepared { parts, forms, outline })
+    Ok(Prepared { parts, forms, graph })
 }
 
 impl Prepared {
     /// The graph as it was packed: without operators of our own, and without the values of
     /// weights but for those that sizes follow from.
-    pub(crate) fn outline(&self) -> Arc<Model> {
-        Arc::clone(&self.outline)
+    pub(crate) fn graph(&self) -> Arc<Model> {
+        Arc::clone(&self.graph)
     }
 
     /// In how many forms it can run, as far as its layers by themselves tell; one at least. Those
@@ -151,12 +151,12 @@ fn give_sizes(model: &mut Model, package: &Package) -> Result<(), PackageError> 
 fn as_it_is(
     package: Package,
     found: Vec<Layer>,
-    outline: Arc<Model>,
+    graph: Arc<Model>,
 ) -> Result<Prepared, PrepareError> {
     package.verify()?;
     let forms = vec![found.iter().map(decide::as_it_is).collect()];
     let parts = Parts { package, model: None, found, weights: HashMap::new() };
-    Ok(Prepared { parts, forms, outline })
+    Ok(Prepared { parts, forms, graph })
 }
 
 /// The bytes of a file. It is not mapped into memory: whoever copies another version over it would

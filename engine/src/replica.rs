@@ -2,7 +2,7 @@
 
 use crate::execute::run_and_finish;
 use crate::model::Model;
-use crate::threads::Spawner;
+use crate::thread_priority::Spawner;
 use skysail_policy::inline_run::RunOn;
 use std::io;
 use std::sync::Arc;

@@ -1,33 +1,24 @@
 //! The repository of models: one thread looks at its folder, loads and unloads versions, and
 //! frees what no request uses any more.
 
-mod batching;
-mod expect;
 mod lifecycle;
 mod load;
-mod loading;
-mod outline;
-mod probe;
+mod load_stopwatch;
 mod replicas;
-mod row_trial;
 mod serving_map;
-mod source;
-mod text_format;
-mod tries;
+pub(crate) mod source;
 mod triton;
-mod try_padding;
 mod update;
-mod warm_up;
 
 use crate::config::{ControlMode, EngineConfig};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::threads::{self, Duty, Spawner};
+use crate::probe::{self, Probe};
+use crate::thread_priority::{self, Role, Spawner};
 use load::Loader;
-use loading::Loading;
+use load_stopwatch::LoadStopwatch;
 use ort::environment::Environment;
 use parking_lot::RwLock;
-use probe::Probe;
 use serving_map::ServingMap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -39,7 +30,6 @@ use tokio::sync::oneshot;
 use update::{Command, Updater};
 
 pub use lifecycle::State;
-pub use probe::{ChildError, probe_child};
 
 /// What the repository says of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +68,7 @@ pub(crate) struct Shared {
     serving: ServingMap,
     status: RwLock<BTreeMap<(String, u64), Status>>,
     started: AtomicBool,
-    loading: Loading,
+    loading: LoadStopwatch,
     /// Ends the loading of many models between two of them.
     stopping: AtomicBool,
 }
@@ -104,14 +94,14 @@ impl Repository {
         let shared = Arc::new(Shared::default());
         let (commands, inbox) = mpsc::channel();
         let EngineConfig { cores, objective_ms, .. } = config;
-        let start = |settings| Probe::start(settings, cores, probe::runtime(cores));
+        let start = |settings| Probe::start(settings, cores, probe::runtime_identity(cores));
         let probe = config.probe.clone().map(start).transpose()?;
         let stop_probe = probe.as_ref().map(Probe::stopper);
         let loader = Loader { environment, spawner: Spawner::start()?, probe, cores, objective_ms };
         let (models, control) = (config.models.clone(), config.control);
         let updater = Updater::new(config, loader, Arc::clone(&shared), inbox);
         let thread = std::thread::Builder::new().name("repository".into()).spawn(move || {
-            threads::lower_priority(Duty::Load);
+            thread_priority::lower_priority(Role::Load);
             updater.run();
         })?;
         Ok(Self { shared, models, control, commands, stop_probe, thread: Some(thread) })
@@ -146,7 +136,7 @@ impl Repository {
     }
 
     /// Tells every version in service, whenever it is called, also when this is gone.
-    pub(crate) fn told_serving(&self) -> impl Fn() -> Vec<Arc<Endpoint>> + Send + use<> {
+    pub(crate) fn serving_snapshot(&self) -> impl Fn() -> Vec<Arc<Endpoint>> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         move || shared.serving.all()
     }
@@ -154,7 +144,7 @@ impl Repository {
     /// How long models have been loaded and unloaded up to a time, which is now or a moment ago.
     /// What it grows by in the time of a request is for how long that went on beside it.
     pub fn loading_us(&self, at: Instant) -> u64 {
-        self.shared.loading.shows_us(at)
+        self.shared.loading.elapsed_us(at)
     }
 
     /// Every version that was seen, with its state, and every model that can be loaded by name.

@@ -1,6 +1,6 @@
 //! Loads ONNX Runtime with threads for runs of models.
 
-use crate::threads::{self, Duty};
+use crate::thread_priority::{self, Role};
 use ort::environment::Environment;
 pub use skysail_onnxruntime::LoadError;
 
@@ -11,5 +11,5 @@ pub use skysail_onnxruntime::LoadError;
 /// # Errors
 /// When the library is missing, broken or too old.
 pub fn load(cores: usize) -> Result<Environment, LoadError> {
-    threads::starting(Duty::Execute, || skysail_onnxruntime::load(Some(cores)))
+    thread_priority::run_with_priority(Role::Execute, || skysail_onnxruntime::load(Some(cores)))
 }

@@ -11,7 +11,7 @@ use crate::replica;
 use crate::request::{InputTensor, Request, Response};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::DataType;
-use crate::threads::Spawner;
+use crate::thread_priority::Spawner;
 use crate::ticket::Ticket;
 use skysail_policy::inline_run::RunOn;
 use smallvec::smallvec;

@@ -3,15 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 #![expect(unreachable_pub, reason = "files of the library are modules of this test")]
 
-use callers::Callers;
+use cancel::CallerSet;
 use executor::{Stop, Stoppable, Stopped};
 use shuttle::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use shuttle::thread::{self, JoinHandle, yield_now};
 use std::sync::Arc;
 use tokio::sync::oneshot::{self, Receiver, Sender};
 
-#[path = "../src/callers.rs"]
-mod callers;
+#[path = "../src/cancel.rs"]
+mod cancel;
 #[path = "../src/executor/stop.rs"]
 mod stop;
 
@@ -76,11 +76,11 @@ fn channels(count: usize) -> (Vec<Sender<()>>, Vec<Receiver<()>>) {
     (0..count).map(|_| oneshot::channel()).unzip()
 }
 
-fn watch(replies: &mut [Sender<()>]) -> Arc<Callers> {
-    Callers::watch(replies.iter_mut().inspect(|_| yield_now()))
+fn watch(replies: &mut [Sender<()>]) -> Arc<CallerSet> {
+    CallerSet::watch(replies.iter_mut().inspect(|_| yield_now()))
 }
 
-/// Callers that leave, each at a time of its own.
+/// CallerSet that leave, each at a time of its own.
 fn leave(callers: Vec<Receiver<()>>) -> Vec<JoinHandle<()>> {
     callers.into_iter().map(|caller| thread::spawn(move || drop(caller))).collect()
 }

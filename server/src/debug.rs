@@ -6,9 +6,9 @@ use crate::status::Error;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use skysail_engine::endpoint::Endpoint;
+use skysail_engine::observe::slowest::WINDOW_MAX;
 use skysail_engine::request_record::RequestRecord;
 use skysail_engine::stage::Stage;
-use skysail_engine::tail::WINDOW_MAX;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ fn window(text: &str) -> Result<Duration, Error> {
 }
 
 fn of_model(model: &Arc<Endpoint>, window: Duration, now: Instant) -> Value {
-    let requests = model.tail().read(window, now);
+    let requests = model.slowest().read(window, now);
     let requests: Vec<Value> = requests.iter().map(|record| of_request(record, now)).collect();
     json!({
         "name": **model.name(),

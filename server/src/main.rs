@@ -28,7 +28,7 @@ use admin::settings::LogSettings;
 use clap::Parser;
 use config::{Config, Flags};
 use io_threads::IoThreads;
-use skysail_engine::repository::probe_child;
+use skysail_engine::probe::probe_child;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;

@@ -5,9 +5,9 @@ use crate::predict::Call;
 use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::error::{Reason, Refusal};
-use skysail_engine::gate::{Gate, Pass, SPAN_S};
+use skysail_engine::observe::log_limiter::{LogLimiter, RateLimit, WINDOW_S};
+use skysail_engine::observe::statistics::Statistics;
 use skysail_engine::request_record::{Outcome, RequestRecord};
-use skysail_engine::statistics::Statistics;
 
 /// How important a line is that says so.
 fn is_grave(outcome: Outcome) -> bool {
@@ -35,11 +35,11 @@ pub(crate) fn unanswered(
     record: &RequestRecord,
     error: Option<&Error>,
 ) {
-    let Some(gate) = statistics.gate(record.outcome) else { return };
-    let Pass::Through { left_out } = gate.pass(server.uptime_s()) else { return };
+    let Some(limiter) = statistics.log_limiter(record.outcome) else { return };
+    let RateLimit::Allow { suppressed } = limiter.check(server.uptime_s()) else { return };
     let RequestRecord { model, version, request_id, outcome, .. } = record;
     let reason = outcome.reason().unwrap_or_default();
-    tell_left_out(model, *version, *outcome, left_out);
+    log_suppressed(model, *version, *outcome, suppressed);
     let why = error.map_or_else(|| record.explanation(), Error::to_string);
     line!(
         is_grave(*outcome),
@@ -56,9 +56,11 @@ pub(crate) fn unanswered(
 
 /// Logs a request for a model that does not serve.
 pub(crate) fn unknown(server: &Server, call: &Call<'_>, error: &Error) {
-    let Pass::Through { left_out } = server.unknown_gate().pass(server.uptime_s()) else { return };
-    if left_out > 0 {
-        tracing::info!("{left_out} more requests for models that do not serve");
+    let RateLimit::Allow { suppressed } = server.unknown_gate().check(server.uptime_s()) else {
+        return;
+    };
+    if suppressed > 0 {
+        tracing::info!("{suppressed} more requests for models that do not serve");
     }
     let why = error.to_string();
     match call.request_id {
@@ -74,19 +76,19 @@ pub(crate) fn summaries(server: &Server) {
     let failed = Reason::ALL.map(Outcome::Failed);
     for model in server.engine().repository().serving() {
         for outcome in refused.into_iter().chain(failed) {
-            let gate = model.statistics().gate(outcome);
-            let left_out = gate.map_or(0, |gate: &Gate| gate.left_out(now_s));
-            tell_left_out(model.name(), model.version(), outcome, left_out);
+            let limiter = model.statistics().log_limiter(outcome);
+            let suppressed = limiter.map_or(0, |limiter: &LogLimiter| limiter.suppressed(now_s));
+            log_suppressed(model.name(), model.version(), outcome, suppressed);
         }
     }
-    let left_out = server.unknown_gate().left_out(now_s);
-    if left_out > 0 {
-        tracing::info!("{left_out} more requests for models that do not serve");
+    let suppressed = server.unknown_gate().suppressed(now_s);
+    if suppressed > 0 {
+        tracing::info!("{suppressed} more requests for models that do not serve");
     }
 }
 
-fn tell_left_out(model: &str, version: u64, outcome: Outcome, left_out: u32) {
-    if left_out == 0 {
+fn log_suppressed(model: &str, version: u64, outcome: Outcome, suppressed: u32) {
+    if suppressed == 0 {
         return;
     }
     let reason = outcome.reason().unwrap_or_default();
@@ -95,8 +97,8 @@ fn tell_left_out(model: &str, version: u64, outcome: Outcome, left_out: u32) {
         model,
         version,
         reason,
-        left_out,
-        "{left_out} more requests {} in {SPAN_S} s",
+        suppressed,
+        "{suppressed} more requests {} in {WINDOW_S} s",
         outcome.name()
     );
 }

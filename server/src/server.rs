@@ -10,9 +10,9 @@ use crate::spans::{Context, Tracing};
 use crate::status::Error;
 use skysail_engine::Engine;
 use skysail_engine::error::Reason;
-use skysail_engine::gate::Gate;
+use skysail_engine::observe::log_limiter::LogLimiter;
+use skysail_engine::observe::statistics::Statistics;
 use skysail_engine::request_record::RequestRecord;
-use skysail_engine::statistics::Statistics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -29,7 +29,7 @@ pub(crate) struct Server {
     tracing: Tracing,
     started: Instant,
     keeps_records: bool,
-    unknown: Gate,
+    unknown: LogLimiter,
 }
 
 impl Server {
@@ -45,7 +45,7 @@ impl Server {
             tracing: Tracing::default(),
             started: Instant::now(),
             keeps_records: true,
-            unknown: Gate::default(),
+            unknown: LogLimiter::default(),
         }
     }
 
@@ -103,7 +103,7 @@ impl Server {
     }
 
     /// What lines of the log about models that do not serve go through.
-    pub(crate) fn unknown_gate(&self) -> &Gate {
+    pub(crate) fn unknown_gate(&self) -> &LogLimiter {
         &self.unknown
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// The trial of versions that were not met before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeSettings {
-    /// The program that tries them, which calls [`crate::repository::probe_child`].
+    /// The program that tries them, which calls [`crate::probe::probe_child`].
     pub program: PathBuf,
     /// What it is called with, before what the child takes itself.
     pub arguments: Vec<String>,

@@ -1,7 +1,7 @@
 //! Makes the executors of a version: as many, and of as many threads, as its runs are worth. Each
 //! has run every size it will run in.
 
-use super::tries::{Race, RunTimes, Tries};
+use crate::load::calibrate::{BatchTimes, Calibration, Comparison};
 use crate::session::{OrtExecutor, SessionError, SessionMaker};
 use crate::signature::Signature;
 use ort::session::Session;
@@ -24,7 +24,7 @@ pub(super) struct Team {
     /// Threads of each.
     pub(super) threads: usize,
     /// What the first was tried with.
-    pub(super) run_times: RunTimes,
+    pub(super) run_times: BatchTimes,
 }
 
 /// Makes a team.
@@ -32,7 +32,7 @@ pub(super) struct TeamMaker<'a> {
     pub(super) sessions: SessionMaker<'a>,
     pub(super) signature: Arc<Signature>,
     pub(super) cores: usize,
-    /// A longer run ends the tries.
+    /// A longer run ends the calibration.
     pub(super) run_max: Duration,
 }
 
@@ -51,14 +51,14 @@ impl TeamMaker<'_> {
     }
 
     fn cost(&self, first: &mut OrtExecutor, threads: usize) -> Cost {
-        let mut tries = Tries::new(first, &self.signature, threads);
-        let row_us = tries.time(1);
+        let mut calibration = Calibration::new(first, &self.signature, threads);
+        let row_us = calibration.measure(1);
         let batch_rows = self.signature.batch_rows_max.min(CHEAP_BATCH_ROWS);
         let is_long = cost(row_us, None) == Cost::Long;
         if is_long || batch_rows < 2 {
             return cost(row_us, None);
         }
-        let row_of_batch_us = tries.time(batch_rows).map(|us| us / batch_rows as f64);
+        let row_of_batch_us = calibration.measure(batch_rows).map(|us| us / batch_rows as f64);
         cost(row_us, row_of_batch_us)
     }
 
@@ -66,8 +66,9 @@ impl TeamMaker<'_> {
     fn compare(&self, mut first: OrtExecutor) -> Result<Team, SessionError> {
         let mut all = self.executor(self.sessions.session(self.cores)?)?;
         let (signature, run_max) = (&*self.signature, self.run_max);
-        let race = Race { signature, threads: self.cores, rows: &COMPARED_ROWS, run_max };
-        let [of_one, of_all] = race.run([&mut first, &mut all]);
+        let comparison =
+            Comparison { signature, threads: self.cores, rows: &COMPARED_ROWS, run_max };
+        let [of_one, of_all] = comparison.run([&mut first, &mut all]);
         let efficiency = efficiency(&of_one, &of_all, self.cores);
         let Replicas { count, threads } =
             choose(Pinned::default(), Cost::Long, efficiency, self.cores);
@@ -114,12 +115,12 @@ impl TeamMaker<'_> {
 
     /// A team of these, after each has run every size.
     fn tried(&self, mut executors: Vec<OrtExecutor>, threads: usize) -> Team {
-        let mut run_times = RunTimes::new();
+        let mut run_times = BatchTimes::new();
         for (index, executor) in executors.iter_mut().enumerate() {
-            let mut tries = Tries::new(executor, &self.signature, threads);
+            let mut calibration = Calibration::new(executor, &self.signature, threads);
             match index {
-                0 => run_times = tries.grow(self.signature.batch_rows_max, self.run_max),
-                _ => tries.repeat(&run_times, self.run_max),
+                0 => run_times = calibration.sweep(self.signature.batch_rows_max, self.run_max),
+                _ => calibration.rerun(&run_times, self.run_max),
             }
         }
         Team { executors, threads, run_times }

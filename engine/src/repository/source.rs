@@ -92,8 +92,8 @@ fn check(config: ModelConfig) -> Result<ModelConfig, String> {
     }
 }
 
-/// Whether a name leads to something in its folder and nowhere else.
-pub(super) fn is_plain(name: &str) -> bool {
+/// True if a name is a plain file name, which leads nowhere outside of its folder.
+pub(crate) fn is_plain(name: &str) -> bool {
     Path::new(name).file_name().is_some_and(|plain| plain == name)
 }
 

@@ -1,7 +1,8 @@
 //! Reads Triton's model configuration, as text (`config.pbtxt`) or JSON, into our own. What it
 //! asks for and does not get is named in a warning.
 
-use super::text_format::with_colons;
+mod text_format;
+
 use crate::config::{
     BatchingConfig, CacheConfig, CompressedConfig, ExpectedTensor, ModelConfig, PaddingConfig,
     QueueLimits, ReplicaConfig, WarmUp, WarmUpData, WarmUpInput,
@@ -11,6 +12,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Serialize
 use serde::Deserialize;
 use skysail_policy::versions::VersionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
+use text_format::with_colons;
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
 //! The thread that keeps what serves in step with the folder.
 
 use super::lifecycle::State;
-use super::load::{Loader, Wanted};
+use super::load::Loader;
 use super::source::{self, ModelSource, VersionSource};
 use super::{RepositoryError, Shared, Status};
 use crate::config::{ControlMode, EngineConfig, ModelConfig};
 use crate::endpoint::Endpoint;
+use crate::load::LoadTarget;
 use crate::replica;
 use skysail_policy::versions::{Loaded, Step, Versions, steps};
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,7 +178,7 @@ impl Updater {
                 self.free_retired();
             }
         }
-        self.loader.forget_ahead();
+        self.loader.forget_early();
     }
 
     /// Lets versions of a model that are to be loaded be tried while others are loaded.
@@ -189,7 +190,7 @@ impl Updater {
             let is_over = known.is_some_and(|known| known.is_over(source, version, config));
             if let (Some(of_version), false) = (source.versions.get(&version), is_over) {
                 let (folder, source) = (&source.folder, of_version);
-                self.loader.look_ahead(&Wanted { name, version, folder, config, source });
+                self.loader.probe_early(&LoadTarget { name, version, folder, config, source });
             }
         }
     }
@@ -283,16 +284,16 @@ impl Updater {
         if !serves {
             self.set_status(name, version, Some((State::Loading, String::new())));
         }
-        let wanted =
-            Wanted { name, version, folder: &source.folder, config, source: version_source };
-        let going = self.shared.loading.go();
-        let loaded = self.loader.load(&wanted).and_then(|model| {
+        let target =
+            LoadTarget { name, version, folder: &source.folder, config, source: version_source };
+        let running = self.shared.loading.start();
+        let loaded = self.loader.load(&target).and_then(|model| {
             let threads = replica::spawn_threads(&model, &self.loader.spawner);
             let threads = threads.map_err(|error| format!("no thread for it: {error}"))?;
             let endpoint = Arc::new(Endpoint::new(model).map_err(|error| error.to_string())?);
             Ok(InService { endpoint, threads, origin: origin.clone() })
         });
-        drop(going);
+        drop(running);
         match loaded {
             Ok(in_service) => self.put_in(name, version, in_service),
             Err(reason) => {
@@ -398,7 +399,7 @@ impl Updater {
     }
 
     fn end(&self, in_service: InService) {
-        let _going = self.shared.loading.go();
+        let _going = self.shared.loading.start();
         let InService { endpoint, threads, .. } = in_service;
         let model = endpoint.model();
         model.queue().close();

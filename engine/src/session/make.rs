@@ -3,7 +3,7 @@
 use super::SessionError;
 use super::shared::SharedModel;
 use crate::config::ReplicaConfig;
-use crate::threads::Spawner;
+use crate::thread_priority::Spawner;
 use ort::environment::{Environment, ThreadManager};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Stands in for the child in which models are tried, and ends as the path of the model says. It
-# talks as engine/src/repository/probe/talk.rs has it.
+# A stand-in for the probe's child. The path of the model says how it ends. It speaks the protocol of
+# engine/src/probe/protocol.rs.
 echo '"ready"'
 while read -r job; do
-    echo '"loads"'
+    echo '"loading"'
     case "$job" in
     *dies-at-load*)
         echo 'the last words' >&2
@@ -24,29 +24,29 @@ while read -r job; do
         done
         while :; do :; done ;;
     *refuses*)
-        echo '{"refused":{"always":true}}'
+        echo '{"rejected":{"always":true}}'
         continue ;;
     esac
-    echo '"runs"'
+    echo '"running_row"'
     case "$job" in
     *dies-at-row*) kill -ABRT $$ ;;
     esac
     echo 'what a model may print'
-    echo '"ran"'
+    echo '"ran_row"'
     case "$job" in
     *dies-with-rows*) kill -SEGV $$ ;;
     esac
-    echo '{"compared":null}'
+    echo '{"compared_rows":null}'
     case "$job" in
-    *dies-at-zero*'"ended":[]'*)
-        echo '{"tries":[[0,0]]}'
+    *dies-at-zero*'"crashed":[]'*)
+        echo '{"trying_zero":[[0,0]]}'
         kill -FPE $$ ;;
     *dies-at-zero*)
-        echo '{"tries":[[0,1]]}' ;;
+        echo '{"trying_zero":[[0,1]]}' ;;
     *dies-at-every-zero*)
-        echo "{\"tries\":[[0,$$]]}"
+        echo "{\"trying_zero\":[[0,$$]]}"
         kill -FPE $$ ;;
     esac
-    echo '{"lived":[[0,1]]}'
+    echo '{"survived":[[0,1]]}'
     echo '"done"'
 done

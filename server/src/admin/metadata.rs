@@ -63,8 +63,8 @@ pub(crate) fn model(
 /// What the protocol has no place for.
 fn properties(model: &Endpoint) -> HashMap<String, String> {
     let mut properties = model.model().layers().map(of_package).unwrap_or_default();
-    properties.insert(ROWS.into(), model.model().sharing().verdict().into());
-    properties.insert(ROWS_REASON.into(), model.model().sharing().to_string());
+    properties.insert(ROWS.into(), model.model().batching_verdict().name().into());
+    properties.insert(ROWS_REASON.into(), model.model().batching_verdict().to_string());
     let optional = &model.signature().optional_inputs;
     if !optional.is_empty() {
         let names: Vec<&str> = optional.iter().map(|spec| &*spec.name).collect();

@@ -3,7 +3,7 @@
 use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::endpoint::Endpoint;
-use skysail_engine::statistics::Timed;
+use skysail_engine::observe::statistics::Timed;
 use skysail_protocol::grpc::{
     InferBatchStatistics, InferStatistics, ModelStatistics, ModelStatisticsResponse,
     StatisticDuration,
@@ -31,7 +31,7 @@ pub(crate) fn models(
 
 fn statistics(model: &Endpoint) -> ModelStatistics {
     let counted = model.statistics();
-    let batch = |(rows, batch): (usize, skysail_engine::statistics::BatchStatistics)| {
+    let batch = |(rows, batch): (usize, skysail_engine::observe::statistics::BatchStatistics)| {
         let timed = |ns| Some(StatisticDuration { count: batch.count, ns });
         InferBatchStatistics {
             batch_size: rows as u64,

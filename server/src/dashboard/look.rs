@@ -101,7 +101,7 @@ impl Look {
         let now = Instant::now();
         let repository = server.engine().repository();
         let serving = repository.serving();
-        let records = serving.iter().flat_map(|model| model.tail().read(WINDOW, now));
+        let records = serving.iter().flat_map(|model| model.slowest().read(WINDOW, now));
         let (slow, unanswered) =
             records.partition(|one: &Arc<RequestRecord>| one.outcome.is_answered());
         let mut serving: BTreeMap<Key, Arc<Endpoint>> = serving
@@ -165,7 +165,7 @@ impl Facts {
             rows_max: model.signature().batch_rows_max,
             cache: model.cache_usage(),
             weights_bytes: model.model().layers().map(|layers| layers.weights_bytes),
-            runs_alone: Some(model.model().sharing())
+            runs_alone: Some(model.model().batching_verdict())
                 .filter(|sharing| sharing.runs_alone())
                 .map(ToString::to_string),
         }

@@ -3,7 +3,7 @@
 
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::error::{Reason, Refusal};
-use skysail_engine::histogram::Snapshot;
+use skysail_engine::observe::histogram::Snapshot;
 use skysail_engine::request_record::Outcome;
 use skysail_engine::stage::Stage;
 use std::sync::Arc;

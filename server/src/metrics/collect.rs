@@ -5,12 +5,12 @@ use crate::memory;
 use crate::server::Server;
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::error::{Reason, Refusal};
-use skysail_engine::histogram::Snapshot;
 use skysail_engine::layers::Execution;
+use skysail_engine::observe::histogram::Snapshot;
+use skysail_engine::observe::statistics::SECONDS_POWERS;
 use skysail_engine::repository::State;
 use skysail_engine::request_record::{Outcome, RequestRecord};
 use skysail_engine::stage::Stage;
-use skysail_engine::statistics::SECONDS_POWERS;
 use std::ops::RangeInclusive;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,6 +1,6 @@
 //! Metrics of one name, whatever form they are written in.
 
-use skysail_engine::histogram::Snapshot;
+use skysail_engine::observe::histogram::Snapshot;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -135,7 +135,7 @@ impl Families {
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;
-    use skysail_engine::histogram::{Histogram, Unit};
+    use skysail_engine::observe::histogram::{Histogram, Unit};
 
     /// One of each kind.
     pub(crate) fn families() -> Families {

@@ -2,7 +2,7 @@
 
 use super::family::{Counts, Example, Families, Family, Kind, Labels, Value};
 use prost::Message;
-use skysail_engine::histogram::{SCHEMA, Snapshot, ZERO_THRESHOLD};
+use skysail_engine::observe::histogram::{SCHEMA, Snapshot, ZERO_THRESHOLD};
 use skysail_protocol::prometheus::{
     Bucket, BucketSpan, Counter, Exemplar, Gauge, Histogram, LabelPair, Metric, MetricFamily,
     MetricType, Timestamp,
@@ -117,7 +117,7 @@ fn exemplar(example: &Example) -> Exemplar {
 mod tests {
     use super::super::family::testing::families;
     use super::*;
-    use skysail_engine::histogram::{Histogram as Recorder, Unit};
+    use skysail_engine::observe::histogram::{Histogram as Recorder, Unit};
 
     #[test]
     fn messages_follow_each_other_with_their_lengths() {

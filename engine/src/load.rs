@@ -1,0 +1,38 @@
+//! Parts of loading one version: checks against its graph and configuration, trial runs, and
+//! calibration.
+
+pub(crate) mod batchability;
+pub(crate) mod calibrate;
+pub(crate) mod expected_tensors;
+pub(crate) mod graph_signature;
+pub(crate) mod padding_probe;
+pub(crate) mod row_comparison;
+pub(crate) mod synthetic;
+pub(crate) mod trial_run;
+pub(crate) mod warm_up;
+
+use crate::config::ModelConfig;
+use crate::repository::source::VersionSource;
+use std::path::Path;
+
+/// Extension of a package's file name.
+const PACKAGE_EXTENSION: &str = "sky";
+
+/// A version to be loaded.
+pub(crate) struct LoadTarget<'a> {
+    /// Name of the model.
+    pub(crate) name: &'a str,
+    /// Number of the version.
+    pub(crate) version: u64,
+    /// Folder of the model.
+    pub(crate) folder: &'a Path,
+    /// Settings of the model.
+    pub(crate) config: &'a ModelConfig,
+    /// File of the version.
+    pub(crate) source: &'a VersionSource,
+}
+
+/// True if a file is a package, by its name.
+pub(crate) fn is_package(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == PACKAGE_EXTENSION)
+}

@@ -1,0 +1,80 @@
+//! Checks the inputs and outputs that a configuration declares against the graph.
+
+use crate::config::ExpectedTensor;
+use crate::signature::{Signature, TensorSpec, list};
+
+/// Checks the inputs.
+///
+/// # Errors
+/// Names the first input that differs from its declaration, and its form in the graph.
+pub(crate) fn check_inputs(
+    expected: &[ExpectedTensor],
+    signature: &Signature,
+) -> Result<(), String> {
+    let batches = signature.batches();
+    for tensor in expected {
+        let name = &*tensor.name;
+        if let Some(spec) = find(&signature.optional_inputs, name) {
+            // Its declaration may leave out a batch dimension or not.
+            check_spec("input", tensor, spec, false)
+                .or_else(|error| check_spec("input", tensor, spec, batches).map_err(|_| error))?;
+            continue;
+        }
+        let spec = find(&signature.inputs, name).ok_or_else(|| missing("input", name))?;
+        if tensor.optional {
+            return Err(format!(
+                "input '{name}' is optional in its configuration, and the graph has no default \
+                 for it: give the graph an initializer of that name (IR version 4 or later), or \
+                 remove `optional`"
+            ));
+        }
+        check_spec("input", tensor, spec, batches)?;
+    }
+    Ok(())
+}
+
+/// Checks the outputs.
+///
+/// # Errors
+/// Names the first output that differs from its declaration, and its form in the graph.
+pub(crate) fn check_outputs(
+    expected: &[ExpectedTensor],
+    signature: &Signature,
+) -> Result<(), String> {
+    for tensor in expected {
+        let name = &*tensor.name;
+        let spec = find(&signature.outputs, name).ok_or_else(|| missing("output", name))?;
+        check_spec("output", tensor, spec, signature.batches())?;
+    }
+    Ok(())
+}
+
+fn find<'a>(specs: &'a [TensorSpec], name: &str) -> Option<&'a TensorSpec> {
+    specs.iter().find(|spec| &*spec.name == name)
+}
+
+fn missing(side: &str, name: &str) -> String {
+    format!("its configuration has an {side} '{name}', and the graph has none")
+}
+
+fn check_spec(
+    side: &str,
+    tensor: &ExpectedTensor,
+    spec: &TensorSpec,
+    batches: bool,
+) -> Result<(), String> {
+    let name = &tensor.name;
+    if tensor.datatype.is_some_and(|datatype| datatype != spec.datatype) {
+        let datatype = spec.datatype;
+        return Err(format!("{side} '{name}' is {datatype} in the graph, not as configured"));
+    }
+    let Some(dims) = tensor.dims.as_ref().filter(|_| !spec.any_rank) else { return Ok(()) };
+    let graph: Vec<i64> = spec.wire_dims_of_row(batches).collect();
+    let fits = |(a, b): (&i64, &i64)| a == b || *a == -1 || *b == -1;
+    if graph.len() != dims.len() || !graph.iter().zip(dims).all(fits) {
+        let (graph, dims) = (list(graph.iter()), list(dims.iter()));
+        let batch = if batches { " after the batch dimension" } else { "" };
+        return Err(format!("{side} '{name}' has dims {graph}{batch} in the graph, not {dims}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! What one version of a model has done: counts and times since it was loaded.
+
+use super::histogram::{Histogram, Snapshot, Unit};
+use super::log_limiter::LogLimiter;
+use super::slowest::SlowestRequests;
+use crate::error::{Reason, Refusal};
+use crate::queue::Entry;
+use crate::request::Stages;
+use crate::request_record::{Outcome, RequestRecord, nanos};
+use crate::stage::Stage;
+use exemplars::Exemplars;
+pub use exemplars::POWERS as SECONDS_POWERS;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+mod exemplars;
+mod sizes;
+
+pub use sizes::BatchStatistics;
+use sizes::Sizes;
+
+/// How often, and how long together.
+#[derive(Debug, Default)]
+pub struct Timed {
+    count: AtomicU64,
+    ns: AtomicU64,
+}
+
+impl Timed {
+    fn add(&self, count: usize, time: Duration) {
+        self.count.fetch_add(count as u64, Relaxed);
+        self.ns.fetch_add(nanos(time), Relaxed);
+    }
+
+    /// How often.
+    pub fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
+
+    /// How long together.
+    pub fn ns(&self) -> u64 {
+        self.ns.load(Relaxed)
+    }
+}
+
+/// All statistics of one version. Durations are sums over requests, as Triton counts them.
+pub struct Statistics {
+    /// Requests answered, from queue to own outputs.
+    pub success: Timed,
+    /// Requests not answered.
+    pub fail: Timed,
+    /// Time in the queue.
+    pub queue: Timed,
+    /// Gathering inputs.
+    pub compute_input: Timed,
+    /// Running the model.
+    pub compute_infer: Timed,
+    /// Giving members their outputs.
+    pub compute_output: Timed,
+    /// Requests answered from the cache or by another's run, and the time of finding that out.
+    pub cache_hit: Timed,
+    /// Requests that the cache had no answer for, and the time of looking and of keeping theirs.
+    pub cache_miss: Timed,
+    rows: AtomicU64,
+    runs: AtomicU64,
+    stopped: AtomicU64,
+    last_run_ms: AtomicU64,
+    failures: [AtomicU64; Reason::ALL.len()],
+    refusals: [AtomicU64; Refusal::ALL.len()],
+    answered: AtomicU64,
+    missed: AtomicU64,
+    batches: Sizes,
+    batch_rows: Histogram,
+    stages: [Histogram; Stage::ALL.len()],
+    whole: Histogram,
+    exemplars: Exemplars,
+    slowest: SlowestRequests,
+    refusal_limiters: [LogLimiter; Refusal::ALL.len()],
+    failure_limiters: [LogLimiter; Reason::ALL.len()],
+}
+
+impl Default for Statistics {
+    fn default() -> Self {
+        Self {
+            success: Timed::default(),
+            fail: Timed::default(),
+            queue: Timed::default(),
+            compute_input: Timed::default(),
+            compute_infer: Timed::default(),
+            compute_output: Timed::default(),
+            cache_hit: Timed::default(),
+            cache_miss: Timed::default(),
+            rows: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
+            stopped: AtomicU64::new(0),
+            last_run_ms: AtomicU64::new(0),
+            failures: Default::default(),
+            refusals: Default::default(),
+            answered: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            batches: Sizes::default(),
+            batch_rows: Histogram::new(Unit::Pieces),
+            stages: Stage::ALL.map(|_| Histogram::new(Unit::Seconds)),
+            whole: Histogram::new(Unit::Seconds),
+            exemplars: Exemplars::default(),
+            slowest: SlowestRequests::default(),
+            refusal_limiters: Default::default(),
+            failure_limiters: Default::default(),
+        }
+    }
+}
+
+impl Statistics {
+    /// Counts a run and its members.
+    pub(crate) fn record_batch(&self, stages: &Stages, entries: &[Entry]) {
+        let members = entries.len();
+        let in_queue: Duration = entries.iter().map(|e| stages.batched - e.queued).sum();
+        let input = stages.gathered - stages.batched;
+        let infer = stages.executed - stages.gathered;
+        let output = stages.split - stages.executed;
+        let times = u32::try_from(members).unwrap_or(u32::MAX);
+        self.queue.add(members, in_queue);
+        self.compute_input.add(members, input * times);
+        self.compute_infer.add(members, infer * times);
+        self.compute_output.add(members, output * times);
+        self.success.add(members, in_queue + (stages.split - stages.batched) * times);
+        self.rows.fetch_add(stages.batch_rows() as u64, Relaxed);
+        self.runs.fetch_add(1, Relaxed);
+        self.last_run_ms.store(now_ms(), Relaxed);
+        self.batch_rows.record(stages.batch_rows() as u64);
+        self.batches.record(stages.batch_rows(), [input, infer, output].map(nanos));
+    }
+
+    /// Counts a request that was answered without a run of its own.
+    pub(crate) fn record_hit(&self, looked_up: Duration, stages: &Stages) {
+        self.cache_hit.add(1, looked_up);
+        self.queue.add(1, stages.queue());
+        self.success.add(1, looked_up + stages.total());
+    }
+
+    /// Counts a request that the cache has no answer for.
+    pub(crate) fn record_miss(&self, looked_up: Duration) {
+        self.cache_miss.add(1, looked_up);
+    }
+
+    /// Adds the time of keeping an answer that was missed.
+    pub(crate) fn record_keep(&self, time: Duration) {
+        self.cache_miss.add(0, time);
+    }
+
+    /// Counts a run that was stopped.
+    pub(crate) fn record_stopped(&self) {
+        self.stopped.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request that got no answer.
+    pub fn record_failure(&self, reason: Reason, time: Duration) {
+        self.fail.add(1, time);
+        self.failures[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request that was turned down, besides its failure.
+    pub fn record_refusal(&self, refusal: Refusal) {
+        self.refusals[refusal as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request that was answered, after its objective or not.
+    pub fn record_answer(&self, missed: bool) {
+        let counter = if missed { &self.missed } else { &self.answered };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Counts the time of each stage of a request that is over, and keeps it for a while if it
+    /// was slow or got no answer.
+    pub fn record(&self, record: &RequestRecord) {
+        if record.outcome.is_answered() {
+            for (stage, histogram) in Stage::ALL.into_iter().zip(&self.stages) {
+                if let Some(ns) = record.ends.stage_ns(stage) {
+                    histogram.record(ns);
+                }
+            }
+            self.whole.record(record.total_us().saturating_mul(1000));
+        }
+        if let Some(kept) = self.slowest.offer(record) {
+            self.exemplars.keep(&kept);
+        }
+    }
+
+    /// Rows of all runs.
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Relaxed)
+    }
+
+    /// Runs, each of a whole batch.
+    pub fn runs(&self) -> u64 {
+        self.runs.load(Relaxed)
+    }
+
+    /// Runs that were stopped because all their callers had left; they are not among the others.
+    pub fn stopped(&self) -> u64 {
+        self.stopped.load(Relaxed)
+    }
+
+    /// When the last run ended, in milliseconds since 1970; 0 for never.
+    pub fn last_run_ms(&self) -> u64 {
+        self.last_run_ms.load(Relaxed)
+    }
+
+    /// Requests that failed for this reason.
+    pub fn failures(&self, reason: Reason) -> u64 {
+        self.failures[reason as usize].load(Relaxed)
+    }
+
+    /// Requests that were turned down in this way.
+    pub fn refusals(&self, refusal: Refusal) -> u64 {
+        self.refusals[refusal as usize].load(Relaxed)
+    }
+
+    /// Runs by their number of rows, as far as there are not too many different ones.
+    pub fn batches(&self) -> BTreeMap<usize, BatchStatistics> {
+        self.batches.all()
+    }
+
+    /// Rows of the runs.
+    pub fn batch_rows(&self) -> Snapshot {
+        self.batch_rows.snapshot()
+    }
+
+    /// The time of a stage, of requests that were answered.
+    pub fn stage(&self, stage: Stage) -> Snapshot {
+        self.stages[stage as usize].snapshot()
+    }
+
+    /// The whole time of requests that were answered.
+    pub fn total(&self) -> Snapshot {
+        self.whole.snapshot()
+    }
+
+    /// Requests by how they ended, in the order of [`Outcome::NAMES`].
+    pub fn outcomes(&self) -> [u64; Outcome::NAMES.len()] {
+        let refused: u64 = Refusal::ALL.iter().map(|&refusal| self.refusals(refusal)).sum();
+        let all: u64 = Reason::ALL.iter().map(|&reason| self.failures(reason)).sum();
+        let [answered, missed] = [&self.answered, &self.missed].map(|count| count.load(Relaxed));
+        [answered, missed, refused, all.saturating_sub(refused)]
+    }
+
+    /// A request that is kept and whose time in a stage, or whose whole time, is the last seen of
+    /// those at most `2^power` seconds and above half of that.
+    pub fn exemplar(&self, stage: Option<Stage>, power: i32) -> Option<Arc<RequestRecord>> {
+        self.exemplars.get(stage, power)
+    }
+
+    /// What the lines of the log about requests that end so go through.
+    pub fn log_limiter(&self, outcome: Outcome) -> Option<&LogLimiter> {
+        match outcome {
+            Outcome::Answered | Outcome::Missed => None,
+            Outcome::Refused(refusal) => Some(&self.refusal_limiters[refusal as usize]),
+            Outcome::Failed(reason) => Some(&self.failure_limiters[reason as usize]),
+        }
+    }
+
+    /// The slowest requests of the last minutes, and some of those without an answer.
+    pub fn slowest(&self) -> &SlowestRequests {
+        &self.slowest
+    }
+}
+
+fn now_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,123 @@
+//! Key of a cached verdict: a digest of everything that decides a probe's result.
+
+use super::Subject;
+use super::verdict_cache::VerdictCache;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Files of one version, at most; a version with more is probed at each start.
+const FILES_MAX: usize = 4096;
+
+/// Depth of its folders, at most.
+const DEPTH_MAX: usize = 8;
+
+/// Bytes of one read.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Returns the key of a file and its folder as they are now, with this runtime on this machine, and
+/// the bytes of all files. All files count, as any of them may hold weights.
+///
+/// # Errors
+/// A file can not be read.
+pub(super) fn key(
+    subject: &Subject,
+    runtime: &str,
+    cache: &mut VerdictCache,
+) -> io::Result<(String, u64)> {
+    let mut files = Vec::new();
+    let mut folder = subject.folder.clone();
+    collect(&folder, DEPTH_MAX, &mut files)?;
+    if !files.iter().any(|(path, _)| *path == subject.file) {
+        // The file is outside of the folder.
+        folder = PathBuf::new();
+        files = vec![(subject.file.clone(), fs::metadata(&subject.file)?)];
+    }
+    let bytes = files.iter().map(|(_, metadata)| metadata.len()).sum();
+    let mut all = Sha256::new();
+    let mut part = |text: &str| {
+        all.update((text.len() as u64).to_le_bytes());
+        all.update(text);
+    };
+    part(env!("CARGO_PKG_VERSION"));
+    part(runtime);
+    part(&format!("{:?}", subject.settings));
+    part(&subject.file.strip_prefix(&folder).unwrap_or(&subject.file).to_string_lossy());
+    for (path, metadata) in &files {
+        part(&path.strip_prefix(&folder).unwrap_or(path).to_string_lossy());
+        let state = state(path, metadata);
+        let digest = match cache.digest(&state) {
+            Some(digest) => digest,
+            None => {
+                let digest = digest(path)?;
+                if state == self::state(path, &fs::metadata(path)?) {
+                    cache.insert_digest(&state, &digest);
+                }
+                digest
+            }
+        };
+        part(&digest);
+    }
+    Ok((hex(&all.finalize()), bytes))
+}
+
+/// Identifies the runtime and the processor, which decide the kernels that run.
+pub(crate) fn runtime_identity(cores: usize) -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let is_relevant = |line: &&str| line.starts_with("model name") || line.starts_with("flags");
+    let cpu: Vec<&str> = cpu.lines().filter(is_relevant).take(2).collect();
+    format!("{}\n{cores}\n{}", ort::info(), cpu.join("\n"))
+}
+
+/// Collects all files under a folder, in the order of their paths.
+fn collect(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, Metadata)>) -> io::Result<()> {
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    paths.sort();
+    for path in paths {
+        let metadata = fs::metadata(&path)?;
+        if files.len() >= FILES_MAX || depth == 0 {
+            return Err(io::Error::other("its folder holds too much"));
+        }
+        match metadata.is_dir() {
+            true => collect(&path, depth - 1, files)?,
+            false if metadata.is_file() => files.push((path, metadata)),
+            false => {}
+        }
+    }
+    Ok(())
+}
+
+/// Describes a file's state, which differs after each change. It includes the inode's time of
+/// change: unlike the content's, that can not be set back.
+fn state(path: &Path, metadata: &Metadata) -> String {
+    let path = path.to_string_lossy();
+    let (length, inode, device) = (metadata.len(), metadata.ino(), metadata.dev());
+    let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+    format!("{device}/{inode}/{length}/{times:?}/{path}")
+}
+
+fn digest(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut digest = Sha256::new();
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hex(&digest.finalize())),
+            Ok(count) => digest.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string can not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,363 @@
+//! The thread that runs the probe's children: sends them jobs, judges how they end, and caches the
+//! verdicts.
+
+use super::cache_key;
+use super::pending::PendingProbe;
+use super::process::{Ending, Limits, Process};
+use super::protocol::{Job, Report};
+use super::verdict_cache::{Verdict, VerdictCache};
+use crate::config::ProbeSettings;
+use crate::load::is_package;
+use crate::load::row_comparison::RowComparison;
+use crate::thread_priority::{self, Role};
+use crate::zero_elements::{ZeroDims, ZeroTrials};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak, mpsc};
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// Time without a job after which the child is ended and new verdicts are written.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Memory after a job above which a child is not used for another.
+const KEPT_BYTES: u64 = 512 << 20;
+
+/// Children for one version, at most.
+const CHILDREN_MAX: usize = 10;
+
+/// Timeout of a run with zero dimensions, at least.
+const ZERO_TIMEOUT_MIN: Duration = Duration::from_secs(10);
+
+/// Timeout of a run with zero dimensions, as a multiple of the time for one row.
+const ZERO_TIMEOUT_FACTOR: u32 = 20;
+
+/// Default memory limit of a child, at least.
+const MEMORY_MIN: u64 = 2 << 30;
+
+/// Default memory limit of a child, as a multiple of the bytes of its files.
+const MEMORY_FACTOR: u64 = 16;
+
+/// The same for a package, whose weights are coded.
+const PACKAGE_MEMORY_FACTOR: u64 = 64;
+
+/// Default memory limit of a child as a share of the machine's memory, at most.
+const MEMORY_SHARE: f64 = 0.75;
+
+/// Outcome of one job in one child.
+enum JobOutcome {
+    /// The job is complete.
+    Done(ZeroTrials, Option<RowComparison>),
+    /// The file can not be loaded, which a load here reports too; `always` if every attempt fails.
+    Rejected { always: bool },
+    /// The child ended while it loaded or ran one row.
+    Ended(Ending, &'static str),
+    /// The child ended while these dimensions were zero.
+    EndedAtZero(Ending, ZeroDims),
+}
+
+pub(super) struct Worker {
+    settings: ProbeSettings,
+    cores: usize,
+    runtime: String,
+    cache: VerdictCache,
+    stopping: Arc<AtomicBool>,
+    child: Option<Process>,
+    /// True once a warning was logged that no child can be used.
+    has_warned: bool,
+}
+
+impl Worker {
+    /// A worker for the runtime with this identity.
+    pub(super) fn new(
+        settings: ProbeSettings,
+        cores: usize,
+        runtime: String,
+        stopping: Arc<AtomicBool>,
+    ) -> Self {
+        let cache = VerdictCache::read(settings.cache.as_deref());
+        Self { settings, cores, runtime, cache, stopping, child: None, has_warned: false }
+    }
+
+    pub(super) fn run(mut self, requests: &mpsc::Receiver<Weak<PendingProbe>>) {
+        thread_priority::lower_priority(Role::Load);
+        if self.cache.is_empty() {
+            // The child starts while the first files are read. An error is reported when it is used.
+            self.child = Process::start(&self.settings, self.cores).ok();
+        }
+        loop {
+            match requests.recv_timeout(IDLE) {
+                Ok(probe) => {
+                    // No thread may need it any more.
+                    if let Some(probe) = probe.upgrade() {
+                        self.complete(&probe);
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.child = None;
+                    self.cache.save();
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.cache.save();
+    }
+
+    /// Completes a probe from the cache or with a child. All of its results are set in any case.
+    fn complete(&mut self, probe: &PendingProbe) {
+        if self.stopping.load(Relaxed) {
+            return probe.set_load(Err(Ending::Stopped.to_string()));
+        }
+        let subject = &probe.subject;
+        let key = cache_key::key(subject, &self.runtime, &mut self.cache);
+        let (key, bytes) = key.map_or((None, 0), |(key, bytes)| (Some(key), bytes));
+        let cached = key.as_deref().and_then(|key| self.cache.verdict(key));
+        let verdict = match cached {
+            Some(cached) => Some(cached),
+            None => {
+                let found = self.probe(probe, bytes);
+                // A verdict on files that changed in the meantime is not cached.
+                let now = cache_key::key(subject, &self.runtime, &mut self.cache).ok();
+                if let (Some(found), Some(key)) = (&found, &key)
+                    && now.is_some_and(|(now, _)| now == *key)
+                {
+                    self.cache.insert_verdict(key, found.clone());
+                }
+                found
+            }
+        };
+        match verdict {
+            Some(Verdict::Crashes(why)) => probe.set_load(Err(why)),
+            Some(Verdict::Rejected) => {
+                probe.set_load(Ok(()));
+                probe.set_zero_trials(Some(ZeroTrials::default()));
+            }
+            Some(Verdict::Runs { zero_trials, rows }) => {
+                probe.set_load(Ok(()));
+                probe.set_rows(rows);
+                probe.set_zero_trials(Some(zero_trials));
+            }
+            // The results are set already, or nothing could be probed.
+            None => {
+                probe.set_load(Ok(()));
+                probe.set_zero_trials(None);
+            }
+        }
+    }
+
+    /// Probes a version in as many children as it takes. Returns the verdict to be cached, and sets
+    /// results that are not.
+    fn probe(&mut self, probe: &PendingProbe, bytes: u64) -> Option<Verdict> {
+        let memory_bytes = self.memory_bytes(probe, bytes);
+        let mut crashed: Vec<ZeroDims> = Vec::new();
+        let (mut has_died, mut is_lasting) = (false, true);
+        for _ in 0..CHILDREN_MAX {
+            let job = Job {
+                file: probe.subject.file.clone(),
+                settings: probe.subject.settings,
+                crashed: crashed.clone(),
+            };
+            let outcome = match self.run_job(probe, &job, memory_bytes) {
+                Ok(outcome) => outcome,
+                Err(_) if self.stopping.load(Relaxed) => {
+                    probe.set_load(Err(Ending::Stopped.to_string()));
+                    return None;
+                }
+                Err(error) => {
+                    self.warn_unprobed(&error);
+                    return None;
+                }
+            };
+            match outcome {
+                JobOutcome::Done(zero_trials, rows) => {
+                    let crashed = crashed.into_iter().collect();
+                    let zero_trials = ZeroTrials { crashed, ..zero_trials };
+                    probe.set_zero_trials(Some(zero_trials.clone()));
+                    return is_lasting.then_some(Verdict::Runs { zero_trials, rows });
+                }
+                JobOutcome::Rejected { always: true } => return Some(Verdict::Rejected),
+                JobOutcome::Rejected { always: false } => break,
+                // One death may be chance, or caused by earlier jobs of this child.
+                JobOutcome::Ended(Ending::Died(_) | Ending::Killed, _) if !has_died => {
+                    has_died = true;
+                }
+                JobOutcome::Ended(ending, step) => {
+                    return self.judge(probe, &ending, step, &crashed);
+                }
+                JobOutcome::EndedAtZero(ending, dims) => {
+                    // A timeout may come from a busy machine.
+                    is_lasting &= matches!(ending, Ending::Died(_));
+                    crashed.push(dims);
+                }
+            }
+        }
+        // Dimensions without a result are not run.
+        let crashed = crashed.into_iter().collect();
+        probe.set_load(Ok(()));
+        probe.set_zero_trials(Some(ZeroTrials { crashed, ..ZeroTrials::default() }));
+        None
+    }
+
+    /// Derives the verdict from the way in which a child ended.
+    fn judge(
+        &mut self,
+        probe: &PendingProbe,
+        ending: &Ending,
+        step: &str,
+        crashed: &[ZeroDims],
+    ) -> Option<Verdict> {
+        let file = probe.subject.file.display();
+        let why = format!("it was tried in a process of its own, and {step} {ending}");
+        tracing::debug!("{file}: {why}");
+        match ending {
+            Ending::Died(_) if crashed.is_empty() => Some(Verdict::Crashes(why)),
+            // A busy machine, or one short of memory, may be the cause. So this is not cached.
+            _ => {
+                probe.set_load(Err(why));
+                let crashed = crashed.iter().cloned().collect();
+                probe.set_zero_trials(Some(ZeroTrials { crashed, ..ZeroTrials::default() }));
+                None
+            }
+        }
+    }
+
+    /// Sends a job to a child and follows it to its end.
+    fn run_job(
+        &mut self,
+        probe: &PendingProbe,
+        job: &Job,
+        memory_bytes: u64,
+    ) -> io::Result<JobOutcome> {
+        let mut child = self.child(memory_bytes)?;
+        child.send(job)?;
+        let outcome = JobMonitor { probe, child: &mut child, timeout: self.timeout() }
+            .follow(memory_bytes, &self.stopping);
+        match &outcome {
+            JobOutcome::Done(..) | JobOutcome::Rejected { .. }
+                if child.memory_bytes() <= KEPT_BYTES =>
+            {
+                self.child = Some(child);
+            }
+            JobOutcome::Done(..) | JobOutcome::Rejected { .. } => {}
+            JobOutcome::Ended(..) | JobOutcome::EndedAtZero(..) => {
+                let (file, words) = (job.file.display(), child.last_words());
+                let doing = match &outcome {
+                    JobOutcome::EndedAtZero(ending, dims) => {
+                        format!("with zero as (input, dimension) {dims:?} {ending}")
+                    }
+                    JobOutcome::Ended(ending, step) => format!("{step} {ending}"),
+                    JobOutcome::Done(..) | JobOutcome::Rejected { .. } => String::new(),
+                };
+                tracing::warn!("trial of {file}: {doing}; its process wrote last: {words}");
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Returns a child that takes jobs: the kept one, or a new one.
+    fn child(&mut self, memory_bytes: u64) -> io::Result<Process> {
+        let mut child = match self.child.take() {
+            Some(child) => child,
+            None => Process::start(&self.settings, self.cores)?,
+        };
+        if child.is_ready {
+            return Ok(child);
+        }
+        let time = self.timeout();
+        match child.next(Limits { time, memory_bytes, stopping: &self.stopping }) {
+            Ok(Report::Ready) => {
+                child.is_ready = true;
+                Ok(child)
+            }
+            Ok(_) => Err(io::Error::other("it does not talk as a trial's process does")),
+            Err(ending) => {
+                Err(io::Error::other(format!("{ending}; it wrote: {}", child.last_words())))
+            }
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.settings.timeout_ms)
+    }
+
+    fn memory_bytes(&self, probe: &PendingProbe, bytes: u64) -> u64 {
+        let is_package = is_package(&probe.subject.file);
+        let factor = if is_package { PACKAGE_MEMORY_FACTOR } else { MEMORY_FACTOR };
+        let by_files = bytes.saturating_mul(factor).max(MEMORY_MIN);
+        let machine = machine_bytes().map(|bytes| (bytes as f64 * MEMORY_SHARE) as u64);
+        self.settings.memory_bytes_max.unwrap_or(by_files.min(machine.unwrap_or(u64::MAX)))
+    }
+
+    /// Warns once that versions are loaded without a probe.
+    fn warn_unprobed(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.has_warned, true) {
+            let program = self.settings.program.display();
+            tracing::warn!(
+                "versions are loaded without a trial in a process of their own, as {program} can \
+                 not be used for that: {error}; --probe never turns trials off"
+            );
+        }
+    }
+}
+
+/// Follows one job in a child.
+struct JobMonitor<'a> {
+    probe: &'a PendingProbe,
+    child: &'a mut Process,
+    timeout: Duration,
+}
+
+impl JobMonitor<'_> {
+    /// Reads reports and sets results until the job or the child ends.
+    fn follow(self, memory_bytes: u64, stopping: &AtomicBool) -> JobOutcome {
+        let Self { probe, child, timeout } = self;
+        let (mut time, mut step, mut started) = (timeout, Report::Loading, Instant::now());
+        let (mut zero_trials, mut rows) = (ZeroTrials::default(), None);
+        loop {
+            let report = match child.next(Limits { time, memory_bytes, stopping }) {
+                Ok(report) => report,
+                Err(ending) => return ended(ending, step),
+            };
+            match report {
+                Report::Rejected { always } => return JobOutcome::Rejected { always },
+                Report::Done => return JobOutcome::Done(zero_trials, rows),
+                Report::Survived(dims) => drop(zero_trials.survived.insert(dims)),
+                Report::RanRow => {
+                    probe.set_load(Ok(()));
+                    let by_row = started.elapsed() * ZERO_TIMEOUT_FACTOR;
+                    time = timeout.min(ZERO_TIMEOUT_MIN.max(by_row));
+                    step = Report::RanRow;
+                }
+                Report::ComparedRows(found) => {
+                    rows.clone_from(&found);
+                    probe.set_rows(found);
+                }
+                Report::RunningRow => (step, started) = (Report::RunningRow, Instant::now()),
+                Report::TryingZero(_) | Report::Loading | Report::MultiThreaded => step = report,
+                Report::Ready => {}
+            }
+        }
+    }
+}
+
+/// The outcome of a job whose child ended after its last report.
+fn ended(ending: Ending, last: Report) -> JobOutcome {
+    match (ending, last) {
+        (ending @ Ending::Stopped, _) => JobOutcome::Ended(ending, "then"),
+        (ending, Report::TryingZero(dims)) => JobOutcome::EndedAtZero(ending, dims),
+        (ending, Report::RunningRow) => JobOutcome::Ended(ending, "when it ran one row"),
+        (ending, Report::RanRow | Report::MultiThreaded) => {
+            JobOutcome::Ended(ending, "after it ran one row")
+        }
+        (ending, _) => JobOutcome::Ended(ending, "when it loaded"),
+    }
+}
+
+/// Bytes of the machine's RAM.
+fn machine_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
