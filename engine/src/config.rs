@@ -2,6 +2,7 @@
 
 use crate::tensor::DataType;
 use serde::Deserialize;
+use skysail_policy::batch::Policy;
 use skysail_policy::versions::VersionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -71,7 +72,7 @@ pub struct ModelConfig {
     /// How soon its answers should be there; the server's objective when it is not given.
     pub objective_ms: Option<f64>,
     /// When a batch starts.
-    pub batching: BatchingConfig,
+    pub batching: Policy,
     /// How requests of different sizes share runs.
     pub padding: PaddingConfig,
     /// What may wait.
@@ -93,41 +94,6 @@ pub struct ModelConfig {
     /// What its owner wrote for a runtime, as it was.
     #[serde(skip)]
     pub parameters: BTreeMap<String, String>,
-}
-
-/// When a batch starts, and how large it may be.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BatchingConfig {
-    /// Who decides; `fixed` where one of the other settings says something, else `predictive`.
-    pub policy: Option<PolicyName>,
-    /// How long the most urgent request waits for others.
-    pub max_delay_us: u64,
-    /// Sizes that start a batch before the delay is over; for the policy `fixed`.
-    pub preferred_sizes: Vec<usize>,
-}
-
-/// A batching policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PolicyName {
-    /// As large as the deadlines allow, by a model of run times.
-    Predictive,
-    /// Additive increase, multiplicative decrease.
-    Aimd,
-    /// A quantile regression of run times.
-    Quantile,
-    /// Sizes and a delay set by hand.
-    Fixed,
-}
-
-impl BatchingConfig {
-    /// Who decides.
-    pub fn policy(&self) -> PolicyName {
-        let says_nothing = self.max_delay_us == 0 && self.preferred_sizes.is_empty();
-        let default = if says_nothing { PolicyName::Predictive } else { PolicyName::Fixed };
-        self.policy.unwrap_or(default)
-    }
 }
 
 /// What makes requests of different sizes one; without any input they run apart.
@@ -321,10 +287,7 @@ impl ModelConfig {
         if let Some(ms) = self.objective_ms.filter(|ms| !ms.is_finite() || *ms <= 0.0) {
             return Err(format!("objective_ms is {ms}: a number of milliseconds above 0"));
         }
-        let is_fixed = self.batching.policy() == PolicyName::Fixed;
-        if !is_fixed && !self.batching.preferred_sizes.is_empty() {
-            return Err("batching.preferred_sizes is for the policy `fixed` only".into());
-        }
+        self.batching.check().map_err(|problem| format!("batching.{problem}"))?;
         if let Some(CacheConfig { bytes_max }) = self.cache
             && bytes_max < CACHE_BYTES_MIN
         {

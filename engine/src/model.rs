@@ -1,24 +1,20 @@
 //! One version of a model in service.
 
 use crate::batching_verdict::BatchingVerdict;
-use crate::config::{FILES, ModelConfig, PolicyName};
+use crate::config::{FILES, ModelConfig};
 use crate::executor::Executor;
 use crate::layers::Layers;
-use crate::margin::{self, Margin};
 use crate::observe::statistics::Statistics;
 use crate::queue::{Deadline, Queue};
 use crate::request::{Outputs, Request, Stages};
+use crate::response_reserve::SharedReserve;
 use crate::signature::Signature;
 use crate::validate::{InvalidRequest, ValidRequest};
 use crate::zero_elements::ZeroElements;
 use skysail_graph::Independence;
-use skysail_policy::batch::aimd::Aimd;
-use skysail_policy::batch::fixed::Fixed;
-use skysail_policy::batch::max_delay::MaxDelay;
-use skysail_policy::batch::predictive::Predictive;
-use skysail_policy::batch::quantile::Quantile;
-use skysail_policy::batch::{BatchPolicy, Limits};
+use skysail_policy::batch::Limits;
 use skysail_policy::priority::Priority;
+use skysail_policy::response_reserve;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -38,7 +34,7 @@ pub struct Model {
     /// Whether its queue has requests and does not move.
     is_stalled: AtomicBool,
     /// Of its objective.
-    margin: Margin,
+    reserve: SharedReserve,
     queue: Queue,
 }
 
@@ -59,10 +55,12 @@ impl Model {
         signature: Arc<Signature>,
         executors: Vec<Box<dyn Executor>>,
     ) -> Self {
-        let policy = policy(&config, signature.batch_rows_max, executors.len());
         let replicas = executors.len();
+        let objective_us = config.objective_ms.map(|ms| response_reserve::inside(ms * 1e3));
+        let limits = Limits { rows_max: signature.batch_rows_max, objective_us, replicas };
+        let policy = config.batching.build(limits);
         let queue = Queue::new(name, executors, policy, config.queue.requests_max);
-        let margin = Margin::new(objective_us(&config).unwrap_or(0));
+        let reserve = SharedReserve::new(self::objective_us(&config).unwrap_or(0));
         let (rows_max, proof) = (signature.batch_rows_max, Independence::Independent);
         let batching_verdict = BatchingVerdict::Configured { rows_max, proof };
         let name = name.into();
@@ -78,7 +76,7 @@ impl Model {
             zero_elements: ZeroElements::default(),
             statistics: Arc::default(),
             is_stalled: AtomicBool::new(false),
-            margin,
+            reserve,
             queue,
         }
     }
@@ -138,7 +136,7 @@ impl Model {
     /// Learns when the response of a run was on its way, for the sake of those to come.
     pub fn responded(&self, stages: &Stages, responded: Instant) {
         if self.config.objective_ms.is_some() && stages.run.is_some() {
-            self.margin.learn(responded - stages.executed);
+            self.reserve.learn(responded - stages.executed);
         }
     }
 
@@ -153,7 +151,7 @@ impl Model {
             return Some(Deadline { at, allowed_us, is_timeout: true });
         }
         let allowed_us = self.objective_us()?;
-        let inside_us = allowed_us.saturating_sub(self.margin.us());
+        let inside_us = allowed_us.saturating_sub(self.reserve.us());
         let at = after(request.received.unwrap_or(queued), inside_us)?;
         Some(Deadline { at, allowed_us, is_timeout: false })
     }
@@ -236,27 +234,4 @@ impl Model {
 
 fn objective_us(config: &ModelConfig) -> Option<u64> {
     config.objective_ms.map(|ms| (ms * 1e3) as u64)
-}
-
-/// The policy that the settings ask for.
-fn policy(config: &ModelConfig, rows_max: usize, replicas: usize) -> Box<dyn BatchPolicy> {
-    let batching = &config.batching;
-    let objective_us = config.objective_ms.map(|ms| ms * 1e3 * (1.0 - margin::LEAST));
-    let limits = Limits { rows_max, objective_us, replicas };
-    let policy: Box<dyn BatchPolicy> = match batching.policy() {
-        PolicyName::Fixed => {
-            return Box::new(Fixed::new(
-                rows_max,
-                batching.max_delay_us,
-                &batching.preferred_sizes,
-            ));
-        }
-        PolicyName::Predictive => Box::new(Predictive::new(limits)),
-        PolicyName::Aimd => Box::new(Aimd::new(limits)),
-        PolicyName::Quantile => Box::new(Quantile::new(limits)),
-    };
-    match batching.max_delay_us {
-        0 => policy,
-        delay_max_us => Box::new(MaxDelay::new(policy, delay_max_us)),
-    }
 }

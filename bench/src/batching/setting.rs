@@ -109,7 +109,8 @@ impl fmt::Display for Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skysail_engine::config::{ModelConfig, PolicyName};
+    use skysail_engine::config::ModelConfig;
+    use skysail_policy::batch::PolicyName;
 
     fn config(setting: Setting) -> ModelConfig {
         let objective = Some(Duration::from_millis(20));
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_engine_reads_every_setting_as_it_is_meant() {
-        let policy = |setting| config(setting).batching.policy();
+        let policy = |setting| config(setting).batching.name();
         assert_eq!(policy(Setting::Predictive), PolicyName::Predictive);
         assert_eq!(policy(Setting::Aimd), PolicyName::Aimd);
         assert_eq!(policy(Setting::Quantile), PolicyName::Quantile);
@@ -132,7 +133,7 @@ mod tests {
         for setting in Setting::grid() {
             let Setting::Fixed { rows, delay_us } = setting else { panic!("{setting}") };
             let read = config(setting);
-            assert_eq!(read.batching.policy(), PolicyName::Fixed);
+            assert_eq!(read.batching.name(), PolicyName::Fixed);
             assert_eq!((read.max_batch_size, read.batching.max_delay_us), (Some(rows), delay_us));
         }
         assert_eq!(Setting::Predictive.toml(&Given::default()), "");

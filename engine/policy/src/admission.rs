@@ -22,24 +22,24 @@ pub struct Ahead {
     pub replicas: usize,
     /// When the next of these will be free; `None` when one is idle and nothing waits.
     pub free_in_us: Option<f64>,
-    /// How many sigmas are added to a run.
+    /// Mean deviations added to a predicted run time.
     pub sigmas: f64,
-    /// Part of the time up to the deadline that is not counted on.
-    pub caution: f64,
+    /// Share of the time up to the deadline that is not counted on.
+    pub margin: f64,
 }
 
 impl Ahead {
     /// The part of the time up to the deadline that is counted on. AdmissionMargin may leave the next
     /// batch a little smaller, and not so small that its rate suffers.
     fn counted_on(&self, run_time: &RunTime) -> f64 {
-        if self.caution == 0.0 {
+        if self.margin == 0.0 {
             return 1.0;
         }
         let rate = |rows: usize| run_time.predict_us(rows).map(|us| rows as f64 / us);
         let (own, best) = (rate(self.rows), rate(self.batch_rows_max));
         let is_full = self.rows >= self.batch_rows_max;
         let is_enough = is_full || own.zip(best).is_some_and(|(own, best)| own >= ENOUGH * best);
-        if self.rows > 0 && is_enough { 1.0 - self.caution } else { 1.0 }
+        if self.rows > 0 && is_enough { 1.0 - self.margin } else { 1.0 }
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn ahead(rows: usize, free_in_us: Option<f64>) -> Ahead {
-        Ahead { rows, batch_rows_max: 8, replicas: 1, free_in_us, sigmas: 1.0, caution: 0.0 }
+        Ahead { rows, batch_rows_max: 8, replicas: 1, free_in_us, sigmas: 1.0, margin: 0.0 }
     }
 
     fn is_admitted(deadline_us: u64, ahead: &Ahead) -> bool {
@@ -127,18 +127,18 @@ mod tests {
     }
 
     #[test]
-    fn caution_takes_a_part_of_the_time_where_the_next_batch_is_large_enough() {
-        let behind = Ahead { caution: 0.25, ..ahead(8, Some(500.0)) };
+    fn the_margin_takes_a_part_of_the_time_where_the_next_batch_is_large_enough() {
+        let behind = Ahead { margin: 0.25, ..ahead(8, Some(500.0)) };
         assert!(is_admitted(3_500, &behind) && !is_admitted(3_300, &behind));
         // Seven rows have 0.88 of the rate of eight.
-        let inside = Ahead { caution: 0.25, ..ahead(7, Some(500.0)) };
+        let inside = Ahead { margin: 0.25, ..ahead(7, Some(500.0)) };
         assert!(is_admitted(1_600, &inside));
         let mut by_row = RunTime::default();
         for rows in [1, 2, 4, 8_u32] {
             (0..300).for_each(|_| by_row.observe(rows as usize, 100.0 * f64::from(rows)));
         }
-        let decided = |caution| {
-            let ahead = Ahead { caution, ..ahead(5, Some(500.0)) };
+        let decided = |margin| {
+            let ahead = Ahead { margin, ..ahead(5, Some(500.0)) };
             admit(&demand(Some(1_300)), &ahead, &by_row, 0)
         };
         assert_eq!(decided(0.0), Admission::Admit);

@@ -1,25 +1,22 @@
-//! How much sooner than its deadline a request must be expected to be answered, to be admitted.
+//! Share of a request's time that admission does not count on.
 //!
-//! A request that is admitted and then given up has waited for nothing, and its caller learns it
-//! late; one that is refused learns it at once. So the share of requests given up is held near a
-//! small target: each that is given up makes admission more cautious by a step, and each that runs
-//! less cautious by as much smaller a step (stochastic approximation, Robbins and Monro 1951).
-//! It is zero while runs are as predicted, and grows with what predictions do not know: a core
-//! shared with others, a pause of the machine.
+//! A request that is admitted and then expires has waited for nothing, and its caller learns so
+//! late. One that is rejected learns it at once. The margin holds the share of requests that
+//! expire after admission near a small target. It is zero while runs are as predicted, and grows
+//! with what predictions do not know: a core shared with others, a pause of the machine.
 
-/// Requests given up, of those admitted.
-const REMOVED_SHARE: f64 = 0.003;
+use crate::share_tracker::ShareTracker;
 
-/// A step, as a part of the time that a request has.
-const STEP: f64 = 0.01;
+/// Largest margin, as a share of the time that a request has.
+const MARGIN_MAX: f64 = 0.5;
 
-/// Steps for the requests that are given up together: a single pause costs all of them.
-const TOGETHER_MAX: usize = 3;
+/// Most requests that count of those that expire together: a single pause costs all of them.
+const EXPIRED_TOGETHER_MAX: usize = 3;
 
-/// The most, as a part of the time that a request has.
-const MOST: f64 = 0.5;
+/// Rule of the margin: three in a thousand of the admitted expire.
+const TRACKER: ShareTracker = ShareTracker { target: 0.003, step: 0.01, bounds: (0.0, MARGIN_MAX) };
 
-/// A part of the time that a request has, between 0 and [`MOST`].
+/// Share of the time that a request has, between 0 and [`MARGIN_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct AdmissionMargin(f64);
 
@@ -28,14 +25,14 @@ impl AdmissionMargin {
         self.0
     }
 
-    /// So many requests were given up at once.
-    pub(crate) fn on_removed(&mut self, requests: usize) {
-        self.0 = (self.0 + STEP * requests.min(TOGETHER_MAX) as f64).min(MOST);
+    /// Raises the margin after `requests` have expired together.
+    pub(crate) fn on_expired(&mut self, requests: usize) {
+        self.0 = TRACKER.next_of(self.0, true, requests.min(EXPIRED_TOGETHER_MAX));
     }
 
-    /// So many requests run.
-    pub(crate) fn run(&mut self, requests: usize) {
-        self.0 = (self.0 - STEP * REMOVED_SHARE * requests as f64).max(0.0);
+    /// Lowers the margin as `requests` run.
+    pub(crate) fn on_run(&mut self, requests: usize) {
+        self.0 = TRACKER.next_of(self.0, false, requests);
     }
 }
 
@@ -44,27 +41,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rests_where_few_enough_are_given_up() {
-        let mut caution = AdmissionMargin::default();
-        let mut given_up = 0;
+    fn settles_where_few_enough_requests_expire() {
+        let mut margin = AdmissionMargin::default();
+        let mut expired = 0;
         for _ in 0..100_000 {
-            // Half of the requests' time is what this machine's pauses take.
-            if caution.share() < 0.25 {
-                caution.on_removed(1);
-                given_up += 1;
+            // Pauses of this machine cost a quarter of the requests' time.
+            if margin.share() < 0.25 {
+                margin.on_expired(1);
+                expired += 1;
             }
-            caution.run(1);
+            margin.on_run(1);
         }
-        assert!((0.2..0.3).contains(&caution.share()), "{caution:?}");
-        assert!((250..400).contains(&given_up), "{given_up}");
+        assert!((0.2..0.3).contains(&margin.share()), "{margin:?}");
+        assert!((250..400).contains(&expired), "{expired}");
     }
 
     #[test]
-    fn is_forgotten_when_all_goes_well_and_never_all_of_the_time() {
-        let mut caution = AdmissionMargin::default();
-        (0..1_000).for_each(|_| caution.on_removed(100));
-        assert_eq!(caution.share(), MOST);
-        (0..20_000).for_each(|_| caution.run(1));
-        assert_eq!(caution, AdmissionMargin::default());
+    fn falls_back_to_zero_and_never_takes_all_of_the_time() {
+        let mut margin = AdmissionMargin::default();
+        (0..1_000).for_each(|_| margin.on_expired(100));
+        assert_eq!(margin.share(), MARGIN_MAX);
+        (0..20_000).for_each(|_| margin.on_run(1));
+        assert_eq!(margin, AdmissionMargin::default());
     }
 }

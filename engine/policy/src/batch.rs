@@ -8,6 +8,12 @@ pub mod quantile;
 mod linger;
 
 use crate::run_time::RunTime;
+use aimd::Aimd;
+use fixed::Fixed;
+use max_delay::MaxDelay;
+use predictive::Predictive;
+use quantile::Quantile;
+use serde::Deserialize;
 
 /// What a batching policy may know of a queue. All rows counted can share a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,5 +95,114 @@ impl Limits {
     pub fn run_us_max(&self) -> Option<f64> {
         let replicas = self.replicas.max(1) as f64;
         self.objective_us.map(|objective_us| objective_us / (1.0 + 1.0 / replicas))
+    }
+}
+
+/// Name of a batching policy, as settings say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyName {
+    /// As large as the deadlines allow, by learned run times: [`Predictive`].
+    #[default]
+    Predictive,
+    /// Additive increase, multiplicative decrease: [`Aimd`].
+    Aimd,
+    /// Quantile regression of run times: [`Quantile`].
+    Quantile,
+    /// Sizes and a delay set by hand: [`Fixed`].
+    Fixed,
+}
+
+impl PolicyName {
+    /// All policies.
+    pub const ALL: [Self; 4] = [Self::Predictive, Self::Aimd, Self::Quantile, Self::Fixed];
+}
+
+/// Settings of a batching policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Name of the policy; see [`Policy::name`] for the default.
+    #[serde(rename = "policy")]
+    pub name: Option<PolicyName>,
+    /// Longest time that the most urgent request waits for a full batch, in microseconds.
+    pub max_delay_us: u64,
+    /// Batch sizes, in rows, that end the wait early; for the policy `fixed` only.
+    pub preferred_sizes: Vec<usize>,
+}
+
+impl From<PolicyName> for Policy {
+    fn from(name: PolicyName) -> Self {
+        Self { name: Some(name), ..Self::default() }
+    }
+}
+
+impl Policy {
+    /// Makes the policy `fixed`, with this longest delay.
+    pub fn fixed(max_delay_us: u64) -> Self {
+        Self { max_delay_us, ..PolicyName::Fixed.into() }
+    }
+
+    /// Name of the policy: `fixed` where only a delay or sizes are set, `predictive` where nothing
+    /// is.
+    pub fn name(&self) -> PolicyName {
+        let is_unset = self.max_delay_us == 0 && self.preferred_sizes.is_empty();
+        let default = if is_unset { PolicyName::default() } else { PolicyName::Fixed };
+        self.name.unwrap_or(default)
+    }
+
+    /// Checks that the settings fit each other.
+    ///
+    /// # Errors
+    /// Names the first that does not.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.name() != PolicyName::Fixed && !self.preferred_sizes.is_empty() {
+            return Err("preferred_sizes is for the policy `fixed` only");
+        }
+        Ok(())
+    }
+
+    /// Builds the policy within these limits.
+    pub fn build(&self, limits: Limits) -> Box<dyn BatchPolicy> {
+        let policy: Box<dyn BatchPolicy> = match self.name() {
+            PolicyName::Predictive => Box::new(Predictive::new(limits)),
+            PolicyName::Aimd => Box::new(Aimd::new(limits)),
+            PolicyName::Quantile => Box::new(Quantile::new(limits)),
+            PolicyName::Fixed => {
+                let Self { max_delay_us, preferred_sizes, .. } = self;
+                return Box::new(Fixed::new(limits.rows_max, *max_delay_us, preferred_sizes));
+            }
+        };
+        match self.max_delay_us {
+            0 => policy,
+            max_delay_us => Box::new(MaxDelay::new(policy, max_delay_us)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_or_sizes_alone_mean_the_policy_fixed() {
+        assert_eq!(Policy::default().name(), PolicyName::Predictive);
+        assert_eq!(Policy { max_delay_us: 5, ..Policy::default() }.name(), PolicyName::Fixed);
+        let sizes = Policy { preferred_sizes: vec![4], ..Policy::default() };
+        assert_eq!((sizes.name(), sizes.check()), (PolicyName::Fixed, Ok(())));
+        let wrong = Policy { name: Some(PolicyName::Aimd), ..sizes };
+        assert!(wrong.check().is_err());
+    }
+
+    #[test]
+    fn every_policy_is_built_with_or_without_a_delay() {
+        let limits = Limits { rows_max: 8, objective_us: Some(1e4), replicas: 1 };
+        for name in PolicyName::ALL {
+            assert!((1..=8).contains(&Policy::from(name).build(limits).rows_max()), "{name:?}");
+            let queue = QueueView { rows_waiting: 0, queued_us: 0, deadline_us: None };
+            let mut delayed = Policy { max_delay_us: 500, ..name.into() }.build(limits);
+            let decision = delayed.decide(&queue, &RunTime::default(), 0);
+            assert_eq!(decision, Decision::Wait { until_us: 500 }, "{name:?}");
+        }
     }
 }

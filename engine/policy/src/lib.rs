@@ -13,4 +13,12 @@ pub mod scheduler;
 pub mod replicas;
 pub mod versions;
 pub mod cause;
+pub mod select;
+pub mod balance;
+pub mod overload_pause;
+pub mod response_reserve;
+pub mod share_tracker;
+mod mix;
 pub mod simulate;
+
+pub use mix::mix64;

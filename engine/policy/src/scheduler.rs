@@ -99,7 +99,7 @@ pub struct Scheduler<T, L> {
     /// Refused since a full queue was last looked through for those who left.
     rejected: usize,
     dropped: Vec<QueuedRequest<T>>,
-    caution: AdmissionMargin,
+    admission_margin: AdmissionMargin,
     /// While a policy waits: when the first that it has waited for was queued.
     waits_since_us: Option<u64>,
 }
@@ -119,7 +119,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             requests_max,
             rejected: 0,
             dropped: Vec::new(),
-            caution: AdmissionMargin::default(),
+            admission_margin: AdmissionMargin::default(),
             waits_since_us: None,
         }
     }
@@ -306,7 +306,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
             replicas: self.idle + self.running.len(),
             free_in_us: self.free_in_us(now_us),
             sigmas: self.policy.sigmas(),
-            caution: self.caution.share(),
+            margin: self.admission_margin.share(),
         }
     }
 
@@ -344,7 +344,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
                 waiter.demand.deadline_us.map(|us| us.saturating_sub(waiter.demand.queued_us));
             allowed_us.is_some_and(|us| us as f64 > run_us) && !is_cancelled(&waiter.item)
         };
-        self.caution.on_removed(self.dropped[before..].iter().filter(is_given_up).count());
+        self.admission_margin.on_expired(self.dropped[before..].iter().filter(is_given_up).count());
     }
 
     /// Drops the most urgent as far as their deadlines are before a time, but for the last of all:
@@ -373,7 +373,7 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         self.next_run += 1;
         self.idle -= 1;
         self.waits_since_us = None;
-        self.caution.run(members.len());
+        self.admission_margin.on_run(members.len());
         let running = Running {
             id,
             rows,

@@ -37,4 +37,4 @@ pub use outcome::{INTERVAL_US, Interval, Outcome, Tally};
 pub use overhead::{Level, Overhead};
 pub use request::{Cancelling, Deadline, Kind};
 pub use run::simulate;
-pub use scenario::{Known, Policy, Scenario, Traffic};
+pub use scenario::{Known, Scenario, Traffic};

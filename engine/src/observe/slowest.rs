@@ -10,6 +10,7 @@
 use crate::error::Reason;
 use crate::request_record::{Outcome, RequestRecord};
 use arc_swap::ArcSwapOption;
+use skysail_policy::mix64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -79,11 +80,8 @@ impl SlowestRequests {
 /// was no good, and among those each has the same chance.
 fn luck(record: &RequestRecord, outcome: Outcome) -> u64 {
     let is_broken = matches!(outcome, Outcome::Failed(Reason::Backend | Reason::Other));
-    let mut bits = record.ended_us ^ (record.ends.last_ns() << 20);
-    // SplitMix64 (Steele, Lea, Flood 2014): similar times become any numbers.
-    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    // Similar times become unlike numbers.
+    let bits = mix64(record.ended_us ^ (record.ends.last_ns() << 20));
     let half = WORTH_MAX >> 1;
     if is_broken { half + 1 + (bits & half) } else { bits & half }
 }

@@ -4,12 +4,13 @@
 mod text_format;
 
 use crate::config::{
-    BatchingConfig, CacheConfig, CompressedConfig, ExpectedTensor, ModelConfig, PaddingConfig,
-    QueueLimits, ReplicaConfig, WarmUp, WarmUpData, WarmUpInput,
+    CacheConfig, CompressedConfig, ExpectedTensor, ModelConfig, PaddingConfig, QueueLimits,
+    ReplicaConfig, WarmUp, WarmUpData, WarmUpInput,
 };
 use crate::tensor::DataType;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde::Deserialize;
+use skysail_policy::batch::Policy;
 use skysail_policy::versions::VersionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
 use text_format::with_colons;
@@ -192,8 +193,8 @@ impl TritonConfig {
             file: self.default_model_filename,
             versions: self.version_policy.into_policy()?,
             objective_ms: None,
-            batching: BatchingConfig {
-                policy: None,
+            batching: Policy {
+                name: None,
                 max_delay_us: self.dynamic_batching.max_queue_delay_microseconds,
                 preferred_sizes: self.dynamic_batching.preferred_batch_size,
             },

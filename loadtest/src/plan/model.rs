@@ -6,10 +6,11 @@ use super::smooth::smooth;
 use super::unmix::outside;
 use crate::profile::{Level, Profile};
 use crate::quantiles::sorted_at;
-use skysail_policy::batch::Limits;
+use skysail_policy::batch::{Limits, Policy};
+use skysail_policy::response_reserve;
 use skysail_policy::simulate::{
-    Arrivals, Cost, Kind, Known, Level as OverheadLevel, Machine, Noise, Overhead, Policy,
-    Scenario, Traffic, simulate,
+    Arrivals, Cost, Kind, Known, Level as OverheadLevel, Machine, Noise, Overhead, Scenario,
+    Traffic, simulate,
 };
 
 /// A rate is steady where this part of its requests is answered...
@@ -28,8 +29,6 @@ const SIMULATED_US_MAX: f64 = 300e6;
 /// Over how long, and over how many requests, the rate of a moment is taken.
 const RATE_OVER_US: f64 = 200_000.0;
 const RATE_OVER_REQUESTS: f64 = 50.0;
-/// What the engine keeps of an objective for what comes after a run.
-const MARGIN: f64 = 0.1;
 /// Standard deviations for each median of the deviations (of a normal distribution).
 const DEVIATIONS: f64 = 1.482_6;
 /// How wrong a model is taken to be that cannot be held against what it was not made from.
@@ -113,13 +112,13 @@ fn noise(profile: &Profile) -> Noise {
 fn scenario(profile: &Profile, machine: Machine) -> Scenario {
     let server = profile.server;
     let rows = profile.rows_per_request as usize;
-    let objective_us = profile.server_objective_ms.map(|ms| ms * 1e3 * (1.0 - MARGIN));
+    let objective_us = profile.server_objective_ms.map(|ms| response_reserve::inside(ms * 1e3));
     let rows_max = server.batch_rows_max.map_or(rows, |max| max as usize).max(rows);
     let replicas = server.replicas.map_or(1, |count| count as usize);
     Scenario {
         policy: match server.delay_us {
-            Some(delay_max_us @ 1..) => Policy::Fixed { delay_max_us, preferred_rows: Vec::new() },
-            _ => Policy::Predictive,
+            Some(delay_max_us @ 1..) => Policy::fixed(delay_max_us),
+            _ => Policy::default(),
         },
         limits: Limits { rows_max, objective_us, replicas },
         requests_max: server.queue_max.map_or(QUEUE_MAX, |max| max as usize),

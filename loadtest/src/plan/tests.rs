@@ -6,9 +6,9 @@ use crate::profile::{FORMAT, Level, Machine, Spread};
 use crate::quantiles::Quantiles;
 use crate::server_settings::Settings;
 use crate::server_statistics::BatchSize;
-use skysail_policy::batch::Limits;
+use skysail_policy::batch::{Limits, Policy};
 use skysail_policy::simulate::{
-    Arrivals, Machine as Simulated, Policy, Scenario, Traffic as SimulatedTraffic, simulate,
+    Arrivals, Machine as Simulated, Scenario, Traffic as SimulatedTraffic, simulate,
 };
 
 const RUN_US: f64 = 1_000.0;
@@ -111,7 +111,7 @@ fn bursts_are_predicted_from_a_profile_without_any() {
     let asked = Question { traffic: bursts.clone(), ..question(0.0, 20.0) };
     let found = predicted(&profile(&LOADS), &asked, 1).unwrap();
     let real = Scenario {
-        policy: Policy::Fixed { delay_max_us: 0, preferred_rows: Vec::new() },
+        policy: Policy::fixed(0),
         limits: Limits { rows_max: 1, objective_us: None, replicas: 1 },
         machine: Simulated::line(RUN_US, 0.0),
         traffic: SimulatedTraffic::Open(bursts.of_server(1, 0)),

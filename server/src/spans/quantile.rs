@@ -1,27 +1,23 @@
-//! The slowest hundredth of a stream of times, told one by one while they come, in one number.
+//! Threshold of the slowest hundredth of a stream of times, in one number.
 //!
-//! A threshold goes up by 99 small steps with each time above it and down by one with each below,
-//! so whatever the times are, as they change too, one in a hundred is above: steps up and down
-//! cancel but for the way that the threshold has gone. It is gradient descent on the quantile's
-//! loss with a constant step. Source: Gibbs & Candes, "Adaptive Conformal Inference Under
-//! Distribution Shift" (2021), section 2, with times as logarithms, so that a step is a share of
-//! the time.
+//! The threshold is a logarithm, so that a step is a share of the time (Gibbs and Candes, NeurIPS
+//! 2021, section 2).
 
+use skysail_engine::share_tracker::ShareTracker;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// One octave, in units of the threshold.
 const OCTAVE: f64 = (1 << 20) as f64;
 
-/// What a time below takes away: a thousandth of an octave, 0.07 %.
-const DOWN: i64 = (1 << 20) / 1000;
+/// Rule of the threshold: one time in a hundred is above. A time below lowers it by a thousandth
+/// of an octave, 0.07 %, and a time above raises it by 7 %.
+const TRACKER: ShareTracker =
+    ShareTracker { target: 0.01, step: 0.1 * OCTAVE, bounds: (f64::NEG_INFINITY, f64::INFINITY) };
 
-/// What a time above adds: 7 %.
-const UP: i64 = 99 * DOWN;
-
-/// No time yet.
+/// Threshold before the first time.
 const UNSET: i64 = i64::MIN;
 
-/// The 99th percentile of the times so far, the last thousands of them counting most.
+/// 99th percentile of the times so far, the last thousands of them counting most.
 pub(super) struct Slowest(AtomicI64);
 
 impl Default for Slowest {
@@ -31,7 +27,7 @@ impl Default for Slowest {
 }
 
 impl Slowest {
-    /// Takes in a time, and says whether it is one of the slowest.
+    /// Takes in a time. Returns true if it is one of the slowest.
     pub(super) fn is_slow(&self, us: u64) -> bool {
         let time = (us.max(1) as f64).log2() * OCTAVE;
         let time = time as i64;
@@ -41,7 +37,7 @@ impl Slowest {
             return false;
         }
         let is_above = time > threshold;
-        self.0.fetch_add(if is_above { UP } else { -DOWN }, Relaxed);
+        self.0.fetch_add(TRACKER.delta(is_above) as i64, Relaxed);
         is_above
     }
 }

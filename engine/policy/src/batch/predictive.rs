@@ -14,21 +14,16 @@
 use super::linger::Linger;
 use super::{BatchPolicy, Decision, FinishedRun, Limits, QueueView};
 use crate::run_time::RunTime;
+use crate::share_tracker::ShareTracker;
 
-/// Part of the batches whose most urgent member may miss its deadline. Fewer requests do, as the
-/// others of a batch have more time.
-const MISSED_SHARE: f64 = 0.01;
+/// Rule of the sigmas: the most urgent member of one batch in a hundred misses its deadline. Fewer
+/// requests do, as the others of a batch have more time.
+const SIGMAS: ShareTracker = ShareTracker { target: 0.01, step: 0.25, bounds: (1.0, 8.0) };
 
 /// How much longer a run may be than one that everybody could wait for twice. Batches are only so
 /// large when more comes than can be done; then some have to be refused anyway, and a larger batch
 /// serves the others faster.
 const OVERSHOOT: f64 = 1.15;
-
-/// How much a deadline that is missed adds to the sigmas.
-const SIGMAS_STEP: f64 = 0.25;
-
-/// Fewest and most sigmas.
-const SIGMAS: (f64, f64) = (1.0, 8.0);
 
 /// A batch cut to fit the most urgent request must still make this part of the possible rate.
 /// Otherwise that request is given up for those behind it.
@@ -128,8 +123,7 @@ impl BatchPolicy for Predictive {
 
     fn finished(&mut self, run: &FinishedRun, run_time: &RunTime, now_us: u64) {
         if let Some(missed) = run.missed {
-            let step = if missed { 1.0 - MISSED_SHARE } else { -MISSED_SHARE };
-            self.sigmas = (self.sigmas + SIGMAS_STEP * step).clamp(SIGMAS.0, SIGMAS.1);
+            self.sigmas = SIGMAS.next(self.sigmas, missed);
         }
         let before = self.rows_best;
         self.rows_best = self.rows_best(run_time);
@@ -257,6 +251,6 @@ mod tests {
         (0..10).for_each(|_| policy.finished(&run(Some(true)), &known(), 0));
         assert!(policy.sigmas() > before + 2.0);
         (0..5_000).for_each(|_| policy.finished(&run(Some(false)), &known(), 0));
-        assert_eq!(policy.sigmas(), SIGMAS.0);
+        assert_eq!(policy.sigmas(), SIGMAS.bounds.0);
     }
 }

@@ -4,7 +4,8 @@ use super::event::{Observer, Queue};
 use super::outcome::Outcome;
 use super::request::Request;
 use super::run::run;
-use super::scenario::{Policy, Scenario};
+use super::scenario::Scenario;
+use crate::batch::PolicyName;
 use crate::priority::Demand;
 use crate::ready_queue::QueuedRequest;
 use crate::scheduler::Rejection;
@@ -146,14 +147,14 @@ impl<'a> Checker<'a> {
     }
 
     /// For how long a policy may leave a replica idle beside a queue.
-    fn wait_us_max(&self, policy: &Policy) -> u64 {
-        match policy {
+    fn wait_us_max(&self) -> u64 {
+        let policy = &self.scenario.policy;
+        let own_us = match policy.name() {
             // Each run that ends meanwhile may prolong it by a part of itself.
-            Policy::Predictive => (self.longest_run_us / 8 + 1) * self.replicas() as u64,
-            Policy::Aimd | Policy::Quantile => 0,
-            Policy::Fixed { delay_max_us, .. } => *delay_max_us,
-            Policy::MaxDelay { policy, delay_max_us } => delay_max_us + self.wait_us_max(policy),
-        }
+            PolicyName::Predictive => (self.longest_run_us / 8 + 1) * self.replicas() as u64,
+            _ => 0,
+        };
+        own_us + policy.max_delay_us
     }
 
     fn check_end(&self, outcome: &Outcome) {
@@ -225,8 +226,8 @@ impl Observer for Checker<'_> {
         let rows: usize = members.iter().map(|waiter| waiter.demand.rows).sum();
         let limit = self.scenario.limits.rows_max.max(1);
         // This one may try a larger batch than it thinks best.
-        let rows_max = match self.scenario.policy {
-            Policy::Predictive | Policy::MaxDelay { .. } => limit,
+        let rows_max = match self.scenario.policy.name() {
+            PolicyName::Predictive => limit,
             _ => queue.batch_rows_max().min(limit),
         };
         self.ensure(rows <= rows_max || members.len() == 1, "a batch is within its limit");
@@ -255,7 +256,7 @@ impl Observer for Checker<'_> {
         self.ensure(until_us > self.now_us, "a wait ends later than it begins");
         self.ensure(queue.idle() > 0 && !queue.is_empty(), "somebody waits for nothing else");
         self.ensure(self.now_us < self.scenario.duration_us, "a closed queue does not wait");
-        let longest_us = self.wait_us_max(&self.scenario.policy);
+        let longest_us = self.wait_us_max();
         self.ensure(until_us <= self.now_us + longest_us, "a wait is short");
         self.waits_until_us = Some(until_us);
     }
@@ -289,7 +290,7 @@ impl Observer for Checker<'_> {
         }
         self.ensure(self.waits_until_us.is_some(), "nobody idles beside work");
         let since_us = *self.idle_since_us.get_or_insert(self.now_us);
-        let longest_us = self.wait_us_max(&self.scenario.policy);
+        let longest_us = self.wait_us_max();
         self.ensure(self.now_us - since_us <= longest_us, "waits do not add up");
     }
 }

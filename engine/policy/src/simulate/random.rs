@@ -1,5 +1,7 @@
 //! Random numbers that are the same on every machine and with every version of any library.
 
+use crate::mix::{GOLDEN, mix64};
+
 /// The generator xoshiro256++ (Blackman and Vigna, ACM TOMS 2021), its state filled by SplitMix64.
 #[derive(Clone, Debug)]
 pub(crate) struct Random {
@@ -9,10 +11,10 @@ pub(crate) struct Random {
 impl Random {
     /// Any seed is a good one; `stream` makes several independent generators of it.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
-        let mut mixed = mix(seed) ^ stream.wrapping_mul(0xD1B5_4A32_D192_ED03);
+        let mut mixed = mix64(seed) ^ stream.wrapping_mul(0xD1B5_4A32_D192_ED03);
         let state = [(); 4].map(|()| {
-            mixed = mixed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            mix(mixed)
+            mixed = mixed.wrapping_add(GOLDEN);
+            mix64(mixed)
         });
         Self { state }
     }
@@ -85,13 +87,6 @@ impl Random {
             }
         }
     }
-}
-
-/// The finaliser of SplitMix64.
-fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]

@@ -5,12 +5,7 @@ use super::machine::Machine;
 use super::overhead::Overhead;
 use super::random::Random;
 use super::request::Kind;
-use crate::batch::aimd::Aimd;
-use crate::batch::fixed::Fixed;
-use crate::batch::max_delay::MaxDelay;
-use crate::batch::predictive::Predictive;
-use crate::batch::quantile::Quantile;
-use crate::batch::{BatchPolicy, Limits};
+use crate::batch::{Limits, Policy};
 
 /// One version of a model, and who asks for its answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +37,7 @@ impl Default for Scenario {
     /// Ten seconds of 1,000 requests a second on a machine that could do 9,600.
     fn default() -> Self {
         Self {
-            policy: Policy::Predictive,
+            policy: Policy::default(),
             limits: Limits { rows_max: 64, objective_us: Some(50_000.0), replicas: 1 },
             requests_max: 4_096,
             machine: Machine::line(1_000.0, 100.0),
@@ -52,48 +47,6 @@ impl Default for Scenario {
             kinds: Vec::new(),
             expire_every_us: Some(10_000),
             duration_us: 10_000_000,
-        }
-    }
-}
-
-/// A batching policy by its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// See [`Predictive`].
-    Predictive,
-    /// See [`Aimd`].
-    Aimd,
-    /// See [`Quantile`].
-    Quantile,
-    /// See [`Fixed`].
-    Fixed {
-        /// How long the most urgent request waits for a full batch.
-        delay_max_us: u64,
-        /// Sizes that end the wait.
-        preferred_rows: Vec<usize>,
-    },
-    /// See [`MaxDelay`].
-    MaxDelay {
-        /// Whose batches they are.
-        policy: Box<Self>,
-        /// How long the most urgent request waits for a full one.
-        delay_max_us: u64,
-    },
-}
-
-impl Policy {
-    /// The policy itself.
-    pub fn build(&self, limits: Limits) -> Box<dyn BatchPolicy> {
-        match self {
-            Self::Predictive => Box::new(Predictive::new(limits)),
-            Self::Aimd => Box::new(Aimd::new(limits)),
-            Self::Quantile => Box::new(Quantile::new(limits)),
-            Self::Fixed { delay_max_us, preferred_rows } => {
-                Box::new(Fixed::new(limits.rows_max, *delay_max_us, preferred_rows))
-            }
-            Self::MaxDelay { policy, delay_max_us } => {
-                Box::new(MaxDelay::new(policy.build(limits), *delay_max_us))
-            }
         }
     }
 }

@@ -1,10 +1,8 @@
 //! The search on servers whose capacity is known: in simulated time, and by a formula.
 
 use super::*;
-use skysail_policy::batch::Limits;
-use skysail_policy::simulate::{
-    Arrivals, INTERVAL_US, Machine, Policy, Scenario, Traffic, simulate,
-};
+use skysail_policy::batch::{Limits, Policy};
+use skysail_policy::simulate::{Arrivals, INTERVAL_US, Machine, Scenario, Traffic, simulate};
 
 fn goal() -> Goal {
     Goal {
@@ -50,7 +48,7 @@ fn a_sharp_edge_is_found_from_below_and_from_above() {
 /// queue M/D/1, in simulated time.
 fn simulated(per_s: f64, seed: u64) -> Vec<Batch> {
     let scenario = Scenario {
-        policy: Policy::Fixed { delay_max_us: 0, preferred_rows: Vec::new() },
+        policy: Policy::fixed(0),
         limits: Limits { rows_max: 1, objective_us: Some(5_000.0), replicas: 1 },
         requests_max: 1_000_000,
         machine: Machine::line(1_000.0, 0.0),

@@ -3,6 +3,7 @@
 
 use super::super::*;
 use super::machines::{Bench, all};
+use crate::batch::Policy;
 
 const ROWS: [usize; 6] = [4, 8, 16, 32, 64, 128];
 
@@ -10,7 +11,7 @@ fn best_fixed_per_s(bench: &Bench, load: f64) -> (f64, String) {
     let mut best = (0.0, String::new());
     for rows_max in ROWS.into_iter().filter(|&rows| rows <= bench.limits.rows_max) {
         for delay_max_us in [0, bench.objective_us() / 8] {
-            let policy = Policy::Fixed { delay_max_us, preferred_rows: Vec::new() };
+            let policy = Policy::fixed(delay_max_us);
             let mut scenario = bench.scenario(load, policy);
             scenario.limits.rows_max = rows_max;
             let per_s = simulate(&scenario, 1).goodput_per_s();
@@ -26,7 +27,7 @@ fn best_fixed_per_s(bench: &Bench, load: f64) -> (f64, String) {
 fn no_size_or_delay_set_by_hand_is_much_better() {
     for bench in all() {
         for load in [0.5, 0.9, 1.5] {
-            let outcome = simulate(&bench.scenario(load, Policy::Predictive), 1);
+            let outcome = simulate(&bench.scenario(load, Policy::default()), 1);
             let (best_per_s, best) = best_fixed_per_s(&bench, load);
             let ratio = outcome.goodput_per_s() / best_per_s;
             println!(

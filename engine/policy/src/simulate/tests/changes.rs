@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::machines::{Bench, all};
+use crate::batch::Policy;
 
 const SECOND: u64 = 1_000_000;
 
@@ -25,8 +26,8 @@ fn good_and_late(bench: &Bench, policy: Policy) -> (Outcome, u64) {
 #[test]
 fn a_burst_costs_only_those_who_came_in_it() {
     for bench in all() {
-        let (outcome, late) = good_and_late(&bench, Policy::Predictive);
-        let fixed = Policy::Fixed { delay_max_us: 0, preferred_rows: Vec::new() };
+        let (outcome, late) = good_and_late(&bench, Policy::default());
+        let fixed = Policy::fixed(0);
         let (outcome_of_fixed, late_of_fixed) = good_and_late(&bench, fixed);
         println!(
             "{:12} good {:.3} against {:.3}, late {late} against {late_of_fixed}",
@@ -52,7 +53,7 @@ fn a_burst_costs_only_those_who_came_in_it() {
 /// whole one, and from then on.
 fn slow_for_five_seconds(bench: &Bench) -> [f64; 3] {
     const LOAD: f64 = 0.6;
-    let mut scenario = bench.scenario(LOAD, Policy::Predictive);
+    let mut scenario = bench.scenario(LOAD, Policy::default());
     scenario.machine.paces = vec![Pace { from_us: 5 * SECOND, to_us: 10 * SECOND, times: SLOWER }];
     scenario.duration_us = 15 * SECOND;
     let outcome = simulate(&scenario, 1);
@@ -84,7 +85,7 @@ fn a_machine_that_becomes_slow_costs_no_more_than_that_and_recovers_within_a_sec
 
 fn known_wrong(bench: &Bench, times: f64, load: f64) -> Outcome {
     let known = Known::Calibrated { factor: times };
-    simulate(&Scenario { known, ..bench.scenario(load, Policy::Predictive) }, 1)
+    simulate(&Scenario { known, ..bench.scenario(load, Policy::default()) }, 1)
 }
 
 #[test]

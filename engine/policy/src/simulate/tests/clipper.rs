@@ -2,14 +2,14 @@
 
 use super::super::*;
 use super::machines::all;
-use crate::batch::Limits;
+use crate::batch::{Limits, Policy, PolicyName};
 
 #[test]
 fn they_settle_where_a_run_takes_half_of_the_objective() {
     // 40 ms are left for a run: 35 rows.
     let machine =
         Machine { noise: Noise::Gamma { shape: 400.0 }, ..Machine::line(5_000.0, 1_000.0) };
-    for policy in [Policy::Aimd, Policy::Quantile] {
+    for policy in [PolicyName::Aimd, PolicyName::Quantile].map(Policy::from) {
         let scenario = Scenario {
             policy: policy.clone(),
             limits: Limits { rows_max: 256, objective_us: Some(80_000.0), replicas: 1 },
@@ -30,7 +30,7 @@ fn they_settle_where_a_run_takes_half_of_the_objective() {
 #[test]
 fn they_keep_up_with_what_a_machine_can_do() {
     for bench in all().iter().filter(|bench| bench.name != "tight") {
-        for policy in [Policy::Aimd, Policy::Quantile] {
+        for policy in [PolicyName::Aimd, PolicyName::Quantile].map(Policy::from) {
             let mut scenario = bench.scenario(0.8, policy.clone());
             scenario.duration_us = 10_000_000;
             let outcome = simulate(&scenario, 1);

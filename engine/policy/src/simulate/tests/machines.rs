@@ -1,7 +1,7 @@
 //! Machines of different characters, each with an objective that suits it.
 
 use super::super::*;
-use crate::batch::Limits;
+use crate::batch::{Limits, Policy};
 
 /// A machine and what it is asked to keep.
 pub(super) struct Bench {

@@ -1,11 +1,11 @@
 //! What is outside of the queue and its runs: the front, the way in and out, the shared cores.
 
 use super::super::*;
-use crate::batch::Limits;
+use crate::batch::{Limits, Policy};
 
 fn scenario(per_s: f64, run_us: f64, overhead: Overhead) -> Scenario {
     Scenario {
-        policy: Policy::Fixed { delay_max_us: 0, preferred_rows: Vec::new() },
+        policy: Policy::fixed(0),
         limits: Limits { rows_max: 1, objective_us: None, replicas: 1 },
         requests_max: 1_000_000,
         machine: Machine::line(run_us, 0.0),

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::machines::{Bench, all};
+use crate::batch::Policy;
 
 /// Good requests a second, as a part of those that came and could be answered.
 fn goodput(bench: &Bench, outcome: &Outcome) -> f64 {
@@ -12,7 +13,7 @@ fn goodput(bench: &Bench, outcome: &Outcome) -> f64 {
 /// Plays a bench at a load, prints what is telling, and gives the goodput and the 99th percentile
 /// of the latencies as a part of the objective.
 fn play(bench: &Bench, load: f64) -> (f64, f64) {
-    let outcome = simulate(&bench.scenario(load, Policy::Predictive), 1);
+    let outcome = simulate(&bench.scenario(load, Policy::default()), 1);
     let total = &outcome.total;
     let part = |quantile| total.latency_us(quantile) as f64 / bench.objective_us() as f64;
     let goodput = goodput(bench, &outcome);
@@ -57,7 +58,7 @@ fn keeps_its_goodput_when_far_more_comes_than_it_can_do() {
 #[test]
 fn those_who_are_given_up_are_told_within_the_objective() {
     for bench in all() {
-        let outcome = simulate(&bench.scenario(2.0, Policy::Predictive), 1);
+        let outcome = simulate(&bench.scenario(2.0, Policy::default()), 1);
         let told_us = outcome.total.expired_after_us(0.99);
         assert!(told_us <= bench.objective_us() + 10_000, "{}: {told_us}", bench.name);
     }

@@ -1,7 +1,7 @@
 //! Requests of two priorities on one queue.
 
 use super::super::*;
-use crate::batch::Limits;
+use crate::batch::{Limits, Policy, PolicyName};
 
 /// A fifth of them is of the highest priority, the others of the lowest.
 fn mixed(policy: Policy, load: f64, deadline_of_low: Deadline) -> Scenario {
@@ -19,8 +19,7 @@ fn mixed(policy: Policy, load: f64, deadline_of_low: Deadline) -> Scenario {
 
 #[test]
 fn the_high_ones_keep_their_deadlines_when_too_much_comes() {
-    let fixed = Policy::Fixed { delay_max_us: 0, preferred_rows: Vec::new() };
-    for policy in [Policy::Predictive, Policy::Aimd, Policy::Quantile, fixed] {
+    for policy in PolicyName::ALL.map(Policy::from) {
         let outcome = simulate(&mixed(policy.clone(), 2.0, Deadline::Objective), 1);
         let [high, low] = [&outcome.kinds[0], &outcome.kinds[1]];
         println!("{policy:?}: {:.3} and {:.3} good", high.good_share(), low.good_share());
@@ -30,7 +29,7 @@ fn the_high_ones_keep_their_deadlines_when_too_much_comes() {
 
 #[test]
 fn the_low_ones_wait_but_do_not_starve() {
-    let mut scenario = mixed(Policy::Predictive, 1.2, Deadline::None);
+    let mut scenario = mixed(Policy::default(), 1.2, Deadline::None);
     scenario.kinds[0] = Kind { weight: 8.0, deadline: Deadline::None, ..scenario.kinds[0].clone() };
     scenario.kinds[1].weight = 2.0;
     scenario.requests_max = 1_000_000;

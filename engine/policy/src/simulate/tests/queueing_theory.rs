@@ -1,10 +1,10 @@
 //! What is known of queues, so that the simulator can be believed.
 
 use super::super::*;
-use crate::batch::Limits;
+use crate::batch::{Limits, Policy};
 
 fn no_delay() -> Policy {
-    Policy::Fixed { delay_max_us: 0, preferred_rows: Vec::new() }
+    Policy::fixed(0)
 }
 
 /// Requests that wait for ever, in batches of up to so many rows.
@@ -78,7 +78,7 @@ fn who_leaves_or_fails_is_counted_as_such() {
 fn a_queue_that_closes_answers_all_and_waits_for_nobody() {
     let arrivals = Arrivals::Recorded(vec![0, 900_000, 1_000_000, 2_000_000]);
     let mut scenario = patient(8, 1, Machine::line(1_000.0, 0.0), Traffic::Open(arrivals));
-    scenario.policy = Policy::Fixed { delay_max_us: 500_000, preferred_rows: Vec::new() };
+    scenario.policy = Policy::fixed(500_000);
     scenario.duration_us = 1_000_000;
     let outcome = simulate(&scenario, 3);
     // The second would wait until 1.4 s; the third comes as the queue closes.
@@ -101,6 +101,6 @@ fn another_policy_meets_the_same_requests() {
         let intervals = simulate(&scenario, 1).intervals;
         intervals.iter().map(|interval| interval.arrived).collect::<Vec<_>>()
     };
-    let (predictive, fixed) = (arrived(Policy::Predictive), arrived(no_delay()));
+    let (predictive, fixed) = (arrived(Policy::default()), arrived(no_delay()));
     assert_eq!(predictive[..10], fixed[..10]);
 }

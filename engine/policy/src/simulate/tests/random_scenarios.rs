@@ -3,7 +3,7 @@
 use super::super::invariants::checked;
 use super::super::random::Random;
 use super::super::*;
-use crate::batch::Limits;
+use crate::batch::{Limits, Policy, PolicyName};
 
 /// Scenarios for each policy.
 const COUNT: u64 = 600;
@@ -126,35 +126,30 @@ fn play(policy: impl Fn(&mut Random) -> Policy) -> u64 {
 }
 
 fn fixed(random: &mut Random) -> Policy {
-    let delay_max_us = if random.chance(0.3) { 0 } else { random.between(1, 20_000) };
+    let max_delay_us = if random.chance(0.3) { 0 } else { random.between(1, 20_000) };
     let sizes = random.between(0, 3);
-    let preferred_rows = (0..sizes).map(|_| random.between(0, 70) as usize).collect();
-    Policy::Fixed { delay_max_us, preferred_rows }
+    let preferred_sizes = (0..sizes).map(|_| random.between(0, 70) as usize).collect();
+    Policy { preferred_sizes, ..Policy::fixed(max_delay_us) }
 }
 
 fn max_delay(random: &mut Random) -> Policy {
-    let policy = match random.between(0, 3) {
-        0 => Policy::Aimd,
-        1 => Policy::Quantile,
-        2 => fixed(random),
-        _ => Policy::Predictive,
-    };
-    Policy::MaxDelay { policy: Box::new(policy), delay_max_us: random.between(0, 10_000) }
+    let name = PolicyName::ALL[random.between(0, 3) as usize];
+    Policy { max_delay_us: random.between(0, 10_000), ..name.into() }
 }
 
 #[test]
 fn predictive_keeps_every_rule() {
-    assert!(play(|_| Policy::Predictive) > 100 * COUNT);
+    assert!(play(|_| PolicyName::Predictive.into()) > 100 * COUNT);
 }
 
 #[test]
 fn aimd_keeps_every_rule() {
-    assert!(play(|_| Policy::Aimd) > 100 * COUNT);
+    assert!(play(|_| PolicyName::Aimd.into()) > 100 * COUNT);
 }
 
 #[test]
 fn quantile_keeps_every_rule() {
-    assert!(play(|_| Policy::Quantile) > 100 * COUNT);
+    assert!(play(|_| PolicyName::Quantile.into()) > 100 * COUNT);
 }
 
 #[test]
