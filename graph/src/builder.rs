@@ -128,22 +128,22 @@ fn of_any_rank(name: &str, element: ElementType) -> ValueInfoProto {
 fn check_names(graph: &GraphProto) -> Result<(), GraphError> {
     let mut values = Values::default();
     let mut constants = graph.initializer.iter().map(|tensor| &tensor.name);
-    constants.try_for_each(|name| values.make(name))?;
+    constants.try_for_each(|name| values.define(name))?;
     let defaults = values.0.clone();
     let mut inputs = Values::default();
     for input in &graph.input {
-        inputs.make(&input.name)?;
+        inputs.define(&input.name)?;
         if !defaults.contains(input.name.as_str()) {
-            values.make(&input.name)?;
+            values.define(&input.name)?;
         }
     }
     for node in &graph.node {
-        let mut taken = node.input.iter().filter(|name| !name.is_empty());
-        taken.try_for_each(|name| values.take(name, &node.name))?;
-        let mut made = node.output.iter().filter(|name| !name.is_empty());
-        made.try_for_each(|name| values.make(name))?;
+        let mut inputs = node.input.iter().filter(|name| !name.is_empty());
+        inputs.try_for_each(|name| values.require(name, &node.name))?;
+        let mut outputs = node.output.iter().filter(|name| !name.is_empty());
+        outputs.try_for_each(|name| values.define(name))?;
     }
-    graph.output.iter().try_for_each(|output| values.take(&output.name, "the graph's end"))
+    graph.output.iter().try_for_each(|output| values.require(&output.name, "the graph's end"))
 }
 
 /// The values there are so far, by name.
@@ -151,14 +151,14 @@ fn check_names(graph: &GraphProto) -> Result<(), GraphError> {
 struct Values<'a>(HashSet<&'a str>);
 
 impl<'a> Values<'a> {
-    fn make(&mut self, name: &'a str) -> Result<(), GraphError> {
+    fn define(&mut self, name: &'a str) -> Result<(), GraphError> {
         if self.0.insert(name) {
             return Ok(());
         }
         Err(GraphError::two_values(name))
     }
 
-    fn take(&self, name: &str, place: &str) -> Result<(), GraphError> {
+    fn require(&self, name: &str, place: &str) -> Result<(), GraphError> {
         if self.0.contains(name) {
             return Ok(());
         }

@@ -13,7 +13,7 @@ pub(crate) fn tensor_of(node: Node<'_>) -> Option<TensorView<'_>> {
 
 /// Whether the node is a `Constant` whose value has one of these names: an initializer of the
 /// name takes its place.
-pub(crate) fn makes_constant(node: &NodeProto, named: impl Fn(&str) -> bool) -> bool {
+pub(crate) fn is_constant_of(node: &NodeProto, named: impl Fn(&str) -> bool) -> bool {
     let own = matches!(node.domain.as_str(), "" | "ai.onnx");
     own && node.op_type == "Constant" && node.output.iter().any(|name| named(name))
 }

@@ -56,14 +56,14 @@ pub struct Edit {
     removed: HashMap<usize, Vec<String>>,
     added: Vec<NewNode>,
     /// In the order in which they were asked for.
-    moves: Vec<Move>,
+    rewires: Vec<Rewire>,
     initializers: Vec<(String, Option<Tensor>)>,
     opsets: Vec<(String, i64)>,
 }
 
 /// A change of what is taken from where.
 #[derive(Debug, Clone)]
-enum Move {
+enum Rewire {
     /// Nodes go between `value` and those who take it: from `from` to `to`.
     Cut { value: String, from: String, to: String },
     /// Those who take `old` take `new`.
@@ -79,7 +79,7 @@ impl Edit {
             names,
             removed: HashMap::new(),
             added: Vec::new(),
-            moves: Vec::new(),
+            rewires: Vec::new(),
             initializers: Vec::new(),
             opsets: Vec::new(),
         }
@@ -99,7 +99,7 @@ impl Edit {
 
     /// Adds a node.
     pub fn add(&mut self, node: NewNode) -> &mut Self {
-        self.names.extend(node.made().iter().cloned());
+        self.names.extend(node.outputs().iter().cloned());
         self.added.push(node);
         self
     }
@@ -128,15 +128,15 @@ impl Edit {
     pub fn cut(&mut self, value: &str) -> (String, String) {
         let from = self.fresh(&format!("{value}_before"));
         let to = self.fresh(&format!("{value}_after"));
-        let cut = Move::Cut { value: value.to_owned(), from: from.clone(), to: to.clone() };
-        self.moves.push(cut);
+        let cut = Rewire::Cut { value: value.to_owned(), from: from.clone(), to: to.clone() };
+        self.rewires.push(cut);
         (from, to)
     }
 
     /// Lets all who take the value `old` take `new`. Where `old` is an output of the graph,
     /// `new` gets its name: the node that made `old` must be taken out.
     pub fn redirect(&mut self, old: &str, new: &str) -> &mut Self {
-        self.moves.push(Move::Redirect { old: old.to_owned(), new: new.to_owned() });
+        self.rewires.push(Rewire::Redirect { old: old.to_owned(), new: new.to_owned() });
         self
     }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 const NODES_MAX: usize = 1 << 17;
 /// Domains of operators that ONNX Runtime has kernels for. It runs these, whatever functions of the
 /// same name say.
-const RUN_BY_KERNELS: [&str; 5] =
+const KERNEL_DOMAINS: [&str; 5] =
     ["", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "skysail"];
 /// How deep functions may call each other.
 const DEPTH_MAX: usize = 32;
@@ -24,7 +24,7 @@ impl Model {
         }
         let mut proto = self.proto().clone();
         let functions = std::mem::take(&mut proto.functions);
-        if functions.iter().any(|function| RUN_BY_KERNELS.contains(&domain(&function.domain))) {
+        if functions.iter().any(|function| KERNEL_DOMAINS.contains(&domain(&function.domain))) {
             return None;
         }
         let prefix = unused_prefix(&proto, &functions);
@@ -77,7 +77,7 @@ impl<'f> Inliner<'f> {
     }
 
     fn nodes(&mut self, nodes: Vec<NodeProto>, depth: usize) -> Option<Vec<NodeProto>> {
-        let mut made = Vec::with_capacity(nodes.len());
+        let mut inlined = Vec::with_capacity(nodes.len());
         for mut node in nodes {
             self.nodes += 1;
             if self.nodes > NODES_MAX || depth > DEPTH_MAX {
@@ -86,7 +86,7 @@ impl<'f> Inliner<'f> {
             let key = (domain(&node.domain), node.op_type.as_str(), node.overload.as_str());
             if let Some(function) = self.functions.get(&key).copied() {
                 let body = self.call(&node, function)?;
-                made.extend(self.nodes(body, depth + 1)?);
+                inlined.extend(self.nodes(body, depth + 1)?);
                 continue;
             }
             for attribute in &mut node.attribute {
@@ -94,16 +94,16 @@ impl<'f> Inliner<'f> {
                     self.graph(graph, depth + 1)?;
                 }
             }
-            made.push(node);
+            inlined.push(node);
         }
-        Some(made)
+        Some(inlined)
     }
 
     /// The nodes of a function, with the values and attributes of a call.
     fn call(&mut self, call: &NodeProto, function: &'f FunctionProto) -> Option<Vec<NodeProto>> {
         let own = function.opset_import.iter().find(|opset| domain(&opset.domain).is_empty());
-        let hides = function.node.iter().any(|node| hides_names(node, function));
-        if hides || own.is_some_and(|opset| Some(opset.version) != self.opset) {
+        let shadows = function.node.iter().any(|node| shadows_names(node, function));
+        if shadows || own.is_some_and(|opset| Some(opset.version) != self.opset) {
             return None;
         }
         self.calls += 1;
@@ -112,13 +112,13 @@ impl<'f> Inliner<'f> {
         for (input, given) in function.input.iter().zip(given) {
             names.insert(input.clone(), given.to_owned());
         }
-        let mut same = Vec::new();
+        let mut identities = Vec::new();
         let inputs: HashSet<&String> = function.input.iter().collect();
         for (output, wanted) in function.output.iter().zip(&call.output) {
             if inputs.contains(output) {
                 // What goes in comes out.
                 let from = names.get(output).cloned().unwrap_or_default();
-                same.push(identity(&from, wanted));
+                identities.push(identity(&from, wanted));
             } else if !wanted.is_empty() {
                 names.insert(output.clone(), wanted.clone());
             }
@@ -127,20 +127,20 @@ impl<'f> Inliner<'f> {
             Renaming { names, prefix: format!("{}{}/", self.prefix, self.calls), call, function };
         let mut nodes = function.node.clone();
         nodes.iter_mut().for_each(|node| renaming.node(node));
-        nodes.extend(same);
+        nodes.extend(identities);
         Some(nodes)
     }
 }
 
 /// Whether a graph inside of a function's node has a value of its own with the name of one of the
 /// function's inputs or outputs. These get the names of the call, and would then be one.
-fn hides_names(node: &NodeProto, function: &FunctionProto) -> bool {
-    scope::inside(node).any(|graph| {
-        let mut own = scope::given(graph).chain(scope::made(graph));
+fn shadows_names(node: &NodeProto, function: &FunctionProto) -> bool {
+    scope::subgraphs(node).any(|graph| {
+        let mut own = scope::initial(graph).chain(scope::produced(graph));
         let outside = function.input.iter().chain(&function.output);
         !graph.sparse_initializer.is_empty()
             || own.any(|name| outside.clone().any(|other| other == name))
-            || graph.node.iter().any(|node| hides_names(node, function))
+            || graph.node.iter().any(|node| shadows_names(node, function))
     })
 }
 
@@ -166,8 +166,8 @@ impl Renaming<'_> {
         if name.is_empty() {
             return;
         }
-        let made = || format!("{}{name}", self.prefix);
-        let new = self.names.get(name).cloned().unwrap_or_else(made);
+        let inlined = || format!("{}{name}", self.prefix);
+        let new = self.names.get(name).cloned().unwrap_or_else(inlined);
         *name = new;
     }
 

@@ -24,6 +24,7 @@
 
 mod model;
 mod wire;
+mod wire_schema;
 mod presence;
 mod graph;
 mod links;

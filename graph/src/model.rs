@@ -1,7 +1,7 @@
 //! A model: its graph and what is said about it, from bytes and to bytes.
 
 use crate::atomic::folder_of;
-use crate::constant::makes_constant;
+use crate::constant::is_constant_of;
 use crate::external::is_external;
 use crate::presence::keep_zero;
 use crate::value::tensor_type;
@@ -163,7 +163,7 @@ impl Model {
         let dims: Vec<Dim> = tensor.shape().iter().copied().map(Dim::Fixed).collect();
         let type_ = tensor_type(tensor.element(), &dims);
         let graph = self.proto.graph.mut_or_insert_default();
-        graph.node.retain(|node| !makes_constant(node, |made| made == name));
+        graph.node.retain(|node| !is_constant_of(node, |made| made == name));
         // Where the model says the type once more: old ones list initializers as inputs.
         for info in graph.input.iter_mut().chain(&mut graph.value_info) {
             if info.name == name {

@@ -60,7 +60,7 @@ impl NewNode {
     }
 
     /// The names of the values that it makes.
-    pub(crate) fn made(&self) -> &[String] {
+    pub(crate) fn outputs(&self) -> &[String] {
         &self.proto.output
     }
 

@@ -6,7 +6,7 @@
 //! A rule that can not tell ends the proof; nothing is believed that the model says of its values.
 
 use crate::shapes::call::Call;
-use crate::shapes::scope::{Context, Follow, Scope, kinds};
+use crate::shapes::scope::{Analysis, Context, Scope, kinds};
 use crate::shapes::value::{Number, Value};
 use crate::size::{Factor, Size, is_free_of_rows};
 use crate::{Dim, ElementType, Graph, Kind, Model, ValueInfo};
@@ -22,18 +22,18 @@ mod table;
 mod microsoft;
 mod elementwise;
 mod axes;
-mod window;
+mod batched;
 mod matrix;
 mod einsum;
 mod layout;
 mod parts;
-mod pick;
+mod gather;
 mod scatter;
 mod repeat;
 mod recurrent;
 mod attention;
 mod ml;
-mod text;
+mod strings;
 mod control;
 mod output_shape;
 
@@ -55,7 +55,7 @@ impl Model {
     /// Proves that rows, the first dimension of every input, are independent where no dimension is
     /// zero; or says what stands against it.
     pub fn row_independence(&self) -> Independence {
-        let unknown = |problem| Independence::Unknown(at_edge(problem));
+        let unknown = |problem| Independence::Unknown(graph_cause(problem));
         if self.has_two_versions_of_a_domain() {
             return unknown("it imports two versions of one domain of operators");
         }
@@ -73,7 +73,7 @@ impl Model {
             Err(cause) => return Independence::Dependent(cause),
         };
         if given.is_empty() {
-            return Independence::Dependent(at_edge("it has no inputs"));
+            return Independence::Dependent(graph_cause("it has no inputs"));
         }
         let context = self.context();
         let given = given_values(graph, &inputs, true)
@@ -81,14 +81,14 @@ impl Model {
             .zip(given)
             .map(|((name, value), dependence)| (name, Value { dependence, ..value }))
             .collect();
-        let scope = Scope::given(graph, given, &context);
-        let judged = graph.outputs().into_iter().map(|output| {
+        let scope = Scope::with_inputs(graph, given, &context);
+        let verdicts = graph.outputs().into_iter().map(|output| {
             let name = &output.name;
-            judge(name, &scope.value(name).dependence)
+            classify(name, &scope.value(name).dependence)
         });
         // What is certain is told first.
         let mut unknown = None;
-        for verdict in judged {
+        for verdict in verdicts {
             match verdict {
                 Independence::Independent => {}
                 Independence::Dependent(_) => return verdict,
@@ -109,7 +109,7 @@ impl Model {
         let graph = inlined.as_ref().unwrap_or(self).graph();
         let context = self.context();
         let given = given_values(graph, &graph.inputs(), same_rows);
-        let scope = Scope::given(graph, given, &context);
+        let scope = Scope::with_inputs(graph, given, &context);
         let outputs = graph.outputs().into_iter();
         let shape = |output: ValueInfo| {
             OutputShape::of(scope.value(&output.name).dims(), context.excludes_zero())
@@ -122,7 +122,7 @@ impl Model {
     }
 
     fn context(&self) -> Context {
-        Context::new(Follow::Rows { opset: self.opset("").unwrap_or(1) })
+        Context::new(Analysis::Rows { opset: self.opset("").unwrap_or(1) })
     }
 }
 
@@ -159,20 +159,22 @@ fn given_values<'a>(
 fn row_input(input: &ValueInfo) -> Result<Dependence, RowCause> {
     let name = &input.name;
     let Kind::Tensor { dims: Some(dims), .. } = &input.kind else {
-        return Err(at_edge(format!("the dimensions of input '{name}' are not said")));
+        return Err(graph_cause(format!("the dimensions of input '{name}' are not said")));
     };
     match dims.first() {
         Some(Dim::Fixed(size)) => {
-            Err(at_edge(format!("the first dimension of input '{name}' is fixed at {size}")))
+            Err(graph_cause(format!("the first dimension of input '{name}' is fixed at {size}")))
         }
         Some(_) => Ok(Dependence::along(0)),
-        None => Err(at_edge(format!("input '{name}' is a scalar, and has no dimension of rows"))),
+        None => {
+            Err(graph_cause(format!("input '{name}' is a scalar, and has no dimension of rows")))
+        }
     }
 }
 
 /// Whether an output is as the rows of a batch are parted: a row after the other.
-fn judge(name: &str, dependence: &Dependence) -> Independence {
-    let dependent = |problem| Independence::Dependent(at_edge(problem));
+fn classify(name: &str, dependence: &Dependence) -> Independence {
+    let dependent = |problem| Independence::Dependent(graph_cause(problem));
     match dependence {
         Dependence::Rows(Rows { axis: 0, outer: Dim::Fixed(1), block: Dim::Fixed(1) }) => {
             Independence::Independent
@@ -195,35 +197,35 @@ fn judge(name: &str, dependence: &Dependence) -> Independence {
     }
 }
 
-fn at_edge(problem: impl Into<String>) -> RowCause {
+fn graph_cause(problem: impl Into<String>) -> RowCause {
     RowCause { node: None, problem: problem.into() }
 }
 
 /// A value of which nothing is known because too much was found before it.
 pub(crate) fn too_large() -> Value {
-    let problem = Problem::Unclear("the model is too large to be followed".into());
+    let problem = Problem::Unknown("the model is too large to be followed".into());
     Value { dependence: Dependence::mixed(problem, None), ..Value::UNKNOWN }
 }
 
 /// A value of a name that nothing gave before a node takes it.
 pub(crate) fn unresolved() -> Value {
     let problem = "it takes a value that no node before it makes".to_owned();
-    Value { dependence: Dependence::mixed(Problem::Unclear(problem), None), ..Value::UNKNOWN }
+    Value { dependence: Dependence::mixed(Problem::Unknown(problem), None), ..Value::UNKNOWN }
 }
 
 /// The values that a node makes, one for each of its outputs.
-pub(crate) fn made(call: &Call<'_, '_>) -> Vec<Value> {
+pub(crate) fn infer(call: &Call<'_, '_>) -> Vec<Value> {
     let count = call.output_count();
     if !call.scope().context().step() {
         return vec![too_large(); count];
     }
-    if let Some(made) = control::made(call) {
+    if let Some(made) = control::outputs(call) {
         return made;
     }
     let mut made = kinds(call);
     made.resize(count, Value::UNKNOWN);
     let dependences = dependences(call, &made);
-    made.into_iter().zip(dependences).map(|(made, on)| settled(call, made, on)).collect()
+    made.into_iter().zip(dependences).map(|(made, on)| resolve(call, made, on)).collect()
 }
 
 /// What each of the values depends on, whose kinds are known.
@@ -231,7 +233,7 @@ fn dependences(call: &Call<'_, '_>, made: &[Value]) -> Vec<Dependence> {
     let same = |dependence: Dependence| vec![dependence; made.len()];
     let mixed = |problem| same(Dependence::mixed(problem, Some(call.node())));
     if is_random(call) {
-        return mixed(Problem::Unclear("it gives random numbers".into()));
+        return mixed(Problem::Unknown("it gives random numbers".into()));
     }
     let inputs: Vec<&Dependence> = call.dependences().collect();
     // Of a shape, only the numbers count: they are known, or follow from what the tensor does.
@@ -249,11 +251,11 @@ fn dependences(call: &Call<'_, '_>, made: &[Value]) -> Vec<Dependence> {
     }
     let Some(rule) = rule else {
         let domain = if call.domain().is_empty() { "ONNX" } else { call.domain() };
-        return mixed(Problem::Unclear(format!("no rule is known for this operator of {domain}")));
+        return mixed(Problem::Unknown(format!("no rule is known for this operator of {domain}")));
     };
     match rule(call) {
         Ok(mut dependences) => {
-            let rest = Problem::Unclear("no rule is known for this output".into());
+            let rest = Problem::Unknown("no rule is known for this output".into());
             dependences.resize(made.len(), Dependence::mixed(rest, Some(call.node())));
             dependences
         }
@@ -275,29 +277,29 @@ fn is_random(call: &Call<'_, '_>) -> bool {
     );
     // Dropout is random where it is told to train.
     let trains = call.operator() == "Dropout"
-        && call.has(2)
+        && call.has_input(2)
         && call.input(2).numbers() != Some(&[Number::Int(0)]);
     call.domain().is_empty() && (random || trains)
 }
 
 /// A value with what it depends on, and its dimensions as far as they follow from that.
-fn settled(call: &Call<'_, '_>, made: Value, dependence: Dependence) -> Value {
+fn resolve(call: &Call<'_, '_>, made: Value, dependence: Dependence) -> Value {
     // What mixes rows may fail for several of them, even where the numbers that follow are known.
     if matches!(dependence, Dependence::Mixed(_)) {
         return Value { dependence, ..made };
     }
-    if let Some(dependence) = of_numbers(&made) {
+    if let Some(dependence) = of_known_elements(&made) {
         return Value { dependence, ..made };
     }
     match dependence {
-        Dependence::Rows(rows) => by_rows(call, &made, rows),
-        Dependence::Shared => shared(call, made),
+        Dependence::Rows(rows) => with_row_sizes(call, &made, rows),
+        Dependence::Shared => with_shared_sizes(call, made),
         Dependence::Count | Dependence::Mixed(_) => Value { dependence, ..made },
     }
 }
 
 /// What a value depends on whose elements are known: on nothing, or on the number of rows.
-fn of_numbers(made: &Value) -> Option<Dependence> {
+fn of_known_elements(made: &Value) -> Option<Dependence> {
     let is_free = |number: &Number| match number {
         Number::Int(_) => Some(true),
         Number::Open(dim) => Some(is_free_of_rows(dim)),
@@ -314,14 +316,14 @@ fn of_numbers(made: &Value) -> Option<Dependence> {
 }
 
 /// All dimensions but that of the rows are those of a row alone.
-fn by_rows(call: &Call<'_, '_>, made: &Value, rows: Rows) -> Value {
-    let unclear = |problem: &str| {
-        let problem = Problem::Unclear(problem.into());
+fn with_row_sizes(call: &Call<'_, '_>, made: &Value, rows: Rows) -> Value {
+    let unknown = |problem: &str| {
+        let problem = Problem::Unknown(problem.into());
         let dependence = Dependence::mixed(problem, Some(call.node()));
         Value { dependence, ..Value::tensor(made.element(), None) }
     };
     let Some(dims) = made.dims().filter(|dims| rows.axis < dims.len()) else {
-        return unclear("the number of dimensions that it gives is not known");
+        return unknown("the number of dimensions that it gives is not known");
     };
     let mut dims = dims.to_vec();
     for (axis, dim) in dims.iter_mut().enumerate() {
@@ -331,7 +333,7 @@ fn by_rows(call: &Call<'_, '_>, made: &Value, rows: Rows) -> Value {
         } else if axis != rows.axis && *dim == Dim::Unknown {
             *dim = fresh(call);
         } else if axis == rows.axis || !is_free_of_rows(dim) {
-            return unclear("the dimensions that it gives are not known");
+            return unknown("the dimensions that it gives are not known");
         }
     }
     let dependence = Dependence::Rows(rows);
@@ -339,7 +341,7 @@ fn by_rows(call: &Call<'_, '_>, made: &Value, rows: Rows) -> Value {
 }
 
 /// Whatever of it is not known is the same for all requests of a batch.
-fn shared(call: &Call<'_, '_>, made: Value) -> Value {
+fn with_shared_sizes(call: &Call<'_, '_>, made: Value) -> Value {
     let Kind::Tensor { element, dims: Some(dims) } = &made.kind else { return made };
     let known = |dim: &Dim| if *dim == Dim::Unknown { fresh(call) } else { dim.clone() };
     let dims: Vec<Dim> = dims.iter().map(known).collect();
@@ -367,7 +369,7 @@ fn fresh(call: &Call<'_, '_>) -> Dim {
 }
 
 /// What depends on one of two values, it is not known which.
-fn joined(call: &Call<'_, '_>, a: &Dependence, b: &Dependence) -> Dependence {
+fn join(call: &Call<'_, '_>, a: &Dependence, b: &Dependence) -> Dependence {
     match (a, b) {
         (Dependence::Mixed(_), _) => a.clone(),
         (_, Dependence::Mixed(_)) => b.clone(),
@@ -377,7 +379,7 @@ fn joined(call: &Call<'_, '_>, a: &Dependence, b: &Dependence) -> Dependence {
         }
         _ => {
             let problem = "it gives rows along one dimension, or another".to_owned();
-            Dependence::mixed(Problem::Unclear(problem), Some(call.node()))
+            Dependence::mixed(Problem::Unknown(problem), Some(call.node()))
         }
     }
 }

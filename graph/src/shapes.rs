@@ -7,7 +7,7 @@
 //! whatever it says.
 
 use crate::{Dim, ElementType, Graph, Kind};
-use scope::{Context, Follow, Scope};
+use scope::{Analysis, Context, Scope};
 use std::collections::HashMap;
 
 pub(crate) mod scope;
@@ -20,19 +20,19 @@ mod numbers;
 mod window;
 mod matrix;
 pub(crate) mod einsum;
-mod normal;
+mod normalize;
 mod layout;
 mod join;
 mod resize;
 mod slice;
-mod pick;
+mod gather;
 mod reduce;
 mod source;
 mod quantize;
 mod recurrent;
 pub(crate) mod branch;
 mod ml;
-mod ranked;
+mod rank_only;
 
 /// What each value of a graph is. Those of the graphs inside its nodes are not among them.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ pub struct Shapes {
 impl Shapes {
     /// Finds the kinds of the values of `graph`, where inputs have the dimensions `inputs`.
     pub(crate) fn of(graph: Graph<'_>, inputs: &[(&str, &[u64])]) -> Self {
-        let context = Context::new(Follow::Kinds);
+        let context = Context::new(Analysis::Shapes);
         let values = Scope::of(graph, inputs, &context).into_values();
         Self { kinds: values.map(|(name, value)| (name.to_owned(), value.kind)).collect() }
     }

@@ -55,9 +55,9 @@ pub(crate) fn find(graph: Graph<'_>) -> Result<Vec<Weight<'_>>, GraphError> {
     let mut weights = Vec::new();
     for node in graph.nodes().filter(|node| node.domain().is_empty()) {
         for (input, name) in node.inputs().iter().enumerate() {
-            let Some(place) = Place::of(node, input)? else { continue };
+            let Some(operand) = Operand::of(node, input)? else { continue };
             let Some((tensor, through)) = sources.find(name) else { continue };
-            let (role, output_axis) = place.before(&through, tensor.rank())?;
+            let (role, output_axis) = operand.role(&through, tensor.rank())?;
             weights.push(Weight { tensor, node, input, through, role, output_axis });
         }
     }
@@ -66,7 +66,7 @@ pub(crate) fn find(graph: Graph<'_>) -> Result<Vec<Weight<'_>>, GraphError> {
 
 /// What a node's input is to it.
 #[derive(Clone, Copy)]
-enum Place {
+enum Operand {
     Weight(Axes),
     Bias,
 }
@@ -78,9 +78,9 @@ struct Axes {
     inputs: i64,
 }
 
-impl Place {
+impl Operand {
     fn of(node: Node<'_>, input: usize) -> Result<Option<Self>, GraphError> {
-        let turned = |attribute| Ok::<_, GraphError>(node.int(attribute)?.unwrap_or(0) != 0);
+        let is_transposed = |attribute| Ok::<_, GraphError>(node.int(attribute)?.unwrap_or(0) != 0);
         let weight = |outputs, inputs| Some(Self::Weight(Axes { outputs, inputs }));
         Ok(match (node.op_type(), input) {
             ("Conv", 1) => weight(0, 1),
@@ -88,9 +88,9 @@ impl Place {
             // A weight on the left multiplies columns: its rows are outputs, unless turned.
             ("MatMul", 0) => weight(-2, -1),
             ("MatMul", 1) => weight(-1, -2),
-            ("Gemm", 0) if turned("transA")? => weight(1, 0),
+            ("Gemm", 0) if is_transposed("transA")? => weight(1, 0),
             ("Gemm", 0) => weight(0, 1),
-            ("Gemm", 1) if turned("transB")? => weight(0, 1),
+            ("Gemm", 1) if is_transposed("transB")? => weight(0, 1),
             ("Gemm", 1) => weight(1, 0),
             ("Conv" | "ConvTranspose" | "Gemm", 2) => Some(Self::Bias),
             _ => None,
@@ -99,11 +99,7 @@ impl Place {
 
     /// The role, and the dimension of outputs, of the tensor of this rank that the nodes
     /// `through` pass on.
-    fn before(
-        self,
-        through: &[Node<'_>],
-        rank: usize,
-    ) -> Result<(Role, Option<usize>), GraphError> {
+    fn role(self, through: &[Node<'_>], rank: usize) -> Result<(Role, Option<usize>), GraphError> {
         let Self::Weight(mut axes) = self else { return Ok((Role::Bias, None)) };
         let mut is_reshaped = false;
         for node in through.iter().rev() {
@@ -146,17 +142,17 @@ fn from_start(axis: i64, rank: usize) -> Option<usize> {
 /// The constant tensors, and the nodes that only pass one on.
 struct Sources<'a> {
     tensors: HashMap<&'a str, TensorView<'a>>,
-    passed_on: HashMap<&'a str, Node<'a>>,
+    forwarding: HashMap<&'a str, Node<'a>>,
 }
 
 impl<'a> Sources<'a> {
     fn of(graph: Graph<'a>) -> Self {
         let constants = graph.nodes().filter_map(constant::tensor_of);
         let tensors = constants.chain(graph.initializers());
-        let passed_on = graph.nodes().filter(passes_on);
+        let forwarding = graph.nodes().filter(forwards_input);
         Self {
             tensors: tensors.map(|tensor| (tensor.name(), tensor)).collect(),
-            passed_on: passed_on
+            forwarding: forwarding
                 .filter_map(|node| Some((node.outputs().first()?.as_str(), node)))
                 .collect(),
         }
@@ -170,7 +166,7 @@ impl<'a> Sources<'a> {
                 through.reverse();
                 return Some((*tensor, through));
             }
-            let node = self.passed_on.get(name)?;
+            let node = self.forwarding.get(name)?;
             through.push(*node);
             name = node.inputs().first()?;
         }
@@ -179,7 +175,7 @@ impl<'a> Sources<'a> {
 }
 
 /// Whether what the node makes is its first input, rounded or laid out in another way.
-fn passes_on(node: &Node<'_>) -> bool {
+fn forwards_input(node: &Node<'_>) -> bool {
     let operators = [
         "Identity",
         "Cast",

@@ -8,9 +8,7 @@
 //! the decoder cannot.
 
 use crate::GraphError;
-use schema::{Child, Message};
-
-mod schema;
+use crate::wire_schema::{Child, FIELDS_MAX, Message};
 
 /// How deep messages may lie in one another; the decoder has the same limit.
 const DEPTH_MAX: usize = 100;
@@ -18,11 +16,11 @@ const DEPTH_MAX: usize = 100;
 /// ones, of small nodes, need some 20.
 const MEMORY_PER_BYTE_MAX: usize = 64;
 /// Memory that any model may take.
-const MEMORY_ALWAYS: usize = 16 << 20;
+const MEMORY_BASE: usize = 16 << 20;
 /// Memory of a field that is no message: a string's or a number's place in a list.
 const FIELD_MEMORY: usize = 24;
 /// Memory of a field the schema lacks: its place in a hash map made for it.
-const UNKNOWN_MEMORY: usize = 512;
+const UNKNOWN_FIELD_MEMORY: usize = 512;
 
 /// Checks that `bytes` are the structure of a model, and that decoding them takes memory in
 /// proportion to their number.
@@ -30,14 +28,14 @@ const UNKNOWN_MEMORY: usize = 512;
 /// # Errors
 /// `Malformed` names the first place that is wrong.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), GraphError> {
-    let memory_max = bytes.len().saturating_mul(MEMORY_PER_BYTE_MAX).saturating_add(MEMORY_ALWAYS);
+    let memory_max = bytes.len().saturating_mul(MEMORY_PER_BYTE_MAX).saturating_add(MEMORY_BASE);
     let mut scan = Scan { bytes, at: 0, memory: 0, memory_max, path: Vec::new() };
     scan.message(Message::Model, bytes.len())
 }
 
 /// How a field's value is laid out, as the lowest three bits of its tag say.
 #[derive(Clone, Copy, PartialEq)]
-enum Wire {
+enum WireType {
     Varint,
     Fixed64,
     Delimited,
@@ -62,13 +60,13 @@ struct Scan<'a> {
 impl Scan<'_> {
     /// Passes over a message that ends at `end`.
     fn message(&mut self, message: Message, end: usize) -> Result<(), GraphError> {
-        let mut seen = [0_usize; schema::FIELDS_MAX];
+        let mut seen = [0_usize; FIELDS_MAX];
         while self.at < end {
             let (field, wire) = self.tag(end)?;
-            let child = (wire == Wire::Delimited).then(|| message.child(field)).flatten();
+            let child = (wire == WireType::Delimited).then(|| message.child(field)).flatten();
             // Every field that holds a message has its number within `seen`.
             let (Some(child), Some(index)) = (child, seen.get_mut(field as usize)) else {
-                self.spend(if message.has(field) { FIELD_MEMORY } else { UNKNOWN_MEMORY })?;
+                self.charge(if message.has(field) { FIELD_MEMORY } else { UNKNOWN_FIELD_MEMORY })?;
                 self.skip(wire, end)?;
                 continue;
             };
@@ -86,10 +84,10 @@ impl Scan<'_> {
         if self.path.len() > DEPTH_MAX {
             return self.fail("parts lie too deep in one another");
         }
-        if child.once && index > 0 {
+        if child.single && index > 0 {
             return self.fail("given a second time");
         }
-        self.spend(child.message.memory())?;
+        self.charge(child.message.memory())?;
         let length = self.length(end)?;
         self.message(child.message, self.at + length)?;
         self.path.pop();
@@ -97,16 +95,16 @@ impl Scan<'_> {
     }
 
     /// Reads a field's number and layout.
-    fn tag(&mut self, end: usize) -> Result<(u32, Wire), GraphError> {
+    fn tag(&mut self, end: usize) -> Result<(u32, WireType), GraphError> {
         let tag = self.varint(end)?;
         let Ok(tag) = u32::try_from(tag) else {
             return self.fail("a field's number is too large");
         };
         let wire = match tag & 7 {
-            0 => Wire::Varint,
-            1 => Wire::Fixed64,
-            2 => Wire::Delimited,
-            5 => Wire::Fixed32,
+            0 => WireType::Varint,
+            1 => WireType::Fixed64,
+            2 => WireType::Delimited,
+            5 => WireType::Fixed32,
             3 | 4 => return self.fail("groups are not used in ONNX"),
             _ => return self.fail("a field has no valid layout"),
         };
@@ -117,12 +115,12 @@ impl Scan<'_> {
     }
 
     /// Passes over a field's value.
-    fn skip(&mut self, wire: Wire, end: usize) -> Result<(), GraphError> {
+    fn skip(&mut self, wire: WireType, end: usize) -> Result<(), GraphError> {
         let length = match wire {
-            Wire::Varint => return self.varint(end).map(|_| ()),
-            Wire::Fixed64 => 8,
-            Wire::Fixed32 => 4,
-            Wire::Delimited => self.length(end)?,
+            WireType::Varint => return self.varint(end).map(|_| ()),
+            WireType::Fixed64 => 8,
+            WireType::Fixed32 => 4,
+            WireType::Delimited => self.length(end)?,
         };
         if length > end - self.at {
             return self.fail("a value is cut off");
@@ -161,7 +159,7 @@ impl Scan<'_> {
     }
 
     /// Counts memory that decoding will take.
-    fn spend(&mut self, memory: usize) -> Result<(), GraphError> {
+    fn charge(&mut self, memory: usize) -> Result<(), GraphError> {
         self.memory += memory;
         if self.memory > self.memory_max {
             return self.fail("far more small parts than any model needs");
@@ -173,7 +171,7 @@ impl Scan<'_> {
         let place = self.path.iter().fold(String::new(), |place, step| {
             let dot = if place.is_empty() { "" } else { "." };
             let name = step.child.name;
-            if step.child.once {
+            if step.child.single {
                 format!("{place}{dot}{name}")
             } else {
                 format!("{place}{dot}{name}[{}]", step.index)

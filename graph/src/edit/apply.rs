@@ -1,8 +1,8 @@
 //! Making collected changes.
 
 use super::wiring::Wiring;
-use super::{Edit, Move};
-use crate::constant::makes_constant;
+use super::{Edit, Rewire};
+use crate::constant::is_constant_of;
 use crate::{GraphError, Model, NewNode, scope};
 use onnx_protobuf::{GraphProto, NodeProto, OperatorSetIdProto};
 use std::collections::{HashMap, HashSet};
@@ -11,26 +11,27 @@ use std::collections::{HashMap, HashSet};
 pub(super) fn apply(model: &mut Model, edit: Edit) -> Result<(), GraphError> {
     let imports = imports(model, &edit.opsets)?;
     let graph = model.graph().proto();
-    let given = given(graph, &edit);
+    let initial = initial(graph, &edit);
     let wiring = Wiring::of(nodes(graph, &edit)?)?;
-    let mut rewiring = Rewiring { given, outputs: outputs(graph), wiring, moved: HashMap::new() };
-    for change in &edit.moves {
+    let mut rewiring =
+        Rewiring { initial, outputs: outputs(graph), wiring, renamed: HashMap::new() };
+    for change in &edit.rewires {
         rewiring.make(change)?;
     }
-    let Rewiring { given, outputs, wiring, moved } = rewiring;
-    wiring.check(&given)?;
-    let there = |name: &&str| given.contains(name) || wiring.makes(name);
-    if let Some(missing) = outputs.iter().find(|name| !there(name)) {
+    let Rewiring { initial, outputs, wiring, renamed } = rewiring;
+    wiring.check(&initial)?;
+    let exists = |name: &&str| initial.contains(name) || wiring.produces(name);
+    if let Some(missing) = outputs.iter().find(|name| !exists(name)) {
         return Err(GraphError::no_value(missing, "the graph's end"));
     }
     let known: HashSet<String> =
-        given.iter().copied().chain(wiring.made()).map(str::to_owned).collect();
+        initial.iter().copied().chain(wiring.produced()).map(str::to_owned).collect();
     let nodes = wiring.into_sorted()?;
 
     let graph = model.proto_mut().graph.mut_or_insert_default();
     graph.node = nodes;
     for info in &mut graph.value_info {
-        if let Some(name) = moved.get(&info.name) {
+        if let Some(name) = renamed.get(&info.name) {
             info.name.clone_from(name);
         }
     }
@@ -58,11 +59,11 @@ pub(super) fn remove_initializers(graph: &mut GraphProto, names: &HashSet<String
 
 /// The sets of operators that the model lacks.
 fn imports(model: &Model, wanted: &[(String, i64)]) -> Result<Vec<OperatorSetIdProto>, GraphError> {
-    let mut lacking: Vec<OperatorSetIdProto> = Vec::new();
+    let mut missing: Vec<OperatorSetIdProto> = Vec::new();
     for (domain, version) in wanted {
-        let new = lacking.iter().find(|opset| opset.domain == *domain).map(|opset| opset.version);
+        let new = missing.iter().find(|opset| opset.domain == *domain).map(|opset| opset.version);
         match model.opset(domain).or(new) {
-            None => lacking.push(OperatorSetIdProto {
+            None => missing.push(OperatorSetIdProto {
                 domain: domain.clone(),
                 version: *version,
                 ..OperatorSetIdProto::default()
@@ -75,20 +76,20 @@ fn imports(model: &Model, wanted: &[(String, i64)]) -> Result<Vec<OperatorSetIdP
             Some(_) => {}
         }
     }
-    Ok(lacking)
+    Ok(missing)
 }
 
 /// The names of the inputs and of the initializers that there will be.
-fn given<'a>(graph: &'a GraphProto, edit: &'a Edit) -> HashSet<&'a str> {
-    let mut given: HashSet<&str> = scope::given(graph).collect();
+fn initial<'a>(graph: &'a GraphProto, edit: &'a Edit) -> HashSet<&'a str> {
+    let mut initial: HashSet<&str> = scope::initial(graph).collect();
     for (name, tensor) in &edit.initializers {
         if tensor.is_some() {
-            given.insert(name);
+            initial.insert(name);
         } else {
-            given.remove(name.as_str());
+            initial.remove(name.as_str());
         }
     }
-    given
+    initial
 }
 
 fn outputs(graph: &GraphProto) -> HashSet<&str> {
@@ -106,7 +107,7 @@ fn nodes(graph: &GraphProto, edit: &Edit) -> Result<Vec<NodeProto>, GraphError> 
     let set = edit.initializers.iter().filter(|(_, tensor)| tensor.is_some());
     let set: HashSet<&str> = set.map(|(name, _)| name.as_str()).collect();
     let kept = graph.node.iter().enumerate().filter(|(index, node)| {
-        !edit.removed.contains_key(index) && !makes_constant(node, |name| set.contains(name))
+        !edit.removed.contains_key(index) && !is_constant_of(node, |name| set.contains(name))
     });
     let added = edit.added.iter().cloned().map(NewNode::into_proto);
     Ok(kept.map(|(_, node)| node.clone()).chain(added).collect())
@@ -114,26 +115,26 @@ fn nodes(graph: &GraphProto, edit: &Edit) -> Result<Vec<NodeProto>, GraphError> 
 
 /// Nodes, and what around them matters to who takes what.
 struct Rewiring<'a> {
-    given: HashSet<&'a str>,
+    initial: HashSet<&'a str>,
     outputs: HashSet<&'a str>,
     wiring: Wiring,
     /// The new names of values that had others.
-    moved: HashMap<String, String>,
+    renamed: HashMap<String, String>,
 }
 
 impl Rewiring<'_> {
-    fn make(&mut self, change: &Move) -> Result<(), GraphError> {
+    fn make(&mut self, change: &Rewire) -> Result<(), GraphError> {
         match change {
-            Move::Cut { value, from, to } if self.given.contains(value.as_str()) => {
-                self.cut_given(value, from, to)
+            Rewire::Cut { value, from, to } if self.initial.contains(value.as_str()) => {
+                self.cut_initial(value, from, to)
             }
-            Move::Cut { value, from, to } => self.cut_made(value, from, to),
-            Move::Redirect { old, new } => self.redirect(old, new),
+            Rewire::Cut { value, from, to } => self.cut_produced(value, from, to),
+            Rewire::Redirect { old, new } => self.redirect(old, new),
         }
     }
 
     /// An input or an initializer keeps its name: those who take it get another.
-    fn cut_given(&mut self, value: &str, from: &str, to: &str) -> Result<(), GraphError> {
+    fn cut_initial(&mut self, value: &str, from: &str, to: &str) -> Result<(), GraphError> {
         if self.outputs.contains(value) {
             let problem = format!("nothing fits between '{value}' and itself as an output");
             return Err(GraphError::BadGraph(problem));
@@ -145,9 +146,9 @@ impl Rewiring<'_> {
 
     /// A value that a node makes gets another name, and those who take it need not know, nor
     /// the graph's outputs.
-    fn cut_made(&mut self, value: &str, from: &str, to: &str) -> Result<(), GraphError> {
+    fn cut_produced(&mut self, value: &str, from: &str, to: &str) -> Result<(), GraphError> {
         self.wiring.rename_produced(value, from)?;
-        self.moved.insert(value.to_owned(), from.to_owned());
+        self.renamed.insert(value.to_owned(), from.to_owned());
         self.rename(to, value)
     }
 
@@ -156,7 +157,7 @@ impl Rewiring<'_> {
             self.wiring.rename_consumed(old, new);
             return Ok(());
         }
-        if self.outputs.contains(new) || !self.wiring.makes(new) {
+        if self.outputs.contains(new) || !self.wiring.produces(new) {
             let problem = format!("output '{old}' cannot be what '{new}' is, which keeps its name");
             return Err(GraphError::BadGraph(problem));
         }

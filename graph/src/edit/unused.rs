@@ -18,14 +18,14 @@ pub(super) fn drop_unused(model: &mut ModelProto) -> Vec<String> {
     graph.node.retain(|_| keep.next().unwrap_or(true));
     remove_initializers(graph, &unused.iter().cloned().collect());
     let known: HashSet<&str> =
-        scope::given(graph).chain(graph.node.iter().flat_map(made)).collect();
-    let said = graph.value_info.iter().map(|info| known.contains(info.name.as_str()));
-    let mut keep = said.collect::<Vec<bool>>().into_iter();
+        scope::initial(graph).chain(graph.node.iter().flat_map(outputs)).collect();
+    let keep = graph.value_info.iter().map(|info| known.contains(info.name.as_str()));
+    let mut keep = keep.collect::<Vec<bool>>().into_iter();
     graph.value_info.retain(|_| keep.next().unwrap_or(true));
     unused
 }
 
-fn made(node: &NodeProto) -> impl Iterator<Item = &str> {
+fn outputs(node: &NodeProto) -> impl Iterator<Item = &str> {
     node.output.iter().map(String::as_str).filter(|name| !name.is_empty())
 }
 
@@ -52,25 +52,25 @@ struct Used {
 impl Used {
     fn of(graph: &GraphProto, roots: HashSet<String>) -> Self {
         let mut producers: HashMap<&str, Vec<usize>> = HashMap::new();
-        let mut open: Vec<usize> = Vec::new();
+        let mut pending: Vec<usize> = Vec::new();
         for (index, node) in graph.node.iter().enumerate() {
-            made(node).for_each(|name| producers.entry(name).or_default().push(index));
+            outputs(node).for_each(|name| producers.entry(name).or_default().push(index));
             // Such a node is there for something that the graph does not show.
-            if made(node).next().is_none() {
-                open.push(index);
+            if outputs(node).next().is_none() {
+                pending.push(index);
             }
         }
         let mut used = Self { values: roots, nodes: vec![false; graph.node.len()] };
         used.values.extend(graph.output.iter().map(|output| output.name.clone()));
         let names = used.values.iter().filter_map(|name| producers.get(name.as_str()));
-        open.extend(names.flatten());
-        while let Some(index) = open.pop() {
+        pending.extend(names.flatten());
+        while let Some(index) = pending.pop() {
             if std::mem::replace(&mut used.nodes[index], true) {
                 continue;
             }
-            for name in scope::taken(&graph.node[index]) {
+            for name in scope::consumed(&graph.node[index]) {
                 if used.values.insert(name.to_owned()) {
-                    open.extend(producers.get(name).into_iter().flatten());
+                    pending.extend(producers.get(name).into_iter().flatten());
                 }
             }
         }

@@ -21,9 +21,9 @@ impl Wiring {
             Self { nodes: vec![], producers: HashMap::new(), consumers: HashMap::new() };
         for (index, node) in nodes.iter().enumerate() {
             for name in node.output.iter().filter(|name| !name.is_empty()) {
-                wiring.make(name, index)?;
+                wiring.add_producer(name, index)?;
             }
-            for name in scope::taken(node) {
+            for name in scope::consumed(node) {
                 wiring.consumers.entry(name.to_owned()).or_default().push(index);
             }
         }
@@ -31,7 +31,7 @@ impl Wiring {
         Ok(wiring)
     }
 
-    fn make(&mut self, name: &str, node: usize) -> Result<(), GraphError> {
+    fn add_producer(&mut self, name: &str, node: usize) -> Result<(), GraphError> {
         match self.producers.insert(name.to_owned(), node) {
             None => Ok(()),
             Some(_) => Err(GraphError::two_values(name)),
@@ -39,19 +39,19 @@ impl Wiring {
     }
 
     /// Whether a node makes the value.
-    pub(super) fn makes(&self, value: &str) -> bool {
+    pub(super) fn produces(&self, value: &str) -> bool {
         self.producers.contains_key(value)
     }
 
     /// The names of the values that nodes make.
-    pub(super) fn made(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn produced(&self) -> impl Iterator<Item = &str> {
         self.producers.keys().map(String::as_str)
     }
 
     /// Lets the node that makes `old` make it under the name `new`.
     pub(super) fn rename_produced(&mut self, old: &str, new: &str) -> Result<(), GraphError> {
         let Some(node) = self.producers.remove(old) else { return Ok(()) };
-        self.make(new, node)?;
+        self.add_producer(new, node)?;
         for output in self.nodes[node].output.iter_mut().filter(|output| *output == old) {
             new.clone_into(output);
         }
@@ -73,10 +73,10 @@ impl Wiring {
     /// Checks that every value taken is one that a node makes or that is among `given`, and
     /// none is both.
     pub(super) fn check(&self, given: &HashSet<&str>) -> Result<(), GraphError> {
-        if let Some(name) = self.made().find(|name| given.contains(name)) {
+        if let Some(name) = self.produced().find(|name| given.contains(name)) {
             return Err(GraphError::two_values(name));
         }
-        let missing = |name: &&String| !self.makes(name) && !given.contains(name.as_str());
+        let missing = |name: &&String| !self.produces(name) && !given.contains(name.as_str());
         match self.consumers.keys().filter(missing).min() {
             None => Ok(()),
             Some(name) => {
@@ -99,19 +99,19 @@ impl Wiring {
         let before = self.before();
         let mut order = Vec::with_capacity(before.len());
         let mut states = vec![State::New; before.len()];
-        let mut open: Vec<(usize, usize)> = Vec::new();
+        let mut pending: Vec<(usize, usize)> = Vec::new();
         for first in 0..before.len() {
-            open.push((first, 0));
-            while let Some((node, next)) = open.pop() {
+            pending.push((first, 0));
+            while let Some((node, next)) = pending.pop() {
                 if next == 0 {
                     match states[node] {
                         State::Done => continue,
-                        State::Open => return Err(self.circle(node)),
-                        State::New => states[node] = State::Open,
+                        State::Pending => return Err(self.cycle(node)),
+                        State::New => states[node] = State::Pending,
                     }
                 }
                 if let Some(earlier) = before[node].get(next) {
-                    open.extend([(node, next + 1), (*earlier, 0)]);
+                    pending.extend([(node, next + 1), (*earlier, 0)]);
                 } else {
                     states[node] = State::Done;
                     order.push(node);
@@ -133,7 +133,7 @@ impl Wiring {
         before
     }
 
-    fn circle(&self, node: usize) -> GraphError {
+    fn cycle(&self, node: usize) -> GraphError {
         let name = &self.nodes[node].name;
         GraphError::BadGraph(format!("node '{name}' takes what is made of its own values"))
     }
@@ -143,6 +143,6 @@ impl Wiring {
 #[derive(Clone, Copy)]
 enum State {
     New,
-    Open,
+    Pending,
     Done,
 }

@@ -1,49 +1,49 @@
 //! Attention and what belongs to it: all that is not a weight has the batch as its first axis.
 
 use super::Dependence;
-use super::dependence::{touch, unclear};
+use super::batched::batched_or_broadcast;
+use super::dependence::{dependent, unknown};
 use super::rule::Outcome;
-use super::window::pairs_that_stretch;
 use crate::shapes::call::Call;
 
 /// ONNX's own: queries, keys, values, a mask, and the keys and values of before.
 pub(super) fn attention(call: &Call<'_, '_>) -> Outcome {
     // A mask of fewer dimensions has no batch, and is the same for all.
-    if call.has(3) && call.rank(3)? < 4 {
+    if call.has_input(3) && call.rank(3)? < 4 {
         call.shared([3])?;
-        return own(call, &[0, 1, 2, 4, 5, 6], &[]);
+        return batched_inputs(call, &[0, 1, 2, 4, 5, 6], &[]);
     }
-    own(call, &[0, 1, 2, 3, 4, 5, 6], &[3])
+    batched_inputs(call, &[0, 1, 2, 3, 4, 5, 6], &[3])
 }
 
 /// Queries, keys, values, a mask of keys, a bias, and the keys and values of before.
 pub(super) fn multi_head(call: &Call<'_, '_>) -> Outcome {
-    own(call, &[0, 1, 2, 4, 5, 6, 7], &[5])
+    batched_inputs(call, &[0, 1, 2, 4, 5, 6, 7], &[5])
 }
 
 /// Queries, keys and values of groups of heads, those of before, lengths, places and a bias.
 pub(super) fn group_query(call: &Call<'_, '_>) -> Outcome {
     // ONNX Runtime takes the place of the first row for all, where these are the first tokens.
-    if call.has(9) && call.int("do_rotary").unwrap_or(0) != 0 {
-        return touch("it turns all rows by the places of the first");
+    if call.has_input(9) && call.int("do_rotary").unwrap_or(0) != 0 {
+        return dependent("it turns all rows by the places of the first");
     }
-    own(call, &[0, 1, 2, 3, 4, 5, 9, 10], &[10])
+    batched_inputs(call, &[0, 1, 2, 3, 4, 5, 9, 10], &[10])
 }
 
 /// Tokens and a mask; the keys and values of before have the batch as their second axis.
 pub(super) fn with_weights(call: &Call<'_, '_>) -> Outcome {
-    state_is_absent(call, 4)?;
-    second_axis(own(call, &[0, 3, 5], &[5])?)
+    require_no_state(call, 4)?;
+    second_axis(batched_inputs(call, &[0, 3, 5], &[5])?)
 }
 
 /// The same, quantized.
 pub(super) fn quantized(call: &Call<'_, '_>) -> Outcome {
-    state_is_absent(call, 8)?;
-    second_axis(own(call, &[0, 5], &[])?)
+    require_no_state(call, 8)?;
+    second_axis(batched_inputs(call, &[0, 5], &[])?)
 }
 
-fn state_is_absent(call: &Call<'_, '_>, input: usize) -> Result<(), super::Problem> {
-    if call.has(input) { unclear("a state of before is not followed") } else { Ok(()) }
+fn require_no_state(call: &Call<'_, '_>, input: usize) -> Result<(), super::Problem> {
+    if call.has_input(input) { unknown("a state of before is not followed") } else { Ok(()) }
 }
 
 /// The second output holds keys and values, and the batch as its second axis.
@@ -58,24 +58,24 @@ fn second_axis(mut outcome: Vec<Dependence>) -> Outcome {
 pub(super) fn rotary(call: &Call<'_, '_>) -> Outcome {
     let inputs: &[usize] = if call.domain().is_empty() {
         // Without places, tables have the batch as their first axis.
-        if call.has(3) { &[0, 3] } else { &[0, 1, 2] }
+        if call.has_input(3) { &[0, 3] } else { &[0, 1, 2] }
     } else {
         // A lone offset is the same for all.
         if call.rank(1)? < 2 { &[0] } else { &[0, 1] }
     };
-    own(call, inputs, &[])
+    batched_inputs(call, inputs, &[])
 }
 
 /// Tokens and segments, tables, a mask, and places.
 pub(super) fn embed(call: &Call<'_, '_>) -> Outcome {
-    own(call, &[0, 1, 7, 8], &[8])
+    batched_inputs(call, &[0, 1, 7, 8], &[8])
 }
 
 /// These inputs are a row's own, but that those of `stretch` may be the same for all, as all else is.
-fn own(call: &Call<'_, '_>, inputs: &[usize], stretch: &[usize]) -> Outcome {
-    let given: Vec<usize> = inputs.iter().copied().filter(|input| call.has(*input)).collect();
+fn batched_inputs(call: &Call<'_, '_>, inputs: &[usize], stretch: &[usize]) -> Outcome {
+    let given: Vec<usize> = inputs.iter().copied().filter(|input| call.has_input(*input)).collect();
     if given.iter().any(|input| call.rows(*input).is_some_and(|rows| rows.axis != 0)) {
-        return touch("it pairs rows with other rows");
+        return dependent("it pairs rows with other rows");
     }
-    pairs_that_stretch(call, &given, stretch)
+    batched_or_broadcast(call, &given, stretch)
 }

@@ -1,21 +1,21 @@
 //! Operators that combine what lies along some axes.
 
 use super::Dependence;
-use super::dependence::{Problem, Rows, touch, unclear};
+use super::dependence::{Problem, Rows, dependent, unknown};
 use super::rule::Outcome;
 use crate::shapes::call::{Call, List};
 use crate::shapes::dims;
 use std::collections::BTreeSet;
 
 /// The rows of the first input, which lie along none of the axes that `touches` says.
-pub(super) fn apart(
+pub(super) fn rows_outside(
     call: &Call<'_, '_>,
     what: &str,
     touches: impl Fn(usize) -> bool,
 ) -> Result<Rows, Problem> {
     let rows = call.need_rows(0)?;
     if touches(rows.axis) {
-        return touch(format!("it {what} rows"));
+        return dependent(format!("it {what} rows"));
     }
     Ok(rows.clone())
 }
@@ -31,19 +31,19 @@ pub(super) fn reduce(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let keeps_all = call.int("noop_with_empty_axes") == Some(1);
     let axes: Vec<usize> = match call.list("axes", 1) {
-        List::Unknown => return unclear("the axes that it reduces are not known"),
+        List::Unknown => return unknown("the axes that it reduces are not known"),
         List::Known(axes) if !axes.is_empty() => axes
             .iter()
             .map(|axis| dims::axis(*axis, rank))
             .collect::<Option<BTreeSet<usize>>>()
             .map_or_else(
-                || unclear("an axis is out of range"),
+                || unknown("an axis is out of range"),
                 |axes| Ok(axes.into_iter().collect()),
             )?,
         _ if keeps_all => return same(call, call.need_rows(0)?.clone()),
         _ => (0..rank).collect(),
     };
-    let rows = apart(call, "reduces over", |axis| axes.contains(&axis))?;
+    let rows = rows_outside(call, "reduces over", |axis| axes.contains(&axis))?;
     Ok(vec![without(call, &rows, &axes)])
 }
 
@@ -57,7 +57,7 @@ fn without(call: &Call<'_, '_>, rows: &Rows, axes: &[usize]) -> Dependence {
 /// The place of the largest or smallest along an axis.
 pub(super) fn arg(call: &Call<'_, '_>) -> Outcome {
     let axis = call.need_axis(0, call.rank(0)?)?;
-    let rows = apart(call, "compares", |rows| rows == axis)?;
+    let rows = rows_outside(call, "compares", |rows| rows == axis)?;
     Ok(vec![without(call, &rows, &[axis])])
 }
 
@@ -66,10 +66,10 @@ pub(super) fn softmax(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
     let rows = if call.opset() >= 13 {
         let axis = call.need_axis(-1, rank)?;
-        apart(call, "normalises over", |rows| rows == axis)?
+        rows_outside(call, "normalises over", |rows| rows == axis)?
     } else {
         let axis = call.need_axis(1, rank)?;
-        apart(call, "normalises over", |rows| rows >= axis)?
+        rows_outside(call, "normalises over", |rows| rows >= axis)?
     };
     same(call, rows)
 }
@@ -78,31 +78,31 @@ pub(super) fn softmax(call: &Call<'_, '_>) -> Outcome {
 pub(super) fn along_last(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.need_axis(-1, call.rank(0)?)?;
-    same(call, apart(call, "works along", |rows| rows == axis)?)
+    same(call, rows_outside(call, "works along", |rows| rows == axis)?)
 }
 
 /// Along all axes from one on, the last unless another is said.
 pub(super) fn from_axis(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.need_axis(-1, call.rank(0)?)?;
-    same(call, apart(call, "normalises over", |rows| rows >= axis)?)
+    same(call, rows_outside(call, "normalises over", |rows| rows >= axis)?)
 }
 
 /// Along the last axis.
 pub(super) fn last(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
-    same(call, apart(call, "works along", |rows| rows + 1 == rank)?)
+    same(call, rows_outside(call, "works along", |rows| rows + 1 == rank)?)
 }
 
 /// Two tensors alike are added and normalised along the last axis.
 pub(super) fn skip_normalise(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1])?;
     let rank = call.rank(0)?;
-    let on = super::elementwise::stretched(call, &[0, 1])?;
+    let on = super::elementwise::broadcast_inputs(call, &[0, 1])?;
     match on.rows() {
         Some(rows) if rows.axis + 1 < rank => Ok(vec![on; call.output_count()]),
-        _ => touch("it normalises over rows"),
+        _ => dependent("it normalises over rows"),
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) fn skip_normalise(call: &Call<'_, '_>) -> Outcome {
 pub(super) fn along_input(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.axis_input(1, call.rank(0)?)?;
-    same(call, apart(call, "adds up", |rows| rows == axis)?)
+    same(call, rows_outside(call, "adds up", |rows| rows == axis)?)
 }
 
 /// Over axes of an attribute; ONNX's own are the first and those from the third on.
@@ -119,7 +119,7 @@ pub(super) fn mean_variance(call: &Call<'_, '_>) -> Outcome {
     let axes = call.ints("axes").filter(|axes| !axes.is_empty()).unwrap_or(&[0, 2, 3]);
     same(
         call,
-        apart(call, "normalises over", |rows| {
+        rows_outside(call, "normalises over", |rows| {
             axes.iter().any(|axis| dims::axis(*axis, rank) == Some(rows))
         })?,
     )
@@ -127,33 +127,33 @@ pub(super) fn mean_variance(call: &Call<'_, '_>) -> Outcome {
 
 /// Along the channels, the second axis.
 pub(super) fn channels(call: &Call<'_, '_>) -> Outcome {
-    same(call, apart(call, "works along", |rows| rows == 1)?)
+    same(call, rows_outside(call, "works along", |rows| rows == 1)?)
 }
 
 /// The last two axes.
 pub(super) fn last_two(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
-    same(call, apart(call, "works along", |rows| rows + 2 >= rank)?)
+    same(call, rows_outside(call, "works along", |rows| rows + 2 >= rank)?)
 }
 
 /// The largest along an axis, and their places.
 pub(super) fn top_k(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.need_axis(-1, call.rank(0)?)?;
-    same(call, apart(call, "sorts", |rows| rows == axis)?)
+    same(call, rows_outside(call, "sorts", |rows| rows == axis)?)
 }
 
 /// A transform along an axis; the last holds the parts of complex numbers.
 pub(super) fn fourier(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
-    let axis = if call.has(2) {
+    let axis = if call.has_input(2) {
         call.axis_input(2, rank)?
     } else {
         call.need_axis(if call.opset() >= 20 { -2 } else { 1 }, rank)?
     };
-    same(call, apart(call, "transforms", |rows| rows == axis || rows + 1 == rank)?)
+    same(call, rows_outside(call, "transforms", |rows| rows == axis || rows + 1 == rank)?)
 }
 
 /// Steps in turned order, of a part that is said for each row.
@@ -162,7 +162,7 @@ pub(super) fn reverse(call: &Call<'_, '_>) -> Outcome {
     let (batch, time) = (call.int("batch_axis").unwrap_or(1), call.int("time_axis").unwrap_or(0));
     let of_rows = |axis| dims::axis(axis, 2) == Some(rows.axis);
     if of_rows(time) {
-        return touch("it turns the order of rows");
+        return dependent("it turns the order of rows");
     }
     match call.rows(1) {
         Some(lengths) if of_rows(batch) && lengths.is_like(rows) => {
@@ -172,6 +172,6 @@ pub(super) fn reverse(call: &Call<'_, '_>) -> Outcome {
             call.shared([1])?;
             Ok(vec![Dependence::Rows(rows.clone())])
         }
-        _ => touch("it takes lengths by the places of rows"),
+        _ => dependent("it takes lengths by the places of rows"),
     }
 }

@@ -1,8 +1,8 @@
 //! Graphs inside nodes: branches that a condition chooses, and loops.
 
-use super::dependence::{Problem, Rows, touch, unclear};
-use super::{Dependence, joined, settled};
-use crate::shapes::branch::alike;
+use super::dependence::{Problem, Rows, dependent, unknown};
+use super::{Dependence, join, resolve};
+use crate::shapes::branch::common;
 use crate::shapes::call::Call;
 use crate::shapes::value::{Number, Value};
 use crate::size::is_free_of_rows;
@@ -12,7 +12,7 @@ use crate::{Dim, ElementType, Graph, Kind};
 const ROUNDS_MAX: usize = 8;
 
 /// The values that a node with graphs inside makes; `None` for any other.
-pub(super) fn made(call: &Call<'_, '_>) -> Option<Vec<Value>> {
+pub(super) fn outputs(call: &Call<'_, '_>) -> Option<Vec<Value>> {
     if !call.domain().is_empty() {
         return None;
     }
@@ -20,12 +20,12 @@ pub(super) fn made(call: &Call<'_, '_>) -> Option<Vec<Value>> {
         "If" => if_(call),
         "Loop" => loop_(call),
         "Scan" => scan(call),
-        "SequenceMap" => unclear("sequences are not followed"),
+        "SequenceMap" => unknown("sequences are not followed"),
         _ => return None,
     };
     let count = call.output_count();
     let mut made = made.unwrap_or_else(|problem| vec![mixed(call, problem); count]);
-    let rest = || mixed(call, Problem::Unclear("its graph gives fewer values".into()));
+    let rest = || mixed(call, Problem::Unknown("its graph gives fewer values".into()));
     made.resize_with(count, rest);
     Some(made)
 }
@@ -35,25 +35,25 @@ fn mixed(call: &Call<'_, '_>, problem: Problem) -> Value {
 }
 
 /// That what decides is the same for all rows.
-fn decided(what: &str, on: &Dependence) -> Result<(), Problem> {
+fn require_shared(what: &str, on: &Dependence) -> Result<(), Problem> {
     match on {
         Dependence::Shared => Ok(()),
-        Dependence::Count => touch(format!("{what} follows from the number of rows")),
-        Dependence::Rows(_) => touch(format!("{what} follows from values of rows")),
+        Dependence::Count => dependent(format!("{what} follows from the number of rows")),
+        Dependence::Rows(_) => dependent(format!("{what} follows from values of rows")),
         Dependence::Mixed(mixed) if mixed.is_certain => {
-            touch(format!("{what} follows from all rows ({})", mixed.cause))
+            dependent(format!("{what} follows from all rows ({})", mixed.cause))
         }
-        Dependence::Mixed(mixed) => unclear(format!("{what} is not known ({})", mixed.cause)),
+        Dependence::Mixed(mixed) => unknown(format!("{what} is not known ({})", mixed.cause)),
     }
 }
 
 fn graph<'a>(call: &Call<'_, 'a>, attribute: &str) -> Result<Graph<'a>, Problem> {
     let graph = call.node().graph(attribute).ok().flatten();
-    graph.map_or_else(|| unclear(format!("it has no graph '{attribute}'")), Ok)
+    graph.map_or_else(|| unknown(format!("it has no graph '{attribute}'")), Ok)
 }
 
 /// What a graph gives that is inside of a node.
-fn inside<'a>(
+fn subgraph<'a>(
     call: &Call<'_, 'a>,
     graph: Graph<'a>,
     given: Vec<Value>,
@@ -62,50 +62,50 @@ fn inside<'a>(
     let proto = graph.proto();
     let others = [proto.input.len(), proto.output.len(), proto.initializer.len()];
     if !call.scope().context().steps(others.iter().sum()) {
-        return unclear("the model is too large to be followed");
+        return unknown("the model is too large to be followed");
     }
     let names = proto.input.iter().map(|input| &input.name);
     let is_constant = |name: &String| proto.initializer.iter().any(|tensor| tensor.name == *name);
     if given.len() != proto.input.len() || names.into_iter().any(is_constant) {
-        return unclear("the inputs of its graph are not those that it is given");
+        return unknown("the inputs of its graph are not those that it is given");
     }
     Ok(call.scope().inside(graph, given).outputs())
 }
 
 fn if_(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
-    let branch = |attribute: &str| inside(call, graph(call, attribute)?, Vec::new());
+    let branch = |attribute: &str| subgraph(call, graph(call, attribute)?, Vec::new());
     match (call.numbers(0), call.dependence(0)) {
         (Some([Number::Int(0)]), Dependence::Shared) => return branch("else_branch"),
         (Some([Number::Int(_)]), Dependence::Shared) => return branch("then_branch"),
-        (_, on) => decided("its condition", on)?,
+        (_, on) => require_shared("its condition", on)?,
     }
     let (a, b) = (branch("then_branch")?, branch("else_branch")?);
     let either = |(a, b): (&Value, &Value)| {
-        let on = joined(call, &a.dependence, &b.dependence);
-        settled(call, alike(a, b), on)
+        let on = join(call, &a.dependence, &b.dependence);
+        resolve(call, common(a, b), on)
     };
     Ok(a.iter().zip(&b).map(either).collect())
 }
 
 fn loop_(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
     for (input, what) in [(0, "how often it runs"), (1, "its condition")] {
-        if call.has(input) {
-            decided(what, call.dependence(input))?;
+        if call.has_input(input) {
+            require_shared(what, call.dependence(input))?;
         }
     }
-    let scalar = |element| settled(call, Value::tensor(element, Some(vec![])), Dependence::Shared);
+    let scalar = |element| resolve(call, Value::tensor(element, Some(vec![])), Dependence::Shared);
     let before = || vec![scalar(ElementType::Int64), scalar(ElementType::Bool)];
     let states = (2..call.input_count()).map(|input| call.input(input).clone()).collect();
     let body = graph(call, "body")?;
     let run = |states: &[Value]| {
-        let mut made = inside(call, body, [before(), states.to_vec()].concat())?;
+        let mut made = subgraph(call, body, [before(), states.to_vec()].concat())?;
         if made.is_empty() {
-            return unclear("its graph gives no condition");
+            return unknown("its graph gives no condition");
         }
-        decided("whether it goes on", &made.remove(0).dependence)?;
+        require_shared("whether it goes on", &made.remove(0).dependence)?;
         Ok(made)
     };
-    let (states, made) = until_stable(call, states, run)?;
+    let (states, made) = fixed_point(call, states, run)?;
     let scanned = made.into_iter().skip(states.len()).map(|value| stacked(call, value, 0));
     Ok(states.iter().cloned().chain(scanned).collect())
 }
@@ -114,7 +114,7 @@ fn scan(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
     let count = call.int("num_scan_inputs").and_then(|count| usize::try_from(count).ok());
     let states_count = count.and_then(|count| call.input_count().checked_sub(count));
     let Some(states_count) = states_count.filter(|_| call.opset() >= 9) else {
-        return unclear("its inputs are not followed");
+        return unknown("its inputs are not followed");
     };
     let axis = |attribute: &str, place: usize| {
         call.ints(attribute).and_then(|axes| axes.get(place).copied()).unwrap_or(0)
@@ -124,8 +124,8 @@ fn scan(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
         .collect::<Result<Vec<Value>, Problem>>()?;
     let states = (0..states_count).map(|input| call.input(input).clone()).collect();
     let body = graph(call, "body")?;
-    let run = |states: &[Value]| inside(call, body, [states.to_vec(), parts.clone()].concat());
-    let (states, made) = until_stable(call, states, run)?;
+    let run = |states: &[Value]| subgraph(call, body, [states.to_vec(), parts.clone()].concat());
+    let (states, made) = fixed_point(call, states, run)?;
     let scanned = made.into_iter().skip(states.len()).enumerate();
     let scanned =
         scanned.map(|(place, value)| stacked(call, value, axis("scan_output_axes", place)));
@@ -135,61 +135,61 @@ fn scan(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
 /// What a scan takes of an input at each step.
 fn part(call: &Call<'_, '_>, input: usize, axis: i64) -> Result<Value, Problem> {
     let value = call.input(input);
-    let Some(dims) = value.dims() else { return unclear("the dimensions of what it scans") };
+    let Some(dims) = value.dims() else { return unknown("the dimensions of what it scans") };
     let Some(axis) = crate::shapes::dims::axis(axis, dims.len()) else {
-        return unclear("an axis that it scans is out of range");
+        return unknown("an axis that it scans is out of range");
     };
     let on = match &value.dependence {
         Dependence::Rows(rows) if rows.axis == axis => {
-            return touch("it scans rows, one after the other");
+            return dependent("it scans rows, one after the other");
         }
         Dependence::Rows(rows) => rows.at(rows.axis - usize::from(axis < rows.axis)),
         other => other.clone(),
     };
     // How often it runs follows from this.
     if !is_free_of_rows(&dims[axis]) {
-        return unclear("how often it runs may follow from the number of rows");
+        return unknown("how often it runs may follow from the number of rows");
     }
     let mut dims = dims.to_vec();
     dims.remove(axis);
-    Ok(settled(call, Value::tensor(value.element(), Some(dims)), on))
+    Ok(resolve(call, Value::tensor(value.element(), Some(dims)), on))
 }
 
 /// Follows a loop's body until what its state is stays the same: what it depends on, and those
 /// dimensions that no step changes. Also what the last round made.
-fn until_stable(
+fn fixed_point(
     call: &Call<'_, '_>,
     mut states: Vec<Value>,
     run: impl Fn(&[Value]) -> Result<Vec<Value>, Problem>,
 ) -> Result<(Vec<Value>, Vec<Value>), Problem> {
     for _ in 0..ROUNDS_MAX {
-        let given: Vec<Value> = states.iter().map(|state| varying(call, state)).collect();
+        let given: Vec<Value> = states.iter().map(|state| generalised(call, state)).collect();
         let made = run(&given)?;
         if made.len() < states.len() {
-            return unclear("its graph gives fewer values");
+            return unknown("its graph gives fewer values");
         }
         let next: Vec<Value> =
-            states.iter().zip(&made).map(|(old, new)| either(call, old, new)).collect();
+            states.iter().zip(&made).map(|(old, new)| join_states(call, old, new)).collect();
         if next == states {
             return Ok((given, made));
         }
         states = next;
     }
-    unclear("what its state depends on does not settle")
+    unknown("what its state depends on does not settle")
 }
 
 /// A state in some step: what is not the same in all of them is not known.
-fn varying(call: &Call<'_, '_>, state: &Value) -> Value {
-    settled(call, state.clone(), state.dependence.clone())
+fn generalised(call: &Call<'_, '_>, state: &Value) -> Value {
+    resolve(call, state.clone(), state.dependence.clone())
 }
 
 /// A state that is one of two, and what is not known stays so.
-fn either(call: &Call<'_, '_>, old: &Value, new: &Value) -> Value {
-    let dependence = joined(call, &old.dependence, &new.dependence);
+fn join_states(call: &Call<'_, '_>, old: &Value, new: &Value) -> Value {
+    let dependence = join(call, &old.dependence, &new.dependence);
     let numbers = old.numbers.clone().filter(|numbers| new.numbers.as_ref() == Some(numbers));
     let kind = match (&old.kind, &new.kind) {
         (old, new) if old == new => old.clone(),
-        (Kind::Tensor { .. }, Kind::Tensor { .. }) => alike(old, new).kind,
+        (Kind::Tensor { .. }, Kind::Tensor { .. }) => common(old, new).kind,
         _ => Kind::Unknown,
     };
     // The size along rows is known whatever else is.
@@ -200,7 +200,7 @@ fn either(call: &Call<'_, '_>, old: &Value, new: &Value) -> Value {
 fn stacked(call: &Call<'_, '_>, value: Value, axis: i64) -> Value {
     let Some(dims) = value.dims() else { return Value { numbers: None, ..value } };
     let Some(axis) = crate::shapes::dims::axis(axis, dims.len() + 1) else {
-        return mixed(call, Problem::Unclear("an axis that it gives is out of range".into()));
+        return mixed(call, Problem::Unknown("an axis that it gives is out of range".into()));
     };
     let on = match &value.dependence {
         Dependence::Rows(rows) => rows.at(rows.axis + usize::from(axis <= rows.axis)),
@@ -215,7 +215,7 @@ fn stacked(call: &Call<'_, '_>, value: Value, axis: i64) -> Value {
     };
     let mut dims: Vec<Dim> = dims.iter().map(outside).collect();
     dims.insert(axis, Dim::Unknown);
-    settled(call, Value::tensor(value.element(), Some(dims)), on)
+    resolve(call, Value::tensor(value.element(), Some(dims)), on)
 }
 
 /// Whether a size is made of those of inputs, which mean the same everywhere.

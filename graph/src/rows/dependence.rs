@@ -51,9 +51,9 @@ pub struct RowCause {
 #[derive(Debug)]
 pub(crate) enum Problem {
     /// The operator lets rows touch each other.
-    Touch(String),
+    Dependent(String),
     /// It may, or may not.
-    Unclear(String),
+    Unknown(String),
 }
 
 impl Dependence {
@@ -71,8 +71,8 @@ impl Dependence {
 
     pub(crate) fn mixed(problem: Problem, node: Option<Node<'_>>) -> Self {
         let (problem, is_certain) = match problem {
-            Problem::Touch(problem) => (problem, true),
-            Problem::Unclear(problem) => (problem, false),
+            Problem::Dependent(problem) => (problem, true),
+            Problem::Unknown(problem) => (problem, false),
         };
         let cause = RowCause { node: node.map(name), problem };
         Self::Mixed(Rc::new(Mixed { cause, is_certain }))
@@ -120,11 +120,11 @@ impl fmt::Display for RowCause {
 }
 
 /// The operator lets rows touch each other, because of this.
-pub(crate) fn touch<T>(problem: impl Into<String>) -> Result<T, Problem> {
-    Err(Problem::Touch(problem.into()))
+pub(crate) fn dependent<T>(problem: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::Dependent(problem.into()))
 }
 
 /// It can not be told whether rows stay apart, because of this.
-pub(crate) fn unclear<T>(problem: impl Into<String>) -> Result<T, Problem> {
-    Err(Problem::Unclear(problem.into()))
+pub(crate) fn unknown<T>(problem: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::Unknown(problem.into()))
 }

@@ -1,7 +1,7 @@
 //! `Einsum`: sums of products, as an equation says.
 
 use super::Dependence;
-use super::dependence::{Problem, Rows, touch, unclear};
+use super::dependence::{Problem, Rows, dependent, unknown};
 use super::rule::Outcome;
 use crate::Dim;
 use crate::shapes::call::Call;
@@ -9,12 +9,12 @@ use crate::shapes::einsum::{ELLIPSIS, Equation, Label};
 
 pub(super) fn einsum(call: &Call<'_, '_>) -> Outcome {
     let Some(equation) = Equation::of(call) else {
-        return unclear("its equation does not fit its inputs");
+        return unknown("its equation does not fit its inputs");
     };
     let (label, rows) = label_of_rows(call, &equation.operands)?;
     match equation.output.iter().position(|other| *other == label) {
         Some(axis) => Ok(vec![rows.at(axis)]),
-        None => touch("it adds up rows"),
+        None => dependent("it adds up rows"),
     }
 }
 
@@ -23,18 +23,18 @@ fn label_of_rows(call: &Call<'_, '_>, operands: &[Vec<Label>]) -> Result<(Label,
     let mut found: Option<(Label, Rows)> = None;
     for (input, labels) in operands.iter().enumerate() {
         let Dependence::Rows(rows) = call.dependence(input) else { continue };
-        let label = labels.get(rows.axis).copied().map_or_else(|| unclear("its axes"), Ok)?;
+        let label = labels.get(rows.axis).copied().map_or_else(|| unknown("its axes"), Ok)?;
         if labels.iter().filter(|other| **other == label).count() > 1 {
-            return touch("it takes a diagonal over rows");
+            return dependent("it takes a diagonal over rows");
         }
         match &found {
             Some((other, of)) if *other != label || !of.is_like(rows) => {
-                return touch("it pairs rows with each other");
+                return dependent("it pairs rows with each other");
             }
             _ => found = Some((label, rows.clone())),
         }
     }
-    let Some((label, rows)) = found else { return unclear("it takes no rows") };
+    let Some((label, rows)) = found else { return unknown("it takes no rows") };
     for (input, labels) in operands.iter().enumerate() {
         let axis = labels.iter().position(|other| *other == label);
         match (call.dependence(input), axis) {
@@ -44,8 +44,8 @@ fn label_of_rows(call: &Call<'_, '_>, operands: &[Vec<Label>]) -> Result<(Label,
                 if label.0 == ELLIPSIS
                     && call.dims(input).and_then(|dims| dims.get(axis)) == Some(&Dim::Fixed(1)) => {
             }
-            (Dependence::Shared, Some(_)) => return touch("it pairs rows with fixed values"),
-            _ => return touch("it takes what follows from the number of rows"),
+            (Dependence::Shared, Some(_)) => return dependent("it pairs rows with fixed values"),
+            _ => return dependent("it takes what follows from the number of rows"),
         }
     }
     Ok((label, rows))

@@ -1,7 +1,7 @@
 //! Operators that work element by element.
 
 use super::Dependence;
-use super::dependence::{Problem, Rows, touch, unclear};
+use super::dependence::{Problem, Rows, dependent, unknown};
 use super::rule::Outcome;
 use crate::Dim;
 use crate::shapes::call::Call;
@@ -19,40 +19,45 @@ pub(super) fn like(call: &Call<'_, '_>) -> Outcome {
 }
 
 /// Elements of all inputs that lie at the same place, stretched to each other.
-pub(super) fn together(call: &Call<'_, '_>) -> Outcome {
-    if call.says("broadcast") {
-        return unclear("operators before version 7 are not followed");
+pub(super) fn broadcast(call: &Call<'_, '_>) -> Outcome {
+    if call.has_attribute("broadcast") {
+        return unknown("operators before version 7 are not followed");
     }
     let inputs: Vec<usize> = (0..call.input_count()).collect();
-    Ok(vec![stretched(call, &inputs)?])
+    Ok(vec![broadcast_inputs(call, &inputs)?])
 }
 
 /// The first two inputs, and settings after them.
-pub(super) fn two(call: &Call<'_, '_>) -> Outcome {
+pub(super) fn broadcast_two(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1])?;
-    Ok(vec![stretched(call, &[0, 1])?])
+    Ok(vec![broadcast_inputs(call, &[0, 1])?])
 }
 
 /// Two quantized tensors, each followed by its scale and its zero point.
-pub(super) fn two_quantized(call: &Call<'_, '_>) -> Outcome {
+pub(super) fn broadcast_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 3])?;
-    Ok(vec![stretched(call, &[0, 3])?])
+    Ok(vec![broadcast_inputs(call, &[0, 3])?])
 }
 
 /// What elements depend on that lie at the same place of these inputs.
-pub(super) fn stretched(call: &Call<'_, '_>, inputs: &[usize]) -> Result<Dependence, Problem> {
-    let inputs = inputs.iter().copied().filter(|input| call.has(*input));
+pub(super) fn broadcast_inputs(
+    call: &Call<'_, '_>,
+    inputs: &[usize],
+) -> Result<Dependence, Problem> {
+    let inputs = inputs.iter().copied().filter(|input| call.has_input(*input));
     let operands: Vec<(&Dependence, &[Dim])> = inputs
         .map(|input| match call.dims(input) {
             Some(dims) => Ok((call.dependence(input), dims)),
-            None => unclear("the number of dimensions of what it takes is not known"),
+            None => unknown("the number of dimensions of what it takes is not known"),
         })
         .collect::<Result<_, _>>()?;
-    aligned(&operands)
+    broadcast_operands(&operands)
 }
 
 /// What operands depend on together whose dimensions are aligned at their ends, and stretch.
-pub(super) fn aligned(operands: &[(&Dependence, &[Dim])]) -> Result<Dependence, Problem> {
+pub(super) fn broadcast_operands(
+    operands: &[(&Dependence, &[Dim])],
+) -> Result<Dependence, Problem> {
     let rank = operands.iter().map(|(_, dims)| dims.len()).max().unwrap_or(0);
     // The axis of the rows in the result.
     let mut found: Option<Rows> = None;
@@ -61,24 +66,26 @@ pub(super) fn aligned(operands: &[(&Dependence, &[Dim])]) -> Result<Dependence, 
             let axis = rows.axis + rank - dims.len();
             let rows = Rows { axis, ..rows.clone() };
             match &found {
-                Some(other) if *other != rows => return touch("it pairs rows with each other"),
+                Some(other) if *other != rows => return dependent("it pairs rows with each other"),
                 _ => found = Some(rows),
             }
         }
     }
-    let Some(rows) = found else { return touch("it takes what follows from the number of rows") };
+    let Some(rows) = found else {
+        return dependent("it takes what follows from the number of rows");
+    };
     for (dependence, dims) in operands {
         let axis = (rows.axis + dims.len()).checked_sub(rank);
         let along = axis.and_then(|axis| dims.get(axis)).unwrap_or(&Dim::Fixed(1));
         match (dependence, along) {
             (Dependence::Rows(_), _) | (Dependence::Shared, Dim::Fixed(1)) => {}
             (Dependence::Shared, Dim::Fixed(size)) => {
-                return touch(format!("it pairs rows with {size} fixed values"));
+                return dependent(format!("it pairs rows with {size} fixed values"));
             }
             (Dependence::Shared, _) => {
-                return unclear("it may pair rows with values by their places");
+                return unknown("it may pair rows with values by their places");
             }
-            _ => return touch("it takes what follows from the number of rows"),
+            _ => return dependent("it takes what follows from the number of rows"),
         }
     }
     Ok(Dependence::Rows(rows))
@@ -91,20 +98,20 @@ pub(super) fn quantize(call: &Call<'_, '_>) -> Outcome {
     let axis = call.axis(1, rank);
     for input in [1, 2] {
         match (call.dependence(input), call.dims(input)) {
-            _ if !call.has(input) => {}
+            _ if !call.has_input(input) => {}
             (Dependence::Shared, Some([] | [Dim::Fixed(1)])) => {}
             (Dependence::Shared, Some([_])) if axis.is_some_and(|axis| axis != rows.axis) => {}
             (Dependence::Shared, Some(dims))
                 if dims.len() == rank && call.int("block_size").unwrap_or(0) == 0 =>
             {
                 if dims[rows.axis] != Dim::Fixed(1) {
-                    return touch("it has a fixed number of scales along rows");
+                    return dependent("it has a fixed number of scales along rows");
                 }
             }
             // A scale for each row is its own.
             (Dependence::Rows(of), Some([_])) if axis == Some(rows.axis) && of.is_like(rows) => {}
-            (Dependence::Shared, _) => return unclear("which values its scales are for"),
-            _ => return touch("its scale differs from row to row"),
+            (Dependence::Shared, _) => return unknown("which values its scales are for"),
+            _ => return dependent("its scale differs from row to row"),
         }
     }
     Ok(vec![Dependence::Rows(rows.clone())])
@@ -112,5 +119,5 @@ pub(super) fn quantize(call: &Call<'_, '_>) -> Outcome {
 
 /// One scale for the whole tensor.
 pub(super) fn quantize_whole(_: &Call<'_, '_>) -> Outcome {
-    touch("its scale is that of all rows together")
+    dependent("its scale is that of all rows together")
 }

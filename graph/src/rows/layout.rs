@@ -1,7 +1,7 @@
 //! Operators that keep the elements and change how they are laid out.
 
 use super::Dependence;
-use super::dependence::{Problem, Rows, touch, unclear};
+use super::dependence::{Problem, Rows, dependent, unknown};
 use super::rule::Outcome;
 use crate::Dim;
 use crate::shapes::call::{Call, List};
@@ -12,39 +12,39 @@ use crate::size::{divided, is_free_of_rows, row_block, times};
 
 /// Other dimensions for the same elements in the same order. Rows stay rows where as much lies
 /// outside of them as before: then what a row has is in one piece again.
-pub(super) fn relaid(call: &Call<'_, '_>) -> Outcome {
+pub(super) fn reshape(call: &Call<'_, '_>) -> Outcome {
     // The shape may follow from the number of rows.
     if !matches!(call.dependence(1), Dependence::Shared | Dependence::Count) {
-        return touch("the shape that it gives follows from values of rows");
+        return dependent("the shape that it gives follows from values of rows");
     }
     let rows = call.need_rows(0)?;
-    let Some(from) = call.dims(0) else { return unclear("the dimensions that it takes") };
+    let Some(from) = call.dims(0) else { return unknown("the dimensions that it takes") };
     // Of its sizes, one may be what is left; the others must not follow from the number of rows.
     if call.numbers(1).is_some_and(|shape| shape.contains(&Number::Unknown)) {
-        return unclear("the shape that it gives is not known");
+        return unknown("the shape that it gives is not known");
     }
     let made = kinds(call);
     let Some(to) = made.first().and_then(|made| made.dims()) else {
-        return unclear("the number of dimensions that it gives is not known");
+        return unknown("the number of dimensions that it gives is not known");
     };
-    relaid_as(rows, from, to)
+    reshaped_rows(rows, from, to)
 }
 
 /// The rows of a tensor of dimensions `from` when it has the dimensions `to`.
-fn relaid_as(rows: &Rows, from: &[Dim], to: &[Dim]) -> Outcome {
+fn reshaped_rows(rows: &Rows, from: &[Dim], to: &[Dim]) -> Outcome {
     let outside = times(&dims::product(&from[..rows.axis]), &rows.outer);
     let mut before = Dim::Fixed(1);
     for (axis, dim) in to.iter().enumerate() {
         if let Some(inside) = row_block(dim) {
             if before == Dim::Unknown || outside == Dim::Unknown {
-                return unclear("where its rows are in the shape that it gives is not known");
+                return unknown("where its rows are in the shape that it gives is not known");
             }
             // What lay outside of the rows lies there still, in this dimension or before it.
             let outer = divided(&outside, &before);
             let block = divided(&inside, &outer);
             return match (&outer, &block) {
                 (Dim::Unknown, _) | (_, Dim::Unknown) => {
-                    touch("it cuts rows into pieces and mixes them")
+                    dependent("it cuts rows into pieces and mixes them")
                 }
                 _ => Ok(vec![Dependence::Rows(Rows { axis, outer, block })]),
             };
@@ -52,15 +52,15 @@ fn relaid_as(rows: &Rows, from: &[Dim], to: &[Dim]) -> Outcome {
         before = dims::product(&[before, dim.clone()]);
     }
     if to.contains(&Dim::Unknown) {
-        unclear("where its rows are in the shape that it gives is not known")
+        unknown("where its rows are in the shape that it gives is not known")
     } else {
-        touch("the shape that it gives is for a fixed number of rows")
+        dependent("the shape that it gives is for a fixed number of rows")
     }
 }
 
 /// A matrix: the dimensions before an axis by those after it.
 pub(super) fn flatten(call: &Call<'_, '_>) -> Outcome {
-    relaid(call)
+    reshape(call)
 }
 
 pub(super) fn transpose(call: &Call<'_, '_>) -> Outcome {
@@ -72,7 +72,7 @@ pub(super) fn transpose(call: &Call<'_, '_>) -> Outcome {
     };
     match axis {
         Some(axis) => Ok(vec![rows.at(axis)]),
-        None => unclear("its order of axes is not known"),
+        None => unknown("its order of axes is not known"),
     }
 }
 
@@ -84,14 +84,14 @@ pub(super) fn squeeze(call: &Call<'_, '_>) -> Outcome {
             .iter()
             .map(|axis| dims::axis(*axis, rank))
             .collect::<Option<_>>()
-            .map_or_else(|| unclear("an axis is out of range"), Ok)?,
+            .map_or_else(|| unknown("an axis is out of range"), Ok)?,
         List::Known(_) | List::Absent => {
-            return unclear("it takes out whichever dimensions are 1, that of the rows too");
+            return unknown("it takes out whichever dimensions are 1, that of the rows too");
         }
-        List::Unknown => return unclear("its axes are not known"),
+        List::Unknown => return unknown("its axes are not known"),
     };
     if axes.contains(&rows.axis) {
-        return touch("it takes the dimension of the rows out");
+        return dependent("it takes the dimension of the rows out");
     }
     let before = axes.iter().filter(|axis| **axis < rows.axis).count();
     Ok(vec![rows.at(rows.axis - before)])
@@ -99,17 +99,17 @@ pub(super) fn squeeze(call: &Call<'_, '_>) -> Outcome {
 
 pub(super) fn unsqueeze(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
-    let List::Known(axes) = call.list("axes", 1) else { return unclear("its axes are not known") };
+    let List::Known(axes) = call.list("axes", 1) else { return unknown("its axes are not known") };
     let rank = call.rank(0)? + axes.len();
     let axes: Vec<usize> = axes
         .iter()
         .map(|axis| dims::axis(*axis, rank))
         .collect::<Option<_>>()
-        .map_or_else(|| unclear("an axis is out of range"), Ok)?;
+        .map_or_else(|| unknown("an axis is out of range"), Ok)?;
     let places = (0..rank).filter(|axis| !axes.contains(axis));
     match places.into_iter().nth(rows.axis) {
         Some(axis) => Ok(vec![rows.at(axis)]),
-        None => unclear("its axes are out of range"),
+        None => unknown("its axes are out of range"),
     }
 }
 
@@ -118,10 +118,10 @@ pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
     let rank = call.rank(0)?;
     if !matches!(call.text("keep_aspect_ratio_policy"), "" | "stretch") {
-        return unclear("sizes in proportion are not followed");
+        return unknown("sizes in proportion are not followed");
     }
     if call.text("coordinate_transformation_mode") == "tf_crop_and_resize" {
-        return unclear("a part of the tensor is resized");
+        return unknown("a part of the tensor is resized");
     }
     call.shared([1, 2])?;
     let place = match call.ints("axes").filter(|axes| !axes.is_empty()) {
@@ -133,11 +133,11 @@ pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
         let sizes = call.numbers(3).unwrap_or(&[Number::Unknown]).iter().enumerate();
         let mut others = sizes.filter(|(at, _)| Some(*at) != place);
         if !others.all(|(_, size)| is_free_of_rows(&size.dim())) {
-            return touch("its sizes follow from the number of rows");
+            return dependent("its sizes follow from the number of rows");
         }
     }
     let Some(place) = place else { return Ok(vec![Dependence::Rows(rows.clone())]) };
-    let keeps = if call.has(3) {
+    let keeps = if call.has_input(3) {
         let size = call.numbers(3).and_then(|sizes| sizes.get(place));
         size.map(|size| size.dim() == rows.size())
     } else {
@@ -149,12 +149,12 @@ pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
     };
     match keeps {
         Some(true) => Ok(vec![Dependence::Rows(rows.clone())]),
-        Some(false) => touch("it resizes the dimension of the rows"),
-        None => unclear("how it resizes the dimension of the rows is not known"),
+        Some(false) => dependent("it resizes the dimension of the rows"),
+        None => unknown("how it resizes the dimension of the rows is not known"),
     }
 }
 
 /// A number of rows that fits the dimension at their axis.
-pub(super) fn is_whole(rows: &Rows, dim: &Dim) -> Result<(), Problem> {
-    if *dim == rows.size() { Ok(()) } else { touch("it takes only some rows") }
+pub(super) fn check_all_rows(rows: &Rows, dim: &Dim) -> Result<(), Problem> {
+    if *dim == rows.size() { Ok(()) } else { dependent("it takes only some rows") }
 }

@@ -1,8 +1,8 @@
 //! Matrix products.
 
 use super::Dependence;
-use super::dependence::{Problem, touch, unclear};
-use super::elementwise::aligned;
+use super::dependence::{Problem, dependent, unknown};
+use super::elementwise::broadcast_operands;
 use super::rule::Outcome;
 use crate::Dim;
 use crate::shapes::call::Call;
@@ -27,22 +27,22 @@ pub(super) fn matmul_fused(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1])?;
     let flag = |name: &str| call.int(name).unwrap_or(0) != 0;
     if flag("transBatchA") || flag("transBatchB") {
-        return unclear("products that turn their batches are not followed");
+        return unknown("products that turn their batches are not followed");
     }
-    let a = turned(operand(call, 0)?, flag("transA"));
-    let b = turned(operand(call, 1)?, flag("transB"));
+    let a = transposed(operand(call, 0)?, flag("transA"));
+    let b = transposed(operand(call, 1)?, flag("transB"));
     Ok(vec![product((&a.0, &a.1), (&b.0, &b.1))?])
 }
 
 /// A weight of few bits, in a form of its own: only the last axis of the first input is summed.
-pub(super) fn weight_in_own_form(call: &Call<'_, '_>) -> Outcome {
+pub(super) fn packed_weight(call: &Call<'_, '_>) -> Outcome {
     super::axes::last(call)
 }
 
 /// The operand with its last two axes exchanged, where it is turned.
-fn turned((dependence, dims): Operand<'_>, is_turned: bool) -> (Dependence, Vec<Dim>) {
+fn transposed((dependence, dims): Operand<'_>, is_transposed: bool) -> (Dependence, Vec<Dim>) {
     let (mut dims, rank) = (dims.to_vec(), dims.len());
-    if !is_turned || rank < 2 {
+    if !is_transposed || rank < 2 {
         return (dependence.clone(), dims);
     }
     dims.swap(rank - 2, rank - 1);
@@ -57,7 +57,7 @@ fn turned((dependence, dims): Operand<'_>, is_turned: bool) -> (Dependence, Vec<
 fn operand<'c>(call: &Call<'c, '_>, input: usize) -> Result<Operand<'c>, Problem> {
     match call.dims(input) {
         Some(dims) => Ok((call.dependence(input), dims)),
-        None => unclear(format!("the number of dimensions of input {input} is not known")),
+        None => unknown(format!("the number of dimensions of input {input} is not known")),
     }
 }
 
@@ -66,7 +66,7 @@ fn operand<'c>(call: &Call<'c, '_>, input: usize) -> Result<Operand<'c>, Problem
 fn product(a: Operand<'_>, b: Operand<'_>) -> Result<Dependence, Problem> {
     let (rank_a, rank_b) = (a.1.len(), b.1.len());
     if rank_a == 0 || rank_b == 0 {
-        return unclear("it multiplies a scalar as a matrix");
+        return unknown("it multiplies a scalar as a matrix");
     }
     let full = rank_a.max(rank_b).max(2);
     // Where an axis of the product is when lone rows and columns have lost their sides.
@@ -79,7 +79,7 @@ fn product(a: Operand<'_>, b: Operand<'_>) -> Result<Dependence, Problem> {
     if is_a.is_some_and(|rows| rows.axis + 1 == rank_a)
         || is_b.is_some_and(|rows| rows.axis + 2 == rank_b || rank_b == 1)
     {
-        return touch("it adds up rows");
+        return dependent("it adds up rows");
     }
     match (is_a, is_b) {
         // The rows of the matrix.
@@ -98,7 +98,7 @@ fn product(a: Operand<'_>, b: Operand<'_>) -> Result<Dependence, Problem> {
                 (dependence.clone(), dims[..dims.len().saturating_sub(2)].to_vec())
             };
             let (a, b) = (outer(a), outer(b));
-            let batches = aligned(&[(&a.0, &a.1), (&b.0, &b.1)])?;
+            let batches = broadcast_operands(&[(&a.0, &a.1), (&b.0, &b.1)])?;
             Ok(match batches {
                 Dependence::Rows(rows) => {
                     let axis = rows.axis + (full - 2) - a.1.len().max(b.1.len());
@@ -113,8 +113,8 @@ fn product(a: Operand<'_>, b: Operand<'_>) -> Result<Dependence, Problem> {
 fn shared(dependence: &Dependence) -> Result<(), Problem> {
     match dependence {
         Dependence::Shared => Ok(()),
-        Dependence::Count => touch("it takes what follows from the number of rows"),
-        _ => touch("it multiplies rows with each other"),
+        Dependence::Count => dependent("it takes what follows from the number of rows"),
+        _ => dependent("it multiplies rows with each other"),
     }
 }
 
@@ -122,10 +122,10 @@ fn shared(dependence: &Dependence) -> Result<(), Problem> {
 pub(super) fn gemm(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1, 2])?;
     let flag = |name: &str| call.int(name).unwrap_or(0) != 0;
-    let a = turned(operand(call, 0)?, flag("transA"));
-    let b = turned(operand(call, 1)?, flag("transB"));
+    let a = transposed(operand(call, 0)?, flag("transA"));
+    let b = transposed(operand(call, 1)?, flag("transB"));
     if a.1.len() != 2 || b.1.len() != 2 {
-        return unclear("it does not multiply matrices");
+        return unknown("it does not multiply matrices");
     }
     let is_shared = |on: &Dependence| *on == Dependence::Shared;
     let sides = [a.1[0].clone(), b.1[1].clone()];
@@ -134,12 +134,12 @@ pub(super) fn gemm(call: &Call<'_, '_>) -> Outcome {
     } else {
         product((&a.0, &a.1), (&b.0, &b.1))?
     };
-    if !call.has(2) {
+    if !call.has_input(2) {
         return Ok(vec![product]);
     }
     let added = operand(call, 2)?;
     if is_shared(&product) {
-        return touch("it adds rows to a matrix of a fixed size");
+        return dependent("it adds rows to a matrix of a fixed size");
     }
-    Ok(vec![aligned(&[(&product, &sides), added])?])
+    Ok(vec![broadcast_operands(&[(&product, &sides), added])?])
 }

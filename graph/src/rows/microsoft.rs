@@ -1,9 +1,9 @@
 //! Operators that ONNX Runtime adds, and that its optimizer and its tools write.
 
-use super::dependence::touch;
+use super::dependence::dependent;
 use super::rule::{Outcome, Rule};
 use super::{
-    Dependence, attention, axes, elementwise, layout, matrix, parts, recurrent, text, window,
+    Dependence, attention, axes, batched, elementwise, layout, matrix, parts, recurrent, strings,
 };
 use crate::Dim;
 use crate::shapes::call::Call;
@@ -13,13 +13,13 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
         "Gelu" | "QuickGelu" | "QLinearSigmoid" | "QLinearLeakyRelu" | "MurmurHash3" => {
             elementwise::pointwise
         }
-        "BiasGelu" | "FastGelu" => elementwise::two,
-        "BiasAdd" | "MulInteger" => elementwise::together,
-        "QLinearAdd" | "QLinearMul" => elementwise::two_quantized,
+        "BiasGelu" | "FastGelu" => elementwise::broadcast_two,
+        "BiasAdd" | "MulInteger" => elementwise::broadcast,
+        "QLinearAdd" | "QLinearMul" => elementwise::broadcast_quantized,
         "QLinearWhere" => where_quantized,
         "QuantizeLinear" | "DequantizeLinear" => elementwise::quantize,
         "DynamicQuantizeMatMul" => elementwise::quantize_whole,
-        "DynamicQuantizeLSTM" => recurrent::quantized_as_it_runs,
+        "DynamicQuantizeLSTM" => recurrent::dynamic_quantized,
         "QLinearReduceMean" => reduce_mean_quantized,
         "QLinearSoftmax" => softmax_quantized,
         "QLinearConcat" => parts::concat_quantized,
@@ -33,15 +33,15 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
         | "NhwcMaxPool"
         | "NhwcConv"
         | "GroupNorm"
-        | "ConvTransposeWithDynamicPads" => window::batch_first,
+        | "ConvTransposeWithDynamicPads" => batched::batch_first,
         "FusedConv" | "NhwcFusedConv" => conv_and_sum,
-        "GridSample" => window::grid_sample,
+        "GridSample" => batched::grid_sample,
         "FusedMatMul" | "TransposeMatMul" => matrix::matmul_fused,
         "MatMulInteger16" | "MatMulIntegerToFloat" => matrix::matmul,
         "FusedGemm" => matrix::gemm,
         "GemmFastGelu" => matrix::matmul,
         "QGemm" => gemm_quantized,
-        "MatMulNBits" | "MatMulBnb4" | "MatMulFpQ4" => matrix::weight_in_own_form,
+        "MatMulNBits" | "MatMulBnb4" | "MatMulFpQ4" => matrix::packed_weight,
         "CDist" => distances,
         "GatherBlockQuantized" => gather_quantized,
         "Pad" => parts::pad,
@@ -52,7 +52,7 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
         "GroupQueryAttention" => attention::group_query,
         "RotaryEmbedding" => attention::rotary,
         "EmbedLayerNormalization" => attention::embed,
-        "Tokenizer" => text::split,
+        "Tokenizer" => strings::split,
         _ => return None,
     })
 }
@@ -62,7 +62,7 @@ pub(super) fn blocked(operator: &str) -> Option<Rule> {
     Some(match operator {
         "Conv" => conv_and_sum,
         "MaxPool" | "GlobalMaxPool" | "AveragePool" | "GlobalAveragePool" | "ReorderInput"
-        | "ReorderOutput" => window::batch_first,
+        | "ReorderOutput" => batched::batch_first,
         _ => return None,
     })
 }
@@ -70,7 +70,7 @@ pub(super) fn blocked(operator: &str) -> Option<Rule> {
 /// A condition, and two quantized tensors with their scales and zero points.
 fn where_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1, 4])?;
-    Ok(vec![elementwise::stretched(call, &[0, 1, 4])?])
+    Ok(vec![elementwise::broadcast_inputs(call, &[0, 1, 4])?])
 }
 
 /// The axes are an attribute; the inputs after the first are scales and zero points.
@@ -80,7 +80,7 @@ fn reduce_mean_quantized(call: &Call<'_, '_>) -> Outcome {
     let said = call.ints("axes").unwrap_or_default();
     let axes: Vec<Option<usize>> =
         said.iter().map(|axis| crate::shapes::dims::axis(*axis, rank)).collect();
-    let rows = axes::apart(call, "reduces over", |rows| {
+    let rows = axes::rows_outside(call, "reduces over", |rows| {
         axes.is_empty() || axes.contains(&Some(rows)) || axes.contains(&None)
     })?;
     let keeps = call.int("keepdims").unwrap_or(1) != 0;
@@ -92,35 +92,35 @@ fn reduce_mean_quantized(call: &Call<'_, '_>) -> Outcome {
 fn softmax_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.need_axis(-1, call.rank(0)?)?;
-    let rows = axes::apart(call, "normalises over", |rows| rows >= axis)?;
+    let rows = axes::rows_outside(call, "normalises over", |rows| rows >= axis)?;
     Ok(vec![Dependence::Rows(rows)])
 }
 
 /// A convolution to which another tensor is added.
 fn conv_and_sum(call: &Call<'_, '_>) -> Outcome {
-    if call.has(3) && call.rows(3).is_none() {
-        return touch("it adds a fixed number of rows");
+    if call.has_input(3) && call.rows(3).is_none() {
+        return dependent("it adds a fixed number of rows");
     }
-    window::pairs_of_batches(call, &[0, 3])
+    batched::batched_inputs(call, &[0, 3])
 }
 
 /// The rows of the first matrix; all else is the same for all.
 fn gemm_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let turned = usize::from(call.int("transA").unwrap_or(0) != 0);
-    if let (true, Some([rows, _])) = (call.has(6), call.dims(6))
+    if let (true, Some([rows, _])) = (call.has_input(6), call.dims(6))
         && *rows != Dim::Fixed(1)
     {
-        return touch("it adds a fixed number of rows");
+        return dependent("it adds a fixed number of rows");
     }
-    let rows = axes::apart(call, "adds up", |rows| rows != turned)?;
+    let rows = axes::rows_outside(call, "adds up", |rows| rows != turned)?;
     Ok(vec![rows.at(0)])
 }
 
 /// Distances of the rows of a matrix from those of another.
 fn distances(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
-    let rows = axes::apart(call, "adds up", |rows| rows != 0)?;
+    let rows = axes::rows_outside(call, "adds up", |rows| rows != 0)?;
     Ok(vec![Dependence::Rows(rows)])
 }
 
@@ -130,6 +130,6 @@ fn gather_quantized(call: &Call<'_, '_>) -> Outcome {
     let places = call.need_rows(1)?;
     match call.int("gather_axis").unwrap_or(0) {
         0 => Ok(vec![Dependence::Rows(places.clone())]),
-        _ => touch("it picks along another axis than the first"),
+        _ => dependent("it picks along another axis than the first"),
     }
 }

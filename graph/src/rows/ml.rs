@@ -1,8 +1,8 @@
 //! Operators of classical machine learning: a row of a matrix is an example.
 
 use super::Dependence;
-use super::axes::apart;
-use super::dependence::{touch, unclear};
+use super::axes::rows_outside;
+use super::dependence::{dependent, unknown};
 use super::rule::Outcome;
 use crate::shapes::call::Call;
 
@@ -10,23 +10,23 @@ use crate::shapes::call::Call;
 pub(super) fn examples(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     match call.rank(0)? {
-        1 => touch("it takes a vector as one example"),
+        1 => dependent("it takes a vector as one example"),
         2 => {
-            let rows = apart(call, "weighs", |rows| rows != 0)?;
+            let rows = rows_outside(call, "weighs", |rows| rows != 0)?;
             Ok(vec![Dependence::Rows(rows); call.output_count()])
         }
-        _ => unclear("it takes more than a matrix"),
+        _ => unknown("it takes more than a matrix"),
     }
 }
 
 /// Columns of several matrices side by side.
-pub(super) fn side_by_side(call: &Call<'_, '_>) -> Outcome {
+pub(super) fn concat_features(call: &Call<'_, '_>) -> Outcome {
     for input in 0..call.input_count() {
         if call.rank(input)? != 2 {
-            return touch("it takes a vector as one example");
+            return dependent("it takes a vector as one example");
         }
     }
-    super::window::pairs_of_batches(call, &(0..call.input_count()).collect::<Vec<_>>())
+    super::batched::batched_inputs(call, &(0..call.input_count()).collect::<Vec<_>>())
 }
 
 /// A row of one and zeros for each category, along a new last axis.

@@ -1,9 +1,9 @@
 //! Operators that join, part and border tensors.
 
 use super::Dependence;
-use super::axes::apart;
-use super::dependence::{Rows, touch, unclear};
-use super::layout::is_whole;
+use super::axes::rows_outside;
+use super::dependence::{Rows, dependent, unknown};
+use super::layout::check_all_rows;
 use super::rule::Outcome;
 use crate::Dim;
 use crate::shapes::call::{Call, List};
@@ -12,7 +12,7 @@ use crate::shapes::value::Number;
 use crate::size::is_free_of_rows;
 
 /// Ends past this are meant as "to the end".
-const FAR: i64 = i32::MAX as i64;
+const TO_END: i64 = i32::MAX as i64;
 
 pub(super) fn concat(call: &Call<'_, '_>) -> Outcome {
     let inputs: Vec<usize> = (0..call.input_count()).collect();
@@ -31,16 +31,16 @@ fn joined(call: &Call<'_, '_>, inputs: &[usize]) -> Outcome {
     for input in inputs {
         match call.dependence(*input) {
             Dependence::Rows(rows) if found.is_none_or(|found| found == rows) => found = Some(rows),
-            Dependence::Rows(_) => return touch("it joins rows of different dimensions"),
-            Dependence::Shared => return touch("it joins rows with what has no rows"),
-            _ => return touch("it takes what follows from the number of rows"),
+            Dependence::Rows(_) => return dependent("it joins rows of different dimensions"),
+            Dependence::Shared => return dependent("it joins rows with what has no rows"),
+            _ => return dependent("it takes what follows from the number of rows"),
         }
     }
-    let Some(rows) = found else { return unclear("it joins nothing") };
+    let Some(rows) = found else { return unknown("it joins nothing") };
     let first = inputs.first().copied().unwrap_or_default();
     let axis = call.need_axis(1, call.rank(first)?)?;
     if axis == rows.axis {
-        return touch("it joins tensors along the dimension of the rows");
+        return dependent("it joins tensors along the dimension of the rows");
     }
     Ok(vec![Dependence::Rows(rows.clone())])
 }
@@ -48,7 +48,7 @@ fn joined(call: &Call<'_, '_>, inputs: &[usize]) -> Outcome {
 pub(super) fn split(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.need_axis(0, call.rank(0)?)?;
-    let rows = apart(call, "parts", |rows| rows == axis)?;
+    let rows = rows_outside(call, "parts", |rows| rows == axis)?;
     Ok(vec![Dependence::Rows(rows); call.output_count()])
 }
 
@@ -58,55 +58,55 @@ pub(super) fn slice(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
     for input in 1..call.input_count() {
         if !matches!(call.dependence(input), Dependence::Shared | Dependence::Count) {
-            return touch("what it takes follows from values of rows");
+            return dependent("what it takes follows from values of rows");
         }
     }
     let has_known_steps =
         || call.numbers(4).is_some_and(|steps| steps.iter().all(|step| step.int().is_some()));
     if *call.dependence(4) != Dependence::Shared && !has_known_steps() {
-        return touch("its steps follow from the number of rows");
+        return dependent("its steps follow from the number of rows");
     }
     let list = |attribute: &str, input: usize| match call.ints(attribute) {
         Some(ints) => Some(ints.iter().copied().map(Number::Int).collect::<Vec<_>>()),
         None => call.numbers(input).map(<[Number]>::to_vec),
     };
     let Some((starts, ends)) = list("starts", 1).zip(list("ends", 2)) else {
-        return by_axes_alone(call, rows);
+        return slice_by_axes(call, rows);
     };
-    let has_axes = call.ints("axes").is_some() || call.has(3);
+    let has_axes = call.ints("axes").is_some() || call.has_input(3);
     let axes = match (list("axes", 3), has_axes) {
         (Some(axes), _) => axes,
-        (None, true) => return unclear("the axes that it cuts are not known"),
+        (None, true) => return unknown("the axes that it cuts are not known"),
         (None, false) => (0_i64..).take(starts.len()).map(Number::Int).collect(),
     };
     let steps = list("steps", 4);
     for (place, (start, end)) in starts.iter().zip(&ends).enumerate() {
         let axis = axes.get(place).and_then(Number::int).and_then(|axis| dims::axis(axis, rank));
-        let Some(axis) = axis else { return unclear("an axis that it cuts is not known") };
+        let Some(axis) = axis else { return unknown("an axis that it cuts is not known") };
         if axis != rows.axis {
             if !is_free_of_rows(&start.dim()) && start.int().is_none()
                 || !is_free_of_rows(&end.dim()) && end.int().is_none()
             {
-                return touch("what it takes follows from the number of rows");
+                return dependent("what it takes follows from the number of rows");
             }
             continue;
         }
         let step = match &steps {
-            None if call.has(4) => return unclear("its steps are not known"),
+            None if call.has_input(4) => return unknown("its steps are not known"),
             None => 1,
             Some(steps) => steps.get(place).and_then(Number::int).unwrap_or(0),
         };
         match (start, end, step) {
-            (Number::Int(0), Number::Int(FAR..), 1) => {}
-            (Number::Int(0), end @ Number::Open(_), 1) => is_whole(rows, &end.dim())?,
-            _ => return touch("it takes only some rows, or turns their order"),
+            (Number::Int(0), Number::Int(TO_END..), 1) => {}
+            (Number::Int(0), end @ Number::Open(_), 1) => check_all_rows(rows, &end.dim())?,
+            _ => return dependent("it takes only some rows, or turns their order"),
         }
     }
     Ok(vec![Dependence::Rows(rows.clone())])
 }
 
 /// A slice whose ends are not known, along axes that are.
-fn by_axes_alone(call: &Call<'_, '_>, rows: &Rows) -> Outcome {
+fn slice_by_axes(call: &Call<'_, '_>, rows: &Rows) -> Outcome {
     let rank = call.rank(0)?;
     call.shared_besides(&[0])?;
     match call.list("axes", 3) {
@@ -117,7 +117,7 @@ fn by_axes_alone(call: &Call<'_, '_>, rows: &Rows) -> Outcome {
         {
             Ok(vec![Dependence::Rows(rows.clone())])
         }
-        _ => unclear("whether it takes all rows is not known"),
+        _ => unknown("whether it takes all rows is not known"),
     }
 }
 
@@ -127,21 +127,21 @@ pub(super) fn pad(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
     call.shared(2..call.input_count())?;
     if call.rows(1).is_some() {
-        return touch("its borders differ from row to row");
+        return dependent("its borders differ from row to row");
     }
     let said = call.ints("pads").or_else(|| call.ints("paddings"));
     let pads: Option<Vec<Number>> = match said {
         Some(pads) => Some(pads.iter().copied().map(Number::Int).collect()),
         None => call.numbers(1).map(<[Number]>::to_vec),
     };
-    let Some(pads) = pads else { return unclear("its borders are not known") };
+    let Some(pads) = pads else { return unknown("its borders are not known") };
     let is_free = |number: &Number| number.int().is_some() || is_free_of_rows(&number.dim());
     if !pads.iter().all(is_free) {
-        return touch("its borders follow from the number of rows");
+        return dependent("its borders follow from the number of rows");
     }
     let place = match call.list("axes", 3) {
         List::Absent => Some(rows.axis),
-        List::Unknown => return unclear("the axes that it borders are not known"),
+        List::Unknown => return unknown("the axes that it borders are not known"),
         List::Known(axes) => {
             axes.iter().position(|axis| dims::axis(*axis, rank) == Some(rows.axis))
         }
@@ -149,22 +149,22 @@ pub(super) fn pad(call: &Call<'_, '_>) -> Outcome {
     let Some(place) = place else { return Ok(vec![Dependence::Rows(rows.clone())]) };
     match (pads.get(place), pads.get(place + pads.len() / 2)) {
         (Some(Number::Int(0)), Some(Number::Int(0))) => Ok(vec![Dependence::Rows(rows.clone())]),
-        (Some(Number::Int(_)), Some(Number::Int(_))) => touch("it puts a border around rows"),
-        _ => unclear("whether it puts a border around rows is not known"),
+        (Some(Number::Int(_)), Some(Number::Int(_))) => dependent("it puts a border around rows"),
+        _ => unknown("whether it puts a border around rows is not known"),
     }
 }
 
 /// Some entries along an axis, by a mask.
 pub(super) fn compress(call: &Call<'_, '_>) -> Outcome {
     if call.rows(1).is_some() {
-        return touch("which entries it keeps follows from values of rows");
+        return dependent("which entries it keeps follows from values of rows");
     }
     call.shared([1])?;
-    if !call.says("axis") {
-        return touch("it takes entries of all rows");
+    if !call.has_attribute("axis") {
+        return dependent("it takes entries of all rows");
     }
     let axis = call.need_axis(0, call.rank(0)?)?;
-    let rows = apart(call, "keeps some", |rows| rows == axis)?;
+    let rows = rows_outside(call, "keeps some", |rows| rows == axis)?;
     Ok(vec![Dependence::Rows(rows)])
 }
 
@@ -173,7 +173,7 @@ pub(super) fn center(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
     let named = call.ints("axes").filter(|axes| !axes.is_empty());
-    let rows = apart(call, "cuts or borders", |rows| {
+    let rows = rows_outside(call, "cuts or borders", |rows| {
         named.is_none_or(|axes| axes.iter().any(|axis| dims::axis(*axis, rank) == Some(rows)))
     })?;
     Ok(vec![Dependence::Rows(rows)])

@@ -1,6 +1,6 @@
 //! Recurrent layers.
 
-use super::dependence::touch;
+use super::dependence::dependent;
 use super::rule::Outcome;
 use crate::shapes::call::Call;
 
@@ -11,17 +11,17 @@ pub(super) fn recurrent(call: &Call<'_, '_>) -> Outcome {
     let axis = usize::from(!batch_first);
     let rows = call.need_rows(0)?;
     if rows.axis != axis {
-        return touch("it steps along rows, one after the other");
+        return dependent("it steps along rows, one after the other");
     }
     let own: &[usize] = if call.operator() == "LSTM" { &[4, 5, 6] } else { &[4, 5] };
     let mut others = vec![0];
     others.extend(own);
     call.shared_besides(&others)?;
-    for input in own.iter().copied().filter(|input| call.has(*input)) {
+    for input in own.iter().copied().filter(|input| call.has_input(*input)) {
         let wanted = if input == 4 { 0 } else { axis };
         match call.rows(input) {
             Some(of) if of.axis == wanted && of.is_like(rows) => {}
-            _ => return touch(format!("its input {input} is for a fixed number of rows")),
+            _ => return dependent(format!("its input {input} is for a fixed number of rows")),
         }
     }
     // All steps have an axis of directions before that of the rows, or behind it.
@@ -30,6 +30,6 @@ pub(super) fn recurrent(call: &Call<'_, '_>) -> Outcome {
 }
 
 /// Quantized as it runs: the scale of each step is that of all rows.
-pub(super) fn quantized_as_it_runs(_: &Call<'_, '_>) -> Outcome {
-    touch("its scale is that of all rows together")
+pub(super) fn dynamic_quantized(_: &Call<'_, '_>) -> Outcome {
+    dependent("its scale is that of all rows together")
 }

@@ -1,7 +1,7 @@
 //! Operators that repeat what they take as often as numbers say, which may be those of rows.
 
 use super::Dependence;
-use super::dependence::{Rows, touch, unclear};
+use super::dependence::{Rows, dependent, unknown};
 use super::parts::row_axes;
 use super::rule::Outcome;
 use crate::Dim;
@@ -12,7 +12,7 @@ use crate::size::{is_free_of_rows, row_block};
 /// Stretches dimensions of one. What is the same for all becomes rows that are all alike.
 pub(super) fn expand(call: &Call<'_, '_>) -> Outcome {
     let Some((from, shape)) = call.dims(0).zip(call.numbers(1)) else {
-        return unclear("the shape that it gives is not known");
+        return unknown("the shape that it gives is not known");
     };
     let rank = from.len().max(shape.len());
     let target: Vec<Dim> = shape.iter().map(Number::dim).collect();
@@ -29,7 +29,7 @@ pub(super) fn expand(call: &Call<'_, '_>) -> Outcome {
             if keeps && axes.iter().all(|other| *other == axis) {
                 Ok(vec![rows.at(axis)])
             } else {
-                touch("it stretches rows over other rows")
+                dependent("it stretches rows over other rows")
             }
         }
         (Dependence::Shared, [axis]) => {
@@ -38,50 +38,50 @@ pub(super) fn expand(call: &Call<'_, '_>) -> Outcome {
                 (Some(block), None | Some(Dim::Fixed(1))) => {
                     Ok(vec![Dependence::Rows(Rows::once(*axis, block))])
                 }
-                _ => touch("it stretches fixed values over rows"),
+                _ => dependent("it stretches fixed values over rows"),
             }
         }
-        _ => touch("it takes what follows from the number of rows"),
+        _ => dependent("it takes what follows from the number of rows"),
     }
 }
 
 /// One number everywhere, of a shape that has rows.
 pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Outcome {
-    let Some(shape) = call.numbers(0) else { return unclear("the shape that it gives") };
+    let Some(shape) = call.numbers(0) else { return unknown("the shape that it gives") };
     let dims: Vec<Dim> = shape.iter().map(Number::dim).collect();
     match row_axes(&dims).as_slice() {
         [axis] => match row_block(&dims[*axis]) {
             Some(block) => Ok(vec![Dependence::Rows(Rows::once(*axis, block))]),
-            None => touch("the shape that it gives follows from the number of rows"),
+            None => dependent("the shape that it gives follows from the number of rows"),
         },
-        _ => touch("the shape that it gives follows from the number of rows"),
+        _ => dependent("the shape that it gives follows from the number of rows"),
     }
 }
 
 /// Repeats along each axis.
 pub(super) fn tile(call: &Call<'_, '_>) -> Outcome {
     let (Some(dims), Some(repeats)) = (call.dims(0), call.numbers(1)) else {
-        return unclear("how often it repeats is not known");
+        return unknown("how often it repeats is not known");
     };
     let repeats: Vec<Dim> = repeats.iter().map(Number::dim).collect();
     let by_rows = row_axes(&repeats);
     match (call.dependence(0), by_rows.as_slice()) {
         (Dependence::Rows(rows), []) => match repeats.get(rows.axis) {
             Some(Dim::Fixed(1)) => Ok(vec![Dependence::Rows(rows.clone())]),
-            _ => touch("it repeats the rows one after the other"),
+            _ => dependent("it repeats the rows one after the other"),
         },
         (Dependence::Shared, [axis]) => match (row_block(&repeats[*axis]), dims.get(*axis)) {
             (Some(block), Some(dim)) => {
                 let block = crate::size::times(&block, dim);
                 Ok(vec![Dependence::Rows(Rows::once(*axis, block))])
             }
-            _ => touch("it repeats by the number of rows"),
+            _ => dependent("it repeats by the number of rows"),
         },
-        _ => touch("it repeats by the number of rows"),
+        _ => dependent("it repeats by the number of rows"),
     }
 }
 
 /// Numbers from a start to a limit: those of rows, where that is their number.
 pub(super) fn range(_: &Call<'_, '_>) -> Outcome {
-    touch("its numbers follow from values of rows")
+    dependent("its numbers follow from values of rows")
 }

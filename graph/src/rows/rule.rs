@@ -1,7 +1,7 @@
 //! What rules ask of a node.
 
 use super::Dependence;
-use super::dependence::{Problem, Rows, touch, unclear};
+use super::dependence::{Problem, Rows, dependent, unknown};
 use crate::shapes::call::Call;
 use crate::shapes::dims;
 
@@ -16,7 +16,7 @@ impl<'c> Call<'c, '_> {
     /// What each of the inputs that the node is given depends on.
     pub(super) fn dependences(&self) -> impl Iterator<Item = &'c Dependence> {
         (0..self.input_count())
-            .filter(|input| self.has(*input))
+            .filter(|input| self.has_input(*input))
             .map(|input| &self.input(input).dependence)
     }
 
@@ -34,8 +34,8 @@ impl<'c> Call<'c, '_> {
     pub(super) fn need_rows(&self, input: usize) -> Result<&'c Rows, Problem> {
         match self.dependence(input) {
             Dependence::Rows(rows) => Ok(rows),
-            Dependence::Count => touch("it takes what follows from the number of rows"),
-            _ => touch("it takes rows where others are the same for all"),
+            Dependence::Count => dependent("it takes what follows from the number of rows"),
+            _ => dependent("it takes rows where others are the same for all"),
         }
     }
 
@@ -43,7 +43,7 @@ impl<'c> Call<'c, '_> {
     pub(super) fn rank(&self, input: usize) -> Result<usize, Problem> {
         match self.dims(input) {
             Some(dims) => Ok(dims.len()),
-            None => unclear(format!("the number of dimensions of input {input} is not known")),
+            None => unknown(format!("the number of dimensions of input {input} is not known")),
         }
     }
 
@@ -59,9 +59,9 @@ impl<'c> Call<'c, '_> {
             match self.dependence(input) {
                 Dependence::Shared => {}
                 Dependence::Count => {
-                    return touch("it takes what follows from the number of rows");
+                    return dependent("it takes what follows from the number of rows");
                 }
-                _ => return touch(format!("its input {input} differs from row to row")),
+                _ => return dependent(format!("its input {input} differs from row to row")),
             }
         }
         Ok(())
@@ -71,7 +71,7 @@ impl<'c> Call<'c, '_> {
     pub(super) fn need_axis(&self, default: i64, rank: usize) -> Result<usize, Problem> {
         match self.axis(default, rank) {
             Some(axis) => Ok(axis),
-            None => unclear("its axis is out of range"),
+            None => unknown("its axis is out of range"),
         }
     }
 
@@ -81,7 +81,7 @@ impl<'c> Call<'c, '_> {
             [axis] => dims::axis(*axis, rank),
             _ => None,
         });
-        axis.map_or_else(|| unclear("its axis is not known"), Ok)
+        axis.map_or_else(|| unknown("its axis is not known"), Ok)
     }
 
     /// The version of ONNX's operators.

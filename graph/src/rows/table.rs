@@ -2,8 +2,8 @@
 
 use super::rule::Rule;
 use super::{
-    attention, axes, einsum, elementwise, layout, matrix, microsoft, ml, parts, pick, recurrent,
-    repeat, scatter, text, window,
+    attention, axes, batched, einsum, elementwise, gather, layout, matrix, microsoft, ml, parts,
+    recurrent, repeat, scatter, strings,
 };
 
 /// The rule of an operator; `None` for one whose rows nobody has looked at.
@@ -31,7 +31,7 @@ fn computing(operator: &str) -> Option<Rule> {
         "Add" | "And" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "Div"
         | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Max" | "Mean"
         | "Min" | "Mod" | "Mul" | "Or" | "PRelu" | "Pow" | "StringConcat" | "Sub" | "Sum"
-        | "Where" | "Xor" => elementwise::together,
+        | "Where" | "Xor" => elementwise::broadcast,
         "CastLike" => elementwise::like,
         "QuantizeLinear" | "DequantizeLinear" => elementwise::quantize,
         "DynamicQuantizeLinear" => elementwise::quantize_whole,
@@ -50,7 +50,7 @@ fn computing(operator: &str) -> Option<Rule> {
         "LRN" => axes::channels,
         "Trilu" | "Det" => axes::last_two,
         "DFT" => axes::fourier,
-        "BatchNormalization" => window::batch_normalization,
+        "BatchNormalization" => batched::batch_normalization,
         "AveragePool"
         | "Col2Im"
         | "Conv"
@@ -65,13 +65,13 @@ fn computing(operator: &str) -> Option<Rule> {
         | "LpPool"
         | "QLinearConv"
         | "STFT"
-        | "SpaceToDepth" => window::batch_first,
-        "DeformConv" => window::deform,
-        "AffineGrid" => window::affine_grid,
-        "NegativeLogLikelihoodLoss" | "SoftmaxCrossEntropyLoss" => window::loss,
-        "MaxPool" => window::max_pool,
-        "MaxUnpool" => window::places_in_whole,
-        "GridSample" => window::grid_sample,
+        | "SpaceToDepth" => batched::batch_first,
+        "DeformConv" => batched::deform,
+        "AffineGrid" => batched::affine_grid,
+        "NegativeLogLikelihoodLoss" | "SoftmaxCrossEntropyLoss" => batched::loss,
+        "MaxPool" => batched::max_pool,
+        "MaxUnpool" => batched::global_indices,
+        "GridSample" => batched::grid_sample,
         "MatMul" | "MatMulInteger" => matrix::matmul,
         "QLinearMatMul" => matrix::matmul_quantized,
         "Gemm" => matrix::gemm,
@@ -86,7 +86,7 @@ fn computing(operator: &str) -> Option<Rule> {
 /// ONNX's operators that arrange, choose and make.
 fn arranging(operator: &str) -> Option<Rule> {
     Some(match operator {
-        "Reshape" => layout::relaid,
+        "Reshape" => layout::reshape,
         "Flatten" => layout::flatten,
         "Transpose" => layout::transpose,
         "Squeeze" => layout::squeeze,
@@ -102,20 +102,20 @@ fn arranging(operator: &str) -> Option<Rule> {
         "Range" => repeat::range,
         "Compress" => parts::compress,
         "CenterCropPad" => parts::center,
-        "Gather" => pick::gather,
-        "GatherElements" => pick::gather_elements,
-        "GatherND" => pick::gather_nd,
-        "OneHot" => pick::one_hot,
+        "Gather" => gather::gather,
+        "GatherElements" => gather::gather_elements,
+        "GatherND" => gather::gather_nd,
+        "OneHot" => gather::one_hot,
         "TopK" => axes::top_k,
         "ReverseSequence" => axes::reverse,
-        "NonZero" | "Unique" => pick::by_values,
-        "EyeLike" | "NonMaxSuppression" | "RoiAlign" | "MaxRoiPool" => pick::by_places,
+        "NonZero" | "Unique" => gather::data_dependent,
+        "EyeLike" | "NonMaxSuppression" | "RoiAlign" | "MaxRoiPool" => gather::index_dependent,
         "Scatter" | "ScatterElements" => scatter::elements,
         "ScatterND" => scatter::parts,
         "TensorScatter" => scatter::tensor,
-        "StringNormalizer" => text::normalize,
-        "StringSplit" => text::split,
-        "TfIdfVectorizer" => text::counts,
+        "StringNormalizer" => strings::normalize,
+        "StringSplit" => strings::split,
+        "TfIdfVectorizer" => strings::counts,
         _ => return None,
     })
 }
@@ -123,9 +123,9 @@ fn arranging(operator: &str) -> Option<Rule> {
 /// Operators of classical machine learning.
 fn examples(operator: &str) -> Option<Rule> {
     Some(match operator {
-        "ArrayFeatureExtractor" => pick::columns,
+        "ArrayFeatureExtractor" => gather::columns,
         "Binarizer" | "LabelEncoder" => elementwise::pointwise,
-        "FeatureVectorizer" => ml::side_by_side,
+        "FeatureVectorizer" => ml::concat_features,
         "Imputer"
         | "LinearClassifier"
         | "LinearRegressor"
@@ -144,8 +144,8 @@ fn examples(operator: &str) -> Option<Rule> {
 /// Operators of Skysail's own: layers whose weights are compressed.
 fn skysail(operator: &str) -> Option<Rule> {
     Some(match operator {
-        "SparseMatMul" | "Int8MatMul" => matrix::weight_in_own_form,
-        "SparseConv" => window::batch_first,
+        "SparseMatMul" | "Int8MatMul" => matrix::packed_weight,
+        "SparseConv" => batched::batch_first,
         _ => return None,
     })
 }

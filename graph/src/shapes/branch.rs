@@ -1,23 +1,24 @@
 //! `If`: one of two graphs.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::dims;
 use super::value::{ANY, Number, Value};
 use crate::Kind;
 
 /// What the branch makes that is taken, or what both make alike.
-pub(crate) fn if_(call: &Call<'_, '_>) -> Made {
+pub(crate) fn if_(call: &Call<'_, '_>) -> Inferred {
     match call.numbers(0) {
-        Some([Number::Int(0)]) => call.branch("else_branch"),
-        Some([Number::Int(_)]) => call.branch("then_branch"),
+        Some([Number::Int(0)]) => call.subgraph_outputs("else_branch"),
+        Some([Number::Int(_)]) => call.subgraph_outputs("then_branch"),
         _ => {
-            let (a, b) = (call.branch("then_branch")?, call.branch("else_branch")?);
-            Some(a.iter().zip(&b).map(|(a, b)| alike(a, b)).collect())
+            let (a, b) =
+                (call.subgraph_outputs("then_branch")?, call.subgraph_outputs("else_branch")?);
+            Some(a.iter().zip(&b).map(|(a, b)| common(a, b)).collect())
         }
     }
 }
 
-pub(crate) fn alike(a: &Value, b: &Value) -> Value {
+pub(crate) fn common(a: &Value, b: &Value) -> Value {
     if a == b {
         return a.clone();
     }
@@ -26,6 +27,6 @@ pub(crate) fn alike(a: &Value, b: &Value) -> Value {
     };
     let element = if a.element() == b.element() { a.element() } else { ANY };
     let dims = a.dims().zip(b.dims()).filter(|(a, b)| a.len() == b.len());
-    let dims = dims.map(|(a, b)| a.iter().zip(b).map(|(a, b)| dims::either(a, b)).collect());
+    let dims = dims.map(|(a, b)| a.iter().zip(b).map(|(a, b)| dims::common(a, b)).collect());
     Value::tensor(element, dims)
 }

@@ -6,10 +6,10 @@ use super::value::{Number, Value};
 use crate::{Dim, ElementType, Graph, Node};
 
 /// What a rule tells: the values that the node makes, in order, as many as it can tell.
-pub(crate) type Made = Option<Vec<Value>>;
+pub(crate) type Inferred = Option<Vec<Value>>;
 
 /// How an operator's outputs follow from what it takes. `None` where nothing follows.
-pub(crate) type Rule = fn(&Call<'_, '_>) -> Made;
+pub(crate) type Rule = fn(&Call<'_, '_>) -> Inferred;
 
 /// A node in its scope.
 pub(crate) struct Call<'c, 'a> {
@@ -54,7 +54,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// Whether the node is given this input.
-    pub(crate) fn has(&self, input: usize) -> bool {
+    pub(crate) fn has_input(&self, input: usize) -> bool {
         self.node.inputs().get(input).is_some_and(|name| !name.is_empty())
     }
 
@@ -83,7 +83,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// Whether the node has an attribute of this name, of whatever type.
-    pub(crate) fn says(&self, attribute: &str) -> bool {
+    pub(crate) fn has_attribute(&self, attribute: &str) -> bool {
         self.node.attributes().any(|name| name == attribute)
     }
 
@@ -113,7 +113,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// The element type that an attribute names by its number.
-    pub(crate) fn type_(&self, attribute: &str) -> Option<ElementType> {
+    pub(crate) fn element_type(&self, attribute: &str) -> Option<ElementType> {
         Some(ElementType::from_code(i32::try_from(self.int(attribute)?).ok()?))
     }
 
@@ -128,7 +128,7 @@ impl<'c, 'a> Call<'c, 'a> {
         if let Some(values) = self.ints(attribute) {
             return List::Known(values.to_vec());
         }
-        match (self.has(input), self.input(input).ints()) {
+        match (self.has_input(input), self.input(input).ints()) {
             (false, _) => List::Absent,
             (true, None) => List::Unknown,
             (true, Some(values)) => List::Known(values),
@@ -136,7 +136,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// A graph inside the node, inferred: what is known of its outputs.
-    pub(crate) fn branch(&self, attribute: &str) -> Option<Vec<Value>> {
+    pub(crate) fn subgraph_outputs(&self, attribute: &str) -> Option<Vec<Value>> {
         let graph: Graph<'a> = self.node.graph(attribute).ok().flatten()?;
         Some(self.scope.inside(graph, Vec::new()).outputs())
     }

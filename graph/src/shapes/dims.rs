@@ -70,7 +70,7 @@ fn symbol_alone(whole: &[Dim], parts: &[Dim]) -> Dim {
 }
 
 /// The dimension that both are, as far as either is known.
-pub(crate) fn agreed(a: &Dim, b: &Dim) -> Dim {
+pub(crate) fn unified(a: &Dim, b: &Dim) -> Dim {
     match (a, b) {
         (Dim::Fixed(_), _) | (_, Dim::Unknown) => a.clone(),
         (_, Dim::Fixed(_)) | (Dim::Unknown, _) => b.clone(),
@@ -87,29 +87,29 @@ pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Vec<Dim> {
     let at = |dims: &[Dim], place: usize| {
         (place + dims.len()).checked_sub(rank).map_or(one.clone(), |place| dims[place].clone())
     };
-    (0..rank).map(|place| stretched(at(a, place), at(b, place))).collect()
+    (0..rank).map(|place| broadcast_dim(at(a, place), at(b, place))).collect()
 }
 
-fn stretched(a: Dim, b: Dim) -> Dim {
+fn broadcast_dim(a: Dim, b: Dim) -> Dim {
     match (a, b) {
         (Dim::Fixed(1), dim) | (dim, Dim::Fixed(1)) => dim,
         // Any other number is what a valid partner has, or stretches to.
         (Dim::Fixed(size), _) | (_, Dim::Fixed(size)) => Dim::Fixed(size),
         (a, b) if a == b => a,
-        (a, b) if is_cut_of(&a, &b) => b,
-        (a, b) if is_cut_of(&b, &a) => a,
+        (a, b) if is_truncation(&a, &b) => b,
+        (a, b) if is_truncation(&b, &a) => a,
         (a, b) => term("stretched", &[&a, &b]),
     }
 }
 
 /// The first `end` elements of a dimension: fewer where there are not so many.
-pub(crate) fn cut(whole: &Dim, end: &Dim) -> Dim {
+pub(crate) fn truncated(whole: &Dim, end: &Dim) -> Dim {
     term("cut", &[whole, end])
 }
 
 /// Whether `cut` is `end` elements of a fixed dimension of more than one. It is then `end` itself
 /// wherever it stretches to `end`: a smaller one does not, unless both are one.
-fn is_cut_of(cut: &Dim, end: &Dim) -> bool {
+fn is_truncation(cut: &Dim, end: &Dim) -> bool {
     let Dim::Computed(size) = cut else { return false };
     let term = size.to_string();
     let whole = term.strip_prefix("cut(").and_then(|rest| rest.split_once(','));
@@ -120,12 +120,12 @@ fn is_cut_of(cut: &Dim, end: &Dim) -> bool {
 }
 
 /// What is known of a dimension that is one of two.
-pub(crate) fn either(a: &Dim, b: &Dim) -> Dim {
+pub(crate) fn common(a: &Dim, b: &Dim) -> Dim {
     if a == b { a.clone() } else { Dim::Unknown }
 }
 
 /// The sum of two dimensions.
-pub(crate) fn plus(a: &Dim, b: &Dim) -> Dim {
+pub(crate) fn sum(a: &Dim, b: &Dim) -> Dim {
     match (a, b) {
         (Dim::Fixed(a), Dim::Fixed(b)) => a.checked_add(*b).map_or(Dim::Unknown, Dim::Fixed),
         (Dim::Fixed(0), other) | (other, Dim::Fixed(0)) => other.clone(),

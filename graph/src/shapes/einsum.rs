@@ -1,6 +1,6 @@
 //! `Einsum`: sums of products, as an equation says.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::dims;
 use super::value::{RANK_MAX, Value};
 use crate::Dim;
@@ -51,7 +51,7 @@ impl Equation {
 }
 
 /// The dimensions of the result: each letter has that of its axes.
-pub(super) fn einsum(call: &Call<'_, '_>) -> Made {
+pub(super) fn einsum(call: &Call<'_, '_>) -> Inferred {
     let dims = Equation::of(call).and_then(|equation| {
         let dim = |label: &Label| {
             let axes = equation.operands.iter().enumerate().filter_map(|(input, labels)| {

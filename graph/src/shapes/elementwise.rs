@@ -1,81 +1,81 @@
 //! Operators that work element by element.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::dims;
 use super::numbers;
 use super::value::{ANY, Value};
 use crate::{Dim, ElementType};
 
 /// A tensor like the first input.
-pub(super) fn same(call: &Call<'_, '_>) -> Made {
+pub(super) fn same(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::of(call.input(0).kind.clone())])
 }
 
-pub(super) fn identity(call: &Call<'_, '_>) -> Made {
+pub(super) fn identity(call: &Call<'_, '_>) -> Inferred {
     Some(vec![call.input(0).clone()])
 }
 
 /// The input, and which of its elements were kept.
-pub(super) fn dropout(call: &Call<'_, '_>) -> Made {
+pub(super) fn dropout(call: &Call<'_, '_>) -> Inferred {
     let input = call.input(0);
     let mask = Value::tensor(ElementType::Bool, input.dims().map(<[Dim]>::to_vec));
     Some(vec![Value::of(input.kind.clone()), mask])
 }
 
 /// A question asked of each element.
-pub(super) fn test(call: &Call<'_, '_>) -> Made {
+pub(super) fn predicate(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Bool, call.dims(0).map(<[Dim]>::to_vec))])
 }
 
-pub(super) fn not(call: &Call<'_, '_>) -> Made {
+pub(super) fn not(call: &Call<'_, '_>) -> Inferred {
     let numbers = call.numbers(0).map(numbers::negated);
-    let made = test(call)?;
+    let made = predicate(call)?;
     Some(made.into_iter().map(|value| value.with_numbers(numbers.clone())).collect())
 }
 
 /// Several tensors, stretched to each other's dimensions.
-pub(super) fn together(call: &Call<'_, '_>) -> Made {
+pub(super) fn broadcast(call: &Call<'_, '_>) -> Inferred {
     let inputs: Vec<usize> = (0..call.input_count()).collect();
-    Some(vec![Value::tensor(element(call, &inputs), stretched(call, &inputs))])
+    Some(vec![Value::tensor(element(call, &inputs), broadcast_dims(call, &inputs))])
 }
 
 /// The same of quantized ones: each comes with its scale and its zero point.
-pub(super) fn together_quantized(call: &Call<'_, '_>) -> Made {
-    Some(vec![Value::tensor(element(call, &[0, 3]), stretched(call, &[0, 3]))])
+pub(super) fn broadcast_quantized(call: &Call<'_, '_>) -> Inferred {
+    Some(vec![Value::tensor(element(call, &[0, 3]), broadcast_dims(call, &[0, 3]))])
 }
 
 /// A condition, and two quantized tensors, each with its scale and its zero point.
-pub(super) fn where_quantized(call: &Call<'_, '_>) -> Made {
-    Some(vec![Value::tensor(element(call, &[1, 4]), stretched(call, &[0, 1, 4]))])
+pub(super) fn where_quantized(call: &Call<'_, '_>) -> Inferred {
+    Some(vec![Value::tensor(element(call, &[1, 4]), broadcast_dims(call, &[0, 1, 4]))])
 }
 
-pub(super) fn arithmetic(call: &Call<'_, '_>) -> Made {
+pub(super) fn arithmetic(call: &Call<'_, '_>) -> Inferred {
     let numbers = numbers::arithmetic(call.operator(), call.input(0), call.input(1));
-    let made = together(call)?;
+    let made = broadcast(call)?;
     Some(made.into_iter().map(|value| value.with_numbers(numbers.clone())).collect())
 }
 
-pub(super) fn compare(call: &Call<'_, '_>) -> Made {
+pub(super) fn compare(call: &Call<'_, '_>) -> Inferred {
     let numbers = numbers::compared(call.operator(), call.input(0), call.input(1));
-    let value = Value::tensor(ElementType::Bool, stretched(call, &[0, 1]));
+    let value = Value::tensor(ElementType::Bool, broadcast_dims(call, &[0, 1]));
     Some(vec![value.with_numbers(numbers)])
 }
 
-pub(super) fn where_(call: &Call<'_, '_>) -> Made {
-    let numbers = numbers::chosen(call.input(0), call.input(1), call.input(2));
-    let value = Value::tensor(element(call, &[1, 2]), stretched(call, &[0, 1, 2]));
+pub(super) fn where_(call: &Call<'_, '_>) -> Inferred {
+    let numbers = numbers::selected(call.input(0), call.input(1), call.input(2));
+    let value = Value::tensor(element(call, &[1, 2]), broadcast_dims(call, &[0, 1, 2]));
     Some(vec![value.with_numbers(numbers)])
 }
 
-pub(super) fn cast(call: &Call<'_, '_>) -> Made {
-    converted(call, call.type_("to").unwrap_or(ANY))
+pub(super) fn cast(call: &Call<'_, '_>) -> Inferred {
+    converted(call, call.element_type("to").unwrap_or(ANY))
 }
 
-pub(super) fn cast_like(call: &Call<'_, '_>) -> Made {
+pub(super) fn cast_like(call: &Call<'_, '_>) -> Inferred {
     converted(call, call.element(1))
 }
 
-fn converted(call: &Call<'_, '_>, element: ElementType) -> Made {
+fn converted(call: &Call<'_, '_>, element: ElementType) -> Inferred {
     let input = call.input(0);
     let numbers = input.numbers().and_then(|numbers| numbers::cast(numbers, element));
     let value = Value::tensor(element, input.dims().map(<[Dim]>::to_vec));
@@ -89,9 +89,9 @@ fn element(call: &Call<'_, '_>, inputs: &[usize]) -> ElementType {
 }
 
 /// The dimensions that these inputs have together.
-fn stretched(call: &Call<'_, '_>, inputs: &[usize]) -> Option<Vec<Dim>> {
+fn broadcast_dims(call: &Call<'_, '_>, inputs: &[usize]) -> Option<Vec<Dim>> {
     // Before version 7, the second input was fitted into the first.
-    if call.says("broadcast") {
+    if call.has_attribute("broadcast") {
         return call.dims(0).map(<[Dim]>::to_vec);
     }
     let (first, others) = inputs.split_first()?;

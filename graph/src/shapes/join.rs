@@ -1,11 +1,11 @@
 //! Operators that join, part and border tensors.
 
-use super::call::{Call, List, Made};
+use super::call::{Call, Inferred, List};
 use super::dims;
 use super::value::{Number, Value};
 use crate::Dim;
 
-pub(super) fn concat(call: &Call<'_, '_>) -> Made {
+pub(super) fn concat(call: &Call<'_, '_>) -> Inferred {
     let inputs = 0..call.input_count();
     let known: Vec<&[Dim]> = inputs.clone().filter_map(|input| call.dims(input)).collect();
     let first = known.first()?;
@@ -15,7 +15,7 @@ pub(super) fn concat(call: &Call<'_, '_>) -> Made {
     let mut dims = if same_rank { first.to_vec() } else { return None };
     for other in &known[1..] {
         for (dim, other) in dims.iter_mut().zip(*other) {
-            *dim = dims::agreed(dim, other);
+            *dim = dims::unified(dim, other);
         }
     }
     let all_known = known.len() == call.input_count();
@@ -30,13 +30,13 @@ pub(super) fn concat(call: &Call<'_, '_>) -> Made {
 
 fn sum<'d>(mut parts: impl Iterator<Item = &'d Dim>) -> Dim {
     let first = parts.next().cloned().unwrap_or(Dim::Unknown);
-    parts.fold(first, |sum, dim| dims::plus(&sum, dim))
+    parts.fold(first, |sum, dim| dims::sum(&sum, dim))
 }
 
-pub(super) fn split(call: &Call<'_, '_>) -> Made {
+pub(super) fn split(call: &Call<'_, '_>) -> Inferred {
     let parts = call.output_count();
-    let Some(dims) = call.dims(0) else { return elements_alone(call, parts) };
-    let Some(axis) = call.axis(0, dims.len()) else { return elements_alone(call, parts) };
+    let Some(dims) = call.dims(0) else { return unknown_parts(call, parts) };
+    let Some(axis) = call.axis(0, dims.len()) else { return unknown_parts(call, parts) };
     let sizes = match call.list("split", 1) {
         List::Known(sizes) => sizes.iter().map(|size| Number::Int(*size).dim()).collect(),
         List::Absent => equal_parts(&dims[axis], parts),
@@ -59,7 +59,7 @@ pub(super) fn split(call: &Call<'_, '_>) -> Made {
 }
 
 /// Of each part, only the type of its elements.
-fn elements_alone(call: &Call<'_, '_>, parts: usize) -> Made {
+fn unknown_parts(call: &Call<'_, '_>, parts: usize) -> Inferred {
     Some(vec![Value::tensor(call.element(0), None); parts])
 }
 
@@ -71,7 +71,7 @@ fn equal_parts(whole: &Dim, parts: usize) -> Vec<Dim> {
     (0..count).map(|place| Dim::Fixed(part(place))).collect()
 }
 
-pub(super) fn pad(call: &Call<'_, '_>) -> Made {
+pub(super) fn pad(call: &Call<'_, '_>) -> Inferred {
     let old = call.ints("paddings").map(|pads| List::Known(pads.to_vec()));
     let pads = old.unwrap_or_else(|| call.list("pads", 1));
     let dims = call.dims(0).map(|dims| {

@@ -1,20 +1,20 @@
 //! Operators that keep the elements and change how they are laid out, or repeat them.
 
-use super::call::{Call, List, Made};
+use super::call::{Call, Inferred, List};
 use super::dims;
 use super::numbers;
 use super::value::{Number, RANK_MAX, Value};
 use crate::Dim;
 
 /// A value of other dimensions, whose elements are in the same order.
-fn relaid(call: &Call<'_, '_>, dims: Option<Vec<Dim>>) -> Made {
+fn with_same_elements(call: &Call<'_, '_>, dims: Option<Vec<Dim>>) -> Inferred {
     let numbers = call.numbers(0).map(<[Number]>::to_vec);
     Some(vec![Value::tensor(call.element(0), dims).with_numbers(numbers)])
 }
 
-pub(super) fn reshape(call: &Call<'_, '_>) -> Made {
-    let said = call.ints("shape").map(|shape| shape.iter().copied().map(Number::Int).collect());
-    let shape = said.or_else(|| call.numbers(1).map(<[Number]>::to_vec));
+pub(super) fn reshape(call: &Call<'_, '_>) -> Inferred {
+    let explicit = call.ints("shape").map(|shape| shape.iter().copied().map(Number::Int).collect());
+    let shape = explicit.or_else(|| call.numbers(1).map(<[Number]>::to_vec));
     let keeps_zero = call.int("allowzero").unwrap_or(0) != 0;
     let is_open = |number: &Number| matches!(number, Number::Open(_));
     if !keeps_zero && shape.as_ref().is_some_and(|shape: &Vec<Number>| shape.iter().any(is_open)) {
@@ -25,7 +25,7 @@ pub(super) fn reshape(call: &Call<'_, '_>) -> Made {
         Some(_) => None,
         None => rank_of(call, 1).map(dims::unknown),
     };
-    relaid(call, dims)
+    with_same_elements(call, dims)
 }
 
 /// The number of dimensions, where an input lists them: the length of the list.
@@ -65,7 +65,7 @@ fn reshaped(from: Option<&[Dim]>, shape: &[Number], keeps_zero: bool) -> Vec<Dim
 }
 
 /// A matrix of the dimensions before an axis by those from it on.
-pub(super) fn flatten(call: &Call<'_, '_>) -> Made {
+pub(super) fn flatten(call: &Call<'_, '_>) -> Inferred {
     let flat = |dims: &[Dim]| {
         // The end is an axis as well.
         let axis = call.int("axis").unwrap_or(1);
@@ -73,11 +73,11 @@ pub(super) fn flatten(call: &Call<'_, '_>) -> Made {
         let (rows, columns) = dims.split_at_checked(axis)?;
         Some(vec![dims::product(rows), dims::product(columns)])
     };
-    relaid(call, Some(call.dims(0).and_then(flat).unwrap_or(dims::unknown(2))))
+    with_same_elements(call, Some(call.dims(0).and_then(flat).unwrap_or(dims::unknown(2))))
 }
 
-pub(super) fn transpose(call: &Call<'_, '_>) -> Made {
-    let turned = |dims: &[Dim]| match call.ints("perm") {
+pub(super) fn transpose(call: &Call<'_, '_>) -> Inferred {
+    let permuted = |dims: &[Dim]| match call.ints("perm") {
         None => Some(dims.iter().rev().cloned().collect()),
         Some(perm) if perm.len() == dims.len() => {
             perm.iter().map(|axis| dims.get(usize::try_from(*axis).ok()?).cloned()).collect()
@@ -88,12 +88,12 @@ pub(super) fn transpose(call: &Call<'_, '_>) -> Made {
         let reversed: Vec<i64> = (0..i64::try_from(sizes.len()).ok()?).rev().collect();
         numbers::transposed(numbers, &sizes, call.ints("perm").unwrap_or(&reversed))
     });
-    let value = Value::tensor(call.element(0), call.dims(0).and_then(turned));
+    let value = Value::tensor(call.element(0), call.dims(0).and_then(permuted));
     Some(vec![value.with_numbers(numbers)])
 }
 
 /// Takes dimensions of one out: those that are named, or all.
-pub(super) fn squeeze(call: &Call<'_, '_>) -> Made {
+pub(super) fn squeeze(call: &Call<'_, '_>) -> Inferred {
     let squeezed = |dims: &[Dim]| -> Option<Vec<Dim>> {
         let axes: Vec<usize> = match call.list("axes", 1) {
             List::Known(axes) if !axes.is_empty() => {
@@ -109,13 +109,13 @@ pub(super) fn squeeze(call: &Call<'_, '_>) -> Made {
         let kept = dims.iter().enumerate().filter(|(axis, _)| !axes.contains(axis));
         Some(kept.map(|(_, dim)| dim.clone()).collect())
     };
-    relaid(call, call.dims(0).and_then(squeezed))
+    with_same_elements(call, call.dims(0).and_then(squeezed))
 }
 
 /// Puts dimensions of one in, at their places among those that are made.
-pub(super) fn unsqueeze(call: &Call<'_, '_>) -> Made {
-    let List::Known(axes) = call.list("axes", 1) else { return relaid(call, None) };
-    let stretched = |dims: &[Dim]| -> Option<Vec<Dim>> {
+pub(super) fn unsqueeze(call: &Call<'_, '_>) -> Inferred {
+    let List::Known(axes) = call.list("axes", 1) else { return with_same_elements(call, None) };
+    let expanded = |dims: &[Dim]| -> Option<Vec<Dim>> {
         let rank = dims.len() + axes.len();
         if rank > RANK_MAX {
             return None;
@@ -126,10 +126,10 @@ pub(super) fn unsqueeze(call: &Call<'_, '_>) -> Made {
         let dim = |axis| if axes.contains(&axis) { Some(1.into()) } else { rest.next() };
         (0..rank).map(dim).collect()
     };
-    relaid(call, call.dims(0).and_then(stretched))
+    with_same_elements(call, call.dims(0).and_then(expanded))
 }
 
-pub(super) fn expand(call: &Call<'_, '_>) -> Made {
+pub(super) fn expand(call: &Call<'_, '_>) -> Inferred {
     let shape = call.numbers(1).filter(|shape| shape.len() <= RANK_MAX);
     let shape = shape.map(|shape| shape.iter().map(Number::dim).collect());
     let shape: Option<Vec<Dim>> = shape.or_else(|| rank_of(call, 1).map(dims::unknown));
@@ -144,7 +144,7 @@ pub(super) fn expand(call: &Call<'_, '_>) -> Made {
     Some(vec![Value::tensor(call.element(0), dims).with_numbers(numbers)])
 }
 
-pub(super) fn tile(call: &Call<'_, '_>) -> Made {
+pub(super) fn tile(call: &Call<'_, '_>) -> Inferred {
     let repeats = call.numbers(1);
     let dims = call.dims(0).map(|dims| {
         let repeat = |axis| repeats.and_then(|repeats| repeats.get(axis)).map(Number::dim);
@@ -157,12 +157,12 @@ pub(super) fn tile(call: &Call<'_, '_>) -> Made {
 }
 
 /// Channels become squares of pixels.
-pub(super) fn depth_to_space(call: &Call<'_, '_>) -> Made {
+pub(super) fn depth_to_space(call: &Call<'_, '_>) -> Inferred {
     blocks(call, |size, block| size.checked_div(block.checked_mul(block)?), u64::checked_mul)
 }
 
 /// Squares of pixels become channels.
-pub(super) fn space_to_depth(call: &Call<'_, '_>) -> Made {
+pub(super) fn space_to_depth(call: &Call<'_, '_>) -> Inferred {
     blocks(call, |size, block| size.checked_mul(block.checked_mul(block)?), u64::checked_div)
 }
 
@@ -170,7 +170,7 @@ fn blocks(
     call: &Call<'_, '_>,
     channels: impl Fn(u64, u64) -> Option<u64>,
     sides: impl Fn(u64, u64) -> Option<u64>,
-) -> Made {
+) -> Inferred {
     let block = u64::try_from(call.int("blocksize")?).ok()?;
     let [batch, depth, high, wide] = call.dims(0)? else { return None };
     let size = |size: Option<u64>| size.map_or(Dim::Unknown, Dim::Fixed);

@@ -1,32 +1,32 @@
 //! Matrix products.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::dims;
 use super::value::{ANY, Value};
 use crate::{Dim, ElementType};
 
-pub(super) fn matmul(call: &Call<'_, '_>) -> Made {
+pub(super) fn matmul(call: &Call<'_, '_>) -> Inferred {
     let element = call.element(0);
     let element = if element == ANY { call.element(1) } else { element };
     Some(vec![Value::tensor(element, product(call.dims(0), call.dims(1)))])
 }
 
-pub(super) fn matmul_integer(call: &Call<'_, '_>) -> Made {
+pub(super) fn matmul_integer(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Int32, product(call.dims(0), call.dims(1)))])
 }
 
 /// Integers are multiplied, and floats come out.
-pub(super) fn matmul_to_float(call: &Call<'_, '_>) -> Made {
+pub(super) fn matmul_to_float(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Float32, product(call.dims(0), call.dims(1)))])
 }
 
 /// Inputs: a, its scale and zero point, b, its own, and those of the output.
-pub(super) fn matmul_quantized(call: &Call<'_, '_>) -> Made {
+pub(super) fn matmul_quantized(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(7), product(call.dims(0), call.dims(3)))])
 }
 
 /// A weight of few bits, `K` inputs by `N` outputs, of a shape of its own.
-pub(super) fn matmul_few_bits(call: &Call<'_, '_>) -> Made {
+pub(super) fn matmul_n_bits(call: &Call<'_, '_>) -> Inferred {
     let outputs = u64::try_from(call.int("N")?).ok()?;
     let dims = call.dims(0).and_then(|dims| {
         let (_, outer) = dims.split_last()?;
@@ -35,31 +35,31 @@ pub(super) fn matmul_few_bits(call: &Call<'_, '_>) -> Made {
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// A product of matrices that may be turned first.
-pub(super) fn matmul_fused(call: &Call<'_, '_>) -> Made {
+/// A product of matrices that may be transposed first.
+pub(super) fn matmul_fused(call: &Call<'_, '_>) -> Inferred {
     let flags = ["transA", "transB", "transBatchA", "transBatchB"];
     let [a, b, batch_a, batch_b] = flags.map(|flag| call.int(flag).unwrap_or(0) != 0);
     if batch_a || batch_b {
         return None;
     }
-    let a = call.dims(0).map(|dims| turned(dims, a));
-    let b = call.dims(1).map(|dims| turned(dims, b));
+    let a = call.dims(0).map(|dims| transposed(dims, a));
+    let b = call.dims(1).map(|dims| transposed(dims, b));
     Some(vec![Value::tensor(call.element(0), product(a.as_deref(), b.as_deref()))])
 }
 
-fn turned(dims: &[Dim], is_turned: bool) -> Vec<Dim> {
+fn transposed(dims: &[Dim], is_transposed: bool) -> Vec<Dim> {
     let mut dims = dims.to_vec();
-    if let (true, [.., rows, columns]) = (is_turned, dims.as_mut_slice()) {
+    if let (true, [.., rows, columns]) = (is_transposed, dims.as_mut_slice()) {
         std::mem::swap(rows, columns);
     }
     dims
 }
 
-pub(super) fn gemm(call: &Call<'_, '_>) -> Made {
+pub(super) fn gemm(call: &Call<'_, '_>) -> Inferred {
     let side = |input: usize, turn: &str, axis: usize| {
-        let turned = call.int(turn).unwrap_or(0) != 0;
+        let transposed = call.int(turn).unwrap_or(0) != 0;
         let dims = call.dims(input).filter(|dims| dims.len() == 2);
-        dims.map_or(Dim::Unknown, |dims| dims[if turned { 1 - axis } else { axis }].clone())
+        dims.map_or(Dim::Unknown, |dims| dims[if transposed { 1 - axis } else { axis }].clone())
     };
     let dims = vec![side(0, "transA", 0), side(1, "transB", 1)];
     let element = call.element(0);

@@ -1,17 +1,17 @@
 //! Classical machine learning.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::dims;
 use super::value::{ANY, Value};
 use crate::{Dim, ElementType};
 
 /// Floats of the input's dimensions.
-pub(super) fn scaled(call: &Call<'_, '_>) -> Made {
+pub(super) fn scaled(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Float32, call.dims(0).map(<[Dim]>::to_vec))])
 }
 
 /// Columns, by their places.
-pub(super) fn features(call: &Call<'_, '_>) -> Made {
+pub(super) fn features(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).and_then(|dims| {
         let (_, outer) = dims.split_last()?;
         let places = dims::product(call.dims(1)?);
@@ -23,7 +23,7 @@ pub(super) fn features(call: &Call<'_, '_>) -> Made {
 }
 
 /// A label a row, and a score a row and class.
-pub(super) fn classified(call: &Call<'_, '_>) -> Made {
+pub(super) fn classification(call: &Call<'_, '_>) -> Inferred {
     // The names of the attributes differ from operator to operator.
     let strings = ["classlabels_strings", "classlabels_string"];
     let strings = strings.iter().find_map(|name| call.text_count(name)).filter(|count| *count > 0);
@@ -63,9 +63,9 @@ fn scores(call: &Call<'_, '_>, classes: u64) -> Option<u64> {
 }
 
 /// Numbers for each example: as many as an attribute says, one if it does not.
-pub(super) fn regressed(call: &Call<'_, '_>) -> Made {
-    let said = call.int("n_targets").or_else(|| call.int("targets"));
-    let targets = u64::try_from(said.unwrap_or(1)).ok()?;
+pub(super) fn regression(call: &Call<'_, '_>) -> Inferred {
+    let explicit = call.int("n_targets").or_else(|| call.int("targets"));
+    let targets = u64::try_from(explicit.unwrap_or(1)).ok()?;
     Some(vec![Value::tensor(ANY, Some(vec![examples(call), targets.into()]))])
 }
 
@@ -79,7 +79,7 @@ fn examples(call: &Call<'_, '_>) -> Dim {
 }
 
 /// A new last dimension, of one place for each category.
-pub(super) fn one_hot(call: &Call<'_, '_>) -> Made {
+pub(super) fn one_hot(call: &Call<'_, '_>) -> Inferred {
     let strings = call.text_count("cats_strings");
     let categories = strings.or_else(|| call.ints("cats_int64s").map(<[i64]>::len));
     let last = categories.map_or(Dim::Unknown, |count| Dim::Fixed(count as u64));
@@ -88,12 +88,12 @@ pub(super) fn one_hot(call: &Call<'_, '_>) -> Made {
 }
 
 /// Columns of several matrices side by side.
-pub(super) fn side_by_side(call: &Call<'_, '_>) -> Made {
+pub(super) fn concat_features(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Float32, Some(vec![examples(call), Dim::Unknown]))])
 }
 
 /// As many counts of words as there are places for them.
-pub(super) fn counted(call: &Call<'_, '_>) -> Made {
+pub(super) fn ngram_counts(call: &Call<'_, '_>) -> Inferred {
     let places = call.ints("ngram_indexes").and_then(|places| places.iter().max());
     let count = places.and_then(|place| u64::try_from(*place).ok()?.checked_add(1));
     let count = count.map_or(Dim::Unknown, Dim::Fixed);

@@ -22,7 +22,7 @@ fn within_32_bits(number: Number) -> Number {
 }
 
 fn unbounded(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
-    zipped(a, b, |a, b| match (operator, a, b) {
+    broadcast(a, b, |a, b| match (operator, a, b) {
         ("Add", Number::Int(0), other) | ("Add" | "Sub", other, Number::Int(0)) => other.clone(),
         ("Mul", Number::Int(1), other) | ("Mul" | "Div", other, Number::Int(1)) => other.clone(),
         (_, Number::Int(a), Number::Int(b)) => {
@@ -46,9 +46,9 @@ fn unbounded(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
             Number::from(&divided(&a.dim(), &b.dim()))
         }
         ("Add", ..) if !is_negative(a) && !is_negative(b) => {
-            Number::from(&dims::plus(&a.dim(), &b.dim()))
+            Number::from(&dims::sum(&a.dim(), &b.dim()))
         }
-        _ => follows(operator, a, b),
+        _ => opaque(operator, a, b),
     })
 }
 
@@ -57,7 +57,7 @@ fn is_negative(number: &Number) -> bool {
 }
 
 /// A number that follows from two others by an operation that is not followed further.
-fn follows(operation: &str, a: &Number, b: &Number) -> Number {
+fn opaque(operation: &str, a: &Number, b: &Number) -> Number {
     Number::from(&match (a, b) {
         (Number::Int(value @ ..0), b) => term(&format!("{value} {operation}"), &[&b.dim()]),
         (a, Number::Int(value @ ..0)) => term(&format!("{operation} {value}"), &[&a.dim()]),
@@ -67,13 +67,13 @@ fn follows(operation: &str, a: &Number, b: &Number) -> Number {
 
 /// 1 where `a` and `b` compare as the operator says, else 0.
 pub(super) fn compared(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
-    zipped(a, b, |a, b| {
+    broadcast(a, b, |a, b| {
         if let ("Equal", Number::Open(Dim::Computed(size)), Number::Int(..0)) = (operator, a, b)
             && size.is_of_inputs()
         {
             return Number::Int(0);
         }
-        let (Some(a), Some(b)) = (a.int(), b.int()) else { return follows(operator, a, b) };
+        let (Some(a), Some(b)) = (a.int(), b.int()) else { return opaque(operator, a, b) };
         let holds = match operator {
             "Equal" => a == b,
             "Less" => a < b,
@@ -89,7 +89,7 @@ pub(super) fn compared(operator: &str, a: &Value, b: &Value) -> Option<Vec<Numbe
 }
 
 /// `a` where the condition holds, else `b`.
-pub(super) fn chosen(condition: &Value, a: &Value, b: &Value) -> Option<Vec<Number>> {
+pub(super) fn selected(condition: &Value, a: &Value, b: &Value) -> Option<Vec<Number>> {
     let all = [condition.numbers()?, a.numbers()?, b.numbers()?];
     let count = all.iter().map(|numbers| numbers.len()).max()?;
     let at = |which: usize, place| number(all[which], place, count);
@@ -154,7 +154,7 @@ pub(super) fn repeated(number: &Number, count: u64) -> Option<Vec<Number>> {
     Some(vec![number.clone(); count])
 }
 
-fn zipped(
+fn broadcast(
     a: &Value,
     b: &Value,
     number_of: impl Fn(&Number, &Number) -> Number,

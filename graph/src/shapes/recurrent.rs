@@ -1,15 +1,15 @@
 //! Recurrent layers.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::value::{Number, Value};
 use crate::Dim;
 
 /// The outputs of all steps, those of the last, and for `LSTM` the last state of its cells.
-pub(super) fn recurrent(call: &Call<'_, '_>) -> Made {
+pub(super) fn recurrent(call: &Call<'_, '_>) -> Inferred {
     let element = call.element(0);
     let of_weights = || call.dims(2)?.get(2).cloned();
-    let said = call.int("hidden_size").map(|size| Number::Int(size).dim());
-    let hidden = said.or_else(of_weights).unwrap_or(Dim::Unknown);
+    let explicit = call.int("hidden_size").map(|size| Number::Int(size).dim());
+    let hidden = explicit.or_else(of_weights).unwrap_or(Dim::Unknown);
     let directions = Dim::Fixed(if call.text("direction") == "bidirectional" { 2 } else { 1 });
     let (first, second) = match call.dims(0) {
         Some([first, second, _]) => (first.clone(), second.clone()),

@@ -1,12 +1,12 @@
 //! Reductions.
 
-use super::call::{Call, List, Made};
+use super::call::{Call, Inferred, List};
 use super::dims;
 use super::value::Value;
 use crate::{Dim, ElementType};
 
 /// Sums, means and the like over axes: those that are named, or all.
-pub(super) fn reduce(call: &Call<'_, '_>) -> Made {
+pub(super) fn reduce(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).and_then(|dims| {
         let all: Vec<i64> = (0..).take(dims.len()).collect();
         match call.list("axes", 1) {
@@ -22,14 +22,14 @@ pub(super) fn reduce(call: &Call<'_, '_>) -> Made {
 }
 
 /// A mean of quantized numbers over axes that an attribute names.
-pub(super) fn reduce_quantized(call: &Call<'_, '_>) -> Made {
+pub(super) fn reduce_quantized(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).zip(call.ints("axes"));
     let dims = dims.and_then(|(dims, axes)| without(call, dims, axes));
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
 /// The place of the largest or the smallest along an axis.
-pub(super) fn arg(call: &Call<'_, '_>) -> Made {
+pub(super) fn arg(call: &Call<'_, '_>) -> Inferred {
     let axis = call.int("axis").unwrap_or(0);
     let dims = call.dims(0).and_then(|dims| without(call, dims, &[axis]));
     Some(vec![Value::tensor(ElementType::Int64, dims)])

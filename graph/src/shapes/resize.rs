@@ -1,12 +1,12 @@
 //! Resizing: to sizes, or by factors.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::dims;
 use super::value::{Number, Value};
 use crate::Dim;
 
 /// `Resize` of every version, and `Upsample`, which it replaced.
-pub(super) fn resize(call: &Call<'_, '_>) -> Made {
+pub(super) fn resize(call: &Call<'_, '_>) -> Inferred {
     let dims =
         call.dims(0).map(|dims| resized(call, dims).unwrap_or_else(|| dims::unknown(dims.len())));
     Some(vec![Value::tensor(call.element(0), dims)])
@@ -33,7 +33,7 @@ fn resized(call: &Call<'_, '_>, dims: &[Dim]) -> Option<Vec<Dim>> {
 
 /// The size of each of these axes.
 fn sizes(call: &Call<'_, '_>, dims: &[Dim], axes: &[usize]) -> Option<Vec<Dim>> {
-    if call.has(3) {
+    if call.has_input(3) {
         let sizes = call.numbers(3).filter(|sizes| sizes.len() == axes.len())?;
         return Some(sizes.iter().map(Number::dim).collect());
     }

@@ -8,16 +8,16 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 /// Bytes that all that is found may take; real models need far less than one megabyte.
-const ROOM_BYTES: usize = 64 << 20;
+const MEMORY_BYTES_MAX: usize = 64 << 20;
 
 /// Nodes that are looked at, those of loops again and again.
 const STEPS_MAX: usize = 1 << 20;
 
 /// What is followed, and how much of it.
 pub(crate) struct Context {
-    follow: Follow,
+    analysis: Analysis,
     /// What is left of the memory for what is found.
-    room: Cell<usize>,
+    memory_left: Cell<usize>,
     /// Nodes, and other parts of graphs inside them, that may still be looked at.
     steps: Cell<usize>,
     fresh: Cell<u32>,
@@ -29,30 +29,30 @@ pub(crate) struct Context {
 
 /// What is followed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Follow {
+pub(crate) enum Analysis {
     /// Kinds of values; what the model says of them completes what is found.
-    Kinds,
+    Shapes,
     /// Kinds that are proven, and what values depend on where rows share a run. The operators of
     /// ONNX are of this version.
     Rows { opset: i64 },
 }
 
 impl Context {
-    pub(crate) fn new(follow: Follow) -> Self {
-        let (room, steps) = (Cell::new(ROOM_BYTES), Cell::new(STEPS_MAX));
-        let unresolved = match follow {
-            Follow::Kinds => Value::UNKNOWN,
-            Follow::Rows { .. } => rows::unresolved(),
+    pub(crate) fn new(analysis: Analysis) -> Self {
+        let (memory_left, steps) = (Cell::new(MEMORY_BYTES_MAX), Cell::new(STEPS_MAX));
+        let unresolved = match analysis {
+            Analysis::Shapes => Value::UNKNOWN,
+            Analysis::Rows { .. } => rows::unresolved(),
         };
         let (fresh, excludes_zero) = (Cell::new(0), Cell::new(false));
-        Self { follow, room, steps, fresh, excludes_zero, unresolved }
+        Self { analysis, memory_left, steps, fresh, excludes_zero, unresolved }
     }
 
     /// The version of ONNX's operators where rows are followed.
     pub(crate) fn opset(&self) -> Option<i64> {
-        match self.follow {
-            Follow::Kinds => None,
-            Follow::Rows { opset } => Some(opset),
+        match self.analysis {
+            Analysis::Shapes => None,
+            Analysis::Rows { opset } => Some(opset),
         }
     }
 
@@ -85,15 +85,15 @@ impl Context {
     }
 
     /// The value, or nothing known of it where the memory is used up.
-    fn take(&self, value: Value) -> Value {
-        match self.room.get().checked_sub(value.cost()) {
+    fn charge(&self, value: Value) -> Value {
+        match self.memory_left.get().checked_sub(value.cost()) {
             Some(left) => {
-                self.room.set(left);
+                self.memory_left.set(left);
                 value
             }
-            None => match self.follow {
-                Follow::Kinds => Value::UNKNOWN,
-                Follow::Rows { .. } => rows::too_large(),
+            None => match self.analysis {
+                Analysis::Shapes => Value::UNKNOWN,
+                Analysis::Rows { .. } => rows::too_large(),
             },
         }
     }
@@ -104,7 +104,7 @@ pub(crate) struct Scope<'a, 's> {
     graph: Graph<'a>,
     values: HashMap<&'a str, Value>,
     /// The names of what its nodes make, sooner or later.
-    made: HashSet<&'a str>,
+    produced: HashSet<&'a str>,
     constants: HashMap<&'a str, TensorView<'a>>,
     /// The graph around this one.
     outer: Option<&'s Scope<'a, 's>>,
@@ -117,7 +117,7 @@ impl<'a, 's> Scope<'a, 's> {
     /// Finds the values of a model's graph whose inputs have the dimensions `inputs`.
     pub(crate) fn of(graph: Graph<'a>, inputs: &[(&str, &[u64])], context: &'s Context) -> Self {
         let mut scope = Self::empty(graph, context);
-        scope.bind(inputs);
+        scope.bind_sizes(inputs);
         for input in &graph.proto().input {
             let kind = ValueInfo::from_proto(input).kind;
             let value = match inputs.iter().find(|given| given.0 == input.name) {
@@ -125,23 +125,23 @@ impl<'a, 's> Scope<'a, 's> {
                     let dims = sizes.iter().copied().map(Dim::Fixed).collect();
                     Value::tensor(kind.element().unwrap_or(ANY), Some(dims))
                 }
-                None => Value::of(scope.bound(kind)),
+                None => Value::of(scope.bind_symbols(kind)),
             };
             scope.set(&input.name, value);
         }
-        scope.fill();
+        scope.infer();
         scope
     }
 
     /// Finds the values of a model's graph whose inputs are `given`.
-    pub(crate) fn given(
+    pub(crate) fn with_inputs(
         graph: Graph<'a>,
         given: Vec<(&'a str, Value)>,
         context: &'s Context,
     ) -> Self {
         let mut scope = Self::empty(graph, context);
         given.into_iter().for_each(|(name, value)| scope.set(name, value));
-        scope.fill();
+        scope.infer();
         scope
     }
 
@@ -149,7 +149,7 @@ impl<'a, 's> Scope<'a, 's> {
         Self {
             graph,
             values: HashMap::new(),
-            made: graph.nodes().flat_map(|node| node.outputs()).map(String::as_str).collect(),
+            produced: graph.nodes().flat_map(|node| node.outputs()).map(String::as_str).collect(),
             constants: HashMap::new(),
             outer: None,
             sizes: HashMap::new(),
@@ -169,11 +169,11 @@ impl<'a, 's> Scope<'a, 's> {
         };
         let mut given = given.into_iter();
         for input in &graph.proto().input {
-            let kind = || Value::of(scope.bound(ValueInfo::from_proto(input).kind));
+            let kind = || Value::of(scope.bind_symbols(ValueInfo::from_proto(input).kind));
             let value = given.next().unwrap_or_else(kind);
             scope.set(&input.name, value);
         }
-        scope.fill();
+        scope.infer();
         scope
     }
 
@@ -189,14 +189,14 @@ impl<'a, 's> Scope<'a, 's> {
         match (self.values.get(name), self.outer) {
             (Some(value), _) => value,
             // A node that comes later makes it: it is not that of the same name outside.
-            (None, Some(outer)) if !self.made.contains(name) => outer.value(name),
+            (None, Some(outer)) if !self.produced.contains(name) => outer.value(name),
             _ => &self.context.unresolved,
         }
     }
 
     /// The constant of this name, here or around.
     pub(crate) fn constant(&self, name: &str) -> Option<TensorView<'a>> {
-        let is_own = self.values.contains_key(name) || self.made.contains(name);
+        let is_own = self.values.contains_key(name) || self.produced.contains(name);
         let outer = || self.outer.filter(|_| !is_own)?.constant(name);
         self.constants.get(name).copied().or_else(outer)
     }
@@ -212,11 +212,11 @@ impl<'a, 's> Scope<'a, 's> {
     }
 
     fn set(&mut self, name: &'a str, value: Value) {
-        self.values.insert(name, self.context.take(value));
+        self.values.insert(name, self.context.charge(value));
     }
 
     /// Lets symbols of the inputs stand for the sizes that are given.
-    fn bind(&mut self, inputs: &[(&str, &[u64])]) {
+    fn bind_sizes(&mut self, inputs: &[(&str, &[u64])]) {
         for info in self.graph.inputs() {
             let given = inputs.iter().find(|input| input.0 == info.name);
             let pairs = info.kind.dims().unwrap_or_default().iter();
@@ -228,7 +228,7 @@ impl<'a, 's> Scope<'a, 's> {
         }
     }
 
-    fn fill(&mut self) {
+    fn infer(&mut self) {
         for tensor in self.graph.initializers() {
             self.constants.insert(tensor.name(), tensor);
             self.set(tensor.name(), Value::constant(tensor));
@@ -244,12 +244,12 @@ impl<'a, 's> Scope<'a, 's> {
 
     /// What the model says of values that nodes make, where that is believed.
     fn declared(&self) -> HashMap<&'a str, Kind> {
-        if self.context.follow != Follow::Kinds {
+        if self.context.analysis != Analysis::Shapes {
             return HashMap::new();
         }
         let proto = self.graph.proto();
         let infos = proto.value_info.iter().chain(&proto.output);
-        let kind = |info| self.bound(ValueInfo::from_proto(info).kind);
+        let kind = |info| self.bind_symbols(ValueInfo::from_proto(info).kind);
         infos.map(|info| (info.name.as_str(), kind(info))).collect()
     }
 
@@ -258,13 +258,13 @@ impl<'a, 's> Scope<'a, 's> {
             self.constants.insert(tensor.name(), tensor);
         }
         let call = Call::new(node, self);
-        let made = match self.context.follow {
-            Follow::Kinds => kinds(&call),
-            Follow::Rows { .. } => rows::made(&call),
+        let outputs = match self.context.analysis {
+            Analysis::Shapes => kinds(&call),
+            Analysis::Rows { .. } => rows::infer(&call),
         };
-        let mut made = made.into_iter();
+        let mut outputs = outputs.into_iter();
         for name in node.outputs() {
-            let value = made.next().unwrap_or(Value::UNKNOWN);
+            let value = outputs.next().unwrap_or(Value::UNKNOWN);
             if !name.is_empty() {
                 self.set(name, refined(value, declared.get(name.as_str())));
             }
@@ -272,7 +272,7 @@ impl<'a, 's> Scope<'a, 's> {
     }
 
     /// The kind with sizes in the place of the symbols that stand for them.
-    fn bound(&self, mut kind: Kind) -> Kind {
+    fn bind_symbols(&self, mut kind: Kind) -> Kind {
         if let Kind::Tensor { dims: Some(dims), .. } = &mut kind {
             for dim in dims {
                 if let Dim::Symbol(symbol) = dim

@@ -1,49 +1,49 @@
 //! Slices.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::dims;
 use super::value::{Number, Value};
 use crate::Dim;
 
 /// Ends past this are meant as "to the end": exporters write the largest of 32 or 64 bits.
-const FAR: i64 = i32::MAX as i64;
+const TO_END: i64 = i32::MAX as i64;
 
 /// A slice of one axis. Negative places count from the end.
-struct Cut<'n> {
+struct AxisSlice<'n> {
     axis: usize,
     start: &'n Number,
     end: &'n Number,
     step: i64,
 }
 
-pub(super) fn slice(call: &Call<'_, '_>) -> Made {
+pub(super) fn slice(call: &Call<'_, '_>) -> Inferred {
     let Some(dims) = call.dims(0) else {
         return Some(vec![Value::tensor(call.element(0), None)]);
     };
-    let lists = Lists::of(call);
-    let Some(cuts) = lists.as_ref().and_then(|lists| lists.cuts(dims.len())) else {
-        let dims = lists.map_or(dims::unknown(dims.len()), |_| dims::unknown(dims.len()));
+    let arguments = Arguments::of(call);
+    let Some(slices) = arguments.as_ref().and_then(|arguments| arguments.slices(dims.len())) else {
+        let dims = arguments.map_or(dims::unknown(dims.len()), |_| dims::unknown(dims.len()));
         return Some(vec![Value::tensor(call.element(0), Some(dims))]);
     };
     let mut left = dims.to_vec();
-    for cut in &cuts {
-        left[cut.axis] = cut.size(&dims[cut.axis]);
+    for slice in &slices {
+        left[slice.axis] = slice.size(&dims[slice.axis]);
     }
     let numbers = call.input(0).block().and_then(|(mut sizes, numbers)| {
-        cuts.iter().try_fold(numbers.to_vec(), |left, cut| cut.of(&left, &mut sizes))
+        slices.iter().try_fold(numbers.to_vec(), |left, slice| slice.of(&left, &mut sizes))
     });
     Some(vec![Value::tensor(call.element(0), Some(left)).with_numbers(numbers)])
 }
 
 /// What a node says of its slices: attributes before version 10, inputs since.
-struct Lists {
+struct Arguments {
     starts: Vec<Number>,
     ends: Vec<Number>,
     axes: Option<Vec<i64>>,
     steps: Option<Vec<i64>>,
 }
 
-impl Lists {
+impl Arguments {
     fn of(call: &Call<'_, '_>) -> Option<Self> {
         let list = |attribute: &str, input: usize| {
             let said = call.ints(attribute).map(|ints| ints.iter().copied().map(Number::Int));
@@ -54,29 +54,29 @@ impl Lists {
             Some(numbers) => {
                 numbers.iter().map(Number::int).collect::<Option<Vec<i64>>>().map(Some)
             }
-            None if call.has(input) => None,
+            None if call.has_input(input) => None,
             None => Some(None),
         };
         let (axes, steps) = (ints("axes", 3)?, ints("steps", 4)?);
         Some(Self { starts: list("starts", 1)?, ends: list("ends", 2)?, axes, steps })
     }
 
-    fn cuts(&self, rank: usize) -> Option<Vec<Cut<'_>>> {
+    fn slices(&self, rank: usize) -> Option<Vec<AxisSlice<'_>>> {
         let pairs = self.starts.iter().zip(&self.ends).enumerate();
-        let cut = |(place, (start, end))| {
+        let slice = |(place, (start, end))| {
             let axis = match &self.axes {
                 Some(axes) => dims::axis(*axes.get(place)?, rank)?,
                 None if place < rank => place,
                 None => return None,
             };
             let step = self.steps.as_ref().map_or(Some(1), |steps| steps.get(place).copied())?;
-            Some(Cut { axis, start, end, step })
+            Some(AxisSlice { axis, start, end, step })
         };
-        pairs.map(cut).collect()
+        pairs.map(slice).collect()
     }
 }
 
-impl Cut<'_> {
+impl AxisSlice<'_> {
     /// How much of a dimension is left.
     fn size(&self, dim: &Dim) -> Dim {
         if self.is_whole() {
@@ -86,7 +86,7 @@ impl Cut<'_> {
             // The first so many: a model that is given more has nothing there to take.
             (_, Number::Int(0), Dim::Symbol(symbol), 1) => Dim::Symbol(symbol),
             (_, Number::Int(0), end @ Dim::Computed(_), 1) if *dim == end => end,
-            (_, Number::Int(0), end @ Dim::Computed(_), 1) => dims::cut(dim, &end),
+            (_, Number::Int(0), end @ Dim::Computed(_), 1) => dims::truncated(dim, &end),
             (Some(size), ..) => match self.range(size) {
                 Some((start, end)) => Dim::Fixed(self.count(start, end)),
                 None => Dim::Unknown,
@@ -98,8 +98,8 @@ impl Cut<'_> {
     /// Whether every element is left, however many there are.
     fn is_whole(&self) -> bool {
         match (self.start, self.end, self.step) {
-            (Number::Int(0), Number::Int(end), 1) => *end >= FAR,
-            (Number::Int(-1), Number::Int(end), -1) => *end <= -FAR,
+            (Number::Int(0), Number::Int(end), 1) => *end >= TO_END,
+            (Number::Int(-1), Number::Int(end), -1) => *end <= -TO_END,
             _ => false,
         }
     }
@@ -117,9 +117,9 @@ impl Cut<'_> {
 
     fn count(&self, start: i128, end: i128) -> u64 {
         let step = i128::from(self.step);
-        let way = if step > 0 { end - start } else { start - end };
+        let distance = if step > 0 { end - start } else { start - end };
         let step = step.abs();
-        u64::try_from((way + step - 1) / step).unwrap_or(0)
+        u64::try_from((distance + step - 1) / step).unwrap_or(0)
     }
 
     /// The numbers that are left of a tensor of these dimensions, which are then those left.

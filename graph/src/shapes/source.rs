@@ -1,12 +1,12 @@
 //! Operators that make tensors, and those that tell a tensor's dimensions.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::dims;
 use super::numbers;
 use super::value::{NUMBERS_MAX, Number, RANK_MAX, Value};
 use crate::{Dim, ElementType};
 
-pub(super) fn constant(call: &Call<'_, '_>) -> Made {
+pub(super) fn constant(call: &Call<'_, '_>) -> Inferred {
     let list = |element, count: usize| Value::tensor(element, Some(vec![Dim::Fixed(count as u64)]));
     let value = if let Some(tensor) = call.tensor("value") {
         tensor
@@ -16,11 +16,11 @@ pub(super) fn constant(call: &Call<'_, '_>) -> Made {
         let numbers =
             (ints.len() <= NUMBERS_MAX).then(|| ints.iter().copied().map(Number::Int).collect());
         list(ElementType::Int64, ints.len()).with_numbers(numbers)
-    } else if call.says("value_float") {
+    } else if call.has_attribute("value_float") {
         Value::tensor(ElementType::Float32, Some(vec![]))
     } else if let Some(floats) = call.float_list("value_floats") {
         list(ElementType::Float32, floats.len())
-    } else if call.says("value_string") {
+    } else if call.has_attribute("value_string") {
         Value::tensor(ElementType::String, Some(vec![]))
     } else if let Some(count) = call.text_count("value_strings") {
         list(ElementType::String, count)
@@ -31,7 +31,7 @@ pub(super) fn constant(call: &Call<'_, '_>) -> Made {
 }
 
 /// One number everywhere; the input is the shape.
-pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Made {
+pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Inferred {
     let value = call.tensor("value");
     let element = value.as_ref().map_or(ElementType::Float32, Value::element);
     let shape = call.numbers(0).filter(|shape| shape.len() <= RANK_MAX);
@@ -50,7 +50,7 @@ pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Made {
 }
 
 /// The dimensions of a tensor, or some of them.
-pub(super) fn shape(call: &Call<'_, '_>) -> Made {
+pub(super) fn shape(call: &Call<'_, '_>) -> Inferred {
     let Some(dims) = call.dims(0) else {
         return Some(vec![Value::tensor(ElementType::Int64, Some(dims::unknown(1)))]);
     };
@@ -66,21 +66,21 @@ pub(super) fn shape(call: &Call<'_, '_>) -> Made {
 }
 
 /// The number of elements of a tensor.
-pub(super) fn size(call: &Call<'_, '_>) -> Made {
+pub(super) fn size(call: &Call<'_, '_>) -> Inferred {
     let count = call.dims(0).map(|dims| vec![Number::from(&dims::product(dims))]);
     Some(vec![Value::tensor(ElementType::Int64, Some(vec![])).with_numbers(count)])
 }
 
 /// Numbers from a start to before a limit, in steps.
-pub(super) fn range(call: &Call<'_, '_>) -> Made {
+pub(super) fn range(call: &Call<'_, '_>) -> Inferred {
     let lone = |input: usize| match call.numbers(input)? {
         [Number::Int(value)] => Some(i128::from(*value)),
         _ => None,
     };
     let count = lone(0).zip(lone(1)).zip(lone(2)).and_then(|((start, limit), step)| {
-        let way = if step < 0 { start - limit } else { limit - start };
+        let distance = if step < 0 { start - limit } else { limit - start };
         let step = step.abs();
-        (step > 0).then(|| u64::try_from((way + step - 1) / step).unwrap_or(0))
+        (step > 0).then(|| u64::try_from((distance + step - 1) / step).unwrap_or(0))
     });
     let symbol = match [call.numbers(0), call.numbers(1), call.numbers(2)] {
         [Some([Number::Int(0)]), Some([limit]), Some([Number::Int(1)])] => match limit.dim() {
@@ -101,14 +101,14 @@ pub(super) fn range(call: &Call<'_, '_>) -> Made {
 }
 
 /// Random numbers of a shape that an attribute says.
-pub(super) fn random(call: &Call<'_, '_>) -> Made {
+pub(super) fn random(call: &Call<'_, '_>) -> Inferred {
     let shape = call.ints("shape")?.iter().map(|size| Number::Int(*size).dim());
-    let element = call.type_("dtype").unwrap_or(ElementType::Float32);
+    let element = call.element_type("dtype").unwrap_or(ElementType::Float32);
     Some(vec![Value::tensor(element, Some(shape.collect()))])
 }
 
 /// A tensor of the input's dimensions, of its type or another.
-pub(super) fn like(call: &Call<'_, '_>) -> Made {
-    let element = call.type_("dtype").unwrap_or_else(|| call.element(0));
+pub(super) fn like(call: &Call<'_, '_>) -> Inferred {
+    let element = call.element_type("dtype").unwrap_or_else(|| call.element(0));
     Some(vec![Value::tensor(element, call.dims(0).map(<[Dim]>::to_vec))])
 }

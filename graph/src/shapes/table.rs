@@ -2,7 +2,7 @@
 
 use super::call::Rule;
 use super::{
-    branch, einsum, elementwise, join, layout, matrix, ml, normal, pick, quantize, ranked,
+    branch, einsum, elementwise, gather, join, layout, matrix, ml, normalize, quantize, rank_only,
     recurrent, reduce, resize, slice, source, window,
 };
 
@@ -12,7 +12,7 @@ pub(crate) fn rule(domain: &str, operator: &str) -> Option<Rule> {
         "" => onnx(operator).or_else(|| onnx_shape(operator)),
         "com.microsoft" => microsoft(operator),
         "ai.onnx.ml" => ml(operator),
-        "com.microsoft.nchwc" => Some(ranked::same_rank),
+        "com.microsoft.nchwc" => Some(rank_only::same_rank),
         "skysail" => skysail(operator),
         _ => None,
     }
@@ -79,31 +79,31 @@ fn onnx(operator: &str) -> Option<Rule> {
         | "TensorScatter"
         | "Trilu" => elementwise::same,
         "InstanceNormalization" | "GroupNormalization" | "RMSNormalization" => elementwise::same,
-        "RegexFullMatch" => elementwise::test,
-        "StringConcat" | "PRelu" => elementwise::together,
-        "Attention" => ranked::attention,
-        "GridSample" => ranked::grid_sample,
-        "AffineGrid" => ranked::affine_grid,
-        "DFT" => ranked::fourier,
-        "STFT" => ranked::frames,
-        "Det" => ranked::determinant,
-        "DeformConv" => ranked::same_rank,
-        "NegativeLogLikelihoodLoss" | "SoftmaxCrossEntropyLoss" => ranked::loss,
+        "RegexFullMatch" => elementwise::predicate,
+        "StringConcat" | "PRelu" => elementwise::broadcast,
+        "Attention" => rank_only::attention,
+        "GridSample" => rank_only::grid_sample,
+        "AffineGrid" => rank_only::affine_grid,
+        "DFT" => rank_only::dft,
+        "STFT" => rank_only::stft,
+        "Det" => rank_only::determinant,
+        "DeformConv" => rank_only::same_rank,
+        "NegativeLogLikelihoodLoss" | "SoftmaxCrossEntropyLoss" => rank_only::loss,
         "Identity" => elementwise::identity,
         "Dropout" => elementwise::dropout,
-        "IsInf" | "IsNaN" => elementwise::test,
+        "IsInf" | "IsNaN" => elementwise::predicate,
         "Not" => elementwise::not,
         "Add" | "Sub" | "Mul" | "Div" => elementwise::arithmetic,
         "Mod" | "Pow" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "Max" | "Min"
-        | "Sum" | "Mean" => elementwise::together,
+        | "Sum" | "Mean" => elementwise::broadcast,
         "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => {
             elementwise::compare
         }
         "Where" => elementwise::where_,
         "Cast" => elementwise::cast,
         "CastLike" => elementwise::cast_like,
-        "BatchNormalization" => normal::batch,
-        "LayerNormalization" | "SimplifiedLayerNormalization" => normal::layer,
+        "BatchNormalization" => normalize::batch,
+        "LayerNormalization" | "SimplifiedLayerNormalization" => normalize::layer,
         "Conv" => window::conv,
         "ConvInteger" => window::conv_integer,
         "QLinearConv" => window::conv_quantized,
@@ -145,16 +145,16 @@ fn onnx_shape(operator: &str) -> Option<Rule> {
         "Pad" => join::pad,
         "Resize" | "Upsample" => resize::resize,
         "Slice" => slice::slice,
-        "Gather" => pick::gather,
-        "GatherElements" => pick::gather_elements,
-        "GatherND" => pick::gather_nd,
-        "TopK" => pick::top_k,
-        "NonZero" => pick::non_zero,
-        "OneHot" => pick::one_hot,
-        "Compress" => ranked::compress,
-        "CenterCropPad" => ranked::center,
-        "Col2Im" => ranked::from_patches,
-        "TfIdfVectorizer" => ml::counted,
+        "Gather" => gather::gather,
+        "GatherElements" => gather::gather_elements,
+        "GatherND" => gather::gather_nd,
+        "TopK" => gather::top_k,
+        "NonZero" => gather::non_zero,
+        "OneHot" => gather::one_hot,
+        "Compress" => rank_only::compress,
+        "CenterCropPad" => rank_only::center_crop_pad,
+        "Col2Im" => rank_only::col2im,
+        "TfIdfVectorizer" => ml::ngram_counts,
         "Constant" => source::constant,
         "ConstantOfShape" => source::constant_of_shape,
         "Shape" => source::shape,
@@ -172,16 +172,16 @@ fn microsoft(operator: &str) -> Option<Rule> {
     Some(match operator {
         "BiasGelu" | "FastGelu" | "Gelu" | "QuickGelu" | "QLinearSigmoid" | "QLinearLeakyRelu"
         | "QLinearSoftmax" => elementwise::same,
-        "QLinearAdd" | "QLinearMul" => elementwise::together_quantized,
+        "QLinearAdd" | "QLinearMul" => elementwise::broadcast_quantized,
         "QLinearWhere" => elementwise::where_quantized,
         "QLinearReduceMean" => reduce::reduce_quantized,
-        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => normal::skip_layer,
+        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => normalize::skip_layer,
         "FusedConv" => window::conv,
         "QLinearAveragePool" => window::pool,
         "QLinearGlobalAveragePool" => window::global_pool,
         "FusedGemm" => matrix::gemm,
         "FusedMatMul" => matrix::matmul_fused,
-        "MatMulNBits" => matrix::matmul_few_bits,
+        "MatMulNBits" => matrix::matmul_n_bits,
         "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" => matrix::matmul_to_float,
         "QuantizeLinear" => quantize::quantize,
         "DequantizeLinear" => quantize::dequantize,
@@ -191,29 +191,29 @@ fn microsoft(operator: &str) -> Option<Rule> {
         | "RotaryEmbedding"
         | "LayerNormalization"
         | "SimplifiedLayerNormalization" => elementwise::same,
-        "BiasAdd" | "MulInteger" => elementwise::together,
-        "BiasSplitGelu" => ranked::other_last,
-        "MurmurHash3" => ranked::other_elements,
+        "BiasAdd" | "MulInteger" => elementwise::broadcast,
+        "BiasSplitGelu" => rank_only::unknown_last_dim,
+        "MurmurHash3" => rank_only::unknown_elements,
         "NhwcMaxPool"
         | "NhwcConv"
         | "NhwcFusedConv"
         | "QLinearConv"
         | "NhwcResize"
-        | "ConvTransposeWithDynamicPads" => ranked::same_rank,
+        | "ConvTransposeWithDynamicPads" => rank_only::same_rank,
         "TransposeMatMul" => matrix::matmul_fused,
         "MatMulInteger16" => matrix::matmul_integer,
-        "MatMulBnb4" | "MatMulFpQ4" => ranked::other_last,
+        "MatMulBnb4" | "MatMulFpQ4" => rank_only::unknown_last_dim,
         "GemmFastGelu" => matrix::matmul,
-        "QGemm" => ranked::two_dimensions,
-        "CDist" => ranked::distances,
-        "GatherBlockQuantized" => ranked::gather_quantized,
-        "QLinearConcat" => ranked::joined_quantized,
+        "QGemm" => rank_only::unknown_matrix,
+        "CDist" => rank_only::distances,
+        "GatherBlockQuantized" => rank_only::gather_quantized,
+        "QLinearConcat" => rank_only::concat_quantized,
         "Pad" => join::pad,
-        "GridSample" => ranked::grid_sample,
+        "GridSample" => rank_only::grid_sample,
         "Attention" | "QAttention" | "MultiHeadAttention" | "GroupQueryAttention" => {
-            ranked::attention_of_tokens
+            rank_only::ort_attention
         }
-        "EmbedLayerNormalization" => ranked::embedded,
+        "EmbedLayerNormalization" => rank_only::embed_layer_norm,
         _ => return None,
     })
 }
@@ -221,8 +221,8 @@ fn microsoft(operator: &str) -> Option<Rule> {
 /// Operators of Skysail's own: layers whose weights are compressed.
 fn skysail(operator: &str) -> Option<Rule> {
     Some(match operator {
-        "SparseMatMul" | "Int8MatMul" => ranked::other_last,
-        "SparseConv" => ranked::same_rank,
+        "SparseMatMul" | "Int8MatMul" => rank_only::unknown_last_dim,
+        "SparseConv" => rank_only::same_rank,
         _ => return None,
     })
 }
@@ -231,15 +231,15 @@ fn skysail(operator: &str) -> Option<Rule> {
 fn ml(operator: &str) -> Option<Rule> {
     Some(match operator {
         "Binarizer" => elementwise::same,
-        "LabelEncoder" => ranked::other_elements,
+        "LabelEncoder" => rank_only::unknown_elements,
         "TreeEnsemble" | "TreeEnsembleRegressor" | "LinearRegressor" | "SVMRegressor" => {
-            ml::regressed
+            ml::regression
         }
         "OneHotEncoder" => ml::one_hot,
-        "FeatureVectorizer" => ml::side_by_side,
+        "FeatureVectorizer" => ml::concat_features,
         "Normalizer" | "Scaler" | "Imputer" => ml::scaled,
         "ArrayFeatureExtractor" => ml::features,
-        "LinearClassifier" | "SVMClassifier" | "TreeEnsembleClassifier" => ml::classified,
+        "LinearClassifier" | "SVMClassifier" | "TreeEnsembleClassifier" => ml::classification,
         _ => return None,
     })
 }

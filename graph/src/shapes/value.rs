@@ -37,7 +37,7 @@ impl Value {
         Self { kind: Kind::Unknown, numbers: None, dependence: Dependence::Shared };
 
     pub(crate) fn of(kind: Kind) -> Self {
-        Self { kind: sane(kind), ..Self::UNKNOWN }
+        Self { kind: limited(kind), ..Self::UNKNOWN }
     }
 
     /// A tensor; more dimensions than are followed are unknown ones.
@@ -159,24 +159,24 @@ fn numbers(tensor: TensorView<'_>) -> Option<Vec<Number>> {
 }
 
 /// The kind with no more detail than is followed.
-fn sane(kind: Kind) -> Kind {
+fn limited(kind: Kind) -> Kind {
     let dims = |dims: Option<Vec<Dim>>| {
         let dims = dims.filter(|dims| dims.len() <= RANK_MAX)?;
-        Some(dims.into_iter().map(short).collect())
+        Some(dims.into_iter().map(limited_dim).collect())
     };
     match kind {
         Kind::Tensor { element, dims: all } => Kind::Tensor { element, dims: dims(all) },
         Kind::SparseTensor { element, dims: all } => {
             Kind::SparseTensor { element, dims: dims(all) }
         }
-        Kind::Sequence(inner) => Kind::Sequence(Box::new(sane(*inner))),
-        Kind::Map { key, value } => Kind::Map { key, value: Box::new(sane(*value)) },
-        Kind::Optional(inner) => Kind::Optional(Box::new(sane(*inner))),
+        Kind::Sequence(inner) => Kind::Sequence(Box::new(limited(*inner))),
+        Kind::Map { key, value } => Kind::Map { key, value: Box::new(limited(*value)) },
+        Kind::Optional(inner) => Kind::Optional(Box::new(limited(*inner))),
         Kind::Unknown => Kind::Unknown,
     }
 }
 
-fn short(dim: Dim) -> Dim {
+fn limited_dim(dim: Dim) -> Dim {
     match dim {
         Dim::Symbol(name) if name.len() > SYMBOL_BYTES_MAX => Dim::Unknown,
         dim => dim,

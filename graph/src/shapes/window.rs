@@ -1,35 +1,35 @@
 //! Convolutions and pooling: a window that slides over all dimensions but the first two.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::value::{ANY, Value};
-use super::{dims, ranked};
+use super::{dims, rank_only};
 use crate::{Dim, ElementType};
 
-pub(super) fn conv(call: &Call<'_, '_>) -> Made {
+pub(super) fn conv(call: &Call<'_, '_>) -> Inferred {
     convolution(call, 1, call.element(0))
 }
 
-pub(super) fn conv_integer(call: &Call<'_, '_>) -> Made {
+pub(super) fn conv_integer(call: &Call<'_, '_>) -> Inferred {
     convolution(call, 1, ElementType::Int32)
 }
 
 /// Inputs: x, its scale and zero point, the weights, theirs, and those of the output.
-pub(super) fn conv_quantized(call: &Call<'_, '_>) -> Made {
-    let said = call.element(7);
-    convolution(call, 3, if said == ANY { call.element(0) } else { said })
+pub(super) fn conv_quantized(call: &Call<'_, '_>) -> Inferred {
+    let explicit = call.element(7);
+    convolution(call, 3, if explicit == ANY { call.element(0) } else { explicit })
 }
 
-fn convolution(call: &Call<'_, '_>, weights: usize, element: ElementType) -> Made {
+fn convolution(call: &Call<'_, '_>, weights: usize, element: ElementType) -> Inferred {
     let weights = call.dims(weights);
     let channels = weights.and_then(<[Dim]>::first).cloned().unwrap_or(Dim::Unknown);
     let kernels = kernels(call, weights);
-    Some(vec![Value::tensor(element, slid(call, kernels, Some(channels)))])
+    Some(vec![Value::tensor(element, window_dims(call, kernels, Some(channels)))])
 }
 
 /// The window takes whole dimensions: all but the first two shrink to one.
-pub(super) fn global_pool(call: &Call<'_, '_>) -> Made {
+pub(super) fn global_pool(call: &Call<'_, '_>) -> Inferred {
     if has_channels_last(call) {
-        return ranked::same_rank(call);
+        return rank_only::same_rank(call);
     }
     let shrunk = |dims: &[Dim]| -> Vec<Dim> {
         let one = |(place, dim): (usize, &Dim)| if place < 2 { dim.clone() } else { 1.into() };
@@ -39,11 +39,11 @@ pub(super) fn global_pool(call: &Call<'_, '_>) -> Made {
 }
 
 /// The largest or the mean of each window, and of the largest also where it lies.
-pub(super) fn pool(call: &Call<'_, '_>) -> Made {
+pub(super) fn pool(call: &Call<'_, '_>) -> Inferred {
     if has_channels_last(call) {
-        return ranked::same_rank(call);
+        return rank_only::same_rank(call);
     }
-    let dims = slid(call, kernels(call, None), None);
+    let dims = window_dims(call, kernels(call, None), None);
     let places = Value::tensor(ElementType::Int64, dims.clone());
     Some(vec![Value::tensor(call.element(0), dims), places])
 }
@@ -52,17 +52,21 @@ fn has_channels_last(call: &Call<'_, '_>) -> bool {
     call.int("channels_last").unwrap_or(0) != 0
 }
 
-/// The sizes of the window: said, or those of the weights.
+/// The sizes of the window: explicit, or those of the weights.
 fn kernels(call: &Call<'_, '_>, weights: Option<&[Dim]>) -> Vec<Option<i64>> {
-    if let Some(said) = call.ints("kernel_shape") {
-        return said.iter().copied().map(Some).collect();
+    if let Some(explicit) = call.ints("kernel_shape") {
+        return explicit.iter().copied().map(Some).collect();
     }
     let size = |dim| dims::fixed(dim).and_then(|size| i64::try_from(size).ok());
     weights.and_then(|dims| dims.get(2..)).unwrap_or_default().iter().map(size).collect()
 }
 
 /// The dimensions that a window over the first input leaves.
-fn slid(call: &Call<'_, '_>, kernels: Vec<Option<i64>>, channels: Option<Dim>) -> Option<Vec<Dim>> {
+fn window_dims(
+    call: &Call<'_, '_>,
+    kernels: Vec<Option<i64>>,
+    channels: Option<Dim>,
+) -> Option<Vec<Dim>> {
     let input = call.dims(0).filter(|input| input.len() >= 2)?;
     let (outer, spatial) = input.split_at(2);
     let window = Window::of(call, spatial.len(), kernels);
@@ -170,24 +174,28 @@ fn size(size: i128) -> Option<Dim> {
     u64::try_from(size).ok().map(Dim::Fixed)
 }
 
-pub(super) fn conv_transpose(call: &Call<'_, '_>) -> Made {
+pub(super) fn conv_transpose(call: &Call<'_, '_>) -> Inferred {
     let weights = call.dims(1);
     let group = call.int("group").unwrap_or(1);
     let channels = weights
         .and_then(|dims| dims::fixed(dims.get(1)?))
         .and_then(|channels| channels.checked_mul(u64::try_from(group).ok()?).map(Dim::Fixed));
-    let dims = spread(call, channels.unwrap_or(Dim::Unknown), kernels(call, weights));
+    let dims = transposed_dims(call, channels.unwrap_or(Dim::Unknown), kernels(call, weights));
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-fn spread(call: &Call<'_, '_>, channels: Dim, kernels: Vec<Option<i64>>) -> Option<Vec<Dim>> {
+fn transposed_dims(
+    call: &Call<'_, '_>,
+    channels: Dim,
+    kernels: Vec<Option<i64>>,
+) -> Option<Vec<Dim>> {
     let input = call.dims(0).filter(|input| input.len() >= 2)?;
     let (outer, spatial) = input.split_at(2);
     let window = Window::of(call, spatial.len(), kernels);
-    let (said, more) = (call.ints("output_shape"), call.ints("output_padding"));
+    let (explicit, more) = (call.ints("output_shape"), call.ints("output_padding"));
     let dim = |(axis, dim)| {
-        let dim = match said {
-            Some(_) => at(said, axis, 0).and_then(size),
+        let dim = match explicit {
+            Some(_) => at(explicit, axis, 0).and_then(size),
             None => at(more, axis, 0).and_then(|more| window.spread(axis, dim, more)),
         };
         dim.unwrap_or(Dim::Unknown)

@@ -1,17 +1,17 @@
 //! Operators of which mainly the number of dimensions is followed.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::dims;
 use super::value::{ANY, Number, Value};
 use crate::{Dim, ElementType};
 
 /// The dimensions of the first input, whose elements are of another type.
-pub(super) fn other_elements(call: &Call<'_, '_>) -> Made {
+pub(super) fn unknown_elements(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ANY, call.dims(0).map(<[Dim]>::to_vec))])
 }
 
 /// As many dimensions as the first input has, of which the first is the same.
-pub(super) fn same_rank(call: &Call<'_, '_>) -> Made {
+pub(super) fn same_rank(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), call.dims(0).map(outer))])
 }
 
@@ -21,7 +21,7 @@ fn outer(dims: &[Dim]) -> Vec<Dim> {
 }
 
 /// The dimensions of the first input, but for the last.
-pub(super) fn other_last(call: &Call<'_, '_>) -> Made {
+pub(super) fn unknown_last_dim(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).map(|dims| {
         let mut dims = dims.to_vec();
         dims.last_mut().into_iter().for_each(|last| *last = Dim::Unknown);
@@ -31,7 +31,7 @@ pub(super) fn other_last(call: &Call<'_, '_>) -> Made {
 }
 
 /// ONNX's attention: what is found, the keys and values with those of before, and the products.
-pub(super) fn attention(call: &Call<'_, '_>) -> Made {
+pub(super) fn attention(call: &Call<'_, '_>) -> Inferred {
     let queries = call.dims(0)?;
     let found = match (queries, call.dims(2)) {
         ([batch, heads, steps, _], Some([_, _, _, size])) => {
@@ -47,7 +47,7 @@ pub(super) fn attention(call: &Call<'_, '_>) -> Made {
 }
 
 /// ONNX Runtime's attention: tokens of some size, and keys and values.
-pub(super) fn attention_of_tokens(call: &Call<'_, '_>) -> Made {
+pub(super) fn ort_attention(call: &Call<'_, '_>) -> Inferred {
     let [batch, steps, ..] = call.dims(0)? else { return None };
     let found = vec![batch.clone(), steps.clone(), Dim::Unknown];
     let state = |rank| Value::tensor(call.element(0), Some(dims::unknown(rank)));
@@ -59,7 +59,7 @@ pub(super) fn attention_of_tokens(call: &Call<'_, '_>) -> Made {
 }
 
 /// Tokens by their numbers, and how many there are.
-pub(super) fn embedded(call: &Call<'_, '_>) -> Made {
+pub(super) fn embed_layer_norm(call: &Call<'_, '_>) -> Inferred {
     let [batch, steps] = call.dims(0)? else { return None };
     let size = call.dims(2).and_then(<[Dim]>::last).cloned().unwrap_or(Dim::Unknown);
     let found = vec![batch.clone(), steps.clone(), size];
@@ -69,7 +69,7 @@ pub(super) fn embedded(call: &Call<'_, '_>) -> Made {
 }
 
 /// Points of pictures.
-pub(super) fn grid_sample(call: &Call<'_, '_>) -> Made {
+pub(super) fn grid_sample(call: &Call<'_, '_>) -> Inferred {
     let ([batch, channels, ..], [_, points @ .., _]) = (call.dims(0)?, call.dims(1)?) else {
         return None;
     };
@@ -78,7 +78,7 @@ pub(super) fn grid_sample(call: &Call<'_, '_>) -> Made {
 }
 
 /// Points for the pictures of a shape that has channels as its second dimension.
-pub(super) fn affine_grid(call: &Call<'_, '_>) -> Made {
+pub(super) fn affine_grid(call: &Call<'_, '_>) -> Inferred {
     let shape: Vec<Dim> = call.numbers(1)?.iter().map(Number::dim).collect();
     let (batch, sides) = (shape.first()?, shape.get(2..)?);
     let dims = [batch.clone()].into_iter().chain(sides.iter().cloned());
@@ -87,7 +87,7 @@ pub(super) fn affine_grid(call: &Call<'_, '_>) -> Made {
 }
 
 /// A transform along an axis: how much of it there is then is not followed.
-pub(super) fn fourier(call: &Call<'_, '_>) -> Made {
+pub(super) fn dft(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).map(|dims| {
         let mut dims = outer(dims);
         dims.last_mut().into_iter().for_each(|last| *last = Dim::Unknown);
@@ -99,21 +99,21 @@ pub(super) fn fourier(call: &Call<'_, '_>) -> Made {
 }
 
 /// Transforms of frames of a signal.
-pub(super) fn frames(call: &Call<'_, '_>) -> Made {
+pub(super) fn stft(call: &Call<'_, '_>) -> Inferred {
     let batch = call.dims(0)?.first()?.clone();
     let dims = vec![batch, Dim::Unknown, Dim::Unknown, Dim::Fixed(2)];
     Some(vec![Value::tensor(call.element(0), Some(dims))])
 }
 
 /// One number for each square matrix.
-pub(super) fn determinant(call: &Call<'_, '_>) -> Made {
+pub(super) fn determinant(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0)?;
     let outer = dims.get(..dims.len().checked_sub(2)?)?;
     Some(vec![Value::tensor(call.element(0), Some(outer.to_vec()))])
 }
 
 /// Pictures from their patches; the second input is the pictures' sides.
-pub(super) fn from_patches(call: &Call<'_, '_>) -> Made {
+pub(super) fn col2im(call: &Call<'_, '_>) -> Inferred {
     let batch = call.dims(0)?.first()?.clone();
     let [Dim::Fixed(sides)] = call.dims(1)? else { return None };
     let sides = usize::try_from(*sides).ok().filter(|sides| *sides <= 4)?;
@@ -122,8 +122,8 @@ pub(super) fn from_patches(call: &Call<'_, '_>) -> Made {
 }
 
 /// Some entries along an axis, or of the whole tensor.
-pub(super) fn compress(call: &Call<'_, '_>) -> Made {
-    let dims = match call.says("axis") {
+pub(super) fn compress(call: &Call<'_, '_>) -> Inferred {
+    let dims = match call.has_attribute("axis") {
         false => Some(dims::unknown(1)),
         true => call.dims(0).and_then(|dims| {
             let mut dims = dims.to_vec();
@@ -136,7 +136,7 @@ pub(super) fn compress(call: &Call<'_, '_>) -> Made {
 }
 
 /// Axes cut or bordered to sizes.
-pub(super) fn center(call: &Call<'_, '_>) -> Made {
+pub(super) fn center_crop_pad(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).map(|dims| {
         let named = call.ints("axes").filter(|axes| !axes.is_empty());
         let is_named = |axis: usize| {
@@ -153,32 +153,32 @@ pub(super) fn center(call: &Call<'_, '_>) -> Made {
 }
 
 /// The loss of each example; of the cross entropy, also the logarithms of all probabilities.
-pub(super) fn loss(call: &Call<'_, '_>) -> Made {
+pub(super) fn loss(call: &Call<'_, '_>) -> Inferred {
     let each = call.text("reduction") == "none";
     let dims = if each { call.dims(1).map(<[Dim]>::to_vec) } else { Some(vec![]) };
     Some(vec![Value::tensor(call.element(0), dims), Value::of(call.input(0).kind.clone())])
 }
 
 /// Distances of the rows of two matrices.
-pub(super) fn distances(call: &Call<'_, '_>) -> Made {
+pub(super) fn distances(call: &Call<'_, '_>) -> Inferred {
     let ([a, _], [b, _]) = (call.dims(0)?, call.dims(1)?) else { return None };
     Some(vec![Value::tensor(call.element(0), Some(vec![a.clone(), b.clone()]))])
 }
 
 /// A matrix, quantized.
-pub(super) fn two_dimensions(_: &Call<'_, '_>) -> Made {
+pub(super) fn unknown_matrix(_: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ANY, Some(dims::unknown(2)))])
 }
 
 /// Entries of a table for each place.
-pub(super) fn gather_quantized(call: &Call<'_, '_>) -> Made {
+pub(super) fn gather_quantized(call: &Call<'_, '_>) -> Inferred {
     let (places, table) = (call.dims(1)?, call.dims(0)?);
     let rest = dims::unknown(table.len().checked_sub(1)?);
     Some(vec![Value::tensor(call.element(2), Some([places.to_vec(), rest].concat()))])
 }
 
 /// As many dimensions as the third input, the first of several that are joined.
-pub(super) fn joined_quantized(call: &Call<'_, '_>) -> Made {
+pub(super) fn concat_quantized(call: &Call<'_, '_>) -> Inferred {
     let rank = call.dims(2)?.len();
     Some(vec![Value::tensor(call.element(1), Some(dims::unknown(rank)))])
 }

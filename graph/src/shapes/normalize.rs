@@ -1,30 +1,30 @@
 //! Normalisation with more outputs than one.
 
-use super::call::{Call, Made};
+use super::call::{Call, Inferred};
 use super::value::Value;
 use crate::{Dim, ElementType};
 
 /// The tensor, and in training the statistics of each channel, like those that are inputs.
-pub(super) fn batch(call: &Call<'_, '_>) -> Made {
+pub(super) fn batch(call: &Call<'_, '_>) -> Inferred {
     let like = |input: usize| Value::of(call.input(input).kind.clone());
     Some(vec![like(0), like(3), like(4)])
 }
 
 /// The tensor, and the mean and the inverse deviation of what was normalised together.
-pub(super) fn layer(call: &Call<'_, '_>) -> Made {
+pub(super) fn layer(call: &Call<'_, '_>) -> Inferred {
     let input = call.input(0);
     let statistics = input.dims().and_then(|dims| {
         let axis = call.axis(-1, dims.len())?;
         let one = |(place, dim): (usize, &Dim)| if place < axis { dim.clone() } else { 1.into() };
         Some(dims.iter().enumerate().map(one).collect())
     });
-    let element = call.type_("stash_type").unwrap_or(ElementType::Float32);
+    let element = call.element_type("stash_type").unwrap_or(ElementType::Float32);
     let statistics = Value::tensor(element, statistics);
     Some(vec![Value::of(input.kind.clone()), statistics.clone(), statistics])
 }
 
 /// The tensor, what it was normalised by, and the sum of the first two inputs.
-pub(super) fn skip_layer(call: &Call<'_, '_>) -> Made {
+pub(super) fn skip_layer(call: &Call<'_, '_>) -> Inferred {
     let input = call.input(0);
     let statistics = input.dims().and_then(|dims| {
         let (_, outer) = dims.split_last()?;

@@ -1,12 +1,12 @@
 //! Operators that pick elements by their places.
 
-use super::call::{Call, List, Made};
+use super::call::{Call, Inferred, List};
 use super::dims;
 use super::value::{Number, Value};
 use crate::{Dim, ElementType};
 
 /// Takes whole entries along an axis: its dimension gives way to those of the places.
-pub(super) fn gather(call: &Call<'_, '_>) -> Made {
+pub(super) fn gather(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).zip(call.dims(1)).and_then(|(data, places)| {
         let axis = call.axis(0, data.len())?;
         Some([&data[..axis], places, &data[axis + 1..]].concat())
@@ -25,12 +25,12 @@ fn gathered(call: &Call<'_, '_>) -> Option<Vec<Number>> {
 }
 
 /// Takes an element for each place.
-pub(super) fn gather_elements(call: &Call<'_, '_>) -> Made {
+pub(super) fn gather_elements(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), call.dims(1).map(<[Dim]>::to_vec))])
 }
 
 /// Takes a part for each list of places.
-pub(super) fn gather_nd(call: &Call<'_, '_>) -> Made {
+pub(super) fn gather_nd(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).zip(call.dims(1)).and_then(|(data, places)| {
         let (last, outer) = places.split_last()?;
         let batches = usize::try_from(call.int("batch_dims").unwrap_or(0)).ok()?;
@@ -42,7 +42,7 @@ pub(super) fn gather_nd(call: &Call<'_, '_>) -> Made {
 }
 
 /// The largest along an axis, and their places.
-pub(super) fn top_k(call: &Call<'_, '_>) -> Made {
+pub(super) fn top_k(call: &Call<'_, '_>) -> Inferred {
     let count = match (call.int("k"), call.numbers(1)) {
         (Some(count), _) => Number::Int(count).dim(),
         (None, Some([count])) => count.dim(),
@@ -59,13 +59,13 @@ pub(super) fn top_k(call: &Call<'_, '_>) -> Made {
 }
 
 /// The places of what is not zero: a row for each axis.
-pub(super) fn non_zero(call: &Call<'_, '_>) -> Made {
+pub(super) fn non_zero(call: &Call<'_, '_>) -> Inferred {
     let rank = call.dims(0).map_or(Dim::Unknown, |dims| Dim::Fixed(dims.len() as u64));
     Some(vec![Value::tensor(ElementType::Int64, Some(vec![rank, Dim::Unknown]))])
 }
 
 /// A row of one and zeros for each number.
-pub(super) fn one_hot(call: &Call<'_, '_>) -> Made {
+pub(super) fn one_hot(call: &Call<'_, '_>) -> Inferred {
     let depth = match call.list("depth", 1) {
         List::Known(depth) => depth.first().map(|depth| Number::Int(*depth).dim()),
         _ => None,

@@ -37,15 +37,15 @@ pub(super) struct Child {
     pub(super) name: &'static str,
     pub(super) message: Message,
     /// Whether the field holds one message at most, not a list.
-    pub(super) once: bool,
+    pub(super) single: bool,
 }
 
-const fn one(name: &'static str, message: Message) -> Option<Child> {
-    Some(Child { name, message, once: true })
+const fn single(name: &'static str, message: Message) -> Option<Child> {
+    Some(Child { name, message, single: true })
 }
 
-const fn many(name: &'static str, message: Message) -> Option<Child> {
-    Some(Child { name, message, once: false })
+const fn repeated(name: &'static str, message: Message) -> Option<Child> {
+    Some(Child { name, message, single: false })
 }
 
 impl Message {
@@ -67,109 +67,109 @@ impl Message {
 
     fn of_model(field: u32) -> Option<Child> {
         match field {
-            7 => one("graph", Self::Graph),
-            8 => many("opset_import", Self::Opset),
-            14 => many("metadata_props", Self::Entry),
-            20 => many("training_info", Self::Training),
-            25 => many("functions", Self::Function),
+            7 => single("graph", Self::Graph),
+            8 => repeated("opset_import", Self::Opset),
+            14 => repeated("metadata_props", Self::Entry),
+            20 => repeated("training_info", Self::Training),
+            25 => repeated("functions", Self::Function),
             _ => None,
         }
     }
 
     fn of_graph(field: u32) -> Option<Child> {
         match field {
-            1 => many("node", Self::Node),
-            5 => many("initializer", Self::Tensor),
-            11 => many("input", Self::Value),
-            12 => many("output", Self::Value),
-            13 => many("value_info", Self::Value),
-            14 => many("quantization_annotation", Self::Annotation),
-            15 => many("sparse_initializer", Self::SparseTensor),
-            16 => many("metadata_props", Self::Entry),
+            1 => repeated("node", Self::Node),
+            5 => repeated("initializer", Self::Tensor),
+            11 => repeated("input", Self::Value),
+            12 => repeated("output", Self::Value),
+            13 => repeated("value_info", Self::Value),
+            14 => repeated("quantization_annotation", Self::Annotation),
+            15 => repeated("sparse_initializer", Self::SparseTensor),
+            16 => repeated("metadata_props", Self::Entry),
             _ => None,
         }
     }
 
     fn of_node(field: u32) -> Option<Child> {
         match field {
-            5 => many("attribute", Self::Attribute),
-            9 => many("metadata_props", Self::Entry),
+            5 => repeated("attribute", Self::Attribute),
+            9 => repeated("metadata_props", Self::Entry),
             _ => None,
         }
     }
 
     fn of_attribute(field: u32) -> Option<Child> {
         match field {
-            5 => one("t", Self::Tensor),
-            6 => one("g", Self::Graph),
-            10 => many("tensors", Self::Tensor),
-            11 => many("graphs", Self::Graph),
-            14 => one("tp", Self::Type),
-            15 => many("type_protos", Self::Type),
-            22 => one("sparse_tensor", Self::SparseTensor),
-            23 => many("sparse_tensors", Self::SparseTensor),
+            5 => single("t", Self::Tensor),
+            6 => single("g", Self::Graph),
+            10 => repeated("tensors", Self::Tensor),
+            11 => repeated("graphs", Self::Graph),
+            14 => single("tp", Self::Type),
+            15 => repeated("type_protos", Self::Type),
+            22 => single("sparse_tensor", Self::SparseTensor),
+            23 => repeated("sparse_tensors", Self::SparseTensor),
             _ => None,
         }
     }
 
     fn of_tensor(field: u32) -> Option<Child> {
         match field {
-            3 => one("segment", Self::Segment),
-            13 => many("external_data", Self::Entry),
-            16 => many("metadata_props", Self::Entry),
+            3 => single("segment", Self::Segment),
+            13 => repeated("external_data", Self::Entry),
+            16 => repeated("metadata_props", Self::Entry),
             _ => None,
         }
     }
 
     fn of_sparse_tensor(field: u32) -> Option<Child> {
         match field {
-            1 => one("values", Self::Tensor),
-            2 => one("indices", Self::Tensor),
+            1 => single("values", Self::Tensor),
+            2 => single("indices", Self::Tensor),
             _ => None,
         }
     }
 
     fn of_training(field: u32) -> Option<Child> {
         match field {
-            1 => one("initialization", Self::Graph),
-            2 => one("algorithm", Self::Graph),
-            3 => many("initialization_binding", Self::Entry),
-            4 => many("update_binding", Self::Entry),
+            1 => single("initialization", Self::Graph),
+            2 => single("algorithm", Self::Graph),
+            3 => repeated("initialization_binding", Self::Entry),
+            4 => repeated("update_binding", Self::Entry),
             _ => None,
         }
     }
 
     fn of_function(field: u32) -> Option<Child> {
         match field {
-            7 => many("node", Self::Node),
-            9 => many("opset_import", Self::Opset),
-            11 => many("attribute_proto", Self::Attribute),
-            12 => many("value_info", Self::Value),
-            14 => many("metadata_props", Self::Entry),
+            7 => repeated("node", Self::Node),
+            9 => repeated("opset_import", Self::Opset),
+            11 => repeated("attribute_proto", Self::Attribute),
+            12 => repeated("value_info", Self::Value),
+            14 => repeated("metadata_props", Self::Entry),
             _ => None,
         }
     }
 
     fn of_value(field: u32) -> Option<Child> {
         match field {
-            2 => one("type", Self::Type),
-            4 => many("metadata_props", Self::Entry),
+            2 => single("type", Self::Type),
+            4 => repeated("metadata_props", Self::Entry),
             _ => None,
         }
     }
 
     fn of_small(self, field: u32) -> Option<Child> {
         match (self, field) {
-            (Self::Annotation, 2) => many("quant_parameter_tensor_names", Self::Entry),
-            (Self::Type, 1) => one("tensor_type", Self::TensorType),
-            (Self::Type, 4) => one("sequence_type", Self::SequenceType),
-            (Self::Type, 5) => one("map_type", Self::MapType),
-            (Self::Type, 8) => one("sparse_tensor_type", Self::TensorType),
-            (Self::Type, 9) => one("optional_type", Self::OptionalType),
-            (Self::SequenceType | Self::OptionalType, 1) => one("elem_type", Self::Type),
-            (Self::MapType, 2) => one("value_type", Self::Type),
-            (Self::TensorType, 2) => one("shape", Self::Shape),
-            (Self::Shape, 1) => many("dim", Self::Dimension),
+            (Self::Annotation, 2) => repeated("quant_parameter_tensor_names", Self::Entry),
+            (Self::Type, 1) => single("tensor_type", Self::TensorType),
+            (Self::Type, 4) => single("sequence_type", Self::SequenceType),
+            (Self::Type, 5) => single("map_type", Self::MapType),
+            (Self::Type, 8) => single("sparse_tensor_type", Self::TensorType),
+            (Self::Type, 9) => single("optional_type", Self::OptionalType),
+            (Self::SequenceType | Self::OptionalType, 1) => single("elem_type", Self::Type),
+            (Self::MapType, 2) => single("value_type", Self::Type),
+            (Self::TensorType, 2) => single("shape", Self::Shape),
+            (Self::Shape, 1) => repeated("dim", Self::Dimension),
             _ => None,
         }
     }

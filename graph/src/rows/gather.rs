@@ -1,8 +1,8 @@
 //! Operators that pick elements by their places.
 
 use super::Dependence;
-use super::axes::apart;
-use super::dependence::{Rows, touch, unclear};
+use super::axes::rows_outside;
+use super::dependence::{Rows, dependent, unknown};
 use super::rule::Outcome;
 use crate::shapes::call::Call;
 use crate::shapes::dims;
@@ -18,16 +18,18 @@ pub(super) fn gather(call: &Call<'_, '_>) -> Outcome {
         (Dependence::Rows(rows), Dependence::Shared)
             if rows.axis > axis && call.element(0) == ElementType::String =>
         {
-            touch("it picks the first string of each part alone")
+            dependent("it picks the first string of each part alone")
         }
         (Dependence::Rows(rows), Dependence::Shared) if rows.axis != axis => {
             let places = call.rank(1)?;
             Ok(vec![rows.at(if rows.axis < axis { rows.axis } else { rows.axis + places - 1 })])
         }
         (Dependence::Shared, Dependence::Rows(places)) => Ok(vec![places.at(places.axis + axis)]),
-        (_, Dependence::Count) | (Dependence::Count, _) => touch("it picks by the number of rows"),
-        (Dependence::Rows(_), Dependence::Shared) => touch("it picks rows by their places"),
-        _ => touch("it picks from rows by places that differ from row to row"),
+        (_, Dependence::Count) | (Dependence::Count, _) => {
+            dependent("it picks by the number of rows")
+        }
+        (Dependence::Rows(_), Dependence::Shared) => dependent("it picks rows by their places"),
+        _ => dependent("it picks from rows by places that differ from row to row"),
     }
 }
 
@@ -44,7 +46,7 @@ pub(super) fn gather_elements(call: &Call<'_, '_>) -> Outcome {
         (Dependence::Shared, Dependence::Rows(places)) if places.axis == axis => {
             Ok(vec![Dependence::Rows(places.clone())])
         }
-        _ => touch("it picks by the places of rows"),
+        _ => dependent("it picks by the places of rows"),
     }
 }
 
@@ -67,13 +69,13 @@ pub(super) fn gather_nd(call: &Call<'_, '_>) -> Outcome {
         (Dependence::Rows(data), Dependence::Shared) => {
             let picked = call.dims(1).and_then(<[_]>::last).and_then(dims::fixed);
             let picked = picked.and_then(|picked| usize::try_from(picked).ok());
-            let Some(picked) = picked else { return unclear("how many axes it picks by") };
+            let Some(picked) = picked else { return unknown("how many axes it picks by") };
             if data.axis < batches || data.axis < batches + picked {
-                return touch("it picks rows by their places");
+                return dependent("it picks rows by their places");
             }
             Ok(vec![data.at(data.axis + places_rank - 1 - picked - batches)])
         }
-        _ => touch("it picks by the places of rows"),
+        _ => dependent("it picks by the places of rows"),
     }
 }
 
@@ -92,23 +94,23 @@ pub(super) fn columns(call: &Call<'_, '_>) -> Outcome {
         (call.dependence(0), call.dependence(1), call.dims(1))
     {
         if dims[..rows.axis].iter().any(|dim| *dim != Dim::Fixed(1)) {
-            return touch("it mixes the places of rows");
+            return dependent("it mixes the places of rows");
         }
         let block = times(&rows.block, &dims::product(&dims[rows.axis + 1..]));
         let last = rank.max(2) - 1;
         return Ok(vec![Dependence::Rows(Rows { axis: last, block, ..rows.clone() })]);
     }
     call.shared_besides(&[0])?;
-    let rows = apart(call, "picks from", |rows| rows + 1 == rank)?;
+    let rows = rows_outside(call, "picks from", |rows| rows + 1 == rank)?;
     Ok(vec![Dependence::Rows(rows)])
 }
 
 /// How many results there are follows from values.
-pub(super) fn by_values(_: &Call<'_, '_>) -> Outcome {
-    touch("how much it gives follows from values of all rows")
+pub(super) fn data_dependent(_: &Call<'_, '_>) -> Outcome {
+    dependent("how much it gives follows from values of all rows")
 }
 
 /// Places of rows are counted.
-pub(super) fn by_places(_: &Call<'_, '_>) -> Outcome {
-    touch("it counts the places of rows")
+pub(super) fn index_dependent(_: &Call<'_, '_>) -> Outcome {
+    dependent("it counts the places of rows")
 }

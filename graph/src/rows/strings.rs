@@ -1,32 +1,32 @@
 //! Operators on strings.
 
 use super::Dependence;
-use super::dependence::touch;
+use super::dependence::dependent;
 use super::elementwise::pointwise;
 use super::rule::Outcome;
 use crate::shapes::call::Call;
 
 /// Strings in one case; where words are left out, there are fewer after.
 pub(super) fn normalize(call: &Call<'_, '_>) -> Outcome {
-    if call.says("stopwords") {
-        return touch("how many strings it leaves follows from all rows");
+    if call.has_attribute("stopwords") {
+        return dependent("how many strings it leaves follows from all rows");
     }
     if call.rank(0)? != 1 {
-        return touch("it takes a vector of strings, or a lone row");
+        return dependent("it takes a vector of strings, or a lone row");
     }
     pointwise(call)
 }
 
 /// Parts of strings, filled up to the longest of all.
 pub(super) fn split(_: &Call<'_, '_>) -> Outcome {
-    touch("it fills all rows up to the longest")
+    dependent("it fills all rows up to the longest")
 }
 
 /// Counts of words in each row of a matrix.
 pub(super) fn counts(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
     if call.rank(0)? != 2 || rows.axis != 0 {
-        return touch("it takes a vector as one text");
+        return dependent("it takes a vector as one text");
     }
     Ok(vec![Dependence::Rows(rows.clone())])
 }
