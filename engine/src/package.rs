@@ -1,30 +1,32 @@
-//! Makes a package ready to run: reads it, decodes its tensors in parallel, decides for each layer
-//! whether it runs dense or sparse, and gives ONNX Runtime a graph in which sparse layers, and
-//! products of rows that become bytes, are operators of our own. All sessions share their weights.
+//! Prepares a package to run: reads it, decodes its tensors in parallel, and decides whether each
+//! layer runs dense or sparse.
+//!
+//! Sparse layers, and products of rows quantized to bytes, become custom operators in ONNX
+//! Runtime's graph. All sessions share the weights of these.
 
 mod assemble;
+mod batch_sizes;
 mod constants;
+mod criteria;
 mod decide;
 mod decode;
-mod floor;
-mod forms;
+mod dense_bound;
+mod epilogue;
 mod kernel;
 mod layer;
+mod layer_models;
 mod measure;
-mod plan;
-mod probe;
+mod operation;
 mod rewrite;
-mod sizes;
-mod tail;
+mod variants;
 
-pub(crate) use plan::is_faster;
+pub(crate) use criteria::is_faster;
 
 use crate::config::ModelConfig;
 use crate::layers::Layers;
 use crate::optional_inputs::optional_inputs;
 use assemble::Parts;
 use decode::Decoded;
-use forms::Form;
 use layer::Layer;
 use ort::environment::Environment;
 use skysail_compression::{CompressError, Package, PackageError};
@@ -35,14 +37,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+use variants::Variant;
 
-/// Tensors of a package that is served.
+/// Tensors of a package, at most.
 const TENSORS_MAX: usize = 1 << 14;
 
-/// Numbers of a tensor that may say the size of another.
+/// Elements of a tensor that may determine the shape of another, at most.
 const SIZES_MAX: u64 = 64;
 
-/// Why a package can not be served.
+/// Reason for which a package can not be served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PrepareError {
     #[error("it can not be read: {0}")]
@@ -63,23 +66,23 @@ pub(crate) enum PrepareError {
     Config(String),
 }
 
-/// A package that has been read, decoded and decided on.
+/// A package that is decoded, with a decision for each layer.
 pub(crate) struct Prepared {
     parts: Parts,
-    forms: Vec<Form>,
+    variants: Vec<Variant>,
     graph: Arc<Model>,
 }
 
-/// What sessions are made of, and what is said of it.
+/// A model to make sessions from, with a report on its layers.
 pub(crate) struct Executable {
-    /// An ONNX file.
+    /// Bytes of an ONNX file.
     pub(crate) model: Vec<u8>,
-    /// The weights of operators of our own, where its graph has any. All sessions share them.
+    /// Weights of the graph's custom operators, if it has any. All sessions share them.
     pub(crate) operators: Option<OperatorWeights>,
     pub(crate) layers: Layers,
 }
 
-/// Makes the package of a file ready to run.
+/// Prepares the package of a file.
 pub(crate) fn prepare(
     path: &Path,
     config: &ModelConfig,
@@ -91,7 +94,7 @@ pub(crate) fn prepare(
         tensors => return Err(PrepareError::Tensors(tensors)),
     }
     let mut model = package.graph_without_weights()?;
-    give_sizes(&mut model, &package)?;
+    set_small_integers(&mut model, &package)?;
     let optional = optional_inputs(&model, &config.expected_inputs);
     let optional = optional.into_iter().map(|input| input.name).collect();
     let found = layer::layers(&package, model.graph(), &optional)?;
@@ -100,44 +103,44 @@ pub(crate) fn prepare(
     let candidates = decide::candidates(config, &found);
     let graph = Arc::new(model.clone());
     if candidates.is_empty() {
-        return as_it_is(package, found, graph);
+        return unchanged(package, found, graph);
     }
-    let sizes = sizes::sizes(model.graph(), batch_max);
+    let sizes = batch_sizes::sizes(model.graph(), batch_max);
     let (seal, decoded) =
         rayon::join(|| package.verify(), || decode::decode(&package, &candidates, &sizes));
-    // What is wrong with a tensor tells more than that something is.
+    // An error of one tensor says more than a failed check of the whole.
     let Decoded { dense, layers } = decoded?;
     seal?;
     for (name, tensor) in dense {
         model.set_initializer(&name, tensor);
     }
     let decisions = decide::decide(config, &found, &layers, &sizes, environment)?;
-    let forms = forms::forms(&found, &decisions);
+    let variants = variants::variants(&found, &decisions);
     let parts = Parts { package, model: Some(model), found, weights: layers };
-    Ok(Prepared { parts, forms, graph })
+    Ok(Prepared { parts, variants, graph })
 }
 
 impl Prepared {
-    /// The graph as it was packed: without operators of our own, and without the values of
-    /// weights but for those that sizes follow from.
+    /// The graph as packed: without custom operators, and with only those values of weights that
+    /// determine shapes.
     pub(crate) fn graph(&self) -> Arc<Model> {
         Arc::clone(&self.graph)
     }
 
-    /// In how many forms it can run, as far as its layers by themselves tell; one at least. Those
-    /// with fewer sparse layers come first.
-    pub(crate) fn forms(&self) -> usize {
-        self.forms.len()
+    /// Number of variants worth comparing, at least one. Those with fewer sparse layers come
+    /// first.
+    pub(crate) fn variants(&self) -> usize {
+        self.variants.len()
     }
 
-    /// What runs in one of the forms.
-    pub(crate) fn executable(&self, form: usize) -> Result<Executable, PrepareError> {
-        self.parts.executable(&self.forms[form])
+    /// Builds the model of one variant.
+    pub(crate) fn executable(&self, variant: usize) -> Result<Executable, PrepareError> {
+        self.parts.executable(&self.variants[variant])
     }
 }
 
-/// Gives a graph its small integers, from which the sizes of its values follow.
-fn give_sizes(model: &mut Model, package: &Package) -> Result<(), PackageError> {
+/// Sets the small integer tensors of a graph, which determine the shapes of its values.
+fn set_small_integers(model: &mut Model, package: &Package) -> Result<(), PackageError> {
     for entry in package.tensors() {
         let is_integer = matches!(entry.element, ElementType::Int64 | ElementType::Int32);
         if is_integer && entry.count <= SIZES_MAX && entry.codec.is_some() {
@@ -147,20 +150,20 @@ fn give_sizes(model: &mut Model, package: &Package) -> Result<(), PackageError> 
     Ok(())
 }
 
-/// A package none of whose layers could run sparse.
-fn as_it_is(
+/// Prepares a package in which no layer can run sparse.
+fn unchanged(
     package: Package,
     found: Vec<Layer>,
     graph: Arc<Model>,
 ) -> Result<Prepared, PrepareError> {
     package.verify()?;
-    let forms = vec![found.iter().map(decide::as_it_is).collect()];
+    let variants = vec![found.iter().map(decide::dense).collect()];
     let parts = Parts { package, model: None, found, weights: HashMap::new() };
-    Ok(Prepared { parts, forms, graph })
+    Ok(Prepared { parts, variants, graph })
 }
 
-/// The bytes of a file. It is not mapped into memory: whoever copies another version over it would
-/// take them away while they are read, and the process with them.
+/// Reads the bytes of a file. It is not mapped into memory: if another version is copied over a
+/// mapped file, reading it ends the process.
 fn read(path: &Path) -> Result<Vec<u8>, PrepareError> {
     let mut bytes = Vec::new();
     let file = File::open(path)?;

@@ -1,8 +1,8 @@
-//! Puts a package together as it is to run.
+//! Assembles the model that runs from the parts of a package.
 
 use super::decide::Decision;
 use super::decode::Weights;
-use super::layer::{Kind, Layer as Found};
+use super::layer::{Layer as Found, LayerKind};
 use super::rewrite::{SparseLayer, fuse, rewrite};
 use super::{Executable, PrepareError};
 use crate::layers::{Execution, Layer, Layers};
@@ -11,19 +11,19 @@ use skysail_graph::Model;
 use skysail_kernels::OperatorWeights;
 use std::collections::HashMap;
 
-/// What a package is put together from.
+/// Parts of a package.
 pub(super) struct Parts {
     pub(super) package: Package,
-    /// The graph with all tensors but `weights`. `None` where there are none of those, and it runs
-    /// as it is.
+    /// The graph with all tensors but `weights`; `None` if there are no such weights and the graph
+    /// runs unchanged.
     pub(super) model: Option<Model>,
     pub(super) found: Vec<Found>,
-    /// Those of layers that may run sparse.
+    /// Weights of layers that may run sparse, by name.
     pub(super) weights: HashMap<String, Weights>,
 }
 
 impl Parts {
-    /// What runs as decided.
+    /// Builds the model with the decisions applied.
     pub(super) fn executable(&self, decisions: &[Decision]) -> Result<Executable, PrepareError> {
         let mut model = match &self.model {
             Some(model) => model.clone(),
@@ -39,7 +39,7 @@ impl Parts {
                 continue;
             };
             match (&found.kind, decision.execution, &weights.kernel) {
-                (Kind::Either(layer), Execution::Sparse, Ok(kernel)) => {
+                (LayerKind::Candidate(layer), Execution::Sparse, Ok(kernel)) => {
                     sparse.push(SparseLayer { name, layer, kernel });
                 }
                 _ => model.set_initializer(name, weights.values.to_dense()?),
@@ -55,12 +55,12 @@ impl Parts {
         Ok(Executable { model: model.to_bytes()?, operators, layers })
     }
 
-    /// Whether there may be products of bytes for an operator of our own.
+    /// True if there may be products of bytes, which have a custom operator.
     fn has_int8_products(&self) -> bool {
         self.found.iter().any(|layer| layer.operator == "MatMulInteger")
     }
 
-    /// What is said of it.
+    /// The report on the layers.
     pub(super) fn layers(&self, decisions: &[Decision], sparse: &[SparseLayer<'_>]) -> Layers {
         let bytes = |name: &str| {
             let entry = self.package.tensors().iter().rfind(|entry| entry.name == name);

@@ -1,29 +1,29 @@
-//! The small constants around a layer.
+//! Reads the small constants around a layer.
 
 use skysail_compression::{Package, PackageError};
 use skysail_graph::{ElementType, Graph, Tensor};
 use std::collections::HashSet;
 
-/// The constants of a package: its tensors, and what `Constant` nodes of its graph make.
+/// Constants of a package: its tensors, and the outputs of its graph's `Constant` nodes.
 #[derive(Clone, Copy)]
 pub(super) struct Constants<'a> {
     pub(super) package: &'a Package,
     pub(super) graph: Graph<'a>,
-    /// Tensors that a request can bring other values for.
+    /// Tensors that are optional inputs, so that a request can replace them.
     pub(super) optional: &'a HashSet<String>,
 }
 
-/// Where a value that has one number for each output of a layer has its dimension of outputs.
+/// Position of the dimension of outputs in a value that has one number for each output of a layer.
 #[derive(Clone, Copy)]
-pub(super) struct Spread {
-    /// Dimensions behind it.
+pub(super) struct Broadcast {
+    /// Dimensions after it.
     pub(super) behind: usize,
-    /// Dimensions of all that it is added to, as far as they are known.
+    /// Dimensions of the value that it is added to, at least.
     pub(super) rank: usize,
 }
 
 impl Constants<'_> {
-    /// A tensor, if it is constant and of float32.
+    /// A constant tensor of float32; `None` for others.
     fn floats(self, name: &str) -> Result<Option<Tensor>, PackageError> {
         if self.optional.contains(name) {
             return Ok(None);
@@ -40,24 +40,24 @@ impl Constants<'_> {
         })
     }
 
-    /// A constant that is one number.
+    /// A constant of one number; `None` for others.
     pub(super) fn number(self, name: &str) -> Result<Option<f32>, PackageError> {
         let values = self.floats(name)?.map(|tensor| values(&tensor));
         Ok(values.and_then(|values| <[f32; 1]>::try_from(values).ok()).map(|[value]| value))
     }
 
-    /// What a constant is for each of `outputs`. `None` when it is not constant, or not the same
-    /// at all places of an output.
-    pub(super) fn one_for_each(
+    /// The values of a constant for each of `outputs`. `None` if it is not constant, or varies
+    /// within an output.
+    pub(super) fn per_output(
         self,
         name: &str,
         outputs: usize,
-        spread: Spread,
+        broadcast: Broadcast,
     ) -> Result<Option<Vec<f32>>, PackageError> {
         let Some(tensor) = self.floats(name)? else { return Ok(None) };
         let (shape, values) = (tensor.shape(), values(&tensor));
-        let is_own = |(place, size): (usize, &u64)| place == spread.behind || *size == 1;
-        let fits = shape.len() <= spread.rank && shape.iter().rev().enumerate().all(is_own);
+        let is_own = |(place, size): (usize, &u64)| place == broadcast.behind || *size == 1;
+        let fits = shape.len() <= broadcast.rank && shape.iter().rev().enumerate().all(is_own);
         Ok(match &values[..] {
             [value] if fits => Some(vec![*value; outputs]),
             values if fits && values.len() == outputs => Some(values.to_vec()),

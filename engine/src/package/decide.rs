@@ -1,18 +1,19 @@
-//! Decides for each layer of a package how it runs, by its owner's wish or by measuring.
+//! Decides for each layer of a package whether it runs dense or sparse: as configured, or by
+//! measuring.
 
 use super::PrepareError;
+use super::batch_sizes::BatchShapes;
+use super::criteria;
 use super::decode::Weights;
-use super::layer::{Candidate, Kind, Layer as Found};
+use super::layer::{Candidate, Layer as Found, LayerKind};
 use super::measure::Measurer;
-use super::plan;
-use super::sizes::Size;
 use crate::config::{Choice, CompressedConfig};
 use crate::layers::{Execution, LayerTimes};
 use ort::environment::Environment;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-/// How a layer runs, and why.
+/// Decision on a layer, with its reason.
 #[derive(Clone, Debug)]
 pub(super) struct Decision {
     pub(super) execution: Execution,
@@ -26,13 +27,13 @@ impl Decision {
     }
 }
 
-/// Checks that what is wished for can be.
+/// Checks that configured layers exist and can run as configured.
 pub(super) fn check(config: &CompressedConfig, layers: &[Found]) -> Result<(), PrepareError> {
     let names = layers.iter().map(|layer| layer.name.as_str());
-    plan::check_names(config, names).map_err(PrepareError::Config)?;
+    criteria::check_names(config, names).map_err(PrepareError::Config)?;
     for layer in layers {
         let wanted = config.layers.get(&layer.name);
-        if let (Kind::Only(_, why), Some(Choice::Sparse)) = (&layer.kind, wanted) {
+        if let (LayerKind::Fixed(_, why), Some(Choice::Sparse)) = (&layer.kind, wanted) {
             return Err(never_sparse(&layer.name, why));
         }
     }
@@ -43,13 +44,15 @@ fn never_sparse(name: &str, why: &str) -> PrepareError {
     PrepareError::Config(format!("compressed.layers wants '{name}' sparse, and {why}"))
 }
 
-/// The layers that are sparse if that is faster, or in any case.
+/// Layers that may run sparse, by name.
 pub(super) fn candidates<'a>(
     config: &CompressedConfig,
     layers: &'a [Found],
 ) -> HashMap<&'a str, &'a Candidate> {
     let candidate = |layer: &'a Found| match &layer.kind {
-        Kind::Either(candidate) if plan::choice(config, &layer.name) != Choice::Dense => {
+        LayerKind::Candidate(candidate)
+            if criteria::choice(config, &layer.name) != Choice::Dense =>
+        {
             Some((layer.name.as_str(), &**candidate))
         }
         _ => None,
@@ -57,12 +60,12 @@ pub(super) fn candidates<'a>(
     layers.iter().filter_map(candidate).collect()
 }
 
-/// Decides on all layers. Those with most weights are measured first, since time may run out.
+/// Decides on all layers. Those with the most weights are measured first, as time is limited.
 pub(super) fn decide(
     config: &CompressedConfig,
     layers: &[Found],
     weights: &HashMap<String, Weights>,
-    sizes: &[Size],
+    sizes: &[BatchShapes],
     environment: &Environment,
 ) -> Result<Vec<Decision>, PrepareError> {
     let mut measurer = Measurer::new(environment);
@@ -70,40 +73,42 @@ pub(super) fn decide(
     let count =
         |layer: &usize| layers[*layer].shape.iter().fold(1, |n: u64, d| n.saturating_mul(*d));
     order.sort_by_key(|layer| Reverse(count(layer)));
-    let mut decisions: Vec<_> = layers.iter().map(as_it_is).collect();
+    let mut decisions: Vec<_> = layers.iter().map(dense).collect();
     for index in order {
         let layer = &layers[index];
-        if let (Kind::Either(candidate), Some(weights)) = (&layer.kind, weights.get(&layer.name)) {
-            let is_wanted = plan::choice(config, &layer.name) == Choice::Sparse;
-            let one = One { name: &layer.name, candidate, weights, is_wanted };
-            decisions[index] = one.decide(config, &mut measurer, sizes)?;
+        if let (LayerKind::Candidate(candidate), Some(weights)) =
+            (&layer.kind, weights.get(&layer.name))
+        {
+            let is_configured = criteria::choice(config, &layer.name) == Choice::Sparse;
+            let open = OpenLayer { name: &layer.name, candidate, weights, is_configured };
+            decisions[index] = open.decide(config, &mut measurer, sizes)?;
         }
     }
     Ok(decisions)
 }
 
-/// What is to be said of a layer that is not to be sparse.
-pub(super) fn as_it_is(layer: &Found) -> Decision {
+/// The decision on a layer that does not run sparse.
+pub(super) fn dense(layer: &Found) -> Decision {
     match &layer.kind {
-        Kind::Only(execution, why) => Decision::new(*execution, *why),
-        Kind::Either(_) => Decision::new(Execution::Dense, "its owner wants it so"),
+        LayerKind::Fixed(execution, why) => Decision::new(*execution, *why),
+        LayerKind::Candidate(_) => Decision::new(Execution::Dense, "its owner wants it so"),
     }
 }
 
-/// A layer to decide on.
-struct One<'a> {
+/// A layer that may run sparse.
+struct OpenLayer<'a> {
     name: &'a str,
     candidate: &'a Candidate,
     weights: &'a Weights,
-    is_wanted: bool,
+    is_configured: bool,
 }
 
-impl One<'_> {
+impl OpenLayer<'_> {
     fn decide(
         &self,
         config: &CompressedConfig,
         measurer: &mut Measurer<'_>,
-        sizes: &[Size],
+        sizes: &[BatchShapes],
     ) -> Result<Decision, PrepareError> {
         let kernel = match &self.weights.kernel {
             Ok(kernel) => kernel,
@@ -112,7 +117,7 @@ impl One<'_> {
             }
             Err(error) => return Ok(Decision::new(Execution::Dense, error.to_string())),
         };
-        if self.is_wanted {
+        if self.is_configured {
             return Ok(Decision::new(Execution::Sparse, "its owner wants it so"));
         }
         let times = match measurer.times(self.candidate, kernel, sizes) {
@@ -124,7 +129,7 @@ impl One<'_> {
                 ));
             }
         };
-        let (execution, why) = match plan::is_faster_sparse(&times) {
+        let (execution, why) = match criteria::is_faster_sparse(&times) {
             _ if times.is_empty() && measurer.is_over() => {
                 (Execution::Dense, "there was no time left to measure it")
             }

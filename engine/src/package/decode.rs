@@ -1,27 +1,28 @@
-//! Decodes the tensors of a package, all at once on all cores: the weights of layers that may run
-//! sparse into kernels, and the others as they are.
+//! Decodes the tensors of a package in parallel. Weights of layers that may run sparse become
+//! kernels; the others stay tensors.
 
 use super::PrepareError;
+use super::batch_sizes::BatchShapes;
 use super::kernel::{Kernel, Values};
-use super::layer::{Candidate, Operation};
-use super::sizes::Size;
+use super::layer::Candidate;
+use super::operation::Operation;
 use rayon::prelude::*;
 use skysail_compression::{Package, PackageError};
 use skysail_graph::Tensor;
 use skysail_kernels::KernelError;
 use std::collections::HashMap;
 
-/// The tensors of a package in memory.
+/// Decoded tensors of a package.
 pub(super) struct Decoded {
     pub(super) dense: Vec<(String, Tensor)>,
-    /// By name.
+    /// Weights of layers that may run sparse, by name.
     pub(super) layers: HashMap<String, Weights>,
 }
 
-/// A layer's weights in memory.
+/// Decoded weights of a layer.
 pub(super) struct Weights {
     pub(super) values: Values,
-    /// An error when they can not be sparse, such as infinities.
+    /// Sparse kernel, or the reason why there is none, such as infinite weights.
     pub(super) kernel: Result<Kernel, KernelError>,
 }
 
@@ -30,11 +31,11 @@ enum Part {
     Layer(String, Weights),
 }
 
-/// Decodes everything, `layers` for kernels.
+/// Decodes all tensors; those of `layers` become kernels.
 pub(super) fn decode(
     package: &Package,
     layers: &HashMap<&str, &Candidate>,
-    sizes: &[Size],
+    sizes: &[BatchShapes],
 ) -> Result<Decoded, PrepareError> {
     let mut names: Vec<(u64, &str)> = package
         .tensors()
@@ -42,7 +43,7 @@ pub(super) fn decode(
         .filter(|entry| entry.codec.is_some())
         .map(|entry| (entry.dense_bytes, entry.name.as_str()))
         .collect();
-    // The largest first, so that none of them is begun last.
+    // Large tensors come first, so that no core starts one last.
     names.sort_unstable_by(|one, other| other.cmp(one));
     names.dedup();
     let part = |(_, name): &(u64, &str)| -> Result<Part, PackageError> {
@@ -66,16 +67,16 @@ fn weights(
     package: &Package,
     name: &str,
     layer: &Candidate,
-    sizes: &[Size],
+    sizes: &[BatchShapes],
 ) -> Result<Weights, PackageError> {
     let values = Values::read(package, name)?;
     let kernel = values.kernel(layer, &rows(layer, sizes));
     Ok(Weights { values, kernel })
 }
 
-/// How many rows a product has at the sizes in use; those of the batch where that is not known.
-fn rows(layer: &Candidate, sizes: &[Size]) -> Vec<usize> {
-    let rows = |size: &Size| match (layer.operation, size.shape(&layer.input)) {
+/// Rows of a product at each batch size; the batch size itself if they are not known.
+fn rows(layer: &Candidate, sizes: &[BatchShapes]) -> Vec<usize> {
+    let rows = |size: &BatchShapes| match (layer.operation, size.shape(&layer.input)) {
         (Operation::Product(_), Some(shape)) => {
             let (_, rows) = shape.split_last()?;
             rows.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))

@@ -1,7 +1,8 @@
-//! A layer's weights as the kernels for sparse weights have them.
+//! Sparse kernels of a layer's weights.
 
 use super::constants::values;
-use super::layer::{Candidate, Operation, Product};
+use super::layer::Candidate;
+use super::operation::{Operation, Product};
 use skysail_compression::{Package, PackageError, Sparse};
 use skysail_graph::{GraphError, Tensor};
 use skysail_kernels::{
@@ -9,16 +10,16 @@ use skysail_kernels::{
 };
 use std::sync::Arc;
 
-/// A layer's weights as a package has them.
+/// Weights of a layer as stored in a package.
 #[derive(Debug)]
 pub(super) enum Values {
-    /// Those that are not zero.
+    /// Non-zero weights with a codebook.
     Sparse(Sparse),
-    /// All: they are too many different ones for a codebook.
+    /// All weights, which have too many different values for a codebook.
     Dense(Tensor),
 }
 
-/// A layer's weights in memory, and what multiplies by them.
+/// Kernel that multiplies by a layer's non-zero weights.
 #[derive(Clone, Debug)]
 pub(super) enum Kernel {
     Product(Arc<SparseMatrix>),
@@ -26,7 +27,7 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    /// What it takes in memory.
+    /// Bytes of memory that the kernel takes.
     pub(super) fn bytes(&self) -> u64 {
         let bytes = match self {
             Self::Product(matrix) => matrix.bytes(),
@@ -35,8 +36,8 @@ impl Kernel {
         bytes as u64
     }
 
-    /// Puts it among the weights of operators, and gives the operator that is for it.
-    pub(super) fn put(&self, name: &str, weights: &mut OperatorWeights) -> &'static str {
+    /// Adds the kernel to the weights of custom operators, and returns its operator's name.
+    pub(super) fn register(&self, name: &str, weights: &mut OperatorWeights) -> &'static str {
         match self {
             Self::Product(matrix) => {
                 weights.matrices.insert(name.to_owned(), Arc::clone(matrix));
@@ -66,7 +67,7 @@ impl Values {
         }
     }
 
-    /// A kernel of these weights for batches of these sizes.
+    /// Makes a kernel of these weights for batches of these sizes.
     pub(super) fn kernel(
         &self,
         layer: &Candidate,
@@ -87,12 +88,12 @@ impl Values {
     fn weights(&self, layer: &Candidate) -> Result<SparseWeights, KernelError> {
         let operation = layer.operation;
         let (outputs, inputs) = (operation.outputs(), operation.inputs());
-        let walk = Walk::new(operation);
-        let scale = layer.tail.affine.scale.as_deref();
+        let map = PositionMap::new(operation);
+        let scale = layer.epilogue.affine.scale.as_deref();
         match (self, scale) {
             (Self::Sparse(sparse), None) => {
                 let codes = sparse.codes().iter().copied();
-                let entries = walk.zip(sparse.positions().iter().copied(), codes);
+                let entries = map.zip(sparse.positions().iter().copied(), codes);
                 SparseWeights::coded(outputs, inputs, sparse.codebook(), entries)
             }
             (Self::Sparse(sparse), Some([factor, factors @ ..]))
@@ -100,27 +101,26 @@ impl Values {
             {
                 let codebook: Vec<f32> = sparse.codebook().iter().map(|w| w * factor).collect();
                 let codes = sparse.codes().iter().copied();
-                let entries = walk.zip(sparse.positions().iter().copied(), codes);
+                let entries = map.zip(sparse.positions().iter().copied(), codes);
                 SparseWeights::coded(outputs, inputs, &codebook, entries)
             }
             (Self::Sparse(sparse), Some(scale)) => {
                 let value = |code: &u16| sparse.codebook().get(usize::from(*code)).copied();
                 let values = sparse.codes().iter().map(|code| value(code).unwrap_or_default());
-                let entries = walk.zip(sparse.positions().iter().copied(), values);
+                let entries = map.zip(sparse.positions().iter().copied(), values);
                 SparseWeights::plain(outputs, inputs, scaled(entries, Some(scale)))
             }
             (Self::Dense(tensor), scale) => {
                 let values = values(tensor);
                 let kept = (0_u32..).zip(values.iter().copied()).filter(|(_, value)| *value != 0.0);
-                let entries =
-                    walk.zip(kept.clone().map(|(at, _)| at), kept.map(|(_, value)| value));
+                let entries = map.zip(kept.clone().map(|(at, _)| at), kept.map(|(_, value)| value));
                 SparseWeights::plain(outputs, inputs, scaled(entries, scale))
             }
         }
     }
 }
 
-/// Multiplies each entry by the number for its output.
+/// Multiplies each entry by the factor of its output.
 fn scaled<'a>(
     entries: impl Iterator<Item = (u32, u32, f32)> + Clone + 'a,
     scale: Option<&'a [f32]>,
@@ -131,28 +131,28 @@ fn scaled<'a>(
     })
 }
 
-/// Turns the ascending positions of a tensor into outputs and inputs.
+/// Converts the ascending positions of a tensor to outputs and inputs.
 #[derive(Clone, Copy)]
-struct Walk {
-    /// Positions of a row of the tensor.
+struct PositionMap {
+    /// Elements in a row of the tensor.
     row_len: u64,
     by_inputs: bool,
 }
 
-impl Walk {
+impl PositionMap {
     fn new(operation: Operation) -> Self {
         let by_inputs = matches!(operation, Operation::Product(Product { by_inputs: true, .. }));
         let row_len = if by_inputs { operation.outputs() } else { operation.inputs() };
         Self { row_len: row_len as u64, by_inputs }
     }
 
-    /// Entries of a matrix: output, input, and what goes with them.
+    /// Entries of a matrix: output, input and payload.
     fn zip<T>(
         self,
         positions: impl Iterator<Item = u32> + Clone,
         payloads: impl Iterator<Item = T> + Clone,
     ) -> impl Iterator<Item = (u32, u32, T)> + Clone {
-        // Steps from row to row are cheaper than a division for each position.
+        // Stepping from row to row is cheaper than a division for each position.
         let (mut row, mut start) = (0_u32, 0_u64);
         let at = move |position: u32| {
             let position = u64::from(position);
@@ -169,16 +169,17 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::epilogue::{Affine, Epilogue};
+    use super::super::operation::Product;
     use super::*;
-    use crate::package::tail::{Affine, Tail};
     use skysail_kernels::Activation;
 
     fn candidate(by_inputs: bool, scale: Option<Vec<f32>>) -> Candidate {
         let product = Product { outputs: 2, inputs: 3, by_inputs };
         let affine = Affine { scale, bias: None };
-        let made = vec!["y".into()];
-        let tail = Tail { made, affine, added: None, activation: Activation::None };
-        Candidate { operation: Operation::Product(product), input: "x".into(), tail }
+        let outputs = vec!["y".into()];
+        let epilogue = Epilogue { outputs, affine, residual: None, activation: Activation::None };
+        Candidate { operation: Operation::Product(product), input: "x".into(), epilogue }
     }
 
     fn entries(weights: &SparseWeights) -> Vec<(usize, u32, f32)> {
@@ -187,8 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn all_ways_of_holding_weights_give_the_same_matrix() {
-        // By outputs: rows of three.
+    fn sparse_and_dense_values_give_the_same_matrix() {
+        // A row of three weights for each output.
         let sparse =
             Sparse::new(vec![2, 3], vec![0.5, -1.5], vec![0, 2, 4], vec![0, 1, 0]).unwrap();
         let expected = [(0, 0, 0.5), (0, 2, -1.5), (1, 1, 0.5)];
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_matrix_of_rows_for_inputs_is_turned() {
+    fn a_matrix_with_rows_for_inputs_is_transposed() {
         let sparse =
             Sparse::new(vec![3, 2], vec![0.5, -1.5], vec![0, 3, 5], vec![0, 1, 0]).unwrap();
         let expected = [(0, 0, 0.5), (1, 1, -1.5), (1, 2, 0.5)];

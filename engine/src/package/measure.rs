@@ -1,15 +1,15 @@
-//! How long layers run on this machine, on one thread, dense and sparse. Times are those in which
-//! the thread has a core: whoever loads a model has a low priority, and others may be busy.
+//! Measures the run time of layers on this machine, dense and sparse, on one thread. Times are CPU
+//! times, as a thread that loads has a low priority and may wait for a core.
 //!
-//! A sparse layer is run by itself first. Where even that run, which finds nothing prepared, is
-//! well below the least that a dense layer of its size can take, that is enough. Otherwise both
-//! forms run in turns in ONNX Runtime.
+//! A sparse layer first runs once alone. If even that cold run is well below the lower bound of a
+//! dense layer of its size, the measurement ends. Otherwise both forms run in turns in ONNX Runtime.
 
-use super::floor::{self, floor_us};
+use super::batch_sizes::BatchShapes;
+use super::dense_bound::{self, dense_bound_us};
 use super::kernel::Kernel;
-use super::layer::{Candidate, Operation};
-use super::probe;
-use super::sizes::Size;
+use super::layer::Candidate;
+use super::layer_models;
+use super::operation::Operation;
 use crate::layers::LayerTimes;
 use ort::environment::Environment;
 use skysail_kernels::{
@@ -17,24 +17,25 @@ use skysail_kernels::{
 };
 use std::time::Duration;
 
-/// How far below the least dense time a sparse one must be to need no comparison.
-const CLEAR: f64 = 1.25;
+/// Factor by which a sparse run must beat the dense bound to need no comparison.
+const CLEAR_GAIN: f64 = 1.25;
 
-/// Longer runs grow in proportion to the batch, so that larger batches need not be measured.
+/// Run time above which time grows in proportion to the batch, so that larger batches are not
+/// measured.
 const LONG_US: f64 = 5_000.0;
 
-/// Sizes at which convolutions are measured: one image has many rows already, and whether they
-/// gain is seen in the whole model once more.
+/// Batch sizes at which convolutions are measured. One image has many rows already, and variants of
+/// the whole model are compared later.
 const CONVOLUTION_SIZES: usize = 2;
 
-/// Values of the largest input or output that is measured.
+/// Elements of the largest input or output that is measured.
 const VALUES_MAX: usize = 1 << 26;
 
-/// For comparing both forms of a layer at one batch size.
+/// Limits of comparing both forms of a layer at one batch size.
 const COMPARISON: Limits = Limits { rounds: 5, time: Duration::from_millis(10) };
 
-/// For comparisons of all layers of a model. Layers that are clear without one still are.
-const MODEL_TIME: Duration = Duration::from_secs(2);
+/// Total time for comparisons of one model. Later layers are still checked against the dense bound.
+const COMPARISONS_TIME: Duration = Duration::from_secs(2);
 
 /// Measures the layers of one model.
 pub(super) struct Measurer<'a> {
@@ -55,18 +56,18 @@ impl<'a> Measurer<'a> {
         Self { environment, scratch: Scratch::default(), comparing: Duration::ZERO }
     }
 
-    /// Whether the time for comparisons is over.
+    /// True if the time for comparisons is over.
     pub(super) fn is_over(&self) -> bool {
-        self.comparing > MODEL_TIME
+        self.comparing > COMPARISONS_TIME
     }
 
-    /// The layer's times at growing batch sizes, as far as they tell something new. None at all
-    /// when its input's size is not known, or time is over before it was compared at each.
+    /// Run times of a layer at growing batch sizes, up to the size above which time is proportional.
+    /// Empty if the input's shape is not known, or if time for comparisons runs out.
     pub(super) fn times(
         &mut self,
         layer: &Candidate,
         kernel: &Kernel,
-        sizes: &[Size],
+        sizes: &[BatchShapes],
     ) -> Result<Vec<LayerTimes>, KernelError> {
         let mut all = Vec::new();
         let sizes = match layer.operation {
@@ -88,8 +89,8 @@ impl<'a> Measurer<'a> {
     fn time(&mut self, batch: usize, run: &Run<'_>) -> Result<Option<LayerTimes>, KernelError> {
         let Some(sparse_us) = run.sparse_us(&mut self.scratch)? else { return Ok(None) };
         if let Some((rows, multiplications)) = run.work() {
-            let least = floor_us(self.environment, rows, multiplications)?;
-            if sparse_us * CLEAR < least {
+            let least = dense_bound_us(self.environment, rows, multiplications)?;
+            if sparse_us * CLEAR_GAIN < least {
                 let times = LayerTimes { batch, sparse_us, dense_us: least, dense_is_bound: true };
                 return Ok(Some(times));
             }
@@ -105,8 +106,7 @@ impl<'a> Measurer<'a> {
 }
 
 impl Run<'_> {
-    /// The time of one run of the kernel. `None` when the input is too large, or is none of the
-    /// layer's.
+    /// Time of one run of the kernel; `None` if the input is too large or does not fit the layer.
     fn sparse_us(&self, scratch: &mut Scratch) -> Result<Option<f64>, KernelError> {
         let Some((x_len, y_len)) = self.values() else { return Ok(None) };
         let (x, mut y) = (vec![0.5; x_len], vec![0.0; y_len]);
@@ -125,7 +125,7 @@ impl Run<'_> {
         Ok(Some(thread_time().saturating_sub(started).as_secs_f64() * 1e6))
     }
 
-    /// The numbers of the input and the output, if they are not too many.
+    /// Elements of the input and the output; `None` if they are too many.
     fn values(&self) -> Option<(usize, usize)> {
         let product = |sizes: &[usize]| {
             sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))
@@ -138,7 +138,7 @@ impl Run<'_> {
         (x_len <= VALUES_MAX && y_len <= VALUES_MAX).then_some((x_len, y_len))
     }
 
-    /// The images that the input of a convolution is.
+    /// The input of a convolution as images.
     fn images(&self) -> Option<Images> {
         match (self.operation, self.x) {
             (Operation::Convolution { rank: 1, .. }, &[count, _, width]) => {
@@ -151,7 +151,7 @@ impl Run<'_> {
         }
     }
 
-    /// How often each weight is multiplied.
+    /// Number of times that each weight is multiplied.
     fn rows(&self) -> Option<usize> {
         match self.operation {
             Operation::Product(_) => {
@@ -165,27 +165,27 @@ impl Run<'_> {
         }
     }
 
-    /// The rows of the product that the layer is, when dense, and its multiplications. `None` for
-    /// one that is too small to compare with a large product.
+    /// Rows and multiplications of the equivalent dense product. `None` if it is too small for the
+    /// dense bound.
     fn work(&self) -> Option<(usize, f64)> {
         let rows = self.rows()?;
         let weights = self.operation.outputs() as f64 * self.operation.inputs() as f64;
         let multiplications = weights * rows as f64;
         let is_large = match self.operation {
-            Operation::Product(_) => weights >= floor::WEIGHTS_MIN as f64,
+            Operation::Product(_) => weights >= dense_bound::WEIGHTS_MIN as f64,
             Operation::Convolution { .. } => {
-                rows >= floor::ROWS_MAX && multiplications >= floor::WEIGHTS_MIN as f64
+                rows >= dense_bound::ROWS_MAX && multiplications >= dense_bound::WEIGHTS_MIN as f64
             }
         };
         is_large.then_some((rows, multiplications))
     }
 
-    /// The times of both forms, sparse and dense, by running them in turns.
+    /// Measures both forms, sparse and dense, by running them in turns.
     fn compare(&self, environment: &Environment) -> Result<(f64, f64), KernelError> {
-        let mut sparse = probe::sparse(environment, self.kernel, self.x)?;
-        let (mut dense, times_longer) = probe::dense(environment, self.operation, self.x)?;
+        let mut sparse = layer_models::sparse(environment, self.kernel, self.x)?;
+        let (mut dense, factor) = layer_models::dense(environment, self.operation, self.x)?;
         let times = least(&mut [&mut || sparse.run(), &mut || dense.run()], COMPARISON)?;
         let us = |index: usize| times.get(index).map_or(0.0, |time| time.as_secs_f64() * 1e6);
-        Ok((us(0), us(1) * times_longer))
+        Ok((us(0), us(1) * factor))
     }
 }

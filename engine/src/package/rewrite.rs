@@ -1,4 +1,4 @@
-//! Puts operators of our own in the place of layers.
+//! Replaces layers by custom operators.
 
 use super::PrepareError;
 use super::kernel::Kernel;
@@ -10,16 +10,16 @@ use skysail_kernels::{
 };
 use std::sync::Arc;
 
-/// A layer that is to run sparse.
+/// A layer that runs sparse.
 pub(super) struct SparseLayer<'a> {
-    /// Of its weights.
+    /// Name of its weights.
     pub(super) name: &'a str,
     pub(super) layer: &'a Candidate,
     pub(super) kernel: &'a Kernel,
 }
 
-/// Replaces the nodes of these layers, and takes out what no node uses any more, their dense
-/// weights among it. Gives the weights of the operators.
+/// Replaces the nodes of these layers, and drops unused values such as their dense weights. Returns
+/// the weights of the operators.
 pub(super) fn rewrite(
     model: &mut Model,
     layers: &[SparseLayer<'_>],
@@ -28,26 +28,26 @@ pub(super) fn rewrite(
     let mut edit = model.edit();
     let links = model.graph().links();
     for SparseLayer { name, layer, kernel } in layers {
-        let tail = &layer.tail;
-        let operator = kernel.put(name, &mut weights);
+        let epilogue = &layer.epilogue;
+        let operator = kernel.register(name, &mut weights);
         let mut bias_name = String::new();
-        if let Some(bias) = &tail.affine.bias {
+        if let Some(bias) = &epilogue.affine.bias {
             bias_name = edit.fresh(&format!("{name}_bias"));
             edit.set_initializer(&bias_name, Tensor::new(&[bias.len() as u64], bias)?);
         }
-        for node in tail.made.iter().filter_map(|made| links.producer(made)) {
+        for node in epilogue.outputs.iter().filter_map(|output| links.producer(output)) {
             edit.remove(node);
         }
-        let made = tail.made.last().map_or("", String::as_str);
-        let mut node = NewNode::new(operator, &[&layer.input], &[made]).domain(DOMAIN);
+        let output = epilogue.outputs.last().map_or("", String::as_str);
+        let mut node = NewNode::new(operator, &[&layer.input], &[output]).domain(DOMAIN);
         if !bias_name.is_empty() {
             node = node.input(1, &bias_name);
         }
-        if let Some(added) = &tail.added {
-            node = node.input(2, added);
+        if let Some(residual) = &epilogue.residual {
+            node = node.input(2, residual);
         }
         node = node.attribute("weight", Attribute::Text((*name).to_owned()));
-        edit.add(with_activation(node, tail.activation));
+        edit.add(with_activation(node, epilogue.activation));
     }
     edit.import(DOMAIN, DOMAIN_VERSION);
     model.apply(edit)?;
@@ -55,8 +55,8 @@ pub(super) fn rewrite(
     Ok(weights)
 }
 
-/// Puts one operator in the place of the many that make bytes of rows and multiply them, and adds
-/// their weights to the others. Whether there are any.
+/// Fuses the nodes that quantize rows to bytes and multiply them into one operator each, and adds
+/// its weights. Returns true if there are any.
 pub(super) fn fuse(model: &mut Model, weights: &mut OperatorWeights) -> Result<bool, PrepareError> {
     let operator = Int8Operator { op_type: INT8_PRODUCT, domain: DOMAIN, version: DOMAIN_VERSION };
     let products = fuse_int8(model, operator)?;

@@ -25,8 +25,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Batch sizes at which forms of a package are compared.
-const FORM_ROWS: [usize; 3] = [1, 4, 16];
+/// Batch sizes at which variants of a package are compared.
+const VARIANT_ROWS: [usize; 3] = [1, 4, 16];
 
 /// What loading needs besides the version itself.
 pub(super) struct Loader {
@@ -90,8 +90,8 @@ impl Loader {
         }
         let prepared = package::prepare(path, target.config, &self.environment).map_err(words)?;
         let mut fastest = prepared.executable(0).map_err(words)?;
-        for form in 1..prepared.forms() {
-            let next = prepared.executable(form).map_err(words)?;
+        for variant in 1..prepared.variants() {
+            let next = prepared.executable(variant).map_err(words)?;
             fastest = self.faster(target, path, fastest, next).map_err(words)?;
         }
         let graph = prepared.graph();
@@ -99,7 +99,7 @@ impl Loader {
         self.load_from(target, path, Some(fastest), Some(&graph), probed)
     }
 
-    /// Which of two forms of a package is faster as a whole; `more` has more sparse layers.
+    /// Returns the faster of two variants of a package; `more` has more sparse layers.
     fn faster(
         &self,
         target: &LoadTarget<'_>,
@@ -117,7 +117,8 @@ impl Loader {
         let rows_max = target.config.max_batch_size.unwrap_or(BATCH_ROWS_MAX);
         signature.batch_rows_max = if has_rows { rows_max } else { 0 };
         let run_max = calibrate::run_max(&signature, None);
-        let comparison = Comparison { signature: &signature, threads, rows: &FORM_ROWS, run_max };
+        let comparison =
+            Comparison { signature: &signature, threads, rows: &VARIANT_ROWS, run_max };
         let [us_of_fewer, us_of_more] = comparison.run([&mut of_fewer, &mut of_more]);
         let count = |it: &Executable| it.layers.count(Execution::Sparse);
         let (path, counts) = (path.display(), (count(&fewer), count(&more)));

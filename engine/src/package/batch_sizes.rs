@@ -1,23 +1,23 @@
-//! The batch sizes that layers are measured at.
+//! Batch sizes at which layers are measured, with the shapes of all values.
 
 use skysail_graph::{Dim, Graph, Kind, Shapes};
 
-/// The sizes at which forms of layers differ: a lone request, a few, and the two from which on
-/// times grow in proportion. Where the largest batch is smaller, it takes the place of the larger.
+/// Sizes at which dense and sparse layers differ: one request, a few, and two from which times grow
+/// in proportion. A smaller largest batch replaces the sizes above it.
 const BATCHES: [usize; 4] = [1, 4, 16, 64];
 
-/// Size given to dimensions that are open and not the batch's, as when a model is tried.
+/// BatchShapes given to dimensions that are open and not the batch's, as when a model is tried.
 const OPEN_DIM: u64 = 8;
 
-/// What the values of a graph are when a batch has so many rows.
+/// Shapes of a graph's values at one batch size.
 #[derive(Debug)]
-pub(super) struct Size {
+pub(super) struct BatchShapes {
     pub(super) batch: usize,
     shapes: Shapes,
 }
 
-impl Size {
-    /// A value's dimensions.
+impl BatchShapes {
+    /// Shape of a value; `None` if it is not known.
     pub(super) fn shape(&self, value: &str) -> Option<Vec<usize>> {
         let fixed = |dim: &Dim| match dim {
             Dim::Fixed(size) => usize::try_from(*size).ok(),
@@ -27,9 +27,9 @@ impl Size {
     }
 }
 
-/// The sizes in use for a graph whose batches have up to so many rows; 0 for a model without
-/// batches.
-pub(super) fn sizes(graph: Graph<'_>, batch_max: Option<usize>) -> Vec<Size> {
+/// The batch sizes in use for a graph whose largest batch is `batch_max`; 0 for a model that does
+/// not batch.
+pub(super) fn sizes(graph: Graph<'_>, batch_max: Option<usize>) -> Vec<BatchShapes> {
     let is_open = graph.inputs().iter().all(|input| {
         let first = input.kind.dims().and_then(<[Dim]>::first);
         first.is_some_and(|dim| !matches!(dim, Dim::Fixed(_)))
@@ -37,7 +37,7 @@ pub(super) fn sizes(graph: Graph<'_>, batch_max: Option<usize>) -> Vec<Size> {
     let batch_max = if is_open { batch_max.unwrap_or(usize::MAX).max(1) } else { 1 };
     batches(batch_max)
         .into_iter()
-        .map(|batch| Size { batch, shapes: shapes(graph, batch) })
+        .map(|batch| BatchShapes { batch, shapes: shapes(graph, batch) })
         .collect()
 }
 
@@ -47,9 +47,9 @@ fn batches(batch_max: usize) -> Vec<usize> {
 }
 
 fn shapes(graph: Graph<'_>, batch: usize) -> Shapes {
-    let size = |(place, dim): (usize, &Dim)| match dim {
+    let size = |(index, dim): (usize, &Dim)| match dim {
         Dim::Fixed(size) => *size,
-        Dim::Symbol(_) | Dim::Computed(_) | Dim::Unknown if place == 0 => batch as u64,
+        Dim::Symbol(_) | Dim::Computed(_) | Dim::Unknown if index == 0 => batch as u64,
         Dim::Symbol(_) | Dim::Computed(_) | Dim::Unknown => OPEN_DIM,
     };
     let mut inputs = Vec::new();
@@ -70,7 +70,7 @@ mod tests {
     use skysail_graph::{ElementType, GraphBuilder, mlp};
 
     #[test]
-    fn the_largest_batch_is_among_those_in_use() {
+    fn the_largest_batch_is_in_use() {
         assert_eq!(batches(usize::MAX), [1, 4, 16, 64]);
         assert_eq!(batches(64), [1, 4, 16, 64]);
         assert_eq!(batches(48), [1, 4, 16, 48]);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_as_large_as_the_batch_makes_them() {
+    fn shapes_follow_the_batch_size() {
         let model = mlp(&[6, 4, 2], 1).unwrap();
         let sizes = sizes(model.graph(), Some(4));
         let shapes: Vec<_> = sizes.iter().map(|size| size.shape("relu0").unwrap()).collect();

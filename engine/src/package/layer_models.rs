@@ -1,7 +1,7 @@
-//! Models of one layer, dense and sparse, to see how long they run.
+//! Builds models of one layer, dense and sparse, to measure their run time.
 
 use super::kernel::Kernel;
-use super::layer::{Operation, Product};
+use super::operation::{Operation, Product};
 use crate::session::taking_in_operators;
 use ort::environment::Environment;
 use ort::session::Session;
@@ -11,28 +11,28 @@ use skysail_kernels::{
     Convolution, DOMAIN, DOMAIN_VERSION, KernelError, OperatorWeights, Probe, operators,
 };
 
-/// Weights of the largest dense product that is made to be measured. Of a larger one a part of
-/// the outputs is.
+/// Weights of the largest dense product that is measured. For a larger one, a part of the outputs
+/// is measured.
 const WEIGHTS_MAX: usize = 4 << 20;
 
-/// The name of the weights, in both forms.
+/// Name of the weights in both forms.
 const WEIGHT: &str = "w";
 
-/// A weight of dense layers: their time does not depend on the values.
+/// Value of all weights of dense layers, whose run time does not depend on it.
 const VALUE: f32 = 0.01;
 
-/// Sessions of one thread.
+/// A builder of sessions with one thread.
 pub(super) fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
     Ok(Session::builder(environment)?.with_independent_thread_pool()?.with_intra_threads(1)?)
 }
 
-/// A dense layer, and how many times longer than that the whole takes.
+/// A dense layer, and the factor by which the whole layer takes longer.
 pub(super) fn dense(
     environment: &Environment,
     operation: Operation,
     x: &[usize],
 ) -> Result<(Probe, f64), KernelError> {
-    let (model, times) = match operation {
+    let (model, factor) = match operation {
         Operation::Product(Product { outputs, inputs, .. }) => {
             let part = outputs.min((WEIGHTS_MAX / inputs.max(1)).max(1));
             (dense_product(x.len(), inputs, part)?, outputs as f64 / part as f64)
@@ -41,7 +41,7 @@ pub(super) fn dense(
             (dense_convolution(outputs, rank, convolution, x)?, 1.0)
         }
     };
-    Ok((Probe::new(builder(environment)?, &model, x)?, times))
+    Ok((Probe::new(builder(environment)?, &model, x)?, factor))
 }
 
 /// A sparse layer.
@@ -51,7 +51,7 @@ pub(super) fn sparse(
     x: &[usize],
 ) -> Result<Probe, KernelError> {
     let mut weights = OperatorWeights::default();
-    let operator = kernel.put(WEIGHT, &mut weights);
+    let operator = kernel.register(WEIGHT, &mut weights);
     let node = NewNode::new(operator, &["x"], &["y"]).domain(DOMAIN);
     let node = node.attribute("weight", Attribute::Text(WEIGHT.into()));
     let mut graph = GraphBuilder::new("sparse");
@@ -62,7 +62,7 @@ pub(super) fn sparse(
     Probe::new(builder.map_err(ort::Error::from)?, &model, x)
 }
 
-/// `MatMul` of any number of rows, which have `rank` dimensions with their own.
+/// A `MatMul` of any number of rows; its input has `rank` dimensions.
 pub(super) fn dense_product(
     rank: usize,
     inputs: usize,
@@ -110,7 +110,7 @@ fn dense_convolution(
 
 fn constant(shape: &[u64]) -> Result<Tensor, KernelError> {
     let count = shape.iter().product::<u64>();
-    Tensor::new(shape, &vec![VALUE; count as usize]).map_err(|error| unmade(&error))
+    Tensor::new(shape, &vec![VALUE; count as usize]).map_err(|error| build_error(&error))
 }
 
 fn dims(shape: &[usize]) -> Vec<Dim> {
@@ -119,9 +119,9 @@ fn dims(shape: &[usize]) -> Vec<Dim> {
 
 fn finish(mut graph: GraphBuilder, rank: usize) -> Result<Vec<u8>, KernelError> {
     graph.output("y", ElementType::Float32, &vec![Dim::Unknown; rank]);
-    graph.finish().and_then(|model| model.to_bytes()).map_err(|error| unmade(&error))
+    graph.finish().and_then(|model| model.to_bytes()).map_err(|error| build_error(&error))
 }
 
-fn unmade(error: &GraphError) -> KernelError {
+fn build_error(error: &GraphError) -> KernelError {
     KernelError::Runtime(ort::Error::new(format!("a layer can not be measured: {error}")))
 }

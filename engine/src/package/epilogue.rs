@@ -1,26 +1,25 @@
-//! What follows a layer and is done by its sparse form at once: a bias, a normalisation with fixed
-//! numbers, another value that is added, an activation.
+//! Epilogue of a sparse layer: a bias, a fixed normalisation, a residual and an activation that are
+//! fused into it.
 
-use super::constants::{Constants, Spread};
-use super::layer::Operation;
+use super::constants::{Broadcast, Constants};
+use super::operation::Operation;
 use skysail_compression::PackageError;
 use skysail_graph::{Dim, Links, Node, Shapes};
 use skysail_kernels::Activation;
 use std::collections::HashSet;
 
-/// The nodes that a sparse layer stands for, its own first, and what it does for them: the sums
-/// times a scale, plus a bias, plus another value, through an activation.
+/// Epilogue of a layer: its sums times a scale, plus a bias, plus a residual, through an activation.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Tail {
-    /// The first output of each node.
-    pub(super) made: Vec<String>,
+pub(super) struct Epilogue {
+    /// First outputs of the nodes that are replaced; the layer's own is the first.
+    pub(super) outputs: Vec<String>,
     pub(super) affine: Affine,
-    /// The name of a value of the output's shape.
-    pub(super) added: Option<String>,
+    /// Name of a value of the output's shape that is added.
+    pub(super) residual: Option<String>,
     pub(super) activation: Activation,
 }
 
-/// What is multiplied to and added to each output.
+/// Scale and bias for each output.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Affine {
     pub(super) scale: Option<Vec<f32>>,
@@ -46,58 +45,57 @@ impl Affine {
     }
 }
 
-/// Finds tails in a graph, none of which has a node of another.
-pub(super) struct Tails<'a> {
+/// Finds epilogues in a graph, none of which has a node of another.
+pub(super) struct EpilogueFinder<'a> {
     pub(super) links: Links<'a>,
     pub(super) shapes: Shapes,
     pub(super) constants: Constants<'a>,
-    /// Places of the nodes that have been taken.
+    /// Indices of the nodes that belong to an epilogue.
     pub(super) taken: HashSet<usize>,
 }
 
-impl Tails<'_> {
-    /// The tail of a layer whose node itself multiplies and adds `affine`; `None` when it makes
-    /// nothing.
+impl EpilogueFinder<'_> {
+    /// The epilogue of a layer whose own node applies `affine`; `None` if the node has no output.
     pub(super) fn find(
         &mut self,
         node: Node<'_>,
         operation: Operation,
         affine: Affine,
-    ) -> Result<Option<Tail>, PackageError> {
+    ) -> Result<Option<Epilogue>, PackageError> {
         let Some(own) = node.outputs().first() else { return Ok(None) };
-        let made = vec![own.clone()];
-        let mut tail = Tail { made, affine, added: None, activation: Activation::None };
+        let outputs = vec![own.clone()];
+        let mut epilogue =
+            Epilogue { outputs, affine, residual: None, activation: Activation::None };
         let mut value = own.as_str();
         while let Some(next) = self.links.single_consumer(value)
-            && let [made] = next.outputs()
-            // A broken graph may go in a circle.
-            && next.domain().is_empty() && !tail.made.contains(made)
+            && let [output] = next.outputs()
+            // A broken graph may have a cycle.
+            && next.domain().is_empty() && !epilogue.outputs.contains(output)
             && !self.taken.contains(&next.index())
-            && self.take(&mut tail, next, operation)?
+            && self.fuse(&mut epilogue, next, operation)?
         {
             self.taken.insert(next.index());
-            tail.made.push(made.clone());
-            value = made;
-            if tail.activation != Activation::None {
+            epilogue.outputs.push(output.clone());
+            value = output;
+            if epilogue.activation != Activation::None {
                 break;
             }
         }
-        Ok(Some(tail))
+        Ok(Some(epilogue))
     }
 
-    /// Takes over what a node does to the last value of the tail, if it is something that a
-    /// sparse layer can do.
-    fn take(
+    /// Adds a node's operation to the epilogue. Returns false if a sparse layer can not do it.
+    fn fuse(
         &self,
-        tail: &mut Tail,
+        epilogue: &mut Epilogue,
         node: Node<'_>,
         operation: Operation,
     ) -> Result<bool, PackageError> {
-        let value = tail.made.last().cloned().unwrap_or_default();
+        let value = epilogue.outputs.last().cloned().unwrap_or_default();
         let activation = match node.op_type() {
-            "Add" => return self.take_add(tail, node, &value, operation),
-            "BatchNormalization" if tail.added.is_none() => {
-                return self.take_normal(tail, node, &value, operation);
+            "Add" => return self.fuse_add(epilogue, node, &value, operation),
+            "BatchNormalization" if epilogue.residual.is_none() => {
+                return self.fuse_normalization(epilogue, node, &value, operation);
             }
             "Relu" => Some(Activation::Relu),
             "LeakyRelu" => {
@@ -106,13 +104,13 @@ impl Tails<'_> {
             "Clip" => clip(self.constants, node, &value)?,
             _ => None,
         };
-        tail.activation = activation.unwrap_or(tail.activation);
+        epilogue.activation = activation.unwrap_or(epilogue.activation);
         Ok(activation.is_some())
     }
 
-    fn take_add(
+    fn fuse_add(
         &self,
-        tail: &mut Tail,
+        epilogue: &mut Epilogue,
         node: Node<'_>,
         value: &str,
         operation: Operation,
@@ -120,35 +118,35 @@ impl Tails<'_> {
         let Some(added) = node.inputs().iter().find(|input| *input != value) else {
             return Ok(false);
         };
-        let spread = match operation {
-            // Inputs may be rows without a dimension of batches.
-            Operation::Product(_) => Spread { behind: 0, rank: 1 },
-            Operation::Convolution { rank, .. } => Spread { behind: rank, rank: rank + 2 },
+        let broadcast = match operation {
+            // Inputs may be rows without a batch dimension.
+            Operation::Product(_) => Broadcast { behind: 0, rank: 1 },
+            Operation::Convolution { rank, .. } => Broadcast { behind: rank, rank: rank + 2 },
         };
-        if let Some(values) = self.constants.one_for_each(added, operation.outputs(), spread)? {
-            tail.affine.add(&values);
+        if let Some(values) = self.constants.per_output(added, operation.outputs(), broadcast)? {
+            epilogue.affine.add(&values);
             return Ok(true);
         }
         let is_of_images = matches!(operation, Operation::Convolution { .. });
-        if !is_of_images || tail.added.is_some() || !self.are_alike(value, added) {
+        if !is_of_images || epilogue.residual.is_some() || !self.have_same_shape(value, added) {
             return Ok(false);
         }
-        tail.added = Some(added.clone());
+        epilogue.residual = Some(added.clone());
         Ok(true)
     }
 
-    /// Whether two values are known to have the same dimensions.
-    fn are_alike(&self, one: &str, other: &str) -> bool {
+    /// True if two values are known to have the same shape.
+    fn have_same_shape(&self, one: &str, other: &str) -> bool {
         let known = |dims: &[Dim]| !dims.contains(&Dim::Unknown);
         let dims = self.shapes.dims(one);
         dims.is_some_and(known) && dims == self.shapes.dims(other)
     }
 
-    /// A normalisation with the mean and variance of the past: `scale (x - mean) / sqrt(variance +
-    /// epsilon) + shift`.
-    fn take_normal(
+    /// Adds a normalisation with a fixed mean and variance:
+    /// `scale (x - mean) / sqrt(variance + epsilon) + shift`.
+    fn fuse_normalization(
         &self,
-        tail: &mut Tail,
+        epilogue: &mut Epilogue,
         node: Node<'_>,
         value: &str,
         operation: Operation,
@@ -160,8 +158,8 @@ impl Tails<'_> {
         };
         let mut rows = Vec::new();
         for name in names {
-            let spread = Spread { behind: 0, rank: 1 };
-            rows.extend(self.constants.one_for_each(name, operation.outputs(), spread)?);
+            let broadcast = Broadcast { behind: 0, rank: 1 };
+            rows.extend(self.constants.per_output(name, operation.outputs(), broadcast)?);
         }
         let ([scale, shift, mean, variance], true) = (&rows[..], x == value && names.len() == 4)
         else {
@@ -170,14 +168,15 @@ impl Tails<'_> {
         let epsilon = node.float("epsilon")?.unwrap_or(1e-5);
         let factor = |(scale, variance): (&f32, &f32)| scale / (variance + epsilon).sqrt();
         let factors: Vec<f32> = scale.iter().zip(variance).map(factor).collect();
-        tail.affine.add(&mean.iter().map(|mean| -mean).collect::<Vec<_>>());
-        tail.affine.multiply(&factors);
-        tail.affine.add(shift);
+        epilogue.affine.add(&mean.iter().map(|mean| -mean).collect::<Vec<_>>());
+        epilogue.affine.multiply(&factors);
+        epilogue.affine.add(shift);
         Ok(true)
     }
 }
 
-/// The bounds are attributes in old versions of the operator, and inputs in later ones.
+/// Reads a `Clip`. Its bounds are attributes in old versions of the operator, and inputs in later
+/// ones.
 fn clip(
     constants: Constants<'_>,
     node: Node<'_>,
@@ -185,11 +184,11 @@ fn clip(
 ) -> Result<Option<Activation>, PackageError> {
     let [x, bounds @ ..] = node.inputs() else { return Ok(None) };
     let mut found = [None; 2];
-    for (place, attribute) in ["min", "max"].into_iter().enumerate() {
-        found[place] = node.float(attribute)?;
-        if let Some(name) = bounds.get(place).filter(|name| !name.is_empty()) {
+    for (index, attribute) in ["min", "max"].into_iter().enumerate() {
+        found[index] = node.float(attribute)?;
+        if let Some(name) = bounds.get(index).filter(|name| !name.is_empty()) {
             let Some(bound) = constants.number(name)? else { return Ok(None) };
-            found[place] = Some(bound);
+            found[index] = Some(bound);
         }
     }
     let [low, high] = found;

@@ -1,31 +1,31 @@
-//! The least time that dense layers take on this machine, by a product that is measured once a
-//! process.
+//! Lower bound on the run time of dense layers on this machine, from one product that is measured
+//! once a process.
 
-use super::probe;
+use super::layer_models;
 use ort::environment::Environment;
 use parking_lot::Mutex;
 use skysail_kernels::{KernelError, Limits, Probe, least};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The product's inputs and outputs. Its weights, 4 MiB, lie in a near cache, and rows are long
-/// enough that nothing else counts.
+/// Inputs and outputs of the product. Its 4 MiB of weights fit a near cache, and its rows are long
+/// enough to hide other costs.
 const SIDE: usize = 1024;
 
-/// The least number of weights of layers that it tells something of.
+/// Weights of the smallest layer that the bound holds for.
 pub(super) const WEIGHTS_MIN: usize = SIDE * SIDE;
 
-/// More rows do not make a product any better.
+/// Rows above which a product does not become more efficient.
 pub(super) const ROWS_MAX: usize = 64;
 
 const LIMITS: Limits = Limits { rounds: 8, time: Duration::from_millis(10) };
 
-/// Microseconds a multiplication at numbers of rows, as they were measured.
+/// Measured microseconds for one multiplication, by number of rows.
 static MEASURED: Mutex<BTreeMap<usize, f64>> = Mutex::new(BTreeMap::new());
 
-/// The least microseconds that ONNX Runtime takes, on one thread, for so many multiplications of
-/// a product of so many rows.
-pub(super) fn floor_us(
+/// Lower bound in microseconds for a product of `rows` rows with this many multiplications, run by
+/// ONNX Runtime on one thread.
+pub(super) fn dense_bound_us(
     environment: &Environment,
     rows: usize,
     multiplications: f64,
@@ -44,8 +44,8 @@ pub(super) fn floor_us(
 }
 
 fn measure(environment: &Environment, rows: usize) -> Result<f64, KernelError> {
-    let model = probe::dense_product(2, SIDE, SIDE)?;
-    let mut product = Probe::new(probe::builder(environment)?, &model, &[rows, SIDE])?;
+    let model = layer_models::dense_product(2, SIDE, SIDE)?;
+    let mut product = Probe::new(layer_models::builder(environment)?, &model, &[rows, SIDE])?;
     let times = least(&mut [&mut || product.run()], LIMITS)?;
     let us = times.first().map_or(0.0, |time| time.as_secs_f64() * 1e6);
     Ok(us / (rows * WEIGHTS_MIN) as f64)

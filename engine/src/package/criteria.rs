@@ -1,68 +1,67 @@
-//! Which layers run sparse: a decision from measurements and wishes alone.
+//! Criteria for running a layer sparse, from measurements and configuration alone.
 //!
-//! A layer runs sparse when at no batch size in use it takes longer than dense, and on average
-//! over these sizes, each of which counts the same, it gains enough to be worth it.
+//! A layer runs sparse if it is not slower than dense at any batch size in use, and faster by
+//! a minimum on average over these sizes.
 
 use crate::config::{Choice, CompressedConfig};
 use crate::layers::LayerTimes;
 use skysail_compression::nearest;
 
-/// How many times as fast sparse must be, as the geometric mean over the batch sizes.
+/// Minimum speed-up of a sparse layer, as the geometric mean over the batch sizes.
 const GAIN_MIN: f64 = 1.05;
 
-/// Names that an error lists.
+/// Similar names that an error lists.
 const NEAR_MAX: usize = 3;
 
-/// How many times as fast a form of a model must be as one with fewer sparse layers.
-const FORM_GAIN_MIN: f64 = 1.02;
+/// Minimum speed-up of a variant over one with fewer sparse layers.
+const VARIANT_GAIN_MIN: f64 = 1.02;
 
-/// Whether a layer is better off sparse. Without a measurement it is not.
+/// True if a layer is faster sparse. Without a measurement it is not.
 pub(super) fn is_faster_sparse(times: &[LayerTimes]) -> bool {
     let never_slower = times.iter().all(|times| times.sparse_us <= times.dense_us);
     never_slower && gain(times) >= GAIN_MIN
 }
 
-/// How many times as fast a layer is sparse, as the geometric mean over its times; 0 when there
-/// are none.
+/// Speed-up of a sparse layer, as the geometric mean over its measurements; 0 if there are none.
 pub(super) fn gain(times: &[LayerTimes]) -> f64 {
     mean(times.iter().map(|times| times.dense_us / times.sparse_us))
 }
 
-/// Whether one form of a model is better than another with fewer sparse layers, by their run times
-/// at the same batch sizes.
+/// True if a variant is faster than another with fewer sparse layers, by their run times at the
+/// same batch sizes.
 pub(crate) fn is_faster(one: &[(usize, f64)], other: &[(usize, f64)]) -> bool {
     let ratios = one.iter().zip(other).map(|((_, one_us), (_, other_us))| other_us / one_us);
-    ratios.clone().all(|ratio| ratio >= 1.0) && mean(ratios) >= FORM_GAIN_MIN
+    ratios.clone().all(|ratio| ratio >= 1.0) && mean(ratios) >= VARIANT_GAIN_MIN
 }
 
-/// The geometric mean; 0 of nothing.
+/// The geometric mean; 0 if there are no values.
 fn mean(ratios: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = ratios.fold((0.0, 0), |(sum, count), ratio| (sum + ratio.ln(), count + 1));
     if count == 0 { 0.0 } else { (sum / f64::from(count)).exp() }
 }
 
-/// What its owner wants of a layer.
+/// The configured choice for a layer.
 pub(super) fn choice(config: &CompressedConfig, layer: &str) -> Choice {
     config.layers.get(layer).copied().unwrap_or(config.execution)
 }
 
-/// Checks that there is a layer of each name that its owner has settings for.
+/// Checks that each configured layer exists.
 ///
 /// # Errors
-/// Names the first that is none, and those that it may have been meant to be.
+/// Names the first that does not, and layers with similar names.
 pub(super) fn check_names<'a>(
     config: &CompressedConfig,
     layers: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<(), String> {
-    for wanted in config.layers.keys() {
-        if layers.clone().any(|name| name == wanted) {
+    for configured in config.layers.keys() {
+        if layers.clone().any(|name| name == configured) {
             continue;
         }
-        let near = nearest(wanted, layers, NEAR_MAX);
+        let near = nearest(configured, layers, NEAR_MAX);
         let near = near.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
         let near = if near.is_empty() { "it has none".into() } else { format!("near it: {near}") };
         return Err(format!(
-            "compressed.layers names '{wanted}', and no layer of the package has weights of that \
+            "compressed.layers names '{configured}', and no layer of the package has weights of that \
              name; {near}"
         ));
     }
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn sparse_where_it_is_never_slower_and_faster_on_average() {
+    fn a_sparse_layer_must_never_be_slower_and_be_faster_on_average() {
         for (pairs, sparse) in [
             (&[][..], false),
             (&[(1.0, 6.0), (10.0, 15.0)], true),
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_wins_where_it_is_never_slower_and_a_little_faster() {
+    fn a_variant_must_never_be_slower_and_be_a_little_faster() {
         let is_faster = |ratios: &[f64]| {
             let one: Vec<_> = ratios.iter().map(|_| (1, 100.0)).collect();
             let other: Vec<_> = ratios.iter().map(|ratio| (1, 100.0 * ratio)).collect();
@@ -108,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn a_layers_own_wish_goes_before_that_of_all() {
+    fn a_setting_for_a_layer_overrides_that_for_all() {
         let layers = [("a".to_owned(), Choice::Auto)].into();
         let config = CompressedConfig { execution: Choice::Dense, layers };
         assert_eq!((choice(&config, "a"), choice(&config, "b")), (Choice::Auto, Choice::Dense));
     }
 
     #[test]
-    fn a_wrong_name_is_told_with_those_near_it() {
+    fn a_wrong_name_is_reported_with_similar_ones() {
         let layers = [("fc1.wieght".to_owned(), Choice::Dense)].into();
         let config = CompressedConfig { layers, ..CompressedConfig::default() };
         let error = check_names(&config, ["conv.weight", "fc1.weight"].into_iter()).unwrap_err();
