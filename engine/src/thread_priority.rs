@@ -22,8 +22,8 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// Nice value of the role. Threads that talk to clients get three times the share of threads
-    /// that run models, and those get nine times the share of threads that load.
+    /// Nice value of the role. Threads that talk to clients get three times the CPU share of threads
+    /// that run models. Those get nine times the share of threads that load.
     fn nice(self) -> i32 {
         match self {
             Self::Execute => 5,

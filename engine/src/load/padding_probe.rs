@@ -125,7 +125,7 @@ fn run<'a, const N: usize>(
     Ok(executor.execute(&inputs.collect::<Vec<_>>(), &Stop::default())?.outputs)
 }
 
-/// One synthetic row: the short one if `row` is 0, or the long one if it is 1.
+/// Makes a synthetic row: the short one if `row` is 0, or the long one if it is 1.
 fn synthetic_row(
     signature: &Signature,
     padding: &Padding,

@@ -37,7 +37,7 @@ enum Pattern {
     Magnitudes,
     /// Whole numbers from 0 to 255.
     Pixels,
-    /// One row with NaN, one of zeros, the others of large numbers.
+    /// A row with NaN, one of zeros, and the others of large numbers.
     Extremes,
 }
 

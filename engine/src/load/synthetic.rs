@@ -15,7 +15,7 @@ pub(crate) const OPEN_DIM: usize = 8;
 /// Shape and data of one input of a run.
 pub(crate) type Input = (Shape, Payload);
 
-/// One row of every input, different for each seed.
+/// Makes one row of every input, different for each seed.
 ///
 /// # Errors
 /// An input would be larger than [`INPUT_BYTES_MAX`].

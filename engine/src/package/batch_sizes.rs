@@ -6,7 +6,7 @@ use skysail_graph::{Dim, Graph, Kind, Shapes};
 /// in proportion. A smaller largest batch replaces the sizes above it.
 const BATCHES: [usize; 4] = [1, 4, 16, 64];
 
-/// BatchShapes given to dimensions that are open and not the batch's, as when a model is tried.
+/// Size given to open dimensions other than the batch dimension, as in trial runs.
 const OPEN_DIM: u64 = 8;
 
 /// Shapes of a graph's values at one batch size.

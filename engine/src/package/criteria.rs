@@ -1,7 +1,7 @@
 //! Criteria for running a layer sparse, from measurements and configuration alone.
 //!
-//! A layer runs sparse if it is not slower than dense at any batch size in use, and faster by
-//! a minimum on average over these sizes.
+//! A layer runs sparse if it is not slower than dense at any batch size in use, and faster by a
+//! minimum on average.
 
 use crate::config::{Choice, CompressedConfig};
 use crate::layers::LayerTimes;

@@ -30,7 +30,7 @@ pub(super) struct Layer {
 /// Choice of executions that a layer has.
 #[derive(Debug)]
 pub(super) enum LayerKind {
-    /// One execution only, for a reason.
+    /// A single execution, for a reason.
     Fixed(Execution, &'static str),
     /// Dense or sparse.
     Candidate(Box<Candidate>),

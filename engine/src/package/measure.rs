@@ -44,7 +44,7 @@ pub(super) struct Measurer<'a> {
     comparing: Duration,
 }
 
-/// One layer at one batch size.
+/// A layer at one batch size.
 struct Run<'a> {
     operation: Operation,
     kernel: &'a Kernel,
