@@ -1,7 +1,7 @@
-//! Calibration: what values a model's tensors take on typical inputs.
+//! Calibration: the distribution of a model's values on typical inputs.
 //!
-//! This crate runs no models. Whoever calls it brings a [`Runner`], and typical inputs as
-//! batches; what the runner gives is seen once, batch by batch, and only summaries are kept.
+//! This crate runs no models. The caller brings a [`Runner`], and typical inputs as batches. Values
+//! are observed once, batch by batch, and only summaries are kept.
 
 use crate::{CompressError, RunnerError};
 use skysail_graph::{ElementType, Model, Tensor};
@@ -19,13 +19,15 @@ mod histogram;
 mod outputs;
 mod range;
 
-/// Runs models, such as ONNX Runtime.
+/// A runtime that runs models, such as ONNX Runtime.
 pub trait Runner {
-    /// Makes a model ready, to be run many times. The runs give `wanted`, values that its nodes
-    /// make, which need not be outputs of the graph: see [`bytes_with_outputs`].
+    /// Prepares a model for many runs.
+    ///
+    /// A run returns the values named in `wanted`. They need not be outputs of the graph: see
+    /// [`bytes_with_outputs`].
     ///
     /// # Errors
-    /// What the runner says.
+    /// The runner's error.
     fn load<'a>(
         &'a mut self,
         model: &Model,
@@ -35,20 +37,20 @@ pub trait Runner {
 
 /// A model that is ready to run.
 pub trait Run {
-    /// Runs it on these inputs, in the order of [`Graph::inputs`](skysail_graph::Graph::inputs),
-    /// and gives the wanted values in their order.
+    /// Runs the model on inputs in the order of [`Graph::inputs`](skysail_graph::Graph::inputs),
+    /// and returns the wanted values in their order.
     ///
     /// # Errors
-    /// What the runner says.
+    /// The runner's error.
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunnerError>;
 }
 
-/// The inputs of one run, by name, in any order.
+/// Inputs of one run, by name, in any order.
 pub type Batch = Vec<(String, Tensor)>;
 
-/// What to calibrate with.
+/// A runner and the inputs to calibrate with.
 pub struct Calibration<'a> {
-    /// Runs the model.
+    /// Runner of the model.
     pub runner: &'a mut dyn Runner,
     /// Typical inputs.
     pub batches: &'a [Batch],
@@ -56,7 +58,7 @@ pub struct Calibration<'a> {
 
 /// A summary of the values of one tensor over all batches.
 pub(crate) trait Summary: Default {
-    /// Adds the values of one batch, all finite. The last of `shape` counts channels.
+    /// Adds the finite values of one batch. The last dimension of `shape` counts channels.
     fn add(&mut self, values: &[f32], shape: &[u64]);
 }
 
@@ -73,11 +75,11 @@ impl Calibration<'_> {
         self.observe(model, values)
     }
 
-    /// Finds how large each channel of each of `values` becomes. Channels are counted by the last
-    /// dimension, as for what a matrix product takes.
+    /// Finds the largest magnitude in each channel of each of `values`. Channels are counted by the
+    /// last dimension, as for the input of a matrix product.
     ///
     /// # Errors
-    /// As [`histograms`](Self::histograms).
+    /// The same as [`histograms`](Self::histograms).
     pub fn channel_sizes(
         &mut self,
         model: &Model,
@@ -124,7 +126,7 @@ impl Calibration<'_> {
     }
 }
 
-/// The values of a tensor of floats.
+/// Returns the values of a tensor of finite floats.
 fn finite(tensor: &Tensor, value: &str, batch: usize) -> Result<Vec<f32>, CompressError> {
     if tensor.element() != ElementType::Float32 {
         let said = format!("it gave '{value}' as {}, not float32", tensor.element());

@@ -1,5 +1,7 @@
-//! Weight sharing: the weights of a layer that are not zero become a few values, each the mean
-//! of those that are near it (Han et al., "Deep Compression", ICLR 2016, section 3).
+//! Weight sharing (Han et al., "Deep Compression", ICLR 2016, section 3).
+//!
+//! The weights of a layer that are not zero become a few values, each the mean of a cluster of
+//! weights.
 
 use crate::{CompressError, Layer, Mask, PerLayer, layers};
 pub use codebook::Codebook;
@@ -13,21 +15,22 @@ mod codebook;
 mod k_means;
 mod start;
 
-/// The most bits a code has.
+/// Limit of the bits of a code.
 const BITS_MAX: u8 = 16;
 
-/// How many values each layer keeps.
+/// Settings of weight sharing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClusterSettings {
-    /// Bits of a code, 1 to 16: a layer gets at most two to that power different values, not
-    /// counting zero.
+    /// Bits of a code, 1 to 16. A layer of `b` bits has at most `2^b` different values besides
+    /// zero.
     pub bits: PerLayer<u8>,
-    /// Where the clusters start.
+    /// Choice of the first centroids.
     pub start: Start,
 }
 
 impl Default for ClusterSettings {
-    /// The paper's (section 5.2): 8 bits for convolutions and 5 for the others, started linearly.
+    /// The paper's settings (section 5.2): 8 bits for convolutions, 5 for fully connected layers,
+    /// linear initialization.
     fn default() -> Self {
         let bits = PerLayer { convolution: Some(8), fully_connected: Some(5), ..PerLayer::none() };
         Self { bits, start: Start::Linear }
@@ -37,48 +40,47 @@ impl Default for ClusterSettings {
 /// A layer of shared weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SharedLayer {
-    /// The layer's name.
+    /// Name of the layer.
     pub layer: String,
-    /// Which weights have a code: those that were not zero.
+    /// The weights that have a code: those that were not zero.
     pub mask: Mask,
-    /// The values and the codes of those weights.
+    /// Values, and the codes of those weights.
     pub codebook: Codebook,
-    /// How well they stand for the weights.
+    /// Quality of the approximation.
     pub report: ClusteredLayer,
 }
 
-/// What weight sharing did.
+/// Result of weight sharing.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClusterReport {
-    /// Layer by layer.
+    /// Results, layer by layer.
     pub layers: Vec<ClusteredLayer>,
 }
 
-/// What weight sharing did to one layer.
+/// Result of weight sharing in one layer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClusteredLayer {
-    /// Its name.
+    /// Name of the layer.
     pub name: String,
-    /// How many weights it has that are not zero.
+    /// Number of weights that are not zero.
     pub weights: usize,
     /// Bits of a code, as asked for.
     pub bits: u8,
-    /// How many values are in use.
+    /// Number of values in use.
     pub centroids: usize,
-    /// The mean of the squared differences between the weights that were not zero and what they
-    /// are now.
+    /// Mean squared difference between the weights that were not zero and their new values.
     pub mean_squared_error: f64,
-    /// How many times the clusters were moved until they stayed.
+    /// Number of iterations until the clusters stayed the same.
     pub iterations: usize,
-    /// Bits a code takes on average when frequent codes are short: Shannon's entropy.
+    /// Mean bits of a code in an ideal entropy code: Shannon's entropy.
     pub entropy_bits: f64,
 }
 
-/// Shares the weights of the model.
+/// Replaces the weights of the model by shared values.
 ///
 /// # Errors
-/// `NoSuchLayer` and `BadSetting` for settings that cannot be met, `NotFinite` for weights that
-/// have no mean, `Graph` for a broken model.
+/// `NoSuchLayer` and `BadSetting` for settings that cannot be met, `NotFinite` for weights that are
+/// NaN or infinite, `Graph` for a broken model.
 pub fn cluster(
     model: &mut Model,
     settings: &ClusterSettings,
@@ -96,10 +98,10 @@ pub fn cluster(
     Ok(ClusterReport { layers: shared.into_iter().map(|shared| shared.report).collect() })
 }
 
-/// What [`cluster`] would put into the model, for training that goes on with the values.
+/// Returns the shared values without changing the model, for training that goes on with them.
 ///
 /// # Errors
-/// As [`cluster`].
+/// The same as [`cluster`].
 pub fn share(model: &Model, settings: &ClusterSettings) -> Result<Vec<SharedLayer>, CompressError> {
     let layers = layers(model)?;
     let chosen = settings.bits.resolve(&layers)?;

@@ -6,21 +6,23 @@ use half::{bf16, f16};
 use skysail_graph::{ElementType, Layout, Model, Role, Tensor, TensorView, Weight};
 use std::borrow::Cow;
 
-/// A weight that can be compressed: of floats, stored as such or in half precision behind a
-/// `Cast`, and fed to a `Conv`, `ConvTranspose`, `Gemm` or `MatMul`. Biases are none.
+/// A weight that can be compressed: the float weight of a `Conv`, `ConvTranspose`, `Gemm` or
+/// `MatMul`. Biases are not layers.
+///
+/// It is stored as float32, or in half precision behind a `Cast`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
-    /// The name of the initializer, or of the value of the `Constant` that it lies in.
+    /// Name of the initializer, or of the value of the `Constant` that holds it.
     pub name: String,
-    /// The names of the nodes that it feeds, as far as they have names.
+    /// Names of the nodes that it feeds, as far as they have names.
     pub nodes: Vec<String>,
-    /// What these do.
+    /// Kind of those nodes.
     pub kind: LayerKind,
-    /// Which way it lies.
+    /// Order of the dimensions: inputs first or outputs first.
     pub layout: Layout,
-    /// What it is stored as: `Float32`, `Float16` or `BFloat16`.
+    /// Type of the stored elements: `Float32`, `Float16` or `BFloat16`.
     pub element: ElementType,
-    /// Its dimensions.
+    /// Dimensions of the weight.
     pub shape: Vec<u64>,
 }
 
@@ -33,7 +35,8 @@ pub enum LayerKind {
     FullyConnected,
 }
 
-/// The layers of the model, in the order of its nodes; a weight that several nodes share is one.
+/// Returns the layers of the model, in the order of its nodes. A weight that several nodes share is
+/// one layer.
 ///
 /// # Errors
 /// `Graph` when the model contradicts itself.
@@ -72,13 +75,13 @@ fn layer(weight: &Weight<'_>) -> Result<Option<Layer>, CompressError> {
     }))
 }
 
-/// Whether numbers of this type can be weights.
+/// Returns true if weights can be of this type.
 pub(crate) fn is_float(element: ElementType) -> bool {
     matches!(element, ElementType::Float32 | ElementType::Float16 | ElementType::BFloat16)
 }
 
 impl Layer {
-    /// Its weights in row-major order, all finite.
+    /// Returns the weights in row-major order, all finite.
     ///
     /// # Errors
     /// `NotFinite` when one is not; `Graph` when they cannot be read.
@@ -97,7 +100,7 @@ impl Layer {
         }
     }
 
-    /// Its tensor with these weights instead, rounded to what it is stored as.
+    /// Returns a tensor of these weights, rounded to the element type of the layer.
     ///
     /// # Errors
     /// `Graph` when they are not as many as its shape says.
@@ -109,7 +112,7 @@ impl Layer {
         }?)
     }
 
-    /// `value` as it is stored.
+    /// Rounds a value to the element type of the layer.
     pub(crate) fn round(&self, value: f32) -> f32 {
         match self.element {
             ElementType::Float16 => f16::from_f32(value).to_f32(),
@@ -123,7 +126,7 @@ fn no_tensor(name: &str) -> CompressError {
     CompressError::NoSuchLayer { name: name.to_owned(), near: Vec::new() }
 }
 
-/// The values of a tensor of floats, widened to single precision.
+/// Returns the values of a tensor of floats, widened to single precision.
 pub(crate) fn floats(tensor: TensorView<'_>) -> Result<Cow<'_, [f32]>, CompressError> {
     Ok(match tensor.element() {
         ElementType::Float16 => Cow::Owned(tensor.values::<f16>()?.to_f32_vec()),
@@ -132,13 +135,13 @@ pub(crate) fn floats(tensor: TensorView<'_>) -> Result<Cow<'_, [f32]>, CompressE
     })
 }
 
-/// The values rounded to half precision; larger ones become the largest that it has.
+/// Rounds values to half precision, and clamps them to its largest.
 pub(crate) fn to_f16(values: &[f32]) -> Vec<f16> {
     let max = f16::MAX.to_f32();
     values.iter().map(|value| f16::from_f32(value.clamp(-max, max))).collect()
 }
 
-/// The values rounded to their upper halves.
+/// Rounds values to bfloat16.
 pub(crate) fn to_bf16(values: &[f32]) -> Vec<bf16> {
     values.iter().map(|value| bf16::from_f32(*value)).collect()
 }

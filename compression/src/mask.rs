@@ -1,45 +1,47 @@
-//! Which weights of a layer stay.
+//! The weights of a layer that pruning keeps.
 
-/// One bit of knowledge for each weight of a layer, in row-major order: whether it is kept. What
-/// is not kept is zero.
+/// One flag for each weight of a layer, in row-major order: true if the weight is kept. Other
+/// weights are zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
     kept: Vec<bool>,
 }
 
 impl Mask {
-    /// A mask of these choices.
+    /// Creates a mask of these flags.
     pub fn new(kept: Vec<bool>) -> Self {
         Self { kept }
     }
 
-    /// The mask that weights have already: those that are not zero are kept.
+    /// Creates the mask of weights as they are: those that are not zero are kept.
     pub fn of(values: &[f32]) -> Self {
         Self::new(values.iter().map(|value| *value != 0.0).collect())
     }
 
-    /// The number of weights.
+    /// Returns the number of weights.
     pub fn len(&self) -> usize {
         self.kept.len()
     }
 
-    /// Whether there are no weights at all.
+    /// Returns true if there are no weights.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// How many are kept.
+    /// Returns the number of kept weights.
     pub fn kept(&self) -> usize {
         self.kept.iter().filter(|kept| **kept).count()
     }
 
-    /// The choices.
+    /// Returns the flags.
     pub fn as_slice(&self) -> &[bool] {
         &self.kept
     }
 
-    /// Makes zero what is not kept. To be called after each training step as well, on weights or
-    /// on gradients. Of two lengths, the shorter counts.
+    /// Sets the weights that are not kept to zero. Training calls it after each step, on weights or
+    /// on gradients.
+    ///
+    /// A longer slice than the mask keeps its rest.
     pub fn apply(&self, values: &mut [f32]) {
         for (value, kept) in values.iter_mut().zip(&self.kept) {
             if !kept {

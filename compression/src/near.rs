@@ -1,9 +1,9 @@
-//! Finding the names that someone may have meant.
+//! Suggests names for one that is unknown.
 
-/// Names are compared up to this many characters: they may come from a hostile file.
+/// Limit of compared characters: names may come from a hostile file.
 const LENGTH_MAX: usize = 256;
 
-/// The `count` names most like `wanted`, the most alike first.
+/// Returns the `count` names most like `wanted`, the most alike first (Levenshtein distance).
 pub fn nearest<'a>(
     wanted: &str,
     names: impl Iterator<Item = &'a str>,

@@ -4,22 +4,22 @@ use crate::near::nearest;
 use crate::{CompressError, Layer, LayerKind};
 use std::collections::BTreeMap;
 
-/// How many names an error suggests.
+/// Number of names that an error suggests.
 const SUGGESTIONS: usize = 3;
 
-/// What applies to which layer. `None` leaves a layer as it is.
+/// A setting for each layer. `None` leaves a layer unchanged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PerLayer<T> {
-    /// For convolutions that are not named below.
+    /// Setting of convolutions that are not named below.
     pub convolution: Option<T>,
-    /// For fully connected layers that are not named below.
+    /// Setting of fully connected layers that are not named below.
     pub fully_connected: Option<T>,
-    /// For single layers, by the name of the weight or of the node that it feeds.
+    /// Settings of single layers, by the name of the weight or of a node that it feeds.
     pub named: BTreeMap<String, Option<T>>,
 }
 
 impl<T: Clone> PerLayer<T> {
-    /// The same for all layers.
+    /// Creates the same setting for all layers.
     pub fn all(value: T) -> Self {
         Self {
             convolution: Some(value.clone()),
@@ -28,12 +28,12 @@ impl<T: Clone> PerLayer<T> {
         }
     }
 
-    /// Nothing for any layer, until some are named.
+    /// Creates settings that leave every layer unchanged.
     pub fn none() -> Self {
         Self { convolution: None, fully_connected: None, named: BTreeMap::new() }
     }
 
-    /// Another setting for one layer; `None` leaves it as it is.
+    /// Sets one layer apart; `None` leaves it unchanged.
     pub fn with(mut self, name: &str, value: Option<T>) -> Self {
         self.named.insert(name.to_owned(), value);
         self
@@ -41,10 +41,10 @@ impl<T: Clone> PerLayer<T> {
 }
 
 impl<T> PerLayer<T> {
-    /// What applies to each of `layers`, those left as they are not among them.
+    /// Pairs each of `layers` with its setting. Layers without one are left out.
     ///
     /// # Errors
-    /// `NoSuchLayer` when a name is that of none of them.
+    /// `NoSuchLayer` when no layer has one of the names.
     pub fn resolve<'a, 'l>(
         &'a self,
         layers: &'l [Layer],
@@ -70,7 +70,7 @@ impl<T> PerLayer<T> {
 }
 
 impl Layer {
-    /// Whether it goes by this name.
+    /// Returns true if the layer or one of its nodes has this name.
     fn is(&self, name: &str) -> bool {
         self.name == name || self.nodes.iter().any(|node| node == name)
     }

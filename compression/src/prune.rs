@@ -10,66 +10,66 @@ use together::keep_together;
 mod select;
 mod together;
 
-/// How much is pruned.
+/// Extent of pruning.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PruneSettings {
-    /// Each layer on its own.
+    /// Each layer has its own rule.
     Apart(PerLayer<PruneRule>),
-    /// All layers under one threshold.
+    /// All layers share one threshold.
     Together {
-        /// The share of the weights of all these layers that stay, 0 to 1.
+        /// Share of the weights of all these layers that stay, 0 to 1.
         density: f64,
-        /// The layers, and the share that each keeps at least, 0 to 1.
+        /// The layers, and the least share that each keeps, 0 to 1.
         floors: PerLayer<f64>,
     },
 }
 
-/// What a layer keeps. A weight that is zero is never kept.
+/// Rule for the weights that a layer keeps. A weight that is zero is never kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PruneRule {
-    /// This share of the weights, 0 to 1, rounded to a whole number of them: the largest. Of
-    /// equal ones, the first are kept, so that the number is exact.
+    /// Share of the weights that stays, 0 to 1, rounded to a whole number: the largest. Of equal
+    /// weights the first are kept, so the number is exact.
     Density(f64),
-    /// The weights that are this large, 0 or more.
+    /// Smallest absolute value that stays, 0 or more.
     Threshold(f32),
-    /// The weights that are as large as this many standard deviations of the layer's weights, 0
-    /// or more (Han et al. 2015, section 3).
+    /// Smallest absolute value that stays, in standard deviations of the layer's weights, 0 or more
+    /// (Han et al. 2015, section 3).
     Deviations(f32),
 }
 
 /// The mask of one layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerMask {
-    /// The layer's name.
+    /// Name of the layer.
     pub layer: String,
-    /// Which of its weights stay.
+    /// The weights that stay.
     pub mask: Mask,
-    /// The size of the smallest that stays, if any does.
+    /// Smallest absolute value that stays, if any does.
     pub threshold: Option<f32>,
 }
 
-/// What was pruned.
+/// Result of pruning a model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PruneReport {
-    /// Layer by layer.
+    /// Results, layer by layer.
     pub layers: Vec<PrunedLayer>,
 }
 
-/// What was pruned of one layer.
+/// Result of pruning one layer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PrunedLayer {
-    /// Its name.
+    /// Name of the layer.
     pub name: String,
-    /// How many weights it has.
+    /// Number of weights.
     pub weights: usize,
-    /// How many of them stay.
+    /// Number of weights that stay.
     pub kept: usize,
-    /// The size of the smallest that stays, if any does.
+    /// Smallest absolute value that stays, if any does.
     pub threshold: Option<f32>,
 }
 
 impl PruneReport {
-    /// The share of all weights that stay; 1 when there are none.
+    /// Returns the share of all weights that stay; 1 when there are none.
     pub fn density(&self) -> f64 {
         let total = |of: fn(&PrunedLayer) -> usize| self.layers.iter().map(of).sum::<usize>();
         match total(|layer| layer.weights) {
@@ -82,8 +82,8 @@ impl PruneReport {
 /// Prunes the model.
 ///
 /// # Errors
-/// `NoSuchLayer` and `BadSetting` for settings that cannot be met, `NotFinite` for weights that
-/// have no size, `Graph` for a broken model.
+/// `NoSuchLayer` and `BadSetting` for settings that cannot be met, `NotFinite` for weights that are
+/// NaN or infinite, `Graph` for a broken model.
 pub fn prune(model: &mut Model, settings: &PruneSettings) -> Result<PruneReport, CompressError> {
     let masks = masks(model, settings)?;
     let layers = layers(model)?;
@@ -100,10 +100,10 @@ pub fn prune(model: &mut Model, settings: &PruneSettings) -> Result<PruneReport,
     Ok(PruneReport { layers: masks.iter().map(LayerMask::report).collect() })
 }
 
-/// What [`prune`] would keep, for training that goes on under the masks.
+/// Returns the masks that [`prune`] would apply, for training that goes on under them.
 ///
 /// # Errors
-/// As [`prune`].
+/// The same as [`prune`].
 pub fn masks(model: &Model, settings: &PruneSettings) -> Result<Vec<LayerMask>, CompressError> {
     let layers = layers(model)?;
     match settings {
@@ -152,7 +152,7 @@ impl LayerMask {
     }
 }
 
-/// This share of `count`, to the nearest whole number.
+/// Returns a share of `count`, to the nearest whole number.
 fn share_of(count: usize, share: f64) -> usize {
     ((count as f64 * share).round() as usize).min(count)
 }
@@ -173,7 +173,7 @@ fn check_size(setting: &'static str, value: f32) -> Result<(), CompressError> {
     Err(CompressError::BadSetting { setting, value, wanted })
 }
 
-/// The standard deviation of all values, those that are zero included.
+/// Returns the standard deviation of all values, zeros included.
 fn deviation(values: &[f32]) -> f32 {
     let count = values.len().max(1) as f64;
     let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;

@@ -1,8 +1,7 @@
-//! Fewer bits a number: int8 for weights and for what they are multiplied with, int4 and half
-//! precision for storage alone.
+//! Quantization: int8 for weights and activations, int4 and half precision for storage alone.
 //!
 //! Each step writes operators that ONNX Runtime joins into its integer kernels when it loads the
-//! model. Those are ONNX's own, so that the model runs anywhere, except for int4.
+//! model. They are ONNX's own, so that the model runs anywhere, except for int4.
 
 use crate::CompressError;
 use serde::Serialize;
@@ -34,42 +33,42 @@ mod int4;
 mod half_storage;
 mod fuse;
 
-/// What was quantized, and what was not.
+/// Result of quantization.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct QuantizeReport {
-    /// The tensors that were.
+    /// Tensors that were quantized.
     pub tensors: Vec<QuantizedTensor>,
-    /// The layers that were to be, and could not.
+    /// Selected layers that could not be quantized.
     pub kept: Vec<KeptLayer>,
 }
 
-/// A tensor that has fewer bits now.
+/// A quantized tensor.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QuantizedTensor {
-    /// The tensor's name, that of its layer.
+    /// Name of the tensor, the same as that of its layer.
     pub name: String,
-    /// The name of what is stored in its place; often the same.
+    /// Name of the tensor that is stored instead; often the same.
     pub stored: String,
-    /// Bits of a number.
+    /// Bits of a code.
     pub bits: u8,
-    /// How many scales there are.
+    /// Number of scales.
     pub scales: usize,
-    /// What the codes are, in words.
+    /// Description of the codes.
     pub codes: &'static str,
-    /// The mean of the squared differences between the numbers and what is stored.
+    /// Mean squared difference between the values and the stored values.
     pub mean_squared_error: f64,
 }
 
-/// A layer that stays as it was.
+/// A layer that is left unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KeptLayer {
-    /// Its name.
+    /// Name of the layer.
     pub name: String,
-    /// Why, in words.
+    /// Reason, as text.
     pub reason: String,
 }
 
-/// The version of ONNX's operators since which `DequantizeLinear` knows channels.
+/// First version of ONNX's operators in which `DequantizeLinear` has channels.
 const PER_CHANNEL_OPSET: i64 = 13;
 
 /// Checks that the model uses ONNX's operators in this version or a later one.
@@ -81,7 +80,7 @@ fn require_opset(model: &Model, needed: i64) -> Result<(), CompressError> {
     Ok(())
 }
 
-/// Why a layer with weights of this size stays as it is.
+/// Returns the reason to keep a layer with weights of this magnitude.
 fn too_small_for(format: &str, size: f32) -> String {
     format!(
         "its weights are too small for {format}, {size:e} at most in one of its outputs: they would \

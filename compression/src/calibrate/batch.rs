@@ -1,14 +1,14 @@
-//! Whether a batch is what the model takes.
+//! Checks that a batch fits the model.
 
 use super::Batch;
 use crate::CompressError;
 use crate::near::nearest;
 use skysail_graph::{Dim, Kind, Model, Tensor, ValueInfo};
 
-/// The tensors of a batch in the order of the model's inputs.
+/// Returns the tensors of a batch in the order of the model's inputs.
 ///
 /// # Errors
-/// `BadBatch` naming the input, and what was expected of it.
+/// `BadBatch` names the input and what was expected.
 pub(super) fn in_order(
     model: &Model,
     index: usize,

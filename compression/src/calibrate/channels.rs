@@ -1,15 +1,15 @@
-//! How large each channel of a tensor becomes.
+//! The largest magnitude in each channel of a tensor.
 
 use super::Summary;
 
-/// The largest absolute value of each channel.
+/// Largest absolute value of each channel.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ChannelSizes {
     sizes: Vec<f32>,
 }
 
 impl ChannelSizes {
-    /// The sizes, a channel each; none when nothing was seen.
+    /// Returns a magnitude for each channel; none before the first batch.
     pub fn sizes(&self) -> &[f32] {
         &self.sizes
     }

@@ -4,11 +4,11 @@
 use super::Histogram;
 use super::histogram::BINS;
 
-/// The size up to which values should have codes of their own. Zero has an exact code, so zeros
-/// say nothing about it and are left out.
+/// Returns the magnitude up to which values should have codes of their own. Zero has an exact code,
+/// so zeros are left out.
 pub(super) fn entropy_limit(histogram: &Histogram, both_signs: bool) -> f32 {
     let (sizes, width) = histogram.sizes();
-    // The 256 codes serve one sign or are shared by both.
+    // The 256 codes are for one sign or are shared by both.
     let levels = if both_signs { 128 } else { 256 };
     let used = sizes.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
     let candidates = (levels..used).chain([used.max(1)]);
@@ -18,8 +18,10 @@ pub(super) fn entropy_limit(histogram: &Histogram, both_signs: bool) -> f32 {
     (best.map_or(used, |(_, bins)| bins) as f64 * width) as f32
 }
 
-/// How much is lost when `kept` is told in `levels` steps and `cut` as the largest of them: the
-/// Kullback-Leibler divergence of what is told from what is, in nats.
+/// Returns the Kullback-Leibler divergence of the quantized distribution from the original, in
+/// nats.
+///
+/// `kept` is quantized in `levels` steps, and `clipped` counts as the largest of them.
 fn divergence(kept: &[u64], cut: &[u64], levels: usize) -> f64 {
     let outliers: u64 = cut.iter().sum();
     let total = (kept.iter().sum::<u64>() + outliers) as f64;
@@ -35,7 +37,7 @@ fn divergence(kept: &[u64], cut: &[u64], levels: usize) -> f64 {
             if level + 1 == levels { kept.len() } else { ((level + 1) as f64 * step) as usize };
         let bins = &kept[begin.min(end)..end];
         let filled = bins.iter().filter(|count| **count > 0).count();
-        // A step tells how many values it holds; they seem even over the bins that hold any.
+        // A step holds the number of its values, spread evenly over the bins that hold any.
         let even = bins.iter().sum::<u64>() as f64 / filled.max(1) as f64;
         for (offset, count) in bins.iter().enumerate() {
             let is_last = begin + offset + 1 == kept.len();
@@ -44,7 +46,7 @@ fn divergence(kept: &[u64], cut: &[u64], levels: usize) -> f64 {
                 continue;
             }
             let real = real as f64 / total;
-            // What has no share at all in what is told counts as the least that can be.
+            // A bin that is empty in the quantized distribution counts as one value.
             let seems = if *count > 0 { even / told } else { 1.0 / total };
             divergence += real * (real / seems).ln();
         }
@@ -61,7 +63,7 @@ mod tests {
         assert_eq!(divergence(&[3, 1, 4, 1], &[], 4), 0.0);
         assert_eq!(divergence(&[2, 2, 5, 5], &[], 2), 0.0);
         let rough = divergence(&[1, 3, 5, 5], &[], 2);
-        // Of 14: one and three told as two each.
+        // One and three of 14 become two each.
         let expected = (1.0 * 0.5_f64.ln() + 3.0 * 1.5_f64.ln()) / 14.0;
         assert!((rough - expected).abs() < 1e-12, "{rough}");
     }

@@ -1,15 +1,15 @@
-//! The distribution of a tensor's values, counted while they come.
+//! The distribution of a tensor's values, counted as batches arrive.
 
 use super::Summary;
 
 /// Bins on each side of zero.
 pub(super) const BINS: usize = 2048;
 
-/// Counts of values by size and sign. When larger values come, bins are joined in pairs, so that
-/// the range doubles: at least half of the bins always lie below the largest value.
+/// Counts of values by magnitude and sign. Larger values join bins in pairs, so that the range
+/// doubles: at least half of the bins lie below the largest value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    /// What lies just above the last bin; 0 until a value other than zero comes.
+    /// Upper edge of the last bin; 0 until a value other than zero arrives.
     limit: f64,
     zeros: u64,
     positive: Vec<u64>,
@@ -19,7 +19,7 @@ pub struct Histogram {
 }
 
 impl Default for Histogram {
-    /// Nothing seen yet.
+    /// Creates an empty histogram.
     fn default() -> Self {
         Self {
             limit: 0.0,
@@ -43,7 +43,7 @@ impl Summary for Histogram {
         self.reach(f64::from(high.max(-low)));
         let bins_per_unit = BINS as f64 / self.limit;
         for value in values {
-            // Of 0 / 0, should the limit be 0, the zero's branch comes first.
+            // The limit may be 0: 0 / 0 then belongs to the branch of zeros.
             let bin = ((f64::from(value.abs()) * bins_per_unit) as usize).min(BINS - 1);
             match value.partial_cmp(&0.0) {
                 Some(std::cmp::Ordering::Greater) => self.positive[bin] += 1,
@@ -55,25 +55,24 @@ impl Summary for Histogram {
 }
 
 impl Histogram {
-    /// The smallest and the largest value; `None` when nothing was seen.
+    /// Returns the smallest and the largest value; `None` when the histogram is empty.
     pub fn bounds(&self) -> Option<(f32, f32)> {
         (self.lowest <= self.highest).then_some((self.lowest, self.highest))
     }
 
-    /// The number of values seen.
+    /// Returns the number of values.
     pub fn count(&self) -> u64 {
         self.zeros + self.positive.iter().chain(&self.negative).sum::<u64>()
     }
 
-    /// How many values of each size there are, whatever their sign, zeros left out; and the size
-    /// that a bin spans.
+    /// Returns the counts of nonzero values by magnitude, of either sign, and the width of a bin.
     pub(super) fn sizes(&self) -> (Vec<u64>, f64) {
         let pairs = self.positive.iter().zip(&self.negative);
         (pairs.map(|(above, below)| above + below).collect(), self.limit / BINS as f64)
     }
 
-    /// The value that a share of all values do not exceed, to the width of a bin; `None` when
-    /// nothing was seen.
+    /// Returns the value that a share of all values do not exceed, to the width of a bin; `None`
+    /// when the histogram is empty.
     pub fn quantile(&self, share: f64) -> Option<f32> {
         let (lowest, highest) = self.bounds()?;
         let width = self.limit / BINS as f64;
@@ -92,7 +91,7 @@ impl Histogram {
         Some(highest)
     }
 
-    /// Makes the bins reach this size.
+    /// Widens the bins until they reach this magnitude.
     fn reach(&mut self, size: f64) {
         if self.limit == 0.0 {
             self.limit = size;
@@ -132,7 +131,7 @@ mod tests {
         let grown = histogram(&[&[0.5, -0.25], &[0.0, 100.0]]);
         assert_eq!((grown.bounds(), grown.count()), (Some((-0.25, 100.0)), 4));
         assert_eq!(grown.quantile(1.0), Some(100.0));
-        // To the width of a bin, 128 / 2048.
+        // The tolerance is the width of a bin, 128 / 2048.
         assert!((grown.quantile(0.75).unwrap() - 0.5).abs() <= 0.0625);
         assert_eq!(grown.quantile(0.5), Some(0.0));
     }

@@ -1,4 +1,4 @@
-//! A model that gives more of its values.
+//! A model with more of its values as outputs.
 
 use crate::protobuf::put_field;
 use skysail_graph::{GraphError, Model};
@@ -9,14 +9,14 @@ const GRAPH: u64 = 7;
 const OUTPUT: u64 = 12;
 const NAME: u64 = 1;
 
-/// The model as bytes, with these values among the outputs of its graph, after its own. Their
-/// types are left open, which ONNX Runtime finds out itself.
+/// Returns the model as bytes, with these values as outputs after its own. Their types are left
+/// open: ONNX Runtime infers them.
 ///
-/// A protobuf message may come in parts: what a later part says is added. So the outputs are
-/// written behind the model as a second part of it.
+/// A protobuf message may come in parts that are merged. So the outputs are written behind the
+/// model, as a second part of it.
 ///
 /// # Errors
-/// `TooLarge` as for [`Model::to_bytes`].
+/// `TooLarge`, see [`Model::to_bytes`].
 pub fn bytes_with_outputs(model: &Model, values: &[String]) -> Result<Vec<u8>, GraphError> {
     let mut bytes = model.to_bytes()?;
     let outputs = model.graph().outputs();

@@ -1,17 +1,17 @@
-//! The range of a tensor that its codes are to span.
+//! The range of a tensor that its codes span.
 
 use super::Histogram;
 use super::entropy::entropy_limit;
 
-/// How a range is chosen.
+/// Rule that chooses a range.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RangeRule {
-    /// From the smallest value seen to the largest.
+    /// From the smallest observed value to the largest.
     MinMax,
-    /// This percentage of the values, above 0 to 100; as many are cut off at either end.
+    /// Percentage of the values in the range, above 0 to 100; as many are cut off at either end.
     Percentile(f64),
-    /// The range whose codes tell the most of the distribution: the smallest Kullback-Leibler
-    /// divergence (Migacz, "8-bit Inference with TensorRT", GTC 2017).
+    /// Range of the smallest Kullback-Leibler divergence (Migacz, "8-bit Inference with TensorRT",
+    /// GTC 2017).
     Entropy,
 }
 
@@ -20,7 +20,7 @@ impl RangeRule {
     pub const PERCENTILE: Self = Self::Percentile(99.99);
 }
 
-/// A range of values, zero among them.
+/// A range of values that contains zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
     low: f32,
@@ -28,24 +28,24 @@ pub struct Range {
 }
 
 impl Range {
-    /// From `low` to `high`, made wide enough for zero.
+    /// Creates a range from `low` to `high`, widened to contain zero.
     pub fn new(low: f32, high: f32) -> Self {
         Self { low: low.min(0.0), high: high.max(0.0) }
     }
 
-    /// Its lower end, 0 or less.
+    /// Returns the lower end, 0 or less.
     pub fn low(self) -> f32 {
         self.low
     }
 
-    /// Its upper end, 0 or more.
+    /// Returns the upper end, 0 or more.
     pub fn high(self) -> f32 {
         self.high
     }
 }
 
 impl Histogram {
-    /// The range that `rule` chooses; `None` when nothing was seen.
+    /// Returns the range that `rule` chooses; `None` when the histogram is empty.
     pub fn range(&self, rule: RangeRule) -> Option<Range> {
         let (low, high) = self.bounds()?;
         Some(match rule {
@@ -73,7 +73,7 @@ mod tests {
         histogram
     }
 
-    /// The bell curve at evenly spaced probabilities, and one value far out.
+    /// A normal distribution with one outlier.
     fn bell_with_outlier() -> Histogram {
         // Fibonacci hashing, twice, so that neighbours have nothing in common.
         let mix = |seed: u64| (seed ^ seed >> 31).wrapping_mul(0x9E37_79B9_7F4A_7C15);

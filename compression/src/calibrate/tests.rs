@@ -1,9 +1,9 @@
-//! What calibration counts, with runners that are no runtime.
+//! Tests of calibration with a runner that runs nothing.
 
 use super::*;
 use skysail_graph::{Dim, GraphBuilder};
 
-/// Gives the first input for each wanted value, whatever the model.
+/// Returns the first input for each wanted value, whatever the model.
 pub(crate) struct Echo;
 
 impl Runner for Echo {

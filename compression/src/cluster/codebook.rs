@@ -1,4 +1,4 @@
-//! The values that weights share, and which weight has which.
+//! The values that weights share, and the code of each weight.
 
 use crate::Mask;
 use rayon::prelude::*;
@@ -6,22 +6,24 @@ use rayon::prelude::*;
 /// A few values, and the codes of the weights that are not zero.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Codebook {
-    /// The values, ascending, at most 2^16.
+    /// Values, ascending, at most 2^16.
     pub centroids: Vec<f32>,
-    /// For each weight that is not zero, in row-major order, which of them it is.
+    /// Index into the values for each weight that is not zero, in row-major order.
     pub codes: Vec<u16>,
 }
 
 impl Codebook {
-    /// Gives each of `values` that is not zero the nearest of `centroids`, which ascend and are at
-    /// most 2^16. Half-way between two, the upper one.
+    /// Assigns the nearest of `centroids` to each of `values` that is not zero. Half-way between
+    /// two, the upper one is chosen.
+    ///
+    /// `centroids` must ascend, and be at most 2^16.
     pub fn nearest(values: &[f32], centroids: Vec<f32>) -> Self {
         let middles: Vec<f64> = centroids
             .windows(2)
             .map(|pair| f64::midpoint(f64::from(pair[0]), f64::from(pair[1])))
             .collect();
         let code = |value: &f32| {
-            // At most 2^16 - 1 middles, so the code fits.
+            // There are at most 2^16 - 1 middles, so the code fits.
             middles.partition_point(|middle| *middle <= f64::from(*value)) as u16
         };
         let nonzero = values.par_iter().filter(|value| **value != 0.0);
@@ -29,7 +31,8 @@ impl Codebook {
         Self { centroids, codes }
     }
 
-    /// The weights: their value where `mask` has one, else zero. A code without a value is zero.
+    /// Returns the weights: shared values where `mask` keeps one, else zero. A code without a value
+    /// is zero.
     pub fn decode(&self, mask: &Mask) -> Vec<f32> {
         let mut codes = self.codes.iter();
         let mut weight = |kept: &bool| {
@@ -39,7 +42,7 @@ impl Codebook {
         mask.as_slice().iter().map(&mut weight).collect()
     }
 
-    /// How many weights have each code.
+    /// Returns the number of weights for each code.
     pub fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.centroids.len()];
         for code in &self.codes {
@@ -50,7 +53,7 @@ impl Codebook {
         counts
     }
 
-    /// Without the values that no weight has.
+    /// Removes the values that no weight has.
     pub(super) fn only_used(self) -> Self {
         let counts = self.counts();
         let mut used = 0_usize;
@@ -68,7 +71,7 @@ impl Codebook {
         Self { centroids: centroids.collect(), codes: codes.collect() }
     }
 
-    /// The mean squared difference from `values`, those that are zero left out; 0 when all are.
+    /// Returns the mean squared difference from `values`, zeros left out; 0 when all are zero.
     pub(super) fn mean_squared_error(&self, values: &[f32]) -> f64 {
         let nonzero = values.iter().filter(|value| **value != 0.0);
         let squares = nonzero.zip(&self.codes).map(|(value, code)| {
@@ -77,7 +80,7 @@ impl Codebook {
         squares.sum::<f64>() / self.codes.len().max(1) as f64
     }
 
-    /// Shannon's entropy of the codes, in bits.
+    /// Returns Shannon's entropy of the codes, in bits per code.
     pub fn entropy_bits(&self) -> f64 {
         let total = self.codes.len() as f64;
         let used = self.counts().into_iter().filter(|count| *count > 0);
@@ -85,7 +88,7 @@ impl Codebook {
             let share = count as f64 / total;
             -share * share.log2()
         });
-        // Adding to 0, since the sum of no terms is -0.
+        // The sum of no terms is -0, so it is added to 0.
         0.0 + terms.sum::<f64>()
     }
 }

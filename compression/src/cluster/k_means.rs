@@ -1,32 +1,32 @@
 //! k-means in one dimension (Lloyd 1982).
 //!
-//! On sorted values a cluster is a range, found by searching for the middles between the
-//! centroids, and its mean follows from sums up to each value. So an iteration takes
-//! `k log n` steps, however many values there are.
+//! On sorted values a cluster is a range, found by searching for the middles between the centroids.
+//! Its mean follows from prefix sums. So an iteration takes `k log n` steps for `k` clusters of `n`
+//! values.
 
 use super::Start;
 use rayon::prelude::*;
 
-/// Far more than are seen; rounding might let clusters go to and fro for ever.
+/// Limit of iterations, far above those seen: rounding might let clusters alternate for ever.
 const ITERATIONS_MAX: usize = 10_000;
 
 /// Values in ascending order.
 pub(super) struct Sorted {
     values: Vec<f32>,
-    /// The sum of the values before each place, and of all.
+    /// Prefix sums: the sum of the values before each index, and of all.
     sums: Vec<f64>,
 }
 
-/// Where clusters have come to rest.
+/// Clusters that have converged.
 pub(super) struct Clusters {
-    /// The means of those that hold values, ascending.
+    /// Means of the clusters that hold values, ascending.
     pub(super) centroids: Vec<f64>,
-    /// How many times they were moved.
+    /// Number of iterations.
     pub(super) iterations: usize,
 }
 
 impl Sorted {
-    /// Sorts values, all finite.
+    /// Sorts finite values.
     pub(super) fn of(mut values: Vec<f32>) -> Self {
         values.par_sort_unstable_by(f32::total_cmp);
         let mut sums = Vec::with_capacity(values.len() + 1);
@@ -39,16 +39,16 @@ impl Sorted {
         Self { values, sums }
     }
 
-    /// The values, ascending.
+    /// Returns the values, ascending.
     pub(super) fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// `count` clusters, or one for each value where there are fewer.
+    /// Finds `count` clusters, or one for each value where there are fewer.
     ///
-    /// Some starts leave centroids without values for good: those of a pruned layer have a wide
-    /// gap around zero. So once the clusters are at rest, those centroids go where the error is
-    /// largest, and the clusters move again.
+    /// Some initializations leave centroids without values for good: a pruned layer has a wide gap
+    /// around zero. Once the clusters converge, those centroids move to where the error is largest,
+    /// and the iteration goes on.
     pub(super) fn cluster(&self, count: usize, start: Start) -> Clusters {
         if let Some(centroids) = self.distinct(count) {
             return Clusters { centroids, iterations: 0 };
@@ -63,7 +63,7 @@ impl Sorted {
         }
     }
 
-    /// Moves the clusters until they stay, and drops those without values.
+    /// Iterates until the clusters stay the same, and drops those without values.
     fn settle(&self, clusters: &mut Clusters) {
         let mut ends = self.ends(&clusters.centroids);
         while clusters.iterations < ITERATIONS_MAX {
@@ -78,8 +78,8 @@ impl Sorted {
         clusters.centroids = held(&clusters.centroids, &ends);
     }
 
-    /// Splits the `count` clusters of the largest errors at their means, which never makes the
-    /// error larger; whether any could be split.
+    /// Splits the `count` clusters of the largest errors at their means, which never increases the
+    /// error. Returns true if any could be split.
     fn split(&self, centroids: &mut Vec<f64>, count: usize) -> bool {
         let ends = self.ends(centroids);
         let ranges: Vec<(usize, usize)> =
@@ -101,14 +101,15 @@ impl Sorted {
         centroids.len() > before
     }
 
-    /// The sum of the squared distances of a range from its centroid.
+    /// Returns the sum of the squared distances of a range from its centroid.
     fn error_of(&self, (begin, end): (usize, usize), centroid: f64) -> f64 {
-        // In order, so that the sum is the same on any number of threads.
+        // Sequential, so that the sum is the same on any number of threads.
         let values = self.values[begin..end].iter();
         values.map(|value| (f64::from(*value) - centroid).powi(2)).sum()
     }
 
-    /// The means of the values below and above the mean of a range; `None` when all are the same.
+    /// Returns the means of the values below and above the mean of a range; `None` when all are
+    /// equal.
     fn halves(&self, (begin, end): (usize, usize)) -> Option<(f64, f64)> {
         let values = &self.values[begin..end];
         let mean = self.mean(begin, end);
@@ -121,7 +122,7 @@ impl Sorted {
         (self.sums[end] - self.sums[begin]) / (end - begin) as f64
     }
 
-    /// The different values, if they are at most `count`.
+    /// Returns the distinct values if they are at most `count`.
     fn distinct(&self, count: usize) -> Option<Vec<f64>> {
         let mut distinct: Vec<f64> = Vec::new();
         let mut rest = self.values.as_slice();
@@ -135,7 +136,7 @@ impl Sorted {
         Some(distinct)
     }
 
-    /// Where the values of each centroid end: those nearer to it than to the next.
+    /// Returns the end of each centroid's range: the values nearer to it than to the next.
     fn ends(&self, centroids: &[f64]) -> Vec<usize> {
         let middles = centroids.windows(2).map(|pair| f64::midpoint(pair[0], pair[1]));
         let ends =
@@ -143,8 +144,8 @@ impl Sorted {
         ends.chain([self.values.len()]).collect()
     }
 
-    /// Moves each centroid to the mean of its values. One without any stays, and gets some when
-    /// its neighbours have moved away.
+    /// Moves each centroid to the mean of its values. An empty one stays: it may get values when
+    /// its neighbours move away.
     fn move_to_means(&self, centroids: &mut [f64], ends: &[usize]) {
         let mut begin = 0;
         for (centroid, end) in centroids.iter_mut().zip(ends) {
@@ -156,7 +157,7 @@ impl Sorted {
     }
 }
 
-/// The centroids that hold values.
+/// Returns the centroids that hold values.
 fn held(centroids: &[f64], ends: &[usize]) -> Vec<f64> {
     let begins = [0].iter().chain(ends);
     let ranges = begins.zip(ends).map(|(begin, end)| end > begin);
@@ -169,7 +170,7 @@ mod tests {
     use proptest::prelude::*;
 
     impl Sorted {
-        /// The sum of the squared distances of the values from their centroids.
+        /// Returns the sum of the squared distances of the values from their centroids.
         fn error(&self, centroids: &[f64], ends: &[usize]) -> f64 {
             let mut begin = 0;
             let mut error = 0.0;
@@ -247,7 +248,8 @@ mod tests {
         let found = sorted.cluster(16, Start::Linear);
         assert_eq!(found.centroids.len(), 16);
         let error = sorted.error(&found.centroids, &sorted.ends(&found.centroids));
-        // Eight even steps on each side are best: each of width 1/8, of variance 1/12 of its square.
+        // The best is eight even steps on each side, each of width 1/8 and variance 1/12 of its
+        // square.
         assert!(error / 2000.0 < 1.3 / (12.0 * 64.0), "{error}");
     }
 

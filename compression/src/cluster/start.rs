@@ -1,27 +1,26 @@
-//! Where clusters start (Deep Compression, section 3.2).
+//! The first centroids of clusters (Deep Compression, section 3.2).
 
 use super::k_means::Sorted;
 use skysail_graph::SplitMix64;
 
-/// How the first centroids are chosen.
+/// Choice of the first centroids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
-    /// Evenly from the smallest weight to the largest. The paper's choice: the few large weights,
-    /// which matter most, get values of their own.
+    /// Even steps from the smallest weight to the largest. The paper's choice: the few large
+    /// weights, which matter most, get values of their own.
     #[default]
     Linear,
-    /// Where the distribution of the weights rises by equal steps: most values where most weights
-    /// are.
+    /// Even steps of the weights' distribution: most values where most weights are.
     Density,
-    /// At weights drawn at random.
+    /// Weights drawn at random.
     Forgy {
-        /// The same seed draws the same weights.
+        /// Seed of the draws: the same seed draws the same weights.
         seed: u64,
     },
 }
 
 impl Start {
-    /// `count` centroids among `sorted`, which is not empty, ascending.
+    /// Returns `count` ascending centroids among `sorted`, which must not be empty.
     pub(super) fn centroids(self, sorted: &Sorted, count: usize) -> Vec<f64> {
         let values = sorted.values();
         let at = |place: usize| f64::from(values[place.min(values.len() - 1)]);

@@ -1,4 +1,4 @@
-//! Shared values: what clustering keeps, moves and refuses.
+//! Tests of weight sharing.
 
 use super::*;
 use half::f16;

@@ -1,10 +1,10 @@
-//! What pruning keeps and what it refuses.
+//! Tests of pruning: the weights it keeps, and the settings it rejects.
 
 use super::*;
 use proptest::prelude::*;
 use skysail_graph::{Dim, ElementType, GraphBuilder, Tensor, mlp};
 
-/// A model of one matrix for each of `weights`.
+/// Builds a model of one matrix for each of `weights`.
 fn model(weights: &[&[f32]]) -> Model {
     let mut builder = GraphBuilder::new("matrices");
     for (index, values) in weights.iter().enumerate() {
@@ -110,7 +110,7 @@ fn settings_that_cannot_be_met_are_errors_and_change_nothing() {
     assert_eq!(model.to_bytes().unwrap(), before);
 }
 
-/// Weights with many ties and zeros among them.
+/// Generates weights with many ties and zeros among them.
 fn any_weights() -> impl Strategy<Value = Vec<f32>> {
     let weight = prop_oneof![Just(0.0_f32), Just(0.5), Just(-0.5), -1.0_f32..1.0];
     prop::collection::vec(weight, 1..200)

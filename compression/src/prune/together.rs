@@ -1,13 +1,15 @@
-//! One threshold over several layers, with a share that each keeps at least.
+//! One threshold over several layers, with a least share that each keeps.
 
 use super::select::{Cut, keep_largest, size_bits};
 use super::{LayerMask, share_of};
 use crate::{CompressError, Layer, Mask};
 use skysail_graph::Model;
 
-/// Keeps `density` of the weights of all layers together. What a layer's floor protects counts
-/// towards it, so a threshold is found for the others alone; floors that add up to more than
-/// `density` go before it. Of equal weights, those of the first layers are kept.
+/// Keeps `density` of the weights of all layers together.
+///
+/// Weights that a layer's floor protects count towards it, so the threshold is found for the others
+/// alone. Floors that add up to more than `density` override it. Of equal weights, those of the
+/// first layers are kept.
 pub(super) fn keep_together(
     model: &Model,
     density: f64,
@@ -35,7 +37,7 @@ pub(super) fn keep_together(
     Ok(masks.collect())
 }
 
-/// The sizes of the weights that a floor does not protect.
+/// Returns the magnitudes of the weights that no floor protects.
 fn unprotected<'a>(values: &'a [f32], protected: &'a Mask) -> impl Iterator<Item = u32> + 'a {
     let free = values.iter().zip(protected.as_slice()).filter(|(_, protected)| !**protected);
     free.map(|(value, _)| size_bits(*value))

@@ -1,8 +1,9 @@
-//! Real numbers as codes of eight bits.
+//! Real numbers as codes of 8 bits.
 
 use crate::calibrate::Range;
 
-/// A code stands for `scale * (code - zero)`: ONNX's `QuantizeLinear` to unsigned bytes.
+/// A mapping of codes to numbers, `scale * (code - zero)`: ONNX's `QuantizeLinear` to unsigned
+/// bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Affine {
     scale: f32,
@@ -10,11 +11,11 @@ pub struct Affine {
 }
 
 impl Affine {
-    /// The codes that span `range` best. Zero has a code of its own.
+    /// Returns the codes that span `range` best. Zero has an exact code.
     pub fn spanning(range: Range) -> Self {
         let (low, high) = (f64::from(range.low()), f64::from(range.high()));
         let scale = ((high - low) / 255.0) as f32;
-        // What is always zero, or less than can be told apart.
+        // The range is zero, or too small for a scale.
         if !scale.is_normal() {
             return Self { scale: 1.0, zero: 0 };
         }
@@ -22,23 +23,23 @@ impl Affine {
         Self { scale, zero }
     }
 
-    /// What a step from one code to the next stands for.
+    /// Returns the difference between the values of neighbouring codes.
     pub fn scale(self) -> f32 {
         self.scale
     }
 
-    /// The code of zero.
+    /// Returns the code of zero.
     pub fn zero(self) -> u8 {
         self.zero
     }
 
-    /// The code of the nearest number that has one.
+    /// Returns the code of the nearest value.
     pub fn code(self, value: f32) -> u8 {
         let steps = (value / self.scale).round_ties_even() + f32::from(self.zero);
         steps.clamp(0.0, 255.0) as u8
     }
 
-    /// The number that a code stands for.
+    /// Returns the value of a code.
     pub fn value(self, code: u8) -> f32 {
         self.scale * (f32::from(code) - f32::from(self.zero))
     }

@@ -1,4 +1,4 @@
-//! A change of the model in the making: what the steps of quantization have in common.
+//! A rewrite of a model, shared by the steps of quantization.
 
 use super::int8::{Form, Granularity, Int8, Int8Weights};
 use super::operand::Operand;
@@ -7,7 +7,7 @@ use crate::CompressError;
 use skysail_graph::{Edit, Graph, Links, Model, Node, Shapes, Tensor, TensorView};
 use std::collections::HashMap;
 
-/// See [`Draft::constant_of`].
+/// Returns the constant tensor of a value, see [`Draft::constant_of`].
 pub(super) fn constant_of<'m>(
     graph: Graph<'m>,
     links: &Links<'m>,
@@ -26,37 +26,37 @@ pub(super) fn constant_of<'m>(
     }
 }
 
-/// Collects what is to be changed, and the report.
+/// Collects changes of a model, and the report about them.
 pub(super) struct Draft<'m> {
     pub(super) graph: Graph<'m>,
     pub(super) links: Links<'m>,
     pub(super) shapes: Shapes,
     pub(super) edit: Edit,
     pub(super) report: QuantizeReport,
-    /// Weights that are stored already, for other nodes that share them.
+    /// Stored weights, for other nodes that share them.
     stored: HashMap<Key, Stored>,
 }
 
-/// What nodes share that take the same codes: the tensor, as they take it. Two may take it in two
-/// layouts.
+/// Key of shared codes: name, digest of the operand, axis and form. Two nodes may use one tensor in
+/// two layouts.
 type Key = (String, [u8; 32], Option<usize>, Form);
 
-/// A weight that is stored as int8: the names of its parts.
+/// Names of the tensors that store a weight as int8.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) codes: String,
     pub(super) scale: String,
     pub(super) zero: String,
     pub(super) scales: Vec<f32>,
-    /// The sum of each column's weights, as they are stored, of a matrix.
+    /// Sum of the stored weights of each column of a matrix.
     pub(super) sums: Vec<f32>,
 }
 
-/// A tensor to be stored in another form, and the nodes that passed the old one on.
+/// A tensor to be stored in another form, and the nodes between it and its consumer.
 pub(super) struct Source<'a, 'm> {
     pub(super) name: &'a str,
     pub(super) through: &'a [Node<'m>],
-    /// The node that takes it.
+    /// The node that uses the tensor.
     pub(super) consumer: Node<'m>,
 }
 
@@ -73,7 +73,7 @@ impl<'m> Source<'_, 'm> {
 }
 
 impl<'m> Draft<'m> {
-    /// No change yet.
+    /// Creates a rewrite without changes.
     pub(super) fn of(model: &'m Model) -> Self {
         let graph = model.graph();
         Self {
@@ -86,25 +86,25 @@ impl<'m> Draft<'m> {
         }
     }
 
-    /// What to apply, and what to say of it.
+    /// Returns the changes and the report.
     pub(super) fn finish(self) -> (Edit, QuantizeReport) {
         (self.edit, self.report)
     }
 
-    /// The tensor that the value of this name is, if it is always the same: an initializer, what a
-    /// `Constant` holds, or one of them behind a `Cast`.
+    /// Returns the tensor of a value that is constant: an initializer, the tensor of a `Constant`,
+    /// or one of them behind a `Cast`.
     pub(super) fn constant_of(&self, value: &str) -> Result<Option<TensorView<'m>>, CompressError> {
         constant_of(self.graph, &self.links, value)
     }
 
-    /// Adds a constant under a name like `base`; the name.
+    /// Adds a constant under a name like `base`, and returns its name.
     pub(super) fn constant(&mut self, base: &str, tensor: Tensor) -> String {
         let name = self.edit.fresh(base);
         self.edit.set_initializer(&name, tensor);
         name
     }
 
-    /// Says that a layer stays as it is.
+    /// Reports that a layer is left unchanged.
     pub(super) fn keep(&mut self, layer: &str, reason: &str) {
         let known = self.report.kept.iter().any(|kept| kept.name == layer);
         if !known {
@@ -113,8 +113,9 @@ impl<'m> Draft<'m> {
         }
     }
 
-    /// The name to store a tensor's other form under: its own if the form takes its place, since
-    /// nothing else takes the tensor, else a new one.
+    /// Returns the name to store another form of a tensor under.
+    ///
+    /// It is the tensor's own name if nothing else uses the tensor, else a new one.
     pub(super) fn place_of(&mut self, source: &Source<'_, 'm>, suffix: &str) -> String {
         if source.is_alone(&self.links) {
             return source.name.to_owned();
@@ -122,8 +123,8 @@ impl<'m> Draft<'m> {
         self.edit.fresh(&format!("{}_{suffix}", source.name))
     }
 
-    /// Stores a weight as int8 with its scales, once for all nodes that share it. `axis` counts
-    /// the channels; see [`Int8::of`] for the `floors`.
+    /// Stores a weight as int8 with its scales, once for all nodes that share it. `axis` counts the
+    /// channels; see [`Int8::of`] for the `floors`.
     pub(super) fn store_int8(
         &mut self,
         source: &Source<'_, 'm>,
@@ -146,7 +147,7 @@ impl<'m> Draft<'m> {
         let int8 = Int8::of(operand, axis, settings, form, floors);
         let name = self.place_of(source, "int8");
         let shape: Vec<u64> = operand.dims.iter().map(|dim| *dim as u64).collect();
-        // One scale has no dimension, those of channels have one.
+        // A single scale is a scalar, scales of channels are a vector.
         let count = int8.scales.len();
         let of_scales: &[u64] = if axis.is_some() { &[count as u64] } else { &[] };
         let (codes, zero) = match form {

@@ -1,6 +1,7 @@
-//! Dynamic int8: weights are stored as bytes, and what they are multiplied with becomes bytes
-//! while the model runs, row by row, by the range that a row has then. No calibration is needed,
-//! and no row changes what another gives.
+//! Dynamic int8: weights are stored as bytes, and activations become bytes while the model runs.
+//!
+//! Each row is quantized by its own range. No calibration is needed, and no row changes the results
+//! of another.
 
 use super::draft::{Draft, Stored};
 use super::int8::{Form, Granularity, Int8Weights, too_small};
@@ -11,31 +12,34 @@ use crate::{CompressError, PerLayer, layers};
 use skysail_graph::{Attribute, ElementType, Model, NewNode, Tensor};
 use std::collections::HashMap;
 
-/// Inputs of a layer at most: the sums of more products might not fit 32 bits.
+/// Limit of a layer's inputs: sums of more products might not fit 32 bits.
 const INPUTS_MAX: usize = 1 << 15;
 
-/// Which layers become int8.
+/// Selection of layers that become int8.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DynamicSettings {
-    /// For each layer, if it is to be, how. Convolutions stay as they are in any case: finding
-    /// their ranges costs more than the integers save.
+    /// Settings of the weights of each layer. Convolutions are never changed: finding their ranges
+    /// costs more than integers save.
     pub layers: PerLayer<Int8Weights>,
 }
 
 impl Default for DynamicSettings {
-    /// All products of matrices, with a scale for each output.
+    /// Selects all matrix products, with a scale for each output.
     fn default() -> Self {
         let fully_connected = Some(Int8Weights::default());
         Self { layers: PerLayer { fully_connected, ..PerLayer::none() } }
     }
 }
 
-/// Turns products with constant matrices into products of integers: each row becomes bytes by its
-/// own range, as [`row_codes`](super::row_codes) describes, then `MatMulInteger`, and
-/// multiplications by the scales. Weights are unsigned bytes, for which every processor has exact
-/// sums. The operators are ONNX's; [`fuse_int8`](super::fuse_int8) makes one of them. Weights stored
-/// as halves are widened first, so they must not lie behind anything but a `Cast`, a `Transpose` or
-/// a change of shape.
+/// Turns products with constant matrices into products of integers.
+///
+/// Each row becomes bytes by its own range, as [`row_codes`](super::row_codes) describes.
+/// `MatMulInteger` follows, and multiplications by the scales. Weights are unsigned bytes, for
+/// which every processor has exact sums.
+///
+/// The operators are ONNX's; [`fuse_int8`](super::fuse_int8) joins them into one. Weights in half
+/// precision are widened first. Only a `Cast`, a `Transpose` or a change of shape may lie between a
+/// weight and its product.
 ///
 /// # Errors
 /// `NoSuchLayer`, `BadSetting` and `NotFinite`; `OldOperators` below version 11; `Graph` for a
@@ -83,7 +87,7 @@ pub fn quantize_dynamic(
     Ok(report)
 }
 
-/// Why a product stays in floats, if it must.
+/// Returns the reason to keep a product in floats, if there is one.
 fn why_not(product: &Product<'_, '_>, settings: Int8Weights) -> Option<String> {
     let axis = (settings.granularity == Granularity::Channel).then_some(1);
     if product.matrix.dims[0] > INPUTS_MAX {
@@ -94,7 +98,7 @@ fn why_not(product: &Product<'_, '_>, settings: Int8Weights) -> Option<String> {
     too_small(&product.matrix, axis).map(|size| too_small_for("int8", size))
 }
 
-/// Puts the product of the integers in the place of that of the floats.
+/// Replaces a product of floats by one of integers.
 fn multiply(
     product: &Product<'_, '_>,
     input: &RowCodes,
@@ -112,8 +116,8 @@ fn multiply(
     let shifted = shifted.as_deref().unwrap_or(output);
     let to = Attribute::Int(i64::from(ElementType::Float32.code()));
     let operands = [input.codes.as_str(), &weight.codes, &zero, &weight.zero];
-    // One scale after the other: ONNX Runtime would make one operator of a product of both, which
-    // knows but one scale for all rows.
+    // The scales are separate factors. ONNX Runtime would fuse a product of both into an operator
+    // that has but one scale for all rows.
     let mut nodes = vec![
         NewNode::new("MatMulInteger", &operands, &[&sums]),
         NewNode::new("Cast", &[&sums], &[&floats]).attribute("to", to),

@@ -1,4 +1,4 @@
-//! Folding what follows a convolution into its weights: normalization by constants, and the
+//! Folds operators that follow a convolution into its weights: normalization by constants, and the
 //! addition of a constant for each channel.
 
 use super::draft::{Draft, Source};
@@ -6,16 +6,17 @@ use crate::layers::{floats, is_float};
 use crate::{CompressError, Layer, layers};
 use skysail_graph::{Edit, Model, NewNode, Node, Tensor, Weight};
 
-/// `BatchNormalization` without an `epsilon` of its own.
+/// Default `epsilon` of `BatchNormalization`.
 const EPSILON: f32 = 1e-5;
 
-/// Folds each `BatchNormalization`, and each `Add` of a constant for each channel, that alone
-/// follows a `Conv` into its weights and bias. ONNX Runtime does the same for floats when it
-/// loads a model; integers and sparse weights must be made from what is multiplied in the end.
-/// Gives the number of nodes that are gone.
+/// Folds each `BatchNormalization`, and each `Add` of a constant for each channel, into the weights
+/// and bias of the `Conv` before it. Returns the number of removed nodes.
+///
+/// The node must be the only consumer of the `Conv`. ONNX Runtime does the same for floats when it
+/// loads a model. Integers and sparse weights must be made from the folded weights.
 ///
 /// # Errors
-/// `NotFinite` for weights that are no numbers, `Graph` for a broken model.
+/// `NotFinite` for weights that are NaN or infinite, `Graph` for a broken model.
 pub fn fold_batch_norms(model: &mut Model) -> Result<usize, CompressError> {
     let mut folded = 0;
     loop {
@@ -41,7 +42,7 @@ pub fn fold_batch_norms(model: &mut Model) -> Result<usize, CompressError> {
     }
 }
 
-/// A convolution that does what the next node does as well.
+/// A convolution merged with the node after it.
 struct Fold<'m> {
     conv: Node<'m>,
     next: Node<'m>,
@@ -50,7 +51,7 @@ struct Fold<'m> {
 }
 
 impl<'m> Fold<'m> {
-    /// The fold of the convolution that `weight` feeds with the node after it, if it can be.
+    /// Merges the convolution that `weight` feeds with the node after it, if possible.
     fn of(
         layer: &Layer,
         weight: &Weight<'m>,
@@ -80,7 +81,8 @@ impl<'m> Fold<'m> {
         Ok(fold.take(&change, channels).then_some(fold))
     }
 
-    /// Takes the change of each channel in; whether it is one of these channels, and finite.
+    /// Applies the change of each channel. Returns true if the number of channels is right and the
+    /// results are finite.
     fn take(&mut self, change: &Change, channels: usize) -> bool {
         if [change.factors.len(), change.offsets.len()] != [channels; 2] || channels == 0 {
             return false;
@@ -107,7 +109,7 @@ impl<'m> Fold<'m> {
     }
 }
 
-/// The convolution's bias, zeros where it has none; `None` where it is no constant.
+/// Returns the bias of a convolution, zeros where it has none; `None` where it is not constant.
 fn bias(
     conv: Node<'_>,
     channels: usize,
@@ -121,13 +123,13 @@ fn bias(
     Ok((values.len() == channels).then_some(values))
 }
 
-/// `y = factor * x + offset`, channel by channel.
+/// A change of each channel: `y = factor * x + offset`.
 struct Change {
     factors: Vec<f32>,
     offsets: Vec<f32>,
 }
 
-/// What a normalization by constants does to each channel.
+/// Returns the change of each channel by a normalization with constants.
 fn normalization(node: Node<'_>, draft: &Draft<'_>) -> Result<Option<Change>, CompressError> {
     let trains = node.int("training_mode")?.unwrap_or(0) != 0;
     if trains || node.outputs().iter().skip(1).any(|name| !name.is_empty()) {
@@ -153,7 +155,8 @@ fn normalization(node: Node<'_>, draft: &Draft<'_>) -> Result<Option<Change>, Co
     Ok(Some(Change { factors, offsets }))
 }
 
-/// What adding a constant does to each channel of what a convolution of this rank makes.
+/// Returns the change of each channel by an added constant. `rank` is that of the convolution's
+/// output.
 fn addition(
     node: Node<'_>,
     conv: Node<'_>,
@@ -164,7 +167,7 @@ fn addition(
     let tensor = other.map(|name| draft.constant_of(name)).transpose()?.flatten();
     let Some(tensor) = tensor.filter(|tensor| is_float(tensor.element())) else { return Ok(None) };
     let shape = tensor.shape()?;
-    // Its last dimensions are those of what is made, and there the second counts channels.
+    // Shapes align at the last dimension; the second dimension of the output counts channels.
     let Some(place) = (shape.len() + 1).checked_sub(rank) else { return Ok(None) };
     let mut others = shape.iter().enumerate().filter(|(index, _)| *index != place);
     if place > 1 || place >= shape.len() || others.any(|(_, dim)| *dim != 1) {
@@ -179,7 +182,7 @@ mod tests {
     use super::*;
     use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder};
 
-    /// A convolution of two channels, 1 by 1, then a normalization and an addition.
+    /// Builds a 1x1 convolution of two channels, then a normalization and an addition.
     fn model(bias: bool, addend: &[u64]) -> Model {
         let dims = [Dim::from("batch"), Dim::from(1), Dim::from(4), Dim::from(4)];
         let out = [Dim::from("batch"), Dim::from(2), Dim::from(4), Dim::from(4)];

@@ -1,7 +1,7 @@
-//! The operators that dynamic int8 writes, made one again: for whoever has an operator that makes
-//! bytes of rows and multiplies them at once.
+//! Joins the operators that dynamic int8 writes into one, for runtimes that have an operator that
+//! quantizes rows and multiplies them.
 //!
-//! Only what is exactly as written is taken: the result is the same but for the rounding of floats.
+//! Only graphs exactly as written are changed: results differ by the rounding of floats alone.
 
 use super::int8::column_sums;
 use super::row_codes::{HALF, LEAST, MIDDLE, NOTHING, PART};
@@ -9,39 +9,40 @@ use crate::CompressError;
 use skysail_graph::{Attribute, Edit, ElementType, Graph, Links, Model, NewNode, Node, TensorView};
 use std::collections::{HashMap, HashSet};
 
-/// The operator that is put in the place of the others. It takes rows of floats and perhaps a bias
-/// for each output; its attribute `weight` names a product's matrix, and `activation`, where it is
-/// there, is `Relu`.
+/// The operator that replaces the others.
+///
+/// Its inputs are rows of floats, and perhaps a bias for each output. Its attribute `weight` names
+/// a product's matrix; the optional `activation` is `Relu`.
 #[derive(Debug, Clone, Copy)]
 pub struct Int8Operator<'a> {
-    /// Its name.
+    /// Type of the operator.
     pub op_type: &'a str,
-    /// Its domain.
+    /// Domain of the operator.
     pub domain: &'a str,
-    /// The domain's version.
+    /// Version of the domain.
     pub version: i64,
 }
 
-/// A matrix that was taken out of a graph.
+/// A matrix that was removed from a graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Int8Product {
-    /// What the attribute `weight` calls it.
+    /// Name of the matrix in the attribute `weight`.
     pub name: String,
-    /// How many rows it has.
+    /// Number of rows.
     pub inputs: usize,
-    /// How many columns.
+    /// Number of columns.
     pub outputs: usize,
-    /// Row by row; each stands for itself times the scale of its column.
+    /// Codes, row by row. The value of a code is its product with the scale of its column.
     pub codes: Vec<i8>,
-    /// One for each column.
+    /// Scales, one for each column.
     pub scales: Vec<f32>,
 }
 
-/// Puts `operator` in the place of each product that [`quantize_dynamic`](super::quantize_dynamic)
-/// made, with its bias and a `Relu` behind it, and gives their matrices.
+/// Replaces each product that [`quantize_dynamic`](super::quantize_dynamic) made by `operator`,
+/// with its bias and a `Relu` behind it. Returns the matrices.
 ///
 /// # Errors
-/// `Graph` when the model is broken. It is then as it was.
+/// `Graph` when the model is broken. It is then unchanged.
 pub fn fuse_int8(
     model: &mut Model,
     operator: Int8Operator<'_>,
@@ -66,12 +67,12 @@ fn is_product(node: Node<'_>) -> bool {
     is(node, "MatMulInteger")
 }
 
-/// Whether a node is of ONNX's operator of this name.
+/// Returns true if a node has ONNX's operator of this name.
 fn is(node: Node<'_>, op_type: &str) -> bool {
     node.domain().is_empty() && node.op_type() == op_type
 }
 
-/// Rows as bytes: the names of what they are made of.
+/// Names of the values of quantized rows.
 #[derive(Clone, Copy)]
 struct Rows<'m> {
     value: &'m str,
@@ -79,11 +80,11 @@ struct Rows<'m> {
     center: &'m str,
 }
 
-/// A product, found whole.
+/// A complete product of quantized rows.
 struct Found<'m> {
     rows: Rows<'m>,
     product: Int8Product,
-    /// All of its nodes but those that make bytes of rows.
+    /// All of its nodes but those that quantize the rows.
     nodes: Vec<Node<'m>>,
     bias: Option<&'m str>,
     has_relu: bool,
@@ -91,12 +92,12 @@ struct Found<'m> {
 
 struct Finder<'m> {
     links: Links<'m>,
-    /// By name; of several, the last, as ONNX Runtime takes them.
+    /// Initializers by name. Of several with one name the last counts, as in ONNX Runtime.
     initializers: HashMap<&'m str, TensorView<'m>>,
 }
 
 impl<'m> Finder<'m> {
-    /// Replaces all products, and gives their matrices, each once.
+    /// Replaces all products, and returns each matrix once.
     fn take(
         &self,
         graph: Graph<'m>,
@@ -138,7 +139,7 @@ impl<'m> Finder<'m> {
         Ok(products)
     }
 
-    /// The product around a `MatMulInteger`, if it is one of ours.
+    /// Returns the product around a `MatMulInteger`, if it is as dynamic int8 writes it.
     fn found(&self, node: Node<'m>) -> Result<Option<Found<'m>>, CompressError> {
         let [codes, weight, zero, weight_zero] = node.inputs() else { return Ok(None) };
         if !self.is_middle(zero)? || !self.is_middle(weight_zero)? {
@@ -183,7 +184,7 @@ impl<'m> Finder<'m> {
         Ok(Some(found))
     }
 
-    /// Takes a bias and a `Relu` that follow a product.
+    /// Adds a bias and a `Relu` that follow a product.
     fn take_tail(&self, mut last: Node<'m>, found: &mut Found<'m>) -> Result<(), CompressError> {
         if let Some((next, bias)) = self.next_of_two(last, "Add") {
             let tensor = self.initializers.get(bias);
@@ -205,7 +206,7 @@ impl<'m> Finder<'m> {
         Ok(())
     }
 
-    /// What makes the codes of rows, from the last node back to the value.
+    /// Follows the quantization of rows from its last node back to the value.
     fn rows(&self, codes: &str) -> Result<Option<Rows<'m>>, CompressError> {
         let Some(cast) = self.links.producer(codes).filter(|node| is(*node, "Cast")) else {
             return Ok(None);
@@ -240,12 +241,13 @@ impl<'m> Finder<'m> {
         Ok(rows())
     }
 
-    /// The inputs of the node of this operator that makes a value.
+    /// Returns the inputs of the node that produces a value, if it has this operator.
     fn made_by(&self, value: &str, op_type: &str) -> Option<&'m [String]> {
         self.links.producer(value).filter(|node| is(*node, op_type)).map(|node| node.inputs())
     }
 
-    /// The first input of the node of this operator that makes a value, whose second is a number.
+    /// Returns the first input of the node that produces a value, if it has this operator and its
+    /// second input is a number.
     fn with_number(&self, value: &str, op_type: &str, (_, number): (&str, f32)) -> Option<&'m str> {
         let [first, second] = self.made_by(value, op_type)? else { return None };
         let constant = self.initializers.get(second.as_str())?;
@@ -255,7 +257,7 @@ impl<'m> Finder<'m> {
         is_number.then_some(first)
     }
 
-    /// Whether a value is made by this reduction of the last dimension, which stays as 1.
+    /// Returns true if a value is this reduction of the last dimension, kept as 1.
     fn is_end(&self, made: &str, op_type: &str, value: &str) -> Option<bool> {
         let node = self.links.producer(made).filter(|node| is(*node, op_type))?;
         let axes = match node.inputs().get(1) {
@@ -266,13 +268,14 @@ impl<'m> Finder<'m> {
         Some(keeps && axes == [-1] && node.inputs().first()? == value)
     }
 
-    /// The one node that takes what a node makes, if it is of this operator.
+    /// Returns the only consumer of a node, if it has this operator.
     fn next(&self, node: Node<'m>, op_type: &str) -> Option<Node<'m>> {
         let [made] = node.outputs() else { return None };
         self.links.single_consumer(made).filter(|next| is(*next, op_type))
     }
 
-    /// The same for an operator of two inputs; and the other one.
+    /// Returns the only consumer of a node, if it has this operator of two inputs, and its other
+    /// input.
     fn next_of_two(&self, node: Node<'m>, op_type: &str) -> Option<(Node<'m>, &'m str)> {
         let next = self.next(node, op_type)?;
         let [first, second] = next.inputs() else { return None };
@@ -281,13 +284,13 @@ impl<'m> Finder<'m> {
         (other != made).then_some((next, other))
     }
 
-    /// Whether a constant is the unsigned byte 128.
+    /// Returns true if a constant is the unsigned byte 128.
     fn is_middle(&self, name: &str) -> Result<bool, CompressError> {
         let Some(tensor) = self.initializers.get(name) else { return Ok(false) };
         Ok(tensor.element() == ElementType::UInt8 && *tensor.values::<u8>()? == [128])
     }
 
-    /// The values of a constant of floats in one dimension or none.
+    /// Returns the values of a float constant of at most one dimension.
     fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, CompressError> {
         let tensor = self.initializers.get(name);
         let tensor = tensor.filter(|it| it.element() == ElementType::Float32 && it.rank() <= 1);
@@ -295,7 +298,7 @@ impl<'m> Finder<'m> {
     }
 }
 
-/// The inputs, outputs and codes of a matrix of unsigned bytes.
+/// Returns the inputs, outputs and codes of a matrix of unsigned bytes.
 fn matrix(tensor: TensorView<'_>) -> Result<Option<(usize, usize, Vec<i8>)>, CompressError> {
     let shape = tensor.shape()?;
     let ([inputs, outputs], ElementType::UInt8) = (&shape[..], tensor.element()) else {
@@ -304,7 +307,7 @@ fn matrix(tensor: TensorView<'_>) -> Result<Option<(usize, usize, Vec<i8>)>, Com
     let bytes = tensor.values::<u8>()?;
     let codes = bytes.iter().map(|byte| (byte ^ 0x80).cast_signed()).collect();
     let is_empty = *inputs == 0 || *outputs == 0;
-    // As many were read, so the sizes fit.
+    // The bytes were read, so the sizes fit.
     Ok((!is_empty).then_some((*inputs as usize, *outputs as usize, codes)))
 }
 

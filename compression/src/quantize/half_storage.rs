@@ -1,5 +1,5 @@
-//! Half precision for storage: matrices are halves in the file, and a `Cast` widens them when
-//! the model is loaded. Arithmetic stays in single precision.
+//! Half precision for storage: matrices have half precision in the file, and a `Cast` widens them
+//! when the model loads. Arithmetic stays in single precision.
 
 use super::{
     KeptLayer, PER_CHANNEL_OPSET, QuantizeReport, QuantizedTensor, require_opset, too_small_for,
@@ -10,44 +10,46 @@ use half::{bf16, f16};
 use skysail_graph::{Attribute, Consumer, ElementType, Model, NewNode, Node, Tensor, TensorView};
 use std::collections::HashMap;
 
-/// Smaller tensors are not worth the node.
+/// Smallest tensor that is converted, in elements: smaller ones are not worth the node.
 const ELEMENTS_MIN: u64 = 256;
 
-/// What a row or a column may lose, as a share of its length: rounding to 8 bits takes 0.004.
+/// Limit of the relative error of a row or a column: rounding to 8 bits costs 0.004.
 const LOST_MAX: f64 = 0.01;
 
-/// The two halves of a float.
+/// Format of half precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HalfFormat {
     /// IEEE half precision: 11 bits of precision, nothing above 65504.
     Float16,
-    /// The upper half of a single: 8 bits of precision, the same range.
+    /// The upper half of a float32: 8 bits of precision, the same range.
     BFloat16,
 }
 
-/// What is stored in halves.
+/// Selection of matrices that get half precision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HalfSettings {
-    /// The layers, and what each becomes.
+    /// Format of each layer.
     pub layers: PerLayer<HalfFormat>,
-    /// What other matrices become, such as embedding tables.
+    /// Format of other matrices, such as embedding tables.
     pub others: Option<HalfFormat>,
 }
 
 impl HalfSettings {
-    /// All matrices in one format.
+    /// Selects all matrices, in one format.
     pub fn all(format: HalfFormat) -> Self {
         Self { layers: PerLayer::all(format), others: Some(format) }
     }
 }
 
-/// Stores matrices and kernels of single precision in halves. Those that hold what the format has
-/// no number for, or whose rows or columns would lose more than rounding, stay, and the report says
-/// so. What is small or has one dimension only stays too.
+/// Stores float32 matrices and kernels in half precision.
+///
+/// The report lists tensors that are left unchanged: those with values outside the format's range,
+/// and those whose rows or columns would lose more than rounding. Small tensors and vectors are
+/// never changed.
 ///
 /// # Errors
-/// `NoSuchLayer`; `OldOperators` when the model's `Cast` does not know bfloat16; `Graph` for a
-/// broken model.
+/// `NoSuchLayer`; `OldOperators` when the model's `Cast` has no bfloat16; `Graph` for a broken
+/// model.
 pub fn store_half(
     model: &mut Model,
     settings: &HalfSettings,
@@ -65,7 +67,7 @@ pub fn store_half(
         let format = if is_layer { chosen.get(name).copied() } else { settings.others };
         let Some(format) = format.filter(|_| is_worth_it(tensor)) else { continue };
         let consumers = links.consumers(name);
-        // An output of the graph keeps its type, and so do the scales of what is quantized.
+        // Outputs of the graph keep their type, and so do the scales of quantized tensors.
         let others = |consumer: &Consumer<'_>| !is_quantizer(consumer.node);
         if links.is_output(name) || consumers.is_empty() || !consumers.iter().all(others) {
             continue;
@@ -90,7 +92,7 @@ pub fn store_half(
     Ok(report)
 }
 
-/// Whether the node takes scales, which it wants as they are.
+/// Returns true if the node has scales among its inputs, which must stay float32.
 fn is_quantizer(node: Node<'_>) -> bool {
     !node.domain().is_empty() || matches!(node.op_type(), "QuantizeLinear" | "DequantizeLinear")
 }
@@ -108,7 +110,7 @@ impl HalfFormat {
         }
     }
 
-    /// The tensor in this format, and what to say of it; or why it must stay.
+    /// Converts a tensor, and reports it; or returns the reason to keep it.
     fn store(
         self,
         tensor: TensorView<'_>,
@@ -150,8 +152,8 @@ impl HalfFormat {
     }
 }
 
-/// The size of the largest number of a row or a column that is not the same any more, if there is
-/// one: its numbers are so small that a half has few digits for them, or none.
+/// Returns the largest magnitude in a row or column that loses too much, if there is one. Its
+/// values are so small that half precision has few digits for them, or none.
 fn lost(values: &[f32], back: &[f32], shape: &[u64]) -> Option<f32> {
     let rows = shape.first().map_or(1, |rows| (*rows as usize).max(1));
     let columns = shape.last().map_or(1, |columns| (*columns as usize).max(1));
@@ -166,7 +168,7 @@ fn lost_of(
     count: usize,
     slice: impl Fn(usize) -> usize,
 ) -> Option<f32> {
-    /// The sizes of all numbers of a slice, of what they lose, and of the largest.
+    /// Squared sums of a slice and of its errors, and its largest magnitude.
     #[derive(Clone, Copy, Default)]
     struct Sizes {
         all: f64,
@@ -195,7 +197,7 @@ mod tests {
             let mut model = mlp(&[32, 16, 2], 3).unwrap();
             let before = model.graph().initializer("fc0.weight").unwrap().to_tensor().unwrap();
             let report = store_half(&mut model, &HalfSettings::all(format)).unwrap();
-            // The second has fewer than 256 weights.
+            // The second layer has fewer than 256 weights.
             let names: Vec<_> = report.tensors.iter().map(|tensor| &*tensor.name).collect();
             assert_eq!(names, ["fc0.weight"]);
             let stored = model.graph().initializer("fc0.weight").unwrap();

@@ -1,5 +1,5 @@
-//! int4 for weights alone: blocks of codes of four bits, each with a scale, as ONNX Runtime's
-//! operator `MatMulNBits` takes them.
+//! int4 for weights alone: blocks of codes of 4 bits, each with a scale, for ONNX Runtime's
+//! operator `MatMulNBits`.
 
 use super::draft::Draft;
 use super::int8::too_small;
@@ -12,31 +12,31 @@ use std::collections::HashMap;
 
 /// The domain of ONNX Runtime's own operators.
 const DOMAIN: &str = "com.microsoft";
-/// The code of zero where a block has none of its own.
+/// Code of zero in symmetric blocks.
 const MIDDLE: u8 = 8;
 
-/// Which layers become int4, and how.
+/// Selection of layers that become int4.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Int4Settings {
-    /// The layers. Only products of matrices can; convolutions stay.
+    /// Settings of the weights of each layer. Only matrix products can be int4; convolutions stay.
     pub layers: PerLayer<Int4Weights>,
-    /// Whether what the weights are multiplied with may become int8 while the model runs: faster,
-    /// and a little less exact (`accuracy_level` 4 of the operator).
+    /// Allows activations to become int8 while the model runs: faster, and a little less exact
+    /// (`accuracy_level` 4 of the operator).
     pub int8_inputs: bool,
 }
 
-/// How weights become codes of four bits.
+/// Settings of weights as codes of 4 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Int4Weights {
-    /// How many weights of one output share a scale: 16, 32, 64, 128 or 256.
+    /// Weights of one output that share a scale: 16, 32, 64, 128 or 256.
     pub block: usize,
-    /// Whether the code of zero is the middle one. If not, each block has its own, and codes span
+    /// True if the code of zero is the middle one. If false, each block has its own, and codes span
     /// its smallest to its largest weight.
     pub symmetric: bool,
 }
 
 impl Default for Int4Settings {
-    /// Blocks of 32, symmetric.
+    /// Selects all matrix products, with symmetric blocks of 32.
     fn default() -> Self {
         let fully_connected = Some(Int4Weights { block: 32, symmetric: true });
         let layers = PerLayer { fully_connected, ..PerLayer::none() };
@@ -44,8 +44,8 @@ impl Default for Int4Settings {
     }
 }
 
-/// Turns products with constant matrices into `MatMulNBits`, an operator of ONNX Runtime: the
-/// model then runs there alone.
+/// Turns products with constant matrices into `MatMulNBits`, an operator of ONNX Runtime: no other
+/// runtime can then run the model.
 ///
 /// # Errors
 /// `NoSuchLayer`, `BadSetting` and `NotFinite`; `Graph` for a broken model.
@@ -97,7 +97,7 @@ impl Int4Weights {
     }
 }
 
-/// A weight as stored: the names of its parts.
+/// Names of the tensors that store a weight.
 struct Stored {
     codes: String,
     scales: String,
@@ -131,7 +131,7 @@ impl Stored {
     }
 }
 
-/// Puts the operator in the place of the product.
+/// Replaces a product by the operator.
 fn multiply(
     product: &Product<'_, '_>,
     weight: &Stored,
@@ -162,17 +162,17 @@ fn multiply(
     draft.edit.replace(product.node(), [node].into_iter().chain(bias));
 }
 
-/// A matrix in blocks, output by output and along the inputs.
+/// A matrix in blocks along the inputs, output by output.
 struct Blocks {
     outputs: usize,
-    /// Weights a block holds; the last of an output is filled up with zeros.
+    /// Weights in a block. The last block of an output is padded with zeros.
     size: usize,
     blocks: Vec<Block>,
-    /// The sum of the squared differences from the weights.
+    /// Sum of the squared differences from the weights.
     squares: f64,
 }
 
-/// Weights that share a scale: each is `scale * (code - zero)`.
+/// Weights that share a scale: a weight is `scale * (code - zero)`.
 struct Block {
     codes: Vec<u8>,
     scale: f32,
@@ -180,7 +180,7 @@ struct Block {
 }
 
 impl Blocks {
-    /// The blocks of a matrix with a row for each input.
+    /// Quantizes a matrix with a row for each input.
     fn of(matrix: &Operand, settings: Int4Weights) -> Self {
         let (inputs, outputs) = (matrix.dims[0], matrix.dims[1]);
         let mut all = Self { outputs, size: settings.block, blocks: Vec::new(), squares: 0.0 };
@@ -199,12 +199,13 @@ impl Blocks {
         all
     }
 
-    /// How many blocks an output has.
+    /// Returns the number of blocks of an output.
     fn each(&self) -> usize {
         self.blocks.len().checked_div(self.outputs).unwrap_or(0)
     }
 
-    /// `[outputs, blocks, bytes of a block]`, two codes a byte, the first in the lower half.
+    /// Returns the codes as `[outputs, blocks, bytes of a block]`, two codes a byte, the first in
+    /// the lower half.
     fn codes(&self) -> Result<Tensor, CompressError> {
         let mut bytes = Vec::with_capacity(self.blocks.len() * self.size / 2);
         for block in &self.blocks {
@@ -216,13 +217,14 @@ impl Blocks {
         Ok(Tensor::new(&shape, &bytes)?)
     }
 
-    /// `[outputs, blocks]`.
+    /// Returns the scales as `[outputs, blocks]`.
     fn scales(&self) -> Result<Tensor, CompressError> {
         let scales: Vec<f32> = self.blocks.iter().map(|block| block.scale).collect();
         Ok(Tensor::new(&[self.outputs, self.each()].map(|dim| dim as u64), &scales)?)
     }
 
-    /// `[outputs, bytes]`, packed as the codes are; each output begins with a byte of its own.
+    /// Returns the codes of zero as `[outputs, bytes]`, packed like the codes. Each output begins
+    /// with a new byte.
     fn zeros(&self) -> Result<Tensor, CompressError> {
         let mut bytes = Vec::new();
         for blocks in self.blocks.chunks(self.each().max(1)) {
@@ -237,20 +239,22 @@ impl Blocks {
 impl Block {
     fn of(values: &[f32], symmetric: bool) -> Self {
         let (scale, zero) = if symmetric { Self::around(values) } else { Self::spanning(values) };
-        // Zeros, or less than can be told apart.
+        // The block is zero, or too small for a scale.
         let (scale, zero) = if scale.is_normal() { (scale, zero) } else { (1.0, MIDDLE) };
         let code = |value: &f32| (value / scale + f32::from(zero)).round().clamp(0.0, 15.0) as u8;
         Self { codes: values.iter().map(code).collect(), scale, zero }
     }
 
-    /// The scale for codes around the middle one. There is one more below it, so the largest
-    /// weight, whatever its sign, gets the lowest code, and a scale of the other sign.
+    /// Returns the scale for codes around the middle one.
+    ///
+    /// There is one more code below it than above. So the largest weight, whatever its sign, gets
+    /// the lowest code, and the scale takes the opposite sign.
     fn around(values: &[f32]) -> (f32, u8) {
         let larger = |a: f32, b: &f32| if b.abs() > a.abs() { *b } else { a };
         (values.iter().fold(0.0, larger) / -f32::from(MIDDLE), MIDDLE)
     }
 
-    /// The scale for codes from the smallest weight to the largest, zero among them.
+    /// Returns the scale for codes from the smallest weight to the largest, zero included.
     fn spanning(values: &[f32]) -> (f32, u8) {
         let low = values.iter().copied().fold(0.0, f32::min);
         let high = values.iter().copied().fold(0.0, f32::max);
@@ -263,7 +267,7 @@ impl Block {
     }
 }
 
-/// Codes of four bits, two a byte, the first in the lower half.
+/// Packs codes of 4 bits, two a byte, the first in the lower half.
 fn packed(codes: &[u8]) -> impl Iterator<Item = u8> + '_ {
     codes.chunks(2).map(|pair| pair[0] | pair.get(1).map_or(0, |code| code << 4))
 }
@@ -278,7 +282,8 @@ mod tests {
     fn the_operator_gets_codes_scales_and_zeros_in_its_layout() {
         let mut model = mlp(&[40, 3], 1).unwrap();
         let mut values = vec![0.0_f32; 120];
-        // The first output: eight times the lowest code; the second: one weight in its last block.
+        // The first output reaches the lowest code at scale 1; the second has one weight, in its
+        // last block.
         (values[0], values[1], values[79]) = (-8.0, 7.0, 1.0);
         model.set_initializer("fc0.weight", Tensor::new(&[3, 40], &values).unwrap());
         let weights = Int4Weights { block: 16, symmetric: false };
@@ -316,7 +321,8 @@ mod tests {
             let block = Block::of(&values, symmetric);
             for (value, code) in values.iter().zip(&block.codes) {
                 let steps = (block.value(*code) - value).abs() / block.scale.abs();
-                // The side of the code that is missing, or the rounding of the zero, costs more.
+                // The missing highest code, and the rounding of the zero, may cost more than half a
+                // step.
                 prop_assert!(steps <= 1.001, "{value} is off by {steps} steps");
             }
             prop_assert_eq!(block.value(block.zero), 0.0);

@@ -1,53 +1,53 @@
 //! Weights as bytes, symmetric around zero.
 //!
-//! Processors without VNNI add two products of an unsigned and a signed byte in 16 bits, and what
-//! does not fit saturates (`vpmaddubsw`). Two times 255 by 127 does not fit, so codes of eight bits
-//! that are multiplied as they are give wrong sums there. [`Form`] says how each use avoids that.
+//! Processors without VNNI add two products of an unsigned and a signed byte in 16 bits, with
+//! saturation (`vpmaddubsw`). Two times 255 by 127 does not fit, so plain codes of 8 bits give
+//! wrong sums there. [`Form`] says how each use avoids that.
 
 use super::operand::Operand;
 use crate::CompressError;
 
-/// How weights become signed bytes.
+/// Settings of weights as signed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Int8Weights {
-    /// Which weights share a scale.
+    /// The weights that share a scale.
     pub granularity: Granularity,
-    /// Bits of a code, 2 to 8; codes of fewer bits take a byte as well, and pack better. No
-    /// processor's sums saturate, whatever is said here.
+    /// Bits of a code, 2 to 8. Codes of fewer bits take a byte too, and pack better. No setting
+    /// lets a processor's sums saturate.
     pub bits: u8,
 }
 
-/// Which weights share a scale.
+/// The weights that share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Granularity {
-    /// All of a tensor.
+    /// All weights of a tensor.
     Tensor,
-    /// Those of one output.
+    /// All weights of one output.
     Channel,
 }
 
-/// What a weight's codes are made for.
+/// Use of a weight's codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Form {
-    /// To be widened again before anything is done with them: signed.
+    /// Signed codes, which are widened before any arithmetic.
     Widened,
-    /// To be multiplied with unsigned bytes by kernels for signed weights, which are the fastest,
-    /// and the only ones for some operators. The two largest codes of a channel with the same sign
-    /// add up to 128 at most, and 255 times that fits 16 bits; any two, as kernels
-    /// differ in which they add. That costs a bit at most, and none where one weight is much
-    /// larger than the others.
+    /// Signed codes, for kernels that multiply signed weights with unsigned bytes. These are the
+    /// fastest, and the only ones for some operators.
+    ///
+    /// Any two codes of a channel with the same sign add up to 128 at most, and 255 times that fits
+    /// 16 bits. It is any two because kernels differ in which they add. That costs a bit at most,
+    /// and none where one weight is much larger than the others.
     Paired,
-    /// To be multiplied by kernels for unsigned weights, which add in 32 bits everywhere. 128 stands
-    /// for zero.
+    /// Unsigned codes, for kernels that add in 32 bits everywhere. The code of zero is 128.
     Unsigned,
 }
 
-/// Weights of a channel that are all smaller than this are too small for scales: these and their
-/// products must be normal numbers.
+/// Least magnitude of a channel that gets a scale: scales and their products must be normal
+/// numbers.
 pub(super) const SMALLEST: f32 = 1e-30;
 
 impl Form {
-    /// In words, for a manifest.
+    /// Returns a description for a manifest.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Widened => "signed",
@@ -58,7 +58,7 @@ impl Form {
 }
 
 impl Default for Int8Weights {
-    /// Eight bits, and a scale for each channel.
+    /// Settings of 8 bits and a scale for each channel.
     fn default() -> Self {
         Self { granularity: Granularity::Channel, bits: 8 }
     }
@@ -66,7 +66,7 @@ impl Default for Int8Weights {
 
 impl Int8Weights {
     /// # Errors
-    /// `BadSetting` when the number of bits cannot be.
+    /// `BadSetting` when the number of bits is out of range.
     pub(super) fn check(self) -> Result<Self, CompressError> {
         if (2..=8).contains(&self.bits) {
             return Ok(self);
@@ -75,24 +75,24 @@ impl Int8Weights {
         Err(CompressError::BadSetting { setting, value: self.bits.to_string(), wanted })
     }
 
-    /// The largest code.
+    /// Returns the largest code.
     fn code_max(self) -> f32 {
         f32::from((1_u16 << (self.bits - 1)) - 1)
     }
 }
 
-/// Weights as codes: each stands for itself times the scale of its channel.
+/// Weights as codes. The value of a code is its product with the scale of its channel.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Int8 {
     pub(super) codes: Vec<i8>,
-    /// One, or one a channel.
+    /// One scale, or one for each channel.
     pub(super) scales: Vec<f32>,
     pub(super) mean_squared_error: f64,
 }
 
 impl Int8 {
-    /// Codes with a scale for each index of dimension `axis`, or one for all. A scale is at least
-    /// the one in `floors`, where there is one.
+    /// Quantizes weights, with a scale for each index of dimension `axis`, or one for all. A scale
+    /// is at least the one in `floors`, where there is one.
     pub(super) fn of(
         operand: &Operand,
         axis: Option<usize>,
@@ -114,7 +114,7 @@ impl Int8 {
                 Form::Paired => tops.paired(least),
                 _ => least,
             };
-            // A channel of zeros.
+            // The channel is zero.
             if scale.is_normal() { scale } else { 1.0 }
         };
         let scales: Vec<f32> = tops.iter().enumerate().map(scale).collect();
@@ -132,7 +132,7 @@ impl Int8 {
 }
 
 impl Int8 {
-    /// What the weights of each column add up to, in a matrix of so many columns.
+    /// Returns the sum of the weights of each column of a matrix of `columns` columns.
     pub(super) fn column_sums(&self, columns: usize) -> Vec<f32> {
         let mut sums = vec![0_i32; columns];
         for row in self.codes.chunks(columns.max(1)) {
@@ -142,7 +142,7 @@ impl Int8 {
     }
 }
 
-/// Sums of codes as sums of weights, by a scale for each column or one for all.
+/// Converts sums of codes to sums of weights, by a scale for each column or one for all.
 pub(crate) fn column_sums(sums: &[i32], scales: &[f32]) -> Vec<f32> {
     let scale = |column: usize| scales[if scales.len() == 1 { 0 } else { column }];
     if scales.len() != 1 && scales.len() != sums.len() {
@@ -151,10 +151,11 @@ pub(crate) fn column_sums(sums: &[i32], scales: &[f32]) -> Vec<f32> {
     sums.iter().enumerate().map(|(column, sum)| *sum as f32 * scale(column)).collect()
 }
 
-/// The largest sum of two codes that are paired.
+/// Limit of the sum of two paired codes.
 const PAIR_MAX: f32 = 128.0;
 
-/// How many channels there are, and how many weights lie between a channel's and the next one's.
+/// Returns the number of channels, and the distance between a channel's weight and the next
+/// channel's.
 fn channels(operand: &Operand, axis: Option<usize>) -> (usize, usize) {
     match axis {
         None => (1, operand.values.len().max(1)),
@@ -164,7 +165,7 @@ fn channels(operand: &Operand, axis: Option<usize>) -> (usize, usize) {
     }
 }
 
-/// The two largest weights of a channel above zero, and the two farthest below.
+/// The two largest weights of a channel above zero, and the two largest below by magnitude.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tops {
     above: [f32; 2],
@@ -186,8 +187,8 @@ impl Tops {
         self.above[0].max(self.below[0])
     }
 
-    /// The scale, `least` or more, with which the codes of any two on one side add up to
-    /// [`PAIR_MAX`] at most.
+    /// Returns a scale of at least `least` with which the codes of any two weights of one sign add
+    /// up to [`PAIR_MAX`] at most.
     fn paired(&self, least: f32) -> f32 {
         let pair = (self.above[0] + self.above[1]).max(self.below[0] + self.below[1]);
         let fits = |scale: f32| {
@@ -196,13 +197,13 @@ impl Tops {
             sum(&self.above) <= PAIR_MAX && sum(&self.below) <= PAIR_MAX
         };
         let scale = least.max(pair / PAIR_MAX);
-        // One less leaves room for both to be rounded up.
+        // The limit less one leaves room for both to be rounded up.
         if !scale.is_normal() || fits(scale) { scale } else { least.max(pair / (PAIR_MAX - 1.0)) }
     }
 }
 
-/// The size of the largest weight of a channel that has weights, all of which are too small for a
-/// scale.
+/// Returns the largest magnitude of a channel whose weights are too small for a scale, if there is
+/// one.
 pub(super) fn too_small(operand: &Operand, axis: Option<usize>) -> Option<f32> {
     let (channels, inner) = channels(operand, axis);
     let mut largest = vec![0.0_f32; channels];

@@ -1,4 +1,4 @@
-//! A weight as its node takes it: turned, reshaped and widened by the nodes between.
+//! A weight as input of its node: transposed, reshaped and widened by the nodes between.
 
 use crate::CompressError;
 use crate::layers::floats;
@@ -13,8 +13,8 @@ pub(super) struct Operand {
 }
 
 impl Operand {
-    /// What the node of `weight` takes; `None` where the dimensions are not known, or a node
-    /// between does more than pass on.
+    /// Returns the operand of the node of `weight`. `None` where dimensions are unknown, or a node
+    /// between computes.
     ///
     /// # Errors
     /// `NotFinite`, and `Graph` when the values cannot be read.
@@ -25,7 +25,7 @@ impl Operand {
             let (layer, value) = (tensor.name().to_owned(), values[index]);
             return Err(CompressError::NotFinite { layer, index, value });
         }
-        // As many values were read, so each dimension fits.
+        // The values were read, so each dimension fits.
         let dims = tensor.shape()?.into_iter().map(|dim| dim as usize).collect();
         let mut operand = Self { values, dims };
         for node in &weight.through {
@@ -36,7 +36,7 @@ impl Operand {
         Ok(Some(operand))
     }
 
-    /// What tells it from another.
+    /// Returns a hash of the dimensions and the values.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
         self.dims.iter().for_each(|dim| digest.update(dim.to_le_bytes()));
@@ -44,7 +44,7 @@ impl Operand {
         digest.finalize().into()
     }
 
-    /// Does what `node` does; whether that is known.
+    /// Applies `node`, and returns true if its effect is known.
     fn pass(&mut self, node: Node<'_>, shapes: &Shapes) -> Result<bool, CompressError> {
         match node.op_type() {
             "Identity" | "Cast" => Ok(true),
@@ -72,7 +72,8 @@ impl Operand {
         fits
     }
 
-    /// Puts dimension `perm[i]` in place `i`; whether `perm` is an order of all dimensions.
+    /// Moves dimension `perm[i]` to index `i`. Returns false if `perm` is no permutation of all
+    /// dimensions.
     pub(super) fn transpose(&mut self, perm: &[usize]) -> bool {
         let mut sorted = perm.to_vec();
         sorted.sort_unstable();
@@ -93,7 +94,7 @@ impl Operand {
     }
 }
 
-/// How far apart neighbours lie, dimension by dimension; at least 1.
+/// Returns the distance between neighbours, dimension by dimension; at least 1.
 fn strides(dims: &[usize]) -> Vec<usize> {
     let mut stride = 1;
     let mut strides: Vec<usize> = dims

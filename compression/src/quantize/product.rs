@@ -1,28 +1,28 @@
-//! Matrix products with a constant on the right: what `MatMul` and `Gemm` have in common.
+//! Matrix products with a constant on the right: the common form of `MatMul` and `Gemm`.
 
 use super::draft::{Draft, Source};
 use super::operand::Operand;
 use crate::CompressError;
 use skysail_graph::{ElementType, Node, Role, Weight};
 
-/// A node that multiplies what it takes by a constant matrix, and may add a bias.
+/// A node that multiplies its input by a constant matrix, and may add a bias.
 pub(super) struct Product<'a, 'm> {
     weight: &'a Weight<'m>,
-    /// The value that it multiplies.
+    /// Name of the input.
     pub(super) input: &'m str,
-    /// What it adds.
+    /// Name of the bias.
     pub(super) bias: Option<&'m str>,
-    /// The value that it makes.
+    /// Name of the output.
     pub(super) output: &'m str,
     /// The matrix, a row for each input and a column for each output.
     pub(super) matrix: Operand,
 }
 
-/// Why a layer is none.
+/// Reason why a layer is no product.
 const NO_PRODUCT: &str = "it is no plain product of float32 values with a matrix on the right";
 
 impl<'a, 'm> Product<'a, 'm> {
-    /// The product that `weight` is in, or why it is in none.
+    /// Returns the product that uses `weight`, or the reason why there is none.
     ///
     /// # Errors
     /// `NotFinite`, and `Graph` when the model contradicts itself.
@@ -49,19 +49,19 @@ impl<'a, 'm> Product<'a, 'm> {
         Ok(Ok(Self { weight, input, bias, output, matrix }))
     }
 
-    /// The node.
+    /// Returns the node.
     pub(super) fn node(&self) -> Node<'m> {
         self.weight.node
     }
 
-    /// Where the matrix comes from.
+    /// Returns the origin of the matrix.
     pub(super) fn source(&self) -> Source<'_, 'm> {
         let weight = self.weight;
         Source { name: weight.tensor.name(), through: &weight.through, consumer: weight.node }
     }
 }
 
-/// Whether the node multiplies and adds, and no more.
+/// Returns true if the node multiplies and adds, and no more.
 fn is_plain(node: Node<'_>) -> Result<bool, CompressError> {
     Ok(match node.op_type() {
         "MatMul" => true,

@@ -1,44 +1,44 @@
-//! Rows of floats as unsigned bytes while a model runs, each row by its own range, in ONNX's
+//! Rows of floats as unsigned bytes while a model runs, each row by its own range, with ONNX's
 //! operators alone.
 //!
 //! `DynamicQuantizeLinear` has one range for the whole tensor, so one request's values would change
-//! another's answer. Here every vector along the last dimension has its own: a number is `center +
-//! step * (code - 128)`, with the center between the vector's ends and codes from 1 to 255. A
-//! vector with what is no finite number has a center that is none, and so has its product.
+//! another's results. Here every vector along the last dimension has its own range. A number is
+//! `center + step * (code - 128)`, with the center half-way between the vector's ends, and codes
+//! from 1 to 255. A vector with NaN or infinity has a center of NaN, and so has its product.
 //!
-//! Products of these are `step * sum of (code - 128) * weight + center * sum of weights`.
-//! [`fuse`](super::fuse) finds them again.
+//! Their products are `step * sum of (code - 128) * weight + center * sum of weights`.
+//! [`fuse`](super::fuse) joins the operators again.
 
 use super::draft::Draft;
 use crate::CompressError;
 use skysail_graph::{Attribute, ElementType, NewNode, Tensor};
 
-/// The version of ONNX's operators that has `Round`.
+/// First version of ONNX's operators with `Round`.
 pub(super) const OPSET: i64 = 11;
 
-/// Since this version `ReduceSum` takes its dimensions as an input, and since the other so do
-/// `ReduceMax` and `ReduceMin`.
+/// First versions in which the dimensions are an input of `ReduceSum`, and of `ReduceMax` and
+/// `ReduceMin`.
 const SUM_AXES_OPSET: i64 = 13;
 const AXES_OPSET: i64 = 18;
 
-/// The codes lie so far around the one of the center.
+/// Largest distance of a code from that of the center.
 const CODE_MAX: f32 = 127.0;
 
-/// The constants of all rows, by their names' ends.
+/// Constants of all rows: the end of the name, and the value.
 pub(super) const HALF: (&str, f32) = ("half", 0.5);
 pub(super) const NOTHING: (&str, f32) = ("nothing", 0.0);
 pub(super) const PART: (&str, f32) = ("part", 1.0 / CODE_MAX);
 pub(super) const LEAST: (&str, f32) = ("least", f32::MIN_POSITIVE);
 pub(super) const MIDDLE: (&str, f32) = ("middle", 128.0);
 
-/// Constants that all rows of a model share.
+/// Names of the constants that all rows of a model share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     names: Vec<(&'static str, String)>,
 }
 
 impl Shared {
-    /// The name of a number.
+    /// Returns the name of a number.
     pub(super) fn number(
         &mut self,
         (name, value): (&'static str, f32),
@@ -47,12 +47,12 @@ impl Shared {
         self.tensor(name, || Ok(Tensor::new(&[], &[value])?), draft)
     }
 
-    /// The name of the last dimension.
+    /// Returns the name of the index of the last dimension.
     fn last(&mut self, draft: &mut Draft<'_>) -> Result<String, CompressError> {
         self.tensor("last", || Ok(Tensor::new(&[1], &[-1_i64])?), draft)
     }
 
-    /// The name of the code of zero.
+    /// Returns the name of the code of zero.
     pub(super) fn zero(&mut self, draft: &mut Draft<'_>) -> Result<String, CompressError> {
         self.tensor("zero", || Ok(Tensor::new(&[], &[128_u8])?), draft)
     }
@@ -72,7 +72,7 @@ impl Shared {
     }
 }
 
-/// A value as bytes: the names of its parts.
+/// Names of the parts of a quantized value.
 #[derive(Debug, Clone)]
 pub(super) struct RowCodes {
     pub(super) codes: String,
@@ -81,7 +81,7 @@ pub(super) struct RowCodes {
 }
 
 impl RowCodes {
-    /// Those of `value`, made while the model runs.
+    /// Adds the nodes that quantize `value` while the model runs.
     pub(super) fn of(
         value: &str,
         opset: i64,
@@ -112,7 +112,7 @@ impl RowCodes {
         let high_half = writer.add("Mul", &[&high, &half], "high_half");
         let low_half = writer.add("Mul", &[&low, &half], "low_half");
         let between = writer.add("Add", &[&high_half, &low_half], "between");
-        // Zero, or what is no number: the others may pass over that.
+        // The guard is zero, or NaN: the other operators may ignore a NaN.
         let guard = writer.add("Mul", &[&sum, &nothing], "guard");
         let center = writer.add("Add", &[&between, &guard], "center");
         let up = writer.add("Sub", &[&high, &center], "up");

@@ -1,9 +1,9 @@
-//! Smoothing: what some channels of an activation have too much of goes into the weights (Xiao
-//! et al., "SmoothQuant", ICML 2023, equations 3 and 4).
+//! Smoothing: moves the large magnitudes of some activation channels into the weights (Xiao et al.,
+//! "SmoothQuant", ICML 2023, equations 3 and 4).
 //!
-//! Transformers have a few channels that are ten times larger than the others. Codes of eight
-//! bits span them, and few are left for the rest. Dividing each channel by a constant, and
-//! multiplying the row of the weights by it, changes no result and evens out the ranges.
+//! Transformers have a few channels that are ten times larger than the others. Codes of 8 bits span
+//! them, and few are left for the rest. Each channel is divided by a constant, and the row of the
+//! weights is multiplied by it. That changes no result and evens out the ranges.
 
 use super::draft::Draft;
 use super::operand::Operand;
@@ -14,42 +14,45 @@ use serde::Serialize;
 use skysail_graph::{Model, NewNode, Tensor};
 use std::collections::HashMap;
 
-/// Channels and rows that are always zero have no logarithm.
+/// Least magnitude of a channel or row: one that is always zero has no logarithm.
 const SIZE_MIN: f32 = 1e-5;
 
-/// How much is moved into the weights.
+/// Settings of smoothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SmoothSettings {
-    /// 0 evens out the weights alone, 1 the activations alone (the paper's alpha).
+    /// Share of the magnitudes to move, 0 to 1 (the paper's alpha). 0 evens out the weights alone,
+    /// 1 the activations alone.
     pub strength: f32,
 }
 
 impl Default for SmoothSettings {
-    /// What suits sentence encoders: their activations are the harder part, and one that was not
+    /// A strength that suits sentence encoders. Their activations are the harder part, and one not
     /// seen during calibration must not spoil the rest.
     fn default() -> Self {
         Self { strength: 0.65 }
     }
 }
 
-/// What was smoothed.
+/// Result of smoothing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct SmoothReport {
-    /// The activations that are multiplied now.
+    /// Activations that are multiplied now.
     pub values: Vec<SmoothedValue>,
 }
 
 /// An activation that was smoothed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SmoothedValue {
-    /// Its name.
+    /// Name of the activation.
     pub name: String,
-    /// The layers that take it.
+    /// Layers that use it.
     pub layers: Vec<String>,
 }
 
-/// Smooths what the products with constant matrices take. To be done before [`quantize_dynamic`]
-/// or [`quantize_static`]: it adds one multiplication for each activation, and pays only there.
+/// Smooths the inputs of products with constant matrices.
+///
+/// It must precede [`quantize_dynamic`] or [`quantize_static`]: it adds one multiplication for each
+/// activation, and pays only there.
 ///
 /// [`quantize_dynamic`]: super::quantize_dynamic
 /// [`quantize_static`]: super::quantize_static
@@ -96,7 +99,7 @@ pub fn smooth(
     Ok(report)
 }
 
-/// Whether nobody else takes the product's matrix, and it lies as it is stored.
+/// Returns true if nothing else uses the product's matrix, and it is used in its stored order.
 fn is_alone<'m>(product: &Product<'_, 'm>, draft: &Draft<'m>) -> bool {
     let source = product.source();
     let plain = source.through.iter().all(|node| matches!(node.op_type(), "Cast" | "Identity"));
@@ -112,10 +115,10 @@ struct Smoothing<'m, 'l> {
 }
 
 impl Smoothing<'_, '_> {
-    /// Smooths what `input` is to the products that take it.
+    /// Smooths `input` for the products that use it.
     fn apply(&mut self, input: &str, products: &[Product<'_, '_>]) -> Result<(), CompressError> {
         let sizes = self.sizes.get(input).map_or(&[][..], ChannelSizes::sizes);
-        // Channels that are not those of the matrices: the model says one thing and does another.
+        // The model is inconsistent where its channels are not the rows of the matrices.
         if products.iter().any(|product| product.matrix.dims[0] != sizes.len()) {
             return Ok(());
         }
@@ -134,7 +137,7 @@ impl Smoothing<'_, '_> {
         Ok(())
     }
 
-    /// Multiplies the rows of a product's matrix, and lets it take what is smoothed.
+    /// Multiplies the rows of a product's matrix, and connects it to the smoothed input.
     fn scale(
         &mut self,
         product: &Product<'_, '_>,
@@ -150,7 +153,7 @@ impl Smoothing<'_, '_> {
         for (row, factor) in scaled.values.chunks_mut(columns).zip(factors) {
             row.iter_mut().for_each(|value| *value *= factor);
         }
-        // As it is stored: a `Gemm` may take it turned.
+        // The stored order may be the transposed one of `Gemm`.
         if node.op_type() == "Gemm" && node.int("transB")?.unwrap_or(0) != 0 {
             scaled.transpose(&[1, 0]);
         }
@@ -160,7 +163,7 @@ impl Smoothing<'_, '_> {
     }
 }
 
-/// What each channel is divided by (equation 4), around 1 as a geometric mean.
+/// Returns the divisor of each channel (equation 4), with a geometric mean of 1.
 fn factors(sizes: &[f32], matrices: &[&Operand], strength: f32) -> Vec<f32> {
     let row_size = |row: usize| {
         let rows = matrices.iter().flat_map(|matrix| {

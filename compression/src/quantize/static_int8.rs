@@ -1,5 +1,5 @@
-//! Static int8: weights and what they are multiplied with are bytes, by ranges that are found
-//! beforehand on typical inputs.
+//! Static int8: weights and activations are bytes, by ranges that are found beforehand on typical
+//! inputs.
 
 use super::fold::fold_batch_norms;
 use super::int8::{Int8Weights, SMALLEST};
@@ -14,32 +14,37 @@ use std::collections::{HashMap, HashSet};
 mod build;
 mod plan;
 
-/// Which layers become int8, and by which ranges.
+/// Selection of layers that become int8, and the rule of their ranges.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StaticSettings {
-    /// The layers, and how their weights become bytes.
+    /// Settings of the weights of each layer.
     pub layers: PerLayer<Int8Weights>,
-    /// How the ranges of what they take and make are chosen.
+    /// Rule that chooses the ranges of inputs and outputs.
     pub range: RangeRule,
 }
 
 impl Default for StaticSettings {
-    /// All layers, a scale for each output, and ranges from the smallest value to the largest.
+    /// Selects all layers, with a scale for each output, and ranges from the smallest value to the
+    /// largest.
     fn default() -> Self {
         Self { layers: PerLayer::all(Int8Weights::default()), range: RangeRule::MinMax }
     }
 }
 
-/// Turns layers into integer arithmetic: `QuantizeLinear` and `DequantizeLinear` stand around
-/// each, and ONNX Runtime joins them into one operator on bytes. Activations are unsigned, with
-/// one scale; weights are signed, with one for each output, and such that no processor's sums
-/// saturate; biases have 32 bits and the product of
-/// both scales. What lies between two layers and only picks, moves, adds or averages is done on
-/// bytes too; the rest stays in floats, and so does what is too small for a scale. Normalizations are folded into convolutions first.
+/// Turns layers into integer arithmetic.
+///
+/// `QuantizeLinear` and `DequantizeLinear` stand around each layer, and ONNX Runtime joins them
+/// into one operator on bytes. Activations are unsigned, with one scale. Weights are signed, with
+/// one scale for each output, and such that no processor's sums saturate. Biases have 32 bits, with
+/// the product of both scales.
+///
+/// Operators between two layers that only pick, move, add or average work on bytes too. The rest
+/// stays in floats, and so do values that are too small for a scale. Normalizations are folded into
+/// convolutions first.
 ///
 /// # Errors
 /// `NoSuchLayer`, `BadSetting` and `NotFinite`; `OldOperators` below version 13; those of
-/// [`Calibration::histograms`]; `Graph` for a broken model. The model is then as it was.
+/// [`Calibration::histograms`]; `Graph` for a broken model. The model is then unchanged.
 pub fn quantize_static(
     model: &mut Model,
     settings: &StaticSettings,
@@ -75,7 +80,7 @@ pub fn quantize_static(
     Ok(report)
 }
 
-/// Finds the ranges of some values.
+/// Finds the ranges of `values`.
 fn observe(
     model: &Model,
     values: &[String],
@@ -94,7 +99,7 @@ fn observe(
     Ok(())
 }
 
-/// Whether a value is not always zero, and too small for a scale.
+/// Returns true if a value is not always zero, but too small for a scale.
 fn is_tiny(range: Range) -> bool {
     let size = range.high().max(-range.low());
     size > 0.0 && size < SMALLEST

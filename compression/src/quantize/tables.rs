@@ -1,4 +1,4 @@
-//! Embedding tables as int8: rows are picked as bytes and widened after that.
+//! Embedding tables as int8: `Gather` picks rows of bytes, which are widened after that.
 
 use super::draft::{Draft, Source};
 use super::int8::{Form, Granularity, Int8Weights};
@@ -9,12 +9,13 @@ use crate::layers::is_float;
 use skysail_graph::{Attribute, ElementType, Layout, Model, NewNode, Node, Role, Weight};
 use std::collections::HashSet;
 
-/// Smaller tables are not worth the node.
+/// Smallest table that is converted, in elements: smaller ones are not worth the node.
 const ELEMENTS_MIN: usize = 1 << 14;
 
-/// Stores the tables that `Gather` picks rows from as int8, with a scale for each column or one
-/// for all: `Gather`, then `DequantizeLinear`. What is picked is the same to the rounding; only
-/// the size changes, not the arithmetic.
+/// Stores the tables of `Gather` nodes as int8, with a scale for each column or one for all.
+/// `DequantizeLinear` follows the `Gather`.
+///
+/// Picked rows are the same but for rounding; only the size changes, not the arithmetic.
 ///
 /// # Errors
 /// `BadSetting` and `NotFinite`; `OldOperators` below version 13; `Graph` for a broken model.
@@ -48,7 +49,7 @@ pub fn quantize_tables(
     Ok(report)
 }
 
-/// The table that `node` picks rows from, if it does.
+/// Returns the table that `node` picks rows from, if it is a `Gather`.
 fn table<'m>(
     node: Node<'m>,
     draft: &Draft<'m>,
@@ -68,7 +69,7 @@ fn table<'m>(
     }
     let tensor = value.and_then(|value| draft.graph.initializer(value));
     let Some(tensor) = tensor.filter(|tensor| is_float(tensor.element())) else { return Ok(None) };
-    // What comes out must be float32, as `DequantizeLinear` gives it.
+    // The output must be float32, as that of `DequantizeLinear` is.
     let made = node.outputs().first().and_then(|made| draft.shapes.element(made));
     if tensor.rank() != 2 || made != Some(ElementType::Float32) {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The graphs that dynamic int8 writes.
+//! Tests of the graphs that dynamic int8 writes.
 
 use super::*;
 use crate::layers::to_f16;
@@ -12,7 +12,8 @@ fn find<'m>(model: &'m Model, op_type: &str) -> Vec<Node<'m>> {
     model.graph().nodes().filter(|node| node.op_type() == op_type).collect()
 }
 
-/// Two products of one value with halves behind a `Cast`, one of them with a bias.
+/// Builds two products of one value with half-precision weights behind a `Cast`, one of them with a
+/// bias.
 fn halves() -> Model {
     let dims = [Dim::from("batch"), Dim::from(2)];
     let weight = |values: &[f32; 4]| Tensor::new(&[2, 2], &to_f16(values)).unwrap();
@@ -39,7 +40,7 @@ fn products_become_products_of_integers() {
     let stored: Vec<_> = report.tensors.iter().map(|t| (t.stored.as_str(), t.scales)).collect();
     assert_eq!(stored, [("a", 2), ("b", 2)]);
     assert!(report.kept.is_empty());
-    // The value that both take becomes bytes once, and each row for itself.
+    // The common input is quantized once, row by row.
     for end in ["ReduceMax", "ReduceMin", "ReduceSum"] {
         let ends = find(&model, end);
         assert_eq!((ends.len(), ends[0].int("keepdims").unwrap()), (1, Some(1)), "{end}");
@@ -95,7 +96,7 @@ fn a_weight_that_two_share_is_stored_once() {
     let products = find(&model, "MatMulInteger");
     assert_eq!(products[0].inputs()[1], products[1].inputs()[1]);
     let int8 = model.graph().initializers().filter(|t| t.element() == ElementType::UInt8).count();
-    // The codes, their zero, and that of all rows.
+    // The codes, their zero, and the zero of all rows.
     assert_eq!(int8, 3);
 }
 

@@ -1,4 +1,4 @@
-//! What is found again of the graphs that dynamic int8 writes, and what is left as it is.
+//! Tests of the fusion of graphs that dynamic int8 writes.
 
 use super::*;
 use crate::{DynamicSettings, quantize_dynamic};
@@ -26,13 +26,13 @@ fn products_become_one_operator_each() {
     assert_eq!(sizes, [("fc0.weight", 6, 5), ("fc1.weight", 5, 3)]);
     assert_eq!((products[0].codes.len(), products[0].scales.len()), (30, 5));
     assert!(products[0].codes.contains(&127) || products[0].codes.contains(&-127));
-    // Nothing is left of what made the bytes.
+    // No constant of the quantization is left.
     let names: Vec<_> = model.graph().initializers().map(|tensor| tensor.name()).collect();
     assert_eq!(names, ["fc0.bias", "fc1.bias"]);
     assert!(fuse_int8(&mut model, OPERATOR).unwrap().is_empty());
 }
 
-/// Two products of one value; something else takes the value `tapped`, where there is one.
+/// Builds two products of one value. Another node uses the value `tapped`, where there is one.
 fn two(tapped: &str) -> Model {
     let dims = [Dim::from("batch"), Dim::from(2)];
     let weight = Tensor::new(&[2, 2], &[1.0_f32, 2.0, -4.0, 0.5]).unwrap();

@@ -1,10 +1,10 @@
-//! The graphs that smoothing writes.
+//! Tests of the graphs that smoothing writes.
 
 use super::*;
 use crate::calibrate::tests::Echo;
 use skysail_graph::{Dim, ElementType, GraphBuilder};
 
-/// A value that is normalized, and is taken by two products and by a sum.
+/// Builds a value that two products and a sum use.
 fn model() -> Model {
     let dims = [Dim::from("batch"), Dim::from(2)];
     let weight = |values: &[f32; 4]| Tensor::new(&[2, 2], values).unwrap();
@@ -24,7 +24,7 @@ fn model() -> Model {
 
 fn smoothed(strength: f32) -> Result<(Model, SmoothReport), CompressError> {
     let mut model = model();
-    // The runner gives this for every value: channels of 64 and 1.
+    // The runner returns this for every value: channels of 64 and 1.
     let batches = [vec![("x".to_owned(), Tensor::new(&[1, 2], &[64.0_f32, -1.0]).unwrap())]];
     let mut calibration = Calibration { runner: &mut Echo, batches: &batches };
     let report = smooth(&mut model, SmoothSettings { strength }, &mut calibration)?;
@@ -40,7 +40,7 @@ fn products_stay_the_same_and_ranges_meet() {
     let floats = |name: &str| graph.initializer(name).unwrap().as_f32().unwrap().into_owned();
     let mul = graph.nodes().find(|node| node.op_type() == "Mul").unwrap();
     let inverse = floats(&mul.inputs()[1]);
-    // Rows of at most 4 and 1 in either matrix: 64 / 4 against 1 / 1, evened out.
+    // Rows reach 4 and 1 in the matrices: 64 / 4 against 1 / 1, evened out.
     assert!((inverse[1] / inverse[0] - 4.0).abs() < 1e-4, "{inverse:?}");
     for (before, after, turned) in
         [([1.0, -2.0, 0.5, 0.25], "a", false), ([4.0, 1.0, 1.0, 1.0], "b", true)]
@@ -50,7 +50,7 @@ fn products_stay_the_same_and_ranges_meet() {
             assert!((after * inverse[row] - before).abs() < 1e-6);
         }
     }
-    // The products take what is smoothed, the sum what is not.
+    // The products use the smoothed value, the sum the original.
     let made = &mul.outputs()[0];
     let consumers = |value: &str| -> Vec<String> {
         links.consumers(value).iter().map(|consumer| consumer.node.op_type().to_owned()).collect()

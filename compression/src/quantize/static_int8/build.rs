@@ -1,4 +1,4 @@
-//! Writing the plan down as nodes.
+//! Writes the nodes of a plan.
 
 use super::plan::{Part, Plan, output_axis};
 use crate::CompressError;
@@ -12,7 +12,7 @@ use crate::quantize::operand::Operand;
 use skysail_graph::{Attribute, Edit, Model, NewNode, Node, Tensor, Weight};
 use std::collections::HashMap;
 
-/// The changes that make `plan` true.
+/// Returns the changes that realize `plan`.
 pub(super) fn build(
     model: &Model,
     plan: &Plan,
@@ -48,15 +48,15 @@ pub(super) fn build(
     Ok(builder.draft.finish())
 }
 
-/// A value that exists as bytes.
+/// A quantized value.
 #[derive(Debug, Clone)]
 struct Bytes {
     affine: Affine,
-    /// The names of its codes, and of what they mean.
+    /// Names of its codes, scale and zero.
     codes: String,
     scale: String,
     zero: String,
-    /// The name under which the codes are widened again.
+    /// Name of the widened codes.
     floats: String,
 }
 
@@ -67,7 +67,7 @@ struct Builder<'m, 'r> {
 }
 
 impl<'m> Builder<'m, '_> {
-    /// Adds the constants that say what the codes of a value mean.
+    /// Adds the scale and the zero of a value.
     fn meaning(&mut self, value: &str) -> Result<(Affine, String, String), CompressError> {
         let range = self.ranges.get(value).copied();
         let range = range.ok_or_else(|| CompressError::NotObserved { value: value.to_owned() })?;
@@ -79,7 +79,7 @@ impl<'m> Builder<'m, '_> {
         Ok((affine, scale, zero))
     }
 
-    /// Makes bytes of a value and floats of these, for all who take it.
+    /// Quantizes a value and widens it again, for all its consumers.
     fn cut(&mut self, value: &str) -> Result<(), CompressError> {
         let (affine, scale, zero) = self.meaning(value)?;
         let (from, to) = self.draft.edit.cut(value);
@@ -90,7 +90,7 @@ impl<'m> Builder<'m, '_> {
         Ok(())
     }
 
-    /// The bytes of a value that others take as floats: made anew, once.
+    /// Returns the bytes of a value that others use as floats, quantized once.
     fn bytes_of(&mut self, value: &str) -> Result<Bytes, CompressError> {
         if let Some(bytes) = self.bytes.get(value) {
             return Ok(bytes.clone());
@@ -111,7 +111,7 @@ impl<'m> Builder<'m, '_> {
             .add(NewNode::new("DequantizeLinear", &[codes, scale, zero], &[to]));
     }
 
-    /// A layer takes bytes and a weight of bytes.
+    /// Rewrites a layer to use bytes and a weight of bytes.
     fn layer(&mut self, weight: &Weight<'m>, settings: Int8Weights) -> Result<(), CompressError> {
         let node = weight.node;
         let Some(operand) = Operand::of(weight, &self.draft.shapes)? else { return Ok(()) };
@@ -139,7 +139,7 @@ impl<'m> Builder<'m, '_> {
         Ok(())
     }
 
-    /// The node's bias: its name and values.
+    /// Returns the name and the values of a node's bias.
     fn bias(&self, node: Node<'_>) -> Result<Option<(String, Vec<f32>)>, CompressError> {
         let name = node.inputs().get(2).filter(|name| !name.is_empty());
         let Some(name) = name else { return Ok(None) };
@@ -147,7 +147,8 @@ impl<'m> Builder<'m, '_> {
         tensor.map(|tensor| Ok((name.clone(), floats(tensor)?.into_owned()))).transpose()
     }
 
-    /// Stores a bias in 32 bits, with the scales of what it is added to; its value in floats.
+    /// Stores a bias in 32 bits, with the scales of the sums it is added to. Returns the name of
+    /// its widened value.
     fn store_bias(
         &mut self,
         name: &str,
@@ -177,13 +178,13 @@ impl<'m> Builder<'m, '_> {
         Ok(wide)
     }
 
-    /// The node does to the codes of what it takes what it did to that.
+    /// Rewrites a node to work on the codes of its input.
     fn moves(&mut self, node: Node<'m>) {
         let input = node.inputs().first().map_or("", String::as_str);
         let Some(taken) = self.bytes.get(input).cloned() else { return };
         let mut moved = NewNode::copy_of(node).input(0, &taken.codes);
         if node.op_type() == "Pad" {
-            // What it fills in must mean zero.
+            // The filling must be the code of zero.
             moved = moved.input(2, &taken.zero);
         }
         let outputs = node.outputs().iter().enumerate().filter(|(_, name)| !name.is_empty());
@@ -202,7 +203,8 @@ impl<'m> Builder<'m, '_> {
     }
 }
 
-/// The least scales of weights with which each bias fits 32 bits, half of them to spare for sums.
+/// Returns the least scales of weights with which each bias fits 32 bits, with one bit to spare for
+/// sums.
 fn floors(bias: &Option<(String, Vec<f32>)>, input: Affine) -> Vec<f32> {
     let values = bias.as_ref().map_or(&[][..], |(_, values)| values.as_slice());
     let codes_max = f64::from(1 << 30);

@@ -1,4 +1,4 @@
-//! Which nodes work on bytes, and which values are bytes between them.
+//! Chooses the nodes that work on bytes, and the values that are bytes between them.
 
 use crate::CompressError;
 use crate::layers::is_float;
@@ -9,36 +9,36 @@ use crate::quantize::too_small_for;
 use skysail_graph::{ElementType, Graph, Links, Model, Node, Role, Shapes, Weight};
 use std::collections::{HashMap, HashSet};
 
-/// What is done with each node.
+/// Treatment of each node.
 pub(super) struct Plan {
-    /// By the nodes' places.
+    /// Treatment by the index of the node.
     parts: HashMap<usize, Part>,
-    /// The values that get a range of their own.
+    /// Values that get a range of their own.
     observed: Vec<String>,
-    /// Layers that cannot be int8, and why.
+    /// Layers that cannot be int8, and the reasons.
     pub(super) kept: Vec<(String, String)>,
 }
 
-/// A node's part.
+/// Treatment of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Part {
-    /// It multiplies bytes by a weight.
+    /// The node multiplies bytes by a weight.
     Layer {
-        /// The value to make bytes of: what it makes, or an activation after it. `None` where the
-        /// product is best left in floats.
+        /// The value to quantize: the node's output, or that of an activation after it. `None`
+        /// where the product is best left in floats.
         made: Option<String>,
     },
-    /// It computes with bytes, and makes others with a range of their own.
+    /// The node computes with bytes, and its output has a range of its own.
     Computes {
-        /// As for a layer.
+        /// The value to quantize.
         made: String,
     },
-    /// It only moves or picks what it takes first, whatever that is.
+    /// The node only moves or picks elements of its first input, floats or codes.
     Moves,
 }
 
 impl Plan {
-    /// A plan in which the values in `tiny`, too small for scales, are no bytes.
+    /// Plans a model. The values in `tiny`, too small for scales, are no bytes.
     pub(super) fn of(
         model: &Model,
         chosen: &HashMap<String, Int8Weights>,
@@ -68,18 +68,18 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The part of a node, if it has any.
+    /// Returns the treatment of a node, if it is changed.
     pub(super) fn part(&self, node: Node<'_>) -> Option<&Part> {
         self.parts.get(&node.index())
     }
 
-    /// The values whose ranges are needed.
+    /// Returns the values whose ranges are needed.
     pub(super) fn observed(&self) -> Vec<String> {
         self.observed.clone()
     }
 }
 
-/// Why the node of `weight` cannot multiply bytes, if it cannot.
+/// Returns the reason why the node of `weight` cannot multiply bytes, if there is one.
 fn why_not(
     weight: &Weight<'_>,
     graph: Graph<'_>,
@@ -117,33 +117,33 @@ fn why_not(
     Ok((!fits).then_some("its bias is no constant for each output"))
 }
 
-/// The dimension of a layer's weights that counts its outputs.
+/// Returns the dimension of a layer's weights that counts its outputs.
 pub(super) fn output_axis(node: Node<'_>) -> Result<usize, CompressError> {
     let turned = node.op_type() == "Gemm" && node.int("transB")?.unwrap_or(0) != 0;
     Ok(usize::from(node.op_type() != "Conv" && !turned))
 }
 
-/// Finds the parts.
+/// Chooses the treatment of nodes.
 struct Planner<'m, 't> {
     graph: Graph<'m>,
     links: Links<'m>,
-    /// The nodes that multiply bytes.
+    /// Nodes that multiply bytes, by index.
     layers: HashSet<usize>,
     /// Values too small for scales.
     tiny: &'t HashSet<String>,
 }
 
-/// What does not pay: it is left out the next time.
+/// Treatments that do not pay, left out of the next attempt.
 #[derive(Default)]
 struct Refused {
-    /// Nodes that would do on bytes what only floats are wanted of.
+    /// Nodes whose result is only needed in floats.
     nodes: HashSet<usize>,
-    /// Layers that would turn what they make into bytes for nobody.
+    /// Layers whose output nobody uses as bytes.
     made: HashSet<usize>,
 }
 
 impl<'m> Planner<'m, '_> {
-    /// Why a layer stays as it is, if its weights or what it takes or makes is too small.
+    /// Returns the reason to keep a layer whose weights, input or output are too small for a scale.
     fn why_too_small(
         &self,
         weight: &Weight<'m>,
@@ -163,7 +163,7 @@ impl<'m> Planner<'m, '_> {
         }))
     }
 
-    /// Gives nodes their parts, then takes those away that nobody has use for, until all have.
+    /// Chooses treatments, then drops those without use, until all have one.
     fn settle(&self) -> Result<Plan, CompressError> {
         let mut refused = Refused::default();
         loop {
@@ -217,17 +217,19 @@ impl<'m> Planner<'m, '_> {
         Ok(Plan { parts, observed, kept: Vec::new() })
     }
 
-    /// The value to make bytes of: what the node makes, or an activation that alone takes it.
+    /// Returns the value to quantize: the node's output, or that of an activation that alone uses
+    /// it.
     fn last_of(&self, node: Node<'m>) -> &'m str {
         let made = node.outputs().first().map_or("", String::as_str);
         let next = self.links.single_consumer(made).filter(|next| next.domain().is_empty());
-        // The lowest code is zero then, or the limits are inside the range: ONNX Runtime takes
-        // the activation out.
+        // The lowest code is then zero, or the limits lie inside the range: ONNX Runtime removes
+        // the activation.
         let activation = next.filter(|next| matches!(next.op_type(), "Relu" | "Clip"));
         activation.and_then(|next| next.outputs().first()).map_or(made, String::as_str)
     }
 
-    /// Whether the node only moves or picks what it takes first, so that it does the same to codes.
+    /// Returns true if the node only moves or picks elements of its first input, so that it can do
+    /// the same to codes.
     fn moves(&self, node: Node<'_>) -> Result<bool, CompressError> {
         Ok(match node.op_type() {
             "Reshape" | "Flatten" | "Transpose" | "Squeeze" | "Unsqueeze" | "Slice" | "Split"
@@ -250,7 +252,7 @@ impl<'m> Planner<'m, '_> {
         Ok(tensor.as_f32()?.iter().all(|value| *value == 0.0))
     }
 
-    /// Finds what makes bytes that nobody takes as bytes.
+    /// Excludes treatments whose bytes nobody uses as bytes.
     fn refuse_useless(&self, plan: &Plan, refused: &mut Refused) {
         let nodes: Vec<_> = self.graph.nodes().collect();
         let mut useful: HashSet<usize> = HashSet::new();
@@ -265,7 +267,7 @@ impl<'m> Planner<'m, '_> {
             match plan.parts.get(&index) {
                 None => {}
                 Some(Part::Layer { made }) => {
-                    // A convolution has no form that takes bytes and makes floats.
+                    // A convolution has no kernel from bytes to floats.
                     let free = node.op_type() != "Conv";
                     if free && made.as_ref().is_some_and(|made| !wanted(made)) {
                         refused.made.insert(index);
@@ -286,13 +288,14 @@ impl<'m> Planner<'m, '_> {
     }
 }
 
-/// Whether the node does something on bytes that ONNX Runtime has a kernel for.
+/// Returns true if ONNX Runtime has a kernel for the node on bytes.
 fn computes(node: Node<'_>) -> bool {
     const OPERATORS: [&str; 5] = ["Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"];
     OPERATORS.contains(&node.op_type()) && node.outputs().len() == 1
 }
 
-/// Whether the node makes much less than it takes: then bytes pay even if floats are wanted.
+/// Returns true if the node's output is much smaller than its input: then bytes pay even if floats
+/// are needed.
 fn shrinks(node: Node<'_>) -> bool {
     matches!(node.op_type(), "AveragePool" | "GlobalAveragePool" | "MaxPool")
 }

@@ -1,4 +1,4 @@
-//! The graphs that static int8 writes.
+//! Tests of the graphs that static int8 writes.
 
 use super::*;
 use crate::calibrate::{Batch, Run, Runner};
@@ -6,7 +6,7 @@ use crate::{Granularity, RunnerError};
 use proptest::prelude::*;
 use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, NewNode, Node, Tensor};
 
-/// Gives the same few numbers for each value.
+/// Returns the same few numbers for each value.
 struct Fixed;
 
 impl Runner for Fixed {
@@ -52,7 +52,7 @@ fn image(channels: u64) -> [Dim; 4] {
 
 const PADS: [(&str, Attribute); 0] = [];
 
-/// A convolution that keeps the size, of three channels.
+/// Adds a convolution of three channels that keeps the size.
 fn conv(builder: &mut GraphBuilder, from: &str, to: &str) {
     let (weight, bias) = (format!("{to}.w"), format!("{to}.b"));
     builder.initializer(&weight, tensor(&[3, 3, 1, 1])).initializer(&bias, tensor(&[3])).node(
@@ -63,7 +63,7 @@ fn conv(builder: &mut GraphBuilder, from: &str, to: &str) {
     );
 }
 
-/// Two convolutions with a shortcut over the second, and a classifier.
+/// Builds two convolutions with a shortcut over the second, and a classifier.
 fn residual() -> Model {
     let mut builder = GraphBuilder::new("residual");
     builder.input("x", ElementType::Float32, &image(3));
@@ -82,8 +82,8 @@ fn residual() -> Model {
     builder.finish().unwrap()
 }
 
-/// The operator that makes each input of `node`; of an input of the graph or an initializer, its
-/// name.
+/// Returns the operator that produces each input of `node`, or the name of an input of the graph or
+/// an initializer.
 fn producers(model: &Model, node: Node<'_>) -> Vec<String> {
     let links = model.graph().links();
     let producer = |value: &String| match links.producer(value) {
@@ -113,11 +113,12 @@ fn a_residual_net_is_bytes_from_end_to_end() {
             "{op_type}: {producers:?}"
         );
     }
-    // The codes of the mean are flattened, and the classifier gives floats.
+    // The codes of the mean are flattened, and the classifier's output is floats.
     assert_eq!(producers(&model, node(&model, "Flatten")), ["QuantizeLinear"]);
     assert_eq!(producers(&model, node(&model, "Gemm")), ["DequantizeLinear"; 2]);
     assert_eq!(producers(&model, node(&model, "Softmax")), ["Gemm"]);
-    // Those of the input, both sums after their activations, the sum of the shortcut, the mean.
+    // Quantized are the input, both sums after their activations, the sum of the shortcut, and the
+    // mean.
     let quantized = model.graph().nodes().filter(|node| node.op_type() == "QuantizeLinear");
     let quantized: Vec<_> =
         quantized.flat_map(|node| producers(&model, node)[..1].to_vec()).collect();
@@ -146,7 +147,7 @@ fn weights_have_a_scale_for_each_output_and_biases_the_product_of_both() {
     for ((code, scale), value) in codes.iter().zip(&bias).zip(&original) {
         assert!((*code as f32 * scale - value).abs() <= scale * 0.51);
     }
-    // `Gemm` without `transB`: columns are outputs.
+    // The columns of a `Gemm` without `transB` are outputs.
     let gemm = links.producer(&node(&model, "Gemm").inputs()[1]).unwrap();
     assert_eq!((floats(gemm, 1).len(), gemm.int("axis").unwrap()), (10, Some(1)));
 }
@@ -200,7 +201,7 @@ fn what_moves_or_picks_works_on_codes() {
     assert_eq!(producer_of_first("Slice"), "QuantizeLinear");
     assert_eq!(producer_of_first("Pad"), "Slice");
     assert_eq!(producer_of_first("MaxPool"), "Pad");
-    // What is filled in is the code of zero: of -1 to 2 in 255 steps, a third.
+    // The filling is the code of zero: a third of 255 steps from -1 to 2.
     let pad = node(&model, "Pad");
     let filled = model.graph().initializer(&pad.inputs()[2]).unwrap().to_tensor().unwrap();
     assert_eq!((filled.element(), filled.bytes()), (ElementType::UInt8, &[85_u8][..]));
@@ -229,7 +230,7 @@ fn floats_stay_where_bytes_do_not_pay() {
     let mut model = builder.finish().unwrap();
     quantize(&mut model, &StaticSettings::default()).unwrap();
     let count = |op_type| model.graph().nodes().filter(|node| node.op_type() == op_type).count();
-    // One for both products, and the sums are in floats.
+    // Both products share one quantized input, and the sums are in floats.
     assert_eq!((count("QuantizeLinear"), count("DequantizeLinear")), (1, 3));
     assert_eq!(producers(&model, node(&model, "Add")), ["MatMul", "bias"]);
     let add = model.graph().nodes().filter(|node| node.op_type() == "Add").nth(1).unwrap();
@@ -268,7 +269,7 @@ fn what_cannot_be_is_told_and_changes_nothing() {
     assert_eq!(model.to_bytes().unwrap(), before);
 }
 
-/// One more node behind the values there are, by two numbers that choose it.
+/// Adds a node after the existing values, chosen by two numbers.
 fn add_random(builder: &mut GraphBuilder, values: &mut Vec<String>, (kind, place): (u8, usize)) {
     let (from, to) = (values[place % values.len()].clone(), format!("v{}", values.len()));
     let other = values[place / 7 % values.len()].clone();
@@ -317,7 +318,7 @@ proptest! {
         }
         for conv in model.graph().nodes().filter(|node| node.op_type() == "Conv") {
             prop_assert_eq!(producers(&model, conv), ["DequantizeLinear"; 3]);
-            // Nothing takes what it makes, or the one activation after it makes, but as bytes.
+            // The output, or that of the one activation after it, is used as bytes only.
             let links = model.graph().links();
             let mut made = conv.outputs()[0].clone();
             if let Some(next) = links.single_consumer(&made).filter(|next| next.op_type() == "Relu") {

@@ -1,10 +1,10 @@
-//! Tables of embeddings as int8.
+//! Tests of embedding tables as int8.
 
 use super::*;
 use crate::layers::to_f16;
 use skysail_graph::{Dim, GraphBuilder, Tensor};
 
-/// Picks rows of two tables of halves, one of them small.
+/// Builds a model that picks rows of two half-precision tables, one of them small.
 fn model() -> Model {
     let values: Vec<f32> =
         (0..1 << 14).map(|place| (place as f32).sin() * (1 + place % 2) as f32).collect();
