@@ -1,5 +1,5 @@
-//! Codecs: ways to store a tensor's values, without loss. Each has a file of its own below, and
-//! the smallest is taken for each tensor.
+//! Lossless codecs of a tensor's values. Each has a file of its own below, and each tensor gets the
+//! smallest.
 
 use crate::Sparse;
 use cursor::{CodecError, Cursor, put_varint};
@@ -23,38 +23,37 @@ mod choose;
 
 pub(crate) use choose::{Analysis, encode};
 
-/// How a tensor's values are stored. The numbers are those of the file.
+/// Storage of a tensor's values. The numbers are those of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Codec {
-    /// As they are.
+    /// The values as they are.
     Raw = 0,
-    /// The bytes of all values by significance, each such plane coded on its own: for what has
-    /// no structure.
+    /// The bytes of all values by significance, each such plane coded on its own. It suits values
+    /// without structure.
     Planes = 1,
     /// A codebook, and a code for each value.
     Codes = 2,
-    /// Zeros left out: a codebook, and Huffman codes of gaps and of codes, as in Deep
-    /// Compression.
+    /// No zeros: a codebook, and Huffman codes of gaps and of codes, as in Deep Compression.
     Huffman = 3,
-    /// Zeros left out: a codebook, and gaps and codes by asymmetric numeral systems.
+    /// No zeros: a codebook, and gaps and codes by asymmetric numeral systems.
     Sparse = 4,
-    /// Zeros left out: gaps, and the other values in planes. For what is pruned and not
+    /// No zeros: gaps, and the other values in planes. It suits weights that are pruned and not
     /// clustered.
     Pruned = 5,
 }
 
-/// Every codec, in the order of their numbers.
+/// Every codec, in the order of the numbers.
 pub(crate) const CODECS: [Codec; 6] =
     [Codec::Raw, Codec::Planes, Codec::Codes, Codec::Huffman, Codec::Sparse, Codec::Pruned];
 
 impl Codec {
-    /// The codec of this number.
+    /// Returns the codec of a number.
     pub(crate) fn from_number(number: u64) -> Option<Self> {
         CODECS.into_iter().find(|codec| *codec as u64 == number)
     }
 
-    /// The word for it, in tables and in settings.
+    /// Returns the name of the codec, in tables and in settings.
     pub fn word(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -66,7 +65,7 @@ impl Codec {
         }
     }
 
-    /// How many parts a segment has.
+    /// Returns the number of parts of a segment.
     fn parts(self, form: Form) -> usize {
         match self {
             Self::Raw => 1,
@@ -78,20 +77,20 @@ impl Codec {
     }
 }
 
-/// What the index says of a tensor, for its codec; 0 where the codec has no use for it.
+/// Figures of a tensor in the index, for its codec; 0 where the codec does not need them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
-    /// Words that are not zero.
+    /// Number of words that are not zero.
     pub(crate) kept: usize,
-    /// Words in the codebook.
+    /// Number of words in the codebook.
     pub(crate) distinct: usize,
-    /// Symbols of the gaps; for `Huffman`, values and fillers.
+    /// Number of symbols of the gaps; for `Huffman`, values and fillers.
     pub(crate) gaps: usize,
     /// Bits of a gap before coding, for `Huffman`.
     pub(crate) gap_bits: u32,
 }
 
-/// A coded tensor, made.
+/// An encoded tensor.
 #[derive(Debug, Clone)]
 pub(crate) struct Coded {
     pub(crate) codec: Codec,
@@ -100,13 +99,13 @@ pub(crate) struct Coded {
 }
 
 impl Coded {
-    /// Its bytes in the file, without those in the index.
+    /// Returns the bytes of the segment, without those in the index.
     pub(crate) fn bytes(&self) -> usize {
         self.parts.iter().map(Vec::len).sum()
     }
 
-    /// Appends what the index says of it: codec, figures, and the lengths of all parts but the
-    /// last.
+    /// Appends the tensor's entry in the index: codec, figures, and the lengths of all parts but
+    /// the last.
     pub(crate) fn describe(&self, bytes: &mut Vec<u8>) {
         let figures = self.figures;
         put_varint(bytes, self.codec as u64);
@@ -126,20 +125,22 @@ impl Coded {
     }
 }
 
-/// How a coded tensor lies in its segment, as the index says. Made by [`Plan::read`] alone, so
-/// the figures are in keeping with the form.
+/// Layout of an encoded tensor in its segment. [`Plan::read`] alone creates it, so the figures are
+/// consistent with the form.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) codec: Codec,
     pub(crate) form: Form,
     pub(crate) figures: Figures,
-    /// Where each part ends, in bytes from the beginning of the segment.
+    /// End of each part, in bytes from the beginning of the segment.
     ends: Vec<usize>,
 }
 
 impl Plan {
-    /// Reads what [`Coded::describe`] wrote of a tensor of this form, whose segment has `length`
-    /// bytes, and checks it: memory for decoding is in proportion to the form's bytes.
+    /// Reads and checks the entry that [`Coded::describe`] wrote of a tensor of this form, whose
+    /// segment has `length` bytes.
+    ///
+    /// Memory for decoding is in proportion to the form's bytes.
     pub(crate) fn read(
         cursor: &mut Cursor<'_>,
         form: Form,
@@ -170,7 +171,7 @@ impl Plan {
         Ok(Self { codec, form, figures, ends })
     }
 
-    /// Reads part `index` of `segment`; an error's place is then one of the segment.
+    /// Reads part `index` of `segment`. The offset of an error is one in the segment.
     fn part<'a, T>(
         &self,
         segment: &'a [u8],
@@ -183,13 +184,13 @@ impl Plan {
         read(part).map_err(|error| error.within(start))
     }
 
-    /// Bytes of part `index`.
+    /// Returns the number of bytes of part `index`.
     pub(crate) fn part_bytes(&self, index: usize) -> usize {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         self.ends[index] - start
     }
 
-    /// The tensor's bytes.
+    /// Decodes the tensor's bytes.
     pub(crate) fn decode(&self, segment: &[u8]) -> Result<Vec<u8>, CodecError> {
         match self.codec {
             Codec::Raw => self.part(segment, 0, |part| {
@@ -205,8 +206,10 @@ impl Plan {
         }
     }
 
-    /// The tensor of `float32` without its zeros, if it is stored with a codebook or without
-    /// its zeros, and has no more distinct values than a codebook holds.
+    /// Decodes a `float32` tensor without its zeros.
+    ///
+    /// `None` when it is stored neither with a codebook nor without zeros, or has more distinct
+    /// values than a codebook holds.
     pub(crate) fn decode_sparse(
         &self,
         segment: &[u8],
@@ -223,7 +226,7 @@ impl Plan {
     }
 }
 
-/// What is wrong with figures from outside, if anything is.
+/// Checks figures of an untrusted file.
 fn check(codec: Codec, form: Form, figures: Figures) -> Result<(), &'static str> {
     let Figures { kept, distinct, gaps, gap_bits } = figures;
     let sparse = matches!(codec, Codec::Huffman | Codec::Sparse | Codec::Pruned);

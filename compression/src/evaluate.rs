@@ -1,4 +1,4 @@
-//! How much a compressed model differs from the original: comparisons of what the two give.
+//! Measures of the difference between a compressed model's outputs and the original's.
 
 use crate::CompressError;
 use half::{bf16, f16};
@@ -6,24 +6,24 @@ use serde::Serialize;
 use skysail_graph::{ElementType, Tensor};
 use std::cmp::Ordering;
 
-/// How far an output lies from the original.
+/// Difference of an output from the original's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Difference {
-    /// The largest difference of two elements; infinite when one is NaN and the other is not.
+    /// Largest difference of two elements; infinite when one is NaN and the other is not.
     pub absolute: f32,
-    /// The same as a share of the largest element of the original; 0 when both are all zeros.
+    /// Largest difference as a share of the original's largest element; 0 when both are all zeros.
     pub relative: f32,
-    /// The smallest cosine of the angle between a row and the original's. Rows are what the first
-    /// dimension counts.
+    /// Smallest cosine of the angle between a row and the original's. The first dimension counts
+    /// rows.
     pub cosine_min: f64,
-    /// The mean of these cosines.
+    /// Mean of these cosines.
     pub cosine_mean: f64,
 }
 
 /// Compares an output with the original's.
 ///
 /// # Errors
-/// `NotComparable` when shapes differ or elements are no floats.
+/// `NotComparable` when shapes differ or elements are not floats.
 pub fn difference(original: &Tensor, other: &Tensor) -> Result<Difference, CompressError> {
     if original.shape() != other.shape() {
         let (shape, found) = (original.shape(), other.shape());
@@ -43,11 +43,11 @@ pub fn difference(original: &Tensor, other: &Tensor) -> Result<Difference, Compr
     Ok(Difference { absolute, relative, cosine_min, cosine_mean })
 }
 
-/// The place of the largest element in each row of the last dimension: the class a classifier
-/// chooses. Of equal ones, the first; a NaN is never chosen.
+/// Returns the index of the largest element in each row of the last dimension: the class that a
+/// classifier chooses. Of equal elements the first is chosen; a NaN is never chosen.
 ///
 /// # Errors
-/// `NotComparable` when elements are no floats, or there are no classes.
+/// `NotComparable` when elements are not floats, or there are no classes.
 pub fn top_1(output: &Tensor) -> Result<Vec<usize>, CompressError> {
     let classes = output.shape().last().map_or(0, |classes| *classes as usize);
     if classes == 0 {
@@ -58,25 +58,26 @@ pub fn top_1(output: &Tensor) -> Result<Vec<usize>, CompressError> {
     Ok(values.chunks(classes).map(largest).collect())
 }
 
-/// The share of examples for which two models choose the same class; 1 when there are none.
+/// Returns the share of examples for which two models choose the same class; 1 when there are none.
 ///
 /// # Errors
-/// `NotComparable` when they are not as many.
+/// `NotComparable` when the lengths differ.
 pub fn agreement(original: &[usize], other: &[usize]) -> Result<f64, CompressError> {
     share(original.len(), other.len(), original.iter().zip(other).map(|(a, b)| a == b))
 }
 
-/// The share of examples for which the right class is chosen; 1 when there are none.
+/// Returns the share of examples for which the right class is chosen; 1 when there are none.
 ///
 /// # Errors
-/// `NotComparable` when they are not as many.
+/// `NotComparable` when the lengths differ.
 pub fn accuracy(chosen: &[usize], labels: &[i64]) -> Result<f64, CompressError> {
     let right = chosen.iter().zip(labels).map(|(class, label)| i64::try_from(*class) == Ok(*label));
     share(chosen.len(), labels.len(), right)
 }
 
-/// The cosine of the angle between two vectors: 1 for two of zeros, 0 for one, and -1 when one
-/// holds what is no number, so that no comparison passes.
+/// Returns the cosine of the angle between two vectors: 1 for two of zeros, 0 for one of zeros.
+///
+/// The result is -1 when a vector holds NaN or infinity, so that no comparison passes.
 pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let sum = |a: &[f32], b: &[f32]| {
         a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
@@ -100,7 +101,7 @@ fn apart(a: f32, b: f32) -> f32 {
     if apart.is_nan() { f32::INFINITY } else { apart }
 }
 
-/// The number of elements that the first dimension counts once.
+/// Returns the number of elements of a row of the first dimension.
 fn row_width(tensor: &Tensor) -> usize {
     let width = tensor.shape().iter().skip(1).product::<u64>() as usize;
     width.max(1)

@@ -1,24 +1,23 @@
 //! Compressed models and the package that holds them.
 //!
-//! A model's way into a package, and the modules on it:
+//! A model becomes a package in these steps, each with its modules:
 //!
-//! 1. [`layers()`] finds the weights that can be compressed; [`PerLayer`] has settings for them.
-//! 2. Lossy steps change the model, each if it is asked for: [`prune()`] makes small weights zero,
-//!    [`cluster()`] lets weights share values (Han, Mao and Dally, "Deep Compression", ICLR 2016),
-//!    and the quantizers take fewer bits a number: [`quantize_static`], [`quantize_dynamic`],
-//!    [`quantize_int4`], [`store_half`]. Those that need typical activations get them from a
-//!    [`Calibration`], which runs the model by a [`Runner`] of the caller's.
-//! 3. [`difference`], [`agreement`] and [`accuracy`] tell what was lost.
-//! 4. [`PackageWriter`] writes a package, which loses nothing: for each tensor it tries every
-//!    [`Codec`] that suits its bits and takes the smallest.
-//! 5. [`Package`] reads one, whoever made it. A tensor comes back dense, or as [`Sparse`] without
-//!    having been dense, or all of them with the graph as the model that was packed.
+//! 1. [`layers()`] finds the weights that can be compressed. [`PerLayer`] holds their settings.
+//! 2. Lossy steps change the model, if the caller asks for them. [`prune()`] sets small weights to
+//!    zero. [`cluster()`] lets weights share values (Han, Mao and Dally, "Deep Compression", ICLR
+//!    2016). The quantizers use fewer bits a number: [`quantize_static`], [`quantize_dynamic`],
+//!    [`quantize_int4`], [`store_half`]. A [`Calibration`] finds typical activations for them, by
+//!    running the model with a [`Runner`] of the caller.
+//! 3. [`difference`], [`agreement`] and [`accuracy`] measure the loss.
+//! 4. [`PackageWriter`] writes a package without further loss. It tries every [`Codec`] that suits
+//!    a tensor's bits and uses the smallest.
+//! 5. [`Package`] reads a package, even a hostile one. A tensor is decoded dense, or as [`Sparse`]
+//!    without its zeros; all tensors and the graph are decoded to the original model.
+//! 6. [`fuse_int8`] joins the operators of [`quantize_dynamic`] into one, for runtimes that have
+//!    such an operator.
 //!
-//! 6. [`fuse_int8`] puts one operator in the place of the many by which [`quantize_dynamic`] makes
-//!    bytes of rows, for whoever has such an operator.
-//!
-//! `FORMAT.md` describes the file. The program `skysail-pack` (feature `pack`) is all of this on
-//! the command line.
+//! `FORMAT.md` describes the file. The program `skysail-pack` (feature `pack`) offers all of this
+//! on the command line.
 
 // Finding weights.
 mod layers;

@@ -1,7 +1,7 @@
 //! The weights of a layer that pruning keeps.
 
-/// One flag for each weight of a layer, in row-major order: true if the weight is kept. Other
-/// weights are zero.
+/// A flag for each weight of a layer, in row-major order: true if the weight is kept. Other weights
+/// are zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
     kept: Vec<bool>,

@@ -1,9 +1,11 @@
-//! The `.sky` package: a model in one file, its graph and its coded tensors, with what is said
-//! about it, checksums, a digest and if wanted a signature. `FORMAT.md` beside this crate's
-//! `Cargo.toml` is the format, well enough to write another reader.
+//! The `.sky` package: a model in one file.
 //!
-//! A package comes from anyone. Whatever its bytes are, the answer is its content or a
-//! [`PackageError`], and memory stays below what [`decoded_max`] says.
+//! It holds the model's graph and its encoded tensors, a manifest, checksums, a digest and
+//! optionally a signature. `FORMAT.md` beside this crate's `Cargo.toml` describes the format in
+//! enough detail to write another reader.
+//!
+//! A package may be hostile. Whatever its bytes are, the result is its content or a
+//! [`PackageError`], and memory stays below [`decoded_max`].
 
 use crate::Sparse;
 use flate2::read::DeflateDecoder;
@@ -35,65 +37,67 @@ pub use sign::{PublicKey, Signer};
 pub use summary::Summary;
 pub use write::PackageWriter;
 
-/// The most bytes of a manifest.
+/// Limit of a manifest in bytes.
 const MANIFEST_BYTES_MAX: u64 = 16 << 20;
-/// What any package may decode to, in bytes.
+/// Bytes that any package may decode to.
 const DECODED_ALWAYS: u64 = 64 << 20;
-/// What it may decode to for each byte of the file. Pruned and clustered models need some 100.
+/// Bytes that a package may decode to for each byte of the file. Pruned and clustered models need
+/// some 100.
 const DECODED_PER_BYTE: u64 = 1024;
-/// The file that [`Package::graph_without_weights`] says its weights lie in. There is none.
+/// File name of the weights in the model of [`Package::graph_without_weights`]. The file does not
+/// exist.
 pub const WEIGHTS_ELSEWHERE: &str = "sky";
 
-/// The most bytes that the tensors of a package of `file_bytes` may have, all together.
+/// Returns the limit of the tensors' bytes, all together, in a package of `file_bytes`.
 pub fn decoded_max(file_bytes: u64) -> u64 {
     file_bytes.saturating_mul(DECODED_PER_BYTE).saturating_add(DECODED_ALWAYS)
 }
 
-/// A package, open. Tensors stay coded until they are asked for.
+/// An open package. Tensors stay encoded until they are read.
 #[derive(Debug)]
 pub struct Package {
     file: Bytes,
     header: Header,
     manifest: Manifest,
-    /// The ONNX file of the model, but for the values in segments.
+    /// ONNX file of the model, without the values in segments.
     graph_bytes: Vec<u8>,
-    /// The same, decoded.
+    /// Model of those bytes.
     graph: Model,
     index: Index,
-    /// The number of each tensor, by its name; of several of one name, the last.
+    /// Number of each tensor by its name; of several with one name, the last.
     numbers: HashMap<String, usize>,
     digest: [u8; 32],
 }
 
-/// What [`Package::verify`] found to be true.
+/// Result of [`Package::verify`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Seal {
-    /// SHA-256 over all that comes before it in the file.
+    /// SHA-256 of all bytes before it in the file.
     pub digest: [u8; 32],
-    /// Whose signature there is over the digest, if any. It is right, but anyone can sign:
-    /// whether this key is to be trusted is for the caller to say.
+    /// Key of the signature over the digest, if there is one. The signature is right, but anyone
+    /// can sign: the caller decides whether to trust the key.
     pub signed_by: Option<PublicKey>,
 }
 
 impl Package {
-    /// Opens a package. Its file is mapped into memory: it must not be changed while it is in
-    /// use, only replaced by renaming another over it, as [`PackageWriter::write`] does.
+    /// Opens a package, and maps its file into memory. The file must not be changed while it is in
+    /// use. It may only be replaced by renaming another over it, as [`PackageWriter::write`] does.
     ///
     /// # Errors
-    /// `Io` when it cannot be mapped, else as [`from_bytes`](Self::from_bytes).
+    /// `Io` when it cannot be mapped, else the errors of [`from_bytes`](Self::from_bytes).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PackageError> {
         Self::of(Bytes::map(path.as_ref())?)
     }
 
-    /// The package of these bytes.
+    /// Opens a package in memory.
     ///
-    /// Checks the header, the sizes, and all sections but the tensors' segments: those are
+    /// Checks the header, the sizes, and all sections but the tensors' segments. Segments are
     /// checked as they are decoded, and the digest by [`verify`](Self::verify).
     ///
     /// # Errors
-    /// `NotAPackage`, `Version`, `Malformed`, `BadTensor`, `Manifest`, `Graph` when the bytes
-    /// are none, or of a later major version; `TooLarge` past a limit.
+    /// `NotAPackage`, `Version`, `Malformed`, `BadTensor`, `Manifest` and `Graph` when the bytes
+    /// are no package, or of a later major version; `TooLarge` past a limit.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, PackageError> {
         Self::of(Bytes::Owned(bytes))
     }
@@ -119,43 +123,42 @@ impl Package {
         Ok(Self { file, header, manifest, graph_bytes, graph, index, numbers, digest })
     }
 
-    /// What is said about the model.
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The format's version: the major one is 1.
+    /// Returns the minor version of the format: the major one is 1.
     pub fn format_minor(&self) -> u8 {
         self.header.minor
     }
 
-    /// Bytes of the file.
+    /// Returns the size of the file in bytes.
     pub fn bytes(&self) -> u64 {
         self.file.len() as u64
     }
 
-    /// The digest that the file has at its end, which tells packages apart. Whether it is that of
-    /// the bytes, [`verify`](Self::verify) says.
+    /// Returns the digest at the end of the file, which identifies the package. It is not checked;
+    /// [`verify`](Self::verify) does that.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
 
-    /// The initializers of the graph, in its order.
+    /// Returns the initializers of the graph, in its order.
     pub fn tensors(&self) -> &[TensorEntry] {
         &self.index.tensors
     }
 
-    /// Where the bytes of the file go.
+    /// Returns the sizes of the package's parts.
     pub fn summary(&self) -> Summary {
         Summary::of(self)
     }
 
-    /// An initializer's values. Of several of one name, those of the last, as ONNX Runtime takes
-    /// them.
+    /// Decodes an initializer. Of several with one name it is the last, as in ONNX Runtime.
     ///
     /// # Errors
-    /// `NoTensor` when there is none of this name, `BadTensor` when its segment is damaged,
-    /// `Graph` when it is of strings, which only the model has.
+    /// `NoTensor` when there is none of this name, `BadTensor` when its segment is damaged, `Graph`
+    /// when it holds strings, which only the model has.
     pub fn tensor(&self, name: &str) -> Result<Tensor, PackageError> {
         match self.find(name)? {
             Found::Segment(segment) => {
@@ -170,11 +173,12 @@ impl Package {
         }
     }
 
-    /// An initializer of `float32` without its zeros, which are never made. `None` when it is
-    /// not of `float32`, or stored in a way that has neither a codebook nor left zeros out.
+    /// Decodes a `float32` initializer without its zeros, which are never created.
+    ///
+    /// `None` when it is not of `float32`, or is stored neither with a codebook nor without zeros.
     ///
     /// # Errors
-    /// As [`tensor`](Self::tensor).
+    /// The same as [`tensor`](Self::tensor).
     pub fn sparse(&self, name: &str) -> Result<Option<Sparse>, PackageError> {
         let Found::Segment(segment) = self.find(name)? else { return Ok(None) };
         let entry = &self.index.tensors[segment.tensor];
@@ -185,19 +189,19 @@ impl Package {
         segment.bytes(&self.file).and_then(decode).map_err(|error| self.bad(segment, &error))
     }
 
-    /// The whole model, its tensors decoded in parallel.
+    /// Decodes the whole model, its tensors in parallel.
     ///
     /// # Errors
-    /// `BadTensor` when a segment is damaged; `Graph` when the model is larger than a model in
-    /// one piece can be.
+    /// `BadTensor` when a segment is damaged; `Graph` when the model is larger than one ONNX file
+    /// can be.
     pub fn model(&self) -> Result<Model, PackageError> {
         Ok(Model::from_bytes(&self.model_bytes()?)?)
     }
 
-    /// The whole model as an ONNX file.
+    /// Decodes the whole model as an ONNX file.
     ///
     /// # Errors
-    /// As [`model`](Self::model).
+    /// The same as [`model`](Self::model).
     pub fn model_bytes(&self) -> Result<Vec<u8>, PackageError> {
         let bytes = self.index.dense_bytes().saturating_add(self.graph_bytes.len() as u64);
         if bytes > MODEL_BYTES_MAX {
@@ -213,11 +217,11 @@ impl Package {
         self.spliced(|number| values[number].map_or(Change::Keep, Change::Fill))
     }
 
-    /// The model without the values that are in segments: its initializers say that theirs lie
-    /// in the file [`WEIGHTS_ELSEWHERE`]. For who gives them to a runtime tensor by tensor.
+    /// Returns the model without the values in segments. Its initializers refer to the file
+    /// [`WEIGHTS_ELSEWHERE`]; the caller passes them to a runtime tensor by tensor.
     ///
     /// # Errors
-    /// Never for a package that is open; `Graph` by its signature.
+    /// An open package has none; `Graph` is in the signature of the function alone.
     pub fn graph_without_weights(&self) -> Result<Model, PackageError> {
         let elsewhere = |number: usize| match self.index.tensors[number].codec {
             Some(_) => Change::Refer(WEIGHTS_ELSEWHERE),
@@ -251,7 +255,7 @@ impl Package {
         })
     }
 
-    /// The values of a tensor.
+    /// Decodes the values of a tensor.
     fn decode(&self, segment: &Segment) -> Result<Vec<u8>, PackageError> {
         let decoded = segment.bytes(&self.file).and_then(|bytes| segment.plan.decode(bytes));
         decoded.map_err(|error| self.bad(segment, &error))
@@ -272,10 +276,10 @@ impl Package {
     }
 }
 
-/// Where an initializer's values are.
+/// Location of an initializer's values.
 enum Found<'a> {
     Segment(&'a Segment),
-    /// In the graph's own initializer of this number.
+    /// In the graph's initializer of this number.
     InGraph(usize),
 }
 
@@ -287,7 +291,7 @@ fn section(header: &Header, kind: Kind) -> Result<&Section, PackageError> {
     })
 }
 
-/// A section's bytes as they are in the file, checked, and where they lie.
+/// Returns a section's stored bytes, checked, and their offset in the file.
 fn stored<'a>(
     file: &'a [u8],
     header: &Header,
@@ -301,7 +305,7 @@ fn stored<'a>(
     Ok((bytes, section.place.start))
 }
 
-/// The content of a section of `bytes_max` bytes at most.
+/// Returns the decoded content of a section of `bytes_max` bytes at most.
 fn content(
     file: &[u8],
     header: &Header,
@@ -317,7 +321,7 @@ fn content(
     let bytes = match section.storage {
         Storage::Plain => stored.to_vec(),
         Storage::Deflate => {
-            // Memory grows with what is read, and that is 1,032 times the stored at most.
+            // Memory grows with the bytes read, at most 1,032 times the stored ones.
             let mut bytes = Vec::new();
             let read =
                 DeflateDecoder::new(stored).take(section.decoded + 1).read_to_end(&mut bytes);
@@ -336,7 +340,7 @@ fn bad_section(section: &Section, kind: Kind, problem: &'static str) -> PackageE
     PackageError::Malformed { problem, section: kind.word(), offset }
 }
 
-/// The digest that the file says, which nothing but a signature may follow.
+/// Returns the digest in the file. Nothing but a signature may follow it.
 fn digest_of(file: &[u8], header: &Header) -> Result<[u8; 32], PackageError> {
     let digest = section(header, Kind::Digest)?;
     let place = digest.place.clone();
@@ -352,9 +356,9 @@ fn digest_of(file: &[u8], header: &Header) -> Result<[u8; 32], PackageError> {
     }
 }
 
-/// Refuses a graph with values in files: whoever loads it would be made to read those.
+/// Rejects a graph with values in files: loading it would read those files.
 fn refuse_external_data(graph: &Model) -> Result<(), PackageError> {
-    // The model has no folder, so this fails at the first, and copies nothing.
+    // The model has no folder, so this fails at the first file, and copies nothing.
     Ok(graph.clone().inline_external_data()?)
 }
 

@@ -1,8 +1,8 @@
-//! Fields of protobuf messages, which ONNX files are made of, as they are written.
+//! Writes fields of protobuf messages, which ONNX files consist of.
 
 use crate::codec::cursor::put_varint;
 
-/// What a field of bytes has beside its number: they come after their length.
+/// Wire type of a field of bytes, which follow their length.
 const OF_BYTES: u64 = 2;
 
 /// Appends a field of text, of bytes or of a message to a message.

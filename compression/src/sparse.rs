@@ -1,15 +1,15 @@
-//! A tensor of which only the values that are not zero are held, as codes of a codebook: the
-//! form in which compressed weights come out of a package and into kernels.
+//! A tensor without its zeros, as codes of a codebook: the form of compressed weights between a
+//! package and the kernels.
 
 use skysail_graph::{GraphError, Tensor};
 
 /// A `float32` tensor without its zeros.
 ///
-/// A zero is a value whose bits are all 0. The float -0.0 is held like any other value, so
-/// nothing is lost. Values are in the order of their flat index, rows first.
+/// A zero is a value whose bits are all 0. The float -0.0 is held like any other value, so nothing
+/// is lost. Values are in row-major order.
 ///
-/// Invariants, which every constructor checks: there are as many positions as codes; positions
-/// ascend and lie within the shape; every code is less than the codebook's length.
+/// Every constructor checks these invariants. There are as many positions as codes. Positions
+/// ascend and lie within the shape. Every code is less than the codebook's length.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sparse {
     shape: Vec<u64>,
@@ -18,16 +18,16 @@ pub struct Sparse {
     codes: Vec<u16>,
 }
 
-/// Why the parts of a [`Sparse`] do not make one.
+/// Reason why parts do not make a [`Sparse`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SparseError {
-    /// The shape has more elements than positions can tell.
+    /// The shape has more elements than 32-bit positions can count.
     #[error("shape {shape:?} has more than 2^32 elements")]
     TooLarge {
         /// The shape.
         shape: Vec<u64>,
     },
-    /// Each value needs one of both.
+    /// The numbers of positions and codes differ.
     #[error("{positions} positions do not go with {codes} codes")]
     Lengths {
         /// The number of positions.
@@ -35,15 +35,15 @@ pub enum SparseError {
         /// The number of codes.
         codes: usize,
     },
-    /// Positions must ascend and be less than the number of elements.
+    /// A position does not ascend, or is not less than the number of elements.
     #[error("position {position}, the {index}th, does not ascend or lies outside the shape")]
     Position {
-        /// Which of the positions, from 0.
+        /// Index among the positions, from 0.
         index: usize,
         /// The position.
         position: u32,
     },
-    /// A code without a value.
+    /// A code is outside the codebook.
     #[error("code {code} is outside the codebook of {codebook} values")]
     Code {
         /// The code.
@@ -54,7 +54,8 @@ pub enum SparseError {
 }
 
 impl Sparse {
-    /// A tensor of `shape` with the value `codebook[codes[i]]` at the flat index `positions[i]`.
+    /// Creates a tensor of `shape` with the value `codebook[codes[i]]` at the flat index
+    /// `positions[i]`.
     ///
     /// # Errors
     /// [`SparseError`] says which invariant does not hold.
@@ -83,7 +84,8 @@ impl Sparse {
         Ok(Self { shape, codebook, positions, codes })
     }
 
-    /// What a codec decoded: it keeps the invariants, at less cost than to check them again.
+    /// Creates a tensor from the parts that a codec decoded. Codecs keep the invariants, so they
+    /// are not checked again.
     pub(crate) fn of_decoded(
         shape: Vec<u64>,
         codebook: Vec<f32>,
@@ -96,46 +98,46 @@ impl Sparse {
         Self { shape, codebook, positions, codes }
     }
 
-    /// The dimensions; none for a scalar.
+    /// Returns the dimensions; none for a scalar.
     pub fn shape(&self) -> &[u64] {
         &self.shape
     }
 
-    /// The distinct values.
+    /// Returns the distinct values.
     pub fn codebook(&self) -> &[f32] {
         &self.codebook
     }
 
-    /// The flat index of each value, ascending.
+    /// Returns the flat index of each value, ascending.
     pub fn positions(&self) -> &[u32] {
         &self.positions
     }
 
-    /// Each value, as its place in the codebook.
+    /// Returns the index into the codebook of each value.
     pub fn codes(&self) -> &[u16] {
         &self.codes
     }
 
-    /// The number of elements, zeros included.
+    /// Returns the number of elements, zeros included.
     pub fn count(&self) -> u64 {
         element_count(&self.shape).unwrap_or(0)
     }
 
-    /// The part of the elements that is held, from 0 to 1; 1 for a tensor without elements.
+    /// Returns the share of elements that are held, from 0 to 1; 1 for a tensor without elements.
     pub fn density(&self) -> f64 {
         let count = self.count();
         if count == 0 { 1.0 } else { self.positions.len() as f64 / count as f64 }
     }
 
-    /// Its shape, codebook, positions and codes, for who keeps them in another way.
+    /// Returns the shape, codebook, positions and codes.
     pub fn into_parts(self) -> (Vec<u64>, Vec<f32>, Vec<u32>, Vec<u16>) {
         (self.shape, self.codebook, self.positions, self.codes)
     }
 
-    /// The whole tensor.
+    /// Returns the tensor with its zeros.
     ///
     /// # Errors
-    /// `BadShape` when a dimension is larger than ONNX has them.
+    /// `BadShape` when a dimension is larger than ONNX allows.
     pub fn to_dense(&self) -> Result<Tensor, GraphError> {
         let mut values = vec![0.0; self.count() as usize];
         for (position, code) in self.positions.iter().zip(&self.codes) {
@@ -145,7 +147,7 @@ impl Sparse {
     }
 }
 
-/// The number of elements of a shape, if it is 2^32 at most.
+/// Returns the number of elements of a shape, if it is 2^32 at most.
 fn element_count(shape: &[u64]) -> Option<u64> {
     if shape.contains(&0) {
         return Some(0);

@@ -1,23 +1,23 @@
-//! An adaptive binary range coder, for what is small: models, codebooks, short tensors. It needs
-//! no table, since each bit's probability is learnt from the bits before it.
+//! An adaptive binary range coder, for small inputs: models, codebooks, short tensors. It needs no
+//! table, since each bit's probability is learned from the bits before it.
 //!
 //! The arithmetic is that of LZMA (Martin 1979 with 32 bits and carries; Pavlov's LZMA
-//! specification), but for finer probabilities, which learn faster at first, and for an end
-//! without spare bytes: bytes past the end are zeros.
+//! specification) with two changes. Probabilities are finer, and learn faster at first. The end has
+//! no spare bytes: bytes past the end are zeros.
 
-/// The range is refilled below this.
+/// Limit below which the range is refilled.
 const RANGE_MIN: u32 = 1 << 24;
-/// How many bits without a model are coded at once.
+/// Number of bits without a model that are coded at once.
 const EVEN_BITS: u32 = 8;
-/// By how many bits the distance of a probability from the bit that came is shifted, for the
+/// Learning rate: right shift of the distance between a probability and the coded bit, for the
 /// first bits and from then on. About 1/(n + 2), down to 1/32.
 const SHIFTS: [u8; 20] = [1, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5];
 
-/// The probability of a bit, learnt as it is used.
+/// The probability of a bit, learned as it is used.
 #[derive(Debug, Clone, Copy)]
 struct Chance {
-    /// That the bit is 0, in parts of 2^16. Never 0 nor 2^16, since what is shifted out of the
-    /// distance is left of it.
+    /// Probability that the bit is 0, in parts of 2^16. It is never 0 nor 2^16, since the shift
+    /// leaves some distance.
     zero: u16,
     seen: u8,
 }
@@ -25,7 +25,7 @@ struct Chance {
 impl Chance {
     const EVEN: Self = Self { zero: 1 << 15, seen: 0 };
 
-    /// The part of `range` that stands for 0: less than `range`, more than 0.
+    /// Returns the part of `range` for a 0: less than `range`, more than 0.
     fn bound(self, range: u32) -> u32 {
         (range >> 16) * u32::from(self.zero)
     }
@@ -42,16 +42,16 @@ impl Chance {
     }
 }
 
-/// Probabilities of numbers of up to `bits` bits: one for each bit after those before it.
+/// Probabilities of numbers of up to `bits` bits: one for each bit, given the bits before it.
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
-    /// At 1 for the highest bit, then at the path so far with a 1 in front.
+    /// Probabilities by path: index 1 for the highest bit, then the bits so far with a 1 in front.
     chances: Vec<Chance>,
     bits: u32,
 }
 
 impl Tree {
-    /// Of numbers below `2^bits`; `bits` is at most 16.
+    /// Creates the tree of numbers below `2^bits`; `bits` is at most 16.
     pub(crate) fn new(bits: u32) -> Self {
         Self { chances: vec![Chance::EVEN; 1 << bits], bits }
     }
@@ -60,12 +60,12 @@ impl Tree {
 /// Writes bits.
 pub(crate) struct Encoder {
     bytes: Vec<u8>,
-    /// The lower end of the range: 32 bits, and a carry above.
+    /// Lower end of the range: 32 bits, and a carry above.
     low: u64,
     range: u32,
-    /// The last byte, which a carry may still change; before the first there is a 0.
+    /// Last byte, which a carry may still change; 0 before the first.
     held: u8,
-    /// Bytes of 0xFF after it, which a carry would turn to 0.
+    /// Number of bytes of 0xFF after it, which a carry would turn to 0.
     full: usize,
 }
 
@@ -84,8 +84,8 @@ impl Encoder {
         }
     }
 
-    /// Writes the lowest `bits` bits of `value`, each as likely 0 as 1: eight at a time, then
-    /// what is left, from the highest on.
+    /// Writes the lowest `bits` bits of `value`, each as likely 0 as 1. Groups of eight come first,
+    /// from the highest on, then the rest.
     pub(crate) fn put_even(&mut self, value: u64, mut bits: u32) {
         while bits > 0 {
             let group = bits.min(EVEN_BITS);
@@ -131,7 +131,7 @@ impl Encoder {
         self.low = (self.low & 0x00FF_FFFF) << 8;
     }
 
-    /// The bytes: of all numbers in the range, the one with the fewest.
+    /// Returns the bytes of the number in the range with the fewest bytes.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         let high = self.low + u64::from(self.range) - 1;
         let shortest = (0..=32).rev().map(|zeros| high >> zeros << zeros);
@@ -139,7 +139,7 @@ impl Encoder {
         for _ in 0..5 {
             self.shift_out();
         }
-        // The first byte is the 0 that was held at the start: all stands for a number below 1.
+        // The first byte is the initial 0: the stream stands for a number below 1.
         self.bytes.remove(0);
         let kept = self.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         self.bytes.truncate(kept);
@@ -147,8 +147,8 @@ impl Encoder {
     }
 }
 
-/// Reads what an [`Encoder`] wrote. Of other bytes it reads other numbers, without end: who
-/// reads must know how many.
+/// Reads the numbers that an [`Encoder`] wrote. From other bytes it reads other numbers, without
+/// end: the caller must know how many.
 pub(crate) struct Decoder<'a> {
     bytes: std::slice::Iter<'a, u8>,
     code: u32,
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn carries_run_through() {
-        // Long runs of the likely bit, then the unlikely one: the low end creeps up to a carry.
+        // After long runs of the likely bit, the unlikely one moves the low end up to a carry.
         for length in 0..200 {
             let values: Vec<_> =
                 (0..length).map(|i| (u32::from(i % 61 != 60), i % 7 == 6)).collect();
@@ -274,7 +274,8 @@ mod tests {
     fn it_learns() {
         assert_eq!(round_trip(&[], 8), 0);
         let same = vec![(200, false); 1000];
-        // 8 chances at their lowest, some 0.0007 bits each, and what it took to learn them.
+        // The limit holds 8 probabilities at their lowest, some 0.0007 bits each, and the cost of
+        // learning.
         assert!(round_trip(&same, 8) < 30);
         let even: Vec<_> = (0..256).map(|value| (value, true)).collect();
         assert!(round_trip(&even, 8) <= 257);

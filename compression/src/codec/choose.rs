@@ -1,22 +1,22 @@
-//! Which codec a tensor gets: each that may be is tried, and the smallest is taken. Where two are
-//! about as small, as `Codes` and `Sparse` often are, it is the one with less to decode.
+//! Chooses the codec of a tensor: the smallest of those that apply. Of two about as small, as
+//! `Codes` and `Sparse` often are, it is the one with less to decode.
 
 use super::codebook::Coding;
 use super::sparse::SparseCodes;
 use super::words::Form;
 use super::{Codec, Coded, Figures, codes, paper, planes, pruned, sparse};
 
-/// Zeros are left out only where they are at least one word in this many.
+/// Zeros are dropped only if at least one word in this many is zero.
 const ZEROS_WORTH: usize = 64;
-/// A symbol to be decoded counts as a 50th of a bit: this many are worth a byte.
+/// Number of symbols whose decoding costs as much as a byte: a symbol counts as a 50th of a bit.
 const SYMBOLS_WORTH_A_BYTE: usize = 400;
 
-/// What is found in a tensor's bits.
+/// Statistics of a tensor's words.
 #[derive(Debug)]
 pub(crate) struct Analysis {
-    /// Words that are not zero.
+    /// Number of words that are not zero.
     pub(crate) kept: usize,
-    /// The distinct words, and each word as its place among them; none for too many.
+    /// Distinct words, and each word as an index into them; none for too many.
     pub(crate) coding: Option<Coding>,
 }
 
@@ -27,7 +27,7 @@ impl Analysis {
     }
 }
 
-/// The smallest form of a tensor's bytes that the codecs of `allowed` make; `Raw` is always.
+/// Encodes a tensor's bytes with the smallest of the codecs in `allowed`, or `Raw`.
 pub(crate) fn encode(form: Form, bytes: &[u8], found: &Analysis, allowed: &[Codec]) -> Coded {
     let zeros = form.count - found.kept;
     let sparse = zeros * ZEROS_WORTH >= form.count && form.count as u64 <= 1 << 32;
@@ -54,7 +54,7 @@ pub(crate) fn encode(form: Form, bytes: &[u8], found: &Analysis, allowed: &[Code
     smallest.unwrap_or_else(|| raw(bytes, found.kept))
 }
 
-/// Bytes in the file, and what decoding counts.
+/// Returns the bytes in the file plus the cost of decoding.
 fn cost(form: Form, coded: &Coded) -> usize {
     let mut row = Vec::new();
     coded.describe(&mut row);

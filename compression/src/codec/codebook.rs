@@ -1,15 +1,15 @@
-//! The distinct words of a tensor, in order, and each word as its place among them.
+//! The distinct words of a tensor, in order, and each word as an index into them.
 
 use super::adaptive::{Decoder, Encoder, Tree};
 use super::cursor::CodecError;
 use super::words::Form;
 
-/// The most words a codebook has: a code is 16 bits.
+/// Limit of the words of a codebook: a code has 16 bits.
 pub(crate) const DISTINCT_MAX: usize = 1 << 16;
-/// Bits of a difference's bit length.
+/// Bits of the bit length of a difference.
 const LENGTH_BITS: u32 = 7;
 
-/// Words as codes: places in a list of the distinct ones, which is in the order of their keys.
+/// Words as codes: indices into a list of the distinct words, in the order of their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Coding {
     pub(crate) words: Vec<u64>,
@@ -17,7 +17,7 @@ pub(crate) struct Coding {
 }
 
 impl Coding {
-    /// The coding of `words`, if there are not more than [`DISTINCT_MAX`] distinct ones.
+    /// Codes `words`, if at most [`DISTINCT_MAX`] of them are distinct.
     pub(crate) fn of(form: Form, words: impl Iterator<Item = u64>) -> Option<Self> {
         let mut found = Found::new();
         let first: Option<Vec<u16>> = words.map(|word| found.code(word)).collect();
@@ -34,9 +34,9 @@ impl Coding {
     }
 }
 
-/// The distinct words so far: a table with open places, at most half full.
+/// The distinct words so far: a hash table with open addressing, at most half full.
 struct Found {
-    /// One more than the code of the word whose place it is, or 0.
+    /// Codes plus one of the words in the slots; 0 for an empty slot.
     table: Vec<u32>,
     words: Vec<u64>,
 }
@@ -48,7 +48,7 @@ impl Found {
         Self { table: vec![0; 1 << Self::SLOT_BITS], words: Vec::new() }
     }
 
-    /// The word's code: a new one if it is new, unless there are too many.
+    /// Returns the code of a word, which may be a new one; `None` when there are too many.
     fn code(&mut self, word: u64) -> Option<u16> {
         // Multiplying by the golden ratio spreads neighbours (Knuth, volume 3, 6.4).
         let hash = word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - Self::SLOT_BITS);
@@ -69,8 +69,8 @@ impl Found {
     }
 }
 
-/// The codebook as bytes: the first key, then the differences of the keys, each as its bit
-/// length, after the one before, and its bits.
+/// Encodes a codebook: the first key, then the differences of the keys. A difference is its bit
+/// length, given the one before, and its bits.
 pub(crate) fn encode(form: Form, words: &[u64]) -> Vec<u8> {
     let mut encoder = Encoder::new();
     let mut length_tree = Tree::new(LENGTH_BITS);
@@ -142,7 +142,7 @@ mod tests {
         #[test]
         fn words_come_back(words in proptest::collection::vec(any::<u32>(), 0..300), step in 1_u32..5) {
             check(&words.iter().map(|word| u64::from(*word)).collect::<Vec<_>>());
-            // Neighbours, and many of each.
+            // The second list has few words, close to each other.
             check(&words.iter().map(|word| u64::from(word % 40 * step)).collect::<Vec<_>>());
         }
 

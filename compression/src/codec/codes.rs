@@ -1,4 +1,4 @@
-//! A codebook and a code for each value, zeros among them.
+//! A codebook and a code for each value, zeros included.
 
 use super::codebook::{self, Coding};
 use super::cursor::CodecError;
@@ -26,7 +26,7 @@ pub(crate) fn decode(plan: &Plan, segment: &[u8]) -> Result<Vec<u8>, CodecError>
     Ok(bytes)
 }
 
-/// As [`decode`], without the zeros. `None` when positions would need more than 32 bits.
+/// The same as [`decode`], without the zeros. `None` when positions would need more than 32 bits.
 pub(crate) fn decode_sparse(
     plan: &Plan,
     segment: &[u8],
@@ -45,7 +45,7 @@ fn words(plan: &Plan, segment: &[u8]) -> Result<Vec<u64>, CodecError> {
     plan.part(segment, 0, |part| codebook::decode(plan.form, part, plan.figures.distinct))
 }
 
-/// Decodes codes right into their words of `W` bytes.
+/// Decodes codes into their words of `W` bytes.
 fn fill<const W: usize>(part: &[u8], words: &[u64], bytes: &mut [u8]) -> Result<(), CodecError>
 where
     [u8; W]: Default,

@@ -1,29 +1,29 @@
-//! Reading a part of a file that nobody vouches for: every step is checked, and a failure says
-//! where. Writing is plain, into a `Vec`.
+//! Reads a part of an untrusted file: every step is checked, and an error says where. Writing is
+//! plain, into a `Vec`.
 
-/// What is wrong with coded bytes, and where. Its reader adds which tensor or section it is.
+/// An error in coded bytes, and its offset. The caller adds the name of the tensor or section.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}, at byte {offset} of it")]
 pub struct CodecError {
-    /// What is wrong.
+    /// Description of the error.
     pub problem: &'static str,
-    /// Where, in bytes from the beginning of the coded bytes.
+    /// Offset in bytes from the beginning of the coded bytes.
     pub offset: usize,
 }
 
 impl CodecError {
-    /// A problem at the beginning, or of the whole.
+    /// Creates an error at the beginning, or of the whole.
     pub(crate) fn new(problem: &'static str) -> Self {
         Self { problem, offset: 0 }
     }
 
-    /// The same error in the terms of bytes of which these begin at `start`.
+    /// Converts the error to the offsets of enclosing bytes, in which these begin at `start`.
     pub(crate) fn within(self, start: usize) -> Self {
         Self { offset: self.offset.saturating_add(start), ..self }
     }
 }
 
-/// Bytes, and how far they are read. Invariant: `at <= bytes.len()`.
+/// Bytes and the offset of the next one to read. Invariant: `at <= bytes.len()`.
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -34,12 +34,12 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// How far it is.
+    /// Returns the offset of the next byte.
     pub(crate) fn at(&self) -> usize {
         self.at
     }
 
-    /// What is left, without a step.
+    /// Returns the unread bytes without reading them.
     pub(crate) fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]
     }
@@ -76,7 +76,7 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A number in groups of seven bits, the lowest first, each byte but the last with its
+    /// Reads a varint: groups of seven bits, the lowest first, each byte but the last with its
     /// highest bit set.
     pub(crate) fn varint(&mut self) -> Result<u64, CodecError> {
         let mut value = 0;
@@ -93,19 +93,19 @@ impl<'a> Cursor<'a> {
         Err(self.fail("a number has more than 64 bits"))
     }
 
-    /// A varint that counts things in memory.
+    /// Reads a varint that counts things in memory.
     pub(crate) fn length(&mut self) -> Result<usize, CodecError> {
         let value = self.varint()?;
         usize::try_from(value).map_err(|_| self.fail("a number is too large for this machine"))
     }
 
-    /// An error at this place.
+    /// Creates an error at the current offset.
     pub(crate) fn fail(&self, problem: &'static str) -> CodecError {
         CodecError { problem, offset: self.at }
     }
 }
 
-/// Appends `value` as [`Cursor::varint`] reads it.
+/// Appends `value` as a varint, for [`Cursor::varint`].
 pub(crate) fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);

@@ -1,15 +1,15 @@
-//! Positions as gaps: how many zeros lie before each value, in symbols of a byte.
+//! Positions as gaps: the number of zeros before each value, in symbols of a byte.
 
 use super::cursor::CodecError;
 use super::stream;
 use super::words::zeros;
 
-/// The symbol for this many zeros with no value after them.
+/// Symbol of as many zeros with no value after them.
 const FILLER: u16 = 255;
-/// The number of symbols.
+/// Number of symbols.
 const SYMBOLS: usize = 256;
 
-/// The gaps before `positions`, which ascend, as symbols.
+/// Returns the gaps before `positions`, which ascend, as symbols.
 pub(crate) fn of(positions: &[u32]) -> Vec<u16> {
     let mut gaps = Vec::with_capacity(positions.len());
     let mut next = 0;
@@ -25,7 +25,7 @@ pub(crate) fn of(positions: &[u32]) -> Vec<u16> {
     gaps
 }
 
-/// The most symbols that `kept` positions below `count` take.
+/// Returns the largest number of symbols of `kept` positions below `count`.
 pub(crate) fn count_max(kept: u64, count: u64) -> u64 {
     kept.saturating_add(count / u64::from(FILLER))
 }
@@ -34,7 +34,7 @@ pub(crate) fn encode(gaps: &[u16]) -> Vec<u8> {
     stream::encode(gaps, SYMBOLS)
 }
 
-/// Reads `gaps` symbols, which lead to `kept` positions below `count`; `count` is 2^32 at most.
+/// Reads `gaps` symbols that lead to `kept` positions below `count`; `count` is 2^32 at most.
 pub(crate) fn decode(
     bytes: &[u8],
     gaps: usize,
@@ -45,11 +45,11 @@ pub(crate) fn decode(
     let mut symbols = zeros(gaps)?;
     stream::decode(bytes, &values, &mut symbols)?;
     let wrong = CodecError::new("the gaps do not lead to as many positions as there are values");
-    // A place more, which a filler after the last value writes to.
+    // A filler after the last value writes to the additional element.
     let mut positions = zeros(kept + 1)?;
     let (mut next, mut found) = (0_u64, 0);
     for symbol in symbols {
-        // Written for fillers too, and then written over: fillers can not be foreseen.
+        // A filler writes too, and is overwritten: a branch could not be predicted.
         *positions.get_mut(found).ok_or_else(|| wrong.clone())? = (next + u64::from(symbol)) as u32;
         let value = u64::from(u16::from(symbol) != FILLER);
         next += u64::from(symbol) + value;

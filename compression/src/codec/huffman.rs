@@ -1,6 +1,6 @@
-//! Canonical Huffman codes (Huffman 1952; Schwartz and Kallick 1964 for the canonical form), as
-//! Deep Compression stores its streams. Codes ascend with length, then symbol, and lie in the
-//! bytes with the highest bit first.
+//! Canonical Huffman codes (Huffman 1952; Schwartz and Kallick 1964 for the canonical form), as in
+//! Deep Compression. Codes ascend with length, then symbol, and are stored with the highest bit
+//! first.
 
 use super::adaptive::{Decoder, Encoder, Tree};
 use super::cursor::{CodecError, Cursor, put_varint};
@@ -8,13 +8,13 @@ use super::model::SYMBOLS_MAX;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// The most bits of a code: with as many symbols as there are at most, the loss is nothing.
+/// Limit of the bits of a code. The loss is negligible with at most [`SYMBOLS_MAX`] symbols.
 const LENGTH_MAX: u32 = 15;
-/// Bits of a code's length.
+/// Bits of the length of a code.
 const LENGTH_BITS: u32 = 4;
 
-/// The symbols, each below `limit`, as bytes: the lengths of the codes, and the codes. `limit`
-/// is [`SYMBOLS_MAX`] at most.
+/// Encodes symbols below `limit`: the lengths of the codes, then the codes. `limit` is
+/// [`SYMBOLS_MAX`] at most.
 pub(crate) fn encode(symbols: &[u16], limit: usize) -> Vec<u8> {
     let mut counts = vec![0; limit];
     symbols.iter().for_each(|symbol| counts[usize::from(*symbol)] += 1);
@@ -63,7 +63,7 @@ pub(crate) fn decode(bytes: &[u8], limit: usize, out: &mut [u16]) -> Result<(), 
     Ok(())
 }
 
-/// The 32 bits from bit `at` on, of which the first 25 are sure; 0 past the end.
+/// Returns the 32 bits from bit `at` on, at least 25 of them valid; 0 past the end.
 #[inline]
 fn window(bytes: &[u8], at: usize) -> u32 {
     let rest = bytes.get(at / 8..).unwrap_or_default();
@@ -81,11 +81,11 @@ fn window(bytes: &[u8], at: usize) -> u32 {
 #[derive(Clone, Copy, Default)]
 struct Entry {
     symbol: u16,
-    /// 0 where no code begins with these bits.
+    /// Length of the code in bits; 0 where no code begins with these bits.
     length: u8,
 }
 
-/// The symbol for every sequence of as many bits as the longest code has.
+/// A lookup table: the symbol for every sequence of as many bits as the longest code has.
 struct Table {
     entries: Vec<Entry>,
     bits: u32,
@@ -111,20 +111,20 @@ impl Table {
         Ok(Self { entries, bits })
     }
 
-    /// The place of what begins with these bits.
+    /// Returns the index of the entry for these bits.
     #[inline]
     fn index(&self, window: u32) -> usize {
         (u64::from(window) >> (32 - self.bits)) as usize
     }
 }
 
-/// Each symbol's code, for lengths that leave room for all.
+/// Returns the code of each symbol, for lengths of a valid prefix code.
 fn codes(lengths: &[u32]) -> Vec<u32> {
     let mut next = [0; LENGTH_MAX as usize + 2];
     for length in lengths.iter().filter(|length| **length > 0) {
         next[*length as usize + 1] += 1_u32;
     }
-    // From counts of the length before to the first code of the length.
+    // Counts of the previous length become the first code of the length.
     for length in 1..next.len() {
         next[length] = (next[length] + next[length - 1]) << 1;
     }
@@ -136,7 +136,7 @@ fn codes(lengths: &[u32]) -> Vec<u32> {
     lengths.iter().map(take).collect()
 }
 
-/// The length of each symbol's code, 0 for those that do not come.
+/// Returns the length of each symbol's code, 0 for symbols that do not occur.
 fn lengths(counts: &[u32]) -> Vec<u32> {
     let mut counts = counts.to_vec();
     loop {
@@ -144,14 +144,16 @@ fn lengths(counts: &[u32]) -> Vec<u32> {
         if lengths.iter().all(|length| *length <= LENGTH_MAX) {
             return lengths;
         }
-        // Flatter counts make a flatter tree: a rare symbol takes fewer bits than it should.
+        // Flatter counts make a flatter tree, in which rare symbols take fewer bits than is
+        // optimal.
         counts.iter_mut().for_each(|count| *count = count.div_ceil(2));
     }
 }
 
 fn lengths_of_any_size(counts: &[u32]) -> Vec<u32> {
     let mut lengths = vec![0; counts.len()];
-    // A tree's node: its symbols' count, and its place among the parents.
+    // A heap entry is a node of the tree: the count of its symbols, and its index among the
+    // parents.
     let mut heap = BinaryHeap::new();
     let mut parents = Vec::new();
     let mut leaves = Vec::new();
@@ -182,7 +184,7 @@ fn lengths_of_any_size(counts: &[u32]) -> Vec<u32> {
     lengths
 }
 
-/// The lengths as bytes: each after the one before.
+/// Encodes the lengths, each given the one before.
 fn write_lengths(lengths: &[u32]) -> Vec<u8> {
     let (mut trees, mut before, mut encoder) = (trees(), 0, Encoder::new());
     for length in lengths {

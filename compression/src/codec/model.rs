@@ -1,23 +1,23 @@
-//! How often each symbol of a stream comes: a static model, for the range coder of `rans.rs`.
+//! The frequency of each symbol of a stream: a static model, for the range coder of `rans.rs`.
 //!
-//! A stored model is a weight for each symbol, a short float of its own: a bit length, coded
-//! after that of the symbol before (neighbours are alike, as codebooks are sorted), and the few
-//! bits below the highest that are worth their place. The frequencies follow from the weights by
-//! integer arithmetic, so every reader finds the same.
+//! A stored model is a weight for each symbol, as a short float. It has a bit length, coded given
+//! the symbol before: neighbours are alike, as codebooks are sorted. A few bits below the highest
+//! follow, as many as pay. Integer arithmetic turns weights into frequencies, so every reader gets
+//! the same.
 
 use super::adaptive::{Decoder, Encoder, Tree};
 use super::cursor::CodecError;
 
-/// The most symbols a model has.
+/// Limit of the symbols of a model.
 pub(crate) const SYMBOLS_MAX: usize = 1 << 12;
-/// Frequencies add up to 2 to the power of one of these.
+/// Limits of the precision: frequencies add up to 2 to the power of it.
 pub(crate) const PRECISION_MIN: u32 = 8;
 pub(crate) const PRECISION_MAX: u32 = 14;
-/// Bits of a weight's bit length.
+/// Bits of the bit length of a weight.
 const LENGTH_BITS: u32 = 5;
-/// The largest bit length of a weight.
+/// Limit of the bit length of a weight.
 const LENGTH_MAX: u32 = 20;
-/// The most bits that a weight has below its highest.
+/// Limit of the bits of a weight below its highest.
 const DIGITS_MAX: u32 = 7;
 
 /// Frequencies of the symbols from `first` on: each at least 1, together `2^precision`.
@@ -25,11 +25,11 @@ const DIGITS_MAX: u32 = 7;
 pub(crate) struct Model {
     pub(crate) precision: u32,
     pub(crate) first: usize,
-    /// One for each symbol, two or more of them.
+    /// Frequencies of the symbols, two or more.
     pub(crate) frequencies: Vec<u16>,
 }
 
-/// What is stored: the frequencies follow from it.
+/// The stored weights, from which frequencies follow.
 struct Weights {
     precision: u32,
     /// Bits of a weight below its highest.
@@ -39,16 +39,17 @@ struct Weights {
 }
 
 impl Model {
-    /// The model of symbols that come `counts` times, at least two of them at all, and its bytes:
-    /// of all precisions, what makes the model and the stream smallest. There are
-    /// [`SYMBOLS_MAX`] symbols at most.
+    /// Fits a model to the counts of symbols, and returns it with its bytes.
+    ///
+    /// Of all precisions it takes the one with the smallest model and stream. At least two symbols
+    /// must occur, and there are [`SYMBOLS_MAX`] symbols at most.
     pub(crate) fn fit(counts: &[u32]) -> (Self, Vec<u8>) {
         let first = counts.iter().position(|count| *count > 0).unwrap_or(0);
         let last = counts.iter().rposition(|count| *count > 0).unwrap_or(0);
         let used = counts.get(first..=last).unwrap_or_default();
         let mut best: Option<(f64, Self, Vec<u8>)> = None;
         for precision in PRECISION_MIN..=PRECISION_MAX {
-            // At least half of the range is for the weights.
+            // At least half of the range must be left for the weights.
             if used.len() * 2 > 1 << precision && precision < PRECISION_MAX {
                 continue;
             }
@@ -64,7 +65,7 @@ impl Model {
         }
         match best {
             Some((_, model, bytes)) => (model, bytes),
-            // Not reached: at full precision, weights have a sum.
+            // This is unreachable: at full precision, weights have a sum.
             None => (Self { precision: 8, first, frequencies: vec![128; 2] }, Vec::new()),
         }
     }
@@ -74,7 +75,7 @@ impl Model {
         Weights::read(bytes, symbols)?.model()
     }
 
-    /// Bits that a stream of symbols that come `counts` times takes.
+    /// Returns the bits of a stream in which symbols occur `counts` times.
     fn bits(&self, counts: &[u32]) -> f64 {
         let cost = |(count, frequency): (&u32, &u16)| {
             f64::from(*count) * (f64::from(self.precision) - f64::from(*frequency).log2())
@@ -87,7 +88,7 @@ impl Weights {
     fn of(counts: &[u32], first: usize, precision: u32, digits: u32) -> Self {
         let total: u64 = counts.iter().map(|count| u64::from(*count)).sum();
         let weight = |count: u32| {
-            // Each symbol gets 1 to begin with; the weights share out the rest.
+            // Each symbol has at least 1; the weights share out the rest.
             let share = f64::from(count) * f64::from(1_u32 << precision) / total as f64 - 1.0;
             round((share.max(0.0) * 8.0).round() as u32, digits)
         };
@@ -95,8 +96,8 @@ impl Weights {
         Self { precision, digits, first, weights }
     }
 
-    /// Frequencies: 1 each, and of the rest of `2^precision` what lies between the weights'
-    /// partial sums, each rounded down.
+    /// Computes the frequencies: 1 each, and shares of the rest of `2^precision` between the
+    /// weights' partial sums, rounded down.
     fn model(&self) -> Result<Model, CodecError> {
         let rest = (1_u64 << self.precision).checked_sub(self.weights.len() as u64);
         let total: u64 = self.weights.iter().map(|weight| u64::from(*weight)).sum();
@@ -159,17 +160,17 @@ impl Weights {
     }
 }
 
-/// Probabilities of a bit length, after each bit length.
+/// Returns trees for a bit length, one for each bit length before it.
 fn trees() -> Vec<Tree> {
     vec![Tree::new(LENGTH_BITS); LENGTH_MAX as usize + 1]
 }
 
-/// Bits of a number below `symbols`.
+/// Returns the bits of a number below `symbols`.
 pub(crate) fn bits_of(symbols: usize) -> u32 {
     usize::BITS - symbols.saturating_sub(1).leading_zeros()
 }
 
-/// The nearest number that has no other bits than `digits` below its highest.
+/// Rounds to the nearest number with at most `digits` bits below its highest.
 fn round(value: u32, digits: u32) -> u32 {
     let length = u32::BITS - value.leading_zeros();
     let dropped = length.saturating_sub(digits + 1);
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_model_costs_little_and_loses_little() {
-        // A bell over 256 symbols, as of a clustered layer's codes.
+        // The counts are a bell over 256 symbols, similar to a clustered layer's codes.
         let bell = |i: i32| 5000.0 * (-f64::from((i - 128).pow(2)) / 3000.0).exp() + 1.0;
         let counts: Vec<u32> = (0..256).map(|i| bell(i) as u32).collect();
         let (model, bytes) = check(&counts);

@@ -1,7 +1,9 @@
-//! Zeros left out as in Deep Compression (Han, Mao and Dally 2016, arXiv 1510.00149, sections 2,
-//! 4 and figure 2): gaps of a few bits, a filler where a gap needs more, and Huffman codes of
-//! gaps and of codes. A filler is an entry of the value zero: code 0, so a word's code is one
-//! more than its place in the codebook.
+//! A tensor without zeros as in Deep Compression (Han, Mao and Dally 2016, arXiv 1510.00149,
+//! sections 2, 4 and figure 2).
+//!
+//! It has gaps of a few bits, a filler where a gap needs more, and Huffman codes of gaps and of
+//! codes. A filler is an entry of the value zero. It has code 0, so the code of a word is one more
+//! than its index in the codebook.
 
 use super::cursor::CodecError;
 use super::model::SYMBOLS_MAX;
@@ -9,10 +11,10 @@ use super::sparse::SparseCodes;
 use super::words::{Form, zeros};
 use super::{Codec, Coded, Figures, Plan, codebook, huffman};
 
-/// The bits of a gap that are tried: 4 and 5 are the paper's, 8 its bound for convolutions.
+/// Candidates for the bits of a gap: 4 and 5 are the paper's, 8 its limit for convolutions.
 const GAP_BITS: [u32; 3] = [4, 5, 8];
 
-/// `None` when the codebook is too large for a table of codes.
+/// Encodes a tensor; `None` when the codebook is too large for a table of codes.
 pub(crate) fn encode(form: Form, tensor: &SparseCodes) -> Option<Coded> {
     let fits = tensor.words.len() < SYMBOLS_MAX;
     let bounds = GAP_BITS.iter().filter(|_| fits);
@@ -32,7 +34,7 @@ fn encode_with(form: Form, tensor: &SparseCodes, gap_bits: u32) -> Coded {
     Coded { codec: Codec::Huffman, figures, parts }
 }
 
-/// The gap before each entry, below `2^gap_bits`, and the entry's code.
+/// Returns the gap before each entry, below `2^gap_bits`, and the entry's code.
 fn entries(tensor: &SparseCodes, gap_bits: u32) -> (Vec<u16>, Vec<u16>) {
     let (mut gaps, mut codes) = (Vec::new(), Vec::new());
     let reach = 1_u64 << gap_bits;

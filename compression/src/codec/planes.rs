@@ -1,9 +1,11 @@
-//! Values without structure, split into planes: a plane is a stream of all the words' lowest
-//! bytes, the next of the bytes above those, and so on. In trained weights the plane of the
-//! exponents has some three bits of eight; those of the mantissa are noise and stay as they are.
-//! (ZipNN, Hershcovitch et al. 2024, arXiv 2411.05239, gains the same way.)
+//! Values without structure, split into planes.
 //!
-//! A float is turned by one bit first, its sign to the lowest place, so that the exponent is one
+//! A plane is a stream of all the words' lowest bytes, the next of the bytes above those, and so
+//! on. In trained weights the exponents' plane holds about three bits of eight. Those of the
+//! mantissa are noise and stay unchanged. (ZipNN, Hershcovitch et al. 2024, arXiv 2411.05239, gains
+//! the same way.)
+//!
+//! A float is rotated by one bit first, its sign to the lowest bit, so that the exponent is one
 //! plane.
 
 use super::cursor::CodecError;
@@ -21,7 +23,7 @@ pub(crate) fn decode(plan: &Plan, segment: &[u8]) -> Result<Vec<u8>, CodecError>
     decode_planes(plan, segment, 0, plan.form)
 }
 
-/// The planes of the words in `bytes`, the lowest first.
+/// Encodes the planes of the words in `bytes`, the lowest first.
 pub(super) fn encode_planes(form: Form, bytes: &[u8]) -> Vec<Vec<u8>> {
     let turned = |word: u64| match form.meaning {
         Meaning::Float => (word << 1 | word >> (form.bits() - 1)) & form.mask(),
@@ -36,7 +38,7 @@ pub(super) fn encode_planes(form: Form, bytes: &[u8]) -> Vec<Vec<u8>> {
     (0..form.width).map(|index| stream::encode(&plane(index), 256)).collect()
 }
 
-/// The words whose planes are the parts of the segment from `first` on.
+/// Decodes the words whose planes are the parts of the segment from `first` on.
 pub(super) fn decode_planes(
     plan: &Plan,
     segment: &[u8],
@@ -56,7 +58,7 @@ pub(super) fn decode_planes(
     Ok(bytes)
 }
 
-/// A plane of `count` bytes.
+/// Decodes a plane of `count` bytes.
 fn plane(part: &[u8], count: usize) -> Result<Cow<'_, [u8]>, CodecError> {
     if let Some(bytes) = stream::plain_bytes(part).filter(|bytes| bytes.len() == count) {
         return Ok(Cow::Borrowed(bytes));
@@ -67,7 +69,7 @@ fn plane(part: &[u8], count: usize) -> Result<Cow<'_, [u8]>, CodecError> {
     Ok(Cow::Owned(bytes))
 }
 
-/// Puts words together. A loop for each width, so that it becomes vector instructions.
+/// Joins planes to words. Each width has a loop of its own, so that it becomes vector instructions.
 fn join<const W: usize>(planes: [&[u8]; W], form: Form, bytes: &mut [u8]) {
     let (words, _) = bytes.as_chunks_mut::<W>();
     let count = planes.iter().map(|plane| plane.len()).fold(words.len(), usize::min);
@@ -80,7 +82,7 @@ fn join<const W: usize>(planes: [&[u8]; W], form: Form, bytes: &mut [u8]) {
     }
 }
 
-/// The word with its lowest bit in the highest place.
+/// Rotates a word back: its lowest bit becomes the highest.
 #[inline]
 fn turned_back<const W: usize>(word: [u8; W]) -> [u8; W] {
     std::array::from_fn(|i| word[i] >> 1 | word[(i + 1) % W] << 7)

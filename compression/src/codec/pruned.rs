@@ -1,4 +1,5 @@
-//! Zeros left out, and the other values in planes: for what is pruned and not clustered.
+//! A tensor without zeros, whose other values are planes: for weights that are pruned and not
+//! clustered.
 
 use super::codebook::Coding;
 use super::cursor::CodecError;
@@ -7,7 +8,7 @@ use super::sparse::SparseCodes;
 use super::words::Form;
 use super::{Codec, Coded, Figures, Plan, gaps};
 
-/// `form.count` is 2^32 at most.
+/// Encodes a tensor; `form.count` is 2^32 at most.
 pub(crate) fn encode(form: Form, bytes: &[u8]) -> Coded {
     let zero = |word: &[u8]| word.iter().all(|byte| *byte == 0);
     let kept = || bytes.chunks_exact(form.width).zip(0..=u32::MAX).filter(|(word, _)| !zero(word));
@@ -32,7 +33,8 @@ pub(crate) fn decode(plan: &Plan, segment: &[u8]) -> Result<Vec<u8>, CodecError>
     Ok(bytes)
 }
 
-/// `None` when there are more distinct values than a codebook holds.
+/// Decodes a tensor without zeros; `None` when there are more distinct values than a codebook
+/// holds.
 pub(crate) fn decode_sparse(
     plan: &Plan,
     segment: &[u8],
@@ -42,7 +44,7 @@ pub(crate) fn decode_sparse(
     Ok(coding.map(|Coding { words, codes }| SparseCodes { words, positions, codes }))
 }
 
-/// The positions of the values that are kept, and those.
+/// Decodes the positions of the values that are kept, and those values.
 fn kept(plan: &Plan, segment: &[u8]) -> Result<(Vec<u32>, Vec<u8>), CodecError> {
     let Figures { kept, gaps, .. } = plan.figures;
     let count = plan.form.count;

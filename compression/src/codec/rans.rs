@@ -1,25 +1,27 @@
 //! The range variant of asymmetric numeral systems (Duda 2013, arXiv 1311.2540) over a static
-//! model, in four lanes: symbol `i` belongs to lane `i % 4`. The lanes do not wait for each
-//! other, which is what makes decoding fast, and share one sequence of 16-bit words, in the
-//! order in which the decoder asks for them (Giesen 2014, arXiv 1402.3392).
+//! model, in four lanes.
 //!
-//! A lane's state is a number of 32 bits, at least 2^16 between symbols. A decoded stream ends
-//! with every state at 2^16 and no word left, so damage rarely goes unseen.
+//! Symbol `i` belongs to lane `i % 4`. The lanes do not depend on each other, which makes decoding
+//! fast. They share one sequence of 16-bit words, in the order in which the decoder reads them
+//! (Giesen 2014, arXiv 1402.3392).
+//!
+//! A lane's state is a number of 32 bits, at least 2^16 between symbols. A valid stream ends with
+//! every state at 2^16 and no word left, so damage rarely goes unnoticed.
 
 use super::cursor::CodecError;
 use super::model::{Model, PRECISION_MAX, SYMBOLS_MAX};
 
-/// How many lanes there are.
+/// Number of lanes.
 const LANES: usize = 4;
-/// The lowest state between symbols, and the one that encoding starts from.
+/// Lowest state between symbols, and the initial state of encoding.
 const STATE_MIN: u32 = 1 << 16;
-/// Bytes of the lanes' states, before the words.
+/// Bytes of the lanes' states, which precede the words.
 const STATES_BYTES: usize = 4 * LANES;
-/// The lookup's fixed size lets the compiler see that no index passes its end.
+/// Size of the lookup table. It is fixed, so that the compiler sees that no index passes its end.
 const SLOTS: usize = 1 << PRECISION_MAX;
 
-/// The symbols as bytes: the lanes' last states, then the words; little-endian. Every symbol must
-/// be one of the model's.
+/// Encodes symbols: the lanes' last states, then the words, little-endian. The model must have
+/// every symbol.
 pub(crate) fn encode(model: &Model, symbols: &[u16]) -> Vec<u8> {
     let mut starts = Vec::with_capacity(model.frequencies.len());
     let mut start = 0_u32;
@@ -29,7 +31,7 @@ pub(crate) fn encode(model: &Model, symbols: &[u16]) -> Vec<u8> {
     }
     let mut states = [STATE_MIN; LANES];
     let mut words = Vec::new();
-    // Backwards, since what is coded last is decoded first.
+    // The order is reversed, since the last symbol encoded is the first decoded.
     for (i, symbol) in symbols.iter().enumerate().rev() {
         let state = &mut states[i % LANES];
         let index = usize::from(*symbol) - model.first;
@@ -44,8 +46,7 @@ pub(crate) fn encode(model: &Model, symbols: &[u16]) -> Vec<u8> {
     states.chain(words.iter().rev().flat_map(|word| word.to_le_bytes())).collect()
 }
 
-/// Decodes `out.len()` symbols of `model`, each as its value of `values`, which are of the
-/// symbols from 0 on.
+/// Decodes `out.len()` symbols of `model`, each as its entry of `values`, which begin at symbol 0.
 pub(crate) fn decode<T: Copy + Default>(
     model: &Model,
     bytes: &[u8],
@@ -82,7 +83,7 @@ pub(crate) fn decode<T: Copy + Default>(
     Ok(())
 }
 
-/// The four words from `at` on; 0 past the end, which is noticed when all symbols are decoded.
+/// Returns the four words from `at` on; 0 past the end, which is detected after the last symbol.
 #[inline]
 fn words_at(bytes: &[u8], at: usize) -> u64 {
     match bytes.get(at..).and_then(|rest| rest.first_chunk()) {
@@ -99,11 +100,11 @@ fn last_words(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(chunk)
 }
 
-/// Takes a word into a state that is too low: one is enough, as a frequency is at least 1 and a
-/// precision less than 16 bits. Returns the bytes taken.
+/// Reads a word into a state that is too low, and returns the bytes read. One word is enough, as a
+/// frequency is at least 1 and a precision less than 16 bits.
 #[inline]
 fn refill(state: &mut u32, words: &mut u64) -> usize {
-    // No branch: which states are low is as good as random.
+    // There is no branch: it could not be predicted.
     let low = u32::from(*state < STATE_MIN);
     let filled = *state << 16 | u32::from(*words as u16);
     *state = if low == 1 { filled } else { *state };
@@ -111,19 +112,19 @@ fn refill(state: &mut u32, words: &mut u64) -> usize {
     2 * low as usize
 }
 
-/// What a symbol is to a decoder.
+/// Decoding data of a symbol.
 #[derive(Clone, Copy, Default)]
 struct Span<T> {
     frequency: u16,
-    /// The first of its slots.
+    /// First slot.
     start: u16,
     value: T,
 }
 
-/// A model, made for decoding.
+/// A model as tables for decoding.
 struct Table<T> {
     precision: u32,
-    /// The symbol, from the model's first on, that each slot belongs to.
+    /// Symbol of each slot, counted from the model's first.
     symbols: Box<[u16; SLOTS]>,
     spans: Box<[Span<T>; SYMBOLS_MAX]>,
 }
@@ -147,13 +148,13 @@ impl<T: Copy + Default> Table<T> {
         Ok(Self { precision: model.precision, symbols, spans })
     }
 
-    /// Takes a symbol out of a state.
+    /// Decodes a symbol from a state.
     #[inline]
     fn step(&self, state: &mut u32) -> T {
         let slot = *state & ((1 << self.precision) - 1);
         let symbol = self.symbols[slot as usize % SLOTS];
         let span = self.spans[usize::from(symbol) % SYMBOLS_MAX];
-        // Neither overflows in a true stream; in another, any number will do.
+        // Neither overflows in a valid stream; in another, any number will do.
         let quotient = *state >> self.precision;
         let rest = slot.wrapping_sub(u32::from(span.start));
         *state = u32::from(span.frequency).wrapping_mul(quotient).wrapping_add(rest);
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_as_long_as_its_entropy() {
-        // One symbol of eight: 0.5436 bits each.
+        // One symbol in eight is a 1: 0.5436 bits each.
         let symbols: Vec<u16> = (0..100_000_u32).map(|i| u16::from(i * 7919 % 8 == 0)).collect();
         let bytes = encode(&model_of(&symbols), &symbols);
         assert!((6794..6840).contains(&bytes.len()), "{}", bytes.len());

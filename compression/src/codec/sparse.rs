@@ -1,5 +1,5 @@
-//! Zeros left out: a codebook, gaps between what is left, and its codes, the last two by
-//! asymmetric numeral systems.
+//! A tensor without zeros: a codebook, gaps between the values, and their codes. The last two are
+//! coded by asymmetric numeral systems.
 
 use super::codebook::{self, Coding};
 use super::cursor::CodecError;
@@ -7,8 +7,10 @@ use super::words::{Form, narrow, zeros};
 use super::{Codec, Coded, Figures, Plan, gaps, stream};
 use crate::Sparse;
 
-/// A tensor's words that are not zero, in order. A zero is one whose bits are all 0: the
-/// float -0.0 is none. Invariants: positions ascend, and every code is one of a word.
+/// The words of a tensor that are not zero, in order. A zero has only bits of 0, so the float -0.0
+/// is none.
+///
+/// Invariants: positions ascend, and every code has a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SparseCodes {
     pub(super) words: Vec<u64>,
@@ -17,7 +19,7 @@ pub(crate) struct SparseCodes {
 }
 
 impl SparseCodes {
-    /// The coding of 2^32 words at most, without its zeros.
+    /// Removes the zeros from a coding of 2^32 words at most.
     pub(crate) fn of(coding: &Coding) -> Self {
         let mut words = coding.words.clone();
         let Some(zero) = words.iter().position(|word| *word == 0) else {
@@ -27,8 +29,8 @@ impl SparseCodes {
         words.remove(zero);
         let zero = zero as u16;
         let kept = coding.codes.iter().filter(|code| **code != zero).count();
-        // A place more, for zeros after the last value. Written for zeros too, and then written
-        // over: which are zeros can not be foreseen.
+        // An additional element takes zeros after the last value. Zeros are written too, and
+        // overwritten: a branch could not be predicted.
         let (mut positions, mut codes) = (vec![0; kept + 1], vec![0; kept + 1]);
         let mut found = 0;
         for (code, position) in coding.codes.iter().zip(0..=u32::MAX) {
@@ -41,7 +43,7 @@ impl SparseCodes {
         Self { words, positions, codes }
     }
 
-    /// All words, with the zeros, of a tensor of this form.
+    /// Returns all words, zeros included, of a tensor of this form.
     pub(super) fn scatter(&self, form: Form) -> Result<Vec<u8>, CodecError> {
         let mut bytes = form.zeros()?;
         match form.width {
@@ -65,7 +67,7 @@ impl SparseCodes {
         }
     }
 
-    /// The tensor of `float32` whose words these are.
+    /// Converts the words to a `float32` tensor.
     pub(super) fn with_shape(self, shape: &[u64]) -> Sparse {
         let codebook = self.words.iter().map(|word| f32::from_bits(*word as u32)).collect();
         Sparse::of_decoded(shape.to_vec(), codebook, self.positions, self.codes)

@@ -1,24 +1,24 @@
-//! A stream of symbols: numbers below a limit that its reader knows, as many as its reader knows.
-//! The first byte says how it is stored; the smallest way is taken.
+//! A stream of symbols: numbers below a limit. The reader knows the limit and the number of
+//! symbols. The first byte says how the stream is stored; the smallest form is chosen.
 
 use super::adaptive::{Decoder, Encoder, Tree};
 use super::cursor::{CodecError, Cursor, put_varint};
 use super::model::{Model, SYMBOLS_MAX, bits_of};
 use super::rans;
 
-/// Symbols as they are: a byte each, or two where 256 are not enough.
+/// Plain symbols: a byte each, or two where 256 are not enough.
 const PLAIN: u8 = 0;
-/// Every symbol is the one that follows.
+/// A single symbol, repeated.
 const CONSTANT: u8 = 1;
-/// By the adaptive coder, a tree of bits.
+/// Symbols by the adaptive coder, with a tree of bits.
 const ADAPTIVE: u8 = 2;
-/// A model, then lanes.
+/// Symbols by a static model: the model, then the lanes of the range coder.
 const STATIC: u8 = 3;
 
-/// The longest adaptive stream: the adaptive coder is slow.
+/// Limit of the symbols of an adaptive stream: the adaptive coder is slow.
 const ADAPTIVE_SYMBOLS_MAX: usize = 1 << 12;
 
-/// The symbols, each below `limit`, as bytes. `limit` is 2^16 at most.
+/// Encodes symbols below `limit`, which is 2^16 at most.
 pub(crate) fn encode(symbols: &[u16], limit: usize) -> Vec<u8> {
     let Some(first) = symbols.first() else { return vec![PLAIN] };
     if symbols.iter().all(|symbol| symbol == first) {
@@ -93,7 +93,7 @@ pub(crate) fn decode<T: Copy + Default>(
     }
 }
 
-/// The symbols of a stream of bytes that is stored plainly.
+/// Returns the symbols of a plain stream of bytes.
 pub(crate) fn plain_bytes(bytes: &[u8]) -> Option<&[u8]> {
     bytes.split_first().filter(|(way, _)| **way == PLAIN).map(|(_, rest)| rest)
 }

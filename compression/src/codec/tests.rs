@@ -1,4 +1,4 @@
-//! Every codec on tensors of every kind, and on bytes that are none.
+//! Tests of every codec, with tensors of every kind and with invalid bytes.
 
 use super::*;
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ fn described(coded: &Coded, form: Form) -> (Plan, Vec<u8>) {
     (plan, segment)
 }
 
-/// Codes `bytes` with each codec, and decodes them again.
+/// Encodes `bytes` with each codec, and decodes them again.
 fn check(element: ElementType, bytes: &[u8]) {
     let form = Form::of(element, bytes.len()).unwrap();
     let found = Analysis::of(form, bytes);
@@ -33,7 +33,7 @@ fn check(element: ElementType, bytes: &[u8]) {
     }
 }
 
-/// Values of which most are zero, and some strange.
+/// Generates values of which most are zero, and some are special.
 fn floats() -> impl Strategy<Value = Vec<f32>> {
     let one = prop_oneof![
         6 => Just(0.0_f32),
@@ -72,7 +72,7 @@ proptest! {
     }
 }
 
-/// Codes of a tensor, then damage of its segment: what decodes must still be whole.
+/// Damages every bit of a segment: decoding must still return a whole tensor or an error.
 #[test]
 fn damaged_segments_never_panic() {
     let values: Vec<f32> =
@@ -127,7 +127,7 @@ fn the_smallest_codec_is_taken() {
     assert_eq!(codec_of(&noise[..1]), Codec::Raw);
 }
 
-/// The bytes that FORMAT.md gives: files of them are out there.
+/// Checks the bytes that FORMAT.md gives: existing files depend on them.
 #[test]
 fn the_format_is_as_it_is_written_down() {
     let symbols = [0, 0, 3, 0, 1, 0, 0, 2].repeat(5);

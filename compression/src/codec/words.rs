@@ -1,20 +1,20 @@
-//! A tensor's values as words: numbers of 1, 2, 4 or 8 bytes, whose bits are all that counts.
+//! A tensor's values as words: numbers of 1, 2, 4 or 8 bytes, compared by their bits.
 
 use super::cursor::CodecError;
 use skysail_graph::ElementType;
 
-/// What the bits of a word mean, for the order of a codebook and the split into planes.
+/// Meaning of the bits of a word, for the order of a codebook and the split into planes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// Sign, exponent, mantissa.
+    /// A float: sign, exponent, mantissa.
     Float,
-    /// Two's complement.
+    /// A signed integer in two's complement.
     Signed,
-    /// Anything else.
+    /// Any other word.
     Unsigned,
 }
 
-/// How many words a tensor has, and of what kind.
+/// Number and kind of a tensor's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Form {
     /// Bytes of a word: 1, 2, 4 or 8.
@@ -24,8 +24,8 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// The form of a tensor of `bytes` bytes in all. Complex numbers are two words each, and
-    /// elements of less than a byte share one. `None` for strings and unknown types.
+    /// Returns the form of a tensor of `bytes` bytes in all. Complex numbers are two words each,
+    /// and elements of less than a byte share one. `None` for strings and unknown types.
     pub(crate) fn of(element: ElementType, bytes: usize) -> Option<Self> {
         use ElementType as E;
         let (width, meaning) = match element {
@@ -40,7 +40,7 @@ impl Form {
             E::UInt32 => (4, Meaning::Unsigned),
             E::UInt64 => (8, Meaning::Unsigned),
             E::String | E::Other(_) => return None,
-            // A byte or less.
+            // Other types have a byte or less.
             _ => (1, Meaning::Unsigned),
         };
         Some(Self { width, meaning, count: bytes / width })
@@ -54,12 +54,12 @@ impl Form {
         8 * self.width as u32
     }
 
-    /// The words of `bytes`.
+    /// Returns the words of `bytes`.
     pub(crate) fn words(self, bytes: &[u8]) -> impl Iterator<Item = u64> {
         bytes.chunks_exact(self.width).map(word)
     }
 
-    /// A word as a number that is in order if the values are.
+    /// Converts a word to a number that sorts as the values do.
     pub(crate) fn key(self, word: u64) -> u64 {
         let top = 1 << (self.bits() - 1);
         match self.meaning {
@@ -69,7 +69,7 @@ impl Form {
         }
     }
 
-    /// The word of a [`key`](Self::key).
+    /// Returns the word of a [`key`](Self::key).
     pub(crate) fn word(self, key: u64) -> u64 {
         let top = 1 << (self.bits() - 1);
         match self.meaning {
@@ -79,23 +79,23 @@ impl Form {
         }
     }
 
-    /// The largest word.
+    /// Returns the largest word.
     pub(crate) fn mask(self) -> u64 {
         u64::MAX >> (64 - self.bits())
     }
 
-    /// Room for all words, of zeros.
+    /// Allocates all words as zeros.
     pub(crate) fn zeros(self) -> Result<Vec<u8>, CodecError> {
         zeros(self.bytes())
     }
 }
 
-/// A word of up to 8 bytes, little-endian.
+/// Reads a word of up to 8 bytes, little-endian.
 fn word(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-/// The lowest `W` bytes of each word.
+/// Returns the lowest `W` bytes of each word.
 pub(crate) fn narrow<const W: usize>(words: &[u64]) -> Vec<[u8; W]> {
     let low = |word: &u64| {
         let bytes = word.to_le_bytes();
@@ -104,8 +104,8 @@ pub(crate) fn narrow<const W: usize>(words: &[u64]) -> Vec<[u8; W]> {
     words.iter().map(low).collect()
 }
 
-/// `count` zeros, if there is memory for them. The system hands out pages of zeros, so nothing
-/// is written twice.
+/// Allocates `count` zeros, if there is memory for them. The system provides pages of zeros, so
+/// nothing is written twice.
 pub(crate) fn zeros<T: bytemuck::Zeroable>(count: usize) -> Result<Vec<T>, CodecError> {
     bytemuck::allocation::try_zeroed_vec(count)
         .map_err(|()| CodecError::new("there is not enough memory for it"))

@@ -1,74 +1,74 @@
-//! What can be wrong with a package, in words that name the place.
+//! Errors of packages, with their place in the file.
 
 use crate::codec::cursor::CodecError;
 use skysail_graph::GraphError;
 use std::path::{Path, PathBuf};
 
-/// Why a package could not be read or written. Trying again helps for `Io` alone.
+/// Reason why a package could not be read or written. A retry helps for `Io` alone.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// The system refused to read or map a file.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was being done, as a verb.
+        /// Failed action, as a verb.
         action: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
 
-    /// The file does not begin as packages do.
+    /// The file does not begin with the bytes of a package.
     #[error("not a .sky package: it does not begin with a package's first eight bytes")]
     NotAPackage,
 
-    /// The package is of a format that came after this program.
+    /// The format of the package is newer than this program.
     #[error("the package is of format {major}.{minor}, this version reads 1.x: update it")]
     Version {
-        /// The package's major version.
+        /// Major version of the package.
         major: u8,
-        /// Its minor version.
+        /// Minor version of the package.
         minor: u8,
     },
 
     /// The package contradicts itself, or ends early.
     #[error("bad package: {problem}, in the {section} at byte {offset}")]
     Malformed {
-        /// What is wrong.
+        /// Description of the error.
         problem: &'static str,
-        /// The part of the file.
+        /// Part of the file.
         section: &'static str,
-        /// Where in the file.
+        /// Offset in the file, in bytes.
         offset: u64,
     },
 
-    /// A tensor's coded values are not what they should be.
+    /// A tensor's encoded values are invalid.
     #[error("bad package: tensor '{tensor}': {problem}, at byte {offset}")]
     BadTensor {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
-        /// What is wrong.
+        /// Description of the error.
         problem: &'static str,
-        /// Where in the file.
+        /// Offset in the file, in bytes.
         offset: u64,
     },
 
-    /// More bytes than a limit allows.
+    /// Something has more bytes than a limit allows.
     #[error("{what} would take {bytes} bytes, more than the limit of {bytes_max}")]
     TooLarge {
-        /// What is too large.
+        /// Name of the part that is too large.
         what: String,
-        /// Its size.
+        /// Size in bytes.
         bytes: u64,
-        /// The limit.
+        /// Limit in bytes.
         bytes_max: u64,
     },
 
-    /// The digest over all is not that of the bytes.
+    /// The digest in the file is not that of its bytes.
     #[error("the package was changed or damaged: its digest is not that of its bytes")]
     Digest,
 
-    /// The signature is not one of the key over the digest.
+    /// The signature is not that of its key over the digest.
     #[error("the package's signature is wrong: {0}")]
     Signature(&'static str),
 
@@ -76,17 +76,17 @@ pub enum PackageError {
     #[error("there is no tensor '{0}' in the package")]
     NoTensor(String),
 
-    /// The manifest is not the JSON that it should be.
+    /// The manifest is no valid JSON of a manifest.
     #[error("bad package: the manifest is wrong: {0}")]
     Manifest(serde_json::Error),
 
-    /// The graph is wrong, or a model's tensor is.
+    /// The graph is invalid, or a tensor of a model is.
     #[error(transparent)]
     Graph(#[from] GraphError),
 }
 
 impl PackageError {
-    /// An I/O error, for `map_err`.
+    /// Creates an I/O error, for `map_err`.
     pub(crate) fn io(
         action: &'static str,
         path: &Path,
@@ -95,7 +95,7 @@ impl PackageError {
         move |source| Self::Io { action, path, source }
     }
 
-    /// What is wrong in a section that begins at byte `start` of the file.
+    /// Converts an error in a section that begins at byte `start` of the file.
     pub(crate) fn in_section(
         section: &'static str,
         start: usize,

@@ -1,26 +1,26 @@
-//! The file's first bytes: what it is, and where its sections lie. `FORMAT.md` has the layout.
+//! The header of a file: its version, and the table of its sections. `FORMAT.md` has the layout.
 
 use super::PackageError;
 use crate::codec::cursor::{CodecError, Cursor};
 use std::cmp::Ordering;
 use std::ops::Range;
 
-/// The first bytes of every package. As in PNG: not text, and a transfer that changes ends of
-/// lines shows.
+/// First bytes of every package. As in PNG, they are not text, and a transfer that changes line
+/// ends damages them.
 const MAGIC: [u8; 8] = *b"\x89SKY\r\n\x1A\n";
-/// A reader refuses another major version, and reads every minor one.
+/// Version of the format. A reader rejects another major version, and reads every minor one.
 const MAJOR: u8 = 1;
 const MINOR: u8 = 0;
 /// Bytes before the table of sections.
 const FIXED_BYTES: usize = 16;
 /// Bytes of a row of that table.
 const ROW_BYTES: usize = 24;
-/// The most sections: known kinds, and room for what later minor versions add.
+/// Limit of sections: known kinds, and room for those of later minor versions.
 const SECTIONS_MAX: u8 = 32;
-/// Kinds from here on are refused by a reader that does not know them.
+/// First kind that a reader must know: readers reject unknown kinds from here on.
 const REQUIRED: u8 = 0x80;
 
-/// What a section holds.
+/// Content of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Manifest = 1,
@@ -44,7 +44,7 @@ impl Kind {
     }
 }
 
-/// How a section's bytes are stored.
+/// Storage of a section's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Storage {
     Plain = 0,
@@ -52,27 +52,28 @@ pub(crate) enum Storage {
     Deflate = 1,
 }
 
-/// A row of the table.
+/// A row of the table of sections.
 #[derive(Debug, Clone)]
 pub(crate) struct Section {
     kind: u8,
     pub(crate) storage: Storage,
     /// CRC-32 of the stored bytes.
     pub(crate) checksum: u32,
-    /// Where it lies in the file.
+    /// Byte range in the file.
     pub(crate) place: Range<usize>,
-    /// Bytes of it when it is decoded.
+    /// Bytes when decoded.
     pub(crate) decoded: u64,
 }
 
-/// The sections of a file, in its order. Invariant: they lie one after another, within it.
+/// The sections of a file, in order. Invariant: they follow each other without gaps, within the
+/// file.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) minor: u8,
     sections: Vec<Section>,
 }
 
-/// A section that is to be written.
+/// A section to write.
 pub(crate) struct NewSection {
     pub(crate) kind: Kind,
     pub(crate) storage: Storage,
@@ -114,12 +115,12 @@ impl Header {
         Err(in_header(CodecError { problem, offset }))
     }
 
-    /// The section of this kind.
+    /// Returns the section of a kind.
     pub(crate) fn section(&self, kind: Kind) -> Option<&Section> {
         self.sections.iter().find(|section| section.kind == kind as u8)
     }
 
-    /// The header of a file of these sections.
+    /// Returns the header of a file of these sections.
     pub(crate) fn write(sections: &[NewSection]) -> Vec<u8> {
         let mut table = Vec::new();
         for section in sections {
@@ -155,7 +156,7 @@ fn read_rows(table: &[u8], mut start: usize) -> Result<Vec<Section>, CodecError>
             0 => Storage::Plain,
             1 if may_deflate => Storage::Deflate,
             _ if known => return Err(cursor.fail("a section is stored in an unknown way")),
-            // Of no account, since nobody reads it.
+            // The storage does not matter, since nobody reads the section.
             _ => Storage::Plain,
         };
         let end = usize::try_from(stored).ok().and_then(|stored| start.checked_add(stored));
@@ -166,14 +167,15 @@ fn read_rows(table: &[u8], mut start: usize) -> Result<Vec<Section>, CodecError>
     Ok(sections)
 }
 
-/// CRC-32, as of zip and PNG (ISO 3309), of bytes in pieces.
+/// Returns the CRC-32 (ISO 3309, as in zip and PNG) of bytes in pieces.
 pub(crate) fn checksum_of(pieces: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     pieces.iter().for_each(|piece| hasher.update(piece));
     hasher.finalize()
 }
 
-/// Whether a checksum is that of the bytes. Under a fuzzer, always: it must get past it.
+/// Returns true if a checksum is that of the bytes. It is always true under a fuzzer, which must
+/// get past it.
 pub(crate) fn checksum_fits(checksum: u32, bytes: &[u8]) -> bool {
     cfg!(fuzzing) || is_unchecked() || checksum == checksum_of(&[bytes])
 }
@@ -193,7 +195,7 @@ fn is_unchecked() -> bool {
     UNCHECKED.get()
 }
 
-/// Lets this thread pass checksums over, to test what they would hide.
+/// Lets this thread ignore checksums, to test the code behind them.
 #[cfg(test)]
 pub(crate) fn unchecked(unchecked: bool) {
     UNCHECKED.set(unchecked);

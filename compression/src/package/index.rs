@@ -1,5 +1,5 @@
-//! The index: where each tensor's segment lies, and how it is coded. Names, shapes and element
-//! types are those of the graph's initializers.
+//! The index: the location and the codec of each tensor's segment. Names, shapes and element types
+//! are those of the graph's initializers.
 
 use super::PackageError;
 use super::header::{checksum_fits, checksum_of};
@@ -13,48 +13,48 @@ use std::ops::Range;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TensorEntry {
-    /// Its name.
+    /// Name of the tensor.
     pub name: String,
-    /// The type of its elements.
+    /// Type of the elements.
     pub element: ElementType,
-    /// Its dimensions.
+    /// Dimensions of the tensor.
     pub shape: Vec<u64>,
-    /// How it is stored. `None` for one that is too small for a segment, or of strings: it
+    /// Codec of the values. `None` for a tensor that is too small for a segment, or of strings: it
     /// stays in the graph.
     pub codec: Option<Codec>,
-    /// Bytes of its values as they are.
+    /// Bytes of the decoded values.
     pub dense_bytes: u64,
-    /// Bytes of its segment, and of its row of the index.
+    /// Bytes of the segment, and of the row of the index.
     pub bytes: u64,
-    /// Words of the values that have a bit set; all for a tensor in the graph. A word is an
-    /// element, but for complex numbers (two) and types of less than a byte (a byte).
+    /// Number of words that are not zero; all for a tensor in the graph. A word is an element, but
+    /// for complex numbers (two) and types of less than a byte (a byte).
     pub kept: u64,
-    /// Words in all.
+    /// Number of all words.
     pub count: u64,
-    /// Values of the codebook, if it has one.
+    /// Number of values in the codebook, if there is one.
     pub distinct: Option<u64>,
-    /// What its codes take.
+    /// Bits of the codes.
     pub codes: Option<Bits>,
-    /// What the gaps between values take, if zeros are left out.
+    /// Bits of the gaps between values, if zeros are not stored.
     pub gaps: Option<Bits>,
 }
 
-/// Bits for each value that is kept.
+/// Mean bits for each value that is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bits {
-    /// At a fixed length.
+    /// Bits at a fixed length.
     pub before: f64,
-    /// After entropy coding, its tables included.
+    /// Bits after entropy coding, its tables included.
     pub after: f64,
 }
 
 impl TensorEntry {
-    /// The part of its values that is kept, from 0 to 1; 1 for a tensor without values.
+    /// Returns the share of values that are kept, from 0 to 1; 1 for a tensor without values.
     pub fn density(&self) -> f64 {
         if self.count == 0 { 1.0 } else { self.kept as f64 / self.count as f64 }
     }
 
-    /// An initializer whose values are in the graph.
+    /// Creates the entry of an initializer whose values are in the graph.
     fn in_graph(view: TensorView<'_>, shape: Vec<u64>) -> Self {
         let count = view.count().unwrap_or(0);
         let bytes = match view.strings() {
@@ -97,7 +97,7 @@ impl TensorEntry {
             Codec::Sparse => (distinct, codes(2, code_bits(figures.distinct)), gaps(1, 8.0)),
             Codec::Pruned => (None, None, gaps(0, 8.0)),
         };
-        // Of nothing but zeros there are no values to have bits.
+        // A tensor of zeros alone has no values to count bits for.
         let any = |bits: Option<Bits>| bits.filter(|_| figures.kept > 0);
         let (codes, gaps) = (any(codes), any(gaps));
         Self {
@@ -119,16 +119,16 @@ impl TensorEntry {
 /// A tensor's segment.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    /// Which of the package's tensors it is.
+    /// Number of the tensor in the package.
     pub(crate) tensor: usize,
     pub(crate) plan: Plan,
-    /// Where it lies in the file.
+    /// Byte range in the file.
     pub(crate) place: Range<usize>,
     checksum: u32,
 }
 
 impl Segment {
-    /// Its bytes, when they are what was written.
+    /// Returns the bytes of the segment, after checking them.
     pub(crate) fn bytes<'a>(&self, file: &'a [u8]) -> Result<&'a [u8], CodecError> {
         let bytes = file.get(self.place.clone());
         let bytes = bytes.ok_or(CodecError::new("the segment lies outside the file"))?;
@@ -139,18 +139,18 @@ impl Segment {
     }
 }
 
-/// What the index says.
+/// The content of the index.
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// An entry for each initializer of the graph, in its order.
+    /// Entries, one for each initializer of the graph, in its order.
     pub(crate) tensors: Vec<TensorEntry>,
-    /// In the order of the tensors.
+    /// Segments in the order of the tensors.
     pub(crate) segments: Vec<Segment>,
 }
 
 impl Index {
     /// Reads the index of a package of this graph, whose segments lie at `segments` in the file.
-    /// `start` is where the index itself does.
+    /// `start` is the offset of the index.
     pub(crate) fn read(
         index: &[u8],
         start: usize,
@@ -186,14 +186,14 @@ impl Index {
         }
     }
 
-    /// Bytes that all segments decode to.
+    /// Returns the bytes that all segments decode to.
     pub(crate) fn dense_bytes(&self) -> u64 {
         let bytes = self.segments.iter().map(|segment| segment.plan.form.bytes() as u64);
         bytes.fold(0, u64::saturating_add)
     }
 }
 
-/// Appends the row of a coded tensor, before which there are `skipped` initializers without one.
+/// Appends the row of an encoded tensor. `skipped` initializers before it have none.
 pub(crate) fn put_row(index: &mut Vec<u8>, skipped: usize, coded: &Coded) {
     let mut row = Vec::new();
     put_varint(&mut row, skipped as u64);
@@ -205,22 +205,22 @@ pub(crate) fn put_row(index: &mut Vec<u8>, skipped: usize, coded: &Coded) {
     index.extend(row);
 }
 
-/// The form of an initializer's values, as its shape says.
+/// Returns the form of an initializer's values, by its shape.
 pub(crate) fn form_of(view: TensorView<'_>) -> Option<Form> {
     let bytes = view.element().bytes(view.count().ok()?)?;
     Form::of(view.element(), usize::try_from(bytes).ok()?)
 }
 
-/// A row of the index, read as far as every codec has it alike.
+/// A row of the index, without the fields that depend on the codec.
 struct Row<'a> {
-    /// Which of the graph's initializers it is of.
+    /// Number of the initializer in the graph.
     tensor: u64,
-    /// Where the segment lies in the file.
+    /// Byte range of the segment in the file.
     place: Range<usize>,
     checksum: u32,
-    /// What is left of it, for the codec.
+    /// Remaining bytes, for the codec.
     rest: &'a [u8],
-    /// Where that begins, in bytes of the index.
+    /// Offset of the remaining bytes in the index.
     start: usize,
     /// Bytes of the whole row.
     bytes: usize,
@@ -229,14 +229,14 @@ struct Row<'a> {
 impl Row<'_> {
     fn plan(&self, view: TensorView<'_>) -> Result<Plan, CodecError> {
         let form = form_of(view).ok_or(CodecError::new("a tensor of no fixed size has a segment"));
-        // Bytes that are left are for what later versions add.
+        // Unread bytes are reserved for later versions.
         let plan =
             form.and_then(|form| Plan::read(&mut Cursor::new(self.rest), form, self.place.len()));
         plan.map_err(|error| error.within(self.start))
     }
 }
 
-/// The rows, whose segments fill `segments`.
+/// Reads the rows, whose segments fill `segments`.
 fn rows(index: &[u8], segments: Range<usize>) -> Result<Vec<Row<'_>>, CodecError> {
     let mut rows: Vec<Row<'_>> = Vec::new();
     let mut cursor = Cursor::new(index);

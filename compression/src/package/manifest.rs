@@ -1,65 +1,65 @@
-//! What is said about a model beside its graph and values: JSON, to be read by people and
-//! programs alike.
+//! The manifest: information about a model beside its graph and values. It is JSON, for people and
+//! programs.
 //!
-//! Fields that this version does not know are kept and written again. A field that is added
-//! later must be one that a reader can do without.
+//! Unknown fields are kept and written again. Later versions may only add fields that a reader can
+//! ignore.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Fields that this version does not know.
+/// Unknown fields.
 type Others = Map<String, Value>;
 
-/// All that a package says about its model. Names, shapes and codecs of tensors are those of the
-/// graph and of the index, so they are not repeated here.
+/// Information about the model of a package. Names, shapes and codecs of tensors are in the graph
+/// and the index, so they are not repeated here.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Manifest {
-    /// The model's name.
+    /// Name of the model.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Its version, in whatever terms its owner has.
+    /// Version of the model, in the owner's terms.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub version: String,
-    /// Who answers for it.
+    /// Person or team responsible for the model.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub owner: String,
-    /// The licence, if possible as an SPDX identifier.
+    /// Licence, if possible as an SPDX identifier.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub licence: String,
-    /// When it was packaged, as RFC 3339 has it. Empty unless said, so that the same model gives
-    /// the same bytes.
+    /// Time of packaging, as in RFC 3339. It is empty by default, so that the same model has the
+    /// same bytes.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created: String,
-    /// What it was made from.
+    /// Files that the model was made from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<Parent>,
-    /// What was done to the whole model, in order.
+    /// Steps applied to the whole model, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
-    /// What was done to each tensor, by its name, in order.
+    /// Steps applied to each tensor, by its name, in order.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tensors: BTreeMap<String, Vec<Step>>,
-    /// How well it does, before and after.
+    /// Accuracy before and after compression.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accuracy: Vec<Accuracy>,
-    /// The training that it comes from: a digest of code and settings, or a run's name.
+    /// Training run of the model: a digest of code and settings, or a name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub training: String,
-    /// The data that it was trained on and tried with: a name each, and a digest of the bytes.
+    /// Data for training and evaluation: names, and digests of the bytes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub data: BTreeMap<String, String>,
-    /// What its inputs look like, by name, to tell drift from.
+    /// Statistics of the inputs by name, a reference to detect drift.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, Statistics>,
-    /// What its outputs look like for those inputs.
+    /// Statistics of the outputs for those inputs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Statistics>,
-    /// Anything else, such as that float32 was kept because it was faster.
+    /// Other information, such as that float32 was kept because it was faster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// Fields that this version does not know.
+    /// Unknown fields.
     #[serde(flatten)]
     pub others: Others,
 }
@@ -68,67 +68,68 @@ pub struct Manifest {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Parent {
-    /// Its name.
+    /// Name of the model.
     pub name: String,
-    /// SHA-256 of its file, in hexadecimal digits.
+    /// SHA-256 of the file, in hexadecimal digits.
     pub sha256: String,
-    /// Fields that this version does not know.
+    /// Unknown fields.
     #[serde(flatten)]
     pub others: Others,
 }
 
-/// Something that was done.
+/// A compression step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Step {
-    /// What, as a verb: `prune`, `cluster`, `quantize`.
+    /// Action, as a verb: `prune`, `cluster`, `quantize`.
     pub what: String,
-    /// With which settings.
+    /// Settings of the step.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub settings: Map<String, Value>,
-    /// Fields that this version does not know.
+    /// Unknown fields.
     #[serde(flatten)]
     pub others: Others,
 }
 
-/// A measure of how well the model does.
+/// A measure of the model's accuracy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Accuracy {
-    /// What is measured, such as `top1` or `cosine`.
+    /// Name of the measure, such as `top1` or `cosine`.
     pub measure: String,
-    /// Before anything was done.
+    /// Value before the first step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<f64>,
-    /// Of the model in the package.
+    /// Value of the model in the package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<f64>,
-    /// On which data, as named in [`Manifest::data`].
+    /// Name of the data, as in [`Manifest::data`].
     #[serde(skip_serializing_if = "String::is_empty")]
     pub data: String,
-    /// Fields that this version does not know.
+    /// Unknown fields.
     #[serde(flatten)]
     pub others: Others,
 }
 
-/// What the elements of an input or an output look like.
+/// Statistics of the elements of an input or an output.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Statistics {
-    /// How many elements were seen.
+    /// Number of elements.
     pub count: u64,
-    /// Their mean.
+    /// Mean.
     pub mean: f64,
-    /// Their standard deviation.
+    /// Standard deviation.
     pub deviation: f64,
-    /// The least.
+    /// Smallest element.
     pub min: f64,
-    /// The greatest.
+    /// Largest element.
     pub max: f64,
-    /// What divides them into parts of equal number, ascending: a median, or 99 percentiles.
+    /// Quantiles that divide the elements into parts of equal number, ascending: a median, or 99
+    /// percentiles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub quantiles: Vec<f64>,
-    /// Fields that this version does not know.
+    /// Unknown fields.
     #[serde(flatten)]
     pub others: Others,
 }

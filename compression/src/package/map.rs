@@ -1,8 +1,8 @@
 //! A package's bytes, mapped from a file or in memory.
 //!
-//! A mapped file must not change while it is in use: a change would show in bytes that were
-//! checked before, and reading past the end of a file that got shorter ends the process. So a
-//! package is replaced by renaming another over it, as the writer does, and never overwritten.
+//! A mapped file must not change while it is in use. A change would show in bytes that were checked
+//! before, and reading past the end of a truncated file ends the process. So a package is never
+//! overwritten: the writer renames a new file over it.
 
 use super::PackageError;
 use memmap2::Mmap;
@@ -21,7 +21,7 @@ impl Bytes {
     /// Maps a file.
     pub(crate) fn map(path: &Path) -> Result<Self, PackageError> {
         let open = PackageError::io("open", path);
-        // Before opening: to open a pipe is to wait for its writer.
+        // The check precedes opening: opening a pipe would wait for its writer.
         match path.metadata() {
             Ok(metadata) if !metadata.is_file() => {
                 return Err(open(std::io::Error::other("it is not a file")));
@@ -31,9 +31,8 @@ impl Bytes {
         }
         let file = File::open(path).map_err(open)?;
         // SAFETY: the map is read only, and packages are replaced by rename, never changed in
-        // place, as FORMAT.md and `Package::open` ask of everyone. Every byte is read as what it
-        // is, so even a change would be damage that is noticed or wrong numbers, not a wrong
-        // program.
+        // place, as FORMAT.md and `Package::open` require. Any byte is a valid value, so a change
+        // would cause a detected error or wrong numbers, not undefined control flow.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) };
         Ok(Self::Mapped(map.map_err(PackageError::io("map", path))?))

@@ -1,45 +1,45 @@
-//! Signatures: ed25519 (RFC 8032) over the digest, with a prefix of its own, so that no other
-//! use of a key makes one.
+//! Signatures: ed25519 (RFC 8032) over the digest. A prefix separates them from any other use of a
+//! key.
 
 use super::PackageError;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use std::fmt;
 
-/// What is signed is this, then the digest.
+/// Prefix of the signed message, which the digest follows.
 const PREFIX: &[u8] = b"skysail package 1\n";
-/// Bytes of a public key, before a signature in its section.
+/// Bytes of a public key, which precedes a signature in its section.
 const KEY_BYTES: usize = 32;
 
-/// Who signs: a private key.
+/// A private key to sign packages with.
 #[derive(Clone)]
 pub struct Signer(SigningKey);
 
 impl Signer {
-    /// The key of this seed, which must be random and kept secret.
+    /// Creates the key of a seed, which must be random and kept secret.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// The key that others check signatures with.
+    /// Returns the key that others check signatures with.
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// The section's bytes: the public key, and the signature over the digest.
+    /// Returns the section's bytes: the public key, and the signature over the digest.
     pub(crate) fn sign(&self, digest: &[u8; 32]) -> Vec<u8> {
         let signature = self.0.sign(&[PREFIX, digest].concat());
         [self.public_key().0.as_slice(), &signature.to_bytes()].concat()
     }
 }
 
-/// Never the key itself.
+/// Shows the public key, never the private one.
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Signer({})", self.public_key())
     }
 }
 
-/// A key to check signatures with. Displayed, it is 64 hexadecimal digits.
+/// A public key to check signatures with. `Display` writes 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey(pub [u8; KEY_BYTES]);
 
@@ -49,7 +49,7 @@ impl fmt::Display for PublicKey {
     }
 }
 
-/// Whose signature over `digest` the section holds.
+/// Checks the signature over `digest` in a section, and returns its key.
 pub(crate) fn verify(section: &[u8], digest: &[u8; 32]) -> Result<PublicKey, PackageError> {
     let wrong = PackageError::Signature;
     let Some((key, signature)) = section.split_first_chunk::<KEY_BYTES>() else {
@@ -57,7 +57,7 @@ pub(crate) fn verify(section: &[u8], digest: &[u8; 32]) -> Result<PublicKey, Pac
     };
     let verifying = VerifyingKey::from_bytes(key).map_err(|_| wrong("its key is none"))?;
     let signature = Signature::from_slice(signature).map_err(|_| wrong("it is cut off"))?;
-    // Strict: one key and one digest have signatures of one key only.
+    // The strict check accepts signatures of one key only.
     verifying
         .verify_strict(&[PREFIX, digest].concat(), &signature)
         .map_err(|_| wrong("it is not that of its key over this digest"))?;

@@ -1,8 +1,8 @@
-//! Taking initializers' values out of an ONNX file's bytes, and putting them back.
+//! Removes initializers' values from an ONNX file's bytes, and puts them back.
 //!
-//! This works on the file's structure rather than on a decoded model, so that everything else
-//! in it stays as it is to the byte, whatever later versions of ONNX add. The bytes are those of
-//! a `Model`, which has checked their structure; a mistake in them is an error nevertheless.
+//! It works on the file's structure rather than on a decoded model. Everything else in the file
+//! stays the same to the byte, whatever later versions of ONNX add. The bytes are those of a
+//! `Model`, which has checked their structure; a mistake in them is an error nevertheless.
 
 use crate::codec::cursor::{CodecError, Cursor, put_varint};
 use crate::protobuf::put_field;
@@ -13,24 +13,24 @@ const GRAPH_INITIALIZER: u64 = 5;
 const TENSOR_RAW_DATA: u64 = 9;
 const TENSOR_EXTERNAL_DATA: u64 = 13;
 const TENSOR_DATA_LOCATION: u64 = 14;
-/// All fields of a tensor that hold values, or say where these are.
+/// All fields of a tensor that hold values, or their location.
 const TENSOR_VALUES: [u64; 8] =
     [4, 5, 7, TENSOR_RAW_DATA, 10, 11, TENSOR_EXTERNAL_DATA, TENSOR_DATA_LOCATION];
 
-/// What is done with an initializer.
+/// A change of an initializer.
 pub(crate) enum Change<'a> {
-    /// It stays as it is.
+    /// Leaves it unchanged.
     Keep,
-    /// Its values are left out.
+    /// Removes its values.
     Empty,
-    /// It gets these values.
+    /// Sets its values.
     Fill(&'a [u8]),
-    /// Its values are said to lie in the file of this name.
+    /// Replaces its values by a reference to the file of this name.
     Refer(&'a str),
 }
 
-/// The ONNX file with `change` made to each initializer of its graph, which is called with the
-/// number of each, from 0.
+/// Applies `change` to each initializer of the graph of an ONNX file. It is called with the number
+/// of each initializer, from 0.
 pub(crate) fn splice<'a>(
     model: &[u8],
     mut change: impl FnMut(usize) -> Change<'a>,
@@ -51,7 +51,7 @@ pub(crate) fn splice<'a>(
     })
 }
 
-/// The tensor with the change made, or `None` where it stays.
+/// Returns the changed tensor, or `None` where it is unchanged.
 fn changed(tensor: &[u8], change: &Change<'_>) -> Result<Option<Vec<u8>>, CodecError> {
     let mut bytes = match change {
         Change::Keep => return Ok(None),
@@ -83,10 +83,10 @@ fn without_values(tensor: &[u8]) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
-/// What takes the place of a field's content, if it changes.
+/// Returns the new content of a field, if it changes.
 type Rewrite<'r> = &'r mut dyn FnMut(u64, &[u8]) -> Result<Option<Vec<u8>>, CodecError>;
 
-/// The message, with every field that is one itself given to `new`.
+/// Rewrites a message: `new` is called for every field that is a message itself.
 fn rewrite(message: &[u8], new: Rewrite<'_>) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::with_capacity(message.len());
     let mut cursor = Cursor::new(message);
@@ -103,9 +103,9 @@ fn rewrite(message: &[u8], new: Rewrite<'_>) -> Result<Vec<u8>, CodecError> {
 /// A field of a protobuf message.
 struct Field<'a> {
     number: u64,
-    /// Its bytes, the tag before them included.
+    /// Bytes of the field, the tag included.
     whole: &'a [u8],
-    /// Its content, if it has a length: a message, text or bytes.
+    /// Content, if the field has a length: a message, text or bytes.
     content: Option<&'a [u8]>,
 }
 

@@ -1,27 +1,27 @@
-//! Where the bytes of a package go.
+//! Sizes of a package's parts.
 
 use super::header::Kind;
 use super::{Package, TensorEntry};
 
-/// A package in figures.
+/// Figures of a package.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
     /// Bytes of the file.
     pub bytes: u64,
-    /// Of these, the manifest's.
+    /// Bytes of the manifest in the file.
     pub manifest_bytes: u64,
-    /// Of these, the graph's.
+    /// Bytes of the graph in the file.
     pub graph_bytes: u64,
-    /// Of these, the index's.
+    /// Bytes of the index in the file.
     pub index_bytes: u64,
-    /// Of these, the tensors'.
+    /// Bytes of the tensors in the file.
     pub segment_bytes: u64,
-    /// Bytes of the tensors' values as they are.
+    /// Bytes of the decoded tensors.
     pub dense_bytes: u64,
-    /// The initializers of the graph, in its order.
+    /// Initializers of the graph, in its order.
     pub tensors: Vec<TensorEntry>,
-    /// SHA-256 over the package.
+    /// SHA-256 of the package.
     pub digest: [u8; 32],
 }
 
@@ -44,12 +44,12 @@ impl Summary {
         }
     }
 
-    /// How many times smaller the file is than the values alone.
+    /// Returns the ratio of the decoded values' size to the file's.
     pub fn ratio(&self) -> f64 {
         self.dense_bytes as f64 / self.bytes as f64
     }
 
-    /// The part of the file that a tensor takes, from 0 to 1.
+    /// Returns the share of the file that a tensor takes, from 0 to 1.
     pub fn share(&self, tensor: &TensorEntry) -> f64 {
         match tensor.codec {
             Some(_) => tensor.bytes as f64 / self.bytes as f64,

@@ -1,4 +1,4 @@
-//! Packages of small models: round trips, and damage of every kind.
+//! Tests with packages of small models: round trips, and damage of every kind.
 
 use super::header::unchecked;
 use super::*;
@@ -6,7 +6,7 @@ use crate::Codec;
 use crate::codec::CODECS;
 use skysail_graph::{Dim, GraphBuilder};
 
-/// Numbers that look random, the same in every run.
+/// Pseudorandom numbers, the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -16,8 +16,8 @@ impl Random {
     }
 }
 
-/// A model with an initializer of each of some types, `count` values each: of the floats
-/// some are zero, and the others of `levels` levels.
+/// Builds a model with an initializer of each of some types, `count` values each. Some floats are
+/// zero, the others have `levels` levels.
 fn model(count: usize, levels: usize) -> Model {
     let mut random = Random(7);
     let mut float = || match random.below(3) {
@@ -119,7 +119,7 @@ fn seals_are_checked() {
     let plain = package(&PackageWriter::new(&model));
     assert_eq!(plain.verify().unwrap().signed_by, None);
     assert_eq!(plain.verify().unwrap().digest, *plain.digest());
-    // The last byte is the signature's, and 100 from the end lies what it is over.
+    // The last byte is the signature's; the byte 100 before the end is signed.
     for (back, digest) in [(1, false), (100, true)] {
         let mut bytes = bytes.clone();
         let place = bytes.len() - back;
@@ -140,7 +140,7 @@ fn files_are_mapped_and_replaced_whole() {
     let open = Package::open(&path).unwrap();
     assert_eq!(open.summary(), summary);
     PackageWriter::new(&second).write(&path).unwrap();
-    // What is open stays as it was.
+    // The open package is unchanged.
     assert_eq!(open.tensor("floats").unwrap().shape(), [100]);
     assert_eq!(Package::open(&path).unwrap().tensor("floats").unwrap().shape(), [200]);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -171,7 +171,7 @@ fn other_files_and_versions_are_told_apart() {
     assert!(refusal(&|bytes| bytes[16 + 5 * 24] ^= 1).contains("in the manifest at byte 136"));
 }
 
-/// The bytes of `package` with a section added to the table, of this kind and without bytes.
+/// Returns the bytes of `package` with an empty section of this kind in the table.
 fn with_section(package: &[u8], kind: u8) -> Vec<u8> {
     let mut bytes = package.to_vec();
     let end = 16 + 24 * usize::from(bytes[10]);
@@ -218,7 +218,7 @@ fn damage_of_a_segment_names_the_tensor_and_the_place() {
 #[test]
 fn a_small_file_can_not_ask_for_much_memory() {
     let mut builder = GraphBuilder::new("zeros");
-    // 80 MB of zeros would be a few bytes.
+    // 80 MB of zeros would become a few bytes.
     let zeros = Tensor::new(&[20 << 20], &vec![0.0_f32; 20 << 20]).unwrap();
     builder.initializer("zeros", zeros);
     let model = builder.finish().unwrap();
@@ -242,7 +242,7 @@ fn values_in_files_are_taken_in_and_never_asked_for() {
     assert!(package.model().unwrap().to_bytes().is_ok());
 }
 
-/// The example of FORMAT.md, which every later version must read.
+/// Reads the example of FORMAT.md, which every later version must read.
 #[test]
 fn the_example_of_the_format_is_a_package() {
     let text = include_str!("../../FORMAT.md");
@@ -268,7 +268,7 @@ fn the_example_of_the_format_is_a_package() {
     assert_eq!(package.model().unwrap().graph().nodes().len(), 1);
 }
 
-/// Opens what may be a package and decodes all of it; only a panic is a failure.
+/// Opens bytes that may be a package and decodes all of it; only a panic is a failure.
 fn exercise(bytes: Vec<u8>) -> bool {
     let limit = decoded_max(bytes.len() as u64);
     let Ok(package) = Package::from_bytes(bytes) else { return false };
@@ -281,13 +281,13 @@ fn exercise(bytes: Vec<u8>) -> bool {
             assert!(sparse.positions().len() as u64 <= sparse.count());
         }
     }
-    // Several of one name are decoded more than once.
+    // Tensors with the same name are decoded more than once.
     assert!(decoded <= limit * package.tensors().len() as u64);
     let _ = (package.summary(), package.verify(), package.graph_without_weights());
     true
 }
 
-/// Small packages, of every codec, half of them signed.
+/// Returns small packages, of every codec, half of them signed.
 fn samples() -> Vec<Vec<u8>> {
     let (few, many) = (model(60, 4), model(200, 100_000));
     let writers = CODECS.iter().flat_map(|codec| {
@@ -297,7 +297,7 @@ fn samples() -> Vec<Vec<u8>> {
     writers.map(|writer| writer.to_bytes().unwrap()).collect()
 }
 
-/// Damages `bytes` in one of the ways that files are.
+/// Damages `bytes` in one of the ways in which files are damaged.
 fn spoil(bytes: &mut Vec<u8>, random: &mut Random) {
     let place = random.below(bytes.len());
     match random.below(8) {
@@ -317,7 +317,7 @@ fn spoil(bytes: &mut Vec<u8>, random: &mut Random) {
 fn a_hundred_thousand_spoiled_packages_never_panic() {
     let samples = samples();
     let mut random = Random(1);
-    // First as they come, then past the checksums, which stop nearly all.
+    // The second pass ignores checksums, which stop nearly all packages.
     for (unchecked_too, count) in [(false, 20_000), (true, 90_000)] {
         unchecked(unchecked_too);
         let mut opened = 0;

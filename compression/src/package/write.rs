@@ -1,4 +1,4 @@
-//! Writing a package.
+//! Writes packages.
 
 use super::header::{Header, Kind, NewSection, Storage, checksum_of};
 use super::index::{form_of, put_row};
@@ -18,13 +18,13 @@ use std::borrow::Cow;
 use std::io::Write as _;
 use std::path::Path;
 
-/// Values of up to this many bytes stay in the graph: a segment of their own would cost more.
+/// Limit of values that stay in the graph, in bytes: a segment would cost more.
 const IN_GRAPH_BYTES_MAX: usize = 32;
 /// Bytes of the digest, and of a signature with its key.
 const DIGEST_BYTES: usize = 32;
 const SIGNATURE_BYTES: usize = 96;
 
-/// Makes a package of a model. Nothing is lost: every initializer comes back bit for bit.
+/// A writer of packages. Nothing is lost: every initializer comes back bit for bit.
 ///
 /// ```
 /// use skysail_compression::{Manifest, Package, PackageWriter};
@@ -50,21 +50,21 @@ pub struct PackageWriter<'a> {
 }
 
 impl<'a> PackageWriter<'a> {
-    /// A writer of `model`, with an empty manifest and every codec.
+    /// Creates a writer of `model`, with an empty manifest and every codec.
     pub fn new(model: &'a Model) -> Self {
         let manifest = Manifest::default();
         Self { model, manifest, codecs: CODECS.to_vec(), signer: None }
     }
 
-    /// Says this about the model.
+    /// Sets the manifest.
     #[must_use]
     pub fn manifest(mut self, manifest: Manifest) -> Self {
         self.manifest = manifest;
         self
     }
 
-    /// Lets tensors be stored in these ways only, and as they are where none of them can. For
-    /// comparison: the smallest of all is taken anyway.
+    /// Limits the codecs, for comparisons; tensors that none of them can store are stored raw. By
+    /// default the smallest of all is chosen.
     #[must_use]
     pub fn codecs(mut self, codecs: &[Codec]) -> Self {
         self.codecs = codecs.to_vec();
@@ -78,27 +78,28 @@ impl<'a> PackageWriter<'a> {
         self
     }
 
-    /// Writes the package to a file, whole or not at all, after reading back from it what the
-    /// model has.
+    /// Writes the package to a file, whole or not at all, after decoding and comparing it with the
+    /// model.
     ///
     /// # Errors
-    /// As [`to_bytes`](Self::to_bytes), and `Graph` with `Io` when the file cannot be written.
+    /// The errors of [`to_bytes`](Self::to_bytes), and `Graph` with `Io` when the file cannot be
+    /// written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<Summary, PackageError> {
         let package = self.checked()?;
         write_atomically(path.as_ref(), &package.file)?;
         Ok(package.summary())
     }
 
-    /// The package as bytes.
+    /// Returns the package as bytes.
     ///
     /// # Errors
-    /// `Graph` when the model's tensors contradict themselves, or their external data cannot be
-    /// read; `TooLarge` past a limit of the format.
+    /// `Graph` when the model's tensors are invalid, or their external data cannot be read;
+    /// `TooLarge` past a limit of the format.
     pub fn to_bytes(&self) -> Result<Vec<u8>, PackageError> {
         Ok(self.checked()?.file.to_vec())
     }
 
-    /// The package, read back and compared with the model.
+    /// Returns the package, decoded and compared with the model.
     fn checked(&self) -> Result<Package, PackageError> {
         let (model, stripped) = strip(self.model)?;
         let tensors: Vec<Taken<'_>> = model.graph().initializers().map(Taken::of).collect();
@@ -110,7 +111,7 @@ impl<'a> PackageWriter<'a> {
         Ok(package)
     }
 
-    /// The file's bytes: sections one after another, then what is over them.
+    /// Returns the file's bytes: the sections, then the digest and the signature.
     fn file(&self, graph: Vec<u8>, coded: &[Option<Coded>]) -> Result<Vec<u8>, PackageError> {
         let manifest = serde_json::to_vec(&self.manifest).map_err(PackageError::Manifest)?;
         let (mut index, mut segments, mut skipped) = (Vec::new(), Vec::new(), 0);
@@ -125,7 +126,7 @@ impl<'a> PackageWriter<'a> {
         }
         let (manifest_section, manifest) = packed(Kind::Manifest, manifest)?;
         let (graph_section, graph) = packed(Kind::Graph, graph)?;
-        // Segments have their own checksums, and the digest is one.
+        // Segments have their own checksums, and the digest is a checksum.
         let mut sections = vec![
             manifest_section,
             graph_section,
@@ -144,8 +145,10 @@ impl<'a> PackageWriter<'a> {
     }
 }
 
-/// The model, and its ONNX file without the values that get segments. Values of initializers
-/// that lie in files stay there, to be read one by one; others are taken in first.
+/// Returns the model, and its ONNX file without the values that get segments.
+///
+/// External values that get segments stay in their files, to be read one by one; others are loaded
+/// first.
 fn strip(model: &Model) -> Result<(Cow<'_, Model>, Vec<u8>), PackageError> {
     let stripped = stripped(model)?;
     if refuse_external_data(&Model::from_bytes(&stripped)?).is_ok() {
@@ -187,7 +190,7 @@ impl<'a> Taken<'a> {
     }
 }
 
-/// Stores tensors as they are where all together would be smaller than a reader believes.
+/// Stores tensors raw if all together would be smaller than a reader accepts.
 fn limit_ratio(tensors: &[Taken<'_>], coded: &mut [Option<Coded>]) -> Result<(), PackageError> {
     let dense = |tensor: &Taken<'_>| tensor.form.map_or(0, |form| form.bytes() as u64);
     let stored: usize = coded.iter().flatten().map(Coded::bytes).sum();
@@ -203,13 +206,13 @@ fn limit_ratio(tensors: &[Taken<'_>], coded: &mut [Option<Coded>]) -> Result<(),
     Ok(())
 }
 
-/// A section that is stored as it is.
+/// Creates a section that is stored plainly.
 fn plain(kind: Kind, bytes: usize, checksum: u32) -> NewSection {
     let bytes = bytes as u64;
     NewSection { kind, storage: Storage::Plain, checksum, bytes, decoded: bytes }
 }
 
-/// A section, and its content as it is stored: compressed where that is smaller.
+/// Creates a section and its stored content: compressed if that is smaller.
 fn packed(kind: Kind, content: Vec<u8>) -> Result<(NewSection, Vec<u8>), PackageError> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     let deflated = encoder.write_all(&content).and_then(|()| encoder.finish());
@@ -224,7 +227,7 @@ fn packed(kind: Kind, content: Vec<u8>) -> Result<(NewSection, Vec<u8>), Package
     Ok((NewSection { kind, storage, checksum, bytes, decoded }, stored))
 }
 
-/// Checks that every tensor comes back as it is.
+/// Checks that every tensor decodes to its original bytes.
 fn compare(package: &Package, tensors: &[Taken<'_>]) -> Result<(), PackageError> {
     package.index.segments.par_iter().try_for_each(|segment| {
         let view = tensors[segment.tensor].view;

@@ -1,4 +1,4 @@
-//! One threshold over several layers, with a least share that each keeps.
+//! A single threshold over several layers, with a least share that each keeps.
 
 use super::select::{Cut, keep_largest, size_bits};
 use super::{LayerMask, share_of};

@@ -61,7 +61,7 @@ pub(super) struct Source<'a, 'm> {
 }
 
 impl<'m> Source<'_, 'm> {
-    /// Whether nothing but the consumer has use for the tensor.
+    /// Returns true if the consumer alone uses the tensor.
     pub(super) fn is_alone(&self, links: &Links<'m>) -> bool {
         let mut value = self.name;
         self.through.iter().chain([&self.consumer]).all(|next| {

@@ -43,9 +43,9 @@ impl HalfSettings {
 
 /// Stores float32 matrices and kernels in half precision.
 ///
-/// The report lists tensors that are left unchanged: those with values outside the format's range,
-/// and those whose rows or columns would lose more than rounding. Small tensors and vectors are
-/// never changed.
+/// The report lists tensors that are left unchanged. They have values outside the format's range,
+/// or rows or columns that would lose more than rounding. Small tensors and vectors are never
+/// changed.
 ///
 /// # Errors
 /// `NoSuchLayer`; `OldOperators` when the model's `Cast` has no bfloat16; `Graph` for a broken

@@ -85,7 +85,7 @@ impl Int8Weights {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Int8 {
     pub(super) codes: Vec<i8>,
-    /// One scale, or one for each channel.
+    /// A scale for all, or one for each channel.
     pub(super) scales: Vec<f32>,
     pub(super) mean_squared_error: f64,
 }
