@@ -18,8 +18,8 @@ use text_format::with_colons;
 #[cfg(test)]
 mod tests;
 
-/// The schema, compiled when the crate is built.
-const SCHEMA: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/model_config.bin"));
+/// The compiled schema of `server/protocol/proto`, whose tests keep it up to date.
+const SCHEMA: &[u8] = include_bytes!("triton/model_config.bin");
 
 /// Settings, and warnings about what was not honoured.
 type Read = Result<(ModelConfig, Vec<String>), String>;

@@ -1,5 +1,5 @@
 //! The protobuf messages, client and server of `inference.GRPCInferenceService`,
-//! made from `proto/` when the crate is built.
+//! generated from `proto/` by `tests/generated.rs`.
 
 mod generated {
     #![allow(missing_docs, reason = "made from proto/, which explains what needs it")]
@@ -11,14 +11,14 @@ mod generated {
     )]
     #![allow(rust_2018_idioms, unreachable_pub, reason = "likewise")]
 
-    include!(concat!(env!("OUT_DIR"), "/inference.rs"));
+    include!("generated/inference.rs");
 }
 
 pub use generated::*;
 
 /// Every message and service of this module as an encoded `FileDescriptorSet`, for reflection
 /// and for reading messages as text.
-pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/descriptors.bin");
 
 #[cfg(test)]
 mod tests {
