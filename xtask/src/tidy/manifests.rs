@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 const ROOT: &str = "Cargo.toml";
 
-/// What to put right in the manifests among `sources`.
+/// Checks the manifests among `sources`.
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
     // A manifest with a workspace of its own is no crate of this one.
     let is_own_workspace =
@@ -42,7 +42,7 @@ impl<'a> Entry<'a> {
         is_dependency.then(|| self.key.split('.').next().unwrap_or(self.key))
     }
 
-    /// Whether the entry takes what the workspace says.
+    /// Returns true if the entry inherits from the workspace.
     fn is_inherited(&self) -> bool {
         self.key.ends_with(".workspace") && self.value == "true"
             || self.value.contains("workspace = true")

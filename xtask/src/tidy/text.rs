@@ -1,6 +1,6 @@
 //! Checks of one text file by itself.
 //!
-//! The words looked for are put together from halves, so that this file passes its own check.
+//! Forbidden words are put together from halves, so that this file passes its own check.
 
 use super::{Finding, Source};
 
@@ -19,7 +19,7 @@ const MACHINE_FOLDERS: [&str; 4] =
 const UNFINISHED: [&str; 2] = [concat!("TO", "DO"), concat!("FIX", "ME")];
 const UNSAFE: &str = concat!("un", "safe");
 
-/// What to put right in a file.
+/// Checks the length, the opening and the words of a file.
 pub(super) fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_rust = source.path.ends_with(".rs");
@@ -53,13 +53,13 @@ fn check_words(line: &str) -> Option<String> {
     Some(format!("`{unfinished}`: finish it, or delete it"))
 }
 
-/// Whether a path that starts with `folder` stands in a line; `target` + `folder` is another one.
+/// Returns true if a line has a path that starts with `folder`; `target` + `folder` is another.
 fn has_path(line: &str, folder: &str) -> bool {
     let opens = |before: char| before.is_whitespace() || "\"'`=:,;()[]<>|".contains(before);
     line.match_indices(folder).any(|(at, _)| at == 0 || line[..at].ends_with(opens))
 }
 
-/// Whether a line of Rust has the keyword itself, not the word in a comment or a lint's name.
+/// Returns true if a line of Rust has the keyword itself, not the word in a comment or a lint.
 fn has_unsafe_code(line: &str) -> bool {
     let code = line.split_once("//").map_or(line, |(code, _)| code);
     places(code, UNSAFE).any(|at| {
@@ -71,7 +71,7 @@ fn has_unsafe_code(line: &str) -> bool {
     })
 }
 
-/// Where `word` stands in a line, not as a part of a longer word.
+/// Positions of `word` in a line, but not within longer words.
 fn places(line: &str, word: &'static str) -> impl Iterator<Item = usize> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).map(|(at, _)| at).filter(move |at| {
