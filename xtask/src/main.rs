@@ -8,6 +8,7 @@
 mod setup;
 mod serve;
 mod test;
+mod test_report;
 mod bench;
 mod tidy;
 mod python;
@@ -18,14 +19,15 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask serve                            serve models/ on 8000, 8001 and 8002
+  cargo xtask serve                            serve models/ on ports 8000, 8001 and 8002
   cargo xtask serve -- --http 127.0.0.1:9000   the same, with flags for the server
+  cargo xtask serve --release                  the same, from the release build
   cargo xtask test                             every test
-  cargo xtask test -- digits                   the tests with `digits` in their name
-  cargo xtask test --onnx-backend              the server against ONNX Runtime, case by case
-  cargo xtask bench batching                   the batching policies against each other
-  cargo xtask bench batching --help            what a benchmark takes
-  cargo xtask tidy                             the style checks
+  cargo xtask test -- digits                   tests with `digits` in their name
+  cargo xtask test --onnx-backend              compare the server with ONNX Runtime
+  cargo xtask bench batching                   compare the batching policies
+  cargo xtask bench batching --help            flags of a benchmark
+  cargo xtask tidy                             check the style
 
 Exit status: 0 done, 1 failed, 2 bad usage; `serve` ends with the server's own.";
 
@@ -38,36 +40,39 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Bring ONNX Runtime into target/ (once; needs Python 3 with pip)
+    /// Download ONNX Runtime into target/ (once; needs Python 3 with pip)
     Setup {
-        /// Also bring the Python clients that the tests use
+        /// Also download the Python clients that the tests use
         #[arg(long)]
         clients: bool,
     },
-    /// Set up, build the server and serve models/
+    /// Download ONNX Runtime, build the server and serve models/
     Serve {
+        /// Use the release build: it serves faster, and takes several times as long to build
+        #[arg(long)]
+        release: bool,
         /// Flags for the server, after `--`
         #[arg(last = true)]
         flags: Vec<String>,
     },
-    /// Set up and run every test, or the ONNX project's cases
+    /// Run every test, or compare the server with ONNX Runtime
     Test(test::Flags),
-    /// Set up and run a benchmark
+    /// Run a benchmark on the release build
     Bench {
-        /// The benchmark's name
+        /// serve, batching, compression, training, tracing, loadgen or planning
         name: String,
         /// Arguments for the benchmark
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Check the style of the whole tree, and dependencies where cargo-deny is installed
+    /// Check the style of the whole tree, and its dependencies if cargo-deny is installed
     Tidy,
-    /// Say when the server is ready (started by `serve`)
+    /// Print a request to try when the server is ready (started by `serve`)
     #[command(hide = true)]
     Announce {
-        /// Where the server answers HTTP
+        /// HTTP address of the server
         address: String,
-        /// The server's process
+        /// Process id of the server
         server_pid: u32,
     },
 }
@@ -91,7 +96,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Command::Serve { flags } => serve::serve(&flags),
+        Command::Serve { release, flags } => serve::serve(release, &flags),
         Command::Test(flags) => test::test(&flags),
         Command::Bench { name, args } => bench::bench(&name, &args),
         Command::Tidy => tidy::tidy(),

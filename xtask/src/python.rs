@@ -1,4 +1,4 @@
-//! Python's part in the set-up: pip, and virtual environments.
+//! Python for the set-up: pip, and virtual environments.
 
 use crate::workspace::{run, succeeds};
 use anyhow::{Result, ensure};
@@ -13,8 +13,8 @@ const NO_PYTHON: &str = "Python 3 is missing. On Debian or Ubuntu, as root: \
 const NO_VENV: &str = "Python cannot make a virtual environment here. \
     On Debian or Ubuntu, as root: apt-get install python3-pip python3-venv";
 
-/// A Python that has pip: the system's, or else that of the virtual environment in `venv`, which
-/// is made when need be.
+/// A Python that has pip: the system's, or else that of the virtual environment in `venv`. Makes
+/// the environment if needed.
 pub(crate) fn with_pip(venv: &Path) -> Result<PathBuf> {
     ensure_python()?;
     let inside = interpreter(venv);
@@ -27,7 +27,7 @@ pub(crate) fn with_pip(venv: &Path) -> Result<PathBuf> {
     Ok(inside)
 }
 
-/// Makes an empty virtual environment in `venv`, in place of what is there.
+/// Makes an empty virtual environment in `venv`, and replaces an older one.
 pub(crate) fn make_venv(venv: &Path) -> Result<()> {
     ensure_python()?;
     let made = run(Command::new(PYTHON).args(["-m", "venv", "--clear"]).arg(venv));

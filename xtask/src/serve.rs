@@ -12,32 +12,40 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The profile of the first build.
+const QUICK: &str = "quick";
+const QUICK_NOTE: &str = "a quick build; `cargo xtask serve --release` serves a little faster";
 const READY_WITHIN: Duration = Duration::from_secs(300);
 const POLL_EVERY: Duration = Duration::from_millis(100);
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const RESPONSE_WITHIN: Duration = Duration::from_secs(2);
 const REQUEST: &[u8] = b"GET /v2/health/ready HTTP/1.0\r\n\r\n";
 
 /// Sets up, builds the server and becomes it: its signals and its exit status are its own.
-pub(crate) fn serve(flags: &[String]) -> Result<()> {
-    setup::onnx_runtime()?;
-    workspace::run(workspace::cargo("build").args(["--release", "--package", "skysail-server"]))?;
+pub(crate) fn serve(is_release: bool, flags: &[String]) -> Result<()> {
+    let profile = if is_release { "release" } else { QUICK };
+    let server = ["--profile", profile, "--package", "skysail-server"];
+    if !is_release {
+        println!("serve: {QUICK_NOTE}");
+    }
+    // The download waits for the network while the build computes.
+    workspace::run_beside(workspace::cargo("build").args(server), setup::onnx_runtime)?;
     let own_models = value_of("--models", flags).is_some();
     let address = value_of("--http", flags).unwrap_or("127.0.0.1:8000");
-    // A server that already answers there is another one: this one will say so itself.
+    // A server that is ready there now is another one, and this one will report the conflict.
     if !own_models && !is_ready(address) {
         announce_later(address)?;
     }
-    // Through cargo, which knows where it put the binary and turns into it in turn.
-    let mut server = workspace::cargo("run");
-    server.args(["--quiet", "--release", "--package", "skysail-server", "--"]);
+    // Cargo knows where the program is, and becomes the program in turn.
+    let mut run = workspace::cargo("run");
+    run.arg("--quiet").args(server).arg("--");
     if !own_models {
-        server.args(["--models", "models"]);
+        run.args(["--models", "models"]);
     }
-    Err(server.args(flags).exec()).context("cannot start the server")
+    Err(run.args(flags).exec()).context("cannot start the server")
 }
 
-/// Waits until the server answers at `address`, then says how to try it; gives up when the
-/// process `server_pid`, this one's parent, ends.
+/// Prints a request to try once the server at `address` is ready. Stops waiting when its process
+/// `server_pid`, the parent of this one, ends.
 pub(crate) fn announce(address: &str, server_pid: u32) {
     let start = Instant::now();
     while parent_id() == server_pid && start.elapsed() < READY_WITHIN {
@@ -58,22 +66,22 @@ fn announce_later(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// A request that the shipped model answers.
+/// A request for a model in `models/`.
 fn example(address: &str) -> String {
     format!("curl -d @models/digits/example.json http://{address}/v2/models/digits/infer")
 }
 
-/// Whether a server says at `address` that it is ready.
+/// Returns true if a server at `address` is ready.
 fn is_ready(address: &str) -> bool {
-    let answer = || -> std::io::Result<String> {
+    let response = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        stream.set_read_timeout(Some(RESPONSE_WITHIN))?;
         stream.write_all(REQUEST)?;
         let mut start = String::new();
         stream.take("HTTP/1.0 200".len() as u64).read_to_string(&mut start)?;
         Ok(start)
     };
-    answer().is_ok_and(|start| start.ends_with(" 200"))
+    response().is_ok_and(|start| start.ends_with(" 200"))
 }
 
 /// The value of `flag` among `flags`, given as `--flag value` or `--flag=value`.
@@ -108,14 +116,13 @@ mod tests {
             let address = listener.local_addr().unwrap().to_string();
             let server = thread::spawn(move || {
                 let (mut stream, _) = listener.accept().unwrap();
-                // All of the request read and the answer in one write: whoever asks hangs up
-                // at the status, and a second write would then fail.
+                // The client closes the connection at the status, so a second write would fail.
                 stream.read_exact(&mut [0; REQUEST.len()]).unwrap();
                 stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).unwrap();
             });
             assert_eq!(is_ready(&address), ready);
             server.join().unwrap();
-            assert!(!is_ready(&address), "nobody answers any more");
+            assert!(!is_ready(&address), "the server has gone");
         }
     }
 }

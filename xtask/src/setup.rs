@@ -1,6 +1,6 @@
-//! `cargo xtask setup`: brings into `target/` what cargo cannot bring.
+//! `cargo xtask setup`: downloads dependencies that cargo can not, into `target/`.
 //!
-//! Both parts do nothing when already done, and leave nothing half done when interrupted.
+//! Both parts do nothing if already done, and leave nothing half done if interrupted.
 
 use crate::{python, workspace};
 use anyhow::{Context, Result, ensure};
@@ -15,10 +15,10 @@ use std::{
 /// Version and hashes of the wheel that holds ONNX Runtime, in pip's format.
 const ONNX_RUNTIME: &str = include_str!("../onnxruntime.txt");
 const REQUIREMENTS: &str = "server/tests/clients/requirements.txt";
-const SEE_PIP: &str = "pip says why above. Needed once: the network, and for the clients \
-    CPython 3.11 to 3.13";
+const SEE_PIP: &str = "pip says why above. The download needs the network once, and the clients \
+    need CPython 3.11 to 3.13";
 
-/// Brings ONNX Runtime's shared library into `target/onnxruntime/lib`.
+/// Downloads ONNX Runtime's shared library into `target/onnxruntime/lib`.
 pub(crate) fn onnx_runtime() -> Result<()> {
     let (lib, name) = (target().join(FOLDER), library_name()?);
     let done = || lib.join(&name).is_file() && links_to(&lib, &name);
@@ -29,7 +29,7 @@ pub(crate) fn onnx_runtime() -> Result<()> {
     if done() {
         return Ok(());
     }
-    println!("setup: bringing ONNX Runtime into target/ (once, about 25 MB)");
+    println!("setup: downloading ONNX Runtime into target/ (once, about 25 MB)");
     let staging = lib.with_file_name("staging");
     remove(&staging)?;
     fs::create_dir_all(&lib)?;
@@ -42,7 +42,7 @@ pub(crate) fn onnx_runtime() -> Result<()> {
     remove(&staging)
 }
 
-/// Brings the Python clients into a virtual environment; its Python.
+/// Downloads the Python clients into a virtual environment, and returns its Python.
 pub(crate) fn clients() -> Result<PathBuf> {
     let venv = venv();
     let interpreter = python::interpreter(&venv);
@@ -58,11 +58,11 @@ pub(crate) fn clients() -> Result<PathBuf> {
     if done() {
         return Ok(interpreter);
     }
-    println!("setup: bringing the Python clients into target/ (once, about a minute)");
+    println!("setup: downloading the Python clients into target/ (once, about a minute)");
     python::make_venv(&venv)?;
     let mut pip = python::pip(&interpreter, "install");
     pip.args(["--quiet", "--requirement"]).arg(requirements);
-    ensure!(workspace::run(&mut pip).is_ok(), "cannot bring the Python clients: {SEE_PIP}");
+    ensure!(workspace::run(&mut pip).is_ok(), "cannot download the Python clients: {SEE_PIP}");
     fs::write(stamp, wanted)?;
     Ok(interpreter)
 }
@@ -76,7 +76,7 @@ fn library_name() -> Result<String> {
     Ok(format!("{LIBRARY}.{}", version.context("onnxruntime.txt names no version")?))
 }
 
-/// Downloads the wheel of this machine, whichever Python runs pip; the wheel.
+/// Downloads the wheel for this machine, with any version of Python, and returns its path.
 fn download(staging: &Path) -> Result<PathBuf> {
     ensure!(
         OS == "linux" && matches!(ARCH, "x86_64" | "aarch64"),
@@ -88,13 +88,13 @@ fn download(staging: &Path) -> Result<PathBuf> {
     pip.arg(format!("--platform=manylinux_2_28_{ARCH}"));
     pip.args(["--require-hashes", "--requirement"]);
     pip.arg(workspace::root().join("xtask/onnxruntime.txt")).arg("--dest").arg(staging);
-    ensure!(workspace::run(&mut pip).is_ok(), "cannot bring ONNX Runtime: {SEE_PIP}");
+    ensure!(workspace::run(&mut pip).is_ok(), "cannot download ONNX Runtime: {SEE_PIP}");
     let entries = fs::read_dir(staging)?.collect::<std::io::Result<Vec<_>>>()?;
     let mut paths = entries.into_iter().map(|entry| entry.path());
     paths.find(|path| path.extension().is_some_and(|end| end == "whl")).context("pip left no wheel")
 }
 
-/// Held while something is brought, so that two commands at once do not meet.
+/// Locks the set-up, so that two commands do not download at once.
 fn lock() -> Result<File> {
     fs::create_dir_all(target())?;
     let file = File::create(target().join("setup.lock"))?;
@@ -114,7 +114,7 @@ fn venv() -> PathBuf {
     target().join("venv")
 }
 
-/// Where the server looks for ONNX Runtime: the workspace's own `target/`, wherever cargo builds.
+/// The workspace's own `target/`, where the server looks for ONNX Runtime.
 fn target() -> PathBuf {
     workspace::root().join("target")
 }

@@ -1,54 +1,65 @@
 //! `cargo xtask test`: every test of the workspace, or the ONNX project's cases alone.
 
-use crate::{setup, workspace};
+use crate::{setup, test_report, workspace};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use std::{
+    fs,
     path::PathBuf,
     process::{Command, Stdio},
+    time::Instant,
 };
 
 const BACKEND: &str = "server/tests/onnx_backend";
 const SERVER: &str = "skysail-server";
+/// Report of cargo-nextest in cargo's folder, as `.config/nextest.toml` has it.
+const REPORT: &str = "nextest/default/junit.xml";
 
-/// What `cargo xtask test` takes.
+/// Flags of `cargo xtask test`.
 #[derive(Args)]
 pub(crate) struct Flags {
-    /// Check the built server against ONNX Runtime, with every case of the ONNX project: each
-    /// answer has to be ONNX Runtime's, whoever else asks. Arguments after `--` go to the check
+    /// Compare the server with ONNX Runtime on every case of the ONNX project, alone and beside
+    /// other requests. Arguments after `--` go to the comparison
     #[arg(long)]
     onnx_backend: bool,
-    /// The same with the models of a folder: NAME.onnx, and NAME/model.onnx with its test data
+    /// Compare on the models of a folder instead: NAME.onnx, or NAME/model.onnx with test data
     #[arg(long, value_name = "FOLDER", requires = "onnx_backend")]
     models: Option<PathBuf>,
-    /// Write everything that was found into a file
+    /// Write all findings to a file as JSON
     #[arg(long, value_name = "FILE", requires = "onnx_backend")]
     json: Option<PathBuf>,
-    /// A server that is built already, instead of the release build
+    /// Use this server program instead of the release build
     #[arg(long, value_name = "FILE", requires = "onnx_backend")]
     server: Option<PathBuf>,
-    /// Arguments for the test runner, after `--`: a part of a name narrows the run
+    /// Arguments for the test runner, after `--`; a part of a name selects tests
     #[arg(last = true)]
     args: Vec<String>,
 }
 
-/// Sets up and runs what is asked for.
+/// Sets up, then runs the tests or the comparison.
 pub(crate) fn test(flags: &Flags) -> Result<()> {
     setup::onnx_runtime()?;
     let clients_python = setup::clients()?;
     if flags.onnx_backend {
         return workspace::run(&mut backend(flags, clients_python)?);
     }
+    // Reports of earlier runs say nothing about this one.
+    let report = workspace::target().join(REPORT);
+    let _ = fs::remove_file(&report);
+    let start = Instant::now();
     let mut failures = Vec::new();
     for mut run in runs(&flags.args)? {
         run.env("SKYSAIL_CLIENTS_PYTHON", &clients_python);
         failures.extend(workspace::run(&mut run).err().map(|error| format!("{error:#}")));
     }
+    if let Ok(xml) = fs::read_to_string(&report) {
+        println!("\n{}", test_report::summary(&xml, start.elapsed()));
+    }
     ensure!(failures.is_empty(), "{}", failures.join("; "));
     Ok(())
 }
 
-/// The check of the ONNX project's cases, or of a folder's models.
+/// The comparison with ONNX Runtime as a command.
 fn backend(flags: &Flags, python: PathBuf) -> Result<Command> {
     let server = flags.server.clone().map_or_else(built_server, Ok)?;
     let mut check = Command::new(python);
@@ -62,7 +73,7 @@ fn backend(flags: &Flags, python: PathBuf) -> Result<Command> {
     Ok(check)
 }
 
-/// Builds the server; where cargo put it.
+/// Builds the server, and returns the path of the program.
 fn built_server() -> Result<PathBuf> {
     let mut build = workspace::cargo("build");
     build.args(["--release", "--package", SERVER, "--bin", SERVER]);
@@ -74,14 +85,14 @@ fn built_server() -> Result<PathBuf> {
     path.context("cargo does not say where it put the server: name it by --server")
 }
 
-/// The program that a line of cargo's messages says was built.
+/// The built program that a line of cargo's messages names.
 fn executable(line: &str) -> Option<PathBuf> {
     let (_, rest) = line.split_once(r#""executable":""#)?;
     Some(rest.split_once('"')?.0.into())
 }
 
-/// The runs that make up every test; the one with nearly all of them comes last, so that its
-/// closing lines do.
+/// The commands that run every test. The one with nearly all tests comes last, and so does its
+/// summary.
 fn runs(args: &[String]) -> Result<Vec<Command>> {
     let has_nextest = workspace::succeeds(workspace::cargo("nextest").arg("--version"))?;
     let mut all = workspace::cargo(if has_nextest { "nextest" } else { "test" });

@@ -16,11 +16,16 @@ pub(crate) fn root() -> PathBuf {
     Path::new(&xtask).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
+/// The folder that cargo builds in, unless a configuration file names another.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |path| root().join(path))
+}
+
 /// A cargo command in the workspace's root.
 pub(crate) fn cargo(subcommand: &str) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.arg(subcommand).current_dir(root());
-    // What cargo told this process about its own package would make some build scripts run anew.
+    // Variables about this package would make some build scripts run anew.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -30,15 +35,26 @@ pub(crate) fn cargo(subcommand: &str) -> Command {
     cargo
 }
 
-/// Runs a command to its end; an error unless it succeeds.
+/// Runs a command to its end, and fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
+    run_beside(command, || Ok(()))
+}
+
+/// Runs a command to its end while `work` goes on. An error of `work` kills the command.
+pub(crate) fn run_beside(command: &mut Command, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let shown = shown(command);
-    let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
+    let mut child = command.spawn().with_context(|| format!("cannot start `{shown}`"))?;
+    if let Err(error) = work() {
+        child.kill()?;
+        child.wait()?;
+        return Err(error);
+    }
+    let status = child.wait()?;
     ensure!(status.success(), "`{shown}` failed ({status})");
     Ok(())
 }
 
-/// Whether a command exists and succeeds; what it prints is dropped.
+/// Returns true if a command exists and succeeds. Its output is dropped.
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
         Ok(status) => Ok(status.success()),
@@ -47,7 +63,7 @@ pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     }
 }
 
-/// Whether the trainer can be built with MPI. Its build asks `mpicc` and reads headers by `clang`.
+/// Returns true if the trainer can be built with MPI, which needs `mpicc` and `clang`.
 pub(crate) fn has_mpi() -> Result<bool> {
     let has = |program| succeeds(Command::new(program).arg("--version"));
     Ok(has("mpicc")? && has("clang")?)
