@@ -1,36 +1,37 @@
-//! How long a sum over ranks takes, between threads and, under `mpirun`, beside MPI's own:
-//! `cargo run --release -p skysail-trainer --example all_reduce [RANKS]`, and
-//! `mpirun -n 2 target/release/examples/all_reduce` when built with `--features mpi`; rows are then
-//! numbers, our milliseconds, MPI's, and the ratio.
+//! Time of a sum over ranks, on threads or under `mpirun`.
+//!
+//! Threads: `cargo run --release -p skysail-trainer --example all_reduce [RANKS]`. Processes:
+//! `mpirun -n 2 target/release/examples/all_reduce`, built with `--features mpi`. The latter prints
+//! rows of length, our milliseconds, those of MPI's own sum, and the ratio.
 
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 
 use skysail_trainer::{Collective, TrainError, threads};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(60);
-/// Few; a bucket of gradients; parameters of LeNet-300-100, of LeNet-5 and of the CNN of federated
-/// averaging; the numbers of 16 MB.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// A small length; a bucket of gradients; the parameters of LeNet-300-100, of LeNet-5 and of the
+/// CNN of federated averaging; 16 MB.
 const LENS: [usize; 6] = [1000, 65_536, 266_610, 431_080, 1_663_370, 4_000_000];
 const ROUNDS: usize = 60;
-/// How often each side has its turn, so that both see the same machine.
+/// Number of alternations, so that both sides see the same state of the machine.
 #[cfg(feature = "mpi")]
 const TURNS: usize = 5;
 
 fn main() -> Result<(), TrainError> {
     #[cfg(feature = "mpi")]
     if std::env::var_os("OMPI_COMM_WORLD_SIZE").is_some() {
-        return skysail_trainer::mpi::ranks(DEADLINE, beside_mpi);
+        return skysail_trainer::mpi::ranks(TIMEOUT, beside_mpi);
     }
     let ranks = std::env::args().nth(1).and_then(|ranks| ranks.parse().ok()).unwrap_or(2);
     for len in LENS {
-        let times = threads(ranks, DEADLINE, |_, mut collective| ours(collective.as_mut(), len))?;
+        let times = threads(ranks, TIMEOUT, |_, mut collective| ours(collective.as_mut(), len))?;
         println!("{ranks} threads, {len} numbers: {:.3} ms", 1e3 * times[0]);
     }
     Ok(())
 }
 
-/// The median time of a sum, in seconds.
+/// Median time of a sum in seconds.
 fn ours(collective: &mut dyn Collective, len: usize) -> Result<f64, TrainError> {
     let mut values = vec![0.0; len];
     let mut times = Vec::new();
@@ -65,7 +66,7 @@ fn beside_mpi(mut collective: Box<dyn Collective>) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The median time of MPI's own sum, in seconds.
+/// Median time of MPI's own sum in seconds.
 #[cfg(feature = "mpi")]
 fn theirs(len: usize) -> f64 {
     use mpi::collective::SystemOperation;

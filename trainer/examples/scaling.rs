@@ -1,6 +1,7 @@
-//! How much ranks under MPI learn in a second, 64 rows a rank and step, synchronously:
-//! `RAYON_NUM_THREADS=1 mpirun -n 2 target/release/examples/scaling [lenet-5|cnn] [STEPS]`, built
-//! with `cargo build --release -p skysail-trainer --features mpi --example scaling`.
+//! Training throughput of ranks under MPI: 64 rows per rank and step, synchronous.
+//!
+//! Run `RAYON_NUM_THREADS=1 mpirun -n 2 target/release/examples/scaling [lenet-5|cnn] [STEPS]`,
+//! built with `cargo build --release -p skysail-trainer --features mpi --example scaling`.
 
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 
@@ -10,20 +11,20 @@ use skysail_trainer::{
 };
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Rows of a rank in a step.
 const ROWS: usize = 64;
-/// Steps before time counts.
+/// Warm-up steps that are not timed.
 const FIRST: usize = 5;
 const RATE: f32 = 0.01;
-/// As recipes have it where they do not say.
+/// Default of recipes.
 const BUCKET_BYTES: usize = 1 << 20;
 
 fn main() -> Result<(), TrainError> {
     let name = std::env::args().nth(1).unwrap_or_else(|| "lenet-5".to_owned());
     let steps = std::env::args().nth(2).and_then(|steps| steps.parse().ok()).unwrap_or(60);
     let model = if name == "cnn" { fed_avg_cnn(1)? } else { lenet_5(1)? };
-    mpi::ranks(DEADLINE, |collective| {
+    mpi::ranks(TIMEOUT, |collective| {
         let (rank, world) = (collective.rank(), collective.world());
         let seconds = seconds(&model, collective, steps)?;
         if rank == 0 {
@@ -34,7 +35,7 @@ fn main() -> Result<(), TrainError> {
     })
 }
 
-/// The mean time of a step.
+/// Mean time of a step in seconds.
 fn seconds(
     model: &Model,
     collective: Box<dyn Collective>,

@@ -1,20 +1,20 @@
-//! Examples that are learned from together.
+//! Batches of training data.
 
-/// Some examples: what goes into the model, and what should come out.
+/// A batch of rows: inputs and targets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// For the model's first input.
+    /// Values for the model's first input.
     pub input: Input,
-    /// What should come out of its first output.
+    /// Targets of its first output.
     pub targets: Targets,
 }
 
 /// Values for the model's first input, row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input {
-    /// Its dimensions; the first is the number of rows.
+    /// Dimensions; the first is the number of rows.
     pub shape: Vec<usize>,
-    /// Its values in row-major order.
+    /// Values in row-major order.
     pub values: Values,
 }
 
@@ -27,18 +27,18 @@ pub enum Values {
     Int64(Vec<i64>),
 }
 
-/// What should come out of the model.
+/// Targets of a model's output.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Targets {
-    /// For each row the index of its class: the loss is the cross entropy of the softmax of the
-    /// output, or of the output itself where the graph ends with a softmax.
+    /// Class index of each row. The loss is the cross entropy of the output's softmax, or of the
+    /// output itself if the graph ends with a softmax.
     Classes(Vec<u32>),
-    /// For each row as many numbers as the output has: the loss is the mean square error.
+    /// As many numbers per row as the output has. The loss is the mean square error.
     Numbers(Vec<f32>),
 }
 
 impl Batch {
-    /// How many examples it has.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.input.shape.first().copied().unwrap_or(0)
     }

@@ -1,16 +1,20 @@
-//! Checkpoints: all that training needs to go on, in one file.
+//! Checkpoints: everything needed to resume training, in one file.
 //!
-//! Nothing in one depends on how many workers wrote it. The file: the eight bytes `SKYCHECK`, the
-//! format's version (u32), the bytes of the whole file (u64) and of the header (u32), all
-//! little-endian; the header, in JSON; the parameters and the strategy's slices as float32,
-//! little-endian, in the order of the header; and SHA-256 over all before it.
+//! The content does not depend on the number of workers that wrote it. The file consists of:
+//! - the eight bytes `SKYCHECK`;
+//! - the version of the format (u32), the size of the file (u64) and of the header (u32) in bytes;
+//! - the header, in JSON;
+//! - the parameters and the strategy's slices as float32, in the order of the header;
+//! - SHA-256 over everything before it.
+//!
+//! All numbers are little endian.
 
 mod file;
 mod store;
 mod error;
 
 pub use error::CheckpointError;
-pub use store::{Found, Store};
+pub use store::{LatestCheckpoint, Store};
 
 use crate::data::Position;
 use crate::layout::{Entry, EntryKind, Layout};
@@ -18,67 +22,66 @@ use crate::strategy::State;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// All that training needs to go on.
+/// Everything needed to resume training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// What it says of the job.
-    pub about: About,
-    /// What the model had learned.
+    /// Description of the job.
+    pub info: CheckpointInfo,
+    /// The trained parameters.
     pub parameters: Vec<f32>,
-    /// What the strategy, its optimizer and its ranks remember.
+    /// State of the strategy, its optimizer and its ranks.
     pub state: State,
 }
 
-/// What a checkpoint says of its job.
+/// Description of a checkpoint's job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct About {
-    /// Tells recipes apart.
+pub struct CheckpointInfo {
+    /// Fingerprint of the recipe.
     pub recipe: String,
-    /// Tells data apart.
+    /// Fingerprint of the data.
     pub data: String,
-    /// The model's parameters, in their order.
+    /// Parameters of the model, in their order.
     pub layout: Vec<Parameter>,
-    /// Steps that were taken.
+    /// Number of steps.
     pub steps: u64,
-    /// Where the next batch is. Shuffles come from the seed and this alone: it is the whole
-    /// random state.
+    /// Position of the next batch. With the seed it is the whole random state.
     pub position: Position,
-    /// The seed.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// Bytes that rank 0 sent, so far.
+    /// Bytes that rank 0 has sent so far.
     pub bytes_sent: u64,
-    /// What was measured so far.
-    pub history: Vec<Measured>,
+    /// Measurements so far.
+    pub history: Vec<Measurement>,
 }
 
-/// A parameter as a checkpoint names it.
+/// Description of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameter {
-    /// The initializer's name.
+    /// Name of the initializer.
     pub name: String,
-    /// Its dimensions.
+    /// Dimensions.
     pub shape: Vec<usize>,
-    /// What moves it: `weight`, `bias` or `statistic`.
+    /// Kind of its update: `weight`, `bias` or `statistic`.
     pub kind: String,
 }
 
-/// What was measured at the end of an epoch.
+/// Measurement at the end of an epoch or round.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
-    /// Epochs, or rounds, that were done.
+pub struct Measurement {
+    /// Number of finished epochs or rounds.
     pub epoch: u64,
-    /// Steps that were taken.
+    /// Number of steps.
     pub steps: u64,
-    /// The learning rate of the last step.
+    /// Learning rate of the last step.
     pub rate: f32,
-    /// The mean loss of the epoch's batches; where a resumed job began within the epoch, of those
-    /// that it saw.
+    /// Mean loss of the epoch's batches. A job that was resumed within the epoch counts only its
+    /// own batches.
     pub train_loss: f32,
-    /// The mean loss of what is tested with.
+    /// Mean loss on the test data.
     pub test_loss: f32,
-    /// The share of rows that were classified right; `None` where targets are numbers.
+    /// Share of test rows classified correctly; `None` for numeric targets.
     pub accuracy: Option<f32>,
-    /// Bytes that rank 0 had sent.
+    /// Bytes that rank 0 has sent.
     pub bytes_sent: u64,
 }
 
@@ -93,49 +96,49 @@ impl From<&Entry> for Parameter {
     }
 }
 
-impl About {
-    /// The parameters of a layout.
+impl CheckpointInfo {
+    /// Descriptions of the parameters of a layout.
     pub fn parameters(layout: &Layout) -> Vec<Parameter> {
         layout.entries().iter().map(Parameter::from).collect()
     }
 }
 
 impl Checkpoint {
-    /// As the bytes of its file.
+    /// Encodes the checkpoint as the bytes of its file.
     ///
     /// # Errors
-    /// `Unwritable` when what it says of the job is no JSON: never, by its types.
+    /// `Unwritable` when the description cannot be encoded as JSON, which its types exclude.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
         file::encode(self).map_err(|error| CheckpointError::Unwritable(error.to_string()))
     }
 
-    /// The checkpoint of these bytes.
+    /// Decodes the bytes of a file.
     ///
     /// # Errors
-    /// `None`, `Damaged` or `Version` when they are none.
+    /// `Invalid`, `Damaged` or `Version`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
-        file::decode(bytes).map_err(|refusal| refusal.of(Path::new("from rank 0")))
+        file::decode(bytes).map_err(|error| error.at(Path::new("from rank 0")))
     }
 
-    /// Refuses a checkpoint of another model, other data or another recipe.
+    /// Checks that the checkpoint belongs to this model, data and recipe.
     ///
     /// # Errors
-    /// `OtherModel` with the first parameter that differs, `OtherData`, `OtherRecipe`.
+    /// `OtherModel` with the first parameter that differs, `OtherData` or `OtherRecipe`.
     pub fn check(&self, layout: &Layout, data: &str, recipe: &str) -> Result<(), CheckpointError> {
-        let (own, wanted) = (&self.about.layout, About::parameters(layout));
+        let (own, wanted) = (&self.info.layout, CheckpointInfo::parameters(layout));
         let differs = (0..own.len().max(wanted.len())).find(|at| own.get(*at) != wanted.get(*at));
         if let Some(at) = differs {
-            let told = |parameter: Option<&Parameter>| match parameter {
+            let describe = |parameter: Option<&Parameter>| match parameter {
                 Some(Parameter { name, shape, kind }) => format!("the {kind} '{name}' {shape:?}"),
                 None => "nothing".to_owned(),
             };
-            let (found, wanted) = (told(own.get(at)), told(wanted.get(at)));
+            let (found, wanted) = (describe(own.get(at)), describe(wanted.get(at)));
             return Err(CheckpointError::OtherModel { number: at, found, wanted });
         }
-        if self.about.data != data {
+        if self.info.data != data {
             return Err(CheckpointError::OtherData);
         }
-        if self.about.recipe != recipe {
+        if self.info.recipe != recipe {
             return Err(CheckpointError::OtherRecipe);
         }
         Ok(())

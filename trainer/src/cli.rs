@@ -1,7 +1,7 @@
-//! The command line.
+//! The command line of `skysail-train`.
 
 mod compress;
-mod engine;
+mod launcher;
 mod evaluate;
 mod output;
 mod run;
@@ -14,16 +14,17 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  skysail-train run trainer/recipes/digits.toml                 a small model, on digits made here
-  skysail-train run lenet-5.toml --ranks 2 --out runs/mine      on two threads
-  skysail-train run lenet-5.toml --set schedule.rate=0.05       one key of the recipe, otherwise
-  skysail-train run lenet-5.toml --resume                       go on from the last checkpoint
-  skysail-train compress lenet-5.toml                           runs/lenet-5/model.onnx into model.sky
-  skysail-train evaluate runs/digits/model.onnx --data digits   how good it is
+  skysail-train run trainer/recipes/digits.toml                 train a small model on generated digits
+  skysail-train run lenet-5.toml --ranks 2 --out runs/mine      train on two threads
+  skysail-train run lenet-5.toml --set schedule.rate=0.05       override one key of the recipe
+  skysail-train run lenet-5.toml --resume                       continue from the last checkpoint
+  skysail-train compress lenet-5.toml                           runs/lenet-5/model.onnx to model.sky
+  skysail-train evaluate runs/digits/model.onnx --data digits   loss and accuracy on test data
 
-Exit status: 0 done, 1 failed, 2 bad usage, 64 bad configuration.";
+Exit status: 0 success, 1 failure, 2 bad command line, 64 bad recipe.";
 
-/// Trains ONNX graphs as recipes say, on one worker or many, and measures them.
+/// Trains ONNX models from recipes (TOML files) on one worker or many, compresses them, and
+/// measures their accuracy.
 #[derive(Debug, Parser)]
 #[command(name = "skysail-train", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Flags {
@@ -38,12 +39,12 @@ enum Command {
     Evaluate(evaluate::Flags),
 }
 
-/// What is wrong with the flags, seen only beside each other.
+/// An error in a combination of flags.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct BadUsage(String);
 
-/// Does what the flags say.
+/// Runs the subcommand and maps the outcome to an exit status.
 pub(crate) fn main() -> ExitCode {
     let command = Flags::parse().command;
     let done = stop::run(move |stop| match command {
@@ -54,14 +55,14 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // There is no one left to tell when this cannot be written either.
+            // A failure to write the error itself cannot be reported.
             let _ = writeln!(io::stderr(), "skysail-train: {}", message(&error));
             ExitCode::from(status(&error))
         }
     }
 }
 
-/// An error and its causes, but for those that are in the text already.
+/// Formats an error and its causes; skips causes that the text contains already.
 fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -73,7 +74,7 @@ fn message(error: &anyhow::Error) -> String {
     text
 }
 
-/// The exit status that tells whose fault an error is.
+/// Exit status of an error: 64 for the recipe, 2 for the flags, 1 for anything else.
 fn status(error: &anyhow::Error) -> u8 {
     let by_recipe = matches!(error.downcast_ref(), Some(TrainError::Recipe(_)));
     if by_recipe || error.is::<RecipeError>() {
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_status_tells_whose_fault_it_is() {
+    fn the_exit_status_tells_recipe_usage_and_other_failures_apart() {
         let recipe = || RecipeError("line 3".to_owned());
         assert_eq!(status(&recipe().into()), 64);
         assert_eq!(status(&TrainError::Recipe(recipe()).into()), 64);

@@ -1,4 +1,4 @@
-//! What ranks say to each other.
+//! Collective operations and messages between ranks.
 
 mod ring;
 mod threads;
@@ -6,57 +6,57 @@ mod nccl;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 
-pub use nccl::on_gpus;
+pub use nccl::with_nccl;
 pub(crate) use ring::part;
 pub use ring::{ring_all_gather, ring_all_reduce};
 pub use threads::threads;
 
-/// Why ranks could not agree on something.
+/// An error of a collective operation.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CollectiveError {
-    /// Some ranks did not come in time.
+    /// Some ranks did not arrive within the timeout.
     #[error(
         "rank {rank}: {operation} number {number} waited {waited_ms} ms for {}",
         ranks(missing)
     )]
-    Late {
-        /// Who waited.
+    Timeout {
+        /// Rank that waited.
         rank: usize,
-        /// What for, such as `all-reduce`.
+        /// Operation, such as `all-reduce`.
         operation: &'static str,
-        /// How many operations came before.
+        /// Number of earlier operations.
         number: u64,
-        /// How long, in milliseconds.
+        /// Waiting time in milliseconds.
         waited_ms: u64,
-        /// Who did not come.
+        /// Ranks that did not arrive.
         missing: Vec<usize>,
     },
-    /// Some ranks are gone.
+    /// Some ranks ended.
     #[error("rank {rank}: {operation} number {number}: {} ended", ranks(missing))]
     Gone {
-        /// Who found out.
+        /// Rank that noticed.
         rank: usize,
-        /// During what.
+        /// Operation in progress.
         operation: &'static str,
-        /// How many operations came before.
+        /// Number of earlier operations.
         number: u64,
-        /// Who is gone.
+        /// Ranks that ended.
         missing: Vec<usize>,
     },
-    /// Ranks do not do the same.
+    /// Ranks called different operations.
     #[error("rank {rank}: {problem}")]
     Mismatch {
-        /// Who found out.
+        /// Rank that noticed.
         rank: usize,
-        /// What differs.
+        /// The difference.
         problem: String,
     },
-    /// A rank's GPU failed.
+    /// The GPU of a rank failed.
     #[error("rank {rank}: {source}")]
     Gpu {
-        /// Whose.
+        /// Rank of the GPU.
         rank: usize,
-        /// Why.
+        /// Cause.
         source: skysail_cuda::CudaError,
     },
 }
@@ -69,76 +69,79 @@ fn ranks(missing: &[usize]) -> String {
     }
 }
 
-/// One rank's end of a group of ranks. All ranks call the same operations in the same order; each
-/// operation has a deadline, and who misses it is named. Messages ([`Collective::send`]) are apart
-/// from that order: they come in the order in which one rank sent them to another.
+/// The connection of one rank to a group of ranks. All ranks call the same operations in the same
+/// order. Each operation has a timeout, and its error names the ranks that missed it.
 ///
-/// An engine needs to have messages; what it has no better way for goes round a ring of them.
+/// Messages ([`Collective::send`]) are independent of that order. They arrive in the order in which
+/// one rank sent them to another.
+///
+/// An implementation must provide messages. Operations without a faster implementation pass
+/// messages around a ring.
 pub trait Collective: Send {
-    /// Which rank this is, from 0.
+    /// Rank of this process or thread, from 0.
     fn rank(&self) -> usize;
 
-    /// How many ranks there are.
+    /// Number of ranks.
     fn world(&self) -> usize;
 
-    /// Sums `values` over all ranks, the same bits on each of them, and the same each time.
+    /// Sums `values` over all ranks. The result is bitwise the same on all ranks, and in every run.
     ///
     /// # Errors
-    /// When a rank is late or gone, or has another length.
+    /// Fails when a rank is late or gone, or has another length.
     fn all_reduce(&mut self, values: &mut [f32]) -> Result<(), CollectiveError>;
 
-    /// What each rank has, in the order of ranks; lengths may differ.
+    /// Returns the bytes of all ranks, in the order of ranks; lengths may differ.
     ///
     /// # Errors
-    /// When a rank is late or gone.
+    /// Fails when a rank is late or gone.
     fn all_gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>, CollectiveError>;
 
-    /// Gives all ranks what `root` has.
+    /// Copies the bytes of `root` to all ranks.
     ///
     /// # Errors
-    /// When a rank is late or gone.
+    /// Fails when a rank is late or gone.
     fn broadcast(&mut self, root: usize, bytes: &mut Vec<u8>) -> Result<(), CollectiveError>;
 
-    /// Sends to one rank, which may be this one, without waiting until it has it.
+    /// Sends a message to a rank, possibly this one, without waiting for its receipt.
     ///
     /// # Errors
-    /// When the rank is gone.
+    /// Fails when the rank is gone.
     fn send(&mut self, to: usize, bytes: &[u8]) -> Result<(), CollectiveError>;
 
-    /// The next message that `from` sent.
+    /// Receives the next message from `from`.
     ///
     /// # Errors
-    /// When the rank is late or gone.
+    /// Fails when the rank is late or gone.
     fn receive(&mut self, from: usize) -> Result<Vec<u8>, CollectiveError>;
 
-    /// The next message from any rank, and whose it is.
+    /// Receives the next message from any rank, with the rank that sent it.
     ///
     /// # Errors
-    /// When none came in time, or all other ranks are gone.
+    /// Fails when none arrives within the timeout, or all other ranks are gone.
     fn receive_any(&mut self) -> Result<(usize, Vec<u8>), CollectiveError>;
 
-    /// Another end for the same ranks, whose operations and messages do not mix with this one's,
-    /// so that another thread of the rank can use it. All ranks call it.
+    /// Creates another connection of the same ranks, for another thread of each. Operations and
+    /// messages of the two do not mix. All ranks call it.
     ///
     /// # Errors
-    /// When a rank is late or gone.
+    /// Fails when a rank is late or gone.
     fn duplicate(&mut self) -> Result<Box<dyn Collective>, CollectiveError>;
 
-    /// What sends messages as this end does, from another thread of the rank.
-    fn outbox(&self) -> Box<dyn Outbox>;
+    /// Returns a sender of this connection's messages, for another thread of the rank.
+    fn sender(&self) -> Box<dyn MessageSender>;
 
-    /// Bytes that this rank has sent to others through this end, as its engine counts them.
+    /// Bytes sent to other ranks, as the implementation counts them.
     fn bytes_sent(&self) -> u64;
 }
 
-/// Sends messages from a rank to others.
-pub trait Outbox: Send {
-    /// Sends to one rank, which may be this one, without waiting until it has it.
+/// Sends messages to other ranks.
+pub trait MessageSender: Send {
+    /// Sends a message to a rank, possibly this one, without waiting for its receipt.
     ///
     /// # Errors
-    /// When the rank is gone.
+    /// Fails when the rank is gone.
     fn send(&mut self, to: usize, bytes: &[u8]) -> Result<(), CollectiveError>;
 
-    /// Bytes that were sent to other ranks, by the end too that it is from.
+    /// Bytes sent to other ranks, including those of the connection it belongs to.
     fn bytes_sent(&self) -> u64;
 }

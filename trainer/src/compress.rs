@@ -1,5 +1,5 @@
-//! Deep Compression of a trained model (Han et al., ICLR 2016): prune and retrain in rounds, share
-//! values, fine-tune them; each until the accuracy holds.
+//! Deep Compression of a trained model (Han et al., ICLR 2016): prunes and retrains in rounds, then
+//! shares weights and fine-tunes them. Each part repeats until the accuracy is restored.
 
 mod masked;
 mod shared;
@@ -10,52 +10,52 @@ mod describe;
 #[cfg(test)]
 mod stub;
 
-pub use describe::{Known, describe};
+pub use describe::{PackageInfo, describe};
 
 use crate::error::TrainError;
-use crate::job::{NetworkTrainee, Outcome, StepNews, Trainee};
+use crate::job::{NetworkTask, Outcome, StepEvent, TrainTask};
 use crate::network::Distillation;
 use skysail_compression::{CompressError, PerLayer, Start};
 use skysail_graph::Model;
 use std::fmt;
 
-/// What is done to a model, and what that may cost.
+/// Settings of compression.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompressSettings {
-    /// The share of its weights that each layer keeps in the end.
+    /// Share of its weights that each layer keeps in the end.
     pub density: PerLayer<f64>,
-    /// Pruning goes there in so many rounds, each of which retrains.
+    /// Number of pruning rounds, each of which retrains.
     pub rounds: u32,
-    /// Bits of a layer's codes to begin with.
+    /// Initial bits per code of each layer.
     pub bits: PerLayer<u8>,
-    /// Where shared values start.
+    /// Initialization of the shared values.
     pub start: Start,
-    /// How much is learned from the model that is compressed, besides the labels.
+    /// Distillation from the uncompressed model, in addition to the labels.
     pub distill: Option<Distillation>,
-    /// The accuracy that may be lost, from 0 to 1.
+    /// Largest allowed loss of accuracy, from 0 to 1.
     pub loss_max: f32,
-    /// How often a step that loses more is tried again: more training, then more bits.
+    /// Number of attempts at a step that loses more: more training, then more bits.
     pub attempts: u32,
 }
 
-/// A part of the work that trains.
+/// A phase of training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// After a round of pruning; the rounds that are done, and how many there are.
+    /// Training after a round of pruning.
     Retrain {
-        /// From 1.
+        /// Round, from 1.
         round: u32,
-        /// The last of them.
+        /// Number of rounds.
         rounds: u32,
     },
-    /// At the last density, where the accuracy does not hold yet.
+    /// Training at the last density, until the accuracy is restored.
     Settle {
-        /// From 1.
+        /// Attempt, from 1.
         attempt: u32,
     },
-    /// Of the shared values.
+    /// Training of the shared values.
     FineTune {
-        /// From 1.
+        /// Attempt, from 1.
         attempt: u32,
     },
 }
@@ -71,127 +71,127 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Trains what a phase leaves to train, as its recipe says.
-pub type Train<'a> = dyn FnMut(Phase, &dyn Trainee) -> Result<Outcome, TrainError> + 'a;
+/// Function that trains a task in a phase.
+pub type TrainPhase<'a> = dyn FnMut(Phase, &dyn TrainTask) -> Result<Outcome, TrainError> + 'a;
 
-/// Who is told what was done.
-pub type Tell<'a> = dyn FnMut(&Done) + 'a;
+/// Function that receives each finished step.
+pub type OnStep<'a> = dyn FnMut(&CompressionStep) + 'a;
 
-/// Who watches all of it.
-pub trait Witness: Sync {
-    /// A part that trains begins, which takes so many steps.
-    fn begins(&self, phase: Phase, steps: u64);
+/// Receives the progress of compression.
+pub trait CompressObserver: Sync {
+    /// Called when a phase of training starts.
+    fn phase_started(&self, phase: Phase, steps: u64);
 
-    /// A step of it was taken.
-    fn step(&self, step: &StepNews);
+    /// Called after each step of training.
+    fn step(&self, step: &StepEvent);
 
-    /// A part is done.
-    fn done(&self, done: &Done);
+    /// Called when a step of compression is finished.
+    fn step_done(&self, step: &CompressionStep);
 }
 
-/// A step that is done.
+/// A finished step of compression.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Done {
-    /// In words, such as `pruned to 8 %`.
+pub struct CompressionStep {
+    /// Description, such as `pruned to 8 %`.
     pub what: String,
-    /// The share of all weights that is not zero.
+    /// Share of all weights that is not zero.
     pub density: f64,
-    /// The share that is classified right of the examples that the work goes by.
+    /// Accuracy on the validation data.
     pub accuracy: f32,
 }
 
-/// A model that was compressed.
+/// A compressed model.
 #[derive(Debug)]
-pub struct Compressed {
+pub struct CompressedModel {
     /// The graph, whose weights are zeros and shared values.
     pub model: Model,
-    /// The accuracy before and after.
+    /// Accuracy before and after compression.
     pub accuracy: [f32; 2],
-    /// The bits of each layer's codes.
+    /// Bits per code of each layer.
     pub bits: Vec<(String, u8)>,
-    /// The share of its weights that each layer kept.
+    /// Share of its weights that each layer kept.
     pub density: Vec<(String, f64)>,
     /// All steps.
-    pub steps: Vec<Done>,
+    pub steps: Vec<CompressionStep>,
 }
 
-/// Why a model can not be compressed.
+/// An error of compression.
 #[derive(Debug, thiserror::Error)]
 pub enum CompressionError {
-    /// A setting can not be met.
+    /// A setting cannot be met.
     #[error(transparent)]
     Setting(#[from] CompressError),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// The data has no classes to count.
-    #[error("the data has no classes, so that no accuracy can be held")]
+    /// The data has no classes, so there is no accuracy.
+    #[error("the data has no classes, so accuracy cannot be measured")]
     NoAccuracy,
-    /// Too much was lost.
+    /// Too much accuracy was lost.
     #[error(
-        "it gets {:.2} % right, and {:.2} % are to be kept: allow a larger loss, a higher density, \
+        "the accuracy is {:.2} %, below the required {:.2} %: allow a larger loss, a higher density, \
          more epochs or more bits",
         accuracy * 100.0,
         wanted * 100.0
     )]
-    Lost {
-        /// What is left.
+    AccuracyLost {
+        /// Accuracy of the compressed model.
         accuracy: f32,
-        /// What was asked for.
+        /// Required accuracy.
         wanted: f32,
     },
-    /// It was told to stop.
+    /// Compression was stopped by the stop flag.
     #[error("stopped; nothing was written")]
     Stopped,
 }
 
-/// Compresses a trained model, whose accuracy is `before`. Where more is lost than may be, it is
-/// tried again, and the best that was found counts, whatever it is.
+/// Compresses a trained model of accuracy `before`. Steps that lose more than allowed are repeated;
+/// the best attempt counts, even if it misses the required accuracy.
 ///
 /// # Errors
-/// When a setting can not be met, or training fails.
+/// Fails when a setting cannot be met, or training fails.
 pub fn compress(
     model: &Model,
     before: f32,
     settings: &CompressSettings,
-    train: &mut Train<'_>,
-    tell: &mut Tell<'_>,
-) -> Result<Compressed, CompressionError> {
+    train: &mut TrainPhase<'_>,
+    on_step: &mut OnStep<'_>,
+) -> Result<CompressedModel, CompressionError> {
     let wanted = before - settings.loss_max;
-    let mut work = Work { settings, wanted, train, tell, steps: Vec::new() };
-    work.tell("as it was".to_owned(), 1.0, before);
-    let mut trainee = NetworkTrainee::new(model.clone())?;
-    if let Some(how) = settings.distill {
-        trainee = trainee.taught_by(model, how)?;
+    let mut compressor = Compressor { settings, wanted, train, on_step, steps: Vec::new() };
+    compressor.record("original".to_owned(), 1.0, before);
+    let mut task = NetworkTask::new(model.clone())?;
+    if let Some(settings) = settings.distill {
+        task = task.with_teacher(model, settings)?;
     }
-    let pruned = prune::prune(&mut work, &trainee)?;
-    let shared = share::share(&mut work, &trainee, &pruned)?;
-    Ok(Compressed {
+    let pruned = prune::prune(&mut compressor, &task)?;
+    let shared = share::share(&mut compressor, &task, &pruned)?;
+    Ok(CompressedModel {
         model: shared.model,
         accuracy: [before, shared.accuracy],
         bits: shared.bits,
         density: shared.density,
-        steps: work.steps,
+        steps: compressor.steps,
     })
 }
 
-/// What both halves of the work share.
-struct Work<'w, 't> {
+/// State that both parts of compression share.
+struct Compressor<'w, 't> {
     settings: &'w CompressSettings,
     wanted: f32,
-    train: &'w mut Train<'t>,
-    tell: &'w mut Tell<'t>,
-    steps: Vec<Done>,
+    train: &'w mut TrainPhase<'t>,
+    on_step: &'w mut OnStep<'t>,
+    steps: Vec<CompressionStep>,
 }
 
-impl Work<'_, '_> {
-    /// Trains, and gives the parameters and the accuracy at the end.
+impl Compressor<'_, '_> {
+    /// Trains, and returns the parameters and the final accuracy.
     fn train(
         &mut self,
         phase: Phase,
-        trainee: &dyn Trainee,
+        task: &dyn TrainTask,
     ) -> Result<(Vec<f32>, f32), CompressionError> {
-        let outcome = (self.train)(phase, trainee)?;
+        let outcome = (self.train)(phase, task)?;
         if outcome.stopped {
             return Err(CompressionError::Stopped);
         }
@@ -199,13 +199,13 @@ impl Work<'_, '_> {
         Ok((outcome.parameters, accuracy.ok_or(CompressionError::NoAccuracy)?))
     }
 
-    fn tell(&mut self, what: String, density: f64, accuracy: f32) {
-        let done = Done { what, density, accuracy };
-        (self.tell)(&done);
-        self.steps.push(done);
+    fn record(&mut self, what: String, density: f64, accuracy: f32) {
+        let step = CompressionStep { what, density, accuracy };
+        (self.on_step)(&step);
+        self.steps.push(step);
     }
 
-    fn holds(&self, accuracy: f32) -> bool {
+    fn is_accurate(&self, accuracy: f32) -> bool {
         accuracy >= self.wanted
     }
 }

@@ -1,9 +1,7 @@
-//! Examples to learn from: read from files or made, shared out among ranks, and loaded batch by
-//! batch.
+//! Training data: read from files or generated, divided among ranks, and loaded in batches.
 //!
-//! A file comes from anyone. Whatever its bytes are, the answer is its examples or a
-//! [`DataError`] that names the file and the place, and memory stays in proportion to what is
-//! read, below [`BYTES_MAX`].
+//! Files are not trusted. Whatever the bytes, the result is a dataset or a [`DataError`] that names
+//! the file and the location. Memory is proportional to the bytes read, below [`BYTES_MAX`].
 
 mod source;
 mod file;
@@ -26,10 +24,10 @@ mod error;
 pub use augment::Shift;
 pub use dataset::{Dataset, Inputs, Scaling};
 pub use digits::{DIGIT_PIXELS, digits};
-pub use error::{DataError, Place};
+pub use error::{DataError, Location};
 pub use file::BYTES_MAX;
 pub use loader::{Loader, Plan, Position};
 pub use order::Order;
-pub use shard::{Shard, by_label, evenly};
+pub use shard::{Shard, split_by_label, split_evenly};
 pub use source::{Arrays, Csv, Digits, Folder, Pair, Pairs, Parquet, Source, Split};
 pub use table::Column;

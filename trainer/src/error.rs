@@ -1,24 +1,24 @@
-//! Why training stops.
+//! Errors of training.
 
 use skysail_graph::GraphError;
 
-/// Why training stops.
+/// An error of training.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// The file is no model, or a broken one.
+    /// The file is not a valid model.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// The graph has a node that can not be trained through.
-    #[error("node '{node}': {operator} {problem}; the trainer knows {known}")]
+    /// The graph has a node that cannot be trained.
+    #[error("node '{node}': {operator} {problem}; the trainer supports {supported}")]
     Unsupported {
-        /// The node's name, or that of its first output.
+        /// Name of the node, or of its first output.
         node: String,
-        /// Its operator.
+        /// Operator of the node.
         operator: String,
-        /// What is not supported.
+        /// Unsupported feature.
         problem: String,
-        /// What is.
-        known: String,
+        /// Supported features.
+        supported: String,
     },
     /// A batch does not fit the model.
     #[error("the data does not fit the model: {0}")]
@@ -26,64 +26,64 @@ pub enum TrainError {
     /// MPI does not start.
     #[error("MPI does not start: {0}")]
     Mpi(String),
-    /// The loss is no number any more.
+    /// The loss or a gradient is not finite.
     #[error("{what} became {value}; lower the rate, or clip gradients")]
     NotFinite {
         /// The loss, or the gradient of a parameter.
         what: String,
-        /// What it became.
+        /// The non-finite value.
         value: f32,
     },
-    /// Other ranks did not answer.
+    /// Communication with other ranks failed.
     #[error(transparent)]
     Collective(#[from] crate::collective::CollectiveError),
     /// A rank's thread panicked: a defect of this program.
     #[error("rank {rank} panicked: {message}")]
     Panicked {
-        /// Whose thread.
+        /// Rank of the thread.
         rank: usize,
-        /// What it said.
+        /// Message of the panic.
         message: String,
     },
-    /// What a checkpoint says of the strategy does not fit the job.
+    /// The strategy's state in a checkpoint does not fit the job.
     #[error("the checkpoint does not fit this job: {0}")]
     State(String),
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(#[source] std::io::Error),
-    /// Data can not be used.
+    /// Data cannot be used.
     #[error(transparent)]
     Dataset(#[from] crate::data::DataError),
-    /// A checkpoint can not be used, or written.
+    /// A checkpoint cannot be used or written.
     #[error(transparent)]
     Checkpoint(#[from] crate::checkpoint::CheckpointError),
-    /// The recipe can not be used.
+    /// The recipe cannot be used.
     #[error(transparent)]
     Recipe(#[from] crate::recipe::RecipeError),
-    /// What was found can not be written down.
+    /// An output file cannot be written.
     #[error("cannot write {}: {problem}", path.display())]
     Output {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: std::path::PathBuf,
-        /// Why not.
+        /// Reason.
         problem: String,
     },
-    /// A rank can not go on.
+    /// A rank failed.
     #[error("rank {rank}: {source}")]
     Rank {
-        /// Which one.
+        /// Rank.
         rank: usize,
-        /// Why.
+        /// Cause.
         source: Box<TrainError>,
     },
-    /// A step went wrong.
+    /// A step failed.
     #[error("step {step}, in epoch {epoch}: {source}")]
     Step {
-        /// Which one, from 0.
+        /// Step, from 0.
         step: u64,
-        /// Its epoch, from 0.
+        /// Epoch, from 0.
         epoch: u64,
-        /// What happened.
+        /// Cause.
         source: Box<TrainError>,
     },
 }

@@ -1,16 +1,16 @@
-//! One training, from its first step to its last: the same for ranks that are threads and for
-//! ranks that are processes.
+//! One training run, from first step to last; the same for ranks that are threads or processes.
 
 mod evaluate;
-mod pulse;
-mod rank;
+mod progress;
+mod stop_consensus;
+mod steps;
 mod rounds;
-mod trainee;
+mod task;
 
 pub use evaluate::{Evaluation, evaluate};
-pub use trainee::{NetworkTrainee, Trainee};
+pub use task::{NetworkTask, TrainTask};
 
-use crate::checkpoint::{Checkpoint, Measured, Store};
+use crate::checkpoint::{Checkpoint, Measurement, Store};
 use crate::collective::Collective;
 use crate::data::{DataError, Dataset, Shard, Shift};
 use crate::error::TrainError;
@@ -20,73 +20,80 @@ use crate::strategy::{FederatedAveraging, Strategy};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// One training. All ranks are given the same.
+/// One training run. All ranks receive the same.
 pub struct Job<'a> {
-    /// What is trained.
-    pub trainee: &'a dyn Trainee,
-    /// What with.
+    /// Model to train.
+    pub task: &'a dyn TrainTask,
+    /// Training data.
     pub train: Arc<Dataset>,
-    /// What is measured with.
+    /// Test data.
     pub test: Arc<Dataset>,
-    /// How ranks work together.
-    pub work: &'a Work<'a>,
-    /// The learning rate.
+    /// Mode of training: by steps or by rounds.
+    pub mode: &'a Mode<'a>,
+    /// The learning rate at each step.
     pub schedule: Schedule,
-    /// The rest.
+    /// Numbers and identities of the run.
     pub settings: Settings,
-    /// Who is told how it goes; asked on rank 0 alone.
-    pub watcher: &'a dyn Watcher,
-    /// Where checkpoints go; rank 0 alone writes them.
+    /// Receives progress, on rank 0 only.
+    pub observer: &'a dyn TrainObserver,
+    /// Store of checkpoints, written by rank 0 only.
     pub store: Option<&'a Store>,
-    /// What to go on from; that of rank 0 counts.
+    /// Checkpoint to resume from; only that of rank 0 is used.
     pub resume: Option<&'a Checkpoint>,
-    /// Set when the training is to stop: it ends soon, with a checkpoint.
+    /// Flag that stops training early, after a checkpoint.
     pub stop: &'a AtomicBool,
 }
 
-/// How ranks work together.
-pub enum Work<'a> {
-    /// Batch by batch: makes a rank's part.
+/// Mode of training.
+pub enum Mode<'a> {
+    /// Batch by batch; the function creates a rank's strategy.
     Steps(&'a MakeStrategy<'a>),
-    /// Round by round, on clients' own data.
+    /// Round by round, on each client's own data (federated averaging).
     Rounds {
-        /// Makes a rank's part.
+        /// Creates a rank's strategy.
         make: &'a MakeFederated<'a>,
-        /// The rows of each client.
+        /// Row indices of each client.
         clients: &'a [Vec<u32>],
     },
 }
 
-/// Makes a rank's part of a strategy.
+/// Creates the strategy of one rank.
 pub type MakeStrategy<'a> =
     dyn Fn(&Layout, Box<dyn Collective>) -> Result<Box<dyn Strategy>, TrainError> + Sync + 'a;
 
-/// Makes a rank's part of federated averaging.
+/// Creates the federated averaging of one rank.
 pub type MakeFederated<'a> =
     dyn Fn(&Layout, Box<dyn Collective>) -> Result<FederatedAveraging, TrainError> + Sync + 'a;
 
-/// Numbers of a training.
+/// Numbers and identities of a training run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// What all that is random comes from.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// Examples of a step over all ranks.
+    /// Rows of a step over all ranks.
     pub batch: usize,
-    /// When it ends.
+    /// Number of steps.
     pub steps: u64,
-    /// A checkpoint every so many steps, as well as after each epoch.
+    /// Steps between checkpoints, in addition to one after each epoch.
     pub checkpoint_steps: Option<u64>,
-    /// How images are shifted, if they are.
+    /// Random shift of images, if any.
     pub shift: Option<Shift>,
-    /// The accuracy at which it ends early, if at any.
-    pub enough: Option<f32>,
-    /// Tells recipes apart.
+    /// Accuracy that ends training early, if any.
+    pub target_accuracy: Option<f32>,
+    /// Fingerprint of the recipe.
     pub recipe: String,
-    /// Tells data apart.
+    /// Fingerprint of the data.
     pub data: String,
 }
 
-/// Says at which step a loss was no number.
+impl Settings {
+    /// Returns true if this accuracy ends training early.
+    fn is_target_reached(&self, accuracy: Option<f32>) -> bool {
+        self.target_accuracy.zip(accuracy).is_some_and(|(target, found)| found >= target)
+    }
+}
+
+/// Adds the step and the epoch to an error about a non-finite number.
 fn at_step(error: TrainError, step: u64, epoch: u64) -> TrainError {
     match error {
         error @ TrainError::NotFinite { .. } => {
@@ -96,67 +103,67 @@ fn at_step(error: TrainError, step: u64, epoch: u64) -> TrainError {
     }
 }
 
-/// Who is told how a training goes.
-pub trait Watcher: Sync {
-    /// A step was taken.
+/// Receives the progress of a training run.
+pub trait TrainObserver: Sync {
+    /// Called after each step.
     ///
     /// # Errors
-    /// When it can not be written down; the training then ends.
-    fn step(&self, step: &StepNews) -> Result<(), TrainError>;
+    /// Fails when the event cannot be written; training then ends.
+    fn step(&self, step: &StepEvent) -> Result<(), TrainError>;
 
-    /// An epoch, or a round, was measured.
+    /// Called after each epoch or round is measured.
     ///
     /// # Errors
-    /// As [`Watcher::step`].
-    fn measured(&self, measured: &Measured) -> Result<(), TrainError>;
+    /// Same as [`TrainObserver::step`].
+    fn measured(&self, measured: &Measurement) -> Result<(), TrainError>;
 }
 
-/// What a step did.
+/// One step of training.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StepNews {
-    /// Steps that were taken, this one among them.
+pub struct StepEvent {
+    /// Number of steps so far, including this one.
     pub steps: u64,
-    /// The epoch it is of, from 0.
+    /// Epoch of the step, from 0.
     pub epoch: u64,
-    /// Its mean loss.
+    /// Mean loss over the batch.
     pub loss: f32,
-    /// Its learning rate.
+    /// Learning rate.
     pub rate: f32,
     /// Bytes that rank 0 has sent so far.
     pub bytes_sent: u64,
-    /// Rows that were learned from in this step, over all ranks.
+    /// Training rows of this step, over all ranks.
     pub rows: usize,
 }
 
-/// What came of a training.
+/// Result of a training run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// What the model has learned.
+    /// The trained parameters.
     pub parameters: Vec<f32>,
-    /// What was measured, epoch by epoch.
-    pub history: Vec<Measured>,
-    /// Steps that were taken.
+    /// Measurements, one per epoch or round.
+    pub history: Vec<Measurement>,
+    /// Number of steps.
     pub steps: u64,
-    /// Whether it was told to stop before its end.
+    /// True if training was stopped early by the stop flag.
     pub stopped: bool,
 }
 
 impl Job<'_> {
-    /// Refuses what can not work, before any work starts.
+    /// Checks the job before any work starts.
     ///
     /// # Errors
-    /// When a rank would be without data, or the checkpoint is of another job.
+    /// Fails when a rank would have no data, or the checkpoint belongs to another job.
     pub fn check(&self, layout: &Layout, world: usize) -> Result<(), TrainError> {
-        match self.work {
-            Work::Steps(_) => {
+        match self.mode {
+            Mode::Steps(_) => {
                 Shard::of(&self.train, self.settings.batch, 0, world)?;
             }
-            Work::Rounds { clients: [], .. } => {
+            Mode::Rounds { clients: [], .. } => {
                 let (data, rows) = (self.train.name().to_owned(), self.train.rows());
                 let problem = "there are no clients".to_owned();
                 return Err(DataError::TooFew { data, rows, problem }.into());
             }
-            Work::Rounds { .. } => {}
+            Mode::Rounds { .. } => {}
         }
         if let Some(checkpoint) = self.resume {
             checkpoint.check(layout, &self.settings.data, &self.settings.recipe)?;
@@ -164,30 +171,30 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Steps of an epoch, where `world` ranks share it; a round is one step.
+    /// Steps of an epoch over `world` ranks; a round is one step.
     ///
     /// # Errors
-    /// When a rank would be without data.
+    /// Fails when a rank would have no data.
     pub fn epoch_steps(&self, world: usize) -> Result<u64, TrainError> {
-        match self.work {
-            Work::Steps(_) => Ok(Shard::of(&self.train, self.settings.batch, 0, world)?.steps()),
-            Work::Rounds { .. } => Ok(1),
+        match self.mode {
+            Mode::Steps(_) => Ok(Shard::of(&self.train, self.settings.batch, 0, world)?.steps()),
+            Mode::Rounds { .. } => Ok(1),
         }
     }
 
-    /// One rank's part; all ranks call it.
+    /// Runs one rank of the job; called by every rank.
     ///
     /// # Errors
-    /// When it can not go on: the model or the data do not fit, a loss is no number, another rank
-    /// is gone, a checkpoint can not be written.
+    /// Fails when the model or the data do not fit, a loss is not finite, another rank is gone, or
+    /// a checkpoint cannot be written.
     pub fn run(&self, collective: Box<dyn Collective>) -> Result<Outcome, TrainError> {
         let (rank, world) = (collective.rank(), collective.world());
-        let run = match self.work {
-            Work::Steps(make) => rank::run(self, *make, collective),
-            Work::Rounds { make, clients } => rounds::run(self, *make, clients, collective),
+        let run = match self.mode {
+            Mode::Steps(make) => steps::run(self, *make, collective),
+            Mode::Rounds { make, clients } => rounds::run(self, *make, clients, collective),
         };
         run.map_err(|error| match error {
-            // These say already who is meant.
+            // These errors name the rank already.
             TrainError::Collective(_) | TrainError::Panicked { .. } => error,
             error if world > 1 => TrainError::Rank { rank, source: Box::new(error) },
             error => error,

@@ -1,11 +1,11 @@
-//! Where the parameters of a model lie in one flat slice.
+//! Layout of a model's parameters in one flat slice.
 //!
-//! All strategies, optimizers and checkpoints work on that slice: what a rank sends, a residual
-//! or a moving mean is a slice of the same length, whatever the model.
+//! All strategies, optimizers and checkpoints work on that slice. A message, a residual or a moving
+//! mean is a slice of the same length, whatever the model.
 
 use std::ops::Range;
 
-/// Where each parameter of a model lies.
+/// Position of each parameter in the slice.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Layout {
     entries: Vec<Entry>,
@@ -15,30 +15,30 @@ pub struct Layout {
 /// One parameter: an initializer of the graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The initializer's name.
+    /// Name of the initializer.
     pub name: String,
-    /// Its dimensions, as the graph has them.
+    /// Dimensions in the graph.
     pub shape: Vec<usize>,
-    /// Its place in the slice.
+    /// Range in the slice.
     pub range: Range<usize>,
-    /// What moves it.
+    /// Kind of its update.
     pub kind: EntryKind,
 }
 
-/// What moves a parameter.
+/// Kind of a parameter's update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
-    /// Its gradient, and the decay of weights.
+    /// By gradient and weight decay.
     Weight,
-    /// Its gradient alone: biases, and scales of normalizations.
+    /// By gradient alone: biases, and scales of normalizations.
     Bias,
-    /// What the forward pass sees: the running means and variances of batch normalization. Its
-    /// "gradient" is what it is to fall by, and no optimizer changes that; ranks average it.
+    /// By the forward pass: running means and variances of batch normalization. The "gradient" is
+    /// the amount to subtract, which no optimizer changes; ranks average it.
     Statistic,
 }
 
 impl Layout {
-    /// Adds a parameter behind the others.
+    /// Appends a parameter.
     pub fn push(&mut self, name: impl Into<String>, shape: &[usize], kind: EntryKind) {
         let start = self.len;
         self.len += shape.iter().product::<usize>();
@@ -55,12 +55,12 @@ impl Layout {
         &self.entries
     }
 
-    /// Numbers of the slice.
+    /// Length of the slice.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is nothing to learn.
+    /// Returns true if there is nothing to train.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

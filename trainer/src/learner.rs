@@ -1,18 +1,18 @@
-//! What strategies ask of a model.
+//! The interface of a model to strategies.
 
 use crate::batch::{Batch, Input};
 use crate::error::TrainError;
 use crate::layout::Layout;
 
-/// A model that gives gradients. The parameters are the caller's.
+/// A model that computes gradients. The parameters belong to the caller.
 pub trait Learner: Send {
-    /// Where the parameters lie.
+    /// Layout of the parameters.
     fn layout(&self) -> &Layout;
 
-    /// The mean loss of a batch, and its gradient by each parameter, written over `gradients`.
+    /// Returns the mean loss of a batch, and writes its gradient by each parameter to `gradients`.
     ///
     /// # Errors
-    /// When the batch does not fit the model, or the loss or a gradient is not finite.
+    /// Fails when the batch does not fit the model, or the loss or a gradient is not finite.
     fn gradients(
         &mut self,
         parameters: &[f32],
@@ -26,11 +26,12 @@ pub trait Learner: Send {
         self.gradients_as_ready(parameters, batch, &mut keep)
     }
 
-    /// The same, but each gradient is given to `ready`, with the index of its entry, as soon as
-    /// the backward pass has it; the last layer's come first. Each entry comes once.
+    /// Computes the same, but passes each gradient to `ready` with the index of its entry. The
+    /// backward pass does so as soon as it is final, so the last layer comes first. Each entry
+    /// comes once.
     ///
     /// # Errors
-    /// As [`Learner::gradients`].
+    /// Same as [`Learner::gradients`].
     fn gradients_as_ready(
         &mut self,
         parameters: &[f32],
@@ -38,10 +39,10 @@ pub trait Learner: Send {
         ready: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<f32, TrainError>;
 
-    /// The model's first output for some rows, row by row, as it is when it serves.
+    /// Predicts the model's first output for some rows, as in serving.
     ///
     /// # Errors
-    /// When the input does not fit the model.
+    /// Fails when the input does not fit the model.
     fn predict(&mut self, parameters: &[f32], input: &Input) -> Result<Vec<f32>, TrainError>;
 }
 

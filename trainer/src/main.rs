@@ -1,4 +1,4 @@
-//! `skysail-train`: trains ONNX graphs as recipes say, and measures them.
+//! `skysail-train`: trains, compresses and evaluates ONNX models.
 
 mod cli;
 

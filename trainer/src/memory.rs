@@ -1,15 +1,15 @@
-//! Memory that steps of learning take and give back over and over.
+//! Allocator settings for the memory that training steps allocate and free repeatedly.
 
 use std::sync::Once;
 
-/// The most that glibc lets its threshold rise to, less what it puts beside a block.
+/// Upper limit of glibc's dynamic threshold, less the header of a block.
 const BLOCK_BYTES: usize = (32 << 20) - 8192;
 
-/// Lets the allocator keep what is given back. Otherwise it returns large blocks to the system after
+/// Makes the allocator keep freed memory. Otherwise it returns large blocks to the system after
 /// each step, and the next step pays for every page again.
 ///
-/// glibc raises its thresholds for that by the largest block that was given back so far (mallopt(3),
-/// "dynamic mmap threshold"). This block is never touched, and so costs nothing.
+/// glibc raises its thresholds to the largest block freed so far (mallopt(3), "dynamic mmap
+/// threshold"). This block is never touched, so it costs nothing.
 pub(crate) fn keep() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| drop(std::hint::black_box(vec![0_u8; BLOCK_BYTES])));

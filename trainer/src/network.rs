@@ -1,7 +1,7 @@
-//! Runs and learns the graph of a model.
+//! Training of a model's graph.
 //!
-//! [`Network::new`] makes the graph ready once; a step then runs its nodes in their order over
-//! `burn`'s tensors, and `burn`'s autodiff goes back through them.
+//! [`Network::new`] compiles the graph once. A step then runs its nodes in order over `burn`'s
+//! tensors, and `burn`'s autodiff computes the backward pass.
 
 mod floats;
 mod value;
@@ -18,8 +18,8 @@ mod teacher;
 use self::floats::{Dense, Diff, Floats, tensor};
 use self::operator::Inputs;
 use self::pass::{Pass, seed_of};
-use self::plan::{Plan, Until, check_shape};
-use self::tap::{Found, tapped};
+use self::plan::{Plan, RunTarget, check_shape};
+use self::tap::{EntryGradient, with_tap};
 use self::teacher::Teacher;
 use self::value::Value;
 use crate::batch::{Batch, Input, Targets, Values};
@@ -34,38 +34,39 @@ use std::sync::mpsc::{Sender, channel};
 
 pub use self::teacher::Distillation;
 
-/// A model that can learn: its graph, and room for its parameters' values.
+/// A trainable model: its graph, and tensors for its parameters.
 ///
-/// It learns the first output of floats of a graph with one input. Floats of all precisions are `f32`
-/// here. Where the file says the number of rows, batches of other sizes still do, as far as the
-/// graph's own constants let them.
+/// It trains the first floating-point output of a graph with one input. Floats of all precisions
+/// are `f32` here. A fixed number of rows in the file is ignored, as far as the graph's own
+/// constants allow other batch sizes.
 #[derive(Debug, Clone)]
 pub struct Network {
     plan: Arc<Plan>,
     initial: Arc<Vec<f32>>,
-    /// The parameters' tensors of the last step, whose memory the next one takes.
-    held: Vec<FlexTensor>,
-    /// Whom it learns from besides the labels, if from anyone.
+    /// Tensors of the parameters of the last step, whose memory the next one reuses.
+    tensors: Vec<FlexTensor>,
+    /// Teacher of distillation, if any.
     teacher: Option<Box<Teacher>>,
 }
 
-/// The output that a model learns: the first of floats, as a label that is chosen by them can
-/// not be learned; the first of all where none is.
-pub(crate) fn learned_output(model: &Model) -> Option<ValueInfo> {
+/// The output to train: the first one of floats, as labels selected by the graph have no gradient.
+/// Without one it is the first output.
+pub(crate) fn trained_output(model: &Model) -> Option<ValueInfo> {
     let outputs = model.graph().outputs();
     let is_label = |output: &ValueInfo| {
         matches!(output.kind.element(), Some(ElementType::Int32 | ElementType::Int64))
     };
-    let learned = outputs.iter().position(|output| !is_label(output)).unwrap_or(0);
-    outputs.into_iter().nth(learned)
+    let trained = outputs.iter().position(|output| !is_label(output)).unwrap_or(0);
+    outputs.into_iter().nth(trained)
 }
 
 impl Network {
-    /// Makes the graph of `model` ready to learn.
+    /// Compiles the graph of `model` for training.
     ///
     /// # Errors
-    /// `Unsupported` with the node's name when an operator, or what it is asked for, is not
-    /// known; `Graph` when the file is broken; `Data` when it has not one input and an output.
+    /// `Unsupported` with the node's name when an operator or an attribute is not supported.
+    /// `Graph` when the file is invalid. `Data` when the model does not have one input and an
+    /// output.
     pub fn new(model: &Model) -> Result<Self, TrainError> {
         crate::memory::keep();
         let plan = Plan::of(model)?;
@@ -80,30 +81,32 @@ impl Network {
             }
         }
         let (plan, initial) = (Arc::new(plan), Arc::new(initial));
-        Ok(Self { plan, initial, held: Vec::new(), teacher: None })
+        Ok(Self { plan, initial, tensors: Vec::new(), teacher: None })
     }
 
-    /// The same, where classes are learned from another model too, with the values that its
-    /// parameters have in the file.
+    /// Adds distillation from another model with the parameters of its file.
     ///
     /// # Errors
-    /// When the other model has not the parameters that it says.
-    pub fn taught_by(mut self, teacher: Self, how: Distillation) -> Result<Self, TrainError> {
-        self.teacher = Some(Box::new(Teacher::new(teacher, how)?));
+    /// Fails when the teacher's parameters do not fit its layout.
+    pub fn with_teacher(
+        mut self,
+        teacher: Self,
+        settings: Distillation,
+    ) -> Result<Self, TrainError> {
+        self.teacher = Some(Box::new(Teacher::new(teacher, settings)?));
         Ok(self)
     }
 
-    /// The values that the parameters have in the file.
+    /// Values of the parameters in the file.
     pub fn parameters(&self) -> Vec<f32> {
         self.initial.to_vec()
     }
 
-    /// Puts `parameters` into `model`, the one that this network was made of (or one with the
-    /// same initializers), rounded to the precision that they have there.
+    /// Writes `parameters` to `model`, rounded to the precision of its initializers. The model is
+    /// the one that this network was created from, or has the same initializers.
     ///
     /// # Errors
-    /// `Data` when `parameters` are not as many as the layout says, or the model has no
-    /// initializer of a name.
+    /// `Data` when the number of parameters is wrong, or the model lacks an initializer.
     pub fn write(&self, model: &mut Model, parameters: &[f32]) -> Result<(), TrainError> {
         self.check_parameters(parameters)?;
         for entry in self.plan.layout.entries() {
@@ -123,47 +126,47 @@ impl Network {
             return Ok(());
         }
         let given = parameters.len();
-        Err(TrainError::Data(format!("it has {wanted} parameters, and {given} are given")))
+        Err(TrainError::Data(format!("the model has {wanted} parameters, not {given}")))
     }
 
-    /// Copies the parameters into tensors, those of the last step where these are free again.
-    fn hold(&mut self, parameters: &[f32]) -> Result<(), TrainError> {
+    /// Copies the parameters into tensors; reuses those of the last step if they are free.
+    fn load_parameters(&mut self, parameters: &[f32]) -> Result<(), TrainError> {
         self.check_parameters(parameters)?;
         let entries = self.plan.layout.entries();
-        self.held.truncate(entries.len());
-        for (place, entry) in entries.iter().enumerate() {
+        self.tensors.truncate(entries.len());
+        for (index, entry) in entries.iter().enumerate() {
             let values = &parameters[entry.range.clone()];
-            match self.held.get_mut(place).and_then(|held| held.try_storage_mut::<f32>()) {
+            match self.tensors.get_mut(index).and_then(|held| held.try_storage_mut::<f32>()) {
                 Some(held) => held.copy_from_slice(values),
                 None => {
                     let fresh = tensor(&entry.shape, values.to_vec());
-                    self.held.truncate(place);
-                    self.held.push(fresh);
+                    self.tensors.truncate(index);
+                    self.tensors.push(fresh);
                 }
             }
         }
         Ok(())
     }
 
-    /// Runs the graph without learning.
+    /// Runs the graph without gradients.
     fn run(
         &self,
         input: &Input,
-        until: Until,
+        target: RunTarget,
         seen: &mut dyn FnMut(&plan::Step, &Value),
     ) -> Result<Value, TrainError> {
         let mut parameters = |step: usize, _: &Inputs| {
-            let plain = |entry: usize| Value::Floats(Floats::new(self.held[entry].clone()));
-            self.first_taken(step)
+            let plain = |entry: usize| Value::Floats(Floats::new(self.tensors[entry].clone()));
+            self.first_consumed(step)
                 .map(|entry| (self.plan.parameters[entry], plain(entry)))
                 .collect()
         };
         let mut pass = Pass::default();
-        self.plan.run(&mut parameters, value_of(input), until, &mut pass, seen)
+        self.plan.run(&mut parameters, value_of(input), target, &mut pass, seen)
     }
 
-    /// The parameters that `step` is the first to take.
-    fn first_taken(&self, step: usize) -> impl Iterator<Item = usize> + use<'_> {
+    /// Parameters whose first consumer is `step`.
+    fn first_consumed(&self, step: usize) -> impl Iterator<Item = usize> + use<'_> {
         let consumers = self.plan.first_consumers.iter().enumerate();
         consumers.filter(move |(_, consumer)| **consumer == step).map(|(entry, _)| entry)
     }
@@ -172,40 +175,40 @@ impl Network {
     fn forward(
         &self,
         batch: &Batch,
-        sender: &Sender<Found>,
+        sender: &Sender<EntryGradient>,
         pass: &mut Pass,
     ) -> Result<(Floats, f32), TrainError> {
         let entries = self.plan.layout.entries();
         let mut parameters = |step: usize, inputs: &Inputs| {
-            let mut beside = None;
+            let mut sibling = None;
             for input in inputs.0.iter().flatten() {
                 if let Value::Floats(input) = input
                     && input.is_tracked()
                 {
-                    beside = Some(input.clone());
+                    sibling = Some(input.clone());
                 }
             }
             let value = |entry: usize| match entries[entry].kind {
-                EntryKind::Statistic => Floats::new(self.held[entry].clone()),
-                _ => tapped(&self.held[entry], beside.as_ref(), entry, sender),
+                EntryKind::Statistic => Floats::new(self.tensors[entry].clone()),
+                _ => with_tap(&self.tensors[entry], sibling.as_ref(), entry, sender),
             };
-            let pairs = self.first_taken(step);
+            let pairs = self.first_consumed(step);
             pairs.map(|entry| (self.plan.parameters[entry], Value::Floats(value(entry)))).collect()
         };
-        let (until, teacher) = match batch.targets {
-            Targets::Classes(_) => (Until::Logits, self.teacher.as_ref()),
-            Targets::Numbers(_) => (Until::Output, None),
+        let (target, teacher) = match batch.targets {
+            Targets::Classes(_) => (RunTarget::Logits, self.teacher.as_ref()),
+            Targets::Numbers(_) => (RunTarget::Output, None),
         };
         let input = value_of(&batch.input);
-        let made = self.plan.run(&mut parameters, input, until, pass, &mut |_, _| {})?;
-        let Value::Floats(made) = made else {
-            return Err(TrainError::Data("the model makes integers, not floats".to_owned()));
+        let result = self.plan.run(&mut parameters, input, target, pass, &mut |_, _| {})?;
+        let Value::Floats(result) = result else {
+            return Err(TrainError::Data("the model outputs integers, not floats".to_owned()));
         };
-        let lesson = teacher.map(|teacher| teacher.lesson(&batch.input)).transpose()?;
-        loss::of(&made, &batch.targets, batch.rows(), lesson.as_ref())
+        let teacher_output = teacher.map(|teacher| teacher.predict(&batch.input)).transpose()?;
+        loss::of(&result, &batch.targets, batch.rows(), teacher_output.as_ref())
     }
 
-    /// Checks that a batch can be given to the graph.
+    /// Checks that a batch fits the graph.
     fn check(&self, input: &Input) -> Result<(), TrainError> {
         let wanted = input.shape.iter().try_fold(1_usize, |all, dim| all.checked_mul(*dim));
         let given = match &input.values {
@@ -214,38 +217,40 @@ impl Network {
         };
         if wanted != Some(given) {
             let shape = &input.shape;
-            return Err(TrainError::Data(format!("{given} values are none of shape {shape:?}")));
+            return Err(TrainError::Data(format!(
+                "{given} values do not have the shape {shape:?}"
+            )));
         }
         check_shape(&self.plan.input, &input.shape)
     }
 
-    /// Names the first node that makes what is no number.
+    /// Names the first node with a non-finite output.
     fn not_finite(&self, batch: &Batch, loss: f32) -> TrainError {
         let mut first = None;
         let mut seen = |step: &plan::Step, value: &Value| {
-            if let Value::Floats(made) = value
+            if let Value::Floats(result) = value
                 && first.is_none()
-                && !is_finite(Dense::of(made.primitive()).values())
+                && !is_finite(Dense::of(result.primitive()).values())
             {
                 first = Some(step.name.clone());
             }
         };
-        // What goes wrong here went wrong before: the loss is what is told.
-        let _ = self.run(&batch.input, Until::Output, &mut seen);
+        // Errors of this second run are ignored: the loss is the error to report.
+        let _ = self.run(&batch.input, RunTarget::Output, &mut seen);
         let what = match first {
-            Some(node) => format!("the loss, by what node '{node}' makes,"),
+            Some(node) => format!("the loss, first at the output of node '{node}',"),
             None => "the loss".to_owned(),
         };
         TrainError::NotFinite { what, value: loss }
     }
 
-    /// The seed of a step's random numbers: a function of its batch and parameters.
+    /// Seed of a step's random numbers: a function of its batch and parameters.
     fn seed(&self, input: &Input) -> u64 {
         let first = |held: &FlexTensor| held.storage::<f32>().first().copied().unwrap_or(0.0);
-        let parameters = self.held.iter().map(|held| u64::from(first(held).to_bits()));
+        let parameters = self.tensors.iter().map(|held| u64::from(first(held).to_bits()));
         match &input.values {
             Values::Float32(values) => {
-                // A part of the numbers tells batches apart.
+                // A sample of the numbers distinguishes batches.
                 let step = values.len().div_ceil(4096).max(1);
                 seed_of(parameters.chain(values.iter().step_by(step).map(|v| v.to_bits().into())))
             }
@@ -256,7 +261,7 @@ impl Network {
     }
 }
 
-/// The rows as the graph's input.
+/// Converts rows to the graph's input.
 fn value_of(input: &Input) -> Value {
     match &input.values {
         Values::Float32(values) => Value::floats(&input.shape, values.clone()),
@@ -264,9 +269,9 @@ fn value_of(input: &Input) -> Value {
     }
 }
 
-/// Whether all are numbers, and none is infinite.
+/// Returns true if no value is infinite or NaN.
 fn is_finite(values: &[f32]) -> bool {
-    // All ones in the exponent; without branches, so that it goes many at a time.
+    // The exponent of such values is all ones. A loop without branches is vectorized.
     const EXPONENT: u32 = 0x7F80_0000;
     values.chunks(4096).all(|chunk| {
         let worst = chunk.iter().fold(0, |worst, value| worst.max(value.to_bits() & EXPONENT));
@@ -290,7 +295,7 @@ impl Learner for Network {
         let mut keep = |entry: usize, gradient: &[f32]| {
             gradients[plan.layout.entries()[entry].range.clone()].copy_from_slice(gradient);
         };
-        self.learn(parameters, batch, Overlap::None, &mut keep)
+        self.compute_gradients(parameters, batch, Overlap::None, &mut keep)
     }
 
     fn gradients_as_ready(
@@ -299,32 +304,32 @@ impl Learner for Network {
         batch: &Batch,
         ready: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<f32, TrainError> {
-        self.learn(parameters, batch, Overlap::Backward, ready)
+        self.compute_gradients(parameters, batch, Overlap::Backward, ready)
     }
 
     fn predict(&mut self, parameters: &[f32], input: &Input) -> Result<Vec<f32>, TrainError> {
         self.check(input)?;
-        self.hold(parameters)?;
-        match self.run(input, Until::Output, &mut |_, _| {})? {
-            Value::Floats(made) => Ok(Dense::of(made.primitive()).values().to_vec()),
+        self.load_parameters(parameters)?;
+        match self.run(input, RunTarget::Output, &mut |_, _| {})? {
+            Value::Floats(result) => Ok(Dense::of(result.primitive()).values().to_vec()),
             Value::Ints(_) => {
-                Err(TrainError::Data("the model makes integers, not floats".to_owned()))
+                Err(TrainError::Data("the model outputs integers, not floats".to_owned()))
             }
         }
     }
 }
 
-/// What goes on while a caller has a gradient.
+/// Work that overlaps with the caller's use of a gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Overlap {
-    /// Nothing: gradients are given after the backward pass, which costs least.
+    /// None: gradients are passed on after the backward pass, which is cheapest.
     None,
-    /// The backward pass, on a thread of its own.
+    /// The backward pass, on another thread.
     Backward,
 }
 
 impl Network {
-    fn learn(
+    fn compute_gradients(
         &mut self,
         parameters: &[f32],
         batch: &Batch,
@@ -332,7 +337,7 @@ impl Network {
         ready: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<f32, TrainError> {
         self.check(&batch.input)?;
-        self.hold(parameters)?;
+        self.load_parameters(parameters)?;
         let (sender, receiver) = channel();
         let mut pass = Pass { seed: Some(self.seed(&batch.input)), statistics: Vec::new() };
         let (root, loss) = self.forward(batch, &sender, &mut pass)?;
@@ -340,15 +345,15 @@ impl Network {
         if !loss.is_finite() {
             return Err(self.not_finite(batch, loss));
         }
-        let mut is_given = vec![false; self.plan.layout.entries().len()];
-        let mut give = |entry: usize, values: &[f32]| -> Result<(), TrainError> {
+        let mut is_emitted = vec![false; self.plan.layout.entries().len()];
+        let mut emit = |entry: usize, values: &[f32]| -> Result<(), TrainError> {
             self.check_gradient(entry, values)?;
-            is_given[entry] = true;
+            is_emitted[entry] = true;
             ready(entry, values);
             Ok(())
         };
-        for (entry, falls) in pass.statistics.iter().rev() {
-            give(*entry, falls)?;
+        for (entry, deltas) in pass.statistics.iter().rev() {
+            emit(*entry, deltas)?;
         }
         std::thread::scope(|scope| {
             let backward = move || {
@@ -361,13 +366,13 @@ impl Network {
                 Overlap::Backward => drop(scope.spawn(backward)),
             }
             let mut found = receiver.iter();
-            found.try_for_each(|(entry, gradient)| give(entry, Dense::of(&gradient).values()))
+            found.try_for_each(|(entry, gradient)| emit(entry, Dense::of(&gradient).values()))
         })?;
-        self.give_zeros(&is_given, ready);
+        self.emit_zeros(&is_emitted, ready);
         Ok(loss)
     }
 
-    /// Checks that a gradient is made of numbers.
+    /// Checks that a gradient is finite.
     fn check_gradient(&self, entry: usize, values: &[f32]) -> Result<(), TrainError> {
         if is_finite(values) {
             return Ok(());
@@ -377,10 +382,10 @@ impl Network {
         Err(TrainError::NotFinite { what, value })
     }
 
-    /// Gives zeros for parameters that the loss does not depend on.
-    fn give_zeros(&self, is_given: &[bool], ready: &mut dyn FnMut(usize, &[f32])) {
+    /// Emits zeros for parameters that the loss does not depend on.
+    fn emit_zeros(&self, is_emitted: &[bool], ready: &mut dyn FnMut(usize, &[f32])) {
         let entries = self.plan.layout.entries().iter().enumerate();
-        for (index, entry) in entries.filter(|(index, _)| !is_given[*index]) {
+        for (index, entry) in entries.filter(|(index, _)| !is_emitted[*index]) {
             ready(index, &vec![0.0; entry.range.len()]);
         }
     }

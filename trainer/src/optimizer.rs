@@ -1,4 +1,4 @@
-//! How a gradient moves parameters, over flat slices.
+//! Optimizers: updates of parameters by gradients, over flat slices.
 
 mod adagrad;
 mod sgd;

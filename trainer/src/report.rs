@@ -1,4 +1,4 @@
-//! How a training goes, for those who watch it, for programs, and as drawings.
+//! Reports of training: progress on the terminal, events as JSON lines, and curves as SVG.
 
 mod compression;
 mod curves;
@@ -12,19 +12,19 @@ use std::time::Instant;
 
 pub use compression::CompressionReport;
 
-use crate::checkpoint::Measured;
+use crate::checkpoint::Measurement;
 use crate::error::TrainError;
-use crate::job::{StepNews, Watcher};
+use crate::job::{StepEvent, TrainObserver};
 use metrics::{Event, Metrics};
 use progress::Progress;
 
-/// The file of events, in the folder of results.
+/// File name of the events in the output folder.
 const METRICS: &str = "metrics.jsonl";
-/// Steps whose mean loss is one event.
+/// Steps averaged into one event.
 const STEPS_EACH: u64 = 20;
 
-/// Tells how a training goes: a bar or lines on the error output, events in `metrics.jsonl`, and
-/// at the end the curves in `loss.svg` and `accuracy.svg`.
+/// Reports a training run. Shows a progress bar or log lines on stderr, writes events to
+/// `metrics.jsonl`, and draws `loss.svg` and `accuracy.svg` at the end.
 pub struct Report {
     folder: PathBuf,
     started: Instant,
@@ -34,18 +34,18 @@ pub struct Report {
 struct Inner {
     progress: Progress,
     metrics: Metrics,
-    /// The steps of the next event.
+    /// Losses since the last event.
     losses: Vec<f32>,
     rows: usize,
     since: Instant,
 }
 
 impl Report {
-    /// Begins to tell of a training of so many steps; of one that goes on, what was told of it up
-    /// to `done` steps stays. Without `shown` nothing is said on the error output.
+    /// Starts the report of a run of `steps` steps. A resumed run keeps the events up to step
+    /// `done`. Nothing is printed to stderr if `shown` is false.
     ///
     /// # Errors
-    /// `Output` when the folder or the file can not be written.
+    /// `Output` when the folder or the file cannot be written.
     pub fn new(folder: &Path, steps: u64, done: u64, shown: bool) -> Result<Self, TrainError> {
         std::fs::create_dir_all(folder).map_err(|error| output(folder, &error))?;
         let metrics = Metrics::open(&folder.join(METRICS), done)?;
@@ -55,7 +55,7 @@ impl Report {
         Ok(Self { folder, started: Instant::now(), inner: Mutex::new(inner) })
     }
 
-    /// Says something beside the progress.
+    /// Prints a line beside the progress bar.
     pub fn note(&self, text: &str) {
         self.inner.lock().progress.line(text);
     }
@@ -63,7 +63,7 @@ impl Report {
     /// Draws the curves.
     ///
     /// # Errors
-    /// `Output` when they can not be written.
+    /// `Output` when the files cannot be written.
     pub fn finish(&self) -> Result<(), TrainError> {
         let mut inner = self.inner.lock();
         inner.progress.end();
@@ -75,18 +75,18 @@ impl Report {
     }
 }
 
-impl Watcher for Report {
-    fn step(&self, step: &StepNews) -> Result<(), TrainError> {
+impl TrainObserver for Report {
+    fn step(&self, step: &StepEvent) -> Result<(), TrainError> {
         let inner = &mut *self.inner.lock();
         inner.losses.push(step.loss);
         inner.rows += step.rows;
         if step.steps.is_multiple_of(STEPS_EACH) {
-            inner.tell(step, self.started)?;
+            inner.report_steps(step, self.started)?;
         }
         Ok(())
     }
 
-    fn measured(&self, measured: &Measured) -> Result<(), TrainError> {
+    fn measured(&self, measured: &Measurement) -> Result<(), TrainError> {
         let inner = &mut *self.inner.lock();
         inner.metrics.add(Event::Measured {
             seconds: self.started.elapsed().as_secs_f64(),
@@ -98,8 +98,8 @@ impl Watcher for Report {
 }
 
 impl Inner {
-    /// Tells of the last steps.
-    fn tell(&mut self, step: &StepNews, started: Instant) -> Result<(), TrainError> {
+    /// Reports the steps since the last event.
+    fn report_steps(&mut self, step: &StepEvent, started: Instant) -> Result<(), TrainError> {
         let loss = self.losses.iter().sum::<f32>() / self.losses.len().max(1) as f32;
         let seconds = self.since.elapsed().as_secs_f64();
         let rows_per_second = self.rows as f64 / seconds.max(1e-9);
@@ -119,25 +119,25 @@ impl Inner {
     }
 }
 
-/// An epoch in a line.
-fn line(measured: &Measured) -> String {
-    let Measured { epoch, steps, rate, train_loss, test_loss, .. } = measured;
-    let accuracy = measured.accuracy.map(|share| format!(", {:.2} % right", 100.0 * share));
+/// Formats a measurement as a line.
+fn line(measured: &Measurement) -> String {
+    let Measurement { epoch, steps, rate, train_loss, test_loss, .. } = measured;
+    let accuracy = measured.accuracy.map(|share| format!(", accuracy {:.2} %", 100.0 * share));
     format!(
-        "epoch {epoch}: step {steps}, rate {rate:.4}, loss {train_loss:.4}, test {test_loss:.4}{}, {}",
+        "epoch {epoch}: step {steps}, rate {rate:.4}, loss {train_loss:.4}, test loss {test_loss:.4}{}, {}",
         accuracy.unwrap_or_default(),
         bytes(measured.bytes_sent)
     )
 }
 
-/// Bytes that were sent, in the largest unit that leaves a number above 1.
+/// Formats sent bytes in the largest unit that leaves a number of at least 1.
 fn bytes(sent: u64) -> String {
     let units = ["B", "kB", "MB", "GB"];
     let unit = (0..units.len()).rev().find(|unit| sent >= 1000_u64.pow(*unit as u32)).unwrap_or(0);
     format!("{:.1} {} sent", sent as f64 / 1000_f64.powi(unit as i32), units[unit])
 }
 
-/// Why something could not be written.
+/// An error about a file that could not be written.
 fn output(path: &Path, error: &std::io::Error) -> TrainError {
     TrainError::Output { path: path.to_path_buf(), problem: error.to_string() }
 }
@@ -150,13 +150,21 @@ mod tests {
         for step in range {
             let steps = step + 1;
             let (loss, rate, bytes_sent) = (1.0 / steps as f32, 0.1, steps * 10);
-            report.step(&StepNews { steps, epoch: 0, loss, rate, bytes_sent, rows: 8 }).unwrap();
+            report.step(&StepEvent { steps, epoch: 0, loss, rate, bytes_sent, rows: 8 }).unwrap();
         }
     }
 
-    fn measured(steps: u64) -> Measured {
+    fn measured(steps: u64) -> Measurement {
         let (rate, train_loss, test_loss, accuracy) = (0.1, 0.5, 0.4, Some(0.9));
-        Measured { epoch: 1, steps, rate, train_loss, test_loss, accuracy, bytes_sent: 2_500_000 }
+        Measurement {
+            epoch: 1,
+            steps,
+            rate,
+            train_loss,
+            test_loss,
+            accuracy,
+            bytes_sent: 2_500_000,
+        }
     }
 
     fn events(folder: &Path) -> Vec<serde_json::Value> {
@@ -183,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_training_that_goes_on_keeps_what_was_told_before() {
+    fn a_resumed_run_keeps_its_earlier_events() {
         let folder = tempfile::tempdir().unwrap();
         let report = Report::new(folder.path(), 100, 0, false).unwrap();
         steps(&report, 0..60);
@@ -194,28 +202,28 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let report = Report::new(folder.path(), 100, 40, false).unwrap();
         steps(&report, 40..60);
-        let places: Vec<_> =
+        let found: Vec<_> =
             events(folder.path()).iter().map(|event| event["steps"].clone()).collect();
-        assert_eq!(places, [20, 40, 60]);
+        assert_eq!(found, [20, 40, 60]);
         let anew = Report::new(folder.path(), 100, 0, false);
         drop(anew);
         assert!(events(folder.path()).is_empty());
     }
 
     #[test]
-    fn an_epoch_is_told_in_a_line() {
-        let wanted = "epoch 1: step 40, rate 0.1000, loss 0.5000, test 0.4000, 90.00 % right, \
+    fn a_measurement_is_printed_in_a_line() {
+        let wanted = "epoch 1: step 40, rate 0.1000, loss 0.5000, test loss 0.4000, accuracy 90.00 %, \
                       2.5 MB sent";
         assert_eq!(line(&measured(40)), wanted);
         assert_eq!(bytes(0), "0.0 B sent");
     }
 
     #[test]
-    fn a_folder_that_can_not_be_made_is_named() {
+    fn a_folder_that_cannot_be_created_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let said = Report::new(&file.join("in"), 1, 0, false).err().unwrap().to_string();
-        assert!(said.starts_with("cannot write ") && said.contains("file/in"), "{said}");
+        let message = Report::new(&file.join("in"), 1, 0, false).err().unwrap().to_string();
+        assert!(message.starts_with("cannot write ") && message.contains("file/in"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! How parameters move: by a rank's own gradients and those of others.
+//! Strategies: updates of parameters from the gradients of all ranks.
 
 mod deep_gradient;
 mod downpour;
@@ -18,15 +18,16 @@ use crate::batch::Batch;
 use crate::error::TrainError;
 use crate::learner::Learner;
 
-/// One rank's part of training together.
+/// The part of one rank in distributed training.
 ///
 /// All ranks start with the same parameters, and call the same methods in the same order. A
-/// strategy that has failed is of no further use.
+/// strategy that has failed cannot be used any more.
 pub trait Strategy: Send {
-    /// Learns from one batch: this rank's.
+    /// Trains on this rank's batch.
     ///
     /// # Errors
-    /// When the batch does not fit the model, the loss is not finite, or a rank is late or gone.
+    /// Fails when the batch does not fit the model, the loss is not finite, or a rank is late or
+    /// gone.
     fn step(
         &mut self,
         learner: &mut dyn Learner,
@@ -35,43 +36,43 @@ pub trait Strategy: Send {
         rate: f32,
     ) -> Result<StepReport, TrainError>;
 
-    /// Whether all ranks have the same parameters between steps, now or always.
-    fn is_together(&self) -> bool {
+    /// Returns true if all ranks have the same parameters between steps at present.
+    fn is_synchronized(&self) -> bool {
         true
     }
 
-    /// The job has failed elsewhere: this will not step any more, nor wait for other ranks.
-    fn abandon(&mut self) {}
+    /// Stops waiting for other ranks, after the job has failed elsewhere. No step follows.
+    fn abort(&mut self) {}
 
-    /// Makes the parameters of all ranks the same, where they drift apart between steps. To be
-    /// called before parameters are evaluated, and before [`Strategy::state`].
+    /// Makes the parameters of all ranks equal, where they drift apart between steps. Called before
+    /// parameters are evaluated, and before [`Strategy::state`].
     ///
     /// # Errors
-    /// When a rank is late or gone.
-    fn agree(&mut self, _parameters: &mut [f32]) -> Result<(), TrainError> {
+    /// Fails when a rank is late or gone.
+    fn synchronize(&mut self, _parameters: &mut [f32]) -> Result<(), TrainError> {
         Ok(())
     }
 
-    /// What must be remembered to go on later, of all ranks together; rank 0 gets it.
+    /// Gathers the state of all ranks for a checkpoint, on rank 0.
     ///
     /// # Errors
-    /// When a rank is late or gone.
+    /// Fails when a rank is late or gone.
     fn state(&mut self) -> Result<Option<State>, TrainError>;
 
-    /// Goes on from a state; every rank is given the same. The number of ranks may be another
-    /// one; with the same number all goes on to the bit.
+    /// Restores a state, which is the same on every rank. The number of ranks may differ; with the
+    /// same number, training continues bitwise identically.
     ///
     /// # Errors
-    /// When it is another strategy's or another model's.
+    /// Fails when the state belongs to another strategy or model.
     fn restore(&mut self, state: &State) -> Result<(), TrainError>;
 }
 
-/// What a step did.
+/// Result of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
-    /// The mean loss before the step, over the ranks; where ranks do not wait for each other, this
-    /// rank's.
+    /// Mean loss before the step, over the ranks. It is this rank's loss if ranks do not wait for
+    /// each other.
     pub loss: f32,
-    /// What this rank sent to others.
+    /// Bytes sent to other ranks.
     pub bytes_sent: u64,
 }

@@ -1,4 +1,4 @@
-//! Operations of ranks that are threads: their results, and what happens when one fails.
+//! Collective operations of threads: results and failures.
 
 #![expect(clippy::panic, reason = "a test panics")]
 
@@ -6,7 +6,7 @@ mod support;
 
 use crossbeam_channel::unbounded;
 use skysail_trainer::{
-    Collective, CollectiveError, TrainError, on_gpus, ring_all_gather, ring_all_reduce, threads,
+    Collective, CollectiveError, TrainError, ring_all_gather, ring_all_reduce, threads, with_nccl,
 };
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ fn sum(world: usize, len: usize) -> Vec<f32> {
 }
 
 #[test]
-fn sums_are_right_and_the_same_bits_everywhere_and_every_time() {
+fn sums_are_correct_and_bitwise_equal_on_all_ranks_and_in_all_runs() {
     for world in [1, 2, 3, 4, 7] {
         for len in [0, 1, 2, 5, 1000, 100_003] {
             let reduce = |rank: usize, mut collective: Box<dyn Collective>| {
@@ -47,7 +47,7 @@ fn sums_are_right_and_the_same_bits_everywhere_and_every_time() {
 }
 
 #[test]
-fn a_sum_sends_as_many_bytes_as_round_a_ring() {
+fn a_sum_sends_as_many_bytes_as_a_ring() {
     for world in [1_u64, 2, 4] {
         let sent = threads(world as usize, LONG, |rank, mut collective| {
             let mut values = numbers(rank, 40_000);
@@ -59,7 +59,7 @@ fn a_sum_sends_as_many_bytes_as_round_a_ring() {
 }
 
 #[test]
-fn gathered_bytes_come_in_the_order_of_ranks_whatever_their_lengths() {
+fn gathered_bytes_of_any_length_are_in_the_order_of_ranks() {
     let bytes = |rank: usize| vec![rank as u8; rank * 3];
     for world in [1, 2, 4] {
         let all = threads(world, LONG, |rank, mut collective| {
@@ -73,7 +73,7 @@ fn gathered_bytes_come_in_the_order_of_ranks_whatever_their_lengths() {
 }
 
 #[test]
-fn a_broadcast_gives_all_what_the_root_has() {
+fn a_broadcast_copies_the_bytes_of_the_root() {
     for root in 0..3 {
         let all = threads(3, LONG, |rank, mut collective| {
             let mut bytes = vec![rank as u8; rank + 1];
@@ -85,18 +85,18 @@ fn a_broadcast_gives_all_what_the_root_has() {
 }
 
 #[test]
-fn messages_keep_their_order_and_go_to_the_rank_itself_too() {
+fn messages_keep_their_order_and_may_go_to_the_sender_itself() {
     let all = threads(3, LONG, |rank, mut collective| {
         for to in 0..3 {
             collective.send(to, &[rank as u8, 1])?;
-            collective.outbox().send(to, &[rank as u8, 2])?;
+            collective.sender().send(to, &[rank as u8, 2])?;
         }
         let mut seen = Vec::new();
         for from in [2, 0, 1] {
             seen.push(collective.receive(from)?);
             seen.push(collective.receive(from)?);
         }
-        // A rank's messages to itself go nowhere.
+        // Messages of a rank to itself are not counted.
         Ok((seen, collective.bytes_sent()))
     });
     let seen = [[2, 1], [2, 2], [0, 1], [0, 2], [1, 1], [1, 2]].map(Vec::from).to_vec();
@@ -104,7 +104,7 @@ fn messages_keep_their_order_and_go_to_the_rank_itself_too() {
 }
 
 #[test]
-fn a_message_from_any_rank_says_whose_it_is() {
+fn a_message_from_any_rank_names_its_sender() {
     let all = threads(3, LONG, |rank, mut collective| {
         if rank > 0 {
             collective.send(0, &[rank as u8; 5])?;
@@ -118,7 +118,7 @@ fn a_message_from_any_rank_says_whose_it_is() {
 }
 
 #[test]
-fn duplicates_do_not_mix_with_what_they_are_of() {
+fn duplicates_do_not_mix() {
     let all = threads(2, LONG, |rank, mut collective| {
         let mut other = collective.duplicate()?;
         let mut third = other.duplicate()?;
@@ -143,7 +143,7 @@ fn duplicates_do_not_mix_with_what_they_are_of() {
 }
 
 #[test]
-fn messages_sum_and_gather_round_a_ring() {
+fn sums_and_gathers_around_a_ring_are_correct() {
     for world in [1, 2, 3, 4] {
         for len in [0, 1, 3, 1000] {
             let all = threads(world, LONG, |rank, mut collective| {
@@ -164,7 +164,7 @@ fn messages_sum_and_gather_round_a_ring() {
     }
 }
 
-/// What a rank saw of another's end.
+/// The collective error in a training error.
 fn collective_error(error: TrainError) -> CollectiveError {
     match error {
         TrainError::Collective(error) => error,
@@ -173,8 +173,8 @@ fn collective_error(error: TrainError) -> CollectiveError {
 }
 
 #[test]
-fn who_is_late_is_named_and_nobody_else() {
-    // Ranks 1 and 3 stay away until the others have given up.
+fn only_late_ranks_are_named() {
+    // Ranks 1 and 3 wait until the others have timed out.
     let (tell, told) = unbounded::<()>();
     let tell = std::sync::Mutex::new(Some(tell));
     let given_up = AtomicUsize::new(0);
@@ -191,7 +191,7 @@ fn who_is_late_is_named_and_nobody_else() {
         Err(error.into())
     });
     match collective_error(result.unwrap_err()) {
-        CollectiveError::Late { operation, number, waited_ms, missing, .. } => {
+        CollectiveError::Timeout { operation, number, waited_ms, missing, .. } => {
             assert_eq!((operation, number, missing), ("all-reduce", 0, vec![1, 3]));
             assert!(waited_ms >= 300);
         }
@@ -201,14 +201,14 @@ fn who_is_late_is_named_and_nobody_else() {
 }
 
 #[test]
-fn who_sends_no_message_in_time_is_named() {
+fn a_rank_that_sends_no_message_in_time_is_named() {
     let both = Barrier::new(2);
     let all = threads(2, SHORT, |rank, mut collective| {
         let error = (rank == 0).then(|| collective.receive(1).unwrap_err());
         both.wait();
         Ok(error)
     });
-    let Some(CollectiveError::Late { rank: 0, operation: "receive", missing, .. }) =
+    let Some(CollectiveError::Timeout { rank: 0, operation: "receive", missing, .. }) =
         all.unwrap().remove(0)
     else {
         panic!("it is late")
@@ -216,9 +216,9 @@ fn who_sends_no_message_in_time_is_named() {
     assert_eq!(missing, [1]);
 }
 
-/// With a deadline of an hour: that these end at all shows that nobody waits for the dead.
+/// The timeout is an hour: the test ends only if no rank waits for the failed one.
 #[test]
-fn a_rank_that_fails_stops_all_others_at_once() {
+fn a_failing_rank_stops_all_others_at_once() {
     let seen = std::sync::Mutex::new(Vec::new());
     let result: Result<Vec<()>, _> = threads(4, LONG, |rank, mut collective| {
         if rank == 2 {
@@ -242,7 +242,7 @@ fn a_rank_that_fails_stops_all_others_at_once() {
 }
 
 #[test]
-fn a_rank_that_panics_is_named() {
+fn a_panicking_rank_is_named() {
     let result: Result<Vec<()>, _> = threads(3, LONG, |rank, mut collective| {
         collective.all_reduce(&mut [0.0; 70_000])?;
         if rank == 1 {
@@ -259,7 +259,7 @@ fn a_rank_that_panics_is_named() {
 }
 
 #[test]
-fn a_rank_that_is_done_early_is_gone_for_who_needs_it() {
+fn a_rank_that_ended_early_is_gone_for_the_others() {
     let result = threads(2, LONG, |rank, mut collective| {
         if rank == 0 {
             collective.all_gather(&[])?;
@@ -273,7 +273,7 @@ fn a_rank_that_is_done_early_is_gone_for_who_needs_it() {
 }
 
 #[test]
-fn ranks_that_do_not_do_the_same_are_told() {
+fn different_operations_of_ranks_are_detected() {
     let lengths = threads(2, LONG, |rank, mut collective| {
         Ok(collective.all_reduce(&mut vec![0.0; 4 + rank])?)
     });
@@ -288,7 +288,7 @@ fn ranks_that_do_not_do_the_same_are_told() {
 }
 
 #[test]
-fn what_was_sent_before_a_rank_ended_well_still_comes() {
+fn messages_of_an_ended_rank_are_still_received() {
     let all = threads(2, LONG, |rank, mut collective| {
         if rank == 0 {
             collective.send(1, b"last words")?;
@@ -299,11 +299,11 @@ fn what_was_sent_before_a_rank_ended_well_still_comes() {
     assert_eq!(all.unwrap()[1], b"last words");
 }
 
-/// With a GPU the sum of one rank, which is itself; without one, what is missing.
+/// With a GPU this is the sum of a single rank; without one, an error that says so.
 #[test]
-fn sums_on_gpus_need_a_gpu_and_say_so() {
+fn sums_on_gpus_fail_without_a_gpu() {
     let summed = threads(1, LONG, |rank, collective| {
-        let mut collective = on_gpus(collective, rank, LONG)?;
+        let mut collective = with_nccl(collective, rank, LONG)?;
         let mut values = numbers(rank, 1000);
         collective.all_reduce(&mut values)?;
         Ok(values)
@@ -313,9 +313,9 @@ fn sums_on_gpus_need_a_gpu_and_say_so() {
         Err(error) => {
             let error = collective_error(error);
             assert!(matches!(error, CollectiveError::Gpu { rank: 0, .. }), "{error}");
-            let said = error.to_string();
-            assert!(said.contains("no GPU") || said.contains("NCCL"), "{said}");
-            println!("skipped: {said}");
+            let message = error.to_string();
+            assert!(message.contains("no GPU") || message.contains("NCCL"), "{message}");
+            println!("skipped: {message}");
         }
     }
 }

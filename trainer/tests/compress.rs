@@ -5,8 +5,8 @@
 use skysail_compression::{Package, PackageWriter};
 use skysail_graph::Model;
 use skysail_trainer::{
-    Compressed, CompressionError, Done, Known, Phase, Prepared, Recipe, StepNews, Surroundings,
-    Watcher, Witness, describe,
+    CompressObserver, CompressedModel, CompressionError, CompressionStep, PackageInfo, Phase,
+    PreparedRecipe, Recipe, RunContext, StepEvent, TrainObserver, describe,
 };
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -33,60 +33,63 @@ loss-max = 0.2
 attempts = 1
 "#;
 
-/// Nobody who watches.
-struct Nobody;
+/// Ignores all events.
+struct NoObserver;
 
-impl Witness for Nobody {
-    fn begins(&self, _: Phase, _: u64) {}
-    fn step(&self, _: &StepNews) {}
-    fn done(&self, _: &Done) {}
+impl CompressObserver for NoObserver {
+    fn phase_started(&self, _: Phase, _: u64) {}
+    fn step(&self, _: &StepEvent) {}
+    fn step_done(&self, _: &CompressionStep) {}
 }
 
-/// Counts steps, beside those that were announced, and what was done.
+/// Counts announced steps, steps taken, and finished parts.
 #[derive(Default)]
-struct Count(Mutex<(u64, u64, Vec<String>)>);
+struct Counter(Mutex<(u64, u64, Vec<String>)>);
 
-impl Witness for Count {
-    fn begins(&self, _: Phase, steps: u64) {
+impl CompressObserver for Counter {
+    fn phase_started(&self, _: Phase, steps: u64) {
         self.0.lock().unwrap().0 += steps;
     }
-    fn step(&self, _: &StepNews) {
+    fn step(&self, _: &StepEvent) {
         self.0.lock().unwrap().1 += 1;
     }
-    fn done(&self, done: &Done) {
+    fn step_done(&self, done: &CompressionStep) {
         self.0.lock().unwrap().2.push(done.what.clone());
     }
 }
 
-impl Watcher for Nobody {
-    fn step(&self, _: &StepNews) -> Result<(), skysail_trainer::TrainError> {
+impl TrainObserver for NoObserver {
+    fn step(&self, _: &StepEvent) -> Result<(), skysail_trainer::TrainError> {
         Ok(())
     }
 
-    fn measured(&self, _: &skysail_trainer::Measured) -> Result<(), skysail_trainer::TrainError> {
+    fn measured(
+        &self,
+        _: &skysail_trainer::Measurement,
+    ) -> Result<(), skysail_trainer::TrainError> {
         Ok(())
     }
 }
 
-fn trained(settings: &[&str]) -> (Prepared, Model) {
+fn trained(settings: &[&str]) -> (PreparedRecipe, Model) {
     let settings: Vec<String> = settings.iter().map(|text| (*text).to_owned()).collect();
     let prepared = Recipe::parse(RECIPE, &settings).unwrap().prepare(1).unwrap();
     let stop = AtomicBool::new(false);
-    let around = Surroundings { watcher: &Nobody, store: None, resume: None, stop: &stop };
-    let outcome = prepared.run(1, &around).unwrap();
-    let model = prepared.trainee.trained(&outcome.parameters).unwrap();
+    let context = RunContext { observer: &NoObserver, store: None, resume: None, stop: &stop };
+    let outcome = prepared.run(1, &context).unwrap();
+    let model = prepared.task.trained(&outcome.parameters).unwrap();
     (prepared, model)
 }
 
 fn compressed(
-    prepared: &Prepared,
+    prepared: &PreparedRecipe,
     model: &Model,
     ranks: usize,
-) -> Result<Compressed, CompressionError> {
-    prepared.compress(model, ranks, &AtomicBool::new(false), &Nobody)
+) -> Result<CompressedModel, CompressionError> {
+    prepared.compress(model, ranks, &AtomicBool::new(false), &NoObserver)
 }
 
-/// The weights that are not zero, and the different values among them.
+/// Number of non-zero weights, and of different values among them.
 fn kept(model: &Model, name: &str) -> (usize, usize) {
     let tensor = model.graph().initializer(name).unwrap();
     let mut values: Vec<f32> = tensor.as_f32().unwrap().to_vec();
@@ -98,17 +101,17 @@ fn kept(model: &Model, name: &str) -> (usize, usize) {
 }
 
 #[test]
-fn a_model_keeps_its_share_of_weights_in_few_values_and_its_accuracy() {
+fn a_compressed_model_has_few_weights_in_few_values_and_keeps_its_accuracy() {
     let (prepared, model) = trained(&[]);
     let compressed = compressed(&prepared, &model, 1).unwrap();
     let [before, after] = compressed.accuracy;
     assert!(before > 0.4 && after >= before - 0.2, "{before} {after}");
     for (name, weights, density) in [("fc0.weight", 784 * 12, 0.1), ("fc1.weight", 120, 0.5)] {
         let (kept, values) = kept(&compressed.model, name);
-        // A weight or two may become zero while training.
+        // One or two weights may become zero during training.
         let wanted = (f64::from(weights) * density).round() as usize;
         assert!(kept <= wanted && kept + 3 > wanted, "{name}: {kept} of {wanted}");
-        // Three bits, and one more when it was tried again.
+        // Three bits, and one more after a second attempt.
         assert!(values <= 16, "{name}: {values}");
     }
     let (_, biases) = kept(&compressed.model, "fc0.bias");
@@ -116,12 +119,12 @@ fn a_model_keeps_its_share_of_weights_in_few_values_and_its_accuracy() {
 }
 
 #[test]
-fn its_package_is_small_and_says_what_was_done() {
+fn the_package_is_small_and_records_the_steps() {
     let (prepared, model) = trained(&[]);
     let compressed = compressed(&prepared, &model, 1).unwrap();
     let sample = prepared.test.batch(&[0, 1, 2]).input;
-    let known = Known { name: "small".into(), training: "t".into(), ..Known::default() };
-    let manifest = describe(&compressed, known, &sample).unwrap();
+    let info = PackageInfo { name: "small".into(), training: "t".into(), ..PackageInfo::default() };
+    let manifest = describe(&compressed, info, &sample).unwrap();
     let bytes = PackageWriter::new(&compressed.model).manifest(manifest).to_bytes().unwrap();
     let dense = 4 * (784 * 12 + 12 + 120 + 10);
     assert!(bytes.len() * 10 < dense, "{} of {dense}", bytes.len());
@@ -145,19 +148,19 @@ fn two_ranks_compress_as_well_as_one() {
 }
 
 #[test]
-fn who_watches_is_told_of_all_steps_and_of_what_is_done() {
+fn an_observer_receives_all_steps_and_finished_parts() {
     let (prepared, model) = trained(&["compress.loss-max=1.0"]);
-    let count = Count::default();
+    let count = Counter::default();
     prepared.compress(&model, 1, &AtomicBool::new(false), &count).unwrap();
     let (announced, taken, done) = count.0.into_inner().unwrap();
-    // 20 steps an epoch: one round, the last one, and the fine-tuning.
+    // 20 steps an epoch: one round, the last round, and fine-tuning.
     assert_eq!((announced, taken), (20 + 40 + 20, 20 + 40 + 20));
     assert_eq!(done.len(), 4, "{done:?}");
     assert!(done[3].contains("2 layers share"), "{done:?}");
 }
 
 #[test]
-fn with_a_teacher_and_data_kept_apart_the_same_seed_gives_the_same_model() {
+fn with_a_teacher_and_validation_data_the_same_seed_gives_the_same_model() {
     let settings = [
         "prepare.validation=0.25",
         "compress.distill={ temperature = 3.0, share = 0.5 }",
@@ -168,26 +171,26 @@ fn with_a_teacher_and_data_kept_apart_the_same_seed_gives_the_same_model() {
     assert_eq!(one.accuracy, two.accuracy);
     assert_eq!(one.steps, two.steps);
     assert!(one.model.to_bytes().unwrap() == two.model.to_bytes().unwrap());
-    // Of a model that learned nothing from its teacher, other weights would be left.
+    // Without distillation, other weights remain.
     let (alone, _) = trained(&[settings[0], settings[2]]);
     let alone = compressed(&alone, &model, 1).unwrap();
     assert_ne!(alone.steps, one.steps);
 }
 
 #[test]
-fn too_great_a_loss_is_an_error_that_says_so() {
+fn too_great_a_loss_is_an_error() {
     let settings = ["compress.density.layers={\"fc0.weight\"=0.0005}", "compress.loss-max=0.0"];
     let (prepared, model) = trained(&settings);
     let error = compressed(&prepared, &model, 1).unwrap_err();
-    assert!(matches!(error, CompressionError::Lost { .. }), "{error}");
+    assert!(matches!(error, CompressionError::AccuracyLost { .. }), "{error}");
     assert!(error.to_string().contains("allow a larger loss"), "{error}");
 }
 
 #[test]
-fn what_can_not_be_is_said_before_anything_is_trained() {
+fn impossible_settings_are_rejected_before_training() {
     let (prepared, model) = trained(&["compress.density.layers={\"fc9.weight\"=0.5}"]);
     let error = compressed(&prepared, &model, 1).unwrap_err().to_string();
     assert!(error.contains("fc9.weight"), "{error}");
-    let stopped = prepared.compress(&model, 1, &AtomicBool::new(true), &Nobody);
+    let stopped = prepared.compress(&model, 1, &AtomicBool::new(true), &NoObserver);
     assert!(stopped.is_err());
 }

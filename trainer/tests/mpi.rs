@@ -1,4 +1,4 @@
-//! Ranks as processes: this program starts itself under `mpirun`, once a scenario.
+//! Ranks as processes: each scenario starts this program under `mpirun`.
 
 #![cfg(feature = "mpi")]
 #![expect(
@@ -21,7 +21,7 @@ use support::{Noise, Regression, assert_near, batch};
 const LONG: Duration = Duration::from_secs(60);
 const SCENARIO: &str = "SKYSAIL_TEST_SCENARIO";
 
-/// Runs a scenario on some ranks; `None` where there is no `mpirun`.
+/// Runs a scenario on some ranks; `None` without `mpirun`.
 fn run(scenario: &str, ranks: usize) -> Option<Output> {
     let output = Command::new("mpirun")
         .args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string()])
@@ -46,21 +46,21 @@ fn assert_success(scenario: &str, ranks: usize) {
 }
 
 #[test]
-fn operations_do_what_they_do_between_threads() {
+fn operations_equal_those_of_threads() {
     for ranks in [1, 2, 4] {
         assert_success("operations", ranks);
     }
 }
 
 #[test]
-fn strategies_come_to_the_same_parameters_as_between_threads() {
+fn strategies_give_the_same_parameters_as_on_threads() {
     for ranks in [2, 4] {
         assert_success("strategies", ranks);
     }
 }
 
 #[test]
-fn ranks_that_do_not_do_the_same_are_told() {
+fn different_operations_of_ranks_are_detected() {
     let Some(output) = run("mismatch", 2) else { return };
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
@@ -68,7 +68,7 @@ fn ranks_that_do_not_do_the_same_are_told() {
 }
 
 #[test]
-fn who_is_late_is_named_and_the_job_ends() {
+fn a_late_rank_is_named_and_the_job_ends() {
     let started = Instant::now();
     let Some(output) = run("late", 3) else { return };
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -85,13 +85,13 @@ fn a_killed_rank_ends_the_job() {
     assert!(started.elapsed() < LONG);
 }
 
-/// What a rank does; not a test of its own.
+/// One rank of a scenario; not a test by itself.
 #[test]
 #[ignore = "runs under mpirun, started by the others"]
 fn rank() {
     let Ok(scenario) = std::env::var(SCENARIO) else { return };
-    let deadline = if scenario == "late" { Duration::from_millis(300) } else { LONG };
-    let result = mpi::ranks(deadline, |collective| match scenario.as_str() {
+    let timeout = if scenario == "late" { Duration::from_millis(300) } else { LONG };
+    let result = mpi::ranks(timeout, |collective| match scenario.as_str() {
         "operations" => operations(collective),
         "strategies" => strategies(collective),
         "mismatch" => mismatch(collective),
@@ -125,13 +125,13 @@ fn operations(mut collective: Box<dyn Collective>) -> Result<(), TrainError> {
         collective.broadcast(world - 1, &mut bytes)?;
         assert_eq!(bytes, vec![world as u8 - 1; 4 + world]);
     }
-    // All ends' messages at once, larger than what MPI sends without asking, none waited for.
+    // Messages of all connections at once, larger than MPI's eager limit, before any is received.
     let large = vec![rank as u8; 3 << 20];
     for to in 0..world {
         third.send(to, &[3])?;
         other.send(to, &[2])?;
         collective.send(to, &large)?;
-        collective.outbox().send(to, b"")?;
+        collective.sender().send(to, b"")?;
     }
     for from in 0..world {
         assert_eq!(collective.receive(from)?, vec![from as u8; 3 << 20]);
@@ -171,7 +171,7 @@ fn learned(make: Make, collective: Box<dyn Collective>) -> Result<Vec<f32>, Trai
         let batch = Noise::batch(step * 8 + rank as u64);
         strategy.step(&mut learner, &mut parameters, &batch, 0.1)?;
     }
-    strategy.agree(&mut parameters)?;
+    strategy.synchronize(&mut parameters)?;
     let state = strategy.state()?;
     assert_eq!(state.is_some(), rank == 0);
     Ok(parameters)
@@ -184,7 +184,7 @@ fn strategies(mut collective: Box<dyn Collective>) -> Result<(), TrainError> {
         let theirs = threads(world, LONG, |_, collective| learned(make, collective))?;
         assert_near(&ours, &theirs[0], 1e-5);
     }
-    // The first end too: its sums are MPI's.
+    // The first connection, whose sums are MPI's.
     let ours = learned(MAKE[0], collective)?;
     let theirs = threads(world, LONG, |_, collective| learned(MAKE[0], collective))?;
     assert_near(&ours, &theirs[0], 1e-5);
@@ -196,19 +196,19 @@ fn mismatch(mut collective: Box<dyn Collective>) -> Result<(), TrainError> {
     Ok(collective.all_reduce(&mut vec![0.0; len])?)
 }
 
-/// Rank 1 never comes to the second sum.
+/// Rank 1 never arrives at the second sum.
 fn late(mut collective: Box<dyn Collective>) -> Result<(), TrainError> {
     collective.all_reduce(&mut [1.0])?;
     while collective.rank() == 1 {
         std::thread::park();
     }
     match collective.all_reduce(&mut [1.0]) {
-        Err(error @ CollectiveError::Late { .. }) => Err(error.into()),
+        Err(error @ CollectiveError::Timeout { .. }) => Err(error.into()),
         other => panic!("{other:?}"),
     }
 }
 
-/// Rank 1 ends, as if it had been killed, while the others learn.
+/// Rank 1 aborts, as if killed, while the others train.
 fn killed(collective: Box<dyn Collective>) -> Result<(), TrainError> {
     let rank = collective.rank();
     let mut learner = Regression::new(3);

@@ -1,5 +1,5 @@
-//! Whole trainings under `mpirun`: one of whose ranks is killed ends and says which, and goes on
-//! with other numbers of workers.
+//! Training runs under `mpirun`: a killed rank is named, and the run resumes with other numbers of
+//! workers.
 
 #![cfg(feature = "mpi")]
 #![expect(clippy::unwrap_used, reason = "a test panics")]
@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_skysail-train");
 const SMALL: &str = "epochs = 1000000\nbatch = 24\nmodel.mlp = [784, 12, 10]\n\
                      data.digits = { train = 480, test = 100 }\nschedule.rate = 0.05\n\
-                     deadline-seconds = 60\n";
-const DEADLINE: Duration = Duration::from_secs(60);
-/// Ends the training after the next epoch; so that a recipe is the same one, it is no part of it.
+                     timeout-seconds = 60\n";
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Settings that end training after the next epoch; they are not part of the recipe's fingerprint.
 const SOON: [&str; 4] = ["--set", "target.accuracy=0.0", "--set", "target.stop=true"];
 
 fn mpirun(folder: &Path, ranks: usize, arguments: &[&str]) -> Command {
@@ -42,7 +42,7 @@ fn result(folder: &Path) -> serde_json::Value {
 }
 
 #[test]
-fn a_killed_rank_is_named_and_the_job_goes_on_with_other_numbers_of_workers() {
+fn a_killed_rank_is_named_and_the_run_resumes_with_other_numbers_of_workers() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     std::fs::write(folder.join("small.toml"), SMALL).unwrap();
@@ -52,20 +52,20 @@ fn a_killed_rank_is_named_and_the_job_goes_on_with_other_numbers_of_workers() {
         return;
     };
     let mut log = BufReader::new(job.stderr.take().unwrap()).lines().map(Result::unwrap);
-    // When the second is told, the first is in a checkpoint.
+    // Epoch 1 is in a checkpoint when epoch 2 is printed.
     assert!(log.any(|line| line.starts_with("epoch 2:")));
     let pid = process(job.id(), 1).unwrap().to_string();
     let killed = Instant::now();
     assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
     let rest: Vec<String> = log.collect();
     assert!(!job.wait().unwrap().success());
-    assert!(killed.elapsed() < DEADLINE);
+    assert!(killed.elapsed() < TIMEOUT);
     assert!(rest.iter().any(|line| line.contains("rank 1 ")), "{rest:?}");
 
     let resume = [&["run", "small.toml", "--resume"], &SOON[..]].concat();
     let resumed = mpirun(folder, 2, &resume).output().unwrap();
     let log = String::from_utf8_lossy(&resumed.stderr);
-    assert!(resumed.status.success() && log.contains("going on from step"), "{log}");
+    assert!(resumed.status.success() && log.contains("resuming from step"), "{log}");
     let two = result(folder);
     assert_eq!(two["ranks"], 2);
     assert!(two["epochs"].as_u64().unwrap() >= 2, "{two}");
@@ -78,7 +78,7 @@ fn a_killed_rank_is_named_and_the_job_goes_on_with_other_numbers_of_workers() {
 }
 
 #[test]
-fn what_is_done_by_threads_alone_is_refused() {
+fn commands_for_threads_only_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("small.toml"), SMALL).unwrap();
     let Ok(output) = mpirun(folder.path(), 2, &["compress", "small.toml"]).output() else {

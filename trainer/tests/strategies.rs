@@ -1,4 +1,4 @@
-//! Each strategy on several ranks, against what one process does alone.
+//! Each strategy on several ranks, compared with a single process.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -24,13 +24,13 @@ fn run(make: &Make, world: usize, steps: usize) -> Vec<(Vec<f32>, Vec<f32>)> {
             let batch = share(rank, world, step);
             losses.push(strategy.step(&mut learner, &mut parameters, &batch, RATE)?.loss);
         }
-        strategy.agree(&mut parameters)?;
+        strategy.synchronize(&mut parameters)?;
         Ok((parameters, losses))
     };
     threads(world, LONG, work).unwrap()
 }
 
-/// What one process does alone with all rows.
+/// Trains in a single process on all rows.
 fn alone(steps: usize, mut update: impl FnMut(&mut [f32], &[f32])) -> (Vec<f32>, Vec<f32>) {
     let mut learner = Regression::new(WIDTH);
     let len = learner.layout().len();
@@ -62,7 +62,7 @@ fn assert_all_near(
 }
 
 #[test]
-fn synchronous_ranks_are_as_one_with_all_rows() {
+fn synchronous_ranks_equal_a_single_one_with_all_rows() {
     for settings in [SgdSettings::default(), MOMENTUM, ALL] {
         let expected = alone_with_sgd(20, settings);
         for (world, bucket_bytes) in [(1, 1), (2, 1), (2, 1 << 20), (4, 8)] {
@@ -95,7 +95,7 @@ fn batches_of_different_sizes_count_by_their_rows() {
 }
 
 #[test]
-fn deep_gradients_that_hold_nothing_back_are_synchronous_momentum() {
+fn deep_gradients_of_sparsity_0_are_synchronous_momentum() {
     for sgd in [SgdSettings::default(), MOMENTUM, ALL] {
         let expected = alone_with_sgd(20, sgd);
         let settings = DeepGradientSettings {
@@ -109,13 +109,13 @@ fn deep_gradients_that_hold_nothing_back_are_synchronous_momentum() {
     }
 }
 
-/// Everything that was accumulated has either moved the parameters or is still held back.
+/// Everything that was accumulated has either updated the parameters or is still held back.
 #[test]
 fn deep_gradients_lose_nothing() {
     for (precision, factor_masking) in
         [(Precision::Single, false), (Precision::Half, false), (Precision::Single, true)]
     {
-        // Without momentum there is nothing for masking to take away.
+        // Masking has no effect without momentum.
         let momentum = if factor_masking { 0.0 } else { 0.9 };
         let settings = DeepGradientSettings {
             sgd: SgdSettings { momentum, ..SgdSettings::default() },
@@ -149,7 +149,7 @@ fn deep_gradients_lose_nothing() {
     }
 }
 
-/// The sum of all velocities of all ranks.
+/// Sum of all velocities of all ranks.
 fn accumulated(world: usize, steps: usize, momentum: f32) -> Vec<f32> {
     let mut learner = Noise::new(&[3000, 700]);
     let len = learner.layout().len();
@@ -189,14 +189,14 @@ fn deep_gradients_are_clipped_by_the_share_of_their_rank() {
         squares.sqrt()
     };
     assert!((moved(0.5, 1) - 0.5).abs() < 1e-5);
-    // Four like gradients, each of a quarter, may be half as long as all together.
+    // Each rank clips its quarter to half the limit, so four equal ones sum to twice the limit.
     assert!((moved(0.5, 4) - 4.0 * 0.25).abs() < 1e-5);
     assert_eq!(moved(1e6, 4), moved(1e9, 1));
 }
 
 #[test]
 fn deep_gradients_send_at_least_270_times_fewer_bytes() {
-    // As many parameters as LeNet-5, and as unequal layers.
+    // The parameters of LeNet-5, in similarly unequal layers.
     let layers = [500, 25_000, 400_000, 5000];
     let bytes = |make: &Make| {
         let all = threads(4, LONG, |rank, collective| {
@@ -224,7 +224,7 @@ fn deep_gradients_send_at_least_270_times_fewer_bytes() {
 }
 
 #[test]
-fn what_a_rank_sends_shrinks_through_the_warm_up_and_is_never_more_than_dense() {
+fn sent_bytes_fall_during_the_warm_up_and_never_exceed_dense_ones() {
     let sparsity = Sparsity::warmed_up(1);
     let settings = DeepGradientSettings { sparsity, ..DeepGradientSettings::default() };
     for world in [2, 4, 8] {
@@ -246,7 +246,7 @@ fn what_a_rank_sends_shrinks_through_the_warm_up_and_is_never_more_than_dense() 
 }
 
 #[test]
-fn a_synchronous_parameter_server_is_adagrad_with_all_rows() {
+fn a_synchronous_parameter_server_equals_adagrad_with_all_rows() {
     let layout = Regression::new(WIDTH).layout().clone();
     let mut adagrad = Adagrad::new(&layout, 0..layout.len(), 1e-8);
     let expected = alone(20, |parameters, gradients| adagrad.step(parameters, gradients, RATE));
@@ -258,7 +258,7 @@ fn a_synchronous_parameter_server_is_adagrad_with_all_rows() {
 }
 
 #[test]
-fn every_strategy_learns() {
+fn every_strategy_reduces_the_loss() {
     let sparse = DeepGradientSettings {
         sgd: SgdSettings { momentum: 0.5, ..SgdSettings::default() },
         sparsity: Sparsity::constant(0.5),
@@ -287,7 +287,7 @@ fn every_strategy_learns() {
 }
 
 #[test]
-fn local_steps_that_meet_each_time_are_synchronous() {
+fn local_steps_of_period_1_are_synchronous() {
     let expected = alone_with_sgd(20, SgdSettings::default());
     for world in [1, 2, 4] {
         let ranks = run(&local(SgdSettings::default(), 1), world, 20);

@@ -1,4 +1,4 @@
-//! Federated averaging on several ranks, against what one process does alone.
+//! Federated averaging on several ranks, compared with a single process.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -75,7 +75,7 @@ const FEDERATED: FederatedSettings = FederatedSettings {
 };
 
 #[test]
-fn one_whole_step_of_all_clients_is_a_step_by_all_rows() {
+fn one_whole_batch_of_all_clients_equals_a_step_with_all_rows() {
     let mut learner = Regression::new(WIDTH);
     let len = learner.layout().len();
     let (mut expected, mut gradients) = (vec![0.25; len], vec![0.0; len]);
@@ -91,7 +91,7 @@ fn one_whole_step_of_all_clients_is_a_step_by_all_rows() {
 }
 
 #[test]
-fn clients_do_the_same_whatever_the_number_of_ranks() {
+fn results_do_not_depend_on_the_number_of_ranks() {
     let settings = FederatedSettings { fraction: 0.4, epochs: 3, batch: Some(4), ..FEDERATED };
     let (parameters, chosen) = federated(settings, 1, 6);
     assert!(chosen.iter().all(|clients| clients.len() == 3));
@@ -104,7 +104,7 @@ fn clients_do_the_same_whatever_the_number_of_ranks() {
 }
 
 #[test]
-fn rounds_go_on_from_a_state() {
+fn rounds_resume_from_a_state() {
     let settings = FederatedSettings { fraction: 0.3, batch: Some(5), ..FEDERATED };
     let whole = federated(settings, 1, 6);
     let parts = threads(1, LONG, |_, collective| {

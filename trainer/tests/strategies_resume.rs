@@ -1,4 +1,4 @@
-//! Strategies that go on from a state, and what happens when a rank fails.
+//! Restored states of strategies, and failures of ranks.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -14,7 +14,7 @@ use support::strategies::{
 };
 use support::{Noise, Regression, assert_near, batch};
 
-/// Steps, then a state, then steps on the new number of ranks from there.
+/// Takes steps, saves the state, and takes more steps from it with another number of ranks.
 fn resumed(make: &Make, worlds: [usize; 2], steps: [usize; 2]) -> (Vec<f32>, State) {
     let len = Regression::new(WIDTH).layout().len();
     let part = |world: usize, range: std::ops::Range<usize>, from: &(Vec<f32>, Option<State>)| {
@@ -29,7 +29,7 @@ fn resumed(make: &Make, worlds: [usize; 2], steps: [usize; 2]) -> (Vec<f32>, Sta
                 let batch = share(rank, world, step);
                 strategy.step(&mut learner, &mut parameters, &batch, RATE)?;
             }
-            strategy.agree(&mut parameters)?;
+            strategy.synchronize(&mut parameters)?;
             Ok((parameters, strategy.state()?))
         });
         let mut all = all.unwrap();
@@ -56,7 +56,7 @@ fn resumable() -> Vec<(&'static str, Box<Make>)> {
 }
 
 #[test]
-fn a_run_goes_on_from_a_state_to_the_bit() {
+fn a_run_resumes_from_a_state_bitwise() {
     for (name, make) in resumable() {
         for world in [1, 2, 4] {
             let whole = resumed(&make, [world; 2], [20, 0]);
@@ -67,7 +67,7 @@ fn a_run_goes_on_from_a_state_to_the_bit() {
 }
 
 #[test]
-fn a_run_goes_on_with_another_number_of_ranks() {
+fn a_run_resumes_with_another_number_of_ranks() {
     for (name, make) in resumable() {
         let whole = resumed(&make, [1; 2], [10, 30]);
         for worlds in [[4, 2], [2, 4], [4, 1], [1, 4]] {
@@ -79,7 +79,7 @@ fn a_run_goes_on_with_another_number_of_ranks() {
     }
 }
 
-/// What is held back by all ranks together is the same whatever the number of ranks.
+/// The sum of held-back values over all ranks does not depend on the number of ranks.
 #[test]
 fn residuals_survive_a_change_of_ranks() {
     let settings = DeepGradientSettings { sparsity: Sparsity::constant(0.9), ..Default::default() };
@@ -114,7 +114,7 @@ fn residuals_survive_a_change_of_ranks() {
 }
 
 #[test]
-fn a_state_of_something_else_is_refused() {
+fn a_state_of_another_strategy_or_model_is_rejected() {
     let result = threads(1, LONG, |_, collective| {
         let learner = Regression::new(WIDTH);
         let mut strategy = Synchronous::new(learner.layout(), collective, MOMENTUM, 8)?;
@@ -128,12 +128,12 @@ fn a_state_of_something_else_is_refused() {
     });
     let [other, missing, short] = result.unwrap().remove(0);
     assert!(other.contains("strategy 'local'"), "{other}");
-    assert!(missing.contains("no numbers 'velocity'"), "{missing}");
-    assert!(short.contains("has 3 numbers, and the model has 7"), "{short}");
+    assert!(missing.contains("no slice 'velocity'"), "{missing}");
+    assert!(short.contains("has 3 numbers, but the model has 7"), "{short}");
 }
 
 #[test]
-fn a_rank_whose_loss_is_no_number_stops_all_with_its_own_error() {
+fn a_non_finite_loss_on_one_rank_stops_all_with_its_error() {
     for (name, make) in resumable() {
         let result: Result<Vec<()>, _> = threads(4, LONG, |rank, collective| {
             let mut learner = Regression::new(WIDTH);
@@ -151,7 +151,7 @@ fn a_rank_whose_loss_is_no_number_stops_all_with_its_own_error() {
 }
 
 #[test]
-fn a_rank_that_does_not_come_is_named_by_every_strategy() {
+fn a_missing_rank_is_named_by_every_strategy() {
     for (name, make) in resumable() {
         let (stay, away) = crossbeam_channel::unbounded::<()>();
         let stay = std::sync::Mutex::new(Some(stay));
@@ -175,7 +175,7 @@ fn a_rank_that_does_not_come_is_named_by_every_strategy() {
             Ok(())
         });
         match result {
-            Err(TrainError::Collective(CollectiveError::Late { missing, .. })) => {
+            Err(TrainError::Collective(CollectiveError::Timeout { missing, .. })) => {
                 assert_eq!(missing, [1], "{name}");
             }
             other => panic!("{name}: {other:?}"),
@@ -195,7 +195,7 @@ fn no_worker_runs_ahead_of_the_slowest_by_more_than_the_bound() {
             let make = downpour(Staleness::Bounded(bound));
             let mut strategy = make(learner.layout(), collective)?;
             let mut parameters = vec![0.25; learner.layout().len()];
-            // Rank 1 takes one step, so that its part of the server runs, and no more.
+            // Rank 1 takes a single step, so that its server runs.
             let takes = if rank == 0 { 10 } else { 1 };
             for _ in 0..takes {
                 let batch = batch(WIDTH, 4, 1);
@@ -210,7 +210,7 @@ fn no_worker_runs_ahead_of_the_slowest_by_more_than_the_bound() {
             Ok(())
         });
         match result {
-            Err(TrainError::Collective(CollectiveError::Late { missing, .. })) => {
+            Err(TrainError::Collective(CollectiveError::Timeout { missing, .. })) => {
                 assert_eq!(missing, [1]);
             }
             other => panic!("{other:?}"),

@@ -120,7 +120,7 @@ fn goals(recipe: &Recipe, found: &Value) -> Option<Figure> {
 /// What came of a compression.
 fn compressed(out: &mut impl Write, name: &str, package: &Value) -> Result<Vec<Figure>> {
     let number = |key: &str| package[key].as_f64().unwrap_or(f64::NAN);
-    let (smaller, seconds) = (number("times_smaller"), number("seconds"));
+    let (smaller, seconds) = (number("compression_ratio"), number("seconds"));
     writeln!(
         out,
         "\n{name}: package of {} bytes, {smaller:.1} times smaller; {:.2} % wrong, {:.2} % before; \

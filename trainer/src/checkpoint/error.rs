@@ -1,75 +1,75 @@
-//! Why a checkpoint can not be used, or written.
+//! Errors of checkpoints.
 
 use skysail_graph::GraphError;
 use std::path::PathBuf;
 
-/// Why a checkpoint can not be used, or written.
+/// An error of reading or writing a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The system refused to read.
+    /// A file or folder cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// It could not be written. The ones before are as they were.
-    #[error("the checkpoint was not written, the last one is as it was: {0}")]
+    /// Writing failed. Earlier checkpoints are unchanged.
+    #[error("the checkpoint was not written, the previous one is unchanged: {0}")]
     Write(#[source] GraphError),
-    /// It can not be put into words.
-    #[error("the checkpoint can not be written: {0}")]
+    /// The description cannot be encoded.
+    #[error("the checkpoint cannot be encoded: {0}")]
     Unwritable(String),
-    /// The file is none.
-    #[error("{} is no checkpoint: {problem}", path.display())]
-    None {
-        /// The file.
+    /// The file is not a checkpoint.
+    #[error("{} is not a checkpoint: {problem}", path.display())]
+    NotACheckpoint {
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// The file was one.
+    /// The checkpoint is damaged.
     #[error("the checkpoint {} is damaged: {problem}", path.display())]
     Damaged {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// It is of a version that this program does not know.
-    #[error("the checkpoint {} is of version {version}, and this program knows 1", path.display())]
+    /// The version of the format is unknown.
+    #[error("the checkpoint {} has version {version}, but this program reads 1", path.display())]
     Version {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its version.
+        /// Version of the file.
         version: u32,
     },
-    /// It is of another model.
+    /// The checkpoint belongs to another model.
     #[error(
-        "the checkpoint is of another model: parameter {number} is {found}, and the recipe's model \
-         has {wanted} there"
+        "the checkpoint belongs to another model: its parameter {number} is {found}, but the \
+         recipe's model has {wanted}"
     )]
     OtherModel {
-        /// Which parameter, from 0.
+        /// Index of the parameter, from 0.
         number: usize,
-        /// What the checkpoint has.
+        /// Parameter of the checkpoint.
         found: String,
-        /// What the model has.
+        /// Parameter of the model.
         wanted: String,
     },
-    /// It is of other data.
-    #[error("the checkpoint is of a training on other data; use another folder, or the same data")]
+    /// The checkpoint belongs to other data.
+    #[error("the checkpoint belongs to other data; use another folder, or the same data")]
     OtherData,
-    /// It is of another recipe.
+    /// The checkpoint belongs to another recipe.
     #[error(
-        "the checkpoint is of another recipe: model, data, seed, batch, strategy, optimizer and \
-         schedule must be the same; use another folder, or the recipe it came from"
+        "the checkpoint belongs to another recipe: model, data, seed, batch, strategy, optimizer and \
+         schedule must be the same; use another folder, or the original recipe"
     )]
     OtherRecipe,
-    /// There is none to go on with.
-    #[error("there is no checkpoint in {} to go on with; start without --resume", folder.display())]
-    Nowhere {
-        /// Where it was looked for.
+    /// There is no checkpoint to resume from.
+    #[error("there is no checkpoint in {} to resume from; start without --resume", folder.display())]
+    NotFound {
+        /// The folder of checkpoints.
         folder: PathBuf,
     },
 }

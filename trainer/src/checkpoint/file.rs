@@ -1,6 +1,6 @@
-//! A checkpoint as bytes.
+//! The file format of a checkpoint.
 
-use super::{About, Checkpoint, CheckpointError};
+use super::{Checkpoint, CheckpointError, CheckpointInfo};
 use crate::strategy::State;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -9,46 +9,46 @@ use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"SKYCHECK";
 pub(super) const VERSION: u32 = 1;
-/// Magic, version, bytes of the file, bytes of the header.
+/// Size of magic, version, file size and header size.
 const FIXED_BYTES: usize = 8 + 4 + 8 + 4;
 const DIGEST_BYTES: usize = 32;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
-    about: About,
+    about: CheckpointInfo,
     strategy: String,
     world: usize,
     counters: BTreeMap<String, u64>,
     parameters: usize,
-    /// Names and lengths, in the order of the numbers.
+    /// Names and lengths of the slices, in their order in the file.
     slices: Vec<(String, usize)>,
 }
 
-/// Why bytes are no checkpoint.
+/// An error in the bytes of a checkpoint.
 #[derive(Debug, PartialEq)]
-pub(super) enum Refusal {
-    None(String),
+pub(super) enum DecodeError {
+    NotACheckpoint(String),
     Damaged(String),
     Version(u32),
 }
 
-impl Refusal {
-    /// The error, of this file.
-    pub(super) fn of(self, path: &Path) -> CheckpointError {
+impl DecodeError {
+    /// Adds the path of the file.
+    pub(super) fn at(self, path: &Path) -> CheckpointError {
         let path = path.to_path_buf();
         match self {
-            Self::None(problem) => CheckpointError::None { path, problem },
+            Self::NotACheckpoint(problem) => CheckpointError::NotACheckpoint { path, problem },
             Self::Damaged(problem) => CheckpointError::Damaged { path, problem },
             Self::Version(version) => CheckpointError::Version { path, version },
         }
     }
 }
 
-/// The file of a checkpoint.
+/// Encodes a checkpoint.
 pub(super) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, serde_json::Error> {
     let state = &checkpoint.state;
     let header = Header {
-        about: checkpoint.about.clone(),
+        about: checkpoint.info.clone(),
         strategy: state.strategy.clone(),
         world: state.world,
         counters: state.counters.clone(),
@@ -73,27 +73,29 @@ pub(super) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, serde_json::Err
     Ok(bytes)
 }
 
-/// The checkpoint of a file.
-pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Refusal> {
+/// Decodes a checkpoint.
+pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, DecodeError> {
     let Some((version, total, rest)) = fixed(bytes) else {
-        let problem =
-            format!("its first {} bytes are not those of one", FIXED_BYTES.min(bytes.len()));
-        return Err(Refusal::None(problem));
+        let problem = format!(
+            "its first {} bytes are not those of a checkpoint",
+            FIXED_BYTES.min(bytes.len())
+        );
+        return Err(DecodeError::NotACheckpoint(problem));
     };
     if version != VERSION {
-        return Err(Refusal::Version(version));
+        return Err(DecodeError::Version(version));
     }
     if total != bytes.len() as u64 {
         let problem = format!("it has {} bytes of {total}", bytes.len());
-        return Err(Refusal::Damaged(problem));
+        return Err(DecodeError::Damaged(problem));
     }
-    let damaged = |problem: &str| Refusal::Damaged(problem.to_owned());
+    let damaged = |problem: &str| DecodeError::Damaged(problem.to_owned());
     let (content, digest) =
         bytes.split_last_chunk::<DIGEST_BYTES>().ok_or_else(|| damaged("it is cut off"))?;
     if Sha256::digest(content)[..] != digest[..] {
-        return Err(damaged("its checksum is that of other bytes"));
+        return Err(damaged("its checksum is wrong"));
     }
-    let odd = || damaged("it contradicts itself");
+    let odd = || damaged("its parts contradict each other");
     let (length, _) = rest.split_first_chunk::<4>().ok_or_else(odd)?;
     let length = u32::from_le_bytes(*length) as usize;
     let (header, numbers) = content
@@ -101,18 +103,18 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, Refusal> {
         .and_then(|rest| rest.split_at_checked(length))
         .ok_or_else(odd)?;
     let header: Header = serde_json::from_slice(header)
-        .map_err(|error| Refusal::Damaged(format!("its header: {error}")))?;
+        .map_err(|error| DecodeError::Damaged(format!("its header: {error}")))?;
     split(header, numbers).ok_or_else(odd)
 }
 
-/// The version, the bytes of the file, and what follows.
+/// Splits off the version and the size of the file.
 fn fixed(bytes: &[u8]) -> Option<(u32, u64, &[u8])> {
     let (version, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;
     let (total, rest) = rest.split_first_chunk()?;
     Some((u32::from_le_bytes(*version), u64::from_le_bytes(*total), rest))
 }
 
-/// Gives each slice its numbers; there must be neither more nor fewer.
+/// Distributes the numbers over the slices; the total length must match.
 fn split(header: Header, numbers: &[u8]) -> Option<Checkpoint> {
     let mut rest = numbers;
     let mut take = |count: usize| {
@@ -128,12 +130,12 @@ fn split(header: Header, numbers: &[u8]) -> Option<Checkpoint> {
     }
     let (strategy, world, counters) = (header.strategy, header.world, header.counters);
     let state = State { strategy, world, counters, slices };
-    rest.is_empty().then_some(Checkpoint { about: header.about, parameters, state })
+    rest.is_empty().then_some(Checkpoint { info: header.about, parameters, state })
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{Measured, Parameter};
+    use super::super::{Measurement, Parameter};
     use super::*;
     use crate::data::Position;
     use proptest::prelude::*;
@@ -144,7 +146,7 @@ pub(super) mod tests {
             shape: shape.to_vec(),
             kind: "weight".to_owned(),
         };
-        let measured = Measured {
+        let measured = Measurement {
             epoch: 1,
             steps,
             rate: 0.1,
@@ -153,7 +155,7 @@ pub(super) mod tests {
             accuracy: Some(0.75),
             bytes_sent: 99,
         };
-        let about = About {
+        let info = CheckpointInfo {
             recipe: "r".to_owned(),
             data: "d".to_owned(),
             layout: vec![parameter("w", &[2, 2]), parameter("b", &[2])],
@@ -170,11 +172,11 @@ pub(super) mod tests {
             counters: [("steps".to_owned(), u64::MAX)].into(),
             slices: slices.into_iter().map(|(name, values)| (name.to_owned(), values)).collect(),
         };
-        Checkpoint { about, parameters: vec![1.0, 2.0, -3.0, 4.0, 0.1, f32::MAX], state }
+        Checkpoint { info, parameters: vec![1.0, 2.0, -3.0, 4.0, 0.1, f32::MAX], state }
     }
 
     #[test]
-    fn what_is_written_is_read_to_the_bit() {
+    fn a_checkpoint_survives_a_round_trip_bitwise() {
         let bytes = encode(&example(5)).unwrap();
         let read = decode(&bytes).unwrap();
         assert_eq!(read, example(5));
@@ -182,33 +184,33 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn every_cut_and_every_flipped_bit_is_found() {
+    fn every_truncation_and_every_flipped_bit_is_detected() {
         let bytes = encode(&example(5)).unwrap();
         for length in 0..bytes.len() {
             assert!(decode(&bytes[..length]).is_err(), "{length}");
         }
-        for place in 0..bytes.len() {
+        for index in 0..bytes.len() {
             let mut flipped = bytes.clone();
-            flipped[place] ^= 1 << (place % 8);
-            assert!(decode(&flipped).is_err(), "{place}");
+            flipped[index] ^= 1 << (index % 8);
+            assert!(decode(&flipped).is_err(), "{index}");
         }
-        let said = |bytes: &[u8]| decode(bytes).unwrap_err();
+        let message = |bytes: &[u8]| decode(bytes).unwrap_err();
         let cut = format!("it has {} bytes of {}", bytes.len() - 1, bytes.len());
-        assert_eq!(said(&bytes[..bytes.len() - 1]), Refusal::Damaged(cut));
-        assert!(matches!(said(b"PK"), Refusal::None(_)));
+        assert_eq!(message(&bytes[..bytes.len() - 1]), DecodeError::Damaged(cut));
+        assert!(matches!(message(b"PK"), DecodeError::NotACheckpoint(_)));
         let mut later = bytes.clone();
         later[8] = 2;
-        assert_eq!(said(&later), Refusal::Version(2));
+        assert_eq!(message(&later), DecodeError::Version(2));
         let last = later.len() - 40;
         let mut flipped = bytes;
         flipped[last] ^= 1;
-        assert_eq!(said(&flipped), Refusal::Damaged("its checksum is that of other bytes".into()));
+        assert_eq!(message(&flipped), DecodeError::Damaged("its checksum is wrong".into()));
     }
 
     proptest! {
-        /// Bytes with a right checksum, so that all that is behind it is reached.
+        /// The checksum is correct, so that later checks are reached.
         #[test]
-        fn no_header_does_harm(header in "\\PC{0,40}", length: u32, numbers in 0_usize..9) {
+        fn no_header_panics(header in "\\PC{0,40}", length: u32, numbers in 0_usize..9) {
             let mut bytes = MAGIC.to_vec();
             bytes.extend_from_slice(&VERSION.to_le_bytes());
             let total = FIXED_BYTES + header.len() + numbers + DIGEST_BYTES;

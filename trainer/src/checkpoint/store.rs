@@ -1,4 +1,4 @@
-//! The folder of a job's checkpoints: the last two are kept.
+//! The folder of a job's checkpoints, of which the last two are kept.
 
 use super::file;
 use super::{Checkpoint, CheckpointError};
@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// How many are kept: should the last one be damaged on disk, there is the one before.
+/// Number of kept checkpoints: a second one in case the last is damaged on disk.
 const KEPT: usize = 2;
-const ENDING: &str = ".checkpoint";
-/// The most bytes of a checkpoint.
+const EXTENSION: &str = ".checkpoint";
+/// Upper limit of a checkpoint's size in bytes.
 const BYTES_MAX: u64 = 32 << 30;
 
 type Write = fn(&Path, &[u8]) -> Result<(), GraphError>;
@@ -22,68 +22,68 @@ pub struct Store {
     write: Write,
 }
 
-/// A checkpoint to go on with.
+/// The latest readable checkpoint.
 #[derive(Debug)]
-pub struct Found {
+pub struct LatestCheckpoint {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// Its file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Later ones that can not be used, and why.
+    /// Errors of later checkpoints that cannot be used.
     pub damaged: Vec<CheckpointError>,
 }
 
 impl Store {
-    /// Checkpoints in a folder, which need not be there yet.
+    /// The checkpoints in a folder, which need not exist yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), write: write_atomically }
     }
 
-    /// Writes a checkpoint, and then removes later ones and those before the last two.
+    /// Writes a checkpoint, then removes later ones and all but the last two.
     ///
     /// # Errors
-    /// `Write` when it can not be written: the ones before are then as they were.
+    /// `Write` when it cannot be written; earlier ones are then unchanged.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
         let io = |source| CheckpointError::Io { path: self.folder.clone(), source };
         std::fs::create_dir_all(&self.folder).map_err(io)?;
-        let path = self.folder.join(format!("{:012}{ENDING}", checkpoint.about.steps));
+        let path = self.folder.join(format!("{:012}{EXTENSION}", checkpoint.info.steps));
         let bytes = checkpoint.to_bytes()?;
         (self.write)(&path, &bytes).map_err(CheckpointError::Write)?;
-        // Later ones are damaged: this job went on from before them.
+        // Later checkpoints are damaged, as this job resumed from an earlier one.
         let (earlier, later) = self.paths()?.into_iter().partition::<Vec<_>, _>(|at| *at <= path);
         for stale in later.into_iter().chain(earlier.into_iter().rev().skip(KEPT)) {
-            // What stays takes room, and no more: the next one tries again.
+            // A file that cannot be removed only takes space; the next save tries again.
             let _ = std::fs::remove_file(stale);
         }
         Ok(path)
     }
 
-    /// The last checkpoint that is whole; `None` where there never was one.
+    /// Loads the latest undamaged checkpoint; `None` if there is no file.
     ///
     /// # Errors
-    /// What is wrong with the last one, when none is whole.
-    pub fn latest(&self) -> Result<Option<Found>, CheckpointError> {
+    /// Returns the error of the latest file, when none is readable.
+    pub fn latest(&self) -> Result<Option<LatestCheckpoint>, CheckpointError> {
         let mut damaged = Vec::new();
         for path in self.paths()?.into_iter().rev() {
             match load(&path) {
-                Ok(checkpoint) => return Ok(Some(Found { checkpoint, path, damaged })),
+                Ok(checkpoint) => return Ok(Some(LatestCheckpoint { checkpoint, path, damaged })),
                 Err(error) => damaged.push(error),
             }
         }
         damaged.into_iter().next().map_or(Ok(None), Err)
     }
 
-    /// Removes all, for a job that begins anew.
+    /// Removes all checkpoints, for a job that starts over.
     ///
     /// # Errors
-    /// `Io` when one can not be removed.
+    /// `Io` when a file cannot be removed.
     pub fn clear(&self) -> Result<(), CheckpointError> {
         self.paths()?.into_iter().try_for_each(|path| {
             std::fs::remove_file(&path).map_err(|source| CheckpointError::Io { path, source })
         })
     }
 
-    /// All files of checkpoints, the oldest first.
+    /// Paths of all checkpoints, the oldest first.
     fn paths(&self) -> Result<Vec<PathBuf>, CheckpointError> {
         let io = |source| CheckpointError::Io { path: self.folder.clone(), source };
         if !self.folder.exists() {
@@ -93,8 +93,8 @@ impl Store {
         for entry in std::fs::read_dir(&self.folder).map_err(io)? {
             let path = entry.map_err(io)?.path();
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            // Others are the temporary files of a process that was killed.
-            if name.is_some_and(|name| name.ends_with(ENDING) && !name.starts_with('.')) {
+            // Hidden files are temporary ones of a killed process.
+            if name.is_some_and(|name| name.ends_with(EXTENSION) && !name.starts_with('.')) {
                 paths.push(path);
             }
         }
@@ -103,12 +103,12 @@ impl Store {
     }
 }
 
-/// The checkpoint of a file.
+/// Loads a file.
 fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let io = |source| CheckpointError::Io { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
     File::open(path).map_err(io)?.take(BYTES_MAX).read_to_end(&mut bytes).map_err(io)?;
-    file::decode(&bytes).map_err(|refusal| refusal.of(path))
+    file::decode(&bytes).map_err(|error| error.at(path))
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_keeps_the_last_good_one() {
+    fn a_full_disk_keeps_the_last_checkpoint() {
         fn full(path: &Path, _: &[u8]) -> Result<(), GraphError> {
             let source = ErrorKind::StorageFull.into();
             Err(GraphError::Io { action: "write", path: path.to_path_buf(), source })
@@ -148,14 +148,14 @@ mod tests {
         store.save(&example(1)).unwrap();
         store.save(&example(2)).unwrap();
         store.write = full;
-        let said = store.save(&example(3)).unwrap_err().to_string();
-        assert!(said.contains("the last one is as it was: cannot write"), "{said}");
+        let message = store.save(&example(3)).unwrap_err().to_string();
+        assert!(message.contains("the previous one is unchanged: cannot write"), "{message}");
         assert_eq!(store.latest().unwrap().unwrap().checkpoint, example(2));
         assert_eq!(files(&store).len(), 2);
     }
 
     #[test]
-    fn a_damaged_one_gives_way_to_the_one_before() {
+    fn a_damaged_checkpoint_is_skipped_for_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         store.save(&example(1)).unwrap();
@@ -165,15 +165,15 @@ mod tests {
         std::fs::write(folder.path().join(".000000000003.checkpoint.1-0.tmp"), b"half").unwrap();
         let found = store.latest().unwrap().unwrap();
         assert_eq!(found.checkpoint, example(1));
-        let said = found.damaged[0].to_string();
-        assert!(said.contains("000000000002.checkpoint is damaged: it has "), "{said}");
+        let message = found.damaged[0].to_string();
+        assert!(message.contains("000000000002.checkpoint is damaged: it has "), "{message}");
         std::fs::write(&found.path, b"no checkpoint").unwrap();
-        let said = store.latest().unwrap_err().to_string();
-        assert!(said.contains("000000000002.checkpoint is damaged"), "{said}");
+        let message = store.latest().unwrap_err().to_string();
+        assert!(message.contains("000000000002.checkpoint is damaged"), "{message}");
     }
 
     #[test]
-    fn what_went_on_from_before_a_damaged_one_leaves_two_that_are_whole() {
+    fn resuming_before_a_damaged_checkpoint_leaves_two_good_ones() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         store.save(&example(100)).unwrap();
@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_of_another_job_is_refused() {
+    fn a_checkpoint_of_another_job_is_rejected() {
         let mut layout = Layout::default();
         layout.push("w", &[2, 2], EntryKind::Weight);
-        let said = example(1).check(&layout, "d", "r").unwrap_err().to_string();
+        let message = example(1).check(&layout, "d", "r").unwrap_err().to_string();
         assert!(
-            said.contains("parameter 1 is the weight 'b' [2]") && said.contains("nothing"),
-            "{said}"
+            message.contains("parameter 1 is the weight 'b' [2]") && message.contains("nothing"),
+            "{message}"
         );
         layout.push("b", &[2], EntryKind::Weight);
         assert!(example(1).check(&layout, "d", "r").is_ok());

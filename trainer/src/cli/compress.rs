@@ -1,8 +1,8 @@
-//! `skysail-train compress`: a trained model, compressed as its recipe says.
+//! `skysail-train compress`: compresses a trained model by its recipe.
 
 use super::BadUsage;
-use super::engine::Engine;
 use super::evaluate::load;
+use super::launcher::Launcher;
 use super::output::{Output, print};
 use super::run::MODEL;
 use anyhow::{Context, Result};
@@ -10,64 +10,67 @@ use clap::Args;
 use serde::Serialize;
 use skysail_compression::PackageWriter;
 use skysail_trainer::{
-    Compressed, CompressionReport, Known, NetworkTrainee, Prepared, Recipe, Trainee as _, describe,
+    CompressedModel, CompressionReport, NetworkTask, PackageInfo, PreparedRecipe, Recipe,
+    TrainTask as _, describe,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// The package, in the folder of results.
+/// File name of the package in the output folder.
 const PACKAGE: &str = "model.sky";
-/// Rows that tell what inputs and outputs look like.
+/// Rows of the test data from which the package's input and output statistics are computed.
 const SAMPLE: usize = 1_000;
 
-/// Compress a trained model into a package, as the recipe's part `compress` says.
+/// Compress a trained model into a package (model.sky) by the recipe's section [compress].
 ///
-/// It is pruned in rounds and trained after each, its weights then share a few values, and these
-/// are fine-tuned. Nothing is written if more accuracy of the test is lost than the recipe allows.
+/// Prunes the model in rounds and retrains it after each round. Then the remaining weights are
+/// clustered to a few shared values, which are fine-tuned (Deep Compression). Nothing is written if
+/// the test accuracy falls by more than the recipe's `loss-max`.
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// The recipe that the model was trained by, a file of TOML.
+    /// Path of the recipe that trained the model, a TOML file.
     recipe: PathBuf,
-    /// The trained model, an ONNX file [default: model.onnx in the folder of results].
+    /// Path of the trained ONNX model [default: model.onnx in the output folder].
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Workers, each a thread.
+    /// Number of workers, each a thread of this process [default: `ranks` of the recipe].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     ranks: Option<u16>,
-    /// What all that is random comes from.
+    /// Seed of all random numbers [default: `seed` of the recipe].
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Sets a key of the recipe, such as compress.rounds=4. May be given often.
+    /// Override one key of the recipe, such as compress.rounds=4; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The folder of results, which gets model.sky.
+    /// Output folder, to which model.sky is written [default: `output` of the recipe, or
+    /// runs/NAME].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// How the result is printed.
+    /// Format of the printed result.
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
 }
 
-/// What came of it.
+/// The printed result of `compress`.
 #[derive(Debug, Serialize)]
 struct CompressionResult {
     recipe: String,
     package: PathBuf,
     bytes: u64,
-    /// Of all parameters as float32.
+    /// Size of all parameters as float32.
     dense_bytes: u64,
-    times_smaller: f64,
+    compression_ratio: f64,
     density: f64,
     accuracy_before: f32,
     accuracy: f32,
     seconds: f64,
 }
 
-/// Compresses.
+/// Runs `skysail-train compress`.
 pub(super) fn execute(flags: &Flags, stop: &AtomicBool) -> Result<()> {
-    Engine::only_threads("compress")?;
+    Launcher::require_threads("compress")?;
     let mut recipe = Recipe::load(&flags.recipe, &flags.set)?;
     recipe.seed = flags.seed.unwrap_or(recipe.seed);
     let out = flags.out.clone().unwrap_or_else(|| recipe.output());
@@ -75,7 +78,7 @@ pub(super) fn execute(flags: &Flags, stop: &AtomicBool) -> Result<()> {
     let path = flags.model.clone().unwrap_or_else(|| out.join(MODEL));
     if !path.exists() {
         let text = format!(
-            "there is no {}: train it with `skysail-train run {}`, or say where it is with --model",
+            "there is no {}: train it with `skysail-train run {}`, or give its path with --model",
             path.display(),
             flags.recipe.display()
         );
@@ -85,17 +88,17 @@ pub(super) fn execute(flags: &Flags, stop: &AtomicBool) -> Result<()> {
     let model = load(&path).with_context(|| format!("cannot use {}", path.display()))?;
     let prepared = recipe.prepare(ranks)?;
     let compressed = prepared.compress(&model, ranks, stop, &CompressionReport::default())?;
-    let manifest = describe(&compressed, known(&prepared), &sample(&prepared))?;
+    let manifest = describe(&compressed, package_info(&prepared), &sample(&prepared))?;
     let package = out.join(PACKAGE);
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let written = PackageWriter::new(&compressed.model).manifest(manifest).write(&package)?;
-    let dense_bytes = 4 * NetworkTrainee::new(model)?.layout().len() as u64;
+    let dense_bytes = 4 * NetworkTask::new(model)?.layout().len() as u64;
     let result = CompressionResult {
         recipe: recipe.name.clone(),
         package,
         bytes: written.bytes,
         dense_bytes,
-        times_smaller: dense_bytes as f64 / written.bytes as f64,
+        compression_ratio: dense_bytes as f64 / written.bytes as f64,
         density: compressed.steps.last().map_or(1.0, |done| done.density),
         accuracy_before: compressed.accuracy[0],
         accuracy: compressed.accuracy[1],
@@ -104,11 +107,11 @@ pub(super) fn execute(flags: &Flags, stop: &AtomicBool) -> Result<()> {
     print(flags.output, &result, &result.text(&compressed))
 }
 
-fn known(prepared: &Prepared) -> Known {
+fn package_info(prepared: &PreparedRecipe) -> PackageInfo {
     let data = [&prepared.train, &prepared.test];
     let data: BTreeMap<_, _> =
         data.into_iter().map(|data| (data.name().to_owned(), data.fingerprint())).collect();
-    Known {
+    PackageInfo {
         name: prepared.recipe().name.clone(),
         training: prepared.recipe().package_fingerprint(),
         data,
@@ -116,23 +119,23 @@ fn known(prepared: &Prepared) -> Known {
     }
 }
 
-fn sample(prepared: &Prepared) -> skysail_trainer::Input {
+fn sample(prepared: &PreparedRecipe) -> skysail_trainer::Input {
     let rows: Vec<u32> = (0..prepared.test.rows().min(SAMPLE) as u32).collect();
     prepared.test.batch(&rows).input
 }
 
 impl CompressionResult {
-    fn text(&self, compressed: &Compressed) -> String {
+    fn text(&self, compressed: &CompressedModel) -> String {
         let density = compressed.density.iter().map(|(name, share)| {
             let bits = compressed.bits.iter().find(|(layer, _)| layer == name);
             let bits = bits.map_or(String::new(), |(_, bits)| format!(" in {bits} bits"));
             format!("\n  {name}: {:.2} %{bits}", share * 100.0)
         });
         format!(
-            "{}: {} bytes, {:.1} times smaller than {}; {:.2} % right, {:.2} % before; {:.0} s{}",
+            "{}: {} bytes, {:.1} times smaller than {}; accuracy {:.2} %, before {:.2} %; {:.0} s{}",
             self.package.display(),
             self.bytes,
-            self.times_smaller,
+            self.compression_ratio,
             self.dense_bytes,
             self.accuracy * 100.0,
             self.accuracy_before * 100.0,

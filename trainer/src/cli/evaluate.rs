@@ -1,4 +1,4 @@
-//! `skysail-train evaluate`: how good a model is.
+//! `skysail-train evaluate`: measures the loss and accuracy of a model.
 
 use super::output::{Output, print};
 use anyhow::{Context, Result};
@@ -7,28 +7,26 @@ use serde::Serialize;
 use skysail_compression::Package;
 use skysail_graph::Model;
 use skysail_trainer::data::{Dataset, Digits, Source};
-use skysail_trainer::{NetworkTrainee, Recipe, Trainee, evaluate};
+use skysail_trainer::{NetworkTask, Recipe, TrainTask, evaluate};
 use std::path::{Path, PathBuf};
 
-/// Rows of the digits that are made where nothing else is said.
+/// Rows of digits that are generated for `--data digits`.
 const DIGITS: usize = 2_000;
 
-/// Measure a model on data that it has not learned from.
-///
-/// The model is an ONNX file or a .sky package.
+/// Measure the loss and accuracy of a model on test data.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("with").required(true).args(["data", "recipe"]))]
 pub(super) struct Flags {
-    /// The model.
+    /// Path of the model, an ONNX file or a .sky package.
     model: PathBuf,
-    /// The data: a folder of MNIST's files, a .csv, .npz or .parquet file, or `digits`. Of data in
-    /// two parts the one to test with.
+    /// Test data: a folder of MNIST files, a .csv, .npz or .parquet file, or `digits` to generate
+    /// some. If the data has a training and a test part, the test part is used.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// A recipe, whose data it is measured on.
+    /// Path of a recipe whose test data is used, a TOML file.
     #[arg(long)]
     recipe: Option<PathBuf>,
-    /// How the result is printed.
+    /// Format of the printed result.
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
 }
@@ -42,18 +40,18 @@ struct EvaluationResult<'a> {
     accuracy: Option<f32>,
 }
 
-/// Measures.
+/// Runs `skysail-train evaluate`.
 pub(super) fn execute(flags: &Flags) -> Result<()> {
     let path = &flags.model;
     let model = load(path).with_context(|| format!("cannot use {}", path.display()))?;
     let data = data(flags)?.fit(&model)?;
-    let trainee = NetworkTrainee::new(model)?;
-    let mut learner = trainee.learner()?;
-    let probabilities = trainee.gives_probabilities();
-    let found = evaluate(learner.as_mut(), &trainee.start(), &data, probabilities)?;
+    let task = NetworkTask::new(model)?;
+    let mut learner = task.learner()?;
+    let probabilities = task.outputs_probabilities();
+    let found = evaluate(learner.as_mut(), &task.initial_parameters(), &data, probabilities)?;
     let (loss, accuracy, rows) = (found.loss, found.accuracy, found.rows);
     let result = EvaluationResult { model: path, data: data.name(), rows, loss, accuracy };
-    let right = accuracy.map(|share| format!("{:.2} % right, ", 100.0 * share));
+    let right = accuracy.map(|share| format!("accuracy {:.2} %, ", 100.0 * share));
     let text =
         format!("{}: {}loss {loss:.4} on {rows} rows", path.display(), right.unwrap_or_default());
     print(flags.output, &result, &text)

@@ -1,23 +1,23 @@
-//! Results, for people and for programs.
+//! Output of results, as text or JSON.
 
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// How results are printed.
+/// Format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
-    /// For people.
+    /// A line for people.
     Text,
-    /// For programs.
+    /// A line of JSON for programs.
     Json,
 }
 
 /// Prints a result.
 ///
 /// # Errors
-/// When it can not be printed.
+/// Fails when the output cannot be written.
 pub(super) fn print(output: Output, result: &impl Serialize, text: &str) -> Result<()> {
     let line = match output {
         Output::Text => text.to_owned(),

@@ -1,61 +1,63 @@
-//! `skysail-train run`: a training, from its recipe to the model.
+//! `skysail-train run`: trains a model from its recipe.
 
 use super::BadUsage;
-use super::engine::{Engine, Sums};
+use super::launcher::{AllReduce, Launcher};
 use super::output::{Output, print};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 use skysail_graph::write_atomically;
 use skysail_trainer::{
-    Checkpoint, CheckpointError, Measured, Outcome, Prepared, Recipe, Report, StepNews, Store,
-    Surroundings, TrainError, Trainee, Watcher,
+    Checkpoint, CheckpointError, Measurement, Outcome, PreparedRecipe, Recipe, Report, RunContext,
+    StepEvent, Store, TrainError, TrainObserver, TrainTask,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// The trained model, in the folder of results.
+/// File name of the trained model in the output folder.
 pub(super) const MODEL: &str = "model.onnx";
-/// What came of a training; there is none until it is done.
+/// File name of the summary in the output folder; written when training is complete.
 const RESULT: &str = "result.json";
 const CHECKPOINTS: &str = "checkpoints";
 
-/// Train a model as a recipe says.
+/// Train a model by a recipe.
 ///
-/// The folder of results gets model.onnx, metrics.jsonl, loss.svg, accuracy.svg, result.json and
-/// the last two checkpoints.
+/// Writes to the output folder: model.onnx (the trained model), metrics.jsonl (one event a line),
+/// loss.svg and accuracy.svg (curves), result.json (summary) and checkpoints/ (the last two).
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// The recipe, a file of TOML.
+    /// Path of the recipe, a TOML file.
     recipe: PathBuf,
-    /// Workers, each a thread. Under mpirun its processes are the workers.
+    /// Number of workers, each a thread of this process [default: `ranks` of the recipe]. Under
+    /// mpirun every MPI process is one worker instead.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     ranks: Option<u16>,
-    /// Where workers add up gradients: on processors, or each on a GPU of its own by NCCL.
+    /// Device that sums gradients over the workers.
     #[arg(long, value_enum, value_name = "WHERE", default_value = "cpu")]
-    sums: Sums,
-    /// What all that is random comes from.
+    all_reduce: AllReduce,
+    /// Seed of all random numbers: initial weights, order of the data, dropout [default: `seed` of
+    /// the recipe].
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Goes on from the last checkpoint, with this number of workers or another.
+    /// Continue from the last checkpoint in the output folder; --ranks may differ from before.
     #[arg(long)]
     resume: bool,
-    /// Begins anew in the folder of an earlier run: what that left is replaced.
+    /// Start over in a folder that holds an earlier run, whose results and checkpoints are deleted.
     #[arg(long, conflicts_with = "resume")]
     fresh: bool,
-    /// Sets a key of the recipe, such as schedule.rate=0.05. May be given often.
+    /// Override one key of the recipe, such as schedule.rate=0.05; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The folder of results.
+    /// Output folder [default: `output` of the recipe, or runs/NAME].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// How the result is printed.
+    /// Format of the printed result.
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
 }
 
-/// What came of a training.
+/// Summary of a training run, printed and written to result.json.
 #[derive(Debug, Serialize)]
 struct TrainingResult {
     recipe: String,
@@ -69,52 +71,52 @@ struct TrainingResult {
     accuracy: Option<f32>,
     best_accuracy: Option<f32>,
     target: Option<f32>,
-    /// The first epoch, or round, that reached the target.
+    /// The first epoch or round that reached the target.
     reached_at: Option<u64>,
     bytes_sent: u64,
     seconds: f64,
     model: PathBuf,
 }
 
-/// Trains.
+/// Runs `skysail-train run`.
 pub(super) fn execute(flags: &Flags, stop: &AtomicBool) -> Result<()> {
     let mut recipe = Recipe::load(&flags.recipe, &flags.set)?;
     recipe.seed = flags.seed.unwrap_or(recipe.seed);
     let out = flags.out.clone().unwrap_or_else(|| recipe.output());
     let ranks = flags.ranks.map_or(recipe.ranks, usize::from);
-    let engine = Engine::of(ranks)?;
-    let world = engine.world();
+    let launcher = Launcher::detect(ranks)?;
+    let world = launcher.world();
     let prepared = recipe.prepare(world)?;
-    let first = engine.is_first();
+    let first = launcher.is_rank_zero();
     let store = Store::new(out.join(CHECKPOINTS));
-    // What rank 0 goes on from, all do: the others need not see its folder.
+    // Rank 0 broadcasts its checkpoint, so the other ranks need not see its folder.
     let found = match flags.resume && first {
-        true => Some(last(&store, &out, &prepared)?),
+        true => Some(load_latest(&store, &out, &prepared)?),
         false => None,
     };
     if first && !flags.resume {
-        begin_anew(&store, &out, flags.fresh)?;
+        start_over(&store, &out, flags.fresh)?;
     }
     let (resume, notes) = found.unzip();
     let started = Instant::now();
     let outcome = {
-        let told = Told::new(first, &out, &prepared, resume.as_ref())?;
-        notes.into_iter().flatten().for_each(|note| told.note(&note));
-        told.note(&about(&prepared, world));
+        let report = RunReport::new(first, &out, &prepared, resume.as_ref())?;
+        notes.into_iter().flatten().for_each(|note| report.note(&note));
+        report.note(&summary(&prepared, world));
         let (store, resume) = (Some(&store), resume.as_ref());
-        let around = Surroundings { watcher: &told, store, resume, stop };
-        let outcome = engine.run(&prepared, &around, flags.sums)?;
-        told.finish()?;
+        let context = RunContext { observer: &report, store, resume, stop };
+        let outcome = launcher.run(&prepared, &context, flags.all_reduce)?;
+        report.finish()?;
         outcome
     };
     if !first {
         return Ok(());
     }
     if outcome.stopped {
-        bail!("stopped at step {}; --resume goes on", outcome.steps);
+        bail!("stopped at step {}; continue with --resume", outcome.steps);
     }
     let result = TrainingResult::new(&prepared, world, &outcome, started, &out);
-    prepared.trainee.trained(&outcome.parameters)?.save(&result.model)?;
+    prepared.task.trained(&outcome.parameters)?.save(&result.model)?;
     write_atomically(&out.join(RESULT), &serde_json::to_vec_pretty(&result)?)?;
     print(flags.output, &result, &result.text())?;
     match (result.target, result.reached_at) {
@@ -123,28 +125,32 @@ pub(super) fn execute(flags: &Flags, stop: &AtomicBool) -> Result<()> {
     }
 }
 
-/// The last checkpoint, and what there is to say about it.
-fn last(store: &Store, out: &Path, prepared: &Prepared) -> Result<(Checkpoint, Vec<String>)> {
-    let nowhere = || CheckpointError::Nowhere { folder: out.to_path_buf() };
-    let found = store.latest()?.ok_or_else(nowhere)?;
+/// Loads the last checkpoint, with notes for the log.
+fn load_latest(
+    store: &Store,
+    out: &Path,
+    prepared: &PreparedRecipe,
+) -> Result<(Checkpoint, Vec<String>)> {
+    let not_found = || CheckpointError::NotFound { folder: out.to_path_buf() };
+    let found = store.latest()?.ok_or_else(not_found)?;
     let (data, recipe) = (&prepared.settings.data, &prepared.settings.recipe);
-    found.checkpoint.check(prepared.trainee.layout(), data, recipe)?;
+    found.checkpoint.check(prepared.task.layout(), data, recipe)?;
     let mut notes: Vec<String> = found.damaged.iter().map(ToString::to_string).collect();
-    notes.push(format!("going on from step {}", found.checkpoint.about.steps));
+    notes.push(format!("resuming from step {}", found.checkpoint.info.steps));
     Ok((found.checkpoint, notes))
 }
 
-/// Makes room for a new training, unless that would lose an earlier one.
-fn begin_anew(store: &Store, out: &Path, fresh: bool) -> Result<()> {
+/// Clears the folder for a new run; fails if that would delete an earlier run without `fresh`.
+fn start_over(store: &Store, out: &Path, fresh: bool) -> Result<()> {
     let result = out.join(RESULT);
     let is_done = result.exists();
-    // One that can not be read is as good as none, for who begins anew.
+    // An unreadable checkpoint is an unfinished run.
     let is_unfinished = !matches!(store.latest(), Ok(None)) && !is_done;
     let refused = if is_done {
-        "has the results of an earlier run: --out DIR takes another folder, --resume goes on from its \
-         last checkpoint (with more epochs), --fresh replaces it"
+        "has the results of an earlier run: choose another folder with --out DIR, continue from its \
+         last checkpoint (with more epochs) with --resume, or replace it with --fresh"
     } else {
-        "has an earlier run that did not finish: --resume goes on, --fresh begins anew"
+        "has an earlier run that did not finish: continue with --resume, or start over with --fresh"
     };
     if (is_done || is_unfinished) && !fresh {
         return Err(BadUsage(format!("{} {refused}", out.display())).into());
@@ -157,13 +163,13 @@ fn begin_anew(store: &Store, out: &Path, fresh: bool) -> Result<()> {
     Ok(())
 }
 
-/// What is about to be trained, in a line.
-fn about(prepared: &Prepared, world: usize) -> String {
+/// Describes the run in a line.
+fn summary(prepared: &PreparedRecipe, world: usize) -> String {
     let recipe = prepared.recipe();
     format!(
-        "{}: {} parameters, {} rows to learn from, {} to test with, {} steps of {} on {world} {}",
+        "{}: {} parameters, {} training rows, {} test rows, {} steps of {} rows on {world} {}",
         recipe.name,
-        prepared.trainee.layout().len(),
+        prepared.task.layout().len(),
         prepared.train.rows(),
         prepared.test.rows(),
         prepared.settings.steps,
@@ -172,17 +178,17 @@ fn about(prepared: &Prepared, world: usize) -> String {
     )
 }
 
-/// Tells of the training on the first rank, and keeps quiet on the others.
-struct Told(Option<Report>);
+/// The report of a run on rank 0; silent on other ranks.
+struct RunReport(Option<Report>);
 
-impl Told {
+impl RunReport {
     fn new(
         first: bool,
         out: &Path,
-        prepared: &Prepared,
+        prepared: &PreparedRecipe,
         resume: Option<&Checkpoint>,
     ) -> Result<Self> {
-        let done = resume.map_or(0, |checkpoint| checkpoint.about.steps);
+        let done = resume.map_or(0, |checkpoint| checkpoint.info.steps);
         let report = || Report::new(out, prepared.settings.steps, done, true);
         Ok(Self(first.then(report).transpose()?))
     }
@@ -198,19 +204,19 @@ impl Told {
     }
 }
 
-impl Watcher for Told {
-    fn step(&self, step: &StepNews) -> Result<(), TrainError> {
+impl TrainObserver for RunReport {
+    fn step(&self, step: &StepEvent) -> Result<(), TrainError> {
         self.0.as_ref().map_or(Ok(()), |report| report.step(step))
     }
 
-    fn measured(&self, measured: &Measured) -> Result<(), TrainError> {
+    fn measured(&self, measured: &Measurement) -> Result<(), TrainError> {
         self.0.as_ref().map_or(Ok(()), |report| report.measured(measured))
     }
 }
 
 impl TrainingResult {
     fn new(
-        prepared: &Prepared,
+        prepared: &PreparedRecipe,
         ranks: usize,
         outcome: &Outcome,
         started: Instant,
@@ -219,7 +225,7 @@ impl TrainingResult {
         let recipe = prepared.recipe();
         let last = outcome.history.last();
         let target = recipe.target.accuracy;
-        let reached = |measured: &&Measured| {
+        let reached = |measured: &&Measurement| {
             target.zip(measured.accuracy).is_some_and(|(target, found)| found >= target)
         };
         let accuracies = outcome.history.iter().filter_map(|measured| measured.accuracy);
@@ -244,13 +250,13 @@ impl TrainingResult {
 
     fn text(&self) -> String {
         let measured = match (self.accuracy, self.test_loss) {
-            (Some(share), _) => format!("{:.2} % right", 100.0 * share),
+            (Some(share), _) => format!("accuracy {:.2} %", 100.0 * share),
             (None, Some(loss)) => format!("test loss {loss:.6}"),
             (None, None) => "nothing to do".to_owned(),
         };
         let reached = match (self.target, self.reached_at) {
             (Some(target), Some(epoch)) => {
-                format!(", the target of {:.2} % reached in epoch {epoch}", 100.0 * target)
+                format!(", target of {:.2} % reached in epoch {epoch}", 100.0 * target)
             }
             _ => String::new(),
         };

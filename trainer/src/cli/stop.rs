@@ -1,4 +1,4 @@
-//! Ctrl-C: the first ends the work soon, and well; the second at once.
+//! Ctrl-C: the first stops the work after a checkpoint, the second at once.
 
 use anyhow::{Context, Result, bail};
 use std::io::{self, Write};
@@ -9,14 +9,15 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Deep graphs are read by recursion, so the thread gets what a first thread has.
+/// Stack of the worker thread. Deep graphs are read recursively, so it equals that of a main
+/// thread.
 const STACK_BYTES: usize = 8 << 20;
 
-/// Does the work on a thread of its own. When the process is told to stop, what the work is given
-/// becomes true; when it is told again, it is not waited for any more.
+/// Runs `work` on a thread of its own. The first SIGINT or SIGTERM sets the flag passed to `work`;
+/// the second returns without waiting for it.
 ///
 /// # Errors
-/// What the work says; that it was interrupted.
+/// Returns the error of `work`, or "interrupted".
 pub(super) fn run(work: impl FnOnce(&AtomicBool) -> Result<()> + Send + 'static) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -25,18 +26,18 @@ pub(super) fn run(work: impl FnOnce(&AtomicBool) -> Result<()> + Send + 'static)
         let mut terminate = signal(SignalKind::terminate())?;
         let (sender, mut done) = oneshot::channel();
         let thread = thread::Builder::new().name("work".into()).stack_size(STACK_BYTES);
-        let asked = stop.clone();
-        // Nobody waits for the result once the process was told twice.
-        thread.spawn(move || drop(sender.send(work(&asked))))?;
+        let flag = stop.clone();
+        // The receiver is gone after a second signal.
+        thread.spawn(move || drop(sender.send(work(&flag))))?;
         for _ in 0..2 {
             tokio::select! {
                 done = &mut done => return done.context("this is a mistake of the program")?,
                 () = any(&mut interrupt, &mut terminate) => {}
             }
             if !stop.swap(true, Ordering::Relaxed) {
-                let told = "stopping: a checkpoint comes first; Ctrl-C again ends at once";
-                // Whoever does not read this presses Ctrl-C again anyway.
-                let _ = writeln!(io::stderr(), "{told}");
+                let text = "stopping after a checkpoint; press Ctrl-C again to stop at once";
+                // The message is optional.
+                let _ = writeln!(io::stderr(), "{text}");
             }
         }
         bail!("interrupted")

@@ -1,16 +1,19 @@
-//! Ranks as processes under `mpirun`, on MPI's own collective operations.
+//! Ranks as processes under `mpirun`, with MPI's own collective operations.
 //!
-//! MPI has no deadlines. So each collective operation begins with a roll call, which waits no longer
-//! than the deadline; only then comes the operation itself, from which all ranks return soon. Where
-//! one dies meanwhile, MPI ends the others.
+//! MPI has no timeouts. Each collective operation therefore begins with an arrival check, which
+//! waits no longer than the timeout. Only then the operation itself starts, from which all ranks
+//! return soon. MPI ends all ranks if one dies meanwhile.
 
-mod patience;
+mod poll_timeout;
 mod ring;
-mod roll;
+mod arrival_check;
 
 use crate::collective::ring::Ring;
-use crate::collective::{Collective, CollectiveError, Outbox, ring_all_gather, ring_all_reduce};
+use crate::collective::{
+    Collective, CollectiveError, MessageSender, ring_all_gather, ring_all_reduce,
+};
 use crate::error::TrainError;
+use arrival_check::{Announcement, ArrivalCheck};
 use mpi::collective::SystemOperation;
 use mpi::datatype::PartitionMut;
 use mpi::topology::SimpleCommunicator;
@@ -18,111 +21,112 @@ use mpi::traits::{
     Communicator, CommunicatorCollectives, Destination, MatchedReceiveVec, Root, Source,
 };
 use mpi::{Tag, Threading};
-use patience::Patience;
-use roll::{Coming, Roll};
+use poll_timeout::PollTimeout;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What all messages on their way may take together. Memory is used as they need it only.
+/// Upper limit of buffered messages in bytes. Memory is used only as needed.
 const MESSAGES_BYTES_MAX: usize = 1 << 30;
-/// So many numbers are summed round a ring, fewer by MPI's own sum: it takes fewer steps where there
-/// are many ranks, and the copy that it needs costs little.
+/// Least length of sums around a ring. Shorter ones use MPI's own sum: it takes fewer steps with
+/// many ranks, and the copy that it needs is cheap.
 const RING_LEN_MIN: usize = 4096;
 
-/// Runs `work` as one rank of those that `mpirun` has started.
+/// Runs `work` as one rank of those that `mpirun` started.
 ///
-/// An operation waits for others at most `deadline`. After an error the process must end: `mpirun`
-/// then ends the other ranks.
+/// An operation waits for others at most `timeout`. After an error the process must end, whereupon
+/// `mpirun` ends the other ranks.
 ///
 /// # Errors
-/// When MPI does not start, or that of `work`.
+/// Fails when MPI does not start, or with the error of `work`.
 pub fn ranks<T>(
-    deadline: Duration,
+    timeout: Duration,
     work: impl FnOnce(Box<dyn Collective>) -> Result<T, TrainError>,
 ) -> Result<T, TrainError> {
     let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Multiple) else {
         return Err(TrainError::Mpi("it already runs in this process".to_owned()));
     };
-    // To leave MPI in order would mean to wait for the other ranks, after an error in vain.
+    // MPI's finalization waits for the other ranks, in vain after an error.
     let mut universe = ManuallyDrop::new(universe);
     if threading != Threading::Multiple {
-        let problem = "it lets one thread only communicate; take one with MPI_THREAD_MULTIPLE";
+        let problem =
+            "it supports one communicating thread only; use an MPI with MPI_THREAD_MULTIPLE";
         return Err(TrainError::Mpi(problem.to_owned()));
     }
     universe.set_buffer_size(MESSAGES_BYTES_MAX);
-    let result = work(Box::new(End::new(deadline)))?;
+    let result = work(Box::new(MpiCollective::new(timeout)))?;
     drop(ManuallyDrop::into_inner(universe));
     Ok(result)
 }
 
-/// A rank's end of the group of all processes.
-struct End {
+/// Connection of a rank to the group of all processes.
+struct MpiCollective {
     rank: usize,
     world: usize,
-    deadline: Duration,
-    outbox: Sending,
+    timeout: Duration,
+    sender: MpiSender,
     /// Collective operations so far.
     number: u64,
     /// Messages received so far.
     received: u64,
-    /// Where numbers of others come to.
-    room: Vec<f32>,
+    /// Buffer for the numbers of other ranks.
+    buffer: Vec<f32>,
 }
 
-/// What sends an end's messages.
+/// Sender of a connection's messages.
 #[derive(Clone)]
-struct Sending {
+struct MpiSender {
     rank: usize,
-    /// Tells the messages of an end from those of its duplicates.
+    /// Tag of the messages; distinguishes the connection from its duplicates.
     tag: Tag,
     bytes_sent: Arc<AtomicU64>,
 }
 
-/// The tag of the messages of the first end.
-const FIRST: Tag = 0;
-/// The tag of the next duplicate's, where rank 0 counts; the two tags after it are for what its
-/// collective operations say and for their roll calls. The first end has its own for these.
-static NEXT: AtomicI32 = AtomicI32::new(ring::TAG + 1);
+/// Tag of the messages of the first connection.
+const FIRST_TAG: Tag = 0;
+/// Tag of the next duplicate, counted by rank 0. Its two successors are for messages of its
+/// collective operations and for its arrival checks. The first connection has separate tags for
+/// these.
+static NEXT_TAG: AtomicI32 = AtomicI32::new(ring::TAG + 1);
 
-/// The operations that MPI does, as ranks tell them to each other.
+/// Names of the operations; ranks exchange their indices.
 const OPERATIONS: [&str; 3] = ["all-reduce", "all-gather", "broadcast"];
 const ALL_REDUCE: usize = 0;
 const ALL_GATHER: usize = 1;
 const BROADCAST: usize = 2;
 
-/// All processes. A handle like any other: each thread makes its own.
+/// The communicator of all processes; a cheap handle that each thread creates for itself.
 fn all() -> SimpleCommunicator {
     SimpleCommunicator::world()
 }
 
-impl End {
-    fn new(deadline: Duration) -> Self {
+impl MpiCollective {
+    fn new(timeout: Duration) -> Self {
         let rank = usize::try_from(all().rank()).unwrap_or(0);
         let world = usize::try_from(all().size()).unwrap_or(1);
-        let outbox = Sending { rank, tag: FIRST, bytes_sent: Arc::default() };
-        Self { rank, world, deadline, outbox, number: 0, received: 0, room: Vec::new() }
+        let sender = MpiSender { rank, tag: FIRST_TAG, bytes_sent: Arc::default() };
+        Self { rank, world, timeout, sender, number: 0, received: 0, buffer: Vec::new() }
     }
 
-    /// Whether MPI does its collective operations, or messages do: MPI tells messages of several
-    /// ends apart, but not collective operations.
-    fn is_first(&self) -> bool {
-        self.outbox.tag == FIRST
+    /// Returns true if MPI performs the collective operations. Duplicates use messages: MPI
+    /// separates messages by tag, but not collective operations.
+    fn uses_mpi_operations(&self) -> bool {
+        self.sender.tag == FIRST_TAG
     }
 
-    /// The end whose messages do this one's collective operations.
-    fn aside(&self) -> Self {
-        let outbox = Sending { tag: self.outbox.tag + 1, ..self.outbox.clone() };
-        Self { outbox, room: Vec::new(), ..*self }
+    /// The connection whose messages carry this one's collective operations.
+    fn over_messages(&self) -> Self {
+        let sender = MpiSender { tag: self.sender.tag + 1, ..self.sender.clone() };
+        Self { sender, buffer: Vec::new(), ..*self }
     }
 
-    fn roll_tag(&self) -> Tag {
-        if self.is_first() { roll::TAG } else { self.outbox.tag + 2 }
+    fn arrival_tag(&self) -> Tag {
+        if self.uses_mpi_operations() { arrival_check::TAG } else { self.sender.tag + 2 }
     }
 
-    /// Gives all ranks what `root` has, by a message to each.
-    fn tell(&mut self, root: usize, bytes: &mut Vec<u8>) -> Result<(), CollectiveError> {
+    /// Sends the bytes of `root` to each rank by a message.
+    fn send_to_all(&mut self, root: usize, bytes: &mut Vec<u8>) -> Result<(), CollectiveError> {
         if self.rank != root {
             *bytes = self.receive(root)?;
             return Ok(());
@@ -131,57 +135,62 @@ impl End {
         others.try_for_each(|rank| self.send(rank, bytes))
     }
 
-    /// Waits until all ranks have come to the operation, and checks that it is the same one.
-    fn arrive(&mut self, operation: usize, len: usize) -> Result<(), CollectiveError> {
+    /// Waits until all ranks have arrived, and checks that they call the same operation.
+    fn check_arrivals(&mut self, operation: usize, len: usize) -> Result<(), CollectiveError> {
         self.number += 1;
         let ours = [operation as u64, len as u64];
-        let mut roll = Roll::call(self.roll_tag(), self.rank, self.world, ours);
-        let mut patience = Patience::new(self.deadline);
-        while !roll.missing().is_empty() {
-            if let Some((rank, theirs)) = roll.next() {
+        let mut check = ArrivalCheck::announce(self.arrival_tag(), self.rank, self.world, ours);
+        let mut poll = PollTimeout::new(self.timeout);
+        while !check.missing().is_empty() {
+            if let Some((rank, theirs)) = check.next() {
                 self.compare(ours, rank, theirs)?;
-            } else if patience.is_over() {
+            } else if poll.is_expired() {
                 let (name, number) = (OPERATIONS[operation], self.number - 1);
-                return Err(self.late(name, number, &patience, roll.missing().to_vec()));
+                return Err(self.timed_out(name, number, &poll, check.missing().to_vec()));
             } else {
-                patience.wait();
+                poll.pause();
             }
         }
         Ok(())
     }
 
-    /// Fails where another rank does not do the same.
-    fn compare(&self, ours: Coming, rank: usize, theirs: Coming) -> Result<(), CollectiveError> {
+    /// Fails if another rank calls a different operation.
+    fn compare(
+        &self,
+        ours: Announcement,
+        rank: usize,
+        theirs: Announcement,
+    ) -> Result<(), CollectiveError> {
         if ours == theirs {
             return Ok(());
         }
-        let say = |[operation, len]: Coming| {
-            let name = OPERATIONS.get(operation as usize).unwrap_or(&"nothing known");
+        let say = |[operation, len]: Announcement| {
+            let name = OPERATIONS.get(operation as usize).unwrap_or(&"an unknown operation");
             format!("{name} number {} of {len}", self.number - 1)
         };
         let problem = format!("{} here, {} at rank {rank}", say(ours), say(theirs));
         Err(CollectiveError::Mismatch { rank: self.rank, problem })
     }
 
-    fn late(
+    fn timed_out(
         &self,
         operation: &'static str,
         number: u64,
-        patience: &Patience,
+        poll: &PollTimeout,
         missing: Vec<usize>,
     ) -> CollectiveError {
-        CollectiveError::Late {
+        CollectiveError::Timeout {
             rank: self.rank,
             operation,
             number,
-            waited_ms: patience.waited_ms(),
+            waited_ms: poll.waited_ms(),
             missing,
         }
     }
 
-    /// Counts bytes on their way to others.
+    /// Counts bytes sent to other ranks.
     fn count(&self, bytes: usize) {
-        self.outbox.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.sender.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Waits for the next message from `source`.
@@ -191,21 +200,21 @@ impl End {
         missing: impl FnOnce() -> Vec<usize>,
     ) -> Result<(usize, Vec<u8>), CollectiveError> {
         self.received += 1;
-        let mut patience = Patience::new(self.deadline);
+        let mut poll = PollTimeout::new(self.timeout);
         loop {
-            if let Some(message) = source.immediate_matched_probe_with_tag(self.outbox.tag) {
+            if let Some(message) = source.immediate_matched_probe_with_tag(self.sender.tag) {
                 let (bytes, status) = message.matched_receive_vec();
                 return Ok((usize::try_from(status.source_rank()).unwrap_or(0), bytes));
             }
-            if patience.is_over() {
-                return Err(self.late("receive", self.received - 1, &patience, missing()));
+            if poll.is_expired() {
+                return Err(self.timed_out("receive", self.received - 1, &poll, missing()));
             }
-            patience.wait();
+            poll.pause();
         }
     }
 }
 
-impl Collective for End {
+impl Collective for MpiCollective {
     fn rank(&self) -> usize {
         self.rank
     }
@@ -214,28 +223,28 @@ impl Collective for End {
         self.world
     }
 
-    /// What MPI sends is its own affair; counted is what the best way takes, round a ring.
+    /// MPI does not report its traffic. This counts the minimum, that of a ring.
     fn all_reduce(&mut self, values: &mut [f32]) -> Result<(), CollectiveError> {
-        self.arrive(ALL_REDUCE, values.len())?;
-        if !self.is_first() {
-            return ring_all_reduce(&mut self.aside(), values);
+        self.check_arrivals(ALL_REDUCE, values.len())?;
+        if !self.uses_mpi_operations() {
+            return ring_all_reduce(&mut self.over_messages(), values);
         }
         self.count(8 * values.len() * (self.world - 1) / self.world);
         if values.len() >= RING_LEN_MIN {
-            ring::sum(Ring { rank: self.rank, world: self.world }, values, &mut self.room);
+            ring::sum(Ring { rank: self.rank, world: self.world }, values, &mut self.buffer);
             return Ok(());
         }
-        self.room.resize(values.len().max(self.room.len()), 0.0);
-        let sums = &mut self.room[..values.len()];
+        self.buffer.resize(values.len().max(self.buffer.len()), 0.0);
+        let sums = &mut self.buffer[..values.len()];
         all().all_reduce_into(&*values, sums, SystemOperation::sum());
         values.copy_from_slice(sums);
         Ok(())
     }
 
     fn all_gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>, CollectiveError> {
-        self.arrive(ALL_GATHER, 0)?;
-        if !self.is_first() {
-            return ring_all_gather(&mut self.aside(), mine);
+        self.check_arrivals(ALL_GATHER, 0)?;
+        if !self.uses_mpi_operations() {
+            return ring_all_gather(&mut self.over_messages(), mine);
         }
         let mut lens = vec![0_u64; self.world];
         all().all_gather_into(&(mine.len() as u64), &mut lens[..]);
@@ -261,9 +270,9 @@ impl Collective for End {
     }
 
     fn broadcast(&mut self, root: usize, bytes: &mut Vec<u8>) -> Result<(), CollectiveError> {
-        self.arrive(BROADCAST, root)?;
-        if !self.is_first() {
-            return self.aside().tell(root, bytes);
+        self.check_arrivals(BROADCAST, root)?;
+        if !self.uses_mpi_operations() {
+            return self.over_messages().send_to_all(root, bytes);
         }
         let from = all();
         let from = from.process_at_rank(root as i32);
@@ -278,7 +287,7 @@ impl Collective for End {
     }
 
     fn send(&mut self, to: usize, bytes: &[u8]) -> Result<(), CollectiveError> {
-        self.outbox.send(to, bytes)
+        self.sender.send(to, bytes)
     }
 
     fn receive(&mut self, from: usize) -> Result<Vec<u8>, CollectiveError> {
@@ -294,28 +303,28 @@ impl Collective for End {
     }
 
     fn duplicate(&mut self) -> Result<Box<dyn Collective>, CollectiveError> {
-        let mut tag = NEXT.load(Ordering::Relaxed).to_ne_bytes().to_vec();
+        let mut tag = NEXT_TAG.load(Ordering::Relaxed).to_ne_bytes().to_vec();
         if self.rank == 0 {
-            tag = NEXT.fetch_add(3, Ordering::Relaxed).to_ne_bytes().to_vec();
+            tag = NEXT_TAG.fetch_add(3, Ordering::Relaxed).to_ne_bytes().to_vec();
         }
         self.broadcast(0, &mut tag)?;
-        let tag = tag.first_chunk().map_or(FIRST, |tag| Tag::from_ne_bytes(*tag));
-        let outbox = Sending { rank: self.rank, tag, bytes_sent: Arc::default() };
+        let tag = tag.first_chunk().map_or(FIRST_TAG, |tag| Tag::from_ne_bytes(*tag));
+        let sender = MpiSender { rank: self.rank, tag, bytes_sent: Arc::default() };
         let (number, received) = (0, 0);
-        Ok(Box::new(Self { outbox, number, received, room: Vec::new(), ..*self }))
+        Ok(Box::new(Self { sender, number, received, buffer: Vec::new(), ..*self }))
     }
 
-    fn outbox(&self) -> Box<dyn Outbox> {
-        Box::new(self.outbox.clone())
+    fn sender(&self) -> Box<dyn MessageSender> {
+        Box::new(self.sender.clone())
     }
 
     fn bytes_sent(&self) -> u64 {
-        self.outbox.bytes_sent()
+        self.sender.bytes_sent()
     }
 }
 
-impl Outbox for Sending {
-    /// MPI keeps a copy until the other rank takes it.
+impl MessageSender for MpiSender {
+    /// MPI copies the message until it is received.
     fn send(&mut self, to: usize, bytes: &[u8]) -> Result<(), CollectiveError> {
         if bytes.len() > MESSAGES_BYTES_MAX / 2 {
             let problem = format!("a message of {} bytes is too large", bytes.len());

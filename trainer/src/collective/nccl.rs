@@ -1,57 +1,58 @@
-//! Sums on GPUs, one a rank, by NCCL over another engine.
+//! Sums on GPUs with NCCL, one GPU per rank, on top of another collective.
 //!
-//! NCCL starts no ranks, waits for the missing for ever, and has no messages that the other rank
-//! need not wait for. So the engine below does all that: its ranks meet before each sum, which
-//! names who is late, and it carries bytes and messages. What is large, the sums, goes between GPUs.
+//! NCCL does not start ranks, waits for missing ones forever, and has no asynchronous messages. The
+//! inner collective provides all that: its ranks meet before each sum, which names late ones, and
+//! it carries bytes and messages. The large transfers, the sums, go between GPUs.
 
-use crate::collective::{Collective, CollectiveError, Outbox};
+use crate::collective::{Collective, CollectiveError, MessageSender};
 use skysail_cuda::{Buffer, Communicator, CudaError, Device, GroupId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Lets a group sum on GPUs: this rank on the one of index `gpu`, from 0. All ranks call it, each
-/// with a GPU of its own. Ends that it is duplicated to have the engine's own sums.
+/// Makes a group sum on GPUs; this rank uses the GPU of index `gpu`, from 0. All ranks call it,
+/// each with a GPU of its own. Duplicates use the sums of the inner collective.
 ///
 /// # Errors
-/// `Gpu` when there is no GPU, no driver or no NCCL; what the engine says when a rank is late.
-pub fn on_gpus(
-    mut engine: Box<dyn Collective>,
+/// `Gpu` when there is no GPU, driver or NCCL; the error of the inner collective when a rank is
+/// late.
+pub fn with_nccl(
+    mut inner: Box<dyn Collective>,
     gpu: usize,
-    deadline: Duration,
+    timeout: Duration,
 ) -> Result<Box<dyn Collective>, CollectiveError> {
-    let (rank, world) = (engine.rank(), engine.world());
+    let (rank, world) = (inner.rank(), inner.world());
     let failed = |source| CollectiveError::Gpu { rank, source };
     let device = Device::open(gpu).map_err(failed)?;
     let mut id = Vec::new();
     if rank == 0 {
         id = GroupId::new().map_err(failed)?.to_bytes().to_vec();
     }
-    engine.broadcast(0, &mut id)?;
+    inner.broadcast(0, &mut id)?;
     let Some(id) = id.first_chunk().copied().map(GroupId::from_bytes) else {
         let problem = format!("a group's id of {} bytes", id.len());
         return Err(CollectiveError::Mismatch { rank, problem });
     };
-    // Joining waits for ever: so all say first that they are there.
-    engine.all_gather(&[])?;
-    let group = Communicator::join(&device, id, (rank, world), deadline).map_err(failed)?;
-    Ok(Box::new(End { engine, group, sums: None, bytes_sent: Arc::default() }))
+    // NCCL's join waits forever, so all ranks meet first.
+    inner.all_gather(&[])?;
+    let group = Communicator::join(&device, id, (rank, world), timeout).map_err(failed)?;
+    Ok(Box::new(NcclCollective { inner, group, sums: None, bytes_sent: Arc::default() }))
 }
 
-struct End {
-    engine: Box<dyn Collective>,
+struct NcclCollective {
+    inner: Box<dyn Collective>,
     group: Communicator,
-    /// Where sums are made; as many numbers as the last sum had.
+    /// Buffer of the last sum's length.
     sums: Option<Buffer<f32>>,
-    /// By sums.
+    /// Bytes sent by sums.
     bytes_sent: Arc<AtomicU64>,
 }
 
-impl End {
-    /// Waits until all ranks have come, and checks that they sum as many numbers.
-    fn arrive(&mut self, len: usize) -> Result<(), CollectiveError> {
+impl NcclCollective {
+    /// Waits until all ranks have arrived, and checks that their lengths are equal.
+    fn check_lengths(&mut self, len: usize) -> Result<(), CollectiveError> {
         let mine = (len as u64).to_le_bytes();
-        for (rank, theirs) in self.engine.all_gather(&mine)?.iter().enumerate() {
+        for (rank, theirs) in self.inner.all_gather(&mine)?.iter().enumerate() {
             if *theirs != mine {
                 let problem = format!("all-reduce of {len} here, of another length at rank {rank}");
                 return Err(CollectiveError::Mismatch { rank: self.rank(), problem });
@@ -74,18 +75,18 @@ impl End {
     }
 }
 
-impl Collective for End {
+impl Collective for NcclCollective {
     fn rank(&self) -> usize {
-        self.engine.rank()
+        self.inner.rank()
     }
 
     fn world(&self) -> usize {
-        self.engine.world()
+        self.inner.world()
     }
 
-    /// What NCCL sends is its own affair; counted is what the best way takes, round a ring.
+    /// NCCL does not report its traffic. This counts the minimum, that of a ring.
     fn all_reduce(&mut self, values: &mut [f32]) -> Result<(), CollectiveError> {
-        self.arrive(values.len())?;
+        self.check_lengths(values.len())?;
         if values.is_empty() {
             return Ok(());
         }
@@ -97,50 +98,50 @@ impl Collective for End {
     }
 
     fn all_gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>, CollectiveError> {
-        self.engine.all_gather(mine)
+        self.inner.all_gather(mine)
     }
 
     fn broadcast(&mut self, root: usize, bytes: &mut Vec<u8>) -> Result<(), CollectiveError> {
-        self.engine.broadcast(root, bytes)
+        self.inner.broadcast(root, bytes)
     }
 
     fn send(&mut self, to: usize, bytes: &[u8]) -> Result<(), CollectiveError> {
-        self.engine.send(to, bytes)
+        self.inner.send(to, bytes)
     }
 
     fn receive(&mut self, from: usize) -> Result<Vec<u8>, CollectiveError> {
-        self.engine.receive(from)
+        self.inner.receive(from)
     }
 
     fn receive_any(&mut self) -> Result<(usize, Vec<u8>), CollectiveError> {
-        self.engine.receive_any()
+        self.inner.receive_any()
     }
 
     fn duplicate(&mut self) -> Result<Box<dyn Collective>, CollectiveError> {
-        self.engine.duplicate()
+        self.inner.duplicate()
     }
 
-    fn outbox(&self) -> Box<dyn Outbox> {
-        Box::new(Sending { engine: self.engine.outbox(), bytes_sent: self.bytes_sent.clone() })
+    fn sender(&self) -> Box<dyn MessageSender> {
+        Box::new(NcclSender { inner: self.inner.sender(), bytes_sent: self.bytes_sent.clone() })
     }
 
     fn bytes_sent(&self) -> u64 {
-        self.engine.bytes_sent() + self.bytes_sent.load(Ordering::Relaxed)
+        self.inner.bytes_sent() + self.bytes_sent.load(Ordering::Relaxed)
     }
 }
 
-/// The engine's, which knows of what the sums sent.
-struct Sending {
-    engine: Box<dyn Outbox>,
+/// Sender of the inner collective that also counts the bytes of sums.
+struct NcclSender {
+    inner: Box<dyn MessageSender>,
     bytes_sent: Arc<AtomicU64>,
 }
 
-impl Outbox for Sending {
+impl MessageSender for NcclSender {
     fn send(&mut self, to: usize, bytes: &[u8]) -> Result<(), CollectiveError> {
-        self.engine.send(to, bytes)
+        self.inner.send(to, bytes)
     }
 
     fn bytes_sent(&self) -> u64 {
-        self.engine.bytes_sent() + self.bytes_sent.load(Ordering::Relaxed)
+        self.inner.bytes_sent() + self.bytes_sent.load(Ordering::Relaxed)
     }
 }

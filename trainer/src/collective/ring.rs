@@ -1,20 +1,20 @@
-//! Collective operations round a ring of messages, for engines that have none of their own. No
-//! other messages may be under way between the ranks meanwhile.
+//! Collective operations over a ring of messages, for implementations without faster ones. No other
+//! messages may be in transit between the ranks meanwhile.
 
 use crate::collective::{Collective, CollectiveError};
 use std::ops::Range;
 
-/// The part of `len` numbers that is `part`'s, of `parts` that differ by one number at most.
+/// Range of part number `part`, when `len` numbers are split into `parts` of nearly equal length.
 pub(crate) fn part(len: usize, part: usize, parts: usize) -> Range<usize> {
     let at = |part: usize| (len as u128 * part as u128 / parts as u128) as usize;
     at(part)..at(part + 1)
 }
 
-/// Sums over all ranks by messages to the next rank: each part goes round once to be summed, and
-/// once more to be known. A rank sends 2(N-1)/N of the numbers, whatever N is.
+/// Sums over all ranks by messages to the next rank. Each part goes around once to be summed, and
+/// once more to be distributed. A rank sends 2(N-1)/N of the numbers, whatever N is.
 ///
 /// # Errors
-/// When a rank is late or gone, or has another length.
+/// Fails when a rank is late or gone, or has another length.
 pub fn ring_all_reduce<C: Collective + ?Sized>(
     collective: &mut C,
     values: &mut [f32],
@@ -22,23 +22,23 @@ pub fn ring_all_reduce<C: Collective + ?Sized>(
     let ring = Ring::of(collective);
     for step in 0..ring.world - 1 {
         let (mine, theirs) = ring.parts(values.len(), step, 0);
-        let bytes = ring.pass(collective, bytemuck::cast_slice(&values[mine]))?;
+        let bytes = ring.exchange(collective, bytemuck::cast_slice(&values[mine]))?;
         let sums = numbers(ring.rank, &bytes, theirs.len())?;
         values[theirs].iter_mut().zip(sums).for_each(|(value, sum)| *value += sum);
     }
     for step in 0..ring.world - 1 {
         let (mine, theirs) = ring.parts(values.len(), step, 1);
-        let bytes = ring.pass(collective, bytemuck::cast_slice(&values[mine]))?;
+        let bytes = ring.exchange(collective, bytemuck::cast_slice(&values[mine]))?;
         let sums = numbers(ring.rank, &bytes, theirs.len())?;
         values[theirs].iter_mut().zip(sums).for_each(|(value, sum)| *value = sum);
     }
     Ok(())
 }
 
-/// What each rank has, in the order of ranks, by messages to the next rank.
+/// Returns the bytes of all ranks, in the order of ranks, by messages to the next rank.
 ///
 /// # Errors
-/// When a rank is late or gone.
+/// Fails when a rank is late or gone.
 pub fn ring_all_gather<C: Collective + ?Sized>(
     collective: &mut C,
     mine: &[u8],
@@ -48,12 +48,12 @@ pub fn ring_all_gather<C: Collective + ?Sized>(
     all[ring.rank] = mine.to_vec();
     for step in 0..ring.world - 1 {
         let (mine, theirs) = (ring.behind(step), ring.behind(step + 1));
-        all[theirs] = ring.pass(collective, &all[mine])?;
+        all[theirs] = ring.exchange(collective, &all[mine])?;
     }
     Ok(all)
 }
 
-/// A rank's place among those in a ring.
+/// Position of a rank in the ring.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ring {
     pub(super) rank: usize,
@@ -65,12 +65,12 @@ impl Ring {
         Self { rank: collective.rank(), world: collective.world() }
     }
 
-    /// The rank so many steps behind this one.
+    /// The rank `steps` positions behind this one.
     pub(super) fn behind(self, steps: usize) -> usize {
         (self.rank + self.world - steps % self.world) % self.world
     }
 
-    /// What is sent and what is received at a step, when rank `r` starts with part `r + ahead`.
+    /// Ranges that are sent and received at a step, when rank `r` starts with part `r + ahead`.
     pub(super) fn parts(
         self,
         len: usize,
@@ -81,7 +81,7 @@ impl Ring {
         (at(step), at(step + 1))
     }
 
-    fn pass<C: Collective + ?Sized>(
+    fn exchange<C: Collective + ?Sized>(
         self,
         collective: &mut C,
         bytes: &[u8],

@@ -1,44 +1,44 @@
-//! Ranks as threads of one process: nothing to install, nothing to configure.
+//! Ranks as threads of one process, which needs no setup.
 
-mod alarm;
-mod end;
+mod abort;
+mod connection;
 mod reduce;
-mod wires;
+mod channels;
 
 use crate::collective::Collective;
 use crate::error::TrainError;
-use alarm::{Alarm, Cause};
-use end::End;
+use abort::{AbortSignal, Cause};
+use connection::ThreadCollective;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs `work` on each rank, a thread each, and gives what each returned, in the order of ranks.
+/// Runs `work` on one thread per rank, and returns the results in the order of ranks.
 ///
-/// An operation waits for others at most `deadline`. When a rank returns an error or panics, the
-/// operations of all others end at once with an error that names it.
+/// An operation waits for others at most `timeout`. When a rank fails or panics, the operations of
+/// all others end at once with an error that names it.
 ///
 /// # Errors
-/// That of the rank that failed first.
+/// Returns the error of the rank that failed first.
 pub fn threads<T: Send>(
     world: usize,
-    deadline: Duration,
+    timeout: Duration,
     work: impl Fn(usize, Box<dyn Collective>) -> Result<T, TrainError> + Sync,
 ) -> Result<Vec<T>, TrainError> {
-    let alarm = Arc::new(Alarm::new());
+    let signal = Arc::new(AbortSignal::new());
     let mut results: Vec<_> = std::thread::scope(|scope| {
-        let ends = End::group(world, deadline, &alarm);
-        let start = |(rank, end): (usize, End)| {
-            let (work, alarm) = (&work, &alarm);
-            let kept = end.kept();
+        let connections = ThreadCollective::group(world, timeout, &signal);
+        let start = |(rank, connection): (usize, ThreadCollective)| {
+            let (work, signal) = (&work, &signal);
+            let open_channels = connection.open_channels();
             scope.spawn(move || {
-                let result = watched(rank, alarm, || work(rank, Box::new(end)));
-                kept.lock().clear();
+                let result = run_rank(rank, signal, || work(rank, Box::new(connection)));
+                open_channels.lock().clear();
                 result
             })
         };
-        let running: Vec<_> = ends.into_iter().enumerate().map(start).collect();
+        let running: Vec<_> = connections.into_iter().enumerate().map(start).collect();
         running
             .into_iter()
             .enumerate()
@@ -47,7 +47,7 @@ pub fn threads<T: Send>(
             })
             .collect()
     });
-    if let Some(first) = alarm.first()
+    if let Some(first) = signal.first_failed()
         && results.get(first).is_some_and(Result::is_err)
     {
         results.swap(0, first);
@@ -55,16 +55,16 @@ pub fn threads<T: Send>(
     results.into_iter().collect()
 }
 
-/// Runs a rank's work, and rings the alarm if it fails.
-fn watched<T>(
+/// Runs a rank's work, and aborts all ranks if it fails.
+fn run_rank<T>(
     rank: usize,
-    alarm: &Alarm,
+    signal: &AbortSignal,
     work: impl FnOnce() -> Result<T, TrainError>,
 ) -> Result<T, TrainError> {
     let result = catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Err(panicked(rank, panic.as_ref())));
     if let Err(error) = &result {
-        alarm.ring(rank, Cause::of(rank, error));
+        signal.abort(rank, Cause::of(rank, error));
     }
     result
 }
@@ -72,5 +72,5 @@ fn watched<T>(
 fn panicked(rank: usize, panic: &(dyn Any + Send)) -> TrainError {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    TrainError::Panicked { rank, message: text.unwrap_or_else(|| "for no reason given".to_owned()) }
+    TrainError::Panicked { rank, message: text.unwrap_or_else(|| "no message".to_owned()) }
 }

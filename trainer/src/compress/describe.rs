@@ -1,34 +1,34 @@
-//! What the manifest of a compressed model says.
+//! The manifest of a compressed model.
 
-use super::Compressed;
+use super::CompressedModel;
 use crate::batch::{Input, Values};
 use crate::error::TrainError;
-use crate::job::{NetworkTrainee, Trainee as _};
-use crate::network::learned_output;
+use crate::job::{NetworkTask, TrainTask as _};
+use crate::network::trained_output;
 use serde_json::json;
 use skysail_compression::{Accuracy, Manifest, Statistics, Step};
 use std::collections::BTreeMap;
 
-/// What is known of a model beside itself.
+/// Facts about a model for its manifest.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Known {
-    /// Its name.
+pub struct PackageInfo {
+    /// Name of the model.
     pub name: String,
-    /// A fingerprint of the recipe.
+    /// Fingerprint of the recipe.
     pub training: String,
-    /// The data by name, and a fingerprint of each.
+    /// Fingerprints of the data, by name.
     pub data: BTreeMap<String, String>,
-    /// On which of them the accuracy was measured.
+    /// Name of the data on which the accuracy was measured.
     pub measured_on: String,
 }
 
-/// The manifest; inputs and outputs look as on `sample`.
+/// Creates the manifest; statistics of inputs and outputs are computed on `sample`.
 ///
 /// # Errors
-/// When the sample does not fit the model.
+/// Fails when the sample does not fit the model.
 pub fn describe(
-    compressed: &Compressed,
-    known: Known,
+    compressed: &CompressedModel,
+    known: PackageInfo,
     sample: &Input,
 ) -> Result<Manifest, TrainError> {
     let mut tensors: BTreeMap<String, Vec<Step>> = BTreeMap::new();
@@ -54,8 +54,8 @@ pub fn describe(
         data: known.measured_on,
         ..Accuracy::default()
     };
-    let trainee = NetworkTrainee::new(compressed.model.clone())?;
-    let outputs = trainee.learner()?.predict(&trainee.start(), sample)?;
+    let task = NetworkTask::new(compressed.model.clone())?;
+    let outputs = task.learner()?.predict(&task.initial_parameters(), sample)?;
     let graph = compressed.model.graph();
     let input = graph.inputs();
     let mut manifest = Manifest {
@@ -70,7 +70,7 @@ pub fn describe(
     if let (Some(input), Values::Float32(values)) = (input.first(), &sample.values) {
         manifest.inputs.insert(input.name.clone(), statistics(values.clone()));
     }
-    if let Some(output) = learned_output(&compressed.model) {
+    if let Some(output) = trained_output(&compressed.model) {
         manifest.outputs.insert(output.name, statistics(outputs));
     }
     Ok(manifest)
@@ -81,17 +81,17 @@ fn step(what: &str, settings: &serde_json::Value) -> Step {
     Step { what: what.to_owned(), settings, ..Step::default() }
 }
 
-/// A summary of values, all finite.
+/// Summarizes finite values.
 fn statistics(mut values: Vec<f32>) -> Statistics {
-    /// Parts of equal number that the quantiles divide the values into.
+    /// Number of equal parts between the quantiles.
     const PARTS: usize = 10;
     values.sort_by(f32::total_cmp);
     let count = values.len().max(1) as f64;
     let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
     let squares = values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>();
     let at = |part: usize| {
-        let place = values.len().saturating_sub(1) * part / PARTS;
-        values.get(place).map_or(0.0, |value| rounded(f64::from(*value)))
+        let index = values.len().saturating_sub(1) * part / PARTS;
+        values.get(index).map_or(0.0, |value| rounded(f64::from(*value)))
     };
     Statistics {
         count: values.len() as u64,
@@ -104,7 +104,7 @@ fn statistics(mut values: Vec<f32>) -> Statistics {
     }
 }
 
-/// Four digits behind the point: a package pays for each.
+/// Rounds to four decimals, as each digit adds to a package's size.
 fn rounded(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }

@@ -1,4 +1,4 @@
-//! Training under masks: what was pruned stays zero (Han et al., "Deep Compression", ICLR 2016,
+//! Training under masks: pruned weights stay zero (Han et al., "Deep Compression", ICLR 2016,
 //! section 2).
 
 use crate::batch::{Batch, Input};
@@ -8,21 +8,21 @@ use crate::learner::Learner;
 use skysail_compression::Mask;
 
 /// A learner whose pruned weights have no gradient, so that no strategy moves them.
-pub(super) struct Masked<L> {
+pub(super) struct MaskedLearner<L> {
     learner: L,
-    /// By entries of the layout.
+    /// Masks by entry of the layout.
     masks: Vec<Option<Mask>>,
     gradient: Vec<f32>,
 }
 
-impl<L: Learner> Masked<L> {
-    /// A learner under masks, one for each entry of its layout that has any.
+impl<L: Learner> MaskedLearner<L> {
+    /// A learner with a mask for each entry of its layout that has one.
     pub(super) fn new(learner: L, masks: Vec<Option<Mask>>) -> Self {
         Self { learner, masks, gradient: Vec::new() }
     }
 }
 
-impl<L: Learner> Learner for Masked<L> {
+impl<L: Learner> Learner for MaskedLearner<L> {
     fn layout(&self) -> &Layout {
         self.learner.layout()
     }
@@ -72,25 +72,25 @@ mod tests {
     use super::*;
     use crate::optimizer::{Sgd, SgdSettings};
 
-    fn masked(gradients: [f32; 5]) -> Masked<Stub> {
+    fn masked(gradients: [f32; 5]) -> MaskedLearner<Stub> {
         let mask = Mask::new(vec![true, false, false, true]);
-        Masked::new(Stub::new(gradients), vec![Some(mask), None])
+        MaskedLearner::new(Stub::new(gradients), vec![Some(mask), None])
     }
 
     #[test]
-    fn what_was_pruned_has_no_gradient_and_all_else_keeps_its_own() {
+    fn pruned_weights_have_no_gradient_and_others_keep_theirs() {
         let mut learner = masked([1.0, 2.0, 3.0, 4.0, 5.0]);
         let mut gradients = [9.0; 5];
         let loss = learner.gradients(&[0.0; 5], &batch(), &mut gradients).unwrap();
         assert_eq!((loss, gradients), (1.5, [1.0, 0.0, 0.0, 4.0, 5.0]));
-        let mut given = Vec::new();
-        let mut take = |_, values: &[f32]| given.extend_from_slice(values);
-        learner.gradients_as_ready(&[0.0; 5], &batch(), &mut take).unwrap();
-        assert_eq!(given, [5.0, 1.0, 0.0, 0.0, 4.0]);
+        let mut emitted = Vec::new();
+        let mut collect = |_, values: &[f32]| emitted.extend_from_slice(values);
+        learner.gradients_as_ready(&[0.0; 5], &batch(), &mut collect).unwrap();
+        assert_eq!(emitted, [5.0, 1.0, 0.0, 0.0, 4.0]);
     }
 
     #[test]
-    fn no_momentum_and_no_decay_moves_what_was_pruned() {
+    fn momentum_and_decay_do_not_move_pruned_weights() {
         let mut learner = masked([0.5; 5]);
         let settings = SgdSettings { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
         let mut sgd = Sgd::new(learner.layout(), settings);

@@ -1,15 +1,15 @@
-//! The first half: less weights, round by round.
+//! First part of compression: pruning in rounds.
 
-use super::masked::Masked;
-use super::{CompressionError, Phase, Work};
+use super::masked::MaskedLearner;
+use super::{CompressionError, Compressor, Phase};
 use crate::error::TrainError;
-use crate::job::{NetworkTrainee, Trainee};
+use crate::job::{NetworkTask, TrainTask};
 use crate::layout::Layout;
 use crate::learner::Learner;
 use skysail_compression::{LayerMask, Mask, PerLayer, PruneRule, PruneSettings, masks};
 use skysail_graph::Model;
 
-/// A model under masks.
+/// A pruned model and its masks.
 pub(super) struct Pruned {
     pub(super) model: Model,
     pub(super) accuracy: f32,
@@ -17,7 +17,7 @@ pub(super) struct Pruned {
 }
 
 impl Pruned {
-    /// The share of the weights of these layers that is kept.
+    /// Share of the weights of the pruned layers that is kept.
     pub(super) fn density(&self) -> f64 {
         let kept: usize = self.masks.iter().map(|layer| layer.mask.kept()).sum();
         let all: usize = self.masks.iter().map(|layer| layer.mask.len()).sum();
@@ -25,22 +25,22 @@ impl Pruned {
     }
 }
 
-/// Prunes in rounds. Where the accuracy does not hold then, it trains on, and the best counts.
+/// Prunes in rounds. Then it trains until the accuracy is restored, and returns the best model.
 pub(super) fn prune(
-    work: &mut Work<'_, '_>,
-    trainee: &NetworkTrainee,
+    compressor: &mut Compressor<'_, '_>,
+    task: &NetworkTask,
 ) -> Result<Pruned, CompressionError> {
-    let (rounds, attempts) = (work.settings.rounds.max(1), work.settings.attempts);
-    let mut best = round(work, trainee, trainee.model(), (1, rounds))?;
+    let (rounds, attempts) = (compressor.settings.rounds.max(1), compressor.settings.attempts);
+    let mut best = round(compressor, task, task.model(), (1, rounds))?;
     for now in 2..=rounds {
-        best = round(work, trainee, &best.model, (now, rounds))?;
+        best = round(compressor, task, &best.model, (now, rounds))?;
     }
     for attempt in 1..=attempts {
-        if work.holds(best.accuracy) {
+        if compressor.is_accurate(best.accuracy) {
             break;
         }
         let phase = Phase::Settle { attempt };
-        let again = retrain(work, trainee, &best.model, best.masks.clone(), phase)?;
+        let again = retrain(compressor, task, &best.model, best.masks.clone(), phase)?;
         if again.accuracy > best.accuracy {
             best = again;
         }
@@ -48,36 +48,36 @@ pub(super) fn prune(
     Ok(best)
 }
 
-/// One round: prunes what the rounds before left, and trains.
+/// Prunes the model of the round before, and trains it.
 fn round(
-    work: &mut Work<'_, '_>,
-    trainee: &NetworkTrainee,
+    compressor: &mut Compressor<'_, '_>,
+    task: &NetworkTask,
     model: &Model,
     (round, rounds): (u32, u32),
 ) -> Result<Pruned, CompressionError> {
-    let rules = rules(&work.settings.density, f64::from(round) / f64::from(rounds));
+    let rules = rules(&compressor.settings.density, f64::from(round) / f64::from(rounds));
     let masks = masks(model, &PruneSettings::Apart(rules))?;
-    retrain(work, trainee, model, masks, Phase::Retrain { round, rounds })
+    retrain(compressor, task, model, masks, Phase::Retrain { round, rounds })
 }
 
 /// Trains the model under masks.
 fn retrain(
-    work: &mut Work<'_, '_>,
-    trainee: &NetworkTrainee,
+    compressor: &mut Compressor<'_, '_>,
+    task: &NetworkTask,
     model: &Model,
     masks: Vec<LayerMask>,
     phase: Phase,
 ) -> Result<Pruned, CompressionError> {
-    let under = UnderMasks::new(trainee, model, &masks)?;
-    let (parameters, accuracy) = work.train(phase, &under)?;
-    let pruned = Pruned { model: trainee.trained(&parameters)?, accuracy, masks };
+    let masked = MaskedTask::new(task, model, &masks)?;
+    let (parameters, accuracy) = compressor.train(phase, &masked)?;
+    let pruned = Pruned { model: task.trained(&parameters)?, accuracy, masks };
     let density = pruned.density();
-    work.tell(format!("pruned to {:.2} %", density * 100.0), density, accuracy);
+    compressor.record(format!("pruned to {:.2} %", density * 100.0), density, accuracy);
     Ok(pruned)
 }
 
-/// Fast at first, while there is much to spare, and slower towards the end (Zhu and Gupta, "To
-/// prune, or not to prune", 2017, equation 1).
+/// Pruning rules of a round. Density falls fast at first and slower towards the end (Zhu and Gupta,
+/// "To prune, or not to prune", 2017, equation 1).
 fn rules(last: &PerLayer<f64>, done: f64) -> PerLayer<PruneRule> {
     let rule = |last: &f64| PruneRule::Density(last + (1.0 - last) * (1.0 - done).powi(3));
     let named = last.named.iter().map(|(name, last)| (name.clone(), last.as_ref().map(rule)));
@@ -88,21 +88,17 @@ fn rules(last: &PerLayer<f64>, done: f64) -> PerLayer<PruneRule> {
     }
 }
 
-/// A model of which some weights stay zero.
-struct UnderMasks<'a> {
-    trainee: &'a NetworkTrainee,
+/// A task in which some weights stay zero.
+struct MaskedTask<'a> {
+    task: &'a NetworkTask,
     start: Vec<f32>,
     masks: Vec<Option<Mask>>,
 }
 
-impl<'a> UnderMasks<'a> {
-    fn new(
-        trainee: &'a NetworkTrainee,
-        model: &Model,
-        masks: &[LayerMask],
-    ) -> Result<Self, TrainError> {
-        let mut start = NetworkTrainee::new(model.clone())?.start();
-        let entries = trainee.layout().entries();
+impl<'a> MaskedTask<'a> {
+    fn new(task: &'a NetworkTask, model: &Model, masks: &[LayerMask]) -> Result<Self, TrainError> {
+        let mut start = NetworkTask::new(model.clone())?.initial_parameters();
+        let entries = task.layout().entries();
         let of = |name: &str| masks.iter().find(|layer| layer.layer == name);
         let masks: Vec<Option<Mask>> =
             entries.iter().map(|entry| Some(of(&entry.name)?.mask.clone())).collect();
@@ -111,25 +107,25 @@ impl<'a> UnderMasks<'a> {
                 mask.apply(&mut start[entry.range.clone()]);
             }
         }
-        Ok(Self { trainee, start, masks })
+        Ok(Self { task, start, masks })
     }
 }
 
-impl Trainee for UnderMasks<'_> {
+impl TrainTask for MaskedTask<'_> {
     fn layout(&self) -> &Layout {
-        self.trainee.layout()
+        self.task.layout()
     }
 
-    fn start(&self) -> Vec<f32> {
+    fn initial_parameters(&self) -> Vec<f32> {
         self.start.clone()
     }
 
     fn learner(&self) -> Result<Box<dyn Learner>, TrainError> {
-        Ok(Box::new(Masked::new(self.trainee.learner()?, self.masks.clone())))
+        Ok(Box::new(MaskedLearner::new(self.task.learner()?, self.masks.clone())))
     }
 
-    fn gives_probabilities(&self) -> bool {
-        self.trainee.gives_probabilities()
+    fn outputs_probabilities(&self) -> bool {
+        self.task.outputs_probabilities()
     }
 }
 
@@ -138,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn density_falls_fast_at_first_and_ends_where_it_is_to() {
+    fn density_falls_fast_at_first_and_ends_at_its_target() {
         let last = PerLayer { named: [("w".to_owned(), Some(0.1))].into(), ..PerLayer::none() };
         let at = |done: f64| match rules(&last, done).named["w"] {
             Some(PruneRule::Density(density)) => density,

@@ -1,16 +1,16 @@
-//! The second half: few values for all weights of a layer, and these fine-tuned.
+//! Second part of compression: weight sharing and fine-tuning.
 
 use super::prune::Pruned;
-use super::shared::{Shared, Sharing};
-use super::{CompressionError, Phase, Work};
+use super::shared::{SharedLearner, Sharing};
+use super::{CompressionError, Compressor, Phase};
 use crate::error::TrainError;
-use crate::job::{NetworkTrainee, Trainee};
+use crate::job::{NetworkTask, TrainTask};
 use crate::layout::Layout;
 use crate::learner::Learner;
 use skysail_compression::{ClusterSettings, PerLayer, SharedLayer, share as share_values};
 use skysail_graph::Model;
 
-/// A model of shared values.
+/// A model with shared values.
 pub(super) struct SharedModel {
     pub(super) model: Model,
     pub(super) accuracy: f32,
@@ -18,19 +18,19 @@ pub(super) struct SharedModel {
     pub(super) density: Vec<(String, f64)>,
 }
 
-/// Shares values and fine-tunes them; with a bit more for each layer, while too much is lost. The
-/// best counts.
+/// Shares values and fine-tunes them. While too much accuracy is lost, each layer gets one more
+/// bit. Returns the best model.
 pub(super) fn share(
-    work: &mut Work<'_, '_>,
-    trainee: &NetworkTrainee,
+    compressor: &mut Compressor<'_, '_>,
+    task: &NetworkTask,
     pruned: &Pruned,
 ) -> Result<SharedModel, CompressionError> {
-    let mut best = fine_tune(work, trainee, pruned, 0)?;
-    for more in 1..=work.settings.attempts {
-        if work.holds(best.accuracy) {
+    let mut best = fine_tune(compressor, task, pruned, 0)?;
+    for more in 1..=compressor.settings.attempts {
+        if compressor.is_accurate(best.accuracy) {
             break;
         }
-        let again = fine_tune(work, trainee, pruned, more)?;
+        let again = fine_tune(compressor, task, pruned, more)?;
         if again.accuracy > best.accuracy {
             best = again;
         }
@@ -38,23 +38,24 @@ pub(super) fn share(
     Ok(best)
 }
 
-/// Shares values in so many bits more than the settings say, and trains these.
+/// Shares values with `more` additional bits, and trains them.
 fn fine_tune(
-    work: &mut Work<'_, '_>,
-    trainee: &NetworkTrainee,
+    compressor: &mut Compressor<'_, '_>,
+    task: &NetworkTask,
     pruned: &Pruned,
     more: u32,
 ) -> Result<SharedModel, CompressionError> {
-    let bits = with_more(&work.settings.bits, more);
-    let settings = ClusterSettings { bits, start: work.settings.start };
+    let bits = with_extra_bits(&compressor.settings.bits, more);
+    let settings = ClusterSettings { bits, start: compressor.settings.start };
     let layers = share_values(&pruned.model, &settings)?;
-    let values = OfValues::new(trainee, &pruned.model, &layers)?;
-    let (parameters, accuracy) = work.train(Phase::FineTune { attempt: more + 1 }, &values)?;
+    let values = SharedTask::new(task, &pruned.model, &layers)?;
+    let (parameters, accuracy) =
+        compressor.train(Phase::FineTune { attempt: more + 1 }, &values)?;
     let codes: usize = layers.iter().map(|layer| layer.codebook.centroids.len()).sum();
     let what = format!("{} layers share {codes} values", layers.len());
-    work.tell(what, pruned.density(), accuracy);
-    let mut shared = Shared::new(trainee.learner()?, values.sharings.clone());
-    let model = trainee.trained(shared.weights(&parameters))?;
+    compressor.record(what, pruned.density(), accuracy);
+    let mut shared = SharedLearner::new(task.learner()?, values.sharings.clone());
+    let model = task.trained(shared.weights(&parameters))?;
     let bits = layers.iter().map(|layer| (layer.layer.clone(), layer.report.bits)).collect();
     let density = layers.iter().map(|layer| {
         let share = layer.mask.kept() as f64 / layer.mask.len().max(1) as f64;
@@ -63,8 +64,8 @@ fn fine_tune(
     Ok(SharedModel { model, accuracy, bits, density: density.collect() })
 }
 
-fn with_more(bits: &PerLayer<u8>, more: u32) -> PerLayer<u8> {
-    /// A code has no more.
+fn with_extra_bits(bits: &PerLayer<u8>, more: u32) -> PerLayer<u8> {
+    /// Upper limit of the bits of a code.
     const BITS_MAX: u32 = 16;
     let add = |bits: &u8| (u32::from(*bits) + more).min(BITS_MAX) as u8;
     let named = bits.named.iter().map(|(name, bits)| (name.clone(), bits.as_ref().map(add)));
@@ -75,23 +76,23 @@ fn with_more(bits: &PerLayer<u8>, more: u32) -> PerLayer<u8> {
     }
 }
 
-/// A model whose parameters are the values that weights share.
-struct OfValues<'a> {
-    trainee: &'a NetworkTrainee,
+/// A task whose parameters are the shared values.
+struct SharedTask<'a> {
+    task: &'a NetworkTask,
     layout: Layout,
     start: Vec<f32>,
     sharings: Vec<Option<Sharing>>,
 }
 
-impl<'a> OfValues<'a> {
+impl<'a> SharedTask<'a> {
     fn new(
-        trainee: &'a NetworkTrainee,
+        task: &'a NetworkTask,
         model: &Model,
         layers: &[SharedLayer],
     ) -> Result<Self, TrainError> {
-        let weights = NetworkTrainee::new(model.clone())?.start();
+        let weights = NetworkTask::new(model.clone())?.initial_parameters();
         let (mut start, mut sharings) = (Vec::new(), Vec::new());
-        for entry in trainee.layout().entries() {
+        for entry in task.layout().entries() {
             let layer = layers.iter().find(|layer| layer.layer == entry.name);
             match layer {
                 Some(layer) => start.extend(&layer.codebook.centroids),
@@ -99,26 +100,26 @@ impl<'a> OfValues<'a> {
             }
             sharings.push(layer.map(|layer| Sharing::of(&layer.mask, &layer.codebook)));
         }
-        let layout = Shared::new(trainee.learner()?, sharings.clone()).layout().clone();
-        Ok(Self { trainee, layout, start, sharings })
+        let layout = SharedLearner::new(task.learner()?, sharings.clone()).layout().clone();
+        Ok(Self { task, layout, start, sharings })
     }
 }
 
-impl Trainee for OfValues<'_> {
+impl TrainTask for SharedTask<'_> {
     fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    fn start(&self) -> Vec<f32> {
+    fn initial_parameters(&self) -> Vec<f32> {
         self.start.clone()
     }
 
     fn learner(&self) -> Result<Box<dyn Learner>, TrainError> {
-        Ok(Box::new(Shared::new(self.trainee.learner()?, self.sharings.clone())))
+        Ok(Box::new(SharedLearner::new(self.task.learner()?, self.sharings.clone())))
     }
 
-    fn gives_probabilities(&self) -> bool {
-        self.trainee.gives_probabilities()
+    fn outputs_probabilities(&self) -> bool {
+        self.task.outputs_probabilities()
     }
 }
 
@@ -127,13 +128,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bit_more_is_for_every_layer_and_no_code_has_more_than_sixteen() {
+    fn an_extra_bit_applies_to_every_layer_up_to_sixteen() {
         let bits = PerLayer {
             convolution: Some(15),
             named: [("a".to_owned(), Some(4)), ("b".to_owned(), None)].into(),
             ..PerLayer::none()
         };
-        let more = with_more(&bits, 2);
+        let more = with_extra_bits(&bits, 2);
         assert_eq!((more.convolution, more.fully_connected), (Some(16), None));
         assert_eq!((more.named["a"], more.named["b"]), (Some(6), None));
     }

@@ -7,36 +7,36 @@ use crate::layout::{EntryKind, Layout};
 use crate::learner::Learner;
 use skysail_compression::{Codebook, Mask};
 
-/// A learner whose parameters are the centroids of shared weights, and all other parameters as
-/// they are. Zeros stay zeros.
-pub(super) struct Shared<L> {
+/// A learner whose parameters are the centroids of shared weights, and all unshared parameters.
+/// Zeros stay zero.
+pub(super) struct SharedLearner<L> {
     learner: L,
     layout: Layout,
-    /// By entries of both layouts.
+    /// Sharings by entry of both layouts.
     sharings: Vec<Option<Sharing>>,
-    /// The parameters of the learner below.
+    /// Parameters of the inner learner.
     weights: Vec<f32>,
-    /// Gradients of those.
+    /// Gradients of the inner learner's parameters.
     gradients: Vec<f32>,
     sums: Vec<f32>,
 }
 
-/// Which weights share which values.
+/// Assignment of weights to shared values.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sharing {
-    /// The place of each weight that is not zero.
-    places: Vec<u32>,
-    /// The centroid of each of them.
+    /// Index of each non-zero weight.
+    indices: Vec<u32>,
+    /// Centroid of each of these weights.
     codes: Vec<u16>,
     centroids: usize,
 }
 
 impl Sharing {
-    /// That of a layer.
+    /// The sharing of a layer.
     pub(super) fn of(mask: &Mask, codebook: &Codebook) -> Self {
-        let places = (0..).zip(mask.as_slice()).filter(|(_, kept)| **kept);
+        let indices = (0..).zip(mask.as_slice()).filter(|(_, kept)| **kept);
         Self {
-            places: places.map(|(place, _)| place).collect(),
+            indices: indices.map(|(index, _)| index).collect(),
             codes: codebook.codes.clone(),
             centroids: codebook.centroids.len(),
         }
@@ -44,36 +44,37 @@ impl Sharing {
 
     fn members(&self) -> impl Iterator<Item = (usize, usize)> {
         let codes = self.codes.iter().map(|code| usize::from(*code));
-        self.places.iter().map(|place| *place as usize).zip(codes)
+        self.indices.iter().map(|index| *index as usize).zip(codes)
     }
 
-    fn spread(&self, centroids: &[f32], weights: &mut [f32]) {
+    fn expand(&self, centroids: &[f32], weights: &mut [f32]) {
         weights.fill(0.0);
-        for (place, code) in self.members() {
-            weights[place] = centroids[code];
+        for (index, code) in self.members() {
+            weights[index] = centroids[code];
         }
     }
 
-    /// Equation 3. A layer's sums grow with its weights, and so does how the loss bends: divided by
-    /// the mean number of members, one rate suits layers of all sizes.
-    fn gather(&self, gradient: &[f32], sums: &mut Vec<f32>) {
+    /// Sums gradients by centroid (equation 3). Sums, and the curvature of the loss, grow with the
+    /// number of weights. Dividing by the mean number of members lets one learning rate suit layers
+    /// of all sizes.
+    fn sum_gradients(&self, gradient: &[f32], sums: &mut Vec<f32>) {
         sums.clear();
         sums.resize(self.centroids, 0.0);
-        for (place, code) in self.members() {
-            sums[code] += gradient[place];
+        for (index, code) in self.members() {
+            sums[code] += gradient[index];
         }
-        let scale = self.centroids as f32 / self.places.len().max(1) as f32;
+        let scale = self.centroids as f32 / self.indices.len().max(1) as f32;
         sums.iter_mut().for_each(|sum| *sum *= scale);
     }
 }
 
-impl<L: Learner> Shared<L> {
-    /// A learner with shared values, one sharing for each entry of its layout that has any.
+impl<L: Learner> SharedLearner<L> {
+    /// A learner with a sharing for each entry of its layout that has one.
     pub(super) fn new(learner: L, sharings: Vec<Option<Sharing>>) -> Self {
         let mut layout = Layout::default();
         for (entry, sharing) in learner.layout().entries().iter().zip(&sharings) {
             match sharing {
-                // Centroids do not decay: they stand for weights that have their size.
+                // Centroids do not decay, as their size is that of their weights.
                 Some(sharing) => layout.push(&entry.name, &[sharing.centroids], EntryKind::Bias),
                 None => layout.push(&entry.name, &entry.shape, entry.kind),
             }
@@ -82,14 +83,14 @@ impl<L: Learner> Shared<L> {
         Self { learner, layout, sharings, gradients: weights.clone(), weights, sums: Vec::new() }
     }
 
-    /// The parameters of the learner below, for centroids and all others.
+    /// Expands parameters to those of the inner learner.
     pub(super) fn weights(&mut self, parameters: &[f32]) -> &[f32] {
         let entries = self.learner.layout().entries().iter().zip(self.layout.entries());
         for ((below, above), sharing) in entries.zip(&self.sharings) {
             let (weights, values) =
                 (&mut self.weights[below.range.clone()], &parameters[above.range.clone()]);
             match sharing {
-                Some(sharing) => sharing.spread(values, weights),
+                Some(sharing) => sharing.expand(values, weights),
                 None => weights.copy_from_slice(values),
             }
         }
@@ -97,7 +98,7 @@ impl<L: Learner> Shared<L> {
     }
 }
 
-impl<L: Learner> Learner for Shared<L> {
+impl<L: Learner> Learner for SharedLearner<L> {
     fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -113,13 +114,13 @@ impl<L: Learner> Learner for Shared<L> {
         let entries = self.learner.layout().entries().iter().zip(self.layout.entries());
         for ((below, above), sharing) in entries.zip(&self.sharings) {
             let found = &self.gradients[below.range.clone()];
-            let given = &mut gradients[above.range.clone()];
+            let target = &mut gradients[above.range.clone()];
             match sharing {
                 Some(sharing) => {
-                    sharing.gather(found, &mut self.sums);
-                    given.copy_from_slice(&self.sums);
+                    sharing.sum_gradients(found, &mut self.sums);
+                    target.copy_from_slice(&self.sums);
                 }
-                None => given.copy_from_slice(found),
+                None => target.copy_from_slice(found),
             }
         }
         Ok(loss)
@@ -135,7 +136,7 @@ impl<L: Learner> Learner for Shared<L> {
         let (sharings, sums) = (&self.sharings, &mut self.sums);
         let mut gather = |entry: usize, gradient: &[f32]| match sharings.get(entry) {
             Some(Some(sharing)) => {
-                sharing.gather(gradient, sums);
+                sharing.sum_gradients(gradient, sums);
                 ready(entry, sums);
             }
             _ => ready(entry, gradient),
@@ -156,15 +157,15 @@ mod tests {
 
     /// The first and the last weight share one of two values, the second has the other, and the
     /// third is zero.
-    fn shared(gradients: [f32; 5]) -> Shared<Stub> {
+    fn shared(gradients: [f32; 5]) -> SharedLearner<Stub> {
         let mask = Mask::new(vec![true, true, false, true]);
         let codebook = Codebook { centroids: vec![-1.0, 2.0], codes: vec![1, 0, 1] };
         let sharing = Sharing::of(&mask, &codebook);
-        Shared::new(Stub::new(gradients), vec![Some(sharing), None])
+        SharedLearner::new(Stub::new(gradients), vec![Some(sharing), None])
     }
 
     #[test]
-    fn values_take_the_place_of_weights_and_zeros_stay() {
+    fn weights_expand_from_shared_values_and_zeros_stay() {
         let mut learner = shared([0.0; 5]);
         assert_eq!(learner.weights(&[-1.0, 2.0, 7.0]), [2.0, -1.0, 0.0, 2.0, 7.0]);
         let made = learner.predict(&[0.5, 0.25, 0.0], &batch().input).unwrap();
@@ -172,17 +173,17 @@ mod tests {
     }
 
     #[test]
-    fn a_value_moves_by_the_sum_over_those_that_share_it() {
+    fn a_value_moves_by_the_sum_of_its_weights_gradients() {
         let mut learner = shared([1.0, 2.0, 30.0, 4.0, 5.0]);
         let mut gradients = [0.0; 3];
         learner.gradients(&[-1.0, 2.0, 7.0], &batch(), &mut gradients).unwrap();
         // Two values for three weights: sums of 2 and of 1 + 4, by two thirds.
         let wanted = [2.0 * 2.0 / 3.0, 5.0 * 2.0 / 3.0, 5.0];
         assert!(gradients.iter().zip(wanted).all(|(found, wanted)| (found - wanted).abs() < 1e-6));
-        let mut given = Vec::new();
-        let mut take = |_, values: &[f32]| given.extend_from_slice(values);
-        learner.gradients_as_ready(&[-1.0, 2.0, 7.0], &batch(), &mut take).unwrap();
-        assert_eq!(given, [gradients[2], gradients[0], gradients[1]]);
+        let mut emitted = Vec::new();
+        let mut collect = |_, values: &[f32]| emitted.extend_from_slice(values);
+        learner.gradients_as_ready(&[-1.0, 2.0, 7.0], &batch(), &mut collect).unwrap();
+        assert_eq!(emitted, [gradients[2], gradients[0], gradients[1]]);
     }
 
     #[test]

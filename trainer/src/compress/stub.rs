@@ -1,18 +1,18 @@
-//! A learner for tests, whose gradients are told beforehand.
+//! A learner for tests, with fixed gradients.
 
 use crate::batch::{Batch, Input, Targets, Values};
 use crate::error::TrainError;
 use crate::layout::{EntryKind, Layout};
 use crate::learner::Learner;
 
-/// Gives the gradients that it has, and predicts the parameters that it was given.
+/// Returns fixed gradients, and predicts its parameters.
 pub(super) struct Stub {
     layout: Layout,
     gradients: Vec<f32>,
 }
 
 impl Stub {
-    /// Four weights and a bias.
+    /// A learner with four weights and a bias.
     pub(super) fn new(gradients: [f32; 5]) -> Self {
         let mut layout = Layout::default();
         layout.push("weight", &[2, 2], EntryKind::Weight);
@@ -43,7 +43,7 @@ impl Learner for Stub {
     }
 }
 
-/// A batch that nobody looks at.
+/// An empty batch.
 pub(super) fn batch() -> Batch {
     let input = Input { shape: vec![0], values: Values::Float32(Vec::new()) };
     Batch { input, targets: Targets::Classes(Vec::new()) }

@@ -1,21 +1,20 @@
-//! Examples, varied a little so that there seem to be more of them.
+//! Data augmentation.
 
 use crate::batch::{Input, Values};
 use crate::random::Random;
 
-/// Shifts each image by up to so many pixels either way, and fills what becomes free with what
-/// an empty pixel is.
+/// Shifts each image randomly, and fills vacated pixels with the value of an empty one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shift {
-    /// The most pixels.
+    /// Largest shift in pixels, in each direction.
     pub pixels: usize,
-    /// What an empty pixel is.
+    /// Value of an empty pixel.
     pub empty: f32,
 }
 
 impl Shift {
-    /// Shifts the images of a batch, whose last two dimensions are height and width. Inputs that
-    /// have none, or indices, stay. `seed` and the row say how, so that it can be done again.
+    /// Shifts the images of a batch, whose last two dimensions are height and width. Inputs without
+    /// these dimensions, and indices, stay unchanged. The shift depends on `seed` and the row only.
     pub fn apply(&self, input: &mut Input, rows: &[u32], seed: &[u64]) {
         let (&[_, .., height, width], Values::Float32(values)) =
             (&input.shape[..], &mut input.values)
@@ -33,11 +32,11 @@ impl Shift {
             let (down, right) = (by(), by());
             for plane in image.chunks_exact_mut(height * width) {
                 let old = plane.to_vec();
-                for (place, pixel) in plane.iter_mut().enumerate() {
+                for (index, pixel) in plane.iter_mut().enumerate() {
                     let from = |at: usize, by: isize, size: usize| {
                         at.checked_add_signed(-by).filter(|at| *at < size)
                     };
-                    let (y, x) = (place / width, place % width);
+                    let (y, x) = (index / width, index % width);
                     let found = from(y, down, height).zip(from(x, right, width));
                     *pixel = found.map_or(self.empty, |(y, x)| old[y * width + x]);
                 }
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_move_as_a_whole() {
+    fn images_are_shifted_as_a_whole() {
         let mut image = vec![0.5; 2 * 49];
         image[24] = 1.0;
         image[49 + 24] = 2.0;
@@ -74,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_stays() {
+    fn inputs_that_are_not_images_stay_unchanged() {
         let tokens = Input { shape: vec![2, 3], values: Values::Int64(vec![1; 6]) };
         let mut same = tokens.clone();
         Shift { pixels: 3, empty: 0.0 }.apply(&mut same, &[0, 1], &[0]);

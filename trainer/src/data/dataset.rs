@@ -1,4 +1,4 @@
-//! Examples in memory.
+//! Datasets in memory.
 
 use super::error::DataError;
 use super::fit;
@@ -6,20 +6,20 @@ use crate::batch::{Batch, Input, Targets, Values};
 use sha2::{Digest as _, Sha256};
 use skysail_graph::Model;
 
-/// Examples in memory: as many inputs of one shape as targets.
+/// A dataset in memory: rows of inputs with equal shape, and their targets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     name: String,
-    /// Dimensions of one input.
+    /// Dimensions of one row.
     shape: Vec<usize>,
     inputs: Inputs,
     targets: Targets,
     rows: usize,
-    /// Applied as batches are made.
+    /// Scaling that is applied to each batch.
     scaling: Scaling,
 }
 
-/// The inputs, row by row, as small as they can be kept.
+/// Input values of all rows, in the smallest type that holds them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Inputs {
     /// Numbers from 0 to 255.
@@ -30,25 +30,25 @@ pub enum Inputs {
     Int64(Vec<i64>),
 }
 
-/// What is done to each number of an input: `value * scale + offset`. Indices stay.
+/// Scaling of each input number: `value * scale + offset`. Indices are unchanged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scaling {
-    /// What it is multiplied with.
+    /// Factor.
     pub scale: f32,
-    /// What is added then.
+    /// Offset, added after the multiplication.
     pub offset: f32,
 }
 
 impl Scaling {
-    /// Leaves numbers as they are.
-    pub const NONE: Self = Self { scale: 1.0, offset: 0.0 };
+    /// Leaves numbers unchanged.
+    pub const IDENTITY: Self = Self { scale: 1.0, offset: 0.0 };
 
-    /// So that numbers of this mean and deviation come to have 0 and 1.
+    /// Scales numbers of this mean and standard deviation to 0 and 1.
     pub fn normal(mean: f32, deviation: f32) -> Self {
         Self { scale: 1.0 / deviation, offset: -mean / deviation }
     }
 
-    /// First this, then the other.
+    /// Applies this scaling, then the other.
     fn then(self, next: Self) -> Self {
         let offset = self.offset * next.scale + next.offset;
         Self { scale: self.scale * next.scale, offset }
@@ -66,10 +66,10 @@ impl Inputs {
 }
 
 impl Dataset {
-    /// Examples whose inputs have this shape each. The name is for messages.
+    /// A dataset whose rows have this shape. The name is for messages.
     ///
     /// # Errors
-    /// `Misfit` when there are not as many inputs as targets.
+    /// `Misfit` when the numbers of inputs and targets differ.
     pub fn new(
         name: &str,
         shape: &[usize],
@@ -79,7 +79,7 @@ impl Dataset {
         let misfit = |problem: String| DataError::Misfit { data: name.to_owned(), problem };
         let size = shape.iter().try_fold(1_usize, |size, dim| size.checked_mul(*dim));
         let Some(size) = size.filter(|size| *size > 0) else {
-            return Err(misfit(format!("rows of the shape {shape:?} are no rows")));
+            return Err(misfit(format!("rows cannot have the shape {shape:?}")));
         };
         let rows = inputs.len() / size;
         let per_row = match &targets {
@@ -92,55 +92,55 @@ impl Dataset {
         };
         if rows * size != inputs.len() || rows * per_row != targets_len {
             let problem = format!(
-                "{} values and {targets_len} targets are no rows of the shape {shape:?}",
+                "{} values and {targets_len} targets do not form rows of the shape {shape:?}",
                 inputs.len()
             );
             return Err(misfit(problem));
         }
         let (name, shape) = (name.to_owned(), shape.to_vec());
-        Ok(Self { name, shape, inputs, targets, rows, scaling: Scaling::NONE })
+        Ok(Self { name, shape, inputs, targets, rows, scaling: Scaling::IDENTITY })
     }
 
-    /// What it is called in messages.
+    /// Name for messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The same under another name.
+    /// Renames the dataset.
     #[must_use]
-    pub fn named(mut self, name: &str) -> Self {
+    pub fn renamed(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
     }
 
-    /// The same with its numbers scaled, after what was done to them before.
+    /// Adds a scaling after the present one.
     #[must_use]
     pub fn scaled(mut self, scaling: Scaling) -> Self {
         self.scaling = self.scaling.then(scaling);
         self
     }
 
-    /// How many examples there are.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Dimensions of one input.
+    /// Dimensions of one row.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The inputs, before they are scaled.
+    /// The unscaled inputs.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs
     }
 
-    /// What should come out.
+    /// The targets.
     pub fn targets(&self) -> &Targets {
         &self.targets
     }
 
-    /// One more than the greatest label; `None` where targets are numbers.
+    /// One more than the largest label; `None` for numeric targets.
     pub fn classes(&self) -> Option<usize> {
         match &self.targets {
             Targets::Classes(classes) => {
@@ -150,7 +150,7 @@ impl Dataset {
         }
     }
 
-    /// The examples of these rows, in this order. Rows that there are none of are left out.
+    /// A batch of these rows, in this order. Row numbers out of range are skipped.
     pub fn batch(&self, rows: &[u32]) -> Batch {
         let rows: Vec<usize> =
             rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows).collect();
@@ -161,7 +161,7 @@ impl Dataset {
             Inputs::Bytes(values) => Values::Float32(
                 self.gather(values, &rows, |value| f32::from(value) * scale + offset),
             ),
-            Inputs::Float32(values) if self.scaling == Scaling::NONE => {
+            Inputs::Float32(values) if self.scaling == Scaling::IDENTITY => {
                 Values::Float32(self.gather(values, &rows, |value| value))
             }
             Inputs::Float32(values) => {
@@ -194,7 +194,7 @@ impl Dataset {
         }
     }
 
-    /// The examples of these rows alone, under a name of their own.
+    /// A dataset of these rows, with another name.
     pub fn select(&self, name: &str, rows: &[u32]) -> Self {
         let rows: Vec<usize> =
             rows.iter().map(|row| *row as usize).filter(|row| *row < self.rows).collect();
@@ -213,11 +213,11 @@ impl Dataset {
         }
     }
 
-    /// The same, in the shape and the type that the model's first input has, and with labels where
-    /// it has classes, once it is sure that it takes every row and knows every label.
+    /// Converts the data to shape and type of the model's first input, and to labels if the model
+    /// has classes. Checks that every row and label fits.
     ///
     /// # Errors
-    /// `Misfit` or `Label`, with what differs.
+    /// `Misfit` or `Label`, with the difference.
     pub fn fit(mut self, model: &Model) -> Result<Self, DataError> {
         let fit = fit::fit(&self, model)?;
         self.shape = fit.shape;
@@ -237,7 +237,7 @@ impl Dataset {
         Ok(self)
     }
 
-    /// SHA-256 over all of it, as hexadecimal digits: tells data apart.
+    /// SHA-256 of the data in hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         let mut hasher = Sha256::new();
         let Scaling { scale, offset } = self.scaling;
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_have_the_rows_asked_for() {
+    fn batches_contain_the_requested_rows() {
         let batch = numbers(4).scaled(Scaling { scale: 2.0, offset: 1.0 }).batch(&[3, 0, 9]);
         assert_eq!(batch.input.shape, [2, 2]);
         assert_eq!(batch.input.values, Values::Float32(vec![13.0, 15.0, 1.0, 3.0]));
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rows_is_refused() {
+    fn values_that_do_not_form_rows_are_rejected() {
         let new = |shape: &[usize], values: usize, classes: usize| {
             let inputs = Inputs::Bytes(vec![0; values]);
             Dataset::new("d", shape, inputs, Targets::Classes(vec![0; classes])).is_ok()
@@ -287,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn normal_numbers_have_mean_0_and_deviation_1() {
-        let Scaling { scale, offset } = Scaling::normal(3.0, 2.0).then(Scaling::NONE);
+    fn normalized_numbers_have_mean_0_and_deviation_1() {
+        let Scaling { scale, offset } = Scaling::normal(3.0, 2.0).then(Scaling::IDENTITY);
         assert_eq!((3.0 * scale + offset, 5.0 * scale + offset), (0.0, 1.0));
         let twice = numbers(1).scaled(Scaling { scale: 2.0, offset: 1.0 });
         let twice = twice.scaled(Scaling { scale: 10.0, offset: 0.0 });
@@ -296,9 +296,9 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_tell_data_apart() {
+    fn fingerprints_distinguish_data() {
         let data = numbers(3);
-        assert_eq!(data.fingerprint(), numbers(3).named("other").fingerprint());
+        assert_eq!(data.fingerprint(), numbers(3).renamed("other").fingerprint());
         assert_ne!(data.fingerprint(), numbers(4).fingerprint());
         assert_ne!(data.fingerprint(), numbers(3).scaled(Scaling::normal(1.0, 1.0)).fingerprint());
         assert_eq!(data.fingerprint().len(), 64);

@@ -1,8 +1,9 @@
-//! Images of digits, made from strokes: a real task that needs no download.
+//! Generated images of digits: a realistic task without a download.
 //!
-//! Each image is a form of its digit, its points moved a little, turned, sheared, stretched and
-//! shifted, drawn with a pen of some width and strength, and given noise. Only sums, products and
-//! square roots are used, which machines round alike: the same seed gives the same images.
+//! Each image is a form of its digit with its points jittered. It is rotated, sheared, stretched
+//! and shifted, drawn with a pen of some width and strength, and given noise. Only sums, products
+//! and square roots are used, which all machines round alike: the same seed generates the same
+//! images.
 
 use super::dataset::{Dataset, Inputs, Scaling};
 use super::error::DataError;
@@ -10,27 +11,29 @@ use super::strokes::{FORMS, Point, Stroke};
 use crate::batch::Targets;
 use crate::random::Random;
 
-/// An image is this many pixels wide, and high.
+/// Width and height of an image in pixels.
 pub const DIGIT_PIXELS: usize = 28;
-/// Straight pieces that a bend between two points is drawn with.
-const PIECES: usize = 5;
-/// The most images that are made: as many bytes as a file may have.
+/// Line segments of a curve between two points.
+const SEGMENTS: usize = 5;
+/// Upper limit of generated images, about as many bytes as a file may have.
 const ROWS_MAX: usize = 10_000_000;
 
-/// Images of `rows` digits, `[28, 28]`, black on nothing, each digit as often as the others. The
-/// same seed gives the same images on every machine; each depends on its row and the seed alone,
-/// so that more rows only add to them.
+/// Generates images of digits, shape `[28, 28]`, dark on an empty background. Each digit is equally
+/// frequent.
+///
+/// Images are the same on every machine. Each depends on its row and the seed only, so more rows
+/// extend the dataset.
 ///
 /// # Errors
 /// `TooFew` for no rows, `Misfit` for more than ten million.
 pub fn digits(rows: usize, seed: u64) -> Result<Dataset, DataError> {
     let name = format!("{rows} digits of seed {seed}");
     if rows == 0 {
-        let problem = "digits are made from 1 on".to_owned();
+        let problem = "at least 1 digit must be generated".to_owned();
         return Err(DataError::TooFew { data: name, rows, problem });
     }
     if rows > ROWS_MAX {
-        let problem = format!("at most {ROWS_MAX} digits are made");
+        let problem = format!("at most {ROWS_MAX} digits can be generated");
         return Err(DataError::Misfit { data: name, problem });
     }
     let mut pixels = Vec::with_capacity(rows * DIGIT_PIXELS * DIGIT_PIXELS);
@@ -50,12 +53,12 @@ type Image = [u8; DIGIT_PIXELS * DIGIT_PIXELS];
 fn draw(digit: usize, random: &mut Random) -> Image {
     let forms = FORMS[digit];
     let form = forms[random.below(forms.len())];
-    let hand = Hand::new(random);
+    let writing = Handwriting::new(random);
     let mut ink = [0.0_f32; DIGIT_PIXELS * DIGIT_PIXELS];
     for stroke in form {
-        let line = hand.line(stroke, random);
+        let line = writing.line(stroke, random);
         for ends in line.windows(2) {
-            hand.mark(&mut ink, ends[0], ends[1]);
+            writing.draw_line(&mut ink, ends[0], ends[1]);
         }
     }
     let grain = random.between(0.0, 0.12);
@@ -63,29 +66,29 @@ fn draw(digit: usize, random: &mut Random) -> Image {
         // Paper has less grain than ink.
         let noise = random.normal() * grain * (0.25 + 0.75 * ink);
         let value = (ink + noise).clamp(0.0, 1.0) * 255.0;
-        // Faint grain is cut off, so that the paper is mostly empty.
+        // Faint grain is cut off, so that most of the paper is empty.
         if value < 12.0 { 0 } else { value.round() as u8 }
     })
 }
 
-/// How one image is written.
-struct Hand {
-    /// From the unit square to pixels: x and y of each axis, then the centre.
+/// Handwriting of one image.
+struct Handwriting {
+    /// Maps the unit square to pixels: x and y of each axis, then the centre.
     across: Point,
     down: Point,
     centre: Point,
     /// Half the pen's width, in pixels.
     radius: f32,
     strength: f32,
-    /// How far points are moved, in unit squares.
-    shake: f32,
+    /// Standard deviation of the jitter of points, in units of the square.
+    jitter: f32,
 }
 
-impl Hand {
+impl Handwriting {
     fn new(random: &mut Random) -> Self {
         let height = random.between(15.0, 22.0);
         let width = height * random.between(0.55, 1.0);
-        // A turn by a small angle: its tangent is enough, and the square root makes it a turn.
+        // Rotation by a small angle: its tangent suffices, and the square root normalizes it.
         let tangent = random.between(-0.3, 0.3);
         let cosine = 1.0 / (1.0 + tangent * tangent).sqrt();
         let sine = tangent * cosine;
@@ -97,18 +100,18 @@ impl Hand {
             centre: (middle + random.between(-2.5, 2.5), middle + random.between(-2.5, 2.5)),
             radius: random.between(0.6, 1.7),
             strength: random.between(0.65, 1.0),
-            shake: random.between(0.01, 0.05),
+            jitter: random.between(0.01, 0.05),
         }
     }
 
-    /// The pixels that a stroke goes through, straight from one to the next.
+    /// Pixel positions along a stroke, connected by straight lines.
     fn line(&self, stroke: &Stroke, random: &mut Random) -> Vec<Point> {
-        let mut shaken = |(x, y): &Point| {
-            let (x, y) = (x + random.normal() * self.shake, y + random.normal() * self.shake);
+        let mut jittered = |(x, y): &Point| {
+            let (x, y) = (x + random.normal() * self.jitter, y + random.normal() * self.jitter);
             self.place((x - 0.5, y - 0.5))
         };
-        let points: Vec<Point> = stroke.points.iter().map(&mut shaken).collect();
-        if stroke.smooth { bent(&points) } else { points }
+        let points: Vec<Point> = stroke.points.iter().map(&mut jittered).collect();
+        if stroke.smooth { spline(&points) } else { points }
     }
 
     fn place(&self, (x, y): Point) -> Point {
@@ -119,8 +122,8 @@ impl Hand {
         )
     }
 
-    /// Draws a straight piece.
-    fn mark(&self, ink: &mut [f32], from: Point, to: Point) {
+    /// Draws a line segment.
+    fn draw_line(&self, ink: &mut [f32], from: Point, to: Point) {
         let reach = self.radius + 1.0;
         let range = |a: f32, b: f32| {
             let last = DIGIT_PIXELS as f32;
@@ -138,16 +141,16 @@ impl Hand {
     }
 }
 
-/// A smooth line through points: the spline of Catmull and Rom (1974).
-fn bent(points: &[Point]) -> Vec<Point> {
-    let mut line = Vec::with_capacity(points.len() * PIECES + 1);
+/// A smooth curve through points: the spline of Catmull and Rom (1974).
+fn spline(points: &[Point]) -> Vec<Point> {
+    let mut line = Vec::with_capacity(points.len() * SEGMENTS + 1);
     line.extend(points.first());
     for at in 1..points.len() {
         let (start, end) = (points[at - 1], points[at]);
         let before = if at > 1 { points[at - 2] } else { start };
         let after = points.get(at + 1).copied().unwrap_or(end);
-        for piece in 1..=PIECES {
-            let t = piece as f32 / PIECES as f32;
+        for segment in 1..=SEGMENTS {
+            let t = segment as f32 / SEGMENTS as f32;
             let mix = |p: f32, a: f32, b: f32, n: f32| {
                 let (slope, square, cube) =
                     (b - p, 2.0 * p - 5.0 * a + 4.0 * b - n, 3.0 * (a - b) + n - p);
@@ -162,7 +165,7 @@ fn bent(points: &[Point]) -> Vec<Point> {
     line
 }
 
-/// From a point to the nearest one of a straight piece.
+/// Distance from a point to the nearest point of a line segment.
 fn distance(point: Point, from: Point, to: Point) -> f32 {
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let (px, py) = (point.0 - from.0, point.1 - from.1);
@@ -182,11 +185,11 @@ mod tests {
     }
 
     #[test]
-    fn images_come_from_the_seed_and_the_row_alone() {
+    fn images_depend_on_the_seed_and_the_row_only() {
         let few = digits(30, 1).unwrap();
         assert_eq!(pixels(&few), &pixels(&digits(50, 1).unwrap())[..30 * 784]);
         assert_ne!(pixels(&few), pixels(&digits(30, 2).unwrap()));
-        // Every machine, and every version, makes these.
+        // Every machine and every version generates these images.
         let sum: u64 = pixels(&few).iter().map(|pixel| u64::from(*pixel)).sum();
         assert_eq!(sum, 565_256);
         assert!(digits(0, 1).is_err() && digits(usize::MAX, 1).is_err());

@@ -1,72 +1,72 @@
-//! What can be wrong with data, in words that name the place.
+//! Errors of data, with their location.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why data can not be used. Trying again helps for `Io` alone.
+/// An error of data. Only `Io` may succeed when repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// The system refused to read a file.
+    /// The operating system could not read a file.
     #[error("cannot read {}: {source}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// A file does not hold what it should.
-    #[error("{}{place}: {problem}", path.display())]
-    Bad {
-        /// The file.
+    /// The content of a file is invalid.
+    #[error("{}{location}: {problem}", path.display())]
+    Invalid {
+        /// Path of the file.
         path: PathBuf,
-        /// Where in it.
-        place: Place,
-        /// What is wrong.
+        /// Location in the file.
+        location: Location,
+        /// The problem.
         problem: String,
     },
-    /// A file holds more than is taken into memory.
+    /// A file holds more than may be loaded into memory.
     #[error("{}: {what} takes {bytes} bytes, and at most {bytes_max} are read", path.display())]
     TooLarge {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is too large.
+        /// The part that is too large.
         what: &'static str,
-        /// Its size.
+        /// Size in bytes.
         bytes: u64,
-        /// The limit.
+        /// Limit in bytes.
         bytes_max: u64,
     },
     /// A label is not one of the model's classes.
     #[error(
-        "{data}: row {row} has the label {label}, and the model has {classes} classes: labels go \
+        "{data}: row {row} has the label {label}, but the model has {classes} classes: labels range \
          from 0 to {}", classes.saturating_sub(1)
     )]
     Label {
-        /// The data.
+        /// Name of the data.
         data: String,
-        /// Which row, from 0.
+        /// Row, from 0.
         row: usize,
-        /// Its label.
+        /// Label.
         label: u32,
-        /// How many classes the model has.
+        /// Number of classes of the model.
         classes: usize,
     },
-    /// The data are not what the model takes.
+    /// The data does not fit the model.
     #[error("{data} does not fit the model: {problem}")]
     Misfit {
-        /// The data.
+        /// Name of the data.
         data: String,
-        /// What differs.
+        /// The difference.
         problem: String,
     },
-    /// Too few examples for what they are to be divided into.
+    /// There are too few rows for the requested division.
     #[error("{data}: {rows} rows are too few: {problem}")]
     TooFew {
-        /// The data.
+        /// Name of the data.
         data: String,
-        /// How many there are.
+        /// Number of rows.
         rows: usize,
-        /// For what.
+        /// The requested division.
         problem: String,
     },
     /// The thread that prepares batches ended too early.
@@ -74,22 +74,22 @@ pub enum DataError {
     Loader(String),
 }
 
-/// A place in a file.
+/// A location in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// All of it.
+pub enum Location {
+    /// The whole file.
     Whole,
-    /// A line, from 1, and the column's name or number.
+    /// Line, from 1, and name or number of the column.
     Line(u64, String),
-    /// A row, from 0, and the column's name.
+    /// Row, from 0, and name of the column.
     Row(u64, String),
-    /// A byte, from 0, of what is decompressed.
+    /// Byte of the decompressed content, from 0.
     Offset(u64),
-    /// An array of an archive.
+    /// Array of an archive.
     Array(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole => Ok(()),
@@ -103,14 +103,14 @@ impl fmt::Display for Place {
 }
 
 impl DataError {
-    /// An error of the system, for `map_err`.
+    /// Creates an error of the operating system, for `map_err`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |source| Self::Io { path, source }
     }
 
-    /// A file that is wrong somewhere.
-    pub(crate) fn bad(path: &Path, place: Place, problem: impl Into<String>) -> Self {
-        Self::Bad { path: path.to_path_buf(), place, problem: problem.into() }
+    /// Creates an error of invalid content.
+    pub(crate) fn invalid(path: &Path, location: Location, problem: impl Into<String>) -> Self {
+        Self::Invalid { path: path.to_path_buf(), location, problem: problem.into() }
     }
 }

@@ -1,29 +1,29 @@
-//! Files, opened with care: only real files, and never more of them than fits.
+//! Safe reading of files: only regular files, and never more than fits in memory.
 
-use super::error::{DataError, Place};
+use super::error::{DataError, Location};
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// The most bytes that one data file may take, decompressed.
+/// Upper limit of a data file's decompressed size in bytes.
 pub const BYTES_MAX: u64 = 8 << 30;
-/// How a gzip file begins (RFC 1952).
+/// First bytes of a gzip file (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Opens a file, no folder and no device.
+/// Opens a regular file.
 pub(super) fn open(path: &Path) -> Result<File, DataError> {
     let io = || DataError::io(path);
-    // Asked before it is opened: to open a pipe may wait for ever.
+    // The check precedes opening, as opening a pipe may block forever.
     let found = std::fs::metadata(path).map_err(io())?;
     if !found.is_file() {
-        return Err(DataError::bad(path, Place::Whole, "it is no file"));
+        return Err(DataError::invalid(path, Location::Whole, "it is not a regular file"));
     }
     check_size(path, "the file", found.len())?;
     File::open(path).map_err(io())
 }
 
-/// Refuses what is too large to be taken into memory.
+/// Rejects content that is too large for memory.
 pub(super) fn check_size(path: &Path, what: &'static str, bytes: u64) -> Result<(), DataError> {
     if bytes > BYTES_MAX {
         let (path, bytes_max) = (path.to_path_buf(), BYTES_MAX);
@@ -32,14 +32,14 @@ pub(super) fn check_size(path: &Path, what: &'static str, bytes: u64) -> Result<
     Ok(())
 }
 
-/// All bytes of a file.
+/// Reads all bytes of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     let mut bytes = Vec::new();
     open(path)?.take(BYTES_MAX).read_to_end(&mut bytes).map_err(DataError::io(path))?;
     Ok(bytes)
 }
 
-/// What is in a file, decompressed when it is gzip.
+/// Content of a file, decompressed if it is gzip.
 pub(super) struct Content {
     path: PathBuf,
     reader: Box<dyn Read>,
@@ -63,37 +63,40 @@ impl Content {
         Ok(Self { path: path.to_path_buf(), reader, offset: 0 })
     }
 
-    /// The next `count` bytes. Memory grows with what there is, whatever the count.
+    /// Reads the next `count` bytes. Memory is proportional to the bytes that exist.
     pub(super) fn take(&mut self, count: u64, what: &str) -> Result<Vec<u8>, DataError> {
         check_size(&self.path, "the content", count)?;
         let mut bytes = Vec::new();
-        (&mut self.reader).take(count).read_to_end(&mut bytes).map_err(|error| self.told(error))?;
+        (&mut self.reader)
+            .take(count)
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.read_error(error))?;
         self.offset += bytes.len() as u64;
         if (bytes.len() as u64) < count {
             let problem = format!("it ends within {what}: {} of {count} bytes", bytes.len());
-            return Err(DataError::bad(&self.path, Place::Offset(self.offset), problem));
+            return Err(DataError::invalid(&self.path, Location::Offset(self.offset), problem));
         }
         Ok(bytes)
     }
 
-    /// Refuses bytes that nothing speaks of.
+    /// Rejects bytes after the end of the content.
     pub(super) fn end(mut self) -> Result<(), DataError> {
         let mut more = [0];
-        match self.reader.read(&mut more).map_err(|error| self.told(error))? {
+        match self.reader.read(&mut more).map_err(|error| self.read_error(error))? {
             0 => Ok(()),
             _ => {
-                let problem = "there is more than its header says";
-                Err(DataError::bad(&self.path, Place::Offset(self.offset), problem))
+                let problem = "there is more than its header declares";
+                Err(DataError::invalid(&self.path, Location::Offset(self.offset), problem))
             }
         }
     }
 
-    /// A damaged file rather than a refusal of the system.
-    fn told(&self, error: std::io::Error) -> DataError {
+    /// Classifies a read error as a damaged file, or an error of the operating system.
+    fn read_error(&self, error: std::io::Error) -> DataError {
         match error.kind() {
             ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
                 let problem = format!("it is damaged: {error}");
-                DataError::bad(&self.path, Place::Offset(self.offset), problem)
+                DataError::invalid(&self.path, Location::Offset(self.offset), problem)
             }
             _ => DataError::io(&self.path)(error),
         }

@@ -1,25 +1,25 @@
-//! Whether data are what a model takes.
+//! Fit of data and model.
 
 use super::dataset::{Dataset, Inputs};
 use super::error::DataError;
 use crate::batch::Targets;
-use crate::network::learned_output;
+use crate::network::trained_output;
 use skysail_graph::{Dim, ElementType, Model};
 
-/// The largest label in a float, which has all integers up to it.
+/// Largest label in a float; a float represents all integers up to it.
 const LABEL_MAX: f32 = 16_777_216.0;
 
-/// What data have to become for a model.
+/// Conversion of data for a model.
 pub(super) struct Fit {
-    /// Dimensions of one input.
+    /// Dimensions of one row.
     pub(super) shape: Vec<usize>,
-    /// Whether inputs are indices.
+    /// True if inputs are indices.
     pub(super) indices: bool,
-    /// The targets as labels, where they are numbers and the model has classes.
+    /// Labels converted from numbers, if the model has classes.
     pub(super) labels: Option<Vec<u32>>,
 }
 
-/// How the data fit the model's first input and the output that it learns.
+/// Fits the data to the model's first input and trained output.
 pub(super) fn fit(data: &Dataset, model: &Model) -> Result<Fit, DataError> {
     let misfit = |problem: String| DataError::Misfit { data: data.name().to_owned(), problem };
     let graph = model.graph();
@@ -33,15 +33,16 @@ pub(super) fn fit(data: &Dataset, model: &Model) -> Result<Fit, DataError> {
     };
     if let (true, Inputs::Float32(values)) = (indices, data.inputs()) {
         let odd = values.iter().position(|value| value.fract() != 0.0);
-        if let Some(place) = odd {
-            let problem = format!("its input {input} takes indices, and {} is none", values[place]);
+        if let Some(index) = odd {
+            let problem =
+                format!("its input {input} requires indices, but {} is not one", values[index]);
             return Err(misfit(problem));
         }
     }
     let dims = input.kind.dims();
     let shape = match dims.and_then(<[Dim]>::split_first) {
         Some((_, wanted)) => row_shape(data.shape(), wanted).ok_or_else(|| {
-            misfit(format!("rows have the shape {:?}, and its input is {input}", data.shape()))
+            misfit(format!("rows have the shape {:?}, but its input is {input}", data.shape()))
         })?,
         None => data.shape().to_vec(),
     };
@@ -49,7 +50,7 @@ pub(super) fn fit(data: &Dataset, model: &Model) -> Result<Fit, DataError> {
     Ok(Fit { shape, indices, labels })
 }
 
-/// The shape of a row in a model's terms: of as many values, whatever the dimensions were.
+/// The shape of a row in the model's dimensions; the number of values must be equal.
 fn row_shape(found: &[usize], wanted: &[Dim]) -> Option<Vec<usize>> {
     let known = |dim: &Dim| match dim {
         Dim::Fixed(size) => usize::try_from(*size).ok(),
@@ -65,19 +66,19 @@ fn row_shape(found: &[usize], wanted: &[Dim]) -> Option<Vec<usize>> {
     fits.then(|| found.to_vec())
 }
 
-/// Refuses labels that are no class of the model, and rows of too many numbers; the labels, where
-/// numbers stand for them.
+/// Rejects labels out of range, and rows with too many numbers. Returns labels that are stored as
+/// numbers.
 fn check_targets(
     data: &Dataset,
     model: &Model,
     misfit: impl Fn(String) -> DataError,
 ) -> Result<Option<Vec<u32>>, DataError> {
-    let Some(output) = learned_output(model) else {
+    let Some(output) = trained_output(model) else {
         return Err(misfit("it has no output".to_owned()));
     };
     let shapes = model.graph().shapes();
     let dims = output.kind.dims().or_else(|| shapes.dims(&output.name));
-    // Where the model does not say, the loss will.
+    // Without a static shape, the loss checks the targets.
     let Some((_, [Dim::Fixed(width)])) = dims.and_then(<[Dim]>::split_first) else {
         return Ok(None);
     };
@@ -88,19 +89,19 @@ fn check_targets(
         Targets::Numbers(numbers) if numbers.len() == data.rows() => {
             let labels: Result<Vec<u32>, _> = numbers.iter().copied().map(label).collect();
             let labels = labels.map_err(|number| {
-                misfit(format!("{number} is no label, and its output is {output}"))
+                misfit(format!("{number} is not a label, but its output is {output}"))
             })?;
             check_labels(data, &labels, width)?;
             Ok(Some(labels))
         }
         Targets::Numbers(numbers) => {
             let found = numbers.len().checked_div(data.rows()).unwrap_or(0);
-            Err(misfit(format!("rows have {found} targets, and its output is {output}")))
+            Err(misfit(format!("rows have {found} targets, but its output is {output}")))
         }
     }
 }
 
-/// A label that is kept as a float; the number if it is none.
+/// Converts a label that is stored as a float; returns the number if it is not a label.
 fn label(number: f32) -> Result<u32, f32> {
     let whole = number.fract() == 0.0 && (0.0..=LABEL_MAX).contains(&number);
     if whole { Ok(number as u32) } else { Err(number) }
@@ -129,7 +130,7 @@ mod tests {
         data(shape, Inputs::Bytes(vec![1; size * labels.len()]), labels)
     }
 
-    /// A model of this input that ends with two classes.
+    /// A model with this input and two classes.
     fn model(element: ElementType, dims: &[Dim]) -> Model {
         let mut builder = GraphBuilder::new("g");
         builder.input("in", element, dims);
@@ -144,26 +145,30 @@ mod tests {
         assert_eq!(fitted.shape(), [6]);
         let free = model(ElementType::Float32, &["n".into(), "h".into(), Dim::Fixed(3)]);
         assert_eq!(bytes(&[2, 3], &[0]).fit(&free).unwrap().shape(), [2, 3]);
-        let said = bytes(&[3, 2], &[0]).fit(&free).unwrap_err().to_string();
+        let message = bytes(&[3, 2], &[0]).fit(&free).unwrap_err().to_string();
         assert!(
-            said.contains("rows have the shape [3, 2]") && said.contains("in: float32"),
-            "{said}"
+            message.contains("rows have the shape [3, 2]") && message.contains("in: float32"),
+            "{message}"
         );
         assert!(bytes(&[7], &[0]).fit(&mlp(&[6, 2], 1).unwrap()).is_err());
     }
 
     #[test]
-    fn labels_beyond_the_classes_are_named() {
-        let said = bytes(&[6], &[0, 1, 2]).fit(&mlp(&[6, 2], 1).unwrap()).unwrap_err().to_string();
-        assert!(said.contains("row 2 has the label 2") && said.contains("from 0 to 1"), "{said}");
+    fn labels_out_of_range_are_named() {
+        let message =
+            bytes(&[6], &[0, 1, 2]).fit(&mlp(&[6, 2], 1).unwrap()).unwrap_err().to_string();
+        assert!(
+            message.contains("row 2 has the label 2") && message.contains("from 0 to 1"),
+            "{message}"
+        );
         let inputs = Inputs::Bytes(vec![0; 6]);
         let odd = Dataset::new("d", &[6], inputs, Targets::Numbers(vec![0.0; 3])).unwrap();
-        let said = odd.fit(&mlp(&[6, 2], 1).unwrap()).unwrap_err().to_string();
-        assert!(said.contains("rows have 3 targets"), "{said}");
+        let message = odd.fit(&mlp(&[6, 2], 1).unwrap()).unwrap_err().to_string();
+        assert!(message.contains("rows have 3 targets"), "{message}");
     }
 
     #[test]
-    fn labels_may_be_kept_as_floats() {
+    fn labels_may_be_stored_as_floats() {
         let mlp = mlp(&[2, 3], 1).unwrap();
         let of = |labels: &[f32]| {
             let inputs = Inputs::Bytes(vec![0; 2 * labels.len()]);
@@ -171,18 +176,18 @@ mod tests {
             data.fit(&mlp).map(|data| data.targets().clone()).map_err(|error| error.to_string())
         };
         assert_eq!(of(&[2.0, 0.0]), Ok(Targets::Classes(vec![2, 0])));
-        assert!(of(&[0.0, 0.5]).unwrap_err().contains("0.5 is no label"));
-        assert!(of(&[-1.0]).unwrap_err().contains("-1 is no label"));
+        assert!(of(&[0.0, 0.5]).unwrap_err().contains("0.5 is not a label"));
+        assert!(of(&[-1.0]).unwrap_err().contains("-1 is not a label"));
         assert!(of(&[0.0, 3.0]).unwrap_err().contains("row 1 has the label 3"));
     }
 
     #[test]
-    fn numbers_become_indices_where_they_can() {
+    fn whole_numbers_become_indices() {
         let tokens = model(ElementType::Int64, &["batch".into(), Dim::Fixed(2)]);
         let whole = data(&[2], Inputs::Float32(vec![3.0, 1.0]), &[0]).fit(&tokens).unwrap();
         assert_eq!(whole.batch(&[0]).input.values, Values::Int64(vec![3, 1]));
         let odd = data(&[2], Inputs::Float32(vec![3.0, 1.5]), &[0]).fit(&tokens);
-        assert!(odd.unwrap_err().to_string().contains("1.5 is none"));
+        assert!(odd.unwrap_err().to_string().contains("1.5 is not one"));
         let back = data(&[6], Inputs::Int64(vec![2; 6]), &[0]).fit(&mlp(&[6, 2], 1).unwrap());
         assert_eq!(back.unwrap().batch(&[0]).input.values, Values::Float32(vec![2.0; 6]));
         assert!(bytes(&[2], &[0]).fit(&model(ElementType::Bool, &[])).is_err());

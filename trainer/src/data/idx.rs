@@ -1,27 +1,27 @@
-//! IDX, the format of MNIST: a magic number, big-endian sizes, and bytes (Y. LeCun, "The MNIST
-//! database"). Compressed with gzip or not.
+//! IDX files, the format of MNIST: a magic number, big-endian sizes, and bytes (Y. LeCun, "The
+//! MNIST database"). They may be compressed with gzip.
 
 use super::dataset::{Dataset, Inputs, Scaling};
-use super::error::{DataError, Place};
+use super::error::{DataError, Location};
 use super::file::Content;
 use crate::batch::Targets;
 use std::path::{Path, PathBuf};
 
-/// The code of unsigned bytes, the only elements that such files have in practice.
+/// Type code of unsigned bytes, the only elements of such files in practice.
 const UNSIGNED_BYTES: u8 = 8;
-/// Pixels are given to a model as numbers from 0 to 1.
+/// Scaling of pixels to numbers from 0 to 1.
 const PIXEL: Scaling = Scaling { scale: 1.0 / 255.0, offset: 0.0 };
 
-/// The images and the labels of two files.
+/// Loads the images and the labels of two files.
 pub(super) fn load(images: &Path, labels: &Path) -> Result<Dataset, DataError> {
     let (shape, pixels) = array(images)?;
     let (labels_shape, classes) = array(labels)?;
     let [rows, row_shape @ ..] = &shape[..] else {
-        return Err(DataError::bad(images, Place::Offset(3), "it has no dimensions"));
+        return Err(DataError::invalid(images, Location::Offset(3), "it has no dimensions"));
     };
     if labels_shape != [*rows] {
-        let problem = format!("its shape is {labels_shape:?}, and there are {rows} images");
-        return Err(DataError::bad(labels, Place::Offset(4), problem));
+        let problem = format!("its shape is {labels_shape:?}, but there are {rows} images");
+        return Err(DataError::invalid(labels, Location::Offset(4), problem));
     }
     let classes = Targets::Classes(classes.into_iter().map(u32::from).collect());
     let data =
@@ -29,7 +29,7 @@ pub(super) fn load(images: &Path, labels: &Path) -> Result<Dataset, DataError> {
     Ok(data.scaled(PIXEL))
 }
 
-/// The two files of `part`, `train` or `t10k`, in a folder, compressed or not.
+/// Finds the two files of `part`, `train` or `t10k`, in a folder.
 pub(super) fn find(folder: &Path, part: &str) -> Result<(PathBuf, PathBuf), DataError> {
     let file = |kind: &str| {
         let names = [format!("{part}-{kind}-ubyte.gz"), format!("{part}-{kind}-ubyte")];
@@ -37,24 +37,24 @@ pub(super) fn find(folder: &Path, part: &str) -> Result<(PathBuf, PathBuf), Data
         let found = paths.iter().find(|path| path.is_file()).cloned();
         found.ok_or_else(|| {
             let problem = format!("there is no {part}-{kind}-ubyte, with or without .gz");
-            DataError::bad(folder, Place::Whole, problem)
+            DataError::invalid(folder, Location::Whole, problem)
         })
     };
     Ok((file("images-idx3")?, file("labels-idx1")?))
 }
 
-/// The dimensions and the bytes of a file.
+/// Reads the dimensions and the bytes of a file.
 fn array(path: &Path) -> Result<(Vec<usize>, Vec<u8>), DataError> {
     let mut content = Content::open(path)?;
     let magic = content.take(4, "its magic number")?;
     let &[0, 0, UNSIGNED_BYTES, dimensions] = &magic[..] else {
-        let problem = format!("it is no IDX file of bytes: it begins with {magic:02x?}");
-        return Err(DataError::bad(path, Place::Offset(0), problem));
+        let problem = format!("it is not an IDX file of bytes: it begins with {magic:02x?}");
+        return Err(DataError::invalid(path, Location::Offset(0), problem));
     };
     let sizes = content.take(4 * u64::from(dimensions), "its sizes")?;
     let sizes = sizes.as_chunks::<4>().0.iter().map(|size| u32::from_be_bytes(*size));
     let shape: Vec<usize> = sizes.map(|size| size as usize).collect();
-    // What passes 64 bits is too large by far.
+    // A count beyond 64 bits is rejected as too large.
     let count = shape.iter().fold(1_u64, |count, size| count.saturating_mul(*size as u64));
     let bytes = content.take(count, "its values")?;
     content.end()?;
@@ -92,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn pixels_become_numbers_from_0_to_1_compressed_or_not() {
+    fn pixels_become_numbers_from_0_to_1_with_or_without_gzip() {
         let images = idx(&[2, 1, 2], &[0, 255, 255, 0]);
         let labels = idx(&[2], &[7, 3]);
         let data = pair(&images, &labels).unwrap();
         assert_eq!(
             data,
-            pair(&gzip(&images), &gzip(&labels)).map(|other| other.named(data.name())).unwrap()
+            pair(&gzip(&images), &gzip(&labels)).map(|other| other.renamed(data.name())).unwrap()
         );
         assert_eq!((data.rows(), data.shape()), (2, &[1, 2][..]));
         let batch = data.batch(&[1, 0]);
@@ -110,25 +110,31 @@ mod tests {
     fn errors_name_the_file_and_the_place() {
         let labels = idx(&[2], &[0, 0]);
         let whole = idx(&[2, 1, 2], &[0; 4]);
-        let said = pair(&whole[..whole.len() - 1], &labels).unwrap_err();
-        assert!(said.contains("images, at byte 19: it ends within its values: 3 of 4"), "{said}");
-        let said = pair(&[&whole[..], &[0]].concat(), &labels).unwrap_err();
-        assert!(said.contains("more than its header says"), "{said}");
-        let said = pair(b"<html>", &labels).unwrap_err();
-        assert!(said.contains("it is no IDX file"), "{said}");
-        let said = pair(&whole, &idx(&[3], &[0; 3])).unwrap_err();
-        assert!(said.contains("labels, at byte 4: its shape is [3], and there are 2"), "{said}");
-        let said = pair(&idx(&[u32::MAX; 4], &[]), &labels).unwrap_err();
-        assert!(said.contains("at most"), "{said}");
-        // Within the limit, and nothing there: refused without taking the memory.
-        let said = pair(&idx(&[1 << 20, 28, 28], &[1]), &labels).unwrap_err();
-        assert!(said.contains("1 of 822083584 bytes"), "{said}");
+        let message = pair(&whole[..whole.len() - 1], &labels).unwrap_err();
+        assert!(
+            message.contains("images, at byte 19: it ends within its values: 3 of 4"),
+            "{message}"
+        );
+        let message = pair(&[&whole[..], &[0]].concat(), &labels).unwrap_err();
+        assert!(message.contains("more than its header declares"), "{message}");
+        let message = pair(b"<html>", &labels).unwrap_err();
+        assert!(message.contains("it is not an IDX file"), "{message}");
+        let message = pair(&whole, &idx(&[3], &[0; 3])).unwrap_err();
+        assert!(
+            message.contains("labels, at byte 4: its shape is [3], but there are 2"),
+            "{message}"
+        );
+        let message = pair(&idx(&[u32::MAX; 4], &[]), &labels).unwrap_err();
+        assert!(message.contains("at most"), "{message}");
+        // A size within the limit without content is rejected without allocating it.
+        let message = pair(&idx(&[1 << 20, 28, 28], &[1]), &labels).unwrap_err();
+        assert!(message.contains("1 of 822083584 bytes"), "{message}");
         assert!(pair(&gzip(&whole)[..20], &labels).unwrap_err().contains("images"));
     }
 
     proptest! {
         #[test]
-        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..64), zip: bool) {
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64), zip: bool) {
             let head = [&[0, 0, 8][..], &bytes].concat();
             let _ = pair(&if zip { gzip(&head) } else { head }, &bytes);
         }
@@ -146,7 +152,7 @@ mod tests {
         assert_eq!((data.rows(), data.shape(), data.classes()), (10_000, &[28, 28][..], Some(10)));
         let Targets::Classes(classes) = data.targets() else { panic!("labels are classes") };
         assert_eq!(classes[..5], [7, 2, 1, 0, 4]);
-        let said = find(Path::new("no/such/folder"), "train").unwrap_err().to_string();
-        assert!(said.contains("train-images-idx3-ubyte"), "{said}");
+        let message = find(Path::new("no/such/folder"), "train").unwrap_err().to_string();
+        assert!(message.contains("train-images-idx3-ubyte"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Batches, made in the background while the one before is learned from.
+//! Batches, prepared in the background during training.
 
 use super::augment::Shift;
 use super::dataset::Dataset;
@@ -10,10 +10,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-/// How many batches are made ahead, at most.
+/// Upper limit of batches prepared ahead.
 const AHEAD: usize = 3;
 
-/// Where in the data training is. With the seed it is all random state that there is.
+/// Position of training in the data. With the seed it is the whole random state.
 #[derive(
     Debug,
     Clone,
@@ -27,20 +27,20 @@ const AHEAD: usize = 3;
     serde::Deserialize,
 )]
 pub struct Position {
-    /// How often all data were seen.
+    /// Number of finished epochs.
     pub epoch: u64,
-    /// How many batches of this epoch were.
+    /// Number of finished steps of this epoch.
     pub step: u64,
 }
 
-/// What a rank loads.
+/// The batches that a rank loads.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What shuffles and shifts come from: the same for all ranks.
+    /// Seed of shuffles and shifts, the same on all ranks.
     pub seed: u64,
-    /// Which part of each batch is this rank's.
+    /// Part of each batch that belongs to this rank.
     pub shard: Shard,
-    /// How images are shifted, if they are.
+    /// Random shift of images, if any.
     pub shift: Option<Shift>,
 }
 
@@ -53,7 +53,7 @@ impl Plan {
         }
     }
 
-    /// This rank's part of the batch at a position, by the order of its epoch.
+    /// Loads this rank's part of the batch at a position, in the order of its epoch.
     fn batch(&self, data: &Dataset, order: &[u32], at: Position) -> Batch {
         let rows = &order[self.shard.range(at.step)];
         let mut batch = data.batch(rows);
@@ -64,7 +64,7 @@ impl Plan {
     }
 }
 
-/// Gives batches without end, and knows where it is.
+/// Loads batches endlessly, and tracks the position.
 #[derive(Debug)]
 pub struct Loader {
     batches: Option<Receiver<Batch>>,
@@ -74,10 +74,10 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Begins to load at a position.
+    /// Starts loading at a position.
     ///
     /// # Errors
-    /// `Loader` when the system gives no thread.
+    /// `Loader` when no thread can be started.
     pub fn start(data: Arc<Dataset>, plan: Plan, from: Position) -> Result<Self, DataError> {
         let (sender, receiver) = bounded(AHEAD);
         let planned = plan.clone();
@@ -87,15 +87,15 @@ impl Loader {
         Ok(Self { batches: Some(receiver), thread: Some(thread), plan, position: from })
     }
 
-    /// Where the next batch is.
+    /// Position of the next batch.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// The next batch: this rank's part.
+    /// Returns this rank's part of the next batch.
     ///
     /// # Errors
-    /// `Loader` when the thread that makes batches is gone.
+    /// `Loader` when the thread has ended.
     pub fn take(&mut self) -> Result<Batch, DataError> {
         let batch = self.batches.as_ref().and_then(|batches| batches.recv().ok());
         let batch = batch.ok_or_else(|| DataError::Loader("it has panicked".to_owned()))?;
@@ -106,10 +106,10 @@ impl Loader {
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        // The thread ends when nobody receives any more.
+        // The thread ends when its receiver is gone.
         self.batches = None;
         if let Some(thread) = self.thread.take() {
-            // It has told already if it panicked.
+            // A panic has been reported by the panic hook already.
             let _ = thread.join();
         }
     }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_has_each_row_at_most_once_over_all_ranks() {
+    fn an_epoch_visits_each_row_at_most_once_over_all_ranks() {
         let data = data(10);
         let mut seen = Vec::new();
         for rank in 0..2 {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loader_goes_on_where_another_stopped() {
+    fn a_loader_continues_at_the_position_of_another() {
         let data = data(10);
         let mut whole =
             Loader::start(data.clone(), plan(&data, 3, 0, 1), Position::default()).unwrap();
@@ -183,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_not_made_without_end() {
+    fn a_loader_stops_ahead_and_ends_with_its_owner() {
         let data = data(4);
         let loader = Loader::start(data.clone(), plan(&data, 2, 0, 1), Position::default());
         let loader = loader.unwrap();
-        // The thread waits once it is ahead, and ends when the loader does: this would hang else.
+        // The thread blocks once it is ahead, and ends with the loader; otherwise this would hang.
         drop(loader);
         assert_eq!(Arc::strong_count(&data), 1);
     }

@@ -1,50 +1,50 @@
-//! NumPy's files of arrays: `.npz`, a zip of `.npy` files, and `.npy`, one array.
+//! NumPy files: `.npz`, a zip archive of `.npy` files, and `.npy`, a single array.
 
 use super::dataset::Dataset;
-use super::error::{DataError, Place};
+use super::error::{DataError, Location};
 use super::file::{self, BYTES_MAX};
 use super::numpy::{self, Array};
 use std::io::{Cursor, Read};
 use std::path::Path;
 use zip::ZipArchive;
 
-/// The examples of two arrays of an archive, by their names.
+/// Loads the two named arrays of an archive.
 pub(super) fn load(path: &Path, inputs: &str, targets: &str) -> Result<Dataset, DataError> {
     let bytes = file::read(path)?;
     let mut archive = ZipArchive::new(Cursor::new(&bytes[..])).map_err(|error| {
-        DataError::bad(path, Place::Whole, format!("it is no .npz file: {error}"))
+        DataError::invalid(path, Location::Whole, format!("it is not an .npz file: {error}"))
     })?;
     let inputs = member(path, &mut archive, inputs)?;
     let labels = member(path, &mut archive, targets)?;
-    join(path, inputs, (path, Place::Array(targets.to_owned()), labels))
+    join(path, inputs, (path, Location::Array(targets.to_owned()), labels))
 }
 
-/// The examples of two files of one array each.
+/// Loads a pair of files with one array each.
 pub(super) fn load_pair(inputs: &Path, targets: &Path) -> Result<Dataset, DataError> {
     let read = |path: &Path| {
         let bytes = file::read(path)?;
-        numpy::array(&bytes).map_err(|problem| DataError::bad(path, Place::Whole, problem))
+        numpy::array(&bytes).map_err(|problem| DataError::invalid(path, Location::Whole, problem))
     };
-    join(inputs, read(inputs)?, (targets, Place::Whole, read(targets)?))
+    join(inputs, read(inputs)?, (targets, Location::Whole, read(targets)?))
 }
 
-/// An array of an archive.
+/// Reads an array of an archive.
 fn member(
     path: &Path,
     archive: &mut ZipArchive<Cursor<&[u8]>>,
     name: &str,
 ) -> Result<Array, DataError> {
-    let bad = |problem: String| DataError::bad(path, Place::Array(name.to_owned()), problem);
+    let bad = |problem: String| DataError::invalid(path, Location::Array(name.to_owned()), problem);
     let number = [format!("{name}.npy"), name.to_owned()]
         .iter()
         .find_map(|file| archive.index_for_name(file));
     let Some(number) = number else {
         let names: Vec<_> = archive.file_names().take(20).filter_map(Result::ok).collect();
-        return Err(bad(format!("there is none; there are {}", names.join(", "))));
+        return Err(bad(format!("it does not exist; there are {}", names.join(", "))));
     };
     let member =
         archive.by_index(number).map_err(|error| bad(format!("it is damaged: {error}")))?;
-    // Memory grows with what is read, whatever the file says of its size.
+    // Memory is proportional to the bytes read, whatever size the file declares.
     let mut bytes = Vec::new();
     let read = member.take(BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| bad(format!("it is damaged: {error}")))?;
@@ -55,16 +55,16 @@ fn member(
 fn join(
     path: &Path,
     inputs: Array,
-    (targets_path, place, targets): (&Path, Place, Array),
+    (targets_path, location, targets): (&Path, Location, Array),
 ) -> Result<Dataset, DataError> {
     let (rows, shape) =
         inputs.shape.split_first().map_or((0, &[][..]), |(rows, shape)| (*rows, shape));
     if targets.shape.first() != Some(&rows) || rows == 0 {
-        let problem = format!("its shape is {:?}, and there are {rows} inputs", targets.shape);
-        return Err(DataError::bad(targets_path, place, problem));
+        let problem = format!("its shape is {:?}, but there are {rows} inputs", targets.shape);
+        return Err(DataError::invalid(targets_path, location, problem));
     }
-    let targets =
-        numpy::targets(targets).map_err(|problem| DataError::bad(targets_path, place, problem))?;
+    let targets = numpy::targets(targets)
+        .map_err(|problem| DataError::invalid(targets_path, location, problem))?;
     Dataset::new(&path.display().to_string(), shape, inputs.values, targets)
 }
 
@@ -109,13 +109,19 @@ mod tests {
         let batch = read(&example(), "x", "y").unwrap().batch(&[1]);
         assert_eq!(batch.input.values, Values::Float32(vec![3.0, 4.0]));
         assert_eq!(batch.targets, Targets::Classes(vec![0]));
-        let said = read(&example(), "x", "z").unwrap_err();
-        assert!(said.contains("array 'z': there is none; there are x.npy, y.npy"), "{said}");
-        let said = read(b"no zip", "x", "y").unwrap_err();
-        assert!(said.contains("it is no .npz file"), "{said}");
+        let message = read(&example(), "x", "z").unwrap_err();
+        assert!(
+            message.contains("array 'z': it does not exist; there are x.npy, y.npy"),
+            "{message}"
+        );
+        let message = read(b"no zip", "x", "y").unwrap_err();
+        assert!(message.contains("it is not an .npz file"), "{message}");
         let odd = archive(&[("x", npy(&[2], &[0.0_f32; 2])), ("y", npy(&[3], &[0_u8; 3]))]);
-        let said = read(&odd, "x", "y").unwrap_err();
-        assert!(said.contains("array 'y': its shape is [3], and there are 2 inputs"), "{said}");
+        let message = read(&odd, "x", "y").unwrap_err();
+        assert!(
+            message.contains("array 'y': its shape is [3], but there are 2 inputs"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -131,12 +137,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_change_of_an_archive_does_harm(place in any::<prop::sample::Index>(), value: u8) {
+        fn no_change_of_an_archive_panics(index in any::<prop::sample::Index>(), value: u8) {
             let mut bytes = example();
-            let place = place.index(bytes.len());
-            bytes[place] = value;
+            let index = index.index(bytes.len());
+            bytes[index] = value;
             let _ = read(&bytes, "x", "y");
-            let _ = read(&bytes[..place], "x", "y");
+            let _ = read(&bytes[..index], "x", "y");
         }
     }
 }

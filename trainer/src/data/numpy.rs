@@ -1,4 +1,4 @@
-//! Inputs and targets from arrays of NumPy.
+//! Conversion of NumPy arrays to inputs and targets.
 
 use super::dataset::Inputs;
 use crate::batch::Targets;
@@ -6,7 +6,7 @@ use bytemuck::pod_collect_to_vec;
 use skysail_compression::npy;
 use skysail_graph::ElementType;
 
-/// An array, row by row.
+/// An array in row-major order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Array {
     pub(super) shape: Vec<usize>,
@@ -51,14 +51,14 @@ fn check_finite(shape: &[usize], values: &Inputs) -> Result<(), String> {
     let Inputs::Float32(values) = values else { return Ok(()) };
     let Some(index) = values.iter().position(|value| !value.is_finite()) else { return Ok(()) };
     let size = shape.iter().skip(1).product::<usize>().max(1);
-    Err(format!("row {}: {} is no number that can be learned from", index / size, values[index]))
+    Err(format!("row {}: {} is not a finite number", index / size, values[index]))
 }
 
-/// Returns labels where the array is of integers, and numbers where it is not.
+/// Converts an array to targets: integers to labels, floats to numbers.
 pub(super) fn targets(array: Array) -> Result<Targets, String> {
     let label = |(row, label): (usize, i64)| {
         u32::try_from(label)
-            .map_err(|_| format!("row {row}: {label} is no label: labels are 0, 1, 2 and so on"))
+            .map_err(|_| format!("row {row}: {label} is not a label: labels are 0, 1, 2 and so on"))
     };
     Ok(match array.values {
         Inputs::Float32(numbers) => Targets::Numbers(numbers),
@@ -97,8 +97,8 @@ mod tests {
     fn an_error_names_the_row_that_is_not_finite() {
         let rows = Tensor::new(&[2, 2], &[0.0, 1.0, 2.0, f32::NAN]).unwrap();
         let error = array(&npy::write(&rows).unwrap()).unwrap_err();
-        assert_eq!(error, "row 1: NaN is no number that can be learned from");
-        assert!(read(&[1.0, 1e300]).unwrap_err().starts_with("row 1: inf is no number"));
+        assert_eq!(error, "row 1: NaN is not a finite number");
+        assert!(read(&[1.0, 1e300]).unwrap_err().starts_with("row 1: inf is not a finite number"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Parquet: columns of numbers, flat, without gaps.
+//! Parquet files: flat columns of numbers without missing values.
 
 use super::dataset::Dataset;
-use super::error::{DataError, Place};
+use super::error::{DataError, Location};
 use super::file;
-use super::table::{Outcome, Table};
+use super::table::{Table, TargetColumns};
 use ::parquet::basic::{ConvertedType, Repetition};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::DataType;
@@ -13,38 +13,44 @@ use ::parquet::schema::types::ColumnDescriptor;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-/// Rows that are decoded at a time.
+/// Rows decoded at a time.
 const CHUNK_ROWS: usize = 8192;
 
-/// The examples of a file.
-pub(super) fn load(path: &Path, outcome: &Outcome) -> Result<Dataset, DataError> {
+/// Loads a file.
+pub(super) fn load(path: &Path, target_columns: &TargetColumns) -> Result<Dataset, DataError> {
     let file = file::open(path)?;
-    // The library is known to panic where a damaged file contradicts itself.
+    // The library may panic on a damaged file.
     let read = panic::catch_unwind(AssertUnwindSafe(|| {
         let reader = SerializedFileReader::new(file).map_err(|error| damaged(path, &error))?;
         columns(path, &reader)
     }));
-    let contradicts = || DataError::bad(path, Place::Whole, "it is damaged: it contradicts itself");
+    let contradicts = || {
+        DataError::invalid(path, Location::Whole, "it is damaged: its parts contradict each other")
+    };
     let columns = read.unwrap_or_else(|_| Err(contradicts()))?;
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    let mut table = Table::new(path, &names, outcome)?;
+    let mut table = Table::new(path, &names, target_columns)?;
     let rows = columns.first().map_or(0, |column| column.values.len());
     for row in 0..rows {
-        let place = |column: usize| Place::Row(row as u64, names[column].clone());
+        let location = |column: usize| Location::Row(row as u64, names[column].clone());
         let value = |column: usize| match columns[column].values.get(row) {
             Some(value) if value.is_finite() => Ok(*value),
             Some(value) => {
-                Err(DataError::bad(path, place(column), format!("{value} is no number")))
+                Err(DataError::invalid(path, location(column), format!("{value} is not a number")))
             }
             None => Err(contradicts()),
         };
-        table.push(value, place)?;
+        table.push(value, location)?;
     }
     table.finish()
 }
 
 fn damaged(path: &Path, error: &ParquetError) -> DataError {
-    DataError::bad(path, Place::Whole, format!("it is no Parquet file, or damaged: {error}"))
+    DataError::invalid(
+        path,
+        Location::Whole,
+        format!("it is not a Parquet file, or damaged: {error}"),
+    )
 }
 
 struct Column {
@@ -52,7 +58,7 @@ struct Column {
     values: Vec<f64>,
 }
 
-/// All columns, whole.
+/// Reads all columns as a whole.
 fn columns(path: &Path, reader: &dyn FileReader) -> Result<Vec<Column>, DataError> {
     let metadata = reader.metadata();
     let schema = metadata.file_metadata().schema_descr();
@@ -76,7 +82,7 @@ fn columns(path: &Path, reader: &dyn FileReader) -> Result<Vec<Column>, DataErro
     Ok(columns)
 }
 
-/// Refuses columns that are not of plain numbers.
+/// Rejects columns that are not plain numbers.
 fn check(path: &Path, column: &ColumnDescriptor) -> Result<(), DataError> {
     let flat = column.max_rep_level() == 0 && column.max_def_level() <= 1;
     let plain = matches!(
@@ -93,11 +99,11 @@ fn check(path: &Path, column: &ColumnDescriptor) -> Result<(), DataError> {
     if flat && plain && !repeated {
         return Ok(());
     }
-    let place = Place::Row(0, column.name().to_owned());
-    Err(DataError::bad(path, place, "only flat columns of numbers are read"))
+    let location = Location::Row(0, column.name().to_owned());
+    Err(DataError::invalid(path, location, "only flat columns of numbers are supported"))
 }
 
-/// Adds what a group of rows has of a column.
+/// Appends a column's values of a row group.
 fn read(path: &Path, reader: ColumnReader, column: &mut Column) -> Result<(), DataError> {
     match reader {
         ColumnReader::BoolColumnReader(reader) => {
@@ -110,8 +116,8 @@ fn read(path: &Path, reader: ColumnReader, column: &mut Column) -> Result<(), Da
         ColumnReader::FloatColumnReader(reader) => read_as(path, reader, column, f64::from),
         ColumnReader::DoubleColumnReader(reader) => read_as(path, reader, column, |value| value),
         _ => {
-            let place = Place::Row(0, column.name.clone());
-            Err(DataError::bad(path, place, "it is no column of numbers"))
+            let location = Location::Row(0, column.name.clone());
+            Err(DataError::invalid(path, location, "it is not a column of numbers"))
         }
     }
 }
@@ -131,8 +137,8 @@ fn read_as<T: DataType>(
         if values.len() < records {
             let gap = levels.iter().position(|level| *level == 0).unwrap_or(0);
             let row = (column.values.len() + gap) as u64;
-            let place = Place::Row(row, column.name.clone());
-            return Err(DataError::bad(path, place, "the value is missing"));
+            let location = Location::Row(row, column.name.clone());
+            return Err(DataError::invalid(path, location, "the value is missing"));
         }
         column.values.extend(values.drain(..).map(&number));
         if records == 0 {
@@ -152,7 +158,7 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::Arc;
 
-    /// Two columns; a weight may be missing.
+    /// Encodes two columns; a weight may be missing.
     fn example(weights: &[Option<f64>], kinds: &[i32]) -> Vec<u8> {
         let schema = "message m { OPTIONAL DOUBLE weight; REQUIRED INT32 kind; }";
         let schema = Arc::new(parse_message_type(schema).unwrap());
@@ -172,45 +178,47 @@ mod tests {
         bytes
     }
 
-    fn load_bytes(bytes: &[u8], outcome: &Outcome) -> Result<Dataset, String> {
+    fn load_bytes(bytes: &[u8], target_columns: &TargetColumns) -> Result<Dataset, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");
         std::fs::write(&path, bytes).unwrap();
-        load(&path, outcome).map_err(|error| error.to_string())
+        load(&path, target_columns).map_err(|error| error.to_string())
     }
 
     #[test]
     fn columns_become_rows() {
         let bytes = example(&[Some(0.5), Some(1.5), Some(2.5)], &[0, 2, 1]);
-        let batch = load_bytes(&bytes, &Outcome::Last).unwrap().batch(&[1, 2]);
+        let batch = load_bytes(&bytes, &TargetColumns::Last).unwrap().batch(&[1, 2]);
         assert_eq!(batch.input.values, Values::Float32(vec![1.5, 2.5]));
         assert_eq!(batch.targets, Targets::Classes(vec![2, 1]));
-        let outcome = Outcome::Numbers(vec![Pick::Name("weight".into())]);
-        let batch = load_bytes(&bytes, &outcome).unwrap().batch(&[0]);
+        let target_columns = TargetColumns::Numbers(vec![Pick::Name("weight".into())]);
+        let batch = load_bytes(&bytes, &target_columns).unwrap().batch(&[0]);
         assert_eq!(batch.targets, Targets::Numbers(vec![0.5]));
     }
 
     #[test]
-    fn gaps_and_odd_labels_are_named() {
-        let said = load_bytes(&example(&[Some(1.0), None], &[0, 1]), &Outcome::Last).unwrap_err();
-        assert!(said.contains("row 1, column weight: the value is missing"), "{said}");
-        let said = load_bytes(&example(&[Some(1.0)], &[-1]), &Outcome::Last).unwrap_err();
-        assert!(said.contains("row 0, column kind: -1 is no label"), "{said}");
-        let said = load_bytes(&example(&[Some(f64::NAN)], &[1]), &Outcome::Last).unwrap_err();
-        assert!(said.contains("row 0, column weight: NaN is no number"), "{said}");
-        let said = load_bytes(b"PAR1 and no more", &Outcome::Last).unwrap_err();
-        assert!(said.contains("no Parquet file"), "{said}");
+    fn missing_values_and_invalid_labels_are_named() {
+        let message =
+            load_bytes(&example(&[Some(1.0), None], &[0, 1]), &TargetColumns::Last).unwrap_err();
+        assert!(message.contains("row 1, column weight: the value is missing"), "{message}");
+        let message = load_bytes(&example(&[Some(1.0)], &[-1]), &TargetColumns::Last).unwrap_err();
+        assert!(message.contains("row 0, column kind: -1 is not a label"), "{message}");
+        let message =
+            load_bytes(&example(&[Some(f64::NAN)], &[1]), &TargetColumns::Last).unwrap_err();
+        assert!(message.contains("row 0, column weight: NaN is not a number"), "{message}");
+        let message = load_bytes(b"PAR1 and no more", &TargetColumns::Last).unwrap_err();
+        assert!(message.contains("not a Parquet file"), "{message}");
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
         #[test]
-        fn no_change_of_a_file_does_harm(place in any::<prop::sample::Index>(), value: u8) {
+        fn no_change_of_a_file_panics(index in any::<prop::sample::Index>(), value: u8) {
             let mut bytes = example(&[Some(0.5); 40], &[1; 40]);
-            let place = place.index(bytes.len());
-            bytes[place] = value;
-            let _ = load_bytes(&bytes, &Outcome::Last);
-            let _ = load_bytes(&bytes[..place], &Outcome::Last);
+            let index = index.index(bytes.len());
+            bytes[index] = value;
+            let _ = load_bytes(&bytes, &TargetColumns::Last);
+            let _ = load_bytes(&bytes[..index], &TargetColumns::Last);
         }
     }
 }

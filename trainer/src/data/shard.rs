@@ -1,4 +1,4 @@
-//! Who learns from which examples.
+//! Division of rows among ranks and clients.
 
 use super::dataset::Dataset;
 use super::error::DataError;
@@ -6,19 +6,19 @@ use crate::batch::Targets;
 use crate::random::Random;
 use std::ops::Range;
 
-/// A rank's part of every batch. Parts of one step never overlap, nor do those of one epoch, and
-/// together they are the batch that one rank alone would have.
+/// A rank's part of every batch. The parts of a step are disjoint, and so are those of an epoch.
+/// Together they are the batch of a single rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     rank: usize,
     world: usize,
-    /// Examples of a step over all ranks.
+    /// Rows of a step over all ranks.
     batch: usize,
     rows: usize,
 }
 
 impl Shard {
-    /// The part of `rank` where each step takes `batch` examples over all ranks.
+    /// The part of `rank`, where each step has `batch` rows over all ranks.
     ///
     /// # Errors
     /// `TooFew` when some rank would have no data.
@@ -33,51 +33,51 @@ impl Shard {
             ));
         }
         if rows < batch {
-            return too_few(format!("a batch takes {batch}"));
+            return too_few(format!("a batch has {batch}"));
         }
         Ok(Self { rank, world, batch, rows })
     }
 
-    /// Steps of an epoch. What does not fill a batch is left out, other rows each time.
+    /// Steps of an epoch. The remainder is left out, with other rows each time.
     pub fn steps(&self) -> u64 {
         (self.rows / self.batch) as u64
     }
 
-    /// Where in an epoch's order this rank's part of a step is.
+    /// Range of this rank's part of a step in the order of the epoch.
     pub fn range(&self, step: u64) -> Range<usize> {
         let start = (step % self.steps().max(1)) as usize * self.batch;
-        // Where the batch does not divide, parts differ by one.
+        // Parts differ by one row if the batch is not divisible.
         let from = |rank: usize| start + rank * self.batch / self.world;
         from(self.rank)..from(self.rank + 1)
     }
 }
 
-/// Rows dealt out at random, to each of so many clients as many as to the others: IID, as FedAvg
-/// has it (McMahan et al. 2017, section 3). What does not divide is left out.
+/// Divides the rows randomly and evenly among clients: the IID split of FedAvg (McMahan et al.
+/// 2017, section 3). The remainder is left out.
 ///
 /// # Errors
-/// `TooFew` when a client would have none.
-pub fn evenly(data: &Dataset, clients: usize, seed: u64) -> Result<Vec<Vec<u32>>, DataError> {
+/// `TooFew` when a client would have no rows.
+pub fn split_evenly(data: &Dataset, clients: usize, seed: u64) -> Result<Vec<Vec<u32>>, DataError> {
     let each = each(data, clients)?;
     let mut rows: Vec<u32> = (0..data.rows()).map(|row| row as u32).collect();
     Random::of(&[seed, clients as u64]).shuffle(&mut rows);
     Ok(rows.chunks_exact(each).take(clients).map(<[u32]>::to_vec).collect())
 }
 
-/// Rows sorted by label and cut into shards, `shards_each` of them dealt to each client at
-/// random: FedAvg's pathological non-IID split, where most clients have examples of two classes
+/// Sorts the rows by label, cuts them into shards, and deals `shards_each` random ones to each
+/// client. This is the pathological non-IID split of FedAvg, where most clients have two classes
 /// only (McMahan et al. 2017, section 3: 200 shards of 300 for 100 clients, two each).
 ///
 /// # Errors
 /// `TooFew` when a shard would be empty, `Misfit` when the targets are not classes.
-pub fn by_label(
+pub fn split_by_label(
     data: &Dataset,
     clients: usize,
     shards_each: usize,
     seed: u64,
 ) -> Result<Vec<Vec<u32>>, DataError> {
     let Targets::Classes(labels) = data.targets() else {
-        let problem = "to sort rows by label takes labels".to_owned();
+        let problem = "sorting rows by label requires labels".to_owned();
         return Err(DataError::Misfit { data: data.name().to_owned(), problem });
     };
     let shards_each = shards_each.max(1);
@@ -89,7 +89,7 @@ pub fn by_label(
     Ok(shards.chunks_exact(shards_each).map(<[&[u32]]>::concat).collect())
 }
 
-/// How many rows each of so many parts has.
+/// Rows of each of `parts` equal parts.
 fn each(data: &Dataset, parts: usize) -> Result<usize, DataError> {
     match data.rows().checked_div(parts) {
         Some(each) if each > 0 => Ok(each),
@@ -114,7 +114,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_do_not_overlap_and_are_the_whole_batch(
+        fn parts_are_disjoint_and_form_the_whole_batch(
             world in 1_usize..9, each in 0_usize..60, more in 0_usize..60, step in 0_u64..5,
         ) {
             let batch = world + each;
@@ -132,9 +132,9 @@ mod tests {
         }
 
         #[test]
-        fn clients_share_nothing(rows in 20_usize..300, clients in 1_usize..10, shards in 1_usize..3) {
+        fn clients_share_no_rows(rows in 20_usize..300, clients in 1_usize..10, shards in 1_usize..3) {
             let data = data(rows);
-            for split in [evenly(&data, clients, 1), by_label(&data, clients, shards, 1)] {
+            for split in [split_evenly(&data, clients, 1), split_by_label(&data, clients, shards, 1)] {
                 let split = split.unwrap();
                 prop_assert_eq!(split.len(), clients);
                 prop_assert!(split.iter().all(|rows| rows.len() == split[0].len() && !rows.is_empty()));
@@ -157,22 +157,22 @@ mod tests {
                 rows.iter().map(|row| labels[*row as usize]).collect();
             kinds.len()
         };
-        let split = by_label(&data, 100, 2, 5).unwrap();
+        let split = split_by_label(&data, 100, 2, 5).unwrap();
         assert!(split.iter().all(|rows| rows.len() == 600 && kinds(rows) <= 2));
-        let even = evenly(&data, 100, 5).unwrap();
+        let even = split_evenly(&data, 100, 5).unwrap();
         assert!(even.iter().all(|rows| rows.len() == 600 && kinds(rows) == 10));
-        assert_ne!(split, by_label(&data, 100, 2, 6).unwrap());
+        assert_ne!(split, split_by_label(&data, 100, 2, 6).unwrap());
     }
 
     #[test]
-    fn what_leaves_a_rank_without_data_is_refused() {
-        let said = |batch, world| Shard::of(&data(10), batch, 0, world).unwrap_err().to_string();
+    fn divisions_that_leave_a_rank_without_data_are_rejected() {
+        let message = |batch, world| Shard::of(&data(10), batch, 0, world).unwrap_err().to_string();
         let wanted = "d: 10 rows are too few: a batch of 12 leaves some of 12 ranks without data";
-        assert_eq!(said(12, 12), wanted);
-        assert!(said(3, 4).contains("a batch of 3 leaves some of 4 ranks"));
-        assert!(said(0, 1).contains("without data"));
-        assert!(said(12, 2).contains("a batch takes 12"));
-        assert!(evenly(&data(10), 11, 0).is_err() && evenly(&data(10), 0, 0).is_err());
-        assert!(by_label(&data(10), 6, 2, 0).is_err());
+        assert_eq!(message(12, 12), wanted);
+        assert!(message(3, 4).contains("a batch of 3 leaves some of 4 ranks"));
+        assert!(message(0, 1).contains("without data"));
+        assert!(message(12, 2).contains("a batch has 12"));
+        assert!(split_evenly(&data(10), 11, 0).is_err() && split_evenly(&data(10), 0, 0).is_err());
+        assert!(split_by_label(&data(10), 6, 2, 0).is_err());
     }
 }

@@ -1,31 +1,31 @@
-//! Where examples come from.
+//! Sources of data.
 
 use super::dataset::Dataset;
 use super::digits::digits;
-use super::error::{DataError, Place};
-use super::table::{Column, Outcome};
+use super::error::{DataError, Location};
+use super::table::{Column, TargetColumns};
 use super::{csv, idx, npz, parquet};
 use crate::random::Random;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Where examples come from, as a recipe says it. Files are looked for beside the recipe.
+/// Source of data in a recipe. Paths are relative to the recipe's folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// A folder of MNIST's four files, compressed or not.
+    /// Folder with MNIST's four files, with or without gzip.
     Mnist(Folder),
     /// Pairs of IDX files.
     Idx(Pairs),
-    /// Files of commas and numbers.
+    /// CSV files.
     Csv(Csv),
-    /// Archives of NumPy's arrays.
+    /// NumPy archives.
     Npz(Arrays),
-    /// Pairs of NumPy's arrays.
+    /// Pairs of NumPy arrays.
     Npy(Pairs),
     /// Parquet files.
     Parquet(Parquet),
-    /// Images of digits, made here.
+    /// Generated images of digits.
     Digits(Digits),
 }
 
@@ -33,27 +33,27 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Folder {
-    /// Which one.
+    /// Path of the folder.
     pub folder: PathBuf,
 }
 
-/// Files of inputs beside files of targets.
+/// Pairs of input and target files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Pairs {
-    /// What is learned from.
+    /// Training data.
     pub train: Pair,
-    /// What is tested with.
+    /// Test data.
     pub test: Option<Pair>,
 }
 
-/// A file of inputs and one of targets.
+/// A file of inputs and a file of targets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Pair {
-    /// What goes in.
+    /// Path of the inputs.
     pub inputs: PathBuf,
-    /// What should come out.
+    /// Path of the targets.
     pub targets: PathBuf,
 }
 
@@ -61,16 +61,16 @@ pub struct Pair {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Csv {
-    /// What is learned from.
+    /// Path of the training data.
     pub train: PathBuf,
-    /// What is tested with.
+    /// Path of the test data.
     pub test: Option<PathBuf>,
-    /// Whether the first line names the columns.
+    /// True if the first line names the columns.
     #[serde(default = "yes")]
     pub header: bool,
-    /// The column of labels, by its name or number; the last one where nothing is said.
+    /// Column of labels, by name or number; by default the last one.
     pub label: Option<Column>,
-    /// The columns of numbers that should come out, in place of a label.
+    /// Columns of numeric targets, instead of a label.
     pub numbers: Option<Vec<Column>>,
 }
 
@@ -78,47 +78,47 @@ pub struct Csv {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Parquet {
-    /// What is learned from.
+    /// Path of the training data.
     pub train: PathBuf,
-    /// What is tested with.
+    /// Path of the test data.
     pub test: Option<PathBuf>,
-    /// As for CSV.
+    /// Column of labels, by name or number; by default the last one.
     pub label: Option<Column>,
-    /// As for CSV.
+    /// Columns of numeric targets, instead of a label.
     pub numbers: Option<Vec<Column>>,
 }
 
-/// Archives of arrays.
+/// NumPy archives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Arrays {
-    /// What is learned from.
+    /// Path of the training data.
     pub train: PathBuf,
-    /// What is tested with; it may be the same archive.
+    /// Path of the test data; possibly the same archive.
     pub test: Option<PathBuf>,
-    /// The array that goes in.
+    /// Name of the input array.
     #[serde(default = "x")]
     pub inputs: String,
-    /// The array that should come out.
+    /// Name of the target array.
     #[serde(default = "y")]
     pub targets: String,
-    /// As `inputs`, for the test; the same name where nothing is said.
+    /// Name of the input array for testing; by default that of `inputs`.
     pub test_inputs: Option<String>,
-    /// As `targets`, for the test.
+    /// Name of the target array for testing; by default that of `targets`.
     pub test_targets: Option<String>,
 }
 
-/// Digits that are made.
+/// Generated digits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Digits {
-    /// How many to learn from.
+    /// Number of training rows.
     #[serde(default = "train_rows")]
     pub train: usize,
-    /// How many to test with.
+    /// Number of test rows.
     #[serde(default = "test_rows")]
     pub test: usize,
-    /// What they come from.
+    /// Seed of the images.
     #[serde(default)]
     pub seed: u64,
 }
@@ -139,16 +139,16 @@ fn test_rows() -> usize {
     2_000
 }
 
-/// What to learn from, and what to test with.
+/// Training and test data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
-    /// To learn from.
+    /// Training data.
     pub train: Dataset,
-    /// To test with, never learned from.
+    /// Test data, disjoint from the training data.
     pub test: Dataset,
 }
 
-/// Which part is loaded.
+/// Part of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Train,
@@ -156,37 +156,37 @@ enum Part {
 }
 
 impl Source {
-    /// Loads all of it; files are looked for in `folder`. Where there is nothing to test with, a
-    /// share of the examples is held out for it, the same ones each time.
+    /// Loads all data; paths are relative to `folder`. Without test data, the fraction `hold_out`
+    /// of the rows is held out for it, always the same rows.
     ///
     /// # Errors
-    /// When a file can not be used, or there is too little in it.
+    /// Fails when a file cannot be used, or has too few rows.
     pub fn load(&self, folder: &Path, hold_out: f64) -> Result<Split, DataError> {
         let Some(train) = self.part(folder, Part::Train)? else {
-            return Err(DataError::bad(folder, Place::Whole, "there is nothing to learn from"));
+            return Err(DataError::invalid(folder, Location::Whole, "there is no training data"));
         };
         match self.part(folder, Part::Test)? {
             Some(test) => Ok(Split { train, test }),
-            None => train.held_out(hold_out),
+            None => train.hold_out(hold_out),
         }
     }
 
-    /// Loads what is tested with alone; all of it where there is no more than one part.
+    /// Loads the test data, or all data if there is only one part.
     ///
     /// # Errors
-    /// As [`Source::load`].
+    /// Same as [`Source::load`].
     pub fn load_test(&self, folder: &Path) -> Result<Dataset, DataError> {
         let test = match self.part(folder, Part::Test)? {
             Some(test) => Some(test),
             None => self.part(folder, Part::Train)?,
         };
-        test.ok_or_else(|| DataError::bad(folder, Place::Whole, "there is nothing to test with"))
+        test.ok_or_else(|| DataError::invalid(folder, Location::Whole, "there is no test data"))
     }
 
-    /// What a path holds, by its name: a folder of MNIST's files, or a file of a known kind.
+    /// Guesses the source of a path: a folder of MNIST's files, or a file by its extension.
     ///
     /// # Errors
-    /// `Bad` for a file of an unknown kind.
+    /// `Invalid` for a file with an unknown extension.
     pub fn of_path(path: &Path) -> Result<Self, DataError> {
         let train = path.to_path_buf();
         if path.is_dir() {
@@ -206,8 +206,9 @@ impl Source {
                 Ok(Self::Npz(Arrays { train, test, inputs, targets, test_inputs, test_targets }))
             }
             _ => {
-                let problem = "it is no folder of MNIST's files, no .csv, .npz or .parquet";
-                Err(DataError::bad(path, Place::Whole, problem))
+                let problem =
+                    "it is neither a folder of MNIST files nor a .csv, .npz or .parquet file";
+                Err(DataError::invalid(path, Location::Whole, problem))
             }
         }
     }
@@ -232,13 +233,14 @@ impl Source {
             Self::Npy(pairs) => pair(pairs).map(|(x, y)| npz::load_pair(&x, &y)).transpose(),
             Self::Csv(csv) => {
                 let load = |path: PathBuf| {
-                    csv::load(&path, csv.header, &outcome(&csv.label, &csv.numbers))
+                    csv::load(&path, csv.header, &target_columns(&csv.label, &csv.numbers))
                 };
                 pick(&csv.train, &csv.test).map(load).transpose()
             }
             Self::Parquet(table) => {
-                let load =
-                    |path: PathBuf| parquet::load(&path, &outcome(&table.label, &table.numbers));
+                let load = |path: PathBuf| {
+                    parquet::load(&path, &target_columns(&table.label, &table.numbers))
+                };
                 pick(&table.train, &table.test).map(load).transpose()
             }
             Self::Npz(arrays) => {
@@ -246,12 +248,12 @@ impl Source {
                 let load = |path: PathBuf| npz::load(&path, inputs, targets);
                 pick(&arrays.train, &arrays.test).map(load).transpose()
             }
-            // Seeds of the two parts are never the same.
-            Self::Digits(made) if is_train => {
-                digits(made.train, made.seed.wrapping_mul(2)).map(Some)
+            // The seeds of the two parts always differ.
+            Self::Digits(settings) if is_train => {
+                digits(settings.train, settings.seed.wrapping_mul(2)).map(Some)
             }
-            Self::Digits(made) => {
-                digits(made.test, made.seed.wrapping_mul(2).wrapping_add(1)).map(Some)
+            Self::Digits(settings) => {
+                digits(settings.test, settings.seed.wrapping_mul(2).wrapping_add(1)).map(Some)
             }
         }
     }
@@ -269,27 +271,27 @@ impl Arrays {
     }
 }
 
-fn outcome(label: &Option<Column>, numbers: &Option<Vec<Column>>) -> Outcome {
+fn target_columns(label: &Option<Column>, numbers: &Option<Vec<Column>>) -> TargetColumns {
     match (label, numbers) {
-        (_, Some(numbers)) => Outcome::Numbers(numbers.clone()),
-        (Some(label), None) => Outcome::Label(label.clone()),
-        (None, None) => Outcome::Last,
+        (_, Some(numbers)) => TargetColumns::Numbers(numbers.clone()),
+        (Some(label), None) => TargetColumns::Label(label.clone()),
+        (None, None) => TargetColumns::Last,
     }
 }
 
 impl Dataset {
-    /// Divides examples at random, always in the same way: this share to measure with, and the
-    /// others to learn from.
+    /// Splits the rows randomly but reproducibly: the fraction `share` for testing, the others for
+    /// training.
     ///
     /// # Errors
-    /// `TooFew` when that leaves one part empty.
-    pub fn held_out(&self, share: f64) -> Result<Split, DataError> {
+    /// `TooFew` when one part would be empty.
+    pub fn hold_out(&self, share: f64) -> Result<Split, DataError> {
         let mut rows: Vec<u32> = (0..self.rows()).map(|row| row as u32).collect();
         Random::of(&[self.rows() as u64]).shuffle(&mut rows);
         let held = (self.rows() as f64 * share).round() as usize;
         if held == 0 || held >= self.rows() {
             let (name, rows) = (self.name().to_owned(), self.rows());
-            let problem = format!("a share of {share} can not be held out to measure with");
+            let problem = format!("a share of {share} cannot be held out");
             return Err(DataError::TooFew { data: name, rows, problem });
         }
         let (test, train) = rows.split_at(held);
@@ -304,7 +306,7 @@ mod tests {
     use crate::batch::Targets;
 
     #[test]
-    fn where_no_test_is_named_some_rows_are_held_out() {
+    fn without_test_data_some_rows_are_held_out() {
         let folder = tempfile::tempdir().unwrap();
         let rows: String = (0..100).map(|row| format!("{row},{row}\n")).collect();
         std::fs::write(folder.path().join("a.csv"), rows).unwrap();
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_to_test_with_are_others_than_those_to_learn_from() {
+    fn test_digits_differ_from_training_digits() {
         let source: Source =
             toml::from_str("digits = { train = 40, test = 40, seed = 3 }").unwrap();
         let split = source.load(Path::new(""), 0.0).unwrap();
@@ -335,13 +337,13 @@ mod tests {
     }
 
     #[test]
-    fn a_path_tells_what_it_holds() {
+    fn a_path_determines_the_source() {
         let kind = |path: &str| Source::of_path(Path::new(path));
         assert!(matches!(kind("a.csv"), Ok(Source::Csv(_))));
         assert!(matches!(kind("a.npz"), Ok(Source::Npz(_))));
         assert!(matches!(kind("a.parquet"), Ok(Source::Parquet(_))));
         assert!(matches!(kind("."), Ok(Source::Mnist(_))));
-        let said = kind("a.txt").unwrap_err().to_string();
-        assert!(said.contains("a.txt: it is no folder"), "{said}");
+        let message = kind("a.txt").unwrap_err().to_string();
+        assert!(message.contains("a.txt: it is neither a folder"), "{message}");
     }
 }

@@ -1,34 +1,34 @@
-//! Tables: which columns go into the model, and which should come out.
+//! Tables: input and target columns.
 
 use super::dataset::{Dataset, Inputs};
-use super::error::{DataError, Place};
+use super::error::{DataError, Location};
 use crate::batch::Targets;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// A column, by its name or by its number from 0.
+/// A column, by name or by number from 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Column {
-    /// By its number.
+    /// Number of the column.
     Number(usize),
-    /// By its name.
+    /// Name of the column.
     Name(String),
 }
 
-/// Which columns of a table should come out of the model; all others go in.
+/// Target columns of a table; all others are inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) enum Outcome {
+pub(super) enum TargetColumns {
     /// The last column is the label.
     #[default]
     Last,
     /// This column is the label.
     Label(Column),
-    /// These are numbers.
+    /// These columns are numeric targets.
     Numbers(Vec<Column>),
 }
 
-/// A table in the making.
+/// A table under construction.
 pub(super) struct Table<'a> {
     path: &'a Path,
     names: &'a [String],
@@ -41,33 +41,34 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// An empty one with these columns.
+    /// Creates an empty table with these columns.
     pub(super) fn new(
         path: &'a Path,
         names: &'a [String],
-        outcome: &Outcome,
+        target_columns: &TargetColumns,
     ) -> Result<Self, DataError> {
         let find = |column: &Column| find(path, names, column);
-        let (targets, is_label) = match outcome {
-            Outcome::Last => (vec![names.len().saturating_sub(1)], true),
-            Outcome::Label(column) => (vec![find(column)?], true),
-            Outcome::Numbers(columns) => {
+        let (targets, is_label) = match target_columns {
+            TargetColumns::Last => (vec![names.len().saturating_sub(1)], true),
+            TargetColumns::Label(column) => (vec![find(column)?], true),
+            TargetColumns::Numbers(columns) => {
                 (columns.iter().map(find).collect::<Result<Vec<_>, _>>()?, false)
             }
         };
         if names.len() <= targets.len() || targets.is_empty() {
-            let problem = format!("it has {} columns: some go in, and some come out", names.len());
-            return Err(DataError::bad(path, Place::Whole, problem));
+            let problem =
+                format!("it has {} columns: inputs and targets need one each", names.len());
+            return Err(DataError::invalid(path, Location::Whole, problem));
         }
         let (inputs, labels, numbers) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { path, names, targets, is_label, inputs, labels, numbers, rows: 0 })
     }
 
-    /// Adds a row: the number of each column. `place` says where a column's value stands.
+    /// Appends a row: the number of each column. `location` is the location of a column's value.
     pub(super) fn push(
         &mut self,
         mut value: impl FnMut(usize) -> Result<f64, DataError>,
-        place: impl Fn(usize) -> Place,
+        location: impl Fn(usize) -> Location,
     ) -> Result<(), DataError> {
         for column in (0..self.names.len()).filter(|column| !self.targets.contains(column)) {
             self.inputs.push(value(column)? as f32);
@@ -79,18 +80,18 @@ impl<'a> Table<'a> {
             } else if number.fract() == 0.0 && (0.0..f64::from(u32::MAX)).contains(&number) {
                 self.labels.push(number as u32);
             } else {
-                let problem = format!("{number} is no label: labels are 0, 1, 2 and so on");
-                return Err(DataError::bad(self.path, place(*column), problem));
+                let problem = format!("{number} is not a label: labels are 0, 1, 2 and so on");
+                return Err(DataError::invalid(self.path, location(*column), problem));
             }
         }
         self.rows += 1;
         Ok(())
     }
 
-    /// The examples.
+    /// Converts the table to a dataset.
     pub(super) fn finish(self) -> Result<Dataset, DataError> {
         if self.rows == 0 {
-            return Err(DataError::bad(self.path, Place::Whole, "it has no rows"));
+            return Err(DataError::invalid(self.path, Location::Whole, "it has no rows"));
         }
         let targets = match self.is_label {
             true => Targets::Classes(self.labels),
@@ -102,7 +103,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The number of a column.
+/// Finds the number of a column.
 fn find(path: &Path, names: &[String], column: &Column) -> Result<usize, DataError> {
     let found = match column {
         Column::Number(number) => Some(*number).filter(|number| *number < names.len()),
@@ -118,6 +119,6 @@ fn find(path: &Path, names: &[String], column: &Column) -> Result<usize, DataErr
             has.push("and more");
         }
         let problem = format!("it has no column {wanted}; it has {}", has.join(", "));
-        DataError::bad(path, Place::Whole, problem)
+        DataError::invalid(path, Location::Whole, problem)
     })
 }

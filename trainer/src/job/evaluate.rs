@@ -1,4 +1,4 @@
-//! How good a model is on examples that it has not learned from.
+//! Evaluation of a model on a dataset.
 
 use crate::batch::Targets;
 use crate::collective::Collective;
@@ -7,17 +7,17 @@ use crate::error::TrainError;
 use crate::learner::Learner;
 use std::ops::Range;
 
-/// Rows that are predicted at a time.
+/// Rows per prediction.
 const ROWS: usize = 250;
 
-/// How good a model is.
+/// Loss and accuracy of a model on a dataset.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evaluation {
-    /// The mean loss.
+    /// Mean loss.
     pub loss: f32,
-    /// The share of rows that were classified right; `None` where targets are numbers.
+    /// Share of rows classified correctly; `None` for numeric targets.
     pub accuracy: Option<f32>,
-    /// How many rows there were.
+    /// Number of rows.
     pub rows: usize,
 }
 
@@ -29,10 +29,10 @@ struct Sums {
     rows: u64,
 }
 
-/// Measures a model on all rows.
+/// Evaluates a model on all rows.
 ///
 /// # Errors
-/// When the data do not fit the model.
+/// Fails when the data does not fit the model.
 pub fn evaluate(
     learner: &mut dyn Learner,
     parameters: &[f32],
@@ -43,9 +43,9 @@ pub fn evaluate(
     Ok(sums.evaluation(data))
 }
 
-/// The same, where each rank does its part; all get the same, and all fail where the loss is no
-/// number.
-pub(super) fn evaluate_together(
+/// Evaluates a model with the rows split over the ranks. All ranks return the same result, and all
+/// fail if the loss is not finite.
+pub(super) fn evaluate_on_ranks(
     learner: &mut dyn Learner,
     parameters: &[f32],
     data: &Dataset,
@@ -69,7 +69,7 @@ pub(super) fn evaluate_together(
     if found.loss.is_finite() {
         return Ok(found);
     }
-    let what = "the loss of what is tested with".to_owned();
+    let what = "the loss on the test data".to_owned();
     Err(TrainError::NotFinite { what, value: found.loss })
 }
 
@@ -103,7 +103,7 @@ fn sums(
             Targets::Classes(classes) => {
                 for (row, class) in outputs.chunks_exact(width).zip(classes) {
                     sums.loss += cross_entropy(row, *class as usize, probabilities)?;
-                    sums.right += u64::from(greatest(row) == *class as usize);
+                    sums.right += u64::from(argmax(row) == *class as usize);
                 }
             }
             Targets::Numbers(numbers) => {
@@ -116,16 +116,16 @@ fn sums(
     Ok(sums)
 }
 
-fn greatest(row: &[f32]) -> usize {
+fn argmax(row: &[f32]) -> usize {
     let best = row.iter().enumerate().max_by(|one, other| one.1.total_cmp(other.1));
-    best.map_or(0, |(place, _)| place)
+    best.map_or(0, |(index, _)| index)
 }
 
 fn cross_entropy(row: &[f32], class: usize, probabilities: bool) -> Result<f64, TrainError> {
     let beyond = || TrainError::Data(format!("class {class} of {} classes", row.len()));
     let own = f64::from(*row.get(class).ok_or_else(beyond)?);
     if probabilities {
-        // The least probability that is told apart from none.
+        // The smallest positive probability keeps the logarithm finite.
         return Ok(-own.max(f64::from(f32::MIN_POSITIVE)).ln());
     }
     let most = row.iter().copied().fold(f32::MIN, f32::max);
@@ -142,7 +142,7 @@ mod tests {
     use crate::layout::Layout;
     use std::time::Duration;
 
-    /// Gives back what it gets.
+    /// Returns its input as output.
     struct Echo(Layout);
 
     impl Learner for Echo {
@@ -184,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_is_no_number_ends_the_job_on_all_ranks() {
+    fn a_non_finite_loss_ends_the_job_on_all_ranks() {
         let inputs = Inputs::Float32(vec![1.0, 1.0, f32::NAN, 1.0]);
         let data = Dataset::new("d", &[2], inputs, Targets::Classes(vec![0, 1])).unwrap();
         let found = threads(2, Duration::from_secs(10), |_, mut group| {
             let mut learner = Echo(Layout::default());
-            Ok(evaluate_together(&mut learner, &[], &data, false, group.as_mut()).is_err())
+            Ok(evaluate_on_ranks(&mut learner, &[], &data, false, group.as_mut()).is_err())
         });
         assert_eq!(found.unwrap(), [true, true]);
     }

@@ -1,11 +1,9 @@
-//! One rank's part of a training that goes round by round: federated averaging.
+//! One rank of a training run in rounds: federated averaging.
 
-use super::evaluate::evaluate_together;
-use super::pulse::Pulse;
-use super::rank::Progress;
-use super::{Job, MakeFederated, Outcome, StepNews, at_step};
+use super::progress::{FinishedStep, Progress};
+use super::stop_consensus::StopConsensus;
+use super::{Job, MakeFederated, Outcome, at_step};
 use crate::batch::Batch;
-use crate::checkpoint::Measured;
 use crate::collective::Collective;
 use crate::data::{Dataset, Shift};
 use crate::error::TrainError;
@@ -13,7 +11,7 @@ use crate::random::Random;
 use crate::strategy::ClientData;
 use std::sync::atomic::Ordering;
 
-/// The rows of each client, out of data that all share.
+/// Row indices of each client in a shared dataset.
 struct Clients<'a> {
     data: &'a Dataset,
     rows: &'a [Vec<u32>],
@@ -57,71 +55,36 @@ pub(super) fn run(
     rows: &[Vec<u32>],
     mut collective: Box<dyn Collective>,
 ) -> Result<Outcome, TrainError> {
-    let mut progress = Progress::begin(job, collective.as_mut())?;
+    let mut progress = Progress::start(job, collective.as_mut())?;
     let mut group = collective.duplicate()?;
-    let mut learner = job.trainee.learner()?;
+    let mut learner = job.task.learner()?;
     let mut federated = make(learner.layout(), collective)?;
     if let Some(state) = progress.state.take() {
         federated.restore(&state)?;
     }
     let mut clients = Clients { data: &job.train, rows, shift: job.settings.shift };
-    let mut pulse = Pulse::new();
+    let mut consensus = StopConsensus::new();
     while progress.steps < job.settings.steps {
         let (round, rate) = (progress.steps, job.schedule.rate(progress.steps));
         let report =
             federated.round(learner.as_mut(), &mut progress.parameters, &mut clients, rate);
         let report = report.map_err(|error| at_step(error, round, round))?;
-        progress.steps += 1;
+        let trained_rows = report.clients.iter().map(|client| rows[*client].len()).sum();
+        let (loss, bytes_sent) = (report.loss, report.upload_bytes);
+        let step = FinishedStep { epoch: round, loss, rate, bytes_sent, rows: trained_rows };
+        progress.finish_step(job, group.rank(), &step)?;
         progress.position.epoch = progress.steps;
-        progress.bytes_sent += report.upload_bytes;
-        if group.rank() == 0 {
-            let learned: usize = report.clients.iter().map(|client| rows[*client].len()).sum();
-            let (steps, bytes_sent) = (progress.steps, progress.bytes_sent);
-            let (epoch, loss) = (round, report.loss);
-            let news = StepNews { steps, epoch, loss, rate, bytes_sent, rows: learned };
-            job.watcher.step(&news)?;
-        }
-        let accuracy =
-            measure(job, learner.as_mut(), group.as_mut(), &mut progress, rate, report.loss)?;
+        let numbers = (progress.steps, rate, loss);
+        let accuracy = progress.measure(job, learner.as_mut(), group.as_mut(), numbers)?;
         let is_last = progress.steps == job.settings.steps;
         let wanted = job.stop.load(Ordering::Relaxed);
-        let stop = pulse.beat(group.as_mut(), wanted)? && !is_last;
+        let stop = consensus.vote(group.as_mut(), wanted)? && !is_last;
         if job.store.is_some() {
             progress.save(job, (group.rank() == 0).then(|| federated.state()))?;
         }
-        let enough =
-            job.settings.enough.zip(accuracy).is_some_and(|(wanted, found)| found >= wanted);
-        if stop || enough {
+        if stop || job.settings.is_target_reached(accuracy) {
             return Ok(progress.outcome(stop));
         }
     }
     Ok(progress.outcome(false))
-}
-
-/// Measures what was learned so far; all ranks together. Gives the accuracy.
-fn measure(
-    job: &Job<'_>,
-    learner: &mut dyn crate::learner::Learner,
-    group: &mut dyn Collective,
-    progress: &mut Progress,
-    rate: f32,
-    train_loss: f32,
-) -> Result<Option<f32>, TrainError> {
-    let probabilities = job.trainee.gives_probabilities();
-    let found = evaluate_together(learner, &progress.parameters, &job.test, probabilities, group);
-    let found = found.map_err(|error| at_step(error, progress.steps, progress.steps))?;
-    let measured = Measured {
-        epoch: progress.steps,
-        steps: progress.steps,
-        rate,
-        train_loss,
-        test_loss: found.loss,
-        accuracy: found.accuracy,
-        bytes_sent: progress.bytes_sent,
-    };
-    progress.history.push(measured);
-    if group.rank() == 0 {
-        job.watcher.measured(&measured)?;
-    }
-    Ok(found.accuracy)
 }

@@ -1,8 +1,7 @@
-//! Floating-point tensors that gradients can flow through, and functions of them.
+//! Differentiable floating-point tensors, and functions of them.
 //!
-//! A tensor lies in one of `burn`'s, on the processor; `burn`'s autodiff keeps the order of the
-//! backward pass. Most operators bring their own [`Function`]: what is slow in general is fast
-//! where one knows what it computes.
+//! Tensors are `burn`'s, on the CPU; `burn`'s autodiff orders the backward pass. Most operators
+//! have their own [`Function`], which is faster than a general one.
 
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
@@ -14,14 +13,14 @@ use burn_backend::{TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 use std::fmt::Debug;
 
-/// Tensors without gradients.
+/// Backend without gradients.
 pub(crate) type Inner = Flex;
-/// Tensors with gradients.
+/// Backend with gradients.
 pub(crate) type Diff = Autodiff<Flex>;
-/// A tensor of `f32`, tracked where a gradient is wanted of it.
+/// A tensor of `f32`, tracked if its gradient is needed.
 pub(crate) type Floats = FloatTensor<Diff>;
 
-/// Calls an operation of `burn` on tracked tensors with its own gradient, on others without any.
+/// Calls a `burn` operation: with its gradient if a tensor is tracked, without otherwise.
 macro_rules! burn_op {
     ($operation:ident($($tensor:expr),+ $(; $($more:expr),+)?)) => {
         if $($tensor.is_tracked())||+ {
@@ -38,27 +37,27 @@ macro_rules! burn_op {
 }
 pub(crate) use burn_op;
 
-/// A tensor of these values in row-major order, as many as its dimensions say.
+/// Creates a tensor from values in row-major order, as many as the shape requires.
 pub(crate) fn tensor(shape: &[usize], values: Vec<f32>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
 }
 
-/// A tensor's dimensions.
+/// Dimensions of a tensor.
 pub(crate) fn dims(tensor: &impl TensorMetadata) -> Vec<usize> {
     tensor.shape().to_vec()
 }
 
-/// A tensor whose values lie one after another.
+/// A contiguous tensor.
 #[derive(Debug, Clone)]
 pub(crate) struct Dense(FlexTensor);
 
 impl Dense {
-    /// The values of `tensor`, copied where they do not lie in order.
+    /// Wraps `tensor`, copied if it is not contiguous.
     pub(crate) fn of(tensor: &FlexTensor) -> Self {
         Self(if tensor.is_contiguous() { tensor.clone() } else { tensor.to_contiguous() })
     }
 
-    /// Its values in row-major order.
+    /// Values in row-major order.
     pub(crate) fn values(&self) -> &[f32] {
         let layout = self.0.layout();
         let start = layout.start_offset();
@@ -71,10 +70,11 @@ impl Dense {
     }
 }
 
-/// Sums that go on side by side: a lone one waits for each addition, and is less exact.
+/// Number of independent partial sums. A single one would wait for each addition, and be less
+/// exact.
 const LANES: usize = 16;
 
-/// The sum of what `each` makes of pairs of numbers.
+/// Sum of `each` over pairs of numbers.
 pub(crate) fn sum_of_pairs(a: &[f32], b: &[f32], each: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
@@ -87,36 +87,36 @@ pub(crate) fn sum_of_pairs(a: &[f32], b: &[f32], each: impl Fn(f32, f32) -> f32)
     lanes.iter().sum::<f32>() + rest
 }
 
-/// The sum of what `each` makes of numbers.
+/// Sum of `each` over numbers.
 pub(crate) fn sum_of(values: &[f32], each: impl Fn(f32) -> f32) -> f32 {
     sum_of_pairs(values, values, |value, _| each(value))
 }
 
-/// What the backward pass does for a value that was computed from `N` others.
+/// Backward function of a value computed from `N` inputs.
 pub(crate) trait Function<const N: usize>: Clone + Send + Debug + 'static {
-    /// The gradient by each input that one is `wanted` of, from the `gradient` by the result.
+    /// Computes the gradients by the `wanted` inputs from the `gradient` by the result.
     fn gradients(self, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
 }
 
-/// The value `made` of `inputs`, with how gradients go back to these.
+/// Records how gradients of the value `result` flow back to its `inputs`.
 pub(crate) fn record<const N: usize>(
     inputs: [&Floats; N],
     function: impl Function<N>,
-    made: FlexTensor,
+    result: FlexTensor,
 ) -> Floats {
     if !inputs.iter().any(|input| input.is_tracked()) {
-        return Floats::new(made);
+        return Floats::new(result);
     }
     let nodes = inputs.map(|input| input.node());
     let step = Step::<_>(std::marker::PhantomData);
     let prepared = Backward::<Inner, N>::prepare::<NoCheckpointing>(step, nodes).compute_bound();
     match prepared.stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish(function, made),
-        OpsKind::UnTracked(prepared) => prepared.finish(made),
+        OpsKind::Tracked(prepared) => prepared.finish(function, result),
+        OpsKind::UnTracked(prepared) => prepared.finish(result),
     }
 }
 
-/// A step of the backward pass that asks a function.
+/// Step of the backward pass that calls a [`Function`].
 #[derive(Debug)]
 struct Step<F>(std::marker::PhantomData<F>);
 
@@ -126,10 +126,10 @@ impl<const N: usize, F: Function<N>> Backward<Inner, N> for Step<F> {
     fn backward(self, ops: Ops<F, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<Inner>(&ops.node);
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let made = ops.state.gradients(gradient, wanted);
-        for (parent, made) in ops.parents.iter().zip(made) {
-            if let (Some(parent), Some(made)) = (parent, made) {
-                gradients.register::<Inner>(parent.id, made);
+        let result = ops.state.gradients(gradient, wanted);
+        for (parent, result) in ops.parents.iter().zip(result) {
+            if let (Some(parent), Some(result)) = (parent, result) {
+                gradients.register::<Inner>(parent.id, result);
             }
         }
     }

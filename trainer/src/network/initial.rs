@@ -1,11 +1,11 @@
-//! Tensors of the file as values, and back.
+//! Conversion between tensors of the file and values.
 
 use super::value::Value;
 use half::{bf16, f16};
 use skysail_graph::{ElementType, GraphError, Tensor, TensorView};
 
-/// The tensor as a value: floats of any precision as `f32`, integers as `i64`. `None` for
-/// other types.
+/// Converts a tensor: floats of any precision to `f32`, integers to `i64`. Returns `None` for other
+/// types.
 pub(crate) fn value(tensor: &TensorView<'_>) -> Result<Option<Value>, GraphError> {
     let shape = shape(tensor)?;
     if let Some(values) = floats(tensor)? {
@@ -14,12 +14,12 @@ pub(crate) fn value(tensor: &TensorView<'_>) -> Result<Option<Value>, GraphError
     Ok(ints(tensor)?.map(|values| Value::ints(&shape, values)))
 }
 
-/// The tensor's dimensions.
+/// Dimensions of a tensor.
 pub(crate) fn shape(tensor: &TensorView<'_>) -> Result<Vec<usize>, GraphError> {
     Ok(tensor.shape()?.into_iter().map(|dim| usize::try_from(dim).unwrap_or(usize::MAX)).collect())
 }
 
-/// The tensor's values as `f32`, if it has floats.
+/// Values of a floating-point tensor as `f32`.
 pub(crate) fn floats(tensor: &TensorView<'_>) -> Result<Option<Vec<f32>>, GraphError> {
     use ElementType as E;
     Ok(Some(match tensor.element() {
@@ -31,7 +31,7 @@ pub(crate) fn floats(tensor: &TensorView<'_>) -> Result<Option<Vec<f32>>, GraphE
     }))
 }
 
-/// The tensor's values as `i64`, if it has integers or truth values.
+/// Values of an integer or boolean tensor as `i64`.
 fn ints(tensor: &TensorView<'_>) -> Result<Option<Vec<i64>>, GraphError> {
     use ElementType as E;
     Ok(Some(match tensor.element() {
@@ -45,8 +45,7 @@ fn ints(tensor: &TensorView<'_>) -> Result<Option<Vec<i64>>, GraphError> {
     }))
 }
 
-/// A tensor of `values`, rounded to the precision of the one whose place it takes, so that the
-/// graph around it holds together.
+/// A tensor of `values` with the type of `tensor`, so that the graph around it stays valid.
 pub(crate) fn like(tensor: &TensorView<'_>, values: &[f32]) -> Result<Tensor, GraphError> {
     let shape = tensor.shape()?;
     match tensor.element() {

@@ -1,21 +1,21 @@
-//! What is made as small as possible.
+//! Loss functions.
 
 use super::floats::{Dense, Floats, Function, dims, record, tensor};
 use super::operators::softmax::softmax;
-use super::teacher::Lesson;
+use super::teacher::TeacherOutput;
 use crate::batch::Targets;
 use crate::error::TrainError;
 use burn_flex::FlexTensor;
 
-/// The mean loss of `rows` examples, as a tensor of one number, and its value; of classes mixed
-/// with what a lesson says, if there is one.
+/// Mean loss of `rows` rows, as a tensor of one number, and its value. The loss of classes is mixed
+/// with that of a teacher's outputs, if any.
 pub(super) fn of(
-    made: &Floats,
+    output: &Floats,
     targets: &Targets,
     rows: usize,
-    lesson: Option<&Lesson>,
+    teacher_output: Option<&TeacherOutput>,
 ) -> Result<(Floats, f32), TrainError> {
-    let (values, shape) = (Dense::of(made.primitive()), dims(made));
+    let (values, shape) = (Dense::of(output.primitive()), dims(output));
     if rows == 0 {
         return Err(TrainError::Data("a batch has no rows".to_owned()));
     }
@@ -23,23 +23,23 @@ pub(super) fn of(
         Targets::Classes(classes) if classes.len() != rows || shape.first() != Some(&rows) => {
             let given = classes.len();
             return Err(TrainError::Data(format!(
-                "for {rows} rows there are {given} classes, and the model makes {shape:?}"
+                "{given} classes for {rows} rows of an output of shape {shape:?}"
             )));
         }
         Targets::Classes(classes) => {
             let labels = cross_entropy(values.values(), classes)?;
-            match lesson {
-                Some(lesson) => lesson.mixed(values.values(), rows, labels)?,
+            match teacher_output {
+                Some(teacher_output) => teacher_output.mix(values.values(), rows, labels)?,
                 None => labels,
             }
         }
         Targets::Numbers(numbers) => square_error(values.values(), numbers)?,
     };
-    let function = Known(tensor(&shape, gradient));
-    Ok((record([made], function, tensor(&[1], vec![loss])), loss))
+    let function = Precomputed(tensor(&shape, gradient));
+    Ok((record([output], function, tensor(&[1], vec![loss])), loss))
 }
 
-/// The mean of -log softmax at the class, and its gradient: what the softmax is too large by.
+/// Mean of -log softmax at the class, and its gradient.
 fn cross_entropy(logits: &[f32], classes: &[u32]) -> Result<(f32, Vec<f32>), TrainError> {
     let (rows, count) = (classes.len(), logits.len() / classes.len());
     let mut gradient = logits.to_vec();
@@ -47,7 +47,7 @@ fn cross_entropy(logits: &[f32], classes: &[u32]) -> Result<(f32, Vec<f32>), Tra
     for (row, class) in gradient.chunks_exact_mut(count.max(1)).zip(classes) {
         let class = *class as usize;
         if class >= count {
-            let problem = format!("class {class} is none of the model's {count}");
+            let problem = format!("class {class} of {count} classes");
             return Err(TrainError::Data(problem));
         }
         let logit = row[class];
@@ -61,26 +61,26 @@ fn cross_entropy(logits: &[f32], classes: &[u32]) -> Result<(f32, Vec<f32>), Tra
     Ok(((sum / rows as f64) as f32, gradient))
 }
 
-/// The mean of squared differences, and its gradient.
-fn square_error(made: &[f32], wanted: &[f32]) -> Result<(f32, Vec<f32>), TrainError> {
-    if made.len() != wanted.len() || made.is_empty() {
-        let problem = format!("the model makes {} numbers, not {}", made.len(), wanted.len());
+/// Mean of squared differences, and its gradient.
+fn square_error(output: &[f32], wanted: &[f32]) -> Result<(f32, Vec<f32>), TrainError> {
+    if output.len() != wanted.len() || output.is_empty() {
+        let problem = format!("the model outputs {} numbers, not {}", output.len(), wanted.len());
         return Err(TrainError::Data(problem));
     }
-    let count = made.len() as f32;
-    let differences = made.iter().zip(wanted).map(|(made, wanted)| made - wanted);
+    let count = output.len() as f32;
+    let differences = output.iter().zip(wanted).map(|(output, wanted)| output - wanted);
     let sum: f64 = differences.clone().map(|difference| f64::from(difference * difference)).sum();
     let gradient = differences.map(|difference| 2.0 * difference / count).collect();
     Ok(((sum / f64::from(count)) as f32, gradient))
 }
 
-/// A number whose gradient was found with it.
+/// A number with a precomputed gradient.
 #[derive(Debug, Clone)]
-struct Known(FlexTensor);
+struct Precomputed(FlexTensor);
 
-impl Function<1> for Known {
+impl Function<1> for Precomputed {
     fn gradients(self, _: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        // The backward pass starts from the loss, with 1.
+        // The backward pass starts here, with a gradient of 1.
         [Some(self.0)]
     }
 }

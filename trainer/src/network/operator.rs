@@ -1,4 +1,4 @@
-//! What an operator is to the interpreter, and which it knows.
+//! Interface and table of the supported operators.
 
 use super::floats::Floats;
 use super::operators as ops;
@@ -9,26 +9,26 @@ use std::fmt::Debug;
 
 /// An operator with its attributes, ready to run.
 pub(crate) trait Operator: Debug + Send + Sync {
-    /// What it makes of its inputs. A problem is said so that it continues "node 'x': Gemm ...".
+    /// Computes the outputs. An error text continues "node 'x': Gemm ...".
     fn run(&self, inputs: &Inputs, pass: &mut Pass) -> Result<Vec<Value>, String>;
 }
 
-/// The values that a node takes; `None` for those left out.
+/// Inputs of a node; `None` for omitted ones.
 #[derive(Debug)]
 pub(crate) struct Inputs(pub(crate) Vec<Option<Value>>);
 
 impl Inputs {
-    /// The input at `index`, if it is there.
+    /// The input at `index`, if present.
     pub(crate) fn get(&self, index: usize) -> Option<&Value> {
         self.0.get(index).and_then(Option::as_ref)
     }
 
-    /// The input at `index`, which the operator needs.
+    /// The required input at `index`.
     pub(crate) fn value(&self, index: usize) -> Result<&Value, String> {
         self.get(index).ok_or_else(|| format!("lacks its input {index}"))
     }
 
-    /// The input at `index`, which must be floats.
+    /// The required input of floats at `index`.
     pub(crate) fn floats(&self, index: usize) -> Result<&Floats, String> {
         match self.value(index)? {
             Value::Floats(floats) => Ok(floats),
@@ -36,12 +36,12 @@ impl Inputs {
         }
     }
 
-    /// The input at `index`, floats where it is there.
+    /// The input of floats at `index`, if present.
     pub(crate) fn floats_if_any(&self, index: usize) -> Result<Option<&Floats>, String> {
         self.get(index).map(|_| self.floats(index)).transpose()
     }
 
-    /// The values of the input at `index`, integers where it is there.
+    /// The values of the input of integers at `index`, if present.
     pub(crate) fn ints_if_any(&self, index: usize) -> Result<Option<Vec<i64>>, String> {
         match self.get(index) {
             None => Ok(None),
@@ -50,74 +50,78 @@ impl Inputs {
         }
     }
 
-    /// The values of the input at `index`, which must be integers.
+    /// The values of the required input of integers at `index`.
     pub(crate) fn ints(&self, index: usize) -> Result<Vec<i64>, String> {
         self.ints_if_any(index)?.ok_or_else(|| format!("lacks its input {index}"))
     }
 }
 
-/// Why a node cannot be trained through.
+/// An error of a node that cannot be compiled for training.
 #[derive(Debug)]
-pub(crate) enum Refusal {
-    /// The file is wrong.
+pub(crate) enum CompileError {
+    /// The file is invalid.
     Graph(GraphError),
-    /// What is not supported; it continues "node 'x': Gemm ...".
+    /// A feature is not supported; the text continues "node 'x': Gemm ...".
     Unsupported(String),
 }
 
-impl From<GraphError> for Refusal {
+impl From<GraphError> for CompileError {
     fn from(error: GraphError) -> Self {
         Self::Graph(error)
     }
 }
 
-impl From<String> for Refusal {
+impl From<String> for CompileError {
     fn from(problem: String) -> Self {
         Self::Unsupported(problem)
     }
 }
 
-/// A node to be made ready, and what is known around it.
-pub(crate) struct Call<'a> {
+/// A node to compile, with its context.
+pub(crate) struct NodeContext<'a> {
     /// The node.
     pub(crate) node: Node<'a>,
-    /// The version of ONNX's operators.
+    /// Version of ONNX's operators.
     pub(crate) opset: i64,
-    /// Its place in the graph: what tells its random numbers from those of other nodes.
+    /// Index in the graph; distinguishes its random numbers from those of other nodes.
     pub(crate) index: usize,
-    /// For each input that is itself a parameter, its entry in the layout.
+    /// Entry in the layout of each input that is a parameter.
     pub(crate) entries: Vec<Option<usize>>,
 }
 
-impl<'a> Call<'a> {
-    /// An attribute that is an integer, or what it is when left out.
-    pub(crate) fn int(&self, name: &str, otherwise: i64) -> Result<i64, Refusal> {
+impl<'a> NodeContext<'a> {
+    /// An integer attribute, or its default.
+    pub(crate) fn int(&self, name: &str, otherwise: i64) -> Result<i64, CompileError> {
         Ok(self.node.int(name)?.unwrap_or(otherwise))
     }
 
-    /// An attribute that is a float, or what it is when left out.
-    pub(crate) fn float(&self, name: &str, otherwise: f32) -> Result<f32, Refusal> {
+    /// A float attribute, or its default.
+    pub(crate) fn float(&self, name: &str, otherwise: f32) -> Result<f32, CompileError> {
         Ok(self.node.float(name)?.unwrap_or(otherwise))
     }
 
-    /// An attribute that is a list of integers, if it is there.
-    pub(crate) fn ints(&self, name: &str) -> Result<Option<Vec<i64>>, Refusal> {
+    /// An attribute with a list of integers, if present.
+    pub(crate) fn ints(&self, name: &str) -> Result<Option<Vec<i64>>, CompileError> {
         Ok(self.node.ints(name)?.map(<[i64]>::to_vec))
     }
 
-    /// An attribute that is a list of sizes, or what it is when left out.
-    pub(crate) fn sizes(&self, name: &str, otherwise: &[usize]) -> Result<Vec<usize>, Refusal> {
+    /// An attribute with a list of sizes, or its default.
+    pub(crate) fn sizes(
+        &self,
+        name: &str,
+        otherwise: &[usize],
+    ) -> Result<Vec<usize>, CompileError> {
         let Some(ints) = self.node.ints(name)? else { return Ok(otherwise.to_vec()) };
         let sizes = ints.iter().map(|int| usize::try_from(*int).ok()).collect::<Option<_>>();
         sizes.ok_or_else(|| format!("with {name} {ints:?} is not supported").into())
     }
 }
 
-/// Makes a node ready.
-pub(crate) type Compile = fn(&Call<'_>) -> Result<Box<dyn Operator>, Refusal>;
+/// Compiles a node.
+pub(crate) type Compile = fn(&NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError>;
 
-/// The operators of ONNX that are known, by name.
-const KNOWN: &[(&str, Compile)] = &[
+/// The supported ONNX operators, by name.
+const SUPPORTED: &[(&str, Compile)] = &[
     ("Abs", ops::unary::compile),
     ("Add", ops::binary::compile),
     ("And", ops::compare::compile),
@@ -138,7 +142,7 @@ const KNOWN: &[(&str, Compile)] = &[
     ("Exp", ops::unary::compile),
     ("Expand", ops::layout::expand),
     ("Flatten", ops::layout::flatten),
-    ("Gather", ops::pick::gather),
+    ("Gather", ops::indexing::gather),
     ("Gelu", ops::unary::compile),
     ("Gemm", ops::matrix::gemm),
     ("GlobalAveragePool", ops::pool::global_average),
@@ -163,7 +167,7 @@ const KNOWN: &[(&str, Compile)] = &[
     ("Not", ops::compare::not),
     ("Or", ops::compare::compile),
     ("PRelu", ops::binary::compile),
-    ("Pad", ops::pick::pad),
+    ("Pad", ops::indexing::pad),
     ("Pow", ops::binary::compile),
     ("Range", ops::constant::range),
     ("Reciprocal", ops::unary::compile),
@@ -176,7 +180,7 @@ const KNOWN: &[(&str, Compile)] = &[
     ("Shape", ops::constant::shape),
     ("Sigmoid", ops::unary::compile),
     ("Sin", ops::unary::compile),
-    ("Slice", ops::pick::slice),
+    ("Slice", ops::indexing::slice),
     ("Softmax", ops::softmax::compile),
     ("Softplus", ops::unary::compile),
     ("Split", ops::join::split),
@@ -190,15 +194,15 @@ const KNOWN: &[(&str, Compile)] = &[
     ("Where", ops::compare::choose),
 ];
 
-/// How the nodes of `operator` are made ready, if it is known.
+/// Finds the compile function of an operator, if it is supported.
 pub(crate) fn find(domain: &str, operator: &str) -> Option<Compile> {
-    let found = KNOWN.binary_search_by_key(&operator, |row| row.0);
-    found.ok().filter(|_| domain.is_empty()).map(|row| KNOWN[row].1)
+    let found = SUPPORTED.binary_search_by_key(&operator, |row| row.0);
+    found.ok().filter(|_| domain.is_empty()).map(|row| SUPPORTED[row].1)
 }
 
-/// The names of the operators that are known, for messages.
-pub(crate) fn known() -> String {
-    KNOWN.iter().map(|row| row.0).collect::<Vec<_>>().join(", ")
+/// Names of the supported operators, for messages.
+pub(crate) fn supported_names() -> String {
+    SUPPORTED.iter().map(|row| row.0).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -206,8 +210,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_order() {
-        assert!(KNOWN.is_sorted_by_key(|row| row.0));
+    fn the_table_is_sorted() {
+        assert!(SUPPORTED.is_sorted_by_key(|row| row.0));
         assert!(find("", "Gemm").is_some());
         assert!(find("ai.onnx.ml", "Gemm").is_none());
         assert!(find("", "Loop").is_none());

@@ -1,4 +1,4 @@
-//! The operators, a family a file.
+//! The operators, one family per file.
 
 pub(crate) mod binary;
 pub(crate) mod unary;
@@ -15,5 +15,5 @@ pub(crate) mod dropout;
 pub(crate) mod reduce;
 pub(crate) mod layout;
 pub(crate) mod join;
-pub(crate) mod pick;
+pub(crate) mod indexing;
 pub(crate) mod constant;

@@ -1,23 +1,23 @@
-//! One run through the graph: whether it learns, and what it notes on its way.
+//! State of one run of the graph.
 
-/// One run through the graph.
+/// State of one run of the graph.
 #[derive(Debug, Default)]
 pub(crate) struct Pass {
-    /// The seed of random numbers where the run is one that learns.
+    /// Seed of random numbers; set in training.
     pub(crate) seed: Option<u64>,
-    /// For each statistic that was seen its entry, and what it is to fall by.
+    /// Layout entries of observed statistics, and the amounts to subtract from them.
     pub(crate) statistics: Vec<(usize, Vec<f32>)>,
 }
 
 impl Pass {
-    /// Whether it is a run that learns: normalizations take the batch's own statistics.
-    pub(crate) fn learns(&self) -> bool {
+    /// Returns true in training: normalizations use the batch's own statistics.
+    pub(crate) fn is_training(&self) -> bool {
         self.seed.is_some()
     }
 }
 
-/// A seed made of the bits of numbers (FNV-1a, 64 bits): a step is a function of the batch and
-/// the parameters alone, so that a job that is resumed draws what it would have drawn.
+/// Derives a seed from the bits of numbers (FNV-1a, 64 bits). A step depends on the batch and the
+/// parameters only, so that a resumed job draws the same random numbers.
 pub(crate) fn seed_of(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0xCBF2_9CE4_8422_2325, |seed, bits| (seed ^ bits).wrapping_mul(0x0100_0000_01B3))
 }

@@ -1,27 +1,27 @@
-//! A graph made ready to run: values have numbers, nodes have operators.
+//! A compiled graph: values have slots, nodes have operators.
 
-use super::operator::{Call, Inputs, Operator, Refusal, find, known};
+use super::operator::{CompileError, Inputs, NodeContext, Operator, find, supported_names};
 use super::pass::Pass;
 use super::value::Value;
-use super::{initial, learned_output, roles};
+use super::{initial, roles, trained_output};
 use crate::error::TrainError;
 use crate::layout::{EntryKind, Layout};
 use skysail_graph::{Graph, Kind, Model, Node, TensorView, ValueInfo};
 use std::collections::{HashMap, HashSet};
 
-/// The number of a value.
+/// Index of a value.
 pub(crate) type Slot = usize;
 
-/// A graph made ready to run, as far as the output that it learns needs it.
+/// A compiled graph, reduced to the nodes of the trained output.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// The input that rows of a batch are given to.
+    /// Input for the rows of a batch.
     pub(crate) input: ValueInfo,
-    /// Where the parameters lie in the flat slice.
+    /// Layout of the parameters.
     pub(crate) layout: Layout,
-    /// The values that parameters are.
+    /// Slots of the parameters.
     pub(crate) parameters: Vec<Slot>,
-    /// The first step, in the order of the graph, that takes each parameter.
+    /// First consumer of each parameter, as an index of a step.
     pub(crate) first_consumers: Vec<usize>,
     constants: Vec<(Slot, Value)>,
     input_slot: Slot,
@@ -31,55 +31,57 @@ pub(crate) struct Plan {
     slots: usize,
 }
 
-/// A node of the graph.
+/// A compiled node.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// The node's name, for messages.
+    /// Name of the node, for messages.
     pub(crate) name: String,
     kind: String,
     operator: Box<dyn Operator>,
-    /// The values it takes.
+    /// Slots of the inputs.
     pub(crate) inputs: Vec<Option<Slot>>,
     outputs: Vec<Option<Slot>>,
-    /// The values that nobody takes after it.
-    dying: Vec<Slot>,
+    /// Slots that are not used after this step.
+    last_uses: Vec<Slot>,
 }
 
-/// Gives the values of the parameters that a step is the first to take, beside the inputs that
-/// it already has.
+/// Returns the values of the parameters that a step consumes first; the other inputs are passed to
+/// it.
 pub(crate) type Parameters<'a> = dyn FnMut(usize, &Inputs) -> Vec<(Slot, Value)> + 'a;
 
-/// What a run is for.
+/// Value at which a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// The output that the graph learns.
+pub(crate) enum RunTarget {
+    /// The trained output.
     Output,
-    /// What goes into the softmax at its end, where there is one.
+    /// The input of the final softmax, if there is one.
     Logits,
 }
 
 impl Plan {
-    /// Makes the graph of `model` ready.
+    /// Compiles the graph of `model`.
     pub(crate) fn of(model: &Model) -> Result<Self, TrainError> {
         let graph = model.graph();
         let inputs = graph.inputs();
         let [input] = &inputs[..] else {
             let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-            let problem = format!("it has {} inputs {names:?}; the trainer feeds one", names.len());
+            let problem = format!(
+                "the model has {} inputs {names:?}, but the trainer supports one",
+                names.len()
+            );
             return Err(TrainError::Data(problem));
         };
-        let output = learned_output(model).ok_or_else(|| {
-            TrainError::Data("the model has no output, so there is nothing to learn".to_owned())
-        })?;
-        Making::of(graph, model.opset("").unwrap_or(1), input).finish(&output.name)
+        let output = trained_output(model)
+            .ok_or_else(|| TrainError::Data("the model has no output to train".to_owned()))?;
+        PlanBuilder::new(graph, model.opset("").unwrap_or(1), input).finish(&output.name)
     }
 
-    /// Runs the graph, where its parameters have the values `parameters`.
+    /// Runs the graph with these values of its parameters.
     pub(crate) fn run(
         &self,
         parameters: &mut Parameters<'_>,
         input: Value,
-        until: Until,
+        target: RunTarget,
         pass: &mut Pass,
         seen: &mut dyn FnMut(&Step, &Value),
     ) -> Result<Value, TrainError> {
@@ -88,7 +90,7 @@ impl Plan {
             values[*slot] = Some(value.clone());
         }
         values[self.input_slot] = Some(input);
-        let wanted = if until == Until::Output { self.output } else { self.logits };
+        let wanted = if target == RunTarget::Output { self.output } else { self.logits };
         for (index, step) in self.steps.iter().enumerate() {
             if values[wanted].is_some() {
                 break;
@@ -96,17 +98,17 @@ impl Plan {
             let mut taken =
                 Inputs(step.inputs.iter().map(|slot| values[(*slot)?].clone()).collect());
             for (slot, value) in parameters(index, &taken) {
-                let places = step.inputs.iter().zip(&mut taken.0);
-                places.filter(|(input, _)| **input == Some(slot)).for_each(|(_, place)| {
-                    *place = Some(value.clone());
+                let pairs = step.inputs.iter().zip(&mut taken.0);
+                pairs.filter(|(input, _)| **input == Some(slot)).for_each(|(_, input_value)| {
+                    *input_value = Some(value.clone());
                 });
                 values[slot] = Some(value);
             }
-            for slot in step.dying.iter().filter(|slot| **slot != wanted) {
+            for slot in step.last_uses.iter().filter(|slot| **slot != wanted) {
                 values[*slot] = None;
             }
-            let made = step.operator.run(&taken, pass).map_err(|problem| step.error(&problem))?;
-            for (slot, value) in step.outputs.iter().zip(made) {
+            let result = step.operator.run(&taken, pass).map_err(|problem| step.error(&problem))?;
+            for (slot, value) in step.outputs.iter().zip(result) {
                 seen(step, &value);
                 if let Some(slot) = slot {
                     values[*slot] = Some(value);
@@ -114,9 +116,7 @@ impl Plan {
             }
         }
         values[wanted].take().ok_or_else(|| {
-            TrainError::Data(
-                "the graph does not make the output that it learns from its input".to_owned(),
-            )
+            TrainError::Data("the trained output does not depend on the input".to_owned())
         })
     }
 }
@@ -127,8 +127,8 @@ impl Step {
     }
 }
 
-/// A plan in the making.
-struct Making<'a> {
+/// Builder of a plan.
+struct PlanBuilder<'a> {
     graph: Graph<'a>,
     opset: i64,
     input: &'a ValueInfo,
@@ -139,8 +139,8 @@ struct Making<'a> {
     constants: Vec<(Slot, Value)>,
 }
 
-impl<'a> Making<'a> {
-    fn of(graph: Graph<'a>, opset: i64, input: &'a ValueInfo) -> Self {
+impl<'a> PlanBuilder<'a> {
+    fn new(graph: Graph<'a>, opset: i64, input: &'a ValueInfo) -> Self {
         Self {
             graph,
             opset,
@@ -162,7 +162,7 @@ impl<'a> Making<'a> {
         let graph = self.graph;
         let nodes = needed(graph, output);
         let input_slot = self.slot(&self.input.name);
-        self.take_constants(&nodes)?;
+        self.add_constants(&nodes)?;
         let mut steps = Vec::with_capacity(nodes.len());
         for node in &nodes {
             if self.is_parameter(node) {
@@ -170,11 +170,11 @@ impl<'a> Making<'a> {
             }
             steps.push(self.step(*node)?);
         }
-        let missing = || TrainError::Data(format!("nothing makes the output '{output}'"));
+        let missing = || TrainError::Data(format!("no node produces the output '{output}'"));
         let output = *self.slots.get(output).ok_or_else(missing)?;
         let logits = logits(&steps, output);
         let slots = self.slots.len();
-        mark_dying(&mut steps, slots);
+        mark_last_uses(&mut steps, slots);
         let consumer = |slot: &Slot| {
             steps.iter().position(|step| step.inputs.contains(&Some(*slot))).unwrap_or(0)
         };
@@ -193,14 +193,14 @@ impl<'a> Making<'a> {
         })
     }
 
-    /// Whether the node is a `Constant` whose value is learned.
+    /// Returns true for a `Constant` node whose value is trained.
     fn is_parameter(&self, node: &Node<'a>) -> bool {
         node.op_type() == "Constant"
             && node.outputs().first().is_some_and(|name| self.entries.contains_key(name.as_str()))
     }
 
-    /// Finds the parameters and the constants among what the nodes take, in the order of nodes.
-    fn take_constants(&mut self, nodes: &[Node<'a>]) -> Result<(), TrainError> {
+    /// Finds the parameters and the constants among the inputs of the nodes, in the order of nodes.
+    fn add_constants(&mut self, nodes: &[Node<'a>]) -> Result<(), TrainError> {
         let roles = roles::of(self.graph);
         let tensors = constants(self.graph);
         let mut seen = HashSet::new();
@@ -209,12 +209,12 @@ impl<'a> Making<'a> {
             if !seen.insert(name.as_str()) {
                 continue;
             }
-            self.take_constant(name, tensor, roles.get(name.as_str()).copied())?;
+            self.add_constant(name, tensor, roles.get(name.as_str()).copied())?;
         }
         Ok(())
     }
 
-    fn take_constant(
+    fn add_constant(
         &mut self,
         name: &'a str,
         tensor: &TensorView<'a>,
@@ -223,7 +223,7 @@ impl<'a> Making<'a> {
         let Some(value) = initial::value(tensor)? else { return Ok(()) };
         let slot = self.slot(name);
         let shape = value.dims();
-        match role.filter(|role| roles::is_learned(*role, &shape)) {
+        match role.filter(|role| roles::is_trained(*role, &shape)) {
             Some(kind) if matches!(value, Value::Floats(_)) => {
                 self.entries.insert(name, self.layout.entries().len());
                 self.layout.push(name, &shape, kind);
@@ -237,27 +237,27 @@ impl<'a> Making<'a> {
     fn step(&mut self, node: Node<'a>) -> Result<Step, TrainError> {
         let unnamed = node.outputs().first().map_or(node.op_type(), String::as_str);
         let name = if node.name().is_empty() { unnamed } else { node.name() };
-        let refuse = |problem: String| TrainError::Unsupported {
+        let unsupported = |problem: String| TrainError::Unsupported {
             node: name.to_owned(),
             operator: node.op_type().to_owned(),
             problem,
-            known: known(),
+            supported: supported_names(),
         };
         let compile = find(node.domain(), node.op_type()).ok_or_else(|| {
             let of = if node.domain().is_empty() { "ONNX" } else { node.domain() };
-            refuse(format!("of {of} is not supported"))
+            unsupported(format!("of {of} is not supported"))
         })?;
         let entry = |input: &String| self.entries.get(input.as_str()).copied();
         let entries = node.inputs().iter().map(entry).collect();
-        let call = Call { node, opset: self.opset, index: node.index(), entries };
-        let operator = compile(&call).map_err(|refusal| match refusal {
-            Refusal::Graph(error) => TrainError::Graph(error),
-            Refusal::Unsupported(problem) => refuse(problem),
+        let context = NodeContext { node, opset: self.opset, index: node.index(), entries };
+        let operator = compile(&context).map_err(|error| match error {
+            CompileError::Graph(error) => TrainError::Graph(error),
+            CompileError::Unsupported(problem) => unsupported(problem),
         })?;
         let inputs = node.inputs().iter().map(|name| self.slot_if_named(name)).collect();
         let outputs = node.outputs().iter().map(|name| self.slot_if_named(name)).collect();
         let (name, kind) = (name.to_owned(), node.op_type().to_owned());
-        Ok(Step { name, kind, operator, inputs, outputs, dying: Vec::new() })
+        Ok(Step { name, kind, operator, inputs, outputs, last_uses: Vec::new() })
     }
 
     fn slot_if_named(&mut self, name: &'a str) -> Option<Slot> {
@@ -265,16 +265,16 @@ impl<'a> Making<'a> {
     }
 }
 
-/// The constant tensors of a graph by name: initializers, and what `Constant` nodes make.
+/// Constant tensors of a graph by name: initializers, and outputs of `Constant` nodes.
 fn constants(graph: Graph<'_>) -> HashMap<&str, TensorView<'_>> {
     let nodes = graph.nodes().filter(|node| node.op_type() == "Constant");
     let names = nodes.filter_map(|node| node.outputs().first());
-    let made = names.filter_map(|name| Some((name.as_str(), graph.constant(name)?)));
+    let result = names.filter_map(|name| Some((name.as_str(), graph.constant(name)?)));
     let initial = graph.initializers().map(|tensor| (tensor.name(), tensor));
-    made.chain(initial).collect()
+    result.chain(initial).collect()
 }
 
-/// The nodes that `output` needs, in the order of the graph.
+/// Nodes that `output` depends on, in the order of the graph.
 fn needed<'a>(graph: Graph<'a>, output: &str) -> Vec<Node<'a>> {
     let mut wanted: HashSet<&str> = HashSet::from([output]);
     let nodes: Vec<Node<'a>> = graph.nodes().collect();
@@ -289,36 +289,36 @@ fn needed<'a>(graph: Graph<'a>, output: &str) -> Vec<Node<'a>> {
     kept
 }
 
-/// What goes into the softmax that makes the output, or the output where none does.
+/// Slot of the final softmax's input, or of the output if there is none.
 fn logits(steps: &[Step], output: Slot) -> Slot {
     let producer = steps.iter().find(|step| step.outputs.first() == Some(&Some(output)));
     let softmax = producer.filter(|step| matches!(step.kind.as_str(), "Softmax" | "LogSoftmax"));
     softmax.and_then(|step| step.inputs.first().copied().flatten()).unwrap_or(output)
 }
 
-/// Notes after which step nobody takes a value any more.
-fn mark_dying(steps: &mut [Step], slots: usize) {
-    let mut is_taken_later = vec![false; slots];
+/// Marks for each value the last step that uses it.
+fn mark_last_uses(steps: &mut [Step], slots: usize) {
+    let mut is_used_later = vec![false; slots];
     for step in steps.iter_mut().rev() {
         for slot in step.inputs.iter().flatten() {
-            if !std::mem::replace(&mut is_taken_later[*slot], true) {
-                step.dying.push(*slot);
+            if !std::mem::replace(&mut is_used_later[*slot], true) {
+                step.last_uses.push(*slot);
             }
         }
     }
 }
 
-/// Whether rows of these dimensions can be given to the input.
+/// Checks that rows of these dimensions fit the input.
 pub(crate) fn check_shape(input: &ValueInfo, shape: &[usize]) -> Result<(), TrainError> {
     let Kind::Tensor { dims: Some(dims), .. } = &input.kind else { return Ok(()) };
     let fits = |(dim, size): (&skysail_graph::Dim, &usize)| match dim {
         skysail_graph::Dim::Fixed(fixed) => *fixed == *size as u64,
         _ => true,
     };
-    // The number of rows is the batch's, whatever the file was made for.
+    // The number of rows is that of the batch, whatever the file declares.
     let fits = dims.len() == shape.len() && dims.iter().zip(shape).skip(1).all(fits);
     match fits {
         true => Ok(()),
-        false => Err(TrainError::Data(format!("the model takes {input}, not {shape:?}"))),
+        false => Err(TrainError::Data(format!("the model requires {input}, not {shape:?}"))),
     }
 }

@@ -1,40 +1,40 @@
-//! Gives each parameter's gradient away as soon as the backward pass has it.
+//! Taps that pass on each parameter's gradient as soon as the backward pass has it.
 //!
-//! The backward pass goes by depth: a step comes before all of less depth. A tap lies on the way
-//! from a parameter to its first user, and is as deep as that user's other inputs; so it comes
-//! right after the user, not at the end with all the others.
+//! The backward pass orders steps by depth, the deepest first. A tap lies between a parameter and
+//! its first consumer, and is as deep as that consumer's other inputs. It therefore runs right
+//! after the consumer, not at the end.
 
 use super::floats::{Floats, Function, record};
 use burn_flex::FlexTensor;
 use std::sync::mpsc::Sender;
 
-/// A gradient, and the entry of the layout that it belongs to.
-pub(crate) type Found = (usize, FlexTensor);
+/// Index of a layout entry, and its gradient.
+pub(crate) type EntryGradient = (usize, FlexTensor);
 
-/// The parameter that is `held` as one whose gradient is sent to `sender`; `beside` it lie the
-/// other inputs of its first user.
-pub(crate) fn tapped(
-    held: &FlexTensor,
-    beside: Option<&Floats>,
+/// Wraps a parameter so that its gradient is sent to `sender`; `sibling` is another input of its
+/// first consumer.
+pub(crate) fn with_tap(
+    value: &FlexTensor,
+    sibling: Option<&Floats>,
     entry: usize,
-    sender: &Sender<Found>,
+    sender: &Sender<EntryGradient>,
 ) -> Floats {
-    let parameter = Floats::new(held.clone()).require_grad();
+    let parameter = Floats::new(value.clone()).require_grad();
     let tap = Tap { entry, sender: sender.clone() };
-    match beside {
-        Some(beside) => record([&parameter, beside], tap, held.clone()),
-        None => record([&parameter], tap, held.clone()),
+    match sibling {
+        Some(sibling) => record([&parameter, sibling], tap, value.clone()),
+        None => record([&parameter], tap, value.clone()),
     }
 }
 
 #[derive(Debug, Clone)]
 struct Tap {
     entry: usize,
-    sender: Sender<Found>,
+    sender: Sender<EntryGradient>,
 }
 
 impl Tap {
-    /// Nobody may listen any more after an error; then there is nothing to say either.
+    /// Sends the gradient; after an error there is no receiver.
     fn send(self, gradient: FlexTensor) {
         self.sender.send((self.entry, gradient)).unwrap_or_default();
     }

@@ -1,82 +1,82 @@
-//! What a trained model teaches another: which class it sees, and which ones it nearly saw (Hinton,
-//! Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2).
+//! Knowledge distillation from a teacher model (Hinton, Vinyals and Dean, "Distilling the Knowledge
+//! in a Neural Network", 2015, section 2).
 
 use super::Network;
 use super::floats::Dense;
-use super::plan::Until;
+use super::plan::RunTarget;
 use super::value::Value;
 use crate::batch::Input;
 use crate::error::TrainError;
 
-/// How much a model learns from another, and how that one is asked.
+/// Settings of distillation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Distillation {
-    /// What logits are divided by before they are compared: the higher, the more the lesser classes
-    /// count.
+    /// Divisor of the logits: the higher, the more the less likely classes count.
     pub temperature: f32,
-    /// What part of the loss the teacher has; the labels have the rest.
+    /// Share of the teacher in the loss; the labels have the rest.
     pub share: f32,
 }
 
-/// A model that another one learns from.
+/// A teacher model.
 #[derive(Debug, Clone)]
 pub(super) struct Teacher {
     network: Network,
-    how: Distillation,
+    settings: Distillation,
 }
 
-/// What a teacher makes of a batch.
+/// Outputs of a teacher for a batch.
 #[derive(Debug)]
-pub(super) struct Lesson {
+pub(super) struct TeacherOutput {
     logits: Vec<f32>,
-    how: Distillation,
+    settings: Distillation,
 }
 
 impl Teacher {
     /// A model with the parameters of its file.
-    pub(super) fn new(mut network: Network, how: Distillation) -> Result<Self, TrainError> {
+    pub(super) fn new(mut network: Network, settings: Distillation) -> Result<Self, TrainError> {
         let parameters = network.parameters();
-        network.hold(&parameters)?;
-        Ok(Self { network, how })
+        network.load_parameters(&parameters)?;
+        Ok(Self { network, settings })
     }
 
-    /// What it makes of some examples.
-    pub(super) fn lesson(&self, input: &Input) -> Result<Lesson, TrainError> {
+    /// Outputs for some rows.
+    pub(super) fn predict(&self, input: &Input) -> Result<TeacherOutput, TrainError> {
         self.network.check(input)?;
-        match self.network.run(input, Until::Logits, &mut |_, _| {})? {
-            Value::Floats(made) => {
-                let logits = Dense::of(made.primitive()).values().to_vec();
-                Ok(Lesson { logits, how: self.how })
+        match self.network.run(input, RunTarget::Logits, &mut |_, _| {})? {
+            Value::Floats(output) => {
+                let logits = Dense::of(output.primitive()).values().to_vec();
+                Ok(TeacherOutput { logits, settings: self.settings })
             }
-            Value::Ints(_) => Err(TrainError::Data("the teacher makes integers".to_owned())),
+            Value::Ints(_) => Err(TrainError::Data("the teacher outputs integers".to_owned())),
         }
     }
 }
 
-impl Lesson {
-    /// The loss and the gradient of the labels, mixed with those of the lesson: the divergence from
-    /// the teacher's distribution, times the square of the temperature, so that the two weigh alike
-    /// at any.
-    pub(super) fn mixed(
+impl TeacherOutput {
+    /// Mixes loss and gradient of the labels with those of the teacher's distribution. The
+    /// divergence from that is multiplied by the square of the temperature, which balances the two
+    /// at any temperature.
+    pub(super) fn mix(
         &self,
         logits: &[f32],
         rows: usize,
         (loss, mut gradient): (f32, Vec<f32>),
     ) -> Result<(f32, Vec<f32>), TrainError> {
-        let (made, taught) = (logits.len(), self.logits.len());
-        if made != taught || made < rows {
-            let problem = format!("the model makes {made} numbers, and its teacher {taught}");
+        let (output, target) = (logits.len(), self.logits.len());
+        if output != target || output < rows {
+            let problem = format!("the model outputs {output} numbers, but its teacher {target}");
             return Err(TrainError::Data(problem));
         }
-        let Distillation { temperature, share } = self.how;
-        let (width, count) = (made / rows, rows as f32);
+        let Distillation { temperature, share } = self.settings;
+        let (width, count) = (output / rows, rows as f32);
         let mut divergence = 0.0;
         let pairs = logits.chunks_exact(width).zip(self.logits.chunks_exact(width));
-        for ((made, taught), gradient) in pairs.zip(gradient.chunks_exact_mut(width)) {
-            let (made, taught) = (softened(made, temperature), softened(taught, temperature));
-            for ((made, taught), gradient) in made.zip(taught).zip(gradient) {
-                let (student, teacher) = (made.exp(), taught.exp());
-                divergence += f64::from(teacher * (taught - made));
+        for ((output, target), gradient) in pairs.zip(gradient.chunks_exact_mut(width)) {
+            let (output, target) =
+                (log_softmax(output, temperature), log_softmax(target, temperature));
+            for ((output, target), gradient) in output.zip(target).zip(gradient) {
+                let (student, teacher) = (output.exp(), target.exp());
+                divergence += f64::from(teacher * (target - output));
                 *gradient *= 1.0 - share;
                 *gradient += share * temperature * (student - teacher) / count;
             }
@@ -86,8 +86,8 @@ impl Lesson {
     }
 }
 
-/// The logarithms of the softmax of logits that are divided by the temperature.
-fn softened(logits: &[f32], temperature: f32) -> impl Iterator<Item = f32> + use<'_> {
+/// Log-softmax of the logits divided by the temperature.
+fn log_softmax(logits: &[f32], temperature: f32) -> impl Iterator<Item = f32> + use<'_> {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = logits.iter().map(|logit| ((logit - most) / temperature).exp()).sum();
     logits.iter().map(move |logit| (logit - most) / temperature - sum.ln())
@@ -97,48 +97,49 @@ fn softened(logits: &[f32], temperature: f32) -> impl Iterator<Item = f32> + use
 mod tests {
     use super::*;
 
-    fn mixed(made: &[f32], taught: &[f32], how: Distillation) -> (f32, Vec<f32>) {
-        let lesson = Lesson { logits: taught.to_vec(), how };
-        let nothing = (1.0, vec![0.5; made.len()]);
-        lesson.mixed(made, 2, nothing).unwrap()
+    fn mix(output: &[f32], target: &[f32], settings: Distillation) -> (f32, Vec<f32>) {
+        let teacher_output = TeacherOutput { logits: target.to_vec(), settings };
+        let nothing = (1.0, vec![0.5; output.len()]);
+        teacher_output.mix(output, 2, nothing).unwrap()
     }
 
-    const HOW: Distillation = Distillation { temperature: 3.0, share: 0.75 };
+    const SETTINGS: Distillation = Distillation { temperature: 3.0, share: 0.75 };
 
     #[test]
-    fn who_knows_all_that_the_teacher_knows_learns_from_the_labels_alone() {
+    fn a_student_equal_to_its_teacher_learns_from_the_labels_only() {
         let same = [1.0, 2.0, -3.0, 0.0, 5.0, 5.0];
-        let (loss, gradient) = mixed(&same, &same, HOW);
+        let (loss, gradient) = mix(&same, &same, SETTINGS);
         assert!((loss - 0.25).abs() < 1e-6, "{loss}");
         assert!(gradient.iter().all(|value| (value - 0.125).abs() < 1e-6), "{gradient:?}");
     }
 
     #[test]
     fn the_gradient_is_the_slope_of_the_loss() {
-        let (made, taught) = ([0.5, -1.0, 2.0, 0.0, 1.0, -0.5], [2.0, 0.0, 1.0, -1.0, 4.0, 0.0]);
-        let alone = Distillation { share: 1.0, ..HOW };
-        let (_, gradient) = mixed(&made, &taught, alone);
-        for place in 0..made.len() {
+        let (output, target) = ([0.5, -1.0, 2.0, 0.0, 1.0, -0.5], [2.0, 0.0, 1.0, -1.0, 4.0, 0.0]);
+        let alone = Distillation { share: 1.0, ..SETTINGS };
+        let (_, gradient) = mix(&output, &target, alone);
+        for index in 0..output.len() {
             let loss = |by: f32| {
-                let mut moved = made;
-                moved[place] += by;
-                mixed(&moved, &taught, alone).0
+                let mut moved = output;
+                moved[index] += by;
+                mix(&moved, &target, alone).0
             };
             let slope = (loss(1e-2) - loss(-1e-2)) / 2e-2;
-            assert!((slope - gradient[place]).abs() < 1e-3, "{slope} {}", gradient[place]);
+            assert!((slope - gradient[index]).abs() < 1e-3, "{slope} {}", gradient[index]);
         }
     }
 
     #[test]
-    fn great_logits_are_no_infinities() {
-        let (loss, gradient) = mixed(&[1e4, -1e4, 0.0, 0.0], &[-1e4, 1e4, 0.0, 0.0], HOW);
+    fn large_logits_do_not_overflow() {
+        let (loss, gradient) = mix(&[1e4, -1e4, 0.0, 0.0], &[-1e4, 1e4, 0.0, 0.0], SETTINGS);
         assert!(loss.is_finite() && gradient.iter().all(|value| value.is_finite()));
     }
 
     #[test]
-    fn a_teacher_of_other_classes_is_refused() {
-        let lesson = Lesson { logits: vec![0.0; 4], how: HOW };
-        let said = lesson.mixed(&[0.0; 6], 2, (0.0, vec![0.0; 6])).unwrap_err().to_string();
-        assert!(said.contains("its teacher 4"), "{said}");
+    fn a_teacher_with_other_classes_is_rejected() {
+        let teacher_output = TeacherOutput { logits: vec![0.0; 4], settings: SETTINGS };
+        let message =
+            teacher_output.mix(&[0.0; 6], 2, (0.0, vec![0.0; 6])).unwrap_err().to_string();
+        assert!(message.contains("its teacher 4"), "{message}");
     }
 }

@@ -1,11 +1,11 @@
-//! Adagrad: a rate of its own for each parameter.
+//! Adagrad: a learning rate for each parameter.
 
 use crate::layout::{EntryKind, Layout};
 use crate::optimizer::{Span, spans};
 use std::ops::Range;
 
-/// Adagrad over a range of the parameters: each has the rate `rate / sqrt(sum of squares of its
-/// gradients)` (Duchi et al. 2011; Dean et al. 2012, section 4.1).
+/// Adagrad over a range of the parameters: each has the learning rate `rate / sqrt(sum of squares
+/// of its gradients)` (Duchi et al. 2011; Dean et al. 2012, section 4.1).
 #[derive(Debug, Clone)]
 pub struct Adagrad {
     range: Range<usize>,
@@ -15,24 +15,24 @@ pub struct Adagrad {
 }
 
 impl Adagrad {
-    /// Without any past. `epsilon` is added to the root, so that a first gradient of zero divides
-    /// nothing by zero.
+    /// Starts with sums of 0. `epsilon` is added to the root, so that a first gradient of zero does
+    /// not divide by zero.
     pub fn new(layout: &Layout, range: Range<usize>, epsilon: f32) -> Self {
         let squares = vec![0.0; range.len()];
         Self { range, spans: spans(layout), squares, epsilon }
     }
 
-    /// The sum of squared gradients of each parameter of the range.
+    /// Sum of squared gradients of each parameter of the range.
     pub fn squares(&self) -> &[f32] {
         &self.squares
     }
 
-    /// The sums, to be set.
+    /// The sums, mutable for restoring.
     pub fn squares_mut(&mut self) -> &mut [f32] {
         &mut self.squares
     }
 
-    /// Moves the parameters of the range; both slices are those of the range only.
+    /// Updates the parameters of the range; both slices cover the range only.
     pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], rate: f32) {
         for span in &self.spans {
             let Some(part) = span.within(&self.range) else { continue };

@@ -4,21 +4,21 @@ use crate::layout::{EntryKind, Layout};
 use crate::optimizer::{Span, spans};
 use std::ops::Range;
 
-/// How gradients move parameters.
+/// Settings of stochastic gradient descent.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SgdSettings {
-    /// How much of the last step's velocity stays; 0 for none.
+    /// Share of the last step's velocity that is kept; 0 for none.
     pub momentum: f32,
-    /// Whether the gradient counts as if the velocity had already moved the parameters.
+    /// True for Nesterov momentum: the gradient counts as if the velocity had been applied.
     pub nesterov: bool,
-    /// How much of each weight is added to its gradient.
+    /// Share of each weight that is added to its gradient.
     pub weight_decay: f32,
 }
 
 /// Stochastic gradient descent: `u = momentum·u + g`, `w = w - rate·u`.
 ///
-/// This is equation 9 of Goyal et al. 2017: the velocity knows nothing of the rate. So a change of
-/// the rate needs no correction, as it does where the velocity holds rates (equation 10).
+/// This is equation 9 of Goyal et al. 2017: the velocity does not include the rate. So a change of
+/// the rate needs no correction, unlike in equation 10.
 #[derive(Debug, Clone)]
 pub struct Sgd {
     settings: SgdSettings,
@@ -27,30 +27,30 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// At rest.
+    /// Starts with a velocity of 0.
     pub fn new(layout: &Layout, settings: SgdSettings) -> Self {
         let len = if settings.momentum == 0.0 { 0 } else { layout.len() };
         Self { settings, spans: spans(layout), velocity: vec![0.0; len] }
     }
 
-    /// The velocity of each parameter; empty without momentum.
+    /// Velocity of each parameter; empty without momentum.
     pub fn velocity(&self) -> &[f32] {
         &self.velocity
     }
 
-    /// The velocity, to be set.
+    /// The velocity, mutable for restoring.
     pub fn velocity_mut(&mut self) -> &mut [f32] {
         &mut self.velocity
     }
 
-    /// Moves all parameters.
+    /// Updates all parameters.
     pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], rate: f32) {
         let all = 0..parameters.len().min(gradients.len());
         self.step_range(all.clone(), &mut parameters[all.clone()], &gradients[all], 1.0, rate);
     }
 
-    /// Moves the parameters of `range` by `scale` times the gradients; both slices are those of
-    /// the range only.
+    /// Updates the parameters of `range` by `scale` times the gradients; both slices cover the
+    /// range only.
     pub fn step_range(
         &mut self,
         range: Range<usize>,
@@ -68,23 +68,23 @@ impl Sgd {
                 rule.weight_decay = 0.0;
             }
             if span.kind == EntryKind::Statistic {
-                fall(parameters, gradients, rule, scale, 1.0);
+                step_plain(parameters, gradients, rule, scale, 1.0);
             } else if self.velocity.is_empty() {
-                fall(parameters, gradients, rule, scale, rate);
+                step_plain(parameters, gradients, rule, scale, rate);
             } else {
-                roll(parameters, gradients, &mut self.velocity[part], rule, (scale, rate));
+                step_momentum(parameters, gradients, &mut self.velocity[part], rule, (scale, rate));
             }
         }
     }
 }
 
-fn fall(parameters: &mut [f32], gradients: &[f32], rule: SgdSettings, scale: f32, rate: f32) {
+fn step_plain(parameters: &mut [f32], gradients: &[f32], rule: SgdSettings, scale: f32, rate: f32) {
     for (parameter, gradient) in parameters.iter_mut().zip(gradients) {
         *parameter -= rate * (scale * gradient + rule.weight_decay * *parameter);
     }
 }
 
-fn roll(
+fn step_momentum(
     parameters: &mut [f32],
     gradients: &[f32],
     velocity: &mut [f32],
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn decay_moves_weights_only_and_statistics_fall_by_what_they_are_told() {
+    fn decay_applies_to_weights_only_and_statistics_move_by_their_gradient() {
         let settings = SgdSettings { momentum: 0.9, nesterov: false, weight_decay: 0.5 };
         let mut sgd = Sgd::new(&layout(), settings);
         let mut parameters = [1.0, 2.0, 3.0, 4.0];
@@ -125,7 +125,7 @@ mod tests {
         assert!((parameters[0] - (0.95 - 0.1 * (0.45 + 0.475))).abs() < 1e-6);
     }
 
-    /// Equation 10 of Goyal et al. with its correction is what equation 9 does by itself.
+    /// Equation 10 of Goyal et al. with its correction equals equation 9.
     #[test]
     fn a_changed_rate_is_corrected_for() {
         let momentum = 0.9;
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_one_by_one_are_the_same_as_all_at_once() {
+    fn stepping_by_ranges_equals_stepping_at_once() {
         let settings = SgdSettings { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
         let (mut whole, mut parts) = (Sgd::new(&layout(), settings), Sgd::new(&layout(), settings));
         let (mut a, mut b) = ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]);

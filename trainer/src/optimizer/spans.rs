@@ -1,4 +1,4 @@
-//! Runs of parameters that one rule moves.
+//! Runs of parameters with the same update rule.
 
 use crate::layout::{EntryKind, Layout};
 use std::ops::Range;
@@ -10,7 +10,7 @@ pub(crate) struct Span {
     pub(crate) kind: EntryKind,
 }
 
-/// The layout as the fewest runs of one kind.
+/// Splits the layout into the fewest runs of one kind.
 pub(crate) fn spans(layout: &Layout) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for entry in layout.entries() {

@@ -1,4 +1,4 @@
-//! How a trained model is compressed, as a recipe says it.
+//! The section `[compress]` of a recipe.
 
 use super::{RecipeError, checks};
 use crate::compress::{CompressSettings, Phase};
@@ -12,80 +12,80 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CompressRecipe {
-    /// The share of its weights that each layer keeps.
+    /// Share of its weights that each layer keeps.
     pub density: LayersRecipe<f64>,
-    /// Pruning gets there in so many rounds.
+    /// Number of pruning rounds.
     #[serde(deserialize_with = "checks::one_or_more")]
     pub rounds: usize,
-    /// The training of each round.
+    /// Training after each round.
     pub retrain: PhaseRecipe,
-    /// The training at the last density, until the accuracy holds.
+    /// Training at the last density, until the accuracy is restored.
     pub settle: PhaseRecipe,
-    /// Bits of each layer's codes.
+    /// Bits per code of each layer.
     pub bits: LayersRecipe<u8>,
-    /// Where shared values start.
+    /// Initialization of the shared values.
     #[serde(default)]
     pub start: StartRecipe,
-    /// The training of the shared values.
+    /// Training of the shared values.
     pub fine_tune: PhaseRecipe,
-    /// How much all these learn from the model that is compressed; from labels alone where it does
-    /// not say.
+    /// Distillation from the uncompressed model in all these phases; by default they train on
+    /// labels only.
     pub distill: Option<DistillRecipe>,
-    /// The accuracy that may be lost, from 0 to 1.
+    /// Largest allowed loss of accuracy, from 0 to 1.
     #[serde(default)]
     pub loss_max: f32,
-    /// How often a step that loses more is tried again.
+    /// Number of attempts at a step that loses more.
     #[serde(default = "three")]
     pub attempts: u32,
 }
 
-/// A number for layers by kind, and others by the names of their weights.
+/// Values for kinds of layers, and for single layers by the names of their weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LayersRecipe<T> {
-    /// For convolutions; none leaves them as they are.
+    /// Value for convolutions; without one they are left unchanged.
     pub convolution: Option<T>,
-    /// For fully connected layers; none leaves them as they are.
+    /// Value for fully connected layers; without one they are left unchanged.
     pub fully_connected: Option<T>,
-    /// For single layers.
+    /// Values for single layers, by name.
     #[serde(default = "BTreeMap::new")]
     pub layers: BTreeMap<String, T>,
 }
 
-/// A part that trains.
+/// A phase of training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PhaseRecipe {
-    /// How often all data are seen.
+    /// Passes over the training data.
     #[serde(deserialize_with = "checks::one_or_more")]
     pub epochs: usize,
-    /// The rate to begin with.
+    /// Initial learning rate.
     #[serde(deserialize_with = "checks::positive")]
     pub rate: f32,
-    /// What it comes to at the end along a cosine; the same rate always where it does not say.
+    /// Final learning rate of a cosine schedule; without it the rate is constant.
     #[serde(default, deserialize_with = "checks::not_negative_if_any")]
     pub cosine: Option<f32>,
 }
 
-/// Learning from a model (Hinton, Vinyals and Dean 2015).
+/// Distillation (Hinton, Vinyals and Dean 2015).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DistillRecipe {
-    /// How soft its answers are made: 1 leaves them as they are.
+    /// Temperature that softens the teacher's outputs; 1 leaves them unchanged.
     #[serde(deserialize_with = "checks::positive")]
     pub temperature: f32,
-    /// The part of the loss that goes by its answers, from 0 to 1; the rest goes by the labels.
+    /// Share of the distillation loss from 0 to 1; the rest is the loss on labels.
     pub share: f32,
 }
 
-/// Where shared values start.
+/// Initialization of shared values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartRecipe {
-    /// Evenly from the smallest weight to the largest.
+    /// Evenly spaced from the smallest weight to the largest.
     #[default]
     Linear,
-    /// Where most weights are.
+    /// By the density of the weights.
     Density,
 }
 
@@ -105,7 +105,7 @@ impl<T: Clone> LayersRecipe<T> {
 }
 
 impl CompressRecipe {
-    /// What is done.
+    /// The settings of compression.
     pub fn settings(&self) -> CompressSettings {
         CompressSettings {
             density: self.density.per_layer(),
@@ -124,17 +124,17 @@ impl CompressRecipe {
         }
     }
 
-    /// Refuses what can not work.
+    /// Rejects impossible settings.
     pub(super) fn check(&self) -> Result<(), RecipeError> {
         match &self.distill {
             Some(distill) if !(0.0..=1.0).contains(&distill.share) => {
-                Err(RecipeError("compress.distill: share is a part, from 0 to 1".to_owned()))
+                Err(RecipeError("compress.distill: share must be from 0 to 1".to_owned()))
             }
             _ => Ok(()),
         }
     }
 
-    /// How a phase trains.
+    /// The training of a phase.
     pub fn phase(&self, phase: Phase) -> &PhaseRecipe {
         match phase {
             Phase::Retrain { round, rounds } if round == rounds => &self.settle,
@@ -146,12 +146,12 @@ impl CompressRecipe {
 }
 
 impl PhaseRecipe {
-    /// Its steps, where an epoch has so many.
+    /// Steps of the phase, with `epoch_steps` steps an epoch.
     pub fn steps(&self, epoch_steps: u64) -> u64 {
         (self.epochs as u64).saturating_mul(epoch_steps)
     }
 
-    /// The rate at each of its steps.
+    /// Learning rate at each step of the phase.
     pub fn schedule(&self, epoch_steps: u64) -> Schedule {
         match self.cosine {
             Some(last) => Schedule::cosine(self.rate, last, self.steps(epoch_steps)),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_round_trains_as_long_as_what_comes_after_it() {
+    fn the_last_round_trains_like_a_settling_phase() {
         let recipe = recipe("").unwrap();
         let epochs = |phase| recipe.phase(phase).epochs;
         assert_eq!(epochs(Phase::Retrain { round: 2, rounds: 3 }), 1);
@@ -188,13 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn a_teacher_has_a_part_of_the_loss_if_it_is_named() {
+    fn distillation_is_off_by_default() {
         assert_eq!(recipe("").unwrap().settings().distill, None);
         let taught = recipe("distill = { temperature = 4, share = 0.5 }").unwrap();
         let wanted = Distillation { temperature: 4.0, share: 0.5 };
         assert_eq!(taught.settings().distill, Some(wanted));
-        let said = recipe("distill = { temperature = 4, share = 1.5 }").unwrap_err().to_string();
-        assert!(said.contains("distill: share"), "{said}");
+        let message = recipe("distill = { temperature = 4, share = 1.5 }").unwrap_err().to_string();
+        assert!(message.contains("distill: share"), "{message}");
         assert!(recipe("distill = { temperature = 0, share = 0.5 }").is_err());
     }
 }

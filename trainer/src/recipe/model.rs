@@ -1,4 +1,4 @@
-//! What is trained, as a recipe says it.
+//! The model of a recipe.
 
 use serde::{Deserialize, Serialize};
 use skysail_graph::{
@@ -7,63 +7,63 @@ use skysail_graph::{
 };
 use std::path::{Path, PathBuf};
 
-/// What is trained.
+/// The model to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelRecipe {
-    /// The perceptron of LeCun et al. (1998), 784-300-100-10.
+    /// Perceptron 784-300-100-10 of LeCun et al. (1998).
     #[serde(rename = "lenet-300-100")]
     LeNet300100,
-    /// LeNet-5, as Caffe has it and Deep Compression starts from.
+    /// LeNet-5 in the variant of Caffe, which Deep Compression uses.
     #[serde(rename = "lenet-5")]
     LeNet5,
-    /// The perceptron of McMahan et al. (2017), 784-200-200-10.
+    /// Perceptron 784-200-200-10 of McMahan et al. (2017).
     #[serde(rename = "2nn")]
     TwoNn,
-    /// The convolutional network of McMahan et al. (2017).
+    /// Convolutional network of McMahan et al. (2017).
     Cnn,
-    /// A perceptron of these widths, from the input to the output.
+    /// Perceptron of these widths, from the input to the output.
     Mlp(Vec<u64>),
-    /// A residual network for small images (He et al. 2016).
+    /// Residual network for small images (He et al. 2016).
     #[serde(rename = "resnet")]
     ResNet(ResNetRecipe),
-    /// An encoder of texts (Vaswani et al. 2017).
+    /// Encoder of texts (Vaswani et al. 2017).
     Transformer(TransformerRecipe),
-    /// An ONNX file, whose weights training begins with.
+    /// ONNX file, whose weights are the initial ones.
     File(PathBuf),
 }
 
-/// A residual network.
+/// Settings of a residual network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ResNetRecipe {
     /// Channels of an image.
     pub channels: u64,
-    /// Blocks of each of three stages: 3 make ResNet-20.
+    /// Blocks of each of three stages; 3 is ResNet-20.
     pub blocks: u64,
     /// Channels of the first stage.
     pub width: u64,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: u64,
 }
 
-/// An encoder of texts.
+/// Settings of an encoder of texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TransformerRecipe {
-    /// Tokens that there are.
+    /// Number of different tokens.
     pub vocabulary: u64,
     /// Tokens of a text.
     pub length: u64,
-    /// Numbers that stand for a token.
+    /// Width of an embedding.
     pub width: u64,
-    /// Heads of attention; they share the width.
+    /// Number of attention heads, which share the width.
     pub heads: u64,
-    /// Neurons between the two products of a layer.
+    /// Hidden neurons of a layer's feed-forward part.
     pub hidden: u64,
-    /// Layers.
+    /// Number of layers.
     pub layers: u64,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: u64,
 }
 
@@ -75,10 +75,10 @@ impl TransformerRecipe {
 }
 
 impl ModelRecipe {
-    /// The model, its weights from the seed; files are looked for in `folder`.
+    /// Builds the model with weights from `seed`, or loads it; paths are relative to `folder`.
     ///
     /// # Errors
-    /// When a file can not be used, or widths are impossible.
+    /// Fails when a file cannot be used, or widths are impossible.
     pub fn model(&self, folder: &Path, seed: u64) -> Result<Model, GraphError> {
         match self {
             Self::LeNet300100 => lenet_300_100(seed),

@@ -1,9 +1,9 @@
-//! Keys of a recipe that are set where it is started.
+//! Overrides of a recipe's keys from the command line.
 
 use super::{Recipe, RecipeError};
 use toml::{Table, Value};
 
-/// The recipe of a text, with settings `key=value`; a key has dots between its parts.
+/// Parses a recipe with settings `key=value`; keys are dotted.
 pub(super) fn apply(text: &str, settings: &[String]) -> Result<Recipe, RecipeError> {
     let mut table: Table = text.parse().map_err(|error| RecipeError(format!("{error}")))?;
     let mut recipe = None;
@@ -16,14 +16,14 @@ pub(super) fn apply(text: &str, settings: &[String]) -> Result<Recipe, RecipeErr
             return Err(wrong("a part of the key is empty".to_owned()));
         }
         set(&mut table, &parts, parse(value.trim())).map_err(wrong)?;
-        // One after the other, so that the one that is wrong is named.
+        // Settings are applied one by one, so that an error names the wrong one.
         let read = Value::Table(table.clone()).try_into::<Recipe>();
         recipe = Some(read.map_err(|error| wrong(error.to_string().trim_end().to_owned()))?);
     }
-    recipe.ok_or_else(|| RecipeError("nothing is set".to_owned()))
+    recipe.ok_or_else(|| RecipeError("there are no settings".to_owned()))
 }
 
-/// A value of TOML; what is none is a text that does not need quotes.
+/// Parses a TOML value; anything else is an unquoted string.
 fn parse(text: &str) -> Value {
     let document = format!("value = {text}").parse::<Table>().ok();
     let value =
@@ -40,7 +40,7 @@ fn set(table: &mut Table, parts: &[&str], value: Value) -> Result<(), String> {
     let inner = table.entry((*first).to_owned()).or_insert_with(|| Value::Table(Table::new()));
     match inner {
         Value::Table(inner) => set(inner, rest, value),
-        _ => Err(format!("'{first}' has no keys in it: it is {inner}")),
+        _ => Err(format!("'{first}' is not a table: it is {inner}")),
     }
 }
 
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_set_wherever_they_are() {
+    fn nested_keys_are_set() {
         let recipe = set(&[
             "batch = 16",
             "schedule.rate=1e-3",
@@ -67,9 +67,9 @@ mod tests {
             "output=some/where",
             "schedule.decay.at-epochs=[1]",
         ]);
-        // A decay without its factor is no decay, and the setting that is wrong is named.
-        let said = recipe.unwrap_err();
-        assert!(said.starts_with("--set schedule.decay.at-epochs=[1]: "), "{said}");
+        // A decay needs a factor; the error names the setting.
+        let message = recipe.unwrap_err();
+        assert!(message.starts_with("--set schedule.decay.at-epochs=[1]: "), "{message}");
         let recipe =
             set(&["batch = 16", "schedule.rate=1e-3", "model.mlp=[784, 5, 10]", "output=a/b"]);
         let recipe = recipe.unwrap();
@@ -79,17 +79,17 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_set_is_told() {
+    fn impossible_settings_are_rejected() {
         for (setting, wanted) in [
             ("batch", "write key=value"),
             ("batch=many", "invalid type"),
-            ("batch.size=3", "'batch' has no keys in it"),
+            ("batch.size=3", "'batch' is not a table"),
             ("no.such.key=3", "unknown field `no`"),
             (".=3", "a part of the key is empty"),
             ("epochs=0", "1 or more"),
         ] {
-            let said = set(&[setting]).unwrap_err();
-            assert!(said.contains(wanted), "{setting}: {said}");
+            let message = set(&[setting]).unwrap_err();
+            assert!(message.contains(wanted), "{setting}: {message}");
         }
     }
 }

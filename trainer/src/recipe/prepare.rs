@@ -1,60 +1,60 @@
-//! A recipe, made ready: everything that can be wrong with it is found before work starts.
+//! Preparation of a recipe: all its errors are found before training starts.
 
 use super::{PrepareRecipe, Recipe, StrategyRecipe};
 use crate::checkpoint::{Checkpoint, Store};
 use crate::data::{DataError, Dataset, Shard, Split};
 use crate::error::TrainError;
-use crate::job::{Job, NetworkTrainee, Outcome, Settings, Trainee, Watcher, Work};
+use crate::job::{Job, Mode, NetworkTask, Outcome, Settings, TrainObserver, TrainTask};
 use crate::schedule::Schedule;
 use crate::strategy::{DeepGradient, Downpour, FederatedAveraging, LocalSgd, Synchronous};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// A recipe, made ready.
-pub struct Prepared {
-    /// What is trained.
-    pub trainee: NetworkTrainee,
-    /// What with.
+/// A recipe with its model and data loaded.
+pub struct PreparedRecipe {
+    /// The model to train.
+    pub task: NetworkTask,
+    /// Training data.
     pub train: Arc<Dataset>,
-    /// What is measured with.
+    /// Test data.
     pub test: Arc<Dataset>,
-    /// What compression goes by, if that is kept apart.
+    /// Validation data of compression, if held out.
     pub validation: Option<Arc<Dataset>>,
-    /// The learning rate.
+    /// Learning rate at each step.
     pub schedule: Schedule,
-    /// The rest of what a job is told.
+    /// Settings of the job.
     pub settings: Settings,
     recipe: Recipe,
     epoch_steps: u64,
-    /// Of federated averaging: the rows of each client.
+    /// Row indices of each client, with federated averaging.
     clients: Vec<Vec<u32>>,
 }
 
-/// What a job has besides its recipe.
-pub struct Surroundings<'a> {
-    /// Who is told how it goes.
-    pub watcher: &'a dyn Watcher,
-    /// Where checkpoints go.
+/// Context of a run: everything a job needs besides its recipe.
+pub struct RunContext<'a> {
+    /// Receives progress.
+    pub observer: &'a dyn TrainObserver,
+    /// Store of checkpoints.
     pub store: Option<&'a Store>,
-    /// What to go on from.
+    /// Checkpoint to resume from.
     pub resume: Option<&'a Checkpoint>,
-    /// Set when it is to stop.
+    /// Flag that stops training early.
     pub stop: &'a AtomicBool,
 }
 
 impl Recipe {
-    /// Loads the model and the data, and sees that they fit each other and so many ranks.
+    /// Loads the model and the data, and checks that they fit each other and `world` ranks.
     ///
     /// # Errors
-    /// When the model or the data can not be used, they do not fit each other, or a rank would be
-    /// without data.
-    pub fn prepare(&self, world: usize) -> Result<Prepared, TrainError> {
-        let trainee = NetworkTrainee::new(self.model.model(&self.folder, self.seed)?)?;
+    /// Fails when the model or the data cannot be used, they do not fit each other, or a rank would
+    /// have no data.
+    pub fn prepare(&self, world: usize) -> Result<PreparedRecipe, TrainError> {
+        let task = NetworkTask::new(self.model.model(&self.folder, self.seed)?)?;
         let Split { train, test } = self.data.load(&self.folder, self.prepare.hold_out)?;
         let scaling = self.prepare.scaling();
-        let fitted = |data: Dataset| data.scaled(scaling).fit(trainee.model());
+        let fitted = |data: Dataset| data.scaled(scaling).fit(task.model());
         let (train, test) = (fitted(train)?, fitted(test)?);
-        let (train, validation) = self.prepare.kept_apart(train)?;
+        let (train, validation) = self.prepare.split_validation(train)?;
         let clients = self.clients(&train)?;
         let epoch_steps = match &self.strategy {
             StrategyRecipe::Federated(_) => 1,
@@ -68,12 +68,12 @@ impl Recipe {
             steps,
             checkpoint_steps: self.checkpoint_steps,
             shift: self.prepare.shift(),
-            enough: self.target.accuracy.filter(|_| self.target.stop),
+            target_accuracy: self.target.accuracy.filter(|_| self.target.stop),
             recipe: self.fingerprint(),
             data: train.fingerprint(),
         };
-        Ok(Prepared {
-            trainee,
+        Ok(PreparedRecipe {
+            task,
             schedule: self.schedule.schedule(epoch_steps, steps),
             train: Arc::new(train),
             test: Arc::new(test),
@@ -94,64 +94,64 @@ impl Recipe {
 }
 
 impl PrepareRecipe {
-    /// What is learned from, and what is kept out of that.
-    fn kept_apart(&self, data: Dataset) -> Result<(Dataset, Option<Dataset>), DataError> {
+    /// Splits off the validation data.
+    fn split_validation(&self, data: Dataset) -> Result<(Dataset, Option<Dataset>), DataError> {
         if self.validation == 0.0 {
             return Ok((data, None));
         }
-        let Split { train, test } = data.held_out(self.validation)?;
+        let Split { train, test } = data.hold_out(self.validation)?;
         Ok((train, Some(test)))
     }
 }
 
-impl Prepared {
+impl PreparedRecipe {
     /// The recipe.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
 
-    /// Gives `work` the job of this recipe's own model.
+    /// Calls `work` with the job of the recipe's own model.
     ///
     /// # Errors
-    /// What `work` says.
+    /// Returns the error of `work`.
     pub fn with_job<T>(
         &self,
-        around: &Surroundings<'_>,
+        context: &RunContext<'_>,
         work: impl FnOnce(&Job<'_>) -> Result<T, TrainError>,
     ) -> Result<T, TrainError> {
-        self.with_job_of(&self.trainee, around, work)
+        self.with_job_of(&self.task, context, work)
     }
 
-    /// Gives `work` a job that trains something else with this recipe.
+    /// Calls `work` with a job that trains another task by this recipe.
     ///
     /// # Errors
-    /// What `work` says.
+    /// Returns the error of `work`.
     pub fn with_job_of<T>(
         &self,
-        trainee: &dyn Trainee,
-        around: &Surroundings<'_>,
+        task: &dyn TrainTask,
+        context: &RunContext<'_>,
         work: impl FnOnce(&Job<'_>) -> Result<T, TrainError>,
     ) -> Result<T, TrainError> {
         let sgd = self.recipe.optimizer.settings();
-        let each = |kind: Work<'_>| work(&self.job(trainee, around, &kind));
+        let run = |mode: Mode<'_>| work(&self.job(task, context, &mode));
         match &self.recipe.strategy {
-            StrategyRecipe::Synchronous(synchronous) => each(Work::Steps(&|layout, collective| {
+            StrategyRecipe::Synchronous(synchronous) => run(Mode::Steps(&|layout, collective| {
                 let bytes = synchronous.bucket_bytes;
                 Ok(Box::new(Synchronous::new(layout, collective, sgd, bytes)?))
             })),
-            StrategyRecipe::DeepGradient(deep) => each(Work::Steps(&|layout, collective| {
+            StrategyRecipe::DeepGradient(deep) => run(Mode::Steps(&|layout, collective| {
                 let settings = deep.settings(sgd, self.epoch_steps);
                 Ok(Box::new(DeepGradient::new(layout, collective, settings)?))
             })),
-            StrategyRecipe::Downpour(downpour) => each(Work::Steps(&|layout, collective| {
+            StrategyRecipe::Downpour(downpour) => run(Mode::Steps(&|layout, collective| {
                 Ok(Box::new(Downpour::new(layout, collective, downpour.settings())?))
             })),
-            StrategyRecipe::Local(local) => each(Work::Steps(&|layout, collective| {
+            StrategyRecipe::Local(local) => run(Mode::Steps(&|layout, collective| {
                 Ok(Box::new(LocalSgd::new(layout, collective, sgd, local.period)))
             })),
             StrategyRecipe::Federated(federated) => {
                 let settings = federated.settings(sgd, self.recipe.batch, self.recipe.seed);
-                each(Work::Rounds {
+                run(Mode::Rounds {
                     make: &|layout, collective| {
                         Ok(FederatedAveraging::new(layout, collective, settings))
                     },
@@ -163,33 +163,33 @@ impl Prepared {
 
     fn job<'a>(
         &self,
-        trainee: &'a dyn Trainee,
-        around: &Surroundings<'a>,
-        work: &'a Work<'a>,
+        task: &'a dyn TrainTask,
+        context: &RunContext<'a>,
+        mode: &'a Mode<'a>,
     ) -> Job<'a> {
         Job {
-            trainee,
+            task,
             train: self.train.clone(),
             test: self.test.clone(),
-            work,
+            mode,
             schedule: self.schedule.clone(),
             settings: self.settings.clone(),
-            watcher: around.watcher,
-            store: around.store,
-            resume: around.resume,
-            stop: around.stop,
+            observer: context.observer,
+            store: context.store,
+            resume: context.resume,
+            stop: context.stop,
         }
     }
 
-    /// Runs the job on so many threads.
+    /// Runs the job on `world` threads.
     ///
     /// # Errors
-    /// As [`Job::check`] and [`Job::run`].
-    pub fn run(&self, world: usize, around: &Surroundings<'_>) -> Result<Outcome, TrainError> {
-        self.with_job(around, |job| {
-            job.check(self.trainee.layout(), world)?;
+    /// Same as [`Job::check`] and [`Job::run`].
+    pub fn run(&self, world: usize, context: &RunContext<'_>) -> Result<Outcome, TrainError> {
+        self.with_job(context, |job| {
+            job.check(self.task.layout(), world)?;
             let run = |_, collective| job.run(collective);
-            let outcomes = crate::collective::threads(world, self.recipe.deadline(), run)?;
+            let outcomes = crate::collective::threads(world, self.recipe.timeout(), run)?;
             let none = || TrainError::State("there are no ranks".to_owned());
             outcomes.into_iter().next().ok_or_else(none)
         })
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_apart_is_not_learned_from() {
+    fn validation_rows_are_not_trained_on() {
         let text = "epochs = 1\nbatch = 8\nmodel.mlp = [784, 10]\n[data.digits]\ntrain = 40\n\
                     test = 10\n[schedule]\nrate = 0.1\n";
         let rows = |settings: &[String]| {

@@ -1,32 +1,32 @@
-//! The learning rate, as a recipe says it.
+//! The section `[schedule]` of a recipe.
 
 use super::checks;
 use crate::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 
-/// The learning rate over the training.
+/// Learning rate at each step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ScheduleRecipe {
-    /// The rate to begin with.
+    /// Initial learning rate.
     #[serde(deserialize_with = "checks::positive")]
     pub rate: f32,
-    /// Where it falls at once.
+    /// Stepwise decay of the rate.
     pub decay: Option<DecayRecipe>,
-    /// What it comes to at the end along a cosine.
+    /// Final rate of a cosine schedule.
     #[serde(default, deserialize_with = "checks::not_negative_if_any")]
     pub cosine: Option<f32>,
-    /// For a batch larger than the one that the rate was found for.
+    /// Scaling for a batch larger than the one the rate was tuned for.
     pub scale: Option<ScaleRecipe>,
 }
 
-/// Where the rate falls.
+/// Stepwise decay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DecayRecipe {
-    /// After so many epochs each.
+    /// Epochs after which the rate falls.
     pub at_epochs: Vec<f64>,
-    /// What it is multiplied with each time.
+    /// Factor applied to the rate each time.
     #[serde(deserialize_with = "checks::positive")]
     pub factor: f32,
 }
@@ -35,10 +35,10 @@ pub struct DecayRecipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ScaleRecipe {
-    /// How many times as large the batch is.
+    /// Size of the batch relative to the one the rate was tuned for.
     #[serde(deserialize_with = "checks::positive")]
     pub factor: f32,
-    /// Epochs until the rate is that many times as high; 0 for at once.
+    /// Epochs over which the rate rises to its scaled value; 0 scales at once.
     #[serde(default = "five", deserialize_with = "checks::not_negative")]
     pub warm_up_epochs: f32,
 }
@@ -48,13 +48,13 @@ fn five() -> f32 {
 }
 
 impl ScheduleRecipe {
-    /// The rate at each step, where an epoch has `epoch_steps` and all have `steps`.
+    /// The rate at each step, for `epoch_steps` steps an epoch and `steps` in all.
     pub fn schedule(&self, epoch_steps: u64, steps: u64) -> Schedule {
         let at = |epochs: f64| (epochs * epoch_steps as f64).round() as u64;
         let schedule = match (&self.decay, self.cosine) {
             (Some(decay), _) => {
-                let places: Vec<u64> = decay.at_epochs.iter().map(|epochs| at(*epochs)).collect();
-                Schedule::steps(self.rate, decay.factor, places)
+                let at_steps: Vec<u64> = decay.at_epochs.iter().map(|epochs| at(*epochs)).collect();
+                Schedule::steps(self.rate, decay.factor, at_steps)
             }
             (None, Some(last)) => Schedule::cosine(self.rate, last, steps),
             (None, None) => Schedule::constant(self.rate),

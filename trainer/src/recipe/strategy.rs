@@ -1,26 +1,26 @@
-//! How ranks work together, as a recipe says it.
+//! The sections `[strategy]` and `[optimizer]` of a recipe.
 
 use super::{RecipeError, checks};
-use crate::data::{DataError, Dataset, by_label, evenly};
+use crate::data::{DataError, Dataset, split_by_label, split_evenly};
 use crate::optimizer::SgdSettings;
 use crate::strategy::{
     DeepGradientSettings, DownpourSettings, FederatedSettings, Precision, Sparsity, Staleness,
 };
 use serde::{Deserialize, Serialize};
 
-/// How ranks work together.
+/// Strategy by which ranks train together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StrategyRecipe {
-    /// All take the same step, by the mean of their gradients.
+    /// Synchronous SGD: all ranks take the same step, by the mean of their gradients.
     Synchronous(SynchronousRecipe),
-    /// The same, where only the greatest gradients are sent.
+    /// Synchronous SGD that sends only the largest gradients.
     DeepGradient(DeepGradientRecipe),
-    /// Each at its own pace, over a parameter server.
+    /// Asynchronous SGD over a parameter server.
     Downpour(DownpourRecipe),
-    /// Each alone, and together now and then.
+    /// Local steps with periodic averaging.
     Local(LocalRecipe),
-    /// Clients with data of their own.
+    /// Federated averaging over clients with data of their own.
     Federated(FederatedRecipe),
 }
 
@@ -30,106 +30,107 @@ impl Default for StrategyRecipe {
     }
 }
 
-/// Synchronous data parallel training.
+/// Settings of synchronous data-parallel training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct SynchronousRecipe {
-    /// Gradients are sent in buckets of at least so many bytes.
+    /// Least bytes of a bucket of gradients.
     pub bucket_bytes: usize,
 }
 
-/// Deep Gradient Compression.
+/// Settings of Deep Gradient Compression.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct DeepGradientRecipe {
-    /// What part of the gradients is held back.
+    /// Share of the gradients held back, from 0 to below 1.
     #[serde(deserialize_with = "checks::share")]
     pub sparsity: f64,
-    /// The same, in each epoch of the warm-up.
+    /// Sparsity in each epoch of the warm-up.
     #[serde(deserialize_with = "checks::shares")]
     pub warm_up: Vec<f64>,
-    /// The largest norm of the gradient of all ranks together.
+    /// Largest norm of the summed gradient of all ranks.
     #[serde(deserialize_with = "checks::positive_if_any")]
     pub clip: Option<f32>,
-    /// Whether a value that is sent takes its velocity with it.
+    /// True to clear the velocity of each value that is sent.
     pub factor_masking: bool,
-    /// Whether values are sent as half floats.
+    /// True to send values as half floats.
     pub half: bool,
 }
 
-/// Downpour SGD.
+/// Settings of Downpour SGD.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct DownpourRecipe {
-    /// How far ranks may drift apart.
+    /// Bound on how far ranks may drift apart.
     pub staleness: StalenessRecipe,
-    /// Added to the roots that Adagrad divides by.
+    /// Constant added to the roots that Adagrad divides by.
     #[serde(deserialize_with = "checks::positive")]
     pub epsilon: f32,
 }
 
-/// How far ranks may drift apart.
+/// Bound on how far ranks may drift apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum StalenessRecipe {
-    /// Not at all.
+    /// No drift.
     Synchronous,
-    /// By so many steps.
+    /// Largest drift in steps.
     Bounded(u64),
-    /// Without bounds.
+    /// No bound.
     #[default]
     Asynchronous,
 }
 
-/// Local SGD.
+/// Settings of local SGD.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LocalRecipe {
-    /// Ranks meet after so many steps.
+    /// Steps between two averagings.
     pub period: u64,
 }
 
-/// Federated averaging; the letters are those of McMahan et al. (2017).
+/// Settings of federated averaging; letters are those of McMahan et al. (2017).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FederatedRecipe {
-    /// How many clients there are (K).
+    /// Number of clients (K).
     #[serde(deserialize_with = "checks::one_or_more")]
     pub clients: usize,
-    /// Which part of them takes part in a round (C).
+    /// Fraction of the clients in a round, above 0 and up to 1 (C).
     pub fraction: f64,
-    /// How often a client goes through its data in a round (E).
+    /// Passes of a client over its data in a round (E).
     #[serde(deserialize_with = "checks::one_or_more")]
     pub client_epochs: usize,
-    /// Whether a client's batch is all its data (B = infinity).
+    /// True if a client's batch is all its data (B = infinity).
     #[serde(default)]
     pub whole_batch: bool,
-    /// Who has what.
+    /// Distribution of the data over the clients.
     #[serde(default)]
     pub split: ClientsRecipe,
 }
 
-/// Which data clients have.
+/// Distribution of the data over the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientsRecipe {
-    /// Any: IID.
+    /// Randomly: IID.
     #[default]
     Evenly,
-    /// Sorted by label, and cut into shards, so many for each client: most have few classes.
+    /// Sorted by label and cut into shards. The number is shards per client: most clients have few
+    /// classes.
     ByLabel(usize),
 }
 
-/// How gradients move parameters.
+/// Settings of SGD.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct OptimizerRecipe {
-    /// How much of the last step's velocity stays.
+    /// Share of the last step's velocity that is kept.
     #[serde(deserialize_with = "checks::not_negative")]
     pub momentum: f32,
-    /// Whether the gradient counts as if the velocity had already moved the parameters.
+    /// True for Nesterov momentum: the gradient counts as if the velocity had been applied.
     pub nesterov: bool,
-    /// How much of each weight is added to its gradient.
+    /// Share of each weight that is added to its gradient.
     #[serde(deserialize_with = "checks::not_negative")]
     pub weight_decay: f32,
 }
@@ -154,7 +155,7 @@ impl Default for DownpourRecipe {
 }
 
 impl DownpourRecipe {
-    /// The settings.
+    /// The settings of the strategy.
     pub fn settings(&self) -> DownpourSettings {
         let staleness = match self.staleness {
             StalenessRecipe::Synchronous => Staleness::Synchronous,
@@ -166,7 +167,7 @@ impl DownpourRecipe {
 }
 
 impl OptimizerRecipe {
-    /// The settings.
+    /// The settings of the optimizer.
     pub fn settings(&self) -> SgdSettings {
         let (momentum, nesterov) = (self.momentum, self.nesterov);
         SgdSettings { momentum, nesterov, weight_decay: self.weight_decay }
@@ -174,7 +175,7 @@ impl OptimizerRecipe {
 }
 
 impl DeepGradientRecipe {
-    /// The settings, where an epoch has so many steps.
+    /// The settings of the strategy, for `epoch_steps` steps an epoch.
     pub fn settings(&self, sgd: SgdSettings, epoch_steps: u64) -> DeepGradientSettings {
         let sparsity = Sparsity {
             stages: self.warm_up.clone(),
@@ -188,24 +189,24 @@ impl DeepGradientRecipe {
 }
 
 impl FederatedRecipe {
-    /// The settings, with this batch of a client.
+    /// The settings of the strategy; `batch` is that of a client.
     pub fn settings(&self, sgd: SgdSettings, batch: usize, seed: u64) -> FederatedSettings {
         let batch = (!self.whole_batch).then_some(batch);
         FederatedSettings { fraction: self.fraction, epochs: self.client_epochs, batch, sgd, seed }
     }
 
-    /// The rows of each client.
+    /// The row indices of each client.
     ///
     /// # Errors
-    /// When a client would be without data.
+    /// Fails when a client would have no data.
     pub fn clients(&self, data: &Dataset, seed: u64) -> Result<Vec<Vec<u32>>, DataError> {
         match self.split {
-            ClientsRecipe::Evenly => evenly(data, self.clients, seed),
-            ClientsRecipe::ByLabel(shards) => by_label(data, self.clients, shards, seed),
+            ClientsRecipe::Evenly => split_evenly(data, self.clients, seed),
+            ClientsRecipe::ByLabel(shards) => split_by_label(data, self.clients, shards, seed),
         }
     }
 
-    /// Refuses what can not work.
+    /// Rejects impossible settings.
     pub(super) fn check(&self) -> Result<(), RecipeError> {
         if self.fraction > 0.0 && self.fraction <= 1.0 {
             return Ok(());

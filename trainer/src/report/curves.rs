@@ -3,19 +3,19 @@
 use super::metrics::Event;
 use plotters::prelude::*;
 
-/// Pixels of a drawing.
+/// Size of a chart in pixels: width, height.
 const SIZE: (u32, u32) = (720, 420);
-/// The most points of a line: more are not told apart.
+/// Upper limit of points of a curve; more cannot be told apart.
 const POINTS_MAX: usize = 1000;
 
-/// One line of a drawing.
+/// One curve of a chart.
 struct Line {
     name: &'static str,
     color: RGBColor,
     points: Vec<(f64, f64)>,
 }
 
-/// The drawings that the events give, with the names of their files.
+/// Draws the charts of the events; returns file names and SVG texts.
 pub(super) fn draw(events: &[Event]) -> Vec<(&'static str, String)> {
     let train = line("training", BLUE, events, |event| match event {
         Event::Step { steps, loss, .. } => Some((*steps, *loss)),
@@ -31,10 +31,8 @@ pub(super) fn draw(events: &[Event]) -> Vec<(&'static str, String)> {
         }
         Event::Step { .. } => None,
     });
-    let drawings = [
-        ("loss.svg", "loss", vec![train, test]),
-        ("accuracy.svg", "% classified right", vec![accuracy]),
-    ];
+    let drawings =
+        [("loss.svg", "loss", vec![train, test]), ("accuracy.svg", "accuracy (%)", vec![accuracy])];
     let draw =
         |(name, what, lines): (&'static str, &str, Vec<Line>)| Some((name, chart(what, &lines)?));
     drawings.into_iter().filter_map(draw).collect()
@@ -57,28 +55,29 @@ fn line(
     Line { name, color, points: points.chunks(each).map(middle).collect() }
 }
 
-/// A drawing; `None` where there is nothing to draw.
+/// Draws a chart; `None` without points.
 fn chart(what: &str, lines: &[Line]) -> Option<String> {
     let all = || lines.iter().flat_map(|line| line.points.iter().copied());
     let last = all().map(|point| point.0).reduce(f64::max)?;
     let low = all().map(|point| point.1).reduce(f64::min)?;
     let high = all().map(|point| point.1).reduce(f64::max)?;
-    // A range of one value has a height too.
+    // A range of one value needs a height too.
     let space = ((high - low) * 0.05).max(1e-6);
     let mut drawing = String::new();
-    drawn(&mut drawing, what, lines, last.max(1.0), (low - space, high + space)).ok()?;
+    draw_chart(&mut drawing, what, lines, last.max(1.0), (low - space, high + space)).ok()?;
     Some(drawing)
 }
 
-type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
+type DrawResult<'a> =
+    Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 
-fn drawn<'a>(
+fn draw_chart<'a>(
     to: &'a mut String,
     what: &str,
     lines: &[Line],
     last: f64,
     (low, high): (f64, f64),
-) -> Drawn<'a> {
+) -> DrawResult<'a> {
     let page = SVGBackend::with_string(to, SIZE).into_drawing_area();
     page.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&page)
@@ -93,7 +92,7 @@ fn drawn<'a>(
             .draw_series(LineSeries::new(line.points.iter().copied(), &color))?
             .label(line.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color));
-        // A single measurement is no line.
+        // A curve of a single point is invisible without a dot.
         let dots = line.points.iter().filter(|_| line.points.len() <= 60);
         chart.draw_series(dots.map(|point| Circle::new(*point, 2, color.filled())))?;
     }

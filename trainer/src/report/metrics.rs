@@ -1,34 +1,34 @@
-//! Events of a training, one a line in JSON.
+//! Events of a training run, one JSON object a line.
 
 use super::output;
-use crate::checkpoint::Measured;
+use crate::checkpoint::Measurement;
 use crate::error::TrainError;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// What happened.
+/// An event of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub(super) enum Event {
-    /// Some steps were taken.
+    /// Several steps were taken.
     Step {
-        /// Since the program started.
+        /// Seconds since the program started.
         seconds: f64,
         epoch: u64,
         steps: u64,
-        /// The mean since the last event.
+        /// Mean loss since the last event.
         loss: f32,
         rate: f32,
         bytes_sent: u64,
         rows_per_second: f64,
     },
-    /// The model was measured.
+    /// The model was evaluated.
     Measured {
         seconds: f64,
         #[serde(flatten)]
-        measured: Measured,
+        measured: Measurement,
     },
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Goes on behind the events up to `done` steps; later ones are forgotten.
+    /// Opens the file, keeping events up to step `done`; later ones are dropped.
     pub(super) fn open(path: &Path, done: u64) -> Result<Self, TrainError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) if done > 0 => text,
@@ -57,7 +57,7 @@ impl Metrics {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             Err(error) => return Err(output(path, &error)),
         };
-        // A line that a killed process left unfinished is no event.
+        // Unfinished lines of a killed process are skipped.
         let read = text.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok());
         let old: Vec<Event> = read.filter(|event| event.steps() <= done).collect();
         let file = OpenOptions::new().create(true).write(true).truncate(true).open(path);

@@ -1,22 +1,22 @@
-//! How far a training is: a bar for someone who watches, plain lines for a log.
+//! Progress of training on stderr: a bar on a terminal, plain lines in a log.
 
 use super::bytes;
-use crate::job::StepNews;
+use crate::job::StepEvent;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// How often a log is told of steps, at most.
+/// Least time between two log lines about steps.
 const LINES_EVERY: Duration = Duration::from_secs(10);
 
-/// Shows progress on the error output, so that results stay alone.
+/// Shows progress on stderr, so that stdout holds results only.
 pub(super) struct Progress {
     shown: bool,
-    /// None where nobody watches.
+    /// `None` if stderr is not a terminal.
     bar: Option<ProgressBar>,
-    told: Instant,
+    last_line: Instant,
     steps: u64,
-    /// What it is progress of, where there is more than one part.
+    /// Prefix that names the phase, if there are several.
     name: String,
 }
 
@@ -28,11 +28,11 @@ impl Progress {
             .ok()
             .filter(|_| watched)
             .map(|style| ProgressBar::new(steps).with_style(style).with_position(done));
-        Self { shown, bar, told: Instant::now(), steps, name: String::new() }
+        Self { shown, bar, last_line: Instant::now(), steps, name: String::new() }
     }
 
-    /// The same, of a part that has a name.
-    pub(super) fn named(mut self, name: &str) -> Self {
+    /// Names the phase.
+    pub(super) fn with_name(mut self, name: &str) -> Self {
         self.name = format!("{name}: ");
         if let Some(bar) = &self.bar {
             bar.set_prefix(self.name.clone());
@@ -40,7 +40,7 @@ impl Progress {
         self
     }
 
-    pub(super) fn step(&mut self, step: &StepNews, loss: f32, rows_per_second: f64) {
+    pub(super) fn step(&mut self, step: &StepEvent, loss: f32, rows_per_second: f64) {
         let text = || {
             let (rate, sent) = (step.rate, bytes(step.bytes_sent));
             format!("loss {loss:.4}, rate {rate:.4}, {rows_per_second:.0} rows/s, {sent}")
@@ -48,18 +48,18 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(step.steps);
             bar.set_message(text());
-        } else if self.shown && self.told.elapsed() >= LINES_EVERY {
-            self.told = Instant::now();
+        } else if self.shown && self.last_line.elapsed() >= LINES_EVERY {
+            self.last_line = Instant::now();
             let (name, text) = (&self.name, text());
             self.line(&format!("{name}step {} of {}: {text}", step.steps, self.steps));
         }
     }
 
-    /// A line of its own, above the bar.
+    /// Prints a line above the bar.
     pub(super) fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            // The work goes on without its log.
+            // A broken stderr does not stop the work.
             None if self.shown => drop(writeln!(io::stderr(), "{text}")),
             None => {}
         }

@@ -12,30 +12,30 @@ use crate::learner::Learner;
 use crate::optimizer::{Sgd, SgdSettings, Span, spans};
 use crate::strategy::state::gather;
 use crate::strategy::{State, StepReport, Strategy};
-use coding::{Entries, decode, encode};
+use coding::{SparseValues, decode, encode};
 use std::ops::Range;
 
 pub use coding::Precision;
 pub use sparsity::Sparsity;
 
 const NAME: &str = "deep-gradient";
-/// Makes up for what a share lacks in binary: 0.999 of 1000 are 999.
+/// Correction for shares that binary numbers cannot represent: 0.999 of 1000 is 999.
 const ROUNDING: f64 = 1e-6;
 
-/// How gradients are held back and sent.
+/// Settings of Deep Gradient Compression.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeepGradientSettings {
     /// Momentum and decay, as without compression.
     pub sgd: SgdSettings,
-    /// The largest norm of the gradient of all ranks together; each rank clips its own by what it
-    /// is likely to contribute (section 3.2, "local gradient clipping").
+    /// Largest norm of the summed gradient of all ranks. Each rank clips its own by its expected
+    /// share (section 3.2, "local gradient clipping").
     pub clip: Option<f32>,
-    /// How much is held back at each step.
+    /// Share held back at each step.
     pub sparsity: Sparsity,
-    /// Whether a value that is sent takes its velocity with it (section 3.3, "momentum factor
+    /// True to clear the velocity of each value that is sent (section 3.3, "momentum factor
     /// masking").
     pub factor_masking: bool,
-    /// How values are written.
+    /// Encoding of the values.
     pub precision: Precision,
 }
 
@@ -53,16 +53,18 @@ impl Default for DeepGradientSettings {
 
 /// Deep Gradient Compression (Lin et al. 2018, algorithm 4), for weights and biases alike.
 ///
-/// Each rank adds up its velocities, and sends in each step the largest of the sums only; the rest
-/// waits. Decay needs no messages: each rank gives it its own momentum. Statistics are averaged
-/// whole. A step in which the few would cost more bytes than all sends all, and holds nothing
-/// back; so sparsity 0 is synchronous SGD with momentum.
+/// Each rank accumulates its velocities, and sends only the largest sums in each step; the rest is
+/// held back. Decay needs no messages: each rank applies it with its own momentum. Statistics are
+/// averaged as a whole.
+///
+/// A step sends everything and holds nothing back if the sparse form would cost more bytes. So
+/// sparsity 0 is synchronous SGD with momentum.
 pub struct DeepGradient {
     settings: DeepGradientSettings,
     collective: Box<dyn Collective>,
     entries: Vec<Range<usize>>,
     spans: Vec<Span>,
-    /// Moves parameters by what every rank knows: decay and statistics.
+    /// Optimizer for the updates that all ranks know: decay and statistics.
     common: Sgd,
     velocity: Vec<f32>,
     residual: Vec<f32>,
@@ -71,10 +73,10 @@ pub struct DeepGradient {
 }
 
 impl DeepGradient {
-    /// Nothing is held back yet.
+    /// Starts with nothing held back.
     ///
     /// # Errors
-    /// When the model has more parameters than 32 bits can count.
+    /// Fails when the model has more parameters than 32 bits can count.
     pub fn new(
         layout: &Layout,
         collective: Box<dyn Collective>,
@@ -83,9 +85,9 @@ impl DeepGradient {
         if u32::try_from(layout.len()).is_err() {
             return Err(TrainError::State(format!("{} parameters are too many", layout.len())));
         }
-        let learned = layout.entries().iter().filter(|entry| entry.kind != EntryKind::Statistic);
+        let trained = layout.entries().iter().filter(|entry| entry.kind != EntryKind::Statistic);
         Ok(Self {
-            entries: learned.map(|entry| entry.range.clone()).collect(),
+            entries: trained.map(|entry| entry.range.clone()).collect(),
             spans: spans(layout),
             common: Sgd::new(layout, settings.sgd),
             velocity: vec![0.0; layout.len()],
@@ -97,7 +99,7 @@ impl DeepGradient {
         })
     }
 
-    /// What is held back on this rank: of each parameter the sum of velocities that were not sent.
+    /// Values held back on this rank: the sum of unsent velocities of each parameter.
     pub fn residual(&self) -> &[f32] {
         &self.residual
     }
@@ -107,13 +109,13 @@ impl DeepGradient {
         self.settings.sgd.weight_decay != 0.0 || self.spans.iter().any(statistic)
     }
 
-    /// Clips this rank's part of the gradient, and adds it to what is held back.
+    /// Clips this rank's share of the gradient, and adds it to the held-back values.
     fn accumulate(&mut self) {
         let share = 1.0 / self.collective.world() as f32;
-        let learned = self.spans.iter().filter(|span| span.kind != EntryKind::Statistic);
-        let scale = share * self.clipping(share);
+        let trained = self.spans.iter().filter(|span| span.kind != EntryKind::Statistic);
+        let scale = share * self.clip_factor(share);
         let SgdSettings { momentum, nesterov, .. } = self.settings.sgd;
-        for span in learned {
+        for span in trained {
             let range = span.range.clone();
             let gradients = self.gradients[range.clone()].iter();
             let held = self.velocity[range.clone()].iter_mut().zip(&mut self.residual[range]);
@@ -130,8 +132,8 @@ impl DeepGradient {
         }
     }
 
-    /// By what this rank's share of the gradient is to be multiplied so that it is not too long.
-    fn clipping(&self, share: f32) -> f32 {
+    /// Factor that keeps the norm of this rank's share of the gradient within the limit.
+    fn clip_factor(&self, share: f32) -> f32 {
         let Some(clip) = self.settings.clip else { return 1.0 };
         let squares = |range: &Range<usize>| {
             self.gradients[range.clone()].iter().map(|value| f64::from(*value).powi(2)).sum::<f64>()
@@ -141,8 +143,8 @@ impl DeepGradient {
         if norm > longest { longest / norm } else { 1.0 }
     }
 
-    /// Whether what is sent in a step is few enough to be worth its places: an all-gather brings
-    /// each rank's message to all, an all-reduce costs no more than two copies.
+    /// Returns true if sending sparse values costs less. An all-gather delivers each rank's message
+    /// to all; an all-reduce costs at most two copies.
     fn is_sparse(&self, sparsity: f64) -> bool {
         let world = self.collective.world() as f64;
         let few = (1.0 - sparsity) * self.settings.precision.bytes() as f64 * (world - 1.0);
@@ -150,23 +152,23 @@ impl DeepGradient {
         sparsity > 0.0 && few <= all
     }
 
-    /// The largest of each entry.
-    fn choose(&self, sparsity: f64) -> Entries {
-        let mut chosen = Entries::default();
+    /// Selects the largest held-back values of each parameter.
+    fn largest_values(&self, sparsity: f64) -> SparseValues {
+        let mut chosen = SparseValues::default();
         for range in &self.entries {
             let held_back = (range.len() as f64 * sparsity + ROUNDING).floor() as usize;
             let keep = (range.len() - held_back.min(range.len())).max(1);
             let values = &self.residual[range.clone()];
-            for place in threshold::largest(values, keep, self.steps) {
-                chosen.places.push(range.start as u32 + place);
-                chosen.values.push(values[place as usize]);
+            for index in threshold::largest(values, keep, self.steps) {
+                chosen.indices.push(range.start as u32 + index);
+                chosen.values.push(values[index as usize]);
             }
         }
         chosen
     }
 
-    /// Sends the largest, and moves by what all ranks sent. Gives the mean loss.
-    fn move_by_few(
+    /// Sends the largest values, and applies those of all ranks. Returns the mean loss.
+    fn update_sparse(
         &mut self,
         parameters: &mut [f32],
         sparsity: f64,
@@ -174,36 +176,36 @@ impl DeepGradient {
         rate: f32,
     ) -> Result<f32, TrainError> {
         let mut message = loss.to_ne_bytes().to_vec();
-        message.extend(encode(&self.choose(sparsity), self.settings.precision));
+        message.extend(encode(&self.largest_values(sparsity), self.settings.precision));
         let mut losses = 0.0;
         for (rank, message) in self.collective.all_gather(&message)?.iter().enumerate() {
             let (loss, coded) = message.split_first_chunk().unwrap_or((&[0; 4], message));
             let sent = decode(coded, parameters.len()).map_err(|error| {
-                TrainError::State(format!("what rank {rank} sent is broken: {error}"))
+                TrainError::State(format!("the message of rank {rank} is invalid: {error}"))
             })?;
             losses += f32::from_ne_bytes(*loss);
-            for (place, value) in sent.places.iter().zip(&sent.values) {
-                parameters[*place as usize] -= rate * value;
+            for (index, value) in sent.indices.iter().zip(&sent.values) {
+                parameters[*index as usize] -= rate * value;
             }
             if rank == self.collective.rank() {
-                self.release(&sent);
+                self.remove_sent(&sent);
             }
         }
         Ok(losses / self.collective.world() as f32)
     }
 
-    /// What was sent is not held back any more. What rounding kept of it is.
-    fn release(&mut self, sent: &Entries) {
-        for (place, value) in sent.places.iter().zip(&sent.values) {
-            self.residual[*place as usize] -= value;
+    /// Removes sent values from the held-back ones. Rounding errors stay.
+    fn remove_sent(&mut self, sent: &SparseValues) {
+        for (index, value) in sent.indices.iter().zip(&sent.values) {
+            self.residual[*index as usize] -= value;
             if self.settings.factor_masking {
-                self.velocity[*place as usize] = 0.0;
+                self.velocity[*index as usize] = 0.0;
             }
         }
     }
 
-    /// Moves by the sum of all that all ranks hold back. Gives the mean loss.
-    fn move_by_all(
+    /// Applies the sum of all held-back values of all ranks. Returns the mean loss.
+    fn update_dense(
         &mut self,
         parameters: &mut [f32],
         loss: f32,
@@ -218,8 +220,8 @@ impl DeepGradient {
         Ok(losses / self.collective.world() as f32)
     }
 
-    /// Moves parameters by what needs no gradients: decay, and statistics, which ranks average.
-    fn move_by_common(&mut self, parameters: &mut [f32], rate: f32) -> Result<(), TrainError> {
+    /// Applies the updates that need no gradients: decay, and statistics, which ranks average.
+    fn update_common(&mut self, parameters: &mut [f32], rate: f32) -> Result<(), TrainError> {
         let share = 1.0 / self.collective.world() as f32;
         for span in &self.spans {
             let gradients = &mut self.gradients[span.range.clone()];
@@ -247,13 +249,13 @@ impl Strategy for DeepGradient {
         let loss = learner.gradients(parameters, batch, &mut self.gradients)?;
         self.accumulate();
         if self.has_common() {
-            self.move_by_common(parameters, rate)?;
+            self.update_common(parameters, rate)?;
         }
         let sparsity = self.settings.sparsity.at(self.steps);
         let loss = if self.is_sparse(sparsity) {
-            self.move_by_few(parameters, sparsity, loss, rate)?
+            self.update_sparse(parameters, sparsity, loss, rate)?
         } else {
-            self.move_by_all(parameters, loss, rate)?
+            self.update_dense(parameters, loss, rate)?
         };
         self.steps += 1;
         Ok(StepReport { loss, bytes_sent: self.collective.bytes_sent() - before })
@@ -267,13 +269,13 @@ impl Strategy for DeepGradient {
         let state = State::new(NAME, self.collective.world())
             .count("steps", self.steps)
             .slice("common", self.common.velocity().to_vec())
-            .slice_of_each_rank("velocity", velocities)
-            .slice_of_each_rank("residual", residuals);
+            .slice_per_rank("velocity", velocities)
+            .slice_per_rank("residual", residuals);
         Ok(Some(state))
     }
 
     fn restore(&mut self, state: &State) -> Result<(), TrainError> {
-        state.expect(NAME)?;
+        state.check_strategy(NAME)?;
         let (rank, world) = (self.collective.rank(), self.collective.world());
         self.steps = state.counter("steps")?;
         state.copy_to("common", self.common.velocity_mut())?;

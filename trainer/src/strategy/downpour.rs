@@ -1,10 +1,10 @@
-//! Downpour SGD: workers give gradients to a parameter server, and fetch parameters from it.
+//! Downpour SGD: workers push gradients to a parameter server, and fetch parameters from it.
 
 mod messages;
 mod server;
 
 use crate::batch::Batch;
-use crate::collective::{Collective, CollectiveError, Outbox, part};
+use crate::collective::{Collective, CollectiveError, MessageSender, part};
 use crate::error::TrainError;
 use crate::layout::Layout;
 use crate::learner::Learner;
@@ -17,59 +17,59 @@ use std::thread::JoinHandle;
 
 const NAME: &str = "downpour";
 
-/// How far workers may be apart.
+/// Bound on how far workers may drift apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Staleness {
-    /// Not at all: the server waits for the gradients of all, and takes one step by their mean.
+    /// No drift: the server waits for the gradients of all, and takes one step by their mean.
     Synchronous,
-    /// No worker is more than so many steps ahead of the slowest (Ho et al. 2013, "stale
+    /// Largest number of steps a worker may be ahead of the slowest (Ho et al. 2013, "stale
     /// synchronous parallel"). The server takes a step by each gradient.
     Bounded(u64),
-    /// Workers never wait for each other.
+    /// No bound: workers never wait for each other.
     Asynchronous,
 }
 
-/// How the server learns.
+/// Settings of the parameter server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DownpourSettings {
-    /// How far workers may be apart.
+    /// Bound on how far workers may drift apart.
     pub staleness: Staleness,
-    /// Added to the roots that Adagrad divides by.
+    /// Constant added to the roots that Adagrad divides by.
     pub epsilon: f32,
 }
 
 /// Downpour SGD (Dean et al. 2012, section 4.1), with a push and a fetch in every step.
 ///
-/// Each rank is a worker, and serves one part of the parameters to all ranks from a thread of its
-/// own, with Adagrad there. Decay and momentum there are none.
+/// Each rank is a worker, and also serves one part of the parameters to all ranks from a thread of
+/// its own. The server uses Adagrad, without decay or momentum.
 pub struct Downpour {
     settings: DownpourSettings,
     layout: Layout,
-    /// For replies, and for what all ranks do together.
+    /// Connection for replies and collective operations.
     collective: Box<dyn Collective>,
-    to_servers: Box<dyn Outbox>,
-    server: Part,
+    to_servers: Box<dyn MessageSender>,
+    server: ServerState,
     gradients: Vec<f32>,
-    /// Pushes so far.
+    /// Number of pushes so far.
     clock: u64,
     failed: bool,
 }
 
-/// The part of the server that is on this rank.
-enum Part {
-    /// Parameters are still to come; the squares of its Adagrad may be there.
+/// State of the server on this rank.
+enum ServerState {
+    /// Waits for the parameters of the first step; holds the squares of Adagrad, if restored.
     Idle { requests: Box<dyn Collective>, squares: Option<Vec<f32>> },
-    /// It serves.
+    /// Serves requests on a thread.
     Running(JoinHandle<()>),
-    /// It can not.
+    /// Failed or stopped.
     Stopped,
 }
 
 impl Downpour {
-    /// The server starts with the parameters of the first step. All ranks call it.
+    /// Prepares the server, which starts with the parameters of the first step. All ranks call it.
     ///
     /// # Errors
-    /// When a rank is late or gone.
+    /// Fails when a rank is late or gone.
     pub fn new(
         layout: &Layout,
         mut collective: Box<dyn Collective>,
@@ -79,19 +79,19 @@ impl Downpour {
         Ok(Self {
             settings,
             layout: layout.clone(),
-            to_servers: requests.outbox(),
+            to_servers: requests.sender(),
             collective,
-            server: Part::Idle { requests, squares: None },
+            server: ServerState::Idle { requests, squares: None },
             gradients: vec![0.0; layout.len()],
             clock: 0,
             failed: false,
         })
     }
 
-    /// Starts this rank's part of the server, if it does not run.
+    /// Starts the server on this rank, if it is not running.
     fn start(&mut self, parameters: &[f32]) -> Result<(), TrainError> {
-        match std::mem::replace(&mut self.server, Part::Stopped) {
-            Part::Idle { requests, squares } => {
+        match std::mem::replace(&mut self.server, ServerState::Stopped) {
+            ServerState::Idle { requests, squares } => {
                 let rank = self.collective.rank();
                 let range = part(self.layout.len(), rank, self.collective.world());
                 let mut adagrad = Adagrad::new(&self.layout, range.clone(), self.settings.epsilon);
@@ -99,12 +99,12 @@ impl Downpour {
                     adagrad.squares_mut().copy_from_slice(&squares[range.clone()]);
                 }
                 let shard = parameters[range].to_vec();
-                let replies = self.collective.outbox();
+                let replies = self.collective.sender();
                 let server =
                     Server::new(requests, replies, shard, adagrad, self.settings.staleness);
                 let thread = std::thread::Builder::new().name("parameter-server".to_owned());
                 let thread = thread.spawn(move || server.serve()).map_err(TrainError::Thread)?;
-                self.server = Part::Running(thread);
+                self.server = ServerState::Running(thread);
             }
             other => self.server = other,
         }
@@ -122,7 +122,7 @@ impl Downpour {
         Ok(())
     }
 
-    /// Takes parameters that lack no more than is allowed of `clock` pushes of each worker.
+    /// Fetches parameters that include `clock` pushes of each worker, less the allowed staleness.
     fn fetch(&mut self, parameters: &mut [f32], clock: u64) -> Result<(), CollectiveError> {
         let world = self.collective.world();
         for rank in 0..world {
@@ -132,20 +132,19 @@ impl Downpour {
             let shard = &mut parameters[part(self.layout.len(), rank, world)];
             let values = self.reply(rank, clock)?;
             if values.len() != shard.len() {
-                return Err(self.refused(rank));
+                return Err(self.mismatch(rank));
             }
             shard.copy_from_slice(&values);
         }
         Ok(())
     }
 
-    /// The reply of a server. When it does not come in time, the server is asked for whom it
-    /// waits.
+    /// Receives the reply of a server. On a timeout it asks the server for the missing workers.
     fn reply(&mut self, rank: usize, clock: u64) -> Result<Vec<f32>, CollectiveError> {
         let late = match self.collective.receive(rank) {
             Ok(bytes) => return self.values(rank, &bytes),
-            Err(CollectiveError::Late { rank, operation, number, waited_ms, missing }) => {
-                move |known: Option<Vec<usize>>| CollectiveError::Late {
+            Err(CollectiveError::Timeout { rank, operation, number, waited_ms, missing }) => {
+                move |known: Option<Vec<usize>>| CollectiveError::Timeout {
                     rank,
                     operation,
                     number,
@@ -161,7 +160,7 @@ impl Downpour {
             Some(Reply::Missing(missing)) if !missing.is_empty() => Err(late(Some(missing))),
             Some(Reply::Missing(_)) => Err(late(None)),
             _ => {
-                // It came at the last moment; what was asked is still to be answered.
+                // The reply arrived at the last moment; the answer to the question is still due.
                 self.collective.receive(rank)?;
                 self.values(rank, &bytes)
             }
@@ -177,21 +176,21 @@ impl Downpour {
                 number: self.clock,
                 missing,
             }),
-            _ => Err(self.refused(from)),
+            _ => Err(self.mismatch(from)),
         }
     }
 
-    fn refused(&self, from: usize) -> CollectiveError {
-        let problem = format!("the server on rank {from} has other parameters than this one");
+    fn mismatch(&self, from: usize) -> CollectiveError {
+        let problem = format!("the server on rank {from} has a different number of parameters");
         CollectiveError::Mismatch { rank: self.collective.rank(), problem }
     }
 
-    /// Waits until all ranks are here.
-    fn meet(&mut self) -> Result<(), CollectiveError> {
+    /// Waits until all ranks have arrived.
+    fn barrier(&mut self) -> Result<(), CollectiveError> {
         self.collective.all_gather(&[]).map(|_| ())
     }
 
-    fn stepped(
+    fn try_step(
         &mut self,
         learner: &mut dyn Learner,
         parameters: &mut [f32],
@@ -205,13 +204,13 @@ impl Downpour {
         Ok(loss)
     }
 
-    /// The squares of all of the server's parts, on rank 0.
-    fn saved(&mut self) -> Result<Option<Vec<f32>>, CollectiveError> {
+    /// Gathers the squares of all servers on rank 0.
+    fn gather_squares(&mut self) -> Result<Option<Vec<f32>>, CollectiveError> {
         let rank = self.collective.rank();
         self.to_servers.send(rank, &Request::Save.encode())?;
         let squares = self.reply(rank, 0)?;
-        // Nobody goes on before all have theirs.
-        self.meet()?;
+        // Ranks continue only after all have their squares.
+        self.barrier()?;
         Ok(gather(self.collective.as_mut(), &squares)?.map(|parts| parts.concat()))
     }
 }
@@ -225,40 +224,40 @@ impl Strategy for Downpour {
         rate: f32,
     ) -> Result<StepReport, TrainError> {
         let before = self.collective.bytes_sent() + self.to_servers.bytes_sent();
-        let loss = self.stepped(learner, parameters, batch, rate);
+        let loss = self.try_step(learner, parameters, batch, rate);
         self.failed |= loss.is_err();
         let after = self.collective.bytes_sent() + self.to_servers.bytes_sent();
         Ok(StepReport { loss: loss?, bytes_sent: after - before })
     }
 
-    fn abandon(&mut self) {
+    fn abort(&mut self) {
         self.failed = true;
     }
 
-    fn agree(&mut self, parameters: &mut [f32]) -> Result<(), TrainError> {
-        if !matches!(self.server, Part::Running(_)) {
+    fn synchronize(&mut self, parameters: &mut [f32]) -> Result<(), TrainError> {
+        if !matches!(self.server, ServerState::Running(_)) {
             return Ok(());
         }
-        // A server that has answered has this rank's pushes; after a meeting, those of all.
-        let mut agree = || {
+        // A server that replied has this rank's pushes; after a barrier, those of all.
+        let mut synchronize = || {
             self.fetch(parameters, 0)?;
-            self.meet()?;
+            self.barrier()?;
             self.fetch(parameters, 0)?;
-            self.meet()
+            self.barrier()
         };
-        let agreed = agree();
-        self.failed |= agreed.is_err();
-        Ok(agreed?)
+        let result = synchronize();
+        self.failed |= result.is_err();
+        Ok(result?)
     }
 
     fn state(&mut self) -> Result<Option<State>, TrainError> {
         let squares = match &mut self.server {
-            Part::Idle { squares, .. } => {
+            ServerState::Idle { squares, .. } => {
                 let squares = squares.clone().unwrap_or_else(|| vec![0.0; self.layout.len()]);
                 (self.collective.rank() == 0).then_some(squares)
             }
             _ => {
-                let saved = self.saved();
+                let saved = self.gather_squares();
                 self.failed |= saved.is_err();
                 saved?
             }
@@ -267,10 +266,10 @@ impl Strategy for Downpour {
         Ok(squares.map(|squares| State::new(NAME, world).slice("squares", squares)))
     }
 
-    /// Before the first step only.
+    /// Restores a state; possible only before the first step.
     fn restore(&mut self, state: &State) -> Result<(), TrainError> {
-        state.expect(NAME)?;
-        let Part::Idle { squares, .. } = &mut self.server else {
+        state.check_strategy(NAME)?;
+        let ServerState::Idle { squares, .. } = &mut self.server else {
             return Err(TrainError::State("the parameter server already runs".to_owned()));
         };
         let mut all = vec![0.0; self.layout.len()];
@@ -281,14 +280,16 @@ impl Strategy for Downpour {
 }
 
 impl Drop for Downpour {
-    /// This rank's part of the server serves on until all workers have stopped. Where this one
-    /// has failed there is no sense in that.
+    /// Waits until all workers have stopped, as this rank's server is needed until then. After a
+    /// failure the server is aborted instead.
     fn drop(&mut self) {
-        let Part::Running(thread) = std::mem::replace(&mut self.server, Part::Stopped) else {
+        let ServerState::Running(thread) =
+            std::mem::replace(&mut self.server, ServerState::Stopped)
+        else {
             return;
         };
         if self.failed || std::thread::panicking() {
-            drop(self.to_servers.send(self.collective.rank(), &Request::Abandon.encode()));
+            drop(self.to_servers.send(self.collective.rank(), &Request::Abort.encode()));
         } else {
             for rank in 0..self.collective.world() {
                 drop(self.to_servers.send(rank, &Request::Stop.encode()));

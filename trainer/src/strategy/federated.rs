@@ -1,4 +1,4 @@
-//! Federated averaging: clients that keep their data learn alone, and send parameters.
+//! Federated averaging: clients train on their own data, and send parameters.
 
 use crate::batch::Batch;
 use crate::collective::Collective;
@@ -6,6 +6,7 @@ use crate::error::TrainError;
 use crate::layout::Layout;
 use crate::learner::Learner;
 use crate::optimizer::{Sgd, SgdSettings};
+use crate::random::mixed_seed;
 use crate::strategy::State;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -13,18 +14,19 @@ use rand::seq::index::sample;
 
 const NAME: &str = "federated";
 
-/// What clients have. Every rank can reach every client's.
+/// Data of the clients. Every rank can read the data of every client.
 pub trait ClientData {
-    /// How many clients there are.
+    /// Number of clients.
     fn clients(&self) -> usize;
 
-    /// How many examples a client has.
+    /// Rows of a client.
     fn rows(&self, client: usize) -> usize;
 
-    /// All examples of a client once, in batches of so many rows; in one batch where `batch` is
-    /// `None`. The order follows from the seed alone.
+    /// Iterates over all rows of a client once, in batches of `batch` rows, or in one batch if that
+    /// is `None`. The order depends on the seed only.
     ///
     /// # Errors
+    /// Fails when the data cannot be read.
     /// When the data can not be read.
     fn epoch(
         &mut self,
@@ -34,36 +36,36 @@ pub trait ClientData {
     ) -> Result<Box<dyn Iterator<Item = Result<Batch, TrainError>> + '_>, TrainError>;
 }
 
-/// How clients learn; the letters are the paper's.
+/// Settings of federated averaging; letters are those of the paper.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FederatedSettings {
-    /// Which part of the clients takes part in a round (C); at least one does.
+    /// Fraction of the clients in a round (C); at least one takes part.
     pub fraction: f64,
-    /// How often a client goes through its data in a round (E).
+    /// Passes of a client over its data in a round (E).
     pub epochs: usize,
-    /// Rows of a client's batches (B); `None` for all of them in one, the paper's infinity.
+    /// Rows of a client's batch (B); `None` for all rows in one, the paper's infinity.
     pub batch: Option<usize>,
-    /// Momentum and decay within a client's round; the paper has neither.
+    /// Momentum and decay within a client's round; the paper uses neither.
     pub sgd: SgdSettings,
-    /// What all sampling and shuffling follows from.
+    /// Seed of sampling and shuffling.
     pub seed: u64,
 }
 
-/// What a round did.
+/// Result of a round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoundReport {
-    /// The mean loss that the clients saw while they learned, by their rows.
+    /// Mean training loss of the clients, weighted by rows.
     pub loss: f32,
-    /// Who took part, in order.
+    /// Clients of the round, in ascending order.
     pub clients: Vec<usize>,
-    /// What this rank sent to others.
+    /// Bytes sent to other ranks.
     pub bytes_sent: u64,
-    /// What all clients would have sent: the parameters once each.
+    /// Bytes that all clients would have sent: the parameters once each.
     pub upload_bytes: u64,
 }
 
-/// Federated averaging (McMahan et al. 2017, algorithm 1). Ranks share the work of the clients of
-/// a round; which clients those are, and what they do, does not depend on the number of ranks.
+/// Federated averaging (McMahan et al. 2017, algorithm 1). Ranks share the clients of a round.
+/// Selection and training of the clients do not depend on the number of ranks.
 pub struct FederatedAveraging {
     settings: FederatedSettings,
     layout: Layout,
@@ -71,31 +73,31 @@ pub struct FederatedAveraging {
     rounds: u64,
 }
 
-/// One client's part of a round.
+/// One client in a round.
 #[derive(Clone, Copy)]
-struct Visit {
+struct ClientTask {
     client: usize,
-    /// Its rows, of all rows of the round.
+    /// Share of its rows in those of the round.
     weight: f32,
     rate: f32,
 }
 
-/// What a rank's clients add to the next parameters.
-struct Sum {
-    /// The change of each parameter, then the loss; by the weight of each client.
+/// Sum over the clients of a rank.
+struct RoundSum {
+    /// Change of each parameter, then the loss, both weighted by client.
     weighted: Vec<f32>,
     local: Vec<f32>,
     gradients: Vec<f32>,
 }
 
-impl Sum {
+impl RoundSum {
     fn new(len: usize) -> Self {
         Self { weighted: vec![0.0; len + 1], local: vec![0.0; len], gradients: vec![0.0; len] }
     }
 }
 
 impl FederatedAveraging {
-    /// No round has been yet.
+    /// Starts before the first round.
     pub fn new(
         layout: &Layout,
         collective: Box<dyn Collective>,
@@ -104,12 +106,12 @@ impl FederatedAveraging {
         Self { settings, layout: layout.clone(), collective, rounds: 0 }
     }
 
-    /// One round: some clients start from the parameters, and all go on from the mean of where
-    /// they come to, weighted by their rows.
+    /// Runs one round. Clients start from the parameters, which then become the mean of the
+    /// clients' results, weighted by rows.
     ///
     /// # Errors
-    /// When there is no client with data, data can not be read or does not fit the model, the loss
-    /// is not finite, or a rank is late or gone.
+    /// Fails when no client of the round has data, data cannot be read or does not fit the model,
+    /// the loss is not finite, or a rank is late or gone.
     pub fn round(
         &mut self,
         learner: &mut dyn Learner,
@@ -118,19 +120,19 @@ impl FederatedAveraging {
         rate: f32,
     ) -> Result<RoundReport, TrainError> {
         let before = self.collective.bytes_sent();
-        let clients = self.sampled(data.clients());
+        let clients = self.sample_clients(data.clients());
         let total: usize = clients.iter().map(|client| data.rows(*client)).sum();
         if total == 0 {
             let problem = format!("the {} clients of the round have no examples", clients.len());
             return Err(TrainError::Data(problem));
         }
-        let mut sum = Sum::new(self.layout.len());
+        let mut sum = RoundSum::new(self.layout.len());
         let (rank, world) = (self.collective.rank(), self.collective.world());
         for client in clients.iter().skip(rank).step_by(world) {
             let weight = (data.rows(*client) as f64 / total as f64) as f32;
             if weight > 0.0 {
-                let visit = Visit { client: *client, weight, rate };
-                self.learn(learner, parameters, data, visit, &mut sum)?;
+                let task = ClientTask { client: *client, weight, rate };
+                self.train_client(learner, parameters, data, task, &mut sum)?;
             }
         }
         self.collective.all_reduce(&mut sum.weighted)?;
@@ -144,8 +146,8 @@ impl FederatedAveraging {
         })
     }
 
-    /// The clients of the coming round, in order; the same on all ranks.
-    fn sampled(&self, clients: usize) -> Vec<usize> {
+    /// Clients of the coming round in ascending order; the same on all ranks.
+    fn sample_clients(&self, clients: usize) -> Vec<usize> {
         let count = (self.settings.fraction * clients as f64).round() as usize;
         let count = count.max(1).min(clients);
         let mut random = StdRng::seed_from_u64(self.seed(0));
@@ -154,62 +156,54 @@ impl FederatedAveraging {
         sampled
     }
 
-    /// Lets a client learn from its data, and adds what it has become (`ClientUpdate`).
-    fn learn(
+    /// Trains a client on its data, and adds the result to the sum (`ClientUpdate`).
+    fn train_client(
         &self,
         learner: &mut dyn Learner,
         parameters: &[f32],
         data: &mut dyn ClientData,
-        visit: Visit,
-        sum: &mut Sum,
+        task: ClientTask,
+        sum: &mut RoundSum,
     ) -> Result<(), TrainError> {
-        let Sum { weighted, local, gradients } = sum;
+        let RoundSum { weighted, local, gradients } = sum;
         local.copy_from_slice(parameters);
         let mut sgd = Sgd::new(&self.layout, self.settings.sgd);
         let (mut losses, mut rows) = (0.0, 0);
         for epoch in 0..self.settings.epochs {
-            let usage = 1 + (visit.client * self.settings.epochs + epoch) as u64;
-            for batch in data.epoch(visit.client, self.settings.batch, self.seed(usage))? {
+            let usage = 1 + (task.client * self.settings.epochs + epoch) as u64;
+            for batch in data.epoch(task.client, self.settings.batch, self.seed(usage))? {
                 let batch = batch?;
                 losses +=
                     f64::from(learner.gradients(local, &batch, gradients)?) * batch.rows() as f64;
                 rows += batch.rows();
-                sgd.step(local, gradients, visit.rate);
+                sgd.step(local, gradients, task.rate);
             }
         }
         let changes = local.iter().zip(parameters).map(|(after, before)| after - before);
         let loss = (losses / rows.max(1) as f64) as f32;
         for (sum, value) in weighted.iter_mut().zip(changes.chain([loss])) {
-            *sum += visit.weight * value;
+            *sum += task.weight * value;
         }
         Ok(())
     }
 
-    /// What one use of random numbers in this round starts from.
+    /// Seed of one use of random numbers in this round.
     fn seed(&self, usage: u64) -> u64 {
-        mixed(mixed(mixed(self.settings.seed) ^ self.rounds) ^ usage)
+        mixed_seed(&[self.settings.seed, self.rounds, usage])
     }
 
-    /// What must be remembered to go on later: how many rounds there were.
+    /// The state for a checkpoint: the number of rounds.
     pub fn state(&self) -> State {
         State::new(NAME, self.collective.world()).count("rounds", self.rounds)
     }
 
-    /// Goes on from a state, with any number of ranks.
+    /// Restores a state; the number of ranks may differ.
     ///
     /// # Errors
-    /// When it is another strategy's.
+    /// Fails when the state belongs to another strategy.
     pub fn restore(&mut self, state: &State) -> Result<(), TrainError> {
-        state.expect(NAME)?;
+        state.check_strategy(NAME)?;
         self.rounds = state.counter("rounds")?;
         Ok(())
     }
-}
-
-/// Makes neighbouring numbers unlike (the finalizer of SplitMix64; Steele et al. 2014).
-fn mixed(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }

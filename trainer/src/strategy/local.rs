@@ -1,4 +1,4 @@
-//! Local SGD: ranks go their own ways, and meet now and then.
+//! Local SGD: ranks step independently, and average their parameters periodically.
 
 use crate::batch::Batch;
 use crate::collective::{Collective, CollectiveError};
@@ -11,19 +11,19 @@ use crate::strategy::{State, StepReport, Strategy};
 
 const NAME: &str = "local";
 
-/// Local SGD (Stich 2019, algorithm 1): each rank steps alone, and after every `period` steps all
-/// go on from the mean of their parameters. Velocities stay with their ranks.
+/// Local SGD (Stich 2019, algorithm 1): each rank steps alone, and all continue from the mean of
+/// their parameters after every `period` steps. Velocities stay with their ranks.
 pub struct LocalSgd {
     collective: Box<dyn Collective>,
     sgd: Sgd,
     gradients: Vec<f32>,
     period: u64,
-    /// Steps since ranks last agreed.
-    apart: u64,
+    /// Steps since the last averaging.
+    local_steps: u64,
 }
 
 impl LocalSgd {
-    /// Ranks meet after every `period` steps; 0 is as 1.
+    /// Averages parameters after every `period` steps; 0 counts as 1.
     pub fn new(
         layout: &Layout,
         collective: Box<dyn Collective>,
@@ -32,11 +32,11 @@ impl LocalSgd {
     ) -> Self {
         let sgd = Sgd::new(layout, settings);
         let gradients = vec![0.0; layout.len()];
-        Self { collective, sgd, gradients, period: period.max(1), apart: 0 }
+        Self { collective, sgd, gradients, period: period.max(1), local_steps: 0 }
     }
 }
 
-/// The mean of the values of all ranks, on all of them.
+/// Replaces the values by their mean over all ranks.
 pub(super) fn average(
     collective: &mut dyn Collective,
     values: &mut [f32],
@@ -60,21 +60,21 @@ impl Strategy for LocalSgd {
         let before = self.collective.bytes_sent();
         let loss = learner.gradients(parameters, batch, &mut self.gradients)?;
         self.sgd.step(parameters, &self.gradients, rate);
-        self.apart += 1;
-        if self.apart >= self.period {
-            self.agree(parameters)?;
+        self.local_steps += 1;
+        if self.local_steps >= self.period {
+            self.synchronize(parameters)?;
         }
         Ok(StepReport { loss, bytes_sent: self.collective.bytes_sent() - before })
     }
 
-    fn is_together(&self) -> bool {
-        self.apart == 0
+    fn is_synchronized(&self) -> bool {
+        self.local_steps == 0
     }
 
-    fn agree(&mut self, parameters: &mut [f32]) -> Result<(), TrainError> {
-        if self.apart > 0 {
+    fn synchronize(&mut self, parameters: &mut [f32]) -> Result<(), TrainError> {
+        if self.local_steps > 0 {
             average(self.collective.as_mut(), parameters)?;
-            self.apart = 0;
+            self.local_steps = 0;
         }
         Ok(())
     }
@@ -82,22 +82,22 @@ impl Strategy for LocalSgd {
     fn state(&mut self) -> Result<Option<State>, TrainError> {
         let velocities = gather(self.collective.as_mut(), self.sgd.velocity())?;
         let world = self.collective.world();
-        let state = |velocities| State::new(NAME, world).slice_of_each_rank("velocity", velocities);
+        let state = |velocities| State::new(NAME, world).slice_per_rank("velocity", velocities);
         Ok(velocities.map(state))
     }
 
-    /// With another number of ranks each takes the mean velocity.
+    /// Restores a state; with another number of ranks each takes the mean velocity.
     fn restore(&mut self, state: &State) -> Result<(), TrainError> {
-        state.expect(NAME)?;
+        state.check_strategy(NAME)?;
         let (rank, world) = (self.collective.rank(), self.collective.world());
         let velocity = self.sgd.velocity_mut();
         state.copy_share_to("velocity", rank, world, velocity)?;
         if world != state.world {
-            // A share of the sum, times the new ranks, by the old ones: the mean.
+            // A rank's share of the sum, times new ranks, divided by old ranks, is the mean.
             let mean = world as f32 / state.world.max(1) as f32;
             velocity.iter_mut().for_each(|velocity| *velocity *= mean);
         }
-        self.apart = 0;
+        self.local_steps = 0;
         Ok(())
     }
 }

@@ -1,20 +1,20 @@
-//! What a strategy must remember to go on later, whatever the number of ranks then.
+//! State of a strategy in a checkpoint, independent of the number of ranks.
 
 use crate::collective::{Collective, CollectiveError};
 use crate::error::TrainError;
 use std::collections::BTreeMap;
 
-/// What a strategy must remember: numbers by their names.
+/// State of a strategy: named numbers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
-    /// Whose it is.
+    /// Name of the strategy.
     pub strategy: String,
-    /// How many ranks there were.
+    /// Number of ranks.
     pub world: usize,
     /// Counters, such as steps.
     pub counters: BTreeMap<String, u64>,
-    /// Slices as long as the parameters, such as velocities. What each rank had of its own is
-    /// there once a rank, as `NAME/RANK`; only the sum over ranks counts.
+    /// Slices as long as the parameters, such as velocities. Slices that differ by rank are stored
+    /// once per rank, as `NAME/RANK`; only their sum over the ranks matters.
     pub slices: BTreeMap<String, Vec<f32>>,
 }
 
@@ -33,19 +33,19 @@ impl State {
         self
     }
 
-    pub(super) fn slice_of_each_rank(mut self, name: &str, values: Vec<Vec<f32>>) -> Self {
+    pub(super) fn slice_per_rank(mut self, name: &str, values: Vec<Vec<f32>>) -> Self {
         for (rank, values) in values.into_iter().enumerate() {
             self.slices.insert(format!("{name}/{rank}"), values);
         }
         self
     }
 
-    pub(super) fn expect(&self, strategy: &str) -> Result<(), TrainError> {
+    pub(super) fn check_strategy(&self, strategy: &str) -> Result<(), TrainError> {
         if self.strategy == strategy {
             return Ok(());
         }
         Err(TrainError::State(format!(
-            "it is of the strategy '{}', and this is '{strategy}'",
+            "it belongs to the strategy '{}', but this job uses '{strategy}'",
             self.strategy
         )))
     }
@@ -60,8 +60,8 @@ impl State {
         Ok(())
     }
 
-    /// What a rank goes on with: its own, or, where the number of ranks is another, an equal
-    /// share of the sum over the old ranks, so that nothing is lost or counted twice.
+    /// Copies a rank's slice. If the number of ranks has changed, each gets an equal share of the
+    /// sum over the old ranks, so nothing is lost or counted twice.
     pub(super) fn copy_share_to(
         &self,
         name: &str,
@@ -84,17 +84,17 @@ impl State {
 
     fn checked(&self, name: &str, len: usize) -> Result<&[f32], TrainError> {
         let Some(values) = self.slices.get(name) else {
-            return Err(TrainError::State(format!("it has no numbers '{name}'")));
+            return Err(TrainError::State(format!("it has no slice '{name}'")));
         };
         if values.len() != len {
-            let problem = format!("'{name}' has {} numbers, and the model has {len}", values.len());
+            let problem = format!("'{name}' has {} numbers, but the model has {len}", values.len());
             return Err(TrainError::State(problem));
         }
         Ok(values)
     }
 }
 
-/// Each rank's `mine` on rank 0, and nothing on the others.
+/// Gathers the values of all ranks on rank 0; returns `None` on others.
 pub(super) fn gather(
     collective: &mut dyn Collective,
     mine: &[f32],
@@ -111,7 +111,7 @@ pub(super) fn gather(
     Ok(Some(all))
 }
 
-/// Bytes as the numbers they are.
+/// Converts bytes to numbers.
 pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect()
 }

@@ -1,7 +1,7 @@
-//! Data parallel: all ranks take the same step, by the mean of their gradients.
+//! Synchronous SGD: all ranks take the same step, by the mean of their gradients.
 
 mod buckets;
-mod courier;
+mod comm_thread;
 
 use crate::batch::Batch;
 use crate::collective::Collective;
@@ -11,30 +11,30 @@ use crate::learner::Learner;
 use crate::optimizer::{Sgd, SgdSettings};
 use crate::strategy::{State, StepReport, Strategy};
 use buckets::Buckets;
-use courier::Courier;
+use comm_thread::BucketReducer;
 
 const NAME: &str = "synchronous";
 
-/// Data parallel, synchronous: a step is the one that a single rank would take with the batches
-/// of all ranks joined (batches of different sizes count by their rows).
+/// Synchronous data-parallel SGD. A step equals that of a single rank with the batches of all ranks
+/// joined; batches of different sizes count by their rows.
 ///
-/// Gradients go to the other ranks in buckets, the last layers' first, while the backward pass
-/// goes on (Li et al. 2020, section 3.2).
+/// Gradients are sent in buckets, the last layers' first, while the backward pass continues (Li et
+/// al. 2020, section 3.2).
 pub struct Synchronous {
     sgd: Sgd,
     buckets: Buckets,
-    courier: Courier,
+    reducer: BucketReducer,
     rank: usize,
     world: usize,
-    /// Of a rank that is alone.
+    /// Buffer of a single rank.
     gradients: Vec<f32>,
 }
 
 impl Synchronous {
-    /// With buckets of at least `bucket_bytes`, but for the last.
+    /// Creates buckets of at least `bucket_bytes`, except the last.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// Fails when no thread can be started.
     pub fn new(
         layout: &Layout,
         collective: Box<dyn Collective>,
@@ -45,11 +45,11 @@ impl Synchronous {
         let sgd = Sgd::new(layout, settings);
         let buckets = Buckets::new(layout, bucket_bytes);
         let gradients = vec![0.0; if world == 1 { layout.len() } else { 0 }];
-        Ok(Self { sgd, buckets, courier: Courier::new(collective)?, rank, world, gradients })
+        Ok(Self { sgd, buckets, reducer: BucketReducer::new(collective)?, rank, world, gradients })
     }
 
-    /// A step of a rank that is alone: nothing is sent, so nothing has to overlap with that.
-    fn step_alone(
+    /// Takes a step of a single rank: nothing is sent, so nothing has to overlap with it.
+    fn step_single(
         &mut self,
         learner: &mut dyn Learner,
         parameters: &mut [f32],
@@ -61,7 +61,7 @@ impl Synchronous {
         Ok(StepReport { loss, bytes_sent: 0 })
     }
 
-    /// Gradients of a batch, each bucket on its way as soon as it is full.
+    /// Computes the gradients of a batch, and sends each bucket as soon as it is full.
     fn backward(
         &mut self,
         learner: &mut dyn Learner,
@@ -69,35 +69,35 @@ impl Synchronous {
         batch: &Batch,
     ) -> Result<(), TrainError> {
         let rows = batch.rows() as f32;
-        let (buckets, courier) = (&mut self.buckets, &mut self.courier);
+        let (buckets, reducer) = (&mut self.buckets, &mut self.reducer);
         buckets.start(batch.rows());
         if batch.rows() == 0 {
-            return buckets.rest().try_for_each(|bucket| courier.send(bucket));
+            return buckets.remaining().try_for_each(|bucket| reducer.send(bucket));
         }
         let mut sent = Ok(());
         let loss = learner.gradients_as_ready(parameters, batch, &mut |entry, gradient| {
             for full in buckets.fill(entry, gradient, rows) {
                 if sent.is_ok() {
-                    sent = courier.send(full);
+                    sent = reducer.send(full);
                 }
             }
         })?;
         sent?;
         buckets.set_loss(loss * rows);
-        buckets.rest().try_for_each(|bucket| courier.send(bucket))
+        buckets.remaining().try_for_each(|bucket| reducer.send(bucket))
     }
 
-    /// Moves the parameters of each bucket as it comes back. Gives the mean loss.
+    /// Updates the parameters of each bucket when it is summed. Returns the mean loss.
     fn update(&mut self, parameters: &mut [f32], rate: f32) -> Result<f32, TrainError> {
         let mut loss = 0.0;
         for _ in 0..self.buckets.count() {
-            let bucket = self.courier.receive()?;
+            let bucket = self.reducer.receive()?;
             let share = 1.0 / bucket.rows().max(1.0);
             loss = bucket.loss() * share;
             let range = bucket.range.clone();
             let here = &mut parameters[range.clone()];
             self.sgd.step_range(range, here, bucket.gradients(), share, rate);
-            self.buckets.take_back(bucket);
+            self.buckets.put_back(bucket);
         }
         Ok(loss)
     }
@@ -112,12 +112,12 @@ impl Strategy for Synchronous {
         rate: f32,
     ) -> Result<StepReport, TrainError> {
         if self.world == 1 && batch.rows() > 0 {
-            return self.step_alone(learner, parameters, batch, rate);
+            return self.step_single(learner, parameters, batch, rate);
         }
-        let before = self.courier.bytes_sent();
+        let before = self.reducer.bytes_sent();
         self.backward(learner, parameters, batch)?;
         let loss = self.update(parameters, rate)?;
-        Ok(StepReport { loss, bytes_sent: self.courier.bytes_sent() - before })
+        Ok(StepReport { loss, bytes_sent: self.reducer.bytes_sent() - before })
     }
 
     fn state(&mut self) -> Result<Option<State>, TrainError> {
@@ -129,7 +129,7 @@ impl Strategy for Synchronous {
     }
 
     fn restore(&mut self, state: &State) -> Result<(), TrainError> {
-        state.expect(NAME)?;
+        state.check_strategy(NAME)?;
         state.copy_to("velocity", self.sgd.velocity_mut())
     }
 }

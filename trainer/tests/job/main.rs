@@ -1,4 +1,4 @@
-//! Trainings from end to end: recipes, ranks, failures, going on, and the command line.
+//! Training runs from end to end: recipes, ranks, failures, resuming, and the command line.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,7 +6,7 @@
     clippy::panic,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a test panics, and says what it skips"
+    reason = "a test panics, and prints what it skips"
 )]
 
 mod support;

@@ -1,8 +1,8 @@
-//! The recipes that come with the trainer.
+//! Recipes in the folder of the trainer.
 
-use crate::support::{Seen, run};
+use crate::support::{Recorder, run};
 use skysail_compression::Package;
-use skysail_trainer::{Input, NetworkTrainee, Recipe, Trainee, Values};
+use skysail_trainer::{Input, NetworkTask, Recipe, TrainTask, Values};
 use std::path::{Path, PathBuf};
 
 fn recipes() -> Vec<PathBuf> {
@@ -12,7 +12,7 @@ fn recipes() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_recipe_is_read_and_has_a_model() {
+fn every_recipe_parses_and_builds_its_model() {
     let paths = recipes();
     assert!(paths.len() >= 10, "{paths:?}");
     for path in paths {
@@ -22,9 +22,9 @@ fn every_recipe_is_read_and_has_a_model() {
 }
 
 #[test]
-fn recipes_of_digits_reach_their_target_quickly() {
+fn the_digits_recipe_reaches_its_accuracy_quickly() {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/digits.toml"));
-    // As far as fits a test: less data, and as they are.
+    // Fewer data and no shifts, for a short test.
     let few = [
         "data.digits.train=1500",
         "data.digits.test=300",
@@ -33,13 +33,13 @@ fn recipes_of_digits_reach_their_target_quickly() {
         "prepare.validation=0.0",
     ];
     let recipe = Recipe::load(path, &few.map(str::to_owned)).unwrap();
-    let outcome = run(&recipe.prepare(1).unwrap(), 1, &Seen::default(), None, None).unwrap();
+    let outcome = run(&recipe.prepare(1).unwrap(), 1, &Recorder::default(), None, None).unwrap();
     let accuracy = outcome.history.last().unwrap().accuracy.unwrap();
     assert!(accuracy > 0.85, "{accuracy}");
 }
 
 #[test]
-fn recipes_of_mnist_fit_their_data() {
+fn the_mnist_recipe_fits_its_data() {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/goyal-large-batch.toml"));
     let recipe = Recipe::load(path, &[]).unwrap();
     let folder = recipe.folder.join("../../../shared/data/mnist");
@@ -55,11 +55,11 @@ fn recipes_of_mnist_fit_their_data() {
 }
 
 #[test]
-fn the_shipped_package_comes_from_its_recipe_and_reads_its_example() {
+fn the_shipped_package_matches_its_recipe_and_classifies_its_example() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/drawn"));
     let recipe = Recipe::load(&folder.join("recipe.toml"), &[]).unwrap();
     let package = Package::open(folder.join("1/model.sky")).unwrap();
-    let made_again = "make it again, as its README says";
+    let made_again = "rebuild it as its README describes";
     assert_eq!(package.manifest().training, recipe.package_fingerprint(), "{made_again}");
     let accuracy = &package.manifest().accuracy[0];
     assert!(accuracy.after >= accuracy.before.map(|before| before - 0.002), "{accuracy:?}");
@@ -68,8 +68,8 @@ fn the_shipped_package_comes_from_its_recipe_and_reads_its_example() {
     let pixels = request["inputs"][0]["data"].as_array().unwrap().iter();
     let pixels: Vec<f32> = pixels.map(|pixel| pixel.as_f64().unwrap() as f32).collect();
     let input = Input { shape: vec![1, 784], values: Values::Float32(pixels) };
-    let trainee = NetworkTrainee::new(package.model().unwrap()).unwrap();
-    let logits = trainee.learner().unwrap().predict(&trainee.start(), &input).unwrap();
+    let task = NetworkTask::new(package.model().unwrap()).unwrap();
+    let logits = task.learner().unwrap().predict(&task.initial_parameters(), &input).unwrap();
     let best = logits.iter().copied().fold(f32::MIN, f32::max);
     assert_eq!(logits.iter().position(|logit| *logit == best), Some(7), "{logits:?}");
 }

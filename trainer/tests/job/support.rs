@@ -1,34 +1,34 @@
-//! Small trainings for tests.
+//! Small training runs for tests.
 
 use skysail_trainer::{
-    Checkpoint, Measured, Outcome, Prepared, Recipe, StepNews, Store, Surroundings, TrainError,
-    Watcher,
+    Checkpoint, Measurement, Outcome, PreparedRecipe, Recipe, RunContext, StepEvent, Store,
+    TrainError, TrainObserver,
 };
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Twenty steps an epoch on small digits, of which some have to be learned.
+/// Twenty steps an epoch on small digits.
 const SMALL: &str = "epochs = 3\nbatch = 16\nmodel.mlp = [784, 12, 10]\n\
                      data.digits = { train = 320, test = 100 }\nschedule.rate = 0.05\n\
-                     deadline-seconds = 60\n";
+                     timeout-seconds = 60\n";
 
-/// The small recipe, with these keys set.
+/// The small recipe with these settings.
 pub fn recipe(settings: &[&str]) -> Recipe {
     let settings: Vec<String> = settings.iter().map(|text| (*text).to_owned()).collect();
     Recipe::parse(SMALL, &settings).unwrap()
 }
 
-/// Remembers what it was told, and stops the training at a step if it shall.
+/// Records events, and optionally stops the run at a step.
 #[derive(Default)]
-pub struct Seen {
-    pub steps: Mutex<Vec<StepNews>>,
-    pub measured: Mutex<Vec<Measured>>,
+pub struct Recorder {
+    pub steps: Mutex<Vec<StepEvent>>,
+    pub measured: Mutex<Vec<Measurement>>,
     pub stop: AtomicBool,
     pub stop_at: Option<u64>,
 }
 
-impl Watcher for Seen {
-    fn step(&self, step: &StepNews) -> Result<(), TrainError> {
+impl TrainObserver for Recorder {
+    fn step(&self, step: &StepEvent) -> Result<(), TrainError> {
         self.steps.lock().unwrap().push(*step);
         if self.stop_at == Some(step.steps) {
             self.stop.store(true, Ordering::Relaxed);
@@ -36,24 +36,24 @@ impl Watcher for Seen {
         Ok(())
     }
 
-    fn measured(&self, measured: &Measured) -> Result<(), TrainError> {
+    fn measured(&self, measured: &Measurement) -> Result<(), TrainError> {
         self.measured.lock().unwrap().push(*measured);
         Ok(())
     }
 }
 
-/// Runs a training on so many threads.
+/// Runs a prepared recipe on `ranks` threads.
 pub fn run(
-    prepared: &Prepared,
+    prepared: &PreparedRecipe,
     ranks: usize,
-    seen: &Seen,
+    recorder: &Recorder,
     store: Option<&Store>,
     resume: Option<&Checkpoint>,
 ) -> Result<Outcome, TrainError> {
-    prepared.run(ranks, &Surroundings { watcher: seen, store, resume, stop: &seen.stop })
+    prepared.run(ranks, &RunContext { observer: recorder, store, resume, stop: &recorder.stop })
 }
 
-/// Parameters as bits, so that nothing is taken for the same that is not.
+/// Parameters as bits, for exact comparison.
 pub fn bits(outcome: &Outcome) -> Vec<u32> {
     outcome.parameters.iter().map(|value| value.to_bits()).collect()
 }

@@ -1,37 +1,36 @@
-//! What a training does, and how it ends when something goes wrong.
+//! Results of training runs, and their failures.
 
-use crate::support::{Seen, bits, recipe, run};
+use crate::support::{Recorder, bits, recipe, run};
 use skysail_trainer::{
-    Batch, Input, Layout, Learner, NetworkTrainee, Store, Surroundings, TrainError, Trainee,
-    threads,
+    Batch, Input, Layout, Learner, NetworkTask, RunContext, Store, TrainError, TrainTask, threads,
 };
 
 #[test]
-fn a_training_learns_and_tells_of_it() {
+fn training_reduces_the_loss_and_reports_it() {
     let prepared = recipe(&["epochs=6", "optimizer.momentum=0.9"]).prepare(1).unwrap();
-    let seen = Seen::default();
-    let outcome = run(&prepared, 1, &seen, None, None).unwrap();
+    let recorder = Recorder::default();
+    let outcome = run(&prepared, 1, &recorder, None, None).unwrap();
     assert_eq!((outcome.steps, outcome.stopped), (120, false));
     let history = &outcome.history;
-    assert_eq!(*history, *seen.measured.lock().unwrap());
+    assert_eq!(*history, *recorder.measured.lock().unwrap());
     let epochs: Vec<_> = history.iter().map(|measured| (measured.epoch, measured.steps)).collect();
     assert_eq!(epochs, [(1, 20), (2, 40), (3, 60), (4, 80), (5, 100), (6, 120)]);
     let (first, last) = (history.first().unwrap(), history.last().unwrap());
     assert!(last.train_loss < first.train_loss * 0.5, "{first:?} {last:?}");
     assert!(last.accuracy.unwrap() > 0.6, "{last:?}");
-    let steps = seen.steps.lock().unwrap();
+    let steps = recorder.steps.lock().unwrap();
     assert_eq!(steps.len(), 120);
     assert_eq!((steps[25].steps, steps[25].epoch, steps[25].rows), (26, 1, 16));
-    let model = prepared.trainee.trained(&outcome.parameters).unwrap();
-    let again = NetworkTrainee::new(model).unwrap();
-    assert_eq!(again.start(), outcome.parameters);
+    let model = prepared.task.trained(&outcome.parameters).unwrap();
+    let again = NetworkTask::new(model).unwrap();
+    assert_eq!(again.initial_parameters(), outcome.parameters);
 }
 
 #[test]
-fn the_same_seed_gives_the_same_bits_and_ranks_the_same_numbers() {
+fn the_same_seed_gives_the_same_bits_and_ranks_nearly_the_same_numbers() {
     let of = |ranks: usize, settings: &[&str]| {
         let prepared = recipe(settings).prepare(ranks).unwrap();
-        run(&prepared, ranks, &Seen::default(), None, None).unwrap()
+        run(&prepared, ranks, &Recorder::default(), None, None).unwrap()
     };
     let alone = of(1, &["epochs=1"]);
     assert_eq!(bits(&alone), bits(&of(1, &["epochs=1"])));
@@ -44,10 +43,10 @@ fn the_same_seed_gives_the_same_bits_and_ranks_the_same_numbers() {
 }
 
 #[test]
-fn a_target_ends_the_training_where_it_is_reached() {
+fn training_ends_when_the_target_is_reached() {
     let settings = ["epochs=50", "target.accuracy=0.3", "target.stop=true"];
     let prepared = recipe(&settings).prepare(2).unwrap();
-    let outcome = run(&prepared, 2, &Seen::default(), None, None).unwrap();
+    let outcome = run(&prepared, 2, &Recorder::default(), None, None).unwrap();
     let last = outcome.history.last().unwrap();
     assert!(last.accuracy.unwrap() >= 0.3 && last.epoch < 50 && !outcome.stopped, "{last:?}");
     let before = &outcome.history[..outcome.history.len() - 1];
@@ -55,36 +54,36 @@ fn a_target_ends_the_training_where_it_is_reached() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_stops_with_the_step_and_the_place() {
+fn a_non_finite_loss_is_reported_with_rank_and_step() {
     let prepared = recipe(&["schedule.rate=1e30"]).prepare(2).unwrap();
-    let said = run(&prepared, 2, &Seen::default(), None, None).unwrap_err().to_string();
-    assert!(said.starts_with("rank ") && said.contains("step "), "{said}");
-    assert!(said.contains("epoch 0") && said.contains("lower the rate"), "{said}");
+    let message = run(&prepared, 2, &Recorder::default(), None, None).unwrap_err().to_string();
+    assert!(message.starts_with("rank ") && message.contains("step "), "{message}");
+    assert!(message.contains("epoch 0") && message.contains("lower the rate"), "{message}");
 }
 
 #[test]
-fn what_can_not_work_is_refused_before_work_starts() {
-    let said = |settings: &[&str], ranks: usize| match recipe(settings).prepare(ranks) {
+fn impossible_runs_are_rejected_before_training() {
+    let message = |settings: &[&str], ranks: usize| match recipe(settings).prepare(ranks) {
         Ok(_) => panic!("{settings:?} is prepared"),
         Err(error) => error.to_string(),
     };
-    assert!(said(&[], 17).contains("a batch of 16 leaves some of 17 ranks without data"));
-    assert!(said(&["batch=400"], 1).contains("320 rows are too few"));
-    let shape = said(&["model.mlp=[100, 10]"], 1);
+    assert!(message(&[], 17).contains("a batch of 16 leaves some of 17 ranks without data"));
+    assert!(message(&["batch=400"], 1).contains("320 rows are too few"));
+    let shape = message(&["model.mlp=[100, 10]"], 1);
     assert!(
         shape.contains("[28, 28]") && shape.contains("input: float32 tensor [batch, 100]"),
         "{shape}"
     );
-    let label = said(&["model.mlp=[784, 7]"], 1);
-    assert!(label.contains("row 7 has the label 7, and the model has 7 classes"), "{label}");
-    assert!(said(&["model={file=\"none.onnx\"}"], 1).contains("none.onnx"));
+    let label = message(&["model.mlp=[784, 7]"], 1);
+    assert!(label.contains("row 7 has the label 7, but the model has 7 classes"), "{label}");
+    assert!(message(&["model={file=\"none.onnx\"}"], 1).contains("none.onnx"));
     let clients = ["strategy={federated={clients=500, fraction=0.1, client-epochs=1}}"];
-    assert!(said(&clients, 1).contains("500 parts would leave some without data"));
+    assert!(message(&clients, 1).contains("500 parts would leave some without data"));
 }
 
 /// Fails on one rank, at its fifth step.
 struct Fragile {
-    inner: NetworkTrainee,
+    inner: NetworkTask,
     fails: fn() -> TrainError,
 }
 
@@ -94,12 +93,12 @@ struct FragileLearner {
     steps: u32,
 }
 
-impl Trainee for Fragile {
+impl TrainTask for Fragile {
     fn layout(&self) -> &Layout {
         self.inner.layout()
     }
-    fn start(&self) -> Vec<f32> {
-        self.inner.start()
+    fn initial_parameters(&self) -> Vec<f32> {
+        self.inner.initial_parameters()
     }
     fn learner(&self) -> Result<Box<dyn Learner>, TrainError> {
         let inner = self.inner.learner()?;
@@ -132,15 +131,16 @@ impl Learner for FragileLearner {
     }
 }
 
-/// What is said when rank 1 of 3 fails.
+/// The error when rank 1 of 3 fails.
 fn failed(fails: fn() -> TrainError) -> String {
     let prepared = recipe(&[]).prepare(3).unwrap();
-    let inner = NetworkTrainee::new(prepared.trainee.model().clone()).unwrap();
-    let (trainee, seen) = (Fragile { inner, fails }, Seen::default());
-    let around = Surroundings { watcher: &seen, store: None, resume: None, stop: &seen.stop };
-    let run = prepared.with_job_of(&trainee, &around, |job| {
-        threads(3, prepared.recipe().deadline(), |rank, collective| {
-            // A thread of that name for the rank that fails.
+    let inner = NetworkTask::new(prepared.task.model().clone()).unwrap();
+    let (task, recorder) = (Fragile { inner, fails }, Recorder::default());
+    let context =
+        RunContext { observer: &recorder, store: None, resume: None, stop: &recorder.stop };
+    let run = prepared.with_job_of(&task, &context, |job| {
+        threads(3, prepared.recipe().timeout(), |rank, collective| {
+            // The failing rank runs on a thread of that name.
             let name = if rank == 1 { "fragile" } else { "sound" };
             std::thread::scope(|scope| {
                 let thread = std::thread::Builder::new().name(name.to_owned());
@@ -153,20 +153,21 @@ fn failed(fails: fn() -> TrainError) -> String {
 }
 
 #[test]
-fn a_rank_that_fails_ends_the_training_and_is_named() {
-    let said = failed(|| TrainError::Data("a row is odd".to_owned()));
-    assert_eq!(said, "rank 1: the data does not fit the model: a row is odd");
-    let said = failed(|| panic!("out of luck"));
-    assert!(said.contains("rank 1 panicked: out of luck"), "{said}");
+fn a_failing_rank_ends_the_run_and_is_named() {
+    let message = failed(|| TrainError::Data("a row is odd".to_owned()));
+    assert_eq!(message, "rank 1: the data does not fit the model: a row is odd");
+    let message = failed(|| panic!("out of luck"));
+    assert!(message.contains("rank 1 panicked: out of luck"), "{message}");
 }
 
 #[test]
-fn a_checkpoint_that_can_not_be_written_ends_the_training_and_says_where() {
+fn a_checkpoint_that_cannot_be_written_ends_the_run_and_names_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("in-the-way");
     std::fs::write(&file, "").unwrap();
     let prepared = recipe(&[]).prepare(1).unwrap();
     let store = Store::new(file.join("checkpoints"));
-    let said = run(&prepared, 1, &Seen::default(), Some(&store), None).unwrap_err().to_string();
-    assert!(said.contains("in-the-way"), "{said}");
+    let message =
+        run(&prepared, 1, &Recorder::default(), Some(&store), None).unwrap_err().to_string();
+    assert!(message.contains("in-the-way"), "{message}");
 }

@@ -1,4 +1,4 @@
-//! Gradients against differences of losses.
+//! Gradients compared with finite differences of losses.
 
 use crate::forward::{floats, tokens};
 use crate::numbers::Numbers;
@@ -8,16 +8,16 @@ use skysail_graph::{
 };
 use skysail_trainer::{Batch, EntryKind, Input, Learner, Network, Targets, Values};
 
-/// How far a parameter is moved to each side. Losses have seven digits, so that slopes have
-/// four; curves bend by less.
+/// Step of a parameter to each side. Losses have seven digits, so slopes have four, and the
+/// curvature matters less.
 const STEP: f32 = 4e-3;
-/// How far a slope may be off, of the largest there is.
+/// Tolerance relative to the largest slope.
 const TOLERANCE: f32 = 4e-3;
 
-/// Rows of the batches.
+/// Rows of a batch.
 const ROWS: usize = 3;
 
-/// A graph `x + p` → the nodes that `add` makes → `y`, which must be the name of a value.
+/// A graph `x + p` → nodes of `add` → `y`.
 pub(crate) fn graph(row: &[u64], add: impl FnOnce(&mut GraphBuilder)) -> Model {
     let mut builder = GraphBuilder::new("test");
     let dims: Vec<Dim> =
@@ -32,7 +32,7 @@ pub(crate) fn graph(row: &[u64], add: impl FnOnce(&mut GraphBuilder)) -> Model {
     builder.finish().unwrap()
 }
 
-/// A graph of one operator over `a`, other inputs being initializers.
+/// A graph of one operator on `a`; other inputs are initializers.
 pub(crate) fn one(
     operator: &str,
     row: &[u64],
@@ -59,7 +59,7 @@ pub(crate) fn batch(network: &mut Network, row: &[u64]) -> Batch {
     Batch { input, targets: Targets::Numbers(Numbers(13).floats(made)) }
 }
 
-/// Checks the slope of each parameter, and that there is any.
+/// Checks the slope of each parameter, and that one is non-zero.
 pub(crate) fn check(model: &Model, row: &[u64]) {
     let mut network = Network::new(model).unwrap();
     let batch = batch(&mut network, row);
@@ -72,7 +72,7 @@ fn loss(network: &mut Network, parameters: &[f32], batch: &Batch) -> f32 {
     network.gradients(parameters, batch, &mut ignored).unwrap()
 }
 
-/// Which numbers of the slice are statistics: these have no slope.
+/// Marks the numbers of the slice that are statistics, which have no slope.
 fn are_statistics(network: &Network) -> Vec<bool> {
     let entries = network.layout().entries().iter();
     entries.flat_map(|e| vec![e.kind == EntryKind::Statistic; e.range.len()]).collect()
@@ -86,23 +86,23 @@ fn check_each(network: &mut Network, parameters: &[f32], batch: &Batch) {
     let largest = learned().fold(0.0_f32, |largest, (slope, _)| largest.max(slope.abs()));
     assert!(largest > 1e-4, "all slopes are about zero");
     let mut moved = parameters.to_vec();
-    for place in (0..parameters.len()).filter(|place| !skipped[*place]) {
+    for index in (0..parameters.len()).filter(|index| !skipped[*index]) {
         let mut at = |step: f32| {
-            moved[place] = parameters[place] + step;
+            moved[index] = parameters[index] + step;
             let loss = loss(network, &moved, batch);
-            moved[place] = parameters[place];
+            moved[index] = parameters[index];
             f64::from(loss)
         };
         let slope = ((at(STEP) - at(-STEP)) / f64::from(2.0 * STEP)) as f32;
-        let found = gradients[place];
+        let found = gradients[index];
         assert!(
             (slope - found).abs() <= TOLERANCE * largest.max(0.05),
-            "parameter {place}: {found} is not {slope}; the largest is {largest}"
+            "parameter {index}: {found} is not {slope}; the largest is {largest}"
         );
     }
 }
 
-/// Checks the slope in some directions, entry by entry: a share of its gradient, and noise.
+/// Checks the slope of each entry in a direction between its gradient and noise.
 fn check_directions(network: &mut Network, batch: &Batch, step: f32) {
     let parameters = network.parameters();
     let mut gradients = vec![f32::NAN; parameters.len()];
@@ -120,8 +120,8 @@ fn check_directions(network: &mut Network, batch: &Batch, step: f32) {
             pairs.map(|(own, noise)| own / length + noise / noise_length).collect();
         let mut at = |step: f32| {
             let mut moved = parameters.clone();
-            let places = moved[entry.range.clone()].iter_mut().zip(&direction);
-            places.for_each(|(parameter, direction)| *parameter += step * direction);
+            let indices = moved[entry.range.clone()].iter_mut().zip(&direction);
+            indices.for_each(|(parameter, direction)| *parameter += step * direction);
             f64::from(loss(network, &moved, batch))
         };
         let slope = (at(step) - at(-step)) / f64::from(2.0 * step);
@@ -141,7 +141,7 @@ fn classes(rows: usize, count: u64) -> Targets {
 }
 
 #[test]
-fn a_perceptrons_gradients_are_slopes() {
+fn gradients_of_a_perceptron_are_slopes() {
     let model = mlp(&[6, 5, 4], 1).unwrap();
     let mut network = Network::new(&model).unwrap();
     let batch = Batch { input: floats(&[ROWS, 6]), targets: classes(ROWS, 4) };
@@ -150,7 +150,7 @@ fn a_perceptrons_gradients_are_slopes() {
 }
 
 #[test]
-fn convolutional_networks_gradients_are_slopes() {
+fn gradients_of_convolutional_networks_are_slopes() {
     for model in [lenet_5(2).unwrap(), fed_avg_cnn(2).unwrap()] {
         let mut network = Network::new(&model).unwrap();
         let batch = Batch { input: floats(&[ROWS, 1, 28, 28]), targets: classes(ROWS, 10) };
@@ -159,7 +159,7 @@ fn convolutional_networks_gradients_are_slopes() {
 }
 
 #[test]
-fn a_residual_networks_gradients_are_slopes() {
+fn gradients_of_a_residual_network_are_slopes() {
     let settings = ResNetSettings { channels: 2, blocks: 1, width: 4, classes: 3 };
     let mut network = Network::new(&resnet(settings, 2).unwrap()).unwrap();
     let batch = Batch { input: floats(&[4, 2, 9, 8]), targets: classes(4, 3) };
@@ -167,7 +167,7 @@ fn a_residual_networks_gradients_are_slopes() {
 }
 
 #[test]
-fn an_encoders_gradients_are_slopes() {
+fn gradients_of_an_encoder_are_slopes() {
     let settings = TransformerSettings {
         vocabulary: 10,
         length: 5,
@@ -182,8 +182,8 @@ fn an_encoders_gradients_are_slopes() {
     check_directions_but_keys(&mut network, &batch);
 }
 
-/// A key's bias moves all scores of a query alike, which a softmax does not see: its gradient
-/// is zero but for rounding.
+/// A key's bias shifts all scores of a query equally, which a softmax cancels. Its gradient is zero
+/// up to rounding.
 fn check_directions_but_keys(network: &mut Network, batch: &Batch) {
     let parameters = network.parameters();
     let mut gradients = vec![f32::NAN; parameters.len()];
@@ -194,7 +194,7 @@ fn check_directions_but_keys(network: &mut Network, batch: &Batch) {
 }
 
 #[test]
-fn inputs_may_be_shared() {
+fn inputs_may_have_several_consumers() {
     let model = graph(&[4], |builder| {
         let weight = Tensor::new(&[4, 4], &Numbers(23).floats(16)).unwrap();
         builder.initializer("w", weight);
@@ -206,10 +206,10 @@ fn inputs_may_be_shared() {
 }
 
 #[test]
-fn integers_and_floats_are_told_apart() {
+fn integers_for_a_float_input_are_rejected() {
     let input = Input { shape: vec![1, 6], values: Values::Int64(vec![0; 6]) };
     let mut network = Network::new(&mlp(&[6, 2], 1).unwrap()).unwrap();
     let parameters = network.parameters();
-    let said = network.predict(&parameters, &input).unwrap_err().to_string();
-    assert!(said.contains("has integers as input 0"), "{said}");
+    let message = network.predict(&parameters, &input).unwrap_err().to_string();
+    assert!(message.contains("has integers as input 0"), "{message}");
 }

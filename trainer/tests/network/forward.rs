@@ -1,4 +1,4 @@
-//! What a network predicts is what ONNX Runtime computes, to five digits.
+//! Predictions equal those of ONNX Runtime to five digits.
 
 use crate::numbers::Numbers;
 use crate::runtime::{real, run};
@@ -22,13 +22,13 @@ pub(crate) fn tokens(shape: &[usize], vocabulary: u64) -> Input {
     Input { shape: shape.to_vec(), values: Values::Int64(values) }
 }
 
-/// Moves all parameters a little, writes them, and compares with ONNX Runtime.
+/// Changes all parameters a little, writes them, and compares with ONNX Runtime.
 fn compare(mut model: Model, input: &Input) {
     let mut network = Network::new(&model).unwrap();
     let mut parameters = network.parameters();
     let mut numbers = Numbers(5);
     for entry in network.layout().entries() {
-        // A variance must stay above zero.
+        // A variance must stay positive.
         let step = if entry.kind == EntryKind::Statistic { 0.1 } else { 0.02 };
         parameters[entry.range.clone()].iter_mut().for_each(|p| *p += step * numbers.next_f32());
     }
@@ -37,10 +37,10 @@ fn compare(mut model: Model, input: &Input) {
     let found = network.predict(&parameters, input).unwrap();
     close(&found, &wanted);
     let again = Network::new(&model).unwrap();
-    assert_eq!(again.parameters(), parameters, "what is written is what is read");
+    assert_eq!(again.parameters(), parameters, "written parameters are read back");
 }
 
-/// Checks that two outputs are the same to five digits of the largest.
+/// Asserts that two outputs agree to five digits of the largest number.
 fn close(found: &[f32], wanted: &[f32]) {
     assert_eq!(found.len(), wanted.len());
     let largest = wanted.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
@@ -50,29 +50,29 @@ fn close(found: &[f32], wanted: &[f32]) {
 }
 
 #[test]
-fn perceptrons_are_as_onnx_runtime_runs_them() {
+fn perceptrons_equal_onnx_runtime() {
     compare(lenet_300_100(1).unwrap(), &floats(&[3, 784]));
     compare(two_nn(1).unwrap(), &floats(&[3, 784]));
 }
 
 #[test]
-fn lenet_5_is_as_onnx_runtime_runs_it() {
+fn lenet_5_equals_onnx_runtime() {
     compare(lenet_5(1).unwrap(), &floats(&[3, 1, 28, 28]));
 }
 
 #[test]
-fn the_cnn_of_federated_averaging_is_as_onnx_runtime_runs_it() {
+fn the_cnn_of_federated_averaging_equals_onnx_runtime() {
     compare(fed_avg_cnn(1).unwrap(), &floats(&[2, 1, 28, 28]));
 }
 
 #[test]
-fn a_residual_network_is_as_onnx_runtime_runs_it() {
+fn a_residual_network_equals_onnx_runtime() {
     let settings = ResNetSettings { channels: 3, blocks: 2, width: 8, classes: 10 };
     compare(resnet(settings, 1).unwrap(), &floats(&[2, 3, 17, 16]));
 }
 
 #[test]
-fn an_encoder_is_as_onnx_runtime_runs_it() {
+fn an_encoder_equals_onnx_runtime() {
     let settings = TransformerSettings {
         vocabulary: 50,
         length: 12,
@@ -86,7 +86,7 @@ fn an_encoder_is_as_onnx_runtime_runs_it() {
 }
 
 #[test]
-fn real_models_are_as_onnx_runtime_runs_them() {
+fn real_models_equal_onnx_runtime() {
     for (name, shape) in [
         ("mnist-cnn-batch", [2, 1, 28, 28]),
         ("mnist-cnn", [1, 1, 28, 28]),

@@ -1,4 +1,4 @@
-//! What a step of learning does beside gradients.
+//! Training steps, apart from the gradients of operators.
 
 use crate::differences::{graph, one};
 use crate::forward::floats;
@@ -7,7 +7,7 @@ use skysail_graph::{Attribute, Model, Tensor, lenet_5, mlp};
 use skysail_trainer::{Batch, Distillation, EntryKind, Learner, Network, Targets, TrainError};
 
 #[test]
-fn gradients_come_as_they_are_found_and_each_once() {
+fn gradients_are_emitted_as_they_are_found_and_once_each() {
     let mut network = Network::new(&lenet_5(1).unwrap()).unwrap();
     let parameters = network.parameters();
     let batch = Batch { input: floats(&[2, 1, 28, 28]), targets: Targets::Classes(vec![3, 9]) };
@@ -21,14 +21,14 @@ fn gradients_come_as_they_are_found_and_each_once() {
     };
     network.gradients_as_ready(&parameters, &batch, &mut take).unwrap();
     let layers: Vec<&str> = given.iter().map(|name| &name[..name.len() - 4]).collect();
-    let place = |layer: &str| layers.iter().position(|name| name.starts_with(layer)).unwrap();
+    let index = |layer: &str| layers.iter().position(|name| name.starts_with(layer)).unwrap();
     assert_eq!(given.len(), 8);
-    assert!(place("fc2") < place("fc1") && place("fc1") < place("conv2"));
-    assert!(place("conv2") < place("conv1"), "{given:?}");
+    assert!(index("fc2") < index("fc1") && index("fc1") < index("conv2"));
+    assert!(index("conv2") < index("conv1"), "{given:?}");
 }
 
 #[test]
-fn steps_make_the_loss_small() {
+fn steps_reduce_the_loss() {
     let mut network = Network::new(&mlp(&[8, 16, 3], 1).unwrap()).unwrap();
     let mut parameters = network.parameters();
     let classes = (0..30).map(|row| row % 3).collect();
@@ -44,12 +44,12 @@ fn steps_make_the_loss_small() {
 }
 
 #[test]
-fn a_teacher_is_followed_even_where_labels_say_nothing() {
+fn a_student_follows_its_teacher_without_labels() {
     let (widths, how) = ([8, 16, 3], Distillation { temperature: 2.0, share: 1.0 });
     let teacher = Network::new(&mlp(&widths, 1).unwrap()).unwrap();
     let student = Network::new(&mlp(&widths, 2).unwrap()).unwrap();
     let mut parameters = student.parameters();
-    let mut student = student.taught_by(teacher.clone(), how).unwrap();
+    let mut student = student.with_teacher(teacher.clone(), how).unwrap();
     let batch = Batch { input: floats(&[30, 8]), targets: Targets::Classes(vec![0; 30]) };
     let mut gradients = vec![0.0; parameters.len()];
     let first = student.gradients(&parameters, &batch, &mut gradients).unwrap();
@@ -59,13 +59,13 @@ fn a_teacher_is_followed_even_where_labels_say_nothing() {
         parameters.iter_mut().zip(&gradients).for_each(|(p, g)| *p -= 0.3 * g);
     }
     assert!(last < 0.2 * first, "{first} became {last}");
-    // The teacher itself has nothing left to learn.
+    // The teacher's own parameters have no loss.
     let known = student.gradients(&teacher.parameters(), &batch, &mut gradients).unwrap();
     assert!(known.abs() < 1e-6, "{known}");
 }
 
 #[test]
-fn a_softmax_at_the_end_belongs_to_the_loss() {
+fn a_final_softmax_belongs_to_the_loss() {
     let plain = mlp(&[4, 3], 1).unwrap();
     let ended = graph(&[4], |builder| {
         builder.node("Softmax", &["a"], &["y"], &[("axis", Attribute::Int(-1))]);
@@ -82,7 +82,7 @@ fn a_softmax_at_the_end_belongs_to_the_loss() {
 }
 
 #[test]
-fn running_statistics_fall_towards_what_is_seen() {
+fn running_statistics_move_towards_those_of_the_batch() {
     let mut network = Network::new(&normalized()).unwrap();
     let parameters = network.parameters();
     let batch = Batch { input: floats(&[5, 2]), targets: Targets::Numbers(vec![0.0; 10]) };
@@ -121,7 +121,7 @@ fn normalized() -> Model {
 }
 
 #[test]
-fn dropout_drops_while_learning_alone() {
+fn dropout_applies_in_training_only() {
     const COUNT: u64 = 1000;
     let ratio = Tensor::new(&[], &[0.25_f32]).unwrap();
     let model = one("Dropout", &[COUNT], &[("ratio", ratio)], &[]);
@@ -154,7 +154,7 @@ fn dropout_drops_while_learning_alone() {
 }
 
 #[test]
-fn parameters_that_the_loss_does_not_see_have_no_gradient() {
+fn parameters_without_influence_have_no_gradient() {
     let model = graph(&[3], |builder| {
         builder.initializer("w", Tensor::new(&[3], &[1.0_f32; 3]).unwrap());
         builder.node("Add", &["x", "w"], &["b"], &[]);
@@ -174,7 +174,7 @@ fn parameters_that_the_loss_does_not_see_have_no_gradient() {
 }
 
 #[test]
-fn what_is_no_number_is_named() {
+fn non_finite_numbers_are_located() {
     let mut network = Network::new(&mlp(&[4, 3, 2], 1).unwrap()).unwrap();
     let mut parameters = network.parameters();
     let entry = network.layout().entries().iter().position(|e| e.name == "fc1.weight").unwrap();
@@ -185,7 +185,7 @@ fn what_is_no_number_is_named() {
     assert!(matches!(error, TrainError::NotFinite { .. }));
     assert!(error.to_string().contains("'Gemm_2'"), "{error}");
 
-    // The loss is a number, its slope is none.
+    // The loss is finite, but its slope is not.
     let root = one("Sqrt", &[3], &[], &[]);
     let mut network = Network::new(&root).unwrap();
     let mut batch = Batch { input: floats(&[1, 3]), targets: Targets::Numbers(vec![1.0; 3]) };
@@ -196,7 +196,7 @@ fn what_is_no_number_is_named() {
 }
 
 #[test]
-fn networks_of_several_threads_do_not_disturb_each_other() {
+fn networks_on_several_threads_are_independent() {
     let network = Network::new(&mlp(&[8, 6, 3], 1).unwrap()).unwrap();
     let parameters = network.parameters();
     let input = floats(&[10, 8]);

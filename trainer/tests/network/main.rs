@@ -1,7 +1,7 @@
-//! Networks: what they compute against ONNX Runtime, and their gradients against differences.
+//! Networks: outputs compared with ONNX Runtime, and gradients with finite differences.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
-#![allow(clippy::print_stdout, reason = "says what it skips, and what it is at")]
+#![allow(clippy::print_stdout, reason = "prints skipped and current cases")]
 
 mod numbers;
 mod runtime;
@@ -9,4 +9,4 @@ mod forward;
 mod differences;
 mod operators;
 mod learning;
-mod refusals;
+mod errors;

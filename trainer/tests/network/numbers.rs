@@ -1,4 +1,4 @@
-//! Numbers that only look random, and are the same in every run.
+//! Pseudo-random numbers that are the same in every run.
 
 /// A sequence of numbers (Knuth's multiplier for 64 bits).
 pub(crate) struct Numbers(pub(crate) u64);
@@ -19,7 +19,7 @@ impl Numbers {
         self.next() % end
     }
 
-    /// As many numbers in -1..1.
+    /// `count` numbers in -1..1.
     pub(crate) fn floats(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.next_f32()).collect()
     }

@@ -1,4 +1,4 @@
-//! The gradient of every operator, and its value against ONNX Runtime.
+//! Gradients and values of every operator.
 
 use crate::differences::{batch, check, graph, one};
 use crate::numbers::Numbers;
@@ -23,7 +23,7 @@ fn list(values: &[i64]) -> Attribute {
     Attribute::Ints(values.to_vec())
 }
 
-/// Checks the gradients, and the value too.
+/// Checks gradients and values.
 fn check_both(model: &Model, row: &[u64]) {
     check(model, row);
     check_value(model, row);
@@ -42,7 +42,7 @@ fn check_value(model: &Model, row: &[u64]) {
 }
 
 #[test]
-fn functions_of_one_number() {
+fn unary_functions() {
     let plain = [
         "Abs",
         "Cos",
@@ -64,7 +64,7 @@ fn functions_of_one_number() {
         println!("{operator}");
         check_both(&one(operator, &[7], &[], &[]), &[7]);
     }
-    // Of numbers above zero.
+    // Functions of positive numbers.
     for operator in ["Log", "Reciprocal", "Sqrt"] {
         println!("{operator}");
         let model = graph(&[7], |builder| {
@@ -81,8 +81,9 @@ fn functions_of_one_number() {
 }
 
 #[test]
-fn gelu_as_one_node() {
-    // Version 20 of the operators has it, which the builder does not write: only its slope.
+fn gelu_as_a_single_node() {
+    // It needs version 20 of the operators, which the builder does not write; only its slope is
+    // checked.
     for kind in ["none", "tanh"] {
         let attributes = [("approximate", Attribute::Text(kind.to_owned()))];
         check(&one("Gelu", &[7], &[], &attributes), &[7]);
@@ -90,7 +91,7 @@ fn gelu_as_one_node() {
 }
 
 #[test]
-fn functions_of_two_numbers() {
+fn binary_functions() {
     for operator in ["Add", "Sub", "Mul", "Div", "Max", "Min"] {
         println!("{operator}");
         let model = graph(&[2, 3], |builder| {
@@ -111,14 +112,18 @@ fn functions_of_two_numbers() {
 
 #[test]
 fn products_of_matrices() {
-    let turned = |a: i64, b: i64| [("transA", Attribute::Int(a)), ("transB", Attribute::Int(b))];
+    let transposed =
+        |a: i64, b: i64| [("transA", Attribute::Int(a)), ("transB", Attribute::Int(b))];
     let bias = ("bias", random(&[5]));
-    check_both(&one("Gemm", &[4], &[("w", random(&[4, 5])), bias.clone()], &turned(0, 0)), &[4]);
-    check_both(&one("Gemm", &[4], &[("w", random(&[5, 4])), bias], &turned(0, 1)), &[4]);
+    check_both(
+        &one("Gemm", &[4], &[("w", random(&[4, 5])), bias.clone()], &transposed(0, 0)),
+        &[4],
+    );
+    check_both(&one("Gemm", &[4], &[("w", random(&[5, 4])), bias], &transposed(0, 1)), &[4]);
     let scaled = [("alpha", Attribute::Float(0.5)), ("beta", Attribute::Float(-2.0))];
     let column = ("bias", random(&[3, 1]));
     check_both(&one("Gemm", &[4], &[("w", random(&[4, 5])), column], &scaled), &[4]);
-    check_both(&one("Gemm", &[4], &[("w", random(&[3, 5]))], &turned(1, 0)), &[4]);
+    check_both(&one("Gemm", &[4], &[("w", random(&[3, 5]))], &transposed(1, 0)), &[4]);
     check_both(&one("MatMul", &[4], &[("w", random(&[4, 2]))], &[]), &[4]);
     check_both(&one("MatMul", &[2, 4], &[("w", random(&[4, 3]))], &[]), &[2, 4]);
     check_both(&one("MatMul", &[2, 4], &[("w", random(&[3, 4, 2]))], &[]), &[2, 4]);
@@ -198,7 +203,7 @@ fn normalizations() {
 fn softmaxes() {
     for operator in ["Softmax", "LogSoftmax"] {
         for axis in [-1, 1, 2] {
-            // Behind it a product, so that a loss does not see through it.
+            // A product follows, so that the softmax is not merged with the loss.
             let model = graph(&[3, 4], |builder| {
                 builder.node(operator, &["a"], &["s"], &[("axis", Attribute::Int(axis))]);
                 builder.initializer("factor", random(&[3, 4]));
@@ -231,7 +236,7 @@ fn shapes() {
     check_both(&one("Squeeze", &[1, 3, 1], &[("axes", ints(&[1, 3]))], &[]), &[1, 3, 1]);
     check_both(&one("Expand", &[1, 3], &[("shape", ints(&[1, 4, 1]))], &[]), &[1, 3]);
     check_both(
-        &one("Gather", &row, &[("places", ints(&[2, 0, -1, 2]))], &[("axis", Attribute::Int(2))]),
+        &one("Gather", &row, &[("indices", ints(&[2, 0, -1, 2]))], &[("axis", Attribute::Int(2))]),
         &row,
     );
     let parts = [
@@ -253,7 +258,7 @@ fn shapes() {
 }
 
 #[test]
-fn shapes_that_are_computed() {
+fn computed_shapes() {
     let model = graph(&[2, 3], |builder| {
         let one = |value: i64| Tensor::new(&[], &[value]).unwrap();
         builder.initializer("zero", one(0)).initializer("last", ints(&[-1]));
@@ -270,7 +275,7 @@ fn shapes_that_are_computed() {
 }
 
 #[test]
-fn choices() {
+fn conditions() {
     let model = graph(&[6], |builder| {
         builder.initializer("border", scalar(0.1));
         builder.node("Greater", &["x", "border"], &["is"], &[]);
@@ -284,7 +289,7 @@ fn choices() {
 }
 
 #[test]
-fn constants_are_made() {
+fn constants() {
     let model = graph(&[4], |builder| {
         builder.initializer("from", Tensor::new(&[], &[0_i64]).unwrap());
         builder.initializer("to", Tensor::new(&[], &[8_i64]).unwrap());

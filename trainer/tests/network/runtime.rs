@@ -28,7 +28,7 @@ fn value(input: &Input) -> SessionInputValue<'static> {
     }
 }
 
-/// The file of a real model, where it is at hand.
+/// Path of a real model, if available.
 pub(crate) fn real(model: &str) -> Option<PathBuf> {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/models");
     let path = PathBuf::from(data).join(model).join("model.onnx");

@@ -1,4 +1,4 @@
-//! Models whose gradients are known, and data for them.
+//! Learners with known gradients, and data for them.
 
 #![allow(dead_code, reason = "each test program uses some of it")]
 #![expect(clippy::panic, reason = "a test panics")]
@@ -9,15 +9,15 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use skysail_trainer::{Batch, EntryKind, Input, Layout, Learner, Targets, TrainError, Values};
 
-/// Linear regression with the mean square error, and the running mean of its inputs.
+/// Linear regression with mean square error, and the running mean of its inputs.
 pub(crate) struct Regression {
     layout: Layout,
     width: usize,
-    /// Fails at this step, counted down.
+    /// Steps until it fails.
     pub(crate) fails_in: Option<usize>,
 }
 
-/// What the running mean keeps of itself.
+/// Share of the running mean that is kept in a step.
 const KEPT: f32 = 0.9;
 
 impl Regression {
@@ -29,7 +29,7 @@ impl Regression {
         Self { layout, width, fails_in: None }
     }
 
-    /// Without the running mean.
+    /// The regression without the running mean.
     pub(crate) fn plain(width: usize) -> Self {
         let mut layout = Layout::default();
         layout.push("weight", &[width], EntryKind::Weight);
@@ -91,7 +91,7 @@ impl Learner for Regression {
     }
 }
 
-/// A model whose gradients are noise, the same for the same batch whatever the parameters are.
+/// A learner whose gradients are noise, determined by the batch and independent of the parameters.
 pub(crate) struct Noise {
     layout: Layout,
 }
@@ -106,7 +106,7 @@ impl Noise {
         Self { layout }
     }
 
-    /// What it sees: a batch that is only a seed.
+    /// A batch that holds only a seed.
     pub(crate) fn batch(seed: u64) -> Batch {
         let input = Input { shape: vec![1, 1], values: Values::Int64(vec![seed as i64]) };
         Batch { input, targets: Targets::Classes(vec![0]) }
@@ -127,7 +127,7 @@ impl Learner for Noise {
         let Values::Int64(seed) = &batch.input.values else { panic!("a seed only") };
         let mut random = StdRng::seed_from_u64(seed[0] as u64);
         for (index, entry) in self.layout.entries().iter().enumerate().rev() {
-            // A few are much larger than most, as gradients are.
+            // A few numbers are much larger than most, as in real gradients.
             let numbers: Vec<_> =
                 entry.range.clone().map(|_| (random.random::<f32>() * 2.0 - 1.0).powi(9)).collect();
             ready(index, &numbers);
@@ -156,7 +156,7 @@ pub(crate) fn batch(width: usize, rows: usize, seed: u64) -> Batch {
     Batch { input, targets: Targets::Numbers(targets) }
 }
 
-/// All rows of some batches.
+/// Joins batches.
 pub(crate) fn joined(batches: &[Batch]) -> Batch {
     let mut all = batches[0].clone();
     for batch in &batches[1..] {
@@ -176,7 +176,7 @@ pub(crate) fn joined(batches: &[Batch]) -> Batch {
     all
 }
 
-/// Fails unless all numbers are nearly the same.
+/// Asserts that all numbers are nearly equal.
 pub(crate) fn assert_near(left: &[f32], right: &[f32], tolerance: f32) {
     assert_eq!(left.len(), right.len());
     for (at, (a, b)) in left.iter().zip(right).enumerate() {
@@ -185,7 +185,7 @@ pub(crate) fn assert_near(left: &[f32], right: &[f32], tolerance: f32) {
     }
 }
 
-/// Some rows of a batch.
+/// Selects rows of a batch.
 pub(crate) fn chosen(batch: &Batch, width: usize, rows: impl Iterator<Item = usize>) -> Batch {
     let (Values::Float32(values), Targets::Numbers(targets)) =
         (&batch.input.values, &batch.targets)

@@ -1,4 +1,4 @@
-//! Strategies to test, and what their ranks learn from.
+//! Strategies to test, and training data for their ranks.
 
 use super::{batch, joined};
 use skysail_trainer::{
@@ -43,7 +43,7 @@ pub(crate) fn local(settings: SgdSettings, period: u64) -> Box<Make> {
     })
 }
 
-/// The share of a rank in what four quarters learn in a step: the same rows, however many ranks.
+/// A rank's share of four quarters of a batch: the same rows for 1, 2 or 4 ranks.
 pub(crate) fn share(rank: usize, world: usize, step: usize) -> Batch {
     let quarters: Vec<_> =
         (0..4).map(|quarter| batch(WIDTH, 8, (step * 4 + quarter) as u64)).collect();

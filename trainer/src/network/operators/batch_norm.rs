@@ -1,8 +1,8 @@
-//! `BatchNormalization`: by the batch's own mean and variance while learning, by running ones
-//! after (Ioffe and Szegedy, ICML 2015).
+//! `BatchNormalization`: by the batch's own mean and variance during training, by running ones in
+//! inference (Ioffe and Szegedy, ICML 2015).
 
 use crate::network::floats::{Dense, Floats, Function, dims, record, sum_of, sum_of_pairs, tensor};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::Value;
 use burn_flex::FlexTensor;
@@ -11,18 +11,18 @@ use burn_flex::FlexTensor;
 struct BatchNorm {
     epsilon: f32,
     momentum: f32,
-    /// Where the running mean and variance lie.
+    /// Layout entries of the running mean and variance.
     statistics: [Option<usize>; 2],
 }
 
-pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    if call.node.outputs().iter().skip(1).any(|name| !name.is_empty()) {
-        return Err("that gives its statistics is not supported".to_owned().into());
+pub(crate) fn compile(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    if context.node.outputs().iter().skip(1).any(|name| !name.is_empty()) {
+        return Err("with statistics as outputs is not supported".to_owned().into());
     }
-    let entry = |input: usize| call.entries.get(input).copied().flatten();
+    let entry = |input: usize| context.entries.get(input).copied().flatten();
     Ok(Box::new(BatchNorm {
-        epsilon: call.float("epsilon", 1e-5)?,
-        momentum: call.float("momentum", 0.9)?,
+        epsilon: context.float("epsilon", 1e-5)?,
+        momentum: context.float("momentum", 0.9)?,
         statistics: [entry(3), entry(4)],
     }))
 }
@@ -32,31 +32,32 @@ impl Operator for BatchNorm {
         let x = inputs.floats(0)?;
         let shape = dims(x);
         let &[rows, channels, ..] = &shape[..] else {
-            return Err(format!("takes two or more dimensions, not shape {shape:?}"));
+            return Err(format!("requires two or more dimensions, not shape {shape:?}"));
         };
         let of = |index| -> Result<&Floats, String> {
             let input = inputs.floats(index)?;
             match dims(input) == [channels] {
                 true => Ok(input),
-                false => Err(format!("has {channels} channels, and input {index} other ones")),
+                false => Err(format!("has {channels} channels, but input {index} does not")),
             }
         };
         let (scale, bias, mean, variance) = (of(1)?, of(2)?, of(3)?, of(4)?);
         let planes = Planes { rows, channels, pixels: shape[2..].iter().product() };
         let image = Dense::of(x.primitive());
         let running = [mean, variance].map(|statistic| Dense::of(statistic.primitive()));
-        let learns = pass.learns() && planes.each() > 0;
-        let [mean, variance] = match learns {
+        let is_training = pass.is_training() && planes.each() > 0;
+        let [mean, variance] = match is_training {
             true => planes.moments(image.values()),
             false => running.each_ref().map(|statistic| statistic.values().to_vec()),
         };
-        if learns {
+        if is_training {
             for ((entry, running), seen) in
                 self.statistics.iter().zip(&running).zip([&mean, &variance])
             {
-                let fall = |(running, seen): (&f32, &f32)| (running - seen) * (1.0 - self.momentum);
-                let falls = running.values().iter().zip(seen).map(fall).collect();
-                entry.iter().for_each(|entry| pass.statistics.push((*entry, Vec::clone(&falls))));
+                let delta =
+                    |(running, seen): (&f32, &f32)| (running - seen) * (1.0 - self.momentum);
+                let deltas = running.values().iter().zip(seen).map(delta).collect();
+                entry.iter().for_each(|entry| pass.statistics.push((*entry, Vec::clone(&deltas))));
             }
         }
         let factors = variance.iter().map(|variance| 1.0 / (variance + self.epsilon).sqrt());
@@ -66,10 +67,10 @@ impl Operator for BatchNorm {
             mean,
             factors: factors.collect(),
             scale: Dense::of(scale.primitive()),
-            depends: learns,
+            depends: is_training,
         };
-        let made = function.forward(Dense::of(bias.primitive()).values());
-        Ok(vec![Value::Floats(record([x, scale, bias], function, tensor(&shape, made)))])
+        let result = function.forward(Dense::of(bias.primitive()).values());
+        Ok(vec![Value::Floats(record([x, scale, bias], function, tensor(&shape, result)))])
     }
 }
 
@@ -82,7 +83,7 @@ struct Planes {
 }
 
 impl Planes {
-    /// How many numbers each channel has.
+    /// Numbers per channel.
     fn each(&self) -> usize {
         self.rows * self.pixels
     }
@@ -91,10 +92,10 @@ impl Planes {
     fn of<'a>(&self, x: &'a [f32]) -> impl Iterator<Item = (usize, &'a [f32])> + use<'a> {
         let channels = self.channels;
         let planes = x.chunks_exact(self.pixels.max(1)).enumerate();
-        planes.map(move |(place, plane)| (place % channels, plane))
+        planes.map(move |(index, plane)| (index % channels, plane))
     }
 
-    /// The mean and the variance of each channel.
+    /// Mean and variance of each channel.
     fn moments(&self, x: &[f32]) -> [Vec<f32>; 2] {
         let count = self.each() as f64;
         let mut sums = vec![0.0_f64; self.channels];
@@ -117,25 +118,25 @@ struct Normalization {
     planes: Planes,
     x: Dense,
     mean: Vec<f32>,
-    /// One over the standard deviation.
+    /// Reciprocals of the standard deviations.
     factors: Vec<f32>,
     scale: Dense,
-    /// Whether the mean and the variance come from `x`.
+    /// True if the mean and the variance depend on `x`.
     depends: bool,
 }
 
 impl Normalization {
     fn forward(&self, bias: &[f32]) -> Vec<f32> {
-        let mut made = Vec::with_capacity(self.x.values().len());
+        let mut result = Vec::with_capacity(self.x.values().len());
         for (channel, plane) in self.planes.of(self.x.values()) {
             let factor = self.factors[channel] * self.scale.values()[channel];
             let (mean, bias) = (self.mean[channel], bias[channel]);
-            made.extend(plane.iter().map(|value| (value - mean) * factor + bias));
+            result.extend(plane.iter().map(|value| (value - mean) * factor + bias));
         }
-        made
+        result
     }
 
-    /// For each channel the sums of the gradient, and of the gradient by normalized value.
+    /// Sums per channel of the gradient, and of the gradient times the normalized value.
     fn sums(&self, gradient: &[f32]) -> [Vec<f32>; 2] {
         let mut sums = [vec![0.0; self.planes.channels], vec![0.0; self.planes.channels]];
         let planes = self.planes.of(self.x.values()).zip(self.planes.of(gradient));
@@ -156,19 +157,19 @@ impl Function<3> for Normalization {
         let [by_bias, by_scale] = self.sums(gradient.values());
         let by_x = wanted[0].then(|| {
             let count = self.planes.each() as f32;
-            let mut made = Vec::with_capacity(gradient.values().len());
+            let mut result = Vec::with_capacity(gradient.values().len());
             let planes = self.planes.of(self.x.values()).zip(self.planes.of(gradient.values()));
             for ((channel, x), (_, gradient)) in planes {
                 let factor = self.factors[channel];
                 let scale = factor * self.scale.values()[channel];
-                // The mean and the variance move with x (section 3 of the paper).
+                // The mean and the variance depend on x (section 3 of the paper).
                 let share = if self.depends { 1.0 / count } else { 0.0 };
                 let (base, slope) = (by_bias[channel] * share, by_scale[channel] * share * factor);
                 let mean = self.mean[channel];
                 let pairs = x.iter().zip(gradient);
-                made.extend(pairs.map(|(x, value)| scale * (value - base - (x - mean) * slope)));
+                result.extend(pairs.map(|(x, value)| scale * (value - base - (x - mean) * slope)));
             }
-            tensor(&shape, made)
+            tensor(&shape, result)
         });
         let of = |values: Vec<f32>| Some(tensor(&[self.planes.channels], values));
         [by_x, of(by_scale), of(by_bias)]

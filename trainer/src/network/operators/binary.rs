@@ -1,10 +1,10 @@
-//! Functions of two numbers, with broadcasting: `Add`, `Sub`, `Mul`, `Div`, `Pow`, `PRelu`, and
-//! `Min`, `Max`, `Sum` of any number.
+//! Binary functions with broadcasting: `Add`, `Sub`, `Mul`, `Div`, `Pow`, `PRelu`; `Min`, `Max` and
+//! `Sum` have any number of inputs.
 
 use super::matrix::align;
 use super::unary::relu_of;
 use crate::network::floats::{Dense, Floats, burn_op, dims};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, broadcast, int_values};
 use burn_backend::{Scalar, Shape};
@@ -22,8 +22,8 @@ enum Binary {
     Sub,
 }
 
-pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    Ok(Box::new(match call.node.op_type() {
+pub(crate) fn compile(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    Ok(Box::new(match context.node.op_type() {
         "Add" | "Sum" => Binary::Add,
         "Div" => Binary::Div,
         "Max" => Binary::Max,
@@ -32,17 +32,17 @@ pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
         "PRelu" => Binary::PRelu,
         "Pow" => Binary::Pow,
         "Sub" => Binary::Sub,
-        name => return Err(format!("is no function of two numbers: {name}").into()),
+        name => return Err(format!("is not a binary function: {name}").into()),
     }))
 }
 
 impl Operator for Binary {
     fn run(&self, inputs: &Inputs, _: &mut Pass) -> Result<Vec<Value>, String> {
-        let mut made = inputs.value(0)?.clone();
+        let mut result = inputs.value(0)?.clone();
         for index in 1..inputs.0.len() {
-            made = self.of(&made, inputs.value(index)?)?;
+            result = self.of(&result, inputs.value(index)?)?;
         }
-        Ok(vec![made])
+        Ok(vec![result])
     }
 }
 
@@ -76,7 +76,7 @@ impl Binary {
                 let (above, below) = (relu_of(&a), burn_op!(float_mul(below, b)));
                 burn_op!(float_add(above, below))
             }
-            // The larger is one plus what the other has more.
+            // max(a, b) = b + relu(a - b).
             Self::Max => {
                 let (a, b) = (expand(&a, &shape), expand(&b, &shape));
                 let more = relu_of(&burn_op!(float_sub(a, b)));
@@ -104,12 +104,12 @@ impl Binary {
             Self::PRelu => Some(if *a < 0 { a.wrapping_mul(*b) } else { *a }),
         };
         let values: Option<Vec<i64>> = a.iter().zip(&b).map(of).collect();
-        let values = values.ok_or("divides by zero, or passes the range of integers")?;
+        let values = values.ok_or("divides by zero, or overflows")?;
         Ok(Value::ints(&shape, values))
     }
 }
 
-/// The values of integers that are repeated to a shape.
+/// Values of integers, broadcast to a shape.
 pub(crate) fn ints(x: &FlexTensor, shape: &[usize]) -> Vec<i64> {
     match super::layout::expanded(&Value::Ints(x.clone()), shape.to_vec()) {
         Value::Ints(x) => int_values(&x),
@@ -125,11 +125,14 @@ fn negative(x: &Floats) -> Floats {
     burn_op!(float_mul_scalar(x; Scalar::Float(-1.0)))
 }
 
-/// a to the power of one number, the same for all.
+/// Raises `a` to a power that is a single number.
 fn power(a: &Floats, b: &Floats) -> Result<Floats, String> {
     let exponents = Dense::of(b.primitive());
     let &[exponent] = exponents.values() else {
-        return Err(format!("has exponents of shape {:?}; one is supported", dims(b)));
+        return Err(format!(
+            "has exponents of shape {:?}, but only a single one is supported",
+            dims(b)
+        ));
     };
     if b.is_tracked() {
         return Err("has an exponent that depends on parameters".to_owned());

@@ -1,29 +1,29 @@
-//! Images as columns: each window of an image becomes a column of a matrix, so that a
-//! convolution is a product of matrices (Chellapilla, Puri and Simard, IWFHR 2006).
+//! Images as columns: each window of an image becomes a column of a matrix. A convolution is then a
+//! product of matrices (Chellapilla, Puri and Simard, IWFHR 2006).
 
 use super::window::Grid;
 
 /// Some channels of some images, as columns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Columns<'a> {
-    /// How windows lie over an image.
+    /// Grid of windows over an image.
     pub(crate) grid: &'a Grid,
     /// Channels of an image.
     pub(crate) channels: usize,
-    /// The channels that are taken.
+    /// First selected channel.
     pub(crate) first: usize,
-    /// How many are taken.
-    pub(crate) taken: usize,
+    /// Number of selected channels.
+    pub(crate) selected: usize,
 }
 
 impl Columns<'_> {
-    /// Rows of the matrix: a pixel of the window in a channel each.
+    /// Rows of the matrix: one per pixel of the window and channel.
     pub(crate) fn rows(&self) -> usize {
-        self.taken * self.grid.window_pixels()
+        self.selected * self.grid.window_pixels()
     }
 
-    /// Puts the windows of `images`, which lie one after another with all their channels, into
-    /// a matrix of [`rows`](Self::rows) × images · windows.
+    /// Copies the windows of `images`, which are stored one after another with all channels, into a
+    /// matrix of [`rows`](Self::rows) × images · windows.
     pub(crate) fn fill(&self, images: &[f32], columns: &mut [f32]) {
         let (image, windows) = (self.channels * self.grid.pixels(), self.grid.windows());
         let count = images.len().checked_div(image).unwrap_or(0);
@@ -34,7 +34,7 @@ impl Columns<'_> {
             let runs = self.runs(row);
             let images = images.chunks_exact(image.max(1));
             for (image, line) in images.zip(line.chunks_exact_mut(windows)) {
-                for (from, to) in runs.places() {
+                for (from, to) in runs.starts() {
                     let (step, to) = (self.grid.stride[1], &mut line[to..to + runs.length]);
                     if step == 1 {
                         let from = &image[from..from + runs.length];
@@ -48,7 +48,7 @@ impl Columns<'_> {
         }
     }
 
-    /// Adds each of the `columns` to the window of `images` that it came from.
+    /// Adds each of the `columns` to its window in `images`.
     pub(crate) fn add_to(&self, columns: &[f32], images: &mut [f32]) {
         let (image, windows) = (self.channels * self.grid.pixels(), self.grid.windows());
         let count = images.len().checked_div(image).unwrap_or(0);
@@ -56,7 +56,7 @@ impl Columns<'_> {
             let runs = self.runs(row);
             let images = images.chunks_exact_mut(image.max(1));
             for (image, line) in images.zip(line.chunks_exact(windows)) {
-                for (to, from) in runs.places() {
+                for (to, from) in runs.starts() {
                     let step = self.grid.stride[1];
                     let from = &line[from..from + runs.length];
                     if step == 1 {
@@ -71,7 +71,7 @@ impl Columns<'_> {
         }
     }
 
-    /// The pixels that `row` takes of each line of windows.
+    /// Runs of pixels that `row` copies from each line of windows.
     fn runs(&self, row: usize) -> Runs {
         let grid = self.grid;
         let [height, width] = grid.kernel;
@@ -95,21 +95,21 @@ impl Columns<'_> {
     }
 }
 
-/// Runs of pixels, one of each line of windows. Pairs are of a pixel's place in the image, and of
-/// its window's among all.
+/// Runs of pixels, one of each line of windows. Pairs are the position of a pixel in the image, and
+/// that of its window.
 #[derive(Debug, Default)]
 struct Runs {
     first: (usize, usize),
-    /// To the next run.
+    /// Distance to the next run.
     step: (usize, usize),
     count: usize,
-    /// How many windows a run has.
+    /// Windows of a run.
     length: usize,
 }
 
 impl Runs {
-    /// Where each begins.
-    fn places(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+    /// Start of each run.
+    fn starts(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let Self { first, step, count, .. } = *self;
         (0..count).map(move |run| (first.0 + run * step.0, first.1 + run * step.1))
     }

@@ -1,8 +1,8 @@
-//! Truth values: comparisons, logic, and `Where`. No gradient flows through what is compared.
+//! Boolean operators: comparisons, logic and `Where`. Comparisons have no gradient.
 
 use super::layout::expanded;
 use crate::network::floats::{Dense, Diff, Floats, Inner};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, broadcast, int_values, truths};
 use burn_backend::ops::FloatTensorOps;
@@ -18,8 +18,8 @@ enum Compare {
     Or,
 }
 
-pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    Ok(Box::new(match call.node.op_type() {
+pub(crate) fn compile(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    Ok(Box::new(match context.node.op_type() {
         "And" => Compare::And,
         "Equal" => Compare::Equal,
         "Greater" => Compare::Greater,
@@ -27,7 +27,7 @@ pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
         "Less" => Compare::Less,
         "LessOrEqual" => Compare::LessOrEqual,
         "Or" => Compare::Or,
-        name => return Err(format!("is no comparison: {name}").into()),
+        name => return Err(format!("is not a comparison: {name}").into()),
     }))
 }
 
@@ -68,7 +68,7 @@ impl Compare {
 #[derive(Debug)]
 struct Not;
 
-pub(crate) fn not(_: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+pub(crate) fn not(_: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
     Ok(Box::new(Not))
 }
 
@@ -83,7 +83,7 @@ impl Operator for Not {
 #[derive(Debug)]
 struct Choose;
 
-pub(crate) fn choose(_: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+pub(crate) fn choose(_: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
     Ok(Box::new(Choose))
 }
 
@@ -93,7 +93,7 @@ impl Operator for Choose {
         let shape = broadcast(&condition.dims(), &broadcast(&a.dims(), &b.dims())?)?;
         let of = |value: &Value| expanded(value, shape.clone());
         let Value::Ints(condition) = of(condition) else {
-            return Err("chooses by floats".to_owned());
+            return Err("has a condition of floats".to_owned());
         };
         Ok(vec![match (of(a), of(b)) {
             (Value::Floats(a), Value::Floats(b)) => {
@@ -102,8 +102,8 @@ impl Operator for Choose {
                     Diff::float_mask_where(b, mask, a)
                 } else {
                     let (a, b) = (a.primitive().clone(), b.primitive().clone());
-                    let made = Inner::float_mask_where(b, mask, a);
-                    Floats::new(made)
+                    let result = Inner::float_mask_where(b, mask, a);
+                    Floats::new(result)
                 })
             }
             (Value::Ints(a), Value::Ints(b)) => {

@@ -1,21 +1,21 @@
-//! Values that come from no computation, and what passes a value on.
+//! Constants, shapes, casts and `Identity`.
 
 use crate::network::floats::{Dense, Floats};
 use crate::network::initial;
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, int_values};
 use skysail_graph::ElementType;
 
-/// The most numbers that `Range` and `ConstantOfShape` make.
+/// Upper limit of the numbers that `Range` and `ConstantOfShape` create.
 const MADE_MAX: usize = 1 << 28;
 
 /// `Constant`.
 #[derive(Debug)]
 struct Constant(Value);
 
-pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    let node = call.node;
+pub(crate) fn compile(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    let node = context.node;
     let value = if let Some(tensor) = node.tensor("value")? {
         initial::value(&tensor)?
             .ok_or_else(|| format!("of {} is not supported", tensor.element()))?
@@ -43,8 +43,8 @@ impl Operator for Constant {
 #[derive(Debug)]
 struct Filled(Value);
 
-pub(crate) fn of_shape(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    let value = match call.node.tensor("value")? {
+pub(crate) fn of_shape(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    let value = match context.node.tensor("value")? {
         Some(tensor) => initial::value(&tensor)?,
         None => Some(Value::floats(&[1], vec![0.0])),
     };
@@ -79,7 +79,7 @@ impl Operator for Filled {
 #[derive(Debug)]
 struct Range;
 
-pub(crate) fn range(_: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+pub(crate) fn range(_: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
     Ok(Box::new(Range))
 }
 
@@ -89,10 +89,10 @@ impl Operator for Range {
             inputs.ints(index)?.first().copied().ok_or_else(|| format!("lacks its input {index}"))
         };
         let (start, limit, delta) = (one(0)?, one(1)?, one(2)?);
-        let bad = || format!("goes from {start} to {limit} by {delta}");
-        let room = limit.checked_sub(start).ok_or_else(bad)?;
-        let steps = room.checked_div(delta).ok_or_else(bad)?;
-        let steps = steps + i64::from(room % delta != 0 && (room < 0) == (delta < 0));
+        let bad = || format!("has start {start}, limit {limit} and delta {delta}");
+        let distance = limit.checked_sub(start).ok_or_else(bad)?;
+        let steps = distance.checked_div(delta).ok_or_else(bad)?;
+        let steps = steps + i64::from(distance % delta != 0 && (distance < 0) == (delta < 0));
         let steps =
             usize::try_from(steps.max(0)).ok().filter(|s| *s <= MADE_MAX).ok_or_else(bad)?;
         let values = (0..steps as i64).map(|step| start + step * delta).collect();
@@ -104,7 +104,7 @@ impl Operator for Range {
 #[derive(Debug)]
 struct Identity;
 
-pub(crate) fn identity(_: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+pub(crate) fn identity(_: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
     Ok(Box::new(Identity))
 }
 
@@ -122,9 +122,9 @@ enum Cast {
     Bool,
 }
 
-pub(crate) fn cast(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+pub(crate) fn cast(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
     use ElementType as E;
-    let to = ElementType::from_code(i32::try_from(call.int("to", 0)?).unwrap_or(0));
+    let to = ElementType::from_code(i32::try_from(context.int("to", 0)?).unwrap_or(0));
     Ok(Box::new(match to {
         E::Float32 | E::Float64 | E::Float16 | E::BFloat16 => Cast::Float,
         E::Int64 | E::Int32 | E::Int16 | E::Int8 | E::UInt8 | E::UInt16 | E::UInt32 => Cast::Int,
@@ -166,8 +166,8 @@ struct Shape {
     end: Option<i64>,
 }
 
-pub(crate) fn shape(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    Ok(Box::new(Shape { start: call.int("start", 0)?, end: call.node.int("end")? }))
+pub(crate) fn shape(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    Ok(Box::new(Shape { start: context.int("start", 0)?, end: context.node.int("end")? }))
 }
 
 impl Operator for Shape {
@@ -175,7 +175,7 @@ impl Operator for Shape {
         let shape = inputs.value(0)?.dims();
         let rank = shape.len() as i64;
         let inside =
-            |place: i64| (if place < 0 { place + rank } else { place }).clamp(0, rank) as usize;
+            |index: i64| (if index < 0 { index + rank } else { index }).clamp(0, rank) as usize;
         let (start, end) = (inside(self.start), inside(self.end.unwrap_or(rank)));
         let taken = shape.get(start..end).unwrap_or(&[]);
         Ok(vec![Value::list(taken.iter().map(|dim| *dim as i64).collect())])

@@ -1,8 +1,8 @@
-//! Putting tensors together and taking them apart: `Concat` and `Split`.
+//! Joining and splitting of tensors: `Concat` and `Split`.
 
-use super::pick::{Range, picked};
+use super::indexing::{Range, sliced};
 use crate::network::floats::{Diff, Floats, Inner};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis};
 use burn_backend::ops::{FloatTensorOps, IntTensorOps};
@@ -13,8 +13,8 @@ struct Concat {
     axis: i64,
 }
 
-pub(crate) fn concat(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    Ok(Box::new(Concat { axis: call.int("axis", 1)? }))
+pub(crate) fn concat(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    Ok(Box::new(Concat { axis: context.int("axis", 1)? }))
 }
 
 impl Operator for Concat {
@@ -54,14 +54,14 @@ impl Operator for Concat {
 #[derive(Debug)]
 struct Split {
     axis: i64,
-    /// The attribute of old versions, which an input has taken the place of.
+    /// Attribute of old versions, replaced by an input.
     sizes: Option<Vec<i64>>,
     parts: usize,
 }
 
-pub(crate) fn split(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    let parts = call.node.outputs().len();
-    Ok(Box::new(Split { axis: call.int("axis", 0)?, sizes: call.ints("split")?, parts }))
+pub(crate) fn split(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    let parts = context.node.outputs().len();
+    Ok(Box::new(Split { axis: context.int("axis", 0)?, sizes: context.ints("split")?, parts }))
 }
 
 impl Operator for Split {
@@ -89,7 +89,7 @@ impl Operator for Split {
         let parts = sizes.iter().map(|size| {
             let range = Range { start, end: start + size, step: 1 };
             start += size;
-            picked(x, along, range)
+            sliced(x, along, range)
         });
         Ok(parts.collect())
     }

@@ -1,7 +1,7 @@
 //! `LayerNormalization`: each row by its own mean and variance (Ba, Kiros and Hinton, 2016).
 
 use crate::network::floats::{Dense, Floats, Function, dims, record, tensor};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis};
 use burn_flex::FlexTensor;
@@ -12,11 +12,11 @@ struct LayerNorm {
     epsilon: f32,
 }
 
-pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    if call.node.outputs().iter().skip(1).any(|name| !name.is_empty()) {
-        return Err("that gives its statistics is not supported".to_owned().into());
+pub(crate) fn compile(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    if context.node.outputs().iter().skip(1).any(|name| !name.is_empty()) {
+        return Err("with statistics as outputs is not supported".to_owned().into());
     }
-    let (axis, epsilon) = (call.int("axis", -1)?, call.float("epsilon", 1e-5)?);
+    let (axis, epsilon) = (context.int("axis", -1)?, context.float("epsilon", 1e-5)?);
     Ok(Box::new(LayerNorm { axis, epsilon }))
 }
 
@@ -29,7 +29,7 @@ impl Operator for LayerNorm {
         let fits = |input: &Floats| dims(input).iter().product::<usize>() == length;
         let bias = inputs.floats_if_any(2)?;
         if length == 0 || !fits(scale) || bias.is_some_and(|bias| !fits(bias)) {
-            return Err(format!("normalizes rows of {row:?}, and has scales of {:?}", dims(scale)));
+            return Err(format!("normalizes rows of {row:?}, but has scales of {:?}", dims(scale)));
         }
         let values = Dense::of(x.primitive());
         let rows = values.values().chunks_exact(length).map(|row| Row::of(row, self.epsilon));
@@ -39,19 +39,19 @@ impl Operator for LayerNorm {
             scale: Dense::of(scale.primitive()),
             bias: bias.map(dims).unwrap_or_default(),
         };
-        let made = tensor(&shape, function.forward(bias.map(|bias| Dense::of(bias.primitive()))));
+        let result = tensor(&shape, function.forward(bias.map(|bias| Dense::of(bias.primitive()))));
         Ok(vec![Value::Floats(match bias {
-            Some(bias) => record([x, scale, bias], function, made),
-            None => record([x, scale], function, made),
+            Some(bias) => record([x, scale, bias], function, result),
+            None => record([x, scale], function, result),
         })])
     }
 }
 
-/// What a row is normalized by.
+/// Normalization of a row.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     mean: f32,
-    /// One over the standard deviation.
+    /// Reciprocal of the standard deviation.
     factor: f32,
 }
 
@@ -69,52 +69,52 @@ struct Normalization {
     rows: Vec<Row>,
     x: Dense,
     scale: Dense,
-    /// The dimensions of the bias.
+    /// Dimensions of the bias.
     bias: Vec<usize>,
 }
 
 impl Normalization {
     fn forward(&self, bias: Option<Dense>) -> Vec<f32> {
         let scale = self.scale.values();
-        let mut made = Vec::with_capacity(self.x.values().len());
+        let mut result = Vec::with_capacity(self.x.values().len());
         for (x, row) in self.x.values().chunks_exact(scale.len()).zip(&self.rows) {
             let values = x.iter().zip(scale);
-            made.extend(values.map(|(x, scale)| (x - row.mean) * row.factor * scale));
+            result.extend(values.map(|(x, scale)| (x - row.mean) * row.factor * scale));
         }
         if let Some(bias) = bias {
-            for made in made.chunks_exact_mut(scale.len()) {
-                made.iter_mut().zip(bias.values()).for_each(|(made, bias)| *made += bias);
+            for result in result.chunks_exact_mut(scale.len()) {
+                result.iter_mut().zip(bias.values()).for_each(|(result, bias)| *result += bias);
             }
         }
-        made
+        result
     }
 
-    /// The gradients by x, by the scale and by the bias.
+    /// Gradients by x, by the scale and by the bias.
     fn backward(&self, gradient: &FlexTensor) -> [FlexTensor; 3] {
         let shape = dims(gradient);
         let (gradient, scale) = (Dense::of(gradient), self.scale.values());
         let length = scale.len();
-        let mut made = Vec::with_capacity(gradient.values().len());
+        let mut result = Vec::with_capacity(gradient.values().len());
         let (mut by_scale, mut by_bias) = (vec![0.0; length], vec![0.0; length]);
         let rows = self.x.values().chunks_exact(length).zip(gradient.values().chunks_exact(length));
         for ((x, gradient), row) in rows.zip(&self.rows) {
             let normal = |x: f32| (x - row.mean) * row.factor;
             let (mut sum, mut sum_by_normal) = (0.0, 0.0);
-            for (place, (x, gradient)) in x.iter().zip(gradient).enumerate() {
-                by_scale[place] += gradient * normal(*x);
-                by_bias[place] += gradient;
-                sum += gradient * scale[place];
-                sum_by_normal += gradient * scale[place] * normal(*x);
+            for (index, (x, gradient)) in x.iter().zip(gradient).enumerate() {
+                by_scale[index] += gradient * normal(*x);
+                by_bias[index] += gradient;
+                sum += gradient * scale[index];
+                sum_by_normal += gradient * scale[index] * normal(*x);
             }
             let (base, slope) = (sum / length as f32, sum_by_normal / length as f32);
             let values = x.iter().zip(gradient).zip(scale);
-            made.extend(values.map(|((x, gradient), scale)| {
+            result.extend(values.map(|((x, gradient), scale)| {
                 row.factor * (gradient * scale - base - normal(*x) * slope)
             }));
         }
         let scale = tensor(&dims(self.scale.tensor()), by_scale);
         let bias = if self.bias.is_empty() { vec![length] } else { self.bias.clone() };
-        [tensor(&shape, made), scale, tensor(&bias, by_bias)]
+        [tensor(&shape, result), scale, tensor(&bias, by_bias)]
     }
 }
 

@@ -1,17 +1,17 @@
-//! Operators that lay the same values out in other dimensions.
+//! Operators that change the dimensions of a tensor, but not its values.
 
 use super::matrix::reshaped;
 use crate::network::floats::{Floats, Inner, burn_op};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis, broadcast};
 use burn_backend::Shape;
 use burn_backend::ops::IntTensorOps;
 
-/// The most numbers that a tensor is expanded to.
+/// Upper limit of the numbers in an expanded tensor.
 const EXPANDED_MAX: usize = 1 << 31;
 
-/// A value in other dimensions, of which there must be as many.
+/// Reshapes a value; the number of elements must be equal.
 fn reshaped_value(x: &Value, shape: Vec<usize>) -> Value {
     match x {
         Value::Floats(x) => Value::Floats(reshaped(x, shape)),
@@ -19,21 +19,21 @@ fn reshaped_value(x: &Value, shape: Vec<usize>) -> Value {
     }
 }
 
-/// The same values with the dimensions in another order.
+/// Permutes the dimensions.
 pub(crate) fn permuted(x: &Floats, order: &[usize]) -> Floats {
     burn_op!(float_permute(x; order))
 }
 
 #[derive(Debug)]
 struct Reshape {
-    /// The attribute of version 1, which an input has taken the place of.
+    /// Attribute of version 1, replaced by an input.
     shape: Option<Vec<i64>>,
     is_zero_kept: bool,
 }
 
-pub(crate) fn reshape(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    let is_zero_kept = call.int("allowzero", 0)? != 0;
-    Ok(Box::new(Reshape { shape: call.ints("shape")?, is_zero_kept }))
+pub(crate) fn reshape(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    let is_zero_kept = context.int("allowzero", 0)? != 0;
+    Ok(Box::new(Reshape { shape: context.ints("shape")?, is_zero_kept }))
 }
 
 impl Operator for Reshape {
@@ -49,14 +49,14 @@ impl Operator for Reshape {
 }
 
 impl Reshape {
-    /// The dimensions that are wanted of `from`: 0 is as there, -1 what remains.
+    /// Resolves the wanted dimensions: 0 copies that of `from`, -1 is what remains.
     fn resolve(&self, from: &[usize], wanted: &[i64]) -> Result<Vec<usize>, String> {
-        let bad = || format!("reshapes {from:?} to {wanted:?}, which does not go");
+        let bad = || format!("cannot reshape {from:?} to {wanted:?}");
         let count: usize = from.iter().product();
         let mut shape = Vec::with_capacity(wanted.len());
-        for (place, dim) in wanted.iter().enumerate() {
+        for (position, dim) in wanted.iter().enumerate() {
             shape.push(match dim {
-                0 if !self.is_zero_kept => *from.get(place).ok_or_else(bad)?,
+                0 if !self.is_zero_kept => *from.get(position).ok_or_else(bad)?,
                 -1 => 1,
                 dim => usize::try_from(*dim).map_err(|_| bad())?,
             });
@@ -78,8 +78,8 @@ struct Flatten {
     axis: i64,
 }
 
-pub(crate) fn flatten(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    Ok(Box::new(Flatten { axis: call.int("axis", 1)? }))
+pub(crate) fn flatten(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    Ok(Box::new(Flatten { axis: context.int("axis", 1)? }))
 }
 
 impl Operator for Flatten {
@@ -87,9 +87,9 @@ impl Operator for Flatten {
         let x = inputs.value(0)?;
         let shape = x.dims();
         let end = self.axis == shape.len() as i64;
-        let place = if end { shape.len() } else { axis(self.axis, shape.len())? };
-        let rows = shape[..place].iter().product();
-        Ok(vec![reshaped_value(x, vec![rows, shape[place..].iter().product()])])
+        let position = if end { shape.len() } else { axis(self.axis, shape.len())? };
+        let rows = shape[..position].iter().product();
+        Ok(vec![reshaped_value(x, vec![rows, shape[position..].iter().product()])])
     }
 }
 
@@ -103,23 +103,23 @@ struct Squeeze {
     axes: Option<Vec<i64>>,
 }
 
-pub(crate) fn squeeze(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    Ok(Box::new(Squeeze { axes: call.ints("axes")? }))
+pub(crate) fn squeeze(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    Ok(Box::new(Squeeze { axes: context.ints("axes")? }))
 }
 
 impl Operator for Squeeze {
     fn run(&self, inputs: &Inputs, _: &mut Pass) -> Result<Vec<Value>, String> {
         let x = inputs.value(0)?;
         let mut shape = x.dims();
-        let gone = match axes(self.axes.as_ref(), inputs)? {
+        let removed = match axes(self.axes.as_ref(), inputs)? {
             Some(axes) => axes.iter().map(|a| axis(*a, shape.len())).collect::<Result<_, _>>()?,
             None => (0..shape.len()).filter(|axis| shape[*axis] == 1).collect::<Vec<_>>(),
         };
-        if gone.iter().any(|axis| shape[*axis] != 1) {
-            return Err(format!("takes axes {gone:?} out of {shape:?}, and not all are 1"));
+        if removed.iter().any(|axis| shape[*axis] != 1) {
+            return Err(format!("removes axes {removed:?} of {shape:?}, but not all are 1"));
         }
-        let mut place = 0..;
-        shape.retain(|_| !gone.contains(&place.next().unwrap_or(0)));
+        let mut position = 0..;
+        shape.retain(|_| !removed.contains(&position.next().unwrap_or(0)));
         Ok(vec![reshaped_value(x, shape)])
     }
 }
@@ -129,8 +129,8 @@ struct Unsqueeze {
     axes: Option<Vec<i64>>,
 }
 
-pub(crate) fn unsqueeze(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    Ok(Box::new(Unsqueeze { axes: call.ints("axes")? }))
+pub(crate) fn unsqueeze(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    Ok(Box::new(Unsqueeze { axes: context.ints("axes")? }))
 }
 
 impl Operator for Unsqueeze {
@@ -155,8 +155,8 @@ struct Transpose {
     order: Option<Vec<i64>>,
 }
 
-pub(crate) fn transpose(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    Ok(Box::new(Transpose { order: call.ints("perm")? }))
+pub(crate) fn transpose(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    Ok(Box::new(Transpose { order: context.ints("perm")? }))
 }
 
 impl Operator for Transpose {
@@ -170,7 +170,7 @@ impl Operator for Transpose {
         let mut sorted = order.clone();
         sorted.sort_unstable();
         if !sorted.into_iter().eq(0..rank) {
-            return Err(format!("orders {rank} dimensions as {order:?}"));
+            return Err(format!("permutes {rank} dimensions by {order:?}"));
         }
         Ok(vec![match x {
             Value::Floats(x) => Value::Floats(permuted(x, &order)),
@@ -182,7 +182,7 @@ impl Operator for Transpose {
 #[derive(Debug)]
 struct Expand;
 
-pub(crate) fn expand(_: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+pub(crate) fn expand(_: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
     Ok(Box::new(Expand))
 }
 
@@ -202,7 +202,7 @@ impl Operator for Expand {
     }
 }
 
-/// A value repeated along its dimensions of 1.
+/// Broadcasts a value along its dimensions of 1.
 pub(crate) fn expanded(x: &Value, shape: Vec<usize>) -> Value {
     let mut aligned = vec![1; shape.len().saturating_sub(x.dims().len())];
     aligned.extend(x.dims());

@@ -1,28 +1,28 @@
 //! Products of matrices: `Gemm` and `MatMul`.
 
 use crate::network::floats::{Dense, Floats, Function, Inner, burn_op, dims, record, tensor};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, broadcast};
 use burn_backend::ops::FloatTensorOps;
 use burn_backend::{Scalar, Shape};
 use burn_flex::FlexTensor;
 
-/// `Gemm`: alpha a b + beta c, with a and b turned where it says so.
+/// `Gemm`: alpha a b + beta c, with optional transposition of a and b.
 #[derive(Debug)]
 struct Gemm {
     alpha: f32,
     beta: f32,
-    is_a_turned: bool,
-    is_b_turned: bool,
+    is_a_transposed: bool,
+    is_b_transposed: bool,
 }
 
-pub(crate) fn gemm(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+pub(crate) fn gemm(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
     Ok(Box::new(Gemm {
-        alpha: call.float("alpha", 1.0)?,
-        beta: call.float("beta", 1.0)?,
-        is_a_turned: call.int("transA", 0)? != 0,
-        is_b_turned: call.int("transB", 0)? != 0,
+        alpha: context.float("alpha", 1.0)?,
+        beta: context.float("beta", 1.0)?,
+        is_a_transposed: context.int("transA", 0)? != 0,
+        is_b_transposed: context.int("transB", 0)? != 0,
     }))
 }
 
@@ -30,18 +30,18 @@ impl Operator for Gemm {
     fn run(&self, inputs: &Inputs, _: &mut Pass) -> Result<Vec<Value>, String> {
         let (a, b, c) = (inputs.floats(0)?, inputs.floats(1)?, inputs.floats_if_any(2)?);
         if dims(a).len() != 2 || dims(b).len() != 2 {
-            return Err(format!("takes matrices, not shapes {:?} and {:?}", dims(a), dims(b)));
+            return Err(format!("requires matrices, not shapes {:?} and {:?}", dims(a), dims(b)));
         }
-        let a = if self.is_a_turned { &burn_op!(float_swap_dims(a; 0, 1)) } else { a };
-        // The most common case by far has one function.
-        let columns = dims(b)[usize::from(!self.is_b_turned)];
+        let a = if self.is_a_transposed { &burn_op!(float_swap_dims(a; 0, 1)) } else { a };
+        // The most common case has a function of its own.
+        let columns = dims(b)[usize::from(!self.is_b_transposed)];
         if let Some(bias) = c
             && (self.alpha, self.beta) == (1.0, 1.0)
             && dims(bias) == [columns]
         {
-            return Ok(vec![Value::Floats(linear(a, b, Some(bias), self.is_b_turned)?)]);
+            return Ok(vec![Value::Floats(linear(a, b, Some(bias), self.is_b_transposed)?)]);
         }
-        let product = scaled(&linear(a, b, None, self.is_b_turned)?, self.alpha);
+        let product = scaled(&linear(a, b, None, self.is_b_transposed)?, self.alpha);
         let Some(c) = c else { return Ok(vec![Value::Floats(product)]) };
         let shape = dims(&product);
         if broadcast(&shape, &dims(c))? != shape {
@@ -59,7 +59,7 @@ fn scaled(x: &Floats, factor: f32) -> Floats {
     burn_op!(float_mul_scalar(x; Scalar::Float(factor.into())))
 }
 
-/// The same values with dimensions of 1 in front.
+/// Prepends dimensions of 1.
 pub(crate) fn align(x: &Floats, rank: usize) -> Floats {
     let shape = dims(x);
     if shape.len() >= rank {
@@ -70,7 +70,7 @@ pub(crate) fn align(x: &Floats, rank: usize) -> Floats {
     reshaped(x, aligned)
 }
 
-/// The same values in other dimensions, of which there must be as many.
+/// Reshapes a tensor; the number of elements must be equal.
 pub(crate) fn reshaped(x: &Floats, shape: Vec<usize>) -> Floats {
     burn_op!(float_reshape(x; Shape::from(shape)))
 }
@@ -78,7 +78,7 @@ pub(crate) fn reshaped(x: &Floats, shape: Vec<usize>) -> Floats {
 #[derive(Debug)]
 struct MatMul;
 
-pub(crate) fn matmul(_: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+pub(crate) fn matmul(_: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
     Ok(Box::new(MatMul))
 }
 
@@ -86,8 +86,8 @@ impl Operator for MatMul {
     fn run(&self, inputs: &Inputs, _: &mut Pass) -> Result<Vec<Value>, String> {
         let (a, b) = (inputs.floats(0)?, inputs.floats(1)?);
         let (left, right) = (dims(a), dims(b));
-        let made = match (left.len(), right.len()) {
-            (0, _) | (_, 0) => return Err("takes no scalars".to_owned()),
+        let result = match (left.len(), right.len()) {
+            (0, _) | (_, 0) => return Err("does not accept scalars".to_owned()),
             // A row times a matrix, or a matrix times a column.
             (1, _) => {
                 let row = reshaped(a, vec![1, left[0]]);
@@ -107,7 +107,7 @@ impl Operator for MatMul {
             }
             _ => product(a, b)?,
         };
-        Ok(vec![Value::Floats(made)])
+        Ok(vec![Value::Floats(result)])
     }
 }
 
@@ -118,7 +118,7 @@ fn column_if_vector(b: &Floats) -> Floats {
     }
 }
 
-/// The product of (batches of) matrices of two or more dimensions.
+/// Product of (batches of) matrices with two or more dimensions.
 fn product(a: &Floats, b: &Floats) -> Result<Floats, String> {
     let (left, right) = (dims(a), dims(b));
     let (rank, columns) = (left.len().max(right.len()), right[right.len() - 1]);
@@ -140,54 +140,54 @@ fn check_inner(left: usize, right: usize, a: &[usize], b: &[usize]) -> Result<()
     if left == right {
         return Ok(());
     }
-    Err(format!("multiplies shapes {a:?} and {b:?}, which do not go together"))
+    Err(format!("multiplies shapes {a:?} and {b:?}, which do not match"))
 }
 
-/// x w + bias, where x is `[rows, inputs]` and w `[inputs, outputs]`, or the other way round.
+/// x w + bias; x is `[rows, inputs]`, and w is `[inputs, outputs]`, or transposed.
 pub(crate) fn linear(
     x: &Floats,
     weight: &Floats,
     bias: Option<&Floats>,
-    is_turned: bool,
+    is_transposed: bool,
 ) -> Result<Floats, String> {
     let (left, right) = (dims(x), dims(weight));
-    check_inner(left[1], right[usize::from(is_turned)], &left, &right)?;
+    check_inner(left[1], right[usize::from(is_transposed)], &left, &right)?;
     let function =
-        Linear { x: x.primitive().clone(), weight: weight.primitive().clone(), is_turned };
-    let mut made = product_of(&function.x, &oriented(&function.weight, is_turned));
-    let Some(bias) = bias else { return Ok(record([x, weight], function, made)) };
-    let outputs = dims(&made)[1];
+        Linear { x: x.primitive().clone(), weight: weight.primitive().clone(), is_transposed };
+    let mut result = product_of(&function.x, &oriented(&function.weight, is_transposed));
+    let Some(bias) = bias else { return Ok(record([x, weight], function, result)) };
+    let outputs = dims(&result)[1];
     let row = Dense::of(bias.primitive());
     if outputs > 0 {
-        for values in made.storage_mut::<f32>().chunks_exact_mut(outputs) {
+        for values in result.storage_mut::<f32>().chunks_exact_mut(outputs) {
             values.iter_mut().zip(row.values()).for_each(|(value, bias)| *value += bias);
         }
     }
-    Ok(record([x, weight, bias], function, made))
+    Ok(record([x, weight, bias], function, result))
 }
 
 fn product_of(a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
     Inner::float_matmul(a.clone(), b.clone())
 }
 
-fn oriented(weight: &FlexTensor, is_turned: bool) -> FlexTensor {
-    if is_turned { weight.transpose(0, 1) } else { weight.clone() }
+fn oriented(weight: &FlexTensor, is_transposed: bool) -> FlexTensor {
+    if is_transposed { weight.transpose(0, 1) } else { weight.clone() }
 }
 
 #[derive(Debug, Clone)]
 struct Linear {
     x: FlexTensor,
     weight: FlexTensor,
-    is_turned: bool,
+    is_transposed: bool,
 }
 
 impl Linear {
     fn by_x(&self, gradient: &FlexTensor) -> FlexTensor {
-        product_of(gradient, &oriented(&self.weight, !self.is_turned))
+        product_of(gradient, &oriented(&self.weight, !self.is_transposed))
     }
 
     fn by_weight(&self, gradient: &FlexTensor) -> FlexTensor {
-        match self.is_turned {
+        match self.is_transposed {
             true => product_of(&gradient.transpose(0, 1), &self.x),
             false => product_of(&self.x.transpose(0, 1), gradient),
         }
@@ -209,7 +209,7 @@ impl Function<3> for Linear {
     }
 }
 
-/// For each column its sum.
+/// Sum of each column.
 fn sum_of_rows(matrix: &FlexTensor) -> FlexTensor {
     let columns = dims(matrix)[1];
     let matrix = Dense::of(matrix);

@@ -1,8 +1,8 @@
-//! Sums, means and extremes along axes.
+//! Reductions along axes: sum, mean, minimum and maximum.
 
 use super::matrix::reshaped;
 use crate::network::floats::{Floats, burn_op, dims};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis};
 use burn_backend::Scalar;
@@ -10,10 +10,10 @@ use burn_backend::Scalar;
 #[derive(Debug)]
 struct Reduce {
     kind: Kind,
-    /// The attribute of old versions, which an input has taken the place of.
+    /// Attribute of old versions, replaced by an input.
     axes: Option<Vec<i64>>,
     keeps_dims: bool,
-    is_none_if_empty: bool,
+    is_identity_if_empty: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -24,17 +24,17 @@ enum Kind {
     Sum,
 }
 
-pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    let kind = match call.node.op_type() {
+pub(crate) fn compile(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    let kind = match context.node.op_type() {
         "ReduceMax" => Kind::Max,
         "ReduceMean" => Kind::Mean,
         "ReduceMin" => Kind::Min,
         "ReduceSum" => Kind::Sum,
-        name => return Err(format!("is no reduction: {name}").into()),
+        name => return Err(format!("is not a reduction: {name}").into()),
     };
-    let is_none_if_empty = call.int("noop_with_empty_axes", 0)? != 0;
-    let keeps_dims = call.int("keepdims", 1)? != 0;
-    Ok(Box::new(Reduce { kind, axes: call.ints("axes")?, keeps_dims, is_none_if_empty }))
+    let is_identity_if_empty = context.int("noop_with_empty_axes", 0)? != 0;
+    let keeps_dims = context.int("keepdims", 1)? != 0;
+    Ok(Box::new(Reduce { kind, axes: context.ints("axes")?, keeps_dims, is_identity_if_empty }))
 }
 
 impl Operator for Reduce {
@@ -47,26 +47,26 @@ impl Operator for Reduce {
             Some(axes) if !axes.is_empty() => {
                 axes.iter().map(|a| axis(*a, shape.len())).collect::<Result<_, _>>()?
             }
-            _ if self.is_none_if_empty => return Ok(vec![Value::Floats(x.clone())]),
+            _ if self.is_identity_if_empty => return Ok(vec![Value::Floats(x.clone())]),
             _ => (0..shape.len()).collect(),
         };
         if axes.iter().any(|axis| shape[*axis] == 0) {
             return Err(format!("has nothing to reduce in shape {shape:?}"));
         }
-        let mut made = x.clone();
+        let mut result = x.clone();
         for axis in &axes {
-            made = self.along(&made, *axis);
+            result = self.along(&result, *axis);
         }
         if let Kind::Mean = self.kind {
             let count: usize = axes.iter().map(|axis| shape[*axis]).product();
-            made = burn_op!(float_div_scalar(made; Scalar::Float(count as f64)));
+            result = burn_op!(float_div_scalar(result; Scalar::Float(count as f64)));
         }
         if self.keeps_dims {
-            return Ok(vec![Value::Floats(made)]);
+            return Ok(vec![Value::Floats(result)]);
         }
         let kept = shape.iter().enumerate().filter(|(axis, _)| !axes.contains(axis));
         let kept = kept.map(|(_, dim)| *dim).collect();
-        Ok(vec![Value::Floats(reshaped(&made, kept))])
+        Ok(vec![Value::Floats(reshaped(&result, kept))])
     }
 }
 

@@ -3,12 +3,12 @@
 use super::layout::permuted;
 use super::matrix::reshaped;
 use crate::network::floats::{Dense, Floats, Function, dims, record, tensor};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis};
 use burn_flex::FlexTensor;
 
-/// The version from which on a softmax is along one axis; before, over all from it on.
+/// Version since which a softmax is along one axis; before, over all following axes.
 const ALONG_ONE_AXIS: i64 = 13;
 
 #[derive(Debug)]
@@ -18,10 +18,10 @@ struct Softmax {
     is_log: bool,
 }
 
-pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    let is_along_one = call.opset >= ALONG_ONE_AXIS;
-    let axis = call.int("axis", if is_along_one { -1 } else { 1 })?;
-    let is_log = call.node.op_type() == "LogSoftmax";
+pub(crate) fn compile(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    let is_along_one = context.opset >= ALONG_ONE_AXIS;
+    let axis = context.int("axis", if is_along_one { -1 } else { 1 })?;
+    let is_log = context.node.op_type() == "LogSoftmax";
     Ok(Box::new(Softmax { axis, is_along_one, is_log }))
 }
 
@@ -29,37 +29,37 @@ impl Operator for Softmax {
     fn run(&self, inputs: &Inputs, _: &mut Pass) -> Result<Vec<Value>, String> {
         let x = inputs.floats(0)?;
         let shape = dims(x);
-        let place = axis(self.axis, shape.len())?;
+        let position = axis(self.axis, shape.len())?;
         if !self.is_along_one {
-            let row = shape[place..].iter().product();
-            let flat = reshaped(x, vec![shape[..place].iter().product(), row]);
+            let row = shape[position..].iter().product();
+            let flat = reshaped(x, vec![shape[..position].iter().product(), row]);
             return Ok(vec![Value::Floats(reshaped(&self.of_rows(&flat), shape))]);
         }
         let mut order: Vec<usize> = (0..shape.len()).collect();
-        order.swap(place, shape.len() - 1);
-        let is_last = place + 1 == shape.len();
-        let turned = if is_last { x.clone() } else { permuted(x, &order) };
-        let made = self.of_rows(&turned);
-        Ok(vec![Value::Floats(if is_last { made } else { permuted(&made, &order) })])
+        order.swap(position, shape.len() - 1);
+        let is_last = position + 1 == shape.len();
+        let permuted_x = if is_last { x.clone() } else { permuted(x, &order) };
+        let result = self.of_rows(&permuted_x);
+        Ok(vec![Value::Floats(if is_last { result } else { permuted(&result, &order) })])
     }
 }
 
 impl Softmax {
-    /// Along the last axis.
+    /// Applies it along the last axis.
     fn of_rows(&self, x: &Floats) -> Floats {
         let shape = dims(x);
         let length = shape.last().copied().unwrap_or(1);
-        let mut made = Dense::of(x.primitive()).values().to_vec();
-        for row in made.chunks_exact_mut(length.max(1)) {
+        let mut result = Dense::of(x.primitive()).values().to_vec();
+        for row in result.chunks_exact_mut(length.max(1)) {
             if self.is_log { log_softmax(row) } else { softmax(row) }
         }
-        let made = tensor(&shape, made);
-        let function = Rows { made: Dense::of(&made), length, is_log: self.is_log };
-        record([x], function, made)
+        let result = tensor(&shape, result);
+        let function = Rows { result: Dense::of(&result), length, is_log: self.is_log };
+        record([x], function, result)
     }
 }
 
-/// Turns numbers into what they are of the sum of their exponentials.
+/// Replaces a row by its softmax.
 pub(crate) fn softmax(row: &mut [f32]) {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     row.iter_mut().for_each(|value| *value = (*value - largest).exp());
@@ -76,7 +76,7 @@ fn log_softmax(row: &mut [f32]) {
 
 #[derive(Debug, Clone)]
 struct Rows {
-    made: Dense,
+    result: Dense,
     length: usize,
     is_log: bool,
 }
@@ -87,15 +87,15 @@ impl Function<1> for Rows {
         let gradient = Dense::of(&gradient);
         let mut by_x = Vec::with_capacity(gradient.values().len());
         let length = self.length.max(1);
-        let rows = self.made.values().chunks_exact(length);
-        for (made, gradient) in rows.zip(gradient.values().chunks_exact(length)) {
-            let pairs = made.iter().zip(gradient);
+        let rows = self.result.values().chunks_exact(length);
+        for (result, gradient) in rows.zip(gradient.values().chunks_exact(length)) {
+            let pairs = result.iter().zip(gradient);
             if self.is_log {
                 let sum: f32 = gradient.iter().sum();
-                by_x.extend(pairs.map(|(made, gradient)| gradient - made.exp() * sum));
+                by_x.extend(pairs.map(|(result, gradient)| gradient - result.exp() * sum));
             } else {
-                let sum: f32 = pairs.clone().map(|(made, gradient)| made * gradient).sum();
-                by_x.extend(pairs.map(|(made, gradient)| made * (gradient - sum)));
+                let sum: f32 = pairs.clone().map(|(result, gradient)| result * gradient).sum();
+                by_x.extend(pairs.map(|(result, gradient)| result * (gradient - sum)));
             }
         }
         [Some(tensor(&shape, by_x))]

@@ -1,14 +1,14 @@
-//! Functions of one number: activations and others.
+//! Unary functions: activations and others.
 
 use crate::network::floats::{Dense, Floats, Function, Inner, dims, record, tensor};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, int_values};
 use burn_backend::ops::FloatTensorOps;
 use burn_flex::FlexTensor;
 use std::f32::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
-/// A function of one number.
+/// A unary function.
 #[derive(Debug, Clone, Copy)]
 enum Unary {
     Abs,
@@ -32,24 +32,25 @@ enum Unary {
     Clip { low: f32, high: f32 },
 }
 
-pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+pub(crate) fn compile(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
     use Unary as U;
-    let name = call.node.op_type();
+    let name = context.node.op_type();
     Ok(Box::new(match name {
         "Abs" => U::Abs,
         "Cos" => U::Cos,
-        "Elu" => U::Elu { alpha: call.float("alpha", 1.0)? },
+        "Elu" => U::Elu { alpha: context.float("alpha", 1.0)? },
         "Erf" => U::Erf,
         "Exp" => U::Exp,
-        "Gelu" => match call.node.text("approximate")?.unwrap_or("none") {
+        "Gelu" => match context.node.text("approximate")?.unwrap_or("none") {
             "tanh" => U::GeluTanh,
             _ => U::Gelu,
         },
-        "HardSigmoid" => {
-            U::HardSigmoid { alpha: call.float("alpha", 0.2)?, beta: call.float("beta", 0.5)? }
-        }
+        "HardSigmoid" => U::HardSigmoid {
+            alpha: context.float("alpha", 0.2)?,
+            beta: context.float("beta", 0.5)?,
+        },
         "HardSwish" => U::HardSwish,
-        "LeakyRelu" => U::LeakyRelu { alpha: call.float("alpha", 0.01)? },
+        "LeakyRelu" => U::LeakyRelu { alpha: context.float("alpha", 0.01)? },
         "Log" => U::Log,
         "Neg" => U::Neg,
         "Reciprocal" => U::Reciprocal,
@@ -58,7 +59,7 @@ pub(crate) fn compile(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
         "Softplus" => U::Softplus,
         "Sqrt" => U::Sqrt,
         "Tanh" => U::Tanh,
-        _ => return Err(format!("is no function of one number: {name}").into()),
+        _ => return Err(format!("is not a unary function: {name}").into()),
     }))
 }
 
@@ -70,14 +71,14 @@ impl Operator for Unary {
         }
         let x = inputs.floats(0)?;
         let from = Dense::of(x.primitive());
-        let made = match self {
-            // What burn computes with its own approximation.
+        let result = match self {
+            // `burn` has its own approximation of erf.
             Self::Erf => Inner::float_erf(from.tensor().clone()),
             Self::Gelu => gelu(&from),
             _ => tensor(&dims(x), from.values().iter().map(|x| self.of(*x)).collect()),
         };
-        let function = Applied { unary: *self, x: from, made: Dense::of(&made) };
-        Ok(vec![Value::Floats(record([x], function, made))])
+        let function = Applied { unary: *self, x: from, result: Dense::of(&result) };
+        Ok(vec![Value::Floats(record([x], function, result))])
     }
 }
 
@@ -85,21 +86,21 @@ impl Operator for Unary {
 fn gelu(x: &Dense) -> FlexTensor {
     let halves = x.values().iter().map(|x| x / SQRT_2).collect();
     let errors = Dense::of(&Inner::float_erf(tensor(&dims(x.tensor()), halves)));
-    let made = x.values().iter().zip(errors.values()).map(|(x, erf)| 0.5 * x * (1.0 + erf));
-    tensor(&dims(x.tensor()), made.collect())
+    let result = x.values().iter().zip(errors.values()).map(|(x, erf)| 0.5 * x * (1.0 + erf));
+    tensor(&dims(x.tensor()), result.collect())
 }
 
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// √(2/π) (x + 0.044715 x³): what stands in the tanh of GELU's approximation.
+/// √(2/π) (x + 0.044715 x³), the argument of tanh in GELU's approximation.
 fn gelu_inner(x: f32) -> f32 {
     FRAC_2_SQRT_PI / SQRT_2 * (x + 0.044_715 * x.powi(3))
 }
 
 impl Unary {
-    /// Its value at `x`.
+    /// Value at `x`.
     fn of(self, x: f32) -> f32 {
         match self {
             Self::Abs => x.abs(),
@@ -111,7 +112,7 @@ impl Unary {
                     x
                 }
             }
-            // Computed for whole tensors.
+            // These are computed for whole tensors.
             Self::Erf | Self::Gelu => x,
             Self::Exp => x.exp(),
             Self::GeluTanh => 0.5 * x * (1.0 + gelu_inner(x).tanh()),
@@ -136,8 +137,8 @@ impl Unary {
         }
     }
 
-    /// Its slope at `x`, where its value is `made`.
-    fn slope(self, x: f32, made: f32) -> f32 {
+    /// Slope at `x`, where the value is `result`.
+    fn slope(self, x: f32, result: f32) -> f32 {
         match self {
             Self::Abs => {
                 if x > 0.0 {
@@ -151,15 +152,15 @@ impl Unary {
             Self::Cos => -x.sin(),
             Self::Elu { alpha } => {
                 if x < 0.0 {
-                    made + alpha
+                    result + alpha
                 } else {
                     1.0
                 }
             }
             Self::Erf => FRAC_2_SQRT_PI * (-x * x).exp(),
-            Self::Exp => made,
+            Self::Exp => result,
             Self::Gelu => {
-                let share = if x == 0.0 { 0.5 } else { made / x };
+                let share = if x == 0.0 { 0.5 } else { result / x };
                 share + x * FRAC_2_SQRT_PI / SQRT_2 * 0.5 * (-0.5 * x * x).exp()
             }
             Self::GeluTanh => {
@@ -189,12 +190,12 @@ impl Unary {
             }
             Self::Log => 1.0 / x,
             Self::Neg => -1.0,
-            Self::Reciprocal => -made * made,
-            Self::Sigmoid => made * (1.0 - made),
+            Self::Reciprocal => -result * result,
+            Self::Sigmoid => result * (1.0 - result),
             Self::Sin => x.cos(),
             Self::Softplus => sigmoid(x),
-            Self::Sqrt => 0.5 / made,
-            Self::Tanh => 1.0 - made * made,
+            Self::Sqrt => 0.5 / result,
+            Self::Tanh => 1.0 - result * result,
             Self::Clip { low, high } => {
                 if x < low || x > high {
                     0.0
@@ -210,28 +211,28 @@ impl Unary {
 struct Applied {
     unary: Unary,
     x: Dense,
-    made: Dense,
+    result: Dense,
 }
 
 impl Function<1> for Applied {
     fn gradients(self, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let gradient = Dense::of(&gradient);
-        let points = self.x.values().iter().zip(self.made.values());
+        let points = self.x.values().iter().zip(self.result.values());
         let values = points.zip(gradient.values());
-        let by_x = values.map(|((x, made), gradient)| gradient * self.unary.slope(*x, *made));
+        let by_x = values.map(|((x, result), gradient)| gradient * self.unary.slope(*x, *result));
         [Some(tensor(&dims(self.x.tensor()), by_x.collect()))]
     }
 }
 
-/// `Clip`: its bounds are attributes before version 11, inputs since.
+/// `Clip`: bounds are attributes before version 11, inputs since.
 #[derive(Debug)]
 struct Clip {
     low: f32,
     high: f32,
 }
 
-pub(crate) fn clip(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    let (low, high) = (call.float("min", f32::MIN)?, call.float("max", f32::MAX)?);
+pub(crate) fn clip(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    let (low, high) = (context.float("min", f32::MIN)?, context.float("max", f32::MAX)?);
     Ok(Box::new(Clip { low, high }))
 }
 
@@ -246,11 +247,11 @@ impl Operator for Clip {
     }
 }
 
-/// `Relu`: the most common of all, so that it has its own function.
+/// `Relu`; as the most common activation it has its own function.
 #[derive(Debug)]
 struct Relu;
 
-pub(crate) fn relu(_: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
+pub(crate) fn relu(_: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
     Ok(Box::new(Relu))
 }
 
@@ -261,12 +262,12 @@ impl Operator for Relu {
     }
 }
 
-/// Numbers above zero as they are, others as zero. What is no number stays so, that it is seen.
+/// max(x, 0). NaN stays NaN, so that it is noticed.
 pub(crate) fn relu_of(x: &Floats) -> Floats {
     let from = Dense::of(x.primitive());
-    let made = from.values().iter().map(|x| if *x < 0.0 { 0.0 } else { *x }).collect();
-    let made = tensor(&dims(x), made);
-    record([x], Rectified(Dense::of(&made)), made)
+    let result = from.values().iter().map(|x| if *x < 0.0 { 0.0 } else { *x }).collect();
+    let result = tensor(&dims(x), result);
+    record([x], Rectified(Dense::of(&result)), result)
 }
 
 #[derive(Debug, Clone)]
@@ -276,7 +277,7 @@ impl Function<1> for Rectified {
     fn gradients(self, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let gradient = Dense::of(&gradient);
         let pairs = self.0.values().iter().zip(gradient.values());
-        let by_x = pairs.map(|(made, gradient)| if *made > 0.0 { *gradient } else { 0.0 });
+        let by_x = pairs.map(|(result, gradient)| if *result > 0.0 { *gradient } else { 0.0 });
         [Some(tensor(&dims(self.0.tensor()), by_x.collect()))]
     }
 }

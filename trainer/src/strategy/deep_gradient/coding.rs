@@ -1,24 +1,24 @@
-//! How the few values that are sent are written: the gaps between their places, and the values.
+//! Encoding of sparse values: the gaps between their indices, and the values.
 //!
-//! A message is the format of the values (one byte), how many gaps there are (four bytes, little
-//! endian as all), the gaps (16 bits each) and the values. A gap is the number of places without a
-//! value before the next one; the largest gap stands for as many places and has no value.
+//! A message has the format of the values (one byte), the number of gaps (four bytes), the gaps (16
+//! bits each) and the values. All numbers are little endian. A gap is the number of indices without
+//! a value before the next one. The largest gap stands for as many indices and has no value.
 
 use half::f16;
 
-/// How the values are written.
+/// Encoding of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// As they are: four bytes each.
+    /// Four bytes each, exact.
     #[default]
     Single,
-    /// As half floats of the largest of the message, which precedes them: two bytes each. What
-    /// rounding takes away stays with the sender.
+    /// Two bytes each: half floats relative to the largest value, which precedes them. The sender
+    /// keeps the rounding errors.
     Half,
 }
 
 impl Precision {
-    /// Bytes of a value and its gap.
+    /// Size of a value and its gap in bytes.
     pub fn bytes(self) -> usize {
         match self {
             Self::Single => 6,
@@ -27,38 +27,38 @@ impl Precision {
     }
 }
 
-/// Values and their places, which rise.
+/// Values with ascending indices.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Entries {
-    /// Which places.
-    pub places: Vec<u32>,
-    /// The value at each of them.
+pub struct SparseValues {
+    /// Index of each value.
+    pub indices: Vec<u32>,
+    /// The values.
     pub values: Vec<f32>,
 }
 
-/// What is wrong with a message.
+/// An error in a message.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CodingError {
-    /// It has another length than it says.
+    /// The length of a message does not match its header.
     #[error("a message has {actual} bytes, not {expected}")]
     Length {
-        /// What it should have.
+        /// Expected length in bytes.
         expected: u64,
-        /// What it has.
+        /// Actual length in bytes.
         actual: usize,
     },
-    /// Its values are in no known format.
+    /// The format of the values is unknown.
     #[error("a message has values of the unknown format {0}")]
     Precision(u8),
-    /// A value lies behind the end.
-    #[error("a message has a value at place {place} of {len}")]
-    Place {
-        /// Where.
-        place: u64,
-        /// How many places there are.
+    /// An index is out of range.
+    #[error("a message has a value at index {index} of {len}")]
+    Index {
+        /// The index.
+        index: u64,
+        /// Number of parameters.
         len: usize,
     },
-    /// A value is no number.
+    /// A value is not finite.
     #[error("a message has the value {0}")]
     Value(f32),
 }
@@ -66,9 +66,9 @@ pub enum CodingError {
 /// A gap without a value.
 const SKIP: u16 = u16::MAX;
 
-/// Writes values at places that rise.
-pub fn encode(entries: &Entries, precision: Precision) -> Vec<u8> {
-    let gaps = gaps(&entries.places);
+/// Encodes values with ascending indices.
+pub fn encode(entries: &SparseValues, precision: Precision) -> Vec<u8> {
+    let gaps = gaps(&entries.indices);
     let mut bytes = Vec::with_capacity(9 + precision.bytes() * gaps.len());
     bytes.push(precision as u8);
     bytes.extend((gaps.len() as u32).to_le_bytes());
@@ -87,26 +87,26 @@ pub fn encode(entries: &Entries, precision: Precision) -> Vec<u8> {
     bytes
 }
 
-fn gaps(places: &[u32]) -> Vec<u16> {
-    let mut gaps = Vec::with_capacity(places.len());
+fn gaps(indices: &[u32]) -> Vec<u16> {
+    let mut gaps = Vec::with_capacity(indices.len());
     let mut next = 0;
-    for place in places {
-        let mut gap = place.saturating_sub(next);
+    for index in indices {
+        let mut gap = index.saturating_sub(next);
         while gap >= u32::from(SKIP) {
             gaps.push(SKIP);
             gap -= u32::from(SKIP);
         }
         gaps.push(gap as u16);
-        next = place.saturating_add(1);
+        next = index.saturating_add(1);
     }
     gaps
 }
 
-/// Reads what [`encode`] wrote, for `len` places.
+/// Decodes a message of [`encode`] for `len` parameters.
 ///
 /// # Errors
-/// When it is no such message.
-pub fn decode(bytes: &[u8], len: usize) -> Result<Entries, CodingError> {
+/// Fails when the message is invalid.
+pub fn decode(bytes: &[u8], len: usize) -> Result<SparseValues, CodingError> {
     let length = |expected| CodingError::Length { expected, actual: bytes.len() };
     let (header, rest) = bytes.split_first_chunk::<5>().ok_or(length(5))?;
     let [precision, count @ ..] = *header;
@@ -115,40 +115,40 @@ pub fn decode(bytes: &[u8], len: usize) -> Result<Entries, CodingError> {
         .ok()
         .and_then(|gaps_len| rest.split_at_checked(gaps_len))
         .ok_or(length(5 + gaps_len))?;
-    let places = places(gaps, len)?;
+    let indices = indices(gaps, len)?;
     let (value_len, unit_len) = match precision {
         0 => (4, 0),
         1 => (2, 4),
         other => return Err(CodingError::Precision(other)),
     };
-    let expected = unit_len + value_len * places.len();
+    let expected = unit_len + value_len * indices.len();
     if rest.len() != expected {
         return Err(length(5 + gaps_len + expected as u64));
     }
     let values = if precision == 0 { singles(rest) } else { halves(rest) };
     match values.iter().find(|value| !value.is_finite()) {
         Some(value) => Err(CodingError::Value(*value)),
-        None => Ok(Entries { places, values }),
+        None => Ok(SparseValues { indices, values }),
     }
 }
 
-fn places(gaps: &[u8], len: usize) -> Result<Vec<u32>, CodingError> {
-    let mut places = Vec::new();
+fn indices(gaps: &[u8], len: usize) -> Result<Vec<u32>, CodingError> {
+    let mut indices = Vec::new();
     let mut next = 0_u64;
     for gap in gaps.as_chunks::<2>().0 {
         let gap = u16::from_le_bytes(*gap);
-        let place = next + u64::from(gap);
+        let index = next + u64::from(gap);
         if gap == SKIP {
-            next = place;
+            next = index;
             continue;
         }
-        match u32::try_from(place) {
-            Ok(small) if place < len as u64 => places.push(small),
-            _ => return Err(CodingError::Place { place, len }),
+        match u32::try_from(index) {
+            Ok(small) if index < len as u64 => indices.push(small),
+            _ => return Err(CodingError::Index { index, len }),
         }
-        next = place + 1;
+        next = index + 1;
     }
-    Ok(places)
+    Ok(indices)
 }
 
 fn singles(bytes: &[u8]) -> Vec<f32> {
@@ -167,24 +167,24 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn entries() -> impl Strategy<Value = Entries> {
-        let places = 0_u32..400_000;
-        proptest::collection::btree_map(places, -1e6_f32..1e6, 0..200)
+    fn entries() -> impl Strategy<Value = SparseValues> {
+        let indices = 0_u32..400_000;
+        proptest::collection::btree_map(indices, -1e6_f32..1e6, 0..200)
             .prop_map(|map: BTreeMap<u32, f32>| map.into_iter().unzip())
-            .prop_map(|(places, values)| Entries { places, values })
+            .prop_map(|(indices, values)| SparseValues { indices, values })
     }
 
     proptest! {
         #[test]
-        fn single_values_come_back_as_they_were(entries in entries()) {
+        fn single_values_survive_a_round_trip(entries in entries()) {
             let bytes = encode(&entries, Precision::Single);
             prop_assert_eq!(decode(&bytes, 400_000), Ok(entries));
         }
 
         #[test]
-        fn half_values_come_back_within_their_precision(entries in entries()) {
+        fn half_values_survive_a_round_trip_within_their_precision(entries in entries()) {
             let back = decode(&encode(&entries, Precision::Half), 400_000).unwrap();
-            prop_assert_eq!(back.places, entries.places);
+            prop_assert_eq!(back.indices, entries.indices);
             let unit = entries.values.iter().fold(0.0, |unit: f32, value| unit.max(value.abs()));
             for (back, value) in back.values.iter().zip(&entries.values) {
                 let error = (back - value).abs();
@@ -193,7 +193,7 @@ mod tests {
         }
 
         #[test]
-        fn spoiled_messages_are_errors_or_other_values_that_fit(
+        fn corrupt_messages_are_errors_or_valid_values(
             entries in entries(),
             spoil in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
             keep in any::<prop::sample::Index>(),
@@ -210,9 +210,9 @@ mod tests {
                 bytes.truncate(keep.index(bytes.len()));
             }
             if let Ok(read) = decode(&bytes, 1000) {
-                prop_assert_eq!(read.places.len(), read.values.len());
-                prop_assert!(read.places.iter().all(|place| *place < 1000));
-                prop_assert!(read.places.windows(2).all(|pair| pair[0] < pair[1]));
+                prop_assert_eq!(read.indices.len(), read.values.len());
+                prop_assert!(read.indices.iter().all(|index| *index < 1000));
+                prop_assert!(read.indices.windows(2).all(|pair| pair[0] < pair[1]));
                 prop_assert!(read.values.iter().all(|value| value.is_finite()));
             }
         }
@@ -224,22 +224,23 @@ mod tests {
     }
 
     #[test]
-    fn wide_gaps_need_no_values_between() {
+    fn wide_gaps_need_no_values() {
         let entries =
-            Entries { places: vec![65_534, 65_535, 200_000], values: vec![1.0, 2.0, 3.0] };
+            SparseValues { indices: vec![65_534, 65_535, 200_000], values: vec![1.0, 2.0, 3.0] };
         let bytes = encode(&entries, Precision::Single);
         // Gaps of 65534, 0, then 134464 = 2·65535 + 3394.
         assert_eq!(bytes.len(), 5 + 5 * 2 + 3 * 4);
         assert_eq!(decode(&bytes, 200_001), Ok(entries));
         assert_eq!(
             decode(&bytes, 200_000),
-            Err(CodingError::Place { place: 200_000, len: 200_000 })
+            Err(CodingError::Index { index: 200_000, len: 200_000 })
         );
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
-        let bytes = encode(&Entries { places: vec![3], values: vec![1.0] }, Precision::Single);
+    fn errors_name_the_problem() {
+        let bytes =
+            encode(&SparseValues { indices: vec![3], values: vec![1.0] }, Precision::Single);
         let mut unknown = bytes.clone();
         unknown[0] = 7;
         assert_eq!(decode(&unknown, 9), Err(CodingError::Precision(7)));
@@ -248,8 +249,10 @@ mod tests {
         let huge = [0, 255, 255, 255, 255, 1, 2];
         let long = CodingError::Length { expected: 5 + 2 * 0xffff_ffff, actual: 7 };
         assert_eq!(decode(&huge, 9), Err(long));
-        let infinite =
-            encode(&Entries { places: vec![0], values: vec![f32::INFINITY] }, Precision::Single);
+        let infinite = encode(
+            &SparseValues { indices: vec![0], values: vec![f32::INFINITY] },
+            Precision::Single,
+        );
         assert_eq!(decode(&infinite, 9), Err(CodingError::Value(f32::INFINITY)));
     }
 }

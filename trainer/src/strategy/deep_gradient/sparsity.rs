@@ -1,37 +1,37 @@
-//! How much is held back at each step.
+//! Schedule of the sparsity.
 
-/// Which part of the gradients is held back: more from stage to stage, until it stays.
+/// Share of the gradients held back at each step: rises from stage to stage, then stays.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sparsity {
-    /// What is held back in each stage of the warm-up, from 0 to below 1.
+    /// Sparsity of each stage of the warm-up, from 0 to below 1.
     pub stages: Vec<f64>,
-    /// Steps of a stage; an epoch of them in the paper.
+    /// Steps of a stage; one epoch in the paper.
     pub stage_steps: u64,
-    /// What is held back from then on.
+    /// Sparsity after the warm-up.
     pub last: f64,
 }
 
 impl Default for Sparsity {
-    /// The paper's (Lin et al. 2018, section 3.3, "warm-up training"), without the warm-up, whose
-    /// stages depend on the data.
+    /// Sparsity of the paper (Lin et al. 2018, section 3.3, "warm-up training"). It has no warm-up,
+    /// whose stages depend on the data.
     fn default() -> Self {
         Self::constant(0.999)
     }
 }
 
 impl Sparsity {
-    /// The same always.
+    /// The same sparsity at each step.
     pub fn constant(last: f64) -> Self {
         Self { stages: Vec::new(), stage_steps: 0, last }
     }
 
-    /// The paper's: 75%, 93.75%, 98.4375% and 99.6% for an epoch each, then 99.9%.
+    /// Schedule of the paper: 75%, 93.75%, 98.4375% and 99.6% for an epoch each, then 99.9%.
     pub fn warmed_up(epoch_steps: u64) -> Self {
         let stages = vec![0.75, 0.9375, 0.984375, 0.996];
         Self { stages, stage_steps: epoch_steps, last: 0.999 }
     }
 
-    /// What is held back at a step, from 0.
+    /// Sparsity at a step, from 0.
     pub fn at(&self, step: u64) -> f64 {
         let stage =
             step.checked_div(self.stage_steps).and_then(|stage| usize::try_from(stage).ok());

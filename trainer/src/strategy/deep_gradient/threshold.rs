@@ -1,21 +1,21 @@
-//! Which values are largest, without sorting them all.
+//! Selection of the largest values without a full sort.
 //!
-//! A sample says from where on a value is large. If too many pass, the exact order of those that
-//! passed decides; if far too few pass, the exact order of all (Lin et al. 2018, section 5).
+//! A sample estimates the threshold. If too many values pass, those that passed are selected
+//! exactly. If far too few pass, all are (Lin et al. 2018, section 5).
 
 use std::cmp::Ordering;
 
-/// The sample is large enough to have so many of the large values.
+/// Least number of large values expected in the sample.
 const LARGE_IN_SAMPLE: usize = 16;
-/// The least part of all that is sampled.
+/// Least share of all values that is sampled.
 const SAMPLED: f64 = 0.01;
-/// The threshold is set so low that it passes so many times the wanted, so that few fail it.
+/// Factor by which the threshold aims above the wanted count, so that too few rarely pass.
 const MARGIN: f64 = 1.25;
-/// So much of the wanted is enough.
-const ENOUGH: f64 = 0.8;
+/// Least share of the wanted count that is accepted.
+const PASSED_MIN: f64 = 0.8;
 
-/// The places, in order, of the `keep` values that are largest without their sign, or somewhat
-/// fewer. Zeros are never among them. `turn` moves the sample, so that no place is always in it.
+/// Returns the indices, ascending, of the `keep` values that are largest by magnitude, or somewhat
+/// fewer. Zeros are never selected. `turn` shifts the sample, so that no index is always in it.
 pub(super) fn largest(values: &[f32], keep: usize, turn: u64) -> Vec<u32> {
     let sampled = (values.len() as f64 * SAMPLED) as usize;
     let sampled = sampled.max(LARGE_IN_SAMPLE * values.len() / keep.max(1));
@@ -24,13 +24,13 @@ pub(super) fn largest(values: &[f32], keep: usize, turn: u64) -> Vec<u32> {
     }
     let threshold = threshold(values, keep, values.len() / sampled, turn);
     let passed = passing(values, threshold);
-    if (passed.len() as f64) < keep as f64 * ENOUGH {
+    if (passed.len() as f64) < keep as f64 * PASSED_MIN {
         return exact(values, passing(values, 0.0), keep);
     }
     exact(values, passed, keep)
 }
 
-/// The value of a sample that is about so large as the smallest wanted one.
+/// Estimates the smallest wanted magnitude from a sample.
 fn threshold(values: &[f32], keep: usize, stride: usize, turn: u64) -> f32 {
     let offset = (turn % stride as u64) as usize;
     let mut sample: Vec<_> =
@@ -40,28 +40,28 @@ fn threshold(values: &[f32], keep: usize, stride: usize, turn: u64) -> f32 {
     *sample.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1
 }
 
-/// The places of values, other than zero, that are so large.
+/// Indices of non-zero values of at least this magnitude.
 fn passing(values: &[f32], threshold: f32) -> Vec<u32> {
     let threshold = threshold.max(f32::from_bits(1));
-    let large = |(place, value): (usize, &f32)| (value.abs() >= threshold).then_some(place as u32);
+    let large = |(index, value): (usize, &f32)| (value.abs() >= threshold).then_some(index as u32);
     values.iter().enumerate().filter_map(large).collect()
 }
 
-/// Of some places the `keep` with the largest values, in order.
-fn exact(values: &[f32], mut places: Vec<u32>, keep: usize) -> Vec<u32> {
-    if keep < places.len() {
+/// Selects the `keep` largest values among `indices`, in ascending order of index.
+fn exact(values: &[f32], mut indices: Vec<u32>, keep: usize) -> Vec<u32> {
+    if keep < indices.len() {
         if keep > 0 {
-            places.select_nth_unstable_by(keep - 1, |a, b| larger(values, *a, *b));
+            indices.select_nth_unstable_by(keep - 1, |a, b| larger(values, *a, *b));
         }
-        places.truncate(keep);
-        places.sort_unstable();
+        indices.truncate(keep);
+        indices.sort_unstable();
     }
-    places
+    indices
 }
 
-/// The larger value first; of equal ones that which is earlier.
+/// Orders larger magnitudes first, and equal ones by index.
 fn larger(values: &[f32], a: u32, b: u32) -> Ordering {
-    let size = |place: u32| values[place as usize].abs();
+    let size = |index: u32| values[index as usize].abs();
     size(b).total_cmp(&size(a)).then(a.cmp(&b))
 }
 
@@ -86,12 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn of_many_values_about_as_many_as_wanted_are_chosen_and_no_more() {
+    fn many_values_are_selected_approximately() {
         for (turn, keep) in [(0, 100), (1, 100), (2, 1000), (3, 10_000), (4, 25_000)] {
             let values = normal(100_000, turn);
             let chosen = largest(&values, keep, turn);
             assert!(chosen.len() <= keep && chosen.len() * 5 >= keep * 4, "{}", chosen.len());
-            let smallest = chosen.iter().map(|place| values[*place as usize].abs());
+            let smallest = chosen.iter().map(|index| values[*index as usize].abs());
             let smallest = smallest.fold(f32::INFINITY, f32::min);
             let larger = values.iter().filter(|value| value.abs() > smallest).count();
             assert!(larger < chosen.len(), "all larger ones are among them");
@@ -100,8 +100,8 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_that_misleads_does_no_harm() {
-        // Large values only where the sample looks, or only where it does not.
+    fn a_misleading_sample_does_no_harm() {
+        // Large values lie only at sampled positions, or only at others.
         let stride = 100_000 / 16_000;
         for misled in [0, 1] {
             let mut values = vec![0.001; 100_000];
@@ -110,7 +110,7 @@ mod tests {
             }
             let chosen = largest(&values, 100, 0);
             assert_eq!(chosen.len(), 100);
-            assert!(chosen.iter().all(|place| values[*place as usize] >= 1.0));
+            assert!(chosen.iter().all(|index| values[*index as usize] >= 1.0));
         }
     }
 }

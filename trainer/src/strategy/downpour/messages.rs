@@ -1,36 +1,35 @@
-//! What workers and the parameter server say to each other.
+//! Messages between workers and the parameter server.
 
 use crate::strategy::state::floats;
 
-/// What a worker asks of a part of the server.
+/// Request of a worker.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Request {
-    /// To take a gradient of the mean loss of so many rows.
+    /// Applies a gradient of the mean loss over `rows` rows.
     Push { rate: f32, rows: f32, gradients: Vec<f32> },
-    /// For the parameters, as soon as they lack no more than is allowed of `clock` pushes of each
-    /// worker.
+    /// Requests the parameters, once they include enough pushes of each worker.
     Fetch { clock: u64 },
-    /// Which workers a fetch with that clock waits for.
+    /// Requests the workers for which a fetch with that clock waits.
     Missing { clock: u64 },
-    /// For the sums of squares.
+    /// Requests the sums of squares.
     Save,
-    /// To do without this worker from now on.
+    /// Removes this worker from the group.
     Stop,
-    /// To end at once, because the job has failed.
-    Abandon,
+    /// Stops the server at once, because the job has failed.
+    Abort,
 }
 
-/// What a part of the server answers.
+/// Reply of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Reply {
-    /// What was asked for.
+    /// The requested values.
     Values(Vec<f32>),
-    /// These workers have stopped, and what was asked for needs them.
+    /// Ranks that have stopped, although the request needs them.
     Ended(Vec<usize>),
-    /// These workers are missing.
+    /// Ranks of the missing workers.
     Missing(Vec<usize>),
-    /// The request makes no sense here.
-    Refused,
+    /// The request is invalid.
+    Invalid,
 }
 
 impl Request {
@@ -49,11 +48,11 @@ impl Request {
             Self::Missing { clock } => message(2, &clock.to_ne_bytes()),
             Self::Save => message(3, &[]),
             Self::Stop => message(4, &[]),
-            Self::Abandon => message(5, &[]),
+            Self::Abort => message(5, &[]),
         }
     }
 
-    /// Reads a request; `None` if it is none.
+    /// Decodes a request; `None` if it is invalid.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         let clock = || Some(u64::from_ne_bytes(rest.try_into().ok()?));
@@ -71,7 +70,7 @@ impl Request {
             2 => Some(Self::Missing { clock: clock()? }),
             3 => Some(Self::Save),
             4 => Some(Self::Stop),
-            5 => Some(Self::Abandon),
+            5 => Some(Self::Abort),
             _ => None,
         }
     }
@@ -87,11 +86,11 @@ impl Reply {
             Self::Values(values) => [&[0], bytemuck::cast_slice(values)].concat(),
             Self::Ended(missing) => ranks(1, missing),
             Self::Missing(missing) => ranks(2, missing),
-            Self::Refused => vec![3],
+            Self::Invalid => vec![3],
         }
     }
 
-    /// Reads a reply; `None` if it is none.
+    /// Decodes a reply; `None` if it is invalid.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         let ranks = || {
@@ -102,7 +101,7 @@ impl Reply {
             0 => Some(Self::Values(floats(rest))),
             1 => Some(Self::Ended(ranks())),
             2 => Some(Self::Missing(ranks())),
-            3 => Some(Self::Refused),
+            3 => Some(Self::Invalid),
             _ => None,
         }
     }
@@ -113,14 +112,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_come_back_as_they_were() {
+    fn messages_survive_a_round_trip() {
         for request in [
             Request::Push { rate: 0.1, rows: 3.0, gradients: vec![1.0, -2.5] },
             Request::Fetch { clock: 7 },
             Request::Missing { clock: u64::MAX },
             Request::Save,
             Request::Stop,
-            Request::Abandon,
+            Request::Abort,
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
         }
@@ -128,14 +127,14 @@ mod tests {
             Reply::Values(vec![1.0, 2.0]),
             Reply::Ended(vec![0, 5]),
             Reply::Missing(vec![]),
-            Reply::Refused,
+            Reply::Invalid,
         ] {
             assert_eq!(Reply::decode(&reply.encode()), Some(reply));
         }
     }
 
     #[test]
-    fn what_is_no_message_is_none() {
+    fn invalid_messages_are_not_decoded() {
         for bytes in [&[][..], &[9], &[0, 1, 2], &[1, 1, 2, 3], &[2]] {
             assert_eq!(Request::decode(bytes), None);
         }

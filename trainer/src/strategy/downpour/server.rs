@@ -1,8 +1,8 @@
-//! One part of the parameter server.
+//! The server of one part of the parameters.
 
 use super::Staleness;
 use super::messages::{Reply, Request};
-use crate::collective::{Collective, CollectiveError, Outbox};
+use crate::collective::{Collective, CollectiveError, MessageSender};
 use crate::optimizer::Adagrad;
 use std::collections::VecDeque;
 
@@ -10,21 +10,21 @@ use std::collections::VecDeque;
 pub(super) struct Server {
     rank: usize,
     requests: Box<dyn Collective>,
-    replies: Box<dyn Outbox>,
+    replies: Box<dyn MessageSender>,
     parameters: Vec<f32>,
     adagrad: Adagrad,
     staleness: Staleness,
     workers: Vec<Worker>,
 }
 
-/// What the server knows of a worker.
+/// State of a worker at the server.
 #[derive(Debug, Default)]
 struct Worker {
-    /// Pushes that have moved the parameters.
+    /// Number of applied pushes.
     clock: u64,
     /// Pushes that wait for those of other workers.
     pushes: VecDeque<Push>,
-    /// The clock of its fetch that waits.
+    /// Clock of the waiting fetch.
     fetch: Option<u64>,
     stopped: bool,
 }
@@ -36,16 +36,16 @@ struct Push {
     gradients: Vec<f32>,
 }
 
-/// Whether to go on.
+/// Result of handling a request.
 enum Next {
-    Go,
-    End,
+    Continue,
+    Stop,
 }
 
 impl Server {
     pub(super) fn new(
         requests: Box<dyn Collective>,
-        replies: Box<dyn Outbox>,
+        replies: Box<dyn MessageSender>,
         parameters: Vec<f32>,
         adagrad: Adagrad,
         staleness: Staleness,
@@ -55,19 +55,19 @@ impl Server {
         Self { rank, requests, replies, parameters, adagrad, staleness, workers }
     }
 
-    /// Serves until all workers have stopped, or the group is broken; its workers find that out
+    /// Serves until all workers have stopped, or the group is broken, which workers notice
     /// themselves.
     pub(super) fn serve(mut self) {
         loop {
             let next = match self.requests.receive_any() {
                 Ok((from, message)) => self.handle(from, Request::decode(&message)),
-                // Workers may compute, or evaluate, as long as they like.
-                Err(CollectiveError::Late { .. }) if !self.workers[self.rank].stopped => {
-                    Ok(Next::Go)
+                // Workers may compute or evaluate for any length of time.
+                Err(CollectiveError::Timeout { .. }) if !self.workers[self.rank].stopped => {
+                    Ok(Next::Continue)
                 }
                 Err(error) => Err(error),
             };
-            if !matches!(next, Ok(Next::Go)) {
+            if !matches!(next, Ok(Next::Continue)) {
                 return;
             }
         }
@@ -79,7 +79,7 @@ impl Server {
                 if gradients.len() == self.parameters.len() =>
             {
                 self.workers[from].pushes.push_back(Push { rate, rows, gradients });
-                self.learn();
+                self.apply_pushes();
             }
             Some(Request::Fetch { clock }) => self.workers[from].fetch = Some(clock),
             Some(Request::Missing { clock }) => {
@@ -90,19 +90,19 @@ impl Server {
                 self.reply(from, &Reply::Values(self.adagrad.squares().to_vec()))?;
             }
             Some(Request::Stop) => self.workers[from].stopped = true,
-            Some(Request::Abandon) => return Ok(Next::End),
-            Some(Request::Push { .. }) | None => self.reply(from, &Reply::Refused)?,
+            Some(Request::Abort) => return Ok(Next::Stop),
+            Some(Request::Push { .. }) | None => self.reply(from, &Reply::Invalid)?,
         }
-        self.answer()?;
+        self.reply_to_fetches()?;
         let all = self.workers.iter().all(|worker| worker.stopped);
-        Ok(if all { Next::End } else { Next::Go })
+        Ok(if all { Next::Stop } else { Next::Continue })
     }
 
-    /// Moves the parameters by what was pushed: by the mean of all workers, or each by each.
-    fn learn(&mut self) {
+    /// Applies the pushed gradients: the mean of all workers, or each by itself.
+    fn apply_pushes(&mut self) {
         if self.staleness == Staleness::Synchronous {
             while self.workers.iter().all(|worker| !worker.pushes.is_empty()) {
-                self.learn_together();
+                self.apply_mean();
             }
             return;
         }
@@ -114,8 +114,8 @@ impl Server {
         }
     }
 
-    /// One step by the mean of the oldest push of each worker, by their rows.
-    fn learn_together(&mut self) {
+    /// Takes one step by the mean of each worker's oldest push, weighted by rows.
+    fn apply_mean(&mut self) {
         let pushes: Vec<_> =
             self.workers.iter_mut().filter_map(|worker| worker.pushes.pop_front()).collect();
         let rows: f32 = pushes.iter().map(|push| push.rows).sum();
@@ -129,8 +129,8 @@ impl Server {
         self.workers.iter_mut().for_each(|worker| worker.clock += 1);
     }
 
-    /// Answers the fetches that need wait no longer.
-    fn answer(&mut self) -> Result<(), CollectiveError> {
+    /// Replies to the fetches that need not wait any longer.
+    fn reply_to_fetches(&mut self) -> Result<(), CollectiveError> {
         for rank in 0..self.workers.len() {
             let Some(clock) = self.workers[rank].fetch else { continue };
             let ended: Vec<_> = self
@@ -150,7 +150,7 @@ impl Server {
         Ok(())
     }
 
-    /// The workers that are too far behind for a fetch with that clock.
+    /// Workers that are too far behind for a fetch with that clock.
     fn behind(&self, clock: u64) -> impl Iterator<Item = (usize, &Worker)> {
         let needed = match self.staleness {
             Staleness::Synchronous => clock,
@@ -159,7 +159,7 @@ impl Server {
         };
         let synchronous = self.staleness == Staleness::Synchronous;
         self.workers.iter().enumerate().filter(move |(_, worker)| {
-            // A push that waits for others is there all the same.
+            // A push that waits for other workers counts as received.
             let waiting = if synchronous { worker.pushes.len() as u64 } else { 0 };
             worker.clock + waiting < needed
         })

@@ -1,9 +1,9 @@
-//! A rank's end of the wires, with its deadline.
+//! Connection of a rank to a group of threads.
 
-use super::alarm::{Alarm, Cause};
+use super::abort::{AbortSignal, Cause};
+use super::channels::{Body, Operation, Packet, PeerChannels, connect};
 use super::reduce;
-use super::wires::{Body, Operation, Part, Wire, wires};
-use crate::collective::{Collective, CollectiveError, Outbox};
+use crate::collective::{Collective, CollectiveError, MessageSender};
 use crossbeam_channel::{Receiver, Select, SendError, select};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -11,104 +11,105 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A rank's end of a group of threads.
+/// Connection of a rank to a group of threads.
 #[derive(Debug, Clone)]
-pub(super) struct End {
+pub(super) struct ThreadCollective {
     rank: usize,
-    deadline: Duration,
-    wires: Arc<Vec<Wire>>,
+    timeout: Duration,
+    peers: Arc<Vec<PeerChannels>>,
     group: Arc<Group>,
-    alarm: Arc<Alarm>,
-    /// All wires this rank ever had stay open until its work is over and, if that failed, the
-    /// alarm has rung: so that the others hear why rather than just silence.
-    kept: Arc<Kept>,
+    signal: Arc<AbortSignal>,
+    /// All channels of the rank stay open until its work is over and an abort is signalled.
+    /// Otherwise other ranks would see a closed channel before its cause.
+    open_channels: Arc<OpenChannels>,
     collectives: u64,
     messages: u64,
     duplicates: u64,
     bytes_sent: Arc<AtomicU64>,
-    /// Blocks to fill again.
-    pub(super) spare: Vec<Vec<f32>>,
+    /// Blocks for reuse.
+    pub(super) free_blocks: Vec<Vec<f32>>,
 }
 
-/// Wires that are kept open.
-pub(super) type Kept = Mutex<Vec<Arc<Vec<Wire>>>>;
+/// Channels that are kept open.
+pub(super) type OpenChannels = Mutex<Vec<Arc<Vec<PeerChannels>>>>;
 
-/// What the ends of a group share.
+/// State that the ranks of a group share.
 #[derive(Debug, Default)]
 struct Group {
-    /// How many collective operations each rank has come to.
+    /// Number of collective operations that each rank has started.
     arrived: Vec<AtomicU64>,
-    /// Duplicates of which some ranks have not got their end yet.
+    /// Duplicates that some ranks have not taken yet.
     duplicates: Mutex<HashMap<u64, Duplicate>>,
 }
 
 #[derive(Debug)]
 struct Duplicate {
     group: Arc<Group>,
-    wires: Vec<Option<Vec<Wire>>>,
+    peers: Vec<Option<Vec<PeerChannels>>>,
 }
 
-/// One operation under way.
+/// An operation in progress.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
     pub(super) operation: Operation,
     started: Instant,
 }
 
-impl End {
-    /// The ends of a new group.
-    pub(super) fn group(world: usize, deadline: Duration, alarm: &Arc<Alarm>) -> Vec<Self> {
+impl ThreadCollective {
+    /// Creates the connections of a new group.
+    pub(super) fn group(world: usize, timeout: Duration, signal: &Arc<AbortSignal>) -> Vec<Self> {
         let group = Group::new(world);
-        let end = |(rank, wires)| Self::new(rank, wires, &group, deadline, alarm, &Arc::default());
-        wires(world).into_iter().enumerate().map(end).collect()
+        let connection =
+            |(rank, peers)| Self::new(rank, peers, &group, timeout, signal, &Arc::default());
+        connect(world).into_iter().enumerate().map(connection).collect()
     }
 
     fn new(
         rank: usize,
-        wires: Vec<Wire>,
+        peers: Vec<PeerChannels>,
         group: &Arc<Group>,
-        deadline: Duration,
-        alarm: &Arc<Alarm>,
-        kept: &Arc<Kept>,
+        timeout: Duration,
+        signal: &Arc<AbortSignal>,
+        open_channels: &Arc<OpenChannels>,
     ) -> Self {
-        let wires = Arc::new(wires);
-        kept.lock().push(Arc::clone(&wires));
+        let peers = Arc::new(peers);
+        open_channels.lock().push(Arc::clone(&peers));
         Self {
             rank,
-            deadline,
-            wires,
+            timeout,
+            peers,
             group: Arc::clone(group),
-            alarm: Arc::clone(alarm),
-            kept: Arc::clone(kept),
+            signal: Arc::clone(signal),
+            open_channels: Arc::clone(open_channels),
             collectives: 0,
             messages: 0,
             duplicates: 0,
             bytes_sent: Arc::default(),
-            spare: Vec::new(),
+            free_blocks: Vec::new(),
         }
     }
 
-    /// What keeps its wires open.
-    pub(super) fn kept(&self) -> Arc<Kept> {
-        Arc::clone(&self.kept)
+    /// The channels that are kept open.
+    pub(super) fn open_channels(&self) -> Arc<OpenChannels> {
+        Arc::clone(&self.open_channels)
     }
 
     /// All ranks but this one.
     pub(super) fn others(&self) -> impl Iterator<Item = usize> + use<> {
         let rank = self.rank;
-        (0..self.wires.len()).filter(move |other| *other != rank)
+        (0..self.peers.len()).filter(move |other| *other != rank)
     }
 
-    /// Comes to the next collective operation.
-    fn arrive(&mut self, name: &'static str, len: usize) -> Call {
+    /// Starts the next collective operation.
+    fn start_operation(&mut self, name: &'static str, len: usize) -> Call {
         let operation = Operation { name, number: self.collectives, len };
         self.collectives += 1;
         self.group.arrived[self.rank].store(self.collectives, Ordering::Relaxed);
         Call { operation, started: Instant::now() }
     }
 
-    /// Gives another rank a part of a collective operation.
-    pub(super) fn give(
+    /// Sends a packet of a collective operation to another rank.
+    pub(super) fn send_packet(
         &mut self,
         to: usize,
         call: Call,
@@ -119,35 +120,35 @@ impl End {
             Body::Bytes(bytes) => bytes.len(),
         };
         self.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
-        let part = Part { operation: call.operation, body };
-        self.wires[to].parts_out.send(part).map_err(|SendError(_)| self.gone(to, call))
+        let packet = Packet { operation: call.operation, body };
+        self.peers[to].packets_out.send(packet).map_err(|SendError(_)| self.gone(to, call))
     }
 
-    /// Takes numbers that another rank gave.
-    pub(super) fn take_numbers(
+    /// Receives numbers from another rank.
+    pub(super) fn receive_numbers(
         &self,
         from: usize,
         call: Call,
     ) -> Result<Vec<f32>, CollectiveError> {
-        match self.take(from, call)? {
+        match self.receive_packet(from, call)? {
             Body::Numbers(numbers) => Ok(numbers),
             Body::Bytes(_) => Err(self.mismatch(from, call, call.operation)),
         }
     }
 
-    fn take_bytes(&self, from: usize, call: Call) -> Result<Arc<[u8]>, CollectiveError> {
-        match self.take(from, call)? {
+    fn receive_bytes(&self, from: usize, call: Call) -> Result<Arc<[u8]>, CollectiveError> {
+        match self.receive_packet(from, call)? {
             Body::Bytes(bytes) => Ok(bytes),
             Body::Numbers(_) => Err(self.mismatch(from, call, call.operation)),
         }
     }
 
-    fn take(&self, from: usize, call: Call) -> Result<Body, CollectiveError> {
-        let part = self.wait(from, &self.wires[from].parts_in, call)?;
-        if part.operation != call.operation {
-            return Err(self.mismatch(from, call, part.operation));
+    fn receive_packet(&self, from: usize, call: Call) -> Result<Body, CollectiveError> {
+        let packet = self.wait(from, &self.peers[from].packets_in, call)?;
+        if packet.operation != call.operation {
+            return Err(self.mismatch(from, call, packet.operation));
         }
-        Ok(part.body)
+        Ok(packet.body)
     }
 
     fn mismatch(&self, from: usize, call: Call, theirs: Operation) -> CollectiveError {
@@ -156,30 +157,35 @@ impl End {
         CollectiveError::Mismatch { rank: self.rank, problem }
     }
 
-    /// Waits for what comes from a rank: until it is there, a rank fails, or time is up.
-    fn wait<T>(&self, from: usize, wire: &Receiver<T>, call: Call) -> Result<T, CollectiveError> {
-        if let Ok(it) = wire.try_recv() {
+    /// Waits for a packet or message from a rank, until it arrives, a rank fails, or time is up.
+    fn wait<T>(
+        &self,
+        from: usize,
+        channel: &Receiver<T>,
+        call: Call,
+    ) -> Result<T, CollectiveError> {
+        if let Ok(it) = channel.try_recv() {
             return Ok(it);
         }
-        let mut left = self.deadline.saturating_sub(call.started.elapsed());
-        let mut patience = 1;
+        let mut left = self.timeout.saturating_sub(call.started.elapsed());
+        let mut is_extended = false;
         loop {
             select! {
-                recv(wire) -> it => return it.map_err(|_| self.gone(from, call)),
-                recv(self.alarm.bell()) -> _ => return Err(self.gone(from, call)),
+                recv(channel) -> it => return it.map_err(|_| self.gone(from, call)),
+                recv(self.signal.channel()) -> _ => return Err(self.gone(from, call)),
                 default(left) => {}
             }
             let missing = self.missing(from, call);
-            // All are there: who came at the last moment has as long to do its part.
-            if !missing.is_empty() || patience == 0 {
+            // All ranks have arrived: the last one gets a full timeout for its part.
+            if !missing.is_empty() || is_extended {
                 let missing = if missing.is_empty() { vec![from] } else { missing };
-                return Err(self.late(missing, call));
+                return Err(self.timed_out(missing, call));
             }
-            (left, patience) = (self.deadline, 0);
+            (left, is_extended) = (self.timeout, true);
         }
     }
 
-    /// Who has not come to the operation; to a message, its sender.
+    /// Ranks that have not arrived at the operation; for a message, its sender.
     fn missing(&self, from: usize, call: Call) -> Vec<usize> {
         if call.operation.name == RECEIVE {
             return vec![from];
@@ -188,26 +194,26 @@ impl End {
         self.others().filter(|rank| arrived(rank) <= call.operation.number).collect()
     }
 
-    fn late(&self, missing: Vec<usize>, call: Call) -> CollectiveError {
+    fn timed_out(&self, missing: Vec<usize>, call: Call) -> CollectiveError {
         let waited_ms = u64::try_from(call.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let Operation { name: operation, number, .. } = call.operation;
-        CollectiveError::Late { rank: self.rank, operation, number, waited_ms, missing }
+        CollectiveError::Timeout { rank: self.rank, operation, number, waited_ms, missing }
     }
 
-    /// Why nothing comes from a rank any more.
+    /// The reason why a rank sends nothing more.
     fn gone(&self, from: usize, call: Call) -> CollectiveError {
         let Operation { name: operation, number, .. } = call.operation;
         let gone = |missing| CollectiveError::Gone { rank: self.rank, operation, number, missing };
-        match self.alarm.cause() {
-            Some(Cause::Late { missing, waited_ms }) => {
-                CollectiveError::Late { rank: self.rank, operation, number, waited_ms, missing }
+        match self.signal.cause() {
+            Some(Cause::TimedOut { missing, waited_ms }) => {
+                CollectiveError::Timeout { rank: self.rank, operation, number, waited_ms, missing }
             }
             Some(Cause::Ended(missing)) => gone(missing),
             None => gone(vec![from]),
         }
     }
 
-    fn letter(&mut self, name: &'static str) -> Call {
+    fn start_message(&mut self, name: &'static str) -> Call {
         self.messages += 1;
         let operation = Operation { name, number: self.messages - 1, len: 0 };
         Call { operation, started: Instant::now() }
@@ -223,10 +229,10 @@ impl Group {
     }
 }
 
-/// An end that does nothing but send.
-struct Sending(End);
+/// A connection that only sends.
+struct ThreadSender(ThreadCollective);
 
-impl Outbox for Sending {
+impl MessageSender for ThreadSender {
     fn send(&mut self, to: usize, bytes: &[u8]) -> Result<(), CollectiveError> {
         self.0.send(to, bytes)
     }
@@ -236,75 +242,76 @@ impl Outbox for Sending {
     }
 }
 
-impl Collective for End {
+impl Collective for ThreadCollective {
     fn rank(&self) -> usize {
         self.rank
     }
 
     fn world(&self) -> usize {
-        self.wires.len()
+        self.peers.len()
     }
 
     fn all_reduce(&mut self, values: &mut [f32]) -> Result<(), CollectiveError> {
-        let call = self.arrive("all-reduce", values.len());
+        let call = self.start_operation("all-reduce", values.len());
         reduce::all_reduce(self, call, values)
     }
 
     fn all_gather(&mut self, mine: &[u8]) -> Result<Vec<Vec<u8>>, CollectiveError> {
-        let call = self.arrive("all-gather", 0);
+        let call = self.start_operation("all-gather", 0);
         let bytes: Arc<[u8]> = mine.into();
         for to in self.others() {
-            self.give(to, call, Body::Bytes(Arc::clone(&bytes)))?;
+            self.send_packet(to, call, Body::Bytes(Arc::clone(&bytes)))?;
         }
         let from = |from| match from == self.rank {
             true => Ok(mine.to_vec()),
-            false => Ok(self.take_bytes(from, call)?.to_vec()),
+            false => Ok(self.receive_bytes(from, call)?.to_vec()),
         };
         (0..self.world()).map(from).collect()
     }
 
     fn broadcast(&mut self, root: usize, bytes: &mut Vec<u8>) -> Result<(), CollectiveError> {
-        let call = self.arrive("broadcast", root);
+        let call = self.start_operation("broadcast", root);
         if self.rank != root {
-            *bytes = self.take_bytes(root, call)?.to_vec();
+            *bytes = self.receive_bytes(root, call)?.to_vec();
             return Ok(());
         }
         let shared: Arc<[u8]> = bytes.as_slice().into();
-        self.others().try_for_each(|to| self.give(to, call, Body::Bytes(Arc::clone(&shared))))
+        self.others()
+            .try_for_each(|to| self.send_packet(to, call, Body::Bytes(Arc::clone(&shared))))
     }
 
     fn send(&mut self, to: usize, bytes: &[u8]) -> Result<(), CollectiveError> {
         if to != self.rank {
             self.bytes_sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
-        let call = self.letter("send");
-        let sent = self.wires[to].mail_out.send(bytes.to_vec());
+        let call = self.start_message("send");
+        let sent = self.peers[to].messages_out.send(bytes.to_vec());
         sent.map_err(|SendError(_)| self.gone(to, call))
     }
 
     fn receive(&mut self, from: usize) -> Result<Vec<u8>, CollectiveError> {
-        let call = self.letter(RECEIVE);
-        self.wait(from, &self.wires[from].mail_in, call)
+        let call = self.start_message(RECEIVE);
+        self.wait(from, &self.peers[from].messages_in, call)
     }
 
     fn receive_any(&mut self) -> Result<(usize, Vec<u8>), CollectiveError> {
-        let call = self.letter(RECEIVE);
+        let call = self.start_message(RECEIVE);
         let mut select = Select::new();
-        for wire in self.wires.iter() {
-            select.recv(&wire.mail_in);
+        for channel in self.peers.iter() {
+            select.recv(&channel.messages_in);
         }
-        let bell = select.recv(self.alarm.bell());
+        let receiver = select.recv(self.signal.channel());
         loop {
-            let left = self.deadline.saturating_sub(call.started.elapsed());
+            let left = self.timeout.saturating_sub(call.started.elapsed());
             let Ok(ready) = select.select_timeout(left) else {
-                return Err(self.late(self.others().collect(), call));
+                return Err(self.timed_out(self.others().collect(), call));
             };
             let from = ready.index();
-            if from == bell {
-                let _closed = ready.recv(self.alarm.bell());
+            if from == receiver {
+                let _closed = ready.recv(self.signal.channel());
                 return Err(self.gone(self.rank, call));
             }
-            match ready.recv(&self.wires[from].mail_in) {
+            match ready.recv(&self.peers[from].messages_in) {
                 Ok(bytes) => return Ok((from, bytes)),
                 Err(_) => select.remove(from),
             }
@@ -318,20 +325,21 @@ impl Collective for End {
         let mut duplicates = self.group.duplicates.lock();
         let all = duplicates.entry(number).or_insert_with(|| Duplicate {
             group: Group::new(world),
-            wires: wires(world).into_iter().map(Some).collect(),
+            peers: connect(world).into_iter().map(Some).collect(),
         });
-        let (group, mine) = (Arc::clone(&all.group), all.wires[self.rank].take());
-        if all.wires.iter().all(Option::is_none) {
+        let (group, mine) = (Arc::clone(&all.group), all.peers[self.rank].take());
+        if all.peers.iter().all(Option::is_none) {
             duplicates.remove(&number);
         }
         drop(duplicates);
         let mine = mine.unwrap_or_default();
-        let end = Self::new(self.rank, mine, &group, self.deadline, &self.alarm, &self.kept);
-        Ok(Box::new(end))
+        let connection =
+            Self::new(self.rank, mine, &group, self.timeout, &self.signal, &self.open_channels);
+        Ok(Box::new(connection))
     }
 
-    fn outbox(&self) -> Box<dyn Outbox> {
-        Box::new(Sending(self.clone()))
+    fn sender(&self) -> Box<dyn MessageSender> {
+        Box::new(ThreadSender(self.clone()))
     }
 
     fn bytes_sent(&self) -> u64 {

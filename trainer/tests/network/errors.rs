@@ -1,4 +1,4 @@
-//! What does not fit is refused, in words that say where and what.
+//! Invalid models and batches are rejected with the place and the problem.
 
 use crate::differences::{graph, one};
 use crate::forward::floats;
@@ -6,23 +6,23 @@ use crate::runtime::real;
 use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
 use skysail_trainer::{Batch, Input, Learner, Network, Targets, TrainError, Values};
 
-fn refusal(model: &Model) -> String {
+fn error_of(model: &Model) -> String {
     Network::new(model).unwrap_err().to_string()
 }
 
 #[test]
-fn unknown_operators_are_named_with_their_node() {
-    let said = refusal(&one("Hardmax", &[3], &[], &[]));
-    assert!(said.starts_with("node 'Hardmax_1': Hardmax of ONNX is not supported"), "{said}");
-    assert!(said.contains("Gemm, GlobalAveragePool"), "{said}");
+fn unsupported_operators_are_named_with_their_node() {
+    let message = error_of(&one("Hardmax", &[3], &[], &[]));
+    assert!(message.starts_with("node 'Hardmax_1': Hardmax of ONNX is not supported"), "{message}");
+    assert!(message.contains("Gemm, GlobalAveragePool"), "{message}");
     let mode = [("mode", Attribute::Text("reflect".to_owned()))];
     let pads = [("pads", Tensor::new(&[4], &[0_i64, 1, 0, 1]).unwrap())];
-    let said = refusal(&one("Pad", &[3], &pads, &mode));
-    assert!(said.contains("'Pad_1': Pad with mode reflect is not supported"), "{said}");
+    let message = error_of(&one("Pad", &[3], &pads, &mode));
+    assert!(message.contains("'Pad_1': Pad with mode reflect is not supported"), "{message}");
 }
 
 #[test]
-fn operators_that_the_output_does_not_need_may_be_unknown() {
+fn operators_that_the_output_does_not_need_may_be_unsupported() {
     let model = graph(&[3], |builder| {
         builder.node("Hardmax", &["a"], &["nobody"], &[]);
         builder.node("Relu", &["a"], &["y"], &[]);
@@ -31,7 +31,7 @@ fn operators_that_the_output_does_not_need_may_be_unknown() {
 }
 
 #[test]
-fn a_label_beside_the_scores_stops_nobody() {
+fn a_label_beside_the_scores_is_ignored() {
     let rows = Dim::from("batch");
     for label_first in [true, false] {
         let mut builder = GraphBuilder::new("label");
@@ -51,53 +51,53 @@ fn a_label_beside_the_scores_stops_nobody() {
 }
 
 #[test]
-fn a_model_of_trees_is_refused() {
+fn a_model_of_trees_is_rejected() {
     let Some(path) = real("sklearn-digits-random-forest") else { return };
     let error = Network::new(&Model::load(path).unwrap()).unwrap_err();
     assert!(matches!(error, TrainError::Unsupported { .. }), "{error}");
 }
 
 #[test]
-fn several_inputs_are_refused() {
+fn several_inputs_are_rejected() {
     let mut builder = GraphBuilder::new("two");
     builder.input("a", ElementType::Float32, &[Dim::from(2)]);
     builder.input("b", ElementType::Float32, &[Dim::from(2)]);
     builder.node("Add", &["a", "b"], &["c"], &[]).output("c", ElementType::Float32, &[]);
-    let said = refusal(&builder.finish().unwrap());
-    assert!(said.contains(r#"it has 2 inputs ["a", "b"]"#), "{said}");
+    let message = error_of(&builder.finish().unwrap());
+    assert!(message.contains(r#"the model has 2 inputs ["a", "b"]"#), "{message}");
 }
 
 #[test]
-fn batches_that_do_not_fit_are_refused() {
+fn batches_that_do_not_fit_are_rejected() {
     let mut network = Network::new(&mlp(&[4, 3], 1).unwrap()).unwrap();
     let parameters = network.parameters();
     let mut gradients = vec![0.0; parameters.len()];
-    let mut said = |input: Input, targets: Targets| {
+    let mut message = |input: Input, targets: Targets| {
         let batch = Batch { input, targets };
         network.gradients(&parameters, &batch, &mut gradients).unwrap_err().to_string()
     };
     let classes = |classes: &[u32]| Targets::Classes(classes.to_vec());
-    let wide = said(floats(&[2, 5]), classes(&[0, 1]));
-    assert!(wide.contains("takes input: float32 tensor [batch, 4], not [2, 5]"), "{wide}");
-    let flat = said(floats(&[8]), classes(&[0, 1]));
+    let wide = message(floats(&[2, 5]), classes(&[0, 1]));
+    assert!(wide.contains("requires input: float32 tensor [batch, 4], not [2, 5]"), "{wide}");
+    let flat = message(floats(&[8]), classes(&[0, 1]));
     assert!(flat.contains("not [8]"), "{flat}");
-    let far = said(floats(&[2, 4]), classes(&[0, 3]));
-    assert!(far.contains("class 3 is none of the model's 3"), "{far}");
-    let few = said(floats(&[2, 4]), classes(&[0]));
-    assert!(few.contains("for 2 rows there are 1 classes"), "{few}");
-    let none = said(floats(&[0, 4]), classes(&[]));
+    let far = message(floats(&[2, 4]), classes(&[0, 3]));
+    assert!(far.contains("class 3 of 3 classes"), "{far}");
+    let few = message(floats(&[2, 4]), classes(&[0]));
+    assert!(few.contains("1 classes for 2 rows"), "{few}");
+    let none = message(floats(&[0, 4]), classes(&[]));
     assert!(none.contains("a batch has no rows"), "{none}");
     let short = Input { shape: vec![2, 4], values: Values::Float32(vec![0.0; 7]) };
-    assert!(said(short, classes(&[0, 1])).contains("7 values are none of shape [2, 4]"));
-    let numbers = said(floats(&[2, 4]), Targets::Numbers(vec![0.0; 5]));
-    assert!(numbers.contains("the model makes 6 numbers, not 5"), "{numbers}");
+    assert!(message(short, classes(&[0, 1])).contains("7 values do not have the shape [2, 4]"));
+    let numbers = message(floats(&[2, 4]), Targets::Numbers(vec![0.0; 5]));
+    assert!(numbers.contains("the model outputs 6 numbers, not 5"), "{numbers}");
     let error = network.predict(&parameters[1..], &floats(&[2, 4])).unwrap_err().to_string();
-    assert!(error.contains("has 15 parameters, and 14 are given"), "{error}");
+    assert!(error.contains("has 15 parameters, not 14"), "{error}");
 }
 
-/// Graphs whose shapes cannot go together: each is an error when it runs, never a panic.
+/// Graphs with contradicting shapes are errors when they run, never panics.
 #[test]
-fn shapes_that_do_not_go_together_are_errors() {
+fn contradicting_shapes_are_errors() {
     let random = |shape: &[u64]| {
         Tensor::new(shape, &vec![0.5_f32; shape.iter().product::<u64>() as usize]).unwrap()
     };

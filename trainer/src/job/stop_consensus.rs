@@ -1,32 +1,31 @@
-//! When all ranks agree whether to stop.
+//! Consensus of all ranks on stopping.
 //!
-//! Ranks may not wait for each other, and a rank that stops alone would leave the others waiting.
-//! So they ask each other now and then: seldom enough to cost nothing, and often enough that
-//! Ctrl-C is heeded soon.
+//! Ranks need not wait for each other, but a rank that stops alone would leave the others waiting.
+//! They vote from time to time: rarely enough to cost nothing, often enough that Ctrl-C acts soon.
 
 use crate::collective::{Collective, CollectiveError};
 use std::time::{Duration, Instant};
 
-/// How often ranks ask each other.
-const EVERY: Duration = Duration::from_millis(500);
-/// The most steps between, however fast they are.
+/// Time between votes.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Upper limit of steps between votes.
 const STEPS_MAX: u64 = 4096;
 
-/// Counts the steps to the next time.
-pub(super) struct Pulse {
+/// Schedules the votes by counting steps.
+pub(super) struct StopConsensus {
     left: u64,
     steps: u64,
     last: Instant,
 }
 
-impl Pulse {
+impl StopConsensus {
     pub(super) fn new() -> Self {
         Self { left: 1, steps: 1, last: Instant::now() }
     }
 
-    /// After each step: whether any rank wants to stop, where this is a time to ask. All ranks
-    /// get the same answer at the same step.
-    pub(super) fn beat(
+    /// Votes, if one is due after this step. Returns true on all ranks at the same step if any rank
+    /// wants to stop.
+    pub(super) fn vote(
         &mut self,
         group: &mut dyn Collective,
         stop: bool,
@@ -40,7 +39,7 @@ impl Pulse {
         let number = |bytes: &[u8], at: usize| {
             bytes.as_chunks::<8>().0.get(at).map_or(0, |bytes| u64::from_le_bytes(*bytes))
         };
-        // Ranks differ; that of the slowest counts, or it would come late by far.
+        // The slowest rank decides; otherwise its next vote would be late.
         let fewest = all.iter().map(|bytes| number(bytes, 1)).min();
         self.steps = fewest.unwrap_or(1).clamp(1, STEPS_MAX);
         self.left = self.steps;
@@ -48,10 +47,10 @@ impl Pulse {
         Ok(all.iter().any(|bytes| number(bytes, 0) == 1))
     }
 
-    /// How many steps fill the time, by how long the last ones took; no more than double.
+    /// Steps until the next vote, from the duration of the last ones; at most doubles.
     fn next(&self) -> u64 {
         let step = self.last.elapsed().as_secs_f64() / self.steps as f64;
-        let fill = (EVERY.as_secs_f64() / step.max(1e-9)) as u64;
+        let fill = (INTERVAL.as_secs_f64() / step.max(1e-9)) as u64;
         fill.clamp(1, self.steps * 2)
     }
 }
@@ -64,9 +63,9 @@ mod tests {
     #[test]
     fn all_ranks_stop_at_the_same_step() {
         let stopped = threads(3, Duration::from_secs(10), |rank, mut group| {
-            let mut pulse = Pulse::new();
+            let mut consensus = StopConsensus::new();
             for step in 0..100_000_u64 {
-                if pulse.beat(group.as_mut(), rank == 1 && step >= 700)? {
+                if consensus.vote(group.as_mut(), rank == 1 && step >= 700)? {
                     return Ok(step);
                 }
             }

@@ -1,17 +1,17 @@
-//! Taking parts of a tensor: `Slice`, `Gather`; and `Pad`, which adds to it.
+//! Slicing, gathering and padding: `Slice`, `Gather` and `Pad`.
 
 use crate::network::floats::{Dense, Function, Inner, burn_op, dims, record, tensor};
-use crate::network::operator::{Call, Inputs, Operator, Refusal};
+use crate::network::operator::{CompileError, Inputs, NodeContext, Operator};
 use crate::network::pass::Pass;
 use crate::network::value::{Value, axis, int_values};
 use burn_backend::Slice as BurnSlice;
 use burn_backend::ops::IntTensorOps;
 use burn_flex::FlexTensor;
 
-/// The most numbers that padding makes.
+/// Upper limit of the numbers in a padded tensor.
 const PADDED_MAX: usize = 1 << 31;
 
-/// Which places along an axis are taken: from the first on, by steps, before the end.
+/// A range of indices along an axis, with a step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Range {
     pub(crate) start: usize,
@@ -19,8 +19,8 @@ pub(crate) struct Range {
     pub(crate) step: usize,
 }
 
-/// The places of `x` that `range` takes along an axis; it must lie inside.
-pub(crate) fn picked(x: &Value, along: usize, range: Range) -> Value {
+/// Slices `x` along an axis; the range must be in bounds.
+pub(crate) fn sliced(x: &Value, along: usize, range: Range) -> Value {
     let full = x.dims().into_iter().map(|dim| BurnSlice::new(0, Some(dim as isize), 1));
     let mut slices: Vec<BurnSlice> = full.collect();
     let (start, end) = (range.start as isize, range.end as isize);
@@ -33,23 +33,23 @@ pub(crate) fn picked(x: &Value, along: usize, range: Range) -> Value {
 
 #[derive(Debug)]
 struct Slice {
-    /// Starts, ends and axes: attributes before version 10, inputs since.
+    /// Starts and ends: attributes before version 10, inputs since.
     attributes: Option<[Vec<i64>; 2]>,
     axes: Option<Vec<i64>>,
 }
 
-pub(crate) fn slice(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    let attributes = match (call.ints("starts")?, call.ints("ends")?) {
+pub(crate) fn slice(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    let attributes = match (context.ints("starts")?, context.ints("ends")?) {
         (Some(starts), Some(ends)) => Some([starts, ends]),
         _ => None,
     };
-    Ok(Box::new(Slice { attributes, axes: call.ints("axes")? }))
+    Ok(Box::new(Slice { attributes, axes: context.ints("axes")? }))
 }
 
 impl Operator for Slice {
     fn run(&self, inputs: &Inputs, _: &mut Pass) -> Result<Vec<Value>, String> {
-        let mut made = inputs.value(0)?.clone();
-        let shape = made.dims();
+        let mut result = inputs.value(0)?.clone();
+        let shape = result.dims();
         let [starts, ends] = match &self.attributes {
             Some(given) => given.clone(),
             None => [inputs.ints(1)?, inputs.ints(2)?],
@@ -61,22 +61,23 @@ impl Operator for Slice {
         if lengths.iter().any(|length| *length != starts.len()) {
             return Err(format!("has starts, ends, axes and steps of lengths {lengths:?}"));
         }
-        for (place, along) in axes.iter().enumerate() {
+        for (index, along) in axes.iter().enumerate() {
             let along = axis(*along, shape.len())?;
-            let step = usize::try_from(steps[place]).ok().filter(|step| *step > 0);
-            let step = step.ok_or_else(|| format!("goes by {}, not forwards", steps[place]))?;
+            let step = usize::try_from(steps[index]).ok().filter(|step| *step > 0);
+            let step = step
+                .ok_or_else(|| format!("has the step {}, which is not positive", steps[index]))?;
             let (start, end) =
-                (clamp(starts[place], shape[along]), clamp(ends[place], shape[along]));
-            made = picked(&made, along, Range { start, end: end.max(start), step });
+                (clamp(starts[index], shape[along]), clamp(ends[index], shape[along]));
+            result = sliced(&result, along, Range { start, end: end.max(start), step });
         }
-        Ok(vec![made])
+        Ok(vec![result])
     }
 }
 
-/// A place along an axis, counted from the back where it is negative, and inside.
-fn clamp(place: i64, length: usize) -> usize {
-    let place = if place < 0 { place.saturating_add(length as i64) } else { place };
-    usize::try_from(place.max(0)).unwrap_or(length).min(length)
+/// Resolves an index that may be negative, and clamps it to the axis.
+fn clamp(index: i64, length: usize) -> usize {
+    let index = if index < 0 { index.saturating_add(length as i64) } else { index };
+    usize::try_from(index.max(0)).unwrap_or(length).min(length)
 }
 
 #[derive(Debug)]
@@ -84,8 +85,8 @@ struct Gather {
     axis: i64,
 }
 
-pub(crate) fn gather(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    Ok(Box::new(Gather { axis: call.int("axis", 0)? }))
+pub(crate) fn gather(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    Ok(Box::new(Gather { axis: context.int("axis", 0)? }))
 }
 
 impl Operator for Gather {
@@ -93,22 +94,22 @@ impl Operator for Gather {
         let x = inputs.value(0)?;
         let shape = x.dims();
         let along = axis(self.axis, shape.len())?;
-        let places = inputs.ints(1)?;
+        let indices = inputs.ints(1)?;
         let length = shape[along] as i64;
-        if let Some(bad) = places.iter().find(|place| !(-length..length).contains(*place)) {
-            return Err(format!("takes place {bad} of {length}"));
+        if let Some(bad) = indices.iter().find(|index| !(-length..length).contains(*index)) {
+            return Err(format!("has the index {bad} of an axis of {length}"));
         }
-        let places = places.iter().map(|place| place.rem_euclid(length.max(1)) as usize);
-        let function = Gathered { shape: shape.clone(), along, places: places.collect() };
-        let mut made_shape = shape[..along].to_vec();
-        made_shape.extend(inputs.value(1)?.dims());
-        made_shape.extend(&shape[along + 1..]);
+        let indices = indices.iter().map(|index| index.rem_euclid(length.max(1)) as usize);
+        let function = Gathered { shape: shape.clone(), along, indices: indices.collect() };
+        let mut result_shape = shape[..along].to_vec();
+        result_shape.extend(inputs.value(1)?.dims());
+        result_shape.extend(&shape[along + 1..]);
         Ok(vec![match x {
             Value::Floats(x) => {
-                let made = function.take(Dense::of(x.primitive()).values());
-                Value::Floats(record([x], function, tensor(&made_shape, made)))
+                let result = function.take(Dense::of(x.primitive()).values());
+                Value::Floats(record([x], function, tensor(&result_shape, result)))
             }
-            Value::Ints(x) => Value::ints(&made_shape, function.take(&int_values(x))),
+            Value::Ints(x) => Value::ints(&result_shape, function.take(&int_values(x))),
         }])
     }
 }
@@ -117,11 +118,11 @@ impl Operator for Gather {
 struct Gathered {
     shape: Vec<usize>,
     along: usize,
-    places: std::sync::Arc<[usize]>,
+    indices: std::sync::Arc<[usize]>,
 }
 
 impl Gathered {
-    /// The numbers at one place along the axis, those of the dimensions behind it.
+    /// Numbers at one index of the axis: those of the dimensions behind it.
     fn block(&self) -> usize {
         self.shape[self.along + 1..].iter().product()
     }
@@ -130,7 +131,7 @@ impl Gathered {
         let (block, length) = (self.block(), self.shape[self.along]);
         let outer = x.chunks_exact((block * length).max(1));
         let blocks = outer.flat_map(|outer| {
-            self.places.iter().map(move |place| &outer[place * block..(place + 1) * block])
+            self.indices.iter().map(move |index| &outer[index * block..(index + 1) * block])
         });
         blocks.flatten().copied().collect()
     }
@@ -140,33 +141,33 @@ impl Function<1> for Gathered {
     fn gradients(self, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let gradient = Dense::of(&gradient);
         let (block, length) = (self.block(), self.shape[self.along]);
-        let mut made = vec![0.0; self.shape.iter().product()];
-        let each = (block * self.places.len()).max(1);
-        let outer = made.chunks_exact_mut((block * length).max(1));
-        for (made, gradient) in outer.zip(gradient.values().chunks_exact(each)) {
-            for (place, gradient) in self.places.iter().zip(gradient.chunks_exact(block.max(1))) {
-                let made = &mut made[place * block..(place + 1) * block];
-                made.iter_mut().zip(gradient).for_each(|(made, value)| *made += value);
+        let mut result = vec![0.0; self.shape.iter().product()];
+        let each = (block * self.indices.len()).max(1);
+        let outer = result.chunks_exact_mut((block * length).max(1));
+        for (result, gradient) in outer.zip(gradient.values().chunks_exact(each)) {
+            for (index, gradient) in self.indices.iter().zip(gradient.chunks_exact(block.max(1))) {
+                let result = &mut result[index * block..(index + 1) * block];
+                result.iter_mut().zip(gradient).for_each(|(result, value)| *result += value);
             }
         }
-        [Some(tensor(&self.shape, made))]
+        [Some(tensor(&self.shape, result))]
     }
 }
 
-/// `Pad` with one number.
+/// `Pad` with a constant.
 #[derive(Debug)]
 struct Pad {
-    /// The attributes of old versions, which inputs have taken the place of.
+    /// Attributes of old versions, replaced by inputs.
     pads: Option<Vec<i64>>,
     value: f32,
 }
 
-pub(crate) fn pad(call: &Call<'_>) -> Result<Box<dyn Operator>, Refusal> {
-    let mode = call.node.text("mode")?.unwrap_or("constant");
+pub(crate) fn pad(context: &NodeContext<'_>) -> Result<Box<dyn Operator>, CompileError> {
+    let mode = context.node.text("mode")?.unwrap_or("constant");
     if mode != "constant" {
         return Err(format!("with mode {mode} is not supported").into());
     }
-    Ok(Box::new(Pad { pads: call.ints("pads")?, value: call.float("value", 0.0)? }))
+    Ok(Box::new(Pad { pads: context.ints("pads")?, value: context.float("value", 0.0)? }))
 }
 
 impl Operator for Pad {
@@ -175,7 +176,7 @@ impl Operator for Pad {
         let shape = dims(x);
         let pads = self.pads.clone().map_or_else(|| inputs.ints(1), Ok)?;
         if inputs.get(3).is_some() {
-            return Err("of some axes alone is not supported".to_owned());
+            return Err("with axes as an input is not supported".to_owned());
         }
         let pads: Option<Vec<usize>> = pads.iter().map(|pad| usize::try_from(*pad).ok()).collect();
         let pads = pads.filter(|pads| pads.len() == 2 * shape.len());
@@ -184,15 +185,15 @@ impl Operator for Pad {
         let value = given.and_then(|value| value.values().first().copied()).unwrap_or(self.value);
         let around = (0..shape.len())
             .map(|axis| pads[axis].checked_add(shape[axis])?.checked_add(pads[axis + shape.len()]));
-        let made: Option<Vec<usize>> = around.collect();
-        let made = made.filter(|made| {
-            let count = made.iter().try_fold(1_usize, |all, dim| all.checked_mul(*dim));
+        let result: Option<Vec<usize>> = around.collect();
+        let result = result.filter(|result| {
+            let count = result.iter().try_fold(1_usize, |all, dim| all.checked_mul(*dim));
             count.is_some_and(|count| count <= PADDED_MAX)
         });
-        let made = made.ok_or("makes a tensor that is too large")?;
-        let function = Padded { shape, made, before: pads };
+        let result = result.ok_or("makes a tensor that is too large")?;
+        let function = Padded { shape, result, before: pads };
         let values = function.forward(Dense::of(x.primitive()).values(), value);
-        let padded = tensor(&function.made, values);
+        let padded = tensor(&function.result, values);
         Ok(vec![Value::Floats(record([x], function, padded))])
     }
 }
@@ -200,26 +201,26 @@ impl Operator for Pad {
 #[derive(Debug, Clone)]
 struct Padded {
     shape: Vec<usize>,
-    made: Vec<usize>,
+    result: Vec<usize>,
     before: Vec<usize>,
 }
 
 impl Padded {
-    /// For each row of the tensor, where it begins in the padded one.
+    /// Start of each row in the padded tensor.
     fn rows(&self) -> impl Iterator<Item = usize> + use<'_> {
         let rank = self.shape.len();
         let count: usize = self.shape[..rank.saturating_sub(1)].iter().product();
         (0..count).map(move |mut row| {
-            let (mut place, mut stride) =
+            let (mut index, mut stride) =
                 (self.before.get(rank.wrapping_sub(1)).copied().unwrap_or(0), 1);
             for axis in (0..rank).rev() {
                 if axis + 1 < rank {
-                    place += (row % self.shape[axis] + self.before[axis]) * stride;
+                    index += (row % self.shape[axis] + self.before[axis]) * stride;
                     row /= self.shape[axis];
                 }
-                stride *= self.made[axis];
+                stride *= self.result[axis];
             }
-            place
+            index
         })
     }
 
@@ -228,11 +229,11 @@ impl Padded {
     }
 
     fn forward(&self, x: &[f32], value: f32) -> Vec<f32> {
-        let mut made = vec![value; self.made.iter().product()];
-        for (place, row) in self.rows().zip(x.chunks_exact(self.length().max(1))) {
-            made[place..place + row.len()].copy_from_slice(row);
+        let mut result = vec![value; self.result.iter().product()];
+        for (index, row) in self.rows().zip(x.chunks_exact(self.length().max(1))) {
+            result[index..index + row.len()].copy_from_slice(row);
         }
-        made
+        result
     }
 }
 
@@ -240,7 +241,7 @@ impl Function<1> for Padded {
     fn gradients(self, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let gradient = Dense::of(&gradient);
         let length = self.length();
-        let rows = self.rows().flat_map(|place| &gradient.values()[place..place + length]);
+        let rows = self.rows().flat_map(|index| &gradient.values()[index..index + length]);
         [Some(tensor(&self.shape, rows.copied().collect()))]
     }
 }

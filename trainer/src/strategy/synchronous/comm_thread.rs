@@ -1,4 +1,4 @@
-//! The thread that sums buckets over the ranks while their rank computes the next.
+//! Communication thread: sums buckets over the ranks while the backward pass computes the next.
 
 use super::buckets::Bucket;
 use crate::collective::{Collective, CollectiveError};
@@ -9,38 +9,40 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-/// Sums buckets over the ranks, in the order in which it gets them, and gives them back.
-pub(super) enum Courier {
-    /// There is nobody to go to.
-    Alone(VecDeque<Bucket>),
-    /// A thread has the collective.
-    Together(Thread),
+/// Sums buckets over the ranks, and returns them in order.
+pub(super) enum BucketReducer {
+    /// A single rank, which needs no sums.
+    Single(VecDeque<Bucket>),
+    /// A thread owns the collective.
+    Threaded(CommThread),
 }
 
-/// The thread's other side.
-pub(super) struct Thread {
-    out: Option<Sender<Bucket>>,
-    back: Receiver<Result<Bucket, CollectiveError>>,
+/// Handle of the communication thread.
+pub(super) struct CommThread {
+    to_thread: Option<Sender<Bucket>>,
+    from_thread: Receiver<Result<Bucket, CollectiveError>>,
     bytes_sent: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Courier {
+impl BucketReducer {
     pub(super) fn new(collective: Box<dyn Collective>) -> Result<Self, TrainError> {
         if collective.world() == 1 {
-            return Ok(Self::Alone(VecDeque::new()));
+            return Ok(Self::Single(VecDeque::new()));
         }
-        Thread::start(collective).map(Self::Together)
+        CommThread::start(collective).map(Self::Threaded)
     }
 
     pub(super) fn send(&mut self, bucket: Bucket) -> Result<(), TrainError> {
         match self {
-            Self::Alone(buckets) => buckets.push_back(bucket),
-            Self::Together(Thread { out, back, .. }) => {
-                let sent = out.as_ref().is_some_and(|out| out.send(bucket).is_ok());
+            Self::Single(buckets) => buckets.push_back(bucket),
+            Self::Threaded(CommThread { to_thread, from_thread, .. }) => {
+                let sent =
+                    to_thread.as_ref().is_some_and(|to_thread| to_thread.send(bucket).is_ok());
                 if !sent {
-                    // It has stopped: the reason is behind what it has done.
-                    back.try_iter()
+                    // The thread has stopped; its error follows the finished buckets.
+                    from_thread
+                        .try_iter()
                         .find_map(Result::err)
                         .map_or(Err(stopped()), |e| Err(e.into()))?;
                 }
@@ -51,23 +53,23 @@ impl Courier {
 
     pub(super) fn receive(&mut self) -> Result<Bucket, TrainError> {
         match self {
-            Self::Alone(buckets) => buckets.pop_front().ok_or_else(stopped),
-            Self::Together(thread) => Ok(thread.back.recv().map_err(|_| stopped())??),
+            Self::Single(buckets) => buckets.pop_front().ok_or_else(stopped),
+            Self::Threaded(thread) => Ok(thread.from_thread.recv().map_err(|_| stopped())??),
         }
     }
 
     pub(super) fn bytes_sent(&self) -> u64 {
         match self {
-            Self::Alone(_) => 0,
-            Self::Together(thread) => thread.bytes_sent.load(Ordering::Acquire),
+            Self::Single(_) => 0,
+            Self::Threaded(thread) => thread.bytes_sent.load(Ordering::Acquire),
         }
     }
 }
 
-impl Thread {
+impl CommThread {
     fn start(mut collective: Box<dyn Collective>) -> Result<Self, TrainError> {
-        let (out, buckets) = unbounded::<Bucket>();
-        let (sums, back) = unbounded();
+        let (to_thread, buckets) = unbounded::<Bucket>();
+        let (sums, from_thread) = unbounded();
         let bytes_sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&bytes_sent);
         let run = move || {
@@ -82,14 +84,14 @@ impl Thread {
         };
         let thread = std::thread::Builder::new().name("all-reduce".to_owned()).spawn(run);
         let thread = Some(thread.map_err(TrainError::Thread)?);
-        Ok(Self { out: Some(out), back, bytes_sent, thread })
+        Ok(Self { to_thread: Some(to_thread), from_thread, bytes_sent, thread })
     }
 }
 
-impl Drop for Thread {
-    /// The collective is free when this is.
+impl Drop for CommThread {
+    /// Joins the thread, after which the collective is free.
     fn drop(&mut self) {
-        self.out = None;
+        self.to_thread = None;
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
@@ -97,5 +99,5 @@ impl Drop for Thread {
 }
 
 fn stopped() -> TrainError {
-    TrainError::State("a step has failed, and no other can follow".to_owned())
+    TrainError::State("an earlier step has failed".to_owned())
 }
