@@ -33,7 +33,7 @@ pub enum Targets {
     /// Class index of each row. The loss is the cross entropy of the output's softmax, or of the
     /// output itself if the graph ends with a softmax.
     Classes(Vec<u32>),
-    /// As many numbers per row as the output has. The loss is the mean square error.
+    /// Numbers, as many per row as the output has. The loss is the mean square error.
     Numbers(Vec<f32>),
 }
 

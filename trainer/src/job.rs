@@ -1,4 +1,4 @@
-//! One training run, from first step to last; the same for ranks that are threads or processes.
+//! A training run from first step to last; the same for ranks that are threads or processes.
 
 mod evaluate;
 mod progress;
@@ -20,7 +20,7 @@ use crate::strategy::{FederatedAveraging, Strategy};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// One training run. All ranks receive the same.
+/// A training run. All ranks receive the same.
 pub struct Job<'a> {
     /// Model to train.
     pub task: &'a dyn TrainTask,
@@ -118,7 +118,7 @@ pub trait TrainObserver: Sync {
     fn measured(&self, measured: &Measurement) -> Result<(), TrainError>;
 }
 
-/// One step of training.
+/// A step of training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepEvent {
     /// Number of steps so far, including this one.

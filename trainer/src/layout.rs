@@ -12,7 +12,7 @@ pub struct Layout {
     len: usize,
 }
 
-/// One parameter: an initializer of the graph.
+/// A parameter: an initializer of the graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// Name of the initializer.

@@ -85,7 +85,7 @@ fn a_killed_rank_ends_the_job() {
     assert!(started.elapsed() < LONG);
 }
 
-/// One rank of a scenario; not a test by itself.
+/// A rank of a scenario; not a test by itself.
 #[test]
 #[ignore = "runs under mpirun, started by the others"]
 fn rank() {

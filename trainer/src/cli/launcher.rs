@@ -19,7 +19,7 @@ const LOCAL_RANK_VARIABLES: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCA
 pub(super) enum Launcher {
     /// Number of threads.
     Threads(usize),
-    /// One process a rank.
+    /// A process for each rank.
     Processes {
         /// Rank of this process.
         rank: usize,

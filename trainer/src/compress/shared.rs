@@ -1,5 +1,5 @@
-//! Fine-tuning of shared values: a centroid moves by the gradients of all weights that share it
-//! (Han et al., "Deep Compression", ICLR 2016, section 3.3 and equation 3).
+//! Fine-tuning of shared values by the gradients of all weights that share them (Han et al., "Deep
+//! Compression", ICLR 2016, section 3.3 and equation 3).
 
 use crate::batch::{Batch, Input};
 use crate::error::TrainError;

@@ -140,7 +140,7 @@ impl Dataset {
         &self.targets
     }
 
-    /// One more than the largest label; `None` for numeric targets.
+    /// Number of classes, i.e. the largest label plus one; `None` for numeric targets.
     pub fn classes(&self) -> Option<usize> {
         match &self.targets {
             Targets::Classes(classes) => {

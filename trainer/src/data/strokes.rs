@@ -3,7 +3,7 @@
 /// A point of the square.
 pub(super) type Point = (f32, f32);
 
-/// One stroke of the pen.
+/// A stroke of the pen.
 pub(super) struct Stroke {
     /// True for a smooth curve through the points, false for corners at them.
     pub(super) smooth: bool,

@@ -1,4 +1,4 @@
-//! One rank of a training run in rounds: federated averaging.
+//! The part of a rank in a training run by rounds: federated averaging.
 
 use super::progress::{FinishedStep, Progress};
 use super::stop_consensus::StopConsensus;

@@ -1,4 +1,4 @@
-//! One rank of a training run in steps: batch by batch.
+//! The part of a rank in a training run by steps: batch by batch.
 
 use super::progress::{FinishedStep, Progress};
 use super::stop_consensus::StopConsensus;

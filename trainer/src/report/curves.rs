@@ -8,7 +8,7 @@ const SIZE: (u32, u32) = (720, 420);
 /// Upper limit of points of a curve; more cannot be told apart.
 const POINTS_MAX: usize = 1000;
 
-/// One curve of a chart.
+/// A curve of a chart.
 struct Line {
     name: &'static str,
     color: RGBColor,

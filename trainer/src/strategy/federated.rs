@@ -73,7 +73,7 @@ pub struct FederatedAveraging {
     rounds: u64,
 }
 
-/// One client in a round.
+/// A client in a round.
 #[derive(Clone, Copy)]
 struct ClientTask {
     client: usize,
@@ -110,8 +110,8 @@ impl FederatedAveraging {
     /// clients' results, weighted by rows.
     ///
     /// # Errors
-    /// Fails when no client of the round has data, data cannot be read or does not fit the model,
-    /// the loss is not finite, or a rank is late or gone.
+    /// Fails when no client of the round has data, or data cannot be read or does not fit the
+    /// model. Fails when the loss is not finite, or a rank is late or gone.
     pub fn round(
         &mut self,
         learner: &mut dyn Learner,

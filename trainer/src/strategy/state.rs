@@ -61,7 +61,7 @@ impl State {
     }
 
     /// Copies a rank's slice. If the number of ranks has changed, each gets an equal share of the
-    /// sum over the old ranks, so nothing is lost or counted twice.
+    /// sum over the old ranks. Nothing is lost or counted twice.
     pub(super) fn copy_share_to(
         &self,
         name: &str,

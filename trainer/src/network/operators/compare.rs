@@ -79,7 +79,7 @@ impl Operator for Not {
     }
 }
 
-/// `Where`.
+/// The operator `Where`.
 #[derive(Debug)]
 struct Choose;
 
