@@ -101,7 +101,7 @@ fn trivial(out: &mut impl Write, flags: &Flags) -> Result<Bars> {
         best = best.max(report.requests_per_s);
         row(out, "closed", connections, &report)?;
     }
-    let open = Arrival::Open { requests_per_s: REQUESTS_PER_S };
+    let open = Arrival::Constant { requests_per_s: REQUESTS_PER_S };
     let report = load(&responder, flags.seconds, open, 64)?;
     row(out, "open", 64, &report)?;
     if let Some(reason) = &report.invalid_because {
@@ -145,7 +145,7 @@ fn row(out: &mut impl Write, kind: &str, connections: usize, report: &Report) ->
         report.requests_per_s,
         us(report.latency_us_p50),
         us(report.latency_us_p99),
-        report.busy_share * 1e2
+        report.utilization * 1e2
     )?;
     Ok(())
 }

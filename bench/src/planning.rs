@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use skysail_loadtest::capacity::level::{Window, level};
 use skysail_loadtest::capacity::measure::Conditions;
-use skysail_loadtest::capacity::{Error, Question, find};
-use skysail_loadtest::plan::{self, Prediction, Traffic, predicted};
+use skysail_loadtest::capacity::{Error, Options, find};
+use skysail_loadtest::plan::{PlanRequest, Prediction, Traffic, predict_servers};
 use skysail_loadtest::profile::{Level, Objective, Profile};
 use skysail_loadtest::quantiles::Quantiles;
 use skysail_loadtest::target::{Protocol, Target};
@@ -161,7 +161,7 @@ impl<'a> Subject<'a> {
 
     fn profile(&self) -> Result<Profile> {
         progress(&format!("{}: profile", self.name));
-        let question = Question {
+        let options = Options {
             objective: self.objective(),
             precision: 0.1,
             window: Duration::from_secs(self.flags.seconds),
@@ -172,11 +172,11 @@ impl<'a> Subject<'a> {
             seed: 1,
         };
         let find =
-            |question: &Question| self.runtime.block_on(find(&self.conditions(), question, |_| {}));
-        let found = match find(&question) {
+            |options: &Options| self.runtime.block_on(find(&self.conditions(), options, |_| {}));
+        let found = match find(&options) {
             // Beyond that the generator lacks cores, and nothing is said of the server.
-            Err(Error::Generator { kept_per_s: Some(most_per_s), .. }) => {
-                find(&Question { most_per_s, ..question })
+            Err(Error::Generator { met_per_s: Some(most_per_s), .. }) => {
+                find(&Options { most_per_s, ..options })
             }
             found => found,
         };
@@ -197,8 +197,8 @@ impl<'a> Subject<'a> {
         for traffic in &traffics {
             let traffic = traffic.clone();
             let objective = self.objective();
-            let question = plan::Question { traffic, objective, seeds: 8, cost_per_hour: None };
-            predictions.push(predicted(&profile, &question, 1)?);
+            let request = PlanRequest { traffic, objective, seeds: 8, cost_per_hour: None };
+            predictions.push(predict_servers(&profile, &request, 1)?);
         }
         let measured = self.measure(&traffics)?;
         let cases = CASES.iter().zip(&predictions).zip(&measured);
@@ -299,7 +299,7 @@ impl Measured {
         let of_window = |window: &Window| window.report.latency_us(0.99).map(|us| us / 1e3);
         let each: Vec<f64> = windows.iter().filter_map(of_window).collect();
         let level = level(per_s, windows);
-        let range = Quantiles::of(each);
+        let range = Quantiles::from_values(each);
         // The middle of three: a window in which somebody else had the machine is none.
         Self { level, p99_ms: range.at(0.5), least_ms: range.at(0.0), most_ms: range.at(1.0) }
     }

@@ -1,38 +1,37 @@
-//! When requests go out, and which of them count. No clock: all times are from the run's start.
-
-pub mod trace;
+//! Send times of requests, and the window in which they count. No clock: all times are from the
+//! run's start.
 
 use skysail_policy::simulate::{Arrivals, Times};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What makes a request go out.
+/// Rule by which requests go out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Arrival {
-    /// The answer to the connection's previous request.
+    /// Closed loop: a connection sends its next request when the previous one is answered.
     Closed,
-    /// The clock: this many requests a second over all connections, evenly spaced.
-    Open {
+    /// Open loop: evenly spaced requests, at this rate over all connections.
+    Constant {
         /// Requests a second, above 0.
         requests_per_s: f64,
     },
-    /// The clock, at times of the kind that the simulator plays too: by chance, or recorded.
-    Drawn {
-        /// The law, or the recording.
+    /// Open loop: random or recorded times, the same that the simulator plays.
+    Process {
+        /// Random process or recording.
         arrivals: Arc<Arrivals>,
-        /// The same seed draws the same times.
+        /// Seed of the times: the same seed gives the same times.
         seed: u64,
     },
 }
 
 impl Arrival {
-    /// Its name in reports; `None` for a closed loop.
+    /// Name in reports; `None` for a closed loop.
     pub fn pattern(&self) -> Option<String> {
         let seconds = |us: u64| us as f64 / 1e6;
         let arrivals = match self {
             Self::Closed => return None,
-            Self::Open { .. } => return Some("constant".to_owned()),
-            Self::Drawn { arrivals, .. } => arrivals,
+            Self::Constant { .. } => return Some("constant".to_owned()),
+            Self::Process { arrivals, .. } => arrivals,
         };
         Some(match **arrivals {
             Arrivals::Poisson { .. } => "poisson".to_owned(),
@@ -49,100 +48,102 @@ impl Arrival {
         })
     }
 
-    /// The times of one part's requests before `end`; `None` for a closed loop.
-    pub(crate) fn schedule(&self, part: Part, end: Duration) -> Option<Schedule> {
+    /// Send times of one partition before `end`; `None` for a closed loop.
+    pub(crate) fn schedule(&self, part: Partition, end: Duration) -> Option<Schedule> {
         match self {
             Self::Closed => None,
-            Self::Open { requests_per_s } => Some(Schedule::constant(*requests_per_s, part, end)),
-            Self::Drawn { arrivals, seed } => {
-                Some(Schedule::drawn(arrivals.clone(), *seed, part, end))
+            Self::Constant { requests_per_s } => {
+                Some(Schedule::constant(*requests_per_s, part, end))
+            }
+            Self::Process { arrivals, seed } => {
+                Some(Schedule::process(arrivals.clone(), *seed, part, end))
             }
         }
     }
 }
 
-/// The part of a run that is measured: all of it but the warm-up.
+/// Time span of a run: the warm-up, then the measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
-    /// Sent but not counted before the measurement.
+    /// Requests sent before the measurement, which do not count.
     pub warm_up: Duration,
-    /// Sent and counted.
+    /// Length of the measurement.
     pub duration: Duration,
 }
 
 impl Window {
-    /// When the last request may go out.
+    /// End of the measurement, after which no request goes out.
     pub fn end(self) -> Duration {
         self.warm_up.saturating_add(self.duration)
     }
 
-    /// How long the intervals are into which the measurement is divided: a second, or in a short
-    /// one less and in a very long one more.
+    /// Length of the intervals of the measurement: a second. Short measurements have shorter
+    /// intervals, very long ones longer ones.
     pub fn interval(self) -> Duration {
         let (least, most) = (Duration::from_millis(100), Duration::from_secs(1));
         (self.duration / 20).clamp(least, most).max(self.duration / 600)
     }
 
-    /// Whether a request counts that was meant to go out `at`.
+    /// True if a request that is scheduled `at` counts.
     pub fn counts(self, at: Duration) -> bool {
         at >= self.warm_up && at < self.end()
     }
 }
 
-/// One of several equal parts of the load.
+/// One of several equal partitions of the load, one for each thread.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
-    /// Which one, from 0.
+pub struct Partition {
+    /// Number of the partition, from 0.
     pub index: usize,
-    /// How many there are, above 0.
-    pub of: usize,
+    /// Number of partitions, above 0.
+    pub count: usize,
 }
 
-impl Part {
-    /// All parts.
-    pub fn all(of: usize) -> impl Iterator<Item = Self> {
-        (0..of).map(move |index| Self { index, of })
+impl Partition {
+    /// Iterates over all partitions.
+    pub fn all(count: usize) -> impl Iterator<Item = Self> {
+        (0..count).map(move |index| Self { index, count })
     }
 
-    /// This part's share of `total` things; the shares of all parts add up to it.
+    /// Share of `total` things; the shares of all partitions add up to it.
     pub fn share(self, total: usize) -> usize {
-        total / self.of + usize::from(self.index < total % self.of)
+        total / self.count + usize::from(self.index < total % self.count)
     }
 }
 
-/// The times at which the requests of one [`Part`] go out in an open loop.
+/// Send times of the requests of one [`Partition`] in an open loop.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    times: Law,
+    times: SendTimes,
     end: Duration,
 }
 
 #[derive(Clone, Debug)]
-enum Law {
-    Even {
+enum SendTimes {
+    Constant {
         next: u64,
         step: u64,
         requests_per_s: f64,
     },
-    Drawn {
+    Process {
         times: Times<Arc<Arrivals>>,
-        /// Times of other parts before the next one of this part.
+        /// Times of other partitions before the next one of this partition.
         skip: usize,
         step: usize,
     },
 }
 
 impl Schedule {
-    /// Evenly spaced: of all parts' requests together, every `part.of`-th one is this part's.
-    pub fn constant(requests_per_s: f64, part: Part, end: Duration) -> Self {
-        let (next, step) = (part.index as u64, part.of as u64);
-        Self { times: Law::Even { next, step, requests_per_s }, end }
+    /// Evenly spaced times: every `part.count`-th one of all is this partition's.
+    pub fn constant(requests_per_s: f64, part: Partition, end: Duration) -> Self {
+        let (next, step) = (part.index as u64, part.count as u64);
+        Self { times: SendTimes::Constant { next, step, requests_per_s }, end }
     }
 
-    /// Of the times that a seed draws, every `part.of`-th one.
-    pub fn drawn(arrivals: Arc<Arrivals>, seed: u64, part: Part, end: Duration) -> Self {
+    /// Times of a process: every `part.count`-th one of all is this partition's.
+    pub fn process(arrivals: Arc<Arrivals>, seed: u64, part: Partition, end: Duration) -> Self {
         let times = arrivals.shared_times(seed);
-        Self { times: Law::Drawn { times, skip: part.index, step: part.of }, end }
+        Self { times: SendTimes::Process { times, skip: part.index, step: part.count }, end }
     }
 }
 
@@ -151,13 +152,13 @@ impl Iterator for Schedule {
 
     fn next(&mut self) -> Option<Duration> {
         let at = match &mut self.times {
-            Law::Even { next, step, requests_per_s } => {
-                // From the request's number, not from its predecessor: no error adds up.
+            SendTimes::Constant { next, step, requests_per_s } => {
+                // Each time follows from the request's number, so that no rounding error adds up.
                 let at = Duration::try_from_secs_f64(*next as f64 / *requests_per_s).ok()?;
                 *next += *step;
                 at
             }
-            Law::Drawn { times, skip, step } => {
+            SendTimes::Process { times, skip, step } => {
                 let at = Duration::from_micros(times.nth(*skip)?);
                 *skip = *step - 1;
                 at
@@ -175,27 +176,29 @@ mod tests {
 
     #[test]
     fn a_schedule_is_evenly_spaced() {
-        let times: Vec<_> = Schedule::constant(4.0, Part { index: 0, of: 1 }, SECOND).collect();
+        let times: Vec<_> =
+            Schedule::constant(4.0, Partition { index: 0, count: 1 }, SECOND).collect();
         assert_eq!(times, [0, 250, 500, 750].map(Duration::from_millis));
     }
 
     #[test]
-    fn parts_make_up_the_whole() {
-        let whole: Vec<_> = Schedule::constant(1000.0, Part { index: 0, of: 1 }, SECOND).collect();
+    fn partitions_make_up_the_whole() {
+        let whole: Vec<_> =
+            Schedule::constant(1000.0, Partition { index: 0, count: 1 }, SECOND).collect();
         let mut parts: Vec<_> =
-            Part::all(3).flat_map(|part| Schedule::constant(1000.0, part, SECOND)).collect();
+            Partition::all(3).flat_map(|part| Schedule::constant(1000.0, part, SECOND)).collect();
         parts.sort();
         assert_eq!(parts, whole);
         assert_eq!(whole.len(), 1000);
     }
 
     #[test]
-    fn parts_of_what_is_drawn_make_up_the_whole_too() {
+    fn partitions_of_a_process_make_up_the_whole() {
         let poisson =
-            Arrival::Drawn { arrivals: Arc::new(Arrivals::Poisson { per_s: 1000.0 }), seed: 7 };
+            Arrival::Process { arrivals: Arc::new(Arrivals::Poisson { per_s: 1000.0 }), seed: 7 };
         let times = |part| poisson.schedule(part, SECOND).unwrap();
-        let whole: Vec<_> = times(Part { index: 0, of: 1 }).collect();
-        let mut parts: Vec<_> = Part::all(3).flat_map(times).collect();
+        let whole: Vec<_> = times(Partition { index: 0, count: 1 }).collect();
+        let mut parts: Vec<_> = Partition::all(3).flat_map(times).collect();
         parts.sort();
         assert_eq!(parts, whole);
         assert!((850..1150).contains(&whole.len()), "{}", whole.len());
@@ -205,27 +208,27 @@ mod tests {
     #[test]
     fn a_recording_is_sent_as_it_was() {
         let arrivals = Arc::new(Arrivals::Recorded(vec![0, 0, 5, 2_000_000]));
-        let recorded = Arrival::Drawn { arrivals, seed: 0 };
-        let schedule = recorded.schedule(Part { index: 0, of: 1 }, SECOND).unwrap();
+        let recorded = Arrival::Process { arrivals, seed: 0 };
+        let schedule = recorded.schedule(Partition { index: 0, count: 1 }, SECOND).unwrap();
         assert_eq!(schedule.collect::<Vec<_>>(), [0, 0, 5].map(Duration::from_micros));
     }
 
     #[test]
     fn a_long_schedule_does_not_drift() {
         let hour = Duration::from_secs(3600);
-        let times = Schedule::constant(30.0, Part { index: 0, of: 1 }, hour);
+        let times = Schedule::constant(30.0, Partition { index: 0, count: 1 }, hour);
         assert_eq!(times.count(), 30 * 3600);
     }
 
     #[test]
     fn a_tiny_rate_sends_once() {
-        let times = Schedule::constant(1e-300, Part { index: 0, of: 1 }, SECOND);
+        let times = Schedule::constant(1e-300, Partition { index: 0, count: 1 }, SECOND);
         assert_eq!(times.collect::<Vec<_>>(), [Duration::ZERO]);
     }
 
     #[test]
     fn shares_add_up() {
-        let shares: Vec<_> = Part::all(3).map(|part| part.share(8)).collect();
+        let shares: Vec<_> = Partition::all(3).map(|part| part.share(8)).collect();
         assert_eq!(shares, [3, 3, 2]);
     }
 

@@ -1,5 +1,5 @@
-//! How much a server can do: the highest rate at which it keeps an objective, and what it does at
-//! others.
+//! Capacity of a server: the highest rate at which it meets an objective, and its behaviour at
+//! other rates.
 
 pub mod level;
 pub mod measure;
@@ -17,91 +17,91 @@ use search::{Goal, Next, Point, Search, Verdict};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Tries of a window in which the load generator was the bottleneck.
-const TRIES_MAX: usize = 3;
-/// Windows in which enough requests should come to prove that an objective is kept.
+/// Attempts to measure a window in which the load generator is the bottleneck.
+const ATTEMPTS_MAX: usize = 3;
+/// Windows after which enough requests came to prove that an objective is met.
 const WINDOWS_ENOUGH: f64 = 3.0;
-/// One request at a time is sent for so long.
-const ALONE: Duration = Duration::from_secs(1);
-/// The longest window.
+/// Duration for which one request at a time is sent.
+const SEQUENTIAL_DURATION: Duration = Duration::from_secs(1);
+/// Longest window.
 const WINDOW_MAX: Duration = Duration::from_secs(60);
-/// What a server may take to say how it runs the model.
+/// Time limit for reading the server's settings.
 const SETTINGS_MAX: Duration = Duration::from_secs(5);
-/// Shares of the capacity at which the curve has points...
+/// Points of the curve, as shares of the capacity.
 const CURVE: [f64; 7] = [0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0];
-/// ...each from as many windows...
+/// Windows of each point of the curve.
 const CURVE_WINDOWS: usize = 3;
-/// ...unless the search has measured so near.
-const NEAR: f64 = 1.08;
-/// The lowest rate that is tried, as a part of that of one request at a time.
+/// Factor within which a measured rate counts as a point of the curve.
+const NEARBY: f64 = 1.08;
+/// Lowest rate that is tried, as a share of the rate of one request at a time.
 const LEAST_SHARE: f64 = 0.01;
 
-/// What is asked.
+/// Options of a search.
 #[derive(Clone, Copy, Debug)]
-pub struct Question {
-    /// What is to be kept.
+pub struct Options {
+    /// Objective to meet.
     pub objective: Objective,
-    /// How far the answer may be below the truth, as a part of it.
+    /// Greatest relative distance of the result below the true capacity.
     pub precision: f64,
-    /// How long each window is, at least.
+    /// Shortest window.
     pub window: Duration,
-    /// Windows of a rate, at most.
+    /// Most windows of one rate.
     pub windows_max: usize,
-    /// The rate to begin with; half of what one request at a time makes when it is not given.
+    /// First rate, in requests a second. The default is half the rate of one request at a time.
     pub from_per_s: Option<f64>,
-    /// No higher rate is tried.
+    /// Highest rate that is tried, in requests a second.
     pub most_per_s: f64,
-    /// Whether the curve gets more points than the search needs.
+    /// True if further rates are measured for the curve.
     pub curve: bool,
-    /// Another one sends at other times.
+    /// Seed of the send times.
     pub seed: u64,
 }
 
-/// Why there is no answer.
+/// Reason why no capacity was found.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The load was not sent.
     #[error(transparent)]
     Run(Box<crate::Error>),
-    /// One request at a time takes too long.
+    /// One request at a time takes longer than the objective.
     #[error(
         "the objective of {objective_ms} ms cannot be met: one request at a time takes \
          {alone_ms:.3} ms (the fastest of ten {least_ms:.3} ms)"
     )]
-    TooSlowAlone {
-        /// What was to be kept.
+    TooSlowSequentially {
+        /// Objective, in milliseconds.
         objective_ms: f64,
-        /// Half of them take no longer.
+        /// Median latency of one request at a time.
         alone_ms: f64,
-        /// A tenth of them take no longer.
+        /// 10th percentile of the same latency.
         least_ms: f64,
     },
-    /// Nothing is slow enough.
+    /// The lowest rate does not meet the objective.
     #[error(
         "the objective of {objective_ms} ms for {percentile} % cannot be met: at {per_s:.1} requests/s, \
          the lowest rate tried, {share:.2} % were in time and p{percentile} was {latency_ms:.3} ms"
     )]
-    NeverKept {
-        /// How soon.
+    NeverMet {
+        /// Objective, in milliseconds.
         objective_ms: f64,
-        /// For how many.
+        /// Percentile of the objective.
         percentile: f64,
-        /// The lowest rate.
+        /// Lowest rate, in requests a second.
         per_s: f64,
-        /// How many were in time there, in hundredths.
+        /// Percentage of requests in time at that rate.
         share: f64,
-        /// How long they took there.
+        /// Latency at the objective's percentile and that rate.
         latency_ms: f64,
     },
-    /// This program could not send more.
-    #[error("at {per_s:.1} requests/s {reason}{}", at_least(*.kept_per_s))]
+    /// The load generator could not send more.
+    #[error("at {per_s:.1} requests/s {reason}{}", at_least(*.met_per_s))]
     Generator {
-        /// The rate.
+        /// Rate, in requests a second.
         per_s: f64,
-        /// How it was the bottleneck.
+        /// Description of the bottleneck.
         reason: String,
-        /// The highest rate that keeps the objective, as far as is known nevertheless.
-        kept_per_s: Option<f64>,
+        /// Highest rate known to meet the objective, if any.
+        met_per_s: Option<f64>,
     },
     /// No request was answered while one at a time was sent.
     #[error("no request was answered: {0}")]
@@ -114,98 +114,103 @@ impl From<crate::Error> for Error {
     }
 }
 
-fn at_least(kept_per_s: Option<f64>) -> String {
-    kept_per_s
+fn at_least(met_per_s: Option<f64>) -> String {
+    met_per_s
         .map_or(String::new(), |per_s| format!("; the capacity is at least {per_s:.1} requests/s"))
 }
 
-/// What was found.
+/// Result of a search.
 #[derive(Clone, Debug, Serialize)]
 pub struct Capacity {
-    /// What was seen at all rates.
+    /// Profile of all measured rates.
     #[serde(flatten)]
     pub profile: Profile,
-    /// The lowest rate that does not keep the objective; `None` when all that were tried do.
-    pub not_kept_per_s: Option<f64>,
-    /// How the search went, in its order.
-    pub search: Vec<Searched>,
+    /// Lowest rate that does not meet the objective; `None` if all rates meet it.
+    pub not_met_per_s: Option<f64>,
+    /// Rates of the search, in its order.
+    pub search: Vec<SearchedRate>,
 }
 
-/// A rate of the search.
+/// Rate of the search, with its verdict.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Searched {
+pub struct SearchedRate {
     /// Requests a second.
     pub per_s: f64,
-    /// Windows.
+    /// Number of windows.
     pub windows: usize,
-    /// `keeps`, `misses` or `unclear`.
+    /// `meets`, `misses` or `unclear`.
     pub verdict: &'static str,
-    /// The part of the requests in time.
+    /// Share of the requests in time.
     pub in_time: f64,
-    /// It is at least this.
+    /// Lower confidence bound of that share.
     pub in_time_low: f64,
-    /// It is at most this.
+    /// Upper confidence bound of that share.
     pub in_time_high: f64,
 }
 
-/// What is told while it goes on.
+/// Progress of a search.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
-    /// A window at this rate begins.
-    Begins {
+    /// A window begins.
+    Started {
         /// Requests a second.
         per_s: f64,
-        /// How long it takes.
+        /// Length of the window.
         duration: Duration,
     },
-    /// What the search knows now of the rate.
-    Seen(&'a Point),
+    /// A rate was evaluated after a window.
+    Evaluated(&'a Point),
 }
 
 /// Finds the capacity.
 ///
 /// # Errors
-/// When there is none, or it cannot be measured.
+/// Fails if no rate meets the objective, or it cannot be measured.
 pub async fn find(
     conditions: &Conditions<'_>,
-    question: &Question,
+    options: &Options,
     mut observe: impl FnMut(Progress<'_>),
 ) -> Result<Capacity, Error> {
-    let alone_per_s = alone(conditions, question).await?;
-    let goal = question.goal(alone_per_s);
-    let mut measured = Measured { conditions, question, windows: Vec::new() };
-    let mut search = Search::new(goal, question.from_per_s.unwrap_or(alone_per_s / 2.0));
+    let sequential_per_s = sequential_rate(conditions, options).await?;
+    let goal = options.goal(sequential_per_s);
+    let mut measured = Measurements { conditions, options, windows: Vec::new() };
+    let mut search = Search::new(goal, options.from_per_s.unwrap_or(sequential_per_s / 2.0));
     let capacity_per_s = loop {
         match search.next() {
             Next::Measure { per_s } => {
                 let window = measured.window(per_s, &search, &mut observe).await?;
-                search.saw(per_s, &window.batches());
-                search.points().last().into_iter().for_each(|point| observe(Progress::Seen(point)));
+                search.record(per_s, &window.blocks());
+                search
+                    .points()
+                    .last()
+                    .into_iter()
+                    .for_each(|point| observe(Progress::Evaluated(point)));
             }
-            Next::Found { per_s } | Next::KeptAtMost { per_s } => break per_s,
-            Next::NeverKept { per_s } => return Err(measured.never_kept(per_s)),
+            Next::Found { per_s } | Next::MetAtMaximum { per_s } => break per_s,
+            Next::NeverMet { per_s } => return Err(measured.never_met(per_s)),
         }
     };
-    if question.curve {
-        measured.fill(capacity_per_s, &search, &mut observe).await?;
+    if options.curve {
+        measured.fill_curve(capacity_per_s, &search, &mut observe).await?;
     }
     let profile = measured.profile(capacity_per_s).await;
-    Ok(Capacity { profile, not_kept_per_s: not_kept(&search), search: searched(&search) })
+    Ok(Capacity { profile, not_met_per_s: not_met(&search), search: searched(&search) })
 }
 
-impl Question {
-    fn goal(&self, alone_per_s: f64) -> Goal {
+impl Options {
+    fn goal(&self, sequential_per_s: f64) -> Goal {
         Goal {
             share: self.objective.percentile / 100.0,
             confidence: self.objective.confidence / 100.0,
             precision: self.precision,
             windows_max: self.windows_max,
-            least_per_s: (alone_per_s * LEAST_SHARE).min(self.most_per_s),
+            least_per_s: (sequential_per_s * LEAST_SHARE).min(self.most_per_s),
             most_per_s: self.most_per_s,
         }
     }
 
-    /// How long a window is: so many requests without a single miss prove that enough are in time.
+    /// Length of a window: long enough that a few windows without a late request prove the
+    /// objective.
     fn window(&self, per_s: f64) -> Duration {
         let Objective { percentile, confidence, .. } = self.objective;
         let error = (1.0 - confidence / 100.0) / self.windows_max.max(1) as f64;
@@ -215,9 +220,9 @@ impl Question {
     }
 }
 
-/// One request at a time: how many a second.
-async fn alone(conditions: &Conditions<'_>, question: &Question) -> Result<f64, Error> {
-    let duration = question.window.min(ALONE);
+/// Measures the rate of one request at a time, in requests a second.
+async fn sequential_rate(conditions: &Conditions<'_>, options: &Options) -> Result<f64, Error> {
+    let duration = options.window.min(SEQUENTIAL_DURATION);
     let window = arrival::Window { warm_up: Duration::ZERO, duration };
     let load = Load {
         arrival: Arrival::Closed,
@@ -233,64 +238,66 @@ async fn alone(conditions: &Conditions<'_>, question: &Question) -> Result<f64, 
         let first = report.failures.first();
         return Err(Error::NoAnswer(first.map_or_else(String::new, |first| first.message.clone())));
     };
-    let objective_ms = question.objective.ms;
+    let objective_ms = options.objective.ms;
     if alone_us > objective_ms * 1e3 {
         let (alone_ms, least_ms) = (alone_us / 1e3, least_us / 1e3);
-        return Err(Error::TooSlowAlone { objective_ms, alone_ms, least_ms });
+        return Err(Error::TooSlowSequentially { objective_ms, alone_ms, least_ms });
     }
     Ok(1e6 / alone_us)
 }
 
 /// All windows so far.
-struct Measured<'a> {
+struct Measurements<'a> {
     conditions: &'a Conditions<'a>,
-    question: &'a Question,
+    options: &'a Options,
     windows: Vec<(f64, Window)>,
 }
 
-impl Measured<'_> {
-    /// One more; again when the objective was missed and the generator itself was the bottleneck.
+impl Measurements<'_> {
+    /// Measures one more window. Repeats it if the objective was missed while the generator was the
+    /// bottleneck.
     async fn window(
         &mut self,
         per_s: f64,
         search: &Search,
         observe: &mut impl FnMut(Progress<'_>),
     ) -> Result<Window, Error> {
-        let duration = self.question.window(per_s);
+        let duration = self.options.window(per_s);
         let mut reason = String::new();
-        for attempt in 0..TRIES_MAX {
-            observe(Progress::Begins { per_s, duration });
-            let seed = self.question.seed + 1_000 * self.windows.len() as u64 + attempt as u64;
+        for attempt in 0..ATTEMPTS_MAX {
+            observe(Progress::Started { per_s, duration });
+            let seed = self.options.seed + 1_000 * self.windows.len() as u64 + attempt as u64;
             let window = self.conditions.poisson(per_s, duration, seed).await?;
             match window.report.invalid_because.clone() {
-                Some(because) if !self.is_kept(&window) => reason = because,
+                Some(because) if !self.meets_objective(&window) => reason = because,
                 _ => {
                     self.windows.push((per_s, window.clone()));
                     return Ok(window);
                 }
             }
         }
-        let kept = search.points().iter().filter(|point| point.verdict == Verdict::Keeps);
-        let kept_per_s = kept.map(|point| point.per_s).max_by(f64::total_cmp);
-        Err(Error::Generator { per_s, reason, kept_per_s })
+        let kept = search.points().iter().filter(|point| point.verdict == Verdict::Meets);
+        let met_per_s = kept.map(|point| point.per_s).max_by(f64::total_cmp);
+        Err(Error::Generator { per_s, reason, met_per_s })
     }
 
-    /// Whether the objective was kept, to look at. Lateness of the generator counts as latency, so
-    /// that this is so all the more without it.
-    fn is_kept(&self, window: &Window) -> bool {
+    /// True if the window itself meets the objective. The generator's delay counts as latency, so
+    /// the server does at least as well.
+    fn meets_objective(&self, window: &Window) -> bool {
         let in_time = window.report.in_time.unwrap_or(0) as f64;
-        in_time >= self.question.objective.percentile / 100.0 * window.report.requests as f64
+        in_time >= self.options.objective.percentile / 100.0 * window.report.requests as f64
     }
 
-    /// Points of the curve that the search did not need, in rounds: where the machine changes in
-    /// the meantime, it does so for all of them.
-    async fn fill(
+    /// Measures the points of the curve that the search did not need, in rounds. A machine that
+    /// changes meanwhile affects all of them alike.
+    async fn fill_curve(
         &mut self,
         capacity_per_s: f64,
         search: &Search,
         observe: &mut impl FnMut(Progress<'_>),
     ) -> Result<(), Error> {
-        let rates: Vec<f64> = CURVE.iter().map(|share| self.near(share * capacity_per_s)).collect();
+        let rates: Vec<f64> =
+            CURVE.iter().map(|share| self.nearby_rate(share * capacity_per_s)).collect();
         for round in 1..=CURVE_WINDOWS {
             for &per_s in &rates {
                 if self.windows.iter().filter(|(known, _)| *known == per_s).count() < round {
@@ -301,9 +308,9 @@ impl Measured<'_> {
         Ok(())
     }
 
-    /// A rate that was measured so near to this one, or this one.
-    fn near(&self, wanted: f64) -> f64 {
-        let is_near = |per_s: &f64| per_s / wanted < NEAR && wanted / per_s < NEAR;
+    /// A measured rate near this one, or this one.
+    fn nearby_rate(&self, wanted: f64) -> f64 {
+        let is_near = |per_s: &f64| per_s / wanted < NEARBY && wanted / per_s < NEARBY;
         self.windows.iter().map(|(per_s, _)| *per_s).find(is_near).unwrap_or(wanted)
     }
 
@@ -329,17 +336,17 @@ impl Measured<'_> {
             machine: Machine::this(),
             server: Settings::read(target, SETTINGS_MAX).await.unwrap_or_default(),
             server_objective_ms,
-            objective: self.question.objective,
+            objective: self.options.objective,
             capacity_per_s,
             levels: rates.into_iter().map(|per_s| self.level(per_s)).collect(),
             spread: level::spread(self.windows.iter().map(|(_, window)| window)),
         }
     }
 
-    fn never_kept(&self, per_s: f64) -> Error {
-        let Objective { ms, percentile, .. } = self.question.objective;
+    fn never_met(&self, per_s: f64) -> Error {
+        let Objective { ms, percentile, .. } = self.options.objective;
         let level = self.level(per_s);
-        Error::NeverKept {
+        Error::NeverMet {
             objective_ms: ms,
             percentile,
             per_s,
@@ -349,16 +356,16 @@ impl Measured<'_> {
     }
 }
 
-fn not_kept(search: &Search) -> Option<f64> {
-    let missed = search.points().iter().filter(|point| point.verdict != Verdict::Keeps);
+fn not_met(search: &Search) -> Option<f64> {
+    let missed = search.points().iter().filter(|point| point.verdict != Verdict::Meets);
     missed.map(|point| point.per_s).min_by(f64::total_cmp)
 }
 
-fn searched(search: &Search) -> Vec<Searched> {
+fn searched(search: &Search) -> Vec<SearchedRate> {
     let nothing = Bounds { share: f64::NAN, low: 0.0, high: 1.0 };
     let of = |point: &Point| {
         let Bounds { share, low, high } = point.bounds.unwrap_or(nothing);
-        Searched {
+        SearchedRate {
             per_s: point.per_s,
             windows: point.windows,
             verdict: point.verdict.name(),

@@ -1,4 +1,4 @@
-//! The subcommands: each one's flags, and how it carries them out.
+//! Subcommands: the flags of each, and their execution.
 
 pub(crate) mod run;
 pub(crate) mod compare;
@@ -9,13 +9,13 @@ mod output;
 mod shares;
 mod values;
 
-/// Flags that do not fit together: the command ends with the exit code of bad usage.
+/// Error of flags that do not fit together; the command ends with the exit code of bad usage.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(String);
 
 impl Usage {
-    /// Says what does not fit.
+    /// Makes an error from a description.
     pub(crate) fn error(what: impl Into<String>) -> anyhow::Error {
         Self(what.into()).into()
     }

@@ -1,63 +1,62 @@
-//! Two runs beside each other, and whether they differ by more than runs like them do by chance.
+//! Comparison of two runs: are they further apart than similar runs are by chance?
 
-mod bootstrap;
-
-use crate::report::{Interval, Report, text_us};
+use crate::bootstrap::ratio_95;
+use crate::report::{Interval, Report, format_us};
 use serde::Serialize;
 use std::fmt;
 
-/// Fewer intervals say nothing of how much they vary.
+/// Fewest intervals from which their variation is known.
 const INTERVALS_MIN: usize = 5;
 
-/// What two runs found.
+/// Comparison of two runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// What the runs were, the first and the second.
-    pub runs: [Run; 2],
-    /// What makes the runs hard to compare.
+    /// First and second run.
+    pub runs: [ComparedRun; 2],
+    /// Reasons why the runs are hard to compare.
     pub warnings: Vec<String>,
-    /// Each figure of both.
+    /// Figures of both runs.
     pub figures: Vec<Figure>,
 }
 
-/// One of the runs.
+/// Run of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Run {
-    /// What it is called here.
+pub struct ComparedRun {
+    /// Name of the run in the comparison.
     pub name: String,
-    /// The server's address.
+    /// Address of the server.
     pub url: String,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// How requests travelled.
+    /// Protocol of the requests.
     pub protocol: String,
-    /// Requests that were measured.
+    /// Number of measured requests.
     pub requests: u64,
 }
 
-/// A figure of both runs.
+/// Figure of both runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
-    /// What it is.
+    /// Name of the figure.
     pub name: &'static str,
     /// `requests/s`, `us` or a `share`.
     pub unit: &'static str,
-    /// In the first run.
+    /// Value of the first run.
     pub first: f64,
-    /// In the second.
+    /// Value of the second run.
     pub second: f64,
-    /// The second over the first; `None` when that is 0.
+    /// Second value over the first; `None` if the first is 0.
     pub ratio: Option<f64>,
-    /// Where the ratio lies with a confidence of 95 %, by the intervals of both runs; `None` where
-    /// there are too few.
+    /// Range of the ratio with 95 % confidence, from the intervals of both runs; `None` if there
+    /// are too few.
     pub ratio_95: Option<(f64, f64)>,
-    /// Whether the difference is more than chance; `None` when that cannot be said.
+    /// True if the difference is more than chance; `None` if unknown.
     pub differs: Option<bool>,
 }
 
-/// Compares two runs; `names` are what they are called, often the names of their files.
+/// Compares two runs; `names` are often the names of their files.
 pub fn compare(names: [&str; 2], first: &Report, second: &Report) -> Comparison {
-    let run = |name: &str, report: &Report| Run {
+    let run = |name: &str, report: &Report| ComparedRun {
         name: name.to_owned(),
         url: report.url.clone(),
         model: report.model.clone(),
@@ -132,7 +131,7 @@ fn figures(first: &Report, second: &Report) -> Vec<Figure> {
     .collect()
 }
 
-/// A figure of both runs where both have it; `of` is the same of an interval.
+/// Makes a figure if both runs have it; `of` is the same figure of an interval.
 fn figure(
     name: &'static str,
     unit: &'static str,
@@ -144,7 +143,7 @@ fn figure(
     let values = |report: &Report| report.whole_intervals().filter_map(&of).collect::<Vec<f64>>();
     let (a, b) = (values(reports.0), values(reports.1));
     let known = a.len().min(b.len()) >= INTERVALS_MIN;
-    let ratio_95 = known.then(|| bootstrap::ratio_95(&a, &b)).flatten();
+    let ratio_95 = known.then(|| ratio_95(&a, &b)).flatten();
     Some(Figure {
         name,
         unit,
@@ -159,7 +158,7 @@ fn figure(
 impl fmt::Display for Comparison {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (mark, run) in ["A", "B"].iter().zip(&self.runs) {
-            let Run { name, url, model, protocol, requests } = run;
+            let ComparedRun { name, url, model, protocol, requests } = run;
             writeln!(to, "{mark}  {name}: {model} at {url}, {protocol}, {requests} requests")?;
         }
         writeln!(to, "\n{:<12}{:>12}{:>12}{:>9}  95 % within", "", "A", "B", "B / A")?;
@@ -176,7 +175,7 @@ impl fmt::Display for Comparison {
 impl Figure {
     fn write(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = |value: f64| match self.unit {
-            "us" => text_us(value),
+            "us" => format_us(value),
             "share" => format!("{:.2} %", value * 1e2),
             _ => format!("{value:.1}/s"),
         };
@@ -195,7 +194,7 @@ impl Figure {
 mod tests {
     use super::*;
 
-    /// A run of so many seconds with a rate and a p99 that vary a little.
+    /// Report of a run with a rate and a p99 that vary a little.
     fn report(seconds: u64, rate: f64, p99_us: f64) -> Report {
         let wave = |second: u64, depth: f64| 1.0 + depth * ((second * 7 % 10) as f64 - 4.5) / 4.5;
         let interval = |second: u64| Interval {
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_difference_is_told_from_the_noise() {
+    fn a_large_difference_is_distinguished_from_noise() {
         let found = compare(["a", "b"], &report(20, 1000.0, 800.0), &report(20, 1200.0, 810.0));
         let throughput = figure_of(&found, "throughput");
         assert_eq!((throughput.ratio, throughput.differs), (Some(1.2), Some(true)));
@@ -253,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn a_short_run_says_nothing_of_chance() {
+    fn a_short_run_is_not_judged() {
         let found = compare(["a", "b"], &report(4, 1000.0, 800.0), &report(20, 2000.0, 800.0));
         assert_eq!(figure_of(&found, "throughput").differs, None);
         assert!(found.warnings[0].starts_with("a is too short"), "{:?}", found.warnings);
     }
 
     #[test]
-    fn unlike_runs_are_said_to_be() {
+    fn differences_between_the_runs_are_reported() {
         let invalid = Report {
             model: "other".into(),
             invalid_because: Some("it was late".into()),

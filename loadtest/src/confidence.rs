@@ -1,41 +1,40 @@
-//! How sure a share is that was seen, when what was seen comes in seconds that are alike inside:
-//! a stall makes all requests of a second late together, so that they say less than as many
-//! independent ones would.
+//! Confidence bounds of a share, for requests that are correlated in time. A stall makes all
+//! requests of a second late together, so that they say less than as many independent ones.
 //!
-//! The share's variance is taken from how it differs from second to second, which gives the number
-//! of independent requests that would say as much; the bounds are those of Clopper and Pearson
-//! (Biometrika 1934) for that number (Korn and Graubard, Survey Methodology 24, 1998).
+//! The share's variance is taken from its differences between blocks, which gives an equivalent
+//! number of independent requests. The bounds are those of Clopper and Pearson (Biometrika 1934)
+//! for that number (Korn and Graubard, Survey Methodology 24, 1998).
 
-/// Requests of a second, or of another time that is long beside a stall.
+/// Requests of a second, or of another time that is long compared with a stall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// All of them.
+pub struct Block {
+    /// Number of requests.
     pub requests: u64,
-    /// Those that were answered in time.
+    /// Requests that were answered in time.
     pub in_time: u64,
 }
 
-/// A share, and between which two values it is. Each bound is wrong with one less the confidence.
+/// Share with its one-sided bounds; each is wrong with a probability of 1 - confidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
-    /// As it was seen.
+    /// Observed share.
     pub share: f64,
-    /// It is at least this.
+    /// Lower bound.
     pub low: f64,
-    /// It is at most this.
+    /// Upper bound.
     pub high: f64,
 }
 
-/// The share of requests in time; `None` where too little was seen to say anything.
-pub fn bounds(batches: &[Batch], confidence: f64) -> Option<Bounds> {
-    let seen: Vec<Batch> = batches.iter().copied().filter(|batch| batch.requests > 0).collect();
-    if seen.len() < 2 {
+/// Bounds of the share of requests in time; `None` below two blocks.
+pub fn bounds(blocks: &[Block], confidence: f64) -> Option<Bounds> {
+    let blocks: Vec<Block> = blocks.iter().copied().filter(|block| block.requests > 0).collect();
+    if blocks.len() < 2 {
         return None;
     }
-    let sum = |of: fn(&Batch) -> u64| seen.iter().map(of).sum::<u64>() as f64;
-    let (requests, in_time) = (sum(|batch| batch.requests), sum(|batch| batch.in_time));
+    let sum = |of: fn(&Block) -> u64| blocks.iter().map(of).sum::<u64>() as f64;
+    let (requests, in_time) = (sum(|block| block.requests), sum(|block| block.in_time));
     let share = in_time / requests;
-    let count = independent(&seen, requests, share, confidence);
+    let count = independent(&blocks, requests, share, confidence);
     let error = 1.0 - confidence;
     let (yes, no) = (share * count, (1.0 - share) * count);
     let low = if yes > 0.0 { beta_quantile(yes, no + 1.0, error) } else { 0.0 };
@@ -43,24 +42,24 @@ pub fn bounds(batches: &[Batch], confidence: f64) -> Option<Bounds> {
     Some(Bounds { share, low, high })
 }
 
-/// How many independent requests would say as much.
-fn independent(seen: &[Batch], requests: f64, share: f64, confidence: f64) -> f64 {
+/// Equivalent number of independent requests.
+fn independent(blocks: &[Block], requests: f64, share: f64, confidence: f64) -> f64 {
     let alone = share * (1.0 - share) / requests;
     if alone <= 0.0 {
         return requests;
     }
-    let count = seen.len() as f64;
-    let off = |batch: &Batch| (batch.in_time as f64 - share * batch.requests as f64).powi(2);
-    let off: f64 = seen.iter().map(off).sum();
+    let count = blocks.len() as f64;
+    let off = |block: &Block| (block.in_time as f64 - share * block.requests as f64).powi(2);
+    let off: f64 = blocks.iter().map(off).sum();
     let variance = off * count / (count - 1.0) / (requests * requests);
-    // The variance itself is known from a few seconds only.
+    // The variance itself is known from a few blocks only.
     let known = student_quantile(requests - 1.0, confidence);
     let from_few = student_quantile(count - 1.0, confidence);
     let less = (variance / alone).max(1.0) * (from_few / known).powi(2);
     requests / less
 }
 
-/// The value that Student's t with so many degrees of freedom is below with this probability.
+/// Quantile of Student's t distribution.
 pub(crate) fn student_quantile(freedom: f64, probability: f64) -> f64 {
     if probability < 0.5 {
         return -student_quantile(freedom, 1.0 - probability);
@@ -70,7 +69,7 @@ pub(crate) fn student_quantile(freedom: f64, probability: f64) -> f64 {
     (freedom * x / (1.0 - x).max(f64::MIN_POSITIVE)).sqrt()
 }
 
-/// Halvings of the interval in which a quantile is looked for: to the last bit that matters.
+/// Bisections of a quantile's interval, enough for all significant bits.
 const HALVINGS: usize = 60;
 
 fn beta_quantile(a: f64, b: f64, probability: f64) -> f64 {
@@ -82,8 +81,8 @@ fn beta_quantile(a: f64, b: f64, probability: f64) -> f64 {
     (low + high) / 2.0
 }
 
-/// The regularised incomplete beta function: the probability that the beta distribution is below
-/// `x` (DLMF 8.17.22, its continued fraction where that converges fast).
+/// Regularised incomplete beta function: the probability that the beta distribution is below `x`
+/// (DLMF 8.17.22, by its continued fraction).
 fn beta_below(a: f64, b: f64, x: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return x.clamp(0.0, 1.0);
@@ -95,7 +94,7 @@ fn beta_below(a: f64, b: f64, x: f64) -> f64 {
     (front.exp() / a * fraction(a, b, x)).clamp(0.0, 1.0)
 }
 
-/// The continued fraction, by the method of Lentz (1976).
+/// Continued fraction, by the method of Lentz (1976).
 fn fraction(a: f64, b: f64, x: f64) -> f64 {
     const STEPS_MAX: usize = 10_000;
     const CLOSE: f64 = 1e-13;
@@ -121,7 +120,7 @@ fn fraction(a: f64, b: f64, x: f64) -> f64 {
     result
 }
 
-/// The logarithm of the gamma function of a number above 0 (Lanczos 1964, g = 7, nine terms).
+/// Logarithm of the gamma function of a number above 0 (Lanczos 1964, g = 7, nine terms).
 fn ln_gamma(x: f64) -> f64 {
     const TERMS: [f64; 8] = [
         676.520_368_121_885_1,
@@ -152,7 +151,7 @@ mod tests {
         assert!((found - wanted).abs() < 1e-4, "{found} {wanted}");
     }
 
-    /// Values of printed tables.
+    /// The expected values are those of printed tables.
     #[test]
     fn quantiles_are_those_of_the_tables() {
         close(student_quantile(1.0, 0.975), 12.706_2);
@@ -165,26 +164,26 @@ mod tests {
         close(ln_gamma(101.0), 363.739_38);
     }
 
-    /// Seconds that are alike are as good as independent requests: 5 misses of 100 are, with
-    /// Clopper and Pearson, at least 1.64 % and at most 11.28 % (two-sided 95 %).
+    /// Equal blocks are as good as independent requests. Clopper and Pearson: 5 misses of 100 are
+    /// at least 1.64 % and at most 11.28 % (two-sided 95 %).
     #[test]
     fn seconds_that_are_alike_give_the_bounds_of_clopper_and_pearson() {
-        let batches = vec![Batch { requests: 100, in_time: 95 }; 1_000];
-        let found = bounds(&batches, 0.975).unwrap();
+        let blocks = vec![Block { requests: 100, in_time: 95 }; 1_000];
+        let found = bounds(&blocks, 0.975).unwrap();
         assert!(found.low > 0.948 && found.high < 0.952, "{found:?}");
-        let few: Vec<Batch> =
-            (0..20).map(|n| Batch { requests: 5, in_time: 5 - u64::from(n % 4 == 0) }).collect();
+        let few: Vec<Block> =
+            (0..20).map(|n| Block { requests: 5, in_time: 5 - u64::from(n % 4 == 0) }).collect();
         let found = bounds(&few, 0.975).unwrap();
         close(found.share, 0.95);
         assert!((0.872..0.888).contains(&found.low), "{found:?}");
         assert!((0.983..0.986).contains(&found.high), "{found:?}");
     }
 
-    /// The same misses in one second say less.
+    /// The same misses in one block say less.
     #[test]
     fn misses_that_come_together_widen_the_bounds() {
-        let spread = vec![Batch { requests: 1_000, in_time: 995 }; 20];
-        let mut together = vec![Batch { requests: 1_000, in_time: 1_000 }; 20];
+        let spread = vec![Block { requests: 1_000, in_time: 995 }; 20];
+        let mut together = vec![Block { requests: 1_000, in_time: 1_000 }; 20];
         together[7].in_time = 900;
         let (spread, together) = (bounds(&spread, 0.95).unwrap(), bounds(&together, 0.95).unwrap());
         close(spread.share, together.share);
@@ -193,18 +192,18 @@ mod tests {
     }
 
     #[test]
-    fn without_a_miss_it_takes_three_hundred_requests_to_be_sure_of_a_hundredth() {
-        let batches = |requests| vec![Batch { requests, in_time: requests }; 10];
-        assert!(bounds(&batches(29), 0.95).unwrap().low < 0.99);
-        assert!(bounds(&batches(30), 0.95).unwrap().low >= 0.99);
-        assert_eq!(bounds(&batches(30), 0.95).unwrap().high, 1.0);
+    fn three_hundred_requests_without_a_miss_prove_ninety_nine_percent() {
+        let blocks = |requests| vec![Block { requests, in_time: requests }; 10];
+        assert!(bounds(&blocks(29), 0.95).unwrap().low < 0.99);
+        assert!(bounds(&blocks(30), 0.95).unwrap().low >= 0.99);
+        assert_eq!(bounds(&blocks(30), 0.95).unwrap().high, 1.0);
     }
 
     #[test]
-    fn little_says_nothing() {
-        let one = Batch { requests: 1_000, in_time: 1_000 };
-        assert_eq!(bounds(&[one, Batch::default()], 0.95), None);
-        let none = [Batch { requests: 10, in_time: 0 }; 3];
+    fn a_single_block_has_no_bounds() {
+        let one = Block { requests: 1_000, in_time: 1_000 };
+        assert_eq!(bounds(&[one, Block::default()], 0.95), None);
+        let none = [Block { requests: 10, in_time: 0 }; 3];
         let found = bounds(&none, 0.95).unwrap();
         assert!(found.low == 0.0 && (0.09..0.1).contains(&found.high), "{found:?}");
     }

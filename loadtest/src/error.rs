@@ -1,4 +1,4 @@
-//! The errors that keep a run from starting.
+//! Errors that prevent a run.
 
 use crate::payload;
 use crate::target::{Address, Failure};
@@ -7,36 +7,36 @@ use std::io;
 /// Reason why a run did not take place.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no server.
+    /// No server listens.
     #[error("{failure}; is a server running at {address}?")]
     Unreachable {
-        /// Where none is.
+        /// Address without a server.
         address: Address,
-        /// What was seen.
+        /// Failure of the connection.
         failure: Failure,
     },
     /// The server does not describe the model.
     #[error("the server at {address} does not describe the model `{model}`: {failure}")]
     Model {
-        /// The server.
+        /// Address of the server.
         address: Address,
-        /// The model's name.
+        /// Name of the model.
         model: String,
-        /// What it said instead.
+        /// Failure of the request for metadata.
         failure: Failure,
     },
     /// There is nothing to send.
     #[error(transparent)]
     Payload(#[from] payload::Error),
-    /// One request was tried, and a load of them would fare no better.
+    /// The first request failed, so that a load would fail, too.
     #[error("the first request failed, so that no load was sent: {0}")]
     FirstRequest(Failure),
-    /// The server took the first connection but not all of them.
+    /// The server accepted the first connection but not all of them.
     #[error("cannot open {count} connections: {failure}")]
     Connections {
-        /// How many were wanted.
+        /// Number of connections.
         count: usize,
-        /// What was seen.
+        /// Failure of a connection.
         failure: Failure,
     },
     /// The system has no threads or timers left.

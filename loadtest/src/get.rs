@@ -1,4 +1,4 @@
-//! Asks a server for other things than its models' answers: statistics, settings, what was slow.
+//! Requests to a server other than inference: statistics, settings, slow requests.
 
 use crate::target::{Address, Failure, Protocol, Target};
 use bytes::Bytes;
@@ -15,28 +15,28 @@ use tokio::time::timeout;
 use tonic::Status;
 use tonic::transport::Channel;
 
-/// Bytes of a page that are read.
+/// Most bytes of a page.
 const PAGE_BYTES_MAX: usize = 16 << 20;
-/// What a path's segment may hold as it is.
+/// Characters that a path segment may contain unescaped.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// A name as a segment of a path or a value of a query.
-pub(crate) fn in_path(name: &str) -> String {
+/// Escapes a name for a path segment or a query value.
+pub(crate) fn percent_encoded(name: &str) -> String {
     utf8_percent_encode(name, IN_PATH).to_string()
 }
 
-/// The path of a model's own pages.
-pub(crate) fn of_model(target: &Target) -> String {
-    let version = target.version.as_deref().map(in_path);
+/// Path of a model's own pages.
+pub(crate) fn model_path(target: &Target) -> String {
+    let version = target.version.as_deref().map(percent_encoded);
     let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
-    format!("/v2/models/{}{version}", in_path(&target.model))
+    format!("/v2/models/{}{version}", percent_encoded(&target.model))
 }
 
-/// Asks the server over the target's own protocol, in one of two ways.
+/// Queries the server over the target's protocol, by one of two futures.
 ///
 /// # Errors
-/// When there is no answer within `limit`, or the way that is taken fails.
-pub(crate) async fn ask<T>(
+/// Fails if there is no response within `limit`, or the future fails.
+pub(crate) async fn query<T>(
     target: &Target,
     limit: Duration,
     over_http: impl Future<Output = Result<T, Failure>>,
@@ -51,10 +51,10 @@ pub(crate) async fn ask<T>(
     timeout(limit, reading).await.unwrap_or(Err(Failure::Timeout(limit)))
 }
 
-/// A client of the same over gRPC.
+/// Connects a gRPC client.
 ///
 /// # Errors
-/// When there is no server.
+/// Fails if there is no server.
 pub(crate) async fn grpc(
     address: &Address,
 ) -> Result<GrpcInferenceServiceClient<Channel>, Failure> {
@@ -64,21 +64,21 @@ pub(crate) async fn grpc(
     Ok(GrpcInferenceServiceClient::new(channel))
 }
 
-/// What a server of gRPC said instead of an answer.
-pub(crate) fn refused(status: &Status) -> Failure {
-    Failure::Refused { status: format!("{:?}", status.code()), message: status.message().into() }
+/// Failure for a gRPC status.
+pub(crate) fn status_failure(status: &Status) -> Failure {
+    Failure::Status { status: format!("{:?}", status.code()), message: status.message().into() }
 }
 
-/// Reads the page at `path`, over a connection of its own.
+/// Reads the page at `path`, over a new connection.
 ///
 /// # Errors
-/// When there is no server, or what it says is not HTTP. A status is the page's, and no error.
+/// Fails if there is no server, or it does not speak HTTP. A status other than 200 is no error.
 pub(crate) async fn get(address: &Address, path: &str) -> Result<(StatusCode, Bytes), Failure> {
     let connect = TcpStream::connect((address.host(), address.port()));
     let stream = connect.await.map_err(|error| Failure::Connect(error.to_string()))?;
     let opened = handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(|error| broken(&error))?;
-    // Its error is also the error of the request that it breaks.
+    // The error of the connection is also the error of its request.
     let driver = tokio::spawn(async move { drop(connection.await) });
     let response = sender.send_request(request(address, path)).await;
     let (head, body) = response.map_err(|error| broken(&error))?.into_parts();
@@ -89,7 +89,7 @@ pub(crate) async fn get(address: &Address, path: &str) -> Result<(StatusCode, By
 
 fn request(address: &Address, path: &str) -> Request<Empty<Bytes>> {
     let mut request = Request::new(Empty::new());
-    // Prefix and path hold only what they may hold.
+    // Prefix and path contain only valid characters.
     *request.uri_mut() = format!("{}{path}", address.prefix()).parse().unwrap_or_default();
     let headers = request.headers_mut();
     if let Ok(host) = HeaderValue::from_str(&address.authority()) {

@@ -1,10 +1,10 @@
-//! Load tests for any server of the Open Inference Protocol: [`prepare`] encodes a request
-//! once, [`run`] sends it over many connections and times the answers.
+//! Load tests for any server of the Open Inference Protocol: [`prepare`] encodes a request once,
+//! [`run`] sends it over many connections and times the responses.
 //!
-//! A closed loop finds how much a server can do: each connection waits for its answer before
-//! it asks again. An open loop finds how long users wait: requests go out at their own times
-//! whether or not earlier ones were answered, and their latency counts from the time at which
-//! they were meant to go, so that a stall shows in every request that it delayed.
+//! A closed loop measures throughput: each connection waits for its response before it sends again.
+//! An open loop measures latency as users see it: requests go out at their scheduled times whether
+//! or not earlier ones were answered. Latency counts from the scheduled time, so that a stall shows
+//! in every request that it delayed.
 
 pub mod arrival;
 pub mod capacity;
@@ -13,7 +13,11 @@ mod get;
 pub mod payload;
 pub mod target;
 mod timer;
-mod busy;
+mod utilization;
+mod calendar;
+mod bootstrap;
+mod intervals;
+pub mod trace;
 mod mix;
 pub mod record;
 mod load;
@@ -32,5 +36,5 @@ pub mod compare;
 
 pub use error::Error;
 pub use load::Load;
-pub use prepare::{Kind, Prepared, prepare, prepare_mix};
+pub use prepare::{Prepared, RequestKind, prepare, prepare_mix};
 pub use run::{Progress, run};

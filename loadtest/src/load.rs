@@ -1,25 +1,25 @@
-//! The load that a run puts on a server.
+//! Load that a run puts on a server.
 
 use crate::arrival::{Arrival, Window};
 use std::time::Duration;
 
-/// A load on one server.
+/// Load on one server.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// When requests go out.
+    /// Rule by which requests go out.
     pub arrival: Arrival,
-    /// The most requests under way at once: connections of HTTP, streams of gRPC. Above 0.
+    /// Most requests in flight at once: connections of HTTP, streams of gRPC. Above 0.
     pub connections: usize,
-    /// Threads that send, above 0 and at most `connections`.
+    /// Number of sending threads, above 0 and at most `connections`.
     pub threads: usize,
     /// True if the threads poll instead of sleeping. This excludes wake-up cost from latencies and
-    /// from the CPU time of a server on this machine; each thread takes a whole core.
+    /// from the CPU time of a server on this machine. Each thread uses a whole core.
     pub busy_poll: bool,
-    /// How long, and how much of it counts.
+    /// Warm-up and measurement.
     pub window: Window,
-    /// A request without an answer after this time has failed.
+    /// Time after which a request without a response has failed.
     pub timeout: Duration,
-    /// An answer within this time is in time; the report counts them.
+    /// Latency objective; the report counts the responses within it.
     pub objective: Option<Duration>,
 }
 
@@ -27,10 +27,10 @@ pub struct Load {
 pub(crate) mod tests {
     use super::*;
 
-    /// Ten seconds at a rate.
+    /// Ten seconds at a constant rate.
     pub(crate) fn load() -> Load {
         Load {
-            arrival: Arrival::Open { requests_per_s: 100.0 },
+            arrival: Arrival::Constant { requests_per_s: 100.0 },
             connections: 1,
             threads: 1,
             busy_poll: false,

@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Load tests for any server of the Open Inference Protocol (KServe v2).
+/// Load tests for any server of the Open Inference Protocol (KServe v2): Skysail, Triton, and
+/// others
 #[derive(Debug, Parser)]
 #[command(name = "skysail-load", version, arg_required_else_help = true)]
 struct Flags {
@@ -23,7 +24,7 @@ enum Command {
     Tail(commands::tail::Flags),
 }
 
-/// The exit code of bad usage, which is clap's too.
+/// Exit code of bad usage, the same as clap's.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // There is no one left to tell when this cannot be written either.
+            // Errors are ignored: there is nobody to report them to.
             let _ = writeln!(io::stderr(), "skysail-load: {error:#}");
             if error.is::<commands::Usage>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }

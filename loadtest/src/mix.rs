@@ -1,14 +1,19 @@
-//! Several kinds of request in one load, each as often as its weight says.
+//! Mix of several kinds of request by weight.
 
-/// Which kind comes next.
+use skysail_policy::mix64;
+
+/// Distance of two states of SplitMix64: 2^64 divided by the golden ratio.
+pub(crate) const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Chooses the kind of each request.
 #[derive(Clone, Debug)]
 pub(crate) struct Mix {
-    /// The kinds' shares, each with those before it: the last one is 1.
+    /// Cumulative shares of the kinds; the last one is 1.
     up_to: Vec<f64>,
 }
 
 impl Mix {
-    /// Of weights above 0.
+    /// Makes a mix of weights above 0.
     pub(crate) fn new(weights: impl Iterator<Item = f64> + Clone) -> Self {
         let total: f64 = weights.clone().sum();
         let mut sum = 0.0;
@@ -19,22 +24,19 @@ impl Mix {
         Self { up_to: up_to.collect() }
     }
 
-    /// The kind of a request, by its number: always the same one, and by chance.
+    /// Kind of a request by its number: pseudo-random, and always the same.
     pub(crate) fn choose(&self, number: u64) -> usize {
         if self.up_to.len() == 1 {
             return 0;
         }
-        let unit = (mixed(number) >> 11) as f64 / (1_u64 << 53) as f64;
+        let unit = unit_interval(mix64(number.wrapping_add(1).wrapping_mul(STEP)));
         self.up_to.iter().position(|&share| unit < share).unwrap_or(self.up_to.len() - 1)
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): the numbers' sequence looks like chance.
-fn mixed(number: u64) -> u64 {
-    let mut bits = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    bits ^ (bits >> 31)
+/// Maps random bits to a number from 0 to 1, without 1.
+pub(crate) fn unit_interval(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What is sent: a request's tensors, made up from the model's metadata or read from a file.
+//! Payload of a request: tensors, either random ones that fit the model's metadata or read from a
+//! file.
 
 mod datatype;
 mod elements;
@@ -15,15 +16,15 @@ use serde_json::Value;
 use skysail_protocol::json::{ModelMetadata, Parameters, RequestedOutput};
 use std::path::PathBuf;
 
-/// The most bytes of elements that a request may have.
+/// Most bytes of elements of a request.
 pub const BYTES_MAX: usize = 256 << 20;
 
-/// Where a request comes from.
+/// Source of a request.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// It is made up.
+    /// Random elements.
     Random(Random),
-    /// It is read from a file.
+    /// JSON file.
     File(PathBuf),
 }
 
@@ -31,7 +32,7 @@ impl Source {
     /// Makes or reads the request for a model.
     ///
     /// # Errors
-    /// As [`random`] and [`from_file`].
+    /// The same as those of [`random`] and [`from_file`].
     pub fn payload(&self, model: &ModelMetadata) -> Result<Payload, Error> {
         match self {
             Self::Random(how) => random(model, how),
@@ -40,21 +41,22 @@ impl Source {
     }
 }
 
-/// A request, ready to be encoded for any protocol.
+/// Request, ready to be encoded for any protocol.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Payload {
-    /// The request's id.
+    /// Identifier of the request.
     pub id: Option<String>,
-    /// The request's parameters.
+    /// Parameters of the request.
     pub parameters: Parameters,
-    /// The inputs with their elements.
+    /// Inputs with their elements.
     pub inputs: Vec<Input>,
-    /// The outputs that are wanted; none means all of them.
+    /// Requested outputs; none means all of them.
     pub outputs: Vec<RequestedOutput>,
 }
 
 impl Payload {
-    /// Rows of the request: the size of an input's first dimension that may vary; 1 without any.
+    /// Rows of the request: the size of the first variable first dimension of an input; 1 without
+    /// any.
     pub fn rows(&self, model: &ModelMetadata) -> usize {
         let varying = model.inputs.iter().filter(|tensor| tensor.shape.first() == Some(&-1));
         varying
@@ -64,76 +66,76 @@ impl Payload {
     }
 }
 
-/// One tensor of a request.
+/// Tensor of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input {
-    /// The tensor's name.
+    /// Name of the tensor.
     pub name: String,
-    /// The type of its elements.
+    /// Type of the elements.
     pub datatype: Datatype,
-    /// Its dimensions, none negative.
+    /// Dimensions, none negative.
     pub shape: Vec<i64>,
-    /// The tensor's parameters.
+    /// Parameters of the tensor.
     pub parameters: Parameters,
-    /// Its elements as the protocol's raw bytes: little-endian, row by row.
+    /// Elements as the protocol's raw bytes: little-endian, row by row.
     pub raw: Vec<u8>,
 }
 
-/// Why there is nothing to send.
+/// Reason why there is nothing to send.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The model has an input of a type that the protocol does not know.
     #[error("input `{input}` has the unknown datatype `{datatype}`")]
     Datatype {
-        /// The input's name.
+        /// Name of the input.
         input: String,
-        /// What stands in place of a datatype.
+        /// Name of the unknown type.
         datatype: String,
     },
     /// A shape was given for an input that the model does not have.
     #[error("the model has no input `{name}`; it has {}", known.join(", "))]
     NoSuchInput {
-        /// The name that was given.
+        /// Name that was given.
         name: String,
-        /// The inputs' names.
+        /// Names of the model's inputs.
         known: Vec<String>,
     },
-    /// A shape was given that the model does not take.
+    /// A shape was given that the model does not accept.
     #[error("input `{input}` takes the shape {expected:?} (-1 is any size), not {given:?}")]
     Shape {
-        /// The input's name.
+        /// Name of the input.
         input: String,
-        /// Its shape in the metadata.
+        /// Shape in the metadata.
         expected: Vec<i64>,
-        /// The shape that was given.
+        /// Shape that was given.
         given: Vec<i64>,
     },
-    /// The model cannot take several rows a request.
+    /// The model does not accept several rows in a request.
     #[error("no input's first dimension may vary, so that a request cannot have {rows} rows")]
     Rows {
-        /// The rows that were asked for.
+        /// Rows that were asked for.
         rows: usize,
     },
     /// The tensors are larger than a request may be.
     #[error("input `{input}` makes the request larger than {} MiB", BYTES_MAX >> 20)]
     TooLarge {
-        /// The input's name.
+        /// Name of the input.
         input: String,
     },
-    /// The file with the request cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {path}: {reason}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What is wrong with it.
+        /// Description of the error.
         reason: String,
     },
-    /// A file's tensor is not as it says itself.
+    /// A tensor of the file contradicts itself.
     #[error("input `{input}`: {reason}")]
     Elements {
-        /// The input's name.
+        /// Name of the input.
         input: String,
-        /// What is wrong.
+        /// Description of the error.
         reason: String,
     },
     /// JSON has no numbers of this type.
@@ -141,27 +143,26 @@ pub enum Error {
         "input `{input}` is {datatype}, which JSON cannot carry: send it with another protocol"
     )]
     NotJson {
-        /// The input's name.
+        /// Name of the input.
         input: String,
-        /// The type of its elements.
+        /// Type of the elements.
         datatype: Datatype,
     },
-    /// The request cannot be written as JSON: BYTES that are no text, for example.
+    /// The request cannot be written as JSON, such as BYTES that are no text.
     #[error("cannot write the request as JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// gRPC's parameters are single values.
+    /// A parameter is no single value, as gRPC requires.
     #[error("parameter `{name}` is {value}, and gRPC takes a text, a number or a bool")]
     Parameter {
-        /// The parameter's name.
+        /// Name of the parameter.
         name: String,
-        /// Its value.
+        /// Value of the parameter.
         value: Value,
     },
 }
 
-/// How many elements a tensor of this shape has; `None` when a dimension is negative, or the
-/// number too large to count.
-fn count(shape: &[i64]) -> Option<usize> {
+/// Number of elements of a shape; `None` for a negative dimension or an overflow.
+fn element_count(shape: &[i64]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |product, &dimension| {
         product.checked_mul(usize::try_from(dimension).ok()?)
     })

@@ -1,45 +1,46 @@
-//! The way to a load: describe each model, make or read its request, encode it, and try it once.
+//! Prepares a load: describes each model, makes or reads its request, encodes it, and sends it
+//! once.
 
 use crate::error::Error;
 use crate::payload::Source;
-use crate::target::{Encoded, Endpoint, Failure, Server, Target};
+use crate::target::{Connector, EncodedRequest, Failure, Server, Target};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// One kind of request of a load.
+/// Kind of request in a load.
 #[derive(Clone, Debug)]
-pub struct Kind {
-    /// The model's name.
+pub struct RequestKind {
+    /// Name of the model.
     pub model: String,
-    /// The model's version; `None` leaves it to the server.
+    /// Version of the model; `None` leaves it to the server.
     pub version: Option<String>,
-    /// Where the request comes from.
+    /// Source of the request.
     pub source: Source,
-    /// How often it comes, against the weights of the others. Above 0.
+    /// Weight of the kind relative to the others, above 0.
     pub weight: f64,
 }
 
-/// A server that answered one request of each kind, and the requests in their encoded form.
+/// Server that answered one request of each kind, with the encoded requests.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     pub(crate) server: Server,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) connector: Connector,
     pub(crate) kinds: Vec<PreparedKind>,
 }
 
 impl Prepared {
-    /// Rows of a request; of the first kind where there are several.
+    /// Rows of a request; of the first kind if there are several.
     pub fn rows(&self) -> usize {
         self.kinds.first().map_or(1, |kind| kind.rows)
     }
 }
 
-/// What is known of one kind of request. Its number is the endpoint's.
+/// Description of a kind of request. Its index is that of the connector's request.
 #[derive(Clone, Debug)]
 pub(crate) struct PreparedKind {
     pub(crate) model: String,
     pub(crate) version: Option<String>,
-    /// The file that it is from.
+    /// File of the request, if any.
     pub(crate) input: Option<String>,
     pub(crate) weight: f64,
     pub(crate) rows: usize,
@@ -48,21 +49,21 @@ pub(crate) struct PreparedKind {
 /// Describes the model, makes and encodes its request, and sends it once.
 ///
 /// # Errors
-/// When any of it fails; each step has `limit` for its time.
+/// Fails if any step fails; each has `limit` for its time.
 pub async fn prepare(target: Target, source: &Source, limit: Duration) -> Result<Prepared, Error> {
     let server = target.server();
     let Target { model, version, .. } = target;
-    let kind = Kind { model, version, source: source.clone(), weight: 1.0 };
+    let kind = RequestKind { model, version, source: source.clone(), weight: 1.0 };
     prepare_mix(&server, &[kind], limit).await
 }
 
-/// The same for several kinds of request, of which there must be one at least.
+/// Prepares several kinds of request, at least one.
 ///
 /// # Errors
-/// When any of it fails; each step has `limit` for its time.
+/// Fails if any step fails; each has `limit` for its time.
 pub async fn prepare_mix(
     server: &Server,
-    kinds: &[Kind],
+    kinds: &[RequestKind],
     limit: Duration,
 ) -> Result<Prepared, Error> {
     let (mut requests, mut prepared) = (Vec::new(), Vec::new());
@@ -71,9 +72,9 @@ pub async fn prepare_mix(
         requests.push(request);
         prepared.push(known);
     }
-    let endpoint = Endpoint::new(server, requests);
+    let connector = Connector::new(server, requests);
     let first = async {
-        for connection in &mut endpoint.connect(1).await? {
+        for connection in &mut connector.connect(1).await? {
             for request in 0..kinds.len() {
                 connection.send(request).await?;
             }
@@ -82,16 +83,16 @@ pub async fn prepare_mix(
     };
     let first = timeout(limit, first).await.unwrap_or(Err(Failure::Timeout(limit)));
     first.map_err(Error::FirstRequest)?;
-    Ok(Prepared { server: server.clone(), endpoint, kinds: prepared })
+    Ok(Prepared { server: server.clone(), connector, kinds: prepared })
 }
 
 async fn encode(
     server: &Server,
-    kind: &Kind,
+    kind: &RequestKind,
     limit: Duration,
-) -> Result<(Encoded, PreparedKind), Error> {
+) -> Result<(EncodedRequest, PreparedKind), Error> {
     let Server { address, protocol, transport } = server.clone();
-    let Kind { model, version, source, weight } = kind.clone();
+    let RequestKind { model, version, source, weight } = kind.clone();
     let target = Target { address, protocol, model, version, transport };
     let described = timeout(limit, target.describe()).await;
     let described = described
@@ -121,12 +122,12 @@ pub(crate) mod tests {
     use super::*;
     use crate::target::Protocol;
 
-    /// A model with so many rows a request, on a server that is not there.
+    /// Prepared requests of this many rows, for a server that does not exist.
     pub(crate) fn prepared(rows: usize) -> Prepared {
         let address = "http://localhost:1".parse().unwrap();
         let server = Target::new(address, Protocol::Json, "m").server();
         let kind =
             PreparedKind { model: "m".into(), version: None, input: None, weight: 1.0, rows };
-        Prepared { endpoint: Endpoint::new(&server, Vec::new()), server, kinds: vec![kind] }
+        Prepared { connector: Connector::new(&server, Vec::new()), server, kinds: vec![kind] }
     }
 }

@@ -1,5 +1,5 @@
-//! A capacity profile: what a server was seen to do with one model at several rates, kept in a file
-//! so that other loads can be planned with it.
+//! Capacity profile: measurements of a server with one model at several rates, kept in a file for
+//! planning.
 
 use crate::quantiles::Quantiles;
 use crate::server_settings::Settings;
@@ -9,131 +9,131 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The first field of a profile's file.
-pub const FORMAT: &str = "skysail-capacity-profile/1";
-/// A larger file is none.
+/// First field of a profile's file.
+pub const FORMAT: &str = "skysail-capacity-profile/2";
+/// Largest file that is read, in bytes.
 const BYTES_MAX: u64 = 16 << 20;
-/// More rates than any search measures.
+/// Most rates of a profile.
 const LEVELS_MAX: usize = 10_000;
 
-/// What a server was seen to do.
+/// Measurements of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
-    /// [`FORMAT`].
+    /// Value of [`FORMAT`].
     pub format: String,
-    /// The model's name.
+    /// Name of the model.
     pub model: String,
-    /// Its version, if one was asked for.
+    /// Version of the model, if one was requested.
     pub version: Option<String>,
-    /// The server's address.
+    /// Address of the server.
     pub url: String,
-    /// How requests travelled.
+    /// Protocol of the requests.
     pub protocol: String,
     /// Rows of each request.
     pub rows_per_request: u64,
-    /// Where it was measured from.
+    /// Machine of the load generator.
     pub machine: Machine,
-    /// How the server runs the model.
+    /// Settings of the server for the model.
     pub server: Settings,
-    /// How soon the server itself wants to answer, where it says so.
+    /// Latency objective of the server itself, if known.
     pub server_objective_ms: Option<f64>,
-    /// What was to be kept.
+    /// Objective of the capacity.
     pub objective: Objective,
-    /// The highest rate that keeps it.
+    /// Highest rate that meets the objective.
     pub capacity_per_s: f64,
-    /// What was seen at each rate, the lowest first.
+    /// Measurements at each rate, the lowest first.
     pub levels: Vec<Level>,
-    /// How runs of one size differ: the run time over the mean of its size.
+    /// Spread of the run times.
     pub spread: Spread,
 }
 
-/// Where a load generator ran.
+/// Machine of a load generator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Its name, where it says so.
+    /// Host name, if known.
     pub name: Option<String>,
-    /// Its processors.
+    /// Number of processors.
     pub processors: u64,
-    /// Their kind, where it is known.
+    /// Model of the processors, if known.
     pub processor: Option<String>,
 }
 
-/// Which part of the requests is to be answered how soon.
+/// Latency objective for a share of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Objective {
-    /// How soon.
+    /// Objective, in milliseconds.
     pub ms: f64,
-    /// Which part, in hundredths.
+    /// Percentage of the requests.
     pub percentile: f64,
-    /// How sure the answer is, in hundredths.
+    /// Confidence of the result, in percent.
     pub confidence: f64,
 }
 
-/// What was seen at one rate.
+/// Measurements at one rate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Level {
-    /// Requests a second, as they were meant to go out, independent of each other.
+    /// Offered requests a second, of a Poisson process.
     pub per_s: f64,
-    /// For how long.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// Requests that were meant to go out.
+    /// Number of scheduled requests.
     pub requests: u64,
-    /// Those that were answered.
+    /// Answered requests.
     pub answered: u64,
-    /// Those that were answered within the objective.
+    /// Requests answered within the objective.
     pub in_time: u64,
-    /// Those that the server turned down.
-    pub refused: u64,
-    /// From the intended send to the answer.
+    /// Requests that the server rejected because of overload.
+    pub rejected: u64,
+    /// Latency from the scheduled time to the response.
     pub latency_us: Quantiles,
-    /// The server's mean time in the queue, where it says so.
+    /// Mean time in the server's queue, if known.
     pub queue_us_mean: Option<f64>,
-    /// The server's mean time from queue to outputs, where it says so.
+    /// Mean time from queue to outputs in the server, if known.
     pub engine_us_mean: Option<f64>,
-    /// The mean latency's rest: the way there and back, decoding, the response.
+    /// Mean latency outside the engine: network, decoding, and response.
     #[serde(default)]
     pub outside_us_mean: Option<f64>,
-    /// The server's runs by size, where it says so.
+    /// Runs by batch size, if known.
     pub batches: Vec<BatchSize>,
 }
 
-/// How runs of one size differ.
+/// Spread of the run times of one size.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// Runs that were seen one by one.
+    /// Number of runs that were seen one by one.
     pub runs: u64,
-    /// Their times over the mean of their size.
+    /// Run times over the mean of their size.
     pub times: Quantiles,
 }
 
-/// Why there is no profile.
+/// Reason why there is no profile.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Read {
-        /// Its file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Cause of the error.
         error: io::Error,
     },
-    /// It cannot be written.
+    /// The file cannot be written.
     #[error("cannot write {}: {error}", path.display())]
     Write {
-        /// Its file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Cause of the error.
         error: io::Error,
     },
-    /// It is something else.
+    /// The file is no profile.
     #[error(
         "{} is no capacity profile: {reason}; `skysail-load capacity --profile FILE` writes one",
         path.display()
     )]
     Invalid {
-        /// Its file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// Description of the error.
         reason: String,
     },
 }
@@ -142,7 +142,7 @@ impl Profile {
     /// Reads a file.
     ///
     /// # Errors
-    /// When it cannot be read, or is no profile.
+    /// Fails if it cannot be read, or is no profile.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let failed = |error| Error::Read { path: path.to_owned(), error };
         let invalid = |reason: String| Error::Invalid { path: path.to_owned(), reason };
@@ -157,10 +157,10 @@ impl Profile {
         Ok(profile)
     }
 
-    /// Writes it to a file.
+    /// Writes a file.
     ///
     /// # Errors
-    /// When that cannot be written.
+    /// Fails if it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let failed = |error| Error::Write { path: path.to_owned(), error };
         let mut text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
@@ -168,7 +168,7 @@ impl Profile {
         fs::write(path, text).map_err(failed)
     }
 
-    /// What makes it useless, before anything is computed from it.
+    /// Checks all values before anything is computed from them.
     fn check(&self) -> Result<(), String> {
         if self.format != FORMAT {
             let format: String = self.format.chars().take(50).collect();
@@ -189,7 +189,7 @@ impl Profile {
         for level in &self.levels {
             above_0(level.per_s, "rate")?;
             above_0(level.seconds, "time at a rate")?;
-            let mut times = level.batches.iter().map(BatchSize::taken_us);
+            let mut times = level.batches.iter().map(BatchSize::total_us);
             if !level.latency_us.is_valid() || !times.all(|us| us.is_finite() && us >= 0.0) {
                 return Err(format!("the times at {} requests/s are not right", level.per_s));
             }
@@ -204,7 +204,7 @@ impl Profile {
 }
 
 impl Machine {
-    /// The one that this program runs on.
+    /// Machine that this program runs on.
     pub fn this() -> Self {
         let line = |path: &str| fs::read_to_string(path).ok();
         let name = line("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
@@ -217,12 +217,12 @@ impl Machine {
 }
 
 impl Level {
-    /// Requests a second that were answered.
+    /// Answered requests a second.
     pub fn answered_per_s(&self) -> f64 {
         self.answered as f64 / self.seconds
     }
 
-    /// The part of the requests that were answered in time.
+    /// Share of the requests that were answered in time.
     pub fn in_time_share(&self) -> f64 {
         if self.requests == 0 { 0.0 } else { self.in_time as f64 / self.requests as f64 }
     }
@@ -232,7 +232,8 @@ impl Level {
 pub(crate) mod tests {
     use super::*;
 
-    /// One replica that runs a row in a millisecond, at a tenth and at half of its capacity.
+    /// Profile of one replica that runs a row in a millisecond, at a tenth and at half of its
+    /// capacity.
     pub(crate) fn example() -> Profile {
         let batches =
             vec![BatchSize { rows: 1, runs: 100, run_us: 1_000.0, ..BatchSize::default() }];
@@ -242,7 +243,7 @@ pub(crate) mod tests {
             requests: (per_s * 10.0) as u64,
             answered: (per_s * 10.0) as u64,
             in_time: (per_s * 10.0) as u64,
-            latency_us: Quantiles::of(vec![us; 3]),
+            latency_us: Quantiles::from_values(vec![us; 3]),
             batches: batches.clone(),
             ..Level::default()
         };
@@ -270,14 +271,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_file_is_read_back() {
         let file = tempfile::NamedTempFile::new().unwrap();
         example().write(file.path()).unwrap();
         assert_eq!(Profile::read(file.path()).unwrap(), example());
     }
 
     #[test]
-    fn what_is_no_profile_is_said_why() {
+    fn an_invalid_profile_is_reported_with_its_reason() {
         let changed = |change: fn(&mut Profile)| {
             let mut profile = example();
             change(&mut profile);

@@ -1,32 +1,32 @@
-//! A distribution as a table of its quantiles, denser towards its tail.
+//! Distribution as a table of its quantiles, denser towards its tail.
 
 use serde::{Deserialize, Serialize};
 
-/// The shares of which a table has the values.
+/// Shares at which a table has values.
 pub const SHARES: [f64; 37] = [
     0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65,
     0.7, 0.75, 0.8, 0.825, 0.85, 0.875, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99,
     0.995, 0.9975, 0.999, 0.9995, 1.0,
 ];
 
-/// Values by [`SHARES`], each at least the one before; empty when nothing was seen.
+/// Values at [`SHARES`], each at least the one before; empty without data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Quantiles(Vec<f64>);
 
 impl Quantiles {
-    /// Of values in any order.
-    pub fn of(mut values: Vec<f64>) -> Self {
+    /// Makes a table from values in any order.
+    pub fn from_values(mut values: Vec<f64>) -> Self {
         values.retain(|value| value.is_finite());
         values.sort_by(f64::total_cmp);
         if values.is_empty() {
             return Self::default();
         }
-        Self(SHARES.map(|share| sorted_at(&values, share)).to_vec())
+        Self(SHARES.map(|share| sorted_quantile(&values, share)).to_vec())
     }
 
-    /// Of the values at [`SHARES`]; nothing, when one of them is no number.
-    pub fn of_shares(values: [f64; SHARES.len()]) -> Self {
+    /// Makes a table from the values at [`SHARES`]; empty if one of them is no number.
+    pub fn from_shares(values: [f64; SHARES.len()]) -> Self {
         if values.iter().all(|value| value.is_finite()) {
             Self(values.to_vec())
         } else {
@@ -34,8 +34,8 @@ impl Quantiles {
         }
     }
 
-    /// Of the values at [`SHARES`], each at least the one before.
-    pub fn of_rising(values: impl Iterator<Item = f64>) -> Self {
+    /// Makes a table from values at [`SHARES`], each raised to at least the one before.
+    pub fn from_rising(values: impl Iterator<Item = f64>) -> Self {
         let mut least = 0.0_f64;
         let rising = values.map(|value| {
             least = least.max(value);
@@ -45,24 +45,24 @@ impl Quantiles {
         if values.len() == SHARES.len() { Self(values) } else { Self::default() }
     }
 
-    /// Of what several tables describe, each counted as often as its weight says.
-    pub fn mixed(tables: &[(&Self, f64)]) -> Self {
+    /// Mixes tables by weight.
+    pub fn mixture(tables: &[(&Self, f64)]) -> Self {
         const VALUES: usize = 20_000;
         let total: f64 = tables.iter().map(|(_, weight)| weight).sum();
         let mut values = Vec::with_capacity(VALUES + tables.len());
         for (table, weight) in tables {
             let count = (VALUES as f64 * weight / total.max(f64::MIN_POSITIVE)).round() as usize;
-            values.extend(table.even(count));
+            values.extend(table.evenly_spaced(count));
         }
-        Self::of(values)
+        Self::from_values(values)
     }
 
-    /// Whether nothing was seen.
+    /// True without data.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it is what this program writes: of the right length, in order, no less than 0.
+    /// True if the table has the right length and rising values of at least 0.
     pub fn is_valid(&self) -> bool {
         let in_order = self.0.is_sorted() && self.0.iter().all(|value| value.is_finite());
         in_order
@@ -70,7 +70,7 @@ impl Quantiles {
             && (self.0.is_empty() || self.0.len() == SHARES.len())
     }
 
-    /// The value that this share does not exceed; 0 when nothing was seen.
+    /// Value at a share, interpolated; 0 without data.
     pub fn at(&self, share: f64) -> f64 {
         let above = SHARES.partition_point(|&known| known < share).min(SHARES.len() - 1);
         let below = above.saturating_sub(1);
@@ -80,15 +80,15 @@ impl Quantiles {
         low + part.clamp(0.0, 1.0) * (high - low)
     }
 
-    /// So many values at even distances, each in the middle of its share.
-    pub fn even(&self, count: usize) -> impl Iterator<Item = f64> + '_ {
+    /// Evenly spaced values, each in the middle of its share.
+    pub fn evenly_spaced(&self, count: usize) -> impl Iterator<Item = f64> + '_ {
         let count = if self.is_empty() { 0 } else { count };
         (0..count).map(move |index| self.at((index as f64 + 0.5) / count as f64))
     }
 }
 
-/// The value at a share of sorted ones, in between where it falls between two; 0 without any.
-pub fn sorted_at(sorted: &[f64], share: f64) -> f64 {
+/// Quantile of sorted values, interpolated; 0 without any.
+pub fn sorted_quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     let place = share.clamp(0.0, 1.0) * last as f64;
     let index = place as usize;
@@ -101,7 +101,7 @@ pub fn sorted_at(sorted: &[f64], share: f64) -> f64 {
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted_at(&sorted, 0.5)
+    sorted_quantile(&sorted, 0.5)
 }
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn hundred(first: u32) -> Quantiles {
-        Quantiles::of((first..=first + 100).map(f64::from).collect())
+        Quantiles::from_values((first..=first + 100).map(f64::from).collect())
     }
 
     #[test]
@@ -119,21 +119,21 @@ mod tests {
         for share in [0.0, 0.005, 0.33, 0.5, 0.99, 1.0] {
             assert!((table.at(share) - 100.0 * share).abs() < 1e-9, "{share}");
         }
-        assert_eq!(table.even(4).collect::<Vec<_>>(), [12.5, 37.5, 62.5, 87.5]);
+        assert_eq!(table.evenly_spaced(4).collect::<Vec<_>>(), [12.5, 37.5, 62.5, 87.5]);
     }
 
     #[test]
     fn a_mixture_is_of_all() {
-        let mixed = Quantiles::mixed(&[(&hundred(0), 3.0), (&hundred(1_000), 1.0)]);
+        let mixed = Quantiles::mixture(&[(&hundred(0), 3.0), (&hundred(1_000), 1.0)]);
         assert!((mixed.at(0.5) - 66.7).abs() < 1.0, "{}", mixed.at(0.5));
         assert!((mixed.at(0.9) - 1_060.0).abs() < 2.0, "{}", mixed.at(0.9));
     }
 
     #[test]
-    fn nothing_and_nonsense() {
-        let nothing = Quantiles::of(vec![f64::NAN]);
+    fn empty_and_invalid_tables() {
+        let nothing = Quantiles::from_values(vec![f64::NAN]);
         assert!(nothing.is_empty() && nothing.is_valid() && nothing.at(0.5) == 0.0);
-        assert_eq!(nothing.even(5).count(), 0);
+        assert_eq!(nothing.evenly_spaced(5).count(), 0);
         let wrong: [Vec<f64>; 3] = [vec![1.0; 3], vec![-1.0; SHARES.len()], {
             let mut falling = vec![1.0; SHARES.len()];
             falling[0] = 2.0;

@@ -1,131 +1,132 @@
-//! What a run found, for people and for programs.
+//! Report of a run, for people and for programs.
 
 mod build;
-mod judge;
+mod validity;
 mod text;
 mod csv;
 mod plots;
 mod html;
 
-pub(crate) use build::Lasted;
-pub use text::text_us;
+pub(crate) use build::Elapsed;
+pub use text::format_us;
 
 use crate::server_statistics::Statistics;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// What a run found. Latencies are those of answered requests, and `None` when there are none.
+/// Report of a run. Latencies are those of answered requests, and `None` without any.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
-    /// The server's address.
+    /// Address of the server.
     pub url: String,
-    /// The model's name; of several, all with `+` between them.
+    /// Name of the model; several are joined with `+`.
     pub model: String,
-    /// Its version, if one was asked for.
+    /// Version of the model, if one was requested.
     pub version: Option<String>,
     /// `json`, `binary`, `grpc` or `grpc-stream`.
     pub protocol: String,
     /// `closed` or `open`.
     pub arrival: String,
-    /// The kind of an open loop: constant, poisson, bursts, a ramp, a trace.
+    /// Arrival process of an open loop: constant, poisson, bursts, a ramp, a trace.
     pub pattern: Option<String>,
-    /// The intended rate of an open loop, over the measurement.
+    /// Scheduled rate of an open loop during the measurement.
     pub target_requests_per_s: Option<f64>,
-    /// The most requests under way at once.
+    /// Most requests in flight.
     pub connections: usize,
-    /// Threads that sent.
+    /// Number of sending threads.
     pub threads: usize,
-    /// Rows of each request; of the first kind where there are several.
+    /// Rows of each request; of the first kind if there are several.
     pub rows_per_request: usize,
-    /// How long was measured: while requests went out that count.
+    /// Length of the measurement, in seconds.
     pub elapsed_s: f64,
-    /// The same and until the last of them was answered or had failed.
+    /// Time until the last measured request ended, in seconds.
     pub drained_s: f64,
-    /// Requests that were measured.
+    /// Number of measured requests.
     pub requests: u64,
-    /// Those of them that were answered.
+    /// Measured requests that were answered.
     pub answered: u64,
-    /// Those of them that were not.
+    /// Measured requests that were not.
     pub failed: u64,
-    /// Those of them that the server turned down because it had too much to do: HTTP's 503 and
-    /// 429, gRPC's `Unavailable` and `ResourceExhausted`.
-    pub refused: u64,
-    /// How soon an answer should be there, if that was said.
+    /// Requests that the server rejected because of overload: HTTP's 503 and 429, gRPC's
+    /// `Unavailable` and `ResourceExhausted`.
+    pub rejected: u64,
+    /// Latency objective, if given.
     pub objective_us: Option<f64>,
-    /// Requests that were answered within the objective.
+    /// Requests answered within the objective.
     pub in_time: Option<u64>,
-    /// The same a second of `elapsed_s`.
+    /// Requests answered within the objective, a second of `elapsed_s`.
     pub goodput_requests_per_s: Option<f64>,
-    /// Answers a second that came within `elapsed_s`, those of the warm-up's last requests too. What
-    /// comes later does not count, so that one slow answer makes no difference.
+    /// Responses a second within `elapsed_s`, including those to the last requests of the warm-up.
+    /// Later responses do not count, so that one slow response makes no difference.
     pub requests_per_s: f64,
-    /// Their rows a second.
+    /// Rows a second of the same responses.
     pub rows_per_s: f64,
-    /// The mean latency.
+    /// Mean latency.
     pub latency_us_mean: Option<f64>,
-    /// Half of the latencies are at most this.
+    /// Median latency.
     pub latency_us_p50: Option<f64>,
-    /// 90 % are at most this.
+    /// 90th percentile of latency.
     pub latency_us_p90: Option<f64>,
-    /// 99 % are at most this.
+    /// 99th percentile of latency.
     pub latency_us_p99: Option<f64>,
-    /// 99.9 % are at most this.
+    /// 99.9th percentile of latency.
     pub latency_us_p999: Option<f64>,
-    /// All are at most this.
+    /// Greatest latency.
     pub latency_us_max: Option<f64>,
-    /// From the intended send to a refusal: half are at most this.
-    pub refusal_us_p50: Option<f64>,
-    /// 99 % are at most this.
-    pub refusal_us_p99: Option<f64>,
-    /// All are at most this.
-    pub refusal_us_max: Option<f64>,
-    /// How late this program was for a request in an open loop: 99 % are at most this.
-    pub lag_us_p99: Option<f64>,
-    /// All are at most this.
-    pub lag_us_max: Option<f64>,
-    /// The part of the time in which the busiest of this program's threads had work to do, 0 to 1.
-    pub busy_share: f64,
-    /// Requests of an open loop that were due while every connection was busy.
+    /// Median time from the scheduled send to a rejection.
+    pub rejection_us_p50: Option<f64>,
+    /// 99th percentile of the same.
+    pub rejection_us_p99: Option<f64>,
+    /// Greatest of the same.
+    pub rejection_us_max: Option<f64>,
+    /// 99th percentile of this program's delay to send a request of an open loop.
+    pub send_delay_us_p99: Option<f64>,
+    /// Greatest of the same.
+    pub send_delay_us_max: Option<f64>,
+    /// Utilization of this program's busiest thread, 0 to 1.
+    pub utilization: f64,
+    /// Requests of an open loop that were due while every connection was in use.
     pub waited_for_connection: Option<u64>,
-    /// Why the latencies are this program's more than the server's; `None` when they are not.
+    /// Reason why the latencies are this program's rather than the server's; `None` if they are
+    /// valid.
     pub invalid_because: Option<String>,
-    /// The most frequent failures.
+    /// Most frequent failures.
     pub failures: Vec<FailureCount>,
-    /// Each kind of request, where there are several.
+    /// Reports by kind of request, if there are several.
     pub kinds: Vec<KindReport>,
-    /// What the server itself counted of each model, where it has statistics, warm-up included.
+    /// Counters of the server itself for each model, if it has statistics, including the warm-up.
     pub server: Vec<ServerReport>,
-    /// The measurement's course.
+    /// Intervals of the measurement.
     pub intervals: Vec<Interval>,
-    /// The latencies' whole distribution: 20 points for each further nine, and both ends.
+    /// Distribution of the latencies: 20 points for each further nine, and both ends.
     pub percentiles: Vec<Percentile>,
 }
 
-/// What was seen of one kind of request.
+/// Report of one kind of request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct KindReport {
-    /// The model's name.
+    /// Name of the model.
     pub model: String,
-    /// Its version, if one was asked for.
+    /// Version of the model, if one was requested.
     pub version: Option<String>,
-    /// The file that the request is from, if it is from one.
+    /// File of the request, if any.
     pub input: Option<String>,
-    /// How often it was meant to come, as a part of all.
+    /// Share of all requests by weight.
     pub share: f64,
     /// Requests that were answered.
     pub answered: u64,
     /// Requests that were not.
     pub failed: u64,
-    /// Half of the latencies are at most this.
+    /// Median latency.
     pub latency_us_p50: Option<f64>,
-    /// 99 % are at most this.
+    /// 99th percentile of latency.
     pub latency_us_p99: Option<f64>,
 }
 
 impl KindReport {
-    /// The model, and the file where there is one.
+    /// Model, with the file if there is one.
     pub fn name(&self) -> String {
         match &self.input {
             Some(input) => format!("{} ({input})", self.model),
@@ -134,23 +135,23 @@ impl KindReport {
     }
 }
 
-/// What the server itself counted of a model.
+/// Counters of the server itself for a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServerReport {
-    /// The model's name.
+    /// Name of the model.
     pub model: String,
-    /// Its counters, from before the run to after it.
+    /// Counters from before the run to after it.
     #[serde(flatten)]
     pub statistics: Statistics,
 }
 
 impl ServerReport {
-    /// In a line: rows of a run, and the time in the queue and in runs.
+    /// Summary line: rows of a run, time in the queue, time in the server.
     pub fn summary(&self) -> String {
         let Statistics { requests, failed, runs, queue_us_mean, request_us_mean, .. } =
             self.statistics;
-        let us = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), text_us);
+        let us = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), format_us);
         let rows = self.statistics.mean_batch_rows();
         let rows = rows.map_or_else(|| "-".to_owned(), |rows| format!("{rows:.1}"));
         let (queue, whole) = (us(queue_us_mean), us(request_us_mean));
@@ -161,60 +162,59 @@ impl ServerReport {
     }
 }
 
-/// A part of the measurement.
+/// Interval of the measurement.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Interval {
-    /// When it ended, from the measurement's start.
+    /// End of the interval, from the measurement's start.
     pub end_s: f64,
-    /// How long it was.
+    /// Length of the interval.
     pub length_s: f64,
-    /// Requests that were meant to go out in it, and ended in it or later.
+    /// Requests scheduled in the interval that have ended.
     pub requests: u64,
-    /// Those of them that were answered within the objective.
+    /// Requests of these that were answered within the objective.
     pub in_time: u64,
-    /// Requests that were answered in it.
+    /// Requests answered in the interval.
     pub answered: u64,
-    /// Requests that failed in it.
+    /// Requests that failed in the interval.
     pub failed: u64,
-    /// Those of them that the server turned down.
-    pub refused: u64,
-    /// Half of the latencies of what was answered in it are at most this.
+    /// Requests that the server rejected in the interval.
+    pub rejected: u64,
+    /// Median latency of the requests answered in the interval.
     pub latency_us_p50: Option<f64>,
-    /// 99 % are at most this.
+    /// 99th percentile of the same.
     pub latency_us_p99: Option<f64>,
-    /// All are at most this.
+    /// Greatest of the same.
     pub latency_us_max: Option<f64>,
 }
 
 impl Interval {
-    /// Answers a second.
+    /// Responses a second.
     pub fn requests_per_s(&self) -> f64 {
         if self.length_s > 0.0 { self.answered as f64 / self.length_s } else { 0.0 }
     }
 }
 
-/// A point of the latencies' distribution.
+/// Point of the latency distribution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Percentile {
-    /// So many of a hundred...
+    /// Percentage of the requests.
     pub percent: f64,
-    /// ...took at most this long.
+    /// Latency that they do not exceed.
     pub us: f64,
 }
 
-/// How often requests failed in the same way.
+/// Number of requests with the same failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureCount {
-    /// What was seen.
+    /// Failure message.
     pub message: String,
-    /// How often.
+    /// Number of requests.
     pub count: u64,
 }
 
 impl Report {
-    /// So large a part of the latencies, from 0 to 1, is at most this: between two points of the
-    /// distribution on the line between them.
+    /// Quantile of the latency, interpolated between points of the distribution.
     pub fn latency_us(&self, quantile: f64) -> Option<f64> {
         let percent = quantile.clamp(0.0, 1.0) * 1e2;
         let next = self.percentiles.partition_point(|point| point.percent < percent);
@@ -227,8 +227,8 @@ impl Report {
 }
 
 impl Report {
-    /// The intervals that are about as long as the others. The last one may be a short rest, and
-    /// those after the measurement have only what was slow.
+    /// Intervals of about full length. The last one may be shorter, and those after the measurement
+    /// have only slow requests.
     pub(crate) fn whole_intervals(&self) -> impl Iterator<Item = &Interval> {
         let inside = || {
             let begins_s = |interval: &Interval| interval.end_s - interval.length_s;
@@ -239,7 +239,7 @@ impl Report {
     }
 }
 
-/// In microseconds; `None` without values.
+/// Quantile in microseconds; `None` without values.
 fn quantile_us(histogram: &Histogram<u64>, quantile: f64) -> Option<f64> {
     (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile) as f64 / 1e3)
 }
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_and_what_ended_after_the_measurement_are_no_whole_intervals() {
+    fn a_short_last_interval_and_later_ones_are_not_whole() {
         let interval = |end_s, length_s| Interval { end_s, length_s, ..Interval::default() };
         let intervals = [(0.5, 0.5), (1.0, 0.5), (1.1, 0.1), (9.0, 7.9)];
         let intervals = intervals.map(|(end_s, length_s)| interval(end_s, length_s)).to_vec();

@@ -1,18 +1,16 @@
-//! The path of a run: connect, send, watch, report.
+//! Path of a run: connect, send, observe, report.
 
-mod seen;
-
-use crate::arrival::{Part, Window};
+use crate::arrival::{Partition, Window};
 use crate::error::Error;
+use crate::intervals::{Intervals, first_begins};
 use crate::load::Load;
 use crate::mix::Mix;
 use crate::prepare::Prepared;
 use crate::record::Recorder;
-use crate::report::{Interval, Lasted, Report};
+use crate::report::{Elapsed, Interval, Report};
 use crate::target::Failure;
 use crate::worker::{Phase, Worker};
 use parking_lot::Mutex;
-use seen::{Seen, first_begins};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,26 +18,26 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
-/// How far a run has come.
+/// Progress of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// Since the run's start, warm-up included.
+    /// Time since the run's start, including the warm-up.
     pub elapsed: Duration,
     /// Answered requests that count.
     pub answered: u64,
     /// Failed requests that count.
     pub failed: u64,
-    /// Those of them that the server turned down.
-    pub refused: u64,
-    /// The measurement so far; nothing during the warm-up.
+    /// Rejected requests that count.
+    pub rejected: u64,
+    /// Intervals so far; none during the warm-up.
     pub intervals: &'a [Interval],
 }
 
-/// Sends the load until its time is over or `stop` is ready, and calls `observe` at the end of
-/// each interval: once a second, or more often in a short run.
+/// Sends the load until its time is over or `stop` completes. Calls `observe` at the end of each
+/// interval, which is a second or shorter in a short run.
 ///
 /// # Errors
-/// When not all connections can be made. Requests that fail are in the report.
+/// Fails if not all connections can be made. Requests that fail are in the report.
 pub async fn run(
     prepared: &Prepared,
     load: &Load,
@@ -51,8 +49,8 @@ pub async fn run(
     let start = Instant::now();
     threads.phase.send_replace(Phase::Running { start });
 
-    let mut seen = Seen::new(prepared, load);
-    // An interval begins where the measurement does.
+    let mut intervals = Intervals::new(prepared, load);
+    // An interval begins with the measurement.
     let first = start + first_begins(load.window);
     let mut tick = interval_at(first.into(), load.window.interval());
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -62,10 +60,10 @@ pub async fn run(
         tokio::select! {
             result = threads.wait() => break result?,
             _ = tick.tick() => {
-                if seen.is_due(start.elapsed()) {
-                    seen.drain(&threads.recorders, start.elapsed());
+                if intervals.is_due(start.elapsed()) {
+                    intervals.drain(&threads.recorders, start.elapsed());
                 }
-                observe(seen.progress(start.elapsed()));
+                observe(intervals.progress(start.elapsed()));
             }
             () = &mut stop, if stopped.is_none() => {
                 stopped = Some(start.elapsed());
@@ -73,20 +71,20 @@ pub async fn run(
             }
         }
     }
-    seen.drain(&threads.recorders, start.elapsed());
-    let lasted = lasted(load.window, stopped, seen.total.last_end);
-    Ok(Report::new(prepared, load, &seen.total, lasted, seen.intervals))
+    intervals.drain(&threads.recorders, start.elapsed());
+    let elapsed = elapsed(load.window, stopped, intervals.total.last_end);
+    Ok(Report::new(prepared, load, &intervals.total, elapsed, intervals.finished))
 }
 
-fn lasted(window: Window, stopped: Option<Duration>, last_end: Duration) -> Lasted {
+fn elapsed(window: Window, stopped: Option<Duration>, last_end: Duration) -> Elapsed {
     let since = |end: Duration| end.saturating_sub(window.warm_up);
-    Lasted {
+    Elapsed {
         measured: since(stopped.map_or(window.end(), |at| at.min(window.end()))),
         drained: since(stopped.unwrap_or_else(|| window.end().max(last_end))),
     }
 }
 
-/// The threads of a run, and what each of them has seen.
+/// Threads of a run, with their recorders.
 struct Threads {
     connections: usize,
     phase: watch::Sender<Phase>,
@@ -103,11 +101,11 @@ impl Threads {
         let mix = Arc::new(Mix::new(prepared.kinds.iter().map(|kind| kind.weight)));
         let mut recorders = Vec::new();
         let mut running = JoinSet::new();
-        for part in Part::all(load.threads) {
+        for part in Partition::all(load.threads) {
             let recorder = Arc::new(Mutex::new(Recorder::new(load, prepared.kinds.len())));
             recorders.push(recorder.clone());
             let worker = Worker {
-                endpoint: prepared.endpoint.clone(),
+                connector: prepared.connector.clone(),
                 mix: mix.clone(),
                 load: load.clone(),
                 part,
@@ -130,7 +128,7 @@ impl Threads {
         Ok(())
     }
 
-    /// Waits until every thread has ended; may be called again when it was left.
+    /// Waits until every thread has ended; may be cancelled and called again.
     async fn wait(&mut self) -> Result<(), Error> {
         while let Some(ended) = self.running.join_next().await {
             ended.map_err(io::Error::from)??;
@@ -148,8 +146,8 @@ mod tests {
     fn the_measurement_ends_with_its_window_and_not_with_the_last_answer() {
         let s = Duration::from_secs;
         let found = |stopped: Option<u64>, last_end| {
-            let lasted = lasted(load().window, stopped.map(s), s(last_end));
-            (lasted.measured.as_secs(), lasted.drained.as_secs())
+            let elapsed = elapsed(load().window, stopped.map(s), s(last_end));
+            (elapsed.measured.as_secs(), elapsed.drained.as_secs())
         };
         assert_eq!(found(None, 10), (10, 10));
         assert_eq!(found(None, 41), (10, 40));

@@ -1,6 +1,6 @@
-//! How the server runs the model, as far as it says: its configuration in Triton's form.
+//! Settings of the server for a model, from its configuration in Triton's form.
 
-use crate::get::{ask, get, grpc, of_model, refused};
+use crate::get::{get, grpc, model_path, query, status_failure};
 use crate::target::{Failure, Target};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -9,36 +9,36 @@ use skysail_protocol::grpc::model_config::SchedulingChoice;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The parameter that holds the threads of each replica.
+/// Parameter with the threads of each replica.
 const THREADS: &str = "intra_op_thread_count";
 
-/// What runs a model. What the server does not say is `None`.
+/// Settings of a model; unknown ones are `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Rows of the largest batch; 0 where requests do not share runs.
+    /// Rows of the largest batch; 0 without batching.
     pub batch_rows_max: Option<u64>,
-    /// Sessions that run batches at the same time.
+    /// Number of replicas.
     pub replicas: Option<u64>,
-    /// Threads of each.
+    /// Threads of each replica.
     pub threads: Option<u64>,
-    /// Requests that may wait.
+    /// Capacity of the queue.
     pub queue_max: Option<u64>,
-    /// For how long a request waits for others.
+    /// Longest time that a request waits for others.
     pub delay_us: Option<u64>,
 }
 
 impl Settings {
-    /// Asks the server, over the target's own protocol.
+    /// Queries the server, over the target's own protocol.
     ///
     /// # Errors
-    /// When there is no answer within `limit`, or the server does not say.
+    /// Fails if there is no response within `limit`, or no configuration.
     pub async fn read(target: &Target, limit: Duration) -> Result<Self, Failure> {
-        ask(target, limit, read_http(target), read_grpc(target)).await
+        query(target, limit, read_http(target), read_grpc(target)).await
     }
 }
 
-/// The answer as JSON.
+/// Response as JSON.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Page {
@@ -90,9 +90,9 @@ impl From<Page> for Settings {
 }
 
 async fn read_http(target: &Target) -> Result<Settings, Failure> {
-    let (status, body) = get(&target.address, &format!("{}/config", of_model(target))).await?;
+    let (status, body) = get(&target.address, &format!("{}/config", model_path(target))).await?;
     if status != StatusCode::OK {
-        return Err(Failure::Refused {
+        return Err(Failure::Status {
             status: status.as_str().to_owned(),
             message: "the server does not say how it runs the model".to_owned(),
         });
@@ -106,7 +106,7 @@ async fn read_grpc(target: &Target) -> Result<Settings, Failure> {
     let (name, version) = (target.model.clone(), target.version.clone().unwrap_or_default());
     let answer =
         grpc(&target.address).await?.model_config(ModelConfigRequest { name, version }).await;
-    let config = answer.map_err(|status| refused(&status))?.into_inner().config;
+    let config = answer.map_err(|status| status_failure(&status))?.into_inner().config;
     let Some(config) = config else { return Ok(Settings::default()) };
     let count = |value: i32| u64::try_from(value).unwrap_or(0);
     let batching = match config.scheduling_choice {
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_says_is_read_and_the_rest_is_not_known() {
+    fn known_settings_are_read_and_the_rest_is_unknown() {
         let text = r#"{"name": "m", "max_batch_size": 64, "instance_group": [{"count": 2}],
             "dynamic_batching": {"preferred_batch_size": [], "max_queue_delay_microseconds": 0,
               "default_queue_policy": {"max_queue_size": 4096}},

@@ -1,7 +1,7 @@
-//! What the server itself counted: requests, runs, and how long runs of each size took. These are
-//! Triton's statistics, which other servers have too.
+//! Statistics of the server itself: requests, runs, and run times by batch size. They are Triton's,
+//! which other servers have too.
 
-use crate::get::{ask, get, grpc, of_model, refused};
+use crate::get::{get, grpc, model_path, query, status_failure};
 use crate::target::{Failure, Target};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use skysail_protocol::grpc::{
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Counters of one model, all versions that were asked for together, at one moment.
+/// Counters of one model at one moment, all requested versions together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     requests: Timed,
@@ -23,7 +23,7 @@ pub struct Reading {
     batches: BTreeMap<u64, Batch>,
 }
 
-/// How often, and how long together.
+/// Number of events with their total time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct Timed {
@@ -39,12 +39,12 @@ struct Batch {
     output_ns: u64,
 }
 
-/// What happened between two readings.
+/// Difference of two readings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
-    /// Requests that were answered.
+    /// Answered requests.
     pub requests: u64,
-    /// Requests that were not.
+    /// Failed requests.
     pub failed: u64,
     /// Rows that ran.
     pub rows: u64,
@@ -52,45 +52,44 @@ pub struct Statistics {
     pub runs: u64,
     /// Mean time in the queue.
     pub queue_us_mean: Option<f64>,
-    /// Mean time in the engine: queue, run, and sharing out the results.
+    /// Mean time in the engine: queue, run, and splitting the results.
     pub request_us_mean: Option<f64>,
     /// Runs by their number of rows, the smallest first.
     pub batches: Vec<BatchSize>,
 }
 
-/// Runs of one number of rows. Times are means of one run.
+/// Runs of one batch size. Times are means of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BatchSize {
-    /// Rows of each.
+    /// Rows of each run.
     pub rows: u64,
-    /// How many there were.
+    /// Number of runs.
     pub runs: u64,
-    /// Gathering the inputs.
+    /// Time to gather the inputs.
     pub input_us: f64,
-    /// Running the model.
+    /// Time to run the model.
     pub run_us: f64,
-    /// Sharing out the outputs.
+    /// Time to split the outputs.
     pub output_us: f64,
 }
 
 impl BatchSize {
-    /// How long a replica is taken by one run of them.
-    pub fn taken_us(&self) -> f64 {
+    /// Time for which one run occupies a replica.
+    pub fn total_us(&self) -> f64 {
         self.input_us + self.run_us + self.output_us
     }
 }
 
 impl Reading {
-    /// Asks the server, over the target's own protocol.
+    /// Queries the server, over the target's own protocol.
     ///
     /// # Errors
-    /// When there is no answer within `limit`, or the server has no statistics.
+    /// Fails if there is no response within `limit`, or no statistics.
     pub async fn read(target: &Target, limit: Duration) -> Result<Self, Failure> {
-        ask(target, limit, read_http(target), read_grpc(target)).await
+        query(target, limit, read_http(target), read_grpc(target)).await
     }
 
-    /// What happened since an earlier reading. A model that was loaded anew in between counts from
-    /// there.
+    /// Difference from an earlier reading. A model that was reloaded in between counts from there.
     pub fn since(&self, earlier: &Self) -> Statistics {
         let before = if earlier.runs > self.runs { &Self::default() } else { earlier };
         let (queue, requests) =
@@ -168,14 +167,14 @@ impl Batch {
 }
 
 impl Statistics {
-    /// Rows of a run on average; `None` without any.
+    /// Mean rows of a run; `None` without any.
     pub fn mean_batch_rows(&self) -> Option<f64> {
         let runs: u64 = self.batches.iter().map(|batch| batch.runs).sum();
         let rows: f64 = self.batches.iter().map(|batch| (batch.rows * batch.runs) as f64).sum();
         (runs > 0).then(|| rows / runs as f64)
     }
 
-    /// The number of rows that this part of all rows did not run with more of; `None` without any.
+    /// Batch size that this share of all rows does not exceed; `None` without any.
     pub fn batch_rows_of_share(&self, share: f64) -> Option<u64> {
         let total: f64 = self.batches.iter().map(|batch| (batch.rows * batch.runs) as f64).sum();
         let mut so_far = 0.0;
@@ -187,7 +186,7 @@ impl Statistics {
     }
 }
 
-/// The answer as JSON.
+/// Response as JSON.
 #[derive(Debug, Deserialize)]
 struct Pages {
     model_stats: Vec<Page>,
@@ -245,9 +244,9 @@ impl From<ModelStatistics> for Page {
 }
 
 async fn read_http(target: &Target) -> Result<Reading, Failure> {
-    let (status, body) = get(&target.address, &format!("{}/stats", of_model(target))).await?;
+    let (status, body) = get(&target.address, &format!("{}/stats", model_path(target))).await?;
     if status != StatusCode::OK {
-        return Err(Failure::Refused {
+        return Err(Failure::Status {
             status: status.as_str().to_owned(),
             message: "the server has no statistics of the model".to_owned(),
         });
@@ -261,7 +260,7 @@ async fn read_grpc(target: &Target) -> Result<Reading, Failure> {
     let (name, version) = (target.model.clone(), target.version.clone().unwrap_or_default());
     let request = ModelStatisticsRequest { name, version };
     let answer = grpc(&target.address).await?.model_statistics(request).await;
-    let models = answer.map_err(|status| refused(&status))?.into_inner().model_stats;
+    let models = answer.map_err(|status| status_failure(&status))?.into_inner().model_stats;
     Ok(of(models.into_iter().map(Page::from)))
 }
 
@@ -275,7 +274,7 @@ fn of(models: impl IntoIterator<Item = Page>) -> Reading {
 mod tests {
     use super::*;
 
-    /// As a server answers that has run one row once, and then `runs` times four.
+    /// Response of a server that ran one row once, and then four rows `runs` times.
     fn reading(runs: u64) -> Reading {
         let text = format!(
             r#"{{"model_stats": [{{"name": "m", "version": "1", "last_inference": 5,
@@ -304,11 +303,11 @@ mod tests {
         assert_eq!((found.queue_us_mean, found.request_us_mean), (Some(50.0), Some(300.0)));
         let four = BatchSize { rows: 4, runs: 10, input_us: 5.0, run_us: 200.0, output_us: 0.0 };
         assert_eq!(found.batches, [four]);
-        assert_eq!((four.taken_us(), found.mean_batch_rows()), (205.0, Some(4.0)));
+        assert_eq!((four.total_us(), found.mean_batch_rows()), (205.0, Some(4.0)));
     }
 
     #[test]
-    fn who_was_loaded_anew_counts_from_there() {
+    fn a_reloaded_model_counts_from_zero() {
         let found = reading(2).since(&reading(12));
         assert_eq!((found.runs, found.batches.len()), (3, 2));
         assert_eq!(found.batch_rows_of_share(0.05), Some(1));
@@ -316,14 +315,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_means() {
+    fn an_empty_difference_has_no_means() {
         let found = reading(1).since(&reading(1));
         assert_eq!((found.queue_us_mean, found.mean_batch_rows()), (None, None));
         assert_eq!(found.batch_rows_of_share(0.5), None);
     }
 
     #[test]
-    fn what_another_server_leaves_out_is_nothing() {
+    fn missing_fields_of_another_server_are_zero() {
         let pages: Pages = serde_json::from_str(r#"{"model_stats": [{"name": "m"}]}"#).unwrap();
         assert_eq!(of(pages.model_stats), Reading::default());
         assert!(serde_json::from_str::<Pages>(r#"{"error": "no"}"#).is_err());

@@ -1,186 +1,95 @@
-//! The slowest and the failed requests of the last minutes, as the server remembers them
-//! (`GET /v2/debug/tail`).
+//! Slowest and failed requests of the last minutes, as the server keeps them (`GET
+//! /v2/debug/tail`).
 
-mod table;
+mod query;
+mod show;
 
-use crate::get::{get, in_path};
-use crate::target::{Address, Failure, Protocol, Target};
-use http::StatusCode;
+pub(crate) use query::objective_ms;
+pub use query::{Error, read};
+pub use show::{TailTable, printable};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Duration;
-use tokio::time::timeout;
 
-pub use table::{Table, printable};
-
-/// What the server remembers.
+/// Slow requests of a server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tail {
-    /// How far back it goes.
+    /// Time span, in seconds.
     pub window_s: f64,
-    /// By model.
-    pub models: Vec<OfModel>,
+    /// Slow requests by model.
+    pub models: Vec<ModelTail>,
 }
 
-/// Of one version of a model.
+/// Slow requests of one version of a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct OfModel {
-    /// The model's name.
+pub struct ModelTail {
+    /// Name of the model.
     pub name: String,
-    /// A number or a text, as the server writes it.
+    /// Version, a number or a text.
     pub version: serde_json::Value,
-    /// How soon it should answer, where it has an objective.
+    /// Latency objective of the model, if any.
     pub objective_ms: Option<f64>,
-    /// The slowest first.
-    pub requests: Vec<Slow>,
+    /// Slow requests, the slowest first.
+    pub requests: Vec<SlowRequest>,
 }
 
-/// One request.
+/// Slow or failed request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Slow {
-    /// The caller's, or the server's own.
+pub struct SlowRequest {
+    /// Identifier, from the client or the server.
     pub request_id: String,
-    /// How long ago it was over.
+    /// Time since its end.
     pub ended_ms_ago: f64,
-    /// How long it took.
+    /// Latency.
     pub total_us: f64,
-    /// `answered`, `missed`, `refused` or `failed`.
+    /// Outcome, such as `answered` or `failed`.
     pub outcome: String,
-    /// Why it was not answered.
+    /// Reason why it was not answered.
     pub reason: Option<String>,
-    /// Why it took so long, in a word.
+    /// Cause of its latency, in a word.
     pub cause: String,
-    /// The same as a sentence.
+    /// Cause of its latency, as a sentence.
     pub explanation: String,
-    /// By the stage's name, as far as it came.
+    /// Time by stage, as far as the request got.
     pub stages_us: BTreeMap<String, Option<f64>>,
-    /// The batch it ran in.
+    /// Batch that it ran in.
     pub batch: Option<Batch>,
-    /// The batch it waited for.
-    pub behind: Option<Behind>,
-    /// Whatever else the server says of it.
+    /// Batch that it waited for.
+    pub behind: Option<PrecedingBatch>,
+    /// Further fields of the server.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
-/// A batch that ran.
+/// Batch that ran.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Batch {
-    /// Counts the model's batches.
+    /// Number of the batch within the model.
     pub number: u64,
-    /// Rows in it.
+    /// Rows of the batch.
     pub rows: u64,
-    /// Requests in it.
+    /// Requests of the batch.
     pub members: u64,
-    /// How long it was expected to run.
+    /// Predicted run time.
     pub predicted_us: Option<f64>,
-    /// How long it ran.
+    /// Actual run time.
     pub ran_us: f64,
-    /// Whether it was the first of its size.
+    /// True if it was the first batch of its size.
     pub cold: bool,
 }
 
-/// A batch that ran before.
+/// Batch that ran before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Behind {
-    /// Counts the model's batches.
+pub struct PrecedingBatch {
+    /// Number of the batch within the model.
     pub number: u64,
-    /// Rows in it.
+    /// Rows of the batch.
     pub rows: u64,
-    /// How long the request waited for its end, where the server says so.
+    /// Time that the request waited for its end, if known.
     pub waited_us: Option<f64>,
-}
-
-/// Why there is nothing to show.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// There is no server.
-    #[error("{failure}; is a server running at {address}?")]
-    Unreachable {
-        /// Where none is.
-        address: Address,
-        /// What was seen.
-        failure: Failure,
-    },
-    /// It does not remember slow requests.
-    #[error(
-        "the server at {address} does not tell its slow requests: {status} at /v2/debug/tail; give the \
-         URL of its HTTP or metrics port"
-    )]
-    Unknown {
-        /// The server.
-        address: Address,
-        /// What it said.
-        status: StatusCode,
-    },
-    /// It turned the question down.
-    #[error("the server at {address} said {status}: {message}")]
-    Refused {
-        /// The server.
-        address: Address,
-        /// How.
-        status: StatusCode,
-        /// Why.
-        message: String,
-    },
-    /// What came is something else.
-    #[error("what {address} answers is no list of slow requests: {reason}")]
-    Invalid {
-        /// The server.
-        address: Address,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-/// Asks the server for the slow requests of a window, of one model or all.
-///
-/// # Errors
-/// When it does not answer, or not with such a list.
-pub async fn read(
-    address: &Address,
-    model: Option<&str>,
-    window: Duration,
-    limit: Duration,
-) -> Result<Tail, Error> {
-    let model = model.map_or(String::new(), |model| format!("model={}&", in_path(model)));
-    let path = format!("/v2/debug/tail?{model}window={}s", window.as_secs().max(1));
-    let answer = timeout(limit, get(address, &path)).await;
-    let (status, body) = answer
-        .unwrap_or(Err(Failure::Timeout(limit)))
-        .map_err(|failure| Error::Unreachable { address: address.clone(), failure })?;
-    let address = address.clone();
-    if status != StatusCode::OK {
-        return Err(match message(&body) {
-            Some(message) => Error::Refused { address, status, message },
-            None => Error::Unknown { address, status },
-        });
-    }
-    let invalid = |error: serde_json::Error| Error::Invalid { address, reason: error.to_string() };
-    serde_json::from_slice(&body).map_err(invalid)
-}
-
-/// The server's words, when there are any.
-fn message(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Words {
-        error: String,
-    }
-    let Words { error } = serde_json::from_slice(body).ok()?;
-    Some(printable(&error, 300))
-}
-
-/// How soon the server itself wants to answer for a model, where it says so.
-pub(crate) async fn objective_ms(target: &Target, limit: Duration) -> Option<f64> {
-    if !matches!(target.protocol, Protocol::Json | Protocol::Binary) {
-        return None;
-    }
-    let window = Duration::from_secs(1);
-    let tail = read(&target.address, Some(&target.model), window, limit).await.ok()?;
-    tail.models.iter().find(|model| model.name == target.model)?.objective_ms
 }

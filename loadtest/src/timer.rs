@@ -1,5 +1,5 @@
-//! Waits for a time to some tens of microseconds. Tokio's own timer is to a
-//! millisecond, which is many intervals of a fast open loop.
+//! Timer of some tens of microseconds precision. Tokio's own has a millisecond, which is many
+//! intervals of a fast open loop.
 
 #[cfg(target_os = "linux")]
 pub(crate) use precise::Timer;
@@ -18,8 +18,8 @@ mod precise {
     use tokio::io::AsyncReadExt;
     use tokio::net::unix::pipe::Receiver;
 
-    /// A kernel timer, waited for together with the sockets. Like a pipe it is a descriptor to
-    /// read from, eight bytes each time that it has run out.
+    /// Kernel timer, waited for together with the sockets. Like a pipe it is a descriptor to read
+    /// from: eight bytes at each expiry.
     pub(crate) struct Timer(Receiver);
 
     impl Timer {
@@ -29,7 +29,7 @@ mod precise {
             Ok(Self(Receiver::from_owned_fd_unchecked(timer)?))
         }
 
-        /// Returns at once when the time is past.
+        /// Waits until a time; returns at once when it is past.
         pub(crate) async fn wait_until(&mut self, at: Instant) -> io::Result<()> {
             loop {
                 let left = at.saturating_duration_since(Instant::now());
@@ -41,7 +41,7 @@ mod precise {
                     it_value: left.try_into().map_err(io::Error::other)?,
                 };
                 timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &setting)?;
-                // Room for more than will come tells tokio that nothing is left behind.
+                // A buffer larger than the data tells tokio that nothing is left to read.
                 let _eight = self.0.read(&mut [0; 16]).await?;
             }
         }
@@ -53,7 +53,7 @@ mod coarse {
     use std::io;
     use std::time::Instant;
 
-    /// Tokio's timer.
+    /// Timer of tokio.
     pub(crate) struct Timer;
 
     impl Timer {
@@ -61,7 +61,7 @@ mod coarse {
             Ok(Self)
         }
 
-        /// Returns at once when the time is past.
+        /// Waits until a time; returns at once when it is past.
         pub(crate) async fn wait_until(&mut self, at: Instant) -> io::Result<()> {
             tokio::time::sleep_until(at.into()).await;
             Ok(())

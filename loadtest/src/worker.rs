@@ -1,12 +1,12 @@
-//! One thread of a run: its share of the connections and of the requests.
+//! Thread of a run, with its share of the connections and of the requests.
 
-use crate::arrival::{Part, Schedule};
-use crate::busy::Busy;
+use crate::arrival::{Partition, Schedule};
 use crate::load::Load;
 use crate::mix::Mix;
-use crate::record::{Ended, Recorder};
-use crate::target::{Connection, Endpoint, Failure};
+use crate::record::{Completion, Recorder};
+use crate::target::{Connection, Connector, Failure};
 use crate::timer::Timer;
+use crate::utilization::Utilization;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -17,102 +17,107 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, coop, yield_now};
 use tokio::time::{sleep, timeout, timeout_at};
 
-/// Between attempts to connect to a server that is not there.
+/// Pause between attempts to connect to a server that is not there.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Requests are made due no more often than this: at high rates several at once, which costs less
-/// than to wake up for each. As lag it is seen, and in the latencies.
-const REST: Duration = Duration::from_micros(40);
+/// Shortest interval between wake-ups. At high rates several requests become due at once, which
+/// costs less than a wake-up for each. The delay counts as latency.
+const WAKE_INTERVAL_MIN: Duration = Duration::from_micros(40);
 
-/// Where a run stands; all its threads follow it.
+/// Phase of a run, which all threads follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Phase {
-    /// The connections are being made.
+    /// Connections are being made.
     Connecting,
-    /// Requests go out, at times that count from `start`.
+    /// Requests are sent at times relative to `start`.
     Running { start: Instant },
-    /// It ends now, whatever is under way.
+    /// The run ends now, whatever is in flight.
     Stopped,
 }
 
-/// What a thread works with.
+/// Everything that a thread needs.
 pub(crate) struct Worker {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) connector: Connector,
     pub(crate) mix: Arc<Mix>,
     pub(crate) load: Load,
-    pub(crate) part: Part,
+    pub(crate) part: Partition,
     pub(crate) recorder: Arc<Mutex<Recorder>>,
     pub(crate) phase: watch::Receiver<Phase>,
-    /// Hears once that the connections are made, or why not.
+    /// Channel for the result of connecting.
     pub(crate) connected: mpsc::Sender<Result<(), Failure>>,
 }
 
 impl Worker {
-    /// Works until the run is over.
+    /// Runs until the end of the run.
     pub(crate) fn run(self) -> io::Result<()> {
         runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.work())
     }
 
     async fn work(self) -> io::Result<()> {
-        let Self { endpoint, mix, load, part, recorder, mut phase, connected } = self;
-        let result = connect(&endpoint, &load, part).await;
+        let Self { connector, mix, load, part, recorder, mut phase, connected } = self;
+        let result = connect(&connector, &load, part).await;
         let (connections, result) = match result {
             Ok(connections) => (connections, Ok(())),
             Err(failure) => (Vec::new(), Err(failure)),
         };
-        // Nobody listens any more when another thread has failed.
+        // The receiver is gone when another thread has failed.
         let _ = connected.send(result).await;
         drop(connected);
 
         let begun = phase.wait_for(|phase| *phase != Phase::Connecting).await;
         let Ok(Phase::Running { start }) = begun.map(|phase| *phase) else { return Ok(()) };
         let choice = AtomicU64::new((part.index as u64) << 48);
-        let busy = Busy::start(load.busy_poll);
-        let sending = Sending { load, mix, choice, start, recorder: recorder.clone() };
+        let utilization = Utilization::start(load.busy_poll);
+        let sender = Sender { load, mix, choice, start, recorder: recorder.clone() };
         let result = tokio::select! {
-            result = sending.send_all(connections, part) => result,
+            result = sender.send_all(connections, part) => result,
             _ = phase.wait_for(|phase| *phase == Phase::Stopped) => Ok(()),
         };
-        recorder.lock().busy_share = busy.share(start.elapsed());
+        recorder.lock().utilization = utilization.share(start.elapsed());
         result
     }
 }
 
-async fn connect(endpoint: &Endpoint, load: &Load, part: Part) -> Result<Vec<Connection>, Failure> {
-    let connecting = endpoint.connect(part.share(load.connections));
+async fn connect(
+    connector: &Connector,
+    load: &Load,
+    part: Partition,
+) -> Result<Vec<Connection>, Failure> {
+    let connecting = connector.connect(part.share(load.connections));
     timeout(load.timeout, connecting).await.unwrap_or(Err(Failure::Timeout(load.timeout)))
 }
 
-/// The connections' common knowledge while requests go out.
-struct Sending {
+/// Shared state of the connections while requests are sent.
+struct Sender {
     load: Load,
     mix: Arc<Mix>,
-    /// How many kinds were chosen.
+    /// Number of kinds that were chosen.
     choice: AtomicU64,
     start: Instant,
     recorder: Arc<Mutex<Recorder>>,
 }
 
-impl Sending {
-    async fn send_all(self, connections: Vec<Connection>, part: Part) -> io::Result<()> {
-        let sending = Arc::new(self);
+impl Sender {
+    async fn send_all(self, connections: Vec<Connection>, part: Partition) -> io::Result<()> {
+        let sender = Arc::new(self);
         let mut tasks = JoinSet::new();
-        let end = sending.load.window.end();
-        match sending.load.arrival.schedule(part, end) {
+        let end = sender.load.window.end();
+        match sender.load.arrival.schedule(part, end) {
             None => {
                 for connection in connections {
-                    tasks.spawn(sending.clone().closed_loop(connection));
+                    tasks.spawn(sender.clone().closed_loop(connection));
                 }
             }
             Some(schedule) => {
-                let due = Arc::new(Due::new(schedule.clone()));
+                let due = Arc::new(DueRequests::new(schedule.clone()));
                 let count = connections.len();
                 for connection in connections {
-                    tasks.spawn(sending.clone().open_loop(connection, due.clone()));
+                    tasks.spawn(sender.clone().open_loop(connection, due.clone()));
                 }
-                // The connections take their places, or the first request would find none of them.
+                // The connections begin to wait first, or the first request would find none of
+                // them.
                 yield_now().await;
-                sending.release(schedule, &due).await?;
+                sender.release(schedule, &due).await?;
                 due.permits.add_permits(count);
             }
         }
@@ -130,7 +135,7 @@ impl Sending {
         }
     }
 
-    async fn open_loop(self: Arc<Self>, mut connection: Connection, due: Arc<Due>) {
+    async fn open_loop(self: Arc<Self>, mut connection: Connection, due: Arc<DueRequests>) {
         while let Some((at, waited)) = due.next().await {
             if waited && self.load.window.counts(at) {
                 self.recorder.lock().waited += 1;
@@ -140,26 +145,26 @@ impl Sending {
     }
 
     /// Makes requests due at their times.
-    async fn release(&self, schedule: Schedule, due: &Due) -> io::Result<()> {
+    async fn release(&self, schedule: Schedule, due: &DueRequests) -> io::Result<()> {
         let mut timer = Timer::new()?;
         let mut woken = self.start;
         for at in schedule {
             let when = self.start + at;
             if when > Instant::now() {
-                timer.wait_until(when.max(woken + REST)).await?;
+                timer.wait_until(when.max(woken + WAKE_INTERVAL_MIN)).await?;
                 woken = Instant::now();
             }
             if self.load.window.counts(at) {
-                self.recorder.lock().lagged(self.start.elapsed().saturating_sub(at));
+                self.recorder.lock().record_send_delay(self.start.elapsed().saturating_sub(at));
             }
             due.permits.add_permits(1);
-            // Behind its times it would not wait, and the connections never have their turn.
+            // A late schedule would not wait, and starve the connections.
             coop::consume_budget().await;
         }
         Ok(())
     }
 
-    /// Sends the request that was meant to go out `at`.
+    /// Sends the request that was scheduled `at`.
     async fn send(&self, connection: &mut Connection, at: Duration) {
         let kind = self.mix.choose(self.choice.fetch_add(1, Ordering::Relaxed));
         let deadline = self.start + at + self.load.timeout;
@@ -179,28 +184,27 @@ impl Sending {
         let end = self.start.elapsed();
         let mut recorder = self.recorder.lock();
         if result.is_ok() {
-            recorder.answer_came(end);
+            recorder.count_answer(end);
         }
         if self.load.window.counts(at) {
-            recorder.ended(Ended { kind, at, end, result });
+            recorder.record_completion(Completion { kind, at, end, result });
         }
     }
 }
 
-/// The requests of an open loop that wait for a free connection. They need no memory: a permit
-/// says that there is one more, and the schedule, told again, says when it was due.
-struct Due {
+/// Requests of an open loop that wait for a free connection. They need no memory: a permit stands
+/// for each, and a second iteration of the schedule gives its time.
+struct DueRequests {
     permits: Semaphore,
     times: Mutex<Schedule>,
 }
 
-impl Due {
+impl DueRequests {
     fn new(schedule: Schedule) -> Self {
         Self { permits: Semaphore::new(0), times: Mutex::new(schedule) }
     }
 
-    /// The next request that is due, and whether it was due before anyone was free to take it;
-    /// `None` when there are no more.
+    /// Next due request, and true if it was due before a connection was free; `None` at the end.
     async fn next(&self) -> Option<(Duration, bool)> {
         let waited = match self.permits.try_acquire() {
             Ok(permit) => {
@@ -221,10 +225,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_due_is_taken_in_order_and_then_ends() {
+    async fn due_requests_are_taken_in_order_and_then_end() {
         let schedule =
-            Schedule::constant(1000.0, Part { index: 0, of: 1 }, Duration::from_millis(2));
-        let due = Due::new(schedule);
+            Schedule::constant(1000.0, Partition { index: 0, count: 1 }, Duration::from_millis(2));
+        let due = DueRequests::new(schedule);
         due.permits.add_permits(1);
         assert_eq!(due.next().await, Some((Duration::ZERO, true)));
         let (taken, ()) = tokio::join!(due.next(), async { due.permits.add_permits(1) });

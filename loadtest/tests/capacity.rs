@@ -25,7 +25,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {errors}"))
 }
 
-/// Sure of little, and soon.
+/// Flags for a fast search with low confidence.
 const SOON: [&str; 12] = [
     "--percentile",
     "90",
@@ -41,7 +41,8 @@ const SOON: [&str; 12] = [
     "32",
 ];
 
-/// Runs it again when the machine was too busy to send in time, which is no fault of the code.
+/// Runs the command again if the machine was too busy to send in time, which is no fault of the
+/// code.
 fn unless_busy(arguments: &[&str]) -> Option<Output> {
     let is_busy = |output: &Output| {
         String::from_utf8_lossy(&output.stderr).contains("the load generator was the bottleneck")
@@ -54,13 +55,14 @@ fn unless_busy(arguments: &[&str]) -> Option<Output> {
 }
 
 #[test]
-fn a_capacity_is_found_kept_and_planned_with() {
+fn a_capacity_is_found_saved_and_planned_with() {
     let responder = Responder::start();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("profile.json");
     let file = file.to_str().unwrap();
     let url = responder.url();
-    // One after another, at 3 to 5 ms each: some 250 a second, at the most, found to within a half.
+    // The model takes 3 to 5 ms for each request, one after another: at most about 250 a second,
+    // found to within a half.
     let flags = ["capacity", "--url", &url, "--model", "serial", "--objective-ms", "60"];
     let more = ["--max-rate", "1000", "--profile", file, "--output", "json"];
     let Some(found) = unless_busy(&[&flags[..], &SOON, &more].concat()) else { return };
@@ -71,7 +73,7 @@ fn a_capacity_is_found_kept_and_planned_with() {
     let levels = found["levels"].as_array().unwrap();
     assert!(levels.len() >= 5, "{found}");
     assert_eq!(levels[0]["batches"][0]["rows"], 1);
-    assert!(found["search"].as_array().unwrap().iter().any(|rate| rate["verdict"] == "keeps"));
+    assert!(found["search"].as_array().unwrap().iter().any(|rate| rate["verdict"] == "meets"));
 
     let plan = ["plan", "--profile", file, "--objective-ms", "200"];
     let more = ["--rate", "2000", "--cost-per-hour", "3.6", "--output", "json"];
@@ -80,7 +82,7 @@ fn a_capacity_is_found_kept_and_planned_with() {
     assert!((2000 / 340..=2000 / 20).contains(&servers), "{planned}");
     let each = planned["cost_per_million"].as_f64().unwrap() / servers as f64;
     assert!((each - 0.5).abs() < 1e-9, "{planned}");
-    assert_eq!(planned["prediction"]["keeps"], true);
+    assert_eq!(planned["prediction"]["meets_objective"], true);
 
     let trace = folder.path().join("times");
     std::fs::write(&trace, "0\n0.5\n0.9\n1.0\n2.5\n").unwrap();
@@ -92,11 +94,11 @@ fn a_capacity_is_found_kept_and_planned_with() {
     let (code, message) =
         failed(&["plan", "--profile", file, "--rate", "10", "--objective-ms", "1"]);
     assert_eq!(code, 1);
-    assert!(message.contains("cannot be kept with any number of servers"), "{message}");
+    assert!(message.contains("cannot be met with any number of servers"), "{message}");
 }
 
 #[test]
-fn an_objective_that_cannot_be_met_is_said() {
+fn an_objective_that_cannot_be_met_is_reported() {
     let responder = Responder::start();
     let url = responder.url();
     let too_slow = ["capacity", "--url", &url, "--model", "serial", "--objective-ms", "1"];
@@ -127,7 +129,7 @@ fn slow_requests_are_a_table() {
 }
 
 #[test]
-fn what_cannot_work_is_said_at_once() {
+fn hopeless_commands_fail_at_once() {
     let responder = Responder::start();
     let url = responder.url();
     let folder = tempfile::tempdir().unwrap();

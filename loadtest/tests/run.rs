@@ -46,20 +46,20 @@ fn failed(url: &str, arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn a_closed_loop_counts_what_the_server_saw() {
+fn a_closed_loop_counts_the_requests_that_the_server_saw() {
     let responder = Responder::start();
     let report = short(&responder, &["--model", "digits", "--connections", "4", "--rows", "2"]);
     assert_eq!(report["arrival"], "closed");
     assert_eq!(report["failed"], 0);
     assert_eq!(report["rows_per_request"], 2);
-    // The first request tries the server and does not count.
+    // The first request is a trial and does not count.
     assert_eq!(report["answered"].as_u64().unwrap() + 1, responder.inferred());
     let per_s = report["answered"].as_f64().unwrap() / report["elapsed_s"].as_f64().unwrap();
-    // Up to four were still under way when the measurement ended.
+    // Up to four were still in flight when the measurement ended.
     let late_per_s = per_s - report["requests_per_s"].as_f64().unwrap();
     assert!((-1e-6..=4.0 / 0.3 + 1e-6).contains(&late_per_s), "{report}");
     assert!(report["latency_us_p50"].as_f64() <= report["latency_us_p99"].as_f64());
-    assert_eq!(report["lag_us_p99"], Value::Null);
+    assert_eq!(report["send_delay_us_p99"], Value::Null);
 
     let request: Value = serde_json::from_slice(&responder.last().body).unwrap();
     assert_eq!(request["inputs"][0]["shape"], serde_json::json!([2, 4]));
@@ -73,7 +73,7 @@ fn an_open_loop_sends_at_its_rate() {
     assert_eq!(report["arrival"], "open");
     assert_eq!(report["requests"], 150);
     assert_eq!(report["connections"], 128);
-    assert!(report["lag_us_p99"].is_number());
+    assert!(report["send_delay_us_p99"].is_number());
 
     let last = responder.last();
     let json_length = last.headers["inference-header-content-length"].to_str().unwrap();
@@ -147,8 +147,8 @@ fn refused_requests_are_counted_by_message() {
     assert_eq!(report["failures"][0]["message"], "503: the queue is full");
     assert_eq!(report["failures"][0]["count"], report["failed"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("no request was answered"));
-    assert_eq!(report["refused"], report["failed"]);
-    assert!(report["refusal_us_p99"].as_f64() <= report["refusal_us_max"].as_f64());
+    assert_eq!(report["rejected"], report["failed"]);
+    assert!(report["rejection_us_p99"].as_f64() <= report["rejection_us_max"].as_f64());
 }
 
 #[test]
@@ -158,8 +158,8 @@ fn answers_within_the_objective_are_goodput() {
     let times = ["--warm-up", "0s", "--duration", "800ms"];
     let json = [&flags[..], &times, &["--output", "json"]].concat();
     let seen = report(&load(&responder.url(), &json));
-    assert_eq!((&seen["objective_us"], &seen["refused"]), (&100_000.0.into(), &0.into()));
-    // Who was due in the first 200 ms of the stall had to wait for longer than that.
+    assert_eq!((&seen["objective_us"], &seen["rejected"]), (&100_000.0.into(), &0.into()));
+    // Requests that were due in the first 200 ms of the stall waited for longer than the objective.
     let in_time = seen["in_time"].as_u64().unwrap();
     assert!(in_time <= seen["answered"].as_u64().unwrap() - 75, "{seen}");
     let per_s = in_time as f64 / seen["elapsed_s"].as_f64().unwrap();
@@ -171,7 +171,7 @@ fn answers_within_the_objective_are_goodput() {
 }
 
 #[test]
-fn what_cannot_work_is_said_at_once() {
+fn hopeless_commands_fail_at_once() {
     let responder = Responder::start();
     let url = responder.url();
     for (arguments, expected) in [
@@ -226,7 +226,7 @@ fn a_server_that_goes_away_fails_the_rest() {
         drop(responder);
         let report = report(&child.wait_with_output().unwrap());
         assert!(report["answered"].as_u64().unwrap() >= 97, "{report}");
-        // Each connection tries again, at a walk.
+        // Each connection retries slowly.
         assert!((2..30).contains(&report["failed"].as_u64().unwrap()), "{report}");
         let connect = report["failures"]
             .as_array()

@@ -76,7 +76,7 @@ impl<'a> Client<'a> {
 
     fn ask(&self, requests_per_s: f64) -> Result<Report> {
         let load = Load {
-            arrival: Arrival::Open { requests_per_s },
+            arrival: Arrival::Constant { requests_per_s },
             connections: CONNECTIONS,
             threads: 1,
             busy_poll: true,
@@ -87,7 +87,7 @@ impl<'a> Client<'a> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let report = runtime.block_on(run(&self.prepared, &load, pending(), |_| {}))?;
         let first = report.failures.first().map(|failure| failure.message.clone());
-        ensure!(report.failed == report.refused, "requests failed: {}", first.unwrap_or_default());
+        ensure!(report.failed == report.rejected, "requests failed: {}", first.unwrap_or_default());
         Ok(report)
     }
 
@@ -123,10 +123,10 @@ fn seen(report: &Report, objective: Duration) -> Seen {
         answered_per_s: report.requests_per_s,
         goodput_per_s: report.goodput_requests_per_s.unwrap_or_default(),
         p99_ms,
-        refused_per_s: report.refused as f64 / report.elapsed_s,
-        refused_p99_ms: report.refusal_us_p99.map(|us| us / 1e3),
-        busy: report.busy_share,
-        lag_p99_ms: report.lag_us_p99.unwrap_or_default() / 1e3,
+        refused_per_s: report.rejected as f64 / report.elapsed_s,
+        refused_p99_ms: report.rejection_us_p99.map(|us| us / 1e3),
+        busy: report.utilization,
+        lag_p99_ms: report.send_delay_us_p99.unwrap_or_default() / 1e3,
         is_limit: is_limit(report),
         keeps: p99_ms <= objective.as_secs_f64() * 1e3,
         ..Seen::default()

@@ -1,33 +1,33 @@
-//! All windows of one rate put together.
+//! Combines all windows of one rate.
 
-use crate::confidence::Batch;
+use crate::confidence::Block;
 use crate::profile::{Level, Spread};
-use crate::quantiles::{Quantiles, SHARES, sorted_at};
+use crate::quantiles::{Quantiles, SHARES, sorted_quantile};
 use crate::report::Report;
 use crate::server_statistics::{BatchSize, Statistics};
 use std::collections::BTreeMap;
 
-/// What was seen in one window.
+/// Measurements of one window.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
-    /// By the load generator.
+    /// Report of the load generator.
     pub report: Report,
-    /// By the server, where it counts.
+    /// Counters of the server, if it has any.
     pub statistics: Option<Statistics>,
-    /// Runs that the server was seen to make one by one: rows and microseconds.
+    /// Single runs seen on the server: rows and microseconds.
     pub runs: Vec<(u64, f64)>,
 }
 
-/// Parts of a window that are looked at by themselves.
-const BATCHES: f64 = 5.0;
-/// Runs of a size whose mean is known well enough to compare single ones with it.
+/// Blocks of a window, the samples of the confidence bounds.
+const BLOCKS: f64 = 5.0;
+/// Runs of a size from which its mean is known well enough to compare single runs with it.
 const RUNS_MIN: u64 = 10;
 
 impl Window {
-    /// Its requests, in a few parts that are long beside a stall.
-    pub fn batches(&self) -> Vec<Batch> {
-        let long_s = self.report.elapsed_s / BATCHES * (1.0 - 1e-6);
-        let (mut batches, mut batch, mut seconds) = (Vec::new(), Batch::default(), 0.0);
+    /// Requests of the window in a few blocks that are long compared with a stall.
+    pub fn blocks(&self) -> Vec<Block> {
+        let long_s = self.report.elapsed_s / BLOCKS * (1.0 - 1e-6);
+        let (mut batches, mut batch, mut seconds) = (Vec::new(), Block::default(), 0.0);
         for interval in &self.report.intervals {
             batch.requests += interval.requests;
             batch.in_time += interval.in_time;
@@ -45,19 +45,20 @@ impl Window {
 
     fn latency_us(&self) -> Quantiles {
         let at = |share: f64| self.report.latency_us(share);
-        Quantiles::of_shares(SHARES.map(|share| at(share).unwrap_or(f64::NAN)))
+        Quantiles::from_shares(SHARES.map(|share| at(share).unwrap_or(f64::NAN)))
     }
 
     fn level(&self, per_s: f64) -> Level {
         let statistics = self.statistics.clone().unwrap_or_default();
         Level {
             per_s,
-            // A rate is kept up with when all is answered by its end.
+            // The time includes the drain: a rate is sustained only if all requests are answered by
+            // then.
             seconds: self.report.drained_s,
             requests: self.report.requests,
             answered: self.report.answered,
             in_time: self.report.in_time.unwrap_or(0),
-            refused: self.report.refused,
+            rejected: self.report.rejected,
             latency_us: self.latency_us(),
             queue_us_mean: statistics.queue_us_mean,
             engine_us_mean: statistics.request_us_mean,
@@ -71,7 +72,7 @@ impl Window {
     }
 }
 
-/// What was seen at a rate, in all its windows.
+/// Combines the windows of a rate.
 pub fn level(per_s: f64, windows: &[Window]) -> Level {
     let levels: Vec<Level> = windows.iter().map(|window| window.level(per_s)).collect();
     let sum = |of: fn(&Level) -> u64| levels.iter().map(of).sum::<u64>();
@@ -82,8 +83,8 @@ pub fn level(per_s: f64, windows: &[Window]) -> Level {
         requests: sum(|level| level.requests),
         answered: sum(|level| level.answered),
         in_time: sum(|level| level.in_time),
-        refused: sum(|level| level.refused),
-        latency_us: usual(&levels),
+        rejected: sum(|level| level.rejected),
+        latency_us: typical_latency(&levels),
         queue_us_mean: mean(levels.iter().map(|level| (level.queue_us_mean, answered(level)))),
         engine_us_mean: mean(levels.iter().map(|level| (level.engine_us_mean, answered(level)))),
         outside_us_mean: mean(levels.iter().map(|level| (level.outside_us_mean, answered(level)))),
@@ -91,23 +92,23 @@ pub fn level(per_s: f64, windows: &[Window]) -> Level {
     }
 }
 
-/// Windows from which one is the middle.
+/// Least number of windows for which medians are taken.
 const MIDDLE_OF: usize = 3;
 
-/// The latencies of a usual window: of all together, or from three windows on the middle of them
-/// at each share, so that what disturbed the machine in one does not count.
-fn usual(levels: &[Level]) -> Quantiles {
+/// Typical latencies of a window. Below three windows all are pooled; from three on each quantile
+/// is a median, so that one disturbed window does not count.
+fn typical_latency(levels: &[Level]) -> Quantiles {
     let known: Vec<&Level> = levels.iter().filter(|level| level.answered > 0).collect();
     if known.len() < MIDDLE_OF {
         let tables = known.iter().map(|level| (&level.latency_us, level.answered as f64));
-        return Quantiles::mixed(&tables.collect::<Vec<_>>());
+        return Quantiles::mixture(&tables.collect::<Vec<_>>());
     }
     let middle = |share: f64| {
         let mut values: Vec<f64> = known.iter().map(|level| level.latency_us.at(share)).collect();
         values.sort_by(f64::total_cmp);
-        sorted_at(&values, 0.5)
+        sorted_quantile(&values, 0.5)
     };
-    Quantiles::of_rising(SHARES.iter().map(|&share| middle(share)))
+    Quantiles::from_rising(SHARES.iter().map(|&share| middle(share)))
 }
 
 fn mean(values: impl Iterator<Item = (Option<f64>, f64)>) -> Option<f64> {
@@ -116,7 +117,7 @@ fn mean(values: impl Iterator<Item = (Option<f64>, f64)>) -> Option<f64> {
     (weight > 0.0).then(|| sum / weight)
 }
 
-/// Runs of each size together.
+/// Sums the runs of each size.
 fn merged<'a>(batches: impl Iterator<Item = &'a BatchSize>) -> Vec<BatchSize> {
     let mut by_rows: BTreeMap<u64, BatchSize> = BTreeMap::new();
     for batch in batches {
@@ -136,18 +137,17 @@ fn merged<'a>(batches: impl Iterator<Item = &'a BatchSize>) -> Vec<BatchSize> {
     by_rows.into_values().collect()
 }
 
-/// How runs of one size differ, from windows at several rates: each run over the mean of its size
-/// in its own window.
+/// Spread of run times: each run over the mean of its size in its own window.
 pub fn spread<'a>(windows: impl Iterator<Item = &'a Window>) -> Spread {
     let mut times = Vec::new();
     for window in windows {
         let Some(statistics) = &window.statistics else { continue };
         let known = statistics.batches.iter().filter(|batch| batch.runs >= RUNS_MIN);
-        let means: BTreeMap<u64, f64> = known.map(|batch| (batch.rows, batch.taken_us())).collect();
+        let means: BTreeMap<u64, f64> = known.map(|batch| (batch.rows, batch.total_us())).collect();
         let over_mean = |(rows, us): &(u64, f64)| Some(us / means.get(rows)?);
         times.extend(window.runs.iter().filter_map(over_mean));
     }
-    Spread { runs: times.len() as u64, times: Quantiles::of(times) }
+    Spread { runs: times.len() as u64, times: Quantiles::from_values(times) }
 }
 
 #[cfg(test)]
@@ -173,14 +173,14 @@ mod tests {
 
     #[test]
     fn a_window_has_five_parts() {
-        let batches = window(20, 1, 1.0).batches();
-        assert_eq!(batches, [Batch { requests: 40, in_time: 36 }; 5]);
-        let left = window(22, 1, 1.0).batches();
+        let batches = window(20, 1, 1.0).blocks();
+        assert_eq!(batches, [Block { requests: 40, in_time: 36 }; 5]);
+        let left = window(22, 1, 1.0).blocks();
         assert_eq!(left.iter().map(|batch| batch.requests).sum::<u64>(), 220);
     }
 
     #[test]
-    fn windows_of_a_rate_are_one_level() {
+    fn windows_of_a_rate_are_combined() {
         let level = level(40.0, &[window(20, 10, 100.0), window(20, 30, 200.0)]);
         assert_eq!((level.requests, level.in_time, level.seconds), (200, 180, 10.0));
         assert_eq!((level.batches[0].runs, level.batches[0].run_us), (40, 175.0));
@@ -188,21 +188,21 @@ mod tests {
     }
 
     #[test]
-    fn one_window_of_three_in_which_the_machine_was_disturbed_does_not_count() {
+    fn one_disturbed_window_of_three_does_not_count() {
         let at = |us: f64| Level {
             answered: 100,
-            latency_us: Quantiles::of(vec![1.0, us]),
+            latency_us: Quantiles::from_values(vec![1.0, us]),
             ..Level::default()
         };
-        let found = usual(&[at(10.0), at(900.0), at(12.0)]);
+        let found = typical_latency(&[at(10.0), at(900.0), at(12.0)]);
         assert_eq!((found.at(0.0), found.at(1.0)), (1.0, 12.0));
-        let both = usual(&[at(10.0), at(900.0)]);
+        let both = typical_latency(&[at(10.0), at(900.0)]);
         assert!(both.at(1.0) > 800.0, "{both:?}");
-        assert!(usual(&[Level::default()]).is_empty());
+        assert!(typical_latency(&[Level::default()]).is_empty());
     }
 
     #[test]
-    fn single_runs_are_held_against_the_mean_of_their_size() {
+    fn single_runs_are_compared_with_the_mean_of_their_size() {
         let windows = [window(20, 10, 100.0), window(20, 3, 100.0)];
         let spread = spread(windows.iter());
         assert_eq!((spread.runs, spread.times.at(0.5)), (1, 2.0));

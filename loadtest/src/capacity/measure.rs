@@ -1,5 +1,4 @@
-//! One window at one rate: an open loop of requests that are independent of each other, and what
-//! the server counted meanwhile.
+//! Measures one window at one rate: an open loop, with the server's counters before and after.
 
 use super::level::Window;
 use crate::arrival::{self, Arrival};
@@ -13,36 +12,35 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often the server's counters are read during a window. More would be a load of its own.
+/// Interval at which the server's counters are read. More often would be a load of its own.
 const READ_EVERY: Duration = Duration::from_millis(40);
-/// What a reading may take.
+/// Time limit of one reading.
 const READ_MAX: Duration = Duration::from_secs(2);
 
-/// What stays the same in all windows.
+/// Conditions that all windows share.
 #[derive(Debug)]
 pub struct Conditions<'a> {
-    /// The request.
+    /// Prepared request.
     pub prepared: &'a Prepared,
-    /// Where it goes.
+    /// Model and server.
     pub target: &'a Target,
-    /// Requests under way at once, at most.
+    /// Most requests in flight.
     pub connections: usize,
-    /// Threads that send.
+    /// Number of sending threads.
     pub threads: usize,
-    /// Before a window: requests that do not count.
+    /// Duration of requests before a window that do not count.
     pub warm_up: Duration,
-    /// When a request without an answer has failed.
+    /// Time after which a request without a response has failed.
     pub timeout: Duration,
-    /// How soon an answer should be there.
+    /// Latency objective.
     pub objective: Duration,
 }
 
 impl Conditions<'_> {
-    /// Sends requests that are independent of each other at a mean rate; another seed sends them
-    /// at other times.
+    /// Sends a Poisson process of a mean rate; another seed gives other times.
     ///
     /// # Errors
-    /// When the load cannot be sent at all.
+    /// Fails if the load cannot be sent at all.
     pub async fn poisson(
         &self,
         per_s: f64,
@@ -52,10 +50,10 @@ impl Conditions<'_> {
         self.window(Arrivals::Poisson { per_s }, duration, seed).await
     }
 
-    /// The same with other arrivals.
+    /// Sends other arrivals.
     ///
     /// # Errors
-    /// When the load cannot be sent at all.
+    /// Fails if the load cannot be sent at all.
     pub async fn window(
         &self,
         arrivals: Arrivals,
@@ -63,7 +61,7 @@ impl Conditions<'_> {
         seed: u64,
     ) -> Result<Window, Error> {
         let load = Load {
-            arrival: Arrival::Drawn { arrivals: Arc::new(arrivals), seed },
+            arrival: Arrival::Process { arrivals: Arc::new(arrivals), seed },
             connections: self.connections,
             threads: self.threads,
             busy_poll: false,
@@ -90,8 +88,7 @@ impl Conditions<'_> {
     }
 }
 
-/// Reads the counters again and again; where a size ran once between two readings, that is one
-/// run's time.
+/// Polls the counters. Between two readings, a size that ran once gives the time of a single run.
 async fn watch_runs(
     target: &Target,
     before: Option<Reading>,
@@ -105,7 +102,7 @@ async fn watch_runs(
         if let Ok(now) = Reading::read(target, READ_MAX).await {
             let seen = now.since(&before).batches;
             let single = seen.iter().filter(|batch| batch.runs == 1);
-            runs.extend(single.map(|batch| (batch.rows, batch.taken_us())));
+            runs.extend(single.map(|batch| (batch.rows, batch.total_us())));
             before = now;
         }
     }

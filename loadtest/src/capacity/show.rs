@@ -1,8 +1,8 @@
-//! A capacity as text.
+//! Text form of a capacity.
 
-use super::{Capacity, Searched};
+use super::{Capacity, SearchedRate};
 use crate::profile::{Level, Objective};
-use crate::report::text_us;
+use crate::report::format_us;
 use std::fmt;
 
 impl fmt::Display for Capacity {
@@ -15,15 +15,15 @@ impl fmt::Display for Capacity {
             profile.model,
             profile.url,
             profile.protocol,
-            text_us(ms * 1e3)
+            format_us(ms * 1e3)
         )?;
         write!(
             to,
             "capacity     {:.1} requests/s, with {confidence} % confidence",
             profile.capacity_per_s
         )?;
-        match self.not_kept_per_s {
-            Some(per_s) => writeln!(to, "; {per_s:.1} was not shown to keep it")?,
+        match self.not_met_per_s {
+            Some(per_s) => writeln!(to, "; {per_s:.1} was not shown to meet the objective")?,
             None => writeln!(to, "; no higher rate was tried")?,
         }
         self.write_server(to)?;
@@ -37,7 +37,7 @@ impl fmt::Display for Capacity {
             "",
             "p50",
             "p99",
-            "refused",
+            "rejected",
             "batch mean",
             "run mean"
         )?;
@@ -73,7 +73,7 @@ impl Capacity {
             0 => ("-".to_owned(), "-".to_owned()),
             _ => (
                 format!("{:.1}", mean(&|batch| batch.rows as f64)),
-                text_us(mean(&|batch| batch.run_us)),
+                format_us(mean(&|batch| batch.run_us)),
             ),
         };
         writeln!(
@@ -82,14 +82,14 @@ impl Capacity {
             level.per_s,
             level.answered_per_s(),
             level.in_time_share() * 100.0,
-            text_us(level.latency_us.at(0.5)),
-            text_us(level.latency_us.at(0.99)),
-            level.refused,
+            format_us(level.latency_us.at(0.5)),
+            format_us(level.latency_us.at(0.99)),
+            level.rejected,
             searched.map_or("", |searched| searched.verdict),
         )
     }
 }
 
-fn bounds(searched: &Searched) -> String {
+fn bounds(searched: &SearchedRate) -> String {
     format!("{:.2}..{:.2}", searched.in_time_low * 100.0, searched.in_time_high * 100.0)
 }

@@ -1,11 +1,11 @@
-//! `skysail-load capacity`: the highest rate at which a model keeps an objective.
+//! `skysail-load capacity`: the highest rate at which a model meets an objective.
 
 use super::output::Output;
 use super::{shares, values};
 use anyhow::Result;
 use clap::Args;
 use skysail_loadtest::capacity::measure::Conditions;
-use skysail_loadtest::capacity::{Capacity, Progress, Question, find};
+use skysail_loadtest::capacity::{Capacity, Options, Progress, find};
 use skysail_loadtest::payload::{Random, Source};
 use skysail_loadtest::prepare;
 use skysail_loadtest::profile::Objective;
@@ -17,105 +17,107 @@ use std::thread;
 use std::time::Duration;
 use tokio::runtime;
 
-/// Of the machine's processors, the part that sends unless told: most are left to the server.
+/// Default number of sending threads: the processors over this. Most of them are left to the
+/// server.
 const THREADS_SHARE: usize = 4;
-/// A request without an answer has failed after so many times the objective, unless told...
+/// Default timeout, in objectives.
 const TIMEOUT_OBJECTIVES: u32 = 20;
-/// ...and not before this.
+/// Shortest default timeout.
 const TIMEOUT_MIN: Duration = Duration::from_secs(3);
 
 const EXAMPLES: &str = "\
 Examples:
-  How many requests a second does the server answer so that 99 % are there within 20 ms?
+  The highest rate at which 99 % of the requests are answered within 20 ms:
     skysail-load capacity --url http://127.0.0.1:8000 --model digits --objective-ms 20
 
-  The same over gRPC, kept in a file for `skysail-load plan`:
+  Over gRPC, with a profile for `skysail-load plan`:
     skysail-load capacity --url http://127.0.0.1:8001 --model digits --protocol grpc \\
       --objective-ms 20 --profile digits.json
 
-  Quickly and roughly:
+  A quick estimate:
     skysail-load capacity --url http://127.0.0.1:8000 --model digits --objective-ms 20 \\
       --window 1s --windows 3 --precision 20 --no-curve
 
-Requests come independently of each other (a Poisson process) and count from when they were meant
-to go out; what the server refuses is not in time.
+Requests arrive as a Poisson process. Latencies count from the scheduled time; rejected requests are
+not in time.
 
 Exit codes: 0 done; 1 failed: no server, no such model, an objective that cannot be met, or the
 load generator itself was the bottleneck; 2 bad usage.";
 
-/// Finds the highest rate that keeps an objective.
+/// Find the highest rate at which a model meets a latency objective
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// The server: http://HOST:PORT
+    /// URL of the server, http://HOST:PORT
     #[arg(long, value_name = "URL")]
     url: Address,
-    /// The model's name
+    /// Name of the model
     #[arg(long, value_name = "NAME")]
     model: String,
-    /// The model's version [default: the server's choice]
+    /// Version of the model [default: the server chooses]
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
-    /// How requests travel: json, binary (raw tensors over HTTP) or grpc
+    /// Protocol: json, binary (raw tensors over HTTP), grpc or grpc-stream
     #[arg(long, default_value = "json", value_parser = values::protocol)]
     protocol: Protocol,
 
-    /// How soon an answer should be there
+    /// Latency objective, in milliseconds
     #[arg(long, value_name = "MS", value_parser = values::objective_ms)]
     objective_ms: Duration,
-    /// For how many of the requests, in hundredths
+    /// Percentage of the requests that must be answered within the objective, 50 to 99.99
     #[arg(long, value_name = "P", default_value = "99", value_parser = shares::percentile)]
     percentile: f64,
-    /// How sure it is to be that a rate keeps the objective, in hundredths
+    /// Confidence that the capacity meets the objective, in percent, 50 to 99.99
     #[arg(long, value_name = "C", default_value = "95", value_parser = shares::confidence)]
     confidence: f64,
-    /// How far the answer may be below the truth, in hundredths
+    /// Precision of the capacity, in percent: the search ends when it is known this closely, 1 to
+    /// 50
     #[arg(long, value_name = "P", default_value = "5", value_parser = shares::precision)]
     precision: f64,
 
-    /// How long a rate is measured at a time; longer where few requests come
+    /// Duration of one measurement at one rate; low rates are measured for longer
     #[arg(long, default_value = "5s", value_parser = values::some_duration)]
     window: Duration,
-    /// How many times a rate is measured at most
+    /// Most measurements at one rate
     #[arg(long, value_name = "N", default_value = "4")]
     windows: NonZeroUsize,
-    /// The rate to begin with [default: half of what one request at a time makes]
+    /// First rate to try, in requests a second [default: half the rate of one request at a time]
     #[arg(long, value_name = "R", value_parser = values::rate)]
     from_rate: Option<f64>,
-    /// No higher rate is tried
+    /// Highest rate to try, in requests a second
     #[arg(long, value_name = "R", default_value = "1000000", value_parser = values::rate)]
     max_rate: f64,
-    /// Only the rates that the search needs, no others for the curve
+    /// Measure only the rates that the search needs, without further ones for the curve
     #[arg(long, conflicts_with = "profile")]
     no_curve: bool,
-    /// Requests under way at once, at most
+    /// Most requests in flight at once
     #[arg(long, value_name = "N", default_value = "256")]
     connections: NonZeroUsize,
-    /// Threads that send [default: a quarter of the processors]
+    /// Number of sending threads [default: a quarter of the processors]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// When a request without an answer has failed [default: 20 times the objective,
-    /// and 3s at least]
+    /// Time after which a request without a response has failed, such as 500ms or 3s [default: 20
+    /// times the objective, at least 3s]
     #[arg(long, value_parser = values::some_duration)]
     timeout: Option<Duration>,
 
-    /// A file with the JSON body of an inference request, instead of made-up inputs
+    /// JSON file with the body of an inference request, to send instead of random inputs
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rows", "shape"])]
     input: Option<PathBuf>,
-    /// The size of the inputs' first dimension where it may vary
+    /// Rows of each request: the size of the inputs' first dimension, where it is variable
     #[arg(long, value_name = "N", default_value = "1")]
     rows: NonZeroUsize,
-    /// The whole shape of one input, where other dimensions may vary too; may be repeated
+    /// Whole shape of one input with several variable dimensions; may be repeated
     #[arg(long, value_name = "NAME:1,2,3", value_parser = values::shape)]
     shape: Vec<(String, Vec<i64>)>,
-    /// The same seed makes the same inputs and the same times
+    /// Seed of the random inputs and of the send times
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Keeps what was found in this file, for `skysail-load plan`
+    /// File to write the capacity profile to, for `skysail-load plan`
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
-    /// How the report is printed
+    /// Format of the report
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
 }
@@ -125,7 +127,7 @@ pub(crate) fn execute(flags: &Flags) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let capacity = runtime.block_on(flags.find())?;
     flags.output.print(&capacity)?;
-    // Last: a file that cannot be written does not lose what took minutes.
+    // The profile is written last, so that a bad path does not lose minutes of work.
     if let Some(path) = &flags.profile {
         capacity.profile.write(path)?;
     }
@@ -151,7 +153,7 @@ impl Flags {
             timeout,
             objective: self.objective_ms,
         };
-        Ok(find(&conditions, &self.question(), show_progress()).await?)
+        Ok(find(&conditions, &self.options(), show_progress()).await?)
     }
 
     fn target(&self) -> Target {
@@ -171,8 +173,8 @@ impl Flags {
         }
     }
 
-    fn question(&self) -> Question {
-        Question {
+    fn options(&self) -> Options {
+        Options {
             objective: Objective {
                 ms: self.objective_ms.as_secs_f64() * 1e3,
                 percentile: self.percentile,
@@ -189,7 +191,7 @@ impl Flags {
     }
 }
 
-/// A line for each window, for someone who watches.
+/// Prints a line for each window, if standard error is a terminal.
 fn show_progress() -> impl FnMut(Progress<'_>) {
     let watched = io::stderr().is_terminal();
     move |progress| {
@@ -197,15 +199,15 @@ fn show_progress() -> impl FnMut(Progress<'_>) {
             return;
         }
         let line = match progress {
-            Progress::Begins { per_s, duration } => {
+            Progress::Started { per_s, duration } => {
                 format!("{per_s:.1} requests/s for {:.0} s", duration.as_secs_f64())
             }
-            Progress::Seen(point) => {
+            Progress::Evaluated(point) => {
                 let share = point.bounds.map_or(f64::NAN, |bounds| bounds.share * 100.0);
                 format!("  {share:.2} % in time: {}", point.verdict.name())
             }
         };
-        // The search goes on without its watcher.
+        // Errors are ignored: the search goes on without a terminal.
         let _ = writeln!(io::stderr(), "{line}");
     }
 }

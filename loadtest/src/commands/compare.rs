@@ -10,30 +10,30 @@ use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
-  Is the new version faster, or was it chance?
+  Two runs, one before and one after a change:
     skysail-load run --url http://127.0.0.1:8000 --model digits --output json > before.json
     skysail-load run --url http://127.0.0.1:8000 --model digits --output json > after.json
     skysail-load compare before.json after.json
 
-The range of each ratio comes from how much the intervals inside of each run vary. It does not know
-how much the machine changes from one run to the next: take runs in turns where that matters.
+The range of each ratio comes from the variation between the intervals of each run. It does not
+include changes of the machine from one run to the next: alternate the runs where that matters.
 
 Exit codes: 0 done, whether they differ or not; 1 a report cannot be read; 2 bad usage.";
 
-/// The largest report that is read, in bytes.
+/// Largest report that is read, in bytes.
 const REPORT_BYTES_MAX: u64 = 64 << 20;
 
-/// Compares two reports of `run --output json`, and says what is more than chance.
+/// Compare two reports of `run --output json`, and mark differences larger than chance
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// The first report
+    /// JSON report of the first run
     #[arg(value_name = "A")]
     first: PathBuf,
-    /// The second report
+    /// JSON report of the second run
     #[arg(value_name = "B")]
     second: PathBuf,
-    /// How the comparison is printed
+    /// Format of the comparison
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
 }
@@ -54,6 +54,9 @@ fn read(path: &Path) -> Result<Report> {
     let report: Report = serde_json::from_slice(&text).with_context(|| {
         format!("{name} is no report: write it with `skysail-load run --output json`")
     })?;
-    anyhow::ensure!(report.requests > 0, "{name} is no report of a run, or one without requests");
+    anyhow::ensure!(
+        report.requests > 0,
+        "{name} is no report of a run, or a report without requests"
+    );
     Ok(report)
 }

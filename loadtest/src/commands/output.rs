@@ -1,4 +1,4 @@
-//! How a command's result is printed: for people, or for programs.
+//! Output formats of a command's result.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// In which form.
+/// Output format.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Output {
     Text,
@@ -17,7 +17,7 @@ impl Output {
     /// Prints a result on standard output.
     ///
     /// # Errors
-    /// When nobody reads it any more.
+    /// Fails if standard output is closed.
     pub(crate) fn print(self, result: &(impl Display + Serialize)) -> Result<()> {
         let mut out = io::stdout().lock();
         match self {

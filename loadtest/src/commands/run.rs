@@ -1,4 +1,4 @@
-//! `skysail-load run`: one load on one model or several, and what came of it.
+//! `skysail-load run`: one load on one or several models, and its report.
 
 mod kinds;
 mod live;
@@ -9,9 +9,10 @@ use super::{Usage, values};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use live::Live;
-use skysail_loadtest::arrival::{Arrival, Window, trace};
+use skysail_loadtest::arrival::{Arrival, Window};
 use skysail_loadtest::report::Report;
 use skysail_loadtest::target::{Address, Protocol, Server, Transport};
+use skysail_loadtest::trace;
 use skysail_loadtest::{Load, prepare_mix, run};
 use skysail_policy::simulate::Arrivals;
 use std::future;
@@ -22,142 +23,148 @@ use std::thread;
 use std::time::Duration;
 use tokio::runtime;
 
-/// Connections of a closed loop, unless told.
+/// Default connections of a closed loop.
 const CLOSED_CONNECTIONS: usize = 8;
-/// Connections of an open loop, unless told: enough that requests need not wait for one.
+/// Default connections of an open loop: enough that requests need not wait for one.
 const OPEN_CONNECTIONS: usize = 128;
-/// The most connections: one uses a port of this machine.
+/// Most connections: each uses a port of this machine.
 const CONNECTIONS_MAX: usize = 60_000;
-/// Of the machine's processors, the part that sends unless told: most are left to the server.
+/// Default number of sending threads: the processors over this. Most of them are left to the
+/// server.
 const THREADS_SHARE: usize = 4;
-/// How long is measured, unless told or a recording has its own length.
+/// Default duration of the measurement, unless a recording has its own length.
 const DURATION: Duration = Duration::from_secs(10);
-/// How long requests are sent before that.
+/// Default duration of the warm-up.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
-  How much can the server do? Eight connections, each asking again once it is answered:
+  Throughput of the server: eight connections, each sending again when it is answered:
     skysail-load run --url http://127.0.0.1:8000 --model digits --connections 8
 
-  How long do users wait at 500 requests a second, whether or not the server keeps up?
+  Latency at 500 requests a second, sent whether or not the server keeps up:
     skysail-load run --url http://127.0.0.1:8000 --model digits --rate 500 --duration 30s
 
-  And how many of them are answered within 20 ms, how many refused, and how soon?
+  Goodput within a latency objective of 20 ms, and the rejected requests:
     skysail-load run --url http://127.0.0.1:8000 --model digits --rate 500 --objective-ms 20
 
-  The same with users who know nothing of each other, and every two seconds a burst of ten times
-  as many; and a day's log, sixty times as fast:
+  Poisson arrivals; bursts of ten times the rate for 200 ms every 2 s; recorded arrivals of a log,
+  played 60 times as fast:
     skysail-load run --url http://127.0.0.1:8000 --model digits --rate 500 --arrival poisson
     skysail-load run --url http://127.0.0.1:8000 --model digits --rate 100 \\
       --arrival burst:10,200ms,2s
     skysail-load run --url http://127.0.0.1:8000 --model digits --arrival trace:log.csv \\
       --trace-speed 60
 
-  Two models, the first three times as often, one of them with requests from files:
+  Two models, the first three times as often; the requests of the second from two files:
     skysail-load run --url http://127.0.0.1:8000 --model digits=3 --model wide \\
       --input wide:small.json=9 --input wide:large.json
 
-  The same over gRPC, four rows a request, as JSON for a program:
+  Over gRPC, with four rows a request, and the report as JSON:
     skysail-load run --url http://127.0.0.1:8001 --model digits --protocol grpc --rate 500 \\
       --rows 4 --output json
 
-  With your own request, and a page of drawings:
+  A request from a file, and the report as an HTML page with plots:
     skysail-load run --url http://127.0.0.1:8000 --model digits --input request.json \\
       --html report.html
+
+Latencies count from the scheduled time of a request, so that a stall shows in every request that
+it delayed. Rejected requests are HTTP's 503 and 429, gRPC's UNAVAILABLE and RESOURCE_EXHAUSTED.
 
 Exit codes: 0 done; 1 failed: no server, no such model, no request answered, or the load
 generator itself was the bottleneck; 2 bad usage.";
 
-/// Sends one load to a server and reports throughput and latency.
+/// Send one load to a server, and report throughput and latency
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// The server: http://HOST:PORT
+    /// URL of the server, http://HOST:PORT
     #[arg(long, value_name = "URL")]
     url: Address,
-    /// The model's name; repeated for several, each with its weight
+    /// Name of the model; may be repeated, each with its weight
     #[arg(long, value_name = "NAME[=WEIGHT]", required = true, value_parser = values::weighted)]
     model: Vec<values::Weighted>,
-    /// The model's version [default: the server's choice]
+    /// Version of the model [default: the server chooses]
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
-    /// How requests travel: json, binary (raw tensors over HTTP), grpc or grpc-stream
+    /// Protocol: json, binary (raw tensors over HTTP), grpc or grpc-stream
     #[arg(long, default_value = "json", value_parser = values::protocol)]
     protocol: Protocol,
-    /// HTTP/2 without TLS for json and binary
+    /// Use HTTP/2 without TLS for json and binary [default: HTTP/1.1]
     #[arg(long, conflicts_with = "no_keep_alive")]
     http2: bool,
-    /// A new connection for each request
+    /// Open a new connection for each request
     #[arg(long)]
     no_keep_alive: bool,
-    /// Requests that share a connection of HTTP/2 or gRPC
+    /// Concurrent requests on one connection of HTTP/2 or gRPC
     #[arg(long, value_name = "N", default_value = "64")]
     streams: NonZeroUsize,
 
-    /// Requests under way at once, at most [default: 8, in an open loop 128]
+    /// Most requests in flight at once [default: 8 without --rate, 128 with --rate]
     #[arg(long, value_name = "N")]
     connections: Option<NonZeroUsize>,
-    /// Requests a second, sent whether or not earlier ones are answered (an open loop)
+    /// Requests a second, sent whether or not earlier ones are answered (an open loop) [default:
+    /// each connection sends again when it is answered (a closed loop)]
     #[arg(long, value_name = "R", value_parser = values::rate)]
     rate: Option<f64>,
-    /// How they are spread: constant, poisson, burst:TIMES,ON,PERIOD (so many times the rate for a
-    /// part of each period), ramp:RATE[,TIME] (from the rate to this one), or trace:FILE
-    /// [default: constant]
-    #[arg(long, value_name = "LAW", value_parser = values::law)]
-    arrival: Option<values::Law>,
-    /// What plain numbers in a recording count: s, ms, us or ns
+    /// Arrival process of an open loop: constant, poisson, burst:TIMES,ON,PERIOD (TIMES the rate
+    /// during the last ON of each PERIOD), ramp:RATE[,TIME] (from --rate to RATE), or trace:FILE
+    /// (recorded times) [default: constant]
+    #[arg(long, value_name = "LAW", value_parser = values::arrival_pattern)]
+    arrival: Option<values::ArrivalPattern>,
+    /// Unit of plain numbers in a recording: s, ms, us or ns
     #[arg(long, value_name = "UNIT", default_value = "s", value_parser = values::unit)]
     trace_unit: trace::Unit,
-    /// How many times as fast a recording is played
+    /// Speed at which a recording is played: 2 is twice as fast
     #[arg(long, value_name = "X", default_value = "1", value_parser = values::speed)]
     trace_speed: f64,
-    /// How long is measured [default: 10s, or as long as the recording]
+    /// Duration of the measurement, such as 10s or 2m [default: 10s, or the length of the
+    /// recording]
     #[arg(long, value_parser = values::some_duration)]
     duration: Option<Duration>,
-    /// How long requests are sent before that [default: 1s, with a recording 0s]
+    /// Duration of the warm-up, whose requests do not count [default: 1s, with a recording 0s]
     #[arg(long, value_parser = values::duration)]
     warm_up: Option<Duration>,
-    /// When a request without an answer has failed
+    /// Time after which a request without a response has failed
     #[arg(long, default_value = "10s", value_parser = values::some_duration)]
     timeout: Duration,
-    /// How soon an answer should be there; those in time are counted as goodput
+    /// Latency objective, in milliseconds; the report counts the requests within it as goodput
     #[arg(long, value_name = "MS", value_parser = values::objective_ms)]
     objective_ms: Option<Duration>,
-    /// Threads that send [default: a quarter of the processors]
+    /// Number of sending threads [default: a quarter of the processors]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// The threads never sleep, so that latencies hold no waking up, and a server on this machine
-    /// has nobody to wake: as if the callers were on others. Each thread takes a whole processor
+    /// Poll instead of sleeping: latencies exclude the client's wake-up time, and a server on this
+    /// machine spends no CPU on waking it. Each thread uses a whole core
     #[arg(long)]
     busy_poll: bool,
 
-    /// A file with the JSON body of an inference request, instead of made-up inputs; repeated for
-    /// several, each with its weight
+    /// JSON file with the body of an inference request, to send instead of random inputs; may be
+    /// repeated, each with its weight
     #[arg(long, value_name = "[MODEL:]FILE[=WEIGHT]", conflicts_with_all = ["rows", "shape"],
         value_parser = values::weighted)]
     input: Vec<values::Weighted>,
-    /// The size of the inputs' first dimension where it may vary
+    /// Rows of each request: the size of the inputs' first dimension, where it is variable
     #[arg(long, value_name = "N", default_value = "1")]
     rows: NonZeroUsize,
-    /// The whole shape of one input, where other dimensions may vary too; may be repeated
+    /// Whole shape of one input with several variable dimensions; may be repeated
     #[arg(long, value_name = "NAME:1,2,3", value_parser = values::shape)]
     shape: Vec<(String, Vec<i64>)>,
-    /// The same seed makes the same inputs, sent at the same times
+    /// Seed of the random inputs and of the send times
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// How the report is printed
+    /// Format of the report
     #[arg(long, value_enum, default_value = "text")]
-    output: Form,
-    /// Writes the report as a page with drawings, too
+    output: ReportFormat,
+    /// File to write the report to as an HTML page with plots
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
 
-/// In which form: as other commands do, or as a table.
+/// Output format: those of other commands, or a table.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Form {
+enum ReportFormat {
     Text,
     Json,
     Csv,
@@ -184,7 +191,7 @@ pub(crate) fn execute(flags: &Flags) -> Result<()> {
         let written = std::fs::write(path, report.html());
         written.with_context(|| format!("cannot write {}", path.display()))?;
     }
-    judge(&report)
+    check_validity(&report)
 }
 
 impl Flags {
@@ -196,7 +203,7 @@ impl Flags {
         };
         if !self.protocol.is_http() && (self.http2 || self.no_keep_alive) {
             return Err(Usage::error(
-                "gRPC has connections of its own: leave out --http2 and --no-keep-alive",
+                "gRPC has its own connections: leave out --http2 and --no-keep-alive",
             ));
         }
         Ok(Server { address: self.url.clone(), protocol: self.protocol, transport })
@@ -223,17 +230,17 @@ impl Flags {
         })
     }
 
-    /// When requests go out, and for how long.
+    /// Arrival process and window of the load.
     fn arrival(&self) -> Result<(Arrival, Window)> {
         let window = Window {
             warm_up: self.warm_up.unwrap_or(WARM_UP),
             duration: self.duration.unwrap_or(DURATION),
         };
-        let playing = values::Playing { unit: self.trace_unit, speed: self.trace_speed };
+        let playback = values::TracePlayback { unit: self.trace_unit, speed: self.trace_speed };
         let law = match (&self.arrival, self.rate) {
             (None, None) => return Ok((Arrival::Closed, window)),
-            (None, Some(_)) => &values::Law::Constant,
-            (Some(values::Law::Trace(_)), Some(_)) => {
+            (None, Some(_)) => &values::ArrivalPattern::Constant,
+            (Some(values::ArrivalPattern::Trace(_)), Some(_)) => {
                 return Err(Usage::error(
                     "a recording has its own rate: leave out --rate, and set --trace-speed",
                 ));
@@ -241,20 +248,20 @@ impl Flags {
             (Some(law), _) => law,
         };
         let rate = match (law, self.rate) {
-            (values::Law::Trace(_), _) => 0.0,
+            (values::ArrivalPattern::Trace(_), _) => 0.0,
             (_, Some(rate)) => rate,
             (_, None) => return Err(Usage::error("--arrival needs --rate, the requests a second")),
         };
-        let arrival = law.arrival(rate, window.end(), self.seed, playing)?;
-        let window = self.recorded(&arrival)?.unwrap_or(window);
+        let arrival = law.arrival(rate, window.end(), self.seed, playback)?;
+        let window = self.trace_window(&arrival)?.unwrap_or(window);
         Ok((arrival, window))
     }
 
-    /// The window of a recording: no longer than it.
-    fn recorded(&self, arrival: &Arrival) -> Result<Option<Window>> {
-        let Arrival::Drawn { arrivals, .. } = arrival else { return Ok(None) };
+    /// Window of a recording, limited to its length.
+    fn trace_window(&self, arrival: &Arrival) -> Result<Option<Window>> {
+        let Arrival::Process { arrivals, .. } = arrival else { return Ok(None) };
         let Arrivals::Recorded(times) = &**arrivals else { return Ok(None) };
-        // The last one counts, too.
+        // The last arrival counts, too.
         let whole = Duration::from_micros(times.last().map_or(1, |last| last.saturating_add(1)));
         let warm_up = self.warm_up.unwrap_or_default();
         let left = whole.saturating_sub(warm_up);
@@ -268,18 +275,18 @@ impl Flags {
     }
 }
 
-/// Ready when the user presses Ctrl-C.
+/// Completes when the user presses Ctrl-C.
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         future::pending::<()>().await;
     }
 }
 
-fn print(report: &Report, form: Form) -> Result<()> {
+fn print(report: &Report, form: ReportFormat) -> Result<()> {
     match form {
-        Form::Text => Output::Text.print(report),
-        Form::Json => Output::Json.print(report),
-        Form::Csv => {
+        ReportFormat::Text => Output::Text.print(report),
+        ReportFormat::Json => Output::Json.print(report),
+        ReportFormat::Csv => {
             let mut out = io::stdout().lock();
             write!(out, "{}", report.csv())?;
             Ok(out.flush()?)
@@ -287,9 +294,9 @@ fn print(report: &Report, form: Form) -> Result<()> {
     }
 }
 
-fn judge(report: &Report) -> Result<()> {
+fn check_validity(report: &Report) -> Result<()> {
     if report.requests == 0 {
-        bail!("it ended before anything was measured");
+        bail!("the run ended before the measurement began");
     }
     if report.answered == 0 {
         bail!("no request was answered");

@@ -1,43 +1,43 @@
-//! Values of the flags that say what is to be kept, and how sure.
+//! Flag values for objectives and confidence.
 
 use super::values;
 use skysail_loadtest::plan::Traffic;
 
-/// A percentile, in hundredths, that leaves room for misses.
+/// Parses a percentile, in percent, that leaves room for late requests.
 pub(crate) fn percentile(text: &str) -> Result<f64, String> {
     let wrong = || "a percentile is a number from 50 to 99.99: 99".to_owned();
     let number: f64 = text.parse().map_err(|_| wrong())?;
     if (50.0..=99.99).contains(&number) { Ok(number) } else { Err(wrong()) }
 }
 
-/// A confidence, in hundredths.
+/// Parses a confidence, in percent.
 pub(crate) fn confidence(text: &str) -> Result<f64, String> {
     let wrong = || "a confidence is a number from 50 to 99.99: 95".to_owned();
     let number: f64 = text.parse().map_err(|_| wrong())?;
     if (50.0..=99.99).contains(&number) { Ok(number) } else { Err(wrong()) }
 }
 
-/// How close an answer is to be, in hundredths.
+/// Parses a precision, in percent.
 pub(crate) fn precision(text: &str) -> Result<f64, String> {
     let wrong = || "a precision is a number from 1 to 50, in hundredths: 5".to_owned();
     let number: f64 = text.parse().map_err(|_| wrong())?;
     if (1.0..=50.0).contains(&number) { Ok(number) } else { Err(wrong()) }
 }
 
-/// Requests a second of any number of servers.
+/// Parses a rate of any number of servers, in requests a second.
 pub(crate) fn total_rate(text: &str) -> Result<f64, String> {
     let wrong = || "a rate is a number above 0 and at most 1e9".to_owned();
     let rate: f64 = text.parse().map_err(|_| wrong())?;
     if rate > 0.0 && rate <= 1e9 { Ok(rate) } else { Err(wrong()) }
 }
 
-/// An amount of money above 0.
+/// Parses an amount of money above 0.
 pub(crate) fn cost(text: &str) -> Result<f64, String> {
     let cost: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
     if cost > 0.0 && cost.is_finite() { Ok(cost) } else { Err("it must be above 0".to_owned()) }
 }
 
-/// Requests that come in bursts.
+/// Bursts of requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Bursts {
     times: f64,
@@ -52,7 +52,7 @@ impl Bursts {
     }
 }
 
-/// `TIMES,ON,PERIOD`: `5,200ms,2s`.
+/// Parses `TIMES,ON,PERIOD`, such as `5,200ms,2s`.
 pub(crate) fn bursts(text: &str) -> Result<Bursts, String> {
     let wrong = || "write TIMES,ON,PERIOD: 5,200ms,2s".to_owned();
     let [times, on, period] = text.split(',').collect::<Vec<_>>()[..] else { return Err(wrong()) };

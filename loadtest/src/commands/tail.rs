@@ -1,57 +1,57 @@
-//! `skysail-load tail`: the slowest and the failed requests of the last minutes, and why.
+//! `skysail-load tail`: the slowest and the failed requests of the last minutes, with their causes.
 
 use super::output::Output;
 use super::values;
 use anyhow::Result;
 use clap::Args;
-use skysail_loadtest::tail::{Table, Tail, read};
+use skysail_loadtest::tail::{Tail, TailTable, read};
 use skysail_loadtest::target::Address;
 use std::io::{self, Write};
 use std::time::Duration;
 use tokio::runtime;
 use tokio::time::interval;
 
-/// What the server may take to answer.
+/// Time limit of a response.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// How often it is asked when somebody follows.
+/// Interval of requests with `--follow`.
 const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Examples:
-  Why were requests slow, or not answered, in the last minute?
+  Slow and failed requests of the last minute:
     skysail-load tail http://127.0.0.1:8000
 
-  One model, the last five minutes, the ten slowest, again every two seconds:
+  The ten slowest requests of one model in the last five minutes, repeated every two seconds:
     skysail-load tail http://127.0.0.1:8000 --model digits --window 5m --rows 10 --follow
 
-Exit codes: 0 done; 1 failed: no server, no such model, or a server that does not tell; 2 bad
+Exit codes: 0 done; 1 failed: no server, no such model, or a server without this page; 2 bad
 usage.";
 
-/// Shows the slowest and the failed requests of the last minutes.
+/// Show the slowest and the failed requests of the last minutes, with their causes
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// The server: http://HOST:PORT, its HTTP or its metrics port
+    /// URL of the server, http://HOST:PORT, of its HTTP or its metrics port
     #[arg(value_name = "URL")]
     url: Address,
-    /// Only this model
+    /// Name of the model [default: all models]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// How far back
+    /// Time span to look back, such as 60s or 5m
     #[arg(long, default_value = "60s", value_parser = values::some_duration)]
     window: Duration,
-    /// Requests of each model, at most
+    /// Most requests of each model
     #[arg(long, value_name = "N", default_value = "20")]
     rows: usize,
-    /// Again every two seconds, until interrupted
+    /// Repeat every two seconds, until interrupted
     #[arg(long)]
     follow: bool,
-    /// How it is printed
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
 }
 
-/// Asks the server and prints its answer.
+/// Queries the server and prints its response.
 pub(crate) fn execute(flags: &Flags) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -72,7 +72,7 @@ impl Flags {
         let mut out = io::stdout().lock();
         match self.output {
             Output::Text => {
-                write!(out, "{}", Table { tail, rows: self.rows })?;
+                write!(out, "{}", TailTable { tail, rows: self.rows })?;
                 if self.follow {
                     writeln!(out)?;
                 }

@@ -1,20 +1,20 @@
-//! Values of flags, read from text. Each error says what would be right.
+//! Flag values, parsed from text. Each error says which values are valid.
 
 mod arrival;
 mod weight;
 
-pub(crate) use arrival::{Law, Playing, law, speed, unit};
+pub(crate) use arrival::{ArrivalPattern, TracePlayback, arrival_pattern, speed, unit};
 pub(crate) use weight::{Weighted, weighted};
 
 use skysail_loadtest::target::Protocol;
 use std::time::Duration;
 
-/// The longest time that a flag may give.
+/// Longest duration of a flag.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
-/// The highest rate that a flag may give.
+/// Highest rate of a flag, in requests a second.
 const RATE_MAX: f64 = 1e6;
 
-/// `10s`, `500ms`, `2m`.
+/// Parses `10s`, `500ms` or `2m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -33,14 +33,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "it is longer than 24h".to_owned())
 }
 
-/// A [`duration`] above 0.
+/// Parses a [`duration`] above 0.
 pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|time| {
         if time.is_zero() { Err("it must be above 0".to_owned()) } else { Ok(time) }
     })
 }
 
-/// Milliseconds.
+/// Parses milliseconds.
 pub(crate) fn objective_ms(text: &str) -> Result<Duration, String> {
     let wrong = || "write milliseconds, a number above 0: 20".to_owned();
     let ms: f64 = text.parse().map_err(|_| wrong())?;
@@ -48,7 +48,7 @@ pub(crate) fn objective_ms(text: &str) -> Result<Duration, String> {
     if objective.is_zero() || objective > DURATION_MAX { Err(wrong()) } else { Ok(objective) }
 }
 
-/// Requests a second.
+/// Parses requests a second.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
@@ -56,7 +56,7 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// `NAME:1,2,3`; a name may have colons itself.
+/// Parses `NAME:1,2,3`; a name may contain colons.
 pub(crate) fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
     let wrong = || "write NAME:1,2,3".to_owned();
     let (name, sizes) =
@@ -65,7 +65,7 @@ pub(crate) fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
     Ok((name.to_owned(), sizes.collect::<Result<_, _>>().map_err(|_| wrong())?))
 }
 
-/// A protocol's name.
+/// Parses the name of a protocol.
 pub(crate) fn protocol(text: &str) -> Result<Protocol, String> {
     Protocol::ALL
         .into_iter()

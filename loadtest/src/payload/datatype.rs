@@ -1,8 +1,8 @@
-//! The protocol's datatypes.
+//! Datatypes of the protocol.
 
 use std::fmt;
 
-/// The type of a tensor's elements.
+/// Type of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it all")]
 pub enum Datatype {
@@ -41,7 +41,7 @@ impl Datatype {
         Self::Bytes,
     ];
 
-    /// Its name in the protocol.
+    /// Name in the protocol.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bool => "BOOL",
@@ -61,12 +61,12 @@ impl Datatype {
         }
     }
 
-    /// The datatype of that name.
+    /// Datatype of a name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|datatype| datatype.name() == name)
     }
 
-    /// Bytes of one raw element; of BYTES, of its length alone.
+    /// Bytes of one raw element; for BYTES, of its length prefix alone.
     pub fn size(self) -> usize {
         match self {
             Self::Bool | Self::Uint8 | Self::Int8 => 1,

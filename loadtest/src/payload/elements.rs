@@ -1,4 +1,4 @@
-//! Elements between JSON and the protocol's raw bytes.
+//! Conversion of elements between JSON and the protocol's raw bytes.
 
 use super::Datatype;
 use half::{bf16, f16};
@@ -6,7 +6,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::Value;
 use std::str;
 
-/// Appends a JSON tensor's elements, however its arrays are nested; how many there were.
+/// Appends the elements of a JSON tensor with any nesting of arrays, and returns their number.
 pub(super) fn append_json(
     datatype: Datatype,
     data: &Value,
@@ -41,14 +41,14 @@ fn append_element(datatype: Datatype, value: &Value, raw: &mut Vec<u8>) -> Optio
     Some(())
 }
 
-/// Appends one element of BYTES: its length, then itself. `None` when it is too long.
+/// Appends one element of BYTES: its length, then its bytes. `None` when it is too long.
 pub(super) fn append_text(text: &[u8], raw: &mut Vec<u8>) -> Option<()> {
     raw.extend(u32::try_from(text.len()).ok()?.to_le_bytes());
     raw.extend(text);
     Some(())
 }
 
-/// Raw elements, written to JSON as a flat array.
+/// Raw elements, serialized to JSON as a flat array.
 pub(super) struct Elements<'a> {
     pub(super) datatype: Datatype,
     pub(super) raw: &'a [u8],
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn values_out_of_range_are_errors() {
         assert_eq!(read(Datatype::Int8, &json!([128])).unwrap_err(), "128 is no INT8");
         assert_eq!(read(Datatype::Uint8, &json!([1.5])).unwrap_err(), "1.5 is no UINT8");
         assert_eq!(read(Datatype::Bytes, &json!([1])).unwrap_err(), "1 is no BYTES");

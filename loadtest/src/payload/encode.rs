@@ -1,4 +1,4 @@
-//! A request as the bytes of each protocol.
+//! Encodes a request for each protocol.
 
 use super::elements::Elements;
 use super::{Datatype, Error, Input, Payload};
@@ -11,12 +11,12 @@ use skysail_protocol::grpc::model_infer_request::{InferInputTensor, InferRequest
 use skysail_protocol::json::{InferRequest, Parameters, Tensor};
 use skysail_protocol::parameter::{BINARY_DATA_OUTPUT, BINARY_DATA_SIZE};
 
-/// A body of JSON with raw tensors after it.
+/// Body of JSON with raw tensors after it.
 #[derive(Debug, PartialEq)]
 pub struct Binary {
-    /// The whole body.
+    /// Whole body.
     pub body: Vec<u8>,
-    /// Bytes of it that are JSON.
+    /// Length of the JSON part, in bytes.
     pub header_length: usize,
 }
 
@@ -42,10 +42,10 @@ struct JsonTensor<'a> {
 }
 
 impl Payload {
-    /// The body of an HTTP request, all of it JSON.
+    /// Encodes the body of an HTTP request as JSON.
     ///
     /// # Errors
-    /// When an input's elements cannot be written as JSON.
+    /// Fails if an input's elements cannot be written as JSON.
     pub fn to_json(&self) -> Result<Vec<u8>, Error> {
         let request = JsonRequest {
             id: self.id.as_deref(),
@@ -56,10 +56,10 @@ impl Payload {
         Ok(serde_json::to_vec(&request)?)
     }
 
-    /// The body of an HTTP request with raw inputs, which asks for raw outputs.
+    /// Encodes the body of an HTTP request with raw inputs, which requests raw outputs.
     ///
     /// # Errors
-    /// When the request's JSON part cannot be written.
+    /// Fails if the JSON part cannot be written.
     pub fn to_binary(&self) -> Result<Binary, Error> {
         let mut parameters = self.parameters.clone();
         parameters.entry(BINARY_DATA_OUTPUT.to_owned()).or_insert(Value::Bool(true));
@@ -74,10 +74,10 @@ impl Payload {
         Ok(Binary { body, header_length })
     }
 
-    /// The message of a gRPC request, with raw inputs.
+    /// Encodes the message of a gRPC request, with raw inputs.
     ///
     /// # Errors
-    /// When a parameter is an array or an object.
+    /// Fails if a parameter is an array or an object.
     pub fn to_grpc(
         &self,
         model_name: &str,

@@ -1,7 +1,7 @@
-//! A request read from a file: the JSON body of an inference request.
+//! Reads a request from a file: the JSON body of an inference request.
 
 use super::elements::append_json;
-use super::{BYTES_MAX, Datatype, Error, Input, Payload, count};
+use super::{BYTES_MAX, Datatype, Error, Input, Payload, element_count};
 use skysail_protocol::json::{InferRequest, Tensor};
 use skysail_protocol::parameter::BINARY_DATA_SIZE;
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::Path;
 /// "data": [1, 2]}]}`.
 ///
 /// # Errors
-/// When the file cannot be read, is larger than [`BYTES_MAX`], or is no such request.
+/// Fails if the file cannot be read, is larger than [`BYTES_MAX`], or is no such request.
 pub fn from_file(path: &Path) -> Result<Payload, Error> {
     let fail = |reason: String| Error::File { path: path.display().to_string(), reason };
     let size = fs::metadata(path).map_err(|error| fail(error.to_string()))?.len();
@@ -19,7 +19,7 @@ pub fn from_file(path: &Path) -> Result<Payload, Error> {
         return Err(fail(format!("it is larger than {} MiB", BYTES_MAX >> 20)));
     }
     let text = fs::read(path).map_err(|error| fail(error.to_string()))?;
-    // Some editors begin a file with a mark of the byte order.
+    // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
     let request: InferRequest = serde_json::from_slice(text)
         .map_err(|error| fail(format!("it is no inference request: {error}")))?;
@@ -33,7 +33,7 @@ fn input(tensor: Tensor) -> Result<Input, Error> {
     let fail = |reason: String| Error::Elements { input: name.clone(), reason };
     let datatype = Datatype::from_name(&datatype)
         .ok_or_else(|| Error::Datatype { input: name.clone(), datatype })?;
-    let expected = count(&shape).ok_or_else(|| fail(format!("{shape:?} is no shape")))?;
+    let expected = element_count(&shape).ok_or_else(|| fail(format!("{shape:?} is no shape")))?;
     let data = data.ok_or_else(|| fail("it has no `data`".to_owned()))?;
     let mut raw = Vec::new();
     let given = append_json(datatype, &data, &mut raw).map_err(fail)?;
@@ -70,12 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_of_the_byte_order_is_passed_over() {
+    fn a_byte_order_mark_is_skipped() {
         assert_eq!(read("\u{feff}{\"inputs\": []}").unwrap(), Payload::default());
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_are_described() {
         let message = |text: &str| read(text).unwrap_err().to_string();
         assert!(message("{").contains("it is no inference request: EOF"));
         assert!(message(r#"{"a": 1}"#).contains("missing field `inputs`"));

@@ -1,33 +1,33 @@
-//! A request made up from a model's metadata.
+//! Random requests that fit a model's metadata.
 
 use super::elements::append_text;
-use super::{BYTES_MAX, Datatype, Error, Input, Payload, count};
+use super::{BYTES_MAX, Datatype, Error, Input, Payload, element_count};
 use half::{bf16, f16};
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use skysail_protocol::json::{ModelMetadata, Parameters, TensorMetadata};
 
-/// Letters in each element of BYTES.
+/// Characters in each element of BYTES.
 const LETTERS: usize = 8;
 
-/// How to make up a request.
+/// Options of a random request.
 #[derive(Clone, Debug)]
 pub struct Random {
-    /// The size of first dimensions that may vary, above 0.
+    /// Size of variable first dimensions, above 0.
     pub rows: usize,
     /// Whole shapes of inputs, by name.
     pub shapes: Vec<(String, Vec<i64>)>,
-    /// The same seed makes the same elements.
+    /// Seed of the elements.
     pub seed: u64,
 }
 
-/// Makes up a request: dimensions that may vary are [`Random::rows`] where they come first and
-/// 1 elsewhere. Floats lie in `0..1`, and integers are 0 or 1, which are valid indices into
-/// every table and valid masks. An input that may be left out is, unless its shape is given.
+/// Makes a random request. Variable dimensions are [`Random::rows`] where they come first and 1
+/// elsewhere. Floats lie in `0..1`; integers are 0 or 1, which are valid indices and masks.
+/// Optional inputs are left out, unless their shape is given.
 ///
 /// # Errors
-/// When the model does not take what was asked for, or the request grows too large.
+/// Fails if the model does not accept the options, or the request is too large.
 pub fn random(model: &ModelMetadata, how: &Random) -> Result<Payload, Error> {
     check_names(model, how)?;
     let mut generator = StdRng::seed_from_u64(how.seed);
@@ -87,9 +87,9 @@ fn shape_of(tensor: &TensorMetadata, how: &Random) -> Result<Vec<i64>, Error> {
     Ok(sizes.collect())
 }
 
-/// The number of elements; `None` when they need more bytes than are left.
+/// Number of elements; `None` when they need more bytes than are left.
 fn elements_within(shape: &[i64], datatype: Datatype, bytes_left: &mut usize) -> Option<usize> {
-    let elements = count(shape)?;
+    let elements = element_count(shape)?;
     let letters = if datatype == Datatype::Bytes { LETTERS } else { 0 };
     let bytes = elements.checked_mul(datatype.size() + letters)?;
     *bytes_left = bytes_left.checked_sub(bytes)?;
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_model_does_not_take_is_an_error() {
+    fn inputs_that_the_model_does_not_accept_are_errors() {
         let model = model(&[("x", Datatype::Fp32, &[1, 3])]);
         let message = |how| random(&model, &how).unwrap_err().to_string();
         assert_eq!(message(how(1, &[("z", &[1])])), "the model has no input `z`; it has x");

@@ -1,11 +1,11 @@
-//! A model of the server that was measured: the engine's own scheduler, with run times, their
-//! spread, and what is outside of the engine as they were seen.
+//! Model of the measured server: the engine's own scheduler, with the measured run times, their
+//! spread, and the latency outside the engine.
 
+use super::deconvolve::deconvolve;
 use super::run_times;
 use super::smooth::smooth;
-use super::unmix::outside;
 use crate::profile::{Level, Profile};
-use crate::quantiles::sorted_at;
+use crate::quantiles::sorted_quantile;
 use skysail_policy::batch::{Limits, Policy};
 use skysail_policy::response_reserve;
 use skysail_policy::simulate::{
@@ -13,47 +13,47 @@ use skysail_policy::simulate::{
     Traffic, simulate,
 };
 
-/// A rate is steady where this part of its requests is answered...
+/// Share of answered requests above which a rate is steady.
 const ANSWERED_MIN: f64 = 0.97;
-/// ...and it did not take longer than this allows until all were.
+/// Least ratio of requests to the offered load, over the time until all were answered.
 const KEPT_UP_MIN: f64 = 0.9;
-/// Factors that describe how runs differ.
+/// Factors that describe the spread of run times.
 const FACTORS: usize = 200;
-/// Runs from which it is known how they differ.
+/// Fewest runs from which the spread is known.
 const RUNS_MIN: u64 = 50;
-/// Part of what the replicas could do at which something before them is the limit.
+/// Share of the replicas' throughput below which a stage before them is the limit.
 const FRONT_MAX: f64 = 0.7;
-/// Requests that a simulation of a level has, about, and the longest it takes.
+/// Approximate requests of a simulated level, and its longest duration.
 const REQUESTS: f64 = 30_000.0;
 const SIMULATED_US_MAX: f64 = 300e6;
-/// Over how long, and over how many requests, the rate of a moment is taken.
+/// Window of the momentary rate, as a time and as a number of requests.
 const RATE_OVER_US: f64 = 200_000.0;
 const RATE_OVER_REQUESTS: f64 = 50.0;
-/// Standard deviations for each median of the deviations (of a normal distribution).
+/// Ratio of the standard deviation to the median absolute deviation (of a normal distribution).
 const DEVIATIONS: f64 = 1.482_6;
-/// How wrong a model is taken to be that cannot be held against what it was not made from.
+/// Error of a model that cannot be compared with other measurements.
 const ERROR_UNKNOWN: f64 = 0.25;
-/// And the least that it may be.
+/// Least error of a model.
 const ERROR_MIN: f64 = 0.05;
-/// The queue of a server that does not say how long it may be.
+/// Queue capacity of a server that does not report it.
 const QUEUE_MAX: usize = 4_096;
 
-/// The model.
+/// Model of a server.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     scenario: Scenario,
-    /// The lowest and the highest rate that it knows.
+    /// Lowest and highest measured rate.
     pub(super) rates: (f64, f64),
-    /// How far its latencies are from those that were measured and that it was not made from: the
-    /// standard deviation of the logarithm of their ratio.
+    /// Error of the model: the standard deviation of the logarithm of predicted over measured
+    /// latency, at levels that it was not fitted to.
     pub(super) error: f64,
 }
 
 impl Model {
-    /// Makes it from a profile; the error is taken at this share of the latencies.
+    /// Fits the model to a profile; the error is taken at this quantile of the latencies.
     ///
     /// # Errors
-    /// When the profile does not have what is needed, and says what.
+    /// Fails with a description if the profile lacks data.
     pub(super) fn fit(profile: &Profile, share: f64) -> Result<Self, String> {
         let seen: Vec<Level> =
             profile.levels.iter().filter(|level| is_steady(level)).cloned().collect();
@@ -71,14 +71,14 @@ impl Model {
         let mut scenario = scenario(profile, machine);
         scenario.overhead.front_us = front_us(profile, &scenario);
         for (level, times) in steady.iter().zip(&run_times.times) {
-            let seen = seen_outside(&scenario, level, *times);
+            let seen = measured_outside(&scenario, level, *times);
             scenario.overhead.levels.push(seen);
         }
         let error = error(&scenario, &seen, share);
         Ok(Self { scenario, rates, error })
     }
 
-    /// What happens on one server when these requests come.
+    /// Scenario of one server under these arrivals.
     pub(super) fn scenario(
         &self,
         arrivals: Arrivals,
@@ -89,10 +89,10 @@ impl Model {
     }
 }
 
-/// Whether requests were answered as fast as they came.
+/// True if requests were answered as fast as they came.
 fn is_steady(level: &Level) -> bool {
     let requests = level.requests as f64;
-    // Chance alone makes them more or fewer by about the root of their number.
+    // The number of random arrivals deviates by about its square root.
     let kept_up = requests + 3.0 * requests.sqrt() >= KEPT_UP_MIN * level.per_s * level.seconds;
     let answered = level.answered as f64 >= ANSWERED_MIN * requests;
     answered && kept_up && !level.latency_us.is_empty()
@@ -103,7 +103,7 @@ fn noise(profile: &Profile) -> Noise {
     if spread.runs < RUNS_MIN {
         return Noise::None;
     }
-    let mut factors: Vec<f64> = spread.times.even(FACTORS).collect();
+    let mut factors: Vec<f64> = spread.times.evenly_spaced(FACTORS).collect();
     let mean = factors.iter().sum::<f64>() / factors.len().max(1) as f64;
     factors.iter_mut().for_each(|factor| *factor /= mean.max(f64::MIN_POSITIVE));
     Noise::Measured(factors)
@@ -130,7 +130,7 @@ fn scenario(profile: &Profile, machine: Machine) -> Scenario {
     }
 }
 
-/// How long a request takes up what comes before the queue, when that was seen to be the limit.
+/// Time of a request in the stage before the queue, if that was the limit.
 fn front_us(profile: &Profile, scenario: &Scenario) -> f64 {
     if profile.levels.iter().all(is_steady) {
         return 0.0;
@@ -156,24 +156,24 @@ fn with_traffic(
     scenario
 }
 
-/// Requests at a level's rate.
+/// Scenario with requests at a level's rate.
 fn at_level(scenario: &Scenario, level: &Level) -> Scenario {
     let duration_us = (REQUESTS / level.per_s * 1e6).min(SIMULATED_US_MAX);
     let arrivals = Arrivals::Poisson { per_s: level.per_s };
     with_traffic(scenario, arrivals, level.per_s, duration_us as u64)
 }
 
-/// What was outside of the engine at a level, where runs take so many times as long.
-fn seen_outside(scenario: &Scenario, level: &Level, run_times: f64) -> OverheadLevel {
+/// Latency outside the engine at a level, whose runs take this multiple of the time.
+fn measured_outside(scenario: &Scenario, level: &Level, run_times: f64) -> OverheadLevel {
     let mut scenario = at_level(scenario, level);
     let alone = OverheadLevel { per_s: level.per_s, run_times, around_us: Vec::new() };
     scenario.overhead.levels = vec![alone.clone()];
     let inside_us = simulate(&scenario, 1).total.latencies_us;
-    OverheadLevel { around_us: outside(&level.latency_us, &inside_us), ..alone }
+    OverheadLevel { around_us: deconvolve(&level.latency_us, &inside_us), ..alone }
 }
 
-/// How far off the model is at levels that it is not told of: in the middle, as a stall at one of
-/// them is no fault of the model.
+/// Error of the model at inner levels, each left out of the fit in turn. The median ignores a stall
+/// at one of them.
 fn error(scenario: &Scenario, seen: &[Level], share: f64) -> f64 {
     let inner = 1..seen.len().saturating_sub(1);
     let mut off: Vec<f64> = inner
@@ -189,5 +189,5 @@ fn error(scenario: &Scenario, seen: &[Level], share: f64) -> f64 {
         return ERROR_UNKNOWN;
     }
     off.sort_by(f64::total_cmp);
-    (DEVIATIONS * sorted_at(&off, 0.5)).max(ERROR_MIN)
+    (DEVIATIONS * sorted_quantile(&off, 0.5)).max(ERROR_MIN)
 }

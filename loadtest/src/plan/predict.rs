@@ -1,76 +1,78 @@
-//! What servers of the measured kind make of a load: the model simulated several times, and how far
-//! the simulations differ.
+//! Predicts the latency of servers under a load: simulates the model several times, with the spread
+//! of the results.
 
 use super::model::Model;
-use super::{Question, Traffic};
+use super::{PlanRequest, Traffic};
 use crate::confidence::student_quantile;
+use crate::mix::{STEP, unit_interval};
+use skysail_policy::mix64;
 use skysail_policy::simulate::{Arrivals, Outcome, simulate};
 
-/// Requests of one simulation, about, and how long it takes at least and at most.
+/// Approximate requests of one simulation, and its shortest and longest duration.
 const REQUESTS: f64 = 30_000.0;
 const SIMULATED_S_MIN: f64 = 2.0;
 const SIMULATED_S_MAX: f64 = 600.0;
-/// Bursts that a simulation has at least.
+/// Fewest bursts of a simulation.
 const BURSTS_MIN: u64 = 10;
-/// A recording is taken to be this long at least: in less time there is no rate.
+/// Shortest duration of a recording: less gives no rate.
 const RECORDED_US_MIN: u64 = 1_000_000;
 
-/// What is predicted for each of several servers, and so for all requests.
+/// Prediction for each of several servers, and so for all requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Prediction {
     /// Servers that share the load evenly.
     pub servers: u64,
-    /// Requests a second of each.
+    /// Requests a second of each server.
     pub per_server_per_s: f64,
-    /// Half of the latencies are at most this.
+    /// Median latency.
     pub latency_ms_p50: f64,
-    /// The latency at the objective's percentile.
+    /// Latency at the objective's percentile.
     pub latency_ms: f64,
-    /// It is at least this...
+    /// Lower end of its range, with the requested confidence.
     pub latency_ms_low: f64,
-    /// ...and at most this, with the confidence that was asked for: how far simulations differ and
-    /// how far the model was from what was measured.
+    /// Upper end of its range. The range comes from the spread of the simulations and the error of
+    /// the model.
     pub latency_ms_high: f64,
-    /// The part of the requests that is answered within the objective.
+    /// Share of the requests that are answered within the objective.
     pub in_time: f64,
-    /// It is at least this, as far as simulations differ.
+    /// Lower bound of that share, from the spread of the simulations.
     pub in_time_low: f64,
-    /// The part of the requests that is turned down.
-    pub refused: f64,
-    /// The part of the time that the replicas of a server run.
-    pub utilisation: f64,
-    /// Rows of a batch on average.
+    /// Share of the requests that are rejected or expire.
+    pub rejected: f64,
+    /// Share of the time that the replicas run.
+    pub utilization: f64,
+    /// Mean rows of a batch.
     pub batch_rows_mean: f64,
-    /// Whether the objective is kept, with the confidence that was asked for.
-    pub keeps: bool,
+    /// True if the objective is met with the requested confidence.
+    pub meets_objective: bool,
 }
 
-/// What one simulation says.
-struct Seen {
+/// Result of one simulation.
+struct SimulationResult {
     /// `None` when no request came.
     p50_us: Option<f64>,
     latency_us: Option<f64>,
     in_time: f64,
-    refused: f64,
-    utilisation: f64,
+    rejected: f64,
+    utilization: f64,
     /// `None` when nothing ran.
     batch_rows: Option<f64>,
 }
 
-/// Simulates one of so many servers, once for each seed.
-pub(super) fn predict(model: &Model, question: &Question, servers: u64) -> Prediction {
-    let traffic = &question.traffic;
+/// Simulates one of several servers, once for each seed.
+pub(super) fn predict(model: &Model, request: &PlanRequest, servers: u64) -> Prediction {
+    let traffic = &request.traffic;
     let per_s = traffic.mean_per_s() / servers as f64;
-    let share = question.objective.percentile / 100.0;
-    let objective_us = question.objective.ms * 1e3;
-    let seen: Vec<Seen> = (0..question.seeds)
+    let share = request.objective.percentile / 100.0;
+    let objective_us = request.objective.ms * 1e3;
+    let results: Vec<SimulationResult> = (0..request.seeds)
         .map(|seed| {
             let arrivals = traffic.of_server(servers, seed);
             let scenario = model.scenario(arrivals, per_s, duration_us(traffic, per_s));
-            Seen::of(&simulate(&scenario, seed), share, objective_us)
+            SimulationResult::of(&simulate(&scenario, seed), share, objective_us)
         })
         .collect();
-    summary(&seen, question, model.error, servers)
+    summary(&results, request, model.error, servers)
 }
 
 fn duration_us(traffic: &Traffic, per_s: f64) -> u64 {
@@ -78,7 +80,7 @@ fn duration_us(traffic: &Traffic, per_s: f64) -> u64 {
     let usual_us = (usual_s * 1e6) as u64;
     match traffic {
         Traffic::Poisson { .. } => usual_us,
-        // Whole periods, or the mean would be another.
+        // Whole periods keep the mean.
         Traffic::Bursts { period_us, .. } => {
             let period_us = (*period_us).max(1);
             usual_us.div_ceil(period_us).max(BURSTS_MIN).saturating_mul(period_us)
@@ -92,7 +94,7 @@ fn recorded_us(times_us: &[u64]) -> u64 {
 }
 
 impl Traffic {
-    /// Requests a second on average.
+    /// Mean requests a second.
     pub fn mean_per_s(&self) -> f64 {
         match self {
             Self::Poisson { per_s } | Self::Bursts { per_s, .. } => *per_s,
@@ -100,12 +102,12 @@ impl Traffic {
         }
     }
 
-    /// When they come, all of them.
+    /// All arrivals.
     pub fn arrivals(&self) -> Arrivals {
         self.of_server(1, 0)
     }
 
-    /// Those that one of several servers gets, to which they are handed out at random.
+    /// Arrivals at one of several servers, each request going to a random one.
     pub(super) fn of_server(&self, servers: u64, seed: u64) -> Arrivals {
         let part = 1.0 / servers as f64;
         match self {
@@ -129,64 +131,68 @@ impl Traffic {
     }
 }
 
-/// A number from 0 to 1 for each request, by the finaliser of SplitMix64.
+/// Random number from 0 to 1 for each request.
 fn chance(index: u64, seed: u64) -> f64 {
-    let mut bits =
-        (index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed.wrapping_mul(0xD1B5_4A32_D192_ED03);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    let bits = (index + 1).wrapping_mul(STEP) ^ seed.wrapping_mul(0xD1B5_4A32_D192_ED03);
+    unit_interval(mix64(bits))
 }
 
-impl Seen {
+impl SimulationResult {
     fn of(outcome: &Outcome, share: f64, objective_us: f64) -> Self {
         let total = &outcome.total;
         let any = total.arrived > 0;
         let arrived = (total.arrived as f64).max(1.0);
         let in_time = total.latencies_us.partition_point(|&us| us as f64 <= objective_us);
-        let refused = total.rejected_full + total.rejected_overloaded + total.expired;
+        let rejected = total.rejected_full + total.rejected_overloaded + total.expired;
         Self {
             p50_us: any.then(|| total.latency_us(0.5) as f64),
             latency_us: any.then(|| total.latency_us(share).max(1) as f64),
-            // Where no request came, none was late.
+            // An empty simulation has no late request.
             in_time: if any { in_time as f64 / arrived } else { 1.0 },
-            refused: refused as f64 / arrived,
-            utilisation: outcome.utilization(),
+            rejected: rejected as f64 / arrived,
+            utilization: outcome.utilization(),
             batch_rows: any.then(|| outcome.mean_batch_rows()),
         }
     }
 }
 
-fn summary(seen: &[Seen], question: &Question, error: f64, servers: u64) -> Prediction {
-    let confidence = question.objective.confidence / 100.0;
-    let mean =
-        |of: fn(&Seen) -> Option<f64>| mean_and_error(seen.iter().filter_map(of), confidence);
-    let (log_us, differ) = mean(|seen| seen.latency_us.map(f64::ln));
-    // Two causes of error that have nothing to do with each other.
+fn summary(
+    results: &[SimulationResult],
+    request: &PlanRequest,
+    error: f64,
+    servers: u64,
+) -> Prediction {
+    let confidence = request.objective.confidence / 100.0;
+    let mean = |of: fn(&SimulationResult) -> Option<f64>| {
+        mean_and_error(results.iter().filter_map(of), confidence)
+    };
+    let (log_us, differ) = mean(|results| results.latency_us.map(f64::ln));
+    // The two causes of error are independent.
     let off = student_quantile(1e6, confidence) * error;
     let about = (differ.powi(2) + off.powi(2)).sqrt();
-    let (in_time, in_time_off) = mean(|seen| Some(seen.in_time));
+    let (in_time, in_time_off) = mean(|results| Some(results.in_time));
     let latency_ms = |log_us: f64| log_us.exp() / 1e3;
     let in_time_low = (in_time - in_time_off).max(0.0);
     let latency_ms_high = latency_ms(log_us + about);
-    let objective = question.objective;
+    let objective = request.objective;
     Prediction {
         servers,
-        per_server_per_s: question.traffic.mean_per_s() / servers as f64,
-        latency_ms_p50: mean(|seen| seen.p50_us).0 / 1e3,
+        per_server_per_s: request.traffic.mean_per_s() / servers as f64,
+        latency_ms_p50: mean(|results| results.p50_us).0 / 1e3,
         latency_ms: latency_ms(log_us),
         latency_ms_low: latency_ms(log_us - about),
         latency_ms_high,
         in_time,
         in_time_low,
-        refused: mean(|seen| Some(seen.refused)).0,
-        utilisation: mean(|seen| Some(seen.utilisation)).0,
-        batch_rows_mean: mean(|seen| seen.batch_rows).0,
-        keeps: latency_ms_high <= objective.ms && in_time_low >= objective.percentile / 100.0,
+        rejected: mean(|results| Some(results.rejected)).0,
+        utilization: mean(|results| Some(results.utilization)).0,
+        batch_rows_mean: mean(|results| results.batch_rows).0,
+        meets_objective: latency_ms_high <= objective.ms
+            && in_time_low >= objective.percentile / 100.0,
     }
 }
 
-/// The mean, and how far the true one may be on either side with this confidence.
+/// Mean, and its error on either side at this confidence.
 fn mean_and_error(values: impl Iterator<Item = f64>, confidence: f64) -> (f64, f64) {
     let values: Vec<f64> = values.collect();
     let count = values.len() as f64;
@@ -232,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_of_what_differs_is_not_sure() {
+    fn the_mean_of_different_values_has_an_error() {
         assert_eq!(mean_and_error([2.0, 2.0, 2.0].into_iter(), 0.95), (2.0, 0.0));
         let (mean, error) = mean_and_error([1.0, 2.0, 3.0].into_iter(), 0.95);
         assert!(mean == 2.0 && (1.68..1.69).contains(&error), "{error}");

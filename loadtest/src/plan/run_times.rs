@@ -1,74 +1,74 @@
-//! Run times by size and by rate, out of what was seen of both together: a curve for a machine that
-//! has nothing else to do, and how many times as long runs take at each rate.
+//! Separates run times by batch size and by rate. The result is a curve for an idle machine, and a
+//! slowdown at each rate.
 
 use crate::profile::Level;
 use std::collections::BTreeMap;
 
-/// Runs of a size that say something of it.
+/// Fewest runs of a size that count.
 const RUNS_MIN: u64 = 5;
-/// More runs of a size than these count no more: others have their say too.
+/// Greatest weight of a size, in runs, so that others count, too.
 const RUNS_MAX: f64 = 500.0;
-/// Times that each is fitted to the other.
+/// Alternations of both fits.
 const ROUNDS: usize = 12;
 
-/// Run times.
+/// Fitted run times.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RunTimes {
     /// Rows and microseconds, by rising rows.
     pub(super) curve: Vec<(usize, f64)>,
-    /// How many times as long runs take, by level.
+    /// Slowdown of runs at each level, relative to the first.
     pub(super) times: Vec<f64>,
 }
 
-/// A run time that was seen: level, rows, microseconds, weight.
-type Seen = (usize, usize, f64, f64);
+/// Observed run time: level, rows, microseconds, weight.
+type Observation = (usize, usize, f64, f64);
 
-/// Fits both by turns; `None` when the server counted no runs.
+/// Fits both in turn; `None` when the server counted no runs.
 pub(super) fn fit(levels: &[Level]) -> Option<RunTimes> {
-    let seen = seen(levels);
-    if seen.is_empty() {
+    let observations = observations(levels);
+    if observations.is_empty() {
         return None;
     }
     let mut times = vec![1.0; levels.len()];
     let mut curve = BTreeMap::new();
     for _ in 0..ROUNDS {
-        let of_rows = |rows: usize| seen.iter().filter(move |one| one.1 == rows);
-        let rows: Vec<usize> = seen.iter().map(|one| one.1).collect();
+        let of_rows = |rows: usize| observations.iter().filter(move |one| one.1 == rows);
+        let rows: Vec<usize> = observations.iter().map(|one| one.1).collect();
         curve = rows
             .into_iter()
             .map(|rows| (rows, ratio(of_rows(rows).map(|one| (one.2, times[one.0], one.3)))))
             .collect();
         for (level, times) in times.iter_mut().enumerate() {
-            let here = seen.iter().filter(|one| one.0 == level).peekable();
+            let here = observations.iter().filter(|one| one.0 == level).peekable();
             *times = ratio(here.map(|one| (one.2, curve[&one.1], one.3)));
         }
-        // The lowest rate is the measure.
+        // Slowdowns are relative to the lowest rate.
         let first = times[0];
         times.iter_mut().for_each(|times| *times /= first);
     }
     Some(RunTimes { curve: curve.into_iter().collect(), times })
 }
 
-fn seen(levels: &[Level]) -> Vec<Seen> {
+fn observations(levels: &[Level]) -> Vec<Observation> {
     let mut runs: BTreeMap<u64, u64> = BTreeMap::new();
     for batch in levels.iter().flat_map(|level| &level.batches) {
         *runs.entry(batch.rows).or_default() += batch.runs;
     }
     let often = runs.values().copied().max().unwrap_or(0).min(RUNS_MIN);
-    let mut seen = Vec::new();
+    let mut observations = Vec::new();
     for (level, of_level) in levels.iter().enumerate() {
         let known = of_level
             .batches
             .iter()
-            .filter(|batch| batch.runs > 0 && batch.taken_us() > 0.0 && runs[&batch.rows] >= often);
-        seen.extend(known.map(|batch| {
-            (level, batch.rows as usize, batch.taken_us(), (batch.runs as f64).min(RUNS_MAX))
+            .filter(|batch| batch.runs > 0 && batch.total_us() > 0.0 && runs[&batch.rows] >= often);
+        observations.extend(known.map(|batch| {
+            (level, batch.rows as usize, batch.total_us(), (batch.runs as f64).min(RUNS_MAX))
         }));
     }
-    seen
+    observations
 }
 
-/// How many times the second the first is, on weighted average; 1 without any.
+/// Weighted mean of the ratios; 1 without any.
 fn ratio(pairs: impl Iterator<Item = (f64, f64, f64)>) -> f64 {
     let (mut sum, mut weight) = (0.0, 0.0);
     for (value, of, counts) in pairs {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn size_and_rate_are_told_apart() {
+    fn size_and_rate_are_separated() {
         let levels = [
             level(1.0, &[(1, 400), (2, 50)]),
             level(1.1, &[(1, 300), (2, 200), (3, 80)]),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_hardly_ran_say_nothing_unless_all_did() {
+    fn rare_sizes_are_ignored_unless_all_are_rare() {
         let rare = fit(&[level(1.0, &[(1, 400), (7, 1)])]).unwrap();
         assert_eq!(rare.curve, [(1, 120.0)]);
         let all = fit(&[level(1.0, &[(1, 2), (7, 2)])]).unwrap();

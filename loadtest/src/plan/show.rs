@@ -1,14 +1,14 @@
-//! A plan as text.
+//! Text form of a plan.
 
-use super::{Answer, Prediction};
-use crate::report::text_us;
+use super::{Plan, Prediction};
+use crate::report::format_us;
 use crate::tail::printable;
 use std::fmt;
 
-/// Characters of a model's name that are shown; a profile may come from anywhere.
+/// Most characters of a model's name; a profile may come from anywhere.
 const NAME_MAX: usize = 200;
 
-impl fmt::Display for Answer {
+impl fmt::Display for Plan {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let objective = self.objective;
         let (ms, percentile) = (objective.ms, objective.percentile);
@@ -18,7 +18,7 @@ impl fmt::Display for Answer {
             printable(&self.model, NAME_MAX),
             self.requests_per_s,
             self.arrivals,
-            text_us(ms * 1e3)
+            format_us(ms * 1e3)
         )?;
         let replicas = self.replicas_per_server.map_or(String::new(), |count| {
             let all = count * self.servers;
@@ -31,7 +31,7 @@ impl fmt::Display for Answer {
             self.write_prediction(to, "one fewer", fewer)?;
         }
         match self.headroom {
-            Some(more) => writeln!(to, "headroom     {more:.0} % more load keeps the objective")?,
+            Some(more) => writeln!(to, "headroom     {more:.0} % more load meets the objective")?,
             None => writeln!(to, "headroom     not known for a recording")?,
         }
         if let Some(cost) = self.cost_per_million {
@@ -39,14 +39,14 @@ impl fmt::Display for Answer {
         }
         writeln!(
             to,
-            "sure         {} % that p{percentile} is no longer than its range: {} simulations; the \
-             model is {:.0} % off measured latencies that it was not made from",
+            "confidence   {} % that p{percentile} is below its range's upper end: {} simulations; the \
+             model is {:.0} % off measured latencies that it was not fitted to",
             objective.confidence, self.simulations, self.model_error
         )
     }
 }
 
-impl Answer {
+impl Plan {
     fn write_prediction(
         &self,
         to: &mut fmt::Formatter<'_>,
@@ -55,21 +55,21 @@ impl Answer {
     ) -> fmt::Result {
         writeln!(
             to,
-            "{what:<12} p{} {} ({} to {}), p50 {}, {:.2} % in time, {:.2} % refused",
+            "{what:<12} p{} {} ({} to {}), p50 {}, {:.2} % in time, {:.2} % rejected",
             self.objective.percentile,
-            text_us(found.latency_ms * 1e3),
-            text_us(found.latency_ms_low * 1e3),
-            text_us(found.latency_ms_high * 1e3),
-            text_us(found.latency_ms_p50 * 1e3),
+            format_us(found.latency_ms * 1e3),
+            format_us(found.latency_ms_low * 1e3),
+            format_us(found.latency_ms_high * 1e3),
+            format_us(found.latency_ms_p50 * 1e3),
             found.in_time * 100.0,
-            found.refused * 100.0,
+            found.rejected * 100.0,
         )?;
         writeln!(
             to,
             "             {:.1} requests/s each, replicas run {:.0} % of the time, {:.1} rows a \
              batch",
             found.per_server_per_s,
-            found.utilisation * 100.0,
+            found.utilization * 100.0,
             found.batch_rows_mean
         )
     }

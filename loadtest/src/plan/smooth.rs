@@ -1,13 +1,13 @@
-//! Latencies by rate without what happened by chance at one of the rates: a server that is asked
-//! more often does not answer sooner, so that each quantile rises with the rate.
+//! Smooths latencies over rates: a higher rate is never faster, so each quantile is made to rise
+//! with the rate.
 //!
-//! Isotonic regression by medians: where a quantile falls from one rate to the next, both get the
-//! median of the two, and so on until none falls (pool adjacent violators; Robertson and Waltman,
-//! Annals of Mathematical Statistics 39, 1968). A stall in one window moves a mean a lot, and a
+//! Isotonic regression by medians (pool adjacent violators; Robertson and Waltman, Annals of
+//! Mathematical Statistics 39, 1968). A quantile that falls from one rate to the next is replaced
+//! by the median of the two, until none falls. A stall in one window changes a mean a lot, and a
 //! median hardly.
 
 use crate::profile::Level;
-use crate::quantiles::{Quantiles, SHARES, sorted_at};
+use crate::quantiles::{Quantiles, SHARES, sorted_quantile};
 
 /// Makes the quantiles of latency rise with the rate.
 pub(super) fn smooth(levels: &mut [Level]) {
@@ -16,12 +16,12 @@ pub(super) fn smooth(levels: &mut [Level]) {
         .map(|&share| rising(levels.iter().map(|level| level.latency_us.at(share))))
         .collect();
     for (index, level) in levels.iter_mut().enumerate() {
-        // In order by share as well: medians of rising values could cross.
-        level.latency_us = Quantiles::of_rising(by_share.iter().map(|values| values[index]));
+        // Medians of rising values could cross, so the quantiles are sorted, too.
+        level.latency_us = Quantiles::from_rising(by_share.iter().map(|values| values[index]));
     }
 }
 
-/// The values with those that fall made alike.
+/// Pools values that fall into blocks of one median.
 fn rising(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut blocks: Vec<Vec<f64>> = Vec::new();
     for value in values {
@@ -39,7 +39,7 @@ fn rising(values: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 fn median(sorted: &[f64]) -> f64 {
-    sorted_at(sorted, 0.5)
+    sorted_quantile(sorted, 0.5)
 }
 
 #[cfg(test)]
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_falls_is_made_alike_and_a_single_stall_counts_little() {
+    fn falling_values_are_pooled_and_a_single_stall_counts_little() {
         let found = rising([6.0, 7.2, 7.1, 41.8, 9.9, 13.0, 21.0].into_iter());
         assert_eq!(found[0], 6.0);
         assert!(found.is_sorted() && found[3] <= 13.0 && found[6] == 21.0, "{found:?}");
@@ -57,8 +57,10 @@ mod tests {
 
     #[test]
     fn each_level_keeps_its_order() {
-        let level =
-            |us: [f64; 3]| Level { latency_us: Quantiles::of(us.to_vec()), ..Level::default() };
+        let level = |us: [f64; 3]| Level {
+            latency_us: Quantiles::from_values(us.to_vec()),
+            ..Level::default()
+        };
         let mut levels = [level([1.0, 9.0, 90.0]), level([2.0, 5.0, 9.0]), level([2.0, 6.0, 20.0])];
         smooth(&mut levels);
         assert!(levels.iter().all(|level| level.latency_us.is_valid()));

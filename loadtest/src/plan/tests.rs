@@ -1,5 +1,5 @@
-//! Plans for a server whose queue is known: one replica that takes 1 ms for each request alone, and
-//! 100 us around it. Its latencies are those of a queue M/D/1.
+//! Plans for a server whose queue is known: one replica that takes 1 ms for each request, and 100
+//! us around it. Its latencies are those of a queue M/D/1.
 
 use super::*;
 use crate::profile::{FORMAT, Level, Machine, Spread};
@@ -14,8 +14,8 @@ use skysail_policy::simulate::{
 const RUN_US: f64 = 1_000.0;
 const AROUND_US: f64 = 100.0;
 
-/// Latencies at a load, by Lindley's equation: the wait of each is that of the one before and its
-/// run, less the time between them.
+/// Latencies at a load, by Lindley's equation: each wait is the previous one plus its run, less the
+/// time between arrivals.
 fn latencies_us(load: f64, seed: u64) -> Vec<f64> {
     let arrivals = Arrivals::Poisson { per_s: load * 1e6 / RUN_US };
     let (mut before_us, mut wait_us) = (0, 0.0_f64);
@@ -39,7 +39,7 @@ fn level(load: f64) -> Level {
         requests,
         answered: requests,
         in_time: requests,
-        latency_us: Quantiles::of(latencies_us(load, 7)),
+        latency_us: Quantiles::from_values(latencies_us(load, 7)),
         batches: vec![run],
         ..Level::default()
     }
@@ -67,8 +67,8 @@ fn objective(ms: f64) -> Objective {
     Objective { ms, percentile: 99.0, confidence: 95.0 }
 }
 
-fn question(per_s: f64, ms: f64) -> Question {
-    Question {
+fn request(per_s: f64, ms: f64) -> PlanRequest {
+    PlanRequest {
         traffic: Traffic::Poisson { per_s },
         objective: objective(ms),
         seeds: 6,
@@ -78,11 +78,11 @@ fn question(per_s: f64, ms: f64) -> Question {
 
 const LOADS: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.85];
 
-/// Pollaczek and Khinchine, as a check of what the other tests are made of.
+/// The formula of Pollaczek and Khinchine checks the data of the other tests.
 #[test]
-fn the_profile_itself_is_that_of_the_theory() {
+fn the_profile_agrees_with_theory() {
     let seen = level(0.8).latency_us;
-    let mean: f64 = seen.even(5_000).sum::<f64>() / 5_000.0;
+    let mean: f64 = seen.evenly_spaced(5_000).sum::<f64>() / 5_000.0;
     let theory = RUN_US + AROUND_US + 0.8 / 0.2 * RUN_US / 2.0;
     assert!((mean / theory - 1.0).abs() < 0.08, "{mean} {theory}");
 }
@@ -91,25 +91,25 @@ fn the_profile_itself_is_that_of_the_theory() {
 fn latencies_between_the_rates_that_were_measured_are_predicted() {
     let profile = profile(&LOADS);
     for load in [0.2, 0.4, 0.6, 0.78] {
-        let found = predicted(&profile, &question(load * 1_000.0, 20.0), 1).unwrap();
+        let found = predict_servers(&profile, &request(load * 1_000.0, 20.0), 1).unwrap();
         let mut measured = latencies_us(load, 99);
         measured.sort_by(f64::total_cmp);
         let measured_ms = measured[measured.len() * 99 / 100] / 1e3;
         let off = (found.latency_ms / measured_ms - 1.0).abs();
         assert!(off < 0.1, "at {load}: {} and {measured_ms}", found.latency_ms);
-        // What is measured has its own chance, too.
+        // The measurement has its own random error.
         let range = found.latency_ms_low / 1.05..found.latency_ms_high * 1.05;
         assert!(range.contains(&measured_ms), "{measured_ms} is not in {range:?}");
-        assert!((found.utilisation - load).abs() < 0.02, "{found:?}");
+        assert!((found.utilization - load).abs() < 0.02, "{found:?}");
     }
 }
 
-/// Bursts are not in the profile at all; what they do follows from the scheduler and the runs.
+/// Bursts are not in the profile; their effect follows from the scheduler and the run times.
 #[test]
 fn bursts_are_predicted_from_a_profile_without_any() {
     let bursts = Traffic::Bursts { per_s: 400.0, times: 4.0, on_us: 50_000, period_us: 500_000 };
-    let asked = Question { traffic: bursts.clone(), ..question(0.0, 20.0) };
-    let found = predicted(&profile(&LOADS), &asked, 1).unwrap();
+    let asked = PlanRequest { traffic: bursts.clone(), ..request(0.0, 20.0) };
+    let found = predict_servers(&profile(&LOADS), &asked, 1).unwrap();
     let real = Scenario {
         policy: Policy::fixed(0),
         limits: Limits { rows_max: 1, objective_us: None, replicas: 1 },
@@ -120,29 +120,29 @@ fn bursts_are_predicted_from_a_profile_without_any() {
     };
     let real_ms = (simulate(&real, 55).total.latency_us(0.99) as f64 + AROUND_US) / 1e3;
     assert!((found.latency_ms / real_ms - 1.0).abs() < 0.1, "{} {real_ms}", found.latency_ms);
-    let even = predicted(&profile(&LOADS), &question(400.0, 20.0), 1).unwrap();
+    let even = predict_servers(&profile(&LOADS), &request(400.0, 20.0), 1).unwrap();
     assert!(found.latency_ms > 2.0 * even.latency_ms, "{found:?} {even:?}");
 }
 
 #[test]
-fn as_many_servers_are_planned_as_theory_asks_for() {
-    let plan = |per_s, ms| answer(&profile(&LOADS), &question(per_s, ms)).unwrap();
+fn the_planned_servers_agree_with_theory() {
+    let plan = |per_s, ms| plan(&profile(&LOADS), &request(per_s, ms)).unwrap();
     let four = plan(2_700.0, 10.0);
-    // With three each would be at 0.9, where a hundredth waits for 21 ms; at 0.675 it is 5.6 ms.
+    // With three servers each would be at 0.9, where p99 is 21 ms; at 0.675 it is 5.6 ms.
     assert_eq!(four.servers, 4, "{four:?}");
-    assert!(four.prediction.keeps && !four.one_fewer.unwrap().keeps);
+    assert!(four.prediction.meets_objective && !four.one_fewer.unwrap().meets_objective);
     assert!((4.0..30.0).contains(&four.headroom.unwrap()), "{four:?}");
     let tight = plan(2_700.0, 4.0);
     assert!(tight.servers > 4 && tight.prediction.latency_ms_high <= 4.0, "{tight:?}");
     assert_eq!(plan(100.0, 10.0).servers, 1);
 }
 
-/// In most of the simulations there is no request at all.
+/// Most of the simulations have no request.
 #[test]
 fn a_very_small_load_is_planned_with_one_server() {
     let plan = |traffic| {
-        let asked = Question { traffic, ..question(0.0, 20.0) };
-        answer(&profile(&LOADS), &asked).unwrap()
+        let asked = PlanRequest { traffic, ..request(0.0, 20.0) };
+        plan(&profile(&LOADS), &asked).unwrap()
     };
     for found in [plan(Traffic::Poisson { per_s: 1e-3 }), plan(Traffic::Recorded(vec![0]))] {
         assert_eq!((found.servers, found.prediction.in_time), (1, 1.0), "{found:?}");
@@ -153,8 +153,8 @@ fn a_very_small_load_is_planned_with_one_server() {
 
 #[test]
 fn a_million_requests_have_their_price() {
-    let asked = Question { cost_per_hour: Some(3.6), ..question(500.0, 20.0) };
-    let found = answer(&profile(&LOADS), &asked).unwrap();
+    let asked = PlanRequest { cost_per_hour: Some(3.6), ..request(500.0, 20.0) };
+    let found = plan(&profile(&LOADS), &asked).unwrap();
     assert_eq!((found.servers, found.cost_per_million), (1, Some(2.0)));
     let text = found.to_string();
     for part in ["needs        1 server like", "headroom", "cost         2.0000 a million", "95 %"]
@@ -164,18 +164,18 @@ fn a_million_requests_have_their_price() {
 }
 
 #[test]
-fn what_cannot_be_kept_or_planned_is_said() {
+fn unreachable_objectives_and_incomplete_profiles_are_reported() {
     let message =
-        |profile: &Profile, question: &Question| answer(profile, question).unwrap_err().to_string();
-    let never = message(&profile(&LOADS), &question(500.0, 1.0));
-    assert!(never.contains("cannot be kept with any number of servers"), "{never}");
-    let empty = Question { traffic: Traffic::Recorded(Vec::new()), ..question(1.0, 1.0) };
+        |profile: &Profile, request: &PlanRequest| plan(profile, request).unwrap_err().to_string();
+    let never = message(&profile(&LOADS), &request(500.0, 1.0));
+    assert!(never.contains("cannot be met with any number of servers"), "{never}");
+    let empty = PlanRequest { traffic: Traffic::Recorded(Vec::new()), ..request(1.0, 1.0) };
     assert_eq!(message(&profile(&LOADS), &empty), "there is no load to plan for");
     let mut uncounted = profile(&LOADS);
     uncounted.levels.iter_mut().for_each(|level| level.batches.clear());
-    let uncounted = message(&uncounted, &question(100.0, 20.0));
+    let uncounted = message(&uncounted, &request(100.0, 20.0));
     assert!(uncounted.contains("the server did not count its runs"), "{uncounted}");
     let mut lost = profile(&LOADS);
     lost.levels.iter_mut().for_each(|level| level.answered = 0);
-    assert!(message(&lost, &question(100.0, 20.0)).contains("nearly every request"));
+    assert!(message(&lost, &request(100.0, 20.0)).contains("nearly every request"));
 }

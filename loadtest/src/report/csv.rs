@@ -1,10 +1,10 @@
-//! A report as a table of one row, so that those of several runs make one table.
+//! Report as a CSV table of one row, so that several runs can be joined.
 
 use super::Report;
 use serde_json::Value;
 
 impl Report {
-    /// The columns' names and the row: every figure of the report that is a single one.
+    /// Column names and values: every figure of the report that is a single value.
     pub fn csv(&self) -> String {
         let Ok(Value::Object(fields)) = serde_json::to_value(self) else { return String::new() };
         let single = || fields.iter().filter(|(_, value)| !value.is_array() && !value.is_object());
@@ -14,14 +14,14 @@ impl Report {
     }
 }
 
-/// As RFC 4180 has it.
+/// Quotes a cell (RFC 4180).
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    // What begins so is a formula to a spreadsheet.
+    // Spreadsheets take such a beginning for a formula.
     let text = if text.starts_with(['=', '+', '@']) { format!("'{text}") } else { text };
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))

@@ -1,9 +1,9 @@
-//! A report as one page that needs nothing from anywhere.
+//! Report as one self-contained HTML page.
 
-use super::{Report, plots, text_us};
+use super::{Report, format_us, plots};
 use std::fmt::Write;
 
-/// Colours follow the reader's system.
+/// Style sheet; colours follow the reader's system.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2330;--soft:#5a6475;--paper:#fff;--card:#f4f6f9;--grid:#ccd3dd;
 --first:#1769c4;--second:#c2620c;--third:#b3263e}
@@ -22,10 +22,10 @@ td:first-child,th:first-child{text-align:left;overflow-wrap:anywhere}
 figure{margin:0;overflow-x:auto}svg{width:100%;min-width:30rem;height:auto}";
 
 impl Report {
-    /// The report as HTML: one page without scripts, with its drawings inside.
+    /// Report as HTML: one page without scripts, with its plots inside.
     pub fn html(&self) -> String {
         let mut page = String::new();
-        // Writing to text does not fail.
+        // Writing to a string does not fail.
         let _ = self.write_html(&mut page);
         page
     }
@@ -62,7 +62,7 @@ impl Report {
     }
 
     fn write_cards(&self, to: &mut String) -> std::fmt::Result {
-        let us = |value: Option<f64>| value.map(text_us);
+        let us = |value: Option<f64>| value.map(format_us);
         let goodput = self.goodput_requests_per_s.map(|rate| format!("{rate:.1}/s"));
         let cards = [
             ("throughput", Some(format!("{:.1}/s", self.requests_per_s))),
@@ -72,10 +72,10 @@ impl Report {
             ("p99.9", us(self.latency_us_p999)),
             ("max", us(self.latency_us_max)),
             ("answered", Some(self.answered.to_string())),
-            ("refused", Some(self.refused.to_string())),
+            ("rejected", Some(self.rejected.to_string())),
             ("failed", Some(self.failed.to_string())),
-            ("own load", Some(format!("{:.0} %", self.busy_share * 1e2))),
-            ("own lag p99", us(self.lag_us_p99)),
+            ("generator busy", Some(format!("{:.0} %", self.utilization * 1e2))),
+            ("send delay p99", us(self.send_delay_us_p99)),
         ];
         writeln!(to, "<ul>")?;
         for (name, value) in cards {
@@ -87,7 +87,7 @@ impl Report {
     }
 
     fn write_tables(&self, to: &mut String) -> std::fmt::Result {
-        let us = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), text_us);
+        let us = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), format_us);
         let kinds = self.kinds.iter().map(|kind| {
             let share = format!("{:.0} %", kind.share * 1e2);
             let (answered, failed) = (kind.answered.to_string(), kind.failed.to_string());
@@ -108,11 +108,11 @@ impl Report {
             .failures
             .iter()
             .map(|failure| vec![failure.message.clone(), failure.count.to_string()]);
-        table(to, "Failures", &["what was seen", "times"], failures)
+        table(to, "Failures", &["message", "times"], failures)
     }
 }
 
-/// A table; none without rows.
+/// Writes a table, unless it has no rows.
 fn table(
     to: &mut String,
     title: &str,
@@ -135,7 +135,7 @@ fn table(
     writeln!(to, "</table>")
 }
 
-/// Text that a page shows as it is.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_its_drawings_inside_and_nothing_from_outside() {
+    fn a_page_is_self_contained() {
         let page = report().html();
         assert_eq!(page.matches("<svg").count(), 3, "{page}");
         for line in ["var(--first)", "var(--second)", "var(--third)", "var(--ink)", "var(--grid)"] {
@@ -191,13 +191,13 @@ mod tests {
             assert!(!page.contains(outside), "{outside}");
         }
         assert!(page.contains("99 %") && page.contains("prefers-color-scheme:dark"));
-        // Every colour is one of the page's.
+        // Every colour is a variable of the page.
         let other = page.split("=\"#").nth(1).map(|rest| &rest[..rest.len().min(80)]);
         assert_eq!(other, None, "dark readers do not see it");
     }
 
     #[test]
-    fn what_came_from_outside_is_text() {
+    fn text_from_outside_is_escaped() {
         let page = report().html();
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
         assert!(page.contains("503: &lt;b&gt;full&lt;/b&gt;") && page.contains("a&amp;b"));

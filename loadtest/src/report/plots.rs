@@ -1,22 +1,21 @@
-//! A report's drawings as SVG. Their colours are names that the page gives a meaning, for light
-//! and for dark.
+//! Plots of a report as SVG. Their colours are CSS variables, for light and dark pages.
 
-use super::{Interval, Report, text_us};
+use super::{Interval, Report, format_us};
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use std::ops::Range;
 
-/// Pixels of a drawing.
+/// Size of a plot, in pixels.
 const SIZE: (u32, u32) = (760, 300);
 
-/// Colours that nothing else has, and the names that take their places.
+/// Placeholder colours, and the CSS variables that replace them.
 const INK: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
 const FIRST: RGBColor = RGBColor(3, 3, 3);
 const SECOND: RGBColor = RGBColor(4, 4, 4);
 const THIRD: RGBColor = RGBColor(5, 5, 5);
 const NAMES: [(&str, &str); 6] = [
-    // An axis' own line is black whatever is asked for.
+    // Axis lines are always black.
     ("#000000", "var(--grid)"),
     ("#010101", "var(--ink)"),
     ("#020202", "var(--grid)"),
@@ -25,20 +24,20 @@ const NAMES: [(&str, &str); 6] = [
     ("#050505", "var(--third)"),
 ];
 
-/// One line of a drawing.
+/// Line of a plot.
 struct Line {
     name: &'static str,
     color: RGBColor,
     points: Vec<(f64, f64)>,
 }
 
-/// What an axis says.
+/// Axis of a plot.
 struct Axis<'a> {
     name: &'a str,
     label: &'a dyn Fn(&f64) -> String,
 }
 
-/// The drawings with their titles; one without anything to draw is left out.
+/// Plots with their titles; empty ones are left out.
 pub(super) fn draw(report: &Report) -> Vec<(&'static str, String)> {
     [
         ("Latency over time", latency(report)),
@@ -70,7 +69,7 @@ fn latency(report: &Report) -> Option<String> {
     let seconds = |value: &f64| format!("{value}");
     let axes = [
         Axis { name: "seconds", label: &seconds },
-        Axis { name: "", label: &|us: &f64| text_us(*us) },
+        Axis { name: "", label: &|us: &f64| format_us(*us) },
     ];
     drawn(0.0..x.end, logarithmic(&y).log_scale(), &axes, &lines)
 }
@@ -79,7 +78,7 @@ fn throughput(report: &Report) -> Option<String> {
     let per_s = |count: u64, interval: &Interval| Some(count as f64 / interval.length_s);
     let lines = [
         over_time(report, "failed", THIRD, |interval| per_s(interval.failed, interval)),
-        over_time(report, "meant", SECOND, |interval| {
+        over_time(report, "scheduled", SECOND, |interval| {
             report.target_requests_per_s.and_then(|_| per_s(interval.requests, interval))
         }),
         over_time(report, "answered", FIRST, |interval| per_s(interval.answered, interval)),
@@ -92,7 +91,7 @@ fn throughput(report: &Report) -> Option<String> {
 }
 
 fn percentiles(report: &Report) -> Option<String> {
-    // One in so many takes at least this long.
+    // One in this many requests takes at least this long.
     let one_in = |percent: f64| 1.0 / (1.0 - percent / 1e2);
     let points = report.percentiles.iter().map(|point| (one_in(point.percent), point.us));
     let points: Vec<_> = points.filter(|point| point.0.is_finite()).collect();
@@ -101,23 +100,23 @@ fn percentiles(report: &Report) -> Option<String> {
     let percent = |one_in: &f64| format!("{} %", round((1.0 - 1.0 / one_in) * 1e2));
     let axes = [
         Axis { name: "percentile", label: &percent },
-        Axis { name: "", label: &|us: &f64| text_us(*us) },
+        Axis { name: "", label: &|us: &f64| format_us(*us) },
     ];
     drawn((1.0..x.end.max(10.0) * 1.1).log_scale(), logarithmic(&y).log_scale(), &axes, &lines)
 }
 
-/// To the millionth, without the rest that binary fractions leave.
+/// Rounds to the millionth, without the remainder of binary fractions.
 fn round(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
-/// From the least to the most; `None` without a point.
+/// Range of values; `None` without a point.
 fn span(lines: &[Line], of: fn(&(f64, f64)) -> f64) -> Option<Range<f64>> {
     let values = || lines.iter().flat_map(|line| &line.points).map(of);
     Some(values().reduce(f64::min)?..values().reduce(f64::max)?)
 }
 
-/// From a power of ten to another one, so that there are two labels at least.
+/// Range from one power of ten to another, so that there are at least two labels.
 fn logarithmic(values: &Range<f64>) -> Range<f64> {
     let power = |value: f64| value.max(0.01).log10();
     let (least, most) = (power(values.start).floor(), power(values.end).ceil());
@@ -177,7 +176,7 @@ where
             .draw_series(LineSeries::new(line.points.iter().copied(), style))?
             .label(line.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
-        // A single interval is no line.
+        // A single interval is drawn as a dot.
         let dots = line.points.iter().filter(|_| line.points.len() == 1);
         chart.draw_series(dots.map(|point| Circle::new(*point, 3, line.color.filled())))?;
     }

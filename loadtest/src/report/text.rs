@@ -1,6 +1,6 @@
-//! A report for people to read.
+//! Report as text.
 
-use super::judge::BUSY_SHARE_MAX;
+use super::validity::UTILIZATION_MAX;
 use super::{KindReport, Report};
 use std::fmt;
 
@@ -45,14 +45,14 @@ impl Report {
             (self.objective_us, self.in_time, self.goodput_requests_per_s)
         {
             let share = in_time as f64 / self.requests.max(1) as f64 * 1e2;
-            let objective = text_us(objective_us);
+            let objective = format_us(objective_us);
             writeln!(to, "goodput      {goodput:.1} requests/s within {objective}, {share:.1} %")?;
         }
         if let (Some(p50), Some(p99), Some(max)) =
-            (self.refusal_us_p50, self.refusal_us_p99, self.refusal_us_max)
+            (self.rejection_us_p50, self.rejection_us_p99, self.rejection_us_max)
         {
-            let (p50, p99, max) = (text_us(p50), text_us(p99), text_us(max));
-            writeln!(to, "refused      {}, told in p50 {p50}, p99 {p99}, max {max}", self.refused)?;
+            let (p50, p99, max) = (format_us(p50), format_us(p99), format_us(max));
+            writeln!(to, "rejected     {}, after p50 {p50}, p99 {p99}, max {max}", self.rejected)?;
         }
         Ok(())
     }
@@ -67,7 +67,7 @@ impl Report {
             ("max", self.latency_us_max),
         ] {
             if let Some(value) = value {
-                writeln!(to, "latency {name:<5}{:>10}", text_us(value))?;
+                writeln!(to, "latency {name:<5}{:>10}", format_us(value))?;
             }
         }
         Ok(())
@@ -76,20 +76,20 @@ impl Report {
     fn write_kinds(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         for kind in &self.kinds {
             let KindReport { answered, failed, .. } = kind;
-            let us = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), text_us);
+            let us = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), format_us);
             let (p50, p99) = (us(kind.latency_us_p50), us(kind.latency_us_p99));
             let name = kind.name();
-            writeln!(to, "of {name}: {answered} answered, {failed} failed, p50 {p50}, p99 {p99}")?;
+            writeln!(to, "{name}: {answered} answered, {failed} failed, p50 {p50}, p99 {p99}")?;
         }
         Ok(())
     }
 
     fn write_generator(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limit =
-            if self.busy_share > BUSY_SHARE_MAX { ": the limit may be its own" } else { "" };
-        writeln!(to, "own load     {:.0} %{limit}", self.busy_share * 1e2)?;
-        if let (Some(p99), Some(max)) = (self.lag_us_p99, self.lag_us_max) {
-            writeln!(to, "own lag      p99 {}, max {}", text_us(p99), text_us(max))?;
+            if self.utilization > UTILIZATION_MAX { ", perhaps the bottleneck" } else { "" };
+        writeln!(to, "generator    {:.0} % busy{limit}", self.utilization * 1e2)?;
+        if let (Some(p99), Some(max)) = (self.send_delay_us_p99, self.send_delay_us_max) {
+            writeln!(to, "send delay   p99 {}, max {}", format_us(p99), format_us(max))?;
         }
         match self.waited_for_connection {
             Some(waited @ 1..) => {
@@ -100,8 +100,8 @@ impl Report {
     }
 }
 
-/// A time in a fitting unit.
-pub fn text_us(value_us: f64) -> String {
+/// Formats a time in a fitting unit.
+pub fn format_us(value_us: f64) -> String {
     if value_us < 1e3 {
         format!("{value_us:.1} us")
     } else if value_us < 1e6 {
@@ -117,8 +117,8 @@ mod tests {
 
     #[test]
     fn times_are_in_fitting_units() {
-        assert_eq!(text_us(12.34), "12.3 us");
-        assert_eq!(text_us(12_345.0), "12.35 ms");
-        assert_eq!(text_us(1_500_000.0), "1.50 s");
+        assert_eq!(format_us(12.34), "12.3 us");
+        assert_eq!(format_us(12_345.0), "12.35 ms");
+        assert_eq!(format_us(1_500_000.0), "1.50 s");
     }
 }

@@ -1,10 +1,10 @@
-//! Where a server is: `http://HOST:PORT`, with or without a path before `/v2`.
+//! Address of a server: `http://HOST:PORT`, optionally with a path before `/v2`.
 
 use http::Uri;
 use std::fmt;
 use std::str::FromStr;
 
-/// A server's address.
+/// Address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     host: String,
@@ -12,26 +12,26 @@ pub struct Address {
     prefix: String,
 }
 
-/// What is no address of a server.
+/// Error of an invalid address.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{url}` is no address of a server: {reason}")]
-pub struct BadUrl {
+pub struct InvalidUrl {
     url: String,
     reason: String,
 }
 
 impl Address {
-    /// A name or an IP address.
+    /// Host name or IP address.
     pub fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The TCP port.
+    /// TCP port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What comes before `/v2` in paths, without a slash at its end.
+    /// Path before `/v2`, without a slash at its end.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -43,10 +43,10 @@ impl Address {
 }
 
 impl FromStr for Address {
-    type Err = BadUrl;
+    type Err = InvalidUrl;
 
-    fn from_str(url: &str) -> Result<Self, BadUrl> {
-        let fail = |reason: String| BadUrl { url: url.to_owned(), reason };
+    fn from_str(url: &str) -> Result<Self, InvalidUrl> {
+        let fail = |reason: String| InvalidUrl { url: url.to_owned(), reason };
         let uri: Uri = url.parse().map_err(|error| fail(format!("{error}")))?;
         match uri.scheme_str() {
             Some("http") => {}
@@ -58,7 +58,7 @@ impl FromStr for Address {
         let authority = uri.authority().map_or(host, |authority| authority.as_str());
         let port = match authority.strip_prefix(host) {
             Some("") => 80,
-            // Something else than a port may stand there too, and is none to the parser.
+            // Any other text in place of a port gives no port.
             _ => uri.port_u16().ok_or_else(|| fail("its port is not right".to_owned()))?,
         };
         let prefix = uri.path().trim_end_matches('/').to_owned();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_said_why() {
+    fn an_invalid_address_is_reported_with_its_reason() {
         let reason = |url: &str| url.parse::<Address>().unwrap_err().reason;
         assert_eq!(reason("127.0.0.1:8000"), "it does not begin with http://");
         assert_eq!(reason("https://host"), "https is not supported, only http");

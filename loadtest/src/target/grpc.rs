@@ -1,5 +1,5 @@
-//! The target over gRPC. Requests are encoded once and answers are not decoded, so that most of
-//! the work is the server's.
+//! Target over gRPC. Requests are encoded once and responses are not decoded, so that most of the
+//! work is the server's.
 
 use super::{Address, Failure, Protocol, Server, Target, chain};
 use crate::payload::{self, Payload};
@@ -18,15 +18,15 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
-/// The largest answer that is read.
+/// Largest response, in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 
-/// Asks for the model's metadata.
+/// Requests the model's metadata.
 pub(super) async fn describe(target: &Target) -> Result<ModelMetadata, Failure> {
     let mut client = GrpcInferenceServiceClient::new(channel(&target.address).await?);
     let (name, version) = (target.model.clone(), target.version.clone().unwrap_or_default());
     let answer = client.model_metadata(ModelMetadataRequest { name, version }).await;
-    let metadata = answer.map_err(|status| refused(&status))?.into_inner();
+    let metadata = answer.map_err(|status| status_failure(&status))?.into_inner();
     Ok(ModelMetadata {
         name: metadata.name,
         versions: metadata.versions,
@@ -41,37 +41,37 @@ fn tensor(tensor: model_metadata_response::TensorMetadata) -> TensorMetadata {
     TensorMetadata { name: tensor.name, datatype: tensor.datatype, shape: tensor.shape }
 }
 
-/// An inference request's message.
+/// Encodes an inference request's message.
 pub(super) fn encode(target: &Target, payload: &Payload) -> Result<Bytes, payload::Error> {
     let version = target.version.as_deref().unwrap_or_default();
     Ok(payload.to_grpc(&target.model, version)?.encode_to_vec().into())
 }
 
-/// The server and the messages for it.
+/// Server with its messages.
 #[derive(Clone, Debug)]
-pub struct Endpoint {
+pub struct Connector {
     server: Server,
     requests: Arc<[Bytes]>,
 }
 
-impl Endpoint {
+impl Connector {
     pub(super) fn new(server: &Server, requests: Vec<Bytes>) -> Self {
         Self { server: server.clone(), requests: requests.into() }
     }
 }
 
-/// Opens as many connections as `count` callers need.
+/// Opens as many connections as `count` senders need.
 pub(super) async fn connect(
-    endpoint: &Endpoint,
+    connector: &Connector,
     count: usize,
 ) -> Result<Vec<super::Connection>, Failure> {
-    let Server { address, protocol, transport } = &endpoint.server;
+    let Server { address, protocol, transport } = &connector.server;
     let mut callers = Vec::with_capacity(count);
     while callers.len() < count {
         let client = Grpc::new(channel(address).await?).max_decoding_message_size(ANSWER_BYTES_MAX);
         let more = transport.streams.min(count - callers.len());
         callers.extend((0..more).map(|_| {
-            let (client, requests) = (client.clone(), endpoint.requests.clone());
+            let (client, requests) = (client.clone(), connector.requests.clone());
             if *protocol == Protocol::GrpcStream {
                 let caller = super::stream::Connection::new(client, requests);
                 super::Connection::Stream(Box::new(caller))
@@ -83,7 +83,7 @@ pub(super) async fn connect(
     Ok(callers)
 }
 
-/// One caller, with one request at a time. Its channel connects again by itself.
+/// Sender of one request at a time. Its channel reconnects by itself.
 #[derive(Debug)]
 pub struct Connection {
     client: Grpc<Channel>,
@@ -91,35 +91,35 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     pub(super) async fn send(&mut self, request: usize) -> Result<(), Failure> {
         self.client.ready().await.map_err(|error| Failure::Connect(chain(&error)))?;
         let request = Request::new(self.requests[request].clone());
-        let answer = self.client.unary(request, PathAndQuery::from_static(INFER), Encoded).await;
-        answer.map(|_| ()).map_err(|status| refused(&status))
+        let answer = self.client.unary(request, PathAndQuery::from_static(INFER), RawCodec).await;
+        answer.map(|_| ()).map_err(|status| status_failure(&status))
     }
 }
 
 async fn channel(address: &Address) -> Result<Channel, Failure> {
-    let endpoint = Channel::from_shared(address.to_string())
+    let connector = Channel::from_shared(address.to_string())
         .map_err(|error| Failure::Connect(error.to_string()))?
         .tcp_nodelay(true);
-    endpoint.connect().await.map_err(|error| Failure::Connect(chain(&error)))
+    connector.connect().await.map_err(|error| Failure::Connect(chain(&error)))
 }
 
-/// What a status says.
-pub(super) fn refused(status: &Status) -> Failure {
+/// Failure for a gRPC status.
+pub(super) fn status_failure(status: &Status) -> Failure {
     match (status.code(), status.source()) {
-        // Not a server's word: there was none to say it.
+        // The status is local: no server answered.
         (Code::Unavailable, Some(cause)) => Failure::Connect(chain(cause)),
-        (code, _) => Failure::refused(&format!("{code:?}"), status.message()),
+        (code, _) => Failure::from_status(&format!("{code:?}"), status.message()),
     }
 }
 
-/// Messages as they are on the wire: sent so, and passed over when they come.
-struct Encoded;
+/// Codec that sends encoded messages and skips received ones.
+struct RawCodec;
 
-impl Codec for Encoded {
+impl Codec for RawCodec {
     type Encode = Bytes;
     type Decode = ();
     type Encoder = Self;
@@ -134,7 +134,7 @@ impl Codec for Encoded {
     }
 }
 
-impl Encoder for Encoded {
+impl Encoder for RawCodec {
     type Item = Bytes;
     type Error = Status;
 
@@ -144,13 +144,13 @@ impl Encoder for Encoded {
     }
 }
 
-/// Puts a message as it is.
+/// Appends an encoded message.
 pub(super) fn put(message: Bytes, to: &mut EncodeBuf<'_>) {
     to.reserve(message.len());
     to.put(message);
 }
 
-impl Decoder for Encoded {
+impl Decoder for RawCodec {
     type Item = ();
     type Error = Status;
 

@@ -1,4 +1,4 @@
-//! What both versions of HTTP have in common: the model's metadata, requests, refusals.
+//! Common parts of HTTP/1.1 and HTTP/2: metadata, requests, error responses.
 
 use super::{Address, Failure, Protocol, Target};
 use crate::payload::{self, Payload};
@@ -15,32 +15,32 @@ use skysail_protocol::json::{ErrorBody, ModelMetadata};
 use std::net::SocketAddr;
 use tokio::net::{TcpStream, lookup_host};
 
-/// Bytes of metadata or of an error that are read.
+/// Most bytes of metadata or of an error.
 pub(super) const TEXT_BYTES_MAX: usize = 4 << 20;
-/// Bytes of an answer with status 200 that are looked at.
+/// Bytes of a response with status 200 that are checked.
 pub(super) const START_BYTES: usize = 512;
-/// What a path's segment may hold as it is.
+/// Characters that a path segment may contain unescaped.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// A request's body, in memory.
+/// Body of a request, in memory.
 pub(super) type Body = Full<Bytes>;
-/// A request, ready to be sent again and again.
+/// Request, ready to be sent again and again.
 pub(crate) type Request = http::Request<Body>;
 
-/// Asks for the model's metadata.
+/// Requests the model's metadata.
 pub(super) async fn describe(target: &Target) -> Result<ModelMetadata, Failure> {
     let request = request(target, Method::GET, "", Bytes::new());
     let mut sender = open(&resolve(&target.address).await?).await?;
     let response = sender.send_request(request).await.map_err(|error| Failure::broken(&error))?;
     let (status, text) = text(response).await?;
     if status != StatusCode::OK {
-        return Err(refused(status, &text));
+        return Err(status_failure(status, &text));
     }
     serde_json::from_slice(&text)
         .map_err(|error| Failure::Broken(format!("the answer is no model's metadata: {error}")))
 }
 
-/// An inference request, head and body.
+/// Encodes an inference request, head and body.
 pub(super) fn encode(target: &Target, payload: &Payload) -> Result<Request, payload::Error> {
     let mut headers = HeaderMap::new();
     let body = if target.protocol == Protocol::Binary {
@@ -57,7 +57,7 @@ pub(super) fn encode(target: &Target, payload: &Payload) -> Result<Request, payl
     Ok(request)
 }
 
-/// A request of one of the model's own paths.
+/// Request for one of the model's own paths.
 fn request(target: &Target, method: Method, path: &str, body: Bytes) -> Request {
     let model = utf8_percent_encode(&target.model, IN_PATH);
     let version = target.version.as_deref().map(|version| utf8_percent_encode(version, IN_PATH));
@@ -67,7 +67,7 @@ fn request(target: &Target, method: Method, path: &str, body: Bytes) -> Request 
     let length = body.len();
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
-    // Prefix, name and version hold only what a path may hold.
+    // Prefix, name and version contain only valid characters.
     *request.uri_mut() = path.parse().unwrap_or_default();
     let headers = request.headers_mut();
     if let Ok(host) = HeaderValue::from_str(&target.address.authority()) {
@@ -78,7 +78,7 @@ fn request(target: &Target, method: Method, path: &str, body: Bytes) -> Request 
     request
 }
 
-/// The addresses of a server's name.
+/// Resolves a server's host name.
 pub(super) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Failure> {
     let found = lookup_host((address.host(), address.port())).await;
     Ok(found.map_err(|error| Failure::connect(&error))?.collect())
@@ -87,7 +87,7 @@ pub(super) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Failur
 async fn open(addresses: &[SocketAddr]) -> Result<SendRequest<Body>, Failure> {
     let opened = handshake(TokioIo::new(dial(addresses).await?)).await;
     let (sender, connection) = opened.map_err(|error| Failure::broken(&error))?;
-    // Its error is also the error of the request that it breaks.
+    // The error of the connection is also the error of its request.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }
@@ -99,7 +99,7 @@ pub(super) async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, Failure>
     Ok(stream)
 }
 
-/// The answer's status and body, which must not be large.
+/// Status and body of a small response.
 pub(super) async fn text(response: Response<Incoming>) -> Result<(StatusCode, Bytes), Failure> {
     let (head, body) = response.into_parts();
     let body = Limited::new(body, TEXT_BYTES_MAX).collect().await;
@@ -107,28 +107,28 @@ pub(super) async fn text(response: Response<Incoming>) -> Result<(StatusCode, By
     Ok((head.status, body.to_bytes()))
 }
 
-/// What a status other than 200 says.
-pub(super) fn refused(status: StatusCode, text: &[u8]) -> Failure {
+/// Failure for a status other than 200.
+pub(super) fn status_failure(status: StatusCode, text: &[u8]) -> Failure {
     let message = match serde_json::from_slice(text) {
         Ok(ErrorBody { error }) => error,
         Err(_) => String::from_utf8_lossy(text).into_owned(),
     };
-    Failure::refused(status.as_str(), &message)
+    Failure::from_status(status.as_str(), &message)
 }
 
-/// Whether status 200 came with an answer of the protocol, by the body's start: proxies and some
-/// servers put an error or a page there.
-pub(super) fn answered(start: &[u8]) -> Result<(), Failure> {
+/// Checks that a response with status 200 is an inference response, by its start. Proxies and some
+/// servers send an error or a page with that status.
+pub(super) fn check_answer(start: &[u8]) -> Result<(), Failure> {
     const OUTPUTS: &[u8] = b"\"outputs\"";
     let Some(object) = start.trim_ascii_start().strip_prefix(b"{") else {
         let text = String::from_utf8_lossy(start);
         let message = format!("the answer is no inference response: {}", text.trim_start());
-        return Err(Failure::refused(StatusCode::OK.as_str(), &message));
+        return Err(Failure::from_status(StatusCode::OK.as_str(), &message));
     };
     let has_outputs = || object.windows(OUTPUTS.len()).any(|place| place == OUTPUTS);
     let is_error = object.trim_ascii_start().starts_with(b"\"error\"");
     if is_error || (start.len() < START_BYTES && !has_outputs()) {
-        return Err(refused(StatusCode::OK, start));
+        return Err(status_failure(StatusCode::OK, start));
     }
     Ok(())
 }
@@ -162,14 +162,15 @@ mod tests {
 
     #[test]
     fn an_error_is_shown_whether_json_or_not() {
-        let json = refused(StatusCode::NOT_FOUND, br#"{"error": "no such model"}"#);
+        let json = status_failure(StatusCode::NOT_FOUND, br#"{"error": "no such model"}"#);
         assert_eq!(json.to_string(), "404: no such model");
-        assert_eq!(refused(StatusCode::BAD_GATEWAY, b"oops\n").to_string(), "502: oops");
+        assert_eq!(status_failure(StatusCode::BAD_GATEWAY, b"oops\n").to_string(), "502: oops");
     }
 
     #[test]
-    fn status_200_alone_is_no_answer() {
-        let said = |text: &str| answered(text.as_bytes()).map_err(|failure| failure.to_string());
+    fn status_200_alone_is_no_inference_response() {
+        let said =
+            |text: &str| check_answer(text.as_bytes()).map_err(|failure| failure.to_string());
         assert_eq!(said(r#"{"model_name":"m","outputs":[]}"#), Ok(()));
         let long = format!(r#" {{"id":"{}"#, "x".repeat(START_BYTES));
         assert_eq!(said(&long[..START_BYTES]), Ok(()));

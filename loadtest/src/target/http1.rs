@@ -1,8 +1,8 @@
-//! The target over HTTP/1.1. Requests are written as they will be sent once, and answers are
-//! checked but not kept, so that a request costs little more than its two system calls and needs
-//! no memory of its own.
+//! Target over HTTP/1.1. Requests are serialized once, and responses are checked but not kept, so
+//! that a request costs little more than its two system calls and allocates nothing. Hyper's client
+//! costs several times as much and would be the bottleneck at high rates.
 
-use super::http::{Request, answered, dial, refused, resolve};
+use super::http::{Request, check_answer, dial, resolve, status_failure};
 use super::response::Reader;
 use super::{Address, Failure, Server};
 use bytes::Bytes;
@@ -12,15 +12,15 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// The server and the requests for it.
+/// Server with its requests.
 #[derive(Clone, Debug)]
-pub struct Endpoint {
+pub struct Connector {
     address: Address,
     keep_alive: bool,
     requests: Arc<[Bytes]>,
 }
 
-impl Endpoint {
+impl Connector {
     pub(super) fn new(server: &Server, requests: &[Request]) -> Self {
         let keep_alive = server.transport.keep_alive;
         let requests = requests.iter().map(|request| written(request, keep_alive)).collect();
@@ -28,7 +28,7 @@ impl Endpoint {
     }
 }
 
-/// A request's bytes.
+/// Bytes of a request.
 fn written(request: &Request, keep_alive: bool) -> Bytes {
     let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
     for (name, value) in request.headers() {
@@ -47,41 +47,41 @@ fn written(request: &Request, keep_alive: bool) -> Bytes {
 
 /// Opens `count` connections.
 pub(super) async fn connect(
-    endpoint: &Endpoint,
+    connector: &Connector,
     count: usize,
 ) -> Result<Vec<super::Connection>, Failure> {
-    let addresses: Arc<[SocketAddr]> = resolve(&endpoint.address).await?.into();
+    let addresses: Arc<[SocketAddr]> = resolve(&connector.address).await?.into();
     let mut connections = Vec::with_capacity(count);
     for _ in 0..count {
         connections.push(super::Connection::Http1(Connection {
             stream: Some(dial(&addresses).await?),
             addresses: addresses.clone(),
-            requests: endpoint.requests.clone(),
-            keep_alive: endpoint.keep_alive,
+            requests: connector.requests.clone(),
+            keep_alive: connector.keep_alive,
             reader: Reader::default(),
         }));
     }
     Ok(connections)
 }
 
-/// One connection, with one request at a time.
+/// Connection with one request at a time.
 #[derive(Debug)]
 pub struct Connection {
     addresses: Arc<[SocketAddr]>,
     requests: Arc<[Bytes]>,
     keep_alive: bool,
-    /// `None` while it must not be used again: in the midst of a request, or after one that broke.
+    /// `None` while it must not be reused: during a request, or after one that broke.
     stream: Option<TcpStream>,
     reader: Reader,
 }
 
 impl Connection {
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     pub(super) async fn send(&mut self, request: usize) -> Result<(), Failure> {
         let mut stream = self.ready().await?;
         self.reader.clear();
         let sent = stream.write_all(&self.requests[request]).await;
-        // A server may answer, and leave, before it has heard everything.
+        // A server may answer and close before it has read everything.
         let answer = match (self.reader.answer(&mut stream).await, sent) {
             (Ok(answer), _) => answer,
             (Err(_), Err(error)) => return Err(Failure::Broken(error.to_string())),
@@ -90,18 +90,19 @@ impl Connection {
         if self.keep_alive && answer.keep_alive && self.reader.is_empty() {
             self.stream = Some(stream);
         } else if !self.keep_alive {
-            // Everything has come; a farewell would keep its port from being used for a minute.
+            // The response is complete; a zero linger time keeps the port out of TIME_WAIT.
             let _ = stream.set_zero_linger();
         }
         if answer.status == StatusCode::OK {
-            return answered(self.reader.text());
+            return check_answer(self.reader.text());
         }
-        Err(refused(answer.status, self.reader.text()))
+        Err(status_failure(answer.status, self.reader.text()))
     }
 
     async fn ready(&mut self) -> Result<TcpStream, Failure> {
         if let Some(stream) = self.stream.take() {
-            // Nothing may have come: neither an answer that nobody asked for nor the end.
+            // An idle connection must have nothing to read: neither an unexpected response nor the
+            // end.
             let read = stream.try_read(&mut [0]);
             if read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock) {
                 return Ok(stream);

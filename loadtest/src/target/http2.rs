@@ -1,6 +1,6 @@
-//! The target over HTTP/2 without TLS: several callers share a connection.
+//! Target over HTTP/2 without TLS: several senders share a connection.
 
-use super::http::{Body, Request, START_BYTES, answered, dial, refused, resolve, text};
+use super::http::{Body, Request, START_BYTES, check_answer, dial, resolve, status_failure, text};
 use super::{Address, Failure, Server};
 use http::header::{CONNECTION, HOST};
 use http::{StatusCode, Uri, Version};
@@ -11,15 +11,15 @@ use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The server and the requests for it.
+/// Server with its requests.
 #[derive(Clone, Debug)]
-pub struct Endpoint {
+pub struct Connector {
     address: Address,
     streams: usize,
     requests: Arc<[Request]>,
 }
 
-impl Endpoint {
+impl Connector {
     pub(super) fn new(server: &Server, requests: Vec<Request>) -> Self {
         let authority = server.address.authority();
         let requests = requests.into_iter().map(|request| absolute(request, &authority)).collect();
@@ -27,11 +27,11 @@ impl Endpoint {
     }
 }
 
-/// The request with the server's name where HTTP/2 has it.
+/// Request with an absolute URI, as HTTP/2 has it.
 fn absolute(mut request: Request, authority: &str) -> Request {
     let path = request.uri().path().to_owned();
     let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
-    // Both parts come from an address that was read, and a path that was made of safe letters.
+    // Both parts are valid: an address that was parsed, and an escaped path.
     *request.uri_mut() = uri.unwrap_or_default();
     *request.version_mut() = Version::HTTP_2;
     request.headers_mut().remove(HOST);
@@ -39,33 +39,33 @@ fn absolute(mut request: Request, authority: &str) -> Request {
     request
 }
 
-/// Opens as many connections as `count` callers need.
+/// Opens as many connections as `count` senders need.
 pub(super) async fn connect(
-    endpoint: &Endpoint,
+    connector: &Connector,
     count: usize,
 ) -> Result<Vec<super::Connection>, Failure> {
-    let addresses: Arc<[SocketAddr]> = resolve(&endpoint.address).await?.into();
+    let addresses: Arc<[SocketAddr]> = resolve(&connector.address).await?.into();
     let mut callers = Vec::with_capacity(count);
     while callers.len() < count {
         let sender = open(&addresses).await?;
         let shared = Arc::new(Shared { addresses: addresses.clone(), sender: sender.into() });
-        let more = endpoint.streams.min(count - callers.len());
+        let more = connector.streams.min(count - callers.len());
         callers.extend((0..more).map(|_| {
-            let (shared, requests) = (shared.clone(), endpoint.requests.clone());
+            let (shared, requests) = (shared.clone(), connector.requests.clone());
             super::Connection::Http2(Connection { shared, requests })
         }));
     }
     Ok(callers)
 }
 
-/// A connection that several callers use.
+/// Connection that several senders share.
 #[derive(Debug)]
 struct Shared {
     addresses: Arc<[SocketAddr]>,
     sender: Mutex<SendRequest<Body>>,
 }
 
-/// One caller, with one request at a time.
+/// Sender of one request at a time.
 #[derive(Debug)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -73,7 +73,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     pub(super) async fn send(&mut self, request: usize) -> Result<(), Failure> {
         let mut sender = self.shared.ready().await?;
         let answer = sender.send_request(self.requests[request].clone()).await;
@@ -81,7 +81,7 @@ impl Connection {
         let status = response.status();
         if status != StatusCode::OK {
             let (status, text) = text(response).await?;
-            return Err(refused(status, &text));
+            return Err(status_failure(status, &text));
         }
         let mut start = Vec::new();
         while let Some(frame) = response.frame().await {
@@ -90,12 +90,12 @@ impl Connection {
             let more = data.len().min(START_BYTES - start.len());
             start.extend_from_slice(&data[..more]);
         }
-        answered(&start)
+        check_answer(&start)
     }
 }
 
 impl Shared {
-    /// The connection, made anew if it broke.
+    /// Connection, reopened if it broke.
     async fn ready(&self) -> Result<SendRequest<Body>, Failure> {
         let sender = self.sender.lock().clone();
         if !sender.is_closed() {
@@ -111,7 +111,7 @@ async fn open(addresses: &[SocketAddr]) -> Result<SendRequest<Body>, Failure> {
     let stream = TokioIo::new(dial(addresses).await?);
     let opened = handshake(TokioExecutor::new(), stream).await;
     let (sender, connection) = opened.map_err(|error| Failure::broken(&error))?;
-    // Its error is also the error of the requests that it breaks.
+    // The error of the connection is also the error of its requests.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
 }

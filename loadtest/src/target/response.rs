@@ -1,5 +1,5 @@
-//! Answers of HTTP/1.1 (RFC 9112), read from a connection. A body is passed over as it comes;
-//! its start is kept, and that of an error up to a length.
+//! Reads responses of HTTP/1.1 (RFC 9112). Bodies are skipped; their start is kept, and the body of
+//! an error up to a limit.
 
 use super::Failure;
 use super::http::{START_BYTES, TEXT_BYTES_MAX};
@@ -7,68 +7,68 @@ use http::StatusCode;
 use httparse::{EMPTY_HEADER, Header, Response, Status, parse_chunk_size};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// What is read at once, at first and of large bodies.
+/// Sizes of the read buffer, at first and for large bodies.
 const READ_BYTES: usize = 4 << 10;
 const LARGE_READ_BYTES: usize = 64 << 10;
-/// The longest head.
+/// Longest head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// The most headers.
+/// Most headers.
 const HEADERS_MAX: usize = 100;
 
-/// What an answer says of itself.
+/// Head of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct ResponseHead {
     pub(super) status: StatusCode,
-    /// Whether the connection may be used again.
+    /// True if the connection may be reused.
     pub(super) keep_alive: bool,
 }
 
-/// How long a body is.
+/// Length of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Length {
+enum BodyLength {
     Exactly(u64),
     Chunked,
-    /// As long as the connection lasts.
-    ToTheEnd,
+    /// The body ends with the connection.
+    UntilClosed,
 }
 
-/// A connection's buffers, used for all of its answers.
+/// Buffers of a connection, used for all of its responses.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     bytes: Vec<u8>,
-    /// What has come and is not yet read lies between these.
+    /// Bounds of the bytes that have come and are not yet read.
     start: usize,
     end: usize,
     text: Vec<u8>,
 }
 
 impl Reader {
-    /// Forgets what came.
+    /// Clears the buffers.
     pub(super) fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
         self.text.clear();
     }
 
-    /// Whether nothing came that was not read.
+    /// True if no bytes are left unread.
     pub(super) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// The last answer's body if that was an error, else its start.
+    /// Body of the last response if it was an error, else its start.
     pub(super) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// Reads an answer to its end.
+    /// Reads a whole response.
     pub(super) async fn answer(
         &mut self,
         from: &mut (impl AsyncRead + Unpin),
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ResponseHead, Failure> {
         let (mut answer, length) = loop {
             match head(&self.bytes[self.start..self.end]).map_err(Failure::Broken)? {
                 Some((bytes, answer, length)) => {
                     self.start += bytes;
-                    // "Go on" is no answer yet.
+                    // An informational response precedes the real one.
                     if !answer.status.is_informational() {
                         break (answer, length);
                     }
@@ -76,14 +76,14 @@ impl Reader {
                 None if self.end - self.start >= HEAD_BYTES_MAX => {
                     return Err(broken("the answer's head is too long"));
                 }
-                None => self.more(from).await?,
+                None => self.read_more(from).await?,
             }
         };
         let keep = if answer.status == StatusCode::OK { START_BYTES } else { TEXT_BYTES_MAX };
         match length {
-            Length::Exactly(bytes) => self.body(from, bytes, keep).await?,
-            Length::Chunked => self.chunks(from, keep).await?,
-            Length::ToTheEnd => {
+            BodyLength::Exactly(bytes) => self.body(from, bytes, keep).await?,
+            BodyLength::Chunked => self.chunks(from, keep).await?,
+            BodyLength::UntilClosed => {
                 answer.keep_alive = false;
                 self.rest(from, keep).await?;
             }
@@ -107,7 +107,7 @@ impl Reader {
             if left > self.bytes.len() as u64 && self.bytes.len() < LARGE_READ_BYTES {
                 self.bytes.resize(LARGE_READ_BYTES, 0);
             }
-            self.more(from).await?;
+            self.read_more(from).await?;
         }
     }
 
@@ -123,7 +123,7 @@ impl Reader {
                     size
                 }
                 Ok(Status::Partial) => {
-                    self.more(from).await?;
+                    self.read_more(from).await?;
                     continue;
                 }
                 Err(_) => return Err(broken("a chunk's size is no number")),
@@ -143,7 +143,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The next line without its end.
+    /// Next line without its end.
     async fn line(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<&[u8], Failure> {
         loop {
             let here = &self.bytes[self.start..self.end];
@@ -155,7 +155,7 @@ impl Reader {
             if here.len() >= HEAD_BYTES_MAX {
                 return Err(broken("a line of the answer is too long"));
             }
-            self.more(from).await?;
+            self.read_more(from).await?;
         }
     }
 
@@ -173,15 +173,15 @@ impl Reader {
         }
     }
 
-    /// Takes bytes of the body that have come.
+    /// Consumes bytes of the body.
     fn take(&mut self, count: usize, keep: usize) {
         let more = count.min(keep.saturating_sub(self.text.len()));
         self.text.extend_from_slice(&self.bytes[self.start..self.start + more]);
         self.start += count;
     }
 
-    /// Waits for more, of which there must be some.
-    async fn more(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), Failure> {
+    /// Reads more bytes, at least one.
+    async fn read_more(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), Failure> {
         self.make_room();
         match self.read(from).await? {
             0 => Err(broken("the server closed it before the answer was complete")),
@@ -196,7 +196,7 @@ impl Reader {
         Ok(count)
     }
 
-    /// Makes room behind what has come.
+    /// Makes room after the unread bytes.
     fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -218,36 +218,36 @@ fn broken(what: &str) -> Failure {
     Failure::Broken(what.to_owned())
 }
 
-/// The head's bytes and what it says; `None` while it is not complete.
-fn head(bytes: &[u8]) -> Result<Option<(usize, Answer, Length)>, String> {
+/// Parses a head: its length and content; `None` while it is incomplete.
+fn head(bytes: &[u8]) -> Result<Option<(usize, ResponseHead, BodyLength)>, String> {
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
     let mut response = Response::new(&mut headers);
     let parsed = response.parse(bytes).map_err(|error| format!("no answer of HTTP: {error}"))?;
     let Status::Complete(length) = parsed else { return Ok(None) };
     let code = response.code.unwrap_or_default();
     let status = StatusCode::from_u16(code).map_err(|_| format!("{code} is no status"))?;
-    // Before 1.1 a connection carried one request.
-    let mut answer = Answer { status, keep_alive: response.version == Some(1) };
+    // HTTP/1.0 connections carry one request.
+    let mut answer = ResponseHead { status, keep_alive: response.version == Some(1) };
     let body = body_length(response.headers, &mut answer)?;
     let has_none = status.is_informational()
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED;
-    Ok(Some((length, answer, if has_none { Length::Exactly(0) } else { body })))
+    Ok(Some((length, answer, if has_none { BodyLength::Exactly(0) } else { body })))
 }
 
-fn body_length(headers: &[Header<'_>], answer: &mut Answer) -> Result<Length, String> {
-    let mut length = Length::ToTheEnd;
+fn body_length(headers: &[Header<'_>], answer: &mut ResponseHead) -> Result<BodyLength, String> {
+    let mut length = BodyLength::UntilClosed;
     for Header { name, value } in headers {
         if name.eq_ignore_ascii_case("content-length") {
             let number = str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
             let number = number.ok_or("the answer's content-length is no number")?;
-            if length != Length::Chunked {
-                length = Length::Exactly(number);
+            if length != BodyLength::Chunked {
+                length = BodyLength::Exactly(number);
             }
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
             if last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                length = Length::Chunked;
+                length = BodyLength::Chunked;
             }
         } else if name.eq_ignore_ascii_case("connection") {
             let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -267,10 +267,10 @@ mod tests {
     use std::task::{Context, Poll};
     use tokio::io::ReadBuf;
 
-    /// Gives so many bytes at once, then the end.
-    struct Drops<'a>(&'a [u8], usize);
+    /// Source that gives a fixed number of bytes at once, then the end.
+    struct ChunkedSource<'a>(&'a [u8], usize);
 
-    impl AsyncRead for Drops<'_> {
+    impl AsyncRead for ChunkedSource<'_> {
         fn poll_read(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -284,10 +284,10 @@ mod tests {
         }
     }
 
-    async fn read(bytes: &[u8]) -> Result<(Answer, String, usize), Failure> {
+    async fn read(bytes: &[u8]) -> Result<(ResponseHead, String, usize), Failure> {
         let mut found = Vec::new();
         for drop in [1, 7, 100_000] {
-            let mut from = Drops(bytes, drop);
+            let mut from = ChunkedSource(bytes, drop);
             let mut reader = Reader::default();
             let answer = reader.answer(&mut from).await?;
             let left = from.0.len() + reader.end - reader.start;
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_before_the_answer_is_passed_over() {
+    async fn informational_responses_are_skipped() {
         let bytes = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx";
         let (answer, _, left) = read(bytes).await.unwrap();
         assert_eq!((answer.status, left), (StatusCode::OK, 0));
@@ -338,13 +338,13 @@ mod tests {
         let mut bytes = b"HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n".to_vec();
         bytes.resize(bytes.len() + 3_000_000, b'x');
         let mut reader = Reader::default();
-        reader.answer(&mut Drops(&bytes, 1_000_000)).await.unwrap();
+        reader.answer(&mut ChunkedSource(&bytes, 1_000_000)).await.unwrap();
         assert!(reader.is_empty() && reader.bytes.len() <= LARGE_READ_BYTES);
         assert_eq!(reader.text().len(), START_BYTES);
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_said() {
+    async fn errors_are_described() {
         let endless = [&b"HTTP/1.1 200 OK\r\nx: "[..], &[b'x'; 70_000]].concat();
         for (bytes, expected) in [
             (&b""[..], "closed it before the answer was complete"),

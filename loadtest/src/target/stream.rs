@@ -1,5 +1,5 @@
-//! The target over gRPC's bidirectional streams: each caller has one, and sends its next request
-//! when the last one is answered.
+//! Target over gRPC's bidirectional streams: each sender has one, and sends its next request when
+//! the previous one is answered.
 
 use super::{Failure, chain, grpc};
 use bytes::Bytes;
@@ -14,24 +14,25 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
-/// Asks for errors as statuses: they end the stream, and say whether the server had too much to do.
+/// Header that requests errors as statuses: they end the stream, and tell overload from other
+/// errors.
 const STATUS_ERRORS: &str = "triton_grpc_error";
 
 const STREAM_INFER: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
 
-/// One caller with its stream.
+/// Sender with its stream.
 #[derive(Debug)]
 pub struct Connection {
     client: Grpc<Channel>,
     requests: Arc<[Bytes]>,
-    /// `None` while it must not be used again: in the midst of a request, or after one that broke.
-    open: Option<Open>,
+    /// `None` while it must not be reused: during a request, or after one that broke.
+    open: Option<OpenStream>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenStream {
     requests: mpsc::Sender<Bytes>,
-    answers: Streaming<Answer>,
+    answers: Streaming<StreamResponse>,
 }
 
 impl Connection {
@@ -39,7 +40,7 @@ impl Connection {
         Self { client, requests, open: None }
     }
 
-    /// Sends a request and reads its answer, the first where a model gives several.
+    /// Sends a request and reads its response, the first one where a model sends several.
     pub(super) async fn send(&mut self, request: usize) -> Result<(), Failure> {
         let message = self.requests[request].clone();
         let mut open = match self.open.take() {
@@ -50,44 +51,45 @@ impl Connection {
             }
             None => self.begin(message).await?,
         };
-        let answer = open.answers.message().await.map_err(|status| grpc::refused(&status))?;
+        let answer =
+            open.answers.message().await.map_err(|status| grpc::status_failure(&status))?;
         let answer =
             answer.ok_or_else(|| Failure::Broken("the server ended the stream".to_owned()))?;
         self.open = Some(open);
         if answer.error_message.is_empty() {
             return Ok(());
         }
-        // A server that knows no statuses here gives only words.
-        Err(Failure::refused("stream", &answer.error_message))
+        // A server without statuses on streams gives only a message.
+        Err(Failure::from_status("stream", &answer.error_message))
     }
 
-    /// Opens the stream with its first request: a server may wait for that before it says anything.
-    async fn begin(&mut self, message: Bytes) -> Result<Open, Failure> {
+    /// Opens the stream with its first request: a server may wait for that before it responds.
+    async fn begin(&mut self, message: Bytes) -> Result<OpenStream, Failure> {
         self.client.ready().await.map_err(|error| Failure::Connect(chain(&error)))?;
         let (requests, receive) = mpsc::channel(1);
-        // There is room for one.
+        // The channel has room for one.
         let _ = requests.try_send(message);
         let mut request = Request::new(ReceiverStream::new(receive));
         request.metadata_mut().insert(STATUS_ERRORS, MetadataValue::from_static("true"));
         let path = PathAndQuery::from_static(STREAM_INFER);
-        let answers = self.client.streaming(request, path, Answers).await;
-        let answers = answers.map_err(|status| grpc::refused(&status))?.into_inner();
-        Ok(Open { requests, answers })
+        let answers = self.client.streaming(request, path, StreamCodec).await;
+        let answers = answers.map_err(|status| grpc::status_failure(&status))?.into_inner();
+        Ok(OpenStream { requests, answers })
     }
 }
 
-/// The part of `ModelStreamInferResponse` that is read; the tensors are passed over.
+/// Part of `ModelStreamInferResponse` that is decoded; the tensors are skipped.
 #[derive(Clone, PartialEq, Message)]
-struct Answer {
+struct StreamResponse {
     #[prost(string, tag = "1")]
     error_message: String,
 }
 
-struct Answers;
+struct StreamCodec;
 
-impl Codec for Answers {
+impl Codec for StreamCodec {
     type Encode = Bytes;
-    type Decode = Answer;
+    type Decode = StreamResponse;
     type Encoder = Self;
     type Decoder = Self;
 
@@ -100,7 +102,7 @@ impl Codec for Answers {
     }
 }
 
-impl Encoder for Answers {
+impl Encoder for StreamCodec {
     type Item = Bytes;
     type Error = Status;
 
@@ -110,12 +112,12 @@ impl Encoder for Answers {
     }
 }
 
-impl Decoder for Answers {
-    type Item = Answer;
+impl Decoder for StreamCodec {
+    type Item = StreamResponse;
     type Error = Status;
 
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Answer>, Status> {
-        let answer = Answer::decode(from);
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<StreamResponse>, Status> {
+        let answer = StreamResponse::decode(from);
         answer.map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 }

@@ -1,5 +1,5 @@
-//! A server that speaks just enough of the Open Inference Protocol to be under load, over
-//! HTTP/1.1 and over gRPC on one port. How it behaves depends on the model's name.
+//! Server of a minimal Open Inference Protocol, over HTTP/1.1 and gRPC on one port. The model's
+//! name selects its behaviour.
 
 mod pages;
 
@@ -27,12 +27,12 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
-/// How long the model `stalls` stalls once, at its hundredth request.
+/// Stall of the model `stalls`, at its hundredth request.
 pub(crate) const STALL: Duration = Duration::from_millis(300);
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// A running responder; it ends when this is dropped.
+/// Running responder, ended when dropped.
 pub(crate) struct Responder {
     pub(crate) address: SocketAddr,
     state: Arc<State>,
@@ -45,11 +45,11 @@ struct State {
     inferred: AtomicU64,
     last: Mutex<Option<Inferred>>,
     stalled_until: Mutex<Option<Instant>>,
-    /// Held while the model `serial` runs.
+    /// Lock of the model `serial` while it runs.
     serial: tokio::sync::Mutex<()>,
 }
 
-/// An inference request as it came.
+/// Received inference request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inferred {
     pub(crate) path: String,
@@ -72,17 +72,17 @@ impl Responder {
         format!("http://{}", self.address)
     }
 
-    /// Inference requests that came.
+    /// Number of received inference requests.
     pub(crate) fn inferred(&self) -> u64 {
         self.state.inferred.load(Ordering::SeqCst)
     }
 
-    /// Connections that were made.
+    /// Number of accepted connections.
     pub(crate) fn connections(&self) -> u64 {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// Waits until that many came.
+    /// Waits until this many requests came.
     pub(crate) fn wait_inferred(&self, count: u64) {
         self.runtime.block_on(async {
             while self.inferred() < count {
@@ -91,7 +91,7 @@ impl Responder {
         });
     }
 
-    /// The latest of them.
+    /// Latest request.
     pub(crate) fn last(&self) -> Inferred {
         self.state.last.lock().clone().unwrap()
     }
@@ -171,7 +171,7 @@ async fn http1(inferred: Inferred, state: &State) -> Response<Body> {
     }
 }
 
-/// Which request it is, from 1.
+/// Number of the request, from 1.
 async fn infer(inferred: Inferred, model: &str, state: &State) -> u64 {
     *state.last.lock() = Some(inferred);
     let number = state.inferred.fetch_add(1, Ordering::SeqCst) + 1;
@@ -215,8 +215,8 @@ fn json(status: StatusCode, body: &Value) -> Response<Body> {
     response
 }
 
-/// Answers each message of a stream as it comes; those to the model `errs` with an error in it, and
-/// those to `refuses` after the first with a status, if that is asked for.
+/// Answers each message of a stream. The model `errs` answers with an error message; `refuses`
+/// answers all but the first with a status, if requested.
 fn stream(request: Request<Incoming>, state: Arc<State>) -> Response<Body> {
     let status_errors = request.headers().get("triton_grpc_error").is_some_and(|v| v == "true");
     let mut body = request.into_body();
@@ -251,13 +251,13 @@ fn stream(request: Request<Incoming>, state: Arc<State>) -> Response<Body> {
     response
 }
 
-/// The first whole message of what came, framed.
+/// First whole frame of the received bytes.
 fn next_message(come: &mut BytesMut) -> Option<Bytes> {
     let length = u32::from_be_bytes(come.get(1..5)?.try_into().unwrap()) as usize + 5;
     (come.len() >= length).then(|| come.split_to(length).freeze())
 }
 
-/// A message as gRPC frames it: not compressed, its length, itself.
+/// Frames a message as gRPC does: a flag for no compression, the length, the bytes.
 fn framed(message: &impl Message) -> Bytes {
     let mut framed = BytesMut::new();
     framed.put_u8(0);
@@ -266,7 +266,7 @@ fn framed(message: &impl Message) -> Bytes {
     framed.freeze()
 }
 
-/// One message, then the status.
+/// Response of one message, then the status.
 fn grpc(message: &impl Message) -> Response<Body> {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
@@ -277,7 +277,7 @@ fn grpc(message: &impl Message) -> Response<Body> {
 }
 
 impl Inferred {
-    /// The message of a gRPC request.
+    /// Message of a gRPC request.
     pub(crate) fn grpc(&self) -> ModelInferRequest {
         ModelInferRequest::decode(self.body.slice(5..)).unwrap()
     }

@@ -1,15 +1,15 @@
-//! Other pages of the responder: statistics, settings, and slow requests.
+//! Further pages of the responder: statistics, settings, and slow requests.
 
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long the model `serial` takes for each request, one after another.
+/// Run time of the model `serial`, which runs one request after another.
 pub(crate) const SERIAL_RUN: Duration = Duration::from_millis(3);
 
-/// What a server counts that has answered so many requests one by one.
+/// Statistics of a server that has answered this many requests one by one.
 pub(super) fn statistics(model: &str, count: u64) -> Value {
     let timed = |us: u64| json!({"count": count, "ns": count * us * 1_000});
-    // The timer of the responder is to a millisecond.
+    // The responder's timer has a resolution of a millisecond.
     let run_us = SERIAL_RUN.as_micros() as u64 + 1_000;
     json!({"model_stats": [{
         "name": model,
@@ -26,7 +26,7 @@ pub(super) fn statistics(model: &str, count: u64) -> Value {
     }]})
 }
 
-/// How it runs a model.
+/// Settings of a model.
 pub(super) fn config() -> Value {
     json!({
         "max_batch_size": 1,
@@ -35,7 +35,7 @@ pub(super) fn config() -> Value {
     })
 }
 
-/// Two requests that it remembers, one of them with an identifier that steers terminals.
+/// Two slow requests, one with control characters in its identifier.
 pub(super) fn tail() -> Value {
     json!({"window_s": 60, "models": [{
         "name": "digits",

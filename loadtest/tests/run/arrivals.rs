@@ -1,4 +1,4 @@
-//! When requests go out, and of what kind they are.
+//! Arrival processes and kinds of request.
 
 use super::responder::Responder;
 use super::{failed, load, report, short};
@@ -19,7 +19,7 @@ fn the_same_seed_sends_the_same_traffic() {
         assert_eq!((&report["arrival"], &report["pattern"]), (&"open".into(), &"poisson".into()));
         let rate = report["target_requests_per_s"].as_f64().unwrap();
         assert!((rate * 0.3 - report["requests"].as_f64().unwrap()).abs() < 1e-6, "{report}");
-        assert!(report["lag_us_p99"].is_number());
+        assert!(report["send_delay_us_p99"].is_number());
         report["requests"].as_u64().unwrap()
     };
     assert_eq!(count("3"), count("3"));
@@ -33,14 +33,14 @@ fn bursts_and_ramps_change_the_rate() {
         let flags = ["--model", "digits", "--rate", "100", "--arrival", law];
         short(&responder, &flags)["requests"].as_u64().unwrap()
     };
-    // 100 a second, and in half of the time ten times as many: 165 in 300 ms.
+    // 100 a second, and ten times as many in half of the time: 165 in 300 ms.
     assert!((115..215).contains(&of("burst:10,50ms,100ms")));
     // From 100 to 1,900 a second: 300 in 300 ms.
     assert!((230..370).contains(&of("ramp:1900")));
 }
 
 #[test]
-fn a_recording_is_sent_whole_and_faster_when_told() {
+fn a_recording_is_sent_whole_and_at_the_given_speed() {
     let responder = Responder::start();
     let lines: Vec<String> = (0..50).map(|n| format!("{{\"at_ms\": {}}}", n * 10)).collect();
     let trace = file(&lines.join("\n"));
@@ -59,7 +59,7 @@ fn a_recording_is_sent_whole_and_faster_when_told() {
 }
 
 #[test]
-fn a_recording_that_is_none_is_said_with_its_line() {
+fn an_invalid_recording_is_reported_with_its_line() {
     let responder = Responder::start();
     for (text, expected) in
         [("1\n2\nthree\n", "line 3: `three` is no time"), ("# none\n", "has no arrivals")]
@@ -118,7 +118,7 @@ fn several_models_and_files_share_the_load_by_their_weights() {
     for (answered, share) in answered.iter().zip([0.6, 0.2, 0.2]) {
         assert!((answered / total - share).abs() < 0.07, "{report}");
     }
-    // One model's rows are by file: 1 and 2, and 1 of the other model.
+    // The files of one model have 1 and 2 rows, the other model 1.
     let rows = report["rows_per_s"].as_f64().unwrap() / report["requests_per_s"].as_f64().unwrap();
     assert!((1.1..1.3).contains(&rows), "{rows}");
 

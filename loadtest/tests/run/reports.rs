@@ -1,4 +1,4 @@
-//! What is written down of a run.
+//! Reports of a run, and their comparison.
 
 use super::responder::Responder;
 use super::{SHORT, load, short};
@@ -40,7 +40,7 @@ fn without_a_terminal_there_is_a_line_each_second() {
     let flags = ["--model", "digits", "--rate", "100"];
     let output = load(&responder.url(), &[&flags[..], &times].concat());
     let lines = String::from_utf8_lossy(&output.stderr);
-    assert!(lines.starts_with("1 s: ") && lines.contains(" refused, 0 failed\n"), "{lines}");
+    assert!(lines.starts_with("1 s: ") && lines.contains(" rejected, 0 failed\n"), "{lines}");
     assert!(!lines.contains('\x1b'), "{lines}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let intervals = report["intervals"].as_array().unwrap();
@@ -78,7 +78,7 @@ fn two_runs_are_compared() {
 }
 
 #[test]
-fn what_is_no_report_is_not_compared() {
+fn invalid_reports_are_not_compared() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x").display().to_string();
     for (text, expected) in [

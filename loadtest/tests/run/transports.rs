@@ -1,16 +1,16 @@
-//! How requests travel.
+//! Protocols and connections.
 
 use super::responder::Responder;
 use super::{SHORT, load, report, short};
 use http::Version;
 
 #[test]
-fn connections_are_kept_unless_told() {
+fn connections_are_kept_by_default() {
     let responder = Responder::start();
     let flags = ["--model", "digits", "--rate", "200", "--connections", "4"];
     let report = short(&responder, &flags);
     assert_eq!((&report["answered"], &report["failed"]), (&60.into(), &0.into()));
-    // Four, and those that asked what the model is, tried it, and asked for statistics.
+    // Four connections, and those for metadata, the trial, and statistics.
     let kept = responder.connections();
     assert!(kept <= 10, "{kept}");
     let report = short(&responder, &[&flags[..], &["--no-keep-alive"]].concat());
@@ -37,7 +37,7 @@ fn a_stream_carries_one_request_after_the_other() {
     let flags = ["--model", "digits", "--protocol", "grpc-stream", "--connections", "3"];
     let report = short(&responder, &[&flags[..], &["--rate", "300"]].concat());
     assert_eq!((&report["answered"], &report["protocol"]), (&90.into(), &"grpc-stream".into()));
-    // The trial is one more.
+    // The trial is one more request.
     assert_eq!(responder.inferred(), 91);
     assert_eq!(&*responder.last().grpc().model_name, "digits");
 }
@@ -54,19 +54,19 @@ fn an_error_on_a_stream_is_a_failure() {
 }
 
 #[test]
-fn refusals_on_a_stream_are_told_from_failures() {
+fn rejections_on_a_stream_are_distinguished_from_failures() {
     let responder = Responder::start();
     let flags = ["--model", "refuses", "--protocol", "grpc-stream", "--rate", "100"];
     let flags = [&flags[..], &["--connections", "2", "--output", "json"], &SHORT].concat();
     let report = report(&load(&responder.url(), &flags));
-    assert_eq!((&report["failed"], &report["refused"]), (&30.into(), &30.into()));
+    assert_eq!((&report["failed"], &report["rejected"]), (&30.into(), &30.into()));
     assert_eq!(report["failures"][0]["message"], "Unavailable: the queue is full");
-    // Each is answered by a stream of its own, over the same connections.
+    // Each request has its own stream, over the same connections.
     assert_eq!(responder.inferred(), 31);
 }
 
 #[test]
-fn a_server_that_closes_connections_is_asked_again_on_new_ones() {
+fn a_server_that_closes_connections_gets_new_ones() {
     let responder = Responder::start();
     let flags = ["--model", "closes", "--connections", "2", "--rate", "200", "--output", "json"];
     let report = report(&load(&responder.url(), &[&flags[..], &SHORT].concat()));

@@ -1,4 +1,4 @@
-//! The search on servers whose capacity is known: in simulated time, and by a formula.
+//! Searches on servers of known capacity: one in simulated time, others by a formula.
 
 use super::*;
 use skysail_policy::batch::{Limits, Policy};
@@ -15,22 +15,22 @@ fn goal() -> Goal {
     }
 }
 
-/// Drives a search to its end; `window` says what a server does at a rate in its n-th window.
-fn search(goal: Goal, from: f64, mut window: impl FnMut(f64, u64) -> Vec<Batch>) -> (Next, Search) {
+/// Drives a search to its end; `window` gives the blocks of the n-th window at a rate.
+fn search(goal: Goal, from: f64, mut window: impl FnMut(f64, u64) -> Vec<Block>) -> (Next, Search) {
     let mut search = Search::new(goal, from);
     for number in 0..200 {
         match search.next() {
-            Next::Measure { per_s } => search.saw(per_s, &window(per_s, number)),
+            Next::Measure { per_s } => search.record(per_s, &window(per_s, number)),
             end => return (end, search),
         }
     }
     panic!("it goes on for ever: {:?}", search.points());
 }
 
-/// Ten seconds in which this part of the requests is late, evenly.
-fn late(per_s: f64, share: f64) -> Vec<Batch> {
+/// Ten blocks in which this share of the requests is late, evenly.
+fn late(per_s: f64, share: f64) -> Vec<Block> {
     let requests = per_s.max(100.0) as u64;
-    vec![Batch { requests, in_time: ((1.0 - share) * requests as f64) as u64 }; 10]
+    vec![Block { requests, in_time: ((1.0 - share) * requests as f64) as u64 }; 10]
 }
 
 #[test]
@@ -44,9 +44,8 @@ fn a_sharp_edge_is_found_from_below_and_from_above() {
     }
 }
 
-/// One replica that takes 1 ms for each request alone, and requests that come independently: a
-/// queue M/D/1, in simulated time.
-fn simulated(per_s: f64, seed: u64) -> Vec<Batch> {
+/// Simulates a queue M/D/1: one replica that takes 1 ms for each request, and Poisson arrivals.
+fn simulated(per_s: f64, seed: u64) -> Vec<Block> {
     let scenario = Scenario {
         policy: Policy::fixed(0),
         limits: Limits { rows_max: 1, objective_us: Some(5_000.0), replicas: 1 },
@@ -58,7 +57,7 @@ fn simulated(per_s: f64, seed: u64) -> Vec<Batch> {
         ..Scenario::default()
     };
     let intervals = simulate(&scenario, seed).intervals;
-    let of_second = |seconds: &[skysail_policy::simulate::Interval]| Batch {
+    let of_second = |seconds: &[skysail_policy::simulate::Interval]| Block {
         requests: seconds.iter().map(|interval| interval.arrived).sum(),
         in_time: seconds.iter().map(|interval| interval.good_arrived).sum(),
     };
@@ -67,11 +66,11 @@ fn simulated(per_s: f64, seed: u64) -> Vec<Batch> {
 
 #[test]
 fn the_capacity_of_a_simulated_queue_is_found() {
-    // A long run tells the truth: the rate at which one in a hundred is late.
+    // A long run gives the true capacity: the rate at which one request in a hundred is late.
     let share = |per_s: f64| {
-        let batches: Vec<Batch> = (900..930).flat_map(|seed| simulated(per_s, seed)).collect();
-        let requests: u64 = batches.iter().map(|batch| batch.requests).sum();
-        batches.iter().map(|batch| batch.in_time).sum::<u64>() as f64 / requests as f64
+        let blocks: Vec<Block> = (900..930).flat_map(|seed| simulated(per_s, seed)).collect();
+        let requests: u64 = blocks.iter().map(|batch| batch.requests).sum();
+        blocks.iter().map(|batch| batch.in_time).sum::<u64>() as f64 / requests as f64
     };
     let (mut low, mut high) = (100.0, 990.0);
     for _ in 0..8 {
@@ -86,22 +85,22 @@ fn the_capacity_of_a_simulated_queue_is_found() {
 }
 
 #[test]
-fn what_can_never_be_kept_is_said() {
+fn an_objective_that_is_never_met_ends_at_the_lowest_rate() {
     let (end, search) = search(goal(), 64.0, |per_s, _| late(per_s, 0.2));
-    assert_eq!(end, Next::NeverKept { per_s: 1.0 });
+    assert_eq!(end, Next::NeverMet { per_s: 1.0 });
     assert!(search.points().iter().all(|point| point.verdict == Verdict::Misses));
 }
 
 #[test]
-fn what_is_always_kept_ends_at_the_highest_rate() {
+fn an_objective_that_is_always_met_ends_at_the_highest_rate() {
     let goal = Goal { most_per_s: 5_000.0, ..goal() };
     let (end, _) = search(goal, 64.0, |per_s, _| late(per_s, 0.0));
-    assert_eq!(end, Next::KeptAtMost { per_s: 5_000.0 });
+    assert_eq!(end, Next::MetAtMaximum { per_s: 5_000.0 });
 }
 
-/// Two windows are needed to keep, one is enough to miss, and what is on the edge is not kept.
+/// Two windows are needed to meet the objective and one to miss it; an unclear rate is not met.
 #[test]
-fn a_rate_on_the_edge_is_measured_as_often_as_may_be_and_is_not_kept() {
+fn an_unclear_rate_is_measured_as_often_as_allowed_and_is_not_met() {
     let (_, search) = search(goal(), 1_000.0, |per_s, _| match per_s {
         1_000.0 => late(per_s, 0.0),
         2_000.0 => late(per_s, 0.01),
@@ -109,5 +108,5 @@ fn a_rate_on_the_edge_is_measured_as_often_as_may_be_and_is_not_kept() {
     });
     let found: Vec<_> =
         search.points()[..3].iter().map(|point| (point.windows, point.verdict)).collect();
-    assert_eq!(found, [(2, Verdict::Keeps), (4, Verdict::Unclear), (1, Verdict::Misses)]);
+    assert_eq!(found, [(2, Verdict::Meets), (4, Verdict::Unclear), (1, Verdict::Misses)]);
 }

@@ -1,16 +1,17 @@
-//! The kinds of request that the flags ask for: each model with each of its files.
+//! Kinds of request from the flags: each model with each of its files.
 
 use super::Flags;
 use crate::commands::Usage;
 use crate::commands::values::Weighted;
 use anyhow::Result;
-use skysail_loadtest::Kind;
+use skysail_loadtest::RequestKind;
 use skysail_loadtest::payload::{Random, Source};
 use std::collections::HashSet;
 
 impl Flags {
-    /// Models share the load by their weights, and the files of a model its share by theirs.
-    pub(super) fn kinds(&self) -> Result<Vec<Kind>> {
+    /// Kinds of request with their weights. Models share the load by their weights, and a model's
+    /// files share its part by theirs.
+    pub(super) fn kinds(&self) -> Result<Vec<RequestKind>> {
         let names: HashSet<&str> = self.model.iter().map(|model| &*model.value).collect();
         if names.len() < self.model.len() {
             return Err(Usage::error("--model names a model twice: give it one weight"));
@@ -18,13 +19,13 @@ impl Flags {
         if self.model.len() > 1 && self.version.is_some() {
             return Err(Usage::error("--version is for one model: leave it out with several"));
         }
-        let placed: Vec<(&str, &str, f64)> =
-            self.input.iter().map(|input| self.placed(input)).collect::<Result<_>>()?;
+        let input_of_model: Vec<(&str, &str, f64)> =
+            self.input.iter().map(|input| self.input_of_model(input)).collect::<Result<_>>()?;
         let mut kinds = Vec::new();
         for model in &self.model {
-            let files = placed.iter().filter(|(of, ..)| *of == model.value);
+            let files = input_of_model.iter().filter(|(of, ..)| *of == model.value);
             let total: f64 = files.clone().map(|(.., weight)| weight).sum();
-            let of_files: Vec<Kind> = files
+            let of_files: Vec<RequestKind> = files
                 .map(|(_, file, weight)| {
                     self.kind(model, Source::File(file.into()), weight / total)
                 })
@@ -37,23 +38,23 @@ impl Flags {
         Ok(kinds)
     }
 
-    fn kind(&self, model: &Weighted, source: Source, share: f64) -> Kind {
+    fn kind(&self, model: &Weighted, source: Source, share: f64) -> RequestKind {
         let (model, weight) = (model.value.clone(), model.weight * share);
-        Kind { model, version: self.version.clone(), source, weight }
+        RequestKind { model, version: self.version.clone(), source, weight }
     }
 
     fn random(&self) -> Random {
         Random { rows: self.rows.get(), shapes: self.shape.clone(), seed: self.seed }
     }
 
-    /// The model that a file is for, the file, and its weight.
-    fn placed<'a>(&'a self, input: &'a Weighted) -> Result<(&'a str, &'a str, f64)> {
+    /// Model of a file, the file, and its weight.
+    fn input_of_model<'a>(&'a self, input: &'a Weighted) -> Result<(&'a str, &'a str, f64)> {
         let of_model = self.model.iter().find_map(|model| {
             let file = input.value.strip_prefix(&*model.value)?.strip_prefix(':')?;
             Some((&*model.value, file, input.weight))
         });
         match (of_model, &*self.model) {
-            (Some(placed), _) => Ok(placed),
+            (Some(input_of_model), _) => Ok(input_of_model),
             (None, [only]) => Ok((&only.value, &input.value, input.weight)),
             (None, _) => {
                 let file = &input.value;
@@ -79,7 +80,7 @@ mod tests {
     fn kinds(text: &str) -> Result<Vec<(String, String, f64)>, String> {
         let words = format!("run --url http://h {text}");
         let flags = Command::parse_from(words.split(' ')).flags;
-        let named = |kind: Kind| {
+        let named = |kind: RequestKind| {
             let source = match kind.source {
                 Source::File(path) => path.display().to_string(),
                 Source::Random(_) => "random".to_owned(),
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_said() {
+    fn contradictory_flags_are_reported() {
         let message = |text: &str| kinds(text).unwrap_err();
         assert!(message("--model a --model b --input x").contains("Write MODEL:x"));
         assert!(message("--model a --model a=2").contains("names a model twice"));

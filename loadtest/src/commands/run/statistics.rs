@@ -1,20 +1,20 @@
-//! What the server itself counts, read before and after a run; a server that has no statistics has
-//! none in the report.
+//! Reads the server's own counters before and after a run. A server without statistics has none in
+//! the report.
 
-use skysail_loadtest::Kind;
+use skysail_loadtest::RequestKind;
 use skysail_loadtest::report::ServerReport;
 use skysail_loadtest::server_statistics::Reading;
 use skysail_loadtest::target::{Server, Target};
 use std::time::Duration;
 
-/// How long a reading may take.
+/// Time limit of one reading.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// A model's counters; `None` where the server has none.
+/// Model with its counters; `None` where the server has none.
 type Counted = (String, Option<Reading>);
 
 /// Reads the counters of each model.
-pub(super) async fn read(server: &Server, kinds: &[Kind]) -> Vec<Counted> {
+pub(super) async fn read(server: &Server, kinds: &[RequestKind]) -> Vec<Counted> {
     let mut counted: Vec<Counted> = Vec::new();
     for kind in kinds {
         if counted.iter().any(|(model, _)| *model == kind.model) {
@@ -29,7 +29,7 @@ pub(super) async fn read(server: &Server, kinds: &[Kind]) -> Vec<Counted> {
     counted
 }
 
-/// What happened between two readings.
+/// Differences of two readings.
 pub(super) fn between(before: Vec<Counted>, after: Vec<Counted>) -> Vec<ServerReport> {
     let both = before.into_iter().zip(after);
     both.filter_map(|((model, before), (_, after))| {

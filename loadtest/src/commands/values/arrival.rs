@@ -1,50 +1,51 @@
-//! `--arrival`: the law by which an open loop sends.
+//! `--arrival`: the arrival process of an open loop.
 
 use super::{rate, some_duration};
-use skysail_loadtest::arrival::{Arrival, trace};
+use skysail_loadtest::arrival::Arrival;
+use skysail_loadtest::trace;
 use skysail_policy::simulate::Arrivals;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What `--arrival` says.
+/// Value of `--arrival`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Law {
+pub(crate) enum ArrivalPattern {
     /// Evenly spaced.
     Constant,
-    /// Independent of each other.
+    /// Poisson process.
     Poisson,
-    /// Independent of each other, and at times so many times as many.
+    /// Poisson process with a rate that is a multiple during bursts.
     Burst { times: f64, on: Duration, period: Duration },
-    /// Independent of each other, from the rate to another one.
+    /// Poisson process whose rate changes linearly to another one.
     Ramp { to_per_s: f64, over: Option<Duration> },
-    /// As they were recorded.
+    /// Recorded times.
     Trace(PathBuf),
 }
 
-/// How a recording is read.
+/// Options for reading a recording.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Playing {
+pub(crate) struct TracePlayback {
     pub(crate) unit: trace::Unit,
-    /// How many times as fast as it was.
+    /// Speed factor.
     pub(crate) speed: f64,
 }
 
-impl Law {
-    /// The arrivals, at a rate where the law has none itself; a ramp takes `whole` unless told.
+impl ArrivalPattern {
+    /// Makes the arrivals. A recording ignores the rate; a ramp without a time takes `whole`.
     ///
     /// # Errors
-    /// When a recording cannot be read.
+    /// Fails if a recording cannot be read.
     pub(crate) fn arrival(
         &self,
         per_s: f64,
         whole: Duration,
         seed: u64,
-        playing: Playing,
+        playback: TracePlayback,
     ) -> Result<Arrival, trace::Error> {
         let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let arrivals = match self {
-            Self::Constant => return Ok(Arrival::Open { requests_per_s: per_s }),
+            Self::Constant => return Ok(Arrival::Constant { requests_per_s: per_s }),
             Self::Poisson => Arrivals::Poisson { per_s },
             Self::Burst { times, on, period } => {
                 Arrivals::Bursts { per_s, times: *times, on_us: us(*on), period_us: us(*period) }
@@ -55,34 +56,34 @@ impl Law {
                 over_us: us(over.unwrap_or(whole)),
             },
             Self::Trace(path) => {
-                Arrivals::Recorded(trace::read(path, playing.unit, playing.speed)?)
+                Arrivals::Recorded(trace::read(path, playback.unit, playback.speed)?)
             }
         };
-        Ok(Arrival::Drawn { arrivals: Arc::new(arrivals), seed })
+        Ok(Arrival::Process { arrivals: Arc::new(arrivals), seed })
     }
 }
 
-/// `constant`, `poisson`, `burst:TIMES,ON,PERIOD`, `ramp:RATE[,TIME]`, `trace:FILE`.
-pub(crate) fn law(text: &str) -> Result<Law, String> {
+/// Parses `constant`, `poisson`, `burst:TIMES,ON,PERIOD`, `ramp:RATE[,TIME]` or `trace:FILE`.
+pub(crate) fn arrival_pattern(text: &str) -> Result<ArrivalPattern, String> {
     let (name, rest) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
     match (name, rest) {
-        ("constant", None) => Ok(Law::Constant),
-        ("poisson", None) => Ok(Law::Poisson),
+        ("constant", None) => Ok(ArrivalPattern::Constant),
+        ("poisson", None) => Ok(ArrivalPattern::Poisson),
         ("burst", Some(rest)) => burst(rest),
         ("ramp", Some(rest)) => {
             let (to, over) =
                 rest.split_once(',').map_or((rest, None), |(to, over)| (to, Some(over)));
             let over = over.map(|over| some_duration(over.trim())).transpose()?;
-            Ok(Law::Ramp { to_per_s: rate(to.trim())?, over })
+            Ok(ArrivalPattern::Ramp { to_per_s: rate(to.trim())?, over })
         }
-        ("trace", Some(path)) if !path.is_empty() => Ok(Law::Trace(path.into())),
+        ("trace", Some(path)) if !path.is_empty() => Ok(ArrivalPattern::Trace(path.into())),
         _ => Err("it is one of constant, poisson, burst:TIMES,ON,PERIOD (burst:10,200ms,2s), \
                   ramp:RATE[,TIME] (ramp:2000,30s) and trace:FILE"
             .to_owned()),
     }
 }
 
-fn burst(text: &str) -> Result<Law, String> {
+fn burst(text: &str) -> Result<ArrivalPattern, String> {
     let wrong = || "write burst:TIMES,ON,PERIOD, for example burst:10,200ms,2s".to_owned();
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     let [times, on, period] = parts[..] else { return Err(wrong()) };
@@ -92,16 +93,16 @@ fn burst(text: &str) -> Result<Law, String> {
     if on > period {
         return Err("a burst is no longer than its period".to_owned());
     }
-    Ok(Law::Burst { times, on, period })
+    Ok(ArrivalPattern::Burst { times, on, period })
 }
 
-/// How many times as fast a recording is played.
+/// Parses a speed factor.
 pub(crate) fn speed(text: &str) -> Result<f64, String> {
     let speed = text.parse::<f64>().ok().filter(|speed| (1e-6..=1e6).contains(speed));
     speed.ok_or_else(|| "write a number above 0: 2 is twice as fast".to_owned())
 }
 
-/// What the numbers of a recording count.
+/// Parses a unit of time.
 pub(crate) fn unit(text: &str) -> Result<trace::Unit, String> {
     let found = trace::Unit::ALL.into_iter().find(|(name, _)| *name == text);
     found.map(|(_, unit)| unit).ok_or_else(|| "it is one of s, ms, us and ns".to_owned())
@@ -112,17 +113,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn laws_are_read() {
+    fn arrival_patterns_are_parsed() {
         let (on, period) = (Duration::from_millis(200), Duration::from_secs(2));
-        assert_eq!(law("poisson"), Ok(Law::Poisson));
-        assert_eq!(law("burst:10,200ms,2s"), Ok(Law::Burst { times: 10.0, on, period }));
-        assert_eq!(law("ramp:500"), Ok(Law::Ramp { to_per_s: 500.0, over: None }));
-        assert_eq!(law("ramp:500, 2s"), Ok(Law::Ramp { to_per_s: 500.0, over: Some(period) }));
-        assert_eq!(law("trace:a:b,c.csv"), Ok(Law::Trace("a:b,c.csv".into())));
+        assert_eq!(arrival_pattern("poisson"), Ok(ArrivalPattern::Poisson));
+        assert_eq!(
+            arrival_pattern("burst:10,200ms,2s"),
+            Ok(ArrivalPattern::Burst { times: 10.0, on, period })
+        );
+        assert_eq!(
+            arrival_pattern("ramp:500"),
+            Ok(ArrivalPattern::Ramp { to_per_s: 500.0, over: None })
+        );
+        assert_eq!(
+            arrival_pattern("ramp:500, 2s"),
+            Ok(ArrivalPattern::Ramp { to_per_s: 500.0, over: Some(period) })
+        );
+        assert_eq!(
+            arrival_pattern("trace:a:b,c.csv"),
+            Ok(ArrivalPattern::Trace("a:b,c.csv".into()))
+        );
     }
 
     #[test]
-    fn what_is_no_law_is_said_why() {
+    fn an_invalid_arrival_process_is_reported() {
         for (text, expected) in [
             ("uniform", "it is one of constant, poisson"),
             ("poisson:3", "it is one of"),
@@ -133,23 +146,24 @@ mod tests {
             ("ramp:0", "a rate is a number above 0"),
             ("ramp:10,5", "write a number and a unit"),
         ] {
-            let message = law(text).unwrap_err();
+            let message = arrival_pattern(text).unwrap_err();
             assert!(message.contains(expected), "{text}: {message}");
         }
         assert!(speed("0").is_err() && speed("nan").is_err() && unit("h").is_err());
     }
 
     #[test]
-    fn a_law_becomes_arrivals_that_the_simulator_plays_too() {
-        let playing = Playing { unit: trace::Unit::S, speed: 1.0 };
+    fn a_pattern_becomes_arrivals_of_the_simulator() {
+        let playback = TracePlayback { unit: trace::Unit::S, speed: 1.0 };
         let whole = Duration::from_secs(3);
-        let arrival = law("ramp:500").unwrap().arrival(100.0, whole, 4, playing).unwrap();
+        let arrival =
+            arrival_pattern("ramp:500").unwrap().arrival(100.0, whole, 4, playback).unwrap();
         let ramp = Arrivals::Ramp { from_per_s: 100.0, to_per_s: 500.0, over_us: 3_000_000 };
-        assert_eq!(arrival, Arrival::Drawn { arrivals: Arc::new(ramp), seed: 4 });
+        assert_eq!(arrival, Arrival::Process { arrivals: Arc::new(ramp), seed: 4 });
         assert_eq!(
-            Law::Constant.arrival(7.0, whole, 4, playing).unwrap(),
-            Arrival::Open { requests_per_s: 7.0 }
+            ArrivalPattern::Constant.arrival(7.0, whole, 4, playback).unwrap(),
+            Arrival::Constant { requests_per_s: 7.0 }
         );
-        assert!(law("trace:absent").unwrap().arrival(1.0, whole, 0, playing).is_err());
+        assert!(arrival_pattern("trace:absent").unwrap().arrival(1.0, whole, 0, playback).is_err());
     }
 }

@@ -1,13 +1,14 @@
-//! Values that may have a weight: `digits=3`.
+//! Flag values with a weight: `digits=3`.
 
-/// Something and how often it comes, against the weights of the others.
+/// Value with its weight relative to the others.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Weighted {
     pub(crate) value: String,
     pub(crate) weight: f64,
 }
 
-/// `VALUE` or `VALUE=WEIGHT`; what follows the last `=` and is no number belongs to the value.
+/// Parses `VALUE` or `VALUE=WEIGHT`. A text after the last `=` that is no number belongs to the
+/// value.
 pub(crate) fn weighted(text: &str) -> Result<Weighted, String> {
     let with_weight = text
         .rsplit_once('=')

@@ -1,4 +1,4 @@
-//! How busy a sending thread is, whether it sleeps when it has nothing to do or not.
+//! Utilization of a sending thread, whether it sleeps or polls when idle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,42 +6,41 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
 
-/// A round of a thread that does not sleep, in which nothing but looking for something to do was
-/// done, takes less than so many times the shortest one.
+/// A polling round is idle if it takes less than this multiple of the shortest one.
 const IDLE_ROUND: u32 = 3;
 
-/// A round that is longer than this was never one of the shortest.
+/// Longest round that may be the shortest one.
 const SHORTEST_MAX: Duration = Duration::from_micros(5);
 
-/// A thread's work since a moment.
-pub(crate) enum Busy {
-    /// It sleeps, and its runtime knows how long it did not.
+/// Utilization of a thread since a moment.
+pub(crate) enum Utilization {
+    /// The thread sleeps when idle; its runtime counts the busy time.
     Sleeping {
-        /// What it had done by then.
+        /// Busy time at the beginning.
         before: Duration,
     },
-    /// It does not.
+    /// The thread polls.
     Polling {
-        /// Nanoseconds in which nothing was to be done.
+        /// Idle time, in nanoseconds.
         idle_ns: Arc<AtomicU64>,
     },
 }
 
-impl Busy {
-    /// Counts from now on; with `poll` the thread does not sleep any more.
+impl Utilization {
+    /// Begins to count; with `poll` the thread does not sleep any more.
     pub(crate) fn start(poll: bool) -> Self {
         if !poll {
-            return Self::Sleeping { before: worked() };
+            return Self::Sleeping { before: busy_time() };
         }
         let idle_ns = Arc::<AtomicU64>::default();
         tokio::spawn(keep_awake(idle_ns.clone()));
         Self::Polling { idle_ns }
     }
 
-    /// The part of the time `elapsed` since the start in which it had work.
+    /// Share of the time `elapsed` since the start in which the thread had work.
     pub(crate) fn share(&self, elapsed: Duration) -> f64 {
         let busy = match self {
-            Self::Sleeping { before } => worked() - *before,
+            Self::Sleeping { before } => busy_time() - *before,
             Self::Polling { idle_ns } => {
                 elapsed.saturating_sub(Duration::from_nanos(idle_ns.load(Relaxed)))
             }
@@ -50,13 +49,13 @@ impl Busy {
     }
 }
 
-/// How long this thread has not been waiting for anything.
-fn worked() -> Duration {
+/// Time for which this thread's runtime had work.
+fn busy_time() -> Duration {
     Handle::current().metrics().worker_total_busy_duration(0)
 }
 
-/// There is always this task to do, so the thread never sleeps. It runs once a round: after all
-/// others that are ready, and after the system was asked for what has come.
+/// Task that is always ready, so that the thread never sleeps. It runs once a round: after all
+/// other ready tasks, and after the system was polled for events.
 async fn keep_awake(idle_ns: Arc<AtomicU64>) {
     let mut shortest = SHORTEST_MAX;
     let mut last = Instant::now();
@@ -80,18 +79,18 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let start = Instant::now();
-            let busy = Busy::start(poll);
+            let utilization = Utilization::start(poll);
             while start.elapsed() < Duration::from_millis(200) {
                 let begun = Instant::now();
                 while begun.elapsed() < work {}
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            busy.share(start.elapsed())
+            utilization.share(start.elapsed())
         })
     }
 
     #[test]
-    fn a_thread_that_polls_tells_its_work_from_its_waiting() {
+    fn a_polling_thread_distinguishes_work_from_waiting() {
         for poll in [false, true] {
             let (some, much) =
                 (share(poll, Duration::ZERO), share(poll, Duration::from_millis(20)));

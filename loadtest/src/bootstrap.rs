@@ -1,18 +1,17 @@
-//! How far the ratio of two means may be off, by drawing from the values again and again: the
-//! circular block bootstrap (Politis and Romano 1992). Neighbours are drawn together, because a
-//! slow second is often followed by another.
+//! Confidence range of the ratio of two means, by the circular block bootstrap (Politis and Romano
+//! 1992). Neighbours are drawn together, because a slow second is often followed by another.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// How often is drawn.
+/// Number of resamples.
 const DRAWS: usize = 2_000;
-/// The same values have the same answer.
+/// Seed of the resampling: the same values give the same range.
 const SEED: u64 = 1;
 
-/// Between these the ratio of the second's mean to the first's lies in 95 of 100 draws. `None`
-/// where it cannot be said, as with values of 0.
-pub(super) fn ratio_95(first: &[f64], second: &[f64]) -> Option<(f64, f64)> {
+/// Range that holds the ratio of the second mean to the first in 95 of 100 resamples. `None` where
+/// it is undefined, as with values of 0.
+pub(crate) fn ratio_95(first: &[f64], second: &[f64]) -> Option<(f64, f64)> {
     let mut random = StdRng::seed_from_u64(SEED);
     let mut ratios: Vec<f64> = (0..DRAWS)
         .map(|_| mean_of_draw(second, &mut random) / mean_of_draw(first, &mut random))
@@ -25,9 +24,9 @@ pub(super) fn ratio_95(first: &[f64], second: &[f64]) -> Option<(f64, f64)> {
     Some((at(0.025), at(0.975)))
 }
 
-/// The mean of as many values as there are, in blocks of neighbours.
+/// Mean of a resample of the same length, in blocks of neighbours.
 fn mean_of_draw(values: &[f64], random: &mut StdRng) -> f64 {
-    // The length that the variance of a mean wants grows with the third root.
+    // The best block length for the variance of a mean grows with the cube root.
     let block = (values.len() as f64).cbrt().ceil() as usize;
     let mut sum = 0.0;
     let mut drawn = 0;

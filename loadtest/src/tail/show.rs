@@ -1,27 +1,26 @@
-//! Slow requests as a table. What comes from requests is shown without anything that would steer
-//! a terminal.
+//! Table of slow requests. Text from requests is shown without control characters.
 
-use super::{OfModel, Slow, Tail};
-use crate::report::text_us;
+use super::{ModelTail, SlowRequest, Tail};
+use crate::report::format_us;
 use std::fmt;
 
-/// The stages of a request, in their order.
+/// Stages of a request, in order.
 const STAGES: [&str; 7] = ["accept", "decode", "admit", "queue", "batch", "execute", "respond"];
-/// Characters of a request's id that are shown.
+/// Most characters of a request's identifier.
 const ID_MAX: usize = 36;
-/// Characters of an explanation that are shown.
-const WORDS_MAX: usize = 100;
+/// Most characters of an explanation.
+const EXPLANATION_MAX: usize = 100;
 
-/// The first requests of each model as text.
+/// First requests of each model as text.
 #[derive(Debug)]
-pub struct Table<'a> {
-    /// What is shown.
+pub struct TailTable<'a> {
+    /// Slow requests.
     pub tail: &'a Tail,
-    /// Requests of each model, at most.
+    /// Most requests of each model.
     pub rows: usize,
 }
 
-impl fmt::Display for Table<'_> {
+impl fmt::Display for TailTable<'_> {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.tail.models.is_empty() {
             writeln!(to, "the server has no model")?;
@@ -36,15 +35,15 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-impl Table<'_> {
-    fn write_model(&self, to: &mut fmt::Formatter<'_>, model: &OfModel) -> fmt::Result {
+impl TailTable<'_> {
+    fn write_model(&self, to: &mut fmt::Formatter<'_>, model: &ModelTail) -> fmt::Result {
         let version = match &model.version {
             serde_json::Value::String(text) => printable(text, ID_MAX),
             other => printable(&other.to_string(), ID_MAX),
         };
         write!(to, "{} {version}", printable(&model.name, 200))?;
         if let Some(ms) = model.objective_ms {
-            write!(to, ", objective {}", text_us(ms * 1e3))?;
+            write!(to, ", objective {}", format_us(ms * 1e3))?;
         }
         let shown = model.requests.len().min(self.rows);
         let window_s = self.tail.window_s;
@@ -60,12 +59,12 @@ impl Table<'_> {
     }
 }
 
-fn write_request(to: &mut fmt::Formatter<'_>, request: &Slow) -> fmt::Result {
+fn write_request(to: &mut fmt::Formatter<'_>, request: &SlowRequest) -> fmt::Result {
     let outcome = printable(&request.outcome, 9);
-    write!(to, "{:>10} {outcome:<9}", text_us(request.total_us))?;
+    write!(to, "{:>10} {outcome:<9}", format_us(request.total_us))?;
     for stage in STAGES {
         let us = request.stages_us.get(stage).copied().flatten();
-        write!(to, " {:>9}", us.map_or_else(|| "-".to_owned(), text_us))?;
+        write!(to, " {:>9}", us.map_or_else(|| "-".to_owned(), format_us))?;
     }
     let batch = request.batch.as_ref();
     let batch = batch.map_or("-".to_owned(), |batch| format!("#{} x{}", batch.number, batch.rows));
@@ -74,19 +73,18 @@ fn write_request(to: &mut fmt::Formatter<'_>, request: &Slow) -> fmt::Result {
     writeln!(to, " {batch:>11} {ago:>8}  {} [{id}]", why(request))
 }
 
-fn why(request: &Slow) -> String {
+fn why(request: &SlowRequest) -> String {
     let words = if request.explanation.is_empty() { &request.cause } else { &request.explanation };
-    let mut why = printable(words, WORDS_MAX);
+    let mut why = printable(words, EXPLANATION_MAX);
     if let Some(reason) = &request.reason
         && !why.contains(reason.as_str())
     {
-        why = format!("{}: {why}", printable(reason, WORDS_MAX));
+        why = format!("{}: {why}", printable(reason, EXPLANATION_MAX));
     }
     why
 }
 
-/// A text without control characters, nor those that change the direction of what follows, cut
-/// short.
+/// Escapes control characters and those that change the writing direction, and truncates.
 pub fn printable(text: &str, characters: usize) -> String {
     let mut shown = String::new();
     for (index, character) in text.chars().enumerate() {
@@ -94,7 +92,7 @@ pub fn printable(text: &str, characters: usize) -> String {
             shown.push('…');
             break;
         }
-        if character.is_control() || steers(character) {
+        if character.is_control() || is_directional(character) {
             shown.extend(character.escape_unicode());
         } else {
             shown.push(character);
@@ -104,7 +102,7 @@ pub fn printable(text: &str, characters: usize) -> String {
 }
 
 /// Invisible characters that reorder or hide others.
-fn steers(character: char) -> bool {
+fn is_directional(character: char) -> bool {
     matches!(character,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
@@ -132,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn a_table_says_how_long_where_and_why() {
-        let text = Table { tail: &tail(), rows: 10 }.to_string();
+    fn a_table_shows_times_stages_and_causes() {
+        let text = TailTable { tail: &tail(), rows: 10 }.to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "digits 1, objective 20.00 ms: 2 of 2 remembered from the last 60 s");
         let words: Vec<&str> = lines[1].split_whitespace().collect();
@@ -145,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_a_terminal_is_escaped() {
-        let text = Table { tail: &tail(), rows: 1 }.to_string();
+    fn control_characters_are_escaped() {
+        let text = TailTable { tail: &tail(), rows: 1 }.to_string();
         assert!(text.contains("a\\u{1b}[2Jb\\u{202e}") && !text.contains('\u{1b}'), "{text}");
         assert!(text.contains("1 of 2 remembered"), "{text}");
         assert_eq!(printable("a\nb\u{9b}c", 9), "a\\u{a}b\\u{9b}c");
@@ -154,10 +152,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_nothing() {
+    fn missing_fields_are_empty() {
         let tail: Tail = serde_json::from_str(r#"{"models": [{"requests": [{}]}]}"#).unwrap();
-        let text = Table { tail: &tail, rows: 5 }.to_string();
+        let text = TailTable { tail: &tail, rows: 5 }.to_string();
         assert!(text.contains("1 of 1"), "{text}");
-        assert!(Table { tail: &Tail::default(), rows: 5 }.to_string().contains("no model"));
+        assert!(TailTable { tail: &Tail::default(), rows: 5 }.to_string().contains("no model"));
     }
 }

@@ -1,7 +1,7 @@
-//! Dates with times, as logs have them: `2026-11-16 18:17:03.97`, `2026-11-16T18:17:03+01:00`.
+//! Dates with times, as in logs: `2026-11-16 18:17:03.97`, `2026-11-16T18:17:03+01:00`.
 
-/// Microseconds since 1970; without an offset the time is taken for UTC. `None` for anything else.
-pub(super) fn microseconds(text: &str) -> Option<f64> {
+/// Microseconds since 1970, in UTC without an offset; `None` for any other text.
+pub(crate) fn unix_us(text: &str) -> Option<f64> {
     let (date, rest) = text.split_once(['T', ' ', 't'])?;
     let mut date = date.splitn(3, '-').map(|part| part.parse::<u32>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
@@ -20,7 +20,7 @@ pub(super) fn microseconds(text: &str) -> Option<f64> {
     Some((whole_s - offset_s) as f64 * 1e6 + seconds * 1e6)
 }
 
-/// The time of day and how far it is before UTC, in seconds.
+/// Time of day and its offset from UTC, in seconds.
 fn split_offset(text: &str) -> Option<(&str, i64)> {
     if let Some(clock) = text.strip_suffix(['Z', 'z']) {
         return Some((clock, 0));
@@ -33,8 +33,8 @@ fn split_offset(text: &str) -> Option<(&str, i64)> {
     (hours < 24 && minutes < 60).then_some((clock, sign * i64::from(hours * 3600 + minutes * 60)))
 }
 
-/// Days since 1970 in the Gregorian calendar. Years begin with March, so that the day that may be
-/// missing is the last.
+/// Days since 1970 in the Gregorian calendar. Years begin with March, so that the leap day is the
+/// last.
 fn days(year: u32, month: u32, day: u32) -> i64 {
     let (year, month) = (i64::from(year), i64::from(month));
     let year = if month <= 2 { year - 1 } else { year };
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn dates_are_counted_from_1970() {
-        let seconds = |text: &str| microseconds(text).map(|us| us / 1e6);
+        let seconds = |text: &str| unix_us(text).map(|us| us / 1e6);
         assert_eq!(seconds("1970-01-01 00:00:00"), Some(0.0));
         assert_eq!(seconds("2000-03-01T00:00:00Z"), Some(951_868_800.0));
         assert_eq!(seconds("2024-02-29T12:30:15.5+02:00"), Some(1_709_202_615.5));
@@ -63,7 +63,7 @@ mod tests {
         for text in
             ["", "1.5", "2024-02-29", "2024-13-01 00:00:00", "2024-01-01 24:00:00", "T", "a b"]
         {
-            assert_eq!(microseconds(text), None, "{text}");
+            assert_eq!(unix_us(text), None, "{text}");
         }
     }
 }

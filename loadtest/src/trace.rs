@@ -1,21 +1,20 @@
-//! Recorded arrivals: a file with a time on each line, which is a number, a row of CSV, or an
-//! object of JSON.
+//! Recorded arrivals: a file with a time on each line, as a number, a row of CSV, or an object of
+//! JSON.
 
-mod calendar;
-
+use crate::calendar::unix_us;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-/// The most arrivals of a recording.
+/// Most arrivals of a recording.
 const ARRIVALS_MAX: usize = 20_000_000;
-/// The longest line, in bytes.
+/// Longest line, in bytes.
 const LINE_MAX: u64 = 64 << 10;
-/// What the time of an arrival may be called, before a unit like `_ms`.
+/// Names of the time column, before a unit like `_ms`.
 const NAMES: [&str; 8] = ["timestamp", "time", "ts", "at", "t", "arrival", "arrived", "start"];
 
-/// What a plain number counts.
+/// Unit of a plain number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {
     /// Seconds.
@@ -30,7 +29,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// All of them by name.
+    /// All units by name.
     pub const ALL: [(&str, Self); 4] =
         [("ns", Self::Ns), ("us", Self::Us), ("ms", Self::Ms), ("s", Self::S)];
 
@@ -44,64 +43,64 @@ impl Unit {
     }
 }
 
-/// Why a file is no recording.
+/// Reason why a file is no recording.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
     #[error("cannot read {path}: {reason}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system says.
+        /// Error of the system.
         reason: io::Error,
     },
-    /// A line is no time.
+    /// A line has no valid time.
     #[error("{path}, line {line}: {reason}")]
     Line {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// From 1.
+        /// Number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Description of the error.
         reason: String,
     },
-    /// There is nothing in it.
+    /// The file has no arrivals.
     #[error("{path} has no arrivals: write a time on each line, in seconds")]
     Empty {
-        /// The file.
+        /// Path of the file.
         path: String,
     },
-    /// Nothing lies between its arrivals.
+    /// All arrivals are at the same time.
     #[error(
         "{path} has no two arrivals at different times: a recording is what lies between them, so \
          write two at least (or load by --rate)"
     )]
     OneTime {
-        /// The file.
+        /// Path of the file.
         path: String,
     },
-    /// There is too much in it.
+    /// The file has too many arrivals.
     #[error("{path} has more than {ARRIVALS_MAX} arrivals")]
     TooMany {
-        /// The file.
+        /// Path of the file.
         path: String,
     },
 }
 
-/// Reads a recording: the arrivals in order, in microseconds from the first of them, `speed` times
-/// as fast as they were (above 0).
+/// Reads a recording: the arrivals in order, in microseconds from the first one. `speed` is above
+/// 0; 2 plays it twice as fast.
 ///
-/// A line is a number in `unit`, one with a unit of its own (`12ms`), a date and time
-/// (`2026-11-16 18:17:03.97`), a row of CSV (the column is found by its name in the first line, else
-/// it is the first), or an object of JSON (the field is found by its name). A name may end in a
-/// unit: `arrival_ms`. Empty lines and those that begin with `#` are passed over.
+/// A line is a number in `unit`, a number with its unit (`12ms`), a date and time
+/// (`2026-11-16 18:17:03.97`), a row of CSV, or an object of JSON. The column or field is found by
+/// its name. Without column names in the first line it is the first column. A name may end in a
+/// unit: `arrival_ms`. Empty lines and those that begin with `#` are skipped.
 ///
 /// # Errors
-/// When the file cannot be read, or a line has no time, or all lines have the same or it has none.
+/// Fails if the file cannot be read, a line has no time, all times are equal, or there is none.
 pub fn read(path: &Path, unit: Unit, speed: f64) -> Result<Vec<u64>, Error> {
     let name = || path.display().to_string();
     let file = File::open(path).map_err(|reason| Error::File { path: name(), reason })?;
-    let times = times(BufReader::new(file), unit).map_err(|stop| stop.of(name()))?;
+    let times = times(BufReader::new(file), unit).map_err(|error| error.with_path(name()))?;
     let first =
         times.iter().copied().reduce(f64::min).ok_or_else(|| Error::Empty { path: name() })?;
     let mut arrivals: Vec<u64> = times.iter().map(|at| ((at - first) / speed) as u64).collect();
@@ -112,15 +111,15 @@ pub fn read(path: &Path, unit: Unit, speed: f64) -> Result<Vec<u64>, Error> {
     }
 }
 
-/// Why reading stopped.
-enum Stop {
+/// Reason why reading stopped.
+enum ReadError {
     System(io::Error),
     Line(usize, String),
     TooMany,
 }
 
-impl Stop {
-    fn of(self, path: String) -> Error {
+impl ReadError {
+    fn with_path(self, path: String) -> Error {
         match self {
             Self::System(reason) => Error::File { path, reason },
             Self::Line(line, reason) => Error::Line { path, line, reason },
@@ -130,13 +129,13 @@ impl Stop {
 }
 
 /// All times in microseconds, in the order of the file.
-fn times(mut from: impl BufRead, unit: Unit) -> Result<Vec<f64>, Stop> {
+fn times(mut from: impl BufRead, unit: Unit) -> Result<Vec<f64>, ReadError> {
     let mut reader = Lines { unit, column: None };
     let (mut times, mut line, mut number) = (Vec::new(), String::new(), 0);
     loop {
         line.clear();
         number += 1;
-        let fail = |reason: String| Stop::Line(number, reason);
+        let fail = |reason: String| ReadError::Line(number, reason);
         let read = from.by_ref().take(LINE_MAX).read_line(&mut line);
         match read {
             Ok(0) => return Ok(times),
@@ -147,7 +146,7 @@ fn times(mut from: impl BufRead, unit: Unit) -> Result<Vec<f64>, Stop> {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(fail("it is no text".to_owned()));
             }
-            Err(error) => return Err(Stop::System(error)),
+            Err(error) => return Err(ReadError::System(error)),
         }
         let text = line.trim().trim_start_matches('\u{feff}');
         if text.is_empty() || text.starts_with('#') {
@@ -157,23 +156,23 @@ fn times(mut from: impl BufRead, unit: Unit) -> Result<Vec<f64>, Stop> {
             times.push(at_us);
         }
         if times.len() > ARRIVALS_MAX {
-            return Err(Stop::TooMany);
+            return Err(ReadError::TooMany);
         }
     }
 }
 
-/// What the lines so far said about those to come.
+/// State from previous lines.
 struct Lines {
     unit: Unit,
-    /// Where the time stands in a row of CSV; `None` before the first row.
+    /// Column of the time in a row of CSV; `None` before the first row.
     column: Option<usize>,
 }
 
 impl Lines {
-    /// A line's time; `None` for the names of a table's columns.
+    /// Time of a line; `None` for a row of column names.
     fn time_us(&mut self, text: &str) -> Result<Option<f64>, String> {
         if text.starts_with('{') {
-            return self.of_object(text).map(Some);
+            return self.parse_object(text).map(Some);
         }
         let cells = || text.split([',', ';', '\t']).map(|cell| cell.trim().trim_matches('"'));
         let Some(column) = self.column else {
@@ -183,13 +182,13 @@ impl Lines {
                 self.unit = unit.unwrap_or(self.unit);
                 return Ok(None);
             }
-            return self.of_text(cells().next().unwrap_or_default()).map(Some);
+            return self.parse_text(cells().next().unwrap_or_default()).map(Some);
         };
         let cell = cells().nth(column).ok_or_else(|| format!("it has no column {}", column + 1))?;
-        self.of_text(cell).map(Some)
+        self.parse_text(cell).map(Some)
     }
 
-    fn of_object(&self, text: &str) -> Result<f64, String> {
+    fn parse_object(&self, text: &str) -> Result<f64, String> {
         let object: serde_json::Map<String, Value> =
             serde_json::from_str(text).map_err(|error| format!("it is no object: {error}"))?;
         let found = object.iter().find_map(|(name, value)| Some((time_name(name)?, value)));
@@ -198,13 +197,13 @@ impl Lines {
         let unit = unit.unwrap_or(self.unit);
         match value {
             Value::Number(number) => scaled(number.as_f64().unwrap_or(f64::NAN), unit),
-            Value::String(text) => Self { unit, column: None }.of_text(text),
+            Value::String(text) => Self { unit, column: None }.parse_text(text),
             other => Err(format!("`{other}` is no time")),
         }
     }
 
-    fn of_text(&self, text: &str) -> Result<f64, String> {
-        if let Some(at_us) = calendar::microseconds(text) {
+    fn parse_text(&self, text: &str) -> Result<f64, String> {
+        if let Some(at_us) = unix_us(text) {
             return Ok(at_us);
         }
         let with_unit = Unit::ALL.iter().find_map(|(name, unit)| {
@@ -218,13 +217,13 @@ impl Lines {
 }
 
 fn scaled(number: f64, unit: Unit) -> Result<f64, String> {
-    /// A hundred thousand years, more than any clock says.
+    /// A hundred thousand years, more than any clock shows.
     const US_MAX: f64 = 3.2e18;
     let at_us = number * unit.us();
     if at_us.abs() <= US_MAX { Ok(at_us) } else { Err(format!("`{number}` is no time")) }
 }
 
-/// Whether a column or field of this name is the time, and the unit that the name says.
+/// Unit of a time column or field, `None` within if its name has none; `None` for other names.
 fn time_name(name: &str) -> Option<Option<Unit>> {
     let name = name.to_ascii_lowercase();
     let with_unit = Unit::ALL
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_out_of_order_is_put_in_order() {
+    fn arrivals_out_of_order_are_sorted() {
         assert_eq!(read_text("9\n7\n8", Unit::Us, 1.0), Ok(vec![0, 1, 2]));
     }
 
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_line() {
+    fn errors_are_described_with_their_line() {
         let message = |text: &str| read_text(text, Unit::S, 1.0).unwrap_err();
         assert_eq!(message("1\nabc\n"), "FILE, line 2: `abc` is no time");
         assert_eq!(
