@@ -113,20 +113,20 @@ impl Reason {
     }
 }
 
-/// Ways of turning down a request that could have been answered at another time.
+/// Reasons for shedding a sound request. Another time it might have been answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// When it came, its deadline was nearer than its answer.
+pub enum ShedReason {
+    /// Rejected: a response before the deadline was not possible.
     Overloaded,
-    /// The model's queue had no room.
+    /// Rejected: the model's queue was full.
     QueueFull,
-    /// It waited until its time was over, or nearly so.
+    /// Expired: the request waited in the queue until its deadline, or nearly so.
     Expired,
-    /// The server as a whole had no room.
+    /// Rejected: the whole server was at a limit.
     Busy,
 }
 
-impl Refusal {
+impl ShedReason {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Overloaded, Self::QueueFull, Self::Expired, Self::Busy];
 
@@ -142,12 +142,12 @@ impl Refusal {
 }
 
 impl Error {
-    /// In which way it turns down a sound request, if it does.
-    pub fn refusal(&self) -> Option<Refusal> {
+    /// Reason for shedding, if the error sheds a sound request.
+    pub fn shed_reason(&self) -> Option<ShedReason> {
         match self {
-            Self::Overloaded { .. } => Some(Refusal::Overloaded),
-            Self::QueueFull { .. } => Some(Refusal::QueueFull),
-            Self::TimedOut { .. } | Self::Dropped { .. } => Some(Refusal::Expired),
+            Self::Overloaded { .. } => Some(ShedReason::Overloaded),
+            Self::QueueFull { .. } => Some(ShedReason::QueueFull),
+            Self::TimedOut { .. } | Self::Dropped { .. } => Some(ShedReason::Expired),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! The record of one finished request: stages, batch, outcome, and the cause of its latency.
 
-use crate::error::{Reason, Refusal};
+use crate::error::{Reason, ShedReason};
 use crate::request::CacheLookup;
 use crate::stage::Stage;
 use skysail_policy::cause::{BlockingBatch, Cause, End, Facts, Run, cause};
@@ -24,21 +24,21 @@ pub enum Outcome {
     /// Answered after its objective.
     Missed,
     /// Shed: rejected at the door, or expired in the queue.
-    Refused(Refusal),
+    Shed(ShedReason),
     /// Failed for another reason; `Reason::Cancelled` if the caller left.
     Failed(Reason),
 }
 
 impl Outcome {
     /// Names of all outcomes, without reasons.
-    pub const NAMES: [&'static str; 4] = ["answered", "missed", "refused", "failed"];
+    pub const NAMES: [&'static str; 4] = ["answered", "missed", "shed", "failed"];
 
     /// Index in [`Self::NAMES`].
     pub fn index(self) -> usize {
         match self {
             Self::Answered => 0,
             Self::Missed => 1,
-            Self::Refused(_) => 2,
+            Self::Shed(_) => 2,
             Self::Failed(_) => 3,
         }
     }
@@ -52,7 +52,7 @@ impl Outcome {
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Answered | Self::Missed => None,
-            Self::Refused(refusal) => Some(refusal.name()),
+            Self::Shed(reason) => Some(reason.name()),
             Self::Failed(reason) => Some(reason.name()),
         }
     }
@@ -65,7 +65,7 @@ impl Outcome {
     fn end(self) -> End {
         match self {
             Self::Answered | Self::Missed => End::Completed,
-            Self::Refused(_) => End::Shed,
+            Self::Shed(_) => End::Shed,
             Self::Failed(Reason::Cancelled) => End::Cancelled,
             Self::Failed(_) => End::Failed,
         }
@@ -230,10 +230,10 @@ impl fmt::Display for Words {
         f.write_str(match self.0 {
             Outcome::Answered => "answered",
             Outcome::Missed => "answered late",
-            Outcome::Refused(Refusal::Overloaded) => "no answer in time was possible",
-            Outcome::Refused(Refusal::QueueFull) => "the queue was full",
-            Outcome::Refused(Refusal::Expired) => "its time was over before it ran",
-            Outcome::Refused(Refusal::Busy) => "the server was full",
+            Outcome::Shed(ShedReason::Overloaded) => "no answer in time was possible",
+            Outcome::Shed(ShedReason::QueueFull) => "the queue was full",
+            Outcome::Shed(ShedReason::Expired) => "its time was over before it ran",
+            Outcome::Shed(ShedReason::Busy) => "the server was full",
             Outcome::Failed(Reason::Rejected) => "the request was no good",
             Outcome::Failed(Reason::Cancelled) => "its caller left",
             Outcome::Failed(Reason::Backend) => "the model failed",

@@ -1,7 +1,6 @@
-//! Listens, takes connections within limits, and lets them finish when the server stops.
+//! Listens, accepts connections within limits, and lets them finish when the server stops.
 
 use crate::config::Limits;
-use crate::io_threads::IoHandles;
 use anyhow::{Context, Result};
 use http::{Request, Response};
 use http_body::Body;
@@ -22,27 +21,31 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
-mod greeting;
+mod arrival_clock;
+mod handshake_timeout;
+mod io_threads;
 
-use greeting::Greeting;
+pub(crate) use arrival_clock::ArrivalClock;
+use handshake_timeout::HandshakeTimeout;
+pub(crate) use io_threads::{IoHandles, IoThread, IoThreads};
 
-/// Connections that the system keeps waiting while the server is at its limit.
+/// Connections that wait in the system while the server is at its limit.
 const BACKLOG: i32 = 1024;
 
-/// What one HTTP/2 connection may do at once.
+/// Concurrent streams of one HTTP/2 connection.
 const STREAMS_MAX: u32 = 1024;
 
-/// Flow control of HTTP/2: large enough that a tensor comes without a pause.
+/// Flow-control windows of HTTP/2, large enough for a tensor to arrive without a pause.
 const WINDOW_BYTES: u32 = 4 << 20;
 
 /// Binds an address.
 ///
 /// # Errors
-/// When it is taken or not this machine's, with what to do.
+/// When the address is taken or not one of this machine; the message names the flag to change.
 pub(crate) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     let bind = || -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // A port left a moment ago can be had again.
+        // A port that was closed a moment ago can be bound again.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
@@ -54,7 +57,7 @@ pub(crate) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     })
 }
 
-/// Serves a port until `stop` changes, then waits for the requests inside.
+/// Serves a port until `stop` changes, then waits for the requests in flight.
 pub(crate) async fn serve<S, F, B>(
     listener: TcpListener,
     limits: Limits,
@@ -62,37 +65,38 @@ pub(crate) async fn serve<S, F, B>(
     mut stop: watch::Receiver<bool>,
     service: S,
 ) where
-    S: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    S: Fn(Arc<IoThread>, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let permits = Arc::new(Semaphore::new(limits.connections_max));
     let builder = Arc::new(builder(&limits));
     let graceful = GracefulShutdown::new();
     loop {
         let next = tokio::select! {
-            next = next(&listener, &places) => next,
+            next = next(&listener, &permits) => next,
             _ = stop.changed() => break,
         };
-        let (stream, place) = match next {
+        let (stream, permit) = match next {
             Ok(next) => next,
             Err(error) => {
-                // Out of file descriptors, mostly: those that end make room.
-                tracing::warn!("a connection was not taken: {error}");
+                // Usually out of file descriptors: connections that end free some.
+                tracing::warn!("a connection was not accepted: {error}");
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 continue;
             }
         };
-        let service = service.clone();
+        let (runtime, thread) = threads.next();
+        let (thread, service) = (Arc::clone(thread), service.clone());
         let service = service_fn(move |request| {
-            let answer = service(request);
-            async move { Ok::<_, Infallible>(answer.await) }
+            let response = service(Arc::clone(&thread), request);
+            async move { Ok::<_, Infallible>(response.await) }
         });
         let (builder, watcher, limits) = (Arc::clone(&builder), graceful.watcher(), limits.clone());
-        threads.next().spawn(async move {
-            let _place = place;
+        runtime.spawn(async move {
+            let _permit = permit;
             let io = match with_timeouts(stream, &limits) {
                 Ok(stream) => TokioIo::new(stream),
                 Err(error) => return tracing::debug!("a connection broke: {error}"),
@@ -110,14 +114,14 @@ pub(crate) async fn serve<S, F, B>(
     }
 }
 
-/// Waits for a place, and then for a connection to have it.
+/// Waits for a permit, and then for a connection.
 async fn next(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
 ) -> io::Result<(std::net::TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
-    Ok((stream.into_std()?, place))
+    Ok((stream.into_std()?, permit))
 }
 
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
@@ -139,14 +143,14 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     builder
 }
 
-/// The stream on this thread's runtime, with limits of time.
+/// Moves the stream to this thread's runtime, with its time limits.
 fn with_timeouts(
     stream: std::net::TcpStream,
     limits: &Limits,
-) -> io::Result<Greeting<Pin<Box<TimeoutStream<TcpStream>>>>> {
+) -> io::Result<HandshakeTimeout<Pin<Box<TimeoutStream<TcpStream>>>>> {
     let stream = TcpStream::from_std(stream)?;
     stream.set_nodelay(true)?;
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(Duration::from_millis(limits.write_timeout_ms)));
-    Ok(Greeting::new(Box::pin(stream), Duration::from_millis(limits.header_timeout_ms)))
+    Ok(HandshakeTimeout::new(Box::pin(stream), Duration::from_millis(limits.header_timeout_ms)))
 }

@@ -1,4 +1,4 @@
-//! The server's settings: defaults, then the file of `--config`, then the flags.
+//! The server's settings: defaults, overridden by the file of `--config`, and that by flags.
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, ValueEnum};
@@ -8,34 +8,34 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 mod probe;
-mod spans;
+mod tracing;
 
+pub(crate) use self::tracing::Tracing;
 pub(crate) use probe::Probe;
-pub(crate) use spans::Tracing;
 
 const EXAMPLES: &str = "\
 Examples:
   skysail-server --models models
-      Serves every model of the folder, and takes over its changes.
+      Serve every model of the folder, and follow changes of the folder.
   skysail-server --models models --objective-ms 20
-      Answers within 20 ms, and refuses at once what can not be answered in time.
+      Serve with a latency objective of 20 ms. Requests that can not meet it are rejected at once.
   skysail-server --models models --model-control explicit --load-model digits
-      Serves what is asked for by name.
+      Serve one model; load and unload others by name through the API.
   skysail-server --models models --http 0.0.0.0:8000 --grpc 0.0.0.0:8001
-      Serves other machines too.
+      Accept connections from other machines.
 
-A repository is DIR/NAME/VERSION/model.onnx, with an optional DIR/NAME/model.toml; a repository
-of Triton's (config.pbtxt) is read as it is.";
+The folder holds DIR/NAME/VERSION/model.onnx, and optionally DIR/NAME/model.toml with settings of
+the model. A model repository of Triton (with config.pbtxt) works unchanged.";
 
-/// The engine counts in microseconds.
+/// Smallest objective in milliseconds: the engine counts microseconds.
 const OBJECTIVE_MS_MIN: f64 = 0.001;
 
 /// Serves ONNX models over HTTP and gRPC.
 #[derive(Parser, Debug)]
 #[command(version, about, after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// A TOML file with the same settings: [listen], [repository], [probe], [latency], [limits],
-    /// [threads], [log], [tracing], [telemetry].
+    /// TOML file with settings, which flags override. Its sections: [listen], [repository],
+    /// [probe], [latency], [limits], [threads], [log], [tracing], [telemetry].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub(crate) struct Config {
     pub(crate) telemetry: Telemetry,
 }
 
-/// Makes a struct of settings with defaults, and the struct of flags that replace them.
+/// Defines a struct of settings with defaults, and the struct of flags that override them.
 macro_rules! settings {
     (
         $(#[$doc:meta])* $name:ident / $flags:ident {
@@ -107,109 +107,114 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Where the server listens.
+    /// Addresses of the three ports.
     Listen / ListenFlags {
-        /// Address of HTTP/1.1 and HTTP/2 [default: 127.0.0.1:8000].
+        /// Address of the HTTP API (HTTP/1.1 and HTTP/2) [default: 127.0.0.1:8000].
         http: SocketAddr = local(8000), "http", "ADDRESS";
-        /// Address of gRPC [default: 127.0.0.1:8001].
+        /// Address of the gRPC API [default: 127.0.0.1:8001].
         grpc: SocketAddr = local(8001), "grpc", "ADDRESS";
-        /// Address of the metrics [default: 127.0.0.1:8002].
+        /// Address of the Prometheus metrics (/metrics) and the dashboard (/)
+        /// [default: 127.0.0.1:8002].
         metrics: SocketAddr = local(8002), "metrics", "ADDRESS";
     }
 }
 
 settings! {
-    /// Where the models are.
+    /// The model repository.
     Repository / RepositoryFlags {
-        /// The folder of models [default: models].
+        /// Model repository: a folder with DIR/NAME/VERSION/model.onnx [default: models].
         models: PathBuf = "models".into(), "models", "DIR";
-        /// When changes of the folder are taken over [default: poll].
+        /// How models are loaded and updated [default: poll].
         model_control: Control = Control::Poll, "model-control", "MODE";
-        /// How often the folder is looked at, in mode poll [default: 1000].
+        /// Interval between two scans of the folder in milliseconds, with --model-control poll
+        /// [default: 1000].
         poll_ms: u64 = 1000, "poll-ms", "MS";
-        /// A model to load at the start, in mode explicit; may be repeated.
+        /// Model to load at the start, with --model-control explicit; may be repeated.
         load_model: Vec<String> = Vec::new(), "load-model", "NAME";
     }
 }
 
-/// How soon requests are answered; a setting and a flag alike, as it has no default.
+/// The latency objective. It is a setting and a flag alike, as it has no default.
 #[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Latency {
-    /// Within how many milliseconds to answer what says no other time; what can not be is refused
-    /// at once. Without it nothing is in a hurry, and batches are as large as pays.
+    /// Latency objective (SLO) in milliseconds, of models without one of their own. Requests that
+    /// can not meet it are rejected at once. Without it, batches are sized for throughput.
     #[arg(long, value_name = "MS", allow_negative_numbers = true)]
     pub(crate) objective_ms: Option<f64>,
 }
 
 settings! {
-    /// What one caller, or all together, may take.
+    /// Limits on single requests, and on all requests together.
     Limits / LimitFlags {
-        /// Bytes of a body, compressed or not; 1048576 at most where nothing is inferred
-        /// [default: 268435456].
+        /// Largest body of a request in bytes, before and after decompression. Requests other than
+        /// inference are limited to 1048576 [default: 268435456].
         body_bytes_max: usize = 256 << 20, "body-bytes-max", "BYTES";
-        /// Bytes of all bodies that are in the server at once, answers among them
-        /// [default: 4294967296].
-        held_bytes_max: usize = 4 << 30, "held-bytes-max", "BYTES";
-        /// Bytes of a request's head [default: 65536].
+        /// Largest total size in bytes of all request and response bodies in memory. Further
+        /// requests are rejected as busy [default: 4294967296].
+        in_flight_bytes_max: usize = 4 << 30, "in-flight-bytes-max", "BYTES";
+        /// Largest head (request line and headers) of a request in bytes, at least 8192
+        /// [default: 65536].
         header_bytes_max: usize = 64 << 10, "header-bytes-max", "BYTES";
-        /// Connections of each port [default: 4096].
+        /// Most open connections of each port; further ones wait [default: 4096].
         connections_max: usize = 4096, "connections-max", "N";
-        /// Inference requests in flight [default: 16384].
+        /// Most inference requests in the server at once; further ones are rejected as busy
+        /// [default: 16384].
         requests_max: usize = 16_384, "requests-max", "N";
-        /// How long a request's head may take [default: 30000].
+        /// Time limit in milliseconds for a request's head to arrive [default: 30000].
         header_timeout_ms: u64 = 30_000, "header-timeout-ms", "MS";
-        /// Longest pause inside a request's body [default: 30000].
+        /// Longest pause in milliseconds while a request's body arrives [default: 30000].
         body_timeout_ms: u64 = 30_000, "body-timeout-ms", "MS";
-        /// How long a client may read nothing of its response [default: 30000].
+        /// Longest pause in milliseconds while a client reads its response [default: 30000].
         write_timeout_ms: u64 = 30_000, "write-timeout-ms", "MS";
-        /// How long requests may go on after the signal to stop [default: 30000].
+        /// Time limit in milliseconds for requests in flight to finish after SIGTERM or SIGINT
+        /// [default: 30000].
         stop_timeout_ms: u64 = 30_000, "stop-timeout-ms", "MS";
     }
 }
 
 settings! {
-    /// What the server may use of the machine.
+    /// Threads and cores.
     Threads / ThreadFlags {
-        /// Threads that talk to clients [default: as many as cores].
+        /// Threads that serve connections [default: number of cores].
         io: usize = cores(), "io-threads", "N";
-        /// Cores that models use together [default: all].
+        /// Cores that all models together may use [default: number of cores].
         compute: usize = cores(), "compute-threads", "N";
     }
 }
 
 settings! {
-    /// What is written to standard error.
+    /// The log, which is written to standard error.
     Log / LogFlags {
-        /// The least important lines that are written [default: info].
+        /// Least severe level that is logged [default: info].
         level: Level = Level::Info, "log-level", "LEVEL";
-        /// As text or as JSON [default: text].
+        /// Format of the log on standard error [default: text].
         format: Format = Format::Text, "log-format", "FORMAT";
     }
 }
 
 settings! {
-    /// What is noted of requests.
+    /// Records of requests.
     Telemetry / TelemetryFlags {
-        /// Whether times by stage are counted, and the slowest requests kept; otlp needs it
-        /// [default: true].
+        /// Record latency by stage for metrics, and keep the slowest requests for /v2/debug/tail and
+        /// the dashboard. --otlp needs it [default: true].
         request_records: bool = true, "request-records", "BOOL";
     }
 }
 
-/// When changes of the repository are taken over.
+/// How models are loaded and updated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Control {
-    /// Never.
+    /// Load all models at the start, and ignore later changes of the folder.
     None,
-    /// By themselves.
+    /// Load all models, and follow changes of the folder.
     Poll,
-    /// By name, through the repository's interface.
+    /// Load and unload models by name through the API.
     Explicit,
 }
 
-/// Importance of a line of the log.
+/// Level of a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
@@ -220,13 +225,13 @@ pub(crate) enum Level {
     Trace,
 }
 
-/// Form of the log.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
-    /// For people.
+    /// Lines for people.
     Text,
-    /// One object a line.
+    /// One JSON object a line.
     Json,
 }
 
@@ -238,11 +243,16 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+impl Limits {
+    /// Largest body of a request other than inference, in bytes.
+    pub(crate) const ADMIN_BYTES_MAX: usize = 1 << 20;
+}
+
 impl Config {
-    /// The settings of a file, replaced by those of the flags, and checked.
+    /// Reads the file of settings, applies the flags, and validates the result.
     ///
     /// # Errors
-    /// With the line and the key, or what a value can not be.
+    /// Names the line and the key, or the limits of the value.
     pub(crate) fn new(flags: Flags) -> Result<Self> {
         let mut config = flags.config.as_deref().map(Self::read).transpose()?.unwrap_or_default();
         flags.listen.apply(&mut config.listen);
@@ -261,7 +271,8 @@ impl Config {
 
     fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        toml::from_str(&text).with_context(|| format!("{} is no configuration", path.display()))
+        toml::from_str(&text)
+            .with_context(|| format!("{} is not a valid configuration", path.display()))
     }
 
     fn check(&self) -> Result<()> {
@@ -280,7 +291,7 @@ impl Config {
         self.tracing.check()?;
         ensure!(
             self.telemetry.request_records || self.tracing.otlp.is_none(),
-            "otlp needs records, which traces are made of: leave out one of the two settings"
+            "otlp needs request-records, which traces are made of: drop one of the two settings"
         );
         let explicit = self.repository.model_control == Control::Explicit;
         ensure!(
@@ -290,7 +301,7 @@ impl Config {
         Ok(())
     }
 
-    /// The engine's part.
+    /// The engine's settings.
     pub(crate) fn engine(&self) -> EngineConfig {
         EngineConfig {
             models: self.repository.models.clone(),
@@ -318,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_go_before_the_file_and_the_file_before_defaults() {
+    fn flags_override_the_file_and_the_file_overrides_defaults() {
         let folder = tempfile::tempdir().unwrap();
         let (models, file) = (folder.path().to_str().unwrap(), folder.path().join("s.toml"));
         std::fs::write(&file, "[limits]\nbody_bytes_max = 5\nrequests_max = 6\n").unwrap();
@@ -330,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_key_is_told_with_its_line() {
+    fn an_unknown_key_is_an_error_with_its_line() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[limits]\nbody_max = 5\n").unwrap();
         let error = config(&["--config", file.path().to_str().unwrap()]).unwrap_err();
@@ -339,13 +350,13 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_told() {
+    fn a_missing_folder_is_an_error_with_its_path() {
         let error = config(&["--models", "no/such/folder"]).unwrap_err().to_string();
         assert!(error.contains("no/such/folder"), "{error}");
     }
 
     #[test]
-    fn the_objective_is_a_flag_a_setting_or_nothing() {
+    fn the_objective_is_optional_and_set_by_flag_or_file() {
         let folder = tempfile::tempdir().unwrap();
         let (models, file) = (folder.path().to_str().unwrap(), folder.path().join("s.toml"));
         let file = file.to_str().unwrap();

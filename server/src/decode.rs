@@ -1,4 +1,4 @@
-//! Bytes of a protocol become the engine's request.
+//! Decodes the requests of each protocol for the engine.
 
 pub(crate) mod binary;
 pub(crate) mod grpc;
@@ -9,24 +9,23 @@ mod parameters;
 use skysail_engine::request::Request;
 use smallvec::SmallVec;
 
-/// A decoded request, and what its response has to look like.
+/// A decoded request, and the encoding of its response.
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
-    /// For the engine.
+    /// Request for the engine.
     pub(crate) request: Request,
-    /// Comes back in the response.
+    /// Id of the request, repeated in the response.
     pub(crate) id: String,
-    /// Whether each requested output is wanted as raw bytes, in the order of
-    /// `request.outputs`.
+    /// True for each requested output that is to be raw, in the order of `request.outputs`.
     pub(crate) binary: SmallVec<[bool; 4]>,
-    /// The same for all outputs, when none was requested by name.
+    /// All outputs are to be raw, if none was requested by name.
     pub(crate) binary_by_default: bool,
-    /// Whether a stream wants to be told the end of this request.
+    /// The response is to mark the end of the request, in a stream.
     pub(crate) wants_final_marker: bool,
 }
 
 impl Decoded {
-    /// Whether the output at this place of the response is wanted as raw bytes.
+    /// True if the output at this index of the response is to be raw.
     pub(crate) fn is_binary(&self, output: usize) -> bool {
         self.binary.get(output).copied().unwrap_or(self.binary_by_default)
     }

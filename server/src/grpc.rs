@@ -1,14 +1,15 @@
-//! gRPC: the protocol's service over the same functions as HTTP.
+//! gRPC: the protocol's service, over the same functions as HTTP.
 
+use crate::accept::IoThread;
 use crate::admin;
-use crate::body::Held;
+use crate::call::Call;
 use crate::decode;
 use crate::http::{OFFLOAD_BYTES, offload};
-use crate::journeys::failed_early;
-use crate::predict::{Call, Prediction, predict};
+use crate::memory_budget::MemoryPermit;
+use crate::observe::tracing::{Context, write_headers};
+use crate::predict::{Prediction, failed_early, predict};
 use crate::respond;
 use crate::server::Server;
-use crate::spans::{Context, tell};
 use crate::status::Error;
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -18,23 +19,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
-mod answered;
+mod abort_on_drop;
+mod accounted_request;
+mod accounted_response;
+mod byte_accounting;
 mod deadline;
-mod metered;
-mod own_task;
-mod received;
 mod services;
 
-use answered::Answered;
-use deadline::{Answers, Arrival};
-use own_task::OwnTask;
-use received::{Received, typed_bytes};
+use abort_on_drop::AbortOnDrop;
+use accounted_request::{AccountedRequest, typed_bytes};
+use accounted_response::AccountedResponse;
+use deadline::{Arrival, Responses};
 pub(crate) use services::services;
 
-/// Requests of one stream that are in the server at once. Their responses keep their order.
+/// Requests in flight of one stream. Their responses keep their order.
 const STREAM_REQUESTS_MAX: usize = 64;
 
-/// The metadata that asks a stream for errors as statuses.
+/// Metadata that asks a stream for errors as statuses.
 const STATUS_ERRORS: &str = "triton_grpc_error";
 
 /// The protocol's service.
@@ -51,7 +52,7 @@ impl Service {
     }
 }
 
-/// A version in a message: empty for the server's choice.
+/// Parses the version in a message; empty for the server's choice.
 fn version(text: &str) -> Result<Option<u64>, Error> {
     if text.is_empty() {
         return Ok(None);
@@ -61,24 +62,25 @@ fn version(text: &str) -> Result<Option<u64>, Error> {
         .map_err(|_| Error::malformed(format!("version '{}' is no number", text.escape_debug())))
 }
 
-/// When the call of a request came.
-fn arrival<T>(request: &Request<T>) -> Arrival {
-    request.extensions().get().copied().unwrap_or_else(Arrival::unlimited)
+/// Takes the arrival that the port attached to the request.
+fn arrival<T>(request: &mut Request<T>) -> Arrival {
+    let arrival = request.extensions_mut().remove();
+    arrival.unwrap_or_else(|| Arrival::unlimited(Arc::default()))
 }
 
 async fn infer(
     server: &Arc<Server>,
-    received: Received,
+    request: AccountedRequest,
     arrival: Arrival,
     trace: Option<&Context>,
-) -> Result<Answered, Error> {
-    let Received { message, held, refused } = received;
-    let Arrival { accepted, limit, request_id } = arrival;
+) -> Result<AccountedResponse, Error> {
+    let AccountedRequest { message, permit, rejected } = request;
+    let Arrival { thread, accepted, limit, request_id } = arrival;
     let name = message.model_name.clone();
     let version = version(&message.model_version)?;
-    let call = Call::new(server, &name, version, accepted);
+    let call = Call::new(server, &thread, (&name, version), accepted);
     let call = Call { limit, request_id, trace, ..call };
-    if let Some(error) = refused {
+    if let Some(error) = rejected {
         failed_early(server, &call, &error);
         return Err(error);
     }
@@ -87,44 +89,47 @@ async fn infer(
     let decode = |_: &_| offload(is_large, || decode::grpc::decode(message));
     let respond = |prediction: Prediction| {
         let Prediction { response, decoded } = prediction;
-        Ok(Answered::new(respond::grpc::respond(response, decoded), held))
+        Ok(AccountedResponse::new(respond::grpc::respond(response, decoded), permit))
     };
     predict(server, &call, decode, respond).await
 }
 
-/// What all requests of a stream share.
+/// State that all requests of a stream share.
 struct Shared {
     server: Arc<Server>,
-    /// Whether it asked for errors as statuses.
+    thread: Arc<IoThread>,
+    /// The stream asked for errors as statuses.
     status_errors: bool,
-    /// What its headers make of its requests' spans.
+    /// Span of the stream's headers.
     trace: Option<Context>,
 }
 
-/// One answer of a stream, counted until it is taken: an error is a message, unless the stream
-/// asked for a status.
+/// Serves one request of a stream; the response is accounted for until it is sent.
+///
+/// An error becomes a message, unless the stream asked for a status.
 async fn infer_in_stream(
     stream: Arc<Shared>,
-    request: Result<Received, Status>,
-) -> Result<(ModelStreamInferResponse, Option<Held>), Status> {
+    request: Result<AccountedRequest, Status>,
+) -> Result<(ModelStreamInferResponse, Option<MemoryPermit>), Status> {
     let (request, server) = (request?, &stream.server);
     let id = request.message.id.clone();
     let trace = server.tracing().begin_in_stream(stream.trace.as_ref());
-    let (infer_response, error_message, held) =
-        match infer(server, request, Arrival::unlimited(), trace.as_ref()).await {
-            Ok(Answered { message, held, .. }) => (message, String::new(), Some(held)),
+    let arrival = Arrival::unlimited(Arc::clone(&stream.thread));
+    let (infer_response, error_message, permit) =
+        match infer(server, request, arrival, trace.as_ref()).await {
+            Ok(AccountedResponse { message, permit, .. }) => (message, String::new(), Some(permit)),
             Err(error) if stream.status_errors => return Err(error.into()),
             Err(error) => {
                 (ModelInferResponse { id, ..Default::default() }, error.to_string(), None)
             }
         };
     let infer_response = Some(infer_response);
-    Ok((ModelStreamInferResponse { error_message, infer_response }, held))
+    Ok((ModelStreamInferResponse { error_message, infer_response }, permit))
 }
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Service {
-    type ModelStreamInferStream = Answers<ModelStreamInferResponse>;
+    type ModelStreamInferStream = Responses<ModelStreamInferResponse>;
 
     async fn server_live(&self, _: Request<ServerLiveRequest>) -> Reply<ServerLiveResponse> {
         Ok(Response::new(ServerLiveResponse { live: true }))
@@ -175,20 +180,23 @@ impl GrpcInferenceService for Service {
         Ok(Response::new(admin::statistics::models(&self.server, &request.name, version)?))
     }
 
-    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Reply<ModelInferResponse> {
-        let arrival = arrival(&request);
+    async fn model_infer(
+        &self,
+        mut request: Request<ModelInferRequest>,
+    ) -> Reply<ModelInferResponse> {
+        let arrival = arrival(&mut request);
         let trace = self.server.tracing().begin(request.metadata().as_ref());
         let trace = trace.as_ref();
-        let received = Received::new(&self.server, request.into_inner());
-        match infer(&self.server, received, arrival, trace).await {
-            Ok(answered) => {
-                let mut response = answered.into_response();
-                tell(trace, response.metadata_mut().as_mut());
+        let request = AccountedRequest::new(&self.server, request.into_inner());
+        match infer(&self.server, request, arrival, trace).await {
+            Ok(response) => {
+                let mut response = response.into_response();
+                write_headers(trace, response.metadata_mut().as_mut());
                 Ok(response)
             }
             Err(error) => {
                 let mut status = Status::from(error);
-                tell(trace, status.metadata_mut().as_mut());
+                write_headers(trace, status.metadata_mut().as_mut());
                 Err(status)
             }
         }
@@ -196,22 +204,23 @@ impl GrpcInferenceService for Service {
 
     async fn model_stream_infer(
         &self,
-        request: Request<Streaming<ModelInferRequest>>,
+        mut request: Request<Streaming<ModelInferRequest>>,
     ) -> Reply<Self::ModelStreamInferStream> {
         let status_errors = request.metadata().get(STATUS_ERRORS).is_some_and(|v| v == "true");
         let server = Arc::clone(&self.server);
         let trace = server.tracing().begin(request.metadata().as_ref());
-        let arrival = arrival(&request);
-        let shared = Arc::new(Shared { server, status_errors, trace });
-        let answers = request
+        let arrival = arrival(&mut request);
+        let thread = Arc::clone(&arrival.thread);
+        let shared = Arc::new(Shared { server, thread, status_errors, trace });
+        let responses = request
             .into_inner()
             .map(move |request| {
-                let received = request.map(|message| Received::new(&shared.server, message));
-                OwnTask::start(infer_in_stream(Arc::clone(&shared), received))
+                let request = request.map(|message| AccountedRequest::new(&shared.server, message));
+                AbortOnDrop::spawn(infer_in_stream(Arc::clone(&shared), request))
             })
             .buffered(STREAM_REQUESTS_MAX)
-            .map(|answer| answer.map(|(message, _held)| message));
-        Ok(Response::new(arrival.bound(Box::pin(answers))))
+            .map(|response| response.map(|(message, _permit)| message));
+        Ok(Response::new(arrival.bound(Box::pin(responses))))
     }
 
     async fn repository_index(

@@ -1,14 +1,15 @@
-//! HTTP: paths, bodies in and out, and errors. What a request means is decided elsewhere.
+//! HTTP: paths, bodies in and out, and errors.
 
+use crate::accept::IoThread;
 use crate::body::{self, BodyLimits, Encoding};
-use crate::debug;
+use crate::call::Call;
 use crate::decode;
-use crate::journeys::failed_early;
-use crate::lag;
-use crate::predict::{Call, Prediction, predict};
+use crate::memory_budget::MemoryPermit;
+use crate::observe::debug;
+use crate::observe::tracing::write_headers;
+use crate::predict::{Prediction, failed_early, predict};
 use crate::respond;
 use crate::server::Server;
-use crate::spans::tell;
 use crate::status::Error;
 use bytes::Bytes;
 use flate2::Compression;
@@ -28,35 +29,40 @@ use std::sync::Arc;
 use std::time::Instant;
 
 mod admin;
-mod pieces;
+mod chunked_body;
 mod route;
 
-pub(crate) use pieces::{Pieces, SLOW_BYTES_MIN};
+pub(crate) use chunked_body::{ChunkedBody, SLOW_BYTES_MIN};
 use route::{Route, Target, route};
 
-/// A body at least this large is decoded where it does not hold up other connections.
+/// Bodies of at least this size are decoded without blocking the thread's other connections.
 pub(crate) const OFFLOAD_BYTES: usize = 256 << 10;
 
-/// The header beside `Retry-After`, whose whole seconds are long for a queue.
+/// Header beside `Retry-After`, which has whole seconds only.
 const RETRY_AFTER_MS: &str = "retry-after-ms";
 
-/// The header in which proxies and callers name a request.
+/// Header with the id of a request, from proxies and callers.
 const REQUEST_ID: &str = "x-request-id";
 
 /// Answers one request.
-pub(crate) async fn serve(server: Arc<Server>, request: Request<Incoming>) -> Response<Pieces> {
-    let accepted = lag::arrival();
-    match answer(&server, request, accepted).await {
+pub(crate) async fn serve(
+    server: Arc<Server>,
+    thread: Arc<IoThread>,
+    request: Request<Incoming>,
+) -> Response<ChunkedBody> {
+    let accepted = thread.clock().arrival();
+    match dispatch(&server, &thread, request, accepted).await {
         Ok(response) => response,
-        Err(error) => refusal(&error),
+        Err(error) => error_response(&error),
     }
 }
 
-async fn answer(
+async fn dispatch(
     server: &Arc<Server>,
+    thread: &IoThread,
     request: Request<Incoming>,
     accepted: Instant,
-) -> Result<Response<Pieces>, Error> {
+) -> Result<Response<ChunkedBody>, Error> {
     let (head, body) = request.into_parts();
     let route = route(&head.method, head.uri.path())?;
     match route {
@@ -64,38 +70,38 @@ async fn answer(
             let trace = server.tracing().begin(&head.headers);
             let trace = trace.as_ref();
             let request_id = request_id(&head.headers);
-            let call = Call::new(server, &model, version, accepted);
+            let call = Call::new(server, thread, (&model, version), accepted);
             let call = Call { request_id, trace, ..call };
-            let answer = infer(server, &call, &head.headers, body).await;
-            let mut answer = answer.unwrap_or_else(|error| refusal(&error));
-            tell(trace, answer.headers_mut());
-            Ok(answer)
+            let response = infer(server, &call, &head.headers, body).await;
+            let mut response = response.unwrap_or_else(|error| error_response(&error));
+            write_headers(trace, response.headers_mut());
+            Ok(response)
         }
-        Route::Tail => {
-            let tail = offload(true, || debug::tail(server, head.uri.query()))?;
-            Ok(respond_json(StatusCode::OK, &tail))
+        Route::Slowest => {
+            let json = offload(true, || debug::slowest(server, head.uri.query()))?;
+            Ok(json_response(StatusCode::OK, &json))
         }
-        Route::Admin(asked) => {
-            let limits = server.body_limits().of_admin();
-            let (body, _held) = read_body(server, &head.headers, body, limits).await?;
-            admin::answer(server, &head.method, asked, &body).await
+        Route::Admin(route) => {
+            let limits = server.body_limits().for_admin();
+            let (body, _permit) = read_body(server, thread, &head.headers, body, limits).await?;
+            admin::respond(server, &head.method, route, &body).await
         }
     }
 }
 
-/// The path of an inference request over HTTP.
+/// Serves an inference request.
 async fn infer(
     server: &Arc<Server>,
     call: &Call<'_>,
     headers: &HeaderMap,
     body: Incoming,
-) -> Result<Response<Pieces>, Error> {
-    let read = read_body(server, headers, body, server.body_limits()).await;
-    let (payload, held) = read.inspect_err(|error| failed_early(server, call, error))?;
+) -> Result<Response<ChunkedBody>, Error> {
+    let read = read_body(server, call.thread, headers, body, server.body_limits()).await;
+    let (payload, permit) = read.inspect_err(|error| failed_early(server, call, error))?;
     let header_length = header_length(headers);
     let header_length = header_length.inspect_err(|error| failed_early(server, call, error))?;
     let encoding = accepted_encoding(headers);
-    // Raw tensors behind the JSON are not copied.
+    // Raw tensors after the JSON are not copied.
     let json_bytes = header_length.unwrap_or(payload.len()).min(payload.len());
     let is_large = json_bytes >= OFFLOAD_BYTES;
     let decode = |model: &skysail_engine::endpoint::Endpoint| match header_length {
@@ -103,15 +109,15 @@ async fn infer(
         None => decode::json::decode(&payload.contiguous()),
     };
     let decode = |model: &_| offload(is_large, || decode(model));
-    let respond = |prediction: Prediction| respond_prediction(&prediction, encoding, held);
+    let respond = |prediction: Prediction| respond_prediction(&prediction, encoding, permit);
     predict(server, call, decode, respond).await
 }
 
 fn respond_prediction(
     prediction: &Prediction,
     encoding: Encoding,
-    held: body::Held,
-) -> Result<Response<Pieces>, Error> {
+    permit: MemoryPermit,
+) -> Result<Response<ChunkedBody>, Error> {
     let Prediction { response, decoded } = prediction;
     let bytes: usize = response.outputs.iter().map(|output| output.data.len()).sum();
     let body = offload(bytes >= OFFLOAD_BYTES, || respond::http::respond(response, decoded))?;
@@ -119,13 +125,13 @@ fn respond_prediction(
         Some(_) => "application/octet-stream",
         None => "application/json",
     };
-    let pieces = match encoding {
-        Encoding::Identity => body.pieces,
+    let chunks = match encoding {
+        Encoding::Identity => body.chunks,
         encoding => {
-            smallvec![offload(bytes >= OFFLOAD_BYTES, || compress(&body.pieces, encoding))?]
+            smallvec![offload(bytes >= OFFLOAD_BYTES, || compress(&body.chunks, encoding))?]
         }
     };
-    let mut response = Response::new(Pieces::new(pieces).held(held));
+    let mut response = Response::new(ChunkedBody::new(chunks).charged_to(permit));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(length) = body.header_length {
@@ -137,30 +143,31 @@ fn respond_prediction(
     Ok(response)
 }
 
-/// Runs long work where it does not hold up the connections of this thread.
+/// Runs `work`; if long, without blocking the other connections of this thread.
 pub(crate) fn offload<T>(is_long: bool, work: impl FnOnce() -> T) -> T {
     if is_long { tokio::task::block_in_place(work) } else { work() }
 }
 
 async fn read_body(
     server: &Server,
+    thread: &IoThread,
     headers: &HeaderMap,
     body: Incoming,
     limits: BodyLimits,
-) -> Result<(Payload, body::Held), Error> {
-    let (payload, mut held) = body::read(body, limits, server.budget()).await?;
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok((payload, held)) };
+) -> Result<(Payload, MemoryPermit), Error> {
+    let (payload, mut permit) = body::read(body, limits, server.budget(), thread.clock()).await?;
+    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok((payload, permit)) };
     let encoding =
         encoding.to_str().map_err(|_| Error::malformed("Content-Encoding is no text"))?;
     let encoding = Encoding::from_name(encoding)?;
     let is_long = payload.len() >= OFFLOAD_BYTES / 8;
-    let decompress = || body::decompress(payload, encoding, limits.bytes_max, &mut held);
+    let decompress = || body::decompress(payload, encoding, limits.bytes_max, &mut permit);
     let payload = offload(is_long, decompress)?;
-    Ok((payload, held))
+    Ok((payload, permit))
 }
 
-fn compress(pieces: &[Bytes], encoding: Encoding) -> Result<Bytes, Error> {
-    let whole = pieces.concat();
+fn compress(chunks: &[Bytes], encoding: Encoding) -> Result<Bytes, Error> {
+    let whole = chunks.concat();
     let mut out = Vec::new();
     let level = Compression::fast();
     match encoding {
@@ -172,7 +179,7 @@ fn compress(pieces: &[Bytes], encoding: Encoding) -> Result<Bytes, Error> {
     Ok(out.into())
 }
 
-/// The name that a request has in its head.
+/// Id of a request in its head.
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<RequestId> {
     let name = headers.get(REQUEST_ID)?.to_str().ok()?;
     (!name.is_empty()).then(|| RequestId::of_caller(name))
@@ -191,21 +198,21 @@ fn accepted_encoding(headers: &HeaderMap) -> Encoding {
     header.map_or(Encoding::Identity, Encoding::accepted)
 }
 
-/// An answer of JSON.
-pub(crate) fn respond_json(status: StatusCode, json: &Value) -> Response<Pieces> {
-    json_response(status, json.to_string().into())
+/// A response of JSON.
+pub(crate) fn json_response(status: StatusCode, json: &Value) -> Response<ChunkedBody> {
+    json_bytes_response(status, json.to_string().into())
 }
 
-fn json_response(status: StatusCode, body: Bytes) -> Response<Pieces> {
-    let mut response = Response::new(Pieces::new(smallvec![body]));
+fn json_bytes_response(status: StatusCode, body: Bytes) -> Response<ChunkedBody> {
+    let mut response = Response::new(ChunkedBody::new(smallvec![body]));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// An error as its status and a JSON body that says why.
-pub(crate) fn refusal(error: &Error) -> Response<Pieces> {
-    let mut response = json_response(error.status().0, respond::http::error(error));
+/// The response to an error: its status, and a JSON body with the message.
+pub(crate) fn error_response(error: &Error) -> Response<ChunkedBody> {
+    let mut response = json_bytes_response(error.status().0, respond::http::error(error));
     if let Some(ms) = error.retry_after_ms() {
         let seconds = ms.div_ceil(1000).max(1);
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
@@ -223,16 +230,16 @@ mod tests {
     use skysail_engine::Error as EngineError;
 
     #[test]
-    fn a_refusal_says_when_to_try_again_in_seconds_rounded_up_and_precisely() {
+    fn an_overload_error_has_retry_headers_in_seconds_and_milliseconds() {
         for (retry_after_ms, seconds) in [(0, "1"), (30, "1"), (1000, "1"), (1001, "2")] {
             let model = "m".to_owned();
             let error = EngineError::Overloaded { model, deadline_us: 5, retry_after_ms };
-            let response = refusal(&error.into());
+            let response = error_response(&error.into());
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()[RETRY_AFTER], seconds);
             assert_eq!(response.headers()[RETRY_AFTER_MS], retry_after_ms.to_string());
         }
-        let other = refusal(&Error::malformed("x"));
+        let other = error_response(&Error::malformed("x"));
         assert!(!other.headers().contains_key(RETRY_AFTER));
         assert!(!other.headers().contains_key(RETRY_AFTER_MS));
     }

@@ -1,18 +1,20 @@
-//! The inference requests that are in the server at once, against the most there may be.
+//! The limit on inference requests in flight.
+//!
+//! A plain counter: a permit of tokio's semaphore takes a lock when it is returned.
 
 use crate::status::Error;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// A count with a limit.
+/// Requests in flight, with a limit.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     count: AtomicUsize,
     requests_max: usize,
 }
 
-/// One of the places, given back when dropped.
+/// Permit of one request. Dropping it returns it.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Permit<'a> {
     in_flight: &'a InFlight,
 }
 
@@ -21,17 +23,20 @@ impl InFlight {
         Self { count: AtomicUsize::new(0), requests_max }
     }
 
-    /// Takes a place, if there is one.
-    pub(crate) fn enter(&self) -> Result<Place<'_>, Error> {
-        let place = Place { in_flight: self };
+    /// Takes a permit.
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub(crate) fn try_acquire(&self) -> Result<Permit<'_>, Error> {
+        let permit = Permit { in_flight: self };
         if self.count.fetch_add(1, Relaxed) >= self.requests_max {
             return Err(Error::Busy { what: format!("{} requests in flight", self.requests_max) });
         }
-        Ok(place)
+        Ok(permit)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.in_flight.count.fetch_sub(1, Relaxed);
     }
@@ -42,11 +47,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_given_back_also_by_who_was_refused() {
+    fn a_permit_is_returned_also_after_a_rejection() {
         let in_flight = InFlight::new(1);
-        let place = in_flight.enter().unwrap();
-        assert!(in_flight.enter().is_err());
-        drop(place);
-        assert!(in_flight.enter().is_ok());
+        let permit = in_flight.try_acquire().unwrap();
+        assert!(in_flight.try_acquire().is_err());
+        drop(permit);
+        assert!(in_flight.try_acquire().is_ok());
     }
 }

@@ -1,42 +1,37 @@
-//! The server's command line: flags become settings, settings become a running server.
+//! The server's command line.
 
 mod config;
+mod logging;
 mod run;
 mod server;
-mod io_threads;
-mod lag;
 mod accept;
 mod http;
 mod grpc;
 mod body;
+mod memory_budget;
+mod call;
 mod decode;
 mod in_flight;
 mod predict;
-mod journeys;
-mod request_log;
-mod debug;
 mod respond;
 mod status;
 mod admin;
-mod telemetry;
-mod metrics;
-mod dashboard;
-mod spans;
-mod memory;
+mod observe;
+mod metrics_port;
 
-use admin::settings::LogSettings;
+use accept::IoThreads;
+use admin::log_settings::LogSettings;
 use clap::Parser;
 use config::{Config, Flags};
-use io_threads::IoThreads;
 use skysail_engine::probe::probe_child;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Exit code of a configuration that can not be used.
+/// Exit code of an invalid configuration.
 const BAD_CONFIGURATION: u8 = 64;
 
-/// Makes the program the child of a server in which models are tried, if it is the first argument.
+/// First argument of the child processes in which a server tries models.
 pub(crate) const PROBE_CHILD: &str = "probe-child";
 
 fn main() -> ExitCode {
@@ -52,7 +47,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, BAD_CONFIGURATION),
     };
-    let log = telemetry::start_log(&config.log);
+    let log = logging::start(&config.log);
     match start(config, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
@@ -68,13 +63,13 @@ fn start(config: Config, log: LogSettings) -> anyhow::Result<()> {
     })
 }
 
-#[expect(clippy::print_stderr, reason = "says why the command failed, log or no log")]
+#[expect(clippy::print_stderr, reason = "reports the failure even without a log")]
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     eprintln!("skysail-server: {error:#}");
     ExitCode::from(code)
 }
 
-/// Changes when the process is told to stop.
+/// Changes when the process receives a signal to stop.
 fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
     let (sender, receiver) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -84,8 +79,8 @@ fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        tracing::info!("told to stop: no new connections, requests are finished");
-        // Nobody listens any more when the server has failed.
+        tracing::info!("stopping: no new connections; requests in flight are finished");
+        // Sending fails if the server has failed.
         let _ = sender.send(true);
         sender.closed().await;
     });

@@ -1,135 +1,119 @@
-//! The path of every inference request, once, whatever protocol it came by.
+//! The path of every inference request, the same for all protocols.
 
+use crate::call::Call;
 use crate::decode::Decoded;
-use crate::journeys::{Answer, Way};
-use crate::lag;
-use crate::request_log;
+use crate::observe::request_log;
+use crate::observe::tracker::{RequestTracker, TrackedResponse};
 use crate::server::Server;
-use crate::spans::Context;
 use crate::status::Error;
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::{Response, Stages};
-use skysail_engine::request_record::RequestId;
 use skysail_engine::ticket::Ticket;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep_until, timeout_at};
 
-/// Which model is asked, and when the request came.
-pub(crate) struct Call<'a> {
-    /// Its name.
-    pub(crate) model: &'a str,
-    /// Its version, the newest when none is named.
-    pub(crate) version: Option<u64>,
-    /// When the request's head was there.
-    pub(crate) accepted: Instant,
-    /// How long the call may take from then on; nobody waits for an answer that comes later.
-    pub(crate) limit: Option<Duration>,
-    /// The request's name in its head, if it has one there.
-    pub(crate) request_id: Option<RequestId>,
-    /// Its span, if it is traced.
-    pub(crate) trace: Option<&'a Context>,
-    /// For how long models had been loaded by then.
-    pub(crate) loading_us: u64,
-}
-
-impl<'a> Call<'a> {
-    /// Of a request whose head was there at a time, and says no more.
-    pub(crate) fn new(
-        server: &Server,
-        model: &'a str,
-        version: Option<u64>,
-        accepted: Instant,
-    ) -> Self {
-        let loading_us = server.engine().repository().loading_us(accepted);
-        Self { model, version, accepted, limit: None, request_id: None, trace: None, loading_us }
-    }
-}
-
-impl Call<'_> {
-    fn deadline(&self) -> Option<Instant> {
-        self.accepted.checked_add(self.limit?)
-    }
-
-    fn limit_us(&self) -> Option<u64> {
-        self.limit.map(|limit| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX))
-    }
-
-    /// How long a request may wait, if anybody says so. The call's limit shortens what the request
-    /// or the model says, its objective among that, and never lengthens it.
-    fn timeout_us(&self, endpoint: &Endpoint, own: Option<u64>) -> Option<u64> {
-        let said = endpoint.timeout_us(own);
-        let limit = self.limit_us();
-        let objective = endpoint.objective_us().filter(|_| said.is_none());
-        match (objective, limit) {
-            (Some(objective), Some(limit)) if objective <= limit => None,
-            _ => said.into_iter().chain(limit).min(),
-        }
-    }
-
-    fn deadline_passed(&self) -> Error {
-        Error::DeadlinePassed { limit_us: self.limit_us().unwrap_or_default() }
-    }
-
-    /// To try again is no advice for a call whose deadline is over.
-    fn advise(&self, error: Error) -> Error {
-        let is_over = self.deadline().is_some_and(|deadline| deadline <= Instant::now());
-        if is_over && error.refusal().is_some() { self.deadline_passed() } else { error }
-    }
-}
-
-/// A prediction, to be written in the protocol's way.
+/// A prediction, to be encoded for its protocol.
 pub(crate) struct Prediction {
-    /// What the model gave.
+    /// Response of the model.
     pub(crate) response: Response,
-    /// How the caller wants it.
+    /// Encoding that the caller asked for.
     pub(crate) decoded: Decoded,
 }
 
-/// Decodes, admits, queues, runs and responds, and notes what came of it.
+/// Decodes, submits, runs and responds, and records the outcome.
 ///
 /// # Errors
-/// The first stage that refuses or fails says why.
-pub(crate) async fn predict<T: Answer>(
+/// The error of the first stage that fails or sheds the request.
+pub(crate) async fn predict<T: TrackedResponse>(
     server: &Arc<Server>,
     call: &Call<'_>,
     decode: impl FnOnce(&Endpoint) -> Result<Decoded, Error>,
     respond: impl FnOnce(Prediction) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let endpoint = server.engine().lookup(call.model, call.version).map_err(Error::from);
-    let endpoint = endpoint.inspect_err(|error| request_log::unknown(server, call, error))?;
-    let mut way = Way::begin(server, &endpoint, call);
-    match run(&mut way, decode, respond).await {
-        Ok((mut answer, done)) => {
-            way.answered(&done.stages, done.responded, &mut answer);
-            Ok(answer)
+    let endpoint = endpoint.inspect_err(|error| request_log::unknown_model(server, call, error))?;
+    let mut tracker = RequestTracker::begin(server, &endpoint, call);
+    match run(server, &endpoint, call, &mut tracker, decode, respond).await {
+        Ok((mut response, Done { stages, responded })) => {
+            tracker.complete(&stages, responded, &mut response);
+            Ok(response)
         }
         Err(error) => {
-            let error = call.advise(error);
-            way.failed(&error);
+            let error = call.without_late_advice(error);
+            pause_if_shed(call, &error);
+            tracker.fail(&error);
             Err(error)
         }
     }
 }
 
-/// When an answered request was where.
+/// Records a request that failed before it was handed to [`predict`].
+pub(crate) fn failed_early(server: &Arc<Server>, call: &Call<'_>, error: &Error) {
+    if let Ok(endpoint) = server.engine().lookup(call.model, call.version) {
+        pause_if_shed(call, error);
+        RequestTracker::begin(server, &endpoint, call).fail(error);
+    }
+}
+
+/// Tells the I/O thread that it sheds requests, so that it pauses before it polls again.
+fn pause_if_shed(call: &Call<'_>, error: &Error) {
+    if error.shed_reason().is_some() {
+        call.thread.pause().on_rejection();
+    }
+}
+
+/// Times of a completed request.
 struct Done {
     stages: Stages,
     responded: Instant,
 }
 
-/// Waits for the response. A timeout that passes while every replica is busy is told when it
-/// passes, and not when one is free; a request that runs by then is answered, unless the call
-/// itself is over.
-async fn answer(
+async fn run<T>(
+    server: &Server,
+    endpoint: &Endpoint,
+    call: &Call<'_>,
+    tracker: &mut RequestTracker<'_>,
+    decode: impl FnOnce(&Endpoint) -> Result<Decoded, Error>,
+    respond: impl FnOnce(Prediction) -> Result<T, Error>,
+) -> Result<(T, Done), Error> {
+    let _permit = server.in_flight().try_acquire()?;
+    let (received, arrived) = (Instant::now(), call.thread.clock().arrival());
+    tracker.received(received, arrived);
+    let mut decoded = decode(endpoint)?;
+    tracker.decoded(&decoded.id);
+    let mut request = std::mem::take(&mut decoded.request);
+    (request.accepted, request.received) = (Some(call.accepted), Some(arrived));
+    let timeout_us = call.timeout_us(endpoint, request.timeout_us);
+    request.timeout_us = timeout_us;
+    call.thread.pause().on_request(timeout_us.or_else(|| endpoint.objective_us()));
+    let ticket = endpoint.submit(request)?;
+    tracker.queued(&ticket);
+    let response = wait_for_response(endpoint, ticket, call, timeout_us).await?;
+    let stages = response.stages;
+    let id = server.trace().wants(endpoint).then(|| decoded.id.clone());
+    let response = respond(Prediction { response, decoded })?;
+    let responded = Instant::now();
+    endpoint.responded(&stages, responded);
+    if let Some(id) = id {
+        server.trace().record(endpoint, &id, call.accepted, &stages, responded);
+    }
+    Ok((response, Done { stages, responded }))
+}
+
+/// Waits for the response.
+///
+/// A timeout that passes while every replica is busy is reported when it passes, not when a
+/// replica is free. A request that runs by then is answered, unless the call itself is over.
+async fn wait_for_response(
     endpoint: &Endpoint,
     ticket: Ticket,
     call: &Call<'_>,
     timeout_us: Option<u64>,
 ) -> Result<Response, Error> {
     let mut ticket = pin!(ticket);
-    if let Some(late) = timeout_us.and_then(|us| call.accepted.checked_add(micros_after(us))) {
+    if let Some(late) = timeout_us.and_then(|us| call.accepted.checked_add(just_after(us))) {
         tokio::select! {
             biased;
             response = &mut ticket => return Ok(response?),
@@ -143,37 +127,7 @@ async fn answer(
     }
 }
 
-/// The first moment that is later than so many microseconds.
-fn micros_after(us: u64) -> Duration {
+/// The shortest time that is longer than `us` microseconds.
+fn just_after(us: u64) -> Duration {
     Duration::from_micros(us.saturating_add(1))
-}
-
-async fn run<T>(
-    way: &mut Way<'_>,
-    decode: impl FnOnce(&Endpoint) -> Result<Decoded, Error>,
-    respond: impl FnOnce(Prediction) -> Result<T, Error>,
-) -> Result<(T, Done), Error> {
-    let (server, endpoint, call) = (way.server(), way.endpoint(), way.call());
-    let _place = server.in_flight().enter()?;
-    let (received, arrived) = (Instant::now(), lag::arrival());
-    way.received(received, arrived);
-    let mut decoded = decode(endpoint)?;
-    way.decoded(&decoded.id);
-    let mut request = std::mem::take(&mut decoded.request);
-    (request.accepted, request.received) = (Some(call.accepted), Some(arrived));
-    let timeout_us = call.timeout_us(endpoint, request.timeout_us);
-    request.timeout_us = timeout_us;
-    lag::given(timeout_us.or_else(|| endpoint.objective_us()));
-    let ticket = endpoint.submit(request)?;
-    way.queued(&ticket);
-    let response = answer(endpoint, ticket, call, timeout_us).await?;
-    let stages = response.stages;
-    let id = server.trace().wants(endpoint).then(|| decoded.id.clone());
-    let answer = respond(Prediction { response, decoded })?;
-    let responded = Instant::now();
-    endpoint.responded(&stages, responded);
-    if let Some(id) = id {
-        server.trace().record(endpoint, &id, call.accepted, &stages, responded);
-    }
-    Ok((answer, Done { stages, responded }))
 }

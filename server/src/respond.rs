@@ -1,4 +1,4 @@
-//! The engine's response becomes a protocol's bytes.
+//! Encodes the engine's responses for each protocol.
 
 pub(crate) mod grpc;
 pub(crate) mod http;

@@ -1,14 +1,14 @@
-//! The server from its settings to its end.
+//! Runs the server, from its settings to its end.
 
-use crate::accept::{bind, serve};
-use crate::admin::settings::LogSettings;
+use crate::accept::{IoHandles, bind, serve};
+use crate::admin::log_settings::LogSettings;
 use crate::admin::trace::Trace;
-use crate::config::{Config, Threads};
-use crate::dashboard::{self, Dashboard};
+use crate::config::Config;
 use crate::grpc::services;
-use crate::io_threads::IoHandles;
+use crate::http;
+use crate::metrics_port::MetricsPort;
+use crate::observe::{request_log, tracing as traces};
 use crate::server::Server;
-use crate::{http, request_log, spans};
 use anyhow::Result;
 use skysail_engine::Engine;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tonic_health::server::{HealthReporter, health_reporter};
 
-/// How often readiness is looked at for `grpc.health.v1`.
+/// Period at which readiness is reported to `grpc.health.v1`.
 const HEALTH_POLL: Duration = Duration::from_millis(100);
 
-/// After so many of these looks, the log may have something to add.
-const SUMMARY_LOOKS: u64 = 10;
+/// Polls between two summaries in the log.
+const SUMMARY_POLLS: u64 = 10;
 
-/// Binds, loads, serves, and returns when `stop` says so and all requests are answered.
+/// Binds, loads and serves, until `stop` changes and all requests are finished.
 ///
 /// # Errors
-/// When something is missing that the server can not do without.
+/// When the server can not start.
 pub(crate) async fn run(
     config: Config,
     log: LogSettings,
@@ -38,7 +38,7 @@ pub(crate) async fn run(
     let metrics = bind(config.listen.metrics, "metrics")?;
     let engine = Engine::start(config.engine())?;
     let limits = config.limits.clone();
-    let (tracing, exporter) = spans::start(&config.tracing)?;
+    let (tracing, exporter) = traces::start(&config.tracing)?;
     let server = Server::new(engine, limits.clone(), log)
         .with_trace(trace)
         .with_tracing(tracing)
@@ -54,20 +54,18 @@ pub(crate) async fn run(
     );
     let (reporter, health) = health_reporter();
     let watcher = tokio::spawn(report_health(Arc::clone(&server), reporter, stop.clone()));
-    let of = |server: &Arc<Server>| Arc::clone(server);
-    let (for_http, for_metrics) = (of(&server), of(&server));
-    let Threads { io, compute } = config.threads;
-    let dashboard = Dashboard::start(of(&server), io, compute, stop.clone());
-    let for_grpc = services(of(&server), health)?;
+    let metrics_port = Arc::new(MetricsPort::start(&server, config.threads, &stop));
+    let grpc_services = services(Arc::clone(&server), health)?;
     tokio::join!(
-        serve(http, limits.clone(), threads.clone(), stop.clone(), move |request| {
-            http::serve(Arc::clone(&for_http), request)
+        serve(http, limits.clone(), threads.clone(), stop.clone(), move |thread, request| {
+            http::serve(Arc::clone(&server), thread, request)
         }),
-        serve(grpc, limits.clone(), threads.clone(), stop.clone(), move |request| for_grpc(
-            request
-        )),
-        serve(metrics, limits, threads, stop, move |request| {
-            dashboard::serve(Arc::clone(&dashboard), Arc::clone(&for_metrics), request)
+        serve(grpc, limits.clone(), threads.clone(), stop.clone(), move |thread, request| {
+            grpc_services(thread, request)
+        }),
+        serve(metrics, limits, threads, stop, move |_, request| {
+            let port = Arc::clone(&metrics_port);
+            async move { port.serve(&request) }
         }),
     );
     watcher.abort();
@@ -76,7 +74,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Keeps the standard health service in step with the server's readiness.
+/// Reports the server's readiness to the standard health service.
 async fn report_health(
     server: Arc<Server>,
     reporter: HealthReporter,
@@ -84,8 +82,8 @@ async fn report_health(
 ) {
     use tonic_health::ServingStatus::{NotServing, Serving};
     let mut reported = None;
-    for look in 0_u64.. {
-        if look.is_multiple_of(SUMMARY_LOOKS) {
+    for poll in 0_u64.. {
+        if poll.is_multiple_of(SUMMARY_POLLS) {
             request_log::summaries(&server);
         }
         let status = if server.is_ready() { Serving } else { NotServing };

@@ -1,12 +1,12 @@
-//! What every connection shares: the engine, the limits, and the settings that can be changed
-//! while it runs.
+//! State that all connections share: the engine, the limits, and settings that can change.
 
-use crate::admin::settings::LogSettings;
+use crate::admin::log_settings::LogSettings;
 use crate::admin::trace::Trace;
-use crate::body::{BodyLimits, Budget};
+use crate::body::BodyLimits;
 use crate::config::Limits;
 use crate::in_flight::InFlight;
-use crate::spans::{Context, Tracing};
+use crate::memory_budget::MemoryBudget;
+use crate::observe::tracing::{Context, Tracing};
 use crate::status::Error;
 use skysail_engine::Engine;
 use skysail_engine::error::Reason;
@@ -17,26 +17,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// The server, whatever the protocol.
+/// The server, independent of protocols.
 pub(crate) struct Server {
     engine: Engine,
     limits: Limits,
-    budget: Arc<Budget>,
+    budget: Arc<MemoryBudget>,
     in_flight: InFlight,
     stopping: AtomicBool,
     trace: Trace,
     log: LogSettings,
     tracing: Tracing,
     started: Instant,
-    keeps_records: bool,
-    unknown: LogLimiter,
+    keeps_request_records: bool,
+    unknown_model: LogLimiter,
 }
 
 impl Server {
     pub(crate) fn new(engine: Engine, limits: Limits, log: LogSettings) -> Self {
         Self {
             engine,
-            budget: Budget::new(limits.held_bytes_max),
+            budget: MemoryBudget::new(limits.in_flight_bytes_max),
             in_flight: InFlight::new(limits.requests_max),
             limits,
             stopping: AtomicBool::new(false),
@@ -44,22 +44,22 @@ impl Server {
             log,
             tracing: Tracing::default(),
             started: Instant::now(),
-            keeps_records: true,
-            unknown: LogLimiter::default(),
+            keeps_request_records: true,
+            unknown_model: LogLimiter::default(),
         }
     }
 
-    /// The same, which keeps nothing of requests but counts unless this is set.
-    pub(crate) fn with_request_records(self, keeps_records: bool) -> Self {
-        Self { keeps_records, ..self }
+    /// Turns request records on or off. Without them, only counters are kept.
+    pub(crate) fn with_request_records(self, keeps_request_records: bool) -> Self {
+        Self { keeps_request_records, ..self }
     }
 
-    /// The same, with a place for the protocol's trace.
+    /// Sets the protocol's trace.
     pub(crate) fn with_trace(self, trace: Trace) -> Self {
         Self { trace, ..self }
     }
 
-    /// The same, whose requests are traced.
+    /// Sets the tracing of requests.
     pub(crate) fn with_tracing(self, tracing: Tracing) -> Self {
         Self { tracing, ..self }
     }
@@ -72,7 +72,7 @@ impl Server {
         BodyLimits { bytes_max: self.limits.body_bytes_max, pause_ms: self.limits.body_timeout_ms }
     }
 
-    pub(crate) fn budget(&self) -> &Arc<Budget> {
+    pub(crate) fn budget(&self) -> &Arc<MemoryBudget> {
         &self.budget
     }
 
@@ -92,22 +92,22 @@ impl Server {
         &self.log
     }
 
-    /// Whether the times of requests are counted, and the slowest kept.
-    pub(crate) fn keeps_records(&self) -> bool {
-        self.keeps_records
+    /// True if times of requests are counted, and the slowest kept.
+    pub(crate) fn keeps_request_records(&self) -> bool {
+        self.keeps_request_records
     }
 
-    /// Seconds since it was started.
+    /// Seconds since the start.
     pub(crate) fn uptime_s(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
 
-    /// What lines of the log about models that do not serve go through.
-    pub(crate) fn unknown_gate(&self) -> &LogLimiter {
-        &self.unknown
+    /// Rate limit of log lines about models that do not serve.
+    pub(crate) fn unknown_model_limiter(&self) -> &LogLimiter {
+        &self.unknown_model
     }
 
-    /// Takes in a request that is over.
+    /// Records and traces a finished request.
     pub(crate) fn finish(
         &self,
         statistics: &Statistics,
@@ -115,28 +115,28 @@ impl Server {
         trace: Option<&Context>,
     ) {
         record.find_cause();
-        if self.keeps_records {
+        if self.keeps_request_records {
             statistics.record(record);
             self.tracing.finish(record, trace);
         }
     }
 
-    /// Whether a version serves and its queue moves.
+    /// True if a version serves and its queue makes progress.
     pub(crate) fn is_model_ready(&self, name: &str, version: Option<u64>) -> bool {
         self.engine.lookup(name, version).is_ok_and(|model| !model.is_stalled())
     }
 
-    /// Whether new requests are welcome.
+    /// True if the server accepts new requests.
     pub(crate) fn is_ready(&self) -> bool {
         self.engine.repository().is_started() && !self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Says to everyone who asks that the server is about to end.
+    /// Makes the server report that it is not ready, as it is about to stop.
     pub(crate) fn begin_to_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Under which reason a failed request is counted.
+    /// Reason under which a failed request is counted.
     pub(crate) fn reason(&self, error: &Error) -> Reason {
         match error {
             Error::Engine(error) => error.reason(),

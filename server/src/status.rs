@@ -1,10 +1,9 @@
-//! Why the server does not answer with a prediction, and the one table of what that is in HTTP
-//! and in gRPC.
+//! Errors of the server, and the one table of their statuses in HTTP and gRPC.
 
-use crate::body::ADMIN_BYTES_MAX;
+use crate::config::Limits;
 use http::StatusCode;
 use skysail_engine::Error as EngineError;
-use skysail_engine::error::Refusal;
+use skysail_engine::error::ShedReason;
 use skysail_engine::repository::RepositoryError;
 use skysail_engine::validate::InvalidRequest;
 use std::time::Duration;
@@ -12,75 +11,78 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// When to try again where nothing better is known.
+/// Advice on when to retry, in milliseconds, if nothing better is known.
 const RETRY_AFTER_MS: u64 = 1000;
 
-/// The metadata in which gRPC's own clients look for when to try again.
+/// Metadata with the time to retry that gRPC's own clients follow.
 const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// Any refusal or failure of a request.
+/// Any rejection or failure of a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The engine's.
+    /// Error of the engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The repository's.
+    /// Error of the repository.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
-    /// The request can not be read.
+    /// The request is invalid.
     #[error("{0}")]
     Malformed(String),
-    /// The request asks for something that exists elsewhere and not here.
+    /// The request uses a part of the protocol that this server lacks.
     #[error("{0}")]
     Unsupported(String),
     /// No such path.
     #[error("there is nothing at {0}; GET /v2 says what this server is")]
     NoSuchPath(String),
-    /// A path that takes other methods.
+    /// The path exists, for other methods.
     #[error("this path takes {0} only")]
     WrongMethod(&'static str),
-    /// A body compressed in another way than those known here.
+    /// The body has an unknown compression.
     #[error("Content-Encoding '{0}' is not known here; gzip and deflate are")]
     UnknownEncoding(String),
     /// A body over the limit.
     #[error(
-        "the body is larger than {limit} bytes; the server's flag --body-bytes-max sets that, and \
-         what is no inference may have {ADMIN_BYTES_MAX} at most"
+        "the body is larger than {limit} bytes; the server's flag --body-bytes-max sets the limit, \
+         which is at most {} for requests other than inference",
+        Limits::ADMIN_BYTES_MAX
     )]
     BodyTooLarge {
-        /// Bytes.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// A body that does not come.
-    #[error("no byte of the body came for {limit_ms} ms; the flag --body-timeout-ms sets that")]
+    /// The body stalled.
+    #[error(
+        "no byte of the body came for {limit_ms} ms; the server's flag --body-timeout-ms sets the limit"
+    )]
     BodyTooSlow {
-        /// Milliseconds.
+        /// The limit in milliseconds.
         limit_ms: u64,
     },
-    /// The connection broke inside the body.
+    /// The connection broke before the end of the body.
     #[error("the body ended early: {0}")]
     BodyBroken(String),
-    /// The caller's own deadline, which ends the call whatever becomes of the request.
+    /// The call's own deadline passed, which ends the call in any case.
     #[error("the call's deadline of {limit_us} us has passed")]
     DeadlinePassed {
-        /// Microseconds.
+        /// The limit in microseconds.
         limit_us: u64,
     },
-    /// Too much at once.
+    /// The server is at a limit.
     #[error("the server holds {what}, its limit; try again later")]
     Busy {
-        /// What there is too much of.
+        /// The limited resource.
         what: String,
     },
 }
 
 impl Error {
-    /// A request that can not be read.
+    /// An invalid request, with the reason.
     pub(crate) fn malformed(message: impl Into<String>) -> Self {
         Self::Malformed(message.into())
     }
 
-    /// The table: what the refusal is over HTTP and over gRPC.
+    /// Status of the error over HTTP and over gRPC: the one table of both.
     pub(crate) fn status(&self) -> (StatusCode, Code) {
         use EngineError as E;
         match self {
@@ -96,7 +98,7 @@ impl Error {
             Self::Engine(E::TimedOut { .. }) | Self::DeadlinePassed { .. } => {
                 (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded)
             }
-            // The model runs on other inputs, so it is these that it can not take.
+            // The model runs on other inputs, so this input is at fault.
             Self::Engine(E::Execute { .. }) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
             Self::Engine(E::Internal(_)) => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
             Self::Repository(RepositoryError::NotExplicit) => {
@@ -122,7 +124,7 @@ impl Error {
         }
     }
 
-    /// In how many milliseconds the same request may succeed, if it may.
+    /// Milliseconds after which the same request may succeed, if it may.
     pub(crate) fn retry_after_ms(&self) -> Option<u64> {
         use EngineError as E;
         match self {
@@ -136,12 +138,12 @@ impl Error {
         }
     }
 
-    /// In which way it turns down a sound request, if it does.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
+    /// Reason for shedding, if the error sheds a sound request.
+    pub(crate) fn shed_reason(&self) -> Option<ShedReason> {
         match self {
-            Self::Engine(error) => error.refusal(),
-            Self::DeadlinePassed { .. } => Some(Refusal::Expired),
-            Self::Busy { .. } => Some(Refusal::Busy),
+            Self::Engine(error) => error.shed_reason(),
+            Self::DeadlinePassed { .. } => Some(ShedReason::Expired),
+            Self::Busy { .. } => Some(ShedReason::Busy),
             _ => None,
         }
     }
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_can_be_retried() {
+    fn only_errors_that_may_pass_advise_to_retry() {
         let full = EngineError::QueueFull { model: "m".into(), limit: 1 };
         assert_eq!(Error::from(full).retry_after_ms(), Some(RETRY_AFTER_MS));
         assert_eq!(overloaded(7).retry_after_ms(), Some(7));
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_is_told_when_to_try_again_in_both_of_its_ways() {
+    fn grpc_has_retry_advice_in_details_and_metadata() {
         let status = Status::from(overloaded(1234));
         assert_eq!(status.code(), Code::Unavailable);
         let info = status.get_details_retry_info().unwrap();
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_hears_nothing_of_trying_again_where_it_can_not_help() {
+    fn grpc_has_no_retry_advice_after_the_deadline() {
         let status = Status::from(Error::DeadlinePassed { limit_us: 5 });
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert!(status.get_details_retry_info().is_none());

@@ -251,7 +251,7 @@ async fn calls_that_are_given_up_are_not_run() {
 async fn messages_that_are_held_count_together() {
     let models = Models::empty();
     models.add("add", &add(1.0)).write("add/model.toml", waits(2, 60_000));
-    let server = Server::start_with(models.path(), &["--held-bytes-max", "2500"]);
+    let server = Server::start_with(models.path(), &["--in-flight-bytes-max", "2500"]);
     let mut client = client(&server).await;
     let sized = |bytes| ModelInferRequest { id: "x".repeat(bytes), ..request() };
     let mut other = client.clone();
@@ -265,7 +265,7 @@ async fn messages_that_are_held_count_together() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_held_until_its_call_has_no_more() {
-    let server = server(&["--held-bytes-max", "2500"]);
+    let server = server(&["--in-flight-bytes-max", "2500"]);
     let channel = channel(&server).await;
     let message = framed(&ModelInferRequest { id: "x".repeat(2000), ..request() });
     let open = || {
@@ -297,7 +297,7 @@ async fn a_message_is_held_until_its_call_has_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_must_be_room_for_what_a_message_is_decompressed_to() {
-    let server = server(&["--held-bytes-max", "1000000"]);
+    let server = server(&["--in-flight-bytes-max", "1000000"]);
     let mut client = client(&server).await.send_compressed(CompressionEncoding::Gzip);
     let before = server.peak_memory_bytes();
     let bomb = ModelInferRequest { id: "x".repeat(60_000_000), ..request() };
@@ -312,7 +312,7 @@ async fn there_must_be_room_for_what_a_message_is_decompressed_to() {
 async fn an_answer_is_held_until_it_is_read() {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("same", &same());
-    let server = Server::start_with(models.path(), &["--held-bytes-max", "10000000"]);
+    let server = Server::start_with(models.path(), &["--in-flight-bytes-max", "10000000"]);
     let mut message = ModelInferRequest { model_name: "same".into(), ..request() };
     // More than the client makes room for unasked.
     message.inputs[0].shape = vec![1, 2_000_000];
@@ -347,7 +347,7 @@ async fn what_is_no_inference_has_a_small_message_compressed_or_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_stops_in_the_middle_comes_to_an_end() {
-    let server = server(&["--body-timeout-ms", "100", "--held-bytes-max", "2500"]);
+    let server = server(&["--body-timeout-ms", "100", "--in-flight-bytes-max", "2500"]);
     let mut channel = channel(&server).await;
     let mut call = async |method: &str, sent: Bytes| {
         let frames = tokio_stream::once(Ok::<_, Status>(Frame::data(sent)));

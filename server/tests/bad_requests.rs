@@ -251,7 +251,7 @@ fn encodings_that_are_not_known_or_not_true() {
 fn bombs_cost_little_memory() {
     let models = Models::empty();
     models.add("add", &add(1.0));
-    let flags = ["--body-bytes-max", "16000000", "--held-bytes-max", "32000000"];
+    let flags = ["--body-bytes-max", "16000000", "--in-flight-bytes-max", "32000000"];
     let server = Server::start_with(models.path(), &flags);
     expect_good(&server);
     let before = server.peak_memory_bytes();

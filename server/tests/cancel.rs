@@ -80,7 +80,7 @@ fn wait_for_long_run(server: &Server) {
 fn expect_stop(server: &Server) {
     let patience_us = PATIENCE.as_micros() as u64;
     assert_eq!(server.infer("long", short_request(patience_us)).status, 200);
-    assert_eq!(server.metric("skysail_stopped_batches_total", &["model=\"long\""]), 1.0);
+    assert_eq!(server.metric("skysail_cancelled_batches_total", &["model=\"long\""]), 1.0);
 }
 
 #[test]

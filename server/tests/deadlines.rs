@@ -88,7 +88,7 @@ fn expect_late(status: &Status) {
 
 fn refused_for_time(server: &Server, model: &str) -> f64 {
     let model = format!("model=\"{model}\"");
-    let refused = |reason| server.metric("skysail_refused_requests_total", &[&model, reason]);
+    let refused = |reason| server.metric("skysail_shed_requests_total", &[&model, reason]);
     refused("reason=\"expired\"") + refused("reason=\"overloaded\"")
 }
 
@@ -176,5 +176,5 @@ async fn a_refused_call_says_when_to_try_again() {
     let answered = answers.message().await.unwrap().unwrap();
     assert_eq!(answered.error_message, "");
     let labels = ["model=\"waiting\"", "reason=\"queue_full\""];
-    assert_eq!(server.metric("skysail_refused_requests_total", &labels), 2.0);
+    assert_eq!(server.metric("skysail_shed_requests_total", &labels), 2.0);
 }

@@ -41,7 +41,7 @@ fn expect_retry(refused: &Answer) {
 /// Requests for `add` that were turned down for a reason.
 fn refused_requests(server: &Server, reason: &str) -> f64 {
     let labels = ["model=\"add\"", "version=\"1\"", &format!("reason=\"{reason}\"")];
-    server.metric("skysail_refused_requests_total", &labels)
+    server.metric("skysail_shed_requests_total", &labels)
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_request_over_those_in_flight_may_try_again() {
 #[test]
 fn bodies_that_are_held_count_together() {
     let models = waiting_model();
-    let server = Server::start_with(models.path(), &["--held-bytes-max", "2500"]);
+    let server = Server::start_with(models.path(), &["--in-flight-bytes-max", "2500"]);
     let mut first = server.connect();
     first.send_request("POST", INFER, &[], padded(2000).as_bytes());
     server.wait_for_waiting("add", 1);
@@ -185,7 +185,7 @@ fn what_can_not_be_answered_within_its_timeout_is_refused_at_once() {
     assert!(server.rows_run("slow") < BUSY, "it was told when the others were done");
     assert!(refused.header("retry-after").is_some() && refused.header("retry-after-ms").is_some());
     let labels = ["model=\"slow\"", "reason=\"overloaded\""];
-    assert_eq!(server.metric("skysail_refused_requests_total", &labels), 1.0);
+    assert_eq!(server.metric("skysail_shed_requests_total", &labels), 1.0);
     assert!(busy.map(|mut client| client.answer().status).iter().all(|&status| status == 200));
 }
 

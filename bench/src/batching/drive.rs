@@ -6,7 +6,7 @@ use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use skysail_engine::Error;
 use skysail_engine::endpoint::Endpoint;
-use skysail_engine::error::Refusal;
+use skysail_engine::error::ShedReason;
 use skysail_engine::request::{Request, Response};
 use skysail_engine::ticket::Ticket;
 use std::future::Future;
@@ -44,9 +44,9 @@ pub(super) enum Fate {
 impl Fate {
     /// What such an error makes of a request; `None` when something broke.
     fn of(error: &Error) -> Option<Self> {
-        Some(match error.refusal()? {
-            Refusal::Expired => Self::GivenUp,
-            Refusal::Overloaded | Refusal::QueueFull | Refusal::Busy => Self::Refused,
+        Some(match error.shed_reason()? {
+            ShedReason::Expired => Self::GivenUp,
+            ShedReason::Overloaded | ShedReason::QueueFull | ShedReason::Busy => Self::Refused,
         })
     }
 

@@ -1,48 +1,60 @@
-//! How long an I/O thread that rejects requests pauses before it polls its sockets again.
+//! Decides how long an I/O thread that sheds requests pauses before it polls its sockets again.
 //!
-//! Network drivers do the same under load (interrupt mitigation). Each wake-up costs the thread's
-//! code and data a trip from memory, as the models' own have taken their place in the caches. The
-//! more requests share a wake-up, the cheaper each rejection is.
+//! Network drivers do the same under load (interrupt mitigation). At each wake-up the thread must
+//! reload its code and data, which the models have evicted from the caches. The more requests share
+//! a wake-up, the cheaper each rejection is.
 
-/// Pause, as a share of the shortest time that requests of late were given.
-const PAUSE_SHARE: f64 = 1.0 / 12.0;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Pause, as a part of the shortest time limit of recent requests: one part in so many.
+const LIMIT_PARTS: u64 = 12;
 
 /// Longest pause, in microseconds; short beside the 5 ms within which rejections should be sent.
 const PAUSE_US_MAX: u64 = 2_000;
 
-/// Time that a request without an objective or timeout counts as having, in microseconds.
+/// Time limit of a request without an objective or timeout, in microseconds.
 const NO_LIMIT_US: u64 = 6_000;
 
 /// Decides the pauses of one I/O thread. Times are in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// It reads no clock. Its state is atomic, so that the connections of a thread share it without a
+/// lock.
+#[derive(Debug)]
 pub struct OverloadPause {
-    has_rejected: bool,
-    shortest_us: Option<u64>,
+    has_rejected: AtomicBool,
+    /// Shortest recent limit; `u64::MAX` without one.
+    shortest_us: AtomicU64,
+}
+
+impl Default for OverloadPause {
+    fn default() -> Self {
+        Self { has_rejected: AtomicBool::new(false), shortest_us: AtomicU64::new(u64::MAX) }
+    }
 }
 
 impl OverloadPause {
     /// Counts a request that has `limit_us` from its arrival to its response, if it has a limit.
-    pub fn on_request(&mut self, limit_us: Option<u64>) {
-        let limit_us = limit_us.unwrap_or(NO_LIMIT_US).max(1);
-        self.shortest_us = Some(self.shortest_us.map_or(limit_us, |us| us.min(limit_us)));
+    pub fn on_request(&self, limit_us: Option<u64>) {
+        self.shortest_us.fetch_min(limit_us.unwrap_or(NO_LIMIT_US).max(1), Relaxed);
     }
 
     /// Counts a request that is rejected, or has expired, because of overload.
-    pub fn on_rejection(&mut self) {
-        self.has_rejected = true;
+    pub fn on_rejection(&self) {
+        self.has_rejected.store(true, Relaxed);
     }
 
     /// Returns the pause before the next poll; `None` unless a request was rejected since the
     /// last.
     ///
     /// The shortest limit doubles with each pause, so that one that is not seen again is forgotten.
-    pub fn before_poll(&mut self) -> Option<u64> {
-        if !std::mem::take(&mut self.has_rejected) {
+    pub fn before_poll(&self) -> Option<u64> {
+        if !self.has_rejected.swap(false, Relaxed) {
             return None;
         }
-        let limit_us = self.shortest_us.unwrap_or(NO_LIMIT_US);
-        self.shortest_us = self.shortest_us.map(|us| us.saturating_mul(2));
-        Some(((limit_us as f64 * PAUSE_SHARE) as u64).min(PAUSE_US_MAX))
+        let limit_us = self.shortest_us.load(Relaxed);
+        self.shortest_us.store(limit_us.saturating_mul(2), Relaxed);
+        let limit_us = if limit_us == u64::MAX { NO_LIMIT_US } else { limit_us };
+        Some((limit_us / LIMIT_PARTS).min(PAUSE_US_MAX))
     }
 }
 
@@ -51,7 +63,7 @@ mod tests {
     use super::*;
 
     fn pause_us(limits_us: &[Option<u64>]) -> Option<u64> {
-        let mut pause = OverloadPause::default();
+        let pause = OverloadPause::default();
         limits_us.iter().for_each(|&limit_us| pause.on_request(limit_us));
         pause.on_rejection();
         pause.before_poll()
@@ -59,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_rejects_nothing_does_not_pause() {
-        let mut pause = OverloadPause::default();
+        let pause = OverloadPause::default();
         pause.on_request(Some(12_000));
         assert_eq!(pause.before_poll(), None);
         pause.on_rejection();
@@ -78,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_short_limit_that_is_not_seen_again_is_forgotten() {
-        let mut pause = OverloadPause::default();
+        let pause = OverloadPause::default();
         pause.on_request(Some(3_000));
         let pauses_us: Vec<_> = (0..5)
             .filter_map(|_| {

@@ -3,7 +3,7 @@
 use super::histogram::{Histogram, Snapshot, Unit};
 use super::log_limiter::LogLimiter;
 use super::slowest::SlowestRequests;
-use crate::error::{Reason, Refusal};
+use crate::error::{Reason, ShedReason};
 use crate::queue::Entry;
 use crate::request::Stages;
 use crate::request_record::{Outcome, RequestRecord, nanos};
@@ -68,7 +68,7 @@ pub struct Statistics {
     stopped: AtomicU64,
     last_run_ms: AtomicU64,
     failures: [AtomicU64; Reason::ALL.len()],
-    refusals: [AtomicU64; Refusal::ALL.len()],
+    shed: [AtomicU64; ShedReason::ALL.len()],
     answered: AtomicU64,
     missed: AtomicU64,
     batches: Sizes,
@@ -77,7 +77,7 @@ pub struct Statistics {
     whole: Histogram,
     exemplars: Exemplars,
     slowest: SlowestRequests,
-    refusal_limiters: [LogLimiter; Refusal::ALL.len()],
+    shed_limiters: [LogLimiter; ShedReason::ALL.len()],
     failure_limiters: [LogLimiter; Reason::ALL.len()],
 }
 
@@ -97,7 +97,7 @@ impl Default for Statistics {
             stopped: AtomicU64::new(0),
             last_run_ms: AtomicU64::new(0),
             failures: Default::default(),
-            refusals: Default::default(),
+            shed: Default::default(),
             answered: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             batches: Sizes::default(),
@@ -106,7 +106,7 @@ impl Default for Statistics {
             whole: Histogram::new(Unit::Seconds),
             exemplars: Exemplars::default(),
             slowest: SlowestRequests::default(),
-            refusal_limiters: Default::default(),
+            shed_limiters: Default::default(),
             failure_limiters: Default::default(),
         }
     }
@@ -162,8 +162,8 @@ impl Statistics {
     }
 
     /// Counts a request that was turned down, besides its failure.
-    pub fn record_refusal(&self, refusal: Refusal) {
-        self.refusals[refusal as usize].fetch_add(1, Relaxed);
+    pub fn record_shed(&self, reason: ShedReason) {
+        self.shed[reason as usize].fetch_add(1, Relaxed);
     }
 
     /// Counts a request that was answered, after its objective or not.
@@ -214,8 +214,8 @@ impl Statistics {
     }
 
     /// Requests that were turned down in this way.
-    pub fn refusals(&self, refusal: Refusal) -> u64 {
-        self.refusals[refusal as usize].load(Relaxed)
+    pub fn shed(&self, reason: ShedReason) -> u64 {
+        self.shed[reason as usize].load(Relaxed)
     }
 
     /// Runs by their number of rows, as far as there are not too many different ones.
@@ -240,10 +240,10 @@ impl Statistics {
 
     /// Requests by how they ended, in the order of [`Outcome::NAMES`].
     pub fn outcomes(&self) -> [u64; Outcome::NAMES.len()] {
-        let refused: u64 = Refusal::ALL.iter().map(|&refusal| self.refusals(refusal)).sum();
+        let shed: u64 = ShedReason::ALL.iter().map(|&reason| self.shed(reason)).sum();
         let all: u64 = Reason::ALL.iter().map(|&reason| self.failures(reason)).sum();
         let [answered, missed] = [&self.answered, &self.missed].map(|count| count.load(Relaxed));
-        [answered, missed, refused, all.saturating_sub(refused)]
+        [answered, missed, shed, all.saturating_sub(shed)]
     }
 
     /// A request that is kept and whose time in a stage, or whose whole time, is the last seen of
@@ -256,7 +256,7 @@ impl Statistics {
     pub fn log_limiter(&self, outcome: Outcome) -> Option<&LogLimiter> {
         match outcome {
             Outcome::Answered | Outcome::Missed => None,
-            Outcome::Refused(refusal) => Some(&self.refusal_limiters[refusal as usize]),
+            Outcome::Shed(reason) => Some(&self.shed_limiters[reason as usize]),
             Outcome::Failed(reason) => Some(&self.failure_limiters[reason as usize]),
         }
     }

@@ -42,7 +42,7 @@ fn a_wait_is_attributed_to_the_queue_or_to_the_cache() {
 
 #[test]
 fn a_shed_request_names_its_reason_and_the_batch_ahead() {
-    let mut record = record(10_000, Outcome::Refused(Refusal::Expired));
+    let mut record = record(10_000, Outcome::Shed(ShedReason::Expired));
     record.behind = Some(BlockingBatch { number: 9, rows: 64, expected_us: 5, waited_us: 5 });
     record.find_cause();
     assert_eq!(record.cause, Cause::Shed);

@@ -1,5 +1,4 @@
-//! A model's configuration as Triton's clients read it: what is in force, not only what was
-//! written down.
+//! The effective configuration of a model, in Triton's format.
 
 use super::metadata::PLATFORM;
 use crate::server::Server;
@@ -28,7 +27,7 @@ pub(crate) fn model(
     let config = model.config();
     let signature = model.signature();
     let batches = signature.batches();
-    // Those with a default have no batch dimension: who gives one shares no batch.
+    // Inputs with a default have no batch dimension: a request that has one runs alone.
     let required = signature.inputs.iter().map(|spec| input(spec, batches, false));
     let optional = signature.optional_inputs.iter().map(|spec| input(spec, false, true));
     Ok(ModelConfig {
@@ -54,8 +53,8 @@ pub(crate) fn model(
     })
 }
 
-/// What the owner wrote down, with the threads of each instance as they are, and how each layer of
-/// a package runs, as JSON.
+/// Parameters of the configuration, with the threads of each instance, and the layers of a compressed
+/// package as JSON.
 fn parameters(model: &Endpoint) -> HashMap<String, ModelParameter> {
     let written = model.config().parameters.iter();
     let written = written.map(|(key, value)| (key.clone(), value.clone()));

@@ -1,4 +1,4 @@
-//! gRPC messages as JSON: the same field names, numbers as numbers.
+//! Converts gRPC messages to JSON: the same field names, numbers as numbers.
 
 use crate::status::Error;
 use prost::Message;
@@ -8,10 +8,10 @@ use skysail_engine::Error as EngineError;
 use skysail_protocol::grpc::FILE_DESCRIPTOR_SET;
 use std::sync::OnceLock;
 
-/// The message `inference.NAME` as JSON, with every field that is not part of an unset choice.
+/// Converts the message `inference.NAME` to JSON, with all fields but unset choices.
 ///
 /// # Errors
-/// When the message is not of that name, which a test would show.
+/// When the message has another type.
 pub(crate) fn to_json(name: &str, message: &impl Message) -> Result<Value, Error> {
     let internal = |error: String| Error::Engine(EngineError::Internal(error));
     let pool = pool().as_ref().map_err(|error| internal(error.clone()))?;
@@ -39,7 +39,7 @@ fn pool() -> &'static Result<DescriptorPool, String> {
     })
 }
 
-/// Takes out messages that are not set.
+/// Removes unset messages.
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -57,7 +57,7 @@ mod tests {
     use skysail_protocol::grpc::{ModelMetadataResponse, ServerReadyResponse};
 
     #[test]
-    fn fields_at_their_default_are_there() {
+    fn fields_with_default_values_are_present() {
         let json = to_json("ServerReadyResponse", &ServerReadyResponse { ready: false }).unwrap();
         assert_eq!(json.to_string(), r#"{"ready":false}"#);
         let metadata = ModelMetadataResponse { name: "m".into(), ..Default::default() };

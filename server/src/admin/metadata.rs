@@ -1,4 +1,4 @@
-//! What the server and its models are.
+//! Metadata of the server and its models.
 
 use crate::server::Server;
 use crate::status::Error;
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 /// Triton's name for an ONNX model, which its clients know.
 pub(crate) const PLATFORM: &str = "onnxruntime_onnx";
 
-/// The extensions of the protocol that work here.
+/// Extensions of the protocol that are supported.
 const EXTENSIONS: [&str; 7] = [
     "model_configuration",
     "model_repository",
@@ -24,10 +24,10 @@ const EXTENSIONS: [&str; 7] = [
     "logging",
 ];
 
-/// The property that says whether rows are independent, in a word.
+/// Property with the verdict on the independence of rows.
 const ROWS: &str = "rows";
 
-/// The property that says what that follows from.
+/// Property with the reason of that verdict.
 const ROWS_REASON: &str = "rows_reason";
 
 /// The server's name, version and extensions.
@@ -60,7 +60,7 @@ pub(crate) fn model(
     })
 }
 
-/// What the protocol has no place for.
+/// Properties beyond the protocol's fields.
 fn properties(model: &Endpoint) -> HashMap<String, String> {
     let mut properties = model.model().layers().map(of_package).unwrap_or_default();
     properties.insert(ROWS.into(), model.model().batching_verdict().name().into());
@@ -74,7 +74,7 @@ fn properties(model: &Endpoint) -> HashMap<String, String> {
     properties
 }
 
-/// What is said of a package: how many of its layers run in which way, and what its weights take.
+/// Properties of a compressed package: layers by execution, and memory of the weights.
 fn of_package(layers: &Layers) -> HashMap<String, String> {
     let counts = Execution::ALL.map(|execution| {
         (format!("{}_layers", execution.name()), layers.count(execution).to_string())

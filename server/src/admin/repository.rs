@@ -1,4 +1,4 @@
-//! The repository: what is there, and loading and unloading by name.
+//! The repository: its index, and loading and unloading by name.
 
 use crate::server::Server;
 use crate::status::Error;
@@ -10,13 +10,13 @@ use skysail_protocol::grpc::{
 use skysail_protocol::parameter;
 use std::collections::HashMap;
 
-/// Every version that was seen, or only those that serve.
+/// Index of all known versions, or of those that serve.
 pub(crate) fn index(server: &Server, ready_only: bool) -> RepositoryIndexResponse {
     let index = server.engine().repository().index();
     let wanted = index.into_iter().filter(|(_, s)| !ready_only || s.state == State::Ready);
     let models = wanted.map(|((name, version), status)| ModelIndex {
         name,
-        // Version 0: nothing could be told of any.
+        // Version 0: no version of the model could be read.
         version: if version == 0 { String::new() } else { version.to_string() },
         state: status.state.name().into(),
         reason: status.reason,
@@ -24,7 +24,7 @@ pub(crate) fn index(server: &Server, ready_only: bool) -> RepositoryIndexRespons
     RepositoryIndexResponse { models: models.collect() }
 }
 
-/// Loads a model, with another configuration if the parameters bring one.
+/// Loads a model, with the configuration in the parameters, if any.
 pub(crate) async fn load(
     server: &Server,
     name: &str,
@@ -51,7 +51,7 @@ pub(crate) async fn load(
     Ok(server.engine().repository().load(name, config).await?)
 }
 
-/// Unloads a model. Nothing depends on it, so `unload_dependents` changes nothing.
+/// Unloads a model. No model depends on another, so `unload_dependents` has no effect.
 pub(crate) async fn unload(
     server: &Server,
     name: &str,

@@ -1,4 +1,4 @@
-//! What models have done since they were loaded.
+//! Statistics of models since they were loaded.
 
 use crate::server::Server;
 use crate::status::Error;
@@ -9,8 +9,7 @@ use skysail_protocol::grpc::{
     StatisticDuration,
 };
 
-/// The statistics of one version, of the newest, or of every version of every model when the
-/// name is empty.
+/// Statistics of one version, of all versions of a model, or of all models if the name is empty.
 pub(crate) fn models(
     server: &Server,
     name: &str,

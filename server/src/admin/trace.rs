@@ -1,5 +1,6 @@
-//! Triton's request trace: every n-th request's times, written to a JSON file. Who may talk to the
-//! server may turn it on and off; where it is written to is said where the server is started.
+//! Triton's request trace: times of every n-th request, in a JSON file.
+//!
+//! Clients switch it on and off. Only the server's flag `--trace-file` sets the file.
 
 use crate::status::Error;
 use anyhow::{Context, Result};
@@ -14,16 +15,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Settings by name, each a list of values as the protocol has it.
+/// Settings by name, each a list of values, as in the protocol.
 pub(crate) type Settings = BTreeMap<String, Vec<String>>;
 
-/// What is traced.
+/// Options of a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Options {
     timestamps: bool,
-    /// Every n-th request.
+    /// Interval of traced requests: one in so many.
     rate: u64,
-    /// Traces still to be written; -1 for no end.
+    /// Traces still to be written; -1 for no limit.
     count: i64,
 }
 
@@ -33,10 +34,10 @@ impl Default for Options {
     }
 }
 
-/// The trace of the server, with settings of their own for some models.
+/// The trace of the server, with separate options for some models.
 #[derive(Default)]
 pub(crate) struct Trace {
-    /// Whether anything is traced at all: what an untraced request pays.
+    /// Tracing is on for some model: the only check of an untraced request.
     on: AtomicBool,
     seen: AtomicU64,
     written: AtomicU64,
@@ -44,14 +45,14 @@ pub(crate) struct Trace {
     file: Option<TraceFile>,
 }
 
-/// Where the trace goes.
+/// File of the trace.
 struct TraceFile {
     path: String,
     file: Mutex<File>,
 }
 
 impl Trace {
-    /// A trace into this file, which it empties; without one nothing can be traced.
+    /// Opens and empties the file. Without one, no request can be traced.
     ///
     /// # Errors
     /// When the file can not be written.
@@ -67,15 +68,15 @@ impl Trace {
         self.file.as_ref().map_or("", |file| &file.path)
     }
 
-    /// The settings in force for a model, or for all when the name is empty.
+    /// Current settings of a model, or of all models if the name is empty.
     pub(crate) fn get(&self, model: &str) -> Settings {
         self.options(model).settings(self.path())
     }
 
-    /// Changes settings of a model, or of all; an empty list of values puts one back.
+    /// Changes settings of a model, or of all models. An empty list of values resets one.
     ///
     /// # Errors
-    /// Names the first that can not be changed; then none is.
+    /// Names the first setting that can not be changed. No setting is changed then.
     pub(crate) fn set(&self, model: &str, changes: &Settings) -> Result<Settings, Error> {
         let mut wanted = self.options(model);
         for (name, values) in changes {
@@ -98,7 +99,7 @@ impl Trace {
         options.get(model).or_else(|| options.get("")).cloned().unwrap_or_default()
     }
 
-    /// Whether this request is to be traced.
+    /// True if this request is to be traced.
     pub(crate) fn wants(&self, model: &Endpoint) -> bool {
         if !self.on.load(Relaxed) {
             return false;
@@ -109,7 +110,7 @@ impl Trace {
             && self.seen.fetch_add(1, Relaxed).is_multiple_of(options.rate)
     }
 
-    /// Writes the times of one request. A file that can not be written ends the trace of all.
+    /// Writes the times of one request. A write error ends all tracing.
     pub(crate) fn record(
         &self,
         model: &Endpoint,
@@ -160,7 +161,7 @@ impl Trace {
     }
 }
 
-/// Appends to a JSON array, so that the file is whole after every request.
+/// Appends to a JSON array, so that the file is valid after every request.
 fn append(file: &mut File, entries: &[serde_json::Value]) -> io::Result<()> {
     let mut text = String::new();
     let end = file.seek(SeekFrom::End(0))?;
@@ -191,7 +192,7 @@ impl Options {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), vec![value])).collect()
     }
 
-    /// Changes a setting of a trace into `file`.
+    /// Changes a setting of a trace to `file`.
     fn set(&mut self, name: &str, values: &[String], file: &str) -> Result<(), Error> {
         let default = Self::default();
         let wrong = || {
@@ -225,7 +226,7 @@ impl Options {
     }
 }
 
-/// Whether the levels ask for timestamps; `None` when they ask for what is not traced here.
+/// True if the levels include timestamps; `None` for levels that are not supported.
 fn timestamps(levels: &[String]) -> Option<bool> {
     match levels {
         [] => Some(false),
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_has_the_settings_of_all_until_it_has_its_own() {
+    fn a_model_inherits_the_settings_of_all_models() {
         let trace = Trace::default();
         trace.set("", &changes(&[("trace_rate", "5")])).unwrap();
         assert_eq!(trace.get("m")["trace_rate"], ["5"]);
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_traced_is_refused() {
+    fn an_unsupported_setting_is_an_error() {
         let trace = Trace::default();
         for wrong in [
             ("trace_level", "TENSORS"),
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn no_caller_chooses_the_file() {
+    fn clients_can_not_change_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let (own, other) = (folder.path().join("own.json"), folder.path().join("other.json"));
         std::fs::write(&other, "kept").unwrap();
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_json_after_every_entry() {
+    fn the_file_is_valid_json_after_every_entry() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         append(file.as_file_mut(), &[json!({"id": 1})]).unwrap();
         append(file.as_file_mut(), &[json!({"id": 2}), json!(3)]).unwrap();

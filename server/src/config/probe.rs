@@ -1,4 +1,4 @@
-//! How versions are tried in a process of their own before they are loaded.
+//! Settings of the probe, which tries new model files in a child process.
 
 use crate::PROBE_CHILD;
 use anyhow::{Result, ensure};
@@ -8,44 +8,45 @@ use skysail_engine::config::ProbeSettings;
 use std::env::var_os;
 use std::path::PathBuf;
 
-/// How long loading a file, and running it once, may take where nobody says another time.
+/// Default time limit for loading a file, and for running it once.
 const TIMEOUT_MS: u64 = 300_000;
 
-/// The program that runs, also when its file has been replaced since.
+/// The running program, even if its file has been replaced since.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// The trial of versions that were not met before: some models end the process that loads or runs
-/// them, which is not to be the server.
+/// The probe of new versions. Some models crash the process that loads or runs them, which must not
+/// be the server.
 #[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Probe {
-    /// Which versions are first loaded and run in a process of their own; one that ends it is
-    /// not loaded [default: new].
+    /// Which model files are first loaded and run in a child process, so that a file that crashes
+    /// it is not loaded by the server [default: new].
     #[arg(long = "probe", value_name = "WHICH")]
     which: Option<Which>,
-    /// How long that process may take to load a file, and to run it once [default: 300000].
+    /// Time limit in milliseconds for the child process to load a file, and to run it once
+    /// [default: 300000].
     #[arg(long = "probe-timeout-ms", value_name = "MS")]
     timeout_ms: Option<u64>,
-    /// Bytes of memory that it may take [default: 16 times the files, 64 times a package, at least
-    /// 2147483648, at most three quarters of the machine's].
+    /// Memory limit of the child process in bytes [default: 16 times the size of the files, 64 times
+    /// that of a compressed package; at least 2147483648, at most three quarters of the machine's].
     #[arg(long = "probe-memory-bytes-max", value_name = "BYTES")]
     memory_bytes_max: Option<u64>,
-    /// Where its results are kept, so that a restart tries nothing again
+    /// Folder that remembers the results, so that a restart does not repeat them
     /// [default: skysail in $XDG_CACHE_HOME or ~/.cache].
     #[arg(long = "probe-cache", value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// A program that stands in for this one.
+    /// Program to run instead of this one, for tests.
     #[arg(long = "probe-program", value_name = "FILE", hide = true)]
     program: Option<PathBuf>,
 }
 
-/// Which versions are tried.
+/// Which versions are probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 enum Which {
-    /// Those whose files were not tried before with this runtime.
+    /// Files that were not probed before with this version of ONNX Runtime.
     New,
-    /// None: whatever they do happens to the server.
+    /// None: a file that crashes its process crashes the server.
     Never,
 }
 
@@ -66,7 +67,7 @@ impl Probe {
         Ok(())
     }
 
-    /// The engine's part.
+    /// The engine's settings.
     pub(super) fn engine(&self) -> Option<ProbeSettings> {
         if self.which == Some(Which::Never) {
             return None;
@@ -81,7 +82,7 @@ impl Probe {
     }
 }
 
-/// The user's folder for what can be made again, if there is one.
+/// The user's cache folder for skysail, if there is one.
 fn cache() -> Option<PathBuf> {
     let folder = |name: &str| var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || folder("HOME").map(|home| home.join(".cache"));

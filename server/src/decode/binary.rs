@@ -1,5 +1,4 @@
-//! An HTTP inference request with the binary data extension: JSON, then raw tensors in the order
-//! of the JSON's inputs.
+//! Decodes HTTP requests with the binary data extension: JSON, then raw tensors in its order.
 
 use super::Decoded;
 use super::json;
@@ -9,10 +8,10 @@ use skysail_engine::request::InputTensor;
 use skysail_engine::signature::Signature;
 use skysail_engine::tensor::{DataType, Shape};
 
-/// Reads a body whose first `header_length` bytes are JSON; with 0, it is all one raw tensor.
+/// Decodes a body whose first `header_length` bytes are JSON. With 0, it is one raw tensor.
 ///
 /// # Errors
-/// When the parts do not add up.
+/// When the parts do not match their declared sizes.
 pub(crate) fn decode(
     mut body: Payload,
     header_length: usize,
@@ -52,7 +51,7 @@ pub(crate) fn decode(
     Ok(decoded)
 }
 
-/// A body without any JSON: the only input of the model, one row, and all outputs raw.
+/// Decodes a body without JSON: one row of the model's only input; all outputs are raw.
 fn raw(body: Payload, signature: &Signature) -> Result<Decoded, Error> {
     let [spec] = signature.inputs.as_slice() else {
         return Err(Error::malformed("a raw body needs a model with just one input"));
@@ -66,16 +65,16 @@ fn raw(body: Payload, signature: &Signature) -> Result<Decoded, Error> {
         *first = Some(1);
     }
     let (shape, data) = match spec.datatype.element_bytes() {
-        Some(element_bytes) => (fill_open(&dims, body.len() / element_bytes)?, body),
-        None => (fill_open(&dims, 1)?, one_string(&body)),
+        Some(element_bytes) => (fill_dynamic(&dims, body.len() / element_bytes)?, body),
+        None => (fill_dynamic(&dims, 1)?, one_string(&body)),
     };
     let (name, datatype): (String, DataType) = (spec.name.to_string(), spec.datatype);
     decoded.request.inputs.push(InputTensor { name, datatype, shape, data });
     Ok(decoded)
 }
 
-/// Sets the only open dimension, if there is one, so that the shape has `count` elements.
-fn fill_open(dims: &[Option<usize>], count: usize) -> Result<Shape, Error> {
+/// Sets the only dynamic dimension, if any, so that the shape has `count` elements.
+fn fill_dynamic(dims: &[Option<usize>], count: usize) -> Result<Shape, Error> {
     let known: usize = dims.iter().flatten().product();
     match dims.iter().filter(|dim| dim.is_none()).count() {
         0 => Ok(dims.iter().flatten().copied().collect()),
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie_are_told() {
+    fn wrong_lengths_are_errors_with_the_reason() {
         let error =
             |raw: &[u8], length| decode(body(raw), length, &signature()).unwrap_err().to_string();
         assert!(error(&[], 1 << 40).contains("and the body has"));

@@ -1,4 +1,4 @@
-//! Elements of JSON tensors, straight into the binary form, flat or nested.
+//! Decodes elements of JSON tensors, flat or nested, directly to the binary form.
 
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use skysail_engine::tensor::{DataType, push_bytes_element};
@@ -140,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn nested_and_flat_are_the_same() {
+    fn nested_and_flat_arrays_are_equal() {
         let flat = read("[1, -2.5, 3]", DataType::Fp32).unwrap();
         assert_eq!(flat, read("[[1], [-2.5, 3]]", DataType::Fp32).unwrap());
         assert_eq!(flat[4..8], (-2.5_f32).to_le_bytes());
     }
 
     #[test]
-    fn each_datatype_takes_its_own_values_only() {
+    fn each_datatype_accepts_its_own_values_only() {
         assert_eq!(read("[true, 0]", DataType::Bool).unwrap(), [1, 0]);
         assert_eq!(read("[\"ab\"]", DataType::Bytes).unwrap(), b"\x02\0\0\0ab");
         assert_eq!(read("[-1]", DataType::Int16).unwrap(), [255, 255]);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_nest_is_an_error_and_no_overflow() {
+    fn deep_nesting_is_an_error_and_no_stack_overflow() {
         assert!(read(&"[".repeat(100_000), DataType::Int8).is_err());
     }
 }

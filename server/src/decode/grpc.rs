@@ -1,4 +1,4 @@
-//! A gRPC inference request.
+//! Decodes gRPC inference requests.
 
 use super::Decoded;
 use super::parameters::{InputParameters, OutputParameters, Parameters, Value};
@@ -12,10 +12,10 @@ use skysail_protocol::grpc::model_infer_request::InferInputTensor;
 use skysail_protocol::grpc::{InferParameter, InferTensorContents, ModelInferRequest};
 use std::collections::HashMap;
 
-/// Turns the message into the engine's request; raw tensors are not copied.
+/// Decodes a message. Raw tensors are not copied.
 ///
 /// # Errors
-/// When its parts contradict each other.
+/// When the message is inconsistent.
 pub(crate) fn decode(message: ModelInferRequest) -> Result<Decoded, Error> {
     let parameters = fold(&message.parameters, Parameters::default(), Parameters::set)?;
     let mut decoded = Decoded {
@@ -67,7 +67,7 @@ fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<InputTensor, Er
     Ok(InputTensor { name, datatype, shape, data })
 }
 
-/// The typed contents in binary form.
+/// Converts typed contents to binary form.
 fn typed(name: &str, datatype: DataType, contents: InferTensorContents) -> Result<Payload, Error> {
     let c = contents;
     let data = match datatype {
@@ -155,20 +155,20 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_told() {
+    fn inconsistent_messages_are_errors_with_the_reason() {
         let wide = InferTensorContents { int_contents: vec![300], ..Default::default() };
         let raw = || vec![Bytes::from_static(&[1])];
-        let refusal = |input, raw_input_contents| {
+        let error = |input, raw_input_contents| {
             let message =
                 ModelInferRequest { inputs: vec![input], raw_input_contents, ..Default::default() };
             decode(message).unwrap_err().to_string()
         };
-        assert!(refusal(input("INT8", Some(wide.clone())), vec![]).contains("300 does not fit"));
-        assert!(refusal(input("INT8", Some(wide)), raw()).contains("one only"));
-        assert!(refusal(input("FP16", None), vec![]).contains("raw_input_contents only"));
-        assert!(refusal(input("FLOAT", None), raw()).contains("'FLOAT' is not one of"));
-        assert!(refusal(input("INT8", None), [raw(), raw()].concat()).contains("2 raw_input"));
+        assert!(error(input("INT8", Some(wide.clone())), vec![]).contains("300 does not fit"));
+        assert!(error(input("INT8", Some(wide)), raw()).contains("one only"));
+        assert!(error(input("FP16", None), vec![]).contains("raw_input_contents only"));
+        assert!(error(input("FLOAT", None), raw()).contains("'FLOAT' is not one of"));
+        assert!(error(input("INT8", None), [raw(), raw()].concat()).contains("2 raw_input"));
         let negative = InferInputTensor { shape: vec![-1], ..input("INT8", None) };
-        assert!(refusal(negative, raw()).contains("negative"));
+        assert!(error(negative, raw()).contains("negative"));
     }
 }

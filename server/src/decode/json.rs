@@ -1,4 +1,4 @@
-//! The JSON part of an HTTP inference request.
+//! Decodes the JSON part of HTTP inference requests.
 
 use super::Decoded;
 use super::elements::Elements;
@@ -15,28 +15,28 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Inputs, or outputs, of one request. What JSON says in a few bytes takes a multiple of that
-/// in memory, so each list has a limit.
+/// Most inputs, or outputs, of one request. A few bytes of JSON take many times their size in
+/// memory, so each list has a limit.
 const TENSORS_MAX: usize = 4096;
-/// Parameters in one object.
+/// Most parameters in one object.
 const PARAMETERS_MAX: usize = 64;
-/// Dimensions of one tensor.
+/// Most dimensions of one tensor.
 const DIMENSIONS_MAX: usize = 64;
 
-/// An input as the JSON has it: with its elements, or with the size of those that follow.
+/// An input in JSON: with its elements, or with the size of raw elements that follow.
 #[derive(Debug)]
 pub(super) struct JsonInput {
     pub(super) tensor: InputTensor,
     pub(super) binary_data_size: Option<usize>,
     has_data: bool,
-    /// Why its parameters can not be honoured: the reader of JSON has one kind of error only.
-    refused: Option<Error>,
+    /// Error in the parameters. It is kept here, as serde has only one kind of error.
+    error: Option<Error>,
 }
 
-/// Reads a body that is JSON and nothing else.
+/// Decodes a body of JSON only.
 ///
 /// # Errors
-/// When it is no inference request.
+/// When it is not a valid inference request.
 pub(crate) fn decode(body: &[u8]) -> Result<Decoded, Error> {
     let (mut decoded, inputs) = header(body)?;
     for input in inputs {
@@ -53,7 +53,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Decoded, Error> {
 }
 
 impl JsonInput {
-    /// The tensor, which must have its elements in the JSON.
+    /// The tensor, whose elements must be in the JSON.
     pub(super) fn with_data(self) -> Result<InputTensor, Error> {
         if self.has_data {
             return Ok(self.tensor);
@@ -61,7 +61,7 @@ impl JsonInput {
         Err(Error::malformed(format!("input '{}' has no 'data'", self.tensor.name)))
     }
 
-    /// The tensor, which must have its elements in the bytes that follow.
+    /// The tensor, whose elements must be in the bytes that follow.
     pub(super) fn with_bytes(self, data: Payload) -> Result<InputTensor, Error> {
         if self.has_data {
             return Err(Error::malformed(format!(
@@ -73,7 +73,7 @@ impl JsonInput {
     }
 }
 
-/// Reads the JSON part, with the inputs apart.
+/// Decodes the JSON part, with the inputs apart.
 pub(super) fn header(json: &[u8]) -> Result<(Decoded, SmallVec<[JsonInput; 2]>), Error> {
     let text = std::str::from_utf8(json)
         .map_err(|error| Error::malformed(format!("the JSON is not UTF-8: {error}")))?;
@@ -98,7 +98,7 @@ pub(super) fn header(json: &[u8]) -> Result<(Decoded, SmallVec<[JsonInput; 2]>),
     }
     let inputs = header.inputs.ok_or_else(|| Error::malformed("the JSON has no 'inputs'"));
     let Tensors(mut inputs) = inputs?;
-    match inputs.iter_mut().find_map(|input| input.refused.take()) {
+    match inputs.iter_mut().find_map(|input| input.error.take()) {
         Some(error) => Err(error),
         None => Ok((decoded, inputs)),
     }
@@ -126,7 +126,7 @@ struct Output<'a> {
 /// An object of parameters, in order.
 struct Pairs<'a>(Vec<(Cow<'a, str>, OwnedValue<'a>)>);
 
-/// A parameter's value as JSON has it.
+/// Value of a parameter in JSON.
 enum OwnedValue<'a> {
     Bool(bool),
     Integer(i128),
@@ -218,7 +218,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tensors<T> {
     }
 }
 
-/// Checks that there is room for one more.
+/// Checks that there is room for one more entry.
 fn limit<E: serde::de::Error>(count: usize, most: usize, of: &str) -> Result<(), E> {
     if count < most {
         return Ok(());
@@ -244,9 +244,9 @@ impl<'de> Visitor<'de> for InputVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonInput, A::Error> {
         use serde::de::Error as _;
         let (mut name, mut shape, mut datatype) = (None, None, None);
-        let (mut parameters, mut refused) = (InputParameters::default(), None);
+        let (mut parameters, mut wrong) = (InputParameters::default(), None);
         let mut data: Option<Vec<u8>> = None;
-        // Data that stands before its datatype is read when that is known.
+        // Data before its datatype is decoded once the datatype is known.
         let mut early: Option<&RawValue> = None;
         while let Some(Name(key)) = map.next_key()? {
             match &*key {
@@ -257,7 +257,7 @@ impl<'de> Visitor<'de> for InputVisitor {
                     let pairs = map.next_value::<Pairs<'_>>()?;
                     match pairs.fold(parameters, InputParameters::set) {
                         Ok(known) => parameters = known,
-                        Err(error) => refused = Some(error),
+                        Err(error) => wrong = Some(error),
                     }
                 }
                 "data" if data.is_some() || early.is_some() => {
@@ -285,11 +285,11 @@ impl<'de> Visitor<'de> for InputVisitor {
         let has_data = data.is_some();
         let tensor = InputTensor { name, datatype, shape, data: data.unwrap_or_default().into() };
         let binary_data_size = parameters.binary_data_size;
-        Ok(JsonInput { tensor, binary_data_size, has_data, refused })
+        Ok(JsonInput { tensor, binary_data_size, has_data, error: wrong })
     }
 }
 
-/// Sets a field that was not there yet.
+/// Sets a field, which must not be set yet.
 fn once<T, E: serde::de::Error>(
     field: &mut Option<T>,
     name: &'static str,
@@ -342,12 +342,12 @@ impl<'de> Deserialize<'de> for JsonDataType {
 mod tests {
     use super::*;
 
-    fn refusal(json: &str) -> String {
+    fn error(json: &str) -> String {
         decode(json.as_bytes()).unwrap_err().to_string()
     }
 
     #[test]
-    fn reads_a_request_whatever_the_order_of_its_keys() {
+    fn keys_may_have_any_order() {
         let json = r#"{"outputs": [{"name": "y", "parameters": {"binary_data": true}}],
             "inputs": [{"data": [[1, 2]], "extra": {}, "shape": [1, 2], "datatype": "INT8",
             "name": "x \"q\""}], "id": "7", "parameters": {"timeout": 5}}"#;
@@ -363,23 +363,23 @@ mod tests {
     fn every_mistake_has_its_own_message() {
         let input = |fields: &str| format!("{{\"inputs\": [{{\"name\": \"x\", {fields}}}]}}");
         let cases = [
-            (refusal("{"), "can not be read"),
-            (refusal("[]"), "can not be read"),
-            (refusal("{}"), "no 'inputs'"),
-            (refusal(&input("\"shape\": [1], \"data\": [1]")), "missing field `datatype`"),
-            (refusal(&input("\"datatype\": \"INT8\", \"data\": [1]")), "missing field `shape`"),
-            (refusal(&input("\"shape\": [1], \"datatype\": \"INT8\"")), "no 'data'"),
-            (refusal(&input("\"shape\": [-1], \"datatype\": \"INT8\", \"data\": []")), "usize"),
-            (refusal(&input("\"shape\": [1], \"datatype\": \"FLOAT\"")), "'FLOAT' is not one of"),
+            (error("{"), "can not be read"),
+            (error("[]"), "can not be read"),
+            (error("{}"), "no 'inputs'"),
+            (error(&input("\"shape\": [1], \"data\": [1]")), "missing field `datatype`"),
+            (error(&input("\"datatype\": \"INT8\", \"data\": [1]")), "missing field `shape`"),
+            (error(&input("\"shape\": [1], \"datatype\": \"INT8\"")), "no 'data'"),
+            (error(&input("\"shape\": [-1], \"datatype\": \"INT8\", \"data\": []")), "usize"),
+            (error(&input("\"shape\": [1], \"datatype\": \"FLOAT\"")), "'FLOAT' is not one of"),
             (
-                refusal(&input(r#""shape": [1], "datatype": "INT8", "parameters": {"x": 1}"#)),
+                error(&input(r#""shape": [1], "datatype": "INT8", "parameters": {"x": 1}"#)),
                 "parameter 'x' of an input",
             ),
-            (refusal(r#"{"inputs": [], "parameters": {"magic": 1}}"#), "'magic' of the request"),
-            (refusal(r#"{"inputs": [], "parameters": 3}"#), "an object of parameters"),
-            (refusal(r#"{"inputs": [], "inputs": []}"#), "duplicate field `inputs`"),
-            (refusal(&input("\"name\": \"x\"")), "duplicate field `name`"),
-            (refusal(&input("\"data\": [], \"data\": []")), "duplicate field `data`"),
+            (error(r#"{"inputs": [], "parameters": {"magic": 1}}"#), "'magic' of the request"),
+            (error(r#"{"inputs": [], "parameters": 3}"#), "an object of parameters"),
+            (error(r#"{"inputs": [], "inputs": []}"#), "duplicate field `inputs`"),
+            (error(&input("\"name\": \"x\"")), "duplicate field `name`"),
+            (error(&input("\"data\": [], \"data\": []")), "duplicate field `data`"),
         ];
         for (message, wanted) in cases {
             assert!(message.contains(wanted), "'{message}' should say '{wanted}'");
@@ -387,14 +387,14 @@ mod tests {
     }
 
     #[test]
-    fn what_an_input_asks_for_in_vain_keeps_its_kind_of_error() {
+    fn an_unsupported_parameter_keeps_its_kind_of_error() {
         let json = r#"{"inputs": [{"name": "x", "datatype": "INT8", "shape": [1],
             "parameters": {"shared_memory_region": "r"}}]}"#;
         assert!(matches!(decode(json.as_bytes()), Err(Error::Unsupported(_))));
     }
 
     #[test]
-    fn invalid_utf8_is_told() {
+    fn invalid_utf8_is_an_error_with_the_reason() {
         assert!(decode(b"{\"id\": \"\xff\"}").unwrap_err().to_string().contains("not UTF-8"));
     }
 }

@@ -1,10 +1,9 @@
-//! The parameters of a request. One that has no effect here is refused by name, so that nobody
-//! relies on it.
+//! Parameters of a request. One without effect is an error, so that nobody relies on it.
 
 use crate::status::Error;
 use skysail_protocol::parameter;
 
-/// A parameter's value, whatever the protocol.
+/// Value of a parameter, in any protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value<'a> {
     Bool(bool),
@@ -14,7 +13,7 @@ pub(crate) enum Value<'a> {
     Other,
 }
 
-/// What the parameters of a request say.
+/// Parameters of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parameters {
     pub(crate) timeout_us: Option<u64>,
@@ -24,7 +23,7 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    /// Takes in one parameter.
+    /// Sets one parameter.
     pub(crate) fn set(&mut self, name: &str, value: &Value<'_>) -> Result<(), Error> {
         match name {
             parameter::BINARY_DATA_OUTPUT => self.binary_data_output = boolean(name, value)?,
@@ -52,14 +51,14 @@ fn no_sequence(value: &Value<'_>) -> bool {
     matches!(value, Value::Integer(0) | Value::Text(""))
 }
 
-/// What the parameters of an input say.
+/// Parameters of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InputParameters {
     pub(crate) binary_data_size: Option<usize>,
 }
 
 impl InputParameters {
-    /// Takes in one parameter.
+    /// Sets one parameter.
     pub(crate) fn set(&mut self, name: &str, value: &Value<'_>) -> Result<(), Error> {
         match name {
             parameter::BINARY_DATA_SIZE => {
@@ -72,14 +71,14 @@ impl InputParameters {
     }
 }
 
-/// What the parameters of a requested output say.
+/// Parameters of a requested output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OutputParameters {
     pub(crate) binary_data: Option<bool>,
 }
 
 impl OutputParameters {
-    /// Takes in one parameter.
+    /// Sets one parameter.
     pub(crate) fn set(&mut self, name: &str, value: &Value<'_>) -> Result<(), Error> {
         match name {
             parameter::BINARY_DATA => {
@@ -125,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_effect_is_refused_by_name() {
+    fn a_parameter_without_effect_is_an_error_with_its_name() {
         let mut parameters = Parameters::default();
         let error = parameters.set("no_such", &Value::Bool(true)).unwrap_err();
         assert!(error.to_string().contains("'no_such'"));
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_of_zero_is_none() {
+    fn a_timeout_of_zero_means_no_timeout() {
         let mut parameters = Parameters::default();
         parameters.set("timeout", &Value::Integer(0)).unwrap();
         assert_eq!(parameters.timeout_us, None);

@@ -1,10 +1,10 @@
-//! The services of the gRPC port: inference, health and reflection, chosen by the path's first
-//! part.
+//! The services of the gRPC port: inference, health and reflection, by the path's first part.
 
 use super::Service;
-use super::answered::hold_along;
+use super::accounted_response::hold_until_sent;
+use super::byte_accounting::AccountedBody;
 use super::deadline::Arrival;
-use super::metered::Metered;
+use crate::accept::IoThread;
 use crate::server::Server;
 use anyhow::{Context, Result};
 use http::{Request, Response};
@@ -21,17 +21,17 @@ use tonic::codegen::Service as _;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_reflection::server::Builder;
 
-/// The one method whose client may send message after message.
+/// The only method with a stream of requests.
 const STREAM: &str = "ModelStreamInfer";
 
-/// The methods whose messages have tensors.
+/// Methods whose messages have tensors.
 const INFERENCE: [&str; 2] = ["ModelInfer", STREAM];
 
-/// A response that is being made.
-type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+/// A future response.
+type FutureResponse = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// Answers a request of the gRPC port.
-type Services = Arc<dyn Fn(Request<Incoming>) -> Answer + Send + Sync>;
+type Services = Arc<dyn Fn(Arc<IoThread>, Request<Incoming>) -> FutureResponse + Send + Sync>;
 
 /// All services together.
 ///
@@ -49,7 +49,7 @@ pub(crate) fn services<H: Health>(
         .accept_compressed(Deflate)
         .send_compressed(Gzip)
         .send_compressed(Deflate);
-    let admin = inference.clone().max_decoding_message_size(limits.of_admin().bytes_max);
+    let admin = inference.clone().max_decoding_message_size(limits.for_admin().bytes_max);
     let reflection = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -57,7 +57,7 @@ pub(crate) fn services<H: Health>(
     };
     let reflection_v1 = reflection().build_v1().context("gRPC reflection")?;
     let reflection_v1alpha = reflection().build_v1alpha().context("gRPC reflection")?;
-    Ok(Arc::new(move |request| {
+    Ok(Arc::new(move |thread, request: Request<Incoming>| {
         let path = request.uri().path().trim_start_matches('/');
         let (service, method) = path.split_once('/').unwrap_or((path, ""));
         match service {
@@ -65,29 +65,29 @@ pub(crate) fn services<H: Health>(
                 let is_stream = method == STREAM;
                 let service = if INFERENCE.contains(&method) { &inference } else { &admin };
                 let mut service = service.clone();
-                let arrival = match Arrival::now(request.headers()) {
+                let arrival = match Arrival::now(Arc::clone(&thread), request.headers()) {
                     Ok(arrival) => arrival,
-                    Err(error) => return answer(async { Ok(Status::from(error).into_http()) }),
+                    Err(error) => return boxed(async { Ok(Status::from(error).into_http()) }),
                 };
-                let meter = |body| Metered::new(body, limits, &budget, is_stream);
-                let mut request = request.map(meter);
+                let mut request = request
+                    .map(|body| AccountedBody::new(body, limits, &budget, thread, is_stream));
                 request.extensions_mut().insert(arrival);
-                let answered = service.call(request);
-                answer(async { answered.await.map(hold_along) })
+                let response = service.call(request);
+                boxed(async { response.await.map(hold_until_sent) })
             }
-            "grpc.health.v1.Health" => answer(health.clone().call(request)),
-            "grpc.reflection.v1.ServerReflection" => answer(reflection_v1.clone().call(request)),
+            "grpc.health.v1.Health" => boxed(health.clone().call(request)),
+            "grpc.reflection.v1.ServerReflection" => boxed(reflection_v1.clone().call(request)),
             "grpc.reflection.v1alpha.ServerReflection" => {
-                answer(reflection_v1alpha.clone().call(request))
+                boxed(reflection_v1alpha.clone().call(request))
             }
-            _ => answer(async { Ok(Status::unimplemented("no such service").into_http()) }),
+            _ => boxed(async { Ok(Status::unimplemented("no such service").into_http()) }),
         }
     }))
 }
 
-fn answer(
+fn boxed(
     future: impl Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
-) -> Answer {
+) -> FutureResponse {
     Box::pin(async move {
         match future.await {
             Ok(response) => response,

@@ -1,7 +1,7 @@
-//! HTTP's answers to everything that is no inference: JSON of the gRPC messages.
+//! HTTP responses to all requests but inference: the gRPC messages as JSON.
 
 use super::route::{Admin, Target};
-use super::{Pieces, respond_json};
+use super::{ChunkedBody, json_response};
 use crate::admin::{self, json::to_json};
 use crate::server::Server;
 use crate::status::Error;
@@ -13,14 +13,14 @@ use skysail_protocol::grpc::model_repository_parameter::ParameterChoice;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
-/// Answers what was asked.
-pub(super) async fn answer(
+/// Answers a request of an admin route.
+pub(super) async fn respond(
     server: &Server,
     method: &Method,
-    asked: Admin,
+    route: Admin,
     body: &Payload,
-) -> Result<Response<Pieces>, Error> {
-    let json = match asked {
+) -> Result<Response<ChunkedBody>, Error> {
+    let json = match route {
         Admin::Live => json!({"live": true}),
         Admin::Ready => return Ok(ready(server.is_ready(), &json!({"ready": server.is_ready()}))),
         Admin::Server => to_json("ServerMetadataResponse", &admin::metadata::server())?,
@@ -42,11 +42,11 @@ pub(super) async fn answer(
         Admin::Index => index(server, body)?,
         Admin::Load { model } => {
             admin::repository::load(server, &model, load_parameters(body)?).await?;
-            return Ok(nothing());
+            return Ok(empty());
         }
         Admin::Unload { model } => {
             admin::repository::unload(server, &model, load_parameters(body)?).await?;
-            return Ok(nothing());
+            return Ok(empty());
         }
         Admin::Trace { model } => trace(server, method, model, body)?,
         Admin::Log => match *method {
@@ -57,14 +57,14 @@ pub(super) async fn answer(
         Admin::SharedMemoryRegister => {
             return Err(Error::Unsupported("shared memory is not supported".into()));
         }
-        // Nothing is registered, and programs begin with this.
-        Admin::SharedMemoryUnregister => return Ok(nothing()),
+        // Nothing is ever registered, and client programs start with this call.
+        Admin::SharedMemoryUnregister => return Ok(empty()),
     };
-    Ok(respond_json(StatusCode::OK, &json))
+    Ok(json_response(StatusCode::OK, &json))
 }
 
-fn nothing() -> Response<Pieces> {
-    Response::new(Pieces::new(SmallVec::new()))
+fn empty() -> Response<ChunkedBody> {
+    Response::new(ChunkedBody::new(SmallVec::new()))
 }
 
 /// The body as a JSON object; an empty one is an empty object.
@@ -112,7 +112,7 @@ fn trace(
         Method::GET => server.trace().get(&model),
         _ => server.trace().set(&model, &trace_changes(object(body)?)?)?,
     };
-    // Levels are a list; every other setting is one value.
+    // Levels are a list. Every other setting is one value.
     let image = |(name, mut values): (String, Vec<String>)| match name.as_str() {
         "trace_level" => (name, json!(values)),
         _ => (name, json!(values.pop().unwrap_or_default())),
@@ -134,9 +134,9 @@ fn trace_changes(object: serde_json::Map<String, Value>) -> Result<admin::trace:
     object.into_iter().map(|(name, value)| Ok((name, values(value)?))).collect()
 }
 
-fn ready(is_ready: bool, json: &Value) -> Response<Pieces> {
+fn ready(is_ready: bool, json: &Value) -> Response<ChunkedBody> {
     match is_ready {
-        true => respond_json(StatusCode::OK, json),
-        false => respond_json(StatusCode::SERVICE_UNAVAILABLE, json),
+        true => json_response(StatusCode::OK, json),
+        false => json_response(StatusCode::SERVICE_UNAVAILABLE, json),
     }
 }

@@ -1,27 +1,27 @@
-//! Paths of the protocol.
+//! Routes of the HTTP port.
 
 use crate::status::Error;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-/// A model as a path names it. Names are percent-decoded.
+/// A model in a path. Names are percent-decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) model: String,
-    /// The server's choice when there is none.
+    /// Version, or `None` for the server's choice.
     pub(super) version: Option<u64>,
 }
 
-/// What a path and a method ask for.
+/// Route of a path and a method.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Infer(Target),
     /// The slowest requests.
-    Tail,
+    Slowest,
     Admin(Admin),
 }
 
-/// Everything that is no inference.
+/// Routes other than inference.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admin {
     Live,
@@ -30,7 +30,7 @@ pub(super) enum Admin {
     Model(Target),
     ModelReady(Target),
     ModelConfig(Target),
-    /// Of all models when the name is empty.
+    /// Statistics, of all models if the name is empty.
     Statistics(Target),
     Index,
     Load {
@@ -74,7 +74,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Error> {
         ["v2"] => get(Admin::Server),
         ["v2", "health", "live"] => get(Admin::Live),
         ["v2", "health", "ready"] => get(Admin::Ready),
-        ["v2", "debug", "tail"] => only(method, &Method::GET, Route::Tail),
+        ["v2", "debug", "tail"] => only(method, &Method::GET, Route::Slowest),
         ["v2", "models", "stats"] => {
             get(Admin::Statistics(Target { model: String::new(), version: None }))
         }
@@ -123,7 +123,7 @@ fn of_model(method: &Method, target: Target, rest: &[&str]) -> Option<Result<Rou
 }
 
 fn only(method: &Method, wanted: &Method, route: impl Into<Route>) -> Result<Route, Error> {
-    // HEAD is GET without the body, which the connection leaves out by itself.
+    // HEAD is GET without the body, which hyper omits.
     if method == wanted || (*method == Method::HEAD && *wanted == Method::GET) {
         return Ok(route.into());
     }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_models_and_versions_with_names_of_any_kind() {
+    fn model_names_are_percent_decoded() {
         let model = "a b/c".to_owned();
         let path = "/v2/models/a%20b%2Fc/versions/7/infer";
         let found = route(&Method::POST, path).unwrap();
@@ -166,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn statistics_of_all_go_before_a_model_of_that_name() {
+    fn statistics_of_all_models_precede_a_model_named_stats() {
         let all = Admin::Statistics(Target { model: String::new(), version: None }).into();
         assert_eq!(get("/v2/models/stats").unwrap(), all);
     }
 
     #[test]
-    fn refuses_with_the_reason() {
+    fn an_unknown_route_is_an_error_with_the_reason() {
         assert!(matches!(get("/v2/models/m/infer"), Err(Error::WrongMethod("POST"))));
         assert!(matches!(get("/v1"), Err(Error::NoSuchPath(_))));
         assert!(matches!(get("/v2/models/m/versions/x"), Err(Error::Malformed(_))));

@@ -1,5 +1,6 @@
-//! A gRPC response to an inference request. Elements always go into `raw_output_contents`, one
-//! entry an output: that is what clients read.
+//! Encodes gRPC inference responses.
+//!
+//! Elements always go into `raw_output_contents`, one entry for each output, as clients expect.
 
 use crate::decode::Decoded;
 use skysail_engine::request::Response;
@@ -8,7 +9,7 @@ use skysail_protocol::grpc::infer_parameter::ParameterChoice;
 use skysail_protocol::grpc::model_infer_response::InferOutputTensor;
 use skysail_protocol::{grpc::InferParameter, parameter};
 
-/// Makes the message.
+/// Encodes the message.
 pub(crate) fn respond(response: Response, decoded: Decoded) -> ModelInferResponse {
     let mut message = ModelInferResponse {
         model_name: response.model.to_string(),

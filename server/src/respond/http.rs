@@ -1,5 +1,4 @@
-//! An HTTP response to an inference request: JSON, and raw tensors behind it where they are
-//! wanted.
+//! Encodes HTTP inference responses: JSON, then the raw tensors that were asked for.
 
 use super::json::{push_elements, push_shape, push_text};
 use crate::decode::Decoded;
@@ -9,21 +8,21 @@ use skysail_engine::request::{OutputTensor, Response};
 use smallvec::SmallVec;
 use std::io::Write;
 
-/// A raw tensor smaller than this is copied into the same piece as the JSON.
-const PIECE_BYTES_MIN: usize = 16 << 10;
+/// Smaller raw tensors are copied into the same chunk as the JSON.
+const CHUNK_BYTES_MIN: usize = 16 << 10;
 
-/// A response's body in pieces, and how much of it is JSON.
+/// A response's body in chunks, and the length of its JSON.
 pub(crate) struct Body {
-    /// One after the other.
-    pub(crate) pieces: SmallVec<[Bytes; 2]>,
-    /// Bytes of JSON at the beginning, when raw tensors follow.
+    /// Chunks in order.
+    pub(crate) chunks: SmallVec<[Bytes; 2]>,
+    /// Bytes of JSON at the start, if raw tensors follow.
     pub(crate) header_length: Option<usize>,
 }
 
-/// Writes the body.
+/// Encodes the body.
 ///
 /// # Errors
-/// When an output is wanted as JSON and JSON can not hold it.
+/// When an output is to be JSON, and JSON can not represent it.
 pub(crate) fn respond(response: &Response, decoded: &Decoded) -> Result<Body, Error> {
     let mut json = Vec::with_capacity(256);
     json.extend_from_slice(b"{\"model_name\":");
@@ -46,11 +45,10 @@ pub(crate) fn respond(response: &Response, decoded: &Decoded) -> Result<Body, Er
     json.extend_from_slice(b"]}");
     let header_length = any_raw.then_some(json.len());
     let raw = response.outputs.iter().enumerate().filter(|(index, _)| decoded.is_binary(*index));
-    Ok(Body { pieces: pieces(json, raw.map(|(_, output)| &output.data)), header_length })
+    Ok(Body { chunks: chunks(json, raw.map(|(_, output)| &output.data)), header_length })
 }
 
-/// The body of a refusal, which says why. Under overload most answers are refusals, so it is
-/// written in one go.
+/// Encodes an error as JSON. Under overload most responses are errors, so it is one write.
 pub(crate) fn error(error: &Error) -> Bytes {
     let mut json = Vec::with_capacity(256);
     json.extend_from_slice(b"{\"error\":");
@@ -75,19 +73,19 @@ fn push_output(json: &mut Vec<u8>, output: &OutputTensor, raw: bool) -> Result<(
     Ok(())
 }
 
-/// The JSON and the raw tensors; large ones are not copied.
-fn pieces<'a>(json: Vec<u8>, raw: impl Iterator<Item = &'a Bytes>) -> SmallVec<[Bytes; 2]> {
-    let mut pieces: SmallVec<[Bytes; 2]> = SmallVec::new();
+/// Chunks of the JSON and the raw tensors. Large tensors are not copied.
+fn chunks<'a>(json: Vec<u8>, raw: impl Iterator<Item = &'a Bytes>) -> SmallVec<[Bytes; 2]> {
+    let mut chunks: SmallVec<[Bytes; 2]> = SmallVec::new();
     let mut small = json;
     for data in raw {
-        if data.len() < PIECE_BYTES_MIN {
+        if data.len() < CHUNK_BYTES_MIN {
             small.extend_from_slice(data);
         } else {
-            pieces.push(std::mem::take(&mut small).into());
-            pieces.push(data.clone());
+            chunks.push(std::mem::take(&mut small).into());
+            chunks.push(data.clone());
         }
     }
-    pieces.push(small.into());
-    pieces.retain(|piece| !piece.is_empty());
-    pieces
+    chunks.push(small.into());
+    chunks.retain(|chunk| !chunk.is_empty());
+    chunks
 }

@@ -24,31 +24,31 @@ pub(super) fn push_shape(json: &mut Vec<u8>, shape: &[usize]) {
 /// Appends the elements as a flat JSON array.
 ///
 /// # Errors
-/// When JSON has no way to write them.
+/// When JSON can not represent them.
 pub(super) fn push_elements(json: &mut Vec<u8>, tensor: &OutputTensor) -> Result<(), Error> {
     let data = &tensor.data;
     json.push(b'[');
     match tensor.datatype {
         DataType::Bool => {
-            each::<1>(json, data, |json, b| {
+            push_each::<1>(json, data, |json, b| {
                 json.extend_from_slice(if b == [0] { b"false" } else { b"true" });
             });
         }
-        DataType::Uint8 => each(json, data, |json, b| display(json, u8::from_le_bytes(b))),
-        DataType::Uint16 => each(json, data, |json, b| display(json, u16::from_le_bytes(b))),
-        DataType::Uint32 => each(json, data, |json, b| display(json, u32::from_le_bytes(b))),
-        DataType::Uint64 => each(json, data, |json, b| display(json, u64::from_le_bytes(b))),
-        DataType::Int8 => each(json, data, |json, b| display(json, i8::from_le_bytes(b))),
-        DataType::Int16 => each(json, data, |json, b| display(json, i16::from_le_bytes(b))),
-        DataType::Int32 => each(json, data, |json, b| display(json, i32::from_le_bytes(b))),
-        DataType::Int64 => each(json, data, |json, b| display(json, i64::from_le_bytes(b))),
+        DataType::Uint8 => push_each(json, data, |json, b| display(json, u8::from_le_bytes(b))),
+        DataType::Uint16 => push_each(json, data, |json, b| display(json, u16::from_le_bytes(b))),
+        DataType::Uint32 => push_each(json, data, |json, b| display(json, u32::from_le_bytes(b))),
+        DataType::Uint64 => push_each(json, data, |json, b| display(json, u64::from_le_bytes(b))),
+        DataType::Int8 => push_each(json, data, |json, b| display(json, i8::from_le_bytes(b))),
+        DataType::Int16 => push_each(json, data, |json, b| display(json, i16::from_le_bytes(b))),
+        DataType::Int32 => push_each(json, data, |json, b| display(json, i32::from_le_bytes(b))),
+        DataType::Int64 => push_each(json, data, |json, b| display(json, i64::from_le_bytes(b))),
         DataType::Fp32 => {
             check_finite(tensor, |b: [u8; 4]| f32::from_le_bytes(b).is_finite())?;
-            each(json, data, |json, b| float(json, f32::from_le_bytes(b)));
+            push_each(json, data, |json, b| float(json, f32::from_le_bytes(b)));
         }
         DataType::Fp64 => {
             check_finite(tensor, |b: [u8; 8]| f64::from_le_bytes(b).is_finite())?;
-            each(json, data, |json, b| float(json, f64::from_le_bytes(b)));
+            push_each(json, data, |json, b| float(json, f64::from_le_bytes(b)));
         }
         DataType::Bytes => push_strings(json, tensor)?,
         DataType::Fp16 | DataType::Bf16 => {
@@ -59,7 +59,11 @@ pub(super) fn push_elements(json: &mut Vec<u8>, tensor: &OutputTensor) -> Result
     Ok(())
 }
 
-fn each<const N: usize>(json: &mut Vec<u8>, data: &[u8], push: impl Fn(&mut Vec<u8>, [u8; N])) {
+fn push_each<const N: usize>(
+    json: &mut Vec<u8>,
+    data: &[u8],
+    push: impl Fn(&mut Vec<u8>, [u8; N]),
+) {
     for (index, element) in data.as_chunks().0.iter().enumerate() {
         if index > 0 {
             json.push(b',');
@@ -118,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_elements_of_every_kind() {
+    fn elements_of_every_kind_are_written() {
         assert_eq!(json(DataType::Bool, &[1, 0]).unwrap(), "[true,false]");
         assert_eq!(json(DataType::Int16, &[255, 255, 2, 0]).unwrap(), "[-1,2]");
         assert_eq!(json(DataType::Fp32, &0.1_f32.to_le_bytes()).unwrap(), "[0.1]");
@@ -127,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_can_not_hold_is_an_error() {
+    fn elements_without_json_are_an_error() {
         assert!(json(DataType::Fp32, &f32::NAN.to_le_bytes()).unwrap_err().contains("NaN"));
         assert!(json(DataType::Fp16, &[0, 0]).unwrap_err().contains("binary_data"));
         assert!(json(DataType::Bytes, b"\x01\0\0\0\xff").unwrap_err().contains("UTF-8"));

@@ -1,7 +1,7 @@
 //! Which requests are kept, for how long, and whose places they take.
 
 use super::*;
-use crate::error::Refusal;
+use crate::error::ShedReason;
 use crate::request_record::testing::record;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -70,7 +70,7 @@ fn a_new_turn_takes_the_places_of_an_old_one() {
 fn what_broke_is_kept_among_thousands_that_were_turned_down() {
     let tail = SlowestRequests::default();
     let at = Duration::from_secs(2);
-    let shed = Outcome::Refused(Refusal::Overloaded);
+    let shed = Outcome::Shed(ShedReason::Overloaded);
     for request in 0..5_000 {
         tail.offer(&ended(&tail, at, request, shed));
     }
