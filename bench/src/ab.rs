@@ -22,7 +22,7 @@ const WIDE: [u64; 4] = [1024, 4096, 4096, 1000];
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask bench ab --old /tmp/before/skysail-server
+  cargo xtask bench ab --old ../before/skysail-server
   cargo xtask bench ab --old before/skysail-server --new after/skysail-server --rounds 15";
 
 /// Compares two builds of the server

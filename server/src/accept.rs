@@ -2,6 +2,8 @@
 
 use crate::config::Limits;
 use anyhow::{Context, Result};
+pub(crate) use arrival_clock::ArrivalClock;
+use handshake_timeout::HandshakeTimeout;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -9,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+pub(crate) use io_threads::{IoHandles, IoThread, IoThreads};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::convert::Infallible;
 use std::error::Error;
@@ -24,10 +27,6 @@ use tokio_io_timeout::TimeoutStream;
 mod arrival_clock;
 mod handshake_timeout;
 mod io_threads;
-
-pub(crate) use arrival_clock::ArrivalClock;
-use handshake_timeout::HandshakeTimeout;
-pub(crate) use io_threads::{IoHandles, IoThread, IoThreads};
 
 /// Connections that wait in the system while the server is at its limit.
 const BACKLOG: i32 = 1024;

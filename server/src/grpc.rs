@@ -11,8 +11,13 @@ use crate::predict::{Prediction, failed_early, predict};
 use crate::respond;
 use crate::server::Server;
 use crate::status::Error;
+use abort_on_drop::AbortOnDrop;
+use accounted_request::{AccountedRequest, typed_bytes};
+use accounted_response::AccountedResponse;
+use deadline::{Arrival, Responses};
 use futures_util::StreamExt;
 use serde_json::Value;
+pub(crate) use services::services;
 use skysail_protocol::grpc::grpc_inference_service_server::GrpcInferenceService;
 use skysail_protocol::grpc::*;
 use std::collections::HashMap;
@@ -25,12 +30,6 @@ mod accounted_response;
 mod byte_accounting;
 mod deadline;
 mod services;
-
-use abort_on_drop::AbortOnDrop;
-use accounted_request::{AccountedRequest, typed_bytes};
-use accounted_response::AccountedResponse;
-use deadline::{Arrival, Responses};
-pub(crate) use services::services;
 
 /// Requests in flight of one stream. Their responses keep their order.
 const STREAM_REQUESTS_MAX: usize = 64;

@@ -12,6 +12,7 @@ use crate::respond;
 use crate::server::Server;
 use crate::status::Error;
 use bytes::Bytes;
+pub(crate) use chunked_body::{ChunkedBody, SLOW_BYTES_MIN};
 use flate2::Compression;
 use flate2::read::{GzEncoder, ZlibEncoder};
 use http::header::{
@@ -19,6 +20,7 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use route::{Route, Target, route};
 use serde_json::Value;
 use skysail_engine::payload::Payload;
 use skysail_engine::request_record::RequestId;
@@ -31,9 +33,6 @@ use std::time::Instant;
 mod admin;
 mod chunked_body;
 mod route;
-
-pub(crate) use chunked_body::{ChunkedBody, SLOW_BYTES_MIN};
-use route::{Route, Target, route};
 
 /// Bodies of at least this size are decoded without blocking the thread's other connections.
 pub(crate) const OFFLOAD_BYTES: usize = 256 << 10;

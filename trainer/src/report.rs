@@ -5,18 +5,16 @@ mod curves;
 mod metrics;
 mod progress;
 
-use parking_lot::Mutex;
-use skysail_graph::write_atomically;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
-
-pub use compression::CompressionReport;
-
 use crate::checkpoint::Measurement;
 use crate::error::TrainError;
 use crate::job::{StepEvent, TrainObserver};
+pub use compression::CompressionReport;
 use metrics::{Event, Metrics};
+use parking_lot::Mutex;
 use progress::Progress;
+use skysail_graph::write_atomically;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// File name of the events in the output folder.
 const METRICS: &str = "metrics.jsonl";

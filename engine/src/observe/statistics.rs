@@ -10,6 +10,8 @@ use crate::request_record::{Outcome, RequestRecord, nanos};
 use crate::stage::Stage;
 use exemplars::Exemplars;
 pub use exemplars::POWERS as SECONDS_POWERS;
+pub use sizes::BatchStatistics;
+use sizes::Sizes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -17,9 +19,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 mod exemplars;
 mod sizes;
-
-pub use sizes::BatchStatistics;
-use sizes::Sizes;
 
 /// How often, and how long together.
 #[derive(Debug, Default)]
