@@ -6,7 +6,8 @@
 use skysail_policy::batch::Limits;
 use skysail_policy::batch::predictive::Predictive;
 use skysail_policy::priority::{Demand, Priority};
-use skysail_policy::scheduler::{Batch, RunSample, Scheduler, Start};
+use skysail_policy::replica_set::{ClassId, Traits};
+use skysail_policy::scheduler::{Batch, RunEnd, RunSample, Scheduler, Start};
 use std::fmt::Write;
 
 const END_US: u64 = 80_000;
@@ -43,9 +44,10 @@ struct Story {
 fn tell() -> Story {
     let limits = Limits { rows_max: 256, objective_us: Some(OBJECTIVE_US as f64), replicas: 1 };
     let mut scheduler: Scheduler<u64, ()> =
-        Scheduler::new(Box::new(Predictive::new(limits)), 1, 4096);
+        Scheduler::new(Box::new(move || Box::new(Predictive::new(limits))), 4096);
+    scheduler.join(Traits::default(), true);
     for rows in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
-        (0..50).for_each(|_| scheduler.observe(rows, run_us(rows) as f64));
+        (0..50).for_each(|_| scheduler.observe(ClassId::default(), rows, run_us(rows) as f64));
     }
     let mut story = Story::default();
     let mut running: Option<(u64, Batch<u64>, u64)> = None;
@@ -54,7 +56,7 @@ fn tell() -> Story {
         if let Some((ended_us, batch, started_us)) = running.take_if(|(end, ..)| *end <= now_us) {
             let arrivals_us: Vec<u64> = batch.members.iter().map(|member| member.item).collect();
             let ran = RunSample { rows: arrivals_us.len(), run_us: (ended_us - started_us) as f64 };
-            scheduler.finish(batch.run, Some(ran), now_us);
+            scheduler.finish(batch.run, RunEnd::Succeeded(ran), now_us);
             story.runs.push(Run { started_us, ended_us, arrivals_us });
         }
         due += rate(now_us) * 0.05;

@@ -5,41 +5,60 @@
 //! nothing waits takes every request: the only way to learn that a model has become fast again
 //! is to run it, so a wrong prediction can never stop the queue.
 
-use crate::priority::Demand;
 use crate::run_time::RunTime;
 
 /// Part of the best rate that a batch is large enough for, when larger ones are likely to be late.
 const ENOUGH: f64 = 0.9;
 
-/// What is ahead of a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ahead {
-    /// Rows that wait and will go before it.
-    pub rows: usize,
-    /// Rows of the batches that are made of them.
+/// The replicas of one class, as far as they matter to a request that arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead<'a> {
+    /// Rows of the largest batches that they are given.
     pub batch_rows_max: usize,
-    /// Replicas that run them, at least 1.
-    pub replicas: usize,
-    /// When the next of these will be free; `None` when one is idle and nothing waits.
-    pub free_in_us: Option<f64>,
-    /// Mean deviations added to a predicted run time.
+    /// Batches that they run side by side.
+    pub slots: usize,
+    /// Time until one of them can take a batch; infinite if that is not known.
+    pub free_in_us: f64,
+    /// Standard deviations added to a predicted run time.
     pub sigmas: f64,
-    /// Share of the time up to the deadline that is not counted on.
-    pub margin: f64,
+    /// Learned run times.
+    pub run_time: &'a RunTime,
 }
 
-impl Ahead {
-    /// The part of the time up to the deadline that is counted on. AdmissionMargin may leave the next
-    /// batch a little smaller, and not so small that its rate suffers.
-    fn counted_on(&self, run_time: &RunTime) -> f64 {
-        if self.margin == 0.0 {
+impl Ahead<'_> {
+    fn rows_max(&self) -> usize {
+        self.batch_rows_max.max(1)
+    }
+
+    /// Rows a microsecond in full batches; infinite while no run time is known.
+    fn rows_per_us(&self) -> f64 {
+        let full_us = self.run_time.estimate(self.rows_max()).map_or(0.0, |full| full.run_us);
+        self.slots as f64 * self.rows_max() as f64 / full_us
+    }
+
+    /// The part of the time up to the deadline that is counted on. A margin may make the next
+    /// batch a little smaller, but not so small that its rate suffers.
+    fn counted_on(&self, rows_ahead: usize, margin: f64) -> f64 {
+        if margin == 0.0 {
             return 1.0;
         }
-        let rate = |rows: usize| run_time.predict_us(rows).map(|us| rows as f64 / us);
-        let (own, best) = (rate(self.rows), rate(self.batch_rows_max));
-        let is_full = self.rows >= self.batch_rows_max;
+        let rate = |rows: usize| self.run_time.predict_us(rows).map(|us| rows as f64 / us);
+        let (own, best) = (rate(rows_ahead), rate(self.batch_rows_max));
+        let is_full = rows_ahead >= self.batch_rows_max;
         let is_enough = is_full || own.zip(best).is_some_and(|(own, best)| own >= ENOUGH * best);
-        if self.rows > 0 && is_enough { 1.0 - self.margin } else { 1.0 }
+        if rows_ahead > 0 && is_enough { 1.0 - margin } else { 1.0 }
+    }
+
+    /// Time until the end of the request's own run, once the full batches before it have started.
+    fn finish_in_us(&self, rows: usize, rows_ahead: usize) -> f64 {
+        let rows_max = self.rows_max();
+        // Behind a full batch the own one will be full too, by requests that arrive later.
+        let own_rows = match rows_ahead / rows_max {
+            0 => (rows_ahead + rows).clamp(1, rows_max.max(rows)),
+            _ => rows_max.max(rows),
+        };
+        let own = self.run_time.estimate(own_rows);
+        self.free_in_us + own.map_or(0.0, |own| own.upper_us(self.sigmas))
     }
 }
 
@@ -55,33 +74,32 @@ pub enum Admission {
     },
 }
 
-/// Decides at the time `now_us`.
-pub fn admit(demand: &Demand, ahead: &Ahead, run_time: &RunTime, now_us: u64) -> Admission {
-    let (Some(deadline_us), Some(free_in_us)) = (demand.deadline_us, ahead.free_in_us) else {
-        return Admission::Admit;
-    };
-    let left_us = deadline_us.saturating_sub(now_us) as f64 * ahead.counted_on(run_time);
-    let finish_in_us = free_in_us + wait_and_run_us(demand.rows, ahead, run_time);
-    if finish_in_us <= left_us {
+/// Decides about a request of `rows` rows that must be answered within `left_us`, behind
+/// `rows_ahead` rows that wait. `margin` is the part of that time that is not counted on.
+///
+/// Full batches before the request are shared among all replicas by their rates; its own run is
+/// on the class that finishes it first.
+pub fn admit<'a>(
+    rows: usize,
+    rows_ahead: usize,
+    left_us: f64,
+    margin: f64,
+    classes: impl Iterator<Item = Ahead<'a>> + Clone,
+) -> Admission {
+    let with_slots = classes.clone().filter(|class| class.slots > 0);
+    let fastest = with_slots.clone().max_by(|a, b| a.rows_per_us().total_cmp(&b.rows_per_us()));
+    let counted_on = fastest.map_or(1.0, |class| class.counted_on(rows_ahead, margin));
+    let full_rows = fastest.map_or(0, |class| rows_ahead / class.rows_max() * class.rows_max());
+    let rate = with_slots.map(|class| class.rows_per_us()).sum::<f64>();
+    let wait_us = if full_rows > 0 { full_rows as f64 / rate } else { 0.0 };
+    let own_us = classes.map(|class| class.finish_in_us(rows, rows_ahead));
+    let finish_in_us = wait_us + own_us.fold(f64::INFINITY, f64::min);
+    let left_us = left_us * counted_on;
+    // While all replicas start, nothing is known: the request waits for them.
+    if finish_in_us <= left_us || finish_in_us.is_infinite() {
         return Admission::Admit;
     }
     Admission::Reject { retry_in_us: finish_in_us - left_us }
-}
-
-/// From when a replica is free to the end of the request's own run: whole batches before it, and
-/// the one that it is in.
-fn wait_and_run_us(rows: usize, ahead: &Ahead, run_time: &RunTime) -> f64 {
-    let batch_rows_max = ahead.batch_rows_max.max(1);
-    let full_batches = ahead.rows / batch_rows_max;
-    // BlockingBatch a full batch the own one will be full too, by those who come after.
-    let own_rows = match full_batches {
-        0 => (ahead.rows + rows).clamp(1, batch_rows_max.max(rows)),
-        _ => batch_rows_max.max(rows),
-    };
-    let estimate = |rows| run_time.estimate(rows);
-    let full_us = estimate(batch_rows_max).map_or(0.0, |e| e.run_us);
-    let own_us = estimate(own_rows).map_or(0.0, |e| e.upper_us(ahead.sigmas));
-    full_batches as f64 * full_us / ahead.replicas.max(1) as f64 + own_us
 }
 
 /// When a run that began `elapsed_us` ago should be over. One that is overdue is taken to need as
@@ -93,80 +111,80 @@ pub fn remaining_us(predicted_us: f64, elapsed_us: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::priority::Priority;
 
-    /// A millisecond whatever the size.
+    /// Run times of a millisecond, whatever the size.
     fn flat() -> RunTime {
+        learned(|_| 1_000.0)
+    }
+
+    fn learned(run_us: impl Fn(usize) -> f64) -> RunTime {
         let mut run_time = RunTime::default();
-        for rows in [1, 8, 64] {
-            (0..300).for_each(|_| run_time.observe(rows, 1_000.0));
+        for rows in [1, 2, 4, 8, 64] {
+            (0..300).for_each(|_| run_time.observe(rows, run_us(rows)));
         }
         run_time
     }
 
-    fn demand(deadline_us: Option<u64>) -> Demand {
-        Demand { rows: 1, queued_us: 0, deadline_us, priority: Priority::default() }
+    fn class(run_time: &RunTime, free_in_us: f64) -> Ahead<'_> {
+        Ahead { batch_rows_max: 8, slots: 1, free_in_us, sigmas: 1.0, run_time }
     }
 
-    fn ahead(rows: usize, free_in_us: Option<f64>) -> Ahead {
-        Ahead { rows, batch_rows_max: 8, replicas: 1, free_in_us, sigmas: 1.0, margin: 0.0 }
-    }
-
-    fn is_admitted(deadline_us: u64, ahead: &Ahead) -> bool {
-        admit(&demand(Some(deadline_us)), ahead, &flat(), 0) == Admission::Admit
+    fn is_admitted(rows_ahead: usize, left_us: f64, classes: &[Ahead<'_>]) -> bool {
+        admit(1, rows_ahead, left_us, 0.0, classes.iter().copied()) == Admission::Admit
     }
 
     #[test]
     fn whole_batches_and_the_running_one_are_ahead() {
-        assert!(is_admitted(1_600, &ahead(7, Some(500.0))));
-        assert!(!is_admitted(1_400, &ahead(7, Some(500.0))));
-        assert!(is_admitted(2_600, &ahead(8, Some(500.0))));
-        assert!(!is_admitted(2_400, &ahead(8, Some(500.0))));
-        let two = Ahead { replicas: 2, ..ahead(16, Some(0.0)) };
-        assert!(is_admitted(2_100, &two) && !is_admitted(1_900, &two));
+        let flat = flat();
+        let one = [class(&flat, 500.0)];
+        assert!(is_admitted(7, 1_600.0, &one) && !is_admitted(7, 1_400.0, &one));
+        assert!(is_admitted(8, 2_600.0, &one) && !is_admitted(8, 2_400.0, &one));
+        let two = [Ahead { slots: 2, ..class(&flat, 0.0) }];
+        assert!(is_admitted(16, 2_100.0, &two) && !is_admitted(16, 1_900.0, &two));
     }
 
     #[test]
-    fn the_margin_takes_a_part_of_the_time_where_the_next_batch_is_large_enough() {
-        let behind = Ahead { margin: 0.25, ..ahead(8, Some(500.0)) };
-        assert!(is_admitted(3_500, &behind) && !is_admitted(3_300, &behind));
-        // Seven rows have 0.88 of the rate of eight.
-        let inside = Ahead { margin: 0.25, ..ahead(7, Some(500.0)) };
-        assert!(is_admitted(1_600, &inside));
-        let mut by_row = RunTime::default();
-        for rows in [1, 2, 4, 8_u32] {
-            (0..300).for_each(|_| by_row.observe(rows as usize, 100.0 * f64::from(rows)));
-        }
-        let decided = |margin| {
-            let ahead = Ahead { margin, ..ahead(5, Some(500.0)) };
-            admit(&demand(Some(1_300)), &ahead, &by_row, 0)
+    fn classes_share_the_batches_ahead_by_their_rates() {
+        let (fast, slow) = (flat(), learned(|_| 3_000.0));
+        let both = [class(&slow, 0.0), class(&fast, 0.0)];
+        // Four batches at a rate of 4/3 a millisecond, and a run of the faster one.
+        assert!(is_admitted(32, 4_100.0, &both) && !is_admitted(32, 3_900.0, &both));
+        let busy = [class(&slow, 0.0), class(&fast, 5_000.0)];
+        assert!(is_admitted(0, 3_100.0, &busy) && !is_admitted(0, 2_900.0, &busy));
+    }
+
+    #[test]
+    fn a_margin_takes_a_part_of_the_time_where_the_next_batch_is_large_enough() {
+        let flat = flat();
+        let decided = |rows_ahead, left_us, margin, run_time| {
+            admit(1, rows_ahead, left_us, margin, [class(run_time, 500.0)].into_iter())
         };
-        assert_eq!(decided(0.0), Admission::Admit);
-        assert!(matches!(decided(0.25), Admission::Reject { .. }));
+        assert_eq!(decided(8, 3_500.0, 0.25, &flat), Admission::Admit);
+        assert_ne!(decided(8, 3_300.0, 0.25, &flat), Admission::Admit);
+        // Seven rows have 0.88 of the rate of eight.
+        assert_eq!(decided(7, 1_600.0, 0.25, &flat), Admission::Admit);
+        let by_row = learned(|rows| 100.0 * rows as f64);
+        assert_eq!(decided(5, 1_300.0, 0.0, &by_row), Admission::Admit);
+        assert_ne!(decided(5, 1_300.0, 0.25, &by_row), Admission::Admit);
     }
 
     #[test]
-    fn a_refusal_says_when_to_come_again() {
-        let rejected = admit(&demand(Some(2_000)), &ahead(80, Some(500.0)), &flat(), 1_000);
+    fn a_rejection_says_when_to_try_again() {
+        let rejected = admit(1, 80, 1_000.0, 0.0, [class(&flat(), 500.0)].into_iter());
         let Admission::Reject { retry_in_us } = rejected else { panic!("{rejected:?}") };
         assert!((10_400.0..10_700.0).contains(&retry_in_us), "{retry_in_us}");
     }
 
     #[test]
-    fn an_idle_replica_takes_what_its_model_says_is_hopeless() {
-        assert!(is_admitted(1, &ahead(0, None)));
-    }
-
-    #[test]
-    fn without_a_deadline_or_a_prediction_everything_is_admitted() {
-        assert_eq!(admit(&demand(None), &ahead(1 << 20, Some(1e9)), &flat(), 0), Admission::Admit);
+    fn without_a_prediction_everything_is_admitted() {
         let unknown = RunTime::default();
-        let decided = admit(&demand(Some(1)), &ahead(9, Some(0.0)), &unknown, 0);
-        assert_eq!(decided, Admission::Admit);
+        assert!(is_admitted(9, 1.0, &[class(&unknown, 0.0)]));
+        let starting = [Ahead { slots: 0, ..class(&unknown, f64::INFINITY) }];
+        assert!(is_admitted(9, 1.0, &starting));
     }
 
     #[test]
-    fn a_run_that_is_overdue_is_expected_to_stay_so() {
+    fn an_overdue_run_is_expected_to_stay_overdue() {
         assert_eq!(remaining_us(1_000.0, 300.0), 700.0);
         assert_eq!(remaining_us(1_000.0, 5_000.0), 4_000.0);
     }

@@ -66,6 +66,9 @@ pub trait BatchPolicy: Send {
     /// Decides about a queue in which at least one row waits, at the time `now_us`.
     fn decide(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision;
 
+    /// Learns how many batches run side by side.
+    fn set_replicas(&mut self, _replicas: usize) {}
+
     /// Learns that a run is over.
     fn finished(&mut self, _run: &FinishedRun, _run_time: &RunTime, _now_us: u64) {}
 

@@ -9,6 +9,7 @@ pub mod admission;
 pub mod ready_queue;
 pub mod batch;
 pub mod inline_run;
+pub mod replica_set;
 pub mod scheduler;
 pub mod replicas;
 pub mod versions;

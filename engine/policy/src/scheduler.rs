@@ -1,180 +1,227 @@
-//! One queue and its replicas as a machine of states: requests come in or are rejected, batches
-//! start, runs end. The live engine drives it under a lock with real executors, the simulator
-//! with simulated ones; neither has a decision of its own.
+//! One queue and its replicas as a state machine: requests are admitted or rejected, batches
+//! start, runs end, replicas join, fail and leave. The live engine drives it under a lock with
+//! real executors, the simulator with simulated ones. Neither makes a decision of its own.
 
 use crate::admission::{Admission, Ahead, admit, remaining_us};
 use crate::admission_margin::AdmissionMargin;
-use crate::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
+use crate::batch::{Decision, FinishedRun, QueueView};
 use crate::inline_run::{RunOn, run_on};
 use crate::priority::Demand;
 use crate::ready_queue::{Head, QueuedRequest, ReadyQueue};
+use crate::replica_set::{ClassId, Inline, ReplicaId, ReplicaSet};
 use crate::run_time::RunTime;
+use classes::Classes;
 use progress::CompletedRuns;
 use std::hash::Hash;
 
+mod classes;
+mod membership;
 mod progress;
 
+pub use classes::MakePolicy;
 pub use progress::Progress;
 
-/// What there is to do.
+/// Replicas that may fail one request before it is answered with the failure.
+pub const ATTEMPTS_MAX: u32 = 3;
+
+/// Result of asking for the next batch.
 #[derive(Debug)]
 pub enum Start<T> {
-    /// This, now, on an idle replica.
+    /// Run this batch now.
     Run(Batch<T>),
-    /// Nothing before this time.
+    /// Ask again at a time, or when something happens before.
     Wait {
-        /// When to ask again, if nothing happens before.
+        /// Time to ask again.
         until_us: u64,
     },
-    /// Nothing, until something is pushed or finished.
+    /// Nothing to do until a request is pushed, a run ends or a replica becomes ready.
     Nothing,
 }
 
 /// A batch that starts.
 #[derive(Debug)]
 pub struct Batch<T> {
-    /// Its members, the most urgent first; at least one.
+    /// Members, the most urgent first; at least one.
     pub members: Vec<QueuedRequest<T>>,
-    /// To be given back when it is over.
+    /// Identity of the run, to be given to [`Scheduler::finish`].
     pub run: RunId,
+    /// Replica that runs it.
+    pub replica: ReplicaId,
     /// Rows of all members.
     pub rows: usize,
-    /// How long it should run, once anything is known of that.
+    /// Predicted run time, unless nothing is known of the replica's class.
     pub predicted_us: Option<f64>,
 }
 
-/// A run that is under way.
+/// Identity of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunId(u64);
 
 impl RunId {
-    /// Its number: runs are counted from 0 on.
+    /// Number of the run, counted from 0.
     pub fn number(self) -> u64 {
         self.0
     }
 }
 
-/// A run that has succeeded.
+/// Rows and time of a run that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RunSample {
-    /// Rows of its batch.
+    /// Rows of the batch.
     pub rows: usize,
-    /// How long it took.
+    /// Run time.
     pub run_us: f64,
 }
 
-/// Why a request is not taken in.
+/// The end of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RunEnd {
+    /// The run succeeded.
+    Succeeded(RunSample),
+    /// The run failed by the fault of the request or the model.
+    Failed,
+    /// The replica failed: it is ejected for a time.
+    ReplicaFailed {
+        /// Time after which the replica may work again, if it is known.
+        retry_in_us: Option<u64>,
+    },
+}
+
+/// Reason why a request is not queued.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rejection {
-    /// As many wait as may.
+    /// The queue is full.
     Full,
-    /// Its answer would come too late.
+    /// The response would be late.
     Overloaded {
-        /// When it may be worth trying again.
+        /// Time after which the same request would probably be admitted.
         retry_in_us: f64,
     },
+    /// No replica takes batches, now or later.
+    NoReplica,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Running {
     id: RunId,
+    replica: ReplicaId,
+    class: ClassId,
     rows: usize,
     started_us: u64,
     predicted_us: f64,
     deadline_us: Option<u64>,
 }
 
-/// Requests waiting for the replicas of one version; `L` tells apart those that can not share a
+/// What follows from a decision of the policy.
+enum Next {
+    /// Form a batch of at most so many rows.
+    Run { rows_max: usize },
+    /// Leave the replica idle until a time.
+    Wait { until_us: u64 },
+    /// Leave the queue to a replica that is busy now and will finish sooner.
+    LeaveToAnother,
+    /// Requests have left the queue: decide again.
+    Again,
+}
+
+/// Requests that wait for the replicas of one version. Requests with equal keys `K` can share a
 /// run.
-pub struct Scheduler<T, L> {
-    waiting: ReadyQueue<T, L>,
-    policy: Box<dyn BatchPolicy>,
-    run_time: RunTime,
-    idle: usize,
+pub struct Scheduler<T, K> {
+    waiting: ReadyQueue<T, K>,
+    replicas: ReplicaSet,
+    classes: Classes,
+    /// Batches that ready replicas run side by side.
+    slots: usize,
     running: Vec<Running>,
     next_run: u64,
     finished: u64,
     completed: CompletedRuns,
     requests_max: usize,
-    /// Refused since a full queue was last looked through for those who left.
+    /// Rejections since a full queue was last searched for cancelled requests.
     rejected: usize,
-    dropped: Vec<QueuedRequest<T>>,
+    removed: Vec<QueuedRequest<T>>,
     admission_margin: AdmissionMargin,
-    /// While a policy waits: when the first that it has waited for was queued.
+    /// While a policy waits: arrival of the first request that it waits for.
     waits_since_us: Option<u64>,
 }
 
-impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
-    /// One with so many idle replicas, that holds at most `requests_max` requests.
-    pub fn new(policy: Box<dyn BatchPolicy>, replicas: usize, requests_max: usize) -> Self {
+impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
+    /// Makes a scheduler without replicas that holds at most `requests_max` requests. Each class
+    /// of replicas has a policy of its own, made by `make_policy`.
+    pub fn new(make_policy: MakePolicy, requests_max: usize) -> Self {
         Self {
             waiting: ReadyQueue::default(),
-            policy,
-            run_time: RunTime::default(),
-            idle: replicas,
-            running: Vec::with_capacity(replicas),
+            replicas: ReplicaSet::default(),
+            classes: Classes::new(make_policy),
+            slots: 0,
+            running: Vec::new(),
             next_run: 0,
             finished: 0,
             completed: CompletedRuns::default(),
             requests_max,
             rejected: 0,
-            dropped: Vec::new(),
+            removed: Vec::new(),
             admission_margin: AdmissionMargin::default(),
             waits_since_us: None,
         }
     }
 
-    /// Takes a request in, and drops the most urgent as far as they are late: with every replica
-    /// busy, nobody else would tell them. `is_cancelled` says who is not interested in an answer any
-    /// more, and so makes room in a full queue.
+    /// Queues a request, and removes the most urgent ones that are late: while every replica is
+    /// busy, nothing else would. `is_cancelled` tells requests whose client has left; they make
+    /// room in a full queue.
     ///
     /// # Errors
-    /// When there is no room, or no hope to be in time.
+    /// When the queue is full, the response would be late, or there is no replica.
     pub fn push(
         &mut self,
         item: T,
         demand: Demand,
-        batch_key: L,
+        key: K,
         now_us: u64,
         is_cancelled: impl Fn(&T) -> bool,
     ) -> Result<(), Rejection> {
-        let before = self.dropped.len();
-        while let Some(waiter) = self.waiting.pop_head_if(|head| head.demand.is_late(now_us)) {
-            self.dropped.push(waiter);
+        if self.replicas.live().next().is_none() {
+            return Err(Rejection::NoReplica);
+        }
+        let before = self.removed.len();
+        while let Some(late) = self.waiting.pop_head_if(|head| head.demand.is_late(now_us)) {
+            self.removed.push(late);
         }
         self.learn_removed(before, &is_cancelled);
-        match admit(&demand, &self.ahead(&demand, now_us), &self.run_time, now_us) {
+        match self.admit(&demand, now_us) {
             Admission::Reject { retry_in_us } => Err(Rejection::Overloaded { retry_in_us }),
             Admission::Admit if self.has_room(&demand, is_cancelled) => {
-                self.waiting.push(item, demand, batch_key);
+                self.waiting.push(item, demand, key);
                 Ok(())
             }
             Admission::Admit => Err(Rejection::Full),
         }
     }
 
-    /// Whether one more may wait, if need be instead of somebody who left or who is of a lower
-    /// priority.
-    fn has_room(&mut self, demand: &Demand, is_cancelled: impl Fn(&T) -> bool) -> bool {
-        if self.waiting.len() < self.requests_max || self.make_room(is_cancelled) {
-            return true;
+    /// Queues a request again whose replica failed, for another one. It was admitted before, so
+    /// a full queue takes it too; if it is late by now, it expires.
+    ///
+    /// # Errors
+    /// Gives the item back after [`ATTEMPTS_MAX`] attempts, or when no replica takes batches.
+    pub fn requeue(&mut self, item: T, demand: Demand, key: K, attempts: u32) -> Result<(), T> {
+        if attempts >= ATTEMPTS_MAX || self.replicas.live().next().is_none() {
+            return Err(item);
         }
-        let last = self.waiting.pop_last_below(demand.priority);
-        let has_room = last.is_some();
-        self.dropped.extend(last);
-        has_room
+        self.waiting.push(item, demand, key);
+        Ok(())
     }
 
-    /// The next batch for an idle replica. Those who left and those who can not be met any more
-    /// do not get into one; see [`Scheduler::take_removed`]. When `may_wait` is false, a policy
-    /// that would wait is overruled.
+    /// Returns the next batch for a replica that can take one. Requests that are cancelled or
+    /// cannot be answered in time are removed; see [`Scheduler::take_removed`]. If `may_wait` is
+    /// false, a policy that would wait is overruled.
     pub fn start(
         &mut self,
         now_us: u64,
         may_wait: bool,
         is_cancelled: impl Fn(&T) -> bool,
     ) -> Start<T> {
-        let before = self.dropped.len();
+        let before = self.removed.len();
+        self.replicas.readmit(now_us);
         let start = self.next_batch(now_us, may_wait, &is_cancelled);
         self.learn_removed(before, &is_cancelled);
         start
@@ -186,112 +233,183 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         may_wait: bool,
         is_cancelled: &impl Fn(&T) -> bool,
     ) -> Start<T> {
-        let is_out =
-            |waiter: &QueuedRequest<T>| waiter.demand.is_late(now_us) || is_cancelled(&waiter.item);
         loop {
-            while let Some(waiter) = self.waiting.pop_head_if(is_out) {
-                self.dropped.push(waiter);
+            let is_out =
+                |one: &QueuedRequest<T>| one.demand.is_late(now_us) || is_cancelled(&one.item);
+            while let Some(out) = self.waiting.pop_head_if(is_out) {
+                self.removed.push(out);
             }
-            let Some(head) = self.waiting.head().filter(|_| self.idle > 0) else {
+            let head = self.waiting.head();
+            let chosen = head.and_then(|head| Some((head, self.choose(&head)?)));
+            let Some((head, (replica, class))) = chosen else {
                 self.waits_since_us = None;
-                return Start::Nothing;
+                return head.map_or(Start::Nothing, |_| self.wait_for_a_replica());
             };
-            let view = self.view(&head);
-            let rows_max = match self.policy.decide(&view, &self.run_time, now_us) {
-                Decision::Run { rows_max } => rows_max,
-                Decision::Wait { until_us } if may_wait && until_us > now_us => {
-                    self.waits_since_us = Some(view.queued_us);
-                    let until_us = self.not_after_a_deadline(until_us);
-                    if until_us > now_us {
-                        return Start::Wait { until_us };
+            match self.decide(&head, class, now_us, may_wait) {
+                Next::Run { rows_max } => {
+                    let started = self.form(replica, class, rows_max, now_us, is_cancelled);
+                    if let Some(batch) = started {
+                        return Start::Run(batch);
                     }
-                    // Somebody behind the head is late already.
-                    self.expire(now_us);
-                    continue;
                 }
-                Decision::Wait { .. } => head.rows,
-                Decision::Expire { deadlines_before_us } => {
-                    if self.expire_before(deadlines_before_us) {
-                        continue;
-                    }
-                    self.policy.rows_max()
-                }
-            };
-            // Those behind the most urgent may have even less time, as they wait by priority.
-            let run_us = self.run_time.predict_us(rows_max.min(view.rows_waiting)).unwrap_or(0.0);
-            let finish_us = now_us.saturating_add(run_us as u64);
-            let is_out = |waiter: &QueuedRequest<T>| {
-                waiter.demand.is_late(finish_us) || is_cancelled(&waiter.item)
-            };
-            let members = self.waiting.take_batch(rows_max, is_out, &mut self.dropped);
-            if let Some(Running { id, rows, .. }) = self.begin(&members, now_us) {
-                let predicted_us = self.run_time.predict_us(rows);
-                return Start::Run(Batch { members, run: id, rows, predicted_us });
+                Next::Wait { until_us } => return Start::Wait { until_us },
+                Next::LeaveToAnother => return self.wait_for_a_replica(),
+                Next::Again => {}
             }
         }
     }
 
-    /// Takes a replica back, with what its run taught.
-    pub fn finish(&mut self, run: RunId, ran: Option<RunSample>, now_us: u64) {
+    /// Waits for the end of a run, or until an ejected replica is tried again.
+    fn wait_for_a_replica(&self) -> Start<T> {
+        let readmission_us = self.replicas.readmission_us();
+        readmission_us.map_or(Start::Nothing, |until_us| Start::Wait { until_us })
+    }
+
+    /// The replica that takes the next batch, and its class.
+    fn choose(&self, head: &Head) -> Option<(ReplicaId, ClassId)> {
+        let run_us = |class: ClassId| {
+            let class = self.classes.get(class)?;
+            class.run_time.predict_us(head.rows.min(class.policy.rows_max()).max(1))
+        };
+        let chosen = self.replicas.choose(run_us)?;
+        Some((chosen.id, chosen.traits.class))
+    }
+
+    /// Asks the policy of a class, and applies its decision as far as that needs no batch.
+    fn decide(&mut self, head: &Head, class: ClassId, now_us: u64, may_wait: bool) -> Next {
+        let view = self.view(head);
+        match self.classes.decide(class, &view, now_us) {
+            Decision::Run { rows_max } => Next::Run { rows_max },
+            Decision::Wait { until_us } if may_wait && until_us > now_us => {
+                self.waits_since_us = Some(view.queued_us);
+                let until_us = self.not_after_a_deadline(until_us);
+                if until_us > now_us {
+                    return Next::Wait { until_us };
+                }
+                // A request behind the head is late already.
+                self.expire(now_us);
+                Next::Again
+            }
+            Decision::Wait { .. } => Next::Run { rows_max: head.rows },
+            Decision::Expire { deadlines_before_us } => {
+                let elsewhere_us = self.finish_elsewhere_us(class, view.rows_waiting, now_us);
+                if self.expire_before(deadlines_before_us.min(elsewhere_us)) {
+                    return Next::Again;
+                }
+                let deadline_us = head.demand.deadline_us.unwrap_or(0);
+                match elsewhere_us <= deadline_us {
+                    true => Next::LeaveToAnother,
+                    false => Next::Run { rows_max: self.classes.rows_max(class) },
+                }
+            }
+        }
+    }
+
+    /// Forms a batch of the most urgent request and others that can share its run.
+    fn form(
+        &mut self,
+        replica: ReplicaId,
+        class: ClassId,
+        rows_max: usize,
+        now_us: u64,
+        is_cancelled: &impl Fn(&T) -> bool,
+    ) -> Option<Batch<T>> {
+        // Requests behind the most urgent may have even less time, as the order is by priority.
+        let rows = rows_max.min(self.head_rows().max(1));
+        let run_us = self.classes.predict_us(class, rows).unwrap_or(0.0);
+        let finish_us = now_us.saturating_add(run_us as u64);
+        let is_out =
+            |one: &QueuedRequest<T>| one.demand.is_late(finish_us) || is_cancelled(&one.item);
+        let members = self.waiting.take_batch(rows_max, is_out, &mut self.removed);
+        let Running { id, rows, .. } = self.begin(replica, class, &members, now_us)?;
+        let predicted_us = self.classes.predict_us(class, rows);
+        Some(Batch { members, run: id, replica, rows, predicted_us })
+    }
+
+    /// Takes note of the end of a run, and learns its run time.
+    pub fn finish(&mut self, run: RunId, end: RunEnd, now_us: u64) {
         let Some(at) = self.running.iter().position(|running| running.id == run) else { return };
-        let running = self.running.swap_remove(at);
-        self.idle += 1;
+        let Running { replica, class, deadline_us, .. } = self.running.swap_remove(at);
         self.finished += 1;
         self.completed.put(run, now_us);
-        let Some(RunSample { rows, run_us }) = ran else { return };
-        self.run_time.observe(rows, run_us);
-        let missed = running.deadline_us.map(|deadline_us| now_us > deadline_us);
-        let rows_waiting = self.head_rows();
-        let run = FinishedRun { rows, run_us, missed, rows_waiting };
-        self.policy.finished(&run, &self.run_time, now_us);
+        self.replicas.end(replica, matches!(end, RunEnd::Succeeded(_)));
+        match end {
+            RunEnd::Succeeded(RunSample { rows, run_us }) => {
+                let missed = deadline_us.map(|deadline_us| now_us > deadline_us);
+                let rows_waiting = self.head_rows();
+                let run = FinishedRun { rows, run_us, missed, rows_waiting };
+                self.classes.finished(class, &run, now_us);
+            }
+            RunEnd::Failed => {}
+            RunEnd::ReplicaFailed { retry_in_us } => {
+                self.replicas.eject(replica, retry_in_us, now_us);
+            }
+        }
+        self.count_replicas();
     }
 
-    /// Drops everyone whose deadline has passed, wherever they stand. Looks at all of them.
+    /// Removes every request whose deadline has passed. Looks at all of them.
     pub fn expire(&mut self, now_us: u64) {
-        self.dropped.extend(self.waiting.remove_all(|waiter| waiter.demand.is_late(now_us)));
+        self.removed.extend(self.waiting.remove_all(|one| one.demand.is_late(now_us)));
     }
 
-    /// Those who left the queue without being in a batch, since this was last asked.
+    /// Takes the requests that left the queue without being in a batch.
     pub fn take_removed(&mut self) -> Vec<QueuedRequest<T>> {
-        std::mem::take(&mut self.dropped)
+        std::mem::take(&mut self.removed)
     }
 
-    /// Teaches how long a batch runs.
-    pub fn observe(&mut self, rows: usize, run_us: f64) {
-        self.run_time.observe(rows, run_us);
+    /// Teaches the run time of a batch on replicas of a class.
+    pub fn observe(&mut self, class: ClassId, rows: usize, run_us: f64) {
+        self.classes.observe(class, rows, run_us);
     }
 
-    /// How long batches run.
-    pub fn run_time(&self) -> &RunTime {
-        &self.run_time
+    /// Learned run times of a class.
+    pub fn run_time(&self, class: ClassId) -> Option<&RunTime> {
+        self.classes.get(class).map(|class| &class.run_time)
     }
 
-    /// Rows of the batches that a long queue is made into.
+    /// Rows of the largest batches that a long queue is made into.
     pub fn batch_rows_max(&self) -> usize {
-        self.policy.rows_max()
+        self.classes.iter().map(|class| class.policy.rows_max()).max().unwrap_or(1)
     }
 
-    /// Requests that wait.
+    /// Number of requests that wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether none waits.
+    /// True if no request waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Replicas that are free.
-    pub fn idle(&self) -> usize {
-        self.idle
+    /// The replicas.
+    pub fn replicas(&self) -> &ReplicaSet {
+        &self.replicas
     }
 
-    /// Where the next batch should run.
+    /// True if a request waits and a replica could take it.
+    pub fn has_work(&self) -> bool {
+        !self.waiting.is_empty() && self.replicas.has_available()
+    }
+
+    /// The thread on which the next batch should run.
     pub fn next_run_on(&self) -> RunOn {
-        let rows_max = self.policy.rows_max().max(1);
-        let rows = self.head_rows().min(rows_max);
-        // A model that runs requests one by one has no batches to fill.
-        run_on(self.run_time.predict_us(rows), rows_max > 1 && rows == rows_max)
+        let Some(head) = self.waiting.head() else { return RunOn::ReplicaThread };
+        let run_us = |class| self.classes.predict_us(class, head.rows);
+        let Some(replica) = self.replicas.choose(run_us) else { return RunOn::ReplicaThread };
+        match replica.traits.inline {
+            Inline::Never => RunOn::ReplicaThread,
+            Inline::Always => RunOn::Caller,
+            Inline::Short => {
+                let class = replica.traits.class;
+                let rows_max = self.classes.rows_max(class).max(1);
+                let rows = head.rows.min(rows_max);
+                // A model that runs requests one by one has no batches to fill.
+                let is_full = rows_max > 1 && rows == rows_max;
+                run_on(self.classes.predict_us(class, rows), is_full)
+            }
+        }
     }
 
     /// Rows that could be in the next batch.
@@ -299,66 +417,105 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         self.waiting.head().map_or(0, |head| head.rows)
     }
 
-    fn ahead(&self, demand: &Demand, now_us: u64) -> Ahead {
-        Ahead {
-            rows: self.waiting.rows_before(demand),
-            batch_rows_max: self.policy.rows_max(),
-            replicas: self.idle + self.running.len(),
-            free_in_us: self.free_in_us(now_us),
-            sigmas: self.policy.sigmas(),
-            margin: self.admission_margin.share(),
+    /// Decides whether a request that arrives now is queued.
+    fn admit(&self, demand: &Demand, now_us: u64) -> Admission {
+        if self.waiting.is_empty() && self.replicas.has_available() {
+            return Admission::Admit;
         }
+        let Some(deadline_us) = demand.deadline_us else { return Admission::Admit };
+        let left_us = deadline_us.saturating_sub(now_us) as f64;
+        let classes = self.classes.iter().map(|class| Ahead {
+            batch_rows_max: class.policy.rows_max(),
+            slots: self.replicas.slots_of(class.id),
+            free_in_us: self.free_in_us(class.id, now_us),
+            sigmas: class.policy.sigmas(),
+            run_time: &class.run_time,
+        });
+        let rows_ahead = self.waiting.rows_before(demand);
+        admit(demand.rows, rows_ahead, left_us, self.admission_margin.share(), classes)
     }
 
-    fn free_in_us(&self, now_us: u64) -> Option<f64> {
-        if self.idle > 0 {
-            return (!self.waiting.is_empty()).then_some(0.0);
+    /// Time until a replica of a class can take a batch.
+    fn free_in_us(&self, class: ClassId, now_us: u64) -> f64 {
+        let ready_us = self.replicas.ready_in_us(class, now_us);
+        if ready_us == Some(0.0) {
+            return 0.0;
         }
         let remaining = |running: &Running| {
             let elapsed_us = now_us.saturating_sub(running.started_us) as f64;
             remaining_us(running.predicted_us, elapsed_us)
         };
-        Some(self.running.iter().map(remaining).fold(f64::INFINITY, f64::min))
+        let runs = self.running.iter().filter(|running| running.class == class);
+        runs.map(remaining).chain(ready_us).fold(f64::INFINITY, f64::min)
     }
 
-    /// Drops those who left from a full queue; false when it stays full. Looking through it is
-    /// shared among many refusals, so that each costs the same however long the queue is.
-    fn make_room(&mut self, is_cancelled: impl Fn(&T) -> bool) -> bool {
+    /// Earliest end of a run on a replica of another class that is busy or ejected now.
+    fn finish_elsewhere_us(&self, class: ClassId, rows: usize, now_us: u64) -> u64 {
+        let finish_us = self.classes.iter().filter(|other| other.id != class).map(|other| {
+            let rows = rows.min(other.policy.rows_max()).max(1);
+            let run_us = other.run_time.predict_us(rows).unwrap_or(0.0);
+            match self.free_in_us(other.id, now_us) {
+                // It could have been chosen.
+                0.0 => f64::INFINITY,
+                free_in_us => free_in_us + run_us,
+            }
+        });
+        now_us.saturating_add(finish_us.fold(f64::INFINITY, f64::min) as u64)
+    }
+
+    /// Makes room for one request, if need be in place of a cancelled one or one of a lower
+    /// priority.
+    fn has_room(&mut self, demand: &Demand, is_cancelled: impl Fn(&T) -> bool) -> bool {
+        if self.waiting.len() < self.requests_max || self.remove_cancelled(is_cancelled) {
+            return true;
+        }
+        let last = self.waiting.pop_last_below(demand.priority);
+        let has_room = last.is_some();
+        self.removed.extend(last);
+        has_room
+    }
+
+    /// Removes cancelled requests from a full queue; false when it stays full. The search is
+    /// shared among many rejections, so that each costs the same however long the queue is.
+    fn remove_cancelled(&mut self, is_cancelled: impl Fn(&T) -> bool) -> bool {
         if self.rejected.is_multiple_of((self.requests_max / 8).max(1)) {
-            self.dropped.extend(self.waiting.remove_all(|waiter| is_cancelled(&waiter.item)));
+            self.removed.extend(self.waiting.remove_all(|one| is_cancelled(&one.item)));
         }
         let has_room = self.waiting.len() < self.requests_max;
         self.rejected = if has_room { 0 } else { self.rejected + 1 };
         has_room
     }
 
-    /// Learns from those dropped last whose callers still wait and whose time would have done for
-    /// a run.
+    /// Learns from removed requests whose clients still wait and whose time allowed for a run.
     fn learn_removed(&mut self, before: usize, is_cancelled: &impl Fn(&T) -> bool) {
-        if self.dropped.len() == before {
+        if self.removed.len() == before {
             return;
         }
-        let run_us = self.run_time.predict_us(self.policy.rows_max()).unwrap_or(0.0);
-        let is_given_up = |waiter: &&QueuedRequest<T>| {
-            let allowed_us =
-                waiter.demand.deadline_us.map(|us| us.saturating_sub(waiter.demand.queued_us));
-            allowed_us.is_some_and(|us| us as f64 > run_us) && !is_cancelled(&waiter.item)
+        let run_us = self
+            .classes
+            .iter()
+            .filter_map(|class| class.run_time.predict_us(class.policy.rows_max()));
+        let run_us = run_us.min_by(f64::total_cmp).unwrap_or(0.0);
+        let is_lost = |one: &&QueuedRequest<T>| {
+            let Demand { deadline_us, queued_us, .. } = one.demand;
+            let allowed_us = deadline_us.map(|us| us.saturating_sub(queued_us));
+            allowed_us.is_some_and(|us| us as f64 > run_us) && !is_cancelled(&one.item)
         };
-        self.admission_margin.on_expired(self.dropped[before..].iter().filter(is_given_up).count());
+        self.admission_margin.on_expired(self.removed[before..].iter().filter(is_lost).count());
     }
 
-    /// Drops the most urgent as far as their deadlines are before a time, but for the last of all:
-    /// somebody has to run to show how long that takes. False when there is nobody to drop.
+    /// Removes the most urgent requests with deadlines before a time, except for the last of all:
+    /// only a run shows how long a run takes. Returns false if there is none to remove.
     fn expire_before(&mut self, deadlines_before_us: u64) -> bool {
-        let before = self.dropped.len();
+        let before = self.removed.len();
         while self.waiting.len() > 1 {
-            let is_hopeless = |waiter: &QueuedRequest<T>| {
-                waiter.demand.deadline_us.is_some_and(|us| us < deadlines_before_us)
+            let is_hopeless = |one: &QueuedRequest<T>| {
+                one.demand.deadline_us.is_some_and(|us| us < deadlines_before_us)
             };
-            let Some(waiter) = self.waiting.pop_head_if(is_hopeless) else { break };
-            self.dropped.push(waiter);
+            let Some(removed) = self.waiting.pop_head_if(is_hopeless) else { break };
+            self.removed.push(removed);
         }
-        self.dropped.len() > before
+        self.removed.len() > before
     }
 
     fn not_after_a_deadline(&self, until_us: u64) -> u64 {
@@ -366,26 +523,35 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         earliest.map_or(until_us, |deadline_us| until_us.min(deadline_us.saturating_add(1)))
     }
 
-    fn begin(&mut self, members: &[QueuedRequest<T>], now_us: u64) -> Option<Running> {
+    fn begin(
+        &mut self,
+        replica: ReplicaId,
+        class: ClassId,
+        members: &[QueuedRequest<T>],
+        now_us: u64,
+    ) -> Option<Running> {
         let first = members.first()?;
-        let rows = members.iter().map(|waiter| waiter.demand.rows).sum();
+        let rows = members.iter().map(|one| one.demand.rows).sum();
         let id = RunId(self.next_run);
         self.next_run += 1;
-        self.idle -= 1;
+        self.replicas.begin(replica);
         self.waits_since_us = None;
         self.admission_margin.on_run(members.len());
         let running = Running {
             id,
+            replica,
+            class,
             rows,
             started_us: now_us,
-            predicted_us: self.run_time.predict_us(rows).unwrap_or(0.0),
+            predicted_us: self.classes.predict_us(class, rows).unwrap_or(0.0),
             deadline_us: first.demand.deadline_us,
         };
         self.running.push(running);
         Some(running)
     }
 
-    /// What the policy may know. A wait does not begin anew when somebody more urgent comes.
+    /// The part of the queue that a policy sees. A wait goes on when a more urgent request
+    /// arrives.
     fn view(&self, head: &Head) -> QueueView {
         let queued_us = head.demand.queued_us;
         QueueView {

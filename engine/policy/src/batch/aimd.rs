@@ -30,6 +30,10 @@ impl BatchPolicy for Aimd {
         Decision::Run { rows_max: self.rows_max() }
     }
 
+    fn set_replicas(&mut self, replicas: usize) {
+        self.limits.replicas = replicas;
+    }
+
     fn finished(&mut self, run: &FinishedRun, _run_time: &RunTime, _now_us: u64) {
         let is_late = self.limits.run_us_max().is_some_and(|run_us_max| run.run_us > run_us_max);
         if is_late {

@@ -26,6 +26,10 @@ impl BatchPolicy for MaxDelay {
         self.policy.decide(queue, run_time, now_us)
     }
 
+    fn set_replicas(&mut self, replicas: usize) {
+        self.policy.set_replicas(replicas);
+    }
+
     fn finished(&mut self, run: &FinishedRun, run_time: &RunTime, now_us: u64) {
         self.policy.finished(run, run_time, now_us);
     }

@@ -121,6 +121,10 @@ impl BatchPolicy for Predictive {
         decision
     }
 
+    fn set_replicas(&mut self, replicas: usize) {
+        self.limits.replicas = replicas;
+    }
+
     fn finished(&mut self, run: &FinishedRun, run_time: &RunTime, now_us: u64) {
         if let Some(missed) = run.missed {
             self.sigmas = SIGMAS.next(self.sigmas, missed);

@@ -83,6 +83,10 @@ impl BatchPolicy for Quantile {
         Decision::Run { rows_max: self.rows }
     }
 
+    fn set_replicas(&mut self, replicas: usize) {
+        self.limits.replicas = replicas;
+    }
+
     fn finished(&mut self, run: &FinishedRun, _run_time: &RunTime, _now_us: u64) {
         let rows = run.rows.max(1) as f64;
         self.fit(rows, run.run_us);

@@ -50,10 +50,10 @@ fn slot(number: u64) -> usize {
     (number % COMPLETED_RUNS as u64) as usize
 }
 
-impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
+impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
     /// The run that should end first, when no replica is free for a request that comes now.
     pub fn behind(&self, now_us: u64) -> Option<BlockingBatch> {
-        if self.idle > 0 {
+        if self.replicas.has_available() {
             return None;
         }
         let left_us = |running: &&Running| {
@@ -82,13 +82,13 @@ impl<T, L: Clone + Eq + Hash> Scheduler<T, L> {
         Progress {
             waiting: self.waiting.len(),
             finished: self.finished,
-            is_lingering: self.idle > 0 && self.waits_since_us.is_some(),
-            is_idle: self.idle > 0,
+            is_lingering: self.replicas.has_available() && self.waits_since_us.is_some(),
+            is_idle: self.replicas.has_available(),
             predicted_us: predicted_us.fold(0.0, f64::max) as u64,
         }
     }
 
-    /// Replicas that run.
+    /// Number of runs under way.
     pub fn busy(&self) -> usize {
         self.running.len()
     }

@@ -1,10 +1,11 @@
 //! Who starts when, who is rejected, and who is dropped.
 
 use super::*;
-use crate::batch::Limits;
 use crate::batch::fixed::Fixed;
 use crate::batch::predictive::Predictive;
+use crate::batch::{BatchPolicy, Limits};
 use crate::priority::Priority;
+use crate::replica_set::{ReplicaState, Traits};
 
 type Queue = Scheduler<u32, ()>;
 
@@ -12,12 +13,24 @@ fn demand(queued_us: u64, deadline_us: Option<u64>) -> Demand {
     Demand { rows: 1, queued_us, deadline_us, priority: Priority::default() }
 }
 
+fn queue(
+    make_policy: impl Fn() -> Box<dyn BatchPolicy> + Send + 'static,
+    replicas: usize,
+    requests_max: usize,
+) -> Queue {
+    let mut queue = Queue::new(Box::new(make_policy), requests_max);
+    for _ in 0..replicas {
+        queue.join(Traits::default(), true);
+    }
+    queue
+}
+
 /// Knows that a run takes a millisecond, whatever its size.
 fn predictive(replicas: usize, requests_max: usize) -> Queue {
     let limits = Limits { rows_max: 4, objective_us: Some(10_000.0), replicas };
-    let mut queue = Queue::new(Box::new(Predictive::new(limits)), replicas, requests_max);
+    let mut queue = queue(move || Box::new(Predictive::new(limits)), replicas, requests_max);
     for rows in [1, 2, 4] {
-        (0..300).for_each(|_| queue.observe(rows, 1_000.0));
+        (0..300).for_each(|_| queue.observe(ClassId::default(), rows, 1_000.0));
     }
     queue
 }
@@ -46,7 +59,7 @@ fn an_idle_replica_takes_everyone_and_a_busy_one_only_whom_it_can_serve() {
     // 600 us are left of this run, and the next takes 1,000.
     assert!(push(&mut queue, 1, 400, 1_700).is_err());
     push(&mut queue, 2, 400, 2_200).unwrap();
-    queue.finish(run, Some(RunSample { rows: 1, run_us: 990.0 }), 1_000);
+    queue.finish(run, RunEnd::Succeeded(RunSample { rows: 1, run_us: 990.0 }), 1_000);
     assert_eq!(start(&mut queue, 1_000).unwrap().0, [2]);
 }
 
@@ -93,7 +106,7 @@ fn who_can_not_be_met_is_dropped_before_it_costs_compute_unless_nobody_else_wait
     let (_, run) = start(&mut queue, 0).unwrap();
     (1..=3).for_each(|item| push(&mut queue, item, 0, 3_000 * u64::from(item)).unwrap());
     // The run took much longer than foreseen.
-    queue.finish(run, None, 5_500);
+    queue.finish(run, RunEnd::Failed, 5_500);
     assert_eq!(start(&mut queue, 5_500).unwrap().0, [3]);
     assert_eq!(dropped(&mut queue), [1, 2]);
 }
@@ -101,7 +114,7 @@ fn who_can_not_be_met_is_dropped_before_it_costs_compute_unless_nobody_else_wait
 #[test]
 fn a_wrong_model_of_run_times_mends_itself() {
     let mut queue = predictive(1, 1_000);
-    (0..100).for_each(|_| queue.observe(1, 1e6));
+    (0..100).for_each(|_| queue.observe(ClassId::default(), 1, 1e6));
     let (mut now_us, mut answered) = (0, 0);
     for round in 0..400_u32 {
         // Five requests a round, of which an idle replica takes at least one.
@@ -110,7 +123,11 @@ fn a_wrong_model_of_run_times_mends_itself() {
         assert!(admitted.count() > 0);
         let (members, run) = start(&mut queue, now_us).unwrap();
         now_us += 1_000;
-        queue.finish(run, Some(RunSample { rows: members.len(), run_us: 1_000.0 }), now_us);
+        queue.finish(
+            run,
+            RunEnd::Succeeded(RunSample { rows: members.len(), run_us: 1_000.0 }),
+            now_us,
+        );
         answered = members.len();
         dropped(&mut queue);
     }
@@ -119,7 +136,7 @@ fn a_wrong_model_of_run_times_mends_itself() {
 
 #[test]
 fn a_policy_that_waits_is_overruled_by_the_impatient() {
-    let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
+    let mut queue = queue(|| Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
     queue.push(7, demand(0, None), (), 0, |_| false).unwrap();
     assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 1_000 }));
     assert!(matches!(queue.start(0, false, |_| false), Start::Run(_)));
@@ -127,7 +144,7 @@ fn a_policy_that_waits_is_overruled_by_the_impatient() {
 
 #[test]
 fn a_wait_ends_when_somebody_is_late() {
-    let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
+    let mut queue = queue(|| Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
     queue.push(7, demand(0, Some(400)), (), 0, |_| false).unwrap();
     assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 401 }));
     assert!(matches!(queue.start(401, true, |_| false), Start::Nothing));
@@ -136,21 +153,21 @@ fn a_wait_ends_when_somebody_is_late() {
 
 #[test]
 fn a_wait_does_not_begin_anew_for_somebody_more_urgent() {
-    let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
+    let mut queue = queue(|| Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
     push(&mut queue, 1, 0, 90_000).unwrap();
     assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 1_000 }));
     push(&mut queue, 2, 900, 80_000).unwrap();
     assert!(matches!(queue.start(900, true, |_| false), Start::Wait { until_us: 1_000 }));
     let (members, run) = start(&mut queue, 1_000).unwrap();
     assert_eq!(members, [2, 1]);
-    queue.finish(run, None, 5_000);
+    queue.finish(run, RunEnd::Failed, 5_000);
     push(&mut queue, 3, 5_000, 90_000).unwrap();
     assert!(matches!(queue.start(5_000, true, |_| false), Start::Wait { until_us: 6_000 }));
 }
 
 #[test]
 fn a_wait_never_ends_in_the_past_for_somebody_late_behind_the_head() {
-    let mut queue = Queue::new(Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
+    let mut queue = queue(|| Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
     let low = Demand { priority: Priority::new(9), ..demand(0, Some(300)) };
     queue.push(1, low, (), 0, |_| false).unwrap();
     push(&mut queue, 2, 0, 90_000).unwrap();
@@ -167,9 +184,9 @@ fn nothing_starts_without_an_idle_replica() {
     assert_eq!((first.0.len(), second.0.len()), (4, 2));
     push(&mut queue, 9, 0, 50_000).unwrap();
     assert!(start(&mut queue, 0).is_none());
-    queue.finish(first.1, None, 10);
-    queue.finish(first.1, None, 10);
-    assert_eq!(queue.idle(), 1, "a run ends once");
+    queue.finish(first.1, RunEnd::Failed, 10);
+    queue.finish(first.1, RunEnd::Failed, 10);
+    assert_eq!(queue.replicas().available(), 1, "a run ends once");
     assert_eq!(start(&mut queue, 10).unwrap().0, [9]);
 }
 
@@ -185,7 +202,7 @@ fn an_arrival_tells_those_who_are_late_while_every_replica_is_busy() {
 
 #[test]
 fn the_urgent_take_the_place_of_the_patient_in_a_full_queue() {
-    let mut queue = Queue::new(Box::new(Fixed::new(8, 0, &[])), 1, 2);
+    let mut queue = queue(|| Box::new(Fixed::new(8, 0, &[])), 1, 2);
     let mut push = |item, priority| {
         let priority = Priority::new(priority);
         queue.push(item, Demand { priority, ..demand(0, None) }, (), 0, |_| false)
@@ -223,16 +240,16 @@ fn a_request_is_behind_the_run_that_should_end_first() {
     // As long as it runs, the wait goes on; then it was until its end.
     queue.settle(&mut behind, 700, 1_500);
     assert_eq!(behind.waited_us, 800);
-    queue.finish(first, None, 1_800);
+    queue.finish(first, RunEnd::Failed, 1_800);
     queue.settle(&mut behind, 700, 2_500);
     assert_eq!(behind.waited_us, 1_100);
-    queue.finish(second, None, 2_000);
+    queue.finish(second, RunEnd::Failed, 2_000);
     assert_eq!(queue.behind(2_500), None);
 }
 
 #[test]
 fn its_progress_says_who_waits_for_what() {
-    let mut queue = Queue::new(Box::new(Fixed::new(2, 5_000, &[])), 1, 100);
+    let mut queue = queue(|| Box::new(Fixed::new(2, 5_000, &[])), 1, 100);
     let progress = queue.progress();
     assert_eq!((progress.waiting, progress.finished, progress.is_idle), (0, 0, true));
     push(&mut queue, 0, 0, 50_000).unwrap();
@@ -245,6 +262,136 @@ fn its_progress_says_who_waits_for_what() {
     let progress = queue.progress();
     assert_eq!((progress.waiting, progress.is_lingering, progress.is_idle), (1, false, false));
     assert_eq!(queue.busy(), 1);
-    queue.finish(run, None, 100);
+    queue.finish(run, RunEnd::Failed, 100);
     assert_eq!((queue.progress().finished, queue.busy()), (1, 0));
+}
+
+fn class(class: u16) -> Traits {
+    Traits { class: ClassId(class), ..Traits::default() }
+}
+
+/// A queue of one replica of a millisecond and one of ten, by their classes.
+fn fast_and_slow() -> (Queue, [ReplicaId; 2]) {
+    let mut queue = queue(|| Box::new(Fixed::new(1, 0, &[])), 0, 100);
+    let ids = [queue.join(class(0), true), queue.join(class(1), true)];
+    (0..300).for_each(|_| queue.observe(ClassId(0), 1, 1_000.0));
+    (0..300).for_each(|_| queue.observe(ClassId(1), 1, 10_000.0));
+    (queue, ids)
+}
+
+fn run(queue: &mut Queue, now_us: u64) -> Batch<u32> {
+    match queue.start(now_us, true, |_| false) {
+        Start::Run(batch) => batch,
+        other => panic!("nothing runs: {other:?}"),
+    }
+}
+
+#[test]
+fn the_replica_that_finishes_first_takes_the_batch() {
+    let (mut queue, [fast, slow]) = fast_and_slow();
+    (0..3).for_each(|item| push(&mut queue, item, 0, 90_000).unwrap());
+    let first = run(&mut queue, 0);
+    let second = run(&mut queue, 0);
+    assert_eq!((first.replica, second.replica), (fast, slow));
+    assert!(matches!(queue.start(0, true, |_| false), Start::Nothing));
+    let sample = RunSample { rows: 1, run_us: 1_000.0 };
+    queue.finish(first.run, RunEnd::Succeeded(sample), 1_000);
+    assert_eq!(run(&mut queue, 1_000).replica, fast);
+}
+
+#[test]
+fn run_times_are_learned_apart_by_class() {
+    let (mut queue, _) = fast_and_slow();
+    push(&mut queue, 0, 0, 90_000).unwrap();
+    let batch = run(&mut queue, 0);
+    (0..300).for_each(|_| queue.observe(ClassId(1), 1, 20_000.0));
+    let of = |class| queue.run_time(ClassId(class)).and_then(|time| time.predict_us(1)).unwrap();
+    assert!(of(0) < 1_100.0 && of(1) > 15_000.0, "{} {}", of(0), of(1));
+    assert!(batch.predicted_us.unwrap() < 1_100.0);
+}
+
+#[test]
+fn a_request_that_only_the_busy_replica_can_serve_in_time_waits_for_it() {
+    let (mut queue, [fast, _]) = fast_and_slow();
+    push(&mut queue, 0, 0, 90_000).unwrap();
+    let first = run(&mut queue, 0);
+    push(&mut queue, 1, 0, 4_000).unwrap();
+    let mut start = || queue.start(0, true, |_| false);
+    // A policy without deadlines runs it wherever there is room.
+    assert!(matches!(start(), Start::Run(_)));
+    queue.finish(first.run, RunEnd::Failed, 1_000);
+    let limits = Limits { rows_max: 4, objective_us: Some(10_000.0), replicas: 2 };
+    let mut queue = queue_of(limits);
+    push(&mut queue, 0, 0, 90_000).unwrap();
+    assert_eq!(run(&mut queue, 0).replica, fast);
+    (1..3).for_each(|item| push(&mut queue, item, 0, 4_000).unwrap());
+    assert!(matches!(queue.start(0, true, |_| false), Start::Nothing), "ten milliseconds are late");
+    assert!(dropped(&mut queue).is_empty());
+}
+
+/// The same two replicas with the predictive policy.
+fn queue_of(limits: Limits) -> Queue {
+    let mut queue = queue(move || Box::new(Predictive::new(limits)), 0, 100);
+    queue.join(class(0), true);
+    queue.join(class(1), true);
+    for rows in [1, 2, 4] {
+        (0..300).for_each(|_| queue.observe(ClassId(0), rows, 1_000.0));
+        (0..300).for_each(|_| queue.observe(ClassId(1), rows, 10_000.0));
+    }
+    queue
+}
+
+#[test]
+fn a_failed_replica_is_ejected_and_its_request_runs_on_another() {
+    let (mut queue, [fast, slow]) = fast_and_slow();
+    push(&mut queue, 7, 0, 90_000).unwrap();
+    let batch = run(&mut queue, 0);
+    assert_eq!(batch.replica, fast);
+    queue.finish(batch.run, RunEnd::ReplicaFailed { retry_in_us: Some(500_000) }, 100);
+    assert_eq!(queue.replicas().state(fast), ReplicaState::Ejected { until_us: 500_100 });
+    queue.requeue(7, demand(0, Some(90_000)), (), 1).unwrap();
+    assert_eq!(run(&mut queue, 100).replica, slow);
+    push(&mut queue, 8, 200, 900_000).unwrap();
+    assert!(matches!(queue.start(200, true, |_| false), Start::Wait { until_us: 500_100 }));
+    assert_eq!(run(&mut queue, 500_100).replica, fast);
+}
+
+#[test]
+fn attempts_are_bounded_and_end_with_the_last_replica() {
+    let (mut queue, ids) = fast_and_slow();
+    let again = |queue: &mut Queue, attempts| queue.requeue(7, demand(0, None), (), attempts);
+    assert_eq!(again(&mut queue, ATTEMPTS_MAX), Err(7));
+    assert_eq!(again(&mut queue, ATTEMPTS_MAX - 1), Ok(()));
+    for id in ids {
+        queue.drain(id);
+    }
+    assert_eq!((dropped(&mut queue), queue.len()), (vec![7], 0), "nobody would run it");
+    assert_eq!(again(&mut queue, 1), Err(7));
+    assert_eq!(push(&mut queue, 8, 0, 90_000), Err(Rejection::NoReplica));
+}
+
+#[test]
+fn a_replica_leaves_after_its_batch_and_a_new_one_takes_its_place() {
+    let mut queue = predictive(1, 100);
+    (0..2).for_each(|item| push(&mut queue, item, 0, 90_000).unwrap());
+    let batch = run(&mut queue, 0);
+    let starting = queue.join(Traits::default(), false);
+    assert_eq!(queue.drain(batch.replica), ReplicaState::Draining);
+    push(&mut queue, 2, 0, 90_000).unwrap();
+    assert!(matches!(queue.start(0, true, |_| false), Start::Nothing));
+    queue.set_ready(starting);
+    assert_eq!(run(&mut queue, 0).replica, starting);
+    queue.finish(batch.run, RunEnd::Failed, 1_000);
+    assert_eq!(queue.replicas().state(batch.replica), ReplicaState::Gone);
+}
+
+#[test]
+fn a_replica_takes_as_many_batches_as_it_declares() {
+    let mut queue = queue(|| Box::new(Fixed::new(1, 0, &[])), 0, 100);
+    queue.join(Traits { in_flight_max: 3, inline: Inline::Always, ..class(0) }, true);
+    (0..5).for_each(|item| push(&mut queue, item, 0, 90_000).unwrap());
+    assert_eq!(queue.next_run_on(), RunOn::Caller);
+    (0..3).for_each(|_| drop(run(&mut queue, 0)));
+    assert!(matches!(queue.start(0, true, |_| false), Start::Nothing));
+    assert_eq!((queue.busy(), queue.len()), (3, 2));
 }

@@ -2,7 +2,8 @@
 
 use super::request::Request;
 use crate::ready_queue::QueuedRequest;
-use crate::scheduler::{Rejection, Scheduler};
+use crate::replica_set::ReplicaId;
+use crate::scheduler::{Batch, Rejection, Scheduler};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -20,8 +21,16 @@ pub(super) enum Event {
     Ask { caller: usize },
     /// It leaves, if this request of its is not answered yet.
     Leave { caller: usize, token: u64 },
-    /// The run of a replica is over.
-    Finish { replica: usize },
+    /// A run ends.
+    Finish { run: u64 },
+    /// A replica joins.
+    Join { replica: usize },
+    /// A replica has started.
+    Ready { replica: usize },
+    /// A replica fails, with all that it runs.
+    Fail { replica: usize },
+    /// A replica is told to leave.
+    Drain { replica: usize },
     /// A policy wanted to be asked again.
     Wake,
     /// The queue is looked through.
@@ -54,6 +63,15 @@ impl Events {
     }
 }
 
+/// A change of the replica set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Joined { in_flight_max: usize, is_ready: bool },
+    Ready,
+    Failed,
+    Drained,
+}
+
 /// Somebody who sees everything that happens, and the queue as it is then.
 pub(super) trait Observer {
     /// A request came, and was taken in or not.
@@ -69,14 +87,20 @@ pub(super) trait Observer {
     /// One left the queue without an answer.
     fn dropped(&mut self, _now_us: u64, _waiter: &QueuedRequest<Request>) {}
 
+    /// A replica joined, became ready or was told to leave.
+    fn replica(&mut self, _now_us: u64, _id: ReplicaId, _change: Change) {}
+
     /// A batch started.
-    fn started(&mut self, _now_us: u64, _queue: &Queue, _members: &[QueuedRequest<Request>]) {}
+    fn started(&mut self, _now_us: u64, _queue: &Queue, _batch: &Batch<Request>) {}
+
+    /// A replica failed, and requests of its batch are queued again.
+    fn requeued(&mut self, _now_us: u64, _batch: &Batch<Request>, _again: &[u64]) {}
 
     /// A policy waits.
     fn waits(&mut self, _now_us: u64, _queue: &Queue, _until_us: u64) {}
 
-    /// A batch is over, and its members are answered.
-    fn finished(&mut self, _now_us: u64, _members: &[QueuedRequest<Request>]) {}
+    /// A batch ended, and these requests of it are answered.
+    fn finished(&mut self, _now_us: u64, _batch: &Batch<Request>, _answered: &[u64]) {}
 
     /// All that happens at this time has happened.
     fn quiet(&mut self, _now_us: u64, _queue: &Queue) {}

@@ -1,6 +1,6 @@
 //! What must be true after every event of every simulation.
 
-use super::event::{Observer, Queue};
+use super::event::{Change, Observer, Queue};
 use super::outcome::Outcome;
 use super::request::Request;
 use super::run::run;
@@ -8,8 +8,13 @@ use super::scenario::Scenario;
 use crate::batch::PolicyName;
 use crate::priority::Demand;
 use crate::ready_queue::QueuedRequest;
+use crate::replica_set::ReplicaId;
 use crate::scheduler::Rejection;
-use std::collections::{BTreeMap, HashMap};
+use crate::scheduler::{ATTEMPTS_MAX, Batch};
+use replicas::Replicas;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+mod replicas;
 
 /// Most requests that a batch may pass over because they do not fit.
 const PASSED_OVER_MAX: usize = 16;
@@ -51,7 +56,9 @@ struct Checker<'a> {
     waiting: BTreeMap<(u64, u64), u64>,
     taken: HashMap<u64, Taken>,
     running: HashMap<u64, Running>,
-    runs: usize,
+    replicas: Replicas,
+    /// Requests that were put into the queue.
+    pushed: u64,
     /// When each batch started.
     starts_us: Vec<u64>,
     longest_run_us: u64,
@@ -71,7 +78,8 @@ impl<'a> Checker<'a> {
             waiting: BTreeMap::new(),
             taken: HashMap::new(),
             running: HashMap::new(),
-            runs: 0,
+            replicas: Replicas::default(),
+            pushed: 0,
             starts_us: Vec::new(),
             longest_run_us: 0,
             waits_until_us: None,
@@ -85,8 +93,27 @@ impl<'a> Checker<'a> {
         assert!(holds, "{what}: seed {seed}, at {now_us} us of {scenario:?}");
     }
 
-    fn replicas(&self) -> usize {
-        self.scenario.limits.replicas.max(1)
+    /// Batches that all replicas together run side by side.
+    fn slots(&self) -> usize {
+        self.scenario.replicas().iter().map(|replica| replica.in_flight_max.max(1)).sum()
+    }
+
+    fn has_classes(&self) -> bool {
+        let classes: BTreeSet<u16> = self.scenario.replicas.iter().map(|one| one.class).collect();
+        classes.len() > 1
+    }
+
+    fn fails(&self) -> bool {
+        self.scenario.replicas.iter().any(|replica| !replica.failures_us.is_empty())
+    }
+
+    /// Puts a request into the books of those who wait.
+    fn enter(&mut self, request: &Request, demand: &Demand) {
+        let place = (demand.due_us(), self.pushed);
+        self.pushed += 1;
+        let Request { batch_key, cancels_us, .. } = *request;
+        self.waiting.insert(place, request.token);
+        self.taken.insert(request.token, Taken { demand: *demand, batch_key, place, cancels_us });
     }
 
     fn go_to(&mut self, now_us: u64) {
@@ -112,9 +139,10 @@ impl<'a> Checker<'a> {
             Rejection::Overloaded { retry_in_us } => {
                 self.ensure(demand.deadline_us.is_some(), "who can wait is not too late");
                 self.ensure(retry_in_us.is_finite() && retry_in_us > 0.0, "there is a later");
-                let has_nothing_to_do = queue.is_empty() && queue.idle() > 0;
+                let has_nothing_to_do = queue.is_empty() && queue.replicas().has_available();
                 self.ensure(!has_nothing_to_do, "an idle replica takes whoever comes");
             }
+            Rejection::NoReplica => self.ensure(self.replicas.are_gone(), "no replica is left"),
         }
     }
 
@@ -143,7 +171,10 @@ impl<'a> Checker<'a> {
     fn check_patience(&self, taken: &Taken) {
         let first = self.starts_us.partition_point(|&us| us <= taken.demand.due_us());
         let overtaken = self.starts_us.len() - first;
-        self.ensure(overtaken <= self.scenario.requests_max, "nobody starves");
+        let attempts = if self.fails() { ATTEMPTS_MAX as usize } else { 1 };
+        let before = self.scenario.requests_max + self.slots() * self.scenario.limits.rows_max;
+        let before = if self.fails() { before } else { self.scenario.requests_max };
+        self.ensure(overtaken <= attempts * before, "nobody starves");
     }
 
     /// For how long a policy may leave a replica idle beside a queue.
@@ -151,7 +182,7 @@ impl<'a> Checker<'a> {
         let policy = &self.scenario.policy;
         let own_us = match policy.name() {
             // Each run that ends meanwhile may prolong it by a part of itself.
-            PolicyName::Predictive => (self.longest_run_us / 8 + 1) * self.replicas() as u64,
+            PolicyName::Predictive => (self.longest_run_us / 8 + 1) * self.slots() as u64,
             _ => 0,
         };
         own_us + policy.max_delay_us
@@ -159,14 +190,16 @@ impl<'a> Checker<'a> {
 
     fn check_end(&self, outcome: &Outcome) {
         self.ensure(self.answers.iter().all(|&answers| answers == 1), "each request is answered");
-        self.ensure(self.waiting.is_empty() && self.runs == 0, "nothing is left");
+        self.ensure(self.waiting.is_empty() && self.running.is_empty(), "nothing is left");
         let total = &outcome.total;
-        let rejected = total.rejected_full + total.rejected_overloaded;
+        let rejected = total.rejected_full + total.rejected_overloaded + total.rejected_no_replica;
         let answered = total.answered + total.failed + total.left;
         self.ensure(total.arrived == self.answers.len() as u64, "all are counted");
         self.ensure(total.arrived == rejected + answered + total.expired, "all are counted once");
         self.ensure(total.good <= total.answered, "the good are answered");
-        self.ensure(outcome.waiting_max <= self.scenario.requests_max, "the queue is bounded");
+        let again = if self.fails() { self.slots() * self.scenario.limits.rows_max } else { 0 };
+        let requests_max = self.scenario.requests_max + again;
+        self.ensure(outcome.waiting_max <= requests_max, "the queue is bounded");
         self.ensure(outcome.utilization() <= 1.0, "nobody works more than all the time");
         let kinds: u64 = outcome.kinds.iter().map(|kind| kind.arrived).sum();
         self.ensure(kinds == total.arrived, "kinds add up");
@@ -186,21 +219,16 @@ impl Observer for Checker<'_> {
         self.ensure(request.token == self.answers.len() as u64, "tokens count up");
         self.answers.push(0);
         match rejected {
-            None => {
-                let place = (demand.due_us(), request.token);
-                let cancels_us = request.cancels_us;
-                let taken =
-                    Taken { demand: *demand, batch_key: request.batch_key, place, cancels_us };
-                self.waiting.insert(place, request.token);
-                self.taken.insert(request.token, taken);
-            }
+            None => self.enter(request, demand),
             Some(refusal) => {
                 self.answer(request.token);
                 self.check_refusal(refusal, demand, queue);
             }
         }
         self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
-        self.ensure(queue.len() <= self.scenario.requests_max, "the queue is bounded");
+        let again = if self.fails() { self.slots() * self.scenario.limits.rows_max } else { 0 };
+        let requests_max = self.scenario.requests_max + again;
+        self.ensure(queue.len() <= requests_max, "the queue is bounded");
     }
 
     fn dropped(&mut self, now_us: u64, waiter: &QueuedRequest<Request>) {
@@ -212,15 +240,21 @@ impl Observer for Checker<'_> {
         // What a run should take is the scheduler's guess: whoever has a deadline may be given up.
         let may_give_up = taken.demand.deadline_us.is_some();
         let was_full = self.waiting.len() + 1 >= self.scenario.requests_max;
-        let reason = is_late || is_cancelled || may_give_up || was_full;
+        let reason = is_late || is_cancelled || may_give_up || was_full || self.replicas.are_gone();
         self.ensure(reason, "nobody is dropped without a reason");
     }
 
-    fn started(&mut self, now_us: u64, queue: &Queue, members: &[QueuedRequest<Request>]) {
+    fn replica(&mut self, now_us: u64, id: ReplicaId, change: Change) {
         self.go_to(now_us);
+        self.replicas.change(id, change);
+    }
+
+    fn started(&mut self, now_us: u64, queue: &Queue, batch: &Batch<Request>) {
+        self.go_to(now_us);
+        let members = &batch.members[..];
         self.ensure(!members.is_empty(), "a batch has members");
-        self.runs += 1;
-        self.ensure(self.runs <= self.replicas(), "a replica runs one batch at a time");
+        let is_allowed = self.replicas.starts(batch.replica, queue);
+        self.ensure(is_allowed, "a ready replica with a free slot runs the batch");
         let head = self.waiting.first_key_value().map(|(_, &token)| token);
         self.ensure(head == Some(members[0].item.token), "the most urgent starts");
         let rows: usize = members.iter().map(|waiter| waiter.demand.rows).sum();
@@ -254,37 +288,64 @@ impl Observer for Checker<'_> {
     fn waits(&mut self, now_us: u64, queue: &Queue, until_us: u64) {
         self.go_to(now_us);
         self.ensure(until_us > self.now_us, "a wait ends later than it begins");
-        self.ensure(queue.idle() > 0 && !queue.is_empty(), "somebody waits for nothing else");
+        self.ensure(!queue.is_empty(), "a policy waits for more than it has");
+        let readmission_us = queue.replicas().readmission_us();
+        if self.has_classes() && readmission_us == Some(until_us) {
+            return;
+        }
+        if !queue.replicas().has_available() {
+            let is_due = readmission_us == Some(until_us);
+            return self.ensure(is_due, "else only an ejected replica is waited for");
+        }
         self.ensure(self.now_us < self.scenario.duration_us, "a closed queue does not wait");
         let longest_us = self.wait_us_max();
         self.ensure(until_us <= self.now_us + longest_us, "a wait is short");
         self.waits_until_us = Some(until_us);
     }
 
-    fn finished(&mut self, now_us: u64, members: &[QueuedRequest<Request>]) {
+    fn requeued(&mut self, now_us: u64, batch: &Batch<Request>, again: &[u64]) {
         self.go_to(now_us);
-        self.runs -= 1;
+        for QueuedRequest { item: request, demand } in &batch.members {
+            if again.contains(&request.token) {
+                let has_run = self.running.remove(&request.token).is_some();
+                self.ensure(has_run, "only a request of a batch is queued again");
+                self.ensure(request.attempts + 1 < ATTEMPTS_MAX, "attempts are bounded");
+                self.enter(request, demand);
+            }
+        }
+    }
+
+    fn finished(&mut self, now_us: u64, batch: &Batch<Request>, answered: &[u64]) {
+        self.go_to(now_us);
+        self.replicas.ends(batch.replica);
         let mut batches = Vec::new();
-        for waiter in members {
+        for waiter in batch.members.iter().filter(|one| answered.contains(&one.item.token)) {
             let running = self.running.remove(&waiter.item.token);
-            self.ensure(running.is_some(), "who is answered has run");
+            self.ensure(running.is_some(), "a request that is answered has run");
             let running = running.unwrap();
             self.ensure(running.demand == waiter.demand, "replies do not cross");
-            self.ensure(running.started_us < self.now_us, "a run takes time");
+            let is_long = running.started_us < self.now_us || self.fails();
+            self.ensure(is_long, "a run takes time");
             self.longest_run_us = self.longest_run_us.max(self.now_us - running.started_us);
             self.answer(waiter.item.token);
             batches.push(running.batch);
         }
         batches.dedup();
-        self.ensure(batches.len() == 1, "who runs together is answered together");
+        self.ensure(batches.len() <= 1, "requests that run together are answered together");
     }
 
     /// A replica idles beside a queue only while a policy waits, and never for long.
     fn quiet(&mut self, now_us: u64, queue: &Queue) {
         self.go_to(now_us);
         self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
-        self.ensure(queue.idle() == self.replicas() - self.runs, "no replica is lost or made up");
-        if queue.idle() == 0 || queue.is_empty() {
+        self.ensure(self.replicas.agree(queue), "no replica is lost or made up");
+        if !queue.replicas().has_available() || queue.is_empty() {
+            self.idle_since_us = None;
+            return;
+        }
+        // A request may be left to a faster replica that is busy or ejected.
+        let is_expected = queue.busy() > 0 || queue.replicas().readmission_us().is_some();
+        if self.has_classes() && is_expected {
             self.idle_since_us = None;
             return;
         }

@@ -47,6 +47,8 @@ pub struct Tally {
     pub rejected_full: u64,
     /// Not taken in: the answer would have come too late.
     pub rejected_overloaded: u64,
+    /// Rejected, as there was no replica.
+    pub rejected_no_replica: u64,
     /// Taken in, and given up before they ran.
     pub expired: u64,
     /// Their callers had left when it was their turn.
@@ -138,6 +140,7 @@ impl Outcome {
                 None => {}
                 Some(Rejection::Full) => tally.rejected_full += 1,
                 Some(Rejection::Overloaded { .. }) => tally.rejected_overloaded += 1,
+                Some(Rejection::NoReplica) => tally.rejected_no_replica += 1,
             }
         });
     }
@@ -154,9 +157,8 @@ impl Outcome {
         });
     }
 
-    pub(super) fn started(&mut self, rows: usize, busy_us: u64) {
+    pub(super) fn started(&mut self, rows: usize) {
         *self.batches.entry(rows).or_default() += 1;
-        self.busy_us += busy_us;
     }
 
     /// One is answered, at this time.

@@ -71,6 +71,8 @@ pub(super) struct Request {
     /// Which of the callers of a closed loop.
     pub(super) caller: Option<usize>,
     pub(super) cancels_us: Option<u64>,
+    /// Replicas that have failed it.
+    pub(super) attempts: u32,
 }
 
 impl Request {
@@ -127,6 +129,7 @@ impl Requests {
             batch_key: random.between(1, u64::from(kind.batch_keys)) as u32,
             caller,
             cancels_us: cancels_us.map(|after_us| now_us.saturating_add(after_us)),
+            attempts: 0,
         };
         self.next_token += 1;
         let demand = Demand {

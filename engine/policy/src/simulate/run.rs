@@ -1,15 +1,17 @@
 //! The simulation itself: events, the scheduler, and runs that are over after a drawn time.
 
-use super::event::{Event, Events, Observer, Queue};
+use super::event::{Change, Event, Events, Observer, Queue};
 use super::outcome::Outcome;
 use super::overhead::{Front, Rate};
 use super::random::Random;
+use super::replica::SimulatedReplica;
 use super::request::{Request, Requests};
 use super::scenario::{Scenario, Traffic};
 use crate::priority::Demand;
 use crate::ready_queue::QueuedRequest;
-use crate::scheduler::{Batch, RunSample, Start};
-use std::collections::VecDeque;
+use crate::replica_set::ReplicaId;
+use crate::scheduler::{Batch, RunEnd, RunSample, Start};
+use std::collections::{HashMap, VecDeque};
 
 /// How long a caller of a closed loop that was rejected waits at least before it asks again.
 const RETRY_US_MIN: f64 = 1_000.0;
@@ -37,15 +39,23 @@ pub(super) fn run(scenario: &Scenario, seed: u64, observer: &mut impl Observer) 
 #[derive(Debug)]
 struct Running {
     batch: Batch<Request>,
-    rows: usize,
-    run_us: f64,
-    has_failed: bool,
+    replica: usize,
+    started_us: u64,
+    end: RunEnd,
+}
+
+/// A replica, and its identity once it has joined.
+struct Replica {
+    replica: SimulatedReplica,
+    id: Option<ReplicaId>,
 }
 
 struct Simulation<'a, W> {
     scenario: &'a Scenario,
     queue: Queue,
-    replicas: Vec<Option<Running>>,
+    replicas: Vec<Replica>,
+    /// By the number of the run.
+    running: HashMap<u64, Running>,
     arrivals: Box<dyn Iterator<Item = u64> + 'a>,
     /// What each caller of a closed loop waits for.
     callers: Vec<Option<u64>>,
@@ -68,13 +78,12 @@ struct Simulation<'a, W> {
 
 impl<'a, W: Observer> Simulation<'a, W> {
     fn new(scenario: &'a Scenario, seed: u64, observer: &'a mut W) -> Self {
-        let replicas = scenario.limits.replicas.max(1);
-        let policy = scenario.policy.build(scenario.limits);
-        let mut queue = Queue::new(policy, replicas, scenario.requests_max);
-        let mut machine_random = Random::new(seed, 1);
-        for (rows, run_us) in scenario.calibration_runs(&mut machine_random) {
-            queue.observe(rows, run_us);
-        }
+        let replicas = scenario.replicas();
+        let slots = replicas.iter().map(|one| one.in_flight_max.max(1)).sum();
+        let (policy, limits) = (scenario.policy.clone(), scenario.limits);
+        let make_policy = Box::new(move || policy.build(limits));
+        let queue = Queue::new(make_policy, scenario.requests_max);
+        let replicas = replicas.into_iter().map(|replica| Replica { replica, id: None });
         let requests = Requests::new(scenario, Random::new(seed, 2));
         let (arrivals, callers): (Box<dyn Iterator<Item = u64>>, _) = match &scenario.traffic {
             Traffic::Open(arrivals) => (Box::new(arrivals.times(seed)), 0),
@@ -83,12 +92,13 @@ impl<'a, W: Observer> Simulation<'a, W> {
         Self {
             scenario,
             queue,
-            replicas: (0..replicas).map(|_| None).collect(),
+            replicas: replicas.collect(),
+            running: HashMap::new(),
             arrivals,
             callers: vec![None; callers],
-            outcome: Outcome::new(requests.kinds(), replicas, scenario.duration_us),
+            outcome: Outcome::new(requests.kinds(), slots, scenario.duration_us),
             requests,
-            machine_random,
+            machine_random: Random::new(seed, 1),
             caller_random: Random::new(seed, 3),
             overhead_random: Random::new(seed, 4),
             front: Front::default(),
@@ -103,6 +113,7 @@ impl<'a, W: Observer> Simulation<'a, W> {
     }
 
     fn open(&mut self) {
+        self.open_replicas();
         self.events.plan(self.scenario.duration_us, Event::Close);
         self.plan_arrival(0);
         for caller in 0..self.callers.len() {
@@ -123,7 +134,11 @@ impl<'a, W: Observer> Simulation<'a, W> {
             }
             Event::Ask { caller } => self.arrive(Some(caller), now_us),
             Event::Leave { caller, token } => self.release(caller, token, now_us, 0.0),
-            Event::Finish { replica } => self.finish(replica, now_us),
+            Event::Finish { run } => self.finish(run, None, now_us),
+            Event::Join { replica } => self.join(replica, now_us),
+            Event::Ready { replica } => self.change(replica, Change::Ready, now_us),
+            Event::Fail { replica } => self.fail(replica, now_us),
+            Event::Drain { replica } => self.change(replica, Change::Drained, now_us),
             Event::Wake => self.wakes_us = self.wakes_us.filter(|&us| us > now_us),
             Event::Expire => {
                 self.will_expire = false;
@@ -238,32 +253,135 @@ impl<'a, W: Observer> Simulation<'a, W> {
         }
     }
 
-    fn begin(&mut self, batch: Batch<Request>, now_us: u64) {
-        self.observer.started(now_us, &self.queue, &batch.members);
-        let rows = batch.members.iter().map(|waiter| waiter.demand.rows).sum();
-        let alone_us = self.scenario.machine.run_us(rows, now_us, &mut self.machine_random);
-        let run_us = alone_us * self.scenario.overhead.run_times(self.rate.per_s());
-        let has_failed = self.machine_random.chance(self.scenario.machine.failing_share);
-        let Some(replica) = self.replicas.iter().position(Option::is_none) else { return };
-        self.replicas[replica] = Some(Running { batch, rows, run_us, has_failed });
-        let busy_us = (run_us.round() as u64).max(1);
-        self.outcome.started(rows, busy_us);
-        self.events.plan(now_us.saturating_add(busy_us), Event::Finish { replica });
+    fn open_replicas(&mut self) {
+        for replica in 0..self.replicas.len() {
+            let SimulatedReplica { joins_us, failures_us, leaves_us, .. } =
+                self.replicas[replica].replica.clone();
+            match joins_us {
+                0 => self.join(replica, 0),
+                _ => self.events.plan(joins_us, Event::Join { replica }),
+            }
+            for (from_us, _) in failures_us {
+                self.events.plan(from_us, Event::Fail { replica });
+            }
+            if let Some(leaves_us) = leaves_us {
+                self.events.plan(leaves_us, Event::Drain { replica });
+            }
+        }
     }
 
-    fn finish(&mut self, replica: usize, now_us: u64) {
-        let Some(running) = self.replicas[replica].take() else { return };
-        let Running { batch, rows, run_us, has_failed } = running;
-        let ran = (!has_failed).then_some(RunSample { rows, run_us });
-        self.queue.finish(batch.run, ran, now_us);
-        self.observer.finished(now_us, &batch.members);
+    fn join(&mut self, index: usize, now_us: u64) {
+        let Replica { replica, id } = &mut self.replicas[index];
+        let is_ready = replica.starting_us == 0;
+        let joined = self.queue.join(replica.traits(), is_ready);
+        *id = Some(joined);
+        let (replica, in_flight_max) = (replica.clone(), replica.in_flight_max.max(1));
+        let first = self
+            .replicas
+            .iter()
+            .position(|other| other.id.is_some() && other.replica.class == replica.class);
+        if first == Some(index) {
+            let machine = replica.machine.as_ref().unwrap_or(&self.scenario.machine);
+            for (rows, run_us) in self.scenario.calibration_runs(machine, &mut self.machine_random)
+            {
+                self.queue.observe(replica.traits().class, rows, run_us);
+            }
+        }
+        self.observer.replica(now_us, joined, Change::Joined { in_flight_max, is_ready });
+        if !is_ready {
+            let at_us = now_us.saturating_add(replica.starting_us);
+            self.events.plan(at_us, Event::Ready { replica: index });
+        }
+    }
+
+    fn change(&mut self, replica: usize, change: Change, now_us: u64) {
+        let Some(id) = self.replicas[replica].id else { return };
+        match change {
+            Change::Ready => self.queue.set_ready(id),
+            Change::Drained => drop(self.queue.drain(id)),
+            Change::Joined { .. } | Change::Failed => {}
+        }
+        self.observer.replica(now_us, id, change);
+        self.answer_dropped(now_us);
+    }
+
+    /// A replica breaks down, with all that it runs.
+    fn fail(&mut self, replica: usize, now_us: u64) {
+        let on_it = self.running.iter().filter(|(_, running)| running.replica == replica);
+        let mut runs: Vec<u64> = on_it.map(|(&run, _)| run).collect();
+        runs.sort_unstable();
+        for run in runs {
+            self.finish(run, Some(RunEnd::ReplicaFailed { retry_in_us: None }), now_us);
+        }
+    }
+
+    fn begin(&mut self, batch: Batch<Request>, now_us: u64) {
+        self.observer.started(now_us, &self.queue, &batch);
+        let at = self.replicas.iter().position(|one| one.id == Some(batch.replica));
+        let Some(index) = at else { return };
+        let replica = &self.replicas[index].replica;
+        let machine = replica.machine.as_ref().unwrap_or(&self.scenario.machine);
+        let rows = batch.rows;
+        let alone_us = machine.run_us(rows, now_us, &mut self.machine_random);
+        let run_us = alone_us * self.scenario.overhead.run_times(self.rate.per_s());
+        let has_failed = self.machine_random.chance(machine.failing_share);
+        let (run_us, end) = match (replica.refuses_in_us(now_us), has_failed) {
+            (Some(refused_us), _) => (refused_us, RunEnd::ReplicaFailed { retry_in_us: None }),
+            (None, true) => (run_us, RunEnd::Failed),
+            (None, false) => (run_us, RunEnd::Succeeded(RunSample { rows, run_us })),
+        };
+        let busy_us = (run_us.round() as u64).max(1);
+        self.outcome.started(rows);
+        let run = batch.run.number();
+        let running = Running { batch, replica: index, started_us: now_us, end };
+        self.running.insert(run, running);
+        self.events.plan(now_us.saturating_add(busy_us), Event::Finish { run });
+    }
+
+    /// Ends a run, as planned or in another way.
+    fn finish(&mut self, run: u64, end: Option<RunEnd>, now_us: u64) {
+        // One that was on a replica that failed has ended before.
+        let Some(Running { batch, replica, started_us, end: planned }) = self.running.remove(&run)
+        else {
+            return;
+        };
+        let end = end.unwrap_or(planned);
+        self.outcome.busy_us += now_us - started_us;
+        self.queue.finish(batch.run, end, now_us);
+        let mut answered = Vec::new();
+        let mut again = Vec::new();
         for QueuedRequest { item: request, demand } in &batch.members {
+            let retried = Request { attempts: request.attempts + 1, ..*request };
+            let is_over = match end {
+                RunEnd::ReplicaFailed { .. } => {
+                    let key = request.batch_key;
+                    self.queue.requeue(retried, *demand, key, retried.attempts).is_err()
+                }
+                _ => true,
+            };
+            if is_over {
+                answered.push((*request, *demand));
+            } else {
+                again.push(request.token);
+            }
+        }
+        if matches!(end, RunEnd::ReplicaFailed { .. }) {
+            if let Some(id) = self.replicas[replica].id {
+                self.observer.replica(now_us, id, Change::Failed);
+            }
+            self.observer.requeued(now_us, &batch, &again);
+        }
+        let tokens: Vec<u64> = answered.iter().map(|(request, _)| request.token).collect();
+        self.observer.finished(now_us, &batch, &tokens);
+        let has_failed = !matches!(end, RunEnd::Succeeded(_));
+        for (request, demand) in &answered {
             let answered_us = self.answered_us(now_us);
             self.outcome.finished(request, demand, has_failed, answered_us);
             if let Some(caller) = request.caller {
                 self.release(caller, request.token, answered_us, 0.0);
             }
         }
+        self.answer_dropped(now_us);
     }
 
     /// When a caller has the answer of a run that is over now. What was outside before it counts

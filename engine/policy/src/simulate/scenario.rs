@@ -4,6 +4,7 @@ use super::arrival::Arrivals;
 use super::machine::Machine;
 use super::overhead::Overhead;
 use super::random::Random;
+use super::replica::SimulatedReplica;
 use super::request::Kind;
 use crate::batch::{Limits, Policy};
 
@@ -18,6 +19,8 @@ pub struct Scenario {
     pub requests_max: usize,
     /// What runs the batches.
     pub machine: Machine,
+    /// Replicas that differ, join, fail or leave; if empty, as many as the limits say, all alike.
+    pub replicas: Vec<SimulatedReplica>,
     /// What else takes a request's time.
     pub overhead: Overhead,
     /// What is known of the machine before the first request.
@@ -41,6 +44,7 @@ impl Default for Scenario {
             limits: Limits { rows_max: 64, objective_us: Some(50_000.0), replicas: 1 },
             requests_max: 4_096,
             machine: Machine::line(1_000.0, 100.0),
+            replicas: Vec::new(),
             overhead: Overhead::default(),
             known: Known::Calibrated { factor: 1.0 },
             traffic: Traffic::Open(Arrivals::Poisson { per_s: 1_000.0 }),
@@ -81,14 +85,26 @@ pub enum Known {
 const CALIBRATION_RUN_US_MAX: f64 = 50_000.0;
 
 impl Scenario {
+    /// The replicas that there will be.
+    pub(super) fn replicas(&self) -> Vec<SimulatedReplica> {
+        match &self.replicas[..] {
+            [] => vec![SimulatedReplica::default(); self.limits.replicas.max(1)],
+            replicas => replicas.to_vec(),
+        }
+    }
+
     /// What the tries have shown: rows and microseconds.
-    pub(super) fn calibration_runs(&self, random: &mut Random) -> Vec<(usize, f64)> {
+    pub(super) fn calibration_runs(
+        &self,
+        machine: &Machine,
+        random: &mut Random,
+    ) -> Vec<(usize, f64)> {
         let Known::Calibrated { factor } = self.known else { return Vec::new() };
         let mut tried = Vec::new();
         let mut rows = 1;
         loop {
             // The faster of two, as the engine tries them.
-            let run_us = (0..2).map(|_| self.machine.run_us(rows, 0, random));
+            let run_us = (0..2).map(|_| machine.run_us(rows, 0, random));
             let run_us = run_us.fold(f64::INFINITY, f64::min) * factor;
             tried.push((rows, run_us));
             if rows >= self.limits.rows_max || run_us > CALIBRATION_RUN_US_MAX {

@@ -81,6 +81,31 @@ fn traffic(random: &mut Random, per_s: f64, duration_us: u64) -> Traffic {
     })
 }
 
+/// Replicas of up to three classes, some of which join late, fail or leave.
+fn replicas(random: &mut Random, duration_us: u64) -> Vec<SimulatedReplica> {
+    let count = random.between(1, 5);
+    let mut replica = |_| {
+        let class = random.between(0, 2) as u16;
+        let (mut failures_us, mut at_us) = (Vec::new(), 0);
+        for _ in 0..random.between(0, 2) {
+            let from_us = at_us + random.between(1, duration_us.max(1));
+            at_us = from_us + random.between(1, 300_000);
+            failures_us.push((from_us, at_us));
+        }
+        let joins_us = if random.chance(0.6) { 0 } else { random.between(0, duration_us / 2) };
+        SimulatedReplica {
+            class,
+            machine: random.chance(0.7).then(|| machine(random)),
+            in_flight_max: random.between(0, 4) as usize,
+            joins_us,
+            starting_us: if random.chance(0.7) { 0 } else { random.between(1, 50_000) },
+            failures_us: if random.chance(0.5) { failures_us } else { Vec::new() },
+            leaves_us: random.chance(0.3).then(|| joins_us + random.between(0, duration_us)),
+        }
+    };
+    (0..count).map(&mut replica).collect()
+}
+
 fn scenario(policy: Policy, seed: u64) -> Scenario {
     let random = &mut Random::new(seed, 9);
     let limits = Limits {
@@ -99,6 +124,7 @@ fn scenario(policy: Policy, seed: u64) -> Scenario {
         limits,
         requests_max: if random.chance(0.5) { 4_096 } else { random.between(0, 60) as usize },
         machine,
+        replicas: Vec::new(),
         overhead: if random.chance(0.3) { overhead(random, per_s) } else { Overhead::default() },
         known: match random.between(0, 2) {
             0 => Known::Nothing,
@@ -135,6 +161,28 @@ fn fixed(random: &mut Random) -> Policy {
 fn max_delay(random: &mut Random) -> Policy {
     let name = PolicyName::ALL[random.between(0, 3) as usize];
     Policy { max_delay_us: random.between(0, 10_000), ..name.into() }
+}
+
+#[test]
+fn replicas_that_differ_join_fail_and_leave_keep_every_rule() {
+    let play = |seed| {
+        let random = &mut Random::new(seed, 7);
+        let policy = match random.between(0, 4) {
+            0 => fixed(random),
+            1 => max_delay(random),
+            2 => PolicyName::Aimd.into(),
+            _ => Policy::default(),
+        };
+        let scenario = scenario(policy, seed);
+        let replicas = replicas(random, scenario.duration_us);
+        let scenario = Scenario { replicas, ..scenario };
+        let outcome = checked(&scenario, seed);
+        if seed % 16 == 0 {
+            assert_eq!(outcome, simulate(&scenario, seed), "seed {seed} is not repeatable");
+        }
+        outcome.total.arrived
+    };
+    assert!((0..3 * COUNT).map(play).sum::<u64>() > 100 * COUNT);
 }
 
 #[test]
