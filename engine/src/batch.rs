@@ -32,6 +32,11 @@ impl<'a> Batch<'a> {
         Self { entries, batches: signature.batches(), required: signature.inputs.len(), padded }
     }
 
+    /// Number of members.
+    pub(crate) fn members(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Rows of all members together.
     pub(crate) fn rows(&self) -> usize {
         self.entries.iter().map(|entry| entry.request.rows).sum()
@@ -104,7 +109,7 @@ impl<'a> Cut<'a> {
     ) -> Result<Self, ExecuteError> {
         let rows = batch.rows();
         if output.shape.first() != Some(&rows) {
-            return Err(ExecuteError::Failed(format!(
+            return Err(ExecuteError::Model(format!(
                 "output '{}' has shape {:?} for a batch of {rows} rows, so the first dimension is \
                  no batch dimension: set max_batch_size = 0 for this model",
                 output.name, output.shape
@@ -112,7 +117,7 @@ impl<'a> Cut<'a> {
         }
         if batch.padded.as_ref().is_some_and(|padded| !padded.fits(place, &output.shape)) {
             let (name, shape) = (&output.name, &output.shape);
-            return Err(ExecuteError::Failed(format!(
+            return Err(ExecuteError::Model(format!(
                 "output '{name}' of padded inputs has shape {shape:?}, which can not be cut back"
             )));
         }
@@ -130,7 +135,7 @@ impl<'a> Cut<'a> {
         }
         if start != output.data.len() {
             let (name, bytes) = (&output.name, output.data.len());
-            return Err(ExecuteError::Failed(format!(
+            return Err(ExecuteError::Model(format!(
                 "output '{name}' has {bytes} bytes, and its shape needs {start}"
             )));
         }

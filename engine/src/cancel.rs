@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 /// drops the other end, so no thread polls.
 pub(crate) struct CallerSet {
     remaining: AtomicUsize,
-    stop: Stop,
+    stop: Arc<Stop>,
 }
 
 impl CallerSet {
@@ -24,7 +24,7 @@ impl CallerSet {
         replies: impl ExactSizeIterator<Item = &'a mut oneshot::Sender<T>>,
     ) -> Arc<Self> {
         let remaining = AtomicUsize::new(replies.len());
-        let callers = Arc::new(Self { remaining, stop: Stop::default() });
+        let callers = Arc::new(Self { remaining, stop: Arc::default() });
         let waker = Waker::from(Arc::clone(&callers));
         let mut context = Context::from_waker(&waker);
         for reply in replies {
@@ -36,7 +36,7 @@ impl CallerSet {
     }
 
     /// The signal that stops the run.
-    pub(crate) fn stop(&self) -> &Stop {
+    pub(crate) fn stop(&self) -> &Arc<Stop> {
         &self.stop
     }
 

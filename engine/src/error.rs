@@ -80,6 +80,24 @@ pub enum Error {
         /// What the runtime said.
         message: String,
     },
+    /// The model failed, whatever the request.
+    #[error("model '{model}' failed: {message}")]
+    ModelFailed {
+        /// Name of the model.
+        model: String,
+        /// Description of the failure.
+        message: String,
+    },
+    /// The replicas that could run it failed.
+    #[error("model '{model}' is unavailable: {message}; try again later")]
+    Unavailable {
+        /// Name of the model.
+        model: String,
+        /// Description of the last failure.
+        message: String,
+        /// Time after which a replica may work again, if it is known.
+        retry_after_ms: Option<u64>,
+    },
     /// The server is stopping, or something broke that should not.
     #[error("{0}")]
     Internal(String),
@@ -160,7 +178,9 @@ impl Error {
             | Self::Overloaded { .. }
             | Self::Dropped { .. } => Reason::Rejected,
             Self::TimedOut { .. } => Reason::Cancelled,
-            Self::Execute { .. } => Reason::Backend,
+            Self::Execute { .. } | Self::ModelFailed { .. } | Self::Unavailable { .. } => {
+                Reason::Backend
+            }
             _ => Reason::Other,
         }
     }

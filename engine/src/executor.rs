@@ -1,44 +1,76 @@
 //! The seam between a batch and whatever runs it.
 
 use crate::payload::Payload;
-use crate::request::OutputTensor;
+use crate::request::Outputs;
 use crate::tensor::Shape;
 use smallvec::SmallVec;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+mod completion;
 mod stop;
 #[cfg(test)]
 pub(crate) mod puppet;
 
+pub use completion::Completion;
 pub use stop::{Attached, Stop, Stoppable, Stopped};
 
-/// One input of a batch: the members' data one after the other.
+/// One input of a batch: the data of its members, one after the other.
 #[derive(Debug)]
 pub struct BatchInput<'a> {
-    /// Of the whole batch.
+    /// Shape of the whole batch.
     pub shape: Shape,
-    /// Of each member, in order; together as many bytes as the shape needs.
+    /// Data of each member, in order; together as many bytes as the shape needs.
     pub parts: SmallVec<[&'a Payload; 8]>,
 }
 
-/// What an executor gives back.
+/// The inputs of a batch that runs elsewhere. They share the memory of the requests.
+#[derive(Debug)]
+pub struct BatchInputs {
+    /// Shape of the whole batch and data of each member, for each input in the model's order.
+    pub inputs: Vec<(Shape, Vec<Payload>)>,
+    /// Indices of the last of these among the signature's optional inputs.
+    pub given: Vec<usize>,
+}
+
+impl BatchInputs {
+    pub(crate) fn new(inputs: &[BatchInput<'_>], given: &[usize]) -> Self {
+        let owned = |input: &BatchInput<'_>| {
+            (input.shape.clone(), input.parts.iter().copied().cloned().collect())
+        };
+        Self { inputs: inputs.iter().map(owned).collect(), given: given.to_vec() }
+    }
+}
+
+/// Result of a run.
 #[derive(Debug)]
 pub struct Execution {
-    /// One for each output of the model, in its order, for the whole batch.
-    pub outputs: SmallVec<[OutputTensor; 2]>,
-    /// When all inputs lay in the executor's own buffers.
+    /// Outputs of the whole batch, in the model's order.
+    pub outputs: Outputs,
+    /// Time at which all inputs lay in the executor's own buffers.
     pub gathered: Instant,
-    /// When the run was over.
+    /// Time at which the run ended.
     pub executed: Instant,
 }
 
-/// Why a run gave nothing.
+/// Reason why a run failed, by whose fault it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
-    /// It failed, in the executor's words.
+    /// The model does not run on these inputs: the request's fault.
     #[error("{0}")]
-    Failed(String),
-    /// It was told to stop.
+    Request(String),
+    /// The model or its runtime failed, whatever the inputs.
+    #[error("{0}")]
+    Model(String),
+    /// The replica failed: another one may run the same batch.
+    #[error("{message}")]
+    Replica {
+        /// Description of the failure.
+        message: String,
+        /// Time after which the replica may work again, if it is known.
+        retry_in: Option<Duration>,
+    },
+    /// The run was stopped, as all its callers had left.
     #[error("it was stopped, as all its callers had left")]
     Stopped,
 }
@@ -49,30 +81,28 @@ impl From<Stopped> for ExecuteError {
     }
 }
 
-/// Runs batches of one version of one model, one at a time: a session of ONNX Runtime here, and
-/// just as well a worker process, another machine, or shards that run in step. It knows nothing
-/// of requests, queues or deadlines.
+/// Runs batches of one version, one at a time, on the thread that calls it. It knows nothing of
+/// requests, queues or deadlines.
 pub trait Executor: Send {
-    /// Runs one batch. `inputs` has one for each input of the model that has no default, in its
-    /// order, already checked against its signature.
+    /// Runs one batch. `inputs` has one for each input of the model without a default, in the
+    /// model's order; they fit its signature.
     ///
-    /// `stop` is told when nobody wants the outputs any more. An executor whose runs can be long
-    /// attaches what stops them; one that can not be stopped runs on.
+    /// `stop` is signalled when no caller wants the outputs any more. An executor with long runs
+    /// attaches what stops them; one that cannot be stopped runs on.
     ///
     /// # Errors
-    /// When the model or what runs it fails, or `stop` was told. The executor stays usable, even
-    /// after a panic.
+    /// When the run fails or was stopped. The executor stays usable, even after a panic.
     fn execute(
         &mut self,
         inputs: &[BatchInput<'_>],
         stop: &Stop,
     ) -> Result<Execution, ExecuteError>;
 
-    /// Runs one request that brings inputs which have a default: `inputs` has them after all
-    /// others, and `given` has their places among the signature's optional inputs.
+    /// Runs one request that brings inputs which have a default. `inputs` has them last, and
+    /// `given` has their indices among the signature's optional inputs.
     ///
     /// # Errors
-    /// As [`execute`](Self::execute), and when the executor can not be given them.
+    /// As [`execute`](Self::execute), and when the executor takes no such inputs.
     fn execute_given(
         &mut self,
         inputs: &[BatchInput<'_>],
@@ -82,7 +112,16 @@ pub trait Executor: Send {
         if given.is_empty() {
             return self.execute(inputs, stop);
         }
-        let problem = "what runs it takes no inputs that have a default: leave them out";
-        Err(ExecuteError::Failed(problem.into()))
+        let problem = "its backend takes no inputs that have a default: leave them out";
+        Err(ExecuteError::Request(problem.into()))
     }
+}
+
+/// Runs batches of one version elsewhere, several at a time: in another process, on another
+/// machine. No thread waits for it.
+pub trait AsyncExecutor: Send + Sync {
+    /// Starts a batch and returns at once; `completion` gets its result, on any thread. A
+    /// completion that is dropped counts as a failure of the replica. `stop` is signalled as for
+    /// an [`Executor`].
+    fn start(&self, inputs: BatchInputs, stop: Arc<Stop>, completion: Completion);
 }

@@ -21,7 +21,7 @@ pub mod ticket;
 mod cancel;
 mod execute;
 pub mod executor;
-mod replica;
+pub mod replica;
 mod session;
 mod optional_inputs;
 pub mod layers;

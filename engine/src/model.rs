@@ -2,10 +2,10 @@
 
 use crate::batching_verdict::BatchingVerdict;
 use crate::config::{FILES, ModelConfig};
-use crate::executor::Executor;
 use crate::layers::Layers;
 use crate::observe::statistics::Statistics;
 use crate::queue::{Deadline, Queue};
+use crate::replica::{Replica, ReplicaId, ReplicaState};
 use crate::request::{Outputs, Request, Stages};
 use crate::response_reserve::SharedReserve;
 use crate::signature::Signature;
@@ -15,6 +15,7 @@ use skysail_graph::Independence;
 use skysail_policy::batch::Limits;
 use skysail_policy::priority::Priority;
 use skysail_policy::response_reserve;
+use skysail_policy::scheduler::MakePolicy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -25,7 +26,6 @@ pub struct Model {
     version: u64,
     config: ModelConfig,
     signature: Arc<Signature>,
-    replicas: usize,
     threads: usize,
     layers: Option<Layers>,
     batching_verdict: BatchingVerdict,
@@ -47,20 +47,20 @@ pub(crate) struct Timing {
 }
 
 impl Model {
-    /// Makes a version of executors that have run.
+    /// Makes a version of replicas that have run.
     pub fn new(
         name: &str,
         version: u64,
         config: ModelConfig,
         signature: Arc<Signature>,
-        executors: Vec<Box<dyn Executor>>,
+        replicas: Vec<Replica>,
     ) -> Self {
-        let replicas = executors.len();
-        let objective_us = config.objective_ms.map(|ms| response_reserve::inside(ms * 1e3));
-        let limits = Limits { rows_max: signature.batch_rows_max, objective_us, replicas };
-        let policy = config.batching.build(limits);
-        let queue = Queue::new(name, executors, policy, config.queue.requests_max);
-        let reserve = SharedReserve::new(self::objective_us(&config).unwrap_or(0));
+        let make_policy = make_policy(&config, signature.batch_rows_max, replicas.len());
+        let queue = Queue::new(name, make_policy, config.queue.requests_max);
+        for replica in replicas {
+            queue.join(replica);
+        }
+        let reserve = SharedReserve::new(objective_us(&config).unwrap_or(0));
         let (rows_max, proof) = (signature.batch_rows_max, Independence::Independent);
         let batching_verdict = BatchingVerdict::Configured { rows_max, proof };
         let name = name.into();
@@ -69,7 +69,6 @@ impl Model {
             version,
             config,
             signature,
-            replicas,
             threads: 1,
             layers: None,
             batching_verdict,
@@ -176,9 +175,26 @@ impl Model {
         &self.signature
     }
 
-    /// How many replicas run it.
+    /// Number of replicas that take batches, now or later.
     pub fn replicas(&self) -> usize {
-        self.replicas
+        let is_live =
+            |state: ReplicaState| !matches!(state, ReplicaState::Draining | ReplicaState::Gone);
+        self.queue.replicas().iter().filter(|(_, state)| is_live(*state)).count()
+    }
+
+    /// Adds a replica, which takes batches at once.
+    pub fn join(&self, replica: Replica) -> ReplicaId {
+        self.queue.join(replica)
+    }
+
+    /// Lets a replica leave once its batches in flight have ended.
+    pub fn drain(&self, id: ReplicaId) {
+        self.queue.drain(id);
+    }
+
+    /// Identities and states of all replicas.
+    pub fn replica_states(&self) -> Vec<(ReplicaId, ReplicaState)> {
+        self.queue.replicas()
     }
 
     /// How many threads each of them runs on.
@@ -234,4 +250,12 @@ impl Model {
 
 fn objective_us(config: &ModelConfig) -> Option<u64> {
     config.objective_ms.map(|ms| (ms * 1e3) as u64)
+}
+
+/// Makes the batching policy that the settings ask for, once for each class of replicas.
+fn make_policy(config: &ModelConfig, rows_max: usize, replicas: usize) -> MakePolicy {
+    let batching = config.batching.clone();
+    let objective_us = config.objective_ms.map(|ms| response_reserve::inside(ms * 1e3));
+    let limits = Limits { rows_max, objective_us, replicas };
+    Box::new(move || batching.build(limits))
 }

@@ -1,23 +1,22 @@
-//! The queue of one version of one model, and its idle replicas, under one lock. What is decided
-//! about them is the scheduler's (`skysail_policy::scheduler`); here are the clock, the executors
-//! and the threads that wait.
+//! The queue of one version of a model and its replicas, under one lock. The scheduler
+//! (`skysail_policy::scheduler`) makes the decisions; here are the clock, the executors and the
+//! threads that wait.
 
 use crate::error::Error;
-use crate::executor::Executor;
+use crate::replica::{ClassId, Replica, ReplicaId, ReplicaState, Running, Slots};
 use crate::request::Response;
-use crate::validate::{BatchKey, ValidRequest};
+use crate::validate::{BatchKey, ValidRequest, unique_batch_key};
 use parking_lot::{Condvar, Mutex};
-use sizes::Sizes;
-use skysail_policy::batch::BatchPolicy;
 use skysail_policy::cause::{BlockingBatch, Run};
 use skysail_policy::inline_run::RunOn;
 use skysail_policy::priority::{Demand, Priority};
 use skysail_policy::ready_queue::QueuedRequest;
-use skysail_policy::scheduler::{Batch, Progress, Rejection, RunId, RunSample, Scheduler, Start};
+use skysail_policy::scheduler::{
+    Batch, MakePolicy, Progress, Rejection, RunEnd, RunId, RunSample, Scheduler, Start,
+};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-mod sizes;
 #[cfg(test)]
 mod tests;
 
@@ -27,10 +26,12 @@ pub(crate) struct Entry {
     pub(crate) queued: Instant,
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Deadline>,
-    /// What ran when it was queued, if no replica was free.
+    /// Batch that ran when it was queued, if no replica was free.
     pub(crate) behind: Option<BlockingBatch>,
     /// Requests that waited when it was queued.
     pub(crate) ahead: usize,
+    /// Replicas that have failed it.
+    pub(crate) attempts: u32,
     pub(crate) reply: oneshot::Sender<Result<Response, Error>>,
 }
 
@@ -47,25 +48,28 @@ pub(crate) struct Deadline {
 /// A batch with the replica that runs it.
 pub(crate) struct Job {
     pub(crate) entries: Vec<Entry>,
-    pub(crate) replica: Replica,
-    /// Rows of the last run, 0 when none succeeded.
+    pub(crate) replica: Running,
+    /// Rows of the last run that succeeded, else 0.
     pub(crate) rows: usize,
-    /// How long that took.
+    /// Run time of that run.
     pub(crate) run_us: f64,
+    /// Set when the replica failed; the entries that are left go to another one.
+    pub(crate) failure: Option<Failure>,
     run: RunId,
     predicted_us: Option<f64>,
-    /// Whether its replica has not run this size before.
+    /// True if the replica has not run this size before.
     cold: bool,
 }
 
-/// An executor, and the sizes that it has run.
-pub(crate) struct Replica {
-    pub(crate) executor: Box<dyn Executor>,
-    sizes: Sizes,
+/// A failure of a replica.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    pub(crate) retry_in: Option<Duration>,
 }
 
 impl Job {
-    /// What is told of a run of so many of its members, of the last that succeeded.
+    /// Describes its last run that succeeded, of so many members.
     pub(crate) fn run_of(&self, members: usize, ran_us: u64) -> Run {
         Run {
             number: self.run.number(),
@@ -78,7 +82,7 @@ impl Job {
     }
 }
 
-/// Requests waiting for the replicas of one version.
+/// Requests that wait for the replicas of one version.
 pub(crate) struct Queue {
     state: Mutex<State>,
     /// Signals threads of replicas: there may be a job.
@@ -90,23 +94,23 @@ pub(crate) struct Queue {
 
 struct State {
     scheduler: Scheduler<Box<Entry>, BatchKey>,
-    /// As many as the scheduler counts.
-    idle: Vec<Replica>,
+    slots: Slots,
     open: bool,
 }
 
+/// Requests that left the queue without being in a batch.
+struct Removed {
+    requests: Vec<QueuedRequest<Box<Entry>>>,
+    /// False if they left as the last replica did.
+    has_replicas: bool,
+}
+
 impl Queue {
-    pub(crate) fn new(
-        model: &str,
-        executors: Vec<Box<dyn Executor>>,
-        policy: Box<dyn BatchPolicy>,
-        requests_max: usize,
-    ) -> Self {
-        let scheduler = Scheduler::new(policy, executors.len(), requests_max);
-        let replica = |executor| Replica { executor, sizes: Sizes::default() };
-        let idle = executors.into_iter().map(replica).collect();
+    /// Makes a queue without replicas.
+    pub(crate) fn new(model: &str, make_policy: MakePolicy, requests_max: usize) -> Self {
+        let scheduler = Scheduler::new(make_policy, requests_max);
         Self {
-            state: Mutex::new(State { scheduler, idle, open: true }),
+            state: Mutex::new(State { scheduler, slots: Slots::default(), open: true }),
             work: Condvar::new(),
             model: model.into(),
             requests_max,
@@ -114,15 +118,49 @@ impl Queue {
         }
     }
 
-    /// Takes an entry in and says behind what, or gives back why not.
-    pub(crate) fn push(&self, mut entry: Entry) -> Result<Option<BlockingBatch>, Error> {
-        let deadline = entry.deadline;
-        let demand = Demand {
+    /// Adds a replica, which takes batches at once.
+    pub(crate) fn join(&self, replica: Replica) -> ReplicaId {
+        let mut state = self.state.lock();
+        let id = state.scheduler.join(replica.traits, true);
+        state.slots.add(id, replica);
+        drop(state);
+        self.work.notify_all();
+        id
+    }
+
+    /// Lets a replica leave once its batches in flight have ended. Requests that wait are answered
+    /// with an error when it is the last.
+    pub(crate) fn drain(&self, id: ReplicaId) {
+        let mut state = self.state.lock();
+        let is_gone = state.scheduler.drain(id) == ReplicaState::Gone;
+        let runner = if is_gone { state.slots.remove(id) } else { None };
+        let removed = state.take_removed();
+        drop(state);
+        // Freeing an executor takes long: not under the lock.
+        drop(runner);
+        self.answer_removed(removed);
+    }
+
+    /// Number of threads that run or start its batches: one for each replica that needs one.
+    pub(crate) fn threads(&self) -> usize {
+        self.state.lock().slots.direct().max(1)
+    }
+
+    fn demand(&self, entry: &Entry) -> Demand {
+        Demand {
             rows: entry.request.rows,
             queued_us: self.micros(entry.queued),
-            deadline_us: deadline.map(|deadline| self.micros(deadline.at)),
+            deadline_us: entry.deadline.map(|deadline| self.micros(deadline.at)),
             priority: entry.priority,
-        };
+        }
+    }
+
+    /// Queues a request. Returns the batch that it waits for, if no replica is free.
+    ///
+    /// # Errors
+    /// When the queue is full or closed, no response in time is possible, or no replica is left.
+    pub(crate) fn push(&self, mut entry: Entry) -> Result<Option<BlockingBatch>, Error> {
+        let (deadline, demand) = (entry.deadline, self.demand(&entry));
         let batch_key = entry.request.batch_key.clone();
         let mut state = self.state.lock();
         if !state.open {
@@ -132,10 +170,10 @@ impl Queue {
         let behind = state.scheduler.behind(demand.queued_us);
         (entry.behind, entry.ahead) = (behind, state.scheduler.len());
         let entry = Box::new(entry);
-        let pushed = state.scheduler.push(entry, demand, batch_key, demand.queued_us, is_left);
-        let dropped = state.scheduler.take_removed();
+        let pushed = state.scheduler.push(entry, demand, batch_key, demand.queued_us, is_cancelled);
+        let removed = state.take_removed();
         drop(state);
-        self.answer_dropped(dropped);
+        self.answer_removed(removed);
         pushed.map(|()| behind).map_err(|refusal| self.rejected(refusal, deadline))
     }
 
@@ -148,45 +186,82 @@ impl Queue {
                 let retry_after_ms = (retry_in_us / 1e3).ceil().max(1.0) as u64;
                 Error::Overloaded { model, deadline_us, retry_after_ms }
             }
+            Rejection::NoReplica => Error::Unavailable {
+                model,
+                message: "it has no replica".into(),
+                retry_after_ms: None,
+            },
         }
     }
 
-    /// A job for the caller's own thread, if it is short; else a replica's thread is told.
+    /// Returns a job for the thread of a caller, if it is short; else wakes a replica's thread.
     pub(crate) fn start_here(&self) -> Option<Job> {
         let mut state = self.state.lock();
-        if state.scheduler.is_empty() || state.scheduler.idle() == 0 {
+        if !state.scheduler.has_work() {
             return None;
         }
         let job = match state.scheduler.next_run_on() {
             RunOn::Caller => state.start(self.now_us()).ok(),
             RunOn::ReplicaThread => None,
         };
-        let dropped = state.scheduler.take_removed();
-        let is_left = job.is_none() && !state.scheduler.is_empty();
+        let removed = state.take_removed();
+        let has_rest = job.is_none() && !state.scheduler.is_empty();
         drop(state);
-        self.answer_dropped(dropped);
-        if is_left {
+        self.answer_removed(removed);
+        if has_rest {
             self.work.notify_one();
         }
         job
     }
 
-    /// Gives the replica of a job back, with what its run taught.
+    /// Gives the replica of a job back, with what its run taught. Entries that are left in the job
+    /// are queued again: for another replica if this one failed, else each to run alone.
     pub(crate) fn finish(&self, job: Job) {
-        let Job { replica, rows, run_us, run, .. } = job;
-        let ran = (rows > 0).then_some(RunSample { rows, run_us });
+        let Job { entries, replica, rows, run_us, failure, run, .. } = job;
+        let end = match &failure {
+            Some(Failure { retry_in, .. }) => {
+                RunEnd::ReplicaFailed { retry_in_us: retry_in.map(micros) }
+            }
+            None if rows > 0 => RunEnd::Succeeded(RunSample { rows, run_us }),
+            None => RunEnd::Failed,
+        };
+        let id = replica.id;
         let mut state = self.state.lock();
-        state.idle.push(replica);
-        state.scheduler.finish(run, ran, self.now_us());
-        if !state.open {
-            // Threads may wait for the last entries, and somebody else has run them.
+        let mut freed = state.slots.give_back(replica);
+        state.scheduler.finish(run, end, self.now_us());
+        if state.scheduler.replicas().state(id) == ReplicaState::Gone {
+            freed = freed.or(state.slots.remove(id));
+        }
+        let mut lost = Vec::new();
+        let is_requeued = !entries.is_empty();
+        for mut entry in entries {
+            match failure {
+                Some(_) => entry.attempts += 1,
+                None => entry.request.batch_key = unique_batch_key(),
+            }
+            let (demand, key) = (self.demand(&entry), entry.request.batch_key.clone());
+            let attempts = entry.attempts;
+            lost.extend(state.scheduler.requeue(Box::new(entry), demand, key, attempts).err());
+        }
+        let removed = state.take_removed();
+        if !state.open || is_requeued {
+            // Threads may wait for the last entries, and another thread has run them.
             self.work.notify_all();
+        }
+        drop(state);
+        drop(freed);
+        self.answer_removed(removed);
+        let Failure { message, retry_in } = failure.unwrap_or_default();
+        let retry_after_ms = retry_in.map(|time| micros(time).div_ceil(1000));
+        for entry in lost {
+            let (model, message) = (self.model.clone(), message.clone());
+            drop(entry.reply.send(Err(Error::Unavailable { model, message, retry_after_ms })));
         }
     }
 
-    /// Whether something waits that a replica could run.
+    /// True if a request waits that a replica could run.
     pub(crate) fn has_work(&self) -> bool {
-        self.state.lock().has_work()
+        self.state.lock().scheduler.has_work()
     }
 
     /// Wakes a replica's thread.
@@ -199,9 +274,9 @@ impl Queue {
         let mut state = self.state.lock();
         loop {
             let started = state.start(self.now_us());
-            let dropped = state.scheduler.take_removed();
-            if !dropped.is_empty() {
-                parking_lot::MutexGuard::unlocked(&mut state, || self.answer_dropped(dropped));
+            let removed = state.take_removed();
+            if !removed.requests.is_empty() {
+                parking_lot::MutexGuard::unlocked(&mut state, || self.answer_removed(removed));
                 if started.is_err() {
                     continue;
                 }
@@ -209,7 +284,7 @@ impl Queue {
             match started {
                 Ok(job) => {
                     // What is left may be another thread's, and nobody told that one of it.
-                    if state.has_work() {
+                    if state.scheduler.has_work() {
                         self.work.notify_one();
                     }
                     return Some(job);
@@ -228,50 +303,56 @@ impl Queue {
     pub(crate) fn expire(&self) {
         let mut state = self.state.lock();
         state.scheduler.expire(self.now_us());
-        let dropped = state.scheduler.take_removed();
+        let removed = state.take_removed();
         if !state.open {
             // Threads may wait for the last entries, which have left now.
             self.work.notify_all();
         }
         drop(state);
-        self.answer_dropped(dropped);
+        self.answer_removed(removed);
     }
 
-    /// Teaches the queue how long a batch runs, as its idle replicas have tried.
-    pub(crate) fn observe(&self, rows: usize, run_us: f64) {
+    /// Teaches the run time of a batch that all replicas of a class have run.
+    pub(crate) fn observe(&self, class: ClassId, rows: usize, run_us: f64) {
         let mut state = self.state.lock();
-        state.scheduler.observe(rows, run_us);
-        for replica in &mut state.idle {
-            replica.sizes.insert(rows, &[]);
-        }
+        state.scheduler.observe(class, rows, run_us);
+        state.slots.note_run(class, rows);
     }
 
-    /// How far it is, for whoever watches that it moves.
+    /// Identities and states of its replicas.
+    pub(crate) fn replicas(&self) -> Vec<(ReplicaId, ReplicaState)> {
+        let state = self.state.lock();
+        state.scheduler.replicas().iter().map(|replica| (replica.id, replica.state)).collect()
+    }
+
+    /// Progress of the queue, for the watchdog.
     pub(crate) fn progress(&self) -> Progress {
         self.state.lock().scheduler.progress()
     }
 
-    /// Replicas that run now.
+    /// Number of batches that run now.
     pub(crate) fn busy(&self) -> usize {
         self.state.lock().scheduler.busy()
     }
 
-    /// Requests that wait.
+    /// Number of requests that wait.
     pub(crate) fn len(&self) -> usize {
         self.state.lock().scheduler.len()
     }
 
-    /// Takes nothing in any more, and ends the replicas' threads once nothing waits.
+    /// Rejects requests from now on, and ends the replicas' threads once none waits.
     pub(crate) fn close(&self) {
         self.state.lock().open = false;
         self.work.notify_all();
     }
 
-    /// Tells those who did not get into a batch why. When the caller left, nobody wants to know.
-    fn answer_dropped(&self, dropped: Vec<QueuedRequest<Box<Entry>>>) {
+    /// Answers requests that left the queue without being in a batch. A caller that left gets
+    /// nothing.
+    fn answer_removed(&self, removed: Removed) {
         let now = Instant::now();
-        for QueuedRequest { item: entry, .. } in dropped {
+        for QueuedRequest { item: entry, .. } in removed.requests {
             let error = match entry.deadline {
+                _ if !removed.has_replicas => self.rejected(Rejection::NoReplica, None),
                 // A higher priority took its place in a full queue.
                 None => self.rejected(Rejection::Full, None),
                 Some(Deadline { is_timeout: true, allowed_us, at }) if now > at => {
@@ -293,37 +374,42 @@ impl Queue {
     }
 
     fn micros(&self, time: Instant) -> u64 {
-        u64::try_from(time.saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX)
+        micros(time.saturating_duration_since(self.epoch))
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl State {
-    fn has_work(&self) -> bool {
-        !self.scheduler.is_empty() && self.scheduler.idle() > 0
+    /// Takes the requests that left the queue without being in a batch.
+    fn take_removed(&mut self) -> Removed {
+        let requests = self.scheduler.take_removed();
+        let has_replicas = requests.is_empty() || self.scheduler.replicas().live().next().is_some();
+        Removed { requests, has_replicas }
     }
 
-    /// The next job, or until when there is none.
+    /// Returns the next job, or the time until which there is none.
     fn start(&mut self, now_us: u64) -> Result<Job, Option<u64>> {
-        match self.scheduler.start(now_us, self.open, is_left) {
+        match self.scheduler.start(now_us, self.open, is_cancelled) {
             Start::Run(batch) => self.job(batch, now_us).ok_or(None),
             Start::Wait { until_us } => Err(Some(until_us)),
             Start::Nothing => Err(None),
         }
     }
-}
 
-impl State {
     fn job(&mut self, batch: Batch<Box<Entry>>, now_us: u64) -> Option<Job> {
-        let Batch { members, run, rows, predicted_us } = batch;
-        let Some(mut replica) = self.idle.pop() else {
-            self.scheduler.finish(run, None, now_us);
+        let Batch { members, run, replica, rows, predicted_us } = batch;
+        // A batch key of one request alone would never be seen twice.
+        let first = members.first().map(|first| &first.item.request);
+        let key = first.filter(|request| request.given.is_empty()).map(|r| r.batch_key.as_slice());
+        let taken = self.slots.take(replica, rows, key.unwrap_or_default());
+        debug_assert!(taken.is_some(), "the scheduler counts the batches of each replica");
+        let Some((replica, cold)) = taken else {
+            self.scheduler.finish(run, RunEnd::Failed, now_us);
             return None;
         };
-        // What has a batch key of its own would never be seen twice.
-        let first = members.first().map(|first| &first.item.request);
-        let batch_key =
-            first.filter(|request| request.given.is_empty()).map(|r| r.batch_key.clone());
-        let cold = replica.sizes.insert(rows, &batch_key.unwrap_or_default());
         let entry = |QueuedRequest { item, demand, .. }: QueuedRequest<Box<Entry>>| {
             let mut entry = *item;
             if let Some(behind) = &mut entry.behind {
@@ -332,12 +418,13 @@ impl State {
             entry
         };
         let entries = members.into_iter().map(entry).collect();
-        Some(Job { entries, replica, rows: 0, run_us: 0.0, run, predicted_us, cold })
+        let (rows, run_us, failure) = (0, 0.0, None);
+        Some(Job { entries, replica, rows, run_us, failure, run, predicted_us, cold })
     }
 }
 
-/// Whether its caller is gone.
+/// True if the caller has left.
 #[expect(clippy::borrowed_box, reason = "what the scheduler holds")]
-fn is_left(entry: &Box<Entry>) -> bool {
+fn is_cancelled(entry: &Box<Entry>) -> bool {
     entry.reply.is_closed()
 }

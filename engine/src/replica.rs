@@ -1,33 +1,48 @@
-//! The threads of a version's replicas: each waits for a job, runs it and answers.
+//! A replica: one executor of one version, with the properties that it declares.
 
-use crate::execute::run_and_finish;
-use crate::model::Model;
-use crate::thread_priority::Spawner;
-use skysail_policy::inline_run::RunOn;
-use std::io;
+use crate::executor::{AsyncExecutor, Executor};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-/// Starts one thread for each replica. They end when the model's queue is closed and empty.
-///
-/// # Errors
-/// When the system has no thread to give; those it gave end at once.
-pub(crate) fn spawn_threads(
-    model: &Arc<Model>,
-    spawner: &Spawner,
-) -> io::Result<Vec<JoinHandle<()>>> {
-    let spawn = |index| {
-        let model = Arc::clone(model);
-        spawner.spawn(format!("replica-{index}"), Box::new(move || run(&model)))
-    };
-    (0..model.replicas())
-        .map(spawn)
-        .collect::<io::Result<_>>()
-        .inspect_err(|_| model.queue().close())
+mod seen_sizes;
+mod slots;
+pub(crate) mod thread;
+#[cfg(test)]
+mod tests;
+
+pub use skysail_policy::replica_set::{ClassId, ReplicaId, ReplicaState, Traits};
+pub(crate) use slots::{Running, Slots};
+
+/// One executor of one version.
+pub struct Replica {
+    pub(crate) runner: Runner,
+    pub(crate) traits: Traits,
 }
 
-fn run(model: &Model) {
-    while let Some(job) = model.queue().next_job() {
-        run_and_finish(model, job, RunOn::ReplicaThread);
+/// Executor of a replica.
+pub(crate) enum Runner {
+    /// Runs one batch at a time on the thread that calls it.
+    Direct(Box<dyn Executor>),
+    /// Runs batches elsewhere.
+    Async(Arc<dyn AsyncExecutor>),
+}
+
+impl Replica {
+    /// A replica that runs one batch at a time on the thread that starts it. Short batches may run
+    /// on the thread of a caller.
+    pub fn direct(executor: Box<dyn Executor>) -> Self {
+        Self { runner: Runner::Direct(executor), traits: Traits::default() }
+    }
+
+    /// A replica that runs up to `in_flight_max` batches elsewhere.
+    pub fn elsewhere(executor: Arc<dyn AsyncExecutor>, in_flight_max: usize) -> Self {
+        let traits = Traits { in_flight_max, runs_inline: false, ..Traits::default() };
+        Self { runner: Runner::Async(executor), traits }
+    }
+
+    /// Sets the class whose run times it shares.
+    #[must_use]
+    pub fn with_class(mut self, class: ClassId) -> Self {
+        self.traits.class = class;
+        self
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::executor::{BatchInput, ExecuteError, Execution, Executor, Stop, Stoppable};
 use crate::signature::{Signature, TensorSpec};
+use ort::ErrorCode;
 use ort::session::{RunOptions, Session};
 use plan::{Plans, Wanted};
 use std::sync::Arc;
@@ -160,14 +161,26 @@ impl Executor for OrtExecutor {
         given: &[usize],
         stop: &Stop,
     ) -> Result<Execution, ExecuteError> {
-        let failed = |error: ort::Error| ExecuteError::Failed(error.to_string());
         // The last run may have been told to stop, in time or just as it ended.
-        self.options.unterminate().map_err(failed)?;
+        self.options.unterminate().map_err(failure)?;
         let _attached = stop.attach(Arc::clone(&self.options) as Arc<dyn Stoppable>)?;
         self.run(inputs, given, stop).map_err(|error| match stop.is_stopped() {
             true => ExecuteError::Stopped,
-            false => failed(error),
+            false => failure(error),
         })
+    }
+}
+
+/// Failure of a run. What the runtime cannot do at all is the model's fault; otherwise the model
+/// does not run on these inputs, which is the request's.
+fn failure(error: ort::Error) -> ExecuteError {
+    let message = error.to_string();
+    match error.code() {
+        ErrorCode::NotImplemented
+        | ErrorCode::EngineError
+        | ErrorCode::ExecutionProviderFailure
+        | ErrorCode::DeviceReset => ExecuteError::Model(message),
+        _ => ExecuteError::Request(message),
     }
 }
 

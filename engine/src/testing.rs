@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::execute::run_job;
 use crate::executor::Executor;
 use crate::model::Model;
-use crate::replica;
+use crate::replica::{Replica, thread};
 use crate::request::{InputTensor, Request, Response};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::DataType;
@@ -46,7 +46,8 @@ pub(crate) fn endpoint(
     executors: Vec<Box<dyn Executor>>,
     config: ModelConfig,
 ) -> Arc<Endpoint> {
-    let model = Model::new("m", 1, config, Arc::new(signature), executors);
+    let replicas = executors.into_iter().map(Replica::direct).collect();
+    let model = Model::new("m", 1, config, Arc::new(signature), replicas);
     Arc::new(Endpoint::new(Arc::new(model)).unwrap())
 }
 
@@ -113,7 +114,7 @@ pub(crate) struct Threads {
 impl Threads {
     pub(crate) fn start(endpoint: &Arc<Endpoint>) -> Self {
         let model = endpoint.model();
-        let threads = replica::spawn_threads(model, &Spawner::start().unwrap()).unwrap();
+        let threads = thread::spawn_threads(model, &Spawner::start().unwrap()).unwrap();
         Self { model: Arc::clone(model), threads }
     }
 }

@@ -67,7 +67,8 @@ impl Ticket {
     ) -> Result<Self, Error> {
         let Timing { queued, priority, deadline } = timing;
         let (reply, receiver) = oneshot::channel();
-        let entry = Entry { request, queued, priority, deadline, behind: None, ahead: 0, reply };
+        let (behind, ahead, attempts) = (None, 0, 0);
+        let entry = Entry { request, queued, priority, deadline, behind, ahead, attempts, reply };
         let behind = model.queue().push(entry)?;
         let (model, reply) = (Arc::clone(model), Reply::Own(receiver));
         Ok(Self { model, reply, turn: Turn::Queued, queued, behind })
@@ -141,7 +142,7 @@ impl Drop for Ticket {
 }
 
 /// Runs what waits, as long as it is short.
-fn help(model: &Model) {
+fn help(model: &Arc<Model>) {
     let queue = model.queue();
     for _ in 0..JOBS_MAX {
         let Some(job) = queue.start_here() else { return };

@@ -223,7 +223,7 @@ fn put_optional(
 }
 
 /// Returns a key that no other request has: no dimension has the size of its first element.
-fn unique_batch_key() -> BatchKey {
+pub(crate) fn unique_batch_key() -> BatchKey {
     smallvec![usize::MAX, NEXT_ALONE.fetch_add(1, Relaxed)]
 }
 

@@ -100,7 +100,12 @@ impl Error {
             }
             // The model runs on other inputs, so this input is at fault.
             Self::Engine(E::Execute { .. }) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-            Self::Engine(E::Internal(_)) => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
+            Self::Engine(E::ModelFailed { .. } | E::Internal(_)) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal)
+            }
+            Self::Engine(E::Unavailable { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+            }
             Self::Repository(RepositoryError::NotExplicit) => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
             }
@@ -131,6 +136,9 @@ impl Error {
             Self::Engine(
                 E::Overloaded { retry_after_ms, .. } | E::Dropped { retry_after_ms, .. },
             ) => Some(*retry_after_ms),
+            Self::Engine(E::Unavailable { retry_after_ms, .. }) => {
+                Some(retry_after_ms.unwrap_or(RETRY_AFTER_MS))
+            }
             Self::Engine(E::QueueFull { .. } | E::ModelNotReady { .. })
             | Self::Repository(RepositoryError::Closed)
             | Self::Busy { .. } => Some(RETRY_AFTER_MS),

@@ -6,10 +6,11 @@ use crate::bars::{self, Bar};
 use anyhow::{Result, anyhow, bail, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use skysail_policy::batch::Limits;
 use skysail_policy::batch::predictive::Predictive;
+use skysail_policy::batch::{BatchPolicy, Limits};
 use skysail_policy::priority::{Demand, Priority};
-use skysail_policy::scheduler::{RunSample, Scheduler, Start};
+use skysail_policy::replica_set::{ClassId, Traits};
+use skysail_policy::scheduler::{RunEnd, RunSample, Scheduler, Start};
 use std::io::Write;
 use std::time::Instant;
 
@@ -58,10 +59,12 @@ struct LongQueue {
 impl LongQueue {
     fn new(rows_max: usize) -> Result<Self> {
         let limits = Limits { rows_max, objective_us: None, replicas: 1 };
-        let scheduler = Scheduler::new(Box::new(Predictive::new(limits)), 1, 2 * QUEUED);
+        let make_policy = move || -> Box<dyn BatchPolicy> { Box::new(Predictive::new(limits)) };
+        let mut scheduler = Scheduler::new(Box::new(make_policy), 2 * QUEUED);
+        scheduler.join(Traits::default(), true);
         let random = StdRng::seed_from_u64(1);
         let mut queue = Self { scheduler, random, rows_max, now_us: 0 };
-        (0..64).for_each(|_| queue.scheduler.observe(rows_max, RUN_US));
+        (0..64).for_each(|_| queue.scheduler.observe(ClassId::default(), rows_max, RUN_US));
         for demand in queue.demand(QUEUED) {
             queue.push(demand)?;
         }
@@ -101,7 +104,8 @@ impl LongQueue {
             let rows = batch.members.len();
             passed += rows;
             self.now_us += RUN_US as u64;
-            self.scheduler.finish(batch.run, Some(RunSample { rows, run_us: RUN_US }), self.now_us);
+            let end = RunEnd::Succeeded(RunSample { rows, run_us: RUN_US });
+            self.scheduler.finish(batch.run, end, self.now_us);
         }
         let ns = started.elapsed().as_secs_f64() * 1e9 / SAMPLE as f64;
         let dropped = self.scheduler.take_removed().len();

@@ -15,7 +15,6 @@ pub mod replicas;
 pub mod versions;
 pub mod cause;
 pub mod select;
-pub mod balance;
 pub mod overload_pause;
 pub mod response_reserve;
 pub mod share_tracker;

@@ -19,25 +19,14 @@ pub struct Traits {
     pub class: ClassId,
     /// Batches that it takes at a time; 0 counts as 1.
     pub in_flight_max: usize,
-    /// Batches that may start on the thread of a caller.
-    pub inline: Inline,
-}
-
-/// Batches that a replica lets the thread of a caller start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inline {
-    /// None.
-    Never,
-    /// Those that are shorter than waking a thread.
-    Short,
-    /// All, as starting one does not block.
-    Always,
+    /// True if a short batch may run on the thread of a caller.
+    pub runs_inline: bool,
 }
 
 impl Default for Traits {
     /// A local session: one batch at a time, and short ones on the caller's thread.
     fn default() -> Self {
-        Self { class: ClassId::default(), in_flight_max: 1, inline: Inline::Short }
+        Self { class: ClassId::default(), in_flight_max: 1, runs_inline: true }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::batch::{Decision, FinishedRun, QueueView};
 use crate::inline_run::{RunOn, run_on};
 use crate::priority::Demand;
 use crate::ready_queue::{Head, QueuedRequest, ReadyQueue};
-use crate::replica_set::{ClassId, Inline, ReplicaId, ReplicaSet};
+use crate::replica_set::{ClassId, ReplicaId, ReplicaSet};
 use crate::run_time::RunTime;
 use classes::Classes;
 use progress::CompletedRuns;
@@ -398,18 +398,14 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         let Some(head) = self.waiting.head() else { return RunOn::ReplicaThread };
         let run_us = |class| self.classes.predict_us(class, head.rows);
         let Some(replica) = self.replicas.choose(run_us) else { return RunOn::ReplicaThread };
-        match replica.traits.inline {
-            Inline::Never => RunOn::ReplicaThread,
-            Inline::Always => RunOn::Caller,
-            Inline::Short => {
-                let class = replica.traits.class;
-                let rows_max = self.classes.rows_max(class).max(1);
-                let rows = head.rows.min(rows_max);
-                // A model that runs requests one by one has no batches to fill.
-                let is_full = rows_max > 1 && rows == rows_max;
-                run_on(self.classes.predict_us(class, rows), is_full)
-            }
+        if !replica.traits.runs_inline {
+            return RunOn::ReplicaThread;
         }
+        let class = replica.traits.class;
+        let rows_max = self.classes.rows_max(class).max(1);
+        let rows = head.rows.min(rows_max);
+        // A model that runs requests one by one has no batches to fill.
+        run_on(self.classes.predict_us(class, rows), rows_max > 1 && rows == rows_max)
     }
 
     /// Rows that could be in the next batch.

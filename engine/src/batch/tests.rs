@@ -4,6 +4,7 @@ use super::Outputs;
 use crate::config::ModelConfig;
 use crate::executor::BatchInput;
 use crate::executor::puppet::{bytes, puppet};
+use crate::replica::ClassId;
 use crate::request::{InputTensor, OutputTensor, Request, Response};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{DataType, Shape, bytes_elements, elements, push_bytes_element};
@@ -164,7 +165,7 @@ proptest! {
         let runner = Arc::new(signature.clone());
         let executor = puppet(move |inputs| Ok(run(&runner, inputs)));
         let endpoint = endpoint(signature.clone(), vec![executor], ModelConfig::default());
-        endpoint.model().queue().observe(1, 1.0);
+        endpoint.model().queue().observe(ClassId::default(), 1, 1.0);
         let submit = |member: &Member| endpoint.submit(member.request(&signature)).unwrap();
         let tickets: Vec<_> = members.iter().map(submit).collect();
         run_waiting(&endpoint);

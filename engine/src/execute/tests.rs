@@ -8,6 +8,7 @@ use crate::executor::BatchInput;
 use crate::executor::puppet::{
     Act, Ran, by_hand, bytes, echo, panic_quietly, puppet, stoppable_puppet,
 };
+use crate::replica::ClassId;
 use crate::testing::{
     Threads, answer, block_on, endpoint, floats, request, run_waiting, signature,
 };
@@ -23,7 +24,7 @@ where
     F: FnMut(&[BatchInput<'_>]) -> Ran + Send + 'static,
 {
     let endpoint = endpoint(signature(64), vec![puppet(act)], ModelConfig::default());
-    endpoint.model().queue().observe(1, 1.0);
+    endpoint.model().queue().observe(ClassId::default(), 1, 1.0);
     endpoint
 }
 
@@ -39,7 +40,7 @@ fn run_together(endpoint: &Arc<Endpoint>, rows: &[f32]) -> Vec<Result<Vec<f32>, 
 fn only_the_bad_member_of_a_batch_fails() {
     let endpoint = model_of(|inputs| {
         if floats(&bytes(&inputs[0])).contains(&13.0) {
-            return Err(ExecuteError::Failed("13 is bad luck".into()));
+            return Err(ExecuteError::Request("13 is bad luck".into()));
         }
         Ok(echo(inputs))
     });
@@ -119,7 +120,7 @@ fn model_of_leavers(fails: bool) -> (Arc<Endpoint>, Tickets, Arc<Mutex<Vec<usize
         leaving.lock().clear();
         match stop.is_stopped() {
             true => Err(ExecuteError::Stopped),
-            false if fails => Err(ExecuteError::Failed("told to fail".into())),
+            false if fails => Err(ExecuteError::Request("told to fail".into())),
             false => Ok(echo(inputs)),
         }
     });
@@ -199,7 +200,9 @@ fn a_run_on_a_callers_thread_is_not_watched() {
 fn an_answer_tells_its_run_and_the_batch_that_it_waited_behind() {
     let (executor, hand) = by_hand(Duration::from_micros(700));
     let endpoint = endpoint(signature(64), vec![executor], ModelConfig::default());
-    [1, 4].iter().for_each(|&rows| endpoint.model().queue().observe(rows, 1_000.0));
+    [1, 4]
+        .iter()
+        .for_each(|&rows| endpoint.model().queue().observe(ClassId::default(), rows, 1_000.0));
     let submit = |row: f32| endpoint.submit(request(&[row])).unwrap();
     let together = [submit(1.0), submit(2.0), submit(3.0)];
     let _threads = Threads::start(&endpoint);

@@ -116,7 +116,7 @@ pub(crate) fn by_hand(run_time: Duration) -> (Box<dyn Executor>, Hand) {
         drop(show.send(inputs.iter().map(|input| input.shape.clone()).collect()));
         match told.recv().unwrap_or(Act::Echo) {
             Act::Echo => Ok(echo(inputs)),
-            Act::Fail => Err(ExecuteError::Failed("told to fail".into())),
+            Act::Fail => Err(ExecuteError::Request("told to fail".into())),
             Act::Panic => panic_quietly(),
         }
     });

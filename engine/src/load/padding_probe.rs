@@ -140,7 +140,7 @@ fn synthetic_row(
             *size = axis.map_or(*size, |axis| sizes[axis][row]);
         }
         set_rows(&mut shape, 1);
-        let count = element_count(spec, &shape).map_err(ExecuteError::Failed)?;
+        let count = element_count(spec, &shape).map_err(ExecuteError::Request)?;
         // With an odd seed the first integer is 1, so that no mask is all zeros.
         let data = noise(spec.datatype, count, 2 * (10 * row + index) as u64 + 1);
         inputs.push(ValidInput { shape, data });

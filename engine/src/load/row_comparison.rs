@@ -235,7 +235,7 @@ fn make_row(
     }
     let input = |(index, spec): (usize, &TensorSpec)| {
         let shape = row_shape(spec, true);
-        let count = element_count(spec, &shape).map_err(ExecuteError::Failed)?;
+        let count = element_count(spec, &shape).map_err(ExecuteError::Request)?;
         let mut random = SplitMix64::new(seed << 32 | (index as u64) << 8 | row as u64);
         let mut data = Vec::new();
         for _ in 0..count {

@@ -22,7 +22,7 @@ pub(crate) type Input = (Shape, Payload);
 pub(crate) fn row(signature: &Signature, seed: u64) -> Result<Vec<Input>, ExecuteError> {
     let input = |(index, spec): (usize, &TensorSpec)| {
         let shape = row_shape(spec, signature.batches() || spec.dims.first() == Some(&None));
-        let count = element_count(spec, &shape).map_err(ExecuteError::Failed)?;
+        let count = element_count(spec, &shape).map_err(ExecuteError::Request)?;
         let data = noise(spec.datatype, count, seed * 31 + index as u64);
         Ok((shape, data))
     };

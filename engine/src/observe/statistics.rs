@@ -150,7 +150,7 @@ impl Statistics {
     }
 
     /// Counts a run that was stopped.
-    pub(crate) fn record_stopped(&self) {
+    pub(crate) fn record_cancelled(&self) {
         self.stopped.fetch_add(1, Relaxed);
     }
 

@@ -3,6 +3,7 @@
 use super::{Deadline, Entry, Job, Queue};
 use crate::error::Error;
 use crate::executor::puppet::{echo, panic_quietly, puppet};
+use crate::replica::{ClassId, Replica};
 use crate::request::Response;
 use crate::testing::HANG;
 use crate::validate::{ValidInput, ValidRequest};
@@ -11,6 +12,7 @@ use skysail_policy::batch::fixed::Fixed;
 use skysail_policy::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
 use skysail_policy::priority::Priority;
 use skysail_policy::run_time::RunTime;
+use skysail_policy::scheduler::MakePolicy;
 use smallvec::smallvec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
@@ -23,9 +25,17 @@ type Reply = oneshot::Receiver<Result<Response, Error>>;
 const FOR_EVER_US: u64 = 3_600_000_000;
 
 fn queue(executors: usize, rows_max: usize, delay_us: u64, requests_max: usize) -> Queue {
-    let executors = (0..executors).map(|_| puppet(|inputs| Ok(echo(inputs)))).collect();
-    let policy = Fixed::new(rows_max, delay_us, &[]);
-    Queue::new("m", executors, Box::new(policy), requests_max)
+    let make_policy =
+        move || -> Box<dyn BatchPolicy> { Box::new(Fixed::new(rows_max, delay_us, &[])) };
+    queue_of(executors, Box::new(make_policy), requests_max)
+}
+
+fn queue_of(executors: usize, make_policy: MakePolicy, requests_max: usize) -> Queue {
+    let queue = Queue::new("m", make_policy, requests_max);
+    for _ in 0..executors {
+        queue.join(Replica::direct(puppet(|inputs| Ok(echo(inputs)))));
+    }
+    queue
 }
 
 /// One idle replica, batches of four rows, no delay.
@@ -40,7 +50,19 @@ fn entry(shape: &[usize]) -> (Entry, Reply) {
     let batch_key = shape[1..].into();
     let request = ValidRequest { inputs, rows: shape[0], batch_key, ..ValidRequest::default() };
     let (queued, priority) = (Instant::now(), Priority::default());
-    (Entry { request, queued, priority, deadline: None, behind: None, ahead: 0, reply }, receiver)
+    (
+        Entry {
+            request,
+            queued,
+            priority,
+            deadline: None,
+            behind: None,
+            ahead: 0,
+            attempts: 0,
+            reply,
+        },
+        receiver,
+    )
 }
 
 fn push(queue: &Queue, shape: &[usize]) -> Reply {
@@ -53,12 +75,18 @@ fn shapes(job: &Job) -> Vec<Vec<usize>> {
     job.entries.iter().map(|entry| entry.request.inputs[0].shape.to_vec()).collect()
 }
 
+/// Ends a job whose entries are answered.
+fn finish(queue: &Queue, mut job: Job) {
+    job.entries.clear();
+    queue.finish(job);
+}
+
 /// The shapes of the next batch, whose replica is free again.
 fn next(queue: &Queue) -> Vec<Vec<usize>> {
     assert!(queue.len() > 0, "nothing waits");
     let job = queue.next_job().unwrap();
     let shapes = shapes(&job);
-    queue.finish(job);
+    finish(&queue, job);
     shapes
 }
 
@@ -181,14 +209,14 @@ fn who_waits_too_long_for_a_busy_replica_is_told_before_it_is_free() {
     queue.expire();
     assert!(matches!(reply.try_recv(), Ok(Err(Error::TimedOut { timeout_us: 500 }))));
     assert_eq!(queue.len(), 1);
-    queue.finish(job);
+    finish(&queue, job);
 }
 
 #[test]
 fn who_can_not_be_answered_in_time_is_refused_at_once() {
     let queue = plain();
-    queue.observe(1, 50_000.0);
-    queue.observe(4, 50_000.0);
+    queue.observe(ClassId::default(), 1, 50_000.0);
+    queue.observe(ClassId::default(), 4, 50_000.0);
     let limited = |is_timeout| {
         let (entry, reply) = entry(&[1]);
         let deadline = Some(Deadline { is_timeout, ..timeout(entry.queued, 20_000) });
@@ -204,7 +232,7 @@ fn who_can_not_be_answered_in_time_is_refused_at_once() {
         };
         assert!((30..=100).contains(&retry_after_ms), "{retry_after_ms}");
     }
-    queue.finish(job);
+    finish(&queue, job);
 }
 
 #[test]
@@ -219,7 +247,7 @@ fn an_objective_that_passed_is_told_as_overload() {
     queue.expire();
     let told = reply.try_recv();
     assert!(matches!(told, Ok(Err(Error::Dropped { deadline_us: 500, .. }))), "{told:?}");
-    queue.finish(job);
+    finish(&queue, job);
 }
 
 /// Runs everything that waits, and can not learn.
@@ -241,13 +269,12 @@ impl BatchPolicy for Stubborn {
 
 #[test]
 fn a_panic_while_learning_costs_no_replica() {
-    let executors = vec![puppet(|inputs| Ok(echo(inputs)))];
-    let queue = Queue::new("m", executors, Box::new(Stubborn), 10);
+    let queue = queue_of(1, Box::new(|| Box::new(Stubborn)), 10);
     for _ in 0..3 {
         let _reply = push(&queue, &[1]);
         let mut job = queue.next_job().unwrap();
         (job.rows, job.run_us) = (1, 1.0);
-        assert!(catch_unwind(AssertUnwindSafe(|| queue.finish(job))).is_err());
+        assert!(catch_unwind(AssertUnwindSafe(|| finish(&queue, job))).is_err());
         assert_eq!(queue.busy(), 0);
     }
 }
@@ -257,27 +284,27 @@ fn only_short_work_is_started_here() {
     let queue = plain();
     let _first = push(&queue, &[1]);
     assert!(queue.start_here().is_none(), "nobody knows how long it runs");
-    queue.observe(1, 10.0);
+    queue.observe(ClassId::default(), 1, 10.0);
     let job = queue.start_here().unwrap();
     let _second = push(&queue, &[1]);
     assert!(queue.start_here().is_none(), "the replica is busy");
     assert!(!queue.has_work());
-    queue.finish(job);
+    finish(&queue, job);
     assert!(queue.has_work());
-    (0..50).for_each(|_| queue.observe(1, 1e6));
+    (0..50).for_each(|_| queue.observe(ClassId::default(), 1, 1e6));
     assert!(queue.start_here().is_none(), "now it is long");
 }
 
 #[test]
 fn a_delay_ends_early_when_the_batch_is_full_or_the_queue_is_closed() {
     let queue = queue(1, 4, FOR_EVER_US, 1000);
-    queue.observe(1, 1.0);
+    queue.observe(ClassId::default(), 1, 1.0);
     let _three = push(&queue, &[3]);
     assert!(queue.start_here().is_none());
     let _one = push(&queue, &[1]);
     let job = queue.start_here().unwrap();
     assert_eq!(shapes(&job), [[3], [1]]);
-    queue.finish(job);
+    finish(&queue, job);
     let _rest = push(&queue, &[2]);
     assert!(queue.start_here().is_none());
     queue.close();
@@ -336,7 +363,7 @@ fn a_thread_ends_when_the_last_entry_of_a_closed_queue_leaves() {
         // The only replica is busy here, so the thread has to wait.
         let thread = taker(&queue);
         drop(second);
-        queue.finish(job);
+        finish(&queue, job);
         assert!(thread.recv_timeout(HANG).expect("the thread waits for ever").is_none());
     }
 }
@@ -373,7 +400,7 @@ proptest! {
             let rows: usize = batch.iter().map(|&place| sent[place].0).sum();
             prop_assert!(rows <= rows_max || batch.len() == 1);
             waiting.retain(|place| !batch.contains(place));
-            queue.finish(job);
+            finish(&queue, job);
         }
         prop_assert!(waiting.is_empty());
     }

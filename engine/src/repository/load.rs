@@ -3,7 +3,6 @@
 
 use super::replicas::{Team, TeamMaker};
 use crate::config::{BATCH_ROWS_MAX, ModelConfig};
-use crate::executor::Executor;
 use crate::layers::Execution;
 use crate::layers::Layers;
 use crate::load::calibrate::{self, Comparison};
@@ -14,6 +13,7 @@ use crate::model::Model;
 use crate::package::{self, Executable};
 use crate::padding::Padding;
 use crate::probe::{Probe, ProbedVersion};
+use crate::replica::{ClassId, Replica};
 use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
 use crate::signature::Signature;
 use crate::thread_priority::Spawner;
@@ -192,18 +192,20 @@ impl Loader {
         (layers, zero_elements): (Option<Layers>, ZeroElements),
     ) -> Result<Model, String> {
         let Team { executors, threads, run_times } = team;
-        let ready = |mut executor: OrtExecutor| -> Box<dyn Executor> {
+        let ready = |mut executor: OrtExecutor| {
             executor.set_signature(signature);
-            Box::new(executor)
+            Replica::direct(Box::new(executor))
         };
-        let executors = executors.into_iter().map(ready).collect();
+        let replicas = executors.into_iter().map(ready).collect();
         let (name, version) = (target.name, target.version);
         let config = self.with_objective(target, &run_times);
-        let model = Model::new(name, version, config, Arc::clone(signature), executors)
+        let model = Model::new(name, version, config, Arc::clone(signature), replicas)
             .with_threads(threads)
             .with_layers(layers)
             .with_zero_elements(zero_elements);
-        run_times.into_iter().for_each(|(rows, run_us)| model.queue().observe(rows, run_us));
+        run_times
+            .into_iter()
+            .for_each(|(rows, run_us)| model.queue().observe(ClassId::default(), rows, run_us));
         Ok(model)
     }
 

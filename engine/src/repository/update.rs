@@ -7,7 +7,7 @@ use super::{RepositoryError, Shared, Status};
 use crate::config::{ControlMode, EngineConfig, ModelConfig};
 use crate::endpoint::Endpoint;
 use crate::load::LoadTarget;
-use crate::replica;
+use crate::replica::thread;
 use skysail_policy::versions::{Loaded, Step, Versions, steps};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -288,7 +288,7 @@ impl Updater {
             LoadTarget { name, version, folder: &source.folder, config, source: version_source };
         let running = self.shared.loading.start();
         let loaded = self.loader.load(&target).and_then(|model| {
-            let threads = replica::spawn_threads(&model, &self.loader.spawner);
+            let threads = thread::spawn_threads(&model, &self.loader.spawner);
             let threads = threads.map_err(|error| format!("no thread for it: {error}"))?;
             let endpoint = Arc::new(Endpoint::new(model).map_err(|error| error.to_string())?);
             Ok(InService { endpoint, threads, origin: origin.clone() })
@@ -390,7 +390,8 @@ impl Updater {
     fn free_retired(&mut self) {
         let in_use = |s: &mut InService| {
             let model = Arc::strong_count(s.endpoint.model());
-            Arc::strong_count(&s.endpoint) > 1 || model > 1 + s.threads.len()
+            Arc::strong_count(&s.endpoint) > 1
+                || model > 1 + s.threads.iter().filter(|thread| !thread.is_finished()).count()
         };
         let free = self.retiring.extract_if(.., |s| !in_use(s)).collect::<Vec<_>>();
         for in_service in free {

@@ -6,6 +6,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::executor::puppet::{Act, by_hand, bytes, echo, panic_quietly, puppet, slow_puppet};
 use crate::executor::{ExecuteError, Executor};
+use crate::replica::ClassId;
 use crate::request::{Request, Response};
 use crate::testing::{HANG, Threads, answer, endpoint, floats, help, request, rows, signature};
 use std::future::Future;
@@ -37,7 +38,7 @@ fn submit(endpoint: &Arc<Endpoint>, count: usize) -> Vec<Ticket> {
 #[test]
 fn short_runs_stay_on_the_callers_thread_but_not_too_many() {
     let (endpoint, runs) = threads_of_runs(Duration::ZERO);
-    endpoint.model().queue().observe(1, 1.0);
+    endpoint.model().queue().observe(ClassId::default(), 1, 1.0);
     let mut tickets = submit(&endpoint, JOBS_MAX + 3);
     assert!(matches!(help(&mut tickets[0]), Poll::Ready(Ok(_))));
     let ran: Vec<_> = runs.try_iter().collect();
@@ -164,7 +165,7 @@ fn moody() -> Box<dyn Executor> {
             panic_quietly();
         }
         if values.contains(&FAIL) {
-            return Err(ExecuteError::Failed("told to".into()));
+            return Err(ExecuteError::Request("told to".into()));
         }
         Ok(echo(inputs))
     })

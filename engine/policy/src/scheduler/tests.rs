@@ -388,9 +388,9 @@ fn a_replica_leaves_after_its_batch_and_a_new_one_takes_its_place() {
 #[test]
 fn a_replica_takes_as_many_batches_as_it_declares() {
     let mut queue = queue(|| Box::new(Fixed::new(1, 0, &[])), 0, 100);
-    queue.join(Traits { in_flight_max: 3, inline: Inline::Always, ..class(0) }, true);
+    queue.join(Traits { in_flight_max: 3, runs_inline: false, ..class(0) }, true);
     (0..5).for_each(|item| push(&mut queue, item, 0, 90_000).unwrap());
-    assert_eq!(queue.next_run_on(), RunOn::Caller);
+    assert_eq!(queue.next_run_on(), RunOn::ReplicaThread);
     (0..3).for_each(|_| drop(run(&mut queue, 0)));
     assert!(matches!(queue.start(0, true, |_| false), Start::Nothing));
     assert_eq!((queue.busy(), queue.len()), (3, 2));

@@ -1,7 +1,7 @@
 //! A replica of a simulation: its class and speed, and when it joins, fails and leaves.
 
 use super::machine::Machine;
-use crate::replica_set::{ClassId, Inline, Traits};
+use crate::replica_set::{ClassId, Traits};
 
 /// Time after which a failed replica refuses a batch.
 const REFUSAL_US: f64 = 500.0;
@@ -42,8 +42,8 @@ impl Default for SimulatedReplica {
 
 impl SimulatedReplica {
     pub(super) fn traits(&self) -> Traits {
-        let inline = Inline::Short;
-        Traits { class: ClassId(self.class), in_flight_max: self.in_flight_max, inline }
+        let class = ClassId(self.class);
+        Traits { class, in_flight_max: self.in_flight_max, runs_inline: true }
     }
 
     /// Time after which a batch that starts now is refused, while the replica fails.

@@ -8,6 +8,7 @@ use crate::execute::run_job;
 use crate::executor::puppet::{Act, Hand, Ran, by_hand, echo, puppet};
 use crate::executor::{BatchInput, ExecuteError, Executor};
 use crate::payload::Payload;
+use crate::replica::ClassId;
 use crate::request::{Request, Response};
 use crate::signature::Signature;
 use crate::tensor::DataType;
@@ -34,7 +35,7 @@ fn settings(cache: Option<CacheConfig>) -> ModelConfig {
 /// A model with a cache, whose callers run it.
 fn cached(signature: Signature, executor: Box<dyn Executor>) -> Arc<Endpoint> {
     let endpoint = endpoint(signature, vec![executor], settings(Some(CacheConfig::default())));
-    endpoint.model().queue().observe(1, 1.0);
+    endpoint.model().queue().observe(ClassId::default(), 1, 1.0);
     endpoint
 }
 
@@ -108,7 +109,7 @@ fn a_request_that_comes_again_gets_the_same_bytes_without_a_run() {
 fn there_is_no_cache_unless_it_is_asked_for() {
     let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
     let endpoint = endpoint(signature(0), vec![executor], settings(None));
-    endpoint.model().queue().observe(1, 1.0);
+    endpoint.model().queue().observe(ClassId::default(), 1, 1.0);
     for _ in 0..2 {
         assert_eq!(rows(&ask(&endpoint, request(&[1.0])).unwrap()), [1.0]);
     }

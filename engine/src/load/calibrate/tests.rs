@@ -17,7 +17,7 @@ fn up_to(rows_max: usize) -> (Box<dyn Executor>, Arc<Mutex<Vec<usize>>>) {
         seen.lock().unwrap().push(rows);
         match rows <= rows_max {
             true => Ok(Outputs::new()),
-            false => Err(ExecuteError::Failed("too many".into())),
+            false => Err(ExecuteError::Request("too many".into())),
         }
     });
     (executor, runs)

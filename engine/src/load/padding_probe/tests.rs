@@ -36,7 +36,7 @@ type Row = fn(&[f32], &[f32]) -> Vec<f32>;
 fn of_rows(row: Row) -> Box<dyn Executor> {
     puppet(move |inputs| {
         if inputs[0].shape != inputs[1].shape {
-            return Err(ExecuteError::Failed("sizes differ".into()));
+            return Err(ExecuteError::Request("sizes differ".into()));
         }
         let (x, mask) = (floats(&bytes(&inputs[0])), floats(&bytes(&inputs[1])));
         let size = inputs[0].shape[1];
@@ -113,7 +113,7 @@ fn dimensions_of_different_names_are_tied_by_position() {
 
 #[test]
 fn a_model_that_can_not_be_tested_is_not_padded() {
-    let mut failing = puppet(|_| Err(ExecuteError::Failed("no".into())));
+    let mut failing = puppet(|_| Err(ExecuteError::Request("no".into())));
     let why = decide(&mut *failing, &signature(), &both()).unwrap().unwrap_err();
     assert_eq!(why, "it does not run on made-up inputs: no");
     let alone = Signature { batch_rows_max: 0, ..signature() };
@@ -121,7 +121,7 @@ fn a_model_that_can_not_be_tested_is_not_padded() {
     assert_eq!(why, "it runs every request alone");
     let mut alone_only = puppet(|inputs| match inputs[0].shape[0] {
         1 => Ok(echo(&inputs[..1])),
-        _ => Err(ExecuteError::Failed("not two".into())),
+        _ => Err(ExecuteError::Request("not two".into())),
     });
     let why = decide(&mut *alone_only, &signature(), &both()).unwrap().unwrap_err();
     assert_eq!(why, "it changes its answer when padded: not two");

@@ -153,7 +153,7 @@ fn a_rounding_step_is_no_difference() {
 
 #[test]
 fn a_model_that_fails_on_synthetic_inputs_is_not_refuted() {
-    let mut executor = puppet(|_| -> Ran { Err(ExecuteError::Failed("no".into())) });
+    let mut executor = puppet(|_| -> Ran { Err(ExecuteError::Request("no".into())) });
     assert_eq!(difference(&mut *executor, &like(DataType::Fp32, &[]), 256), None);
 }
 
@@ -162,7 +162,7 @@ fn a_model_that_runs_on_one_row_only_is_refuted() {
     let signature = like(DataType::Fp32, &[]);
     let mut executor = puppet(|inputs| match inputs[0].shape[0] {
         1 => Ok(echo(inputs)),
-        rows => Err(ExecuteError::Failed(format!("not with {rows}"))),
+        rows => Err(ExecuteError::Request(format!("not with {rows}"))),
     });
     let why = difference(&mut *executor, &signature, 256).unwrap();
     assert!(why.contains("not with 4"), "{why}");

@@ -11,7 +11,7 @@ use crate::testing::{signature, spec};
 use std::sync::{Arc, Mutex};
 
 fn failing() -> Box<dyn Executor> {
-    puppet(|_| -> Ran { Err(ExecuteError::Failed("no".into())) })
+    puppet(|_| -> Ran { Err(ExecuteError::Request("no".into())) })
 }
 
 /// Shape and bytes of every input of every run.

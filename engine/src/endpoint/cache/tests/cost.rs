@@ -2,6 +2,7 @@
 
 use super::memory::outputs;
 use super::*;
+use crate::replica::ClassId;
 use std::time::Instant;
 
 const ROUNDS: usize = 601;
@@ -33,7 +34,7 @@ fn idle() -> Box<dyn Executor> {
 fn a_miss_costs_less_than_two_microseconds() {
     let with = cached(signature(0), idle());
     let without = endpoint(signature(0), vec![idle()], settings(None));
-    without.model().queue().observe(1, 1.0);
+    without.model().queue().observe(ClassId::default(), 1, 1.0);
     let mut number = 0.0;
     let mut new = || {
         number += 1.0;

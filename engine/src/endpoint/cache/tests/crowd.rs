@@ -16,7 +16,7 @@ fn moody() -> Box<dyn Executor> {
         let values = floats(&crate::executor::puppet::bytes(&inputs[0]));
         failed = values.contains(&FAILS) && !failed;
         if failed {
-            return Err(ExecuteError::Failed("told to".into()));
+            return Err(ExecuteError::Request("told to".into()));
         }
         Ok(echo(inputs))
     })
