@@ -1,4 +1,5 @@
-//! Says of each model file whether its rows are proven independent: `cargo run --example rows -- FILE...`
+//! Tells for each model file if its rows are proven independent: `cargo run --example rows --
+//! FILE...`
 #![expect(clippy::print_stdout, reason = "says what it finds to the person who started it")]
 
 use skysail_graph::{Independence, Model};

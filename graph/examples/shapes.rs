@@ -1,4 +1,4 @@
-//! Lists what each value of a model is, as far as that follows without running it:
+//! Lists the inferred shape of each value of a model:
 //! `cargo run -p skysail-graph --example shapes -- model.onnx [INPUT=1x3x224x224...]`.
 
 use skysail_graph::{GraphError, Model};
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(BAD_USAGE);
     };
-    match told(&path, &inputs).map(|text| std::io::stdout().write_all(text.as_bytes())) {
+    match described(&path, &inputs).map(|text| std::io::stdout().write_all(text.as_bytes())) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(_)) => ExitCode::FAILURE,
         Err(error) => {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// An input's name and its dimensions.
+/// Name and dimensions of an input.
 type Input = (String, Vec<u64>);
 
 fn wanted(mut arguments: impl Iterator<Item = String>) -> Option<(String, Vec<Input>)> {
@@ -38,8 +38,8 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Option<(String, Vec<In
     Some((path, arguments.map(input).collect::<Option<_>>()?))
 }
 
-/// A line for each value that a node makes.
-fn told(path: &str, inputs: &[Input]) -> Result<String, GraphError> {
+/// A line for each value that a node produces.
+fn described(path: &str, inputs: &[Input]) -> Result<String, GraphError> {
     let model = Model::load(path)?;
     let inputs: Vec<(&str, &[u64])> =
         inputs.iter().map(|(name, sizes)| (name.as_str(), sizes.as_slice())).collect();

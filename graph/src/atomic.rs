@@ -1,4 +1,4 @@
-//! Writing a file so that a reader sees the old one or the new one, never a part.
+//! Atomic writes: a reader sees the old file or the new one, never a part.
 
 use crate::GraphError;
 use std::fs::{File, OpenOptions};
@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many names to try for the temporary file: one is taken only if a process of the same
-/// id died while writing.
+/// Most names tried for the temporary file. One is in use only if a process of the same id died
+/// while writing.
 const ATTEMPTS_MAX: u32 = 64;
 
-/// Replaces the file at `path` by `bytes`, in one step and safely on disk: a temporary file
-/// beside it is written, synced and renamed over it. A link at `path` is replaced, not
-/// followed.
+/// Replaces the file at `path` by `bytes` atomically and durably.
+///
+/// A temporary file beside it is written, synced and renamed over it. A link at `path` is replaced,
+/// not followed.
 ///
 /// # Errors
-/// `Io` when the folder is missing, full or not writable; the old file is then as it was.
+/// `Io` when the folder is missing, full or not writable; the old file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), GraphError> {
     let (temporary, mut file) = create_beside(path)?;
     let written = file
@@ -24,14 +25,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), GraphError> {
         .and_then(|()| file.sync_all())
         .and_then(|()| std::fs::rename(&temporary, path));
     if let Err(source) = written {
-        // The write's own error is the one to tell; a file left behind is the lesser harm.
+        // The error of the write counts; a left-over file is the lesser harm.
         let _ = std::fs::remove_file(&temporary);
         return Err(GraphError::io("write", path)(source));
     }
     sync_folder(path)
 }
 
-/// A new, empty file beside `path`, under a name that nothing else uses.
+/// Creates an empty file beside `path`, under an unused name.
 fn create_beside(path: &Path) -> Result<(PathBuf, File), GraphError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let fail = GraphError::io("write", path);
@@ -54,7 +55,7 @@ fn create_beside(path: &Path) -> Result<(PathBuf, File), GraphError> {
     Err(fail(last))
 }
 
-/// Makes the rename itself last: on Unix it is an entry of the folder, synced on its own.
+/// Makes the rename durable: on Unix it is an entry of the folder, which is synced on its own.
 fn sync_folder(path: &Path) -> Result<(), GraphError> {
     if cfg!(unix) {
         let folder = folder_of(path);
@@ -65,7 +66,7 @@ fn sync_folder(path: &Path) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// The folder that holds `path`: `.` for a bare file name.
+/// Folder of `path`: `.` for a bare file name.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_a_file_and_leaves_nothing_else() {
+    fn a_file_is_replaced_and_nothing_else_is_left() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.onnx");
         std::fs::write(&path, b"old, and longer").unwrap();
@@ -88,10 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_keeps_the_old_and_cleans_up() {
+    fn a_failed_write_keeps_the_old_file_and_cleans_up() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.onnx");
-        // A folder in the way: the rename is what fails.
+        // A folder is in the way, so the rename fails.
         std::fs::create_dir(&path).unwrap();
         let error = write_atomically(&path, b"new").unwrap_err();
         assert!(error.to_string().starts_with("cannot write "), "{error}");

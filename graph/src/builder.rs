@@ -1,4 +1,4 @@
-//! Making a model node by node.
+//! Builds a model node by node.
 
 use crate::value::tensor_type;
 use crate::{Attribute, Dim, ElementType, GraphError, Model, NewNode, Tensor};
@@ -7,13 +7,12 @@ use onnx_protobuf::{GraphProto, ModelProto, OperatorSetIdProto, ValueInfoProto};
 use protobuf::MessageField;
 use std::collections::HashSet;
 
-/// The version of the format that is written: the oldest that goes with the operators'.
+/// Version of the format that is written: the oldest that fits the operators' version.
 const IR_VERSION: i64 = 8;
-/// The version of ONNX's operators.
+/// Version of ONNX's operators.
 const OPSET_VERSION: i64 = 17;
 
-/// A graph in the making, of ONNX's own operators (version 17) and of those of domains that it
-/// imports.
+/// Builder of a graph, with ONNX's own operators (version 17) and those of imported domains.
 #[derive(Debug, Clone)]
 pub struct GraphBuilder {
     graph: GraphProto,
@@ -21,7 +20,7 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// An empty graph of this name.
+    /// Starts an empty graph.
     pub fn new(name: &str) -> Self {
         let graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
         let own = OperatorSetIdProto { version: OPSET_VERSION, ..OperatorSetIdProto::default() };
@@ -34,37 +33,37 @@ impl GraphBuilder {
         self
     }
 
-    /// Adds an input that may be left out, and then is `default`. An open dimension lets another
-    /// size be given than that of the default.
+    /// Adds an input with a default. A dynamic dimension allows another size than that of the
+    /// default.
     pub fn optional_input(&mut self, name: &str, dims: &[Dim], default: Tensor) -> &mut Self {
         self.input(name, default.element(), dims).initializer(name, default)
     }
 
-    /// Adds an input of which not even the number of dimensions is said.
+    /// Adds an input of unknown rank.
     pub fn input_of_any_rank(&mut self, name: &str, element: ElementType) -> &mut Self {
         self.graph.input.push(of_any_rank(name, element));
         self
     }
 
-    /// Adds an output of which not even the number of dimensions is said.
+    /// Adds an output of unknown rank.
     pub fn output_of_any_rank(&mut self, name: &str, element: ElementType) -> &mut Self {
         self.graph.output.push(of_any_rank(name, element));
         self
     }
 
-    /// Adds an output; a node must make the value of this name.
+    /// Adds an output; a node must produce the value of this name.
     pub fn output(&mut self, name: &str, element: ElementType, dims: &[Dim]) -> &mut Self {
         self.graph.output.push(value_info(name, element, dims));
         self
     }
 
-    /// Adds a constant that nodes can take.
+    /// Adds a constant for nodes.
     pub fn initializer(&mut self, name: &str, tensor: Tensor) -> &mut Self {
         self.graph.initializer.push(tensor.into_proto(name));
         self
     }
 
-    /// Adds a node. What it takes must be there before it; an input left out is `""`.
+    /// Adds a node. Its inputs must be defined before it; an input left out is `""`.
     pub fn node(
         &mut self,
         op_type: &str,
@@ -78,23 +77,23 @@ impl GraphBuilder {
         self.add(attributes.fold(node, |node, (name, value)| node.attribute(name, value)))
     }
 
-    /// Adds a node, as [`node`](Self::node), of any domain that the model imports.
+    /// Adds a node of any imported domain, as [`node`](Self::node) does.
     pub fn add(&mut self, node: NewNode) -> &mut Self {
         self.graph.node.push(node.into_proto());
         self
     }
 
-    /// Lets nodes be of the operators of `domain` in this version.
+    /// Imports the operators of `domain` in this version.
     pub fn import(&mut self, domain: &str, version: i64) -> &mut Self {
         let domain = domain.to_owned();
         self.opsets.push(OperatorSetIdProto { domain, version, ..OperatorSetIdProto::default() });
         self
     }
 
-    /// The model.
+    /// Completes the model.
     ///
     /// # Errors
-    /// `BadGraph` when a name is used before there is a value of it, or for two values.
+    /// `BadGraph` when a name is used before its value is defined, or for two values.
     pub fn finish(self) -> Result<Model, GraphError> {
         check_names(&self.graph)?;
         Ok(Model::from_proto(ModelProto {
@@ -124,7 +123,7 @@ fn of_any_rank(name: &str, element: ElementType) -> ValueInfoProto {
     info
 }
 
-/// Checks that each value is made once, before it is taken.
+/// Checks that each value is defined once, before its use.
 fn check_names(graph: &GraphProto) -> Result<(), GraphError> {
     let mut values = Values::default();
     let mut constants = graph.initializer.iter().map(|tensor| &tensor.name);
@@ -146,7 +145,7 @@ fn check_names(graph: &GraphProto) -> Result<(), GraphError> {
     graph.output.iter().try_for_each(|output| values.require(&output.name, "the graph's end"))
 }
 
-/// The values there are so far, by name.
+/// Names of the values defined so far.
 #[derive(Default)]
 struct Values<'a>(HashSet<&'a str>);
 
@@ -176,12 +175,12 @@ mod tests {
         builder
     }
 
-    fn refusal(builder: GraphBuilder) -> String {
+    fn error_of(builder: GraphBuilder) -> String {
         builder.finish().unwrap_err().to_string()
     }
 
     #[test]
-    fn a_whole_graph_is_a_model() {
+    fn a_complete_graph_is_a_model() {
         let mut builder = graph();
         builder
             .initializer("low", Tensor::new(&[], &[0.0_f32]).unwrap())
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_with_a_default_is_none_that_must_be_given() {
+    fn an_input_with_a_default_is_optional() {
         let mut builder = graph();
         builder
             .optional_input("scale", &[Dim::from(1)], Tensor::new(&[1], &[2.0_f32]).unwrap())
@@ -224,18 +223,18 @@ mod tests {
     }
 
     #[test]
-    fn names_must_hold_together() {
+    fn names_are_defined_once_and_before_their_use() {
         let mut twice = graph();
         twice.input("x", ElementType::Int64, &[]);
-        assert!(refusal(twice).contains("two values named 'x'"));
+        assert!(error_of(twice).contains("two values named 'x'"));
         let mut again = graph();
         again.node("Relu", &["x"], &["x"], &[]);
-        assert!(refusal(again).contains("two values named 'x'"));
+        assert!(error_of(again).contains("two values named 'x'"));
         let mut early = graph();
         early.node("Relu", &["y"], &["z"], &[]).node("Relu", &["x"], &["y"], &[]);
-        assert!(refusal(early).contains("no value 'y' yet at Relu_0"));
+        assert!(error_of(early).contains("no value 'y' yet at Relu_0"));
         let mut missing = graph();
         missing.output("y", ElementType::Float32, &[]);
-        assert!(refusal(missing).contains("no value 'y' yet at the graph's end"));
+        assert!(error_of(missing).contains("no value 'y' yet at the graph's end"));
     }
 }

@@ -1,5 +1,5 @@
-//! Whole models of common kinds, for training, tests and benchmarks. Their number of rows is
-//! open; the same seed gives the same weights on every machine.
+//! Complete models of common kinds, for training, tests and benchmarks. The number of rows is
+//! dynamic. The same seed gives the same weights on every machine.
 
 mod layers;
 mod mlp;

@@ -1,8 +1,8 @@
-//! Changing the nodes of a model.
+//! Changes of a model's nodes.
 //!
-//! Changes are collected first, while the model is read, and made at once by [`Model::apply`].
-//! So code can walk over the nodes and decide, names stay those that it reads, and a change
-//! that does not hold together changes nothing.
+//! Changes are collected while the model is read, and applied at once by [`Model::apply`]. So code
+//! can walk over the nodes and decide, names stay valid meanwhile, and an invalid change alters
+//! nothing.
 
 use crate::{GraphError, Model, NewNode, Node, Tensor, scope};
 use onnx_protobuf::GraphProto;
@@ -12,10 +12,10 @@ mod apply;
 mod unused;
 mod wiring;
 
-/// Changes of a model's graph, to be made by [`Model::apply`].
+/// Collected changes of a model's graph, for [`Model::apply`].
 ///
-/// New nodes have no place: each is put before the first that takes what it makes. Names
-/// inside a change are those of the model as it is.
+/// New nodes have no position: each is placed before its first consumer. Names in a change are
+/// those of the unchanged model.
 ///
 /// ```
 /// use half::f16;
@@ -24,7 +24,7 @@ mod wiring;
 /// # fn main() -> Result<(), skysail_graph::GraphError> {
 /// let mut model = mlp(&[4, 3, 2], 7)?;
 /// let mut edit = model.edit();
-/// // A layer and the activation that it alone feeds become one node.
+/// // A layer and the activation that only it feeds become one node.
 /// let links = model.graph().links();
 /// for gemm in model.graph().nodes().filter(|node| node.op_type() == "Gemm") {
 ///     if let Some(relu) = links.single_consumer(&gemm.outputs()[0]) {
@@ -32,7 +32,7 @@ mod wiring;
 ///         edit.replace(gemm, [fused]).remove(relu);
 ///     }
 /// }
-/// // Weights are stored in half precision, and widened before anyone takes them.
+/// // Weights are stored in half precision, and widened before use.
 /// let weights = model.graph().weights()?.into_iter().map(|weight| weight.tensor);
 /// for weight in weights.filter(|tensor| tensor.rank() == 2) {
 ///     let halves: Vec<f16> = weight.as_f32()?.iter().copied().map(f16::from_f32).collect();
@@ -50,28 +50,28 @@ mod wiring;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Edit {
-    /// Every name of a value, those of the graphs inside nodes included.
+    /// Names of all values, those inside subgraphs included.
     names: HashSet<String>,
-    /// The nodes to take out: their places, and what they made, to know them again.
+    /// Nodes to remove: their indices, and their outputs to identify them.
     removed: HashMap<usize, Vec<String>>,
     added: Vec<NewNode>,
-    /// In the order in which they were asked for.
+    /// In the order of the calls.
     rewires: Vec<Rewire>,
     initializers: Vec<(String, Option<Tensor>)>,
     opsets: Vec<(String, i64)>,
 }
 
-/// A change of what is taken from where.
+/// A change of the connections between nodes.
 #[derive(Debug, Clone)]
 enum Rewire {
-    /// Nodes go between `value` and those who take it: from `from` to `to`.
+    /// Nodes are inserted between `value` and its consumers: from `from` to `to`.
     Cut { value: String, from: String, to: String },
-    /// Those who take `old` take `new`.
+    /// Consumers of `old` use `new`.
     Redirect { old: String, new: String },
 }
 
 impl Edit {
-    /// No change yet of `graph`.
+    /// Makes an empty set of changes of `graph`.
     fn of(graph: &GraphProto) -> Self {
         let mut names = HashSet::from([String::new()]);
         scope::add_names(graph, &mut names);
@@ -85,8 +85,7 @@ impl Edit {
         }
     }
 
-    /// A name that no value has, and that is not given again: `base`, with a number where that
-    /// is in use.
+    /// Makes a unique name: `base`, with a number if it is in use.
     pub fn fresh(&mut self, base: &str) -> String {
         let mut name = base.to_owned();
         let mut number = 0_u64;
@@ -104,15 +103,17 @@ impl Edit {
         self
     }
 
-    /// Takes a node of the model's graph out. Other nodes must make what it made and is still
-    /// taken, or [`redirect`](Self::redirect) says what is taken instead.
+    /// Removes a node of the model's graph.
+    ///
+    /// Other nodes must produce its outputs that are still in use, or [`redirect`](Self::redirect)
+    /// replaces these.
     pub fn remove(&mut self, node: Node<'_>) -> &mut Self {
         self.removed.insert(node.index(), node.outputs().to_vec());
         self
     }
 
-    /// Puts nodes in the place of one. What the model says of its values stays said, so values
-    /// of the same names must be of the same kinds.
+    /// Replaces a node by others. Declared types of values stay, so values of the same names must
+    /// keep their kinds.
     pub fn replace(&mut self, old: Node<'_>, new: impl IntoIterator<Item = NewNode>) -> &mut Self {
         self.remove(old);
         for node in new {
@@ -121,10 +122,10 @@ impl Edit {
         self
     }
 
-    /// Makes room between a value and all who take it, the graph's outputs and the graphs
-    /// inside nodes included: add nodes that lead from the first name to the second. Nodes of
-    /// a second cut of the same value come after those of the first where a node makes the
-    /// value, else before them.
+    /// Opens a gap between a value and its consumers, including the graph's outputs and subgraphs.
+    ///
+    /// The caller adds nodes that lead from the first name to the second. A second cut of the same
+    /// value comes after the first if a node produces the value, else before it.
     pub fn cut(&mut self, value: &str) -> (String, String) {
         let from = self.fresh(&format!("{value}_before"));
         let to = self.fresh(&format!("{value}_after"));
@@ -133,28 +134,29 @@ impl Edit {
         (from, to)
     }
 
-    /// Lets all who take the value `old` take `new`. Where `old` is an output of the graph,
-    /// `new` gets its name: the node that made `old` must be taken out.
+    /// Makes all consumers of `old` use `new`.
+    ///
+    /// If `old` is an output of the graph, `new` gets its name, and the producer of `old` must be
+    /// removed.
     pub fn redirect(&mut self, old: &str, new: &str) -> &mut Self {
         self.rewires.push(Rewire::Redirect { old: old.to_owned(), new: new.to_owned() });
         self
     }
 
-    /// As [`Model::set_initializer`].
+    /// Sets an initializer as [`Model::set_initializer`] does.
     pub fn set_initializer(&mut self, name: &str, tensor: Tensor) -> &mut Self {
         self.names.insert(name.to_owned());
         self.initializers.push((name.to_owned(), Some(tensor)));
         self
     }
 
-    /// Takes an initializer out, with its place among the inputs that old models give it.
+    /// Removes an initializer, and the input of its name in old models.
     pub fn remove_initializer(&mut self, name: &str) -> &mut Self {
         self.initializers.push((name.to_owned(), None));
         self
     }
 
-    /// Lets the model use the operators of `domain` in this version, or the later one that it
-    /// uses already.
+    /// Imports the operators of `domain` in this version, unless the model has a later one.
     pub fn import(&mut self, domain: &str, version: i64) -> &mut Self {
         let domain = if domain == "ai.onnx" { "" } else { domain };
         self.opsets.push((domain.to_owned(), version));
@@ -163,26 +165,26 @@ impl Edit {
 }
 
 impl Model {
-    /// Starts to collect changes of the graph.
+    /// Starts a set of changes.
     pub fn edit(&self) -> Edit {
         Edit::of(self.graph().proto())
     }
 
-    /// Makes the changes, all or none of them. The nodes are then in an order in which each
-    /// comes after those whose values it takes.
+    /// Applies all changes, or none. The nodes are then sorted: each comes after the producers of
+    /// its inputs.
     ///
     /// # Errors
-    /// `BadGraph` when the changed graph would not hold together: a value that nothing makes
-    /// is taken, two values have one name, nodes take their own values in a circle, a node to
-    /// be taken out is not of this graph, or an earlier version of a domain's operators is in
-    /// use.
+    /// `BadGraph` when the changed graph would be invalid. A value without a producer is used, two
+    /// values share a name, or nodes form a cycle. Or a removed node is not of this graph, or the
+    /// model uses an earlier version of a domain's operators.
     pub fn apply(&mut self, edit: Edit) -> Result<(), GraphError> {
         apply::apply(self, edit)
     }
 
-    /// Takes out what no output of the graph depends on: nodes, and initializers with their
-    /// places among the inputs. Gives the names of the initializers. Nodes that make nothing
-    /// stay, and what training uses.
+    /// Removes nodes and initializers that no output depends on; returns the names of the
+    /// initializers.
+    ///
+    /// Nodes without outputs stay, and all that training uses.
     pub fn drop_unused(&mut self) -> Vec<String> {
         unused::drop_unused(self.proto_mut())
     }

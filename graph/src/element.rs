@@ -1,4 +1,4 @@
-//! The types a tensor's elements can have.
+//! Element types of tensors.
 
 use bytemuck::Pod;
 use half::{bf16, f16};
@@ -7,7 +7,7 @@ use std::fmt;
 #[cfg(target_endian = "big")]
 compile_error!("ONNX data are little-endian, and this crate reads them in place");
 
-/// The type of a tensor's elements, as ONNX numbers them.
+/// Element type of a tensor, as numbered by ONNX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ElementType {
     /// IEEE single precision.
@@ -58,11 +58,11 @@ pub enum ElementType {
     Float4E2M1,
     /// 8 bits, all of exponent: a power of two.
     Float8E8M0,
-    /// A number this version does not know; 0 where the model gives none.
+    /// A number that this version does not know; 0 where the model states none.
     Other(i32),
 }
 
-/// Number in ONNX, type, bits an element, word. Strings have no fixed size: 0 bits.
+/// Number in ONNX, type, bits of an element, name. Strings have no fixed size: 0 bits.
 const TABLE: [(i32, ElementType, u8, &str); 24] = [
     (1, ElementType::Float32, 32, "float32"),
     (2, ElementType::UInt8, 8, "uint8"),
@@ -91,13 +91,13 @@ const TABLE: [(i32, ElementType, u8, &str); 24] = [
 ];
 
 impl ElementType {
-    /// The type that ONNX gives this number.
+    /// Finds the type of an ONNX number.
     pub fn from_code(code: i32) -> Self {
         let row = TABLE.iter().find(|row| row.0 == code);
         row.map_or(Self::Other(code), |row| row.1)
     }
 
-    /// The number that ONNX gives this type.
+    /// Number of the type in ONNX.
     pub fn code(self) -> i32 {
         match self {
             Self::Other(code) => code,
@@ -105,12 +105,12 @@ impl ElementType {
         }
     }
 
-    /// Bits an element takes; `None` for strings and for types this version does not know.
+    /// Bits of an element; `None` for strings and unknown types.
     pub fn bits(self) -> Option<u32> {
         self.row().map(|row| u32::from(row.2)).filter(|bits| *bits > 0)
     }
 
-    /// Bytes that `count` elements take; `None` as for [`bits`](Self::bits), or past 2^64.
+    /// Bytes of `count` elements; `None` as for [`bits`](Self::bits), or past 2^64.
     pub fn bytes(self, count: u64) -> Option<u64> {
         Some(count.checked_mul(u64::from(self.bits()?))?.div_ceil(8))
     }
@@ -120,7 +120,7 @@ impl ElementType {
     }
 }
 
-/// The word for the type, such as `float32`.
+/// Displays the name of the type, such as `float32`.
 impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.row() {
@@ -130,14 +130,14 @@ impl fmt::Display for ElementType {
     }
 }
 
-/// A Rust type that a tensor's elements can be read as. Only the types of this crate are.
+/// A Rust type of tensor elements. Only this crate implements it.
 pub trait Element: Pod + sealed::Sealed {
-    /// The ONNX type that has exactly these bits.
+    /// ONNX type with exactly these bits.
     const TYPE: ElementType;
 }
 
 mod sealed {
-    /// Keeps the promise of `Element::TYPE` inside this crate.
+    /// Restricts implementations of `Element` to this crate.
     pub trait Sealed {}
 }
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn rust_types_have_the_size_of_theirs() {
+    fn rust_types_have_the_size_of_their_element_types() {
         fn same<T: Element>() {
             assert_eq!(T::TYPE.bytes(1), Some(size_of::<T>() as u64));
         }

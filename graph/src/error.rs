@@ -1,122 +1,122 @@
-//! What can be wrong with a model, in words that name the place.
+//! Errors of models; messages name the place.
 
 use crate::ElementType;
 use std::path::{Path, PathBuf};
 
-/// Why a model could not be read, changed or written. Trying again helps for `Io` alone.
+/// Error of reading, changing or writing a model. A retry helps only for `Io`.
 #[derive(Debug, thiserror::Error)]
 pub enum GraphError {
-    /// The system refused to read or write a file.
+    /// The system failed to read or write a file.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was being done, as a verb.
+        /// Action that failed, as a verb.
         action: &'static str,
-        /// The file or folder.
+        /// File or folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
 
-    /// More bytes than this crate handles.
+    /// The size is over a limit of this crate.
     #[error("{what} is {bytes} bytes, more than the limit of {bytes_max}")]
     TooLarge {
-        /// What is too large.
+        /// Object that is too large.
         what: String,
-        /// Its size.
+        /// Size in bytes.
         bytes: u64,
-        /// The limit.
+        /// Limit in bytes.
         bytes_max: u64,
     },
 
     /// The bytes are not a well-formed ONNX file.
     #[error("not a valid ONNX file: {problem}, in {place} at byte {offset}")]
     Malformed {
-        /// What is wrong.
+        /// Description of the problem.
         problem: &'static str,
-        /// The part of the model, such as `graph.node[3].attribute[0]`.
+        /// Part of the model, such as `graph.node[3].attribute[0]`.
         place: String,
-        /// Where in the bytes.
+        /// Offset in the bytes.
         offset: usize,
     },
 
-    /// The bytes have the right structure, and a field in them does not decode.
+    /// A field does not decode, though the structure is right.
     #[error("not a valid ONNX file: {0}")]
     Protobuf(#[from] protobuf::Error),
 
-    /// The file holds no graph: most often it is no ONNX model at all.
+    /// The file holds no graph; most often it is no ONNX model at all.
     #[error("not a valid ONNX file: it holds no graph")]
     NoGraph,
 
     /// A tensor contradicts itself.
     #[error("tensor '{tensor}': {problem}")]
     BadTensor {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
-        /// What is wrong.
+        /// Description of the problem.
         problem: String,
     },
 
-    /// A new tensor's values do not fit its shape.
+    /// The values of a new tensor do not fit its shape.
     #[error("{bytes} bytes are not the values of a {element} tensor of shape {shape:?}")]
     BadShape {
-        /// The number of bytes there are.
+        /// Number of bytes.
         bytes: usize,
-        /// The type of its elements.
+        /// Type of the elements.
         element: ElementType,
-        /// Its dimensions.
+        /// Dimensions.
         shape: Vec<u64>,
     },
 
-    /// A tensor was asked for as another type than its own.
+    /// A tensor was read as another type than its own.
     #[error("tensor '{tensor}' holds {found}, not {wanted}")]
     WrongType {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
-        /// What was asked for.
+        /// Requested type.
         wanted: ElementType,
-        /// What it is.
+        /// Type of the tensor.
         found: ElementType,
     },
 
     /// A tensor's data lie in another file, which cannot be used.
     #[error("tensor '{tensor}' has its data in '{location}': {problem}")]
     BadExternalData {
-        /// The tensor's name.
+        /// Name of the tensor.
         tensor: String,
-        /// The file as the model names it.
+        /// File name in the model.
         location: String,
-        /// What is wrong.
+        /// Description of the problem.
         problem: String,
     },
 
-    /// The model keeps data in files beside it, and was to be saved in another folder.
+    /// A model with data in files beside it cannot be saved in another folder.
     #[error(
         "the model keeps the data of '{tensor}' in a file of its own folder: save it in that \
          folder, or call inline_external_data first"
     )]
     LeavesExternalData {
-        /// One of the tensors.
+        /// Name of one of the tensors.
         tensor: String,
     },
 
-    /// A node's attribute is not what its reader expects.
+    /// An attribute of a node has the wrong type or value.
     #[error("attribute '{attribute}' of node '{node}': {problem}")]
     BadAttribute {
-        /// The node's name, or its operator where it has none.
+        /// Name of the node, or its operator if it has none.
         node: String,
-        /// The attribute's name.
+        /// Name of the attribute.
         attribute: String,
-        /// What is wrong.
+        /// Description of the problem.
         problem: String,
     },
 
-    /// A graph in the making, or with changes made, does not hold together.
+    /// A new or changed graph is inconsistent.
     #[error("cannot build the graph: {0}")]
     BadGraph(String),
 }
 
 impl GraphError {
-    /// An I/O error, for `map_err`.
+    /// Makes an I/O error, for `map_err`.
     pub(crate) fn io(
         action: &'static str,
         path: &Path,
@@ -125,17 +125,17 @@ impl GraphError {
         move |source| Self::Io { action, path, source }
     }
 
-    /// A graph in which a name is given twice.
+    /// Makes the error of a graph that defines a name twice.
     pub(crate) fn two_values(name: &str) -> Self {
         Self::BadGraph(format!("there are two values named '{name}'"))
     }
 
-    /// A graph in which a value is taken at `place` and was never made.
+    /// Makes the error of a value that is used at `place` before it is defined.
     pub(crate) fn no_value(name: &str, place: &str) -> Self {
         Self::BadGraph(format!("there is no value '{name}' yet at {place}"))
     }
 
-    /// An error about a tensor's own content.
+    /// Makes an error about a tensor's content.
     pub(crate) fn tensor(name: &str, problem: impl Into<String>) -> Self {
         Self::BadTensor { tensor: name.to_owned(), problem: problem.into() }
     }

@@ -1,4 +1,4 @@
-//! Tensor data that lie in a file beside the model.
+//! Tensor data in a file beside the model.
 
 use crate::GraphError;
 use bytemuck::{Pod, Zeroable};
@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 /// The largest tensor read from a file: several times the largest known.
 const TENSOR_BYTES_MAX: u64 = 64 << 30;
 
-/// Where a tensor's data lie.
+/// Reference to a tensor's data in a file.
 pub(crate) struct External<'a> {
     tensor: &'a str,
     location: &'a str,
@@ -19,14 +19,14 @@ pub(crate) struct External<'a> {
     length: Option<u64>,
 }
 
-/// Whether the tensor's data lie in a file.
+/// True if the tensor's data lie in a file.
 pub(crate) fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location.enum_value() == Ok(DataLocation::EXTERNAL)
 }
 
 impl<'a> External<'a> {
-    /// Reads the tensor's reference to a file: `location`, `offset` (0 unless given) and
-    /// `length` (that of the tensor unless given), both in bytes.
+    /// Reads the reference: `location`, `offset` (default 0) and `length` (default that of the
+    /// tensor), both in bytes.
     pub(crate) fn of(tensor: &'a TensorProto) -> Result<Self, GraphError> {
         let value = |key: &str| {
             let entry = tensor.external_data.iter().rfind(|entry| entry.key == key);
@@ -68,7 +68,7 @@ impl<'a> External<'a> {
         Ok(values)
     }
 
-    /// The file's path, which lies in `folder` after every link is followed.
+    /// Path of the file, inside `folder` after all links are followed.
     fn path_in(&self, folder: &Path) -> Result<PathBuf, GraphError> {
         let location = Path::new(self.location);
         let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
@@ -91,7 +91,7 @@ impl<'a> External<'a> {
             Ok(metadata) => metadata,
             Err(error) => return Err(io(error)),
         };
-        // Before opening: to open a pipe is to wait for its writer.
+        // Checked before opening: opening a pipe would wait for its writer.
         if !metadata.is_file() {
             return Err(self.bad("it is not a file"));
         }
@@ -116,7 +116,7 @@ impl<'a> External<'a> {
     }
 }
 
-/// `count` zeros, or `None` where the system has no memory for them.
+/// Makes `count` zeros; `None` if the system lacks the memory.
 fn zeroed<T: Zeroable + Clone>(count: usize) -> Option<Vec<T>> {
     let mut values = Vec::new();
     values.try_reserve_exact(count).ok()?;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_the_reference_says() {
+    fn values_are_read_from_offset_and_length() {
         let folder = tempfile::tempdir().unwrap();
         let values: Vec<u8> = [1.0_f32, 2.0, 3.0].iter().flat_map(|v| v.to_le_bytes()).collect();
         std::fs::create_dir(folder.path().join("deep")).unwrap();
@@ -162,17 +162,17 @@ mod tests {
         assert_eq!(read(&at("0", "0")[..1], folder.path(), 3).unwrap(), [1.0, 2.0, 3.0]);
         assert_eq!(read(&at("0", "0")[..1], folder.path(), 1).unwrap(), [1.0]);
 
-        let refusal = |entries: &[_], count| read(entries, folder.path(), count).unwrap_err();
-        assert!(refusal(&at("4", "8"), 3).contains("8 bytes are given, its shape needs 12"));
-        assert!(refusal(&at("8", "8"), 2).contains("bytes up to 16 are needed, it has 12"));
-        assert!(refusal(&at("18446744073709551615", "4"), 1).contains("it has 12"));
-        assert!(refusal(&at("-1", "4"), 1).contains("offset is not a number"));
-        assert!(refusal(&at("0", "18446744073709551616"), 1).contains("length is not a number"));
-        assert!(refusal(&at("0", "4")[..1], u64::MAX).contains("are needed"));
+        let error_of = |entries: &[_], count| read(entries, folder.path(), count).unwrap_err();
+        assert!(error_of(&at("4", "8"), 3).contains("8 bytes are given, its shape needs 12"));
+        assert!(error_of(&at("8", "8"), 2).contains("bytes up to 16 are needed, it has 12"));
+        assert!(error_of(&at("18446744073709551615", "4"), 1).contains("it has 12"));
+        assert!(error_of(&at("-1", "4"), 1).contains("offset is not a number"));
+        assert!(error_of(&at("0", "18446744073709551616"), 1).contains("length is not a number"));
+        assert!(error_of(&at("0", "4")[..1], u64::MAX).contains("are needed"));
     }
 
     #[test]
-    fn never_leaves_the_folder() {
+    fn paths_outside_the_folder_are_rejected() {
         let outside = tempfile::tempdir().unwrap();
         let folder = outside.path().join("model");
         std::fs::create_dir(&folder).unwrap();
@@ -181,8 +181,8 @@ mod tests {
         let secret = outside.path().join("secret");
         let secret = secret.to_str().unwrap();
         for location in ["", "..", "../secret", "a/../../secret", "/etc/passwd", secret] {
-            let said = read(&[("location", location)], &folder, 1).unwrap_err();
-            assert!(said.contains("must be a path inside the model's folder"), "{said}");
+            let message = read(&[("location", location)], &folder, 1).unwrap_err();
+            assert!(message.contains("must be a path inside the model's folder"), "{message}");
         }
         assert!(read(&[], &folder, 1).is_err());
         assert!(read(&[("location", "missing")], &folder, 1).unwrap_err().contains("cannot find"));
@@ -192,8 +192,8 @@ mod tests {
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink(secret, folder.join("link")).unwrap();
-            let said = read(&[("location", "link")], &folder, 1).unwrap_err();
-            assert!(said.contains("a link leads out"), "{said}");
+            let message = read(&[("location", "link")], &folder, 1).unwrap_err();
+            assert!(message.contains("a link leads out"), "{message}");
             std::fs::create_dir(folder.join("deep")).unwrap();
             assert!(read(&[("location", "deep")], &folder, 0).unwrap_err().contains("not a file"));
         }

@@ -1,23 +1,23 @@
-//! The functions of a model, put in the place of the nodes that call them.
+//! Inlines the functions of a model.
 
 use crate::{Model, scope};
 use onnx_protobuf::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 use std::collections::{HashMap, HashSet};
 
-/// The most nodes that a model may have after its functions are put in.
+/// Most nodes of a model after inlining.
 const NODES_MAX: usize = 1 << 17;
-/// Domains of operators that ONNX Runtime has kernels for. It runs these, whatever functions of the
-/// same name say.
+/// Domains for which ONNX Runtime has kernels. It runs these, even if a function has the same name.
 const KERNEL_DOMAINS: [&str; 5] =
     ["", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "skysail"];
-/// How deep functions may call each other.
+/// Deepest nesting of function calls.
 const DEPTH_MAX: usize = 32;
 
 impl Model {
-    /// The model without functions: each call is replaced by the function's nodes. `Some(None)`
-    /// where it has none; `None` where it would be too large, or where a function is of another
-    /// version of ONNX's operators than the model, is named like an operator of the runtime, or
-    /// hides its own names.
+    /// Replaces each call by the nodes of its function.
+    ///
+    /// `Some(None)` if the model has no functions. `None` if the result would be too large or
+    /// wrong: a function uses another version of ONNX's operators, is named like an operator of the
+    /// runtime, or shadows its own names.
     pub(crate) fn inline_functions(&self) -> Option<Option<Model>> {
         if self.proto().functions.is_empty() {
             return Some(None);
@@ -37,7 +37,7 @@ impl Model {
     }
 }
 
-/// What no name in the model or its functions begins with.
+/// Makes a prefix that no name in the model or its functions begins with.
 fn unused_prefix(model: &ModelProto, functions: &[FunctionProto]) -> String {
     let mut names = HashSet::new();
     model.graph.iter().for_each(|graph| scope::add_names(graph, &mut names));
@@ -63,9 +63,9 @@ fn key_of(function: &FunctionProto) -> Key<'_> {
 struct Inliner<'f> {
     functions: HashMap<Key<'f>, &'f FunctionProto>,
     opset: Option<i64>,
-    /// What no name of the model begins with.
+    /// Prefix that no name of the model begins with.
     prefix: String,
-    /// Calls so far: each gives its values names of their own.
+    /// Calls so far; each has its own names of values.
     calls: usize,
     nodes: usize,
 }
@@ -99,7 +99,7 @@ impl<'f> Inliner<'f> {
         Some(inlined)
     }
 
-    /// The nodes of a function, with the values and attributes of a call.
+    /// Copies the nodes of a function, with the values and attributes of a call.
     fn call(&mut self, call: &NodeProto, function: &'f FunctionProto) -> Option<Vec<NodeProto>> {
         let own = function.opset_import.iter().find(|opset| domain(&opset.domain).is_empty());
         let shadows = function.node.iter().any(|node| shadows_names(node, function));
@@ -116,7 +116,7 @@ impl<'f> Inliner<'f> {
         let inputs: HashSet<&String> = function.input.iter().collect();
         for (output, wanted) in function.output.iter().zip(&call.output) {
             if inputs.contains(output) {
-                // What goes in comes out.
+                // An output of the function that is also an input.
                 let from = names.get(output).cloned().unwrap_or_default();
                 identities.push(identity(&from, wanted));
             } else if !wanted.is_empty() {
@@ -132,8 +132,8 @@ impl<'f> Inliner<'f> {
     }
 }
 
-/// Whether a graph inside of a function's node has a value of its own with the name of one of the
-/// function's inputs or outputs. These get the names of the call, and would then be one.
+/// True if a subgraph defines a value named like an input or output of the function. Renaming would
+/// confuse the two.
 fn shadows_names(node: &NodeProto, function: &FunctionProto) -> bool {
     scope::subgraphs(node).any(|graph| {
         let mut own = scope::initial(graph).chain(scope::produced(graph));
@@ -153,7 +153,7 @@ fn identity(from: &str, to: &str) -> NodeProto {
     }
 }
 
-/// Gives the values of a function's nodes their names in the graph.
+/// Renames the values of a function's nodes to those of the caller.
 struct Renaming<'c> {
     names: HashMap<String, String>,
     prefix: String,
@@ -179,7 +179,8 @@ impl Renaming<'_> {
         node.attribute = attributes.into_iter().filter_map(|each| self.attribute(each)).collect();
     }
 
-    /// The attribute itself, or that of the call to which it refers, or the function's default.
+    /// Resolves an attribute: itself, the call's attribute to which it refers, or the function's
+    /// default.
     fn attribute(&mut self, mut attribute: AttributeProto) -> Option<AttributeProto> {
         if !attribute.ref_attr_name.is_empty() {
             let wanted = &attribute.ref_attr_name;

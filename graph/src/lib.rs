@@ -1,11 +1,12 @@
-//! An ONNX model as an editable graph: load it, look into it, change it, save it.
+//! An ONNX model as an editable graph: loaded, inspected, changed and saved.
 //!
-//! [`Model`] owns the model. [`Model::graph`] is a view of its nodes, its inputs and outputs
-//! and its initializers: of which are weights ([`Graph::weights`]), of who makes and takes a
-//! value ([`Graph::links`]), of what each value is ([`Graph::shapes`]). [`Model::edit`] collects
-//! changes of the nodes; [`GraphBuilder`] makes a model from nothing. Nothing here runs a model.
-//! Bytes from outside are never trusted: whatever they hold, the answer is a model or
-//! a [`GraphError`], and memory in proportion to them.
+//! [`Model`] owns the model. [`Model::graph`] is a view of its nodes, inputs, outputs and
+//! initializers. [`Graph::weights`] finds the weights, [`Graph::links`] the producers and consumers
+//! of values, and [`Graph::shapes`] the type and shape of each value. [`Model::edit`] collects
+//! changes of the nodes. [`GraphBuilder`] builds a new model. This crate runs no model.
+//!
+//! Bytes from outside are never trusted. They lead to a model or a [`GraphError`], and memory stays
+//! in proportion to them.
 //!
 //! ```
 //! use skysail_graph::{Model, Tensor, mlp};

@@ -1,4 +1,4 @@
-//! A model: its graph and what is said about it, from bytes and to bytes.
+//! A model: its graph and metadata, read from bytes and written to bytes.
 
 use crate::atomic::folder_of;
 use crate::constant::is_constant_of;
@@ -15,22 +15,22 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// The most bytes a model has, as protobuf has it; larger ones keep their data in other files.
+/// Largest size of a model in bytes, a limit of protobuf; larger models keep their data in other
+/// files.
 pub const MODEL_BYTES_MAX: u64 = i32::MAX as u64;
 
-/// The version of the format since which an input can have a default.
+/// First version of the format in which an input can have a default.
 const OPTIONAL_INPUTS_SINCE: i64 = 4;
 
 /// An ONNX model.
 ///
-/// What is read is kept, fields that this version does not know included, so that a model
-/// which is loaded and saved says the same. Data in files beside the model stay there until
-/// they are asked for.
+/// All that is read is kept, unknown fields included, so a model that is loaded and saved stays the
+/// same. Data in files beside the model stay there until they are asked for.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// Invariant: it has a graph, and its attributes keep their zeros.
+    /// Invariant: it has a graph, and zeros of its attributes are kept.
     proto: ModelProto,
-    /// Where the files of external data lie.
+    /// Folder of the external data files.
     folder: Option<PathBuf>,
 }
 
@@ -47,12 +47,11 @@ impl Model {
         Ok(model)
     }
 
-    /// Reads a model. Data in other files are out of its reach until
-    /// [`set_folder`](Self::set_folder) says where these are.
+    /// Reads a model. Data in other files can be read after [`set_folder`](Self::set_folder).
     ///
     /// # Errors
     /// `Malformed`, `Protobuf` and `NoGraph` when the bytes are no model, `TooLarge` past
-    /// [`MODEL_BYTES_MAX`]. Whatever the bytes hold, memory is in proportion to their number.
+    /// [`MODEL_BYTES_MAX`]. Memory is in proportion to the number of bytes, whatever they hold.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, GraphError> {
         check_size(bytes.len() as u64)?;
         wire::check(bytes)?;
@@ -69,13 +68,14 @@ impl Model {
         Ok(Self::from_proto(proto))
     }
 
-    /// A model of what this crate made: complete, and zeros kept.
+    /// Wraps a complete model that this crate built, zeros kept.
     pub(crate) fn from_proto(proto: ModelProto) -> Self {
         Self { proto, folder: None }
     }
 
-    /// Writes the model as bytes. Data in other files are not among them. The same model gives
-    /// the same bytes, except that fields this version does not know come in any order.
+    /// Writes the model as bytes, without data that lie in other files.
+    ///
+    /// The same model gives the same bytes, except that unknown fields come in any order.
     ///
     /// # Errors
     /// `TooLarge` past [`MODEL_BYTES_MAX`].
@@ -84,8 +84,8 @@ impl Model {
         Ok(self.proto.write_to_bytes()?)
     }
 
-    /// Saves the model in a file, whole or not at all. Data in other files stay there: the
-    /// model must be saved beside them.
+    /// Saves the model in a file atomically. Data in other files stay there, so the model must be
+    /// saved beside them.
     ///
     /// # Errors
     /// `LeavesExternalData` when they are in another folder, `TooLarge` past
@@ -101,24 +101,24 @@ impl Model {
         write_atomically(path, &self.to_bytes()?)
     }
 
-    /// Whether the model's own folder is `folder`, by whatever path.
+    /// True if `folder` is the model's own folder, by any path.
     fn is_in(&self, folder: &Path) -> Result<bool, GraphError> {
         let Some(own) = &self.folder else { return Ok(false) };
         let whole = |path: &Path| path.canonicalize().map_err(GraphError::io("find", path));
         Ok(whole(own)? == whole(folder)?)
     }
 
-    /// Says in which folder the files of external data lie.
+    /// Sets the folder of the external data files.
     pub fn set_folder(&mut self, folder: impl Into<PathBuf>) {
         self.folder = Some(folder.into());
     }
 
-    /// Takes the data that lie in other files into the model, those of every tensor.
+    /// Reads all external data into the model.
     ///
     /// # Errors
-    /// `TooLarge` when the model would pass [`MODEL_BYTES_MAX`], and it is then as it was;
-    /// `BadExternalData` and `Io` when data cannot be read, and the tensors from there on
-    /// still have theirs in files.
+    /// `TooLarge` when the model would pass [`MODEL_BYTES_MAX`]; the model is then unchanged.
+    /// `BadExternalData` and `Io` when data cannot be read; the tensors from there on stay
+    /// external.
     pub fn inline_external_data(&mut self) -> Result<(), GraphError> {
         let mut bytes = self.proto.compute_size();
         for tensor in tensors(&self.proto).into_iter().filter(|tensor| is_external(tensor)) {
@@ -139,7 +139,7 @@ impl Model {
         })
     }
 
-    /// The graph.
+    /// Graph of the model.
     pub fn graph(&self) -> Graph<'_> {
         Graph::new(&self.proto.graph, self.folder.as_deref())
     }
@@ -148,7 +148,7 @@ impl Model {
         &self.proto
     }
 
-    /// A model of the same folder.
+    /// Makes a model with the same folder.
     pub(crate) fn with_proto(&self, proto: ModelProto) -> Self {
         Self { proto, folder: self.folder.clone() }
     }
@@ -157,14 +157,16 @@ impl Model {
         &mut self.proto
     }
 
-    /// Gives the graph's initializer `name` these values, and adds it if there is none, in
-    /// place of a `Constant` node that makes the value. Shape and element type may change.
+    /// Sets the values of the graph's initializer `name`, or adds it.
+    ///
+    /// An added initializer replaces a `Constant` node that produces the value. Shape and element
+    /// type may change.
     pub fn set_initializer(&mut self, name: &str, tensor: Tensor) {
         let dims: Vec<Dim> = tensor.shape().iter().copied().map(Dim::Fixed).collect();
         let type_ = tensor_type(tensor.element(), &dims);
         let graph = self.proto.graph.mut_or_insert_default();
         graph.node.retain(|node| !is_constant_of(node, |made| made == name));
-        // Where the model says the type once more: old ones list initializers as inputs.
+        // Old models list initializers as inputs too, with their type.
         for info in graph.input.iter_mut().chain(&mut graph.value_info) {
             if info.name == name {
                 info.type_ = MessageField::some(type_.clone());
@@ -178,9 +180,10 @@ impl Model {
         initializers.insert(place, tensor.into_proto(name));
     }
 
-    /// Takes the values of the graph's initializer `name` out, and says that they lie in the file
-    /// `location` beside the model. For who gives them to a runtime by other means: no file is
-    /// written.
+    /// Drops the values of the graph's initializer `name` and points to the file `location` beside
+    /// the model.
+    ///
+    /// No file is written: the caller passes the values to a runtime by other means.
     pub fn move_initializer(&mut self, name: &str, location: &str) {
         let graph = self.proto.graph.mut_or_insert_default();
         for tensor in graph.initializer.iter_mut().filter(|tensor| tensor.name == name) {
@@ -196,8 +199,10 @@ impl Model {
         }
     }
 
-    /// The inputs that may be left out: each is an initializer too, which is its default. Before
-    /// version 4 of the format every initializer had to be an input, and none can be given.
+    /// Inputs that may be left out: each is an initializer too, which is its default.
+    ///
+    /// Before version 4 of the format every initializer had to be an input, and no value could be
+    /// passed for it.
     pub fn optional_inputs(&self) -> Vec<ValueInfo> {
         if self.ir_version() < OPTIONAL_INPUTS_SINCE {
             return Vec::new();
@@ -208,12 +213,12 @@ impl Model {
         all.filter(|input| !required.contains(&input.name)).collect()
     }
 
-    /// The version of the file format.
+    /// Version of the file format.
     pub fn ir_version(&self) -> i64 {
         self.proto.ir_version
     }
 
-    /// The sets of operators that it uses: domain, empty for ONNX's own, and version.
+    /// Operator sets of the model: domain, empty for ONNX's own, and version.
     pub fn opsets(&self) -> impl Iterator<Item = (&str, i64)> {
         self.proto.opset_import.iter().map(|opset| {
             let domain = opset.domain.as_str();
@@ -221,23 +226,23 @@ impl Model {
         })
     }
 
-    /// The version of the operators of `domain`, if it uses them.
+    /// Version of the operators of `domain`, if the model uses them.
     pub fn opset(&self, domain: &str) -> Option<i64> {
         self.opsets().find(|opset| opset.0 == domain).map(|opset| opset.1)
     }
 
-    /// The name and the version of the program that made it; often empty.
+    /// Name and version of the program that wrote the model; often empty.
     pub fn producer(&self) -> (&str, &str) {
         (&self.proto.producer_name, &self.proto.producer_version)
     }
 
-    /// What else is said about the model: keys and values.
+    /// Metadata of the model: keys and values.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         let entries = self.proto.metadata_props.iter();
         entries.map(|entry| (entry.key.as_str(), entry.value.as_str()))
     }
 
-    /// Says `value` about the model under `key`, in place of what was said before.
+    /// Sets the metadata entry `key`, in place of an earlier one.
     pub fn set_metadata(&mut self, key: &str, value: &str) {
         let entries = &mut self.proto.metadata_props;
         entries.retain(|entry| entry.key != key);
@@ -258,9 +263,9 @@ fn check_size(bytes: u64) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// Reads a file, though never more than shows that it is too large.
+/// Reads a file up to one byte past the limit.
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    // Before opening: to open a pipe is to wait for its writer.
+    // Checked before opening: opening a pipe would wait for its writer.
     if !path.metadata()?.is_file() {
         return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a file"));
     }

@@ -1,16 +1,16 @@
-//! A node to be put into a graph.
+//! A new node for a graph.
 
 use crate::{Attribute, Node};
 use onnx_protobuf::NodeProto;
 
-/// A node in the making: an operator, the values that it takes and makes, its attributes.
+/// Builder of a node: operator, inputs, outputs and attributes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewNode {
     proto: NodeProto,
 }
 
 impl NewNode {
-    /// A node of ONNX's own operator `op_type`. An input or an output left out is `""`.
+    /// Makes a node of ONNX's own operator `op_type`. An input or output left out is `""`.
     pub fn new(op_type: &str, inputs: &[&str], outputs: &[&str]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Self {
@@ -23,48 +23,48 @@ impl NewNode {
         }
     }
 
-    /// A copy of `node`, with all that this version does not know of it.
+    /// Copies a node, unknown fields included.
     pub fn copy_of(node: Node<'_>) -> Self {
         Self { proto: node.proto().clone() }
     }
 
-    /// The operator is one of `domain`, which the model must import.
+    /// Sets the operator's domain, which the model must import.
     pub fn domain(mut self, domain: &str) -> Self {
         domain.clone_into(&mut self.proto.domain);
         self
     }
 
-    /// The node's name; without one, it is named after the first value that it makes.
+    /// Sets the name; the default is that of the first output.
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.proto.name);
         self
     }
 
-    /// Gives it an attribute, in place of one of the same name.
+    /// Sets an attribute, in place of one of the same name.
     pub fn attribute(mut self, name: &str, value: Attribute) -> Self {
         self.proto.attribute.retain(|attribute| attribute.name != name);
         self.proto.attribute.push(value.into_proto(name));
         self
     }
 
-    /// Takes `value` as its input of this number, from 0.
+    /// Sets the input of this number, from 0.
     pub fn input(mut self, index: usize, value: &str) -> Self {
         put(&mut self.proto.input, index, value);
         self
     }
 
-    /// Makes `value` as its output of this number, from 0.
+    /// Sets the output of this number, from 0.
     pub fn output(mut self, index: usize, value: &str) -> Self {
         put(&mut self.proto.output, index, value);
         self
     }
 
-    /// The names of the values that it makes.
+    /// Names of the outputs.
     pub(crate) fn outputs(&self) -> &[String] {
         &self.proto.output
     }
 
-    /// The node as a model holds it.
+    /// Makes the node of a model.
     pub(crate) fn into_proto(mut self) -> NodeProto {
         if self.proto.name.is_empty() {
             let first = self.proto.output.iter().find(|name| !name.is_empty());
@@ -74,7 +74,7 @@ impl NewNode {
     }
 }
 
-/// Puts `value` at `index`, after as many left out as it takes.
+/// Puts `value` at `index`, after empty names if the list is shorter.
 fn put(values: &mut Vec<String>, index: usize, value: &str) {
     if values.len() <= index {
         values.resize(index + 1, String::new());

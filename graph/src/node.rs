@@ -7,7 +7,7 @@ use onnx_protobuf::{AttributeProto, NodeProto};
 use protobuf::MessageField;
 use std::path::Path;
 
-/// A node of a model, to be read.
+/// Read-only view of a node.
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'a> {
     proto: &'a NodeProto,
@@ -24,50 +24,50 @@ impl<'a> Node<'a> {
         self.proto
     }
 
-    /// Its place among the nodes of its graph, from 0.
+    /// Index among the nodes of the graph, from 0.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// The operator, such as `Conv`.
+    /// Operator, such as `Conv`.
     pub fn op_type(&self) -> &'a str {
         &self.proto.op_type
     }
 
-    /// The operator's domain; empty for ONNX's own, however the model spells it.
+    /// Domain of the operator; empty for ONNX's own, in either spelling.
     pub fn domain(&self) -> &'a str {
         if self.proto.domain == "ai.onnx" { "" } else { &self.proto.domain }
     }
 
-    /// The name; often empty.
+    /// Name; often empty.
     pub fn name(&self) -> &'a str {
         &self.proto.name
     }
 
-    /// The names of the values it takes, in the operator's order; empty for one left out.
+    /// Names of the inputs, in the operator's order; empty for one left out.
     pub fn inputs(&self) -> &'a [String] {
         &self.proto.input
     }
 
-    /// The names of the values it makes, in the operator's order; empty for one left out.
+    /// Names of the outputs, in the operator's order; empty for one left out.
     pub fn outputs(&self) -> &'a [String] {
         &self.proto.output
     }
 
-    /// The names of the attributes it has.
+    /// Names of the attributes.
     pub fn attributes(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.proto.attribute.iter().map(|attribute| attribute.name.as_str())
     }
 
-    /// An attribute that is an integer, if the node has it.
+    /// Reads an integer attribute, if the node has it.
     ///
     /// # Errors
-    /// `BadAttribute` when it is something else, as for the methods below.
+    /// `BadAttribute` when it has another type, as for the methods below.
     pub fn int(&self, name: &str) -> Result<Option<i64>, GraphError> {
         Ok(self.find(name, AttributeType::INT)?.map(|attribute| attribute.i))
     }
 
-    /// An attribute that is a list of integers, if the node has it.
+    /// Reads an attribute of integers, if the node has it.
     ///
     /// # Errors
     /// As [`int`](Self::int).
@@ -75,7 +75,7 @@ impl<'a> Node<'a> {
         Ok(self.find(name, AttributeType::INTS)?.map(|attribute| attribute.ints.as_slice()))
     }
 
-    /// An attribute that is a float, if the node has it.
+    /// Reads a float attribute, if the node has it.
     ///
     /// # Errors
     /// As [`int`](Self::int).
@@ -83,7 +83,7 @@ impl<'a> Node<'a> {
         Ok(self.find(name, AttributeType::FLOAT)?.map(|attribute| attribute.f))
     }
 
-    /// An attribute that is a list of floats, if the node has it.
+    /// Reads an attribute of floats, if the node has it.
     ///
     /// # Errors
     /// As [`int`](Self::int).
@@ -91,7 +91,7 @@ impl<'a> Node<'a> {
         Ok(self.find(name, AttributeType::FLOATS)?.map(|attribute| attribute.floats.as_slice()))
     }
 
-    /// An attribute that is text, if the node has it.
+    /// Reads a text attribute, if the node has it.
     ///
     /// # Errors
     /// As [`int`](Self::int), and when it is not UTF-8.
@@ -101,7 +101,7 @@ impl<'a> Node<'a> {
         text.map(Some).map_err(|_| self.bad(name, "it is not UTF-8"))
     }
 
-    /// An attribute that is a list of strings of bytes, if the node has it.
+    /// Reads an attribute of byte strings, if the node has it.
     ///
     /// # Errors
     /// As [`int`](Self::int).
@@ -109,7 +109,7 @@ impl<'a> Node<'a> {
         Ok(self.find(name, AttributeType::STRINGS)?.map(|attribute| attribute.strings.as_slice()))
     }
 
-    /// An attribute that is a tensor, if the node has it.
+    /// Reads a tensor attribute, if the node has it.
     ///
     /// # Errors
     /// As [`int`](Self::int).
@@ -119,7 +119,7 @@ impl<'a> Node<'a> {
         Ok(Some(TensorView::new(tensor, self.folder)))
     }
 
-    /// An attribute that is a graph, such as a branch of `If`, if the node has it.
+    /// Reads a graph attribute, such as a branch of `If`, if the node has it.
     ///
     /// # Errors
     /// As [`int`](Self::int).
@@ -156,7 +156,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// An attribute's value, to be put into a node.
+/// Value of an attribute for a new node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Attribute {
     /// An integer.
@@ -176,7 +176,7 @@ pub enum Attribute {
 }
 
 impl Attribute {
-    /// The value under a name, as a model holds it.
+    /// Makes the attribute of a model, with a name.
     pub(crate) fn into_proto(self, name: &str) -> AttributeProto {
         let mut proto = AttributeProto { name: name.to_owned(), ..AttributeProto::default() };
         let type_ = match self {
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attributes_are_read_as_what_they_are() {
+    fn attributes_are_read_by_their_types() {
         let tensor = Tensor::new(&[1], &[2.5_f32]).unwrap();
         let attributes = [
             ("int", Attribute::Int(-3)),
@@ -243,8 +243,8 @@ mod tests {
         assert_eq!(node.tensor("tensor").unwrap().unwrap().to_tensor().unwrap(), tensor);
         assert_eq!(node.int("missing").unwrap(), None);
         assert_eq!(node.attributes().count(), 7);
-        let said = node.int("text").unwrap_err().to_string();
-        assert_eq!(said, "attribute 'text' of node 'Op': it is STRING, not INT");
+        let message = node.int("text").unwrap_err().to_string();
+        assert_eq!(message, "attribute 'text' of node 'Op': it is STRING, not INT");
         assert!(node.graph("int").is_err());
     }
 

@@ -1,20 +1,21 @@
-//! Keeping an attribute's value on the wire when it is zero.
+//! Keeps an attribute's value on the wire when it is zero.
 //!
-//! ONNX is a proto2 schema, where a field that is set to zero is written; the generated types
-//! are proto3, which leaves it out. A reader that asks whether `axis` is there then takes the
-//! operator's default (1 for `Flatten`) for the 0 that the model says. So each zero is also
-//! stored as an extra field of the same number, which the encoder writes.
+//! ONNX is a proto2 schema, where a field that is set to zero is written. The generated types are
+//! proto3, which leaves it out. A reader that asks whether `axis` is present then takes the
+//! operator's default (1 for `Flatten`) instead of the model's 0. So each zero is also stored as an
+//! unknown field of the same number, which the encoder writes.
 
 use onnx_protobuf::AttributeProto;
 use onnx_protobuf::attribute_proto::AttributeType;
 
-/// The numbers of the single values' fields in `AttributeProto`.
+/// Field numbers of the single values in `AttributeProto`.
 const FLOAT_FIELD: u32 = 2;
 const INT_FIELD: u32 = 3;
 const TEXT_FIELD: u32 = 4;
 
-/// Makes `attribute` be written with its value, whatever it is. To be called once, when the
-/// attribute is complete: to change it afterwards, replace it.
+/// Ensures that `attribute` is written with its value, zero included.
+///
+/// Called once, when the attribute is complete. A later change must replace the attribute.
 pub(crate) fn keep_zero(attribute: &mut AttributeProto) {
     // A reference to a function's attribute has no value of its own.
     if !attribute.ref_attr_name.is_empty() {
@@ -22,7 +23,7 @@ pub(crate) fn keep_zero(attribute: &mut AttributeProto) {
     }
     let extra = attribute.special_fields.mut_unknown_fields();
     match attribute.type_.enum_value() {
-        // The bits, since -0.0 is left out as well.
+        // Compared by bits, since -0.0 is left out as well.
         Ok(AttributeType::FLOAT) if attribute.f == 0.0 => {
             extra.add_fixed32(FLOAT_FIELD, attribute.f.to_bits());
         }
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_written_once() {
+    fn other_values_are_written_once() {
         let seven = AttributeProto { i: 7, ..of(AttributeType::INT) };
         assert_eq!(written(seven), [0xA0, 1, 2, 0x18, 7]);
         let reference = AttributeProto { ref_attr_name: "a".into(), ..of(AttributeType::INT) };

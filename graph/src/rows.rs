@@ -1,9 +1,9 @@
-//! Whether the rows of a batch are independent: a proof on the graph, without running anything.
+//! Proof that the rows of a batch are independent, on the graph and without a run.
 //!
-//! An abstract interpretation (Cousot and Cousot, 1977) follows what each value depends on
-//! ([`Dependence`]): on no request, on one row after the other along an axis, on the number of
-//! rows, or on several rows. A rule for each family of operators says what a node makes of that.
-//! A rule that can not tell ends the proof; nothing is believed that the model says of its values.
+//! An abstract interpretation (Cousot and Cousot, 1977) tracks the [`Dependence`] of each value. A
+//! value depends on no request, on one row at a time along an axis, on the number of rows, or on
+//! several rows. A rule for each family of operators infers the outputs' dependence. A rule that
+//! fails ends the proof. Declarations of the model are not believed.
 
 use crate::shapes::call::Call;
 use crate::shapes::scope::{Analysis, Context, Scope, kinds};
@@ -37,23 +37,23 @@ mod strings;
 mod control;
 mod output_shape;
 
-/// The most elements of a shared tensor of integers that are numbered when they are not known.
+/// Most elements of a shared tensor of unknown integers that get symbolic values.
 const NUMBERED_MAX: u64 = 16;
 
-/// Whether the answer for a row is the same, whichever rows share its run.
+/// Verdict on whether a row's result depends on the rows that share its run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Independence {
     /// Proven: each row of each output follows from the same row of the inputs alone.
     Independent,
-    /// Rows touch each other.
+    /// Rows affect each other.
     Dependent(RowCause),
-    /// The proof does not go through, and nothing says that rows touch each other.
+    /// Neither proven nor refuted.
     Unknown(RowCause),
 }
 
 impl Model {
     /// Proves that rows, the first dimension of every input, are independent where no dimension is
-    /// zero; or says what stands against it.
+    /// zero. The verdict names the obstacle otherwise.
     pub fn row_independence(&self) -> Independence {
         let unknown = |problem| Independence::Unknown(graph_cause(problem));
         if self.has_two_versions_of_a_domain() {
@@ -86,7 +86,7 @@ impl Model {
             let name = &output.name;
             classify(name, &scope.value(name).dependence)
         });
-        // What is certain is told first.
+        // A certain verdict goes first.
         let mut unknown = None;
         for verdict in verdicts {
             match verdict {
@@ -98,8 +98,8 @@ impl Model {
         unknown.unwrap_or(Independence::Independent)
     }
 
-    /// The dimensions of each output of the graph as far as they are proven, in order. With
-    /// `same_rows`, all inputs have the same first dimension.
+    /// Proven dimensions of each output, in order. With `same_rows`, all inputs have the same first
+    /// dimension.
     pub fn output_shapes(&self, same_rows: bool) -> Vec<OutputShape> {
         let graph = self.graph();
         let inlined = self.inline_functions().filter(|_| !self.has_two_versions_of_a_domain());
@@ -126,7 +126,7 @@ impl Model {
     }
 }
 
-/// The graph's inputs, all of their open dimensions different sizes but that of the rows.
+/// Makes the graph's inputs: each dynamic dimension is a size of its own, but that of the rows.
 fn given_values<'a>(
     graph: Graph<'a>,
     inputs: &[ValueInfo],
@@ -155,7 +155,7 @@ fn given_values<'a>(
     names.filter_map(value).collect()
 }
 
-/// What an input depends on whose first dimension is that of the rows.
+/// Dependence of an input whose first dimension is that of the rows.
 fn row_input(input: &ValueInfo) -> Result<Dependence, RowCause> {
     let name = &input.name;
     let Kind::Tensor { dims: Some(dims), .. } = &input.kind else {
@@ -172,7 +172,7 @@ fn row_input(input: &ValueInfo) -> Result<Dependence, RowCause> {
     }
 }
 
-/// Whether an output is as the rows of a batch are parted: a row after the other.
+/// Verdict on an output, which must have one entry for each row along its first axis.
 fn classify(name: &str, dependence: &Dependence) -> Independence {
     let dependent = |problem| Independence::Dependent(graph_cause(problem));
     match dependence {
@@ -201,19 +201,19 @@ fn graph_cause(problem: impl Into<String>) -> RowCause {
     RowCause { node: None, problem: problem.into() }
 }
 
-/// A value of which nothing is known because too much was found before it.
+/// An unknown value, as the analysis has reached its limits.
 pub(crate) fn too_large() -> Value {
     let problem = Problem::Unknown("the model is too large to be followed".into());
     Value { dependence: Dependence::mixed(problem, None), ..Value::UNKNOWN }
 }
 
-/// A value of a name that nothing gave before a node takes it.
+/// A value that is used before its definition.
 pub(crate) fn unresolved() -> Value {
     let problem = "it takes a value that no node before it makes".to_owned();
     Value { dependence: Dependence::mixed(Problem::Unknown(problem), None), ..Value::UNKNOWN }
 }
 
-/// The values that a node makes, one for each of its outputs.
+/// Infers the outputs of a node, one value for each.
 pub(crate) fn infer(call: &Call<'_, '_>) -> Vec<Value> {
     let count = call.output_count();
     if !call.scope().context().step() {
@@ -228,7 +228,7 @@ pub(crate) fn infer(call: &Call<'_, '_>) -> Vec<Value> {
     made.into_iter().zip(dependences).map(|(made, on)| resolve(call, made, on)).collect()
 }
 
-/// What each of the values depends on, whose kinds are known.
+/// Infers the dependence of outputs of known kinds.
 fn dependences(call: &Call<'_, '_>, made: &[Value]) -> Vec<Dependence> {
     let same = |dependence: Dependence| vec![dependence; made.len()];
     let mixed = |problem| same(Dependence::mixed(problem, Some(call.node())));
@@ -236,7 +236,8 @@ fn dependences(call: &Call<'_, '_>, made: &[Value]) -> Vec<Dependence> {
         return mixed(Problem::Unknown("it gives random numbers".into()));
     }
     let inputs: Vec<&Dependence> = call.dependences().collect();
-    // Of a shape, only the numbers count: they are known, or follow from what the tensor does.
+    // A shape depends on the number of rows at most; its numbers are known, or follow from the
+    // tensor.
     let is_shape = call.domain().is_empty() && matches!(call.operator(), "Shape" | "Size");
     if let (true, [input]) = (is_shape, inputs.as_slice()) {
         return same(if input.rows().is_some() { Dependence::Count } else { (*input).clone() });
@@ -259,7 +260,7 @@ fn dependences(call: &Call<'_, '_>, made: &[Value]) -> Vec<Dependence> {
             dependences.resize(made.len(), Dependence::mixed(rest, Some(call.node())));
             dependences
         }
-        // Without rows, whatever an operator does follows from their number.
+        // Without rows among the inputs, outputs depend on their number at most.
         Err(_) if inputs.iter().all(|input| input.rows().is_none()) => same(Dependence::Count),
         Err(problem) => mixed(problem),
     }
@@ -275,16 +276,16 @@ fn is_random(call: &Call<'_, '_>) -> bool {
             | "Bernoulli"
             | "Multinomial"
     );
-    // Dropout is random where it is told to train.
+    // Dropout is random in training mode.
     let trains = call.operator() == "Dropout"
         && call.has_input(2)
         && call.input(2).numbers() != Some(&[Number::Int(0)]);
     call.domain().is_empty() && (random || trains)
 }
 
-/// A value with what it depends on, and its dimensions as far as they follow from that.
+/// Adds the dependence to a value, and the dimensions that follow from it.
 fn resolve(call: &Call<'_, '_>, made: Value, dependence: Dependence) -> Value {
-    // What mixes rows may fail for several of them, even where the numbers that follow are known.
+    // A node that mixes rows may fail for several of them, even if the resulting numbers are known.
     if matches!(dependence, Dependence::Mixed(_)) {
         return Value { dependence, ..made };
     }
@@ -298,7 +299,7 @@ fn resolve(call: &Call<'_, '_>, made: Value, dependence: Dependence) -> Value {
     }
 }
 
-/// What a value depends on whose elements are known: on nothing, or on the number of rows.
+/// Dependence of a value with known elements: none, or on the number of rows.
 fn of_known_elements(made: &Value) -> Option<Dependence> {
     let is_free = |number: &Number| match number {
         Number::Int(_) => Some(true),
@@ -315,7 +316,7 @@ fn of_known_elements(made: &Value) -> Option<Dependence> {
     })
 }
 
-/// All dimensions but that of the rows are those of a row alone.
+/// Resolves the dimensions of a value with rows: all others are those of a single row.
 fn with_row_sizes(call: &Call<'_, '_>, made: &Value, rows: Rows) -> Value {
     let unknown = |problem: &str| {
         let problem = Problem::Unknown(problem.into());
@@ -340,7 +341,7 @@ fn with_row_sizes(call: &Call<'_, '_>, made: &Value, rows: Rows) -> Value {
     Value { dependence, ..Value::tensor(made.element(), Some(dims)) }
 }
 
-/// Whatever of it is not known is the same for all requests of a batch.
+/// Resolves a shared value: unknown sizes and numbers become symbols, equal for all requests.
 fn with_shared_sizes(call: &Call<'_, '_>, made: Value) -> Value {
     let Kind::Tensor { element, dims: Some(dims) } = &made.kind else { return made };
     let known = |dim: &Dim| if *dim == Dim::Unknown { fresh(call) } else { dim.clone() };
@@ -368,7 +369,7 @@ fn fresh(call: &Call<'_, '_>) -> Dim {
     Size::of(Factor::Fresh(call.scope().context().fresh()))
 }
 
-/// What depends on one of two values, it is not known which.
+/// Joins the dependences of two possible values.
 fn join(call: &Call<'_, '_>, a: &Dependence, b: &Dependence) -> Dependence {
     match (a, b) {
         (Dependence::Mixed(_), _) => a.clone(),

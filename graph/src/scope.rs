@@ -1,12 +1,10 @@
-//! Values that the graphs inside a node (the branches of `If`, the bodies of `Loop` and
-//! `Scan`) take from the graph around it. The decoder limits how deep graphs lie in one
-//! another, so recursion is safe.
+//! Values that the graphs inside a node capture from the graph around it.
 
 use onnx_protobuf::{GraphProto, NodeProto};
 use std::collections::HashSet;
 
-/// The names of the values that `node` takes: its inputs, and what the graphs inside it take
-/// from around it. Each comes once, in no order.
+/// Names of the values that `node` consumes: its inputs and those captured by its subgraphs. Each
+/// comes once, in no order.
 pub(crate) fn consumed(node: &NodeProto) -> HashSet<&str> {
     let mut names = captured(node);
     names.extend(node.input.iter().map(String::as_str));
@@ -14,12 +12,12 @@ pub(crate) fn consumed(node: &NodeProto) -> HashSet<&str> {
     names
 }
 
-/// The names of the values that the graphs inside `node` take from around it.
+/// Names of the values that the subgraphs of `node` capture.
 pub(crate) fn captured(node: &NodeProto) -> HashSet<&str> {
     subgraphs(node).flat_map(free).collect()
 }
 
-/// The names that `graph` takes and does not give itself.
+/// Names that `graph` uses and does not define.
 pub(crate) fn free(graph: &GraphProto) -> HashSet<&str> {
     let mut names: HashSet<&str> = graph.node.iter().flat_map(consumed).collect();
     names.extend(graph.output.iter().map(|output| output.name.as_str()));
@@ -30,7 +28,7 @@ pub(crate) fn free(graph: &GraphProto) -> HashSet<&str> {
     names
 }
 
-/// The names of the values that are there before any node: inputs and initializers.
+/// Names of the values before any node runs: inputs and initializers.
 pub(crate) fn initial(graph: &GraphProto) -> impl Iterator<Item = &str> {
     let inputs = graph.input.iter().map(|input| input.name.as_str());
     let dense = graph.initializer.iter().map(|tensor| tensor.name.as_str());
@@ -38,12 +36,12 @@ pub(crate) fn initial(graph: &GraphProto) -> impl Iterator<Item = &str> {
     inputs.chain(dense).chain(sparse)
 }
 
-/// The names of the values that the nodes of `graph` make.
+/// Names of the values that the nodes of `graph` produce.
 pub(crate) fn produced(graph: &GraphProto) -> impl Iterator<Item = &str> {
     graph.node.iter().flat_map(|node| &node.output).map(String::as_str)
 }
 
-/// Adds the names of all values of `graph` and of the graphs inside it.
+/// Adds the names of all values of `graph` and of its subgraphs.
 pub(crate) fn add_names(graph: &GraphProto, names: &mut HashSet<String>) {
     names.extend(initial(graph).chain(produced(graph)).map(str::to_owned));
     let inputs = graph.node.iter().flat_map(|node| &node.input);
@@ -51,7 +49,7 @@ pub(crate) fn add_names(graph: &GraphProto, names: &mut HashSet<String>) {
     graph.node.iter().flat_map(subgraphs).for_each(|graph| add_names(graph, names));
 }
 
-/// Lets `node`, and the graphs inside it, take `new` where they took `old`.
+/// Makes `node` and its subgraphs consume `new` instead of `old`.
 pub(crate) fn rename_consumed(node: &mut NodeProto, old: &str, new: &str) {
     for input in node.input.iter_mut().filter(|input| *input == old) {
         new.clone_into(input);
@@ -64,7 +62,7 @@ pub(crate) fn rename_consumed(node: &mut NodeProto, old: &str, new: &str) {
 }
 
 fn rename_free(graph: &mut GraphProto, old: &str, new: &str) {
-    // One of the graph's own hides that of the same name outside.
+    // A value of the graph's own shadows the outer one.
     if initial(graph).chain(produced(graph)).any(|name| name == old) {
         return;
     }
@@ -76,7 +74,7 @@ fn rename_free(graph: &mut GraphProto, old: &str, new: &str) {
     }
 }
 
-/// The graphs inside a node.
+/// Subgraphs of a node.
 pub(crate) fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
 }

@@ -1,37 +1,37 @@
-//! Sizes that are not known before a run, in terms of those of the inputs.
+//! Sizes that are known only in a run, as expressions of input sizes.
 
 use crate::Dim;
 use std::fmt;
 use std::sync::Arc;
 
-/// The most factors of a product that is followed.
+/// Most factors of a product; longer ones become unknown.
 const FACTORS_MAX: usize = 16;
-/// The longest text of a term that is followed.
+/// Longest text of a term in bytes; longer ones become unknown.
 const TERM_BYTES_MAX: usize = 256;
 
-/// A product of a number and of open sizes; never a number alone.
+/// A product of a number and of dynamic sizes; never a number alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Size {
     number: u64,
-    /// Sorted, at least one.
+    /// Sorted; at least one.
     factors: Vec<Factor>,
 }
 
-/// One open size.
+/// One dynamic size.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Factor {
-    /// The number of rows of a batch.
+    /// Number of rows of a batch.
     Rows,
-    /// A dimension of an input of the graph, both by their places.
+    /// Dimension of a graph input, both by index.
     Input { input: usize, axis: usize },
-    /// What follows from other sizes, written as a term; never from the number of rows.
+    /// Size that follows from other sizes, written as a term; never from the number of rows.
     Term(Arc<str>),
-    /// Another size that does not follow from the number of rows.
+    /// Any other size that does not follow from the number of rows.
     Fresh(u32),
 }
 
 impl Size {
-    /// The product of this number and these factors.
+    /// Makes the product of a number and factors.
     pub(crate) fn dim(number: u64, mut factors: Vec<Factor>) -> Dim {
         if factors.is_empty() || number == 0 {
             return Dim::Fixed(number);
@@ -43,23 +43,23 @@ impl Size {
         Dim::Computed(Self { number, factors })
     }
 
-    /// A size of one factor.
+    /// Makes a size of one factor.
     pub(crate) fn of(factor: Factor) -> Dim {
         Dim::Computed(Self { number: 1, factors: vec![factor] })
     }
 
-    /// Whether it is a product of dimensions of inputs, and so not negative.
+    /// True if all factors are dimensions of inputs, so the size is not negative.
     pub(crate) fn is_of_inputs(&self) -> bool {
         let is_dim = |factor: &Factor| matches!(factor, Factor::Rows | Factor::Input { .. });
         self.factors.iter().all(is_dim)
     }
 
-    /// Whether it is one dimension of an input, or a few times that.
+    /// True if the size is a small multiple of one input dimension.
     pub(crate) fn is_small(&self) -> bool {
         self.is_of_inputs() && self.factors.len() == 1 && self.number <= 1 << 8
     }
 
-    /// Whether each of its factors, but for the number of rows, is one of these dimensions too.
+    /// True if each factor but the number of rows is also a factor of `dims`.
     pub(crate) fn is_part_of(&self, dims: &[Dim]) -> bool {
         let has = |factor: &Factor| {
             dims.iter()
@@ -68,13 +68,12 @@ impl Size {
         self.factors.iter().all(|factor| *factor == Factor::Rows || has(factor))
     }
 
-    /// How often the number of rows is a factor.
+    /// Number of factors that are the number of rows.
     fn row_count(&self) -> usize {
         self.factors.iter().filter(|factor| **factor == Factor::Rows).count()
     }
 
-    /// The size where the graph's inputs have these dimensions; `None` where that is not known
-    /// or overflows.
+    /// Computes the size for inputs of these dimensions; `None` if it is unknown or overflows.
     pub(crate) fn value(&self, inputs: &[&[usize]]) -> Option<usize> {
         let number = usize::try_from(self.number).ok()?;
         self.factors.iter().try_fold(number, |product, factor| {
@@ -87,7 +86,7 @@ impl Size {
         })
     }
 
-    /// Bytes that it takes, about.
+    /// Memory of the size in bytes, approximately.
     pub(crate) fn cost(&self) -> usize {
         let of = |factor: &Factor| match factor {
             Factor::Term(term) => size_of::<Factor>() + term.len(),
@@ -97,7 +96,7 @@ impl Size {
     }
 }
 
-/// The number and the factors of a dimension whose size can be computed.
+/// Number and factors of a dimension that can be computed.
 fn parts(dim: &Dim) -> Option<(u64, &[Factor])> {
     match dim {
         Dim::Fixed(size) => Some((*size, &[])),
@@ -106,13 +105,13 @@ fn parts(dim: &Dim) -> Option<(u64, &[Factor])> {
     }
 }
 
-/// The product of two dimensions.
+/// Multiplies two dimensions.
 pub(crate) fn times(a: &Dim, b: &Dim) -> Dim {
     let Some(((a, of_a), (b, of_b))) = parts(a).zip(parts(b)) else { return Dim::Unknown };
     a.checked_mul(b).map_or(Dim::Unknown, |number| Size::dim(number, [of_a, of_b].concat()))
 }
 
-/// What a dimension is divided by another, where that leaves no rest.
+/// Divides a dimension by another; unknown unless it leaves no remainder.
 pub(crate) fn divided(whole: &Dim, part: &Dim) -> Dim {
     let Some(((whole, factors), (part, by))) = parts(whole).zip(parts(part)) else {
         return Dim::Unknown;
@@ -130,7 +129,7 @@ pub(crate) fn divided(whole: &Dim, part: &Dim) -> Dim {
     }
 }
 
-/// Whether the dimension is known not to follow from the number of rows.
+/// True if the dimension is known not to depend on the number of rows.
 pub(crate) fn is_free_of_rows(dim: &Dim) -> bool {
     match dim {
         Dim::Fixed(_) => true,
@@ -139,7 +138,7 @@ pub(crate) fn is_free_of_rows(dim: &Dim) -> bool {
     }
 }
 
-/// The block of a dimension that has as many blocks as there are rows.
+/// Entries for each row, of a dimension that has one block for each row.
 pub(crate) fn row_block(dim: &Dim) -> Option<Dim> {
     match dim {
         Dim::Computed(size) if size.row_count() == 1 => Some(divided(dim, &Size::of(Factor::Rows))),
@@ -147,8 +146,8 @@ pub(crate) fn row_block(dim: &Dim) -> Option<Dim> {
     }
 }
 
-/// What follows from sizes by an operation that is not a product, if none follows from the
-/// number of rows: the same term means the same size.
+/// Makes the result of an operation that is not a product; unknown if a size depends on the number
+/// of rows. Equal terms mean equal sizes.
 pub(crate) fn term(operation: &str, sizes: &[&Dim]) -> Dim {
     if !sizes.iter().all(|size| is_free_of_rows(size)) {
         return Dim::Unknown;

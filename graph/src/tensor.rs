@@ -1,5 +1,4 @@
-//! A tensor: its shape, its element type and its values, as a view of one in a model and as
-//! one of its own.
+//! Tensors: views of those in a model, and owned ones.
 
 use crate::external::{External, is_external};
 use crate::{Element, ElementType, GraphError};
@@ -7,8 +6,9 @@ use onnx_protobuf::TensorProto;
 use std::borrow::Cow;
 use std::path::Path;
 
-/// A tensor of a model, to be read. Values stay where they are until asked for: they may lie
-/// in a file beside the model, which is then read each time.
+/// Read-only view of a tensor in a model.
+///
+/// Values are read on request. Those in a file beside the model are read each time.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
     proto: &'a TensorProto,
@@ -17,27 +17,27 @@ pub struct TensorView<'a> {
 }
 
 impl<'a> TensorView<'a> {
-    /// A view of `proto`, whose external data, if any, lie in `folder`.
+    /// Makes a view of `proto`; external data lie in `folder`.
     pub(crate) fn new(proto: &'a TensorProto, folder: Option<&'a Path>) -> Self {
         Self { proto, folder, name: &proto.name }
     }
 
-    /// The same tensor under another name.
+    /// Changes the name of the view.
     pub(crate) fn under(self, name: &'a str) -> Self {
         Self { name, ..self }
     }
 
-    /// Its name; for an initializer, or a weight in a `Constant` node, that of the value it is.
+    /// Name; for an initializer or the tensor of a `Constant` node, that of the value.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// The type of its elements.
+    /// Type of the elements.
     pub fn element(&self) -> ElementType {
         ElementType::from_code(self.proto.data_type)
     }
 
-    /// Its dimensions; none for a scalar.
+    /// Dimensions; none for a scalar.
     ///
     /// # Errors
     /// `BadTensor` when one is negative.
@@ -47,28 +47,28 @@ impl<'a> TensorView<'a> {
         shape.map_err(|_| self.bad("a dimension is negative"))
     }
 
-    /// The number of its dimensions.
+    /// Number of dimensions.
     pub fn rank(&self) -> usize {
         self.proto.dims.len()
     }
 
-    /// The number of its elements.
+    /// Number of elements.
     ///
     /// # Errors
-    /// `BadTensor` when the shape has no such number.
+    /// `BadTensor` when the shape is invalid or its number of elements overflows.
     pub fn count(&self) -> Result<u64, GraphError> {
         count(&self.shape()?).ok_or_else(|| self.bad("its shape has more than 2^64 elements"))
     }
 
-    /// Whether its values lie in a file beside the model.
+    /// True if the values lie in a file beside the model.
     pub fn is_external(&self) -> bool {
         is_external(self.proto)
     }
 
-    /// Its values as they lie in memory, little-endian; types of less than a byte are packed.
+    /// Values as bytes, little-endian; elements of less than a byte are packed.
     ///
     /// # Errors
-    /// `BadTensor` when the values are not as many as the shape says, or are strings;
+    /// `BadTensor` when the number of values does not fit the shape, or they are strings.
     /// `BadExternalData` and `Io` when they cannot be read from their file.
     pub fn bytes(&self) -> Result<Cow<'a, [u8]>, GraphError> {
         let needed = self.byte_count()?;
@@ -89,10 +89,10 @@ impl<'a> TensorView<'a> {
         Ok(bytes)
     }
 
-    /// Its values, in place where they are aligned in memory.
+    /// Values as a slice, borrowed if they are aligned in memory.
     ///
     /// # Errors
-    /// `WrongType` when they are of another type than `T`, else as [`bytes`](Self::bytes).
+    /// `WrongType` when the elements are not `T`, else as [`bytes`](Self::bytes).
     pub fn values<T: Element>(&self) -> Result<Cow<'a, [T]>, GraphError> {
         if self.element() != T::TYPE {
             return Err(self.wrong_type(T::TYPE));
@@ -112,7 +112,7 @@ impl<'a> TensorView<'a> {
         Ok(Cow::Owned(values))
     }
 
-    /// Its values as `f32`.
+    /// Values as `f32`.
     ///
     /// # Errors
     /// As [`values`](Self::values).
@@ -120,7 +120,7 @@ impl<'a> TensorView<'a> {
         self.values()
     }
 
-    /// Its values as `i64`.
+    /// Values as `i64`.
     ///
     /// # Errors
     /// As [`values`](Self::values).
@@ -128,10 +128,11 @@ impl<'a> TensorView<'a> {
         self.values()
     }
 
-    /// Its values, if strings.
+    /// Values of a tensor of strings.
     ///
     /// # Errors
-    /// `WrongType` when they are not; `BadTensor` when they are not as many as the shape says.
+    /// `WrongType` when the elements are no strings; `BadTensor` when their number does not fit the
+    /// shape.
     pub fn strings(&self) -> Result<&'a [Vec<u8>], GraphError> {
         if self.element() != ElementType::String {
             return Err(self.wrong_type(ElementType::String));
@@ -144,7 +145,7 @@ impl<'a> TensorView<'a> {
         Ok(strings)
     }
 
-    /// A copy of its own.
+    /// Copies the tensor.
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes).
@@ -152,14 +153,14 @@ impl<'a> TensorView<'a> {
         Tensor::from_bytes(self.element(), &self.shape()?, self.bytes()?.into_owned())
     }
 
-    /// The bytes that the shape needs.
+    /// Bytes that the shape needs.
     pub(crate) fn byte_count(&self) -> Result<u64, GraphError> {
         let element = self.element();
         let bytes = element.bytes(self.count()?);
         bytes.ok_or_else(|| self.bad(format!("values of {element} have no fixed size in bytes")))
     }
 
-    /// The values of the field that ONNX has for the element type.
+    /// Values in the typed field that ONNX has for the element type.
     fn field_bytes(&self) -> Result<Cow<'a, [u8]>, GraphError> {
         use ElementType as E;
         Ok(Cow::Borrowed(match self.element() {
@@ -177,7 +178,7 @@ impl<'a> TensorView<'a> {
                 let wide = self.proto.int32_data.iter();
                 return self.collect(wide.map(|value| narrow::<2>(*value)));
             }
-            // All of a byte or less: the others have no size, and do not come here.
+            // All types of a byte or less. The others have no size and fail earlier.
             _ => {
                 let wide = self.proto.int32_data.iter();
                 return self.collect(wide.map(|value| narrow::<1>(*value)));
@@ -204,14 +205,14 @@ impl<'a> TensorView<'a> {
     }
 }
 
-/// The lowest `N` bytes of `value`, where the rest only repeats the sign or is zero.
+/// Lowest `N` bytes of `value`, if the rest only repeats the sign or is zero.
 fn narrow<const N: usize>(value: i32) -> Option<[u8; N]> {
     let bits = 8 * N as u32;
     let fits = (-(1_i64 << (bits - 1))..1_i64 << bits).contains(&i64::from(value));
     fits.then_some(value)?.to_le_bytes().first_chunk().copied()
 }
 
-/// The number of elements of a shape; `None` past 2^64.
+/// Number of elements of a shape; `None` past 2^64.
 fn count(shape: &[u64]) -> Option<u64> {
     if shape.contains(&0) {
         return Some(0);
@@ -219,17 +220,17 @@ fn count(shape: &[u64]) -> Option<u64> {
     shape.iter().try_fold(1_u64, |count, dim| count.checked_mul(*dim))
 }
 
-/// A tensor of its own, to be put into a model. Its values always fit its shape.
+/// Owned tensor for a model. Its values always fit its shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
     element: ElementType,
-    /// None above `i64::MAX`, as ONNX has them.
+    /// Dimensions, none above `i64::MAX`, the limit of ONNX.
     shape: Vec<u64>,
     bytes: Vec<u8>,
 }
 
 impl Tensor {
-    /// A tensor of these values, in row-major order.
+    /// Makes a tensor of values in row-major order.
     ///
     /// # Errors
     /// `BadShape` when the shape needs another number of values.
@@ -237,7 +238,7 @@ impl Tensor {
         Self::from_bytes(T::TYPE, shape, bytemuck::cast_slice(values).to_vec())
     }
 
-    /// A tensor of the values that lie in `bytes`, little-endian.
+    /// Makes a tensor of little-endian values.
     ///
     /// # Errors
     /// `BadShape` when the shape needs another number of bytes, or the element type has no
@@ -256,22 +257,22 @@ impl Tensor {
         Ok(Self { element, shape: shape.to_vec(), bytes })
     }
 
-    /// The type of its elements.
+    /// Type of the elements.
     pub fn element(&self) -> ElementType {
         self.element
     }
 
-    /// Its dimensions; none for a scalar.
+    /// Dimensions; none for a scalar.
     pub fn shape(&self) -> &[u64] {
         &self.shape
     }
 
-    /// Its values, little-endian.
+    /// Values, little-endian.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The tensor under a name, as a model holds it.
+    /// Makes the tensor of a model, with a name.
     pub(crate) fn into_proto(self, name: &str) -> TensorProto {
         TensorProto {
             name: name.to_owned(),
@@ -293,7 +294,7 @@ mod tests {
         TensorProto { name: "w".into(), data_type, dims, ..TensorProto::default() }
     }
 
-    fn refusal<T: Element + std::fmt::Debug>(proto: &TensorProto) -> String {
+    fn error_of<T: Element + std::fmt::Debug>(proto: &TensorProto) -> String {
         TensorView::new(proto, None).values::<T>().unwrap_err().to_string()
     }
 
@@ -324,28 +325,28 @@ mod tests {
         let halves = TensorView::new(&halves, None).values::<f16>().unwrap().into_owned();
         assert_eq!(halves, [f16::from_f32(1.0), f16::from_f32(-2.0)]);
         let wide = ints(ElementType::Bool, &[1, 256]);
-        let said = TensorView::new(&wide, None).bytes().unwrap_err().to_string();
-        assert_eq!(said, "tensor 'w': a value does not fit bool");
+        let message = TensorView::new(&wide, None).bytes().unwrap_err().to_string();
+        assert_eq!(message, "tensor 'w': a value does not fit bool");
         let words = TensorProto {
             uint64_data: vec![u64::from(u32::MAX), 1 << 32],
             ..proto(ElementType::UInt32, &[2])
         };
-        assert!(refusal::<u32>(&words).contains("does not fit uint32"));
+        assert!(error_of::<u32>(&words).contains("does not fit uint32"));
         let nibbles = TensorProto { int32_data: vec![0x21, 0x3], ..proto(ElementType::Int4, &[3]) };
         assert_eq!(*TensorView::new(&nibbles, None).bytes().unwrap(), [0x21, 0x03]);
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn values_that_do_not_fit_the_shape_are_rejected() {
         let with = |dims: &[i64], bytes: usize| TensorProto {
             raw_data: vec![0; bytes],
             ..proto(ElementType::Float32, dims)
         };
-        assert!(refusal::<f32>(&with(&[3], 8)).contains("its shape [3] needs 12"));
-        assert!(refusal::<f32>(&with(&[2], 7)).contains("7 bytes"));
-        assert!(refusal::<f32>(&with(&[-1], 4)).contains("negative"));
-        assert!(refusal::<f32>(&with(&[i64::MAX, 3], 4)).contains("2^64"));
-        assert!(refusal::<i64>(&with(&[1], 4)).contains("holds float32, not int64"));
+        assert!(error_of::<f32>(&with(&[3], 8)).contains("its shape [3] needs 12"));
+        assert!(error_of::<f32>(&with(&[2], 7)).contains("7 bytes"));
+        assert!(error_of::<f32>(&with(&[-1], 4)).contains("negative"));
+        assert!(error_of::<f32>(&with(&[i64::MAX, 3], 4)).contains("2^64"));
+        assert!(error_of::<i64>(&with(&[1], 4)).contains("holds float32, not int64"));
         let empty = with(&[i64::MAX, 0, i64::MAX], 0);
         assert!(TensorView::new(&empty, None).as_f32().unwrap().is_empty());
         let scalar = with(&[], 4);

@@ -1,4 +1,4 @@
-//! What flows along a graph's edges: a name and a type.
+//! Values of a graph: names and types.
 
 use crate::{ElementType, Size};
 use onnx_protobuf::tensor_shape_proto::dimension::Value as DimProto;
@@ -10,55 +10,55 @@ use std::fmt;
 /// An input or an output of a graph. Displayed, `name: kind`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValueInfo {
-    /// The name, unique among the graph's values.
+    /// Name, unique among the graph's values.
     pub name: String,
-    /// What the value is.
+    /// Type of the value.
     pub kind: Kind,
 }
 
-/// What a value is. Displayed, it is a noun in words, such as `sequence of maps from int64 to
-/// float32 tensors`.
+/// Type of a value. Displayed as a noun phrase, such as `sequence of maps from int64 to float32
+/// tensors`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// A tensor.
     Tensor {
-        /// The type of its elements.
+        /// Type of the elements.
         element: ElementType,
-        /// Its dimensions, none for a scalar; `None` where not even their number is known.
+        /// Dimensions, none for a scalar; `None` if even their number is unknown.
         dims: Option<Vec<Dim>>,
     },
-    /// A tensor of which only the elements that are not zero are stored.
+    /// A tensor that stores only its non-zero elements.
     SparseTensor {
-        /// The type of its elements.
+        /// Type of the elements.
         element: ElementType,
-        /// As for a tensor.
+        /// Dimensions, as for a tensor.
         dims: Option<Vec<Dim>>,
     },
     /// A list of values of one kind.
     Sequence(Box<Kind>),
-    /// Values of one kind by keys.
+    /// A dictionary with values of one kind.
     Map {
-        /// The type of the keys: strings or integers.
+        /// Type of the keys: strings or integers.
         key: ElementType,
-        /// What the values are.
+        /// Type of the values.
         value: Box<Kind>,
     },
     /// A value or none.
     Optional(Box<Kind>),
-    /// The model does not say, or says it in a way that this version does not know.
+    /// Not stated by the model, or in a form that this version does not know.
     Unknown,
 }
 
 /// One dimension of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dim {
-    /// Always this many.
+    /// A constant size.
     Fixed(u64),
-    /// As many as any other dimension of this name.
+    /// A symbolic size: the same for all dimensions of this name.
     Symbol(String),
-    /// What follows from open dimensions of the graph's inputs.
+    /// A size computed from dynamic dimensions of the graph's inputs.
     Computed(Size),
-    /// Any number.
+    /// An unknown size.
     Unknown,
 }
 
@@ -82,7 +82,7 @@ impl ValueInfo {
 }
 
 impl Kind {
-    /// The type of a tensor's elements; `None` for what is no tensor.
+    /// Type of a tensor's elements; `None` if the value is no tensor.
     pub fn element(&self) -> Option<ElementType> {
         match self {
             Self::Tensor { element, .. } => Some(*element),
@@ -90,8 +90,7 @@ impl Kind {
         }
     }
 
-    /// A tensor's dimensions; `None` where not even their number is known, and for what is no
-    /// tensor.
+    /// Dimensions of a tensor; `None` if even their number is unknown, or the value is no tensor.
     pub fn dims(&self) -> Option<&[Dim]> {
         match self {
             Self::Tensor { dims, .. } => dims.as_deref(),
@@ -99,7 +98,7 @@ impl Kind {
         }
     }
 
-    /// Recursion is as deep as the message, which the decoder limits.
+    /// Reads a type. Recursion is as deep as the message, which the decoder limits.
     fn from_proto(proto: &TypeProto) -> Self {
         let inner = |proto: &MessageField<TypeProto>| {
             Box::new(proto.as_ref().map_or(Self::Unknown, Self::from_proto))
@@ -153,7 +152,7 @@ impl Kind {
 
 fn dims(shape: &TensorShapeProto) -> Vec<Dim> {
     let dim = |dim: &Dimension| match &dim.value {
-        // Exporters write -1 for what they do not know.
+        // Exporters write -1 for unknown sizes.
         Some(DimProto::DimValue(size)) => u64::try_from(*size).map_or(Dim::Unknown, Dim::Fixed),
         Some(DimProto::DimParam(symbol)) if !symbol.is_empty() => Dim::Symbol(symbol.clone()),
         _ => Dim::Unknown,
@@ -190,7 +189,7 @@ impl fmt::Display for Dim {
     }
 }
 
-/// A tensor's type as a model holds it. Sizes above `i64::MAX` are taken as unknown.
+/// Makes a tensor's type for a model. Sizes above `i64::MAX` become unknown.
 pub(crate) fn tensor_type(element: ElementType, dims: &[Dim]) -> TypeProto {
     let dim = |dim: &Dim| Dimension {
         value: match dim {
@@ -242,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_kinds_are_told_in_words() {
+    fn nested_kinds_are_described_in_words() {
         let map = type_proto::Map {
             key_type: ElementType::Int64.code(),
             value_type: MessageField::some(tensor_type(ElementType::Float32, &[])),
@@ -256,8 +255,8 @@ mod tests {
             elem_type: MessageField::some(kind(KindProto::SequenceType(sequence))),
             ..type_proto::Optional::default()
         };
-        let told = Kind::from_proto(&kind(KindProto::OptionalType(optional))).to_string();
-        assert_eq!(told, "optional sequence of maps from int64 to float32 tensors");
+        let described = Kind::from_proto(&kind(KindProto::OptionalType(optional))).to_string();
+        assert_eq!(described, "optional sequence of maps from int64 to float32 tensors");
         assert_eq!(Kind::from_proto(&TypeProto::default()).to_string(), "value of unknown type");
     }
 }

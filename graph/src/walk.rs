@@ -1,15 +1,14 @@
-//! Reaching every tensor and attribute of a model: those of its graph, of the graphs inside
-//! its nodes (`If`, `Loop`), of its functions and of its training part. The decoder limits how
-//! deep these lie in one another, so recursion is safe.
+//! Visits every tensor and attribute of a model: in its graph, in subgraphs (`If`, `Loop`), in
+//! functions and in the training part. Recursion is safe, as the decoder limits the depth.
 
 use crate::GraphError;
 use onnx_protobuf::{
     AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
 };
 
-/// A part of a model, to be changed.
+/// Mutable part of a model.
 pub(crate) enum Part<'a> {
-    /// An attribute; the tensors in it come after it.
+    /// An attribute; its tensors come after it.
     Attribute(&'a mut AttributeProto),
     /// A tensor.
     Tensor(&'a mut TensorProto),
@@ -76,7 +75,7 @@ fn each_in_sparse(sparse: &mut SparseTensorProto, visit: Visit<'_>) -> Result<()
     Ok(())
 }
 
-/// Every tensor of the model.
+/// Lists every tensor of the model.
 pub(crate) fn tensors(model: &ModelProto) -> Vec<&TensorProto> {
     let mut found = Vec::new();
     let trainings = model.training_info.iter();

@@ -1,55 +1,57 @@
-//! Which tensors are weights, and how they lie.
+//! Finds the tensors that are weights, and their layouts.
 
 use crate::{Graph, GraphError, Node, TensorView, constant};
 use std::collections::HashMap;
 
-/// The most nodes between a weight and the node that it feeds; real models have up to three.
+/// Most nodes between a weight and its consumer; real models have up to three.
 const THROUGH_MAX: usize = 8;
 
-/// A constant tensor in its role for one node.
+/// A constant tensor and its role in one node.
 #[derive(Debug, Clone)]
 pub struct Weight<'a> {
-    /// The tensor: an initializer, or what a `Constant` node makes.
+    /// Tensor: an initializer, or the value of a `Constant` node.
     pub tensor: TensorView<'a>,
-    /// The `Conv`, `ConvTranspose`, `Gemm` or `MatMul` that it feeds.
+    /// Consumer: a `Conv`, `ConvTranspose`, `Gemm` or `MatMul`.
     pub node: Node<'a>,
-    /// Which of the node's inputs it is, from 0.
+    /// Number of the node's input, from 0.
     pub input: usize,
-    /// The nodes between the two, from the tensor on, which only pass it on: `Identity`,
-    /// `Cast`, `QuantizeLinear`, `DequantizeLinear`, `Transpose`, `Reshape`, `Flatten`,
-    /// `Squeeze`, `Unsqueeze`. Most often none.
+    /// Nodes between the tensor and the consumer, which only forward it; most often none. They are
+    /// `Identity`, `Cast`, `QuantizeLinear`, `DequantizeLinear`, `Transpose`, `Reshape`, `Flatten`,
+    /// `Squeeze` and `Unsqueeze`.
     pub through: Vec<Node<'a>>,
-    /// What it is to the node.
+    /// Role of the tensor.
     pub role: Role,
-    /// Which of the tensor's dimensions counts the outputs (of a `ConvTranspose`, those of one
-    /// group). `None` for a bias, for a lone row or column, and where that cannot be told since
-    /// the tensor is reshaped.
+    /// Dimension of the tensor that counts the outputs (of a `ConvTranspose`, those of one group).
+    ///
+    /// `None` for a bias, for a vector, and where the tensor is reshaped on the way to the node.
     pub output_axis: Option<usize>,
 }
 
-/// What a tensor is to its node.
+/// Role of a tensor in a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The matrix or the kernels that inputs are multiplied by.
+    /// Matrix or kernels that inputs are multiplied by.
     Weight(Layout),
-    /// What is added to each output.
+    /// Vector that is added to the outputs.
     Bias,
 }
 
-/// Which way a weight lies in memory, whatever turns it afterwards. A convolution's outputs and
-/// inputs are channels, and the kernel's own dimensions follow them unless a `Transpose` stands
-/// between; a matrix may have dimensions of batches before its last two.
+/// Layout of a weight in memory, before any `Transpose`.
+///
+/// For a convolution, outputs and inputs are channels, and the kernel's spatial dimensions follow
+/// them unless a `Transpose` stands between. A matrix may have batch dimensions before its last
+/// two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// A row for each output: `Conv`, `Gemm` with `transB`.
     OutputsByInputs,
     /// A row for each input: `MatMul`, `Gemm` without `transB`, `ConvTranspose`.
     InputsByOutputs,
-    /// It cannot be told: the tensor is first turned, then reshaped.
+    /// Unknown: the tensor is transposed, then reshaped.
     Unknown,
 }
 
-/// The weights of `graph`, in the order of its nodes and their inputs.
+/// Finds the weights of `graph`, in the order of nodes and their inputs.
 pub(crate) fn find(graph: Graph<'_>) -> Result<Vec<Weight<'_>>, GraphError> {
     let sources = Sources::of(graph);
     let mut weights = Vec::new();
@@ -64,14 +66,14 @@ pub(crate) fn find(graph: Graph<'_>) -> Result<Vec<Weight<'_>>, GraphError> {
     Ok(weights)
 }
 
-/// What a node's input is to it.
+/// Role of a node's input.
 #[derive(Clone, Copy)]
 enum Operand {
     Weight(Axes),
     Bias,
 }
 
-/// Which dimensions of a weight count the outputs and the inputs: from 0, or from -1 back.
+/// Dimensions of a weight that count outputs and inputs: from 0, or from -1 backwards.
 #[derive(Clone, Copy)]
 struct Axes {
     outputs: i64,
@@ -85,7 +87,7 @@ impl Operand {
         Ok(match (node.op_type(), input) {
             ("Conv", 1) => weight(0, 1),
             ("ConvTranspose", 1) => weight(1, 0),
-            // A weight on the left multiplies columns: its rows are outputs, unless turned.
+            // A weight on the left multiplies columns: its rows are outputs, unless transposed.
             ("MatMul", 0) => weight(-2, -1),
             ("MatMul", 1) => weight(-1, -2),
             ("Gemm", 0) if is_transposed("transA")? => weight(1, 0),
@@ -97,8 +99,7 @@ impl Operand {
         })
     }
 
-    /// The role, and the dimension of outputs, of the tensor of this rank that the nodes
-    /// `through` pass on.
+    /// Role and output dimension of a tensor of this rank behind the nodes `through`.
     fn role(self, through: &[Node<'_>], rank: usize) -> Result<(Role, Option<usize>), GraphError> {
         let Self::Weight(mut axes) = self else { return Ok((Role::Bias, None)) };
         let mut is_reshaped = false;
@@ -116,7 +117,7 @@ impl Operand {
 }
 
 impl Axes {
-    /// The dimensions before a `Transpose`, which turns all around unless `perm` says otherwise.
+    /// Maps the dimensions to those before a `Transpose`, which reverses all unless `perm` is set.
     fn before(self, perm: Option<&[i64]>) -> Self {
         let before = |axis: i64| match perm {
             None => -1 - axis,
@@ -139,7 +140,7 @@ fn from_start(axis: i64, rank: usize) -> Option<usize> {
     usize::try_from(axis).ok().filter(|_| axis < rank)
 }
 
-/// The constant tensors, and the nodes that only pass one on.
+/// Constant tensors, and nodes that only forward one.
 struct Sources<'a> {
     tensors: HashMap<&'a str, TensorView<'a>>,
     forwarding: HashMap<&'a str, Node<'a>>,
@@ -158,7 +159,7 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// The tensor that the value of this name is, and the nodes that it comes through.
+    /// Follows a value back to its tensor; returns the nodes between as well.
     fn find(&self, mut name: &'a str) -> Option<(TensorView<'a>, Vec<Node<'a>>)> {
         let mut through = Vec::new();
         while through.len() <= THROUGH_MAX {
@@ -174,7 +175,7 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// Whether what the node makes is its first input, rounded or laid out in another way.
+/// True if the output is the first input, rounded or in another layout.
 fn forwards_input(node: &Node<'_>) -> bool {
     let operators = [
         "Identity",

@@ -1,29 +1,30 @@
-//! A look over a model's bytes before they are decoded.
+//! Checks a model's bytes before they are decoded.
 //!
-//! The decoder trusts what it reads in ways a server cannot: it reserves memory for a length
-//! before it has seen the bytes, turns a two-byte message into hundreds of bytes of memory,
-//! takes the last of two graphs where other readers merge them, follows groups inside groups
-//! without a limit (RUSTSEC-2024-0437) and drops them. One pass over the outer structure,
-//! without copying anything, rules these out, and it can name the place that is wrong where
-//! the decoder cannot.
+//! The decoder trusts its input too much for a server. It reserves memory for a length before it
+//! has seen the bytes. It turns a two-byte message into hundreds of bytes of memory. It takes the
+//! last of two graphs where other readers merge them. It follows groups inside groups without a
+//! limit (RUSTSEC-2024-0437), and drops them.
+//!
+//! One pass over the outer structure rules these out without a copy, and names the place of an
+//! error, which the decoder cannot.
 
 use crate::GraphError;
 use crate::wire_schema::{Child, FIELDS_MAX, Message};
 
-/// How deep messages may lie in one another; the decoder has the same limit.
+/// Deepest nesting of messages; the decoder has the same limit.
 const DEPTH_MAX: usize = 100;
-/// Memory a decoded model may take for each byte of the file, data aside. The densest real
-/// ones, of small nodes, need some 20.
+/// Memory of a decoded model for each byte of the file, data aside. The densest real models, of
+/// small nodes, need some 20.
 const MEMORY_PER_BYTE_MAX: usize = 64;
-/// Memory that any model may take.
+/// Memory that any model may take, whatever its size.
 const MEMORY_BASE: usize = 16 << 20;
-/// Memory of a field that is no message: a string's or a number's place in a list.
+/// Memory of a field that is no message: an entry in a list of strings or numbers.
 const FIELD_MEMORY: usize = 24;
-/// Memory of a field the schema lacks: its place in a hash map made for it.
+/// Memory of a field that the schema lacks: an entry in a hash map made for it.
 const UNKNOWN_FIELD_MEMORY: usize = 512;
 
-/// Checks that `bytes` are the structure of a model, and that decoding them takes memory in
-/// proportion to their number.
+/// Checks that `bytes` have the structure of a model and decode in memory proportional to their
+/// number.
 ///
 /// # Errors
 /// `Malformed` names the first place that is wrong.
@@ -33,7 +34,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), GraphError> {
     scan.message(Message::Model, bytes.len())
 }
 
-/// How a field's value is laid out, as the lowest three bits of its tag say.
+/// Wire type of a field: the lowest three bits of its tag.
 #[derive(Clone, Copy, PartialEq)]
 enum WireType {
     Varint,
@@ -42,13 +43,13 @@ enum WireType {
     Fixed32,
 }
 
-/// One step down into the model: a field's name, and which of several it is.
+/// One step down into the model: a field and an index in its list.
 struct Step {
     child: Child,
     index: usize,
 }
 
-/// The state of the pass. Invariant: `at <= bytes.len()`.
+/// State of the pass. Invariant: `at <= bytes.len()`.
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -64,7 +65,7 @@ impl Scan<'_> {
         while self.at < end {
             let (field, wire) = self.tag(end)?;
             let child = (wire == WireType::Delimited).then(|| message.child(field)).flatten();
-            // Every field that holds a message has its number within `seen`.
+            // All fields that hold messages have numbers within `seen`.
             let (Some(child), Some(index)) = (child, seen.get_mut(field as usize)) else {
                 self.charge(if message.has(field) { FIELD_MEMORY } else { UNKNOWN_FIELD_MEMORY })?;
                 self.skip(wire, end)?;
@@ -77,7 +78,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Passes over a message that is a field of the present one.
+    /// Passes over a message inside the present one.
     fn descend(&mut self, step: Step, end: usize) -> Result<(), GraphError> {
         let (child, index) = (step.child, step.index);
         self.path.push(step);
@@ -94,7 +95,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Reads a field's number and layout.
+    /// Reads a field's number and wire type.
     fn tag(&mut self, end: usize) -> Result<(u32, WireType), GraphError> {
         let tag = self.varint(end)?;
         let Ok(tag) = u32::try_from(tag) else {
@@ -129,7 +130,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Reads a length, which what is left up to `end` must have.
+    /// Reads a length, and checks that as many bytes are left up to `end`.
     fn length(&mut self, end: usize) -> Result<usize, GraphError> {
         let length = self.varint(end)?;
         match usize::try_from(length) {
@@ -158,7 +159,7 @@ impl Scan<'_> {
         self.fail("a number has more than 64 bits")
     }
 
-    /// Counts memory that decoding will take.
+    /// Counts the memory that decoding will take.
     fn charge(&mut self, memory: usize) -> Result<(), GraphError> {
         self.memory += memory;
         if self.memory > self.memory_max {
@@ -186,7 +187,7 @@ impl Scan<'_> {
 mod tests {
     use super::*;
 
-    fn refusal(bytes: &[u8]) -> String {
+    fn error_of(bytes: &[u8]) -> String {
         check(bytes).unwrap_err().to_string()
     }
 
@@ -204,32 +205,32 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_place() {
+    fn an_error_names_the_place() {
         let attribute = field(5, &[0x0A, 0x7F]);
         let nodes = [field(1, &[]), field(1, &attribute)].concat();
-        let said = refusal(&field(7, &nodes));
-        assert!(said.contains("in graph.node[1].attribute[0] at byte 10"), "{said}");
-        assert!(said.contains("a length reaches past the end"), "{said}");
-        assert!(refusal(&[0x08]).contains("in the model at byte 1"));
+        let message = error_of(&field(7, &nodes));
+        assert!(message.contains("in graph.node[1].attribute[0] at byte 10"), "{message}");
+        assert!(message.contains("a length reaches past the end"), "{message}");
+        assert!(error_of(&[0x08]).contains("in the model at byte 1"));
     }
 
     #[test]
-    fn broken_numbers_are_refused() {
-        assert!(refusal(&[0x08, 0x80]).contains("cut off"));
-        assert!(refusal(&[0x0D, 0, 0, 0]).contains("cut off"));
-        assert!(refusal(&[[0x08].as_slice(), &[0xFF; 10]].concat()).contains("64 bits"));
-        assert!(refusal(&[0x00, 0x00]).contains("number 0"));
-        assert!(refusal(&[0x0E, 0x00]).contains("layout"));
-        assert!(refusal(&[0x0B, 0x0C]).contains("groups"));
-        assert!(refusal(&[0xFF, 0xFF, 0xFF, 0xFF, 0x7F]).contains("too large"));
+    fn broken_numbers_are_rejected() {
+        assert!(error_of(&[0x08, 0x80]).contains("cut off"));
+        assert!(error_of(&[0x0D, 0, 0, 0]).contains("cut off"));
+        assert!(error_of(&[[0x08].as_slice(), &[0xFF; 10]].concat()).contains("64 bits"));
+        assert!(error_of(&[0x00, 0x00]).contains("number 0"));
+        assert!(error_of(&[0x0E, 0x00]).contains("layout"));
+        assert!(error_of(&[0x0B, 0x0C]).contains("groups"));
+        assert!(error_of(&[0xFF, 0xFF, 0xFF, 0xFF, 0x7F]).contains("too large"));
         let longest = [[0x08].as_slice(), &[0xFF; 9], &[0x01]].concat();
         assert!(check(&longest).is_ok());
     }
 
     #[test]
-    fn two_graphs_are_refused() {
-        let said = refusal(&[field(7, &[]), field(7, &[])].concat());
-        assert!(said.contains("given a second time, in graph"), "{said}");
+    fn two_graphs_are_rejected() {
+        let message = error_of(&[field(7, &[]), field(7, &[])].concat());
+        assert!(message.contains("given a second time, in graph"), "{message}");
     }
 
     #[test]
@@ -242,16 +243,16 @@ mod tests {
         };
         let model = |depth| field(7, &field(11, &field(2, &nested(depth))));
         assert!(check(&model(96)).is_ok());
-        assert!(refusal(&model(98)).contains("too deep"));
+        assert!(error_of(&model(98)).contains("too deep"));
     }
 
     #[test]
-    fn a_flood_of_tiny_parts_is_refused() {
+    fn many_tiny_parts_are_rejected() {
         let flood = |part: &[u8], count: usize| part.repeat(count);
         let attributes = field(7, &field(1, &flood(&field(5, &[]), 400_000)));
-        assert!(refusal(&attributes).contains("far more small parts"));
+        assert!(error_of(&attributes).contains("far more small parts"));
         let unknown = flood(&[0x78, 0], 400_000);
-        assert!(refusal(&unknown).contains("far more small parts"));
+        assert!(error_of(&unknown).contains("far more small parts"));
         assert!(check(&flood(&field(14, &[]), 100_000)).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Which fields of which ONNX message are messages again. The rest of the pass needs no more.
+//! Fields of ONNX messages that are messages again: all that the check of the wire format needs.
 
 use onnx_protobuf as onnx;
 use onnx_protobuf::{tensor_proto, tensor_shape_proto, type_proto};
@@ -36,7 +36,7 @@ pub(super) enum Message {
 pub(super) struct Child {
     pub(super) name: &'static str,
     pub(super) message: Message,
-    /// Whether the field holds one message at most, not a list.
+    /// True if the field holds at most one message, not a list.
     pub(super) single: bool,
 }
 
@@ -49,7 +49,7 @@ const fn repeated(name: &'static str, message: Message) -> Option<Child> {
 }
 
 impl Message {
-    /// What the field of this number holds, if messages.
+    /// Message type of the field with this number; `None` if it holds no messages.
     pub(super) fn child(self, field: u32) -> Option<Child> {
         match self {
             Self::Model => Self::of_model(field),
@@ -174,7 +174,7 @@ impl Message {
         }
     }
 
-    /// Whether the decoder knows the field of this number.
+    /// True if the decoder knows the field of this number.
     pub(super) fn has(self, field: u32) -> bool {
         let known: &[u32] = match self {
             Self::Model => &[1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25],
@@ -192,7 +192,7 @@ impl Message {
         known.contains(&field)
     }
 
-    /// Bytes of memory that one such message takes, decoded and empty.
+    /// Bytes of memory of one decoded, empty message.
     pub(super) fn memory(self) -> usize {
         match self {
             Self::Model => size_of::<onnx::ModelProto>(),

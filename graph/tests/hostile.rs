@@ -1,4 +1,4 @@
-//! Whatever bytes are given as a model: an answer, soon, and memory in proportion to them.
+//! Hostile bytes: any input leads to a model or an error, soon, in memory proportional to it.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
@@ -7,7 +7,7 @@ mod support;
 use skysail_graph::{Graph, Model, NewNode};
 use support::{Numbers, samples};
 
-/// Asks everything of what may be a model; only a panic is a failure.
+/// Calls everything on bytes that may be a model; only a panic is a failure.
 fn exercise(bytes: &[u8]) {
     let Ok(mut model) = Model::from_bytes(bytes) else { return };
     read(model.graph());
@@ -44,7 +44,7 @@ fn read(graph: Graph<'_>) {
     let _ = graph.shapes_for(&given);
 }
 
-/// What is proven of rows and sizes.
+/// Proves what can be proven of rows and sizes.
 fn rows(model: &Model) {
     let _ = model.row_independence();
     for shape in [true, false].iter().flat_map(|same| model.output_shapes(*same)) {
@@ -52,7 +52,7 @@ fn rows(model: &Model) {
     }
 }
 
-/// Cuts a value, and takes a node out.
+/// Cuts a value, and removes a node.
 fn change(model: &mut Model) {
     let mut edit = model.edit();
     if let Some(name) = model.graph().nodes().find_map(|node| node.outputs().first()) {
@@ -67,7 +67,7 @@ fn change(model: &mut Model) {
 }
 
 #[test]
-fn truncated_models_are_answered() {
+fn truncated_models_do_not_panic() {
     for bytes in samples(100_000) {
         let step = (bytes.len() / 200).max(1);
         for end in (0..bytes.len()).step_by(step) {
@@ -77,7 +77,7 @@ fn truncated_models_are_answered() {
 }
 
 #[test]
-fn models_with_flipped_bits_are_answered() {
+fn models_with_flipped_bits_do_not_panic() {
     let mut numbers = Numbers(1);
     mutate(12_000, |spoiled, _| {
         let place = numbers.below(spoiled.len());
@@ -86,8 +86,8 @@ fn models_with_flipped_bits_are_answered() {
 }
 
 #[test]
-fn models_with_other_numbers_are_answered() {
-    // Lengths, types, sizes: values at the limits are rarer by flips of bits.
+fn models_with_extreme_numbers_do_not_panic() {
+    // Lengths, types and sizes at their limits are rare among flips of bits.
     const ENDS: [u8; 8] = [0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF, 10];
     let mut numbers = Numbers(2);
     mutate(6_000, |spoiled, _| {
@@ -97,7 +97,7 @@ fn models_with_other_numbers_are_answered() {
 }
 
 #[test]
-fn models_spliced_of_others_are_answered() {
+fn spliced_models_do_not_panic() {
     let mut numbers = Numbers(3);
     mutate(6_000, |spoiled, samples| {
         let other = &samples[numbers.below(samples.len())];
@@ -111,8 +111,8 @@ fn models_spliced_of_others_are_answered() {
     });
 }
 
-/// Spoils small models this many times in all. Some damage adds up, so that rarer states are
-/// reached as well.
+/// Corrupts small models this many times in all. Some damage accumulates, so that rarer states
+/// occur too.
 fn mutate(count: usize, mut spoil: impl FnMut(&mut Vec<u8>, &[Vec<u8>])) {
     let samples = samples(12_000);
     for bytes in &samples {
@@ -128,8 +128,8 @@ fn mutate(count: usize, mut spoil: impl FnMut(&mut Vec<u8>, &[Vec<u8>])) {
     assert!(address_space_bytes().is_none_or(|bytes| bytes < 2 << 30), "far too much memory");
 }
 
-/// The most that this process ever had of addresses, reserved memory included, where the system
-/// tells: a model of some kilobytes must not even ask for more.
+/// Peak address space of this process, reserved memory included, if the system reports it. A model
+/// of some kilobytes must not even reserve more.
 fn address_space_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;

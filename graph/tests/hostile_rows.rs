@@ -1,5 +1,4 @@
-//! Graphs inside graphs and functions inside functions, made to be followed without end: what is
-//! proven of them is told soon.
+//! Nested graphs and functions that would take forever to analyse: the proof ends soon.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
@@ -13,7 +12,7 @@ use onnx_protobuf::{
 use skysail_graph::{Independence, Model};
 use std::time::{Duration, Instant};
 
-/// The longest that an answer may take in a build that is not optimised.
+/// Longest time of a proof in an unoptimised build.
 const LONGEST: Duration = Duration::from_secs(20);
 
 fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
@@ -67,7 +66,7 @@ fn model(mut graph: GraphProto, functions: Vec<FunctionProto>) -> Model {
     Model::from_bytes(&proto.write_to_bytes().unwrap()).unwrap()
 }
 
-/// What is proven of the model, and that it is told soon.
+/// Verdict on the model, within the time limit.
 fn proven(what: &str, model: &Model) -> Independence {
     let started = Instant::now();
     let verdict = model.row_independence();
@@ -89,7 +88,7 @@ fn number(name: &str, value: i64) -> TensorProto {
     }
 }
 
-/// Loops inside loops, whose states each take the place of the next at every turn.
+/// Nested loops, whose states shift by one place in every iteration.
 fn loops(depth: usize, states: usize, constants: usize) -> GraphProto {
     let names: Vec<String> = (0..states).map(|state| format!("s{depth}.{state}")).collect();
     let next: Vec<String> = (0..states).map(|state| format!("t{depth}.{state}")).collect();
@@ -132,20 +131,20 @@ fn of_loops(depth: usize, first: &[&str], constants: usize) -> Model {
 }
 
 #[test]
-fn a_loop_in_a_loop_is_followed() {
+fn nested_loops_are_analysed() {
     assert_eq!(proven("two loops", &of_loops(1, &["x"; 2], 0)), Independence::Independent);
 }
 
 #[test]
-fn loops_in_loops_end_soon() {
+fn nested_loops_end_soon() {
     proven("loops 20 deep", &of_loops(20, &["x"; 6], 0));
-    // Each turn moves on what has no rows, so that states settle late.
+    // Each iteration moves a value without rows on, so that states settle late.
     let late = ["three", "x", "x", "x", "x", "x"];
     proven("loops 20 deep that settle late", &of_loops(20, &late, 0));
     proven("loops with many constants", &of_loops(12, &late, 20_000));
 }
 
-/// Branches inside branches: of each, both are looked at.
+/// Nested branches, both sides of which are analysed.
 fn branches(depth: usize) -> GraphProto {
     let output = format!("b{depth}");
     let output = output.as_str();
@@ -156,7 +155,7 @@ fn branches(depth: usize) -> GraphProto {
     graph(vec![with_graph(inside, "else_branch", branches(depth - 1))], &[], &[output])
 }
 
-/// The graph, with what another has before its last node.
+/// The graph, with another graph's nodes before its last one.
 fn with(mut graph: GraphProto, other: &GraphProto) -> GraphProto {
     let before = other.node.len() - graph.node.len();
     graph.node.splice(0..0, other.node[..before].to_vec());
@@ -165,9 +164,9 @@ fn with(mut graph: GraphProto, other: &GraphProto) -> GraphProto {
 }
 
 #[test]
-fn branches_in_branches_end_soon() {
+fn nested_branches_end_soon() {
     let mut all = branches(12);
-    // The condition is the same for all rows, and not known before a run.
+    // The condition is shared by all rows, and unknown before a run.
     all.initializer = vec![number("one", 1)];
     let before = [
         node("Shape", &["x"], &["sizes"]),
@@ -180,7 +179,7 @@ fn branches_in_branches_end_soon() {
     proven("branches 12 deep", &model(all, Vec::new()));
 }
 
-/// Functions, each of which calls the next several times.
+/// Functions that each call the next several times.
 fn functions(count: usize, calls: usize) -> Vec<FunctionProto> {
     let function = |place: usize| {
         let called = if place + 1 < count { format!("f{}", place + 1) } else { "Relu".into() };
@@ -210,7 +209,7 @@ fn of_functions(count: usize, calls: usize) -> Model {
 }
 
 #[test]
-fn functions_in_functions_end_soon() {
+fn nested_functions_end_soon() {
     let few = proven("functions 4 deep", &of_functions(4, 3));
     assert_eq!(few, Independence::Independent);
     proven("functions 30 deep", &of_functions(30, 2));
@@ -224,8 +223,8 @@ fn functions_in_functions_end_soon() {
 }
 
 #[test]
-fn sizes_that_grow_without_end_are_told_soon() {
-    // Each shape is the one before, twice over: products and terms grow.
+fn growing_sizes_end_soon() {
+    // Each shape repeats the one before twice: products and terms grow.
     let mut nodes = vec![node("Shape", &["x"], &["s0"])];
     for step in 0..3_000 {
         let (from, to) = (format!("s{step}"), format!("s{}", step + 1));

@@ -1,5 +1,5 @@
-//! Graphs of every operator, fed with whatever comes: what they make is told or unknown, and
-//! nothing panics or takes memory.
+//! Random graphs of every operator: outputs are inferred or unknown, without panics or large
+//! memory.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
@@ -8,13 +8,13 @@ mod support;
 use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, NewNode, Tensor};
 use support::Numbers;
 
-/// Every operator that has a rule stands there in quotation marks.
+/// Source of the rules, in which every operator stands in quotation marks.
 const RULES: [&str; 3] = [
     include_str!("../src/shapes/table.rs"),
     include_str!("../src/rows/table.rs"),
     include_str!("../src/rows/microsoft.rs"),
 ];
-/// Most rules are of the first.
+/// Domains; most rules belong to the first.
 const DOMAINS: [&str; 6] = ["", "", "", "", "com.microsoft", "ai.onnx.ml"];
 const INTS: [&str; 16] = [
     "axis",
@@ -55,7 +55,7 @@ const LIMITS: [i64; 14] =
     [0, 1, -1, 2, 3, -2, 4, 16, 255, 1 << 31, 1 << 40, i64::MAX, i64::MIN, i64::MIN + 1];
 const SIZES: [u64; 10] = [0, 1, 2, 3, 4, 8, 256, 1 << 40, i64::MAX as u64, u64::MAX];
 
-/// The operators of the tables, and what else stands in quotation marks there.
+/// Operators of the tables, and other text in quotation marks there.
 fn operators() -> Vec<&'static str> {
     let words: Vec<&str> =
         RULES.iter().flat_map(|rules| rules.split('"').skip(1).step_by(2)).collect();
@@ -63,13 +63,13 @@ fn operators() -> Vec<&'static str> {
     words
 }
 
-/// A graph of ten nodes of any operators, each fed with whatever was made before it.
+/// A graph of ten random nodes, each with inputs from those before it.
 fn graph(numbers: &mut Numbers, operators: &[&str]) -> Model {
     let mut builder = GraphBuilder::new("any");
     let mut values: Vec<String> = vec![String::new()];
     for input in 0..3 {
         let mut dims: Vec<Dim> = (0..numbers.below(6)).map(|_| dim(numbers)).collect();
-        // Mostly open, as rows have it.
+        // Mostly dynamic, as for rows.
         if let Some(first) = dims.first_mut().filter(|_| numbers.below(4) > 0) {
             *first = Dim::from("batch");
         }
@@ -105,7 +105,7 @@ fn dim(numbers: &mut Numbers) -> Dim {
     }
 }
 
-/// A few integers or floats: in one row, in two, or alone.
+/// A few integers or floats: a vector, a matrix of two rows, or a scalar.
 fn tensor(numbers: &mut Numbers) -> Tensor {
     let list: Vec<i64> = (0..numbers.below(7)).map(|_| numbers.pick(&LIMITS)).collect();
     let count = list.len() as u64;
@@ -134,10 +134,10 @@ fn with_attributes(mut node: NewNode, numbers: &mut Numbers) -> NewNode {
 }
 
 #[test]
-fn graphs_of_any_operators_are_answered() {
+fn random_graphs_do_not_panic() {
     let operators = operators();
     let mut numbers = Numbers(4);
-    let (mut told, mut all) = (0_usize, 0_usize);
+    let (mut described, mut all) = (0_usize, 0_usize);
     for _ in 0..4_000 {
         let model = graph(&mut numbers, &operators);
         let _ = model.row_independence();
@@ -147,11 +147,11 @@ fn graphs_of_any_operators_are_answered() {
         let _ = model.graph().weights();
         for shapes in [model.graph().shapes(), model.graph().shapes_for(&[("input0", &[3, 0, 7])])]
         {
-            told += shapes.iter().filter(|(name, _)| shapes.dims(name).is_some()).count();
+            described += shapes.iter().filter(|(name, _)| shapes.dims(name).is_some()).count();
             all += shapes.iter().count();
         }
     }
-    // Nonsense, mostly; but much of it must get past the first look.
-    println!("{told} of {all} have dimensions");
-    assert!(told * 4 > all, "{told} of {all}");
+    // Most graphs are nonsense, but many must pass the first checks.
+    println!("{described} of {all} have dimensions");
+    assert!(described * 4 > all, "{described} of {all}");
 }

@@ -1,4 +1,4 @@
-//! Real models, when they are at hand: each loads, comes back the same, and gives its tensors.
+//! Real models, if available: each loads, round-trips, and gives its tensors.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
@@ -9,7 +9,7 @@ use skysail_graph::{ElementType, Kind, Model, TensorView};
 use support::models;
 
 #[test]
-fn models_come_back_the_same() {
+fn models_round_trip() {
     for path in models() {
         let bytes = std::fs::read(&path).unwrap();
         let model = Model::load(&path).unwrap();
@@ -22,7 +22,7 @@ fn models_come_back_the_same() {
 }
 
 #[test]
-fn tensors_have_the_values_that_their_shapes_say() {
+fn tensors_have_as_many_values_as_their_shapes() {
     for path in models() {
         let model = Model::load(&path).unwrap();
         for tensor in model.graph().initializers() {
@@ -51,11 +51,11 @@ fn check_tensor(tensor: TensorView<'_>) {
 }
 
 #[test]
-fn kinds_are_told_in_words() {
+fn kinds_are_described_in_words() {
     let classifier = "edge-sklearn-randomforest/model.onnx";
     for path in models().iter().filter(|path| path.ends_with(classifier)) {
         let outputs = Model::load(path).unwrap().graph().outputs();
-        let said: Vec<String> = outputs.iter().map(|output| output.kind.to_string()).collect();
-        assert_eq!(said, ["int64 tensor [?]", "sequence of maps from int64 to float32 tensors"]);
+        let message: Vec<String> = outputs.iter().map(|output| output.kind.to_string()).collect();
+        assert_eq!(message, ["int64 tensor [?]", "sequence of maps from int64 to float32 tensors"]);
     }
 }

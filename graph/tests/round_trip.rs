@@ -1,4 +1,4 @@
-//! A model that is loaded and saved says the same, whatever it holds.
+//! A model that is loaded and saved stays the same, unknown fields included.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
@@ -14,7 +14,7 @@ use onnx_protobuf::{
 use protobuf::MessageField;
 use skysail_graph::Model;
 
-/// The number of a field that no message of ONNX has yet.
+/// Number of a field that no message of ONNX has yet.
 const LATER_FIELD: u32 = 1000;
 
 #[test]
@@ -43,7 +43,7 @@ fn every_part_is_kept() {
     let model = Model::from_bytes(&before.write_to_bytes().unwrap()).unwrap();
     let written = model.to_bytes().unwrap();
     assert_eq!(ModelProto::parse_from_bytes(&written).unwrap(), before);
-    // An edit that changes nothing as well.
+    // An empty edit changes nothing either.
     let mut model = Model::from_bytes(&written).unwrap();
     let edit = model.edit();
     model.apply(edit).unwrap();
@@ -90,7 +90,7 @@ fn everything() -> ModelProto {
     })
 }
 
-/// A graph with initializers of every kind, those in files included.
+/// A graph with initializers of every kind, external ones included.
 fn graph(name: &str) -> GraphProto {
     let data_type = skysail_graph::ElementType::Float32.code();
     let dense = TensorProto {
@@ -164,7 +164,7 @@ fn entry(key: &str) -> StringStringEntryProto {
     StringStringEntryProto { key, value, ..StringStringEntryProto::default() }
 }
 
-/// The message with a field that this version does not know.
+/// The message with an unknown field.
 fn later<M: Message>(mut message: M) -> M {
     let fields = message.mut_special_fields().mut_unknown_fields();
     fields.add_length_delimited(LATER_FIELD, b"of a later version".to_vec());

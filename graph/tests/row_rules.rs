@@ -1,4 +1,4 @@
-//! Rules of independent rows that random graphs found wrong, or too careful.
+//! Regression tests of row rules that random graphs found wrong, or too strict.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -6,7 +6,7 @@ use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Independence, Mod
 
 const FLOAT: ElementType = ElementType::Float32;
 
-/// A graph whose inputs have an open first dimension, and these after it.
+/// A graph whose inputs have a dynamic first dimension, and these after it.
 fn graph(inputs: &[(&str, ElementType, &[u64])]) -> GraphBuilder {
     let mut builder = GraphBuilder::new("rows");
     for (name, element, rest) in inputs {
@@ -35,8 +35,8 @@ fn perm(axes: &[i64]) -> Attribute {
 }
 
 #[test]
-fn places_of_scatter_nd_name_rows_by_their_number() {
-    // Places of two numbers, of which the second is a row's.
+fn scatter_nd_by_row_number_is_dependent() {
+    // Index pairs, of which the second is a row's.
     let mut builder = graph(&[
         ("data", FLOAT, &[4]),
         ("places", ElementType::Int64, &[3, 2]),
@@ -52,7 +52,7 @@ fn places_of_scatter_nd_name_rows_by_their_number() {
 }
 
 #[test]
-fn places_of_scatter_nd_may_be_the_same_for_all_rows() {
+fn scatter_nd_with_shared_indices_is_independent() {
     let mut builder = graph(&[("data", FLOAT, &[4]), ("updates", FLOAT, &[2])]);
     builder
         .initializer("places", Tensor::new(&[2, 1], &[3_i64, 0]).unwrap())
@@ -69,7 +69,7 @@ fn places_of_scatter_nd_may_be_the_same_for_all_rows() {
 }
 
 #[test]
-fn sums_of_products_keep_rows_that_the_equation_keeps() {
+fn einsum_is_independent_if_the_equation_keeps_rows() {
     let of = |equation: &str| {
         let mut builder = graph(&[("a", FLOAT, &[3]), ("b", FLOAT, &[3])]);
         builder.node("Einsum", &["a", "b"], &["y"], &[("equation", text(equation))]);
@@ -82,12 +82,12 @@ fn sums_of_products_keep_rows_that_the_equation_keeps() {
         builder.node("Einsum", &["a"], &["y"], &[("equation", text(equation))]);
         is_independent(builder)
     };
-    // Runtimes do not agree on which comes first: a capital, or not.
+    // Runtimes disagree about the order of capitals.
     assert!(alone("ab") && !alone("ba") && !alone("Ba") && !alone("aB"));
 }
 
 #[test]
-fn sizes_of_sums_of_products_are_told() {
+fn einsum_output_sizes_are_proven() {
     let mut builder = graph(&[("a", FLOAT, &[3, 4])]);
     builder.initializer("w", Tensor::new(&[4, 5], &[0.5_f32; 20]).unwrap()).node(
         "Einsum",
@@ -100,8 +100,8 @@ fn sizes_of_sums_of_products_are_told() {
 }
 
 #[test]
-fn sizes_of_what_pairs_rows_are_no_way_around_it() {
-    // One row stretches to two values, three fail: though only the size is taken.
+fn the_size_of_a_dependent_value_is_dependent() {
+    // One row broadcasts to two values, three rows fail, though only the size is used.
     let mut builder = graph(&[("x", FLOAT, &[1])]);
     builder
         .initializer("two", Tensor::new(&[2, 1], &[1.0_f32, 2.0]).unwrap())
@@ -115,7 +115,7 @@ fn sizes_of_what_pairs_rows_are_no_way_around_it() {
 }
 
 #[test]
-fn strings_are_picked_where_rows_come_first() {
+fn strings_are_gathered_if_rows_come_first() {
     let of = |element, axis| {
         let mut builder = graph(&[("x", element, &[2])]);
         builder
@@ -126,6 +126,6 @@ fn strings_are_picked_where_rows_come_first() {
         is_independent(builder)
     };
     assert!(of(FLOAT, 0) && !of(FLOAT, 1));
-    // ONNX Runtime copies one string of each part.
+    // ONNX Runtime copies one string of each entry.
     assert!(!of(ElementType::String, 0));
 }

@@ -1,4 +1,4 @@
-//! How long the proof of independent rows takes.
+//! Time limits of the proof of independent rows.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
@@ -10,10 +10,10 @@ use skysail_graph::{
 };
 use std::time::{Duration, Instant};
 
-/// How much longer a build may take that is not optimised.
+/// Factor by which an unoptimised build may be slower.
 const UNOPTIMISED: u32 = if cfg!(debug_assertions) { 20 } else { 1 };
 
-/// The shortest of several proofs, beside the longest that it may take when optimised.
+/// Checks the fastest of several proofs against the limit of an optimised build.
 fn check(what: &str, model: &Model, limit: Duration) {
     let once = |_| {
         let started = Instant::now();
@@ -26,7 +26,7 @@ fn check(what: &str, model: &Model, limit: Duration) {
     assert!(took < limit, "{what} takes {took:?} of at most {limit:?}");
 }
 
-/// Products, additions, shapes that follow from sizes: a hundred times ten nodes.
+/// Products, additions and computed shapes: a hundred times ten nodes.
 fn thousand_nodes() -> Model {
     let mut builder = GraphBuilder::new("thousand");
     builder
@@ -56,12 +56,12 @@ fn thousand_nodes() -> Model {
 }
 
 #[test]
-fn a_thousand_nodes_are_proven_soon() {
+fn the_proof_of_a_thousand_nodes_is_fast() {
     check("1,000 nodes", &thousand_nodes(), Duration::from_millis(200));
 }
 
 #[test]
-fn an_encoder_is_proven_soon() {
+fn the_proof_of_an_encoder_is_fast() {
     let settings = TransformerSettings {
         vocabulary: 100,
         length: 128,

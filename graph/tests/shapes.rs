@@ -1,4 +1,4 @@
-//! What is inferred of real models, when they are at hand, is what they give when they run.
+//! Inferred shapes of real models, if available, are those of their runs.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
@@ -8,10 +8,10 @@ use onnx_protobuf::{Message, TensorProto};
 use skysail_graph::{Dim, ElementType, Model};
 use std::path::{Path, PathBuf};
 
-/// Models whose outputs' dimensions depend on the values that they are given.
+/// Models whose output dimensions depend on input values.
 const BY_VALUE: [&str; 1] = ["edge-0-dim-output"];
 
-/// Those of the stored tensors, as NumPy names them.
+/// Element types of the stored tensors, by NumPy's names.
 const NUMPY_TYPES: [(&str, ElementType); 4] = [
     ("<f4", ElementType::Float32),
     ("<i8", ElementType::Int64),
@@ -19,13 +19,13 @@ const NUMPY_TYPES: [(&str, ElementType); 4] = [
     ("|i1", ElementType::Int8),
 ];
 
-/// A stored tensor's type and dimensions.
+/// Type and dimensions of a stored tensor.
 struct Stored {
     element: ElementType,
     shape: Vec<u64>,
 }
 
-/// The stored inputs or outputs of a set of test data, as far as there are any, in order.
+/// Stored inputs or outputs of a test data set, as far as present, in order.
 fn stored(folder: &Path, what: &str) -> Vec<Stored> {
     (0..).map_while(|index| one_stored(&folder.join(format!("{what}_{index}")))).collect()
 }
@@ -40,7 +40,7 @@ fn one_stored(path: &Path) -> Option<Stored> {
     Some(Stored { element: ElementType::from_code(tensor.data_type), shape })
 }
 
-/// The header of NumPy's format, version 1.
+/// Header of NumPy's format, version 1.
 fn of_numpy(bytes: &[u8]) -> Stored {
     let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
@@ -55,7 +55,7 @@ fn of_numpy(bytes: &[u8]) -> Stored {
     Stored { element, shape }
 }
 
-/// Every model with every set of its test data.
+/// Every model with each of its test data sets.
 fn runs() -> Vec<(PathBuf, PathBuf)> {
     let sets = |model: PathBuf| {
         let set = |index: usize| model.with_file_name(format!("test_data_set_{index}"));
@@ -66,7 +66,7 @@ fn runs() -> Vec<(PathBuf, PathBuf)> {
 }
 
 #[test]
-fn outputs_have_the_shapes_they_have_when_run() {
+fn inferred_output_shapes_are_those_of_runs() {
     for (path, set) in runs() {
         let model = Model::load(&path).unwrap();
         let graph = model.graph();
@@ -93,7 +93,7 @@ fn outputs_have_the_shapes_they_have_when_run() {
 }
 
 #[test]
-fn what_is_known_without_inputs_agrees() {
+fn shapes_inferred_without_inputs_agree() {
     for (path, set) in runs() {
         let model = Model::load(&path).unwrap();
         let shapes = model.graph().shapes();
@@ -104,7 +104,7 @@ fn what_is_known_without_inputs_agrees() {
     }
 }
 
-/// Whether a tensor of these sizes may have these dimensions.
+/// True if a tensor of these sizes may have these dimensions.
 fn agree(dims: &[Dim], sizes: &[u64]) -> bool {
     let fits = |(dim, size): (&Dim, &u64)| match dim {
         Dim::Fixed(fixed) => fixed == size,
@@ -114,7 +114,7 @@ fn agree(dims: &[Dim], sizes: &[u64]) -> bool {
 }
 
 #[test]
-fn every_value_of_known_networks_is_followed() {
+fn every_value_of_known_networks_has_a_shape() {
     let networks = ["resnet20-cifar10", "squeezenet1.0", "shufflenet-v2-int8", "light-resnet50"];
     for path in networks.iter().filter_map(|folder| support::model(folder)) {
         let model = Model::load(&path).unwrap();
@@ -123,19 +123,19 @@ fn every_value_of_known_networks_is_followed() {
             let dims = shapes.dims(value).unwrap_or_default();
             let place = format!("{}: {value} {dims:?}", path.display());
             assert!(!dims.is_empty() && shapes.element(value).is_some(), "{place}");
-            // Only the batch may be open.
+            // Only the batch may be dynamic.
             assert!(dims[1..].iter().all(|dim| matches!(dim, Dim::Fixed(_))), "{place}");
         }
     }
 }
 
 #[test]
-fn lengths_of_a_transformer_are_followed_by_name() {
+fn symbolic_lengths_of_a_transformer_are_kept() {
     let Some(path) = support::model("all-minilm-l6-v2") else { return };
     let model = Model::load(&path).unwrap();
     let shapes = model.graph().shapes();
     let softmax = model.graph().nodes().filter(|node| node.op_type() == "Softmax");
-    let told: Vec<String> =
+    let described: Vec<String> =
         softmax.map(|node| shapes.kind(&node.outputs()[0]).to_string()).collect();
-    assert_eq!(told, vec!["float32 tensor [batch, 12, sequence, sequence]"; 6]);
+    assert_eq!(described, vec!["float32 tensor [batch, 12, sequence, sequence]"; 6]);
 }

@@ -1,11 +1,11 @@
-//! The layers that models are built of: a node or a few, with their weights.
+//! Layers of the built-in models: one or a few nodes, with their weights.
 
 use crate::random::SplitMix64;
 use crate::{
     Attribute, Dim, ElementType, GraphBuilder, GraphError, MODEL_BYTES_MAX, Model, Tensor,
 };
 
-/// A tensor of random values in `-bound..bound`.
+/// Makes a tensor of random values in `-bound..bound`.
 pub(super) fn uniform(
     random: &mut SplitMix64,
     shape: &[u64],
@@ -16,7 +16,7 @@ pub(super) fn uniform(
     Tensor::new(shape, &values)
 }
 
-/// A model in the making, layer by layer. What a layer makes has the layer's name.
+/// Builder of a model, layer by layer. The output of a layer has the layer's name.
 pub(super) struct Layers {
     builder: GraphBuilder,
     random: SplitMix64,
@@ -28,7 +28,7 @@ impl Layers {
         Self { builder: GraphBuilder::new(name), random: SplitMix64::new(seed), bytes: 0 }
     }
 
-    /// The model's input, `input`, of any number of rows.
+    /// Adds the model's input, `input`, with a dynamic number of rows.
     pub(super) fn input(&mut self, element: ElementType, row: &[Dim]) -> String {
         let dims: Vec<Dim> =
             std::iter::once(Dim::from("batch")).chain(row.iter().cloned()).collect();
@@ -36,7 +36,7 @@ impl Layers {
         "input".to_owned()
     }
 
-    /// A layer without weights.
+    /// Adds a layer without weights.
     pub(super) fn plain(
         &mut self,
         operator: &str,
@@ -48,8 +48,8 @@ impl Layers {
         name.to_owned()
     }
 
-    /// Weights of this shape, uniform so that sums over `inputs` of them keep their variance
-    /// before a ReLU (He et al., ICCV 2015).
+    /// Adds uniform weights that keep the variance of sums over `inputs` values before a ReLU (He
+    /// et al., ICCV 2015).
     pub(super) fn weights(
         &mut self,
         name: &str,
@@ -63,7 +63,7 @@ impl Layers {
         Ok(())
     }
 
-    /// Parameters of this shape that all begin as `value`.
+    /// Adds parameters that all start as `value`.
     pub(super) fn filled(
         &mut self,
         name: &str,
@@ -76,12 +76,12 @@ impl Layers {
         Ok(())
     }
 
-    /// A constant.
+    /// Adds a constant.
     pub(super) fn constant(&mut self, name: &str, tensor: Tensor) {
         self.builder.initializer(name, tensor);
     }
 
-    /// Checks that a tensor of this shape still goes into a model, before it is made.
+    /// Checks that a tensor of this shape still fits into the model, before it is allocated.
     fn room(&mut self, shape: &[u64]) -> Result<(), GraphError> {
         let bytes = shape.iter().fold(4_u64, |bytes, dim| bytes.saturating_mul(*dim));
         self.bytes = self.bytes.saturating_add(bytes);
@@ -92,7 +92,7 @@ impl Layers {
         Ok(())
     }
 
-    /// A convolution with a square kernel; `bias` or not.
+    /// Adds a convolution with a square kernel, with or without bias.
     pub(super) fn conv(
         &mut self,
         name: &str,
@@ -119,13 +119,13 @@ impl Layers {
         Ok(self.plain("Conv", name, &taken, &attributes))
     }
 
-    /// The largest of each 2 × 2 pixels.
+    /// Adds a max pool of 2 × 2 pixels.
     pub(super) fn max_pool(&mut self, name: &str, input: &str) -> String {
         let two = || Attribute::Ints(vec![2; 2]);
         self.plain("MaxPool", name, &[input], &[("kernel_shape", two()), ("strides", two())])
     }
 
-    /// A layer that is fully connected to rows of numbers.
+    /// Adds a fully connected layer.
     pub(super) fn dense(
         &mut self,
         name: &str,
@@ -144,7 +144,7 @@ impl Layers {
         self.plain("Relu", name, &[input], &[])
     }
 
-    /// The model, whose output `output` has `classes` logits in a row.
+    /// Completes the model, whose output `output` has `classes` logits in a row.
     pub(super) fn finish(mut self, logits: &str, classes: u64) -> Result<Model, GraphError> {
         self.builder.node("Identity", &[logits], &["output"], &[]);
         let dims = [Dim::from("batch"), Dim::Fixed(classes)];
@@ -153,7 +153,7 @@ impl Layers {
     }
 }
 
-/// Refuses sizes of 0.
+/// Rejects sizes of 0.
 pub(super) fn check_sizes(what: &str, sizes: &[u64]) -> Result<(), GraphError> {
     if sizes.contains(&0) {
         return Err(GraphError::BadGraph(format!("{what} has sizes above 0, not {sizes:?}")));

@@ -3,17 +3,18 @@
 use super::layers::Layers;
 use crate::{Dim, ElementType, GraphError, Model};
 
-/// Classes of digits.
+/// Number of digit classes.
 const DIGITS: u64 = 10;
 
 fn digits(layers: &mut Layers) -> String {
     layers.input(ElementType::Float32, &[Dim::Fixed(1), Dim::Fixed(28), Dim::Fixed(28)])
 }
 
-/// LeNet-5 as Caffe has it, which compression is measured on: 20 and 50 kernels of 5 × 5, each
-/// with a pool of 2 × 2, then 500 and 10 neurons; 431,080 parameters. Its input `input` is
-/// float32 `[batch, 1, 28, 28]`, its output `output` float32 `[batch, 10]`; weights are
-/// `conv1`, `conv2`, `fc1` and `fc2`, each with `.weight` and `.bias`.
+/// LeNet-5 in Caffe's variant, a benchmark of compression.
+///
+/// It has 20 and 50 kernels of 5 × 5, each with a pool of 2 × 2, then 500 and 10 neurons: 431,080
+/// parameters. Its input `input` is float32 `[batch, 1, 28, 28]`, its output `output` float32
+/// `[batch, 10]`. Weights are `conv1`, `conv2`, `fc1` and `fc2`, each with `.weight` and `.bias`.
 ///
 /// # Errors
 /// None in practice.
@@ -31,9 +32,10 @@ pub fn lenet_5(seed: u64) -> Result<Model, GraphError> {
     layers.finish(&logits, DIGITS)
 }
 
-/// The convolutional network of federated averaging (McMahan et al., AISTATS 2017): 32 and 64
-/// kernels of 5 × 5 over padded images, each with a pool of 2 × 2, then 512 and 10 neurons;
-/// 1,663,370 parameters. Named as [`lenet_5`].
+/// Convolutional network of federated averaging (McMahan et al., AISTATS 2017).
+///
+/// It has 32 and 64 kernels of 5 × 5 over padded images, each with a pool of 2 × 2, then 512 and 10
+/// neurons. These are 1,663,370 parameters. Names are those of [`lenet_5`].
 ///
 /// # Errors
 /// None in practice.

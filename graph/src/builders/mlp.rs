@@ -4,14 +4,18 @@ use super::layers::uniform;
 use crate::random::SplitMix64;
 use crate::{Attribute, Dim, ElementType, GraphBuilder, GraphError, MODEL_BYTES_MAX, Model};
 
-/// The most layers of a perceptron.
+/// Most layers of a perceptron.
 const LAYERS_MAX: usize = 1000;
 
-/// A multi-layer perceptron: `sizes` go from the input to the output, such as
-/// `[784, 300, 100, 10]`. Its input `input` is float32 `[batch, first]`, its output `output`
-/// float32 `[batch, last]`; layer N has `fcN.weight`, `[outputs, inputs]`, and `fcN.bias`. A
-/// ReLU follows every layer but the last. The same seed gives the same weights on every
-/// machine, uniform after He et al. (ICCV 2015), so that values neither fade nor explode.
+/// A multi-layer perceptron; `sizes` go from the input to the output, such as `[784, 300, 100,
+/// 10]`.
+///
+/// Its input `input` is float32 `[batch, first]`, its output `output` float32 `[batch, last]`.
+/// Layer N has `fcN.weight`, `[outputs, inputs]`, and `fcN.bias`. A ReLU follows every layer but
+/// the last.
+///
+/// The same seed gives the same weights on every machine, uniform after He et al. (ICCV 2015), so
+/// that values neither fade nor explode.
 ///
 /// # Errors
 /// `BadGraph` for fewer than two sizes, more than a thousand layers, or a size of 0;
@@ -27,7 +31,7 @@ pub fn mlp(sizes: &[u64], seed: u64) -> Result<Model, GraphError> {
     for layer in 0..layers {
         let (weight, bias) = (format!("fc{layer}.weight"), format!("fc{layer}.bias"));
         let (inputs, outputs) = (sizes[layer], sizes[layer + 1]);
-        // The variances that keep those of the values: 2 / inputs, and less for the bias.
+        // Variances that keep those of the values: 2 / inputs, and less for the bias.
         let bound = (6.0 / inputs as f32).sqrt();
         builder.initializer(&weight, uniform(&mut random, &[outputs, inputs], bound)?);
         let bound = (1.0 / inputs as f32).sqrt();
@@ -35,8 +39,8 @@ pub fn mlp(sizes: &[u64], seed: u64) -> Result<Model, GraphError> {
 
         let is_last = layer + 1 == layers;
         let made = if is_last { "output".to_owned() } else { format!("fc{layer}") };
-        // As PyTorch exports it. ONNX Runtime packs constant weights when it loads them, and
-        // is as fast with either layout.
+        // PyTorch exports this layout. ONNX Runtime packs constant weights at load, and runs either
+        // layout equally fast.
         let transposed = [("transB", Attribute::Int(1))];
         builder.node("Gemm", &[&taken, &weight, &bias], &[&made], &transposed);
         if !is_last {
@@ -48,7 +52,7 @@ pub fn mlp(sizes: &[u64], seed: u64) -> Result<Model, GraphError> {
     builder.finish()
 }
 
-/// Checks the sizes before anything is allocated for them.
+/// Checks the sizes before any allocation.
 fn check(sizes: &[u64]) -> Result<(), GraphError> {
     if sizes.len() < 2 || sizes.len() > LAYERS_MAX + 1 || sizes.contains(&0) {
         let problem = format!("a perceptron has 2 to {} sizes, each above 0", LAYERS_MAX + 1);
@@ -65,8 +69,9 @@ fn check(sizes: &[u64]) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// The perceptron of LeCun et al. (1998) that compression is measured on: 784, 300, 100 and 10
-/// neurons, 266,610 parameters; [`mlp`] says how its values are named.
+/// Perceptron of LeCun et al. (1998), a benchmark of compression.
+///
+/// It has 784, 300, 100 and 10 neurons: 266,610 parameters. [`mlp`] describes the names.
 ///
 /// # Errors
 /// As [`mlp`]; none in practice.
@@ -74,8 +79,9 @@ pub fn lenet_300_100(seed: u64) -> Result<Model, GraphError> {
     mlp(&[784, 300, 100, 10], seed)
 }
 
-/// The perceptron of federated averaging (McMahan et al., AISTATS 2017, "MNIST 2NN"): 784, 200,
-/// 200 and 10 neurons, 199,210 parameters; [`mlp`] says how its values are named.
+/// Perceptron of federated averaging (McMahan et al., AISTATS 2017, "MNIST 2NN").
+///
+/// It has 784, 200, 200 and 10 neurons: 199,210 parameters. [`mlp`] describes the names.
 ///
 /// # Errors
 /// As [`mlp`]; none in practice.
@@ -117,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_sizes_are_refused() {
+    fn impossible_sizes_are_rejected() {
         for sizes in [[].as_slice(), &[3], &[3, 0], &[1; 1002]] {
             assert!(matches!(mlp(sizes, 0), Err(GraphError::BadGraph(_))));
         }

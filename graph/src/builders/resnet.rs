@@ -3,12 +3,12 @@
 use super::layers::{Layers, check_sizes};
 use crate::{Attribute, Dim, ElementType, GraphError, Model};
 
-/// The most blocks of a stage.
+/// Most blocks of a stage.
 const BLOCKS_MAX: u64 = 200;
-/// Stages of a network, each of half the size and twice the channels of the one before.
+/// Stages of a network; each halves the size and doubles the channels.
 const STAGES: u64 = 3;
 
-/// What a residual network is like.
+/// Sizes of a residual network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResNetSettings {
     /// Channels of an image: 3 for colours.
@@ -17,13 +17,14 @@ pub struct ResNetSettings {
     pub blocks: u64,
     /// Channels of the first stage: 16 in the paper.
     pub width: u64,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: u64,
 }
 
-/// A residual network with batch normalization (He et al., CVPR 2016, section 4.2; where the
-/// size changes, the shortcut is a convolution of 1 × 1). Its input `input` is float32
-/// `[batch, channels, height, width]`, its output `output` float32 `[batch, classes]`.
+/// A residual network with batch normalization (He et al., CVPR 2016, section 4.2).
+///
+/// A shortcut across a change of size is a convolution of 1 × 1. The input `input` is float32
+/// `[batch, channels, height, width]`, the output `output` float32 `[batch, classes]`.
 ///
 /// # Errors
 /// `BadGraph` for sizes of 0 or more than two hundred blocks a stage; `TooLarge` when the model
@@ -56,7 +57,7 @@ pub fn resnet(settings: ResNetSettings, seed: u64) -> Result<Model, GraphError> 
     layers.finish(&logits, classes)
 }
 
-/// A convolution without bias, and batch normalization.
+/// Adds a convolution without bias, and batch normalization.
 fn normalized(
     layers: &mut Layers,
     name: &str,
@@ -76,7 +77,7 @@ fn normalized(
     Ok(layers.plain("BatchNormalization", &format!("{name}.norm"), &inputs, &momentum))
 }
 
-/// Two convolutions beside a shortcut.
+/// Adds two convolutions beside a shortcut.
 fn residual(
     layers: &mut Layers,
     name: &str,
@@ -106,14 +107,14 @@ mod tests {
         let settings = ResNetSettings { channels: 3, blocks: 3, width: 16, classes: 10 };
         let model = resnet(settings, 1).unwrap();
         let nodes = || model.graph().nodes();
-        // 19 convolutions and two shortcuts; the layer that is fully connected makes 20.
+        // 19 convolutions and two shortcuts; the fully connected layer makes 20.
         assert_eq!(nodes().filter(|node| node.op_type() == "Conv").count(), 21);
         let shapes = model.graph().shapes_for(&[("input", &[2, 3, 32, 32])]);
         assert_eq!(shapes.dims("pool"), Some([2, 64, 1, 1].map(Dim::Fixed).as_slice()));
     }
 
     #[test]
-    fn impossible_sizes_are_refused() {
+    fn impossible_sizes_are_rejected() {
         let settings = ResNetSettings { channels: 3, blocks: 3, width: 16, classes: 10 };
         for bad in [
             ResNetSettings { blocks: 0, ..settings },

@@ -1,19 +1,19 @@
-//! Encoders of text.
+//! Text encoders.
 
 use super::layers::{Layers, check_sizes};
 use crate::{Attribute, Dim, ElementType, GraphError, Model, Tensor};
 
-/// The most layers of an encoder.
+/// Most layers of an encoder.
 const LAYERS_MAX: u64 = 200;
 
-/// What an encoder is like.
+/// Sizes of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransformerSettings {
-    /// Tokens that there are.
+    /// Size of the vocabulary, in tokens.
     pub vocabulary: u64,
     /// Tokens of a text.
     pub length: u64,
-    /// Numbers that stand for a token.
+    /// Numbers that represent a token.
     pub width: u64,
     /// Heads of attention; they share the width.
     pub heads: u64,
@@ -21,13 +21,14 @@ pub struct TransformerSettings {
     pub hidden: u64,
     /// Layers.
     pub layers: u64,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: u64,
 }
 
-/// An encoder (Vaswani et al., NeurIPS 2017) whose mean over the tokens is classified; with
-/// learned places, normalization before each part (Xiong et al., ICML 2020), and GELU. Its
-/// input `input` is int64 `[batch, length]`, its output `output` float32 `[batch, classes]`.
+/// A text encoder (Vaswani et al., NeurIPS 2017) that classifies the mean over the tokens.
+///
+/// It has learned positions, normalization before each part (Xiong et al., ICML 2020), and GELU.
+/// The input `input` is int64 `[batch, length]`, the output `output` float32 `[batch, classes]`.
 ///
 /// # Errors
 /// `BadGraph` for sizes of 0, more than two hundred layers, or heads that do not divide the
@@ -62,7 +63,7 @@ pub fn transformer_encoder(settings: TransformerSettings, seed: u64) -> Result<M
     layers.finish(&logits, classes)
 }
 
-/// What formulas and changes of shape take.
+/// Adds the constants of formulas and reshapes.
 fn constants(layers: &mut Layers, settings: TransformerSettings) -> Result<(), GraphError> {
     let (heads, width) = (settings.heads.cast_signed(), settings.width.cast_signed());
     let each = width / heads;
@@ -83,7 +84,7 @@ fn norm(layers: &mut Layers, name: &str, input: &str, width: u64) -> Result<Stri
     Ok(layers.plain("LayerNormalization", &made, &[input, &scale, &bias], &[]))
 }
 
-/// A product with weights for the last dimension, and biases.
+/// Adds a product with weights along the last dimension, and biases.
 fn projected(
     layers: &mut Layers,
     name: &str,
@@ -91,14 +92,14 @@ fn projected(
     [inputs, outputs]: [u64; 2],
 ) -> Result<String, GraphError> {
     let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
-    // Half the variance that a ReLU needs: none follows.
+    // Half the variance that a ReLU needs, as none follows.
     layers.weights(&weight, &[inputs, outputs], 2 * inputs)?;
     layers.filled(&bias, &[outputs], 0.0)?;
     let product = layers.plain("MatMul", &format!("{name}.product"), &[input, &weight], &[]);
     Ok(layers.plain("Add", name, &[&product, &bias], &[]))
 }
 
-/// Scaled dot products of heads (section 3.2.2), beside a shortcut.
+/// Adds scaled dot-product attention of heads (section 3.2.2), beside a shortcut.
 fn attention(
     layers: &mut Layers,
     name: &str,
@@ -109,7 +110,7 @@ fn attention(
     let from = norm(layers, name, input, width)?;
     let turn = |order: [i64; 4]| [("perm", Attribute::Ints(order.to_vec()))];
     let mut heads = Vec::with_capacity(3);
-    // Keys are turned once more: their product is with columns.
+    // Keys are transposed once more: their product is with columns.
     for (which, order) in [("query", [0, 2, 1, 3]), ("key", [0, 2, 3, 1]), ("value", [0, 2, 1, 3])]
     {
         let made = projected(layers, &part(which), &from, [width, width])?;
@@ -129,7 +130,7 @@ fn attention(
     Ok(layers.plain("Add", &part("sum"), &[input, &made], &[]))
 }
 
-/// Two products with GELU between them, beside a shortcut.
+/// Adds two products with GELU between them, beside a shortcut.
 fn feed_forward(
     layers: &mut Layers,
     name: &str,
@@ -139,7 +140,7 @@ fn feed_forward(
     let part = |part: &str| format!("{name}.{part}");
     let from = norm(layers, name, input, width)?;
     let made = projected(layers, &part("first"), &from, [width, hidden])?;
-    // x/2 (1 + erf(x/√2)), as exporters write it.
+    // x/2 (1 + erf(x/√2)), in the form that exporters write.
     let inner = layers.plain("Div", &part("inner"), &[&made, "root"], &[]);
     let error = layers.plain("Erf", &part("error"), &[&inner], &[]);
     let share = layers.plain("Add", &part("share"), &[&error, "one"], &[]);
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_sizes_are_refused() {
+    fn impossible_sizes_are_rejected() {
         for bad in [
             TransformerSettings { heads: 3, ..SMALL },
             TransformerSettings { width: 0, ..SMALL },

@@ -1,4 +1,4 @@
-//! Making collected changes.
+//! Applies collected changes.
 
 use super::wiring::Wiring;
 use super::{Edit, Rewire};
@@ -49,7 +49,7 @@ pub(super) fn apply(model: &mut Model, edit: Edit) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// Takes initializers out, with their places among the inputs.
+/// Removes initializers, and the inputs of their names.
 pub(super) fn remove_initializers(graph: &mut GraphProto, names: &HashSet<String>) {
     graph.initializer.retain(|tensor| !names.contains(&tensor.name));
     graph.sparse_initializer.retain(|sparse| !names.contains(&sparse.values.name));
@@ -57,7 +57,7 @@ pub(super) fn remove_initializers(graph: &mut GraphProto, names: &HashSet<String
     graph.value_info.retain(|info| !names.contains(&info.name));
 }
 
-/// The sets of operators that the model lacks.
+/// Operator sets that the model lacks.
 fn imports(model: &Model, wanted: &[(String, i64)]) -> Result<Vec<OperatorSetIdProto>, GraphError> {
     let mut missing: Vec<OperatorSetIdProto> = Vec::new();
     for (domain, version) in wanted {
@@ -79,7 +79,7 @@ fn imports(model: &Model, wanted: &[(String, i64)]) -> Result<Vec<OperatorSetIdP
     Ok(missing)
 }
 
-/// The names of the inputs and of the initializers that there will be.
+/// Names of the inputs and initializers after the change.
 fn initial<'a>(graph: &'a GraphProto, edit: &'a Edit) -> HashSet<&'a str> {
     let mut initial: HashSet<&str> = scope::initial(graph).collect();
     for (name, tensor) in &edit.initializers {
@@ -96,7 +96,7 @@ fn outputs(graph: &GraphProto) -> HashSet<&str> {
     graph.output.iter().map(|output| output.name.as_str()).collect()
 }
 
-/// The nodes that stay, and those that are added.
+/// Nodes that stay, and added ones.
 fn nodes(graph: &GraphProto, edit: &Edit) -> Result<Vec<NodeProto>, GraphError> {
     for (index, outputs) in &edit.removed {
         if graph.node.get(*index).is_none_or(|node| node.output != *outputs) {
@@ -113,12 +113,12 @@ fn nodes(graph: &GraphProto, edit: &Edit) -> Result<Vec<NodeProto>, GraphError> 
     Ok(kept.map(|(_, node)| node.clone()).chain(added).collect())
 }
 
-/// Nodes, and what around them matters to who takes what.
+/// Nodes and the names around them, while connections change.
 struct Rewiring<'a> {
     initial: HashSet<&'a str>,
     outputs: HashSet<&'a str>,
     wiring: Wiring,
-    /// The new names of values that had others.
+    /// New names by old names.
     renamed: HashMap<String, String>,
 }
 
@@ -133,7 +133,7 @@ impl Rewiring<'_> {
         }
     }
 
-    /// An input or an initializer keeps its name: those who take it get another.
+    /// Cuts an input or an initializer, which keeps its name; its consumers get another.
     fn cut_initial(&mut self, value: &str, from: &str, to: &str) -> Result<(), GraphError> {
         if self.outputs.contains(value) {
             let problem = format!("nothing fits between '{value}' and itself as an output");
@@ -144,8 +144,7 @@ impl Rewiring<'_> {
         Ok(())
     }
 
-    /// A value that a node makes gets another name, and those who take it need not know, nor
-    /// the graph's outputs.
+    /// Cuts the output of a node, which gets another name; consumers and graph outputs keep theirs.
     fn cut_produced(&mut self, value: &str, from: &str, to: &str) -> Result<(), GraphError> {
         self.wiring.rename_produced(value, from)?;
         self.renamed.insert(value.to_owned(), from.to_owned());
@@ -164,7 +163,7 @@ impl Rewiring<'_> {
         self.rename(new, old)
     }
 
-    /// Gives a value another name, wherever it is made and taken.
+    /// Renames a value at its producer and its consumers.
     fn rename(&mut self, old: &str, new: &str) -> Result<(), GraphError> {
         self.wiring.rename_produced(old, new)?;
         self.wiring.rename_consumed(old, new);

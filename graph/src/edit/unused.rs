@@ -1,11 +1,11 @@
-//! Taking out what nothing depends on.
+//! Removes nodes and initializers that nothing depends on.
 
 use super::apply::remove_initializers;
 use crate::scope;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
 use std::collections::{HashMap, HashSet};
 
-/// See [`Model::drop_unused`](crate::Model::drop_unused).
+/// Implements [`Model::drop_unused`](crate::Model::drop_unused).
 pub(super) fn drop_unused(model: &mut ModelProto) -> Vec<String> {
     let roots = training_names(model);
     let graph = model.graph.mut_or_insert_default();
@@ -29,7 +29,7 @@ fn outputs(node: &NodeProto) -> impl Iterator<Item = &str> {
     node.output.iter().map(String::as_str).filter(|name| !name.is_empty())
 }
 
-/// The names that the training part may mean.
+/// Names that the training part may refer to.
 fn training_names(model: &ModelProto) -> HashSet<String> {
     let mut names = HashSet::new();
     for info in &model.training_info {
@@ -42,10 +42,10 @@ fn training_names(model: &ModelProto) -> HashSet<String> {
     names
 }
 
-/// What the graph's outputs depend on.
+/// Values and nodes that the graph's outputs depend on.
 struct Used {
     values: HashSet<String>,
-    /// For each node, whether it is used.
+    /// True for each node that is used.
     nodes: Vec<bool>,
 }
 
@@ -55,7 +55,7 @@ impl Used {
         let mut pending: Vec<usize> = Vec::new();
         for (index, node) in graph.node.iter().enumerate() {
             outputs(node).for_each(|name| producers.entry(name).or_default().push(index));
-            // Such a node is there for something that the graph does not show.
+            // A node without outputs has an effect that the graph does not show.
             if outputs(node).next().is_none() {
                 pending.push(index);
             }

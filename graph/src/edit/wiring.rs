@@ -1,15 +1,15 @@
-//! The nodes of a graph while they are connected anew.
+//! Nodes of a graph while their connections change.
 
 use crate::{GraphError, scope};
 use onnx_protobuf::NodeProto;
 use std::collections::{HashMap, HashSet};
 
-/// Nodes in any order, and who makes and takes each value.
+/// Nodes in any order, with producers and consumers of each value.
 pub(super) struct Wiring {
     nodes: Vec<NodeProto>,
-    /// Which node makes a value.
+    /// Producer of each value.
     producers: HashMap<String, usize>,
-    /// Which nodes take a value, graphs inside them included; each comes once.
+    /// Consumers of each value, subgraphs included; each node comes once.
     consumers: HashMap<String, Vec<usize>>,
 }
 
@@ -38,17 +38,17 @@ impl Wiring {
         }
     }
 
-    /// Whether a node makes the value.
+    /// True if a node produces the value.
     pub(super) fn produces(&self, value: &str) -> bool {
         self.producers.contains_key(value)
     }
 
-    /// The names of the values that nodes make.
+    /// Names of the values that nodes produce.
     pub(super) fn produced(&self) -> impl Iterator<Item = &str> {
         self.producers.keys().map(String::as_str)
     }
 
-    /// Lets the node that makes `old` make it under the name `new`.
+    /// Renames the output `old` of its producer to `new`.
     pub(super) fn rename_produced(&mut self, old: &str, new: &str) -> Result<(), GraphError> {
         let Some(node) = self.producers.remove(old) else { return Ok(()) };
         self.add_producer(new, node)?;
@@ -58,7 +58,7 @@ impl Wiring {
         Ok(())
     }
 
-    /// Lets the nodes that take `old` take `new`.
+    /// Makes the consumers of `old` use `new`.
     pub(super) fn rename_consumed(&mut self, old: &str, new: &str) {
         let Some(nodes) = self.consumers.remove(old) else { return };
         for node in &nodes {
@@ -70,8 +70,7 @@ impl Wiring {
         consumers.dedup();
     }
 
-    /// Checks that every value taken is one that a node makes or that is among `given`, and
-    /// none is both.
+    /// Checks that each consumed value has a producer or is in `given`, and none is both.
     pub(super) fn check(&self, given: &HashSet<&str>) -> Result<(), GraphError> {
         if let Some(name) = self.produced().find(|name| given.contains(name)) {
             return Err(GraphError::two_values(name));
@@ -87,14 +86,14 @@ impl Wiring {
         }
     }
 
-    /// The nodes, each after those whose values it takes, else in the order they have.
+    /// Sorts the nodes: each comes after the producers of its inputs, else in the order they have.
     pub(super) fn into_sorted(self) -> Result<Vec<NodeProto>, GraphError> {
         let order = self.order()?;
         let mut nodes: Vec<Option<NodeProto>> = self.nodes.into_iter().map(Some).collect();
         Ok(order.into_iter().filter_map(|node| nodes[node].take()).collect())
     }
 
-    /// Depth first, without recursion: a chain of nodes may be longer than the stack.
+    /// Sorts depth first, without recursion: a chain of nodes may be longer than the stack.
     fn order(&self) -> Result<Vec<usize>, GraphError> {
         let before = self.before();
         let mut order = Vec::with_capacity(before.len());
@@ -121,7 +120,7 @@ impl Wiring {
         Ok(order)
     }
 
-    /// For each node, those whose values it takes, in order.
+    /// Producers of each node's inputs, in order.
     fn before(&self) -> Vec<Vec<usize>> {
         let mut before = vec![Vec::new(); self.nodes.len()];
         for (name, consumers) in &self.consumers {
@@ -139,7 +138,7 @@ impl Wiring {
     }
 }
 
-/// How far the sorting is with a node.
+/// Progress of the sort at a node.
 #[derive(Clone, Copy)]
 enum State {
     New,

@@ -8,7 +8,7 @@ fn model(graph: GraphProto) -> Model {
     Model::from_proto(ModelProto { graph: MessageField::some(graph), ..ModelProto::default() })
 }
 
-/// A model of one initializer `w`, three floats in `w.bin`.
+/// A model with one external initializer `w`: three floats in `w.bin`.
 fn external() -> Model {
     let tensor = TensorProto {
         name: "w".into(),
@@ -27,7 +27,7 @@ fn weights_file(folder: &Path) {
 }
 
 #[test]
-fn saves_and_loads() {
+fn a_saved_model_loads_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     let mut model = mlp(&[3, 2], 1).unwrap();
@@ -40,21 +40,21 @@ fn saves_and_loads() {
 }
 
 #[test]
-fn what_is_no_model_is_told_so() {
+fn bytes_and_files_that_are_no_model_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
-    let said = |bytes: &[u8]| Model::from_bytes(bytes).unwrap_err().to_string();
-    assert!(said(b"").contains("holds no graph"));
-    assert!(said(b"hello, I am not a model").starts_with("not a valid ONNX file"));
+    let message = |bytes: &[u8]| Model::from_bytes(bytes).unwrap_err().to_string();
+    assert!(message(b"").contains("holds no graph"));
+    assert!(message(b"hello, I am not a model").starts_with("not a valid ONNX file"));
     // A name that is not UTF-8: sound structure, bad field.
-    assert!(said(&[0x12, 1, 0xFF]).starts_with("not a valid ONNX file"));
-    let said = Model::load(folder.path()).unwrap_err().to_string();
-    assert!(said.contains("cannot read") && said.contains("not a file"), "{said}");
+    assert!(message(&[0x12, 1, 0xFF]).starts_with("not a valid ONNX file"));
+    let message = Model::load(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("cannot read") && message.contains("not a file"), "{message}");
     assert!(Model::load(folder.path().join("missing")).is_err());
 }
 
 #[test]
 fn unknown_fields_are_kept() {
-    // A graph, then fields 26 and 90 of some later version: in which order they are written
+    // A graph, then fields 26 and 90 of some later version. The order in which they are written
     // does not matter.
     let later = [[0xD2, 1, 3, b'n', b'e', b'w'].as_slice(), &[0xD0, 5, 7]];
     let model = Model::from_bytes(&[&[0x3A, 0], later[0], later[1]].concat()).unwrap();
@@ -64,7 +64,7 @@ fn unknown_fields_are_kept() {
 }
 
 #[test]
-fn external_data_are_read_when_asked_for() {
+fn external_data_are_read_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let mut model = external();
     let read = |model: &Model| {
@@ -129,8 +129,8 @@ fn initializers_are_replaced_everywhere() {
 }
 
 #[test]
-fn deep_models_fit_a_small_stack() {
-    // Branches inside branches: graph, node, attribute, three levels each.
+fn deep_models_need_little_stack() {
+    // Branches inside branches: graph, node and attribute are three levels each.
     let delimited = |number: u8, content: &[u8]| {
         let length = content.len();
         let mut bytes = vec![number << 3 | 2, length as u8 | 0x80, (length >> 7) as u8];
@@ -153,7 +153,7 @@ fn deep_models_fit_a_small_stack() {
 }
 
 #[test]
-fn values_that_are_moved_out_lie_where_they_are_said_to_lie() {
+fn a_moved_initializer_refers_to_its_file() {
     let folder = tempfile::tempdir().unwrap();
     weights_file(folder.path());
     let mut model = mlp(&[1, 3], 1).unwrap();

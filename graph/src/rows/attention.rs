@@ -1,4 +1,4 @@
-//! Attention and what belongs to it: all that is not a weight has the batch as its first axis.
+//! Attention operators: all inputs but weights have the batch as their first axis.
 
 use super::Dependence;
 use super::batched::batched_or_broadcast;
@@ -6,9 +6,9 @@ use super::dependence::{dependent, unknown};
 use super::rule::Outcome;
 use crate::shapes::call::Call;
 
-/// ONNX's own: queries, keys, values, a mask, and the keys and values of before.
+/// ONNX's own: queries, keys, values, a mask, and past keys and values.
 pub(super) fn attention(call: &Call<'_, '_>) -> Outcome {
-    // A mask of fewer dimensions has no batch, and is the same for all.
+    // A mask of lower rank has no batch axis and is shared.
     if call.has_input(3) && call.rank(3)? < 4 {
         call.shared([3])?;
         return batched_inputs(call, &[0, 1, 2, 4, 5, 6], &[]);
@@ -16,27 +16,27 @@ pub(super) fn attention(call: &Call<'_, '_>) -> Outcome {
     batched_inputs(call, &[0, 1, 2, 3, 4, 5, 6], &[3])
 }
 
-/// Queries, keys, values, a mask of keys, a bias, and the keys and values of before.
+/// Queries, keys, values, a key mask, a bias, and past keys and values.
 pub(super) fn multi_head(call: &Call<'_, '_>) -> Outcome {
     batched_inputs(call, &[0, 1, 2, 4, 5, 6, 7], &[5])
 }
 
-/// Queries, keys and values of groups of heads, those of before, lengths, places and a bias.
+/// Queries, keys and values of head groups, past ones, lengths, positions and a bias.
 pub(super) fn group_query(call: &Call<'_, '_>) -> Outcome {
-    // ONNX Runtime takes the place of the first row for all, where these are the first tokens.
+    // ONNX Runtime applies the first row's position to all rows in the first step.
     if call.has_input(9) && call.int("do_rotary").unwrap_or(0) != 0 {
         return dependent("it turns all rows by the places of the first");
     }
     batched_inputs(call, &[0, 1, 2, 3, 4, 5, 9, 10], &[10])
 }
 
-/// Tokens and a mask; the keys and values of before have the batch as their second axis.
+/// Tokens and a mask; past keys and values have the batch as their second axis.
 pub(super) fn with_weights(call: &Call<'_, '_>) -> Outcome {
     require_no_state(call, 4)?;
     second_axis(batched_inputs(call, &[0, 3, 5], &[5])?)
 }
 
-/// The same, quantized.
+/// Quantized variant of the same.
 pub(super) fn quantized(call: &Call<'_, '_>) -> Outcome {
     require_no_state(call, 8)?;
     second_axis(batched_inputs(call, &[0, 5], &[])?)
@@ -46,7 +46,7 @@ fn require_no_state(call: &Call<'_, '_>, input: usize) -> Result<(), super::Prob
     if call.has_input(input) { unknown("a state of before is not followed") } else { Ok(()) }
 }
 
-/// The second output holds keys and values, and the batch as its second axis.
+/// The second output holds keys and values, with the batch as its second axis.
 fn second_axis(mut outcome: Vec<Dependence>) -> Outcome {
     if let Some(Dependence::Rows(rows)) = outcome.get(1).cloned() {
         outcome[1] = rows.at(1);
@@ -54,24 +54,25 @@ fn second_axis(mut outcome: Vec<Dependence>) -> Outcome {
     Ok(outcome)
 }
 
-/// Tokens, places, and tables that are the same for all, or a row's own.
+/// Tokens, positions, and tables that are shared or a row's own.
 pub(super) fn rotary(call: &Call<'_, '_>) -> Outcome {
     let inputs: &[usize] = if call.domain().is_empty() {
-        // Without places, tables have the batch as their first axis.
+        // Without positions, tables have the batch as their first axis.
         if call.has_input(3) { &[0, 3] } else { &[0, 1, 2] }
     } else {
-        // A lone offset is the same for all.
+        // A scalar offset is shared.
         if call.rank(1)? < 2 { &[0] } else { &[0, 1] }
     };
     batched_inputs(call, inputs, &[])
 }
 
-/// Tokens and segments, tables, a mask, and places.
+/// Tokens and segments, tables, a mask, and positions.
 pub(super) fn embed(call: &Call<'_, '_>) -> Outcome {
     batched_inputs(call, &[0, 1, 7, 8], &[8])
 }
 
-/// These inputs are a row's own, but that those of `stretch` may be the same for all, as all else is.
+/// Requires that these inputs are batched, though those in `stretch` may be shared, as all others
+/// are.
 fn batched_inputs(call: &Call<'_, '_>, inputs: &[usize], stretch: &[usize]) -> Outcome {
     let given: Vec<usize> = inputs.iter().copied().filter(|input| call.has_input(*input)).collect();
     if given.iter().any(|input| call.rows(*input).is_some_and(|rows| rows.axis != 0)) {

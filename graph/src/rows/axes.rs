@@ -1,4 +1,4 @@
-//! Operators that combine what lies along some axes.
+//! Operators that combine elements along axes.
 
 use super::Dependence;
 use super::dependence::{Problem, Rows, dependent, unknown};
@@ -7,7 +7,7 @@ use crate::shapes::call::{Call, List};
 use crate::shapes::dims;
 use std::collections::BTreeSet;
 
-/// The rows of the first input, which lie along none of the axes that `touches` says.
+/// Returns the rows of the first input, unless they lie along a combined axis.
 pub(super) fn rows_outside(
     call: &Call<'_, '_>,
     what: &str,
@@ -20,12 +20,12 @@ pub(super) fn rows_outside(
     Ok(rows.clone())
 }
 
-/// All outputs have the rows of the first input.
+/// Outputs that all have the rows of the first input.
 fn same(call: &Call<'_, '_>, rows: Rows) -> Outcome {
     Ok(vec![Dependence::Rows(rows); call.output_count()])
 }
 
-/// Sums, means and the like over axes: those that are named, or all.
+/// Sums, means and the like over named axes, or all.
 pub(super) fn reduce(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
     call.shared_besides(&[0])?;
@@ -47,21 +47,21 @@ pub(super) fn reduce(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![without(call, &rows, &axes)])
 }
 
-/// The rows where other axes are reduced.
+/// Rows after a reduction of other axes.
 fn without(call: &Call<'_, '_>, rows: &Rows, axes: &[usize]) -> Dependence {
     let before = axes.iter().filter(|axis| **axis < rows.axis).count();
     let keeps = call.int("keepdims").unwrap_or(1) != 0;
     rows.at(if keeps { rows.axis } else { rows.axis - before })
 }
 
-/// The place of the largest or smallest along an axis.
+/// Index of the largest or smallest along an axis.
 pub(super) fn arg(call: &Call<'_, '_>) -> Outcome {
     let axis = call.need_axis(0, call.rank(0)?)?;
     let rows = rows_outside(call, "compares", |rows| rows == axis)?;
     Ok(vec![without(call, &rows, &[axis])])
 }
 
-/// `Softmax` and its kind: along one axis, before version 13 along all from it on.
+/// `Softmax` and the like: along one axis, before version 13 along all from it on.
 pub(super) fn softmax(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
     let rows = if call.opset() >= 13 {
@@ -74,28 +74,28 @@ pub(super) fn softmax(call: &Call<'_, '_>) -> Outcome {
     same(call, rows)
 }
 
-/// Along one axis, the last unless another is said.
+/// Operators along one axis, the last by default.
 pub(super) fn along_last(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.need_axis(-1, call.rank(0)?)?;
     same(call, rows_outside(call, "works along", |rows| rows == axis)?)
 }
 
-/// Along all axes from one on, the last unless another is said.
+/// Operators along all axes from one on, the last by default.
 pub(super) fn from_axis(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.need_axis(-1, call.rank(0)?)?;
     same(call, rows_outside(call, "normalises over", |rows| rows >= axis)?)
 }
 
-/// Along the last axis.
+/// Operators along the last axis.
 pub(super) fn last(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
     same(call, rows_outside(call, "works along", |rows| rows + 1 == rank)?)
 }
 
-/// Two tensors alike are added and normalised along the last axis.
+/// Two tensors are added, then normalized along the last axis.
 pub(super) fn skip_normalise(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1])?;
     let rank = call.rank(0)?;
@@ -106,14 +106,14 @@ pub(super) fn skip_normalise(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// Along the axis that the second input holds.
+/// Operators along the axis that the second input holds.
 pub(super) fn along_input(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.axis_input(1, call.rank(0)?)?;
     same(call, rows_outside(call, "adds up", |rows| rows == axis)?)
 }
 
-/// Over axes of an attribute; ONNX's own are the first and those from the third on.
+/// Operators over axes of an attribute, by default the first and those from the third on.
 pub(super) fn mean_variance(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
     let axes = call.ints("axes").filter(|axes| !axes.is_empty()).unwrap_or(&[0, 2, 3]);
@@ -125,26 +125,26 @@ pub(super) fn mean_variance(call: &Call<'_, '_>) -> Outcome {
     )
 }
 
-/// Along the channels, the second axis.
+/// Operators along the channels, the second axis.
 pub(super) fn channels(call: &Call<'_, '_>) -> Outcome {
     same(call, rows_outside(call, "works along", |rows| rows == 1)?)
 }
 
-/// The last two axes.
+/// Operators along the last two axes.
 pub(super) fn last_two(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
     same(call, rows_outside(call, "works along", |rows| rows + 2 >= rank)?)
 }
 
-/// The largest along an axis, and their places.
+/// The largest elements along an axis, and their indices.
 pub(super) fn top_k(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.need_axis(-1, call.rank(0)?)?;
     same(call, rows_outside(call, "sorts", |rows| rows == axis)?)
 }
 
-/// A transform along an axis; the last holds the parts of complex numbers.
+/// A transform along an axis; the last axis holds real and imaginary parts.
 pub(super) fn fourier(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
@@ -156,7 +156,7 @@ pub(super) fn fourier(call: &Call<'_, '_>) -> Outcome {
     same(call, rows_outside(call, "transforms", |rows| rows == axis || rows + 1 == rank)?)
 }
 
-/// Steps in turned order, of a part that is said for each row.
+/// Steps in reverse order, with a length for each row.
 pub(super) fn reverse(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
     let (batch, time) = (call.int("batch_axis").unwrap_or(1), call.int("time_axis").unwrap_or(0));

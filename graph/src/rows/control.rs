@@ -1,4 +1,4 @@
-//! Graphs inside nodes: branches that a condition chooses, and loops.
+//! Control flow: branches and loops.
 
 use super::dependence::{Problem, Rows, dependent, unknown};
 use super::{Dependence, join, resolve};
@@ -8,10 +8,10 @@ use crate::shapes::value::{Number, Value};
 use crate::size::is_free_of_rows;
 use crate::{Dim, ElementType, Graph, Kind};
 
-/// How often a loop's body is followed until what its state depends on stays the same.
+/// Most passes over a loop's body in the search for a fixed point.
 const ROUNDS_MAX: usize = 8;
 
-/// The values that a node with graphs inside makes; `None` for any other.
+/// Infers the outputs of a node with subgraphs; `None` for any other.
 pub(super) fn outputs(call: &Call<'_, '_>) -> Option<Vec<Value>> {
     if !call.domain().is_empty() {
         return None;
@@ -34,7 +34,7 @@ fn mixed(call: &Call<'_, '_>, problem: Problem) -> Value {
     Value { dependence: Dependence::mixed(problem, Some(call.node())), ..Value::UNKNOWN }
 }
 
-/// That what decides is the same for all rows.
+/// Requires that a control value is the same for all rows.
 fn require_shared(what: &str, on: &Dependence) -> Result<(), Problem> {
     match on {
         Dependence::Shared => Ok(()),
@@ -52,13 +52,13 @@ fn graph<'a>(call: &Call<'_, 'a>, attribute: &str) -> Result<Graph<'a>, Problem>
     graph.map_or_else(|| unknown(format!("it has no graph '{attribute}'")), Ok)
 }
 
-/// What a graph gives that is inside of a node.
+/// Infers the outputs of a subgraph.
 fn subgraph<'a>(
     call: &Call<'_, 'a>,
     graph: Graph<'a>,
     given: Vec<Value>,
 ) -> Result<Vec<Value>, Problem> {
-    // Its nodes are counted one by one.
+    // Nodes are counted when they are visited.
     let proto = graph.proto();
     let others = [proto.input.len(), proto.output.len(), proto.initializer.len()];
     if !call.scope().context().steps(others.iter().sum()) {
@@ -132,7 +132,7 @@ fn scan(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
     Ok(states.iter().cloned().chain(scanned).collect())
 }
 
-/// What a scan takes of an input at each step.
+/// Slice of an input that a scan reads at each step.
 fn part(call: &Call<'_, '_>, input: usize, axis: i64) -> Result<Value, Problem> {
     let value = call.input(input);
     let Some(dims) = value.dims() else { return unknown("the dimensions of what it scans") };
@@ -146,7 +146,7 @@ fn part(call: &Call<'_, '_>, input: usize, axis: i64) -> Result<Value, Problem> 
         Dependence::Rows(rows) => rows.at(rows.axis - usize::from(axis < rows.axis)),
         other => other.clone(),
     };
-    // How often it runs follows from this.
+    // The axis decides how often the body runs.
     if !is_free_of_rows(&dims[axis]) {
         return unknown("how often it runs may follow from the number of rows");
     }
@@ -155,8 +155,8 @@ fn part(call: &Call<'_, '_>, input: usize, axis: i64) -> Result<Value, Problem> 
     Ok(resolve(call, Value::tensor(value.element(), Some(dims)), on))
 }
 
-/// Follows a loop's body until what its state is stays the same: what it depends on, and those
-/// dimensions that no step changes. Also what the last round made.
+/// Finds a fixed point of a loop's state: its dependence, and the dimensions that no step changes.
+/// Also returns the outputs of the last pass.
 fn fixed_point(
     call: &Call<'_, '_>,
     mut states: Vec<Value>,
@@ -178,12 +178,12 @@ fn fixed_point(
     unknown("what its state depends on does not settle")
 }
 
-/// A state in some step: what is not the same in all of them is not known.
+/// State in any step: whatever varies becomes unknown.
 fn generalised(call: &Call<'_, '_>, state: &Value) -> Value {
     resolve(call, state.clone(), state.dependence.clone())
 }
 
-/// A state that is one of two, and what is not known stays so.
+/// Joins two possible states; unknown parts stay unknown.
 fn join_states(call: &Call<'_, '_>, old: &Value, new: &Value) -> Value {
     let dependence = join(call, &old.dependence, &new.dependence);
     let numbers = old.numbers.clone().filter(|numbers| new.numbers.as_ref() == Some(numbers));
@@ -192,11 +192,11 @@ fn join_states(call: &Call<'_, '_>, old: &Value, new: &Value) -> Value {
         (Kind::Tensor { .. }, Kind::Tensor { .. }) => common(old, new).kind,
         _ => Kind::Unknown,
     };
-    // The size along rows is known whatever else is.
+    // The size along rows is always known.
     Value { numbers, dependence, ..Value::of(kind) }
 }
 
-/// What a loop gives of a value of each step, one after the other along a new axis.
+/// Stacks the values of all steps along a new axis.
 fn stacked(call: &Call<'_, '_>, value: Value, axis: i64) -> Value {
     let Some(dims) = value.dims() else { return Value { numbers: None, ..value } };
     let Some(axis) = crate::shapes::dims::axis(axis, dims.len() + 1) else {
@@ -207,7 +207,7 @@ fn stacked(call: &Call<'_, '_>, value: Value, axis: i64) -> Value {
         other => other.clone(),
     };
     let of_rows = value.dependence.rows().map(Rows::size);
-    // Sizes inside of the body mean nothing outside.
+    // Sizes of the body have no meaning outside.
     let outside = |dim: &Dim| match dim {
         Dim::Fixed(_) => dim.clone(),
         dim if Some(dim) == of_rows.as_ref() && is_outside(dim) => dim.clone(),
@@ -218,7 +218,7 @@ fn stacked(call: &Call<'_, '_>, value: Value, axis: i64) -> Value {
     resolve(call, Value::tensor(value.element(), Some(dims)), on)
 }
 
-/// Whether a size is made of those of inputs, which mean the same everywhere.
+/// True if a size consists of input sizes, which mean the same everywhere.
 fn is_outside(dim: &Dim) -> bool {
     match dim {
         Dim::Computed(size) => size.is_of_inputs(),

@@ -1,63 +1,64 @@
-//! What the values of a graph depend on.
+//! Dependence of values on the rows of a batch.
 
 use crate::size::{Factor, Size, times};
 use crate::{Dim, Node};
 use std::fmt;
 use std::rc::Rc;
 
-/// What a value depends on, when requests of equal dimensions share a run as rows.
+/// Dependence of a value, if requests of equal dimensions share a run as rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Dependence {
-    /// On no request: it follows from constants, and from dimensions that all requests share.
+    /// No request: it follows from constants, and from dimensions that all requests share.
     Shared,
-    /// On rows, one after the other.
+    /// One row at a time.
     Rows(Rows),
-    /// On the number of rows, and on nothing else of them.
+    /// The number of rows, and nothing else of them.
     Count,
-    /// On several rows, or on what nobody knows.
+    /// Several rows, or something unknown.
     Mixed(Rc<Mixed>),
 }
 
-/// A value that is, for each number of rows, what each row gives alone, joined along an axis: `outer`
-/// times over, a block of each row after the other.
+/// A value that consists of the results of single rows, joined along an axis.
+///
+/// Rows repeat `outer` times, each with a `block` of entries.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rows {
-    /// The axis along which they are joined.
+    /// Axis along which rows are joined.
     pub(crate) axis: usize,
-    /// How often all rows come; once, unless dimensions before that of the rows were merged with it.
+    /// Repetitions of all rows: one, unless dimensions before the rows were merged with theirs.
     pub(crate) outer: Dim,
-    /// The entries of a row that come together.
+    /// Contiguous entries of a row.
     pub(crate) block: Dim,
 }
 
-/// Where rows meet.
+/// Point at which rows mix.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Mixed {
     pub(crate) cause: RowCause,
-    /// Whether rows are known to touch each other.
+    /// True if rows are known to affect each other.
     pub(crate) is_certain: bool,
 }
 
-/// Where a proof of independent rows ends, and why.
+/// Point at which a proof of independent rows ends, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowCause {
-    /// The node, such as `ReduceMax 'scale/max'`; `None` where an input or output is the reason.
+    /// Node, such as `ReduceMax 'scale/max'`; `None` if an input or output is the reason.
     pub node: Option<String>,
-    /// The reason in words, such as `it reduces over rows`.
+    /// Reason in words, such as `it reduces over rows`.
     pub problem: String,
 }
 
-/// Why a rule can not tell that rows stay apart.
+/// Failure of a rule to show that rows are independent.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    /// The operator lets rows touch each other.
+    /// The operator makes rows affect each other.
     Dependent(String),
-    /// It may, or may not.
+    /// The operator may make rows affect each other.
     Unknown(String),
 }
 
 impl Dependence {
-    /// One entry of an axis for each row.
+    /// Makes the dependence of an axis with one entry for each row.
     pub(crate) fn along(axis: usize) -> Self {
         Self::Rows(Rows::once(axis, Dim::Fixed(1)))
     }
@@ -80,28 +81,28 @@ impl Dependence {
 }
 
 impl Rows {
-    /// Rows that come once along an axis, a block of each after the other.
+    /// Makes rows that come once along an axis, each with a block of entries.
     pub(crate) fn once(axis: usize, block: Dim) -> Self {
         Self { axis, outer: Dim::Fixed(1), block }
     }
 
-    /// The size of the axis.
+    /// Size of the axis.
     pub(crate) fn size(&self) -> Dim {
         times(&times(&self.outer, &Size::of(Factor::Rows)), &self.block)
     }
 
-    /// Whether the rows of another axis lie in the same order.
+    /// True if the rows of another axis have the same order.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.outer == other.outer && self.block == other.block
     }
 
-    /// The same rows along another axis.
+    /// Moves the rows to another axis.
     pub(crate) fn at(&self, axis: usize) -> Dependence {
         Dependence::Rows(Self { axis, ..self.clone() })
     }
 }
 
-/// How a person finds the node: its operator and its name, or that of a value that it makes.
+/// Describes the node: its operator and its name, or that of an output.
 fn name(node: Node<'_>) -> String {
     let made = node.outputs().iter().find(|output| !output.is_empty());
     match (node.name(), made) {
@@ -119,12 +120,12 @@ impl fmt::Display for RowCause {
     }
 }
 
-/// The operator lets rows touch each other, because of this.
+/// Fails because the operator makes rows affect each other.
 pub(crate) fn dependent<T>(problem: impl Into<String>) -> Result<T, Problem> {
     Err(Problem::Dependent(problem.into()))
 }
 
-/// It can not be told whether rows stay apart, because of this.
+/// Fails because independence cannot be shown.
 pub(crate) fn unknown<T>(problem: impl Into<String>) -> Result<T, Problem> {
     Err(Problem::Unknown(problem.into()))
 }

@@ -1,4 +1,4 @@
-//! `Einsum`: sums of products, as an equation says.
+//! `Einsum`: sums of products by an equation.
 
 use super::Dependence;
 use super::dependence::{Problem, Rows, dependent, unknown};
@@ -18,12 +18,13 @@ pub(super) fn einsum(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// The label of the axis of the rows, which is the same wherever they come in.
+/// Finds the label of the rows' axis, which must be the same in all inputs with rows.
 fn label_of_rows(call: &Call<'_, '_>, operands: &[Vec<Label>]) -> Result<(Label, Rows), Problem> {
     let mut found: Option<(Label, Rows)> = None;
     for (input, labels) in operands.iter().enumerate() {
         let Dependence::Rows(rows) = call.dependence(input) else { continue };
-        let label = labels.get(rows.axis).copied().map_or_else(|| unknown("its axes"), Ok)?;
+        let label =
+            labels.get(rows.axis).copied().map_or_else(|| unknown("its axes are not known"), Ok)?;
         if labels.iter().filter(|other| **other == label).count() > 1 {
             return dependent("it takes a diagonal over rows");
         }
@@ -39,7 +40,7 @@ fn label_of_rows(call: &Call<'_, '_>, operands: &[Vec<Label>]) -> Result<(Label,
         let axis = labels.iter().position(|other| *other == label);
         match (call.dependence(input), axis) {
             (Dependence::Rows(_), _) | (Dependence::Shared, None) => {}
-            // Axes of an ellipsis stretch.
+            // Axes of an ellipsis broadcast.
             (Dependence::Shared, Some(axis))
                 if label.0 == ELLIPSIS
                     && call.dims(input).and_then(|dims| dims.get(axis)) == Some(&Dim::Fixed(1)) => {

@@ -1,4 +1,4 @@
-//! Operators that work element by element.
+//! Elementwise operators.
 
 use super::Dependence;
 use super::dependence::{Problem, Rows, dependent, unknown};
@@ -6,19 +6,19 @@ use super::rule::Outcome;
 use crate::Dim;
 use crate::shapes::call::Call;
 
-/// Each element of the first input alone; the other inputs are settings.
+/// Elementwise on the first input; the other inputs are parameters.
 pub(super) fn pointwise(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
     call.shared_besides(&[0])?;
     Ok(vec![Dependence::Rows(rows.clone()); call.output_count()])
 }
 
-/// Each element of the first input alone, as the type that the second has, whatever it holds.
+/// Elementwise on the first input; the second only gives its type.
 pub(super) fn like(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![call.dependence(0).clone()])
 }
 
-/// Elements of all inputs that lie at the same place, stretched to each other.
+/// Elementwise on all inputs, broadcast to each other.
 pub(super) fn broadcast(call: &Call<'_, '_>) -> Outcome {
     if call.has_attribute("broadcast") {
         return unknown("operators before version 7 are not followed");
@@ -27,19 +27,19 @@ pub(super) fn broadcast(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![broadcast_inputs(call, &inputs)?])
 }
 
-/// The first two inputs, and settings after them.
+/// Elementwise on the first two inputs, with parameters after them.
 pub(super) fn broadcast_two(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1])?;
     Ok(vec![broadcast_inputs(call, &[0, 1])?])
 }
 
-/// Two quantized tensors, each followed by its scale and its zero point.
+/// Elementwise on two quantized tensors, each followed by scale and zero point.
 pub(super) fn broadcast_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 3])?;
     Ok(vec![broadcast_inputs(call, &[0, 3])?])
 }
 
-/// What elements depend on that lie at the same place of these inputs.
+/// Dependence of these inputs after a broadcast.
 pub(super) fn broadcast_inputs(
     call: &Call<'_, '_>,
     inputs: &[usize],
@@ -54,12 +54,12 @@ pub(super) fn broadcast_inputs(
     broadcast_operands(&operands)
 }
 
-/// What operands depend on together whose dimensions are aligned at their ends, and stretch.
+/// Dependence of operands that are aligned at their ends and broadcast.
 pub(super) fn broadcast_operands(
     operands: &[(&Dependence, &[Dim])],
 ) -> Result<Dependence, Problem> {
     let rank = operands.iter().map(|(_, dims)| dims.len()).max().unwrap_or(0);
-    // The axis of the rows in the result.
+    // Axis of the rows in the result.
     let mut found: Option<Rows> = None;
     for (dependence, dims) in operands {
         if let Dependence::Rows(rows) = dependence {
@@ -91,7 +91,7 @@ pub(super) fn broadcast_operands(
     Ok(Dependence::Rows(rows))
 }
 
-/// Quantizing or its inverse: by one scale, or by one for each place along an axis.
+/// Quantization or its inverse: by one scale, or one for each index of an axis.
 pub(super) fn quantize(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
     let rank = call.rank(0)?;
@@ -108,16 +108,18 @@ pub(super) fn quantize(call: &Call<'_, '_>) -> Outcome {
                     return dependent("it has a fixed number of scales along rows");
                 }
             }
-            // A scale for each row is its own.
+            // A scale for each row is the row's own.
             (Dependence::Rows(of), Some([_])) if axis == Some(rows.axis) && of.is_like(rows) => {}
-            (Dependence::Shared, _) => return unknown("which values its scales are for"),
+            (Dependence::Shared, _) => {
+                return unknown("the values that its scales are for are not known");
+            }
             _ => return dependent("its scale differs from row to row"),
         }
     }
     Ok(vec![Dependence::Rows(rows.clone())])
 }
 
-/// One scale for the whole tensor.
+/// Quantization by one scale for the whole tensor.
 pub(super) fn quantize_whole(_: &Call<'_, '_>) -> Outcome {
     dependent("its scale is that of all rows together")
 }

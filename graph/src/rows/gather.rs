@@ -1,4 +1,4 @@
-//! Operators that pick elements by their places.
+//! Operators that select elements by index.
 
 use super::Dependence;
 use super::axes::rows_outside;
@@ -9,12 +9,12 @@ use crate::shapes::dims;
 use crate::size::times;
 use crate::{Dim, ElementType};
 
-/// Whole entries along an axis; its dimension gives way to those of the places.
+/// Entries along an axis, whose dimension is replaced by those of the indices.
 pub(super) fn gather(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
     let axis = call.need_axis(0, rank)?;
     match (call.dependence(0), call.dependence(1)) {
-        // Of each part of several strings, ONNX Runtime copies the first alone.
+        // ONNX Runtime copies only the first of several strings in each entry.
         (Dependence::Rows(rows), Dependence::Shared)
             if rows.axis > axis && call.element(0) == ElementType::String =>
         {
@@ -33,7 +33,7 @@ pub(super) fn gather(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// An element for each place, along an axis.
+/// An element for each index, along an axis.
 pub(super) fn gather_elements(call: &Call<'_, '_>) -> Outcome {
     let axis = call.need_axis(0, call.rank(0)?)?;
     match (call.dependence(0), call.dependence(1)) {
@@ -42,7 +42,7 @@ pub(super) fn gather_elements(call: &Call<'_, '_>) -> Outcome {
         {
             Ok(vec![Dependence::Rows(data.clone())])
         }
-        // Each place is looked up in what is the same for all.
+        // Each index is looked up in a shared table.
         (Dependence::Shared, Dependence::Rows(places)) if places.axis == axis => {
             Ok(vec![Dependence::Rows(places.clone())])
         }
@@ -50,7 +50,7 @@ pub(super) fn gather_elements(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// A part for each list of places.
+/// A slice for each index tuple.
 pub(super) fn gather_nd(call: &Call<'_, '_>) -> Outcome {
     let batches = usize::try_from(call.int("batch_dims").unwrap_or(0)).unwrap_or(0);
     let places_rank = call.rank(1)?;
@@ -65,11 +65,13 @@ pub(super) fn gather_nd(call: &Call<'_, '_>) -> Outcome {
         {
             Ok(vec![Dependence::Rows(places.clone())])
         }
-        // Places of axes before that of the rows: the rows move with what is left.
+        // Indices of axes before that of the rows: the rows move with the remaining axes.
         (Dependence::Rows(data), Dependence::Shared) => {
             let picked = call.dims(1).and_then(<[_]>::last).and_then(dims::fixed);
             let picked = picked.and_then(|picked| usize::try_from(picked).ok());
-            let Some(picked) = picked else { return unknown("how many axes it picks by") };
+            let Some(picked) = picked else {
+                return unknown("the number of axes that it picks by is not known");
+            };
             if data.axis < batches || data.axis < batches + picked {
                 return dependent("it picks rows by their places");
             }
@@ -79,7 +81,7 @@ pub(super) fn gather_nd(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// A row of one and zeros for each number.
+/// A one-hot row for each number.
 pub(super) fn one_hot(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rows = call.need_rows(0)?;
@@ -87,7 +89,7 @@ pub(super) fn one_hot(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![rows.at(if rows.axis < axis { rows.axis } else { rows.axis + 1 })])
 }
 
-/// Columns of a matrix, by their places: as many as there are of these in all.
+/// Columns of a matrix, by index: as many as there are indices in all.
 pub(super) fn columns(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(0)?;
     if let (Dependence::Shared, Dependence::Rows(rows), Some(dims)) =
@@ -105,12 +107,12 @@ pub(super) fn columns(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![Dependence::Rows(rows)])
 }
 
-/// How many results there are follows from values.
+/// Outputs whose size depends on data.
 pub(super) fn data_dependent(_: &Call<'_, '_>) -> Outcome {
     dependent("how much it gives follows from values of all rows")
 }
 
-/// Places of rows are counted.
+/// Outputs that are indices of rows.
 pub(super) fn index_dependent(_: &Call<'_, '_>) -> Outcome {
     dependent("it counts the places of rows")
 }

@@ -1,4 +1,4 @@
-//! Operators that keep the elements and change how they are laid out.
+//! Operators that rearrange elements.
 
 use super::Dependence;
 use super::dependence::{Problem, Rows, dependent, unknown};
@@ -10,16 +10,20 @@ use crate::shapes::scope::kinds;
 use crate::shapes::value::Number;
 use crate::size::{divided, is_free_of_rows, row_block, times};
 
-/// Other dimensions for the same elements in the same order. Rows stay rows where as much lies
-/// outside of them as before: then what a row has is in one piece again.
+/// Other dimensions for the same elements in the same order.
+///
+/// Rows stay rows if as much lies outside of them as before. Then the entries of a row are
+/// contiguous again.
 pub(super) fn reshape(call: &Call<'_, '_>) -> Outcome {
-    // The shape may follow from the number of rows.
+    // The shape may depend on the number of rows.
     if !matches!(call.dependence(1), Dependence::Shared | Dependence::Count) {
         return dependent("the shape that it gives follows from values of rows");
     }
     let rows = call.need_rows(0)?;
-    let Some(from) = call.dims(0) else { return unknown("the dimensions that it takes") };
-    // Of its sizes, one may be what is left; the others must not follow from the number of rows.
+    let Some(from) = call.dims(0) else {
+        return unknown("the dimensions that it takes are not known");
+    };
+    // One size may be inferred from the rest; the others must not depend on the number of rows.
     if call.numbers(1).is_some_and(|shape| shape.contains(&Number::Unknown)) {
         return unknown("the shape that it gives is not known");
     }
@@ -30,7 +34,7 @@ pub(super) fn reshape(call: &Call<'_, '_>) -> Outcome {
     reshaped_rows(rows, from, to)
 }
 
-/// The rows of a tensor of dimensions `from` when it has the dimensions `to`.
+/// Finds the rows of a tensor of dimensions `from` after a reshape to `to`.
 fn reshaped_rows(rows: &Rows, from: &[Dim], to: &[Dim]) -> Outcome {
     let outside = times(&dims::product(&from[..rows.axis]), &rows.outer);
     let mut before = Dim::Fixed(1);
@@ -39,7 +43,7 @@ fn reshaped_rows(rows: &Rows, from: &[Dim], to: &[Dim]) -> Outcome {
             if before == Dim::Unknown || outside == Dim::Unknown {
                 return unknown("where its rows are in the shape that it gives is not known");
             }
-            // What lay outside of the rows lies there still, in this dimension or before it.
+            // What lay outside of the rows is still outside, in this dimension or before it.
             let outer = divided(&outside, &before);
             let block = divided(&inside, &outer);
             return match (&outer, &block) {
@@ -113,7 +117,7 @@ pub(super) fn unsqueeze(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// Resizing leaves an axis as it is where its factor is one, or its size the same.
+/// Resizing keeps an axis if its factor is one, or its size the same.
 pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
     let rank = call.rank(0)?;
@@ -129,7 +133,7 @@ pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
         Some(axes) => axes.iter().position(|axis| dims::axis(*axis, rank) == Some(rows.axis)),
     };
     if *call.dependence(3) != Dependence::Shared {
-        // Of the sizes, only that of the rows follows from their number.
+        // Only the size of the rows may depend on their number.
         let sizes = call.numbers(3).unwrap_or(&[Number::Unknown]).iter().enumerate();
         let mut others = sizes.filter(|(at, _)| Some(*at) != place);
         if !others.all(|(_, size)| is_free_of_rows(&size.dim())) {
@@ -154,7 +158,7 @@ pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// A number of rows that fits the dimension at their axis.
+/// Checks that a dimension holds all rows.
 pub(super) fn check_all_rows(rows: &Rows, dim: &Dim) -> Result<(), Problem> {
     if *dim == rows.size() { Ok(()) } else { dependent("it takes only some rows") }
 }

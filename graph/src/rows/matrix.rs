@@ -7,22 +7,22 @@ use super::rule::Outcome;
 use crate::Dim;
 use crate::shapes::call::Call;
 
-/// A matrix of a product: what it depends on, and its dimensions.
+/// Operand of a product: its dependence and its dimensions.
 type Operand<'c> = (&'c Dependence, &'c [Dim]);
 
-/// A product of the first two inputs; the others are settings.
+/// A product of the first two inputs; the others are parameters.
 pub(super) fn matmul(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1])?;
     Ok(vec![product(operand(call, 0)?, operand(call, 1)?)?])
 }
 
-/// A product of quantized matrices, each followed by its scale and its zero point.
+/// A product of quantized matrices, each followed by scale and zero point.
 pub(super) fn matmul_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 3])?;
     Ok(vec![product(operand(call, 0)?, operand(call, 3)?)?])
 }
 
-/// A product with matrices that may be turned first.
+/// A product of matrices that may be transposed.
 pub(super) fn matmul_fused(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1])?;
     let flag = |name: &str| call.int(name).unwrap_or(0) != 0;
@@ -34,12 +34,12 @@ pub(super) fn matmul_fused(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![product((&a.0, &a.1), (&b.0, &b.1))?])
 }
 
-/// A weight of few bits, in a form of its own: only the last axis of the first input is summed.
+/// A packed weight of few bits: only the last axis of the first input is summed.
 pub(super) fn packed_weight(call: &Call<'_, '_>) -> Outcome {
     super::axes::last(call)
 }
 
-/// The operand with its last two axes exchanged, where it is turned.
+/// Swaps the last two axes of an operand, if it is transposed.
 fn transposed((dependence, dims): Operand<'_>, is_transposed: bool) -> (Dependence, Vec<Dim>) {
     let (mut dims, rank) = (dims.to_vec(), dims.len());
     if !is_transposed || rank < 2 {
@@ -61,15 +61,15 @@ fn operand<'c>(call: &Call<'c, '_>, input: usize) -> Result<Operand<'c>, Problem
     }
 }
 
-/// What a product depends on, as NumPy has it: a lone row or column loses its side, and the
-/// dimensions before the last two stretch to each other's.
+/// Dependence of a product after NumPy's `matmul`: a vector loses its side, and batch dimensions
+/// broadcast.
 fn product(a: Operand<'_>, b: Operand<'_>) -> Result<Dependence, Problem> {
     let (rank_a, rank_b) = (a.1.len(), b.1.len());
     if rank_a == 0 || rank_b == 0 {
         return unknown("it multiplies a scalar as a matrix");
     }
     let full = rank_a.max(rank_b).max(2);
-    // Where an axis of the product is when lone rows and columns have lost their sides.
+    // Index of an axis after vectors have lost their sides.
     let kept = |axis: usize| match () {
         () if rank_a == 1 && rank_b == 1 => 0,
         () if rank_a == 1 && axis + 1 == full => axis - 1,
@@ -82,12 +82,12 @@ fn product(a: Operand<'_>, b: Operand<'_>) -> Result<Dependence, Problem> {
         return dependent("it adds up rows");
     }
     match (is_a, is_b) {
-        // The rows of the matrix.
+        // Rows of the first matrix.
         (Some(rows), _) if rows.axis + 2 == rank_a => {
             shared(b.0)?;
             Ok(rows.at(kept(full - 2)))
         }
-        // The columns of the second.
+        // Columns of the second matrix.
         (_, Some(rows)) if rows.axis + 1 == rank_b => {
             shared(a.0)?;
             Ok(rows.at(kept(full - 1)))
@@ -118,7 +118,7 @@ fn shared(dependence: &Dependence) -> Result<(), Problem> {
     }
 }
 
-/// A product of two matrices that may be turned, and a third that is added.
+/// A product of two matrices that may be transposed, and a third that is added.
 pub(super) fn gemm(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1, 2])?;
     let flag = |name: &str| call.int(name).unwrap_or(0) != 0;

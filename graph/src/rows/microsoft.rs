@@ -1,4 +1,4 @@
-//! Operators that ONNX Runtime adds, and that its optimizer and its tools write.
+//! Operators of ONNX Runtime, which its optimizer and tools write.
 
 use super::dependence::dependent;
 use super::rule::{Outcome, Rule};
@@ -73,7 +73,7 @@ fn where_quantized(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![elementwise::broadcast_inputs(call, &[0, 1, 4])?])
 }
 
-/// The axes are an attribute; the inputs after the first are scales and zero points.
+/// Axes are an attribute; inputs after the first are scales and zero points.
 fn reduce_mean_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
@@ -88,7 +88,7 @@ fn reduce_mean_quantized(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![rows.at(if keeps { rows.axis } else { rows.axis - before })])
 }
 
-/// Along one axis or all from it on: an attribute says of which version it is.
+/// Along one axis or all from it on, by an attribute.
 fn softmax_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.need_axis(-1, call.rank(0)?)?;
@@ -96,7 +96,7 @@ fn softmax_quantized(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![Dependence::Rows(rows)])
 }
 
-/// A convolution to which another tensor is added.
+/// A convolution plus another tensor.
 fn conv_and_sum(call: &Call<'_, '_>) -> Outcome {
     if call.has_input(3) && call.rows(3).is_none() {
         return dependent("it adds a fixed number of rows");
@@ -104,7 +104,7 @@ fn conv_and_sum(call: &Call<'_, '_>) -> Outcome {
     batched::batched_inputs(call, &[0, 3])
 }
 
-/// The rows of the first matrix; all else is the same for all.
+/// Rows of the first matrix; all else is shared.
 fn gemm_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let turned = usize::from(call.int("transA").unwrap_or(0) != 0);
@@ -117,7 +117,7 @@ fn gemm_quantized(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![rows.at(0)])
 }
 
-/// Distances of the rows of a matrix from those of another.
+/// Distances of a matrix's rows from those of another.
 fn distances(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rows = axes::rows_outside(call, "adds up", |rows| rows != 0)?;

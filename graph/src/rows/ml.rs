@@ -1,4 +1,4 @@
-//! Operators of classical machine learning: a row of a matrix is an example.
+//! Classical machine learning: a row of a matrix is an example.
 
 use super::Dependence;
 use super::axes::rows_outside;
@@ -6,7 +6,7 @@ use super::dependence::{dependent, unknown};
 use super::rule::Outcome;
 use crate::shapes::call::Call;
 
-/// Each row of a matrix alone. A vector is a lone example, whatever its length.
+/// Operators on each row of a matrix. A vector is a single example of any length.
 pub(super) fn examples(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     match call.rank(0)? {
@@ -19,7 +19,7 @@ pub(super) fn examples(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// Columns of several matrices side by side.
+/// Concatenated columns of several matrices.
 pub(super) fn concat_features(call: &Call<'_, '_>) -> Outcome {
     for input in 0..call.input_count() {
         if call.rank(input)? != 2 {
@@ -29,7 +29,7 @@ pub(super) fn concat_features(call: &Call<'_, '_>) -> Outcome {
     super::batched::batched_inputs(call, &(0..call.input_count()).collect::<Vec<_>>())
 }
 
-/// A row of one and zeros for each category, along a new last axis.
+/// A one-hot row for each category, along a new last axis.
 pub(super) fn one_hot(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![Dependence::Rows(call.need_rows(0)?.clone())])
 }

@@ -1,12 +1,12 @@
-//! The proven dimensions of a graph's outputs.
+//! Proven dimensions of a graph's outputs.
 
 use crate::Dim;
 
-/// The dimensions of an output as far as they are proven, in terms of those of the inputs.
+/// Dimensions of an output, as far as they are proven, as expressions of the inputs' sizes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutputShape {
     dims: Option<Vec<Dim>>,
-    /// Whether they hold only where no input's dimension is zero.
+    /// True if they hold only where no input dimension is zero.
     excludes_zero: bool,
 }
 
@@ -17,9 +17,8 @@ impl OutputShape {
         Self { dims: known.map(<[Dim]>::to_vec), excludes_zero }
     }
 
-    /// The output's dimensions where the graph's inputs, in the order of
-    /// [`Graph::inputs`](crate::Graph::inputs), have the dimensions `inputs`; `None` where they
-    /// are not proven.
+    /// Computes the output's dimensions for inputs of these dimensions, in the order of
+    /// [`Graph::inputs`](crate::Graph::inputs). `None` if they are not proven.
     pub fn sizes(&self, inputs: &[&[usize]]) -> Option<Vec<usize>> {
         if self.excludes_zero && inputs.iter().any(|input| input.contains(&0)) {
             return None;

@@ -1,4 +1,4 @@
-//! Operators that join, part and border tensors.
+//! Operators that concatenate, split, slice, pad and crop.
 
 use super::Dependence;
 use super::axes::rows_outside;
@@ -11,7 +11,7 @@ use crate::shapes::dims;
 use crate::shapes::value::Number;
 use crate::size::is_free_of_rows;
 
-/// Ends past this are meant as "to the end".
+/// Ends past this mean "to the end".
 const TO_END: i64 = i32::MAX as i64;
 
 pub(super) fn concat(call: &Call<'_, '_>) -> Outcome {
@@ -19,7 +19,7 @@ pub(super) fn concat(call: &Call<'_, '_>) -> Outcome {
     joined(call, &inputs)
 }
 
-/// Quantized tensors, each followed by its scale and its zero point, after those of the result.
+/// Quantized tensors, each with scale and zero point, after those of the result.
 pub(super) fn concat_quantized(call: &Call<'_, '_>) -> Outcome {
     let inputs: Vec<usize> = (2..call.input_count()).step_by(3).collect();
     call.shared_besides(&inputs)?;
@@ -52,7 +52,7 @@ pub(super) fn split(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![Dependence::Rows(rows); call.output_count()])
 }
 
-/// A slice may leave the rows out of it, or take them all.
+/// A slice must keep all rows, or slice other axes.
 pub(super) fn slice(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
     let rank = call.rank(0)?;
@@ -105,7 +105,7 @@ pub(super) fn slice(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![Dependence::Rows(rows.clone())])
 }
 
-/// A slice whose ends are not known, along axes that are.
+/// A slice with unknown ends, along known axes.
 fn slice_by_axes(call: &Call<'_, '_>, rows: &Rows) -> Outcome {
     let rank = call.rank(0)?;
     call.shared_besides(&[0])?;
@@ -121,7 +121,7 @@ fn slice_by_axes(call: &Call<'_, '_>, rows: &Rows) -> Outcome {
     }
 }
 
-/// A border may be put around other dimensions than that of the rows.
+/// Padding is allowed around other dimensions than that of the rows.
 pub(super) fn pad(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
     let rank = call.rank(0)?;
@@ -154,7 +154,7 @@ pub(super) fn pad(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// Some entries along an axis, by a mask.
+/// Selected entries along an axis, by a mask.
 pub(super) fn compress(call: &Call<'_, '_>) -> Outcome {
     if call.rows(1).is_some() {
         return dependent("which entries it keeps follows from values of rows");
@@ -168,7 +168,7 @@ pub(super) fn compress(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![Dependence::Rows(rows)])
 }
 
-/// Axes cut or bordered to sizes: those that are named, or all.
+/// Axes cropped or padded to sizes: those that are named, or all.
 pub(super) fn center(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
@@ -179,7 +179,7 @@ pub(super) fn center(call: &Call<'_, '_>) -> Outcome {
     Ok(vec![Dependence::Rows(rows)])
 }
 
-/// Dimensions that are as many as rows, among these.
+/// Axes whose sizes depend on the number of rows.
 pub(super) fn row_axes(dims: &[Dim]) -> Vec<usize> {
     (0..dims.len()).filter(|axis| !is_free_of_rows(&dims[*axis])).collect()
 }

@@ -4,8 +4,8 @@ use super::dependence::dependent;
 use super::rule::Outcome;
 use crate::shapes::call::Call;
 
-/// Inputs: steps, weights, recurrent weights, bias, lengths, and the states before the first step
-/// (of `LSTM` two). All but the weights are a row's own.
+/// Inputs: steps, weights, recurrent weights, bias, lengths, and initial states (two for `LSTM`).
+/// All but the weights and the bias are a row's own.
 pub(super) fn recurrent(call: &Call<'_, '_>) -> Outcome {
     let batch_first = call.int("layout").unwrap_or(0) != 0;
     let axis = usize::from(!batch_first);
@@ -24,12 +24,12 @@ pub(super) fn recurrent(call: &Call<'_, '_>) -> Outcome {
             _ => return dependent(format!("its input {input} is for a fixed number of rows")),
         }
     }
-    // All steps have an axis of directions before that of the rows, or behind it.
+    // The output of all steps has an axis of directions before that of the rows, or behind it.
     let all = rows.at(if batch_first { 0 } else { 2 });
     Ok(vec![all, rows.at(axis), rows.at(axis)])
 }
 
-/// Quantized as it runs: the scale of each step is that of all rows.
+/// Dynamic quantization: the scale of each step is that of all rows.
 pub(super) fn dynamic_quantized(_: &Call<'_, '_>) -> Outcome {
     dependent("its scale is that of all rows together")
 }

@@ -1,4 +1,4 @@
-//! Operators that repeat what they take as often as numbers say, which may be those of rows.
+//! Operators that repeat elements, by counts that may depend on the number of rows.
 
 use super::Dependence;
 use super::dependence::{Rows, dependent, unknown};
@@ -9,7 +9,7 @@ use crate::shapes::call::Call;
 use crate::shapes::value::Number;
 use crate::size::{is_free_of_rows, row_block};
 
-/// Stretches dimensions of one. What is the same for all becomes rows that are all alike.
+/// Broadcasts dimensions of one. A shared value becomes identical rows.
 pub(super) fn expand(call: &Call<'_, '_>) -> Outcome {
     let Some((from, shape)) = call.dims(0).zip(call.numbers(1)) else {
         return unknown("the shape that it gives is not known");
@@ -45,9 +45,11 @@ pub(super) fn expand(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// One number everywhere, of a shape that has rows.
+/// A constant tensor of a shape with rows.
 pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Outcome {
-    let Some(shape) = call.numbers(0) else { return unknown("the shape that it gives") };
+    let Some(shape) = call.numbers(0) else {
+        return unknown("the shape that it gives is not known");
+    };
     let dims: Vec<Dim> = shape.iter().map(Number::dim).collect();
     match row_axes(&dims).as_slice() {
         [axis] => match row_block(&dims[*axis]) {
@@ -81,7 +83,7 @@ pub(super) fn tile(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// Numbers from a start to a limit: those of rows, where that is their number.
+/// Numbers from a start to a limit, which are those of rows if the limit is their number.
 pub(super) fn range(_: &Call<'_, '_>) -> Outcome {
     dependent("its numbers follow from values of rows")
 }

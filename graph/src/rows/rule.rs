@@ -1,36 +1,36 @@
-//! What rules ask of a node.
+//! Interface of rules to a node.
 
 use super::Dependence;
 use super::dependence::{Problem, Rows, dependent, unknown};
 use crate::shapes::call::Call;
 use crate::shapes::dims;
 
-/// What a node's outputs depend on, in order, as many as can be told.
+/// Dependence of a node's outputs, in order. The list may be shorter.
 pub(super) type Outcome = Result<Vec<Dependence>, Problem>;
 
-/// How what a node's outputs depend on follows from what it takes. Called where at least one
-/// input is no shared one, and none is mixed.
+/// Rule of an operator: infers the outputs' dependence. At least one input is not shared, and none
+/// is mixed.
 pub(super) type Rule = fn(&Call<'_, '_>) -> Outcome;
 
 impl<'c> Call<'c, '_> {
-    /// What each of the inputs that the node is given depends on.
+    /// Dependences of the inputs that the node has.
     pub(super) fn dependences(&self) -> impl Iterator<Item = &'c Dependence> {
         (0..self.input_count())
             .filter(|input| self.has_input(*input))
             .map(|input| &self.input(input).dependence)
     }
 
-    /// What an input depends on; one that is left out, on nothing.
+    /// Dependence of an input; one that is left out is shared.
     pub(super) fn dependence(&self, input: usize) -> &'c Dependence {
         &self.input(input).dependence
     }
 
-    /// The rows of an input, if that is what it depends on.
+    /// Rows of an input, if it has any.
     pub(super) fn rows(&self, input: usize) -> Option<&'c Rows> {
         self.dependence(input).rows()
     }
 
-    /// The rows of an input that must have some.
+    /// Rows of an input that must have some.
     pub(super) fn need_rows(&self, input: usize) -> Result<&'c Rows, Problem> {
         match self.dependence(input) {
             Dependence::Rows(rows) => Ok(rows),
@@ -39,7 +39,7 @@ impl<'c> Call<'c, '_> {
         }
     }
 
-    /// The number of dimensions of an input.
+    /// Number of dimensions of an input.
     pub(super) fn rank(&self, input: usize) -> Result<usize, Problem> {
         match self.dims(input) {
             Some(dims) => Ok(dims.len()),
@@ -47,13 +47,13 @@ impl<'c> Call<'c, '_> {
         }
     }
 
-    /// That all inputs but `others` are the same for all requests.
+    /// Requires that all inputs but `others` are shared by all requests.
     pub(super) fn shared_besides(&self, others: &[usize]) -> Result<(), Problem> {
         let inputs = 0..self.input_count();
         self.shared(inputs.filter(|input| !others.contains(input)))
     }
 
-    /// That these inputs are the same for all requests.
+    /// Requires that these inputs are shared by all requests.
     pub(super) fn shared(&self, inputs: impl IntoIterator<Item = usize>) -> Result<(), Problem> {
         for input in inputs {
             match self.dependence(input) {
@@ -67,7 +67,7 @@ impl<'c> Call<'c, '_> {
         Ok(())
     }
 
-    /// The axis of an attribute, of a tensor of this rank.
+    /// Axis of an attribute, for a tensor of this rank.
     pub(super) fn need_axis(&self, default: i64, rank: usize) -> Result<usize, Problem> {
         match self.axis(default, rank) {
             Some(axis) => Ok(axis),
@@ -75,7 +75,7 @@ impl<'c> Call<'c, '_> {
         }
     }
 
-    /// The axis that an input holds.
+    /// Axis that an input holds.
     pub(super) fn axis_input(&self, input: usize, rank: usize) -> Result<usize, Problem> {
         let axis = self.input(input).ints().and_then(|axes| match axes.as_slice() {
             [axis] => dims::axis(*axis, rank),
@@ -84,7 +84,7 @@ impl<'c> Call<'c, '_> {
         axis.map_or_else(|| unknown("its axis is not known"), Ok)
     }
 
-    /// The version of ONNX's operators.
+    /// Version of ONNX's operators.
     pub(super) fn opset(&self) -> i64 {
         self.scope().context().opset().unwrap_or_default()
     }

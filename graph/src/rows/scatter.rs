@@ -1,4 +1,4 @@
-//! Operators that put elements at places.
+//! Operators that write elements at indices.
 
 use super::Dependence;
 use super::dependence::{dependent, unknown};
@@ -6,7 +6,7 @@ use super::rule::Outcome;
 use crate::shapes::call::Call;
 use crate::shapes::dims;
 
-/// An element at each place, along an axis: a row's own in a row.
+/// An element at each index, along an axis within a row.
 pub(super) fn elements(call: &Call<'_, '_>) -> Outcome {
     let axis = call.need_axis(0, call.rank(0)?)?;
     let rows = [0, 1, 2].map(|input| call.rows(input));
@@ -20,7 +20,7 @@ pub(super) fn elements(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// A part at each list of places, which are the same for all rows: rows lie in the parts.
+/// A slice at each index tuple. Indices are shared, and rows lie in the slices.
 pub(super) fn parts(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(1)?;
     let named = call.dims(1).and_then(<[_]>::last).and_then(dims::fixed);
@@ -39,7 +39,7 @@ pub(super) fn parts(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-/// Slots of a cache, each of its own row: data, updates, and from where on.
+/// Slots of a cache, each of its own row: data, updates, and write offsets.
 pub(super) fn tensor(call: &Call<'_, '_>) -> Outcome {
     let rows = super::batched::batched_inputs(call, &[0, 1, 2])?;
     let axis = call.need_axis(-2, call.rank(0)?)?;

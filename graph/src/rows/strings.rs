@@ -1,4 +1,4 @@
-//! Operators on strings.
+//! String operators.
 
 use super::Dependence;
 use super::dependence::dependent;
@@ -6,7 +6,7 @@ use super::elementwise::pointwise;
 use super::rule::Outcome;
 use crate::shapes::call::Call;
 
-/// Strings in one case; where words are left out, there are fewer after.
+/// Strings in one case; with stop words the count changes.
 pub(super) fn normalize(call: &Call<'_, '_>) -> Outcome {
     if call.has_attribute("stopwords") {
         return dependent("how many strings it leaves follows from all rows");
@@ -17,7 +17,7 @@ pub(super) fn normalize(call: &Call<'_, '_>) -> Outcome {
     pointwise(call)
 }
 
-/// Parts of strings, filled up to the longest of all.
+/// Parts of strings, padded to the longest of all.
 pub(super) fn split(_: &Call<'_, '_>) -> Outcome {
     dependent("it fills all rows up to the longest")
 }

@@ -1,4 +1,4 @@
-//! Which rule is whose.
+//! Rules by operator.
 
 use super::rule::Rule;
 use super::{
@@ -6,7 +6,7 @@ use super::{
     recurrent, repeat, scatter, strings,
 };
 
-/// The rule of an operator; `None` for one whose rows nobody has looked at.
+/// Finds the rule of an operator; `None` if it has none.
 pub(super) fn rule(domain: &str, operator: &str) -> Option<Rule> {
     match domain {
         "" => computing(operator).or_else(|| arranging(operator)),
@@ -18,7 +18,7 @@ pub(super) fn rule(domain: &str, operator: &str) -> Option<Rule> {
     }
 }
 
-/// ONNX's operators that compute.
+/// Rules of ONNX's computing operators.
 fn computing(operator: &str) -> Option<Rule> {
     Some(match operator {
         "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "BitCast"
@@ -83,7 +83,7 @@ fn computing(operator: &str) -> Option<Rule> {
     })
 }
 
-/// ONNX's operators that arrange, choose and make.
+/// Rules of ONNX's operators that rearrange, select and create.
 fn arranging(operator: &str) -> Option<Rule> {
     Some(match operator {
         "Reshape" => layout::reshape,
@@ -120,7 +120,7 @@ fn arranging(operator: &str) -> Option<Rule> {
     })
 }
 
-/// Operators of classical machine learning.
+/// Rules of classical machine learning.
 fn examples(operator: &str) -> Option<Rule> {
     Some(match operator {
         "ArrayFeatureExtractor" => gather::columns,
@@ -141,7 +141,7 @@ fn examples(operator: &str) -> Option<Rule> {
     })
 }
 
-/// Operators of Skysail's own: layers whose weights are compressed.
+/// Rules of Skysail's operators: layers with compressed weights.
 fn skysail(operator: &str) -> Option<Rule> {
     Some(match operator {
         "SparseMatMul" | "Int8MatMul" => matrix::packed_weight,

@@ -1,11 +1,11 @@
-//! `If`: one of two graphs.
+//! `If`: one of two subgraphs.
 
 use super::call::{Call, Inferred};
 use super::dims;
 use super::value::{ANY, Number, Value};
 use crate::Kind;
 
-/// What the branch makes that is taken, or what both make alike.
+/// Outputs of the branch that runs, or what both branches have in common.
 pub(crate) fn if_(call: &Call<'_, '_>) -> Inferred {
     match call.numbers(0) {
         Some([Number::Int(0)]) => call.subgraph_outputs("else_branch"),

@@ -1,14 +1,14 @@
-//! A node and what is known of the values that it takes: what a rule sees.
+//! A node with what is known of its inputs: the argument of a rule.
 
 use super::dims;
 use super::scope::Scope;
 use super::value::{Number, Value};
 use crate::{Dim, ElementType, Graph, Node};
 
-/// What a rule tells: the values that the node makes, in order, as many as it can tell.
+/// Result of a rule: what is known of the node's outputs, in order. The list may be shorter.
 pub(crate) type Inferred = Option<Vec<Value>>;
 
-/// How an operator's outputs follow from what it takes. `None` where nothing follows.
+/// Rule of an operator: infers outputs from inputs; `None` if nothing follows.
 pub(crate) type Rule = fn(&Call<'_, '_>) -> Inferred;
 
 /// A node in its scope.
@@ -17,7 +17,7 @@ pub(crate) struct Call<'c, 'a> {
     scope: &'c Scope<'a, 'c>,
 }
 
-/// A list of integers that an attribute or an input may give.
+/// A list of integers from an attribute or an input.
 pub(crate) enum List {
     Absent,
     Unknown,
@@ -53,12 +53,12 @@ impl<'c, 'a> Call<'c, 'a> {
         self.node.outputs().len()
     }
 
-    /// Whether the node is given this input.
+    /// True if the node has this input.
     pub(crate) fn has_input(&self, input: usize) -> bool {
         self.node.inputs().get(input).is_some_and(|name| !name.is_empty())
     }
 
-    /// What is known of an input: nothing of one that is left out.
+    /// Knowledge of an input; nothing if it is left out.
     pub(crate) fn input(&self, input: usize) -> &'c Value {
         self.node.inputs().get(input).map_or(&Value::UNKNOWN, |name| self.scope.value(name))
     }
@@ -75,14 +75,14 @@ impl<'c, 'a> Call<'c, 'a> {
         self.input(input).numbers()
     }
 
-    /// The elements of an input that is a constant of floats.
+    /// Elements of an input that is a constant of floats.
     pub(crate) fn floats(&self, input: usize) -> Option<Vec<f32>> {
         let tensor = self.scope.constant(self.node.inputs().get(input)?)?;
         let few = !tensor.is_external() && tensor.count().ok()? <= super::value::NUMBERS_MAX as u64;
         Some(few.then(|| tensor.as_f32().ok()).flatten()?.into_owned())
     }
 
-    /// Whether the node has an attribute of this name, of whatever type.
+    /// True if the node has an attribute of this name, of any type.
     pub(crate) fn has_attribute(&self, attribute: &str) -> bool {
         self.node.attributes().any(|name| name == attribute)
     }
@@ -107,23 +107,22 @@ impl<'c, 'a> Call<'c, 'a> {
         self.node.text(attribute).ok().flatten().unwrap_or_default()
     }
 
-    /// A tensor that is an attribute.
+    /// Tensor of an attribute.
     pub(crate) fn tensor(&self, attribute: &str) -> Option<Value> {
         self.node.tensor(attribute).ok().flatten().map(Value::constant)
     }
 
-    /// The element type that an attribute names by its number.
+    /// Element type that an attribute names by number.
     pub(crate) fn element_type(&self, attribute: &str) -> Option<ElementType> {
         Some(ElementType::from_code(i32::try_from(self.int(attribute)?).ok()?))
     }
 
-    /// The axis that an attribute names, in a tensor of this rank.
+    /// Axis from the attribute `axis`, for a tensor of this rank.
     pub(crate) fn axis(&self, default: i64, rank: usize) -> Option<usize> {
         dims::axis(self.int("axis").unwrap_or(default), rank)
     }
 
-    /// A list that older versions of the operator have as an attribute, and later ones as an
-    /// input.
+    /// A list that is an attribute in older versions of the operator and an input in later ones.
     pub(crate) fn list(&self, attribute: &str, input: usize) -> List {
         if let Some(values) = self.ints(attribute) {
             return List::Known(values.to_vec());
@@ -135,7 +134,7 @@ impl<'c, 'a> Call<'c, 'a> {
         }
     }
 
-    /// A graph inside the node, inferred: what is known of its outputs.
+    /// Infers a subgraph of the node; returns what is known of its outputs.
     pub(crate) fn subgraph_outputs(&self, attribute: &str) -> Option<Vec<Value>> {
         let graph: Graph<'a> = self.node.graph(attribute).ok().flatten()?;
         Some(self.scope.inside(graph, Vec::new()).outputs())

@@ -1,21 +1,21 @@
-//! Arithmetic of dimensions of which not all are known.
+//! Arithmetic of dimensions, some unknown.
 
 use crate::Dim;
 use crate::size::{divided, is_free_of_rows, term, times};
 
-/// The dimension that an axis means, counted from the end where it is negative.
+/// Index of an axis, counted from the end if negative.
 pub(crate) fn axis(axis: i64, rank: usize) -> Option<usize> {
     let rank = i64::try_from(rank).ok()?;
     let axis = if axis < 0 { axis.checked_add(rank)? } else { axis };
     (0..rank).contains(&axis).then_some(usize::try_from(axis).ok()?)
 }
 
-/// This many dimensions of which nothing is known.
+/// Unknown dimensions of this rank.
 pub(crate) fn unknown(rank: usize) -> Vec<Dim> {
     vec![Dim::Unknown; rank]
 }
 
-/// The size, where it is known.
+/// Size of a fixed dimension.
 pub(crate) fn fixed(dim: &Dim) -> Option<u64> {
     match dim {
         Dim::Fixed(size) => Some(*size),
@@ -23,7 +23,7 @@ pub(crate) fn fixed(dim: &Dim) -> Option<u64> {
     }
 }
 
-/// The number of elements of these dimensions.
+/// Number of elements.
 pub(crate) fn product(dims: &[Dim]) -> Dim {
     if dims.contains(&Dim::Fixed(0)) {
         return Dim::Fixed(0);
@@ -35,12 +35,12 @@ pub(crate) fn product(dims: &[Dim]) -> Dim {
     })
 }
 
-/// What is left of `whole` for one dimension beside `parts`, so that the products are the same.
+/// Infers the one dimension that makes `parts` as many elements as `whole`.
 pub(crate) fn quotient(whole: &[Dim], parts: &[Dim]) -> Dim {
     let mut whole: Vec<&Dim> = whole.iter().collect();
     let mut left = Vec::new();
     for part in parts {
-        // A symbol stands for the same size on both sides.
+        // A symbol means the same size on both sides.
         let same =
             matches!(part, Dim::Symbol(_)).then(|| whole.iter().position(|dim| *dim == part));
         match same.flatten() {
@@ -59,7 +59,7 @@ pub(crate) fn quotient(whole: &[Dim], parts: &[Dim]) -> Dim {
     }
 }
 
-/// The symbol of `whole` where all else is the same number on both sides.
+/// Symbol of `whole`, if all else is the same number on both sides.
 fn symbol_alone(whole: &[Dim], parts: &[Dim]) -> Dim {
     let (symbols, rest): (Vec<Dim>, Vec<Dim>) =
         whole.iter().cloned().partition(|dim| matches!(dim, Dim::Symbol(_)));
@@ -69,18 +69,18 @@ fn symbol_alone(whole: &[Dim], parts: &[Dim]) -> Dim {
     }
 }
 
-/// The dimension that both are, as far as either is known.
+/// Unifies two dimensions that are equal in a run.
 pub(crate) fn unified(a: &Dim, b: &Dim) -> Dim {
     match (a, b) {
         (Dim::Fixed(_), _) | (_, Dim::Unknown) => a.clone(),
         (_, Dim::Fixed(_)) | (Dim::Unknown, _) => b.clone(),
-        // Both are the same size, and only one follows from the number of rows.
+        // Both are equal, and at most one depends on the number of rows.
         (Dim::Computed(_), Dim::Computed(_)) if is_free_of_rows(a) => b.clone(),
         _ => a.clone(),
     }
 }
 
-/// The dimensions that tensors of both give together, aligned at their ends: ones stretch.
+/// Broadcasts two shapes, aligned at their ends.
 pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Vec<Dim> {
     let rank = a.len().max(b.len());
     let one = Dim::Fixed(1);
@@ -93,7 +93,7 @@ pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Vec<Dim> {
 fn broadcast_dim(a: Dim, b: Dim) -> Dim {
     match (a, b) {
         (Dim::Fixed(1), dim) | (dim, Dim::Fixed(1)) => dim,
-        // Any other number is what a valid partner has, or stretches to.
+        // A valid partner of any other number is equal to it or one.
         (Dim::Fixed(size), _) | (_, Dim::Fixed(size)) => Dim::Fixed(size),
         (a, b) if a == b => a,
         (a, b) if is_truncation(&a, &b) => b,
@@ -102,13 +102,14 @@ fn broadcast_dim(a: Dim, b: Dim) -> Dim {
     }
 }
 
-/// The first `end` elements of a dimension: fewer where there are not so many.
+/// Truncates a dimension to `end` elements; shorter ones stay.
 pub(crate) fn truncated(whole: &Dim, end: &Dim) -> Dim {
     term("cut", &[whole, end])
 }
 
-/// Whether `cut` is `end` elements of a fixed dimension of more than one. It is then `end` itself
-/// wherever it stretches to `end`: a smaller one does not, unless both are one.
+/// True if `cut` is a fixed dimension above one, truncated to `end`.
+///
+/// It then broadcasts with `end` only if it is `end`: a smaller one does not, unless both are one.
 fn is_truncation(cut: &Dim, end: &Dim) -> bool {
     let Dim::Computed(size) = cut else { return false };
     let term = size.to_string();
@@ -119,12 +120,12 @@ fn is_truncation(cut: &Dim, end: &Dim) -> bool {
     })
 }
 
-/// What is known of a dimension that is one of two.
+/// Dimension that is either `a` or `b`: known if they are equal.
 pub(crate) fn common(a: &Dim, b: &Dim) -> Dim {
     if a == b { a.clone() } else { Dim::Unknown }
 }
 
-/// The sum of two dimensions.
+/// Adds two dimensions.
 pub(crate) fn sum(a: &Dim, b: &Dim) -> Dim {
     match (a, b) {
         (Dim::Fixed(a), Dim::Fixed(b)) => a.checked_add(*b).map_or(Dim::Unknown, Dim::Fixed),

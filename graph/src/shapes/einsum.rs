@@ -1,29 +1,29 @@
-//! `Einsum`: sums of products, as an equation says.
+//! `Einsum`: sums of products by an equation.
 
 use super::call::{Call, Inferred};
 use super::dims;
 use super::value::{RANK_MAX, Value};
 use crate::Dim;
 
-/// The most operands that are followed; real equations have two or three.
+/// Most operands of an equation; real ones have two or three.
 const OPERANDS_MAX: usize = 16;
 
-/// The mark of the axes of an ellipsis; each has its own, counted from its end.
+/// Letter of the axes of an ellipsis; each has its own number, counted from the end.
 pub(crate) const ELLIPSIS: char = '\u{2026}';
 
-/// An axis of an operand: its letter, or its place in the ellipsis counted from the end.
+/// Label of an axis: its letter, or its position in the ellipsis counted from the end.
 pub(crate) type Label = (char, usize);
 
-/// An equation whose terms fit their operands.
+/// An equation that fits its operands.
 pub(crate) struct Equation {
-    /// The labels of the axes of each operand.
+    /// Axis labels of each operand.
     pub(crate) operands: Vec<Vec<Label>>,
-    /// Those of the result.
+    /// Axis labels of the result.
     pub(crate) output: Vec<Label>,
 }
 
 impl Equation {
-    /// The equation of a node; `None` where it does not fit what the node takes.
+    /// Reads the equation of a node; `None` if it does not fit the inputs.
     pub(crate) fn of(call: &Call<'_, '_>) -> Option<Self> {
         let text: String =
             call.text("equation").chars().filter(|letter| !letter.is_whitespace()).collect();
@@ -50,7 +50,7 @@ impl Equation {
     }
 }
 
-/// The dimensions of the result: each letter has that of its axes.
+/// Infers the dimensions of the result: each letter has that of its axes.
 pub(super) fn einsum(call: &Call<'_, '_>) -> Inferred {
     let dims = Equation::of(call).and_then(|equation| {
         let dim = |label: &Label| {
@@ -58,7 +58,7 @@ pub(super) fn einsum(call: &Call<'_, '_>) -> Inferred {
                 let axis = labels.iter().position(|other| other == label)?;
                 call.dims(input)?.get(axis)
             });
-            // Axes of one stretch.
+            // Axes of size one broadcast.
             axes.cloned().reduce(|a, b| dims::broadcast(&[a], &[b]).swap_remove(0))
         };
         equation.output.iter().map(dim).collect::<Option<Vec<Dim>>>()
@@ -66,7 +66,7 @@ pub(super) fn einsum(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// The labels of the axes of a term of this rank.
+/// Axis labels of a term of this rank.
 fn labels(term: &str, rank: usize) -> Option<Vec<Label>> {
     let letters = |text: &str| text.chars().map(|letter| (letter, 0)).collect::<Vec<Label>>();
     let labels = match term.split_once("...") {
@@ -81,14 +81,15 @@ fn labels(term: &str, rank: usize) -> Option<Vec<Label>> {
     (labels.len() == rank && labels.iter().all(|label| label.0 != '.')).then_some(labels)
 }
 
-/// The axes that the widest ellipsis stands for.
+/// Number of axes of the widest ellipsis.
 fn width(operands: &[Vec<Label>]) -> usize {
     let ellipsis = operands.iter().flatten().filter(|label| label.0 == ELLIPSIS);
     ellipsis.map(|label| label.1 + 1).max().unwrap_or(0)
 }
 
-/// Without an output in the equation: the ellipsis, then letters that come once, sorted. Runtimes
-/// do not agree on whether capitals come first.
+/// Output without one in the equation: the ellipsis, then letters that occur once, sorted.
+///
+/// Runtimes disagree about capitals, so a mix of both cases is unknown.
 fn implicit(operands: &[Vec<Label>]) -> Option<Vec<Label>> {
     let all: Vec<Label> = operands.iter().flatten().copied().collect();
     let mut once: Vec<Label> = all

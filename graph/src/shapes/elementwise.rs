@@ -1,4 +1,4 @@
-//! Operators that work element by element.
+//! Elementwise operators.
 
 use super::call::{Call, Inferred};
 use super::dims;
@@ -6,7 +6,7 @@ use super::numbers;
 use super::value::{ANY, Value};
 use crate::{Dim, ElementType};
 
-/// A tensor like the first input.
+/// Output like the first input.
 pub(super) fn same(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::of(call.input(0).kind.clone())])
 }
@@ -15,14 +15,14 @@ pub(super) fn identity(call: &Call<'_, '_>) -> Inferred {
     Some(vec![call.input(0).clone()])
 }
 
-/// The input, and which of its elements were kept.
+/// Output like the input, and a mask of its elements.
 pub(super) fn dropout(call: &Call<'_, '_>) -> Inferred {
     let input = call.input(0);
     let mask = Value::tensor(ElementType::Bool, input.dims().map(<[Dim]>::to_vec));
     Some(vec![Value::of(input.kind.clone()), mask])
 }
 
-/// A question asked of each element.
+/// A boolean for each element.
 pub(super) fn predicate(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Bool, call.dims(0).map(<[Dim]>::to_vec))])
 }
@@ -33,18 +33,18 @@ pub(super) fn not(call: &Call<'_, '_>) -> Inferred {
     Some(made.into_iter().map(|value| value.with_numbers(numbers.clone())).collect())
 }
 
-/// Several tensors, stretched to each other's dimensions.
+/// All inputs, broadcast to each other.
 pub(super) fn broadcast(call: &Call<'_, '_>) -> Inferred {
     let inputs: Vec<usize> = (0..call.input_count()).collect();
     Some(vec![Value::tensor(element(call, &inputs), broadcast_dims(call, &inputs))])
 }
 
-/// The same of quantized ones: each comes with its scale and its zero point.
+/// Two quantized inputs, each with its scale and zero point, broadcast.
 pub(super) fn broadcast_quantized(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(element(call, &[0, 3]), broadcast_dims(call, &[0, 3]))])
 }
 
-/// A condition, and two quantized tensors, each with its scale and its zero point.
+/// A condition and two quantized tensors, each with its scale and zero point.
 pub(super) fn where_quantized(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(element(call, &[1, 4]), broadcast_dims(call, &[0, 1, 4]))])
 }
@@ -82,15 +82,15 @@ fn converted(call: &Call<'_, '_>, element: ElementType) -> Inferred {
     Some(vec![value.with_numbers(numbers)])
 }
 
-/// The element type that these inputs have in common.
+/// Common element type of these inputs.
 fn element(call: &Call<'_, '_>, inputs: &[usize]) -> ElementType {
     let known = inputs.iter().map(|input| call.element(*input)).find(|element| *element != ANY);
     known.unwrap_or(ANY)
 }
 
-/// The dimensions that these inputs have together.
+/// Broadcast dimensions of these inputs.
 fn broadcast_dims(call: &Call<'_, '_>, inputs: &[usize]) -> Option<Vec<Dim>> {
-    // Before version 7, the second input was fitted into the first.
+    // Before version 7, the second input was fitted to the first.
     if call.has_attribute("broadcast") {
         return call.dims(0).map(<[Dim]>::to_vec);
     }

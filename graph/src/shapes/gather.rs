@@ -1,11 +1,11 @@
-//! Operators that pick elements by their places.
+//! Operators that select elements by index.
 
 use super::call::{Call, Inferred, List};
 use super::dims;
 use super::value::{Number, Value};
 use crate::{Dim, ElementType};
 
-/// Takes whole entries along an axis: its dimension gives way to those of the places.
+/// Takes entries along an axis, whose dimension is replaced by those of the indices.
 pub(super) fn gather(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).zip(call.dims(1)).and_then(|(data, places)| {
         let axis = call.axis(0, data.len())?;
@@ -24,12 +24,12 @@ fn gathered(call: &Call<'_, '_>) -> Option<Vec<Number>> {
     Some(call.numbers(1)?.iter().map(number).collect())
 }
 
-/// Takes an element for each place.
+/// Takes an element for each index.
 pub(super) fn gather_elements(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), call.dims(1).map(<[Dim]>::to_vec))])
 }
 
-/// Takes a part for each list of places.
+/// Takes a slice for each index tuple.
 pub(super) fn gather_nd(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).zip(call.dims(1)).and_then(|(data, places)| {
         let (last, outer) = places.split_last()?;
@@ -41,7 +41,7 @@ pub(super) fn gather_nd(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// The largest along an axis, and their places.
+/// The largest elements along an axis, and their indices.
 pub(super) fn top_k(call: &Call<'_, '_>) -> Inferred {
     let count = match (call.int("k"), call.numbers(1)) {
         (Some(count), _) => Number::Int(count).dim(),
@@ -58,13 +58,13 @@ pub(super) fn top_k(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), dims), places])
 }
 
-/// The places of what is not zero: a row for each axis.
+/// Indices of non-zero elements: a row for each axis.
 pub(super) fn non_zero(call: &Call<'_, '_>) -> Inferred {
     let rank = call.dims(0).map_or(Dim::Unknown, |dims| Dim::Fixed(dims.len() as u64));
     Some(vec![Value::tensor(ElementType::Int64, Some(vec![rank, Dim::Unknown]))])
 }
 
-/// A row of one and zeros for each number.
+/// A one-hot row for each number.
 pub(super) fn one_hot(call: &Call<'_, '_>) -> Inferred {
     let depth = match call.list("depth", 1) {
         List::Known(depth) => depth.first().map(|depth| Number::Int(*depth).dim()),

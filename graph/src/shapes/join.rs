@@ -1,4 +1,4 @@
-//! Operators that join, part and border tensors.
+//! `Concat`, `Split` and `Pad`.
 
 use super::call::{Call, Inferred, List};
 use super::dims;
@@ -9,7 +9,7 @@ pub(super) fn concat(call: &Call<'_, '_>) -> Inferred {
     let inputs = 0..call.input_count();
     let known: Vec<&[Dim]> = inputs.clone().filter_map(|input| call.dims(input)).collect();
     let first = known.first()?;
-    // Before version 4, joining along the second dimension was the default.
+    // Before version 4, the second dimension was the default.
     let axis = call.axis(1, first.len())?;
     let same_rank = known.iter().all(|dims| dims.len() == first.len());
     let mut dims = if same_rank { first.to_vec() } else { return None };
@@ -58,12 +58,12 @@ pub(super) fn split(call: &Call<'_, '_>) -> Inferred {
     Some((0..parts).map(part).collect())
 }
 
-/// Of each part, only the type of its elements.
+/// Parts with a known element type only.
 fn unknown_parts(call: &Call<'_, '_>, parts: usize) -> Inferred {
     Some(vec![Value::tensor(call.element(0), None); parts])
 }
 
-/// Parts as equal as can be: the last is smaller.
+/// Parts of equal size; the last may be smaller.
 fn equal_parts(whole: &Dim, parts: usize) -> Vec<Dim> {
     let (Some(whole), count) = (dims::fixed(whole), parts as u64) else { return Vec::new() };
     let Some(size) = (count > 0).then(|| whole.div_ceil(count)) else { return Vec::new() };
@@ -81,7 +81,7 @@ pub(super) fn pad(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// What is put before each axis, then what is put behind each; less than nothing cuts off.
+/// Applies pads: those before each axis, then those behind each; negative ones crop.
 fn padded(dims: &[Dim], pads: &List, axes: &List) -> Option<Vec<Dim>> {
     let List::Known(pads) = pads else { return None };
     let axes: Vec<usize> = match axes {

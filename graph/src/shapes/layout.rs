@@ -1,4 +1,4 @@
-//! Operators that keep the elements and change how they are laid out, or repeat them.
+//! Operators that rearrange or repeat elements.
 
 use super::call::{Call, Inferred, List};
 use super::dims;
@@ -6,7 +6,7 @@ use super::numbers;
 use super::value::{Number, RANK_MAX, Value};
 use crate::Dim;
 
-/// A value of other dimensions, whose elements are in the same order.
+/// Output with other dimensions and the same elements in the same order.
 fn with_same_elements(call: &Call<'_, '_>, dims: Option<Vec<Dim>>) -> Inferred {
     let numbers = call.numbers(0).map(<[Number]>::to_vec);
     Some(vec![Value::tensor(call.element(0), dims).with_numbers(numbers)])
@@ -28,16 +28,16 @@ pub(super) fn reshape(call: &Call<'_, '_>) -> Inferred {
     with_same_elements(call, dims)
 }
 
-/// The number of dimensions, where an input lists them: the length of the list.
+/// Rank of a shape that an input lists: the length of the list.
 fn rank_of(call: &Call<'_, '_>, input: usize) -> Option<usize> {
     let [length] = call.dims(input)? else { return None };
     dims::fixed(length).and_then(|rank| usize::try_from(rank).ok()).filter(|rank| *rank <= RANK_MAX)
 }
 
-/// 0 takes the dimension of the same place, -1 what is left.
+/// Applies a `Reshape`: 0 copies the dimension of the same index, -1 takes the rest.
 fn reshaped(from: Option<&[Dim]>, shape: &[Number], keeps_zero: bool) -> Vec<Dim> {
     let copied = |place: usize| shape[place] == Number::Int(0) && !keeps_zero;
-    // What is not a size of the tensor may be 0 or -1 in a run, and then means another.
+    // A number that is no size of the tensor may be 0 or -1 in a run, which mean something else.
     let is_open = |number: &Number| match number {
         Number::Open(Dim::Computed(size)) => !from.is_some_and(|from| size.is_part_of(from)),
         _ => false,
@@ -53,7 +53,7 @@ fn reshaped(from: Option<&[Dim]>, shape: &[Number], keeps_zero: bool) -> Vec<Dim
         |number: &Number| matches!(number, Number::Int(-1) | Number::Unknown) || is_open(number);
     let mut holes = (0..shape.len()).filter(|place| open(&shape[*place]));
     if let (Some(from), Some(hole), None) = (from, holes.next(), holes.next()) {
-        // What is copied is the same on both sides, even where it is not known.
+        // Copied dimensions are equal on both sides, even unknown ones.
         let whole =
             from.iter().enumerate().filter(|(place, _)| *place >= shape.len() || !copied(*place));
         let parts = dims.iter().enumerate().filter(|(place, _)| *place != hole && !copied(*place));
@@ -64,10 +64,10 @@ fn reshaped(from: Option<&[Dim]>, shape: &[Number], keeps_zero: bool) -> Vec<Dim
     dims
 }
 
-/// A matrix of the dimensions before an axis by those from it on.
+/// A matrix: the dimensions before an axis by those from it on.
 pub(super) fn flatten(call: &Call<'_, '_>) -> Inferred {
     let flat = |dims: &[Dim]| {
-        // The end is an axis as well.
+        // The rank itself is a valid axis.
         let axis = call.int("axis").unwrap_or(1);
         let axis = dims::axis(axis, dims.len() + usize::from(axis >= 0))?;
         let (rows, columns) = dims.split_at_checked(axis)?;
@@ -92,7 +92,7 @@ pub(super) fn transpose(call: &Call<'_, '_>) -> Inferred {
     Some(vec![value.with_numbers(numbers)])
 }
 
-/// Takes dimensions of one out: those that are named, or all.
+/// Removes dimensions of one: those that are named, or all.
 pub(super) fn squeeze(call: &Call<'_, '_>) -> Inferred {
     let squeezed = |dims: &[Dim]| -> Option<Vec<Dim>> {
         let axes: Vec<usize> = match call.list("axes", 1) {
@@ -112,7 +112,7 @@ pub(super) fn squeeze(call: &Call<'_, '_>) -> Inferred {
     with_same_elements(call, call.dims(0).and_then(squeezed))
 }
 
-/// Puts dimensions of one in, at their places among those that are made.
+/// Inserts dimensions of one, at these indices of the output.
 pub(super) fn unsqueeze(call: &Call<'_, '_>) -> Inferred {
     let List::Known(axes) = call.list("axes", 1) else { return with_same_elements(call, None) };
     let expanded = |dims: &[Dim]| -> Option<Vec<Dim>> {

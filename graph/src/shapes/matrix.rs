@@ -15,17 +15,17 @@ pub(super) fn matmul_integer(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Int32, product(call.dims(0), call.dims(1)))])
 }
 
-/// Integers are multiplied, and floats come out.
+/// Integers are multiplied; the output is float.
 pub(super) fn matmul_to_float(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Float32, product(call.dims(0), call.dims(1)))])
 }
 
-/// Inputs: a, its scale and zero point, b, its own, and those of the output.
+/// Inputs: a with scale and zero point, b with its own, and those of the output.
 pub(super) fn matmul_quantized(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(7), product(call.dims(0), call.dims(3)))])
 }
 
-/// A weight of few bits, `K` inputs by `N` outputs, of a shape of its own.
+/// A weight of few bits, with `K` inputs and `N` outputs, packed.
 pub(super) fn matmul_n_bits(call: &Call<'_, '_>) -> Inferred {
     let outputs = u64::try_from(call.int("N")?).ok()?;
     let dims = call.dims(0).and_then(|dims| {
@@ -35,7 +35,7 @@ pub(super) fn matmul_n_bits(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// A product of matrices that may be transposed first.
+/// A product of matrices that may be transposed.
 pub(super) fn matmul_fused(call: &Call<'_, '_>) -> Inferred {
     let flags = ["transA", "transB", "transBatchA", "transBatchB"];
     let [a, b, batch_a, batch_b] = flags.map(|flag| call.int(flag).unwrap_or(0) != 0);
@@ -67,8 +67,8 @@ pub(super) fn gemm(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(element, Some(dims))])
 }
 
-/// The dimensions of a product, as NumPy has it: a lone row or column loses its side, and
-/// dimensions before the last two stretch to each other's.
+/// Shape of a product after NumPy's `matmul`: a vector loses its side, and batch dimensions
+/// broadcast.
 fn product(a: Option<&[Dim]>, b: Option<&[Dim]>) -> Option<Vec<Dim>> {
     let (a, b) = (a?, b?);
     let one = [Dim::Fixed(1)];

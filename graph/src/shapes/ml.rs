@@ -5,24 +5,24 @@ use super::dims;
 use super::value::{ANY, Value};
 use crate::{Dim, ElementType};
 
-/// Floats of the input's dimensions.
+/// Floats with the input's dimensions.
 pub(super) fn scaled(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Float32, call.dims(0).map(<[Dim]>::to_vec))])
 }
 
-/// Columns, by their places.
+/// Columns, by index.
 pub(super) fn features(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).and_then(|dims| {
         let (_, outer) = dims.split_last()?;
         let places = dims::product(call.dims(1)?);
-        // A lone row comes out as a matrix.
+        // A vector becomes a matrix of one row.
         let outer = if outer.is_empty() { &[Dim::Fixed(1)] } else { outer };
         Some(outer.iter().cloned().chain([places]).collect())
     });
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// A label a row, and a score a row and class.
+/// A label for each row, and a score for each row and class.
 pub(super) fn classification(call: &Call<'_, '_>) -> Inferred {
     // The names of the attributes differ from operator to operator.
     let strings = ["classlabels_strings", "classlabels_string"];
@@ -50,26 +50,26 @@ pub(super) fn classification(call: &Call<'_, '_>) -> Inferred {
     ])
 }
 
-/// The scores that there are for so many classes.
+/// Number of scores for this many classes.
 fn scores(call: &Call<'_, '_>, classes: u64) -> Option<u64> {
     let count = |attribute: &str| call.float_list(attribute).map_or(0, <[f32]>::len) as u64;
     let has_score_a_class = match call.operator() {
         "LinearClassifier" => count("intercepts") == classes,
-        // Without probabilities, runtimes differ in how they tell the votes of two classes each.
+        // Without probabilities, runtimes report pairwise votes differently.
         "SVMClassifier" => count("prob_a") > 0,
         _ => true,
     };
     has_score_a_class.then_some(classes)
 }
 
-/// Numbers for each example: as many as an attribute says, one if it does not.
+/// Targets for each example: their number is an attribute, or one.
 pub(super) fn regression(call: &Call<'_, '_>) -> Inferred {
     let explicit = call.int("n_targets").or_else(|| call.int("targets"));
     let targets = u64::try_from(explicit.unwrap_or(1)).ok()?;
     Some(vec![Value::tensor(ANY, Some(vec![examples(call), targets.into()]))])
 }
 
-/// The examples of a matrix; a vector is a lone one.
+/// Number of examples: rows of a matrix, one for a vector.
 fn examples(call: &Call<'_, '_>) -> Dim {
     match call.dims(0) {
         Some([rows, _]) => rows.clone(),
@@ -78,7 +78,7 @@ fn examples(call: &Call<'_, '_>) -> Dim {
     }
 }
 
-/// A new last dimension, of one place for each category.
+/// A new last dimension, with one entry for each category.
 pub(super) fn one_hot(call: &Call<'_, '_>) -> Inferred {
     let strings = call.text_count("cats_strings");
     let categories = strings.or_else(|| call.ints("cats_int64s").map(<[i64]>::len));
@@ -87,12 +87,12 @@ pub(super) fn one_hot(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Float32, dims)])
 }
 
-/// Columns of several matrices side by side.
+/// Concatenated columns of several matrices.
 pub(super) fn concat_features(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ElementType::Float32, Some(vec![examples(call), Dim::Unknown]))])
 }
 
-/// As many counts of words as there are places for them.
+/// Counts of n-grams: one more than the largest index.
 pub(super) fn ngram_counts(call: &Call<'_, '_>) -> Inferred {
     let places = call.ints("ngram_indexes").and_then(|places| places.iter().max());
     let count = places.and_then(|place| u64::try_from(*place).ok()?.checked_add(1));

@@ -1,16 +1,16 @@
-//! Normalisation with more outputs than one.
+//! Normalization with several outputs.
 
 use super::call::{Call, Inferred};
 use super::value::Value;
 use crate::{Dim, ElementType};
 
-/// The tensor, and in training the statistics of each channel, like those that are inputs.
+/// The tensor, and in training each channel's statistics, like the inputs of these.
 pub(super) fn batch(call: &Call<'_, '_>) -> Inferred {
     let like = |input: usize| Value::of(call.input(input).kind.clone());
     Some(vec![like(0), like(3), like(4)])
 }
 
-/// The tensor, and the mean and the inverse deviation of what was normalised together.
+/// The tensor, and the mean and inverse deviation of each normalized group.
 pub(super) fn layer(call: &Call<'_, '_>) -> Inferred {
     let input = call.input(0);
     let statistics = input.dims().and_then(|dims| {
@@ -23,7 +23,7 @@ pub(super) fn layer(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::of(input.kind.clone()), statistics.clone(), statistics])
 }
 
-/// The tensor, what it was normalised by, and the sum of the first two inputs.
+/// The tensor, its statistics, and the sum of the first two inputs.
 pub(super) fn skip_layer(call: &Call<'_, '_>) -> Inferred {
     let input = call.input(0);
     let statistics = input.dims().and_then(|dims| {

@@ -1,18 +1,18 @@
-//! Arithmetic of small tensors that are followed by value.
+//! Arithmetic of small tensors that are propagated by value.
 
 use super::dims;
 use super::value::{NUMBERS_MAX, Number, Value};
 use crate::size::{divided, term, times};
 use crate::{Dim, ElementType};
 
-/// `a` and `b` added, subtracted, multiplied or divided, as the operator says.
+/// Adds, subtracts, multiplies or divides, by operator.
 pub(super) fn arithmetic(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
     let is_narrow = [a, b].iter().any(|value| value.element() == ElementType::Int32);
     let numbers = unbounded(operator, a, b)?;
     Some(if is_narrow { numbers.into_iter().map(within_32_bits).collect() } else { numbers })
 }
 
-/// The number, if it is sure to be within 32 bits: beyond them others come out.
+/// Returns the number if it surely fits 32 bits; otherwise the operator wraps.
 fn within_32_bits(number: Number) -> Number {
     match number {
         Number::Int(value) if i32::try_from(value).is_err() => Number::Unknown,
@@ -56,7 +56,7 @@ fn is_negative(number: &Number) -> bool {
     matches!(number, Number::Int(..0))
 }
 
-/// A number that follows from two others by an operation that is not followed further.
+/// Makes the opaque result of an operation on two numbers.
 fn opaque(operation: &str, a: &Number, b: &Number) -> Number {
     Number::from(&match (a, b) {
         (Number::Int(value @ ..0), b) => term(&format!("{value} {operation}"), &[&b.dim()]),
@@ -65,7 +65,7 @@ fn opaque(operation: &str, a: &Number, b: &Number) -> Number {
     })
 }
 
-/// 1 where `a` and `b` compare as the operator says, else 0.
+/// 1 where the comparison holds, else 0.
 pub(super) fn compared(operator: &str, a: &Value, b: &Value) -> Option<Vec<Number>> {
     broadcast(a, b, |a, b| {
         if let ("Equal", Number::Open(Dim::Computed(size)), Number::Int(..0)) = (operator, a, b)
@@ -88,7 +88,7 @@ pub(super) fn compared(operator: &str, a: &Value, b: &Value) -> Option<Vec<Numbe
     })
 }
 
-/// `a` where the condition holds, else `b`.
+/// Elements of `a` where the condition holds, else of `b`.
 pub(super) fn selected(condition: &Value, a: &Value, b: &Value) -> Option<Vec<Number>> {
     let all = [condition.numbers()?, a.numbers()?, b.numbers()?];
     let count = all.iter().map(|numbers| numbers.len()).max()?;
@@ -106,13 +106,13 @@ pub(super) fn selected(condition: &Value, a: &Value, b: &Value) -> Option<Vec<Nu
         .collect()
 }
 
-/// 0 for 1 and 1 for 0.
+/// Negates booleans.
 pub(super) fn negated(numbers: &[Number]) -> Vec<Number> {
     let negated = |number: &Number| number.int().map(|value| Number::Int(i64::from(value == 0)));
     numbers.iter().map(|number| negated(number).unwrap_or(Number::Unknown)).collect()
 }
 
-/// The numbers as another type; only integers and booleans are followed.
+/// Casts numbers; only integers and booleans are propagated.
 pub(super) fn cast(numbers: &[Number], element: ElementType) -> Option<Vec<Number>> {
     let cast = |number: &Number| match (number, element) {
         (Number::Int(value), ElementType::Bool) => Number::Int(i64::from(*value != 0)),
@@ -126,16 +126,16 @@ pub(super) fn cast(numbers: &[Number], element: ElementType) -> Option<Vec<Numbe
     followed.then(|| numbers.iter().map(cast).collect())
 }
 
-/// The numbers of a tensor of these dimensions, whose axes come in the order `perm`.
+/// Permutes the axes of a tensor of these dimensions.
 pub(super) fn transposed(numbers: &[Number], sizes: &[usize], perm: &[i64]) -> Option<Vec<Number>> {
     if numbers.is_empty() {
         return Some(Vec::new());
     }
-    // No product is more than there are numbers.
+    // No product exceeds the count of numbers.
     let stride = |axis: usize| Some(sizes.get(axis + 1..)?.iter().product::<usize>());
     let axes: Vec<usize> =
         perm.iter().map(|axis| usize::try_from(*axis).ok()).collect::<Option<_>>()?;
-    // Where the number of each place comes from, an axis after the other.
+    // Source index of each output element, built axis by axis.
     let mut from = vec![0_usize];
     for axis in axes {
         let (size, stride) = (*sizes.get(axis)?, stride(axis)?);
@@ -148,7 +148,7 @@ pub(super) fn transposed(numbers: &[Number], sizes: &[usize], perm: &[i64]) -> O
     from.into_iter().map(|place| numbers.get(place).cloned()).collect()
 }
 
-/// One number many times.
+/// Repeats one number.
 pub(super) fn repeated(number: &Number, count: u64) -> Option<Vec<Number>> {
     let count = usize::try_from(count).ok().filter(|count| *count <= NUMBERS_MAX)?;
     Some(vec![number.clone(); count])
@@ -165,8 +165,7 @@ fn broadcast(
     (0..count).map(pair).collect()
 }
 
-/// The number at a place among `count`; a lone one is at every place. Tensors that would
-/// stretch in another way are not followed.
+/// Number at an index among `count`; a single one is repeated. Other broadcasts are not followed.
 fn number(numbers: &[Number], place: usize, count: usize) -> Option<&Number> {
     match numbers {
         [lone] => Some(lone),

@@ -4,7 +4,7 @@ use super::call::{Call, Inferred};
 use super::value::{ANY, Value};
 use crate::{Dim, ElementType};
 
-/// Of the type of the zero point, else of the one that is explicit, else of unsigned bytes.
+/// Has the type of the zero point, else the attribute's, else unsigned bytes.
 pub(super) fn quantize(call: &Call<'_, '_>) -> Inferred {
     let explicit = call.element_type("output_dtype").filter(|element| *element != ANY);
     let element =
@@ -12,7 +12,7 @@ pub(super) fn quantize(call: &Call<'_, '_>) -> Inferred {
     made(call, element)
 }
 
-/// Of the type of the scale, unless another is explicit.
+/// Has the type of the scale, unless an attribute names another.
 pub(super) fn dequantize(call: &Call<'_, '_>) -> Inferred {
     let explicit = call.element_type("output_dtype").filter(|element| *element != ANY);
     made(call, explicit.unwrap_or_else(|| call.element(1)))

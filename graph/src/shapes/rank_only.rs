@@ -1,16 +1,16 @@
-//! Operators of which mainly the number of dimensions is followed.
+//! Operators of which mainly the rank is inferred.
 
 use super::call::{Call, Inferred};
 use super::dims;
 use super::value::{ANY, Number, Value};
 use crate::{Dim, ElementType};
 
-/// The dimensions of the first input, whose elements are of another type.
+/// Dimensions of the first input; elements of another type.
 pub(super) fn unknown_elements(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ANY, call.dims(0).map(<[Dim]>::to_vec))])
 }
 
-/// As many dimensions as the first input has, of which the first is the same.
+/// Rank and first dimension of the first input.
 pub(super) fn same_rank(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), call.dims(0).map(outer))])
 }
@@ -20,7 +20,7 @@ fn outer(dims: &[Dim]) -> Vec<Dim> {
     dims.iter().enumerate().map(dim).collect()
 }
 
-/// The dimensions of the first input, but for the last.
+/// Dimensions of the first input, but for the last.
 pub(super) fn unknown_last_dim(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).map(|dims| {
         let mut dims = dims.to_vec();
@@ -30,7 +30,7 @@ pub(super) fn unknown_last_dim(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// ONNX's attention: what is found, the keys and values with those of before, and the products.
+/// ONNX's attention: output, present keys and values, and the products.
 pub(super) fn attention(call: &Call<'_, '_>) -> Inferred {
     let queries = call.dims(0)?;
     let found = match (queries, call.dims(2)) {
@@ -46,7 +46,7 @@ pub(super) fn attention(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), Some(found)), other(), other(), other()])
 }
 
-/// ONNX Runtime's attention: tokens of some size, and keys and values.
+/// ONNX Runtime's attention: tokens, and present keys and values.
 pub(super) fn ort_attention(call: &Call<'_, '_>) -> Inferred {
     let [batch, steps, ..] = call.dims(0)? else { return None };
     let found = vec![batch.clone(), steps.clone(), Dim::Unknown];
@@ -58,7 +58,7 @@ pub(super) fn ort_attention(call: &Call<'_, '_>) -> Inferred {
     Some([vec![Value::tensor(call.element(0), Some(found))], states].concat())
 }
 
-/// Tokens by their numbers, and how many there are.
+/// Embedded tokens, and their counts.
 pub(super) fn embed_layer_norm(call: &Call<'_, '_>) -> Inferred {
     let [batch, steps] = call.dims(0)? else { return None };
     let size = call.dims(2).and_then(<[Dim]>::last).cloned().unwrap_or(Dim::Unknown);
@@ -68,7 +68,7 @@ pub(super) fn embed_layer_norm(call: &Call<'_, '_>) -> Inferred {
     Some(vec![found.clone(), counts, found])
 }
 
-/// Points of pictures.
+/// Sampled points of images.
 pub(super) fn grid_sample(call: &Call<'_, '_>) -> Inferred {
     let ([batch, channels, ..], [_, points @ .., _]) = (call.dims(0)?, call.dims(1)?) else {
         return None;
@@ -77,7 +77,7 @@ pub(super) fn grid_sample(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), Some(dims.collect()))])
 }
 
-/// Points for the pictures of a shape that has channels as its second dimension.
+/// A grid for images of a shape whose second dimension is channels.
 pub(super) fn affine_grid(call: &Call<'_, '_>) -> Inferred {
     let shape: Vec<Dim> = call.numbers(1)?.iter().map(Number::dim).collect();
     let (batch, sides) = (shape.first()?, shape.get(2..)?);
@@ -86,14 +86,14 @@ pub(super) fn affine_grid(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), Some(dims))])
 }
 
-/// A transform along an axis: how much of it there is then is not followed.
+/// A transform along an axis, whose size is not inferred.
 pub(super) fn dft(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).map(|dims| {
         let mut dims = outer(dims);
         dims.last_mut().into_iter().for_each(|last| *last = Dim::Unknown);
         dims
     });
-    // The first dimension may be the one that is transformed.
+    // The first dimension may be transformed.
     let dims = dims.map(|dims| dims::unknown(dims.len()));
     Some(vec![Value::tensor(call.element(0), dims)])
 }
@@ -112,7 +112,7 @@ pub(super) fn determinant(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), Some(outer.to_vec()))])
 }
 
-/// Pictures from their patches; the second input is the pictures' sides.
+/// Images from patches; the second input holds their sides.
 pub(super) fn col2im(call: &Call<'_, '_>) -> Inferred {
     let batch = call.dims(0)?.first()?.clone();
     let [Dim::Fixed(sides)] = call.dims(1)? else { return None };
@@ -121,7 +121,7 @@ pub(super) fn col2im(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), Some(dims))])
 }
 
-/// Some entries along an axis, or of the whole tensor.
+/// Selected entries along an axis, or of the whole tensor.
 pub(super) fn compress(call: &Call<'_, '_>) -> Inferred {
     let dims = match call.has_attribute("axis") {
         false => Some(dims::unknown(1)),
@@ -135,7 +135,7 @@ pub(super) fn compress(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// Axes cut or bordered to sizes.
+/// Axes cropped or padded to sizes.
 pub(super) fn center_crop_pad(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).map(|dims| {
         let named = call.ints("axes").filter(|axes| !axes.is_empty());
@@ -152,7 +152,7 @@ pub(super) fn center_crop_pad(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// The loss of each example; of the cross entropy, also the logarithms of all probabilities.
+/// The loss of each example; for cross entropy also the log probabilities.
 pub(super) fn loss(call: &Call<'_, '_>) -> Inferred {
     let each = call.text("reduction") == "none";
     let dims = if each { call.dims(1).map(<[Dim]>::to_vec) } else { Some(vec![]) };
@@ -170,14 +170,14 @@ pub(super) fn unknown_matrix(_: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(ANY, Some(dims::unknown(2)))])
 }
 
-/// Entries of a table for each place.
+/// Entries of a table for each index.
 pub(super) fn gather_quantized(call: &Call<'_, '_>) -> Inferred {
     let (places, table) = (call.dims(1)?, call.dims(0)?);
     let rest = dims::unknown(table.len().checked_sub(1)?);
     Some(vec![Value::tensor(call.element(2), Some([places.to_vec(), rest].concat()))])
 }
 
-/// As many dimensions as the third input, the first of several that are joined.
+/// Rank of the third input, the first of those that are concatenated.
 pub(super) fn concat_quantized(call: &Call<'_, '_>) -> Inferred {
     let rank = call.dims(2)?.len();
     Some(vec![Value::tensor(call.element(1), Some(dims::unknown(rank)))])

@@ -4,7 +4,7 @@ use super::call::{Call, Inferred};
 use super::value::{Number, Value};
 use crate::Dim;
 
-/// The outputs of all steps, those of the last, and for `LSTM` the last state of its cells.
+/// Outputs of all steps, those of the last, and for `LSTM` the last cell state.
 pub(super) fn recurrent(call: &Call<'_, '_>) -> Inferred {
     let element = call.element(0);
     let of_weights = || call.dims(2)?.get(2).cloned();

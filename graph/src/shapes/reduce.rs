@@ -5,7 +5,7 @@ use super::dims;
 use super::value::Value;
 use crate::{Dim, ElementType};
 
-/// Sums, means and the like over axes: those that are named, or all.
+/// Sums, means and the like over named axes, or all.
 pub(super) fn reduce(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).and_then(|dims| {
         let all: Vec<i64> = (0..).take(dims.len()).collect();
@@ -21,21 +21,21 @@ pub(super) fn reduce(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// A mean of quantized numbers over axes that an attribute names.
+/// A mean of quantized numbers over the axes of an attribute.
 pub(super) fn reduce_quantized(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).zip(call.ints("axes"));
     let dims = dims.and_then(|(dims, axes)| without(call, dims, axes));
     Some(vec![Value::tensor(call.element(0), dims)])
 }
 
-/// The place of the largest or the smallest along an axis.
+/// Index of the largest or smallest along an axis.
 pub(super) fn arg(call: &Call<'_, '_>) -> Inferred {
     let axis = call.int("axis").unwrap_or(0);
     let dims = call.dims(0).and_then(|dims| without(call, dims, &[axis]));
     Some(vec![Value::tensor(ElementType::Int64, dims)])
 }
 
-/// Whether dimensions that are reduced stay, as ones.
+/// True if reduced dimensions stay as ones.
 fn keeps(call: &Call<'_, '_>) -> bool {
     call.int("keepdims").unwrap_or(1) != 0
 }

@@ -13,7 +13,7 @@ pub(super) fn resize(call: &Call<'_, '_>) -> Inferred {
 }
 
 fn resized(call: &Call<'_, '_>, dims: &[Dim]) -> Option<Vec<Dim>> {
-    // Which sizes are kept in proportion is not worth following.
+    // Sizes in proportion are not inferred.
     if !matches!(call.text("keep_aspect_ratio_policy"), "" | "stretch") {
         return None;
     }
@@ -31,20 +31,20 @@ fn resized(call: &Call<'_, '_>, dims: &[Dim]) -> Option<Vec<Dim>> {
     Some(dims)
 }
 
-/// The size of each of these axes.
+/// New sizes of these axes.
 fn sizes(call: &Call<'_, '_>, dims: &[Dim], axes: &[usize]) -> Option<Vec<Dim>> {
     if call.has_input(3) {
         let sizes = call.numbers(3).filter(|sizes| sizes.len() == axes.len())?;
         return Some(sizes.iter().map(Number::dim).collect());
     }
-    // The factors' place: an attribute, the second of two inputs, or the third.
+    // Factors are an attribute, the second of two inputs, or the third.
     let scales = match call.float_list("scales") {
         Some(scales) => scales.to_vec(),
         None => call.floats(if call.input_count() == 2 { 1 } else { 2 })?,
     };
     let scaled = |(axis, scale): (&usize, f32)| match &dims[*axis] {
         dim if scale == 1.0 => dim.clone(),
-        // In single precision, as those do who run it; the cast stays within 64 bits.
+        // Single precision, as in runtimes; the cast saturates.
         Dim::Fixed(size) => Dim::Fixed((*size as f32 * scale).floor() as u64),
         _ => Dim::Unknown,
     };

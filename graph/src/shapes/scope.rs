@@ -1,4 +1,4 @@
-//! The values of a graph, found node by node.
+//! Inference of a graph's values, node by node.
 
 use super::call::Call;
 use super::table;
@@ -7,33 +7,33 @@ use crate::{Dim, Graph, Kind, Node, TensorView, ValueInfo, constant, rows};
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
-/// Bytes that all that is found may take; real models need far less than one megabyte.
+/// Memory for all results in bytes; real models need far less than one megabyte.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 
-/// Nodes that are looked at, those of loops again and again.
+/// Most nodes visited, those of loops counted each time.
 const STEPS_MAX: usize = 1 << 20;
 
-/// What is followed, and how much of it.
+/// State of an analysis, with its limits.
 pub(crate) struct Context {
     analysis: Analysis,
-    /// What is left of the memory for what is found.
+    /// Memory left for results, in bytes.
     memory_left: Cell<usize>,
-    /// Nodes, and other parts of graphs inside them, that may still be looked at.
+    /// Visits left: nodes, and other parts of subgraphs.
     steps: Cell<usize>,
     fresh: Cell<u32>,
-    /// Whether sizes hold only where no input's dimension is zero.
+    /// True if sizes hold only where no input dimension is zero.
     excludes_zero: Cell<bool>,
-    /// Of a name that no node made before, and nothing around holds.
+    /// Value of a name that is not defined yet, here or around.
     unresolved: Value,
 }
 
-/// What is followed.
+/// Kind of analysis.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Analysis {
-    /// Kinds of values; what the model says of them completes what is found.
+    /// Types and shapes; declarations of the model complete them.
     Shapes,
-    /// Kinds that are proven, and what values depend on where rows share a run. The operators of
-    /// ONNX are of this version.
+    /// Proven types and shapes, and dependence on rows that share a run, for this version of ONNX's
+    /// operators.
     Rows { opset: i64 },
 }
 
@@ -48,7 +48,7 @@ impl Context {
         Self { analysis, memory_left, steps, fresh, excludes_zero, unresolved }
     }
 
-    /// The version of ONNX's operators where rows are followed.
+    /// Version of ONNX's operators, if rows are analysed.
     pub(crate) fn opset(&self) -> Option<i64> {
         match self.analysis {
             Analysis::Shapes => None,
@@ -56,35 +56,35 @@ impl Context {
         }
     }
 
-    /// Counts a node that is looked at; false where there were too many.
+    /// Counts a visited node; false when there are too many.
     pub(crate) fn step(&self) -> bool {
         self.steps(1)
     }
 
-    /// Counts as many parts of a graph that are looked at.
+    /// Counts visited parts of a graph; false when there are too many.
     pub(crate) fn steps(&self, count: usize) -> bool {
         let left = self.steps.get().checked_sub(count);
         left.inspect(|left| self.steps.set(*left)).is_some()
     }
 
-    /// Notes that a size is what it is only where no dimension is zero: `Reshape` takes a zero for
-    /// another dimension.
+    /// Records that sizes hold only where no dimension is zero, as `Reshape` treats a zero
+    /// specially.
     pub(crate) fn exclude_zero(&self) {
         self.excludes_zero.set(true);
     }
 
-    /// Whether sizes hold only where no input's dimension is zero.
+    /// True if sizes hold only where no input dimension is zero.
     pub(crate) fn excludes_zero(&self) -> bool {
         self.excludes_zero.get()
     }
 
-    /// A number that was not given before.
+    /// Makes a unique number.
     pub(crate) fn fresh(&self) -> u32 {
         self.fresh.set(self.fresh.get() + 1);
         self.fresh.get()
     }
 
-    /// The value, or nothing known of it where the memory is used up.
+    /// Charges memory for a value; an unknown value if none is left.
     fn charge(&self, value: Value) -> Value {
         match self.memory_left.get().checked_sub(value.cost()) {
             Some(left) => {
@@ -99,22 +99,22 @@ impl Context {
     }
 }
 
-/// What is known of the values of a graph.
+/// Values of a graph and what is known of them.
 pub(crate) struct Scope<'a, 's> {
     graph: Graph<'a>,
     values: HashMap<&'a str, Value>,
-    /// The names of what its nodes make, sooner or later.
+    /// Names of the values that its nodes produce, sooner or later.
     produced: HashSet<&'a str>,
     constants: HashMap<&'a str, TensorView<'a>>,
-    /// The graph around this one.
+    /// Scope of the graph around this one.
     outer: Option<&'s Scope<'a, 's>>,
-    /// The sizes that symbols stand for, where the inputs' dimensions are given.
+    /// Sizes of symbols, if the inputs' dimensions are given.
     sizes: HashMap<String, u64>,
     context: &'s Context,
 }
 
 impl<'a, 's> Scope<'a, 's> {
-    /// Finds the values of a model's graph whose inputs have the dimensions `inputs`.
+    /// Analyses a model's graph, whose inputs have the dimensions `inputs`.
     pub(crate) fn of(graph: Graph<'a>, inputs: &[(&str, &[u64])], context: &'s Context) -> Self {
         let mut scope = Self::empty(graph, context);
         scope.bind_sizes(inputs);
@@ -133,7 +133,7 @@ impl<'a, 's> Scope<'a, 's> {
         scope
     }
 
-    /// Finds the values of a model's graph whose inputs are `given`.
+    /// Analyses a model's graph with these inputs.
     pub(crate) fn with_inputs(
         graph: Graph<'a>,
         given: Vec<(&'a str, Value)>,
@@ -157,7 +157,7 @@ impl<'a, 's> Scope<'a, 's> {
         }
     }
 
-    /// Finds the values of a graph inside a node of this one, whose inputs are `given` in order.
+    /// Analyses a subgraph of a node, with these inputs in order.
     pub(crate) fn inside<'i>(&'i self, graph: Graph<'a>, given: Vec<Value>) -> Scope<'a, 'i>
     where
         's: 'i,
@@ -181,27 +181,27 @@ impl<'a, 's> Scope<'a, 's> {
         self.context
     }
 
-    /// What is known of the value of this name, here or around.
+    /// Looks up a value, here or around.
     pub(crate) fn value(&self, name: &str) -> &Value {
         if name.is_empty() {
             return &Value::UNKNOWN;
         }
         match (self.values.get(name), self.outer) {
             (Some(value), _) => value,
-            // A node that comes later makes it: it is not that of the same name outside.
+            // A later node defines it, so an outer value of the same name is another.
             (None, Some(outer)) if !self.produced.contains(name) => outer.value(name),
             _ => &self.context.unresolved,
         }
     }
 
-    /// The constant of this name, here or around.
+    /// Finds a constant, here or around.
     pub(crate) fn constant(&self, name: &str) -> Option<TensorView<'a>> {
         let is_own = self.values.contains_key(name) || self.produced.contains(name);
         let outer = || self.outer.filter(|_| !is_own)?.constant(name);
         self.constants.get(name).copied().or_else(outer)
     }
 
-    /// What is known of the graph's outputs.
+    /// Values of the graph's outputs.
     pub(crate) fn outputs(&self) -> Vec<Value> {
         let outputs = self.graph.proto().output.iter();
         outputs.map(|output| self.value(&output.name).clone()).collect()
@@ -215,7 +215,7 @@ impl<'a, 's> Scope<'a, 's> {
         self.values.insert(name, self.context.charge(value));
     }
 
-    /// Lets symbols of the inputs stand for the sizes that are given.
+    /// Binds symbols of the inputs to given sizes.
     fn bind_sizes(&mut self, inputs: &[(&str, &[u64])]) {
         for info in self.graph.inputs() {
             let given = inputs.iter().find(|input| input.0 == info.name);
@@ -242,7 +242,7 @@ impl<'a, 's> Scope<'a, 's> {
         }
     }
 
-    /// What the model says of values that nodes make, where that is believed.
+    /// Declared kinds of values, if the analysis believes them.
     fn declared(&self) -> HashMap<&'a str, Kind> {
         if self.context.analysis != Analysis::Shapes {
             return HashMap::new();
@@ -271,7 +271,7 @@ impl<'a, 's> Scope<'a, 's> {
         }
     }
 
-    /// The kind with sizes in the place of the symbols that stand for them.
+    /// Replaces symbols by their sizes.
     fn bind_symbols(&self, mut kind: Kind) -> Kind {
         if let Kind::Tensor { dims: Some(dims), .. } = &mut kind {
             for dim in dims {
@@ -286,14 +286,14 @@ impl<'a, 's> Scope<'a, 's> {
     }
 }
 
-/// What the operator's rule tells of the values that a node makes.
+/// Infers the kinds of a node's outputs by the operator's rule.
 pub(crate) fn kinds(call: &Call<'_, '_>) -> Vec<Value> {
     let rule = table::rule(call.domain(), call.operator());
     rule.and_then(|rule| rule(call)).unwrap_or_default()
 }
 
-/// What is found, completed by what the model says: that may be of before a change, so it
-/// only fills gaps.
+/// Completes an inferred value by its declaration. Declarations may be stale, so they only fill
+/// gaps.
 fn refined(found: Value, declared: Option<&Kind>) -> Value {
     let Some(declared) = declared else { return found };
     let Kind::Tensor { element, dims } = found.kind else {

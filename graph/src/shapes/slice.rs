@@ -5,10 +5,10 @@ use super::dims;
 use super::value::{Number, Value};
 use crate::Dim;
 
-/// Ends past this are meant as "to the end": exporters write the largest of 32 or 64 bits.
+/// Ends past this mean "to the end": exporters write the largest of 32 or 64 bits.
 const TO_END: i64 = i32::MAX as i64;
 
-/// A slice of one axis. Negative places count from the end.
+/// A slice of one axis. Negative indices count from the end.
 struct AxisSlice<'n> {
     axis: usize,
     start: &'n Number,
@@ -35,7 +35,7 @@ pub(super) fn slice(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), Some(left)).with_numbers(numbers)])
 }
 
-/// What a node says of its slices: attributes before version 10, inputs since.
+/// Arguments of a slice: attributes before version 10, inputs since.
 struct Arguments {
     starts: Vec<Number>,
     ends: Vec<Number>,
@@ -49,7 +49,7 @@ impl Arguments {
             let said = call.ints(attribute).map(|ints| ints.iter().copied().map(Number::Int));
             said.map(Iterator::collect).or_else(|| Some(call.numbers(input)?.to_vec()))
         };
-        // Which axes, and in which steps, must be known where it is said.
+        // Axes and steps must be known if they are given.
         let ints = |attribute: &str, input: usize| match list(attribute, input) {
             Some(numbers) => {
                 numbers.iter().map(Number::int).collect::<Option<Vec<i64>>>().map(Some)
@@ -77,13 +77,13 @@ impl Arguments {
 }
 
 impl AxisSlice<'_> {
-    /// How much of a dimension is left.
+    /// Size of the slice.
     fn size(&self, dim: &Dim) -> Dim {
         if self.is_whole() {
             return dim.clone();
         }
         match (dims::fixed(dim), self.start, self.end.dim(), self.step) {
-            // The first so many: a model that is given more has nothing there to take.
+            // A prefix: a valid model is at least that long.
             (_, Number::Int(0), Dim::Symbol(symbol), 1) => Dim::Symbol(symbol),
             (_, Number::Int(0), end @ Dim::Computed(_), 1) if *dim == end => end,
             (_, Number::Int(0), end @ Dim::Computed(_), 1) => dims::truncated(dim, &end),
@@ -95,7 +95,7 @@ impl AxisSlice<'_> {
         }
     }
 
-    /// Whether every element is left, however many there are.
+    /// True if the slice keeps every element, of any size.
     fn is_whole(&self) -> bool {
         match (self.start, self.end, self.step) {
             (Number::Int(0), Number::Int(end), 1) => *end >= TO_END,
@@ -104,7 +104,7 @@ impl AxisSlice<'_> {
         }
     }
 
-    /// The first place and the one past the last, of so many; the latter may be -1.
+    /// First index and end, for this size; the end may be -1.
     fn range(&self, size: u64) -> Option<(i128, i128)> {
         let size = i128::from(size);
         let (low, high) = if self.step > 0 { (0, size) } else { (-1, size - 1) };
@@ -122,7 +122,7 @@ impl AxisSlice<'_> {
         u64::try_from((distance + step - 1) / step).unwrap_or(0)
     }
 
-    /// The numbers that are left of a tensor of these dimensions, which are then those left.
+    /// Slices the numbers of a tensor, and updates its sizes.
     fn of(&self, numbers: &[Number], sizes: &mut [usize]) -> Option<Vec<Number>> {
         let size = sizes.get(self.axis).copied()?;
         let (start, end) = self.range(size as u64)?;
@@ -131,7 +131,7 @@ impl AxisSlice<'_> {
         let places: Vec<usize> = places.collect::<Option<_>>()?;
         let inner = sizes[self.axis + 1..].iter().try_fold(1, |a, b| usize::checked_mul(a, *b))?;
         sizes[self.axis] = places.len();
-        // Each chunk is all that lies along the axis.
+        // A chunk holds all that lies along the axis.
         let chunks = numbers.chunks(size.checked_mul(inner)?.max(1));
         let picked = chunks.flat_map(|chunk| {
             places.iter().filter_map(|place| chunk.get(place * inner..)?.get(..inner))

@@ -1,4 +1,4 @@
-//! Operators that make tensors, and those that tell a tensor's dimensions.
+//! Operators that create tensors, and those that return dimensions.
 
 use super::call::{Call, Inferred};
 use super::dims;
@@ -30,7 +30,7 @@ pub(super) fn constant(call: &Call<'_, '_>) -> Inferred {
     Some(vec![value])
 }
 
-/// One number everywhere; the input is the shape.
+/// A constant tensor; the input is the shape.
 pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Inferred {
     let value = call.tensor("value");
     let element = value.as_ref().map_or(ElementType::Float32, Value::element);
@@ -49,7 +49,7 @@ pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(element, dims).with_numbers(numbers)])
 }
 
-/// The dimensions of a tensor, or some of them.
+/// Dimensions of a tensor, or some of them.
 pub(super) fn shape(call: &Call<'_, '_>) -> Inferred {
     let Some(dims) = call.dims(0) else {
         return Some(vec![Value::tensor(ElementType::Int64, Some(dims::unknown(1)))]);
@@ -65,7 +65,7 @@ pub(super) fn shape(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::list(numbers.collect())])
 }
 
-/// The number of elements of a tensor.
+/// Number of elements of a tensor.
 pub(super) fn size(call: &Call<'_, '_>) -> Inferred {
     let count = call.dims(0).map(|dims| vec![Number::from(&dims::product(dims))]);
     Some(vec![Value::tensor(ElementType::Int64, Some(vec![])).with_numbers(count)])
@@ -84,7 +84,7 @@ pub(super) fn range(call: &Call<'_, '_>) -> Inferred {
     });
     let symbol = match [call.numbers(0), call.numbers(1), call.numbers(2)] {
         [Some([Number::Int(0)]), Some([limit]), Some([Number::Int(1)])] => match limit.dim() {
-            // It may be negative.
+            // The limit may be negative.
             Dim::Computed(size) if !size.is_of_inputs() => Dim::Unknown,
             limit => limit,
         },
@@ -100,14 +100,14 @@ pub(super) fn range(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), Some(vec![dim])).with_numbers(numbers)])
 }
 
-/// Random numbers of a shape that an attribute says.
+/// Random numbers of a shape from an attribute.
 pub(super) fn random(call: &Call<'_, '_>) -> Inferred {
     let shape = call.ints("shape")?.iter().map(|size| Number::Int(*size).dim());
     let element = call.element_type("dtype").unwrap_or(ElementType::Float32);
     Some(vec![Value::tensor(element, Some(shape.collect()))])
 }
 
-/// A tensor of the input's dimensions, of its type or another.
+/// A tensor of the input's dimensions, of its type or the attribute's.
 pub(super) fn like(call: &Call<'_, '_>) -> Inferred {
     let element = call.element_type("dtype").unwrap_or_else(|| call.element(0));
     Some(vec![Value::tensor(element, call.dims(0).map(<[Dim]>::to_vec))])

@@ -1,4 +1,4 @@
-//! Which rule is whose.
+//! Rules by operator.
 
 use super::call::Rule;
 use super::{
@@ -6,7 +6,7 @@ use super::{
     recurrent, reduce, resize, slice, source, window,
 };
 
-/// The rule of an operator; `None` for one that this version does not know.
+/// Finds the rule of an operator; `None` if it is unknown.
 pub(crate) fn rule(domain: &str, operator: &str) -> Option<Rule> {
     match domain {
         "" => onnx(operator).or_else(|| onnx_shape(operator)),
@@ -18,7 +18,7 @@ pub(crate) fn rule(domain: &str, operator: &str) -> Option<Rule> {
     }
 }
 
-/// Operators that compute.
+/// Rules of computing operators.
 fn onnx(operator: &str) -> Option<Rule> {
     Some(match operator {
         "Abs"
@@ -128,7 +128,7 @@ fn onnx(operator: &str) -> Option<Rule> {
     })
 }
 
-/// Operators that arrange, choose and make.
+/// Rules of operators that rearrange, select and create.
 fn onnx_shape(operator: &str) -> Option<Rule> {
     Some(match operator {
         "Reshape" => layout::reshape,
@@ -167,7 +167,7 @@ fn onnx_shape(operator: &str) -> Option<Rule> {
     })
 }
 
-/// Operators that ONNX Runtime adds.
+/// Rules of ONNX Runtime's operators.
 fn microsoft(operator: &str) -> Option<Rule> {
     Some(match operator {
         "BiasGelu" | "FastGelu" | "Gelu" | "QuickGelu" | "QLinearSigmoid" | "QLinearLeakyRelu"
@@ -218,7 +218,7 @@ fn microsoft(operator: &str) -> Option<Rule> {
     })
 }
 
-/// Operators of Skysail's own: layers whose weights are compressed.
+/// Rules of Skysail's operators: layers with compressed weights.
 fn skysail(operator: &str) -> Option<Rule> {
     Some(match operator {
         "SparseMatMul" | "Int8MatMul" => rank_only::unknown_last_dim,
@@ -227,7 +227,7 @@ fn skysail(operator: &str) -> Option<Rule> {
     })
 }
 
-/// Operators of classical machine learning.
+/// Rules of classical machine learning.
 fn ml(operator: &str) -> Option<Rule> {
     Some(match operator {
         "Binarizer" => elementwise::same,

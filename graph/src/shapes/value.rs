@@ -1,33 +1,33 @@
-//! What is known of a value while shapes are inferred.
+//! Values of the analysis.
 
 use crate::rows::Dependence;
 use crate::{Dim, ElementType, Kind, TensorView};
 
-/// The most dimensions that are followed; real tensors have fewer than ten.
+/// Most dimensions of an analysed tensor; real ones have fewer than ten.
 pub(crate) const RANK_MAX: usize = 16;
-/// The most elements of a tensor that is followed by value: shapes, axes, sizes of parts.
+/// Most elements of a tensor that is propagated by value: shapes, axes, sizes of parts.
 pub(crate) const NUMBERS_MAX: usize = 256;
-/// The longest name of a size that is followed.
+/// Longest name of a symbolic size, in bytes.
 const SYMBOL_BYTES_MAX: usize = 256;
 
-/// The type of elements whose type is not known.
+/// Unknown element type.
 pub(crate) const ANY: ElementType = ElementType::Other(0);
 
-/// What is known of a value.
+/// Knowledge of a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Value {
     pub(crate) kind: Kind,
-    /// The elements in row-major order, of a small tensor of integers or booleans.
+    /// Elements in row-major order, if a small tensor of integers or booleans.
     pub(crate) numbers: Option<Vec<Number>>,
-    /// What it depends on; followed only where rows are.
+    /// Dependence on rows; only where rows are analysed.
     pub(crate) dependence: Dependence,
 }
 
-/// What is known of an element.
+/// Knowledge of an element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Number {
     Int(i64),
-    /// As many as this dimension, whose size is open.
+    /// The size of this dynamic dimension.
     Open(Dim),
     Unknown,
 }
@@ -40,13 +40,13 @@ impl Value {
         Self { kind: limited(kind), ..Self::UNKNOWN }
     }
 
-    /// A tensor; more dimensions than are followed are unknown ones.
+    /// A tensor; dimensions are unknown if there are too many.
     pub(crate) fn tensor(element: ElementType, dims: Option<Vec<Dim>>) -> Self {
         let dims = dims.filter(|dims| dims.len() <= RANK_MAX);
         Self { kind: Kind::Tensor { element, dims }, ..Self::UNKNOWN }
     }
 
-    /// A tensor and its elements; they are followed if they are few and as many as it has.
+    /// Sets the elements, if they are few and fit the dimensions.
     pub(crate) fn with_numbers(mut self, numbers: Option<Vec<Number>>) -> Self {
         let count = self.dims().and_then(count);
         self.numbers = numbers.filter(|numbers| count == Some(numbers.len()));
@@ -66,7 +66,7 @@ impl Value {
         Self::tensor(tensor.element(), dims).with_numbers(numbers(tensor))
     }
 
-    /// The type of its elements; [`ANY`] where that is not known.
+    /// Element type; [`ANY`] if unknown.
     pub(crate) fn element(&self) -> ElementType {
         self.kind.element().unwrap_or(ANY)
     }
@@ -79,20 +79,20 @@ impl Value {
         self.numbers.as_deref()
     }
 
-    /// Its dimensions and its elements in row-major order, of a value that is followed.
+    /// Dimensions and elements in row-major order, if propagated by value.
     pub(crate) fn block(&self) -> Option<(Vec<usize>, &[Number])> {
-        // One of many may be beside one of zero.
+        // A large dimension may be beside one of zero.
         let few = |size: &usize| *size <= NUMBERS_MAX;
         let size = |dim| usize::try_from(super::dims::fixed(dim)?).ok().filter(few);
         Some((self.dims()?.iter().map(size).collect::<Option<_>>()?, self.numbers()?))
     }
 
-    /// Its elements, where each is known.
+    /// Elements, if all are known.
     pub(crate) fn ints(&self) -> Option<Vec<i64>> {
         self.numbers()?.iter().map(Number::int).collect()
     }
 
-    /// Bytes that it takes, about.
+    /// Memory in bytes, approximately.
     pub(crate) fn cost(&self) -> usize {
         let numbers = self.numbers().unwrap_or_default().iter().map(|number| match number {
             Number::Open(dim) => size_of::<Number>() + dim_cost(dim),
@@ -110,7 +110,7 @@ impl Number {
         }
     }
 
-    /// The dimension that is this number.
+    /// Dimension of this size.
     pub(crate) fn dim(&self) -> Dim {
         match self {
             Self::Int(value) => u64::try_from(*value).map_or(Dim::Unknown, Dim::Fixed),
@@ -130,7 +130,7 @@ impl From<&Dim> for Number {
     }
 }
 
-/// The number of elements, if it is known and they are few.
+/// Number of elements, if known and small.
 fn count(dims: &[Dim]) -> Option<usize> {
     let count = match super::dims::product(dims) {
         Dim::Fixed(count) => usize::try_from(count).ok()?,
@@ -139,7 +139,8 @@ fn count(dims: &[Dim]) -> Option<usize> {
     (count <= NUMBERS_MAX).then_some(count)
 }
 
-/// The elements of a small tensor of integers. None of one in a file: shapes lie in the model.
+/// Elements of a small tensor of integers. External ones are not read, since shapes lie in the
+/// model.
 fn numbers(tensor: TensorView<'_>) -> Option<Vec<Number>> {
     if tensor.is_external() || tensor.count().ok()? > NUMBERS_MAX as u64 {
         return None;
@@ -158,7 +159,7 @@ fn numbers(tensor: TensorView<'_>) -> Option<Vec<Number>> {
     })
 }
 
-/// The kind with no more detail than is followed.
+/// Limits a kind to the details that are analysed.
 fn limited(kind: Kind) -> Kind {
     let dims = |dims: Option<Vec<Dim>>| {
         let dims = dims.filter(|dims| dims.len() <= RANK_MAX)?;

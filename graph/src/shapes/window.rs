@@ -1,4 +1,4 @@
-//! Convolutions and pooling: a window that slides over all dimensions but the first two.
+//! Convolutions and pooling: a window slides over all dimensions but the first two.
 
 use super::call::{Call, Inferred};
 use super::value::{ANY, Value};
@@ -13,7 +13,7 @@ pub(super) fn conv_integer(call: &Call<'_, '_>) -> Inferred {
     convolution(call, 1, ElementType::Int32)
 }
 
-/// Inputs: x, its scale and zero point, the weights, theirs, and those of the output.
+/// Inputs: x with scale and zero point, weights with theirs, and those of the output.
 pub(super) fn conv_quantized(call: &Call<'_, '_>) -> Inferred {
     let explicit = call.element(7);
     convolution(call, 3, if explicit == ANY { call.element(0) } else { explicit })
@@ -26,7 +26,7 @@ fn convolution(call: &Call<'_, '_>, weights: usize, element: ElementType) -> Inf
     Some(vec![Value::tensor(element, window_dims(call, kernels, Some(channels)))])
 }
 
-/// The window takes whole dimensions: all but the first two shrink to one.
+/// The window covers whole dimensions: all but the first two shrink to one.
 pub(super) fn global_pool(call: &Call<'_, '_>) -> Inferred {
     if has_channels_last(call) {
         return rank_only::same_rank(call);
@@ -38,7 +38,7 @@ pub(super) fn global_pool(call: &Call<'_, '_>) -> Inferred {
     Some(vec![Value::tensor(call.element(0), call.dims(0).map(shrunk))])
 }
 
-/// The largest or the mean of each window, and of the largest also where it lies.
+/// The maximum or mean of each window, and the indices of maxima.
 pub(super) fn pool(call: &Call<'_, '_>) -> Inferred {
     if has_channels_last(call) {
         return rank_only::same_rank(call);
@@ -52,7 +52,7 @@ fn has_channels_last(call: &Call<'_, '_>) -> bool {
     call.int("channels_last").unwrap_or(0) != 0
 }
 
-/// The sizes of the window: explicit, or those of the weights.
+/// Sizes of the window, from the attribute or the weights.
 fn kernels(call: &Call<'_, '_>, weights: Option<&[Dim]>) -> Vec<Option<i64>> {
     if let Some(explicit) = call.ints("kernel_shape") {
         return explicit.iter().copied().map(Some).collect();
@@ -61,7 +61,7 @@ fn kernels(call: &Call<'_, '_>, weights: Option<&[Dim]>) -> Vec<Option<i64>> {
     weights.and_then(|dims| dims.get(2..)).unwrap_or_default().iter().map(size).collect()
 }
 
-/// The dimensions that a window over the first input leaves.
+/// Output dimensions of a window over the first input.
 fn window_dims(
     call: &Call<'_, '_>,
     kernels: Vec<Option<i64>>,
@@ -75,7 +75,7 @@ fn window_dims(
     Some([outer[0].clone(), channels].into_iter().chain(spatial).collect())
 }
 
-/// The attributes of a window over so many dimensions.
+/// Attributes of a window over `rank` spatial dimensions.
 struct Window<'a> {
     rank: usize,
     kernels: Vec<Option<i64>>,
@@ -83,7 +83,7 @@ struct Window<'a> {
     dilations: Option<&'a [i64]>,
     pads: Option<&'a [i64]>,
     auto_pad: &'a str,
-    /// Whether a window may start inside and end outside.
+    /// True if a window may start inside and end outside.
     ceil: bool,
 }
 
@@ -104,14 +104,14 @@ impl<'a> Window<'a> {
         at(self.strides, axis, 1).filter(|stride| *stride >= 1)
     }
 
-    /// The elements that the window spans: its size, with gaps between.
+    /// Elements that the window spans, gaps included.
     fn span(&self, axis: usize) -> Option<i128> {
         let kernel = (*self.kernels.get(axis)?)?;
         let dilation = at(self.dilations, axis, 1).filter(|dilation| *dilation >= 1)?;
         (kernel >= 1).then(|| (i128::from(kernel) - 1) * dilation + 1)
     }
 
-    /// What is put before and behind a dimension.
+    /// Pads before and behind a dimension.
     fn pads(&self, axis: usize) -> Option<(i128, i128)> {
         let pads = if self.auto_pad == "VALID" { None } else { self.pads };
         Some((at(pads, axis, 0)?, at(pads, axis + self.rank, 0)?))
@@ -121,7 +121,7 @@ impl<'a> Window<'a> {
         self.auto_pad.starts_with("SAME_")
     }
 
-    /// The number of places where the window fits.
+    /// Number of window positions.
     fn slide(&self, axis: usize, dim: &Dim) -> Dim {
         self.steps(axis, dim).unwrap_or(Dim::Unknown)
     }
@@ -129,7 +129,7 @@ impl<'a> Window<'a> {
     fn steps(&self, axis: usize, dim: &Dim) -> Option<Dim> {
         let stride = self.stride(axis)?;
         if self.is_same() {
-            // Runtimes differ in whether gaps count for the border.
+            // Runtimes disagree about the border of dilated windows.
             let has_gaps = self.dilations.is_some_and(|all| all.iter().any(|each| *each != 1));
             return if has_gaps {
                 None
@@ -147,14 +147,14 @@ impl<'a> Window<'a> {
         let room = whole + before + behind - span;
         let steps = room + if self.ceil { stride - 1 } else { 0 };
         let mut count = if room < 0 { return None } else { steps / stride + 1 };
-        // The last window must start inside, or in what is put before.
+        // The last window must start inside, or in the pad before.
         if self.ceil && (count - 1) * stride >= whole + before {
             count -= 1;
         }
         size(count)
     }
 
-    /// The size that a window which spreads out each element gives.
+    /// Output size of a transposed convolution.
     fn spread(&self, axis: usize, dim: &Dim, more: i128) -> Option<Dim> {
         let (whole, stride) = (i128::from(dims::fixed(dim)?), self.stride(axis)?);
         if self.is_same() {
@@ -165,7 +165,7 @@ impl<'a> Window<'a> {
     }
 }
 
-/// What a list says of an axis; `None` where it says nothing, though it is there.
+/// Entry of a list for an axis; `None` if the list is too short.
 fn at(list: Option<&[i64]>, axis: usize, default: i128) -> Option<i128> {
     list.map_or(Some(default), |list| list.get(axis).copied().map(i128::from))
 }

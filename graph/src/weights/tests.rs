@@ -1,9 +1,9 @@
-//! Tests of finding weights.
+//! Tests of the search for weights.
 
 use super::*;
 use crate::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor};
 
-/// A graph with an input `x` and initializers of these shapes; `y` is its output.
+/// A graph with an input `x` and initializers of these shapes; its output is `y`.
 fn graph(initializers: &[(&str, &[u64])]) -> GraphBuilder {
     let mut builder = GraphBuilder::new("weights");
     builder.input("x", ElementType::Float32, &[Dim::Unknown, Dim::Unknown]);
@@ -19,12 +19,12 @@ fn finish(mut builder: GraphBuilder) -> Model {
     builder.finish().unwrap()
 }
 
-/// Name, input, role and axis of outputs of every weight.
+/// Name, input, role and output axis of every weight.
 fn found(model: &Model) -> Vec<(&str, usize, Role, Option<usize>)> {
     let weights = model.graph().weights().unwrap().into_iter();
-    let told = |weight: Weight<'_>| (weight.input, weight.role, weight.output_axis);
+    let described = |weight: Weight<'_>| (weight.input, weight.role, weight.output_axis);
     weights
-        .map(|weight| (weight.tensor.name(), told(weight)))
+        .map(|weight| (weight.tensor.name(), described(weight)))
         .map(|(name, (input, role, axis))| (name, input, role, axis))
         .collect()
 }
@@ -76,7 +76,7 @@ fn roles_and_layouts_are_found() {
 }
 
 #[test]
-fn weights_are_found_behind_what_passes_them_on() {
+fn weights_are_found_behind_forwarding_nodes() {
     let mut builder = graph(&[("shared", &[2, 2]), ("hwio", &[3, 3, 2, 4]), ("long", &[4])]);
     builder.initializer("int8", Tensor::new(&[2, 2], &[0_i8; 4]).unwrap());
     builder.initializer("scale", Tensor::new(&[], &[0.5_f32]).unwrap());
@@ -128,9 +128,9 @@ fn weights_are_found_behind_what_passes_them_on() {
 }
 
 #[test]
-fn what_no_constant_feeds_is_no_weight() {
+fn only_constants_are_weights() {
     let mut builder = graph(&[("scale", &[])]);
-    // The scale feeds the product only as a part of what it is multiplied by.
+    // The scale feeds the product only through its other operand.
     builder
         .node("QuantizeLinear", &["x", "scale"], &["q"], &[])
         .node("DequantizeLinear", &["q", "scale"], &["d"], &[])

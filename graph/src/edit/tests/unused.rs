@@ -1,10 +1,10 @@
-//! Tests of taking out what nothing depends on.
+//! Tests of the removal of unused nodes and initializers.
 
 use super::*;
 use onnx_protobuf::{StringStringEntryProto, TrainingInfoProto};
 
 #[test]
-fn what_nothing_depends_on_is_dropped() {
+fn unused_nodes_and_initializers_are_dropped() {
     let mut model = mlp(&[3, 2], 1).unwrap();
     let more = Tensor::new(&[1], &[0.0_f32]).unwrap();
     let edit = {
@@ -16,7 +16,7 @@ fn what_nothing_depends_on_is_dropped() {
         edit
     };
     model.apply(edit).unwrap();
-    // A node without outputs is there for another reason.
+    // A node without outputs stays.
     assert_eq!(model.drop_unused(), ["lone"]);
     let mut edit = model.edit();
     edit.remove(node(&model, "Print"));
@@ -29,7 +29,7 @@ fn what_nothing_depends_on_is_dropped() {
 }
 
 #[test]
-fn training_keeps_what_it_uses() {
+fn initializers_used_by_training_are_kept() {
     let tensor = |name| Tensor::new(&[1], &[1.0_f32]).unwrap().into_proto(name);
     let mut graph_of_three = graph(&[]);
     graph_of_three.initializer = ["step", "rest", "rate"].map(tensor).to_vec();

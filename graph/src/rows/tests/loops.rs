@@ -1,4 +1,4 @@
-//! Graphs inside nodes, and functions.
+//! Tests of control flow and functions.
 
 use super::{finish, graph, list, weight};
 use crate::{Independence, Model};
@@ -35,7 +35,7 @@ fn with_graph(mut node: NodeProto, name: &str, graph: GraphProto) -> NodeProto {
     node
 }
 
-/// The verdict on a model of one input `x: n 4` and these nodes, of which `y` is the output.
+/// Verdict on a model of one input `x: n 4` and these nodes, with the output `y`.
 fn verdict(nodes: Vec<NodeProto>) -> Independence {
     of(nodes, |_| {})
 }
@@ -67,7 +67,7 @@ fn branches(condition: &str) -> NodeProto {
 }
 
 #[test]
-fn branches_join_where_all_rows_take_the_same() {
+fn branches_are_independent_if_all_rows_share_the_condition() {
     // The condition follows from a dimension that all requests of a batch share.
     let shared = vec![
         node("Shape", &["x"], &["shape"]),
@@ -90,14 +90,14 @@ fn branches_join_where_all_rows_take_the_same() {
     assert!(reason(verdict(size)).contains("follows from the number of rows"));
 }
 
-/// A loop that runs as often as `times` says while a condition holds.
+/// A loop that runs as often as `times` says, while a condition holds.
 fn looped(times: &str, step: Vec<NodeProto>) -> NodeProto {
     let body = body(&["i", "c", "s"], step, &["go", "next", "each"]);
     with_graph(node("Loop", &[times, "", "x"], &["y", "all_steps"]), "body", body)
 }
 
 #[test]
-fn a_loop_keeps_rows_apart_that_each_step_keeps_apart() {
+fn a_loop_is_independent_if_each_step_is() {
     let step = |op_type: &str| {
         vec![
             node("Identity", &["c"], &["go"]),
@@ -107,7 +107,7 @@ fn a_loop_keeps_rows_apart_that_each_step_keeps_apart() {
     };
     assert_eq!(verdict(vec![looped("one", step("Relu"))]), Independence::Independent);
     assert!(reason(verdict(vec![looped("one", step("ReduceSum"))])).contains("reduces over rows"));
-    // The state is of other dimensions after a step, and no longer of rows.
+    // After a step, the state has other dimensions and no rows.
     let turned = verdict(vec![looped("one", step("Transpose"))]);
     assert!(!matches!(turned, Independence::Independent), "{turned:?}");
     let until = vec![
@@ -120,13 +120,13 @@ fn a_loop_keeps_rows_apart_that_each_step_keeps_apart() {
 }
 
 #[test]
-fn functions_are_followed() {
+fn functions_are_inlined() {
     let function = |op_type: &str| FunctionProto {
         name: "f".into(),
         domain: "own".into(),
         input: vec!["a".into()],
         output: vec!["b".into()],
-        // The name of a value inside is that of another outside.
+        // A value inside has the name of one outside.
         node: vec![node(op_type, &["a"], &["x"]), node("Neg", &["x"], &["b"])],
         opset_import: vec![OperatorSetIdProto { version: 17, ..Default::default() }],
         ..FunctionProto::default()
@@ -162,7 +162,7 @@ fn functions_that_call_themselves_end_the_proof() {
 }
 
 #[test]
-fn functions_that_hide_their_own_names_or_those_of_kernels_end_the_proof() {
+fn functions_that_shadow_names_or_kernels_end_the_proof() {
     let function = |domain: &str, node: NodeProto| FunctionProto {
         name: "MaxPool".into(),
         domain: domain.into(),

@@ -1,4 +1,4 @@
-//! Tests of what is not known, and of what is too much.
+//! Tests of unknown values and of limits.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn unknown_operators_leave_values_unknown() {
 
 #[test]
 fn hostile_shapes_take_no_memory() {
-    // A hundred thousand dimensions, sizes past 2^64, and a tensor of 2^62 numbers to follow.
+    // A hundred thousand dimensions, sizes past 2^64, and a tensor of 2^62 numbers.
     let mut builder = graph(&["x: 2 3"]);
     list(&mut builder, "huge", &[i64::MAX, i64::MAX]);
     list(&mut builder, "many", &[1; 100_000]);
@@ -42,7 +42,7 @@ fn hostile_shapes_take_no_memory() {
         .node("Concat", &["filled", "filled"], &["joined"], &[("axis", Attribute::Int(0))])
         .node("Tile", &["filled", "huge"], &["tiled"], &[])
         .node("Unsqueeze", &["x", "many"], &["stretched"], &[])
-        // No elements, of dimensions whose products are far past 2^64.
+        // No elements, with dimensions whose products are far past 2^64.
         .node("ConstantOfShape", &["empty"], &["nothing"], &[("value", int(0))])
         .node("Transpose", &["nothing"], &["turned"], &[])
         .node("Slice", &["nothing", "0", "1"], &["sliced"], &[])
@@ -64,8 +64,8 @@ fn hostile_shapes_take_no_memory() {
 }
 
 #[test]
-fn what_is_found_has_a_limit() {
-    // Sixteen dimensions with long names, value after value: more than a hundred megabytes.
+fn results_have_a_memory_limit() {
+    // Sixteen dimensions with long names in each value: more than a hundred megabytes.
     let name = |axis: usize| format!("{}{axis}", "n".repeat(200));
     let dims: Vec<Dim> = (0..16).map(|axis| Dim::from(name(axis).as_str())).collect();
     let mut builder = GraphBuilder::new("many");
@@ -80,7 +80,7 @@ fn what_is_found_has_a_limit() {
 }
 
 #[test]
-fn long_names_of_sizes_are_not_copied_from_value_to_value() {
+fn long_symbols_are_not_propagated() {
     let long = "n".repeat(100_000);
     let mut builder = graph(&[&format!("0: {long} 2")]);
     for number in 0..2_000 {
