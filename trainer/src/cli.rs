@@ -14,17 +14,17 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  skysail-train run trainer/recipes/digits.toml                 train a small model on generated digits
+  skysail-train run trainer/recipes/digits.toml                 train on generated digits
   skysail-train run lenet-5.toml --ranks 2 --out runs/mine      train on two threads
   skysail-train run lenet-5.toml --set schedule.rate=0.05       override one key of the recipe
   skysail-train run lenet-5.toml --resume                       continue from the last checkpoint
-  skysail-train compress lenet-5.toml                           runs/lenet-5/model.onnx to model.sky
+  skysail-train compress lenet-5.toml                           compress runs/lenet-5/model.onnx
   skysail-train evaluate runs/digits/model.onnx --data digits   loss and accuracy on test data
 
 Exit status: 0 success, 1 failure, 2 bad command line, 64 bad recipe.";
 
-/// Trains ONNX models from recipes (TOML files) on one worker or many, compresses them, and
-/// measures their accuracy.
+/// Trains, compresses and evaluates ONNX models. Recipes (TOML files) describe model, data, training
+/// and compression.
 #[derive(Debug, Parser)]
 #[command(name = "skysail-train", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Flags {

@@ -49,7 +49,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Format of the printed result.
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Output,
 }
 

@@ -21,13 +21,13 @@ pub(super) struct Flags {
     model: PathBuf,
     /// Test data: a folder of MNIST files, a .csv, .npz or .parquet file, or `digits` to generate
     /// some. If the data has a training and a test part, the test part is used.
-    #[arg(long)]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Path of a recipe whose test data is used, a TOML file.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     /// Format of the printed result.
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Output,
 }
 

@@ -23,6 +23,8 @@ const CHECKPOINTS: &str = "checkpoints";
 
 /// Train a model by a recipe.
 ///
+/// Ctrl-C stops training after a checkpoint; --resume continues it.
+///
 /// Writes to the output folder: model.onnx (the trained model), metrics.jsonl (one event a line),
 /// loss.svg and accuracy.svg (curves), result.json (summary) and checkpoints/ (the last two).
 #[derive(Debug, Args)]
@@ -34,10 +36,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     ranks: Option<u16>,
     /// Device that sums gradients over the workers.
-    #[arg(long, value_enum, value_name = "WHERE", default_value = "cpu")]
+    #[arg(long, value_enum, value_name = "DEVICE", default_value = "cpu")]
     all_reduce: AllReduce,
-    /// Seed of all random numbers: initial weights, order of the data, dropout [default: `seed` of
-    /// the recipe].
+    /// Seed of all random numbers, such as initial weights and order of the data [default: `seed`
+    /// of the recipe].
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Continue from the last checkpoint in the output folder; --ranks may differ from before.
@@ -53,7 +55,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Format of the printed result.
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Output,
 }
 
