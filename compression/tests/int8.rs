@@ -1,4 +1,4 @@
-//! What compression makes of models runs in ONNX Runtime, close to the original.
+//! Tests of compressed models in ONNX Runtime, against the originals.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics")]
 
@@ -13,7 +13,7 @@ fn run(model: &Model, inputs: &[Tensor]) -> Vec<Tensor> {
     Loaded::of(model).run(inputs).unwrap()
 }
 
-/// How ONNX Runtime runs the model: its operators, counted.
+/// Returns the operators that ONNX Runtime runs, counted.
 fn operators(model: &Model) -> BTreeMap<String, usize> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("optimized.onnx");
@@ -25,7 +25,7 @@ fn operators(model: &Model) -> BTreeMap<String, usize> {
     counts
 }
 
-/// ONNX Runtime makes so many products of integers, and nothing that has one scale for all rows.
+/// Asserts the number of integer products, and that no operator has one scale for all rows.
 fn assert_by_rows(model: &Model, products: usize) {
     let found = operators(model);
     assert_eq!(found["MatMulInteger"], products);
@@ -85,10 +85,10 @@ fn a_perceptron_runs_on_bytes_of_known_ranges() {
     }
 }
 
-/// `x` times a matrix that is stored in four bits, as the operator's documentation says.
+/// Compares the product of the identity and a 4-bit matrix with the operator's documentation.
 #[test]
 fn int4_is_laid_out_as_the_operator_reads_it() {
-    // 70 inputs: the last block is not full, and each output has an odd number of them.
+    // With 70 inputs the last block is not full, and each output has an odd number of blocks.
     let model = mlp(&[70, 5], 5).unwrap();
     let mut unit = vec![0.0_f32; 70 * 70];
     (0..70).for_each(|place| unit[place * 71] = 1.0);
@@ -100,7 +100,7 @@ fn int4_is_laid_out_as_the_operator_reads_it() {
         let report = quantize_int4(&mut int4, &settings).unwrap();
         let (a, b) = (&run(&model, &input)[0], &run(&int4, &input)[0]);
         let values = |tensor: &Tensor| bytemuck::pod_collect_to_vec::<u8, f32>(tensor.bytes());
-        // The rows are those of the matrix itself, so the error is the one that is reported.
+        // The rows are those of the matrix itself, so the error is the reported one.
         let squares = values(a).into_iter().zip(values(b)).map(|(a, b)| f64::from(a - b).powi(2));
         let error = squares.sum::<f64>() / 350.0;
         let reported = report.tensors[0].mean_squared_error;
@@ -121,7 +121,7 @@ fn halves_are_widened_when_the_model_is_loaded() {
     }
 }
 
-/// Words of a table, normalized, and two products of them: what a sentence encoder is made of.
+/// Builds the core of a sentence encoder: normalized rows of a table, and two products.
 fn encoder() -> Model {
     let ids = [Dim::from("batch"), Dim::from("sequence")];
     let rows = [Dim::from("batch"), Dim::from("sequence"), Dim::from(24)];
@@ -200,8 +200,10 @@ fn minilm_in_bytes_keeps_its_embeddings() {
     assert_by_rows(&int8, 18);
 }
 
-/// Sums as kernels make them on processors without VNNI, which add two products of an unsigned and a
-/// signed byte in 16 bits (`vpmaddubsw`): what does not fit saturates.
+/// Computes a sum as kernels do on processors without VNNI.
+///
+/// They add two products of an unsigned and a signed byte in 16 bits, with saturation
+/// (`vpmaddubsw`).
 fn saturating(bytes: &[u8], codes: &[i8]) -> i32 {
     let products = bytes.iter().zip(codes).map(|(byte, code)| i32::from(*byte) * i32::from(*code));
     let products: Vec<i32> = products.collect();
@@ -209,8 +211,8 @@ fn saturating(bytes: &[u8], codes: &[i8]) -> i32 {
     products.chunks(2).map(pair).sum()
 }
 
-/// Checks that no bytes make a sum of these codes saturate: `outputs` are counted by the first
-/// dimension or the last.
+/// Asserts that no bytes let a sum of these codes saturate. The first dimension counts `outputs`,
+/// or the last.
 fn assert_exact(codes: &[i8], outputs: usize, by_first: bool) {
     let inputs = codes.len() / outputs;
     for output in 0..outputs {
@@ -218,7 +220,7 @@ fn assert_exact(codes: &[i8], outputs: usize, by_first: bool) {
             if by_first { output * inputs + input } else { input * outputs + output }
         };
         let mut own: Vec<i8> = (0..inputs).map(|input| codes[at(input)]).collect();
-        // Whatever the order in which a kernel takes them: the largest side by side.
+        // A kernel may use any order, so the largest codes are put side by side.
         for sorted in [false, true] {
             if sorted {
                 own.sort_unstable();
@@ -239,7 +241,7 @@ fn assert_exact(codes: &[i8], outputs: usize, by_first: bool) {
 
 #[test]
 fn no_processor_saturates_sums_of_stored_weights() {
-    // Two weights of one sign, both the largest, are what saturates.
+    // Two weights of one sign, both the largest, saturate.
     assert_ne!(saturating(&[255, 255], &[127, 127]), 2 * 255 * 127);
     let mut model = mlp(&[64, 48, 10], 5).unwrap();
     model.set_initializer("fc1.weight", Tensor::new(&[10, 48], &[1.0_f32 / 48.0; 480]).unwrap());
@@ -291,7 +293,8 @@ fn an_average_of_ones_is_one() {
     }
 }
 
-/// A product and, turned or behind a `Transpose`, another by the same weight.
+/// Builds a product and a second one with the same weight, transposed by `Gemm` or by a
+/// `Transpose`.
 fn tied(inner: u64, turned: bool) -> Model {
     let dims = [Dim::from("batch"), Dim::from(32)];
     let mut builder = GraphBuilder::new("tied");
@@ -356,7 +359,7 @@ fn rows_of_bytes_are_each_their_own() {
     let alone = run(&row);
     for stranger in [0.0, 1e6, f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for odd in 0..64 {
-            // One number of the other row is enough.
+            // A single number of the other row is enough.
             let mut both = vec![0.5; 128];
             both[64..].copy_from_slice(&row);
             both[odd] = stranger;

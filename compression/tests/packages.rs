@@ -1,4 +1,4 @@
-//! Real models, when they are at hand: each goes into a package and comes back the same.
+//! Tests with real models, if they are present: each is packed and comes back the same.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
@@ -6,14 +6,14 @@ use skysail_compression::{Package, PackageWriter};
 use skysail_graph::{ElementType, Model};
 use std::path::{Path, PathBuf};
 
-/// What Song Han's SqueezeNet may take.
+/// Limit of the package of Song Han's SqueezeNet, in bytes.
 const SQUEEZENET_BYTES_MAX: u64 = 580_000;
 
 fn data() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/models"))
 }
 
-/// The `model.onnx` of every folder of models whose size is in `bytes`.
+/// Returns the `model.onnx` of every folder whose size in bytes is in the range.
 fn models(bytes: std::ops::Range<u64>) -> Vec<PathBuf> {
     let Ok(folders) = std::fs::read_dir(data()) else {
         println!("skipped: there is no folder {}", data().display());
@@ -58,7 +58,7 @@ fn squeezenet_is_as_small_as_its_entropy_allows() {
     assert!(bytes < SQUEEZENET_BYTES_MAX, "{bytes}");
 }
 
-/// Packs the model and compares what comes back; the package's bytes.
+/// Packs the model, compares the unpacked one, and returns the package's size in bytes.
 fn check(path: &Path) -> u64 {
     let model = Model::load(path).unwrap();
     let package = Package::from_bytes(PackageWriter::new(&model).to_bytes().unwrap()).unwrap();
@@ -74,12 +74,13 @@ fn check(path: &Path) -> u64 {
             assert!(a.bytes().unwrap() == b.bytes().unwrap(), "{} {}", path.display(), a.name());
         }
     }
-    // All else too. Values may be in another field than before, so these are made alike first.
+    // Everything else is compared too. Values may be in another field than before, so they are
+    // moved first.
     assert!(with_raw_values(&model) == with_raw_values(&again), "{}", path.display());
     package.bytes()
 }
 
-/// The model as bytes, with the initializers' values in the field for raw bytes.
+/// Returns the model as bytes, with the initializers' values in the field of raw bytes.
 fn with_raw_values(model: &Model) -> Vec<u8> {
     let mut raw = model.clone();
     for tensor in model.graph().initializers() {
@@ -119,7 +120,7 @@ fn spoiled_packages_of_real_models_never_panic() {
                 _ => spoiled[place] ^= 1 << random(8),
             }
             if let Ok(package) = Package::from_bytes(spoiled) {
-                // What is damaged is noticed by the digest, if by nothing before.
+                // The digest detects any damage that nothing else does.
                 let _ = package.model();
                 assert!(package.verify().is_err());
             }

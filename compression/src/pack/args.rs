@@ -1,22 +1,24 @@
-//! Values of flags and recipes, read from text. Each error says what would be right.
+//! Values of flags and recipes, parsed from text. Each error says what would be right.
 
 use clap::ValueEnum;
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, Visitor};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
+use toml::Spanned;
 
-/// What is wrong with the flags, seen only beside each other or beside the model.
+/// An error in the flags that shows only in combination or with the model.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct BadUsage(pub(crate) String);
 
-/// What is wrong with a recipe.
+/// An error in a recipe.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct BadConfiguration(pub(crate) String);
 
-/// How results are printed.
+/// Format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     Text,
@@ -49,7 +51,7 @@ impl Share {
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Rounded, as 0.07 times 100 is not quite 7.
+        // The number is rounded, as 0.07 times 100 is not exactly 7.
         write!(f, "{} %", (self.0 * 1e8).round() / 1e6)
     }
 }
@@ -88,14 +90,14 @@ impl<'de> Deserialize<'de> for Share {
 pub(crate) struct Named<T> {
     pub(crate) layer: String,
     pub(crate) value: T,
-    /// Where a recipe says so, in bytes.
+    /// Offset of the name in a recipe, in bytes.
     pub(crate) at: Option<usize>,
 }
 
 impl<T: FromStr<Err: fmt::Display>> FromStr for Named<T> {
     type Err = String;
 
-    /// `NAME=VALUE`; a name may have equals signs itself.
+    /// Parses `NAME=VALUE`; a name may contain equals signs.
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.rsplit_once('=').filter(|(layer, _)| !layer.is_empty());
         let (layer, value) = parts.ok_or("write NAME=VALUE")?;
@@ -104,7 +106,19 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for Named<T> {
     }
 }
 
-/// The size of the smallest weight that stays: 0 or more.
+/// Deserializes a table of layers with the offset of each name.
+pub(crate) fn by_layer<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Named<T>>, D::Error> {
+    let table: BTreeMap<Spanned<String>, T> = Deserialize::deserialize(deserializer)?;
+    let named = table.into_iter().map(|(layer, value)| {
+        let at = Some(layer.span().start);
+        Named { layer: layer.into_inner(), value, at }
+    });
+    Ok(named.collect())
+}
+
+/// Parses the least absolute value of a weight that stays: 0 or more.
 pub(crate) fn threshold(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(size) if size >= 0.0 && size.is_finite() => Ok(size),
@@ -112,7 +126,7 @@ pub(crate) fn threshold(text: &str) -> Result<f32, String> {
     }
 }
 
-/// Refuses a file that cannot be made, before any work is done for it.
+/// Rejects an output path that cannot be written, before any work is done.
 pub(crate) fn check_out(path: &Path) -> Result<(), BadUsage> {
     let file = path.display();
     if path.is_dir() {

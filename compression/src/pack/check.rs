@@ -1,5 +1,7 @@
-//! Whether a model that was made smaller still gives what the one before gave, as far as the method
-//! explains. It is asked after every step that loses something, on typical inputs or on made-up ones.
+//! Checks the outputs of a model after every lossy step.
+//!
+//! They are compared with the outputs before the step, on typical or synthetic inputs. A difference
+//! beyond what the method explains is an error.
 
 use crate::data::{DataSet, first_rows};
 use crate::sample::sample;
@@ -8,22 +10,22 @@ use serde::Serialize;
 use skysail_compression::{Batch, QuantizedTensor, Run, RunnerError};
 use skysail_graph::{ElementType, Model, Tensor};
 
-/// Rows of typical inputs that are looked at.
+/// Number of typical rows that are compared.
 const ROWS: u64 = 16;
 
-/// What layers make of each other's errors, at most: each is passed on by those behind it.
+/// Factor by which layers may amplify errors of the weights, as later layers pass them on.
 const PASSED_ON: f64 = 4.0;
 
-/// What bytes in the place of what is multiplied add to that, over all layers.
+/// Additional difference that int8 activations explain, over all layers.
 const OF_BYTES: f64 = 0.25;
 
-/// What rounding adds in any case.
+/// Additional difference that rounding always explains.
 const OF_ROUNDING: f64 = 0.01;
 
-/// More is explained by no method: zeros are 1 away from anything.
+/// Limit of an explained difference: zeros differ by 1 from anything.
 const EXPLAINED_MAX: f64 = 0.9;
 
-/// An output that is farther from what it was than the method explains.
+/// An output differs by more than the method explains.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "output '{output}' differs by {found:.3} of its size from what it was before, on {inputs}, and \
@@ -38,29 +40,29 @@ pub(crate) struct Unexplained {
     explained: f64,
 }
 
-/// What a method may change.
+/// Difference that a method explains.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Explained {
-    /// Its name.
+    /// Name of the method.
     pub(crate) method: &'static str,
-    /// The length of the difference of an output, as a share of the output's; infinite where the
-    /// change is what was asked for.
+    /// Norm of an output's difference as a share of the output's norm; infinite if any change was
+    /// asked for.
     pub(crate) share: f64,
 }
 
-/// What was compared.
+/// Result of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Checked {
-    /// What the models were run on, in words.
+    /// Description of the inputs.
     pub(crate) inputs: String,
-    /// The largest difference of an output, as a share of its size.
+    /// Largest difference of an output, as a share of its norm.
     pub(crate) difference: f64,
-    /// What the method explains.
+    /// Difference that the method explains.
     pub(crate) explained: f64,
 }
 
 impl Explained {
-    /// What tensors with fewer bits explain, of a model that they were taken from.
+    /// Computes the difference that quantized tensors of a model explain.
     pub(crate) fn by(
         method: &'static str,
         tensors: &[QuantizedTensor],
@@ -82,7 +84,7 @@ impl Explained {
     }
 }
 
-/// Compares what two models give. A message where they cannot be compared.
+/// Compares the outputs of two models. Returns a message if they cannot be compared.
 ///
 /// # Errors
 /// When an output differs by more than is explained.
@@ -103,7 +105,7 @@ pub(crate) fn check(
     let found = match outputs(after) {
         Ok((_, found)) => found,
         Err(error) => {
-            // The one before ran: this is no matter of inputs.
+            // The model ran before the step, so the inputs are not the cause.
             let output = format!("{}: {error}", names.join(", "));
             let (method, explained) = (explained.method, explained.share);
             return Err(Unexplained { output, found: f64::INFINITY, inputs, method, explained });
@@ -112,7 +114,7 @@ pub(crate) fn check(
     let mut difference = 0.0_f64;
     for (name, (wanted, found)) in names.into_iter().zip(wanted.iter().zip(&found)) {
         let Some(share) = apart(wanted, found) else { continue };
-        // What is no number passes no comparison.
+        // A NaN never passes.
         if share > explained.share || share.is_nan() {
             let (method, explained) = (explained.method, explained.share);
             return Err(Unexplained { output: name, found: share, inputs, method, explained });
@@ -122,7 +124,7 @@ pub(crate) fn check(
     Ok(Ok(Checked { inputs, difference, explained: explained.share }))
 }
 
-/// What both are run on.
+/// Returns the inputs for both models, and their description.
 fn inputs(model: &Model, typical: Option<&DataSet>) -> Result<(Batch, String), String> {
     let typical = typical.and_then(|data| Some((data.batches.first()?, &data.name)));
     match typical {
@@ -136,15 +138,17 @@ fn inputs(model: &Model, typical: Option<&DataSet>) -> Result<(Batch, String), S
     }
 }
 
-/// The outputs of a model, by name.
+/// Runs a model, and returns the names and values of its outputs.
 fn run(model: &Model, batch: &Batch) -> Result<(Vec<String>, Vec<Tensor>), RunnerError> {
     let mut session = Session::of(model, Threads::All)?;
     let tensors: Vec<Tensor> = batch.iter().map(|(_, tensor)| tensor.clone()).collect();
     Ok((session.outputs().to_vec(), session.run(&tensors)?))
 }
 
-/// The length of the difference as a share of the original's; NaN where one has numbers and the
-/// other has none, nothing of what are no floats of one shape.
+/// Returns the norm of the difference as a share of the original's norm.
+///
+/// It is NaN where the new output is not finite and the original is. `None` unless both are float32
+/// of one shape.
 fn apart(before: &Tensor, after: &Tensor) -> Option<f64> {
     let is_float = |tensor: &Tensor| tensor.element() == ElementType::Float32;
     if !is_float(before) || !is_float(after) || before.shape() != after.shape() {
@@ -153,7 +157,7 @@ fn apart(before: &Tensor, after: &Tensor) -> Option<f64> {
     let values = |tensor: &Tensor| bytemuck::pod_collect_to_vec::<u8, f32>(tensor.bytes());
     let (mut all, mut lost) = (0.0, 0.0);
     for (before, after) in values(before).into_iter().zip(values(after)) {
-        // What was none may be any.
+        // Elements that were not finite may change.
         if before.is_finite() {
             all += f64::from(before).powi(2);
             lost += (f64::from(before) - f64::from(after)).powi(2);

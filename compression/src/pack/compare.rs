@@ -1,4 +1,4 @@
-//! How much worse a model is than the one it was made from, on data.
+//! Measures how much a model's outputs lose against the original, on data.
 
 use crate::args::{BadUsage, Share};
 use crate::data::{DataSet, Seen};
@@ -15,56 +15,56 @@ use skysail_compression::{
 use skysail_graph::{Dim, ElementType, Model, Tensor, ValueInfo};
 use std::collections::BTreeMap;
 
-/// How many outputs an error suggests.
+/// Number of outputs that an error suggests.
 const NEAR: usize = 3;
 
-/// What is lost when a model is worse.
+/// Measure of a model's loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Measure {
-    /// The share of rows for which the model chooses the right class
+    /// Share of rows for which the model chooses the right class
     Accuracy,
-    /// The share of rows for which it chooses the class that the original chooses
+    /// Share of rows for which the model chooses the same class as the original
     Agreement,
-    /// The cosine of the angle between its outputs and the original's, on average
+    /// Mean cosine similarity of the outputs to the original's
     Cosine,
 }
 
-/// What is to be measured.
+/// Settings of a comparison.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
-    /// By which measure: accuracy where there are labels, agreement for a model with one output,
-    /// of classes, else cosine similarity, unless said. Embeddings are no classes.
+    /// Measure. By default accuracy if there are labels, agreement for a model with one output of
+    /// classes, else cosine similarity. Embeddings are not classes.
     pub(crate) measure: Option<Measure>,
-    /// Of these outputs alone, unless there are none.
+    /// Outputs to compare; all if empty.
     pub(crate) of: &'a [String],
 }
 
-/// A model beside its original.
+/// Comparison of a model with its original.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     pub(crate) measure: Measure,
-    /// The data's name.
+    /// Name of the data.
     pub(crate) data: String,
     pub(crate) rows: u64,
-    /// One for each output that is compared.
+    /// Figures of each compared output.
     pub(crate) figures: Vec<Figure>,
     pub(crate) inputs: BTreeMap<String, Statistics>,
-    /// What the model gave, not the original.
+    /// Statistics of the model's outputs, not the original's.
     pub(crate) outputs: BTreeMap<String, Statistics>,
 }
 
-/// One output of a model beside the original's.
+/// Figures of one output.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
     pub(crate) output: String,
-    /// The measure of the original.
+    /// Measure of the original.
     pub(crate) before: f64,
-    /// The measure of the other.
+    /// Measure of the other model.
     pub(crate) after: f64,
-    /// That of the worst row, where rows have one: cosine similarity.
+    /// Measure of the worst row, for cosine similarity.
     pub(crate) worst: Option<f64>,
-    /// The largest difference of two elements.
+    /// Largest difference of two elements.
     pub(crate) difference_max: f32,
 }
 
@@ -78,7 +78,7 @@ impl Measure {
         }
     }
 
-    /// The word for it in a manifest.
+    /// Returns the name of the measure in a manifest.
     fn word(self) -> &'static str {
         match self {
             Self::Accuracy => "top1",
@@ -98,15 +98,15 @@ impl Figure {
 }
 
 impl Comparison {
-    /// How much less of the measure there is than before, of the output that loses most.
+    /// Returns the loss of the measure of the output that loses most.
     pub(crate) fn loss(&self) -> f64 {
         let losses = self.figures.iter().map(|figure| figure.before - figure.after);
         losses.fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// Refuses a loss above `loss_max`.
+    /// Rejects a loss above `loss_max`.
     pub(crate) fn check(&self, loss_max: Share) -> Result<()> {
-        /// What rounding may add to a loss that is just allowed.
+        /// Tolerance for rounding.
         const SLACK: f64 = 1e-9;
         let (loss, words) = (self.loss(), self.measure.words());
         if loss <= loss_max.0 + SLACK {
@@ -116,7 +116,7 @@ impl Comparison {
         bail!("it loses {loss} of {words} on {rows} rows of {data}, and {loss_max} is allowed")
     }
 
-    /// For a program.
+    /// Returns the comparison as JSON.
     pub(crate) fn json(&self) -> Value {
         json!({
             "measure": self.measure,
@@ -127,7 +127,7 @@ impl Comparison {
         })
     }
 
-    /// For a manifest.
+    /// Returns the comparison for a manifest.
     pub(crate) fn accuracy(&self) -> Vec<Accuracy> {
         let several = self.figures.len() > 1;
         let figures = self.figures.iter().map(|figure| Accuracy {
@@ -144,7 +144,7 @@ impl Comparison {
     }
 }
 
-/// Runs both models over the data.
+/// Runs both models on the data.
 pub(crate) fn compare(
     [original, other]: [&Model; 2],
     data: &DataSet,
@@ -190,7 +190,7 @@ pub(crate) fn compare(
     })
 }
 
-/// What is measured, and of which outputs.
+/// Chooses the measure and the outputs.
 fn choose(model: &Model, data: &DataSet, wanted: Wanted<'_>) -> Result<(Measure, Vec<String>)> {
     let outputs = model.graph().outputs();
     let named = |name: &String| outputs.iter().any(|output| output.name == *name);
@@ -227,16 +227,16 @@ fn is_float(output: &ValueInfo) -> bool {
     matches!(output.kind.element(), Some(Float32 | Float64 | Float16 | BFloat16))
 }
 
-/// Whether an output is a row of scores for each row of the input.
+/// Returns true if an output is a row of scores for each row of the input.
 fn has_classes(output: &ValueInfo) -> bool {
     let dims = output.kind.dims().unwrap_or_default();
     dims.len() >= 2 && dims[2..].iter().all(|dim| *dim == Dim::Fixed(1))
 }
 
-/// Whether rows are of length 1 and no shares of a whole: embeddings, of which only the direction
-/// counts.
+/// Returns true if rows have length 1 and are no shares of a whole: embeddings, whose direction
+/// alone matters.
 fn are_directions(rows: &Tensor) -> bool {
-    /// How far from 1 a length may be, for rounding and for formats of few bits.
+    /// Tolerance of a length of 1, for rounding and for formats of few bits.
     const SLACK: f32 = 0.01;
     let width = rows.shape().iter().skip(1).product::<u64>() as usize;
     if rows.element() != ElementType::Float32 || width == 0 {
@@ -263,14 +263,14 @@ fn statistics(seen: BTreeMap<&str, Seen>) -> BTreeMap<String, Statistics> {
     known.map(|(name, statistics)| (name.to_owned(), statistics)).collect()
 }
 
-/// One output of both models, as far as it was seen.
+/// Accumulated results of one output of both models.
 #[derive(Default)]
 struct Pair {
-    /// The classes that each chose, row by row.
+    /// Classes that each model chose, row by row.
     classes: [Vec<usize>; 2],
-    /// The sum of the cosines of all rows, and their number.
+    /// Sum of the cosines of all rows, and their number.
     cosines: (f64, f64),
-    /// The smallest of them.
+    /// Smallest of the cosines.
     cosine_min: Option<f64>,
     difference_max: f32,
 }
@@ -307,7 +307,7 @@ impl Pair {
     }
 }
 
-/// Scores of classes in two dimensions, whatever others of 1 there are.
+/// Reshapes scores of classes to two dimensions, without dimensions of 1.
 fn as_rows(tensor: &Tensor) -> Result<Tensor> {
     let shape = tensor.shape();
     let shape: Vec<u64> = shape.iter().copied().take(2).collect();

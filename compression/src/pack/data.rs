@@ -1,7 +1,7 @@
-//! Data sets: typical inputs of a model, and what is known about them.
+//! Data sets: typical inputs of a model, with labels if there are any.
 //!
-//! Files come from anyone: what is read is in proportion to them and to [`BYTES_MAX`], and
-//! whatever they hold, the answer is a data set or an error that names the file.
+//! Files may be hostile. Memory is in proportion to their size and to [`BYTES_MAX`], and an error
+//! names the file.
 
 use crate::table::hex;
 use anyhow::{Context, Result, bail, ensure};
@@ -20,28 +20,28 @@ mod statistics;
 pub(crate) use rows::first_rows;
 pub(crate) use statistics::Seen;
 
-/// The most bytes of a data set.
+/// Limit of a data set in bytes.
 const BYTES_MAX: u64 = 4 << 30;
-/// The most batches that a folder may hold.
+/// Limit of the batches in a folder.
 const BATCHES_MAX: usize = 100_000;
-/// The array that holds the right classes.
+/// Name of the array that holds the right classes.
 const LABELS: &str = "labels";
 
 /// Inputs of a model, batch by batch.
 pub(crate) struct DataSet {
-    /// The file's or folder's name.
+    /// Name of the file or folder.
     pub(crate) name: String,
     /// SHA-256 of the bytes that were read.
     pub(crate) sha256: String,
-    /// One or more, each of what the model takes.
+    /// Batches that the model accepts, at least one.
     pub(crate) batches: Vec<Batch>,
-    /// The right class of each row.
+    /// Right class of each row.
     pub(crate) labels: Option<Vec<i64>>,
 }
 
 impl DataSet {
-    /// Reads the data set at `path` for a model: arrays in one file, named as the model's inputs,
-    /// or a folder of inputs in the model's order.
+    /// Reads the data set at `path` for a model. It is a file of arrays, named as the model's
+    /// inputs, or a folder of inputs in the model's order.
     pub(crate) fn load(path: &Path, model: &Model) -> Result<Self> {
         let inputs = model.graph().inputs();
         let set = match path.is_dir() {
@@ -51,13 +51,13 @@ impl DataSet {
         set.with_context(|| format!("cannot use the data in {}", path.display()))
     }
 
-    /// How many rows there are; batches are counted where there are no rows.
+    /// Returns the number of rows, or of batches without rows.
     pub(crate) fn rows(&self) -> u64 {
         self.batches.iter().map(|batch| rows::count(batch).unwrap_or(1)).sum()
     }
 }
 
-/// The data set of one file: `.npz`, or `.npy` and `.pb` for a model of one input.
+/// Reads a data set from a file: `.npz`, or `.npy` and `.pb` for a model of one input.
 fn of_file(path: &Path, inputs: &[ValueInfo]) -> Result<DataSet> {
     let bytes = read(path, BYTES_MAX)?;
     let sha256 = hex(&Sha256::digest(&bytes));
@@ -80,8 +80,10 @@ fn of_file(path: &Path, inputs: &[ValueInfo]) -> Result<DataSet> {
     Ok(DataSet { name: name_of(path), sha256, batches, labels })
 }
 
-/// The data set of a folder: `input_0`, `input_1`... as `.npy` or `.pb`, or `test_data_set_0`,
-/// `test_data_set_1`... of such.
+/// Reads a data set from a folder.
+///
+/// It holds `input_0`, `input_1`... as `.npy` or `.pb`, or folders `test_data_set_0`,
+/// `test_data_set_1`... of such files.
 fn of_folder(path: &Path, inputs: &[ValueInfo]) -> Result<DataSet> {
     let sets = (0..BATCHES_MAX).map(|set| path.join(format!("test_data_set_{set}")));
     let mut folders: Vec<PathBuf> = sets.take_while(|folder| folder.is_dir()).collect();
@@ -115,7 +117,7 @@ fn input_file(folder: &Path, place: usize, name: &str) -> Result<PathBuf> {
     })
 }
 
-/// The bytes of a file of `bytes_max` at most.
+/// Reads a file of `bytes_max` bytes at most.
 fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(cannot)?;
@@ -126,7 +128,7 @@ fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The arrays in the order of the model's inputs, each of which has one that fits.
+/// Returns the arrays in the order of the model's inputs, each of which must have one that fits.
 fn in_order(arrays: Vec<Array>, inputs: &[ValueInfo]) -> Result<Batch> {
     if let Some(array) = arrays.iter().find(|array| inputs.iter().all(|i| i.name != array.name)) {
         let (name, names) = (&array.name, names(inputs));
@@ -144,7 +146,7 @@ fn in_order(arrays: Vec<Array>, inputs: &[ValueInfo]) -> Result<Batch> {
     Ok(batch)
 }
 
-/// Whether an input takes a tensor.
+/// Checks that a tensor fits an input.
 fn check(input: &ValueInfo, tensor: &Tensor) -> Result<()> {
     let (element, found) = (input.kind.element(), tensor.element());
     if element.is_some_and(|element| element != found) {
@@ -153,7 +155,7 @@ fn check(input: &ValueInfo, tensor: &Tensor) -> Result<()> {
     }
     let shape = tensor.shape();
     let fits = |(dim, size): (&Dim, &u64)| !matches!(dim, Dim::Fixed(fixed) if fixed != size);
-    // Of rows, any number is right here: they are split to what the model takes.
+    // The number of rows may differ: rows are split into batches later.
     let fits = |dims: &[Dim]| dims.len() == shape.len() && dims.iter().zip(shape).skip(1).all(fits);
     if !input.kind.dims().is_none_or(fits) {
         bail!("the input '{}' must be {}, and has the shape {shape:?}", input.name, input.kind);
@@ -161,7 +163,7 @@ fn check(input: &ValueInfo, tensor: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// The right class of each row.
+/// Returns the right class of each row.
 fn classes(labels: &Tensor, batch: &Batch) -> Result<Vec<i64>> {
     let classes = files::integers(labels).filter(|_| labels.shape().len() == 1);
     let classes = classes.with_context(|| {

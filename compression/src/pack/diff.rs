@@ -1,4 +1,4 @@
-//! `skysail-pack diff`: what differs between two models, packed or not.
+//! `skysail-pack diff`: compares the tensors of two models, packages or not.
 
 use crate::args::Output;
 use crate::table::{Table, grouped, percent, shape};
@@ -15,21 +15,21 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Examples:
   skysail-pack diff model.onnx model.sky
-      What packing changed; nothing, unless it was asked to.
+      Prints the tensors that packing changed: none, if it was lossless.
   skysail-pack diff v1.sky v2.sky --output json
-      Which tensors came, went or changed, for a program.
+      Prints added, removed and changed tensors as JSON.
 
-Exit status: 0 done, whether they differ or not; 1 failed; 2 bad usage.";
+Exit status: 0 compared, whether they differ or not; 1 failed; 2 bad usage.";
 
-/// Compares the tensors of two models: packages or ONNX files.
+/// Compare the tensors of two models, packages or ONNX files
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// One model
+    /// First model: a package or an ONNX file
     a: PathBuf,
-    /// The other
+    /// Second model
     b: PathBuf,
-    /// How the result is printed
+    /// Format of the result
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
 }
@@ -56,12 +56,12 @@ pub(crate) fn execute(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// A model, and what its file takes.
+/// A model, and the sizes in its file.
 struct Side {
     model: Model,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     bytes: u64,
-    /// Bytes that each tensor takes in it.
+    /// Size of each tensor in the file, in bytes.
     stored: BTreeMap<String, u64>,
 }
 
@@ -84,7 +84,7 @@ impl Side {
         }
     }
 
-    /// The tensor of this name, but for strings, which are left out.
+    /// Returns the tensor of this name, unless it holds strings.
     fn tensor(&self, name: &str) -> Result<Option<Found>> {
         let view = self.model.graph().initializer(name);
         let Some(view) = view.filter(|view| view.element() != ElementType::String) else {
@@ -96,7 +96,7 @@ impl Side {
     }
 }
 
-/// A tensor of a model, and the bytes it takes in the file.
+/// A tensor of a model, and its size in the file.
 struct Found {
     tensor: Tensor,
     bytes: u64,
@@ -113,14 +113,14 @@ impl Found {
     }
 }
 
-/// A tensor that is not the same in both.
+/// A tensor that differs between the models.
 #[derive(Debug, Serialize)]
 struct Change {
     name: String,
     what: What,
     a: Option<Part>,
     b: Option<Part>,
-    /// The largest difference of two elements, where they can be compared.
+    /// Largest difference of two elements, if the tensors can be compared.
     difference_max: Option<f32>,
 }
 
@@ -132,12 +132,12 @@ enum What {
     Changed,
 }
 
-/// What is told of a tensor.
+/// Description of a tensor.
 #[derive(Debug, Serialize)]
 struct Part {
     element: String,
     shape: Vec<u64>,
-    /// The share of elements that are not zero.
+    /// Share of elements that are not zero; 1 when there are none.
     kept: f64,
     bytes: u64,
 }
@@ -169,7 +169,7 @@ fn changes([a, b]: &[Side; 2]) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// The share of elements that are not zero; 1 when there are none.
+/// Share of elements that are not zero; 1 when there are none.
 fn kept(tensor: &Tensor) -> f64 {
     let width = tensor.element().bytes(1).unwrap_or(1).max(1) as usize;
     let elements = tensor.bytes().chunks(width);
@@ -178,7 +178,7 @@ fn kept(tensor: &Tensor) -> f64 {
     if count == 0 { 1.0 } else { kept as f64 / count as f64 }
 }
 
-/// By how many nodes of each operator the second model has more, or less.
+/// Counts the nodes of each operator that the second model has more, or less.
 fn operators([a, b]: &[Side; 2]) -> BTreeMap<String, i64> {
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
     for (side, weight) in [(a, -1), (b, 1)] {

@@ -1,4 +1,4 @@
-//! `skysail-pack inspect`: what is in a package, and what takes how much.
+//! `skysail-pack inspect`: shows the content of a package and its sizes.
 
 use crate::args::{Output, check_out};
 use crate::table::{Table, grouped, hex, percent, shape};
@@ -14,25 +14,26 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Examples:
   skysail-pack inspect model.sky
-      A line a tensor: how much of it is kept, bits of a code and of a gap between two values
-      before and after entropy coding, bytes, and the share of the file.
+      Prints a line for each tensor: the share of nonzero weights (kept), bits of a code and of
+      a gap between nonzero weights (fixed length > after entropy coding), codec, size in
+      bytes, and share of the file.
   skysail-pack inspect model.sky --plot weights.svg
-      Also draws the weights of each layer, and the values that they share.
+      Also draws the weights of each layer, and their shared values.
   skysail-pack inspect model.sky --output json
-      The same for a program.
+      Prints JSON.
 
-Whether the package is whole and from whom it says, `verify` finds out.";
+`verify` checks the content and the signature; this command does not.";
 
-/// Shows what is in a package.
+/// Show the tensors and the manifest of a package
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// The package
+    /// Package to show
     package: PathBuf,
-    /// Draw a histogram of each layer's weights, with the values that they share
+    /// Also draw a histogram of each layer's weights and shared values, as SVG
     #[arg(long, value_name = "OUT.svg")]
     plot: Option<PathBuf>,
-    /// How the result is printed
+    /// Format of the result
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
 }
@@ -75,7 +76,7 @@ fn text(to: &mut impl Write, path: &Path, package: &Package) -> Result<()> {
     Ok(())
 }
 
-/// A row a tensor, and one for all.
+/// Builds a table with a row for each tensor, and one for all.
 fn tensors(summary: &Summary) -> Table {
     let head =
         ["tensor", "shape", "type", "kept", "code bits", "gap bits", "codec", "bytes", "share"];
@@ -113,7 +114,7 @@ fn tensors(summary: &Summary) -> Table {
     table
 }
 
-/// The codec's word; small tensors lie in the graph.
+/// Returns the name of the codec; small tensors lie in the graph.
 fn codec(entry: &TensorEntry) -> &'static str {
     entry.codec.map_or("in graph", |codec| codec.word())
 }

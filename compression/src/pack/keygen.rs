@@ -1,4 +1,4 @@
-//! `skysail-pack keygen`: a pair of keys to sign packages with.
+//! `skysail-pack keygen`: creates a pair of keys to sign packages with.
 
 use crate::{keys, stop};
 use anyhow::{Context, Result};
@@ -11,17 +11,18 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   skysail-pack keygen release.key
-      Writes release.key, to be kept secret, and release.key.pub, to be given to others.
+      Writes the private key release.key, to be kept secret, and the public key
+      release.key.pub, for everyone.
   skysail-pack pack model.onnx --sign release.key
-      Signs a package with it.
+      Signs a package with the private key.
   skysail-pack verify model.sky --key release.key.pub
-      Says whether it was this key.";
+      Checks the signature with the public key.";
 
-/// Makes a pair of keys (ed25519) to sign packages with.
+/// Create a pair of ed25519 keys to sign packages with
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// The private key's file; the public key's gets `.pub` added
+    /// File of the private key; the public key's file has `.pub` appended
     file: PathBuf,
 }
 

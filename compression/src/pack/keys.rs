@@ -1,4 +1,4 @@
-//! Files of keys: 64 hexadecimal digits in a line.
+//! Key files: a line of 64 hexadecimal digits.
 
 use crate::table::hex;
 use anyhow::{Context, Result, bail};
@@ -9,26 +9,26 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// A file of a key has 65 bytes; more than this is something else.
+/// Limit of a key file, in bytes: a key takes 65.
 const FILE_BYTES_MAX: u64 = 1024;
-/// Who may read a private key: its owner.
+/// Mode of a private key: only the owner may read it.
 const PRIVATE: u32 = 0o600;
-/// Who may read a public key: everyone.
+/// Mode of a public key: everyone may read it.
 const PUBLIC: u32 = 0o644;
 
-/// The key to sign with.
+/// Reads the key to sign with.
 pub(crate) fn signer(path: &Path) -> Result<Signer> {
     let seed = read(path).context("--sign takes the private key that `keygen` wrote")?;
     Ok(Signer::from_seed(&seed))
 }
 
-/// The key to check signatures with.
+/// Reads the key to check signatures with.
 pub(crate) fn public(path: &Path) -> Result<PublicKey> {
     let key = read(path).context("--key takes the public key that `keygen` wrote")?;
     Ok(PublicKey(key))
 }
 
-/// Writes a private key, and the public one beside it; gives its path.
+/// Writes a private key, and the public one beside it, whose path it returns.
 pub(crate) fn write(path: &Path, seed: &[u8; 32]) -> Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
@@ -41,7 +41,7 @@ pub(crate) fn write(path: &Path, seed: &[u8; 32]) -> Result<PathBuf> {
     Ok(beside)
 }
 
-/// A key that is lost is lost for good, so no file is replaced.
+/// Writes a new file. It never replaces one, as a lost key cannot be recovered.
 fn write_new(path: &Path, key: &[u8; 32], mode: u32) -> Result<()> {
     let open = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     let written = open.and_then(|mut file| {

@@ -1,4 +1,4 @@
-//! `skysail-pack`: compresses models into packages, and tells what is in those.
+//! `skysail-pack`: compresses models into packages, and shows and checks packages.
 
 mod args;
 mod options;
@@ -28,14 +28,16 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  skysail-pack pack model.onnx                           a package, nothing lost
-  skysail-pack pack model.onnx --prune 30% --bits 5      smaller, and not quite the same
-  skysail-pack inspect model.sky                         what takes how much
-  skysail-pack unpack model.sky                          back to ONNX
+  skysail-pack pack model.onnx                           write a lossless package
+  skysail-pack pack model.onnx --prune 30% --bits 5      write a smaller, lossy one
+  skysail-pack inspect model.sky                         show the size of each tensor
+  skysail-pack verify model.sky                          check every byte
+  skysail-pack unpack model.sky                          restore the ONNX file
 
-Exit status: 0 done, 1 failed, 2 bad usage, 64 bad configuration.";
+`skysail-pack COMMAND --help` describes a command.
+Exit status: 0 done, 1 failed, 2 bad usage, 64 bad recipe.";
 
-/// Compresses ONNX models into packages (.sky files), and tells what is in those.
+/// Compress ONNX models into packages (.sky files), and show, check and unpack those
 #[derive(Debug, Parser)]
 #[command(name = "skysail-pack", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Flags {
@@ -57,10 +59,10 @@ fn main() -> ExitCode {
     let command = Flags::parse().command;
     match stop::run(move || execute(command)) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has seen enough, as `head` has.
+        // The reader of the output has closed it, as `head` does.
         Err(error) if is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // There is no one left to tell when this cannot be written either.
+            // Nothing can be reported if this write fails too.
             let _ = writeln!(io::stderr(), "skysail-pack: {}", message(&error));
             ExitCode::from(status(&error))
         }
@@ -78,13 +80,13 @@ fn execute(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// Whether the reader of the output is gone.
+/// Returns true if the reader of the output has closed it.
 fn is_unread(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<io::Error>();
     io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// An error and its causes, but for those that are in the text already.
+/// Formats an error and its causes, without causes whose text is repeated.
 fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -96,7 +98,7 @@ fn message(error: &anyhow::Error) -> String {
     text
 }
 
-/// The exit status that tells whose fault an error is.
+/// Returns the exit status: 2 or 64 if the user caused the error, else 1.
 fn status(error: &anyhow::Error) -> u8 {
     use CompressError::{BadSetting, NoSuchLayer};
     if error.is::<BadConfiguration>() {

@@ -1,145 +1,153 @@
-//! What `pack` is asked to do: by flags, by a recipe, or by both.
+//! Options of `pack`, from flags, from a recipe, or from both.
 
-use crate::args::{Named, Share, threshold};
+use crate::args::{Named, Share, by_layer, threshold};
 use crate::compare::Measure;
-use crate::recipe::by_layer;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use skysail_compression::{HalfFormat, RangeRule, Start};
 use std::path::PathBuf;
 
-/// All of it. In a recipe, the same words are keys.
+/// Options of `pack`. In a recipe, the names of the flags are the keys.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Options {
-    /// Keep this share of all weights, the largest of the whole model: 0.3 or 30%
+    /// Keep only the largest weights, as a share of all weights of the model, such as 0.3 or 30%
+    /// [default: no pruning]
     #[arg(long, help_heading = "Prune", value_name = "DENSITY")]
     pub(crate) prune: Option<Share>,
-    /// Keep this share of one layer's weights; may be repeated
+    /// Keep this share of one layer's weights, such as fc1.weight=30%; overrides --prune and
+    /// --threshold for the layer; may be repeated
     #[arg(long, help_heading = "Prune", value_name = "NAME=DENSITY")]
     #[serde(deserialize_with = "by_layer")]
     pub(crate) prune_layer: Vec<Named<Share>>,
-    /// Keep the weights that are this large
+    /// Keep only weights whose absolute value is at least SIZE; excludes --prune
     #[arg(long, help_heading = "Prune", value_name = "SIZE", value_parser = threshold)]
     pub(crate) threshold: Option<f32>,
 
-    /// Let the weights of a layer share 2^BITS values: 1 to 16
+    /// Replace the weights of each layer by 2^BITS shared values, BITS from 1 to 16 [default: no
+    /// sharing]
     #[arg(long, help_heading = "Share weights", value_name = "BITS")]
     pub(crate) bits: Option<u8>,
-    /// The same for one layer; may be repeated
+    /// Use other BITS for one layer, such as fc1.weight=4; may be repeated
     #[arg(long, help_heading = "Share weights", value_name = "NAME=BITS")]
     #[serde(deserialize_with = "by_layer")]
     pub(crate) bits_layer: Vec<Named<u8>>,
-    /// Where the shared values start from [default: linear]
+    /// First guess of the shared values, which clustering then improves [default: linear]
     #[arg(long, help_heading = "Share weights", value_enum, value_name = "HOW")]
     pub(crate) init: Option<Init>,
 
-    /// Multiply integers, by ranges found beforehand (static) or while it runs (dynamic). It is
-    /// measured whether that is faster here, and if not, float32 stays
+    /// Compute with 8-bit integers instead of float32. Static finds the ranges of activations
+    /// beforehand, dynamic while the model runs. Both versions are timed on this machine, and
+    /// float32 stays unless int8 is faster [default: float32]
     #[arg(long, help_heading = "Fewer bits", value_enum, value_name = "HOW")]
     pub(crate) int8: Option<Int8>,
-    /// Typical inputs, for static ranges, for smoothing and for that measurement: an .npz file or
-    /// a folder, as for --data
+    /// Typical inputs, in the form of --data: for the ranges of static int8, for --smooth, and to
+    /// time int8
     #[arg(long, help_heading = "Fewer bits", value_name = "FILE_OR_FOLDER")]
     pub(crate) calibrate: Option<PathBuf>,
-    /// How ranges are chosen [default: min-max]
+    /// Rule that chooses the ranges of static int8 [default: min-max]
     #[arg(long, help_heading = "Fewer bits", value_enum, value_name = "HOW")]
-    pub(crate) calibration: Option<Ranges>,
-    /// Before int8, move what some channels have too much of into the weights: for transformers.
-    /// Dynamic int8 with --calibrate always does
+    pub(crate) range_rule: Option<Ranges>,
+    /// Before int8, move the large values of some activation channels into the weights
+    /// (SmoothQuant); it helps transformers. Dynamic int8 with --calibrate always does so
     #[arg(long, help_heading = "Fewer bits")]
     pub(crate) smooth: bool,
-    /// Take int8 even if float32 is faster
+    /// Use int8 even if float32 is faster
     #[arg(long, help_heading = "Fewer bits")]
     pub(crate) force: bool,
-    /// Store matrices that are left in half precision
+    /// Store the remaining float32 matrices in 16-bit floats; arithmetic stays in float32 [default:
+    /// float32]
     #[arg(long, help_heading = "Fewer bits", value_enum, value_name = "FORMAT")]
     pub(crate) half: Option<Half>,
-    /// Store matrices as int4: runs in ONNX Runtime alone
+    /// Store matrices in 4-bit codes. Only ONNX Runtime can then run the model; `unpack` restores
+    /// plain ONNX
     #[arg(long, help_heading = "Fewer bits")]
     pub(crate) int4: bool,
 
-    /// Data to compare the model on before and after: an .npz file with arrays named as the
-    /// model's inputs, and `labels` if there are any; or a folder of input_0.npy, input_1.npy...,
-    /// or of test_data_set_0, test_data_set_1... of such
+    /// Data to compare the model on before and after. An .npz file has arrays named as the model's
+    /// inputs, and optionally `labels`, the right class of each row. A folder has input_0.npy,
+    /// input_1.npy... in the order of the inputs, or folders test_data_set_0, test_data_set_1... of
+    /// such files
     #[arg(long, help_heading = "Accuracy", value_name = "FILE_OR_FOLDER")]
     pub(crate) data: Option<PathBuf>,
-    /// Write nothing if more than this is lost: 0.005 or 0.5%
+    /// Write no package if more than this share of the measure is lost on --data, such as 0.005 or
+    /// 0.5% [default: no limit]
     #[arg(long, help_heading = "Accuracy", value_name = "SHARE")]
     pub(crate) max_loss: Option<Share>,
-    /// What is lost [default: accuracy with labels, agreement for a classifier, else cosine]
+    /// Measure of the loss [default: accuracy if there are labels, agreement for a classifier, else
+    /// cosine]
     #[arg(long, help_heading = "Accuracy", value_enum, value_name = "WHAT")]
     pub(crate) measure: Option<Measure>,
-    /// The output that counts; may be repeated [default: all]
+    /// Compare only this output of the model; may be repeated [default: all]
     #[arg(long, help_heading = "Accuracy", value_name = "OUTPUT")]
-    pub(crate) of: Vec<String>,
+    pub(crate) compare_output: Vec<String>,
 
-    /// Write the package even if its outputs differ by more than the steps explain. They are always
-    /// compared, on what --calibrate or --data gives, else on made-up inputs
+    /// Write the package even if its outputs differ more than the steps explain. Outputs are always
+    /// compared: on the inputs of --calibrate or --data, else on synthetic ones
     #[arg(long, help_heading = "Accuracy")]
     pub(crate) accept_difference: bool,
 
-    /// The model's name [default: that of its file or folder]
+    /// Name of the model [default: that of its file or folder]
     #[arg(long, help_heading = "Manifest", value_name = "TEXT")]
     pub(crate) name: Option<String>,
-    /// Who answers for the model
+    /// Person or team responsible for the model
     #[arg(long, help_heading = "Manifest", value_name = "TEXT")]
     pub(crate) owner: Option<String>,
-    /// Its licence, if possible as an SPDX identifier
+    /// Licence of the model, if possible as an SPDX identifier such as MIT
     #[arg(long, help_heading = "Manifest", value_name = "TEXT")]
     pub(crate) licence: Option<String>,
-    /// Anything else to say; may be repeated
+    /// Any other information; may be repeated
     #[arg(long, help_heading = "Manifest", value_name = "TEXT")]
     pub(crate) note: Vec<String>,
-    /// A file that the model was made from, beside itself; may be repeated
+    /// Another file that the model was made from; its SHA-256 is recorded; may be repeated
     #[arg(long, help_heading = "Manifest", value_name = "FILE")]
     pub(crate) parent: Vec<PathBuf>,
-    /// Sign the package with this private key, which `keygen` makes
+    /// Sign the package with this private key, which `keygen` creates
     #[arg(long, help_heading = "Manifest", value_name = "KEYFILE")]
     pub(crate) sign: Option<PathBuf>,
 }
 
-/// Where shared values start.
+/// First guess of the shared values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Init {
-    /// Evenly from the smallest weight to the largest
+    /// Even steps from the smallest weight to the largest
     Linear,
-    /// Where most weights are
+    /// Dense where most weights are
     Density,
-    /// At weights drawn at random
+    /// Weights drawn at random
     Forgy,
 }
 
-/// How int8 finds ranges.
+/// Time at which int8 finds ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Int8 {
-    /// Beforehand, on typical inputs: for convolutions
+    /// Ranges from typical inputs, found beforehand; suits convolutions
     Static,
-    /// While the model runs: for transformers
+    /// Ranges of each row, found while the model runs; suits transformers
     Dynamic,
 }
 
-/// How a range is chosen.
+/// Rule that chooses a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ranges {
-    /// From the smallest value to the largest
+    /// From the smallest observed value to the largest
     MinMax,
-    /// 99.99 % of the values
+    /// The middle 99.99 % of the observed values
     Percentile,
-    /// The range whose codes tell the most
+    /// The range that keeps most information (least Kullback-Leibler divergence)
     Entropy,
 }
 
-/// The two halves of a float.
+/// Formats of half precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Half {
-    /// More digits, nothing above 65504
+    /// IEEE float16: 11 bits of precision, values up to 65504
     Fp16,
-    /// Fewer digits, the range of float32
+    /// bfloat16: 8 bits of precision, the range of float32
     Bf16,
 }
 
@@ -173,11 +181,11 @@ impl Half {
 }
 
 impl Options {
-    /// These, and those of a recipe where nothing else is said.
+    /// Combines flags with the options of a recipe, which flags override. Lists of both are joined.
     pub(crate) fn over(mut self, recipe: Self) -> Self {
         self.prune_layer.extend(recipe.prune_layer);
         self.bits_layer.extend(recipe.bits_layer);
-        self.of.extend(recipe.of);
+        self.compare_output.extend(recipe.compare_output);
         self.note.extend(recipe.note);
         self.parent.extend(recipe.parent);
         Self {
@@ -187,7 +195,7 @@ impl Options {
             init: self.init.or(recipe.init),
             int8: self.int8.or(recipe.int8),
             calibrate: self.calibrate.or(recipe.calibrate),
-            calibration: self.calibration.or(recipe.calibration),
+            range_rule: self.range_rule.or(recipe.range_rule),
             smooth: self.smooth || recipe.smooth,
             force: self.force || recipe.force,
             half: self.half.or(recipe.half),
@@ -204,12 +212,12 @@ impl Options {
         }
     }
 
-    /// Whether int8 comes after smoothing. Dynamic int8 has no other use for typical inputs.
+    /// Returns true if int8 follows smoothing. Dynamic int8 needs typical inputs for nothing else.
     pub(crate) fn smooths(&self) -> bool {
         self.smooth || (self.int8 == Some(Int8::Dynamic) && self.calibrate.is_some())
     }
 
-    /// What can not be asked for together. Names of options are in backquotes.
+    /// Returns a message if options contradict each other. Names of options are in backquotes.
     pub(crate) fn conflict(&self) -> Option<&'static str> {
         let prunes_apart = self.threshold.is_some();
         let shares = self.bits.is_some() || !self.bits_layer.is_empty();
@@ -222,8 +230,8 @@ impl Options {
             (self.init.is_some() && !shares, "`init` needs `bits` or `bits-layer`"),
             (self.smooth && self.int8.is_none(), "`smooth` needs `int8`"),
             (
-                self.calibration.is_some() && self.int8 != Some(Int8::Static),
-                "`calibration` needs `int8` to be static",
+                self.range_rule.is_some() && self.int8 != Some(Int8::Static),
+                "`range-rule` needs `int8` to be static",
             ),
             (
                 calibrates && self.calibrate.is_none(),
@@ -236,7 +244,10 @@ impl Options {
             ),
             (self.max_loss.is_some() && self.data.is_none(), "`max-loss` needs `data`"),
             (self.measure.is_some() && self.data.is_none(), "`measure` needs `data`"),
-            (!self.of.is_empty() && self.data.is_none(), "`of` needs `data`"),
+            (
+                !self.compare_output.is_empty() && self.data.is_none(),
+                "`compare-output` needs `data`",
+            ),
         ]
         .into_iter()
         .find_map(|(wrong, what)| wrong.then_some(what))

@@ -1,4 +1,4 @@
-//! `skysail-pack pack`: a package of a model, the same or compressed.
+//! `skysail-pack pack`: writes a package of a model, lossless or compressed.
 
 use crate::args::{BadConfiguration, BadUsage, Output, check_out};
 use crate::compare::{Comparison, Wanted, compare};
@@ -26,35 +26,36 @@ mod steps;
 const EXAMPLES: &str = "\
 Examples:
   skysail-pack pack model.onnx
-      Writes model.sky: smaller where weights have structure, and the same bits come back.
+      Writes model.sky without loss: it is smaller if weights have structure.
   skysail-pack pack model.onnx --prune 30% --bits 5 --data test.npz --max-loss 0.5%
-      Keeps the largest 30 % of the weights, of 32 values a layer; writes nothing if that
-      costs more than half a percent of accuracy.
+      Keeps the largest 30 % of the weights, and lets those of a layer share 2^5 = 32 values.
+      Writes nothing if that loses more than 0.5 % of accuracy on test.npz.
   skysail-pack pack model.onnx --int8 static --calibrate train.npz
-      Integers instead of floats, if they are faster on this machine. For transformers:
+      Uses 8-bit integers, if they are faster on this machine. For transformers:
       --int8 dynamic --calibrate train.npz
   skysail-pack pack model.onnx --recipe small.toml --sign release.key -o small.sky
-      Settings from a file, which has the words of these flags as keys:
+      Reads options from a file, and signs the package. The file's keys are the flags:
         prune = 0.3
         bits = 5
         [bits-layer]
         \"fc8.weight\" = 8
 
-Exit status: 0 done, 1 failed (also: too much was lost), 2 bad usage, 64 bad recipe.";
+Exit status: 0 done, 1 failed (also if too much was lost), 2 bad usage, 64 bad recipe.";
 
-/// Makes a package of an ONNX model; without further flags, nothing is lost.
+/// Write a package of an ONNX model; without loss, unless flags ask for it
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// The model: an ONNX file
+    /// ONNX file of the model
     model: PathBuf,
-    /// The package's file [default: the model's, with .sky]
+    /// File of the package; an existing one is replaced [default: that of the model, with the
+    /// extension .sky]
     #[arg(short, long = "out", value_name = "OUT.sky")]
     out: Option<PathBuf>,
-    /// A TOML file with any of the settings below as keys; flags go before it
+    /// TOML file of options; the long flags below are its keys, and flags override it
     #[arg(long, value_name = "FILE.toml")]
     recipe: Option<PathBuf>,
-    /// How the result is printed
+    /// Format of the result
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
     #[command(flatten)]
@@ -96,7 +97,7 @@ pub(crate) fn execute(flags: Flags) -> Result<()> {
     let done = work.compress(&original, &mut packed)?;
     let comparison = data.as_ref().map(|data| {
         progress.step("comparing the packed model with the original");
-        let wanted = Wanted { measure: options.measure, of: &options.of };
+        let wanted = Wanted { measure: options.measure, of: &options.compare_output };
         compare([&original, &packed], data, wanted, &progress)
     });
     let comparison = comparison.transpose()?;
@@ -120,7 +121,7 @@ pub(crate) fn execute(flags: Flags) -> Result<()> {
     Ok(report.print(&mut io::stdout().lock(), flags.output)?)
 }
 
-/// What is said of options, said of flags.
+/// Replaces option names in backquotes by flags.
 fn as_flags(what: &str) -> String {
     let dashes = ["", "--"].into_iter().cycle();
     what.split('`').zip(dashes).flat_map(|(part, dashes)| [dashes, part]).collect()
@@ -139,7 +140,7 @@ fn data(path: Option<&Path>, model: &Model) -> Result<Option<DataSet>> {
     path.map(|path| DataSet::load(path, model)).transpose()
 }
 
-/// Refuses names of layers that the model does not have, before anything takes long.
+/// Rejects names of layers that the model does not have, before any long work.
 fn check_layers(model: &Model, options: &Options, recipe: Option<&Recipe>) -> Result<()> {
     let layers = layers(model)?;
     if let Some(recipe) = recipe {
@@ -152,7 +153,7 @@ fn check_layers(model: &Model, options: &Options, recipe: Option<&Recipe>) -> Re
     Ok(())
 }
 
-/// All that is said about the packed model.
+/// Builds the manifest of the packed model.
 fn manifest(
     model: &Path,
     options: &Options,
@@ -181,7 +182,7 @@ fn manifest(
     Ok(manifest)
 }
 
-/// The model's name as its file says, or its folder where files have no names of their own.
+/// Returns the model's name: that of its file, or of its folder if the file is `model.onnx`.
 fn name_of(path: &Path) -> String {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy());
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy());

@@ -1,5 +1,4 @@
-//! A drawing of a package's layers: a histogram of the weights of each, and the values that they
-//! share.
+//! Draws a histogram of each layer's weights, with the values that they share.
 
 use anyhow::{Context, Result, bail};
 use plotters::coord::Shift;
@@ -7,27 +6,27 @@ use plotters::prelude::*;
 use skysail_compression::{Package, layers};
 use std::collections::BTreeSet;
 
-/// Layers next to each other.
+/// Layers in a row of the drawing.
 const COLUMNS: usize = 3;
-/// The most layers that are drawn: the first ones.
+/// Limit of drawn layers: the first ones.
 const LAYERS_MAX: usize = 60;
-/// Pixels of one layer's drawing.
+/// Size of one layer's drawing in pixels.
 const SIZE: (u32, u32) = (420, 260);
-/// Bars of a histogram.
+/// Number of bars of a histogram.
 const BARS: usize = 64;
-/// More values than this are no codebook worth drawing.
+/// Limit of the values of a codebook that is drawn.
 const VALUES_MAX: u64 = 4096;
 
 /// The weights of one layer, without zeros.
 struct Weights {
     name: String,
-    /// The share of them that are not zero.
+    /// Share of the weights that are not zero.
     kept: f64,
-    /// The smallest and the largest.
+    /// Smallest and largest weight.
     range: (f32, f32),
-    /// How many lie in each of equal parts of the range.
+    /// Number of weights in each of equal parts of the range.
     bars: Vec<u64>,
-    /// The values that they share, if they do.
+    /// Values that the weights share, if they do.
     shared: Vec<f32>,
 }
 
@@ -55,14 +54,14 @@ impl Weights {
         let kept: Vec<f32> = values.iter().copied().filter(|value| *value != 0.0).collect();
         let low = kept.iter().copied().reduce(f32::min)?;
         let high = kept.iter().copied().reduce(f32::max)?;
-        // A range of one value has a width too.
+        // A range of one value gets a width.
         let range = if low < high { (low, high) } else { (low - 0.5, high + 0.5) };
         let mut bars = vec![0; BARS];
         for value in &kept {
             let place = (value - range.0) / (range.1 - range.0) * BARS as f32;
             bars[(place as usize).min(BARS - 1)] += 1;
         }
-        // Told apart by their bits.
+        // Values are compared by their bits.
         let shared: BTreeSet<u32> = kept.iter().filter(|_| shared).map(|v| v.to_bits()).collect();
         Some(Self {
             name: name.to_owned(),
@@ -113,7 +112,7 @@ fn draw_layer<'a>(area: &DrawingArea<SVGBackend<'a>, Shift>, layer: &Weights) ->
         let left = low + width * place as f32;
         Rectangle::new([(left, 0.0), (left + width, *count as f64)], BLUE.mix(0.45).filled())
     }))?;
-    // A mark for each shared value, from the axis up.
+    // Each shared value has a mark on the axis.
     chart.draw_series(layer.shared.iter().map(|value| {
         PathElement::new([(*value, 0.0), (*value, top / 14.0)], RED.stroke_width(1))
     }))?;

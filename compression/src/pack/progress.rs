@@ -1,25 +1,25 @@
-//! How far long work has come: a bar for someone who watches, plain lines for a log.
+//! Progress of long work: a bar on a terminal, plain lines in a log.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-/// How often the bar is drawn, so that one sees that the work goes on.
+/// Interval between updates of the bar.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows the steps of the work on the error output, so that results stay alone.
+/// Shows the steps of the work on standard error, apart from results.
 pub(crate) struct Progress {
-    /// None where nobody watches.
+    /// The bar; `None` without a terminal.
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    /// For work of so many steps.
+    /// Creates the progress of a number of steps.
     pub(crate) fn new(steps: usize) -> Self {
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg} {elapsed}");
         let watched = io::stderr().is_terminal();
         let bar = style.ok().filter(|_| watched).map(|style| {
-            // The first step that begins is the first to be shown.
+            // The first step counts as 1 when it begins.
             let bar = ProgressBar::new(steps as u64).with_style(style);
             bar.enable_steady_tick(TICK);
             bar
@@ -27,19 +27,19 @@ impl Progress {
         Self { bar }
     }
 
-    /// The next step begins.
+    /// Begins the next step.
     pub(crate) fn step(&self, what: &str) {
         match &self.bar {
             Some(bar) => {
                 bar.inc(1);
                 bar.set_message(what.to_owned());
             }
-            // The work goes on without its log.
+            // The work continues if the log cannot be written.
             None => drop(writeln!(io::stderr(), "{what}")),
         }
     }
 
-    /// The step that is under way has come so far. Only someone who watches is told.
+    /// Updates the progress of the current step, on a terminal only.
     pub(crate) fn part(&self, what: &str, done: usize, of: usize) {
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{what}: {done} of {of}"));

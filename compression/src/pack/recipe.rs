@@ -1,19 +1,16 @@
-//! Recipes: the options of `pack` in a file of TOML. Errors name the line and the key.
+//! Recipes: the options of `pack` in a TOML file. Errors name the line and the key.
 
-use crate::args::{BadConfiguration, Named};
+use crate::args::BadConfiguration;
 use crate::options::Options;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use skysail_compression::{CompressError, Layer, PerLayer};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use toml::Spanned;
 
-/// The most bytes of a recipe.
+/// Limit of a recipe in bytes.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// A recipe that was read.
+/// A recipe and its text.
 pub(crate) struct Recipe {
     path: PathBuf,
     text: String,
@@ -21,7 +18,7 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    /// Reads a recipe. Files that it names are looked for beside it.
+    /// Reads a recipe. Its relative paths start at its own folder.
     pub(crate) fn load(path: &Path) -> Result<Self, BadConfiguration> {
         let text = read(path).map_err(|error| {
             BadConfiguration(format!("cannot read {}: {error}", path.display()))
@@ -36,7 +33,7 @@ impl Recipe {
         Ok(Self { path: path.to_owned(), text, options })
     }
 
-    /// Refuses names of layers that the model does not have.
+    /// Rejects names of layers that the model does not have.
     pub(crate) fn check(&self, layers: &[Layer]) -> Result<(), BadConfiguration> {
         let pruned = self.options.prune_layer.iter().map(|named| (&named.layer, named.at));
         let shared = self.options.bits_layer.iter().map(|named| (&named.layer, named.at));
@@ -53,13 +50,13 @@ impl Recipe {
         PerLayer::none().with(name, Some(())).resolve(layers).map(drop)
     }
 
-    /// The line, from 1, of a place in the text.
+    /// Returns the line, from 1, of an offset in the text.
     fn line(&self, at: usize) -> usize {
         self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
     }
 }
 
-/// The text of a file, as far as a recipe may go.
+/// Reads a file of limited size.
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let read = File::open(path)?.take(BYTES_MAX).read_to_string(&mut text)?;
@@ -67,18 +64,6 @@ fn read(path: &Path) -> io::Result<String> {
         true => Ok(text),
         false => Err(io::ErrorKind::FileTooLarge.into()),
     }
-}
-
-/// Reads a table of layers, and where each stands.
-pub(crate) fn by_layer<'de, T: DeserializeOwned, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<Named<T>>, D::Error> {
-    let table: BTreeMap<Spanned<String>, T> = Deserialize::deserialize(deserializer)?;
-    let named = table.into_iter().map(|(layer, value)| {
-        let at = Some(layer.span().start);
-        Named { layer: layer.into_inner(), value, at }
-    });
-    Ok(named.collect())
 }
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
-//! Inputs that are made up for a model, where nobody gives typical ones.
+//! Synthetic inputs of a model, if there are no typical ones.
 
 use skysail_compression::Batch;
 use skysail_graph::{Dim, ElementType, Graph, Kind, Links, Model, SplitMix64, Tensor, ValueInfo};
 
-/// Rows, and elements of any other dimension that is open.
+/// Number of rows, and size of any other open dimension.
 const ROWS: u64 = 4;
 const OPEN: u64 = 8;
 
-/// Elements of an input at most.
+/// Limit of the elements of an input.
 const ELEMENTS_MAX: u64 = 1 << 24;
 
-/// One batch: numbers from -1 to 1, positions in tables that exist, and else 0 and 1.
+/// Returns one batch: floats from -1 to 1, valid indices of tables, and else 0 and 1.
 ///
 /// # Errors
-/// Says why there is none.
+/// Reason why there is no batch.
 pub(crate) fn sample(model: &Model) -> Result<Batch, String> {
     let graph = model.graph();
     let links = graph.links();
@@ -66,7 +66,7 @@ fn tensor(
     made.map_err(|error| no_sample(&error.to_string()))
 }
 
-/// How many rows the smallest table has that is read at this input, else 2.
+/// Returns the rows of the smallest table that this input indexes, else 2.
 fn positions(input: &str, graph: Graph<'_>, links: &Links<'_>) -> u64 {
     let rows = links.consumers(input).iter().filter_map(|consumer| {
         let node = consumer.node;

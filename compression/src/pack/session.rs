@@ -1,4 +1,4 @@
-//! Models on ONNX Runtime, which is loaded when the first is.
+//! Runs models with ONNX Runtime, which is loaded with the first model.
 
 use crate::stop::whole;
 use bytemuck::Pod;
@@ -17,7 +17,7 @@ use skysail_kernels::{
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The types of elements that runs take and give, in ours and in the runtime's terms.
+/// Element types of inputs and outputs, with the runtime's names.
 const ELEMENTS: [(ElementType, TensorElementType); 13] = [
     (ElementType::Float32, TensorElementType::Float32),
     (ElementType::Float64, TensorElementType::Float64),
@@ -34,8 +34,8 @@ const ELEMENTS: [(ElementType, TensorElementType); 13] = [
     (ElementType::Bool, TensorElementType::Bool),
 ];
 
-/// Calls a function that is generic over the element type with one of those. Not every byte is a
-/// bool, so that has an arm of its own.
+/// Calls a function that is generic over the element type. A bool has an arm of its own, as not
+/// every byte is one.
 macro_rules! for_element {
     ($element:expr, $f:ident($($arg:expr),*), bool: $bool:expr) => {
         match $element {
@@ -57,16 +57,16 @@ macro_rules! for_element {
     };
 }
 
-/// How many threads a run may use.
+/// Number of threads of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Threads {
-    /// One, for times that can be compared.
+    /// A single thread, for comparable times.
     One,
-    /// All of the machine.
+    /// All threads of the machine.
     All,
 }
 
-/// Brings models to ONNX Runtime.
+/// Loads models with ONNX Runtime.
 pub(crate) struct OnnxRuntime(pub(crate) Threads);
 
 impl Runner for OnnxRuntime {
@@ -79,16 +79,16 @@ impl Runner for OnnxRuntime {
     }
 }
 
-/// A model that is ready to run.
+/// A loaded model.
 pub(crate) struct Session {
     session: ort::session::Session,
     inputs: Vec<String>,
-    /// The values that runs give.
+    /// Names of the values that runs return.
     wanted: Vec<String>,
 }
 
 impl Session {
-    /// Makes a model ready, to give those of its outputs that are tensors of numbers.
+    /// Loads a model, whose runs return its outputs that are tensors of numbers.
     pub(crate) fn of(model: &Model, threads: Threads) -> Result<Self, RunnerError> {
         Self::giving(model, numbers(model), threads)
     }
@@ -108,7 +108,7 @@ impl Session {
         Ok(Self { session, inputs, wanted })
     }
 
-    /// Makes a model ready as a server does: products of rows that become bytes are one operator.
+    /// Loads a model as a server does: int8 products by rows become one operator.
     pub(crate) fn served(model: &Model, threads: Threads) -> Result<Self, RunnerError> {
         let mut model = model.clone();
         model.inline_external_data()?;
@@ -132,17 +132,17 @@ impl Session {
         Ok(Self { session, inputs, wanted })
     }
 
-    /// The names of the values that runs give, in order.
+    /// Returns the names of the values that runs return, in order.
     pub(crate) fn outputs(&self) -> &[String] {
         &self.wanted
     }
 
-    /// Inputs in the runtime's memory, for [`time`](Self::time).
+    /// Copies inputs to the runtime's memory, for [`time`](Self::time).
     pub(crate) fn prepare(&self, inputs: &[Tensor]) -> Result<Vec<DynTensor>, RunnerError> {
         inputs.iter().map(|tensor| self.value(tensor)).collect()
     }
 
-    /// How long a run takes.
+    /// Runs the model and returns the run time.
     pub(crate) fn time(&mut self, inputs: &[DynTensor]) -> Result<Duration, RunnerError> {
         let named: Vec<_> = self.inputs.iter().map(String::as_str).zip(inputs).collect();
         whole(|| {
@@ -181,12 +181,12 @@ impl Run for Session {
     }
 }
 
-/// The outputs of a model that are tensors of numbers.
+/// Returns the outputs of a model that are tensors of numbers.
 fn numbers(model: &Model) -> Vec<String> {
     let outputs = model.graph().outputs().into_iter();
     let numeric = outputs.filter(|output| match &output.kind {
         Kind::Tensor { element, .. } => runtime_type(*element).is_ok(),
-        // The runtime finds out what the model does not say.
+        // The runtime infers a type that the model does not state.
         kind => matches!(kind, Kind::Unknown),
     });
     numeric.map(|output| output.name).collect()
@@ -209,7 +209,7 @@ fn session(
     builder.commit_from_memory(model)
 }
 
-/// The runtime's name for a type of elements, if runs can take and give it.
+/// Returns the runtime's name of an element type, if runs support it.
 fn runtime_type(element: ElementType) -> Result<TensorElementType, RunnerError> {
     let known = ELEMENTS.iter().find(|(ours, _)| *ours == element);
     known.map(|(_, theirs)| *theirs).ok_or_else(|| unsupported(element))
@@ -234,7 +234,7 @@ fn fill_bool(value: &mut DynTensor, bytes: &[u8]) -> Result<(), RunnerError> {
     Ok(())
 }
 
-/// A copy of what a run gave.
+/// Copies an output of a run.
 fn tensor(value: &DynValue) -> Result<Tensor, RunnerError> {
     let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
         return Err(format!("it gave {}, which is no tensor", value.dtype()).into());

@@ -1,4 +1,4 @@
-//! Ctrl-C: the work ends at once, but not in the middle of what must be whole.
+//! Ctrl-C: the work ends at once, but not while a file is being written.
 
 use anyhow::{Context, Result, bail};
 use std::mem;
@@ -8,22 +8,24 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Held while a file is written or ONNX Runtime runs.
+/// Lock that is held while a file is written or ONNX Runtime runs.
 static WHOLE: Mutex<()> = Mutex::new(());
 
-/// Deep graphs are read by recursion, so the thread gets what a first thread has.
+/// Stack of the work's thread in bytes, the same as that of a main thread: deep graphs are read by
+/// recursion.
 const STACK_BYTES: usize = 8 << 20;
 
-/// Does what must not be cut off: the process does not end meanwhile. Not to be nested.
+/// Does work that must not be cut off: the process does not end meanwhile. Calls must not be
+/// nested.
 pub(crate) fn whole<T>(work: impl FnOnce() -> T) -> T {
     let _held = hold();
     work()
 }
 
-/// Does the work on a thread of its own, until it is done or the process is told to stop.
+/// Runs the work on its own thread, until it is done or a signal ends the process.
 ///
 /// # Errors
-/// What the work says; that it was interrupted.
+/// The work's error, or that it was interrupted.
 pub(crate) fn run(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -31,14 +33,14 @@ pub(crate) fn run(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<
         let mut terminate = signal(SignalKind::terminate())?;
         let (sender, done) = oneshot::channel();
         let thread = thread::Builder::new().name("work".into()).stack_size(STACK_BYTES);
-        // Nobody waits for the result once the process was told to stop.
+        // Nobody waits for the result after a signal.
         thread.spawn(move || drop(sender.send(work())))?;
         tokio::select! {
             done = done => return done.context("this is a mistake of the program")?,
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        // Not given back: what has not begun by now never does.
+        // The lock is never released: protected work that has not begun never does.
         mem::forget(hold());
         bail!("interrupted")
     })

@@ -1,22 +1,22 @@
-//! Tables of text, and numbers as people read them.
+//! Tables of text, and numbers formatted for people.
 
-/// Rows of cells under a head. All columns but the first stand to the right.
+/// Rows of cells under a header. All columns but the first are right-aligned.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table with these columns.
+    /// Creates a table with these columns.
     pub(crate) fn new(head: &[&str]) -> Self {
         Self { rows: vec![head.iter().map(|cell| (*cell).to_owned()).collect()] }
     }
 
-    /// Adds a row, of as many cells as there are columns.
+    /// Adds a row with a cell for each column.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The table as lines.
+    /// Formats the table as lines.
     pub(crate) fn lines(&self) -> Vec<String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
@@ -36,7 +36,7 @@ impl Table {
     }
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -49,12 +49,12 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// A share as a percentage.
+/// Formats a share as a percentage.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
-/// Dimensions as `64x3x3`; `scalar` where there are none.
+/// Formats dimensions as `64x3x3`; `scalar` where there are none.
 pub(crate) fn shape(dims: &[u64]) -> String {
     if dims.is_empty() {
         return "scalar".to_owned();
@@ -62,7 +62,7 @@ pub(crate) fn shape(dims: &[u64]) -> String {
     dims.iter().map(u64::to_string).collect::<Vec<_>>().join("x")
 }
 
-/// Bytes as hexadecimal digits.
+/// Formats bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! `skysail-pack unpack`: the model of a package, as an ONNX file.
+//! `skysail-pack unpack`: writes the model of a package as an ONNX file.
 
 use crate::args::{BadUsage, check_out};
 use crate::progress::Progress;
@@ -15,20 +15,21 @@ mod standard;
 const EXAMPLES: &str = "\
 Examples:
   skysail-pack unpack model.sky
-      Writes model.onnx, unless there is one.
+      Writes model.onnx, unless it exists.
   skysail-pack unpack model.sky -o again.onnx
-      Says where to.
+      Writes again.onnx, and replaces an existing file.
 
-The file has ONNX's operators alone: int4 weights become float32 again. What the original had of
-other domains stays, and is told.";
+The model uses ONNX's own operators: int4 weights become float32 again. Operators of other
+domains that the original had are left as they are, and listed.";
 
-/// Makes an ONNX file of a package, which runs wherever ONNX does.
+/// Restore the ONNX file of a package, which any ONNX runtime can run
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// The package
+    /// Package to unpack
     package: PathBuf,
-    /// The model's file; one that is there is replaced [default: the package's, with .onnx]
+    /// File of the model; an existing one is replaced [default: that of the package, with the
+    /// extension .onnx; must not exist]
     #[arg(short, long, value_name = "OUT.onnx")]
     out: Option<PathBuf>,
 }

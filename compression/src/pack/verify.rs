@@ -1,4 +1,5 @@
-//! `skysail-pack verify`: whether a package is whole, from whom, and what its model gives.
+//! `skysail-pack verify`: checks the bytes and the signature of a package, and compares its
+//! outputs.
 
 use crate::args::{Output, Share};
 use crate::compare::{Comparison, Measure, Wanted, compare};
@@ -19,37 +20,39 @@ Examples:
   skysail-pack verify model.sky
       Decodes every tensor, and checks checksums, digest and signature.
   skysail-pack verify model.sky --key release.key.pub
-      Fails unless it was signed with this key.
+      Also fails unless the package was signed with this key.
   skysail-pack verify model.sky --data test.npz --against model.onnx --max-loss 0.5%
-      Runs both models, and fails if the package's is more than half a percent worse.
+      Also runs both models, and fails if the package loses more than 0.5 % of accuracy.
 
-Exit status: 0 the package is right, 1 it is not, 2 bad usage.";
+Exit status: 0 all checks passed, 1 a check failed, 2 bad usage.";
 
-/// Checks a package: every byte, the signature, and with data what the model gives.
+/// Check every byte and the signature of a package, and with --data its outputs
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// The package
+    /// Package to check
     package: PathBuf,
-    /// Whose signature it must have: a public key that `keygen` made
+    /// Public key that the signature must be of; `keygen` creates it [default: any key, or none]
     #[arg(long, value_name = "PUBLIC")]
     key: Option<PathBuf>,
-    /// Data to run the model on, as for `pack`
+    /// Data to run both models on, in the form of `pack --data`
     #[arg(long, value_name = "FILE_OR_FOLDER", requires = "against")]
     data: Option<PathBuf>,
-    /// The original, to run beside it
+    /// ONNX file of the original model, to compare outputs with
     #[arg(long, value_name = "ORIGINAL.onnx", requires = "data")]
     against: Option<PathBuf>,
-    /// Fail if more than this is lost: 0.005 or 0.5%
+    /// Fail if more than this share of the measure is lost, such as 0.005 or 0.5% [default: no
+    /// limit]
     #[arg(long, value_name = "SHARE", requires = "data")]
     max_loss: Option<Share>,
-    /// What is lost [default: accuracy with labels, agreement for a classifier, else cosine]
+    /// Measure of the loss [default: accuracy if there are labels, agreement for a classifier, else
+    /// cosine]
     #[arg(long, value_enum, value_name = "WHAT", requires = "data")]
     measure: Option<Measure>,
-    /// The output that counts; may be repeated [default: all]
+    /// Compare only this output of the model; may be repeated [default: all]
     #[arg(long, value_name = "OUTPUT", requires = "data")]
-    of: Vec<String>,
-    /// How the result is printed
+    compare_output: Vec<String>,
+    /// Format of the result
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
 }
@@ -107,16 +110,16 @@ impl Flags {
         let original = Model::load(against).with_context(cannot)?;
         let model = package.model()?;
         let data = DataSet::load(data, &original)?;
-        let wanted = Wanted { measure: self.measure, of: &self.of };
+        let wanted = Wanted { measure: self.measure, of: &self.compare_output };
         Ok(Some(compare([&original, &model], &data, wanted, progress)?))
     }
 }
 
-/// What was found to be true.
+/// Result of the checks.
 struct Found {
     tensors: usize,
     seal: Seal,
-    /// Whether the signature is of a key that was asked for.
+    /// True if the signature is that of the key in the flags.
     trusted: bool,
     comparison: Option<Comparison>,
 }

@@ -1,10 +1,10 @@
-//! The two models that figures are asked of, and typical inputs of theirs.
+//! The two models of the benchmarks, and typical inputs of them.
 
 use super::{load_npy, shared};
 use skysail_compression::Batch;
 use skysail_graph::{Model, Tensor};
 
-/// ResNet-20, and the 64 images in batches of 16, normalized as its training did.
+/// Returns ResNet-20, and the 64 images in batches of 16, normalized as in its training.
 pub(crate) fn resnet() -> Option<(Model, Vec<Batch>)> {
     const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
     const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
@@ -24,8 +24,8 @@ pub(crate) fn resnet() -> Option<(Model, Vec<Batch>)> {
     Some((model, (0..64).step_by(16).map(batch).collect()))
 }
 
-/// MiniLM, sentences, and random words to calibrate with: those must not be the ones that are
-/// measured.
+/// Returns MiniLM, sentences, and random words for calibration, which must differ from the measured
+/// sentences.
 pub(crate) fn minilm() -> Option<(Model, Vec<Tensor>, Vec<Batch>)> {
     let model = Model::load(shared("models/all-minilm-l6-v2/model.onnx")?).unwrap();
     let folder = shared("models/all-minilm-l6-v2/test_data_set_0")?;
@@ -34,7 +34,8 @@ pub(crate) fn minilm() -> Option<(Model, Vec<Tensor>, Vec<Batch>)> {
     let mut state = 1_u64;
     let mut word = |place: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        // The first thousand are marks and letters; sentences start with 101 and end with 102.
+        // The first thousand tokens are marks and letters; sentences start with 101 and end with
+        // 102.
         [Some(101), None, Some(102)][usize::from(place > 0) + usize::from(place == 23)]
             .unwrap_or(1000 + (state >> 33) as i64 % 29_000)
     };

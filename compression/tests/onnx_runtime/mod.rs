@@ -26,7 +26,7 @@ impl Runner for OnnxRuntime {
     }
 }
 
-/// A session on one thread; what it makes of the model is saved in a file, where one is given.
+/// Creates a session on one thread. The optimized model is saved to a file, if one is named.
 pub(crate) fn session(model: &[u8], optimized: Option<&Path>) -> ort::Result<Session> {
     let environment = skysail_onnxruntime::load(None).unwrap_or_else(|error| panic!("{error}"));
     let builder = Session::builder(&environment)?;
@@ -38,14 +38,14 @@ pub(crate) fn session(model: &[u8], optimized: Option<&Path>) -> ort::Result<Ses
     builder.commit_from_memory(model)
 }
 
-/// A model that is ready to run.
+/// A loaded model.
 pub(crate) struct Loaded {
     session: Session,
     wanted: Vec<String>,
 }
 
 impl Loaded {
-    /// Loads a model to run it for its own outputs.
+    /// Loads a model, whose runs return its own outputs.
     pub(crate) fn of(model: &Model) -> Self {
         let session = session(&model.to_bytes().unwrap(), None).unwrap();
         let wanted = model.graph().outputs().into_iter().map(|output| output.name).collect();
@@ -82,7 +82,7 @@ fn value(tensor: &Tensor) -> Result<SessionInputValue<'static>, RunnerError> {
     })
 }
 
-/// A file of the shared data; `None`, and a word about it, when there is none.
+/// Returns the path of a shared file; `None`, with a message, if there is none.
 pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")).join(file);
     if !path.exists() {

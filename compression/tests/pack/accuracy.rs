@@ -1,10 +1,10 @@
-//! The accuracy gate, and comparing packages with their originals.
+//! Tests of the accuracy limit, and of comparisons with the original.
 
 use crate::support::{Folder, can_run, classifier, shared};
 use skysail_compression::npy;
 use skysail_graph::Tensor;
 
-/// A folder with a classifier and rows for it.
+/// Creates a folder with a classifier and rows for it.
 fn folder() -> Option<Folder> {
     if !can_run() {
         return None;
@@ -56,7 +56,7 @@ fn outputs_are_verified_against_the_original() {
     let output = &found["comparison"]["outputs"][0];
     let cosine = output["after"].as_f64().unwrap();
     assert!(cosine < 1.0 && cosine > 0.5, "{output}");
-    let said = folder.fails(2, &[&verify[..], &["--of", "outptu"]].concat());
+    let said = folder.fails(2, &[&verify[..], &["--compare-output", "outptu"]].concat());
     assert!(said.contains("the model has no output 'outptu'; the nearest are '"), "{said}");
     let strict = ["--measure", "cosine", "--max-loss", "0"];
     let said = folder.fails(1, &[&verify[..], &strict].concat());

@@ -1,4 +1,4 @@
-//! Keys and signatures.
+//! Tests of keys and signatures.
 
 use crate::support::{Folder, classifier};
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Packing that loses nothing, and looking at what came of it.
+//! Tests of lossless packing, `inspect` and `unpack`.
 
 use crate::support::{Folder, assert_same, classifier, convolution, shared};
 use skysail_graph::{Model, Tensor};
@@ -53,7 +53,7 @@ fn the_manifest_says_what_it_is_told() {
 fn inspect_tells_tensors_and_totals() {
     let folder = Folder::new();
     let mut model = classifier().0;
-    // Three values, and half of them zeros.
+    // The weights have three values, and half of them are zero.
     let values: Vec<f32> = (0..512).map(|i| [0.0, 0.5, 0.0, -0.25][i * i % 11 % 4]).collect();
     model.set_initializer("fc0.weight", Tensor::new(&[32, 16], &values).unwrap());
     folder.model("m.onnx", &model);

@@ -1,9 +1,9 @@
-//! Packing that loses something, and only what it was asked to.
+//! Tests of lossy packing.
 
 use crate::support::{Folder, can_run, classifier, convolution, noise};
 use skysail_graph::{Dim, ElementType, GraphBuilder, Model, Tensor};
 
-/// How many weights of a tensor are not zero, and how many values those have.
+/// Returns the number of nonzero weights of a tensor, and of their distinct values.
 fn kept(model: &Model, name: &str) -> (usize, usize) {
     let view = model.graph().initializer(name).unwrap();
     let values = view.as_f32().unwrap();
@@ -92,7 +92,7 @@ fn static_int8_is_calibrated() {
     let images = Tensor::new(&[20, 3, 8, 8], &noise(5, 20 * 192)).unwrap();
     folder.npz("images.npz", &[("image", images)]);
     for ranges in ["min-max", "percentile", "entropy"] {
-        let flags = ["--int8", "static", "--calibrate", "images.npz", "--calibration", ranges];
+        let flags = ["--int8", "static", "--calibrate", "images.npz", "--range-rule", ranges];
         let said = folder.done(&[&["pack", "m.onnx", "--force"], &flags[..]].concat());
         assert!(said.contains("int8     "), "{said}");
         let found = folder.json(&["diff", "m.onnx", "m.sky"]);
@@ -140,7 +140,7 @@ fn dynamic_int8_is_smoothed_where_there_are_typical_inputs() {
     assert!(steps(&["--data", "rows.npz"])[0]["settings"]["smooth"].is_null());
 }
 
-/// A difference of two inputs that are nearly alike: bytes lose it.
+/// Builds the difference of two nearly equal inputs, which int8 loses.
 fn cancelling() -> Model {
     let mut builder = GraphBuilder::new("cancelling");
     let dims = [Dim::from("batch"), Dim::from(2)];

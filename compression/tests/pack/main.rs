@@ -1,4 +1,4 @@
-//! The program `skysail-pack` as its users meet it: flags, files, output and exit status.
+//! Tests of the program `skysail-pack`: flags, files, output and exit status.
 
 #![cfg(feature = "pack")]
 #![allow(

@@ -1,4 +1,4 @@
-//! Ctrl-C: the program ends, and leaves a whole file or none.
+//! Tests of Ctrl-C: the program ends, and leaves a whole file or none.
 
 use crate::support::{Folder, assert_same, classifier};
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,7 +17,7 @@ fn work_that_waits_is_ended_and_the_old_file_stays() {
     let folder = Folder::new();
     folder.model("m.onnx", &classifier().0);
     std::fs::write(folder.path("m.sky"), b"old").unwrap();
-    // Opening a pipe waits for someone who writes, so the program is surely at work.
+    // Opening a pipe waits for a writer, so the program is surely at work.
     let made = Command::new("mkfifo").arg(folder.path("rows.npy")).status().unwrap();
     assert!(made.success());
     let mut command = folder.command(&["pack", "m.onnx", "--data", "rows.npy"]);
@@ -42,7 +42,7 @@ fn an_interrupted_pack_leaves_a_whole_package_or_none() {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let reached = lines.any(|line| line.unwrap().starts_with(stage));
         assert!(reached, "{stage}");
-        // By now it may be done, which is right too.
+        // The program may be done by now, which is fine too.
         interrupt(&child);
         child.wait().unwrap();
         match folder.files().as_slice() {

@@ -1,4 +1,4 @@
-//! A folder to work in, models and data for it, and the program.
+//! A temporary folder, models and data for it, and the program.
 
 use serde_json::Value;
 use skysail_compression::npy;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// An empty folder, in which the program runs.
+/// A temporary folder in which the program runs.
 pub(crate) struct Folder(TempDir);
 
 impl Folder {
@@ -23,7 +23,7 @@ impl Folder {
         self.0.path().join(file)
     }
 
-    /// The names of all files, in order.
+    /// Returns the names of all files, in order.
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<String> =
@@ -42,19 +42,19 @@ impl Folder {
         self.command(args).output().unwrap()
     }
 
-    /// What a command that is done prints.
+    /// Runs a command that must succeed, and returns its output.
     pub(crate) fn done(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The same as JSON.
+    /// Runs a command that must succeed, and returns its JSON output.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.done(&[args, &["--output", "json"]].concat())).unwrap()
     }
 
-    /// What a command complains that ends with this status.
+    /// Runs a command that must fail with this status, and returns its error text.
     pub(crate) fn fails(&self, status: i32, args: &[&str]) -> String {
         let output = self.run(args);
         let said = String::from_utf8(output.stderr).unwrap();
@@ -63,7 +63,7 @@ impl Folder {
         said
     }
 
-    /// A model in the folder.
+    /// Saves a model in the folder.
     pub(crate) fn model(&self, file: &str, model: &Model) {
         model.save(self.path(file)).unwrap();
     }
@@ -72,7 +72,7 @@ impl Folder {
         Model::load(self.path(file)).unwrap()
     }
 
-    /// A file of arrays, as NumPy writes it.
+    /// Writes an `.npz` file.
     pub(crate) fn npz(&self, file: &str, arrays: &[(&str, Tensor)]) {
         let mut zip = ZipWriter::new(File::create(self.path(file)).unwrap());
         for (name, tensor) in arrays {
@@ -83,7 +83,7 @@ impl Folder {
     }
 }
 
-/// Numbers that look random, between -1 and 1.
+/// Returns pseudorandom numbers between -1 and 1.
 pub(crate) fn noise(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -95,12 +95,12 @@ pub(crate) fn noise(seed: u64, count: usize) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// A classifier of 16 numbers into 4 classes, and 40 rows with the class that it chooses as label.
+/// Returns a classifier of 16 numbers into 4 classes, and 40 rows.
 pub(crate) fn classifier() -> (Model, Tensor) {
     (mlp(&[16, 32, 4], 3).unwrap(), Tensor::new(&[40, 16], &noise(1, 640)).unwrap())
 }
 
-/// A model with a convolution, of the version of operators that int8 needs.
+/// Returns a model with a convolution, of the operator version that int8 needs.
 pub(crate) fn convolution() -> Model {
     let mut builder = GraphBuilder::new("convolution");
     let dims = [Dim::from("batch"), Dim::Fixed(3), Dim::Fixed(8), Dim::Fixed(8)];
@@ -115,7 +115,7 @@ pub(crate) fn convolution() -> Model {
     builder.finish().unwrap()
 }
 
-/// The model's initializers, all the same bit for bit.
+/// Asserts that all initializers are the same bit for bit.
 pub(crate) fn assert_same(a: &Model, b: &Model) {
     assert_eq!(a.graph().initializers().len(), b.graph().initializers().len());
     for (a, b) in a.graph().initializers().zip(b.graph().initializers()) {
@@ -129,7 +129,7 @@ pub(crate) fn assert_same(a: &Model, b: &Model) {
     }
 }
 
-/// A file of the shared data; `None`, and a word about it, when there is none.
+/// Returns the path of a shared file; `None`, with a message, if there is none.
 pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")).join(file);
     if !path.exists() {
@@ -139,7 +139,7 @@ pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Whether models can be run; a word about it where they cannot.
+/// Returns true if models can be run; prints a message if not.
 pub(crate) fn can_run() -> bool {
     let library = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/onnxruntime/lib");
     let found = Path::new(library).exists();

@@ -1,4 +1,4 @@
-//! Bad input: each error says what is wrong and what to do, and nothing is written.
+//! Tests of bad input: each error says what is wrong and what to do, and nothing is written.
 
 use crate::support::{Folder, can_run, classifier};
 use skysail_graph::Tensor;
@@ -129,7 +129,7 @@ fn a_damaged_package_names_tensor_and_offset() {
     let folder = folder();
     folder.done(&["pack", "m.onnx"]);
     let whole = std::fs::read(folder.path("m.sky")).unwrap();
-    // The segments lie before the digest, and hold most of the file.
+    // The segments precede the digest, and are most of the file.
     let at = whole.len() * 3 / 5;
     let mut bytes = whole.clone();
     bytes[at] ^= 1;
@@ -137,7 +137,7 @@ fn a_damaged_package_names_tensor_and_offset() {
     let said = folder.fails(1, &["verify", "bad.sky"]);
     assert!(said.contains("tensor 'fc") && said.contains("at byte "), "{said}");
     assert!(folder.fails(1, &["unpack", "bad.sky"]).contains("tensor 'fc"));
-    // In the digest itself, and cut off.
+    // The digest itself is damaged, then the file is cut off.
     let mut bytes = whole.clone();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(folder.path("bad.sky"), &bytes).unwrap();

@@ -1,4 +1,4 @@
-//! The files that hold arrays: `.npy`, `.npz` and ONNX's `.pb`.
+//! Files of arrays: `.npy`, `.npz` and ONNX's `.pb`.
 
 use super::BYTES_MAX;
 use anyhow::{Context, Result, ensure};
@@ -8,7 +8,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use zip::ZipArchive;
 
-/// The most arrays that a file may hold.
+/// Limit of the arrays in a file.
 const ARRAYS_MAX: usize = 1024;
 
 /// A tensor under a name.
@@ -17,12 +17,12 @@ pub(super) struct Array {
     pub(super) tensor: Tensor,
 }
 
-/// Whether a file is one of several arrays, as its name says.
+/// Returns true if a file's name is that of an archive.
 pub(super) fn is_archive(path: &Path) -> bool {
     path.extension().is_some_and(|kind| kind == "npz")
 }
 
-/// The array of a file of one: `.pb` as ONNX writes a tensor, else `.npy`.
+/// Reads the array of a file: `.pb` in ONNX's format, else `.npy`.
 pub(super) fn array(path: &Path, bytes: &[u8]) -> Result<Tensor> {
     let tensor = match path.extension() {
         Some(kind) if kind == "pb" => message(bytes),
@@ -31,7 +31,7 @@ pub(super) fn array(path: &Path, bytes: &[u8]) -> Result<Tensor> {
     tensor.with_context(|| format!("cannot use {}", path.display()))
 }
 
-/// The arrays of an `.npz` file.
+/// Reads the arrays of an `.npz` file.
 pub(super) fn archive(bytes: &[u8]) -> Result<Vec<Array>> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).context("it is no .npz file")?;
     ensure!(archive.len() <= ARRAYS_MAX, "it has more than {ARRAYS_MAX} arrays");
@@ -41,7 +41,7 @@ pub(super) fn archive(bytes: &[u8]) -> Result<Vec<Array>> {
         let file = archive.by_index(place).context("it is damaged")?;
         let name = file.name().context("it is damaged")?.into_owned();
         let name = name.strip_suffix(".npy").unwrap_or(&name).to_owned();
-        // Memory grows with what is read, whatever the file says of its size.
+        // Memory grows with the bytes read, whatever size the file states.
         let mut content = Vec::new();
         let read = file.take(left + 1).read_to_end(&mut content);
         read.with_context(|| format!("the array '{name}' is damaged"))?;
@@ -55,13 +55,13 @@ pub(super) fn archive(bytes: &[u8]) -> Result<Vec<Array>> {
     Ok(arrays)
 }
 
-/// Reads a tensor as NumPy writes it.
+/// Reads a tensor in NumPy's format.
 fn numpy(array: &[u8]) -> Result<Tensor> {
     Ok(npy::read(array)?.to_tensor()?)
 }
 
-/// A tensor as ONNX writes it. It is read as the one initializer of a model, which is how
-/// untrusted tensors are read already.
+/// Reads a tensor in ONNX's format. It becomes the one initializer of a model, as that reader
+/// accepts untrusted tensors.
 fn message(tensor: &[u8]) -> Result<Tensor> {
     /// Numbers of fields: a model's graph, and a graph's initializer (ONNX's `onnx.proto`).
     const GRAPH: u8 = 7;
@@ -72,7 +72,7 @@ fn message(tensor: &[u8]) -> Result<Tensor> {
     Ok(view.to_tensor()?)
 }
 
-/// A field of bytes in a message: its number, the number of bytes, and these.
+/// Encodes a field of bytes in a message: its number, the number of bytes, and the bytes.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     const OF_BYTES: u8 = 2;
     let mut message = vec![number << 3 | OF_BYTES];
@@ -86,7 +86,7 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     message
 }
 
-/// The elements of a tensor of integers.
+/// Returns the elements of a tensor of integers.
 pub(super) fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
     fn read<T: bytemuck::Pod>(bytes: &[u8], widen: fn(T) -> Option<i64>) -> Option<Vec<i64>> {
         bytemuck::pod_collect_to_vec::<u8, T>(bytes).into_iter().map(widen).collect()
@@ -140,7 +140,7 @@ mod tests {
         let found = super::archive(&whole).unwrap();
         assert_eq!((found[0].name.as_str(), found[0].tensor.bytes()), ("x", &[3, 4][..]));
         for place in 0..whole.len() {
-            // Read or refused.
+            // Either result is fine.
             let _ = super::archive(&whole[..place]);
             for value in [0, 1, 127, 255] {
                 let mut changed = whole.clone();

@@ -1,21 +1,21 @@
-//! Rows: what the first dimension of a model's inputs counts.
+//! Rows: the first dimension of a model's inputs.
 
 use anyhow::{Result, ensure};
 use skysail_compression::Batch;
 use skysail_graph::{Dim, GraphError, Tensor, ValueInfo};
 
-/// Rows of a batch, where the model leaves their number open.
+/// Rows of a batch, if the model leaves their number open.
 const ROWS: u64 = 16;
 
-/// How many rows a batch has; `None` where its tensors do not agree.
+/// Returns the number of rows of a batch; `None` if its tensors disagree.
 pub(super) fn count(batch: &Batch) -> Option<u64> {
     let mut counts = batch.iter().map(|(_, tensor)| tensor.shape().first().copied());
     let first = counts.next().flatten()?;
     counts.all(|count| count == Some(first)).then_some(first)
 }
 
-/// Splits a batch of many rows into batches that the model takes. Inputs without common rows
-/// stay together.
+/// Splits a batch of many rows into batches that the model accepts. Inputs without common rows stay
+/// together.
 pub(super) fn split(batch: Batch, inputs: &[ValueInfo]) -> Result<Vec<Batch>> {
     let first = |input: &ValueInfo| match input.kind.dims().and_then(<[Dim]>::first) {
         Some(Dim::Fixed(rows)) => Some(*rows),
@@ -36,7 +36,7 @@ pub(super) fn split(batch: Batch, inputs: &[ValueInfo]) -> Result<Vec<Batch>> {
     Ok(parts.collect::<Result<_, GraphError>>()?)
 }
 
-/// The first rows of a batch; all of it where its tensors have no common rows.
+/// Returns the first rows of a batch, or all of it if its tensors have no common rows.
 pub(crate) fn first_rows(batch: &Batch, rows: u64) -> Result<Batch> {
     match count(batch) {
         Some(count) if count > rows => Ok(part(batch, 0, rows)?),
@@ -48,7 +48,7 @@ fn part(batch: &Batch, start: u64, rows: u64) -> Result<Batch, GraphError> {
     let cut = |(name, tensor): &(String, Tensor)| {
         let mut shape = tensor.shape().to_vec();
         let all = shape.first().copied().unwrap_or(1).max(1);
-        // As many bytes as it has, so they are no more than memory holds.
+        // The bytes exist, so their number fits in memory.
         let row = tensor.bytes().len() / all as usize;
         let bytes = &tensor.bytes()[row * start as usize..][..row * rows as usize];
         if let Some(first) = shape.first_mut() {

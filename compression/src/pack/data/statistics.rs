@@ -1,30 +1,30 @@
-//! What the elements of an input or an output look like, to tell drift from later.
+//! Statistics of an input or an output, a reference to detect drift.
 
 use super::files::integers;
 use half::{bf16, f16};
 use skysail_compression::Statistics;
 use skysail_graph::{ElementType, Tensor};
 
-/// The most elements that quantiles are made from; of more, evenly picked ones.
+/// Limit of the sample for quantiles: of more elements, evenly spaced ones are kept.
 const SAMPLE_MAX: usize = 1 << 18;
-/// Parts of equal number that the quantiles divide the elements into.
+/// Number of equal parts that the quantiles divide the elements into.
 const PARTS: usize = 10;
 
-/// A summary of elements, batch by batch (mean and variance after Welford 1962).
+/// Running statistics of elements, batch by batch (mean and variance after Welford 1962).
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     count: u64,
     mean: f64,
-    /// The sum of the squared differences from the mean.
+    /// Sum of the squared differences from the mean.
     squares: f64,
     range: Option<(f64, f64)>,
     sample: Vec<f64>,
-    /// Every so many elements, one is in the sample, as a power of two.
+    /// Logarithm to base 2 of the sampling interval.
     every: u32,
 }
 
 impl Seen {
-    /// Adds the elements of a tensor; those that are no finite numbers are left out.
+    /// Adds the finite elements of a tensor.
     pub(crate) fn add(&mut self, tensor: &Tensor) {
         for value in numbers(tensor).into_iter().filter(|value| value.is_finite()) {
             if self.count & ((1 << self.every) - 1) == 0 {
@@ -42,7 +42,7 @@ impl Seen {
     fn pick(&mut self, value: f64) {
         self.sample.push(value);
         if self.sample.len() == SAMPLE_MAX {
-            // Every other one stays, those that the wider step would have picked.
+            // Every other element stays: those of the doubled interval.
             let mut place = 0;
             self.sample.retain(|_| {
                 place += 1;
@@ -52,7 +52,7 @@ impl Seen {
         }
     }
 
-    /// The summary; `None` when there was no number.
+    /// Returns the statistics; `None` without elements.
     pub(crate) fn statistics(mut self) -> Option<Statistics> {
         let (min, max) = self.range?;
         self.sample.sort_by(f64::total_cmp);
@@ -70,7 +70,7 @@ impl Seen {
     }
 }
 
-/// Six digits: a package pays for each, and drift is larger.
+/// Rounds to six digits: each digit takes a byte, and drift is larger.
 fn short(value: f64) -> f64 {
     format!("{value:.5e}").parse().unwrap_or(value)
 }

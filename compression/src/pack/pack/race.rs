@@ -1,4 +1,4 @@
-//! Float32 against int8: which of two models is faster on this machine.
+//! Measures which of a float32 and an int8 model is faster on this machine.
 
 use crate::data::first_rows;
 use crate::session::{Session, Threads};
@@ -8,16 +8,16 @@ use skysail_compression::Batch;
 use skysail_graph::{Model, Tensor};
 use std::time::{Duration, Instant};
 
-/// Runs of each before they are measured.
+/// Runs of each model before the measured ones.
 const WARM_UP: usize = 2;
-/// Runs that are measured, at least and at most.
+/// Least and largest number of measured runs.
 const ROUNDS: [usize; 2] = [5, 101];
-/// How much faster int8 must be: less than this is noise, and no reason to lose anything.
+/// Least speed-up of int8: less is noise, and not worth a loss.
 const WORTH: f64 = 1.02;
-/// How long a size may take once the least number of rounds is done.
+/// Time limit of a batch size after the least number of runs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What one batch size takes on one thread, as medians.
+/// Median run times of one batch size on one thread, in milliseconds.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Cell {
     pub(super) rows: u64,
@@ -25,7 +25,7 @@ pub(super) struct Cell {
     pub(super) int8_ms: f64,
 }
 
-/// Both models on one row and on the whole batch.
+/// Times both models on one row and on the whole batch.
 pub(super) fn race(float32: &Model, int8: &Model, batch: &Batch) -> Result<Vec<Cell>> {
     let mut sessions = [start(float32)?, start(int8)?];
     let one = first_rows(batch, 1)?;
@@ -40,14 +40,14 @@ pub(super) fn race(float32: &Model, int8: &Model, batch: &Batch) -> Result<Vec<C
     Ok(cells)
 }
 
-/// Whether int8 is faster, and not by chance: the geometric mean over the sizes decides.
+/// Returns true if int8 is faster, and not by chance: the geometric mean over the sizes decides.
 pub(super) fn is_faster(cells: &[Cell]) -> bool {
     let gain = |cell: &Cell| (cell.float32_ms / cell.int8_ms / WORTH).ln();
     cells.iter().map(gain).sum::<f64>() > 0.0
 }
 
 impl Cell {
-    /// In words.
+    /// Formats the times.
     pub(super) fn words(&self) -> String {
         let Self { rows, float32_ms, int8_ms } = self;
         format!("batch {rows}: float32 {float32_ms:.3} ms, int8 {int8_ms:.3} ms")
@@ -58,7 +58,7 @@ fn start(model: &Model) -> Result<Session> {
     Session::served(model, Threads::One).map_err(anyhow::Error::from_boxed)
 }
 
-/// Both take turns, so that whatever else the machine does slows both.
+/// Times both models on one batch. They take turns, so that other load of the machine slows both.
 fn cell(sessions: &mut [Session; 2], batch: &Batch, rows: u64) -> Result<Cell> {
     let tensors: Vec<Tensor> = batch.iter().map(|(_, tensor)| tensor.clone()).collect();
     let mut times = [Vec::new(), Vec::new()];

@@ -1,4 +1,4 @@
-//! What `pack` says when it is done.
+//! The report of `pack`.
 
 use super::race::Cell;
 use super::steps::Done;
@@ -11,7 +11,7 @@ use skysail_compression::Summary;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// All that is to be said.
+/// Content of the report.
 pub(super) struct Report<'a> {
     pub(super) model: &'a Path,
     pub(super) out: &'a Path,
@@ -89,9 +89,9 @@ impl Report<'_> {
         writeln!(to, "{report:#}")
     }
 
-    /// Bytes of the model's file.
+    /// Returns the size of the model's file in bytes.
     fn model_bytes(&self) -> u64 {
-        // It was there a moment ago; a figure more or less is no reason to fail.
+        // The file existed a moment ago; an error here is no reason to fail.
         std::fs::metadata(self.model).map_or(0, |file| file.len())
     }
 }

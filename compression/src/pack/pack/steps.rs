@@ -1,4 +1,4 @@
-//! What is done to the model before it is packed: each step loses something.
+//! The lossy steps of `pack`, each of which changes the model.
 
 use super::race::{Cell, is_faster, race};
 use crate::check::{Checked, Explained, check};
@@ -18,35 +18,35 @@ use skysail_compression::{
 use skysail_graph::Model;
 use std::collections::BTreeMap;
 
-/// Since this version of ONNX's operators, tables of int8 can have a scale for each column.
+/// First version of ONNX's operators in which int8 tables can have a scale for each column.
 const TABLES_OPSET: i64 = 13;
 
-/// What is needed to compress a model.
+/// Inputs of compression.
 pub(super) struct Work<'a> {
     pub(super) options: &'a Options,
-    /// Typical inputs.
+    /// Typical inputs of the model.
     pub(super) typical: Option<&'a DataSet>,
     pub(super) progress: &'a Progress,
 }
 
-/// What was done.
+/// Results of the steps.
 #[derive(Debug, Default)]
 pub(super) struct Done {
-    /// To the whole model, for the manifest.
+    /// Steps on the whole model, for the manifest.
     pub(super) steps: Vec<Step>,
-    /// To each tensor, for the manifest.
+    /// Steps on each tensor, for the manifest.
     pub(super) tensors: BTreeMap<String, Vec<Step>>,
-    /// What else the manifest is to say.
+    /// Notes for the manifest.
     pub(super) notes: Vec<String>,
-    /// A line for each step, for people: what, and how.
+    /// A line for each step, for people: its name and its effect.
     pub(super) lines: Vec<(&'static str, String)>,
-    /// How fast int8 was.
+    /// Run times of int8 and float32.
     pub(super) race: Vec<Cell>,
-    /// How far the outputs lie from those before.
+    /// Differences of the outputs after each step.
     pub(super) checks: Vec<Checked>,
 }
 
-/// How many steps `options` ask for.
+/// Returns the number of steps that `options` ask for.
 pub(super) fn count(options: &Options) -> usize {
     let wanted = [
         prunes(options),
@@ -70,7 +70,7 @@ fn shares(options: &Options) -> bool {
 }
 
 impl Work<'_> {
-    /// Does what is asked for, in the order of the paper, and fewer bits last.
+    /// Applies the steps in the paper's order; quantization comes last.
     pub(super) fn compress(&self, original: &Model, model: &mut Model) -> Result<Done> {
         let (options, mut done) = (self.options, Done::default());
         if prunes(options) {
@@ -82,7 +82,7 @@ impl Work<'_> {
             self.share(model, &mut done)?;
         }
         if prunes(options) || shares(options) {
-            // What is lost is what was asked for; but numbers must stay numbers.
+            // Any loss was asked for, but outputs must stay finite.
             let explained = Explained { method: "pruning", share: f64::INFINITY };
             self.check([original, model], explained, &mut done)?;
         }
@@ -110,7 +110,7 @@ impl Work<'_> {
         Ok(done)
     }
 
-    /// Compares what a step made with what was before.
+    /// Compares the outputs before and after a step.
     fn check(&self, models: [&Model; 2], explained: Explained, done: &mut Done) -> Result<()> {
         match check(models, self.typical, explained) {
             Ok(Ok(checked)) => done.checks.push(checked),
@@ -184,7 +184,7 @@ impl Work<'_> {
         }
         let report = match how {
             Int8::Static => {
-                let range = options.calibration.unwrap_or(Ranges::MinMax).rule();
+                let range = options.range_rule.unwrap_or(Ranges::MinMax).rule();
                 let settings = StaticSettings { range, ..StaticSettings::default() };
                 quantize_static(&mut int8, &settings, &mut calibration)?
             }
@@ -213,7 +213,7 @@ impl Work<'_> {
         }
         let explained = Explained::by("int8", &report.tensors, model, true);
         self.check([model, &int8], explained, done)?;
-        let ranges = options.calibration.map(|ranges| format!("{ranges:?}").to_lowercase());
+        let ranges = options.range_rule.map(|ranges| format!("{ranges:?}").to_lowercase());
         let settings = json!({ "bits": 8, "how": how, "ranges": ranges, "smooth": options.smooths().then_some(true) });
         done.quantized("int8", &report, settings);
         *model = int8;
@@ -263,7 +263,7 @@ fn step(what: &str, settings: Value) -> Step {
     Step { what: what.to_owned(), settings: settings.collect::<Map<_, _>>(), ..Step::default() }
 }
 
-/// Four digits: what a manifest says takes bytes too.
+/// Rounds to four digits: every digit in a manifest takes a byte.
 fn rounded(share: f64) -> f64 {
     (share * 1e4).round() / 1e4
 }

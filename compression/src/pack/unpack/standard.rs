@@ -1,18 +1,18 @@
-//! ONNX's own operators instead of those of ONNX Runtime that compression puts in.
+//! Replaces operators of ONNX Runtime that compression adds by ONNX's own.
 
 use anyhow::Result;
 use skysail_graph::{Attribute, Graph, GraphError, Model, NewNode, Node, Tensor};
 use std::collections::BTreeSet;
 
-/// The domains of ONNX itself.
+/// Domains of ONNX itself.
 const STANDARD: [&str; 2] = ["", "ai.onnx.ml"];
-/// Since this version of the file format, initializers need not be inputs too.
+/// First version of the file format in which initializers need not be inputs too.
 const OWN_INITIALIZERS: i64 = 4;
-/// The domain of ONNX Runtime's own operators.
+/// Domain of ONNX Runtime's own operators.
 const RUNTIME: &str = "com.microsoft";
 
-/// Makes a product of matrices of each product with int4 weights. Gives the operators of other
-/// domains that are left.
+/// Replaces each product with int4 weights by a float32 product. Returns the remaining operators of
+/// other domains.
 pub(super) fn standardize(model: &mut Model) -> Result<Vec<String>> {
     let mut edit = model.edit();
     let graph = model.graph();
@@ -46,14 +46,15 @@ pub(super) fn standardize(model: &mut Model) -> Result<Vec<String>> {
     Ok(others.collect::<BTreeSet<_>>().into_iter().collect())
 }
 
-/// Inputs of `MatMulNBits` after the codes.
+/// Indices of the inputs of `MatMulNBits` after the codes.
 const SCALES: usize = 2;
 const ZEROS: usize = 3;
 const ORDER: usize = 4;
 const BIAS: usize = 5;
 
-/// The weights of a `MatMulNBits` of four bits as float32, a row for each input. `None` for any
-/// other node, and where the weights are not constant or lie in an order of their own.
+/// Returns the 4-bit weights of a `MatMulNBits` as float32, a row for each input.
+///
+/// `None` for any other node, and where the weights are not constant or have an order of their own.
 fn int4_matrix(graph: Graph<'_>, node: Node<'_>) -> Result<Option<Tensor>, GraphError> {
     let input = |place: usize| node.inputs().get(place).filter(|name| !name.is_empty());
     let is_int4 = node.op_type() == "MatMulNBits" && node.int("bits")?.unwrap_or(4) == 4;
@@ -87,7 +88,7 @@ fn int4_matrix(graph: Graph<'_>, node: Node<'_>) -> Result<Option<Tensor>, Graph
         let (row, column) = (place / columns, place % columns);
         let number = column * blocks + row / block;
         let code = nibble(&codes[number * block / 2..], row % block);
-        // A row of zeros is filled up to whole bytes.
+        // A row of zeros is padded to whole bytes.
         let zero = zeros
             .as_ref()
             .map_or(8, |zeros| nibble(&zeros[column * blocks.div_ceil(2)..], row / block));
@@ -123,7 +124,7 @@ mod tests {
             let (dense, found) = (dense.as_f32().unwrap(), weight.as_f32().unwrap());
             let largest = dense.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
             for (place, value) in found.iter().enumerate() {
-                // The original's matrix has a row for each output.
+                // The original matrix has a row for each output.
                 let (row, column) = (place / 6, place % 6);
                 assert!((value - dense[column * 40 + row]).abs() < largest / 7.0);
             }
