@@ -1,5 +1,6 @@
 //! Requests become one batch, and its outputs become theirs again.
 
+use crate::batching::Batching;
 use crate::executor::{BatchInput, ExecuteError};
 use crate::model::Model;
 use crate::padding::Members;
@@ -25,11 +26,15 @@ pub(crate) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Entries of one batch key. Only a model that batches has several.
-    pub(crate) fn new(entries: &'a [Entry], signature: &'a Signature) -> Self {
+    pub(crate) fn new(
+        entries: &'a [Entry],
+        signature: &'a Signature,
+        batching: &'a Batching,
+    ) -> Self {
         let members = entries.iter().map(|entry| &entry.request);
-        let padding = signature.padding.as_ref().filter(|_| entries.len() > 1);
+        let padding = batching.padding.as_ref().filter(|_| entries.len() > 1);
         let padded = padding.and_then(|padding| Members::new(padding, members));
-        Self { entries, batches: signature.batches(), required: signature.inputs.len(), padded }
+        Self { entries, batches: batching.is_on(), required: signature.inputs.len(), padded }
     }
 
     /// Number of members.

@@ -1,6 +1,7 @@
 //! An endpoint: what a client names, and the way in for its requests. Today it is one version of
 //! a model with its cache; whatever else answers under a name gets its place here.
 
+use crate::batching::Batching;
 use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::model::Model;
@@ -43,7 +44,7 @@ impl Endpoint {
     pub fn submit(&self, request: Request) -> Result<Ticket, Error> {
         let model = &self.model;
         let timing = model.timing(&request, Instant::now());
-        let request = validate(request, model.signature())?;
+        let request = validate(request, model.signature(), model.batching())?;
         if let Some(outputs) = model.answer_without_elements(&request)? {
             let stages = Stages::without_run(timing.queued, Instant::now(), None);
             let (name, version) = (Arc::clone(model.name()), model.version());
@@ -69,6 +70,11 @@ impl Endpoint {
     /// Inputs and outputs.
     pub fn signature(&self) -> &Signature {
         self.model.signature()
+    }
+
+    /// Limits of the batches.
+    pub fn batching(&self) -> &Batching {
+        self.model.batching()
     }
 
     /// Settings of the version.

@@ -1,5 +1,6 @@
 //! The engine as a whole: a repository of models, and the way in for requests.
 
+use crate::backend::{self, Backend};
 use crate::config::EngineConfig;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -24,7 +25,7 @@ pub enum StartError {
         error: std::io::Error,
     },
     /// The system has no thread to give.
-    #[error("there is no thread to watch the queues with: {0}")]
+    #[error("a thread of the engine can not be started: {0}")]
     Thread(std::io::Error),
 }
 
@@ -38,11 +39,24 @@ impl Engine {
     /// Loads ONNX Runtime and starts to load the repository.
     ///
     /// # Errors
-    /// When either can not be had.
+    /// When the runtime or the repository cannot be opened.
     pub fn start(config: EngineConfig) -> Result<Self, StartError> {
+        Self::start_with(config, Vec::new())
+    }
+
+    /// Starts with other backends beside ONNX Runtime. They go first: each file is opened by the
+    /// first backend that does.
+    ///
+    /// # Errors
+    /// When the runtime or the repository cannot be opened.
+    pub fn start_with(
+        config: EngineConfig,
+        mut backends: Vec<Arc<dyn Backend>>,
+    ) -> Result<Self, StartError> {
         let environment = runtime::load(config.cores)?;
+        backends.push(backend::onnxruntime(environment).map_err(StartError::Thread)?);
         let folder = config.models.display().to_string();
-        let repository = Repository::open(config, environment)
+        let repository = Repository::open(config, backends)
             .map_err(|error| StartError::Repository { folder, error })?;
         let _watchdog =
             Watchdog::start(repository.serving_snapshot()).map_err(StartError::Thread)?;

@@ -9,6 +9,7 @@ pub mod error;
 pub mod tensor;
 pub mod payload;
 pub mod signature;
+pub mod batching;
 pub mod batching_verdict;
 pub mod request;
 pub mod padding;
@@ -21,6 +22,7 @@ pub mod ticket;
 mod cancel;
 mod execute;
 pub mod executor;
+pub mod backend;
 pub mod replica;
 mod session;
 mod optional_inputs;
@@ -40,6 +42,7 @@ pub mod runtime;
 #[cfg(test)]
 mod testing;
 
+pub use batching::Batching;
 pub use batching_verdict::BatchingVerdict;
 pub use engine::Engine;
 pub use error::Error;

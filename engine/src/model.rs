@@ -1,7 +1,8 @@
 //! One version of a model in service.
 
+use crate::batching::Batching;
 use crate::batching_verdict::BatchingVerdict;
-use crate::config::{FILES, ModelConfig};
+use crate::config::ModelConfig;
 use crate::layers::Layers;
 use crate::observe::statistics::Statistics;
 use crate::queue::{Deadline, Queue};
@@ -20,22 +21,61 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// A version that answers requests: its signature, its queue and what it has done so far.
+/// A version that answers requests: its description, its queue and its statistics.
 pub struct Model {
-    name: Arc<str>,
-    version: u64,
-    config: ModelConfig,
-    signature: Arc<Signature>,
-    threads: usize,
-    layers: Option<Layers>,
-    batching_verdict: BatchingVerdict,
-    zero_elements: ZeroElements,
+    description: Description,
     statistics: Arc<Statistics>,
-    /// Whether its queue has requests and does not move.
+    /// True while its queue has requests and makes no progress.
     is_stalled: AtomicBool,
-    /// Of its objective.
     reserve: SharedReserve,
     queue: Queue,
+}
+
+/// All that is known of a version once it is loaded.
+#[derive(Debug)]
+pub struct Description {
+    /// Name of the model.
+    pub name: Arc<str>,
+    /// Number of the version.
+    pub version: u64,
+    /// Name of the file that it was loaded from.
+    pub file_name: String,
+    /// Name of the backend that opened it.
+    pub backend: &'static str,
+    /// Settings.
+    pub config: ModelConfig,
+    /// Inputs and outputs.
+    pub signature: Arc<Signature>,
+    /// Limits of its batches.
+    pub batching: Batching,
+    /// Reason for these.
+    pub batching_verdict: BatchingVerdict,
+    /// Threads of each replica.
+    pub threads: usize,
+    /// How its layers run, if it is a package.
+    pub layers: Option<Layers>,
+    /// Results of runs without elements.
+    pub(crate) zero_elements: ZeroElements,
+}
+
+impl Description {
+    /// Describes a version with default settings and replicas of one thread.
+    pub fn new(name: &str, version: u64, signature: Arc<Signature>, batching: Batching) -> Self {
+        let (rows_max, proof) = (batching.rows_max, Independence::Independent);
+        Self {
+            name: name.into(),
+            version,
+            file_name: String::new(),
+            backend: "",
+            config: ModelConfig::default(),
+            signature,
+            batching,
+            batching_verdict: BatchingVerdict::Configured { rows_max, proof },
+            threads: 1,
+            layers: None,
+            zero_elements: ZeroElements::default(),
+        }
+    }
 }
 
 /// Arrival, deadline and priority of a request.
@@ -48,60 +88,16 @@ pub(crate) struct Timing {
 
 impl Model {
     /// Makes a version of replicas that have run.
-    pub fn new(
-        name: &str,
-        version: u64,
-        config: ModelConfig,
-        signature: Arc<Signature>,
-        replicas: Vec<Replica>,
-    ) -> Self {
-        let make_policy = make_policy(&config, signature.batch_rows_max, replicas.len());
+    pub fn new(description: Description, replicas: Vec<Replica>) -> Self {
+        let Description { name, config, batching, .. } = &description;
+        let make_policy = make_policy(config, batching.rows_max, replicas.len());
         let queue = Queue::new(name, make_policy, config.queue.requests_max);
         for replica in replicas {
             queue.join(replica);
         }
-        let reserve = SharedReserve::new(objective_us(&config).unwrap_or(0));
-        let (rows_max, proof) = (signature.batch_rows_max, Independence::Independent);
-        let batching_verdict = BatchingVerdict::Configured { rows_max, proof };
-        let name = name.into();
-        Self {
-            name,
-            version,
-            config,
-            signature,
-            threads: 1,
-            layers: None,
-            batching_verdict,
-            zero_elements: ZeroElements::default(),
-            statistics: Arc::default(),
-            is_stalled: AtomicBool::new(false),
-            reserve,
-            queue,
-        }
-    }
-
-    /// The same, each of whose replicas runs on so many threads.
-    #[must_use]
-    pub fn with_threads(self, threads: usize) -> Self {
-        Self { threads, ..self }
-    }
-
-    /// The same, made from a package whose layers run so.
-    #[must_use]
-    pub fn with_layers(self, layers: Option<Layers>) -> Self {
-        Self { layers, ..self }
-    }
-
-    /// The same, whose requests share runs for this reason, or run alone.
-    #[must_use]
-    pub fn with_batching_verdict(self, batching_verdict: BatchingVerdict) -> Self {
-        Self { batching_verdict, ..self }
-    }
-
-    /// The same, of which this is known where inputs have no elements.
-    #[must_use]
-    pub(crate) fn with_zero_elements(self, zero_elements: ZeroElements) -> Self {
-        Self { zero_elements, ..self }
+        let reserve = SharedReserve::new(objective_us(config).unwrap_or(0));
+        let (statistics, is_stalled) = (Arc::default(), AtomicBool::new(false));
+        Self { description, statistics, is_stalled, reserve, queue }
     }
 
     /// Returns the wanted outputs of a request whose inputs have no elements, if they follow
@@ -113,7 +109,7 @@ impl Model {
         &self,
         request: &ValidRequest,
     ) -> Result<Option<Outputs>, InvalidRequest> {
-        self.zero_elements.outputs_without_run(request, &self.signature)
+        self.description.zero_elements.outputs_without_run(request, &self.description.signature)
     }
 
     /// Arrival, deadline and priority of a request that is queued now.
@@ -124,17 +120,17 @@ impl Model {
 
     /// How long a request with this timeout of its own may wait, in microseconds.
     pub fn timeout_us(&self, own: Option<u64>) -> Option<u64> {
-        own.or(self.config.queue.timeout_us)
+        own.or(self.description.config.queue.timeout_us)
     }
 
     /// How soon its answers should be there, in microseconds.
     pub fn objective_us(&self) -> Option<u64> {
-        objective_us(&self.config)
+        objective_us(&self.description.config)
     }
 
     /// Learns when the response of a run was on its way, for the sake of those to come.
     pub fn responded(&self, stages: &Stages, responded: Instant) {
-        if self.config.objective_ms.is_some() && stages.run.is_some() {
+        if self.description.config.objective_ms.is_some() && stages.run.is_some() {
             self.reserve.learn(responded - stages.executed);
         }
     }
@@ -155,24 +151,34 @@ impl Model {
         Some(Deadline { at, allowed_us, is_timeout: false })
     }
 
-    /// Its name.
+    /// Name of the model.
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.description.name
     }
 
-    /// Its version.
+    /// Number of the version.
     pub fn version(&self) -> u64 {
-        self.version
+        self.description.version
     }
 
-    /// Its settings.
+    /// Settings.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        &self.description.config
     }
 
-    /// What it takes and gives.
+    /// Inputs and outputs.
     pub fn signature(&self) -> &Signature {
-        &self.signature
+        &self.description.signature
+    }
+
+    /// Limits of its batches.
+    pub fn batching(&self) -> &Batching {
+        &self.description.batching
+    }
+
+    /// Name of the backend that opened it.
+    pub fn backend(&self) -> &'static str {
+        self.description.backend
     }
 
     /// Number of replicas that take batches, now or later.
@@ -197,39 +203,37 @@ impl Model {
         self.queue.replicas()
     }
 
-    /// How many threads each of them runs on.
+    /// Threads of each replica.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.description.threads
     }
 
-    /// How its layers run, when it is a package.
+    /// How its layers run, if it is a package.
     pub fn layers(&self) -> Option<&Layers> {
-        self.layers.as_ref()
+        self.description.layers.as_ref()
     }
 
-    /// Whether its requests share runs, and why.
+    /// Reason why requests share runs, or run alone.
     pub fn batching_verdict(&self) -> &BatchingVerdict {
-        &self.batching_verdict
+        &self.description.batching_verdict
     }
 
-    /// The name of its file.
+    /// Name of the file that it was loaded from.
     pub fn file_name(&self) -> &str {
-        let [plain, package] = FILES;
-        let usual = if self.layers.is_some() { package } else { plain };
-        self.config.file.as_deref().unwrap_or(usual)
+        &self.description.file_name
     }
 
-    /// What it has done. Who keeps this keeps nothing else of it.
+    /// Counters and histograms. Holding them does not keep the model in memory.
     pub fn statistics(&self) -> &Arc<Statistics> {
         &self.statistics
     }
 
-    /// Replicas that run now.
+    /// Number of batches that run now.
     pub fn busy(&self) -> usize {
         self.queue.busy()
     }
 
-    /// Whether requests wait and none of its replicas gets on.
+    /// True while requests wait and no replica makes progress.
     pub fn is_stalled(&self) -> bool {
         self.is_stalled.load(Relaxed)
     }
@@ -238,7 +242,7 @@ impl Model {
         self.is_stalled.store(is_stalled, Relaxed);
     }
 
-    /// Requests that wait now.
+    /// Number of requests that wait.
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }

@@ -39,6 +39,14 @@ impl Replica {
         Self { runner: Runner::Async(executor), traits }
     }
 
+    /// Its executor, if it runs on the thread that starts it.
+    pub(crate) fn executor(&mut self) -> Option<&mut dyn Executor> {
+        match &mut self.runner {
+            Runner::Direct(executor) => Some(&mut **executor),
+            Runner::Async(_) => None,
+        }
+    }
+
     /// Sets the class whose run times it shares.
     #[must_use]
     pub fn with_class(mut self, class: ClassId) -> Self {

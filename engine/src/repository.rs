@@ -2,22 +2,20 @@
 //! frees what no request uses any more.
 
 mod lifecycle;
-mod load;
 mod load_stopwatch;
-mod replicas;
 mod serving_map;
 pub(crate) mod source;
 mod triton;
 mod update;
 
+use crate::backend::Backend;
 use crate::config::{ControlMode, EngineConfig};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::load::loader::Loader;
 use crate::probe::{self, Probe};
 use crate::thread_priority::{self, Role, Spawner};
-use load::Loader;
 use load_stopwatch::LoadStopwatch;
-use ort::environment::Environment;
 use parking_lot::RwLock;
 use serving_map::ServingMap;
 use std::collections::BTreeMap;
@@ -89,7 +87,7 @@ impl Repository {
     ///
     /// # Errors
     /// When the folder can not be read or the thread not be started.
-    pub fn open(config: EngineConfig, environment: Environment) -> std::io::Result<Self> {
+    pub fn open(config: EngineConfig, backends: Vec<Arc<dyn Backend>>) -> std::io::Result<Self> {
         std::fs::read_dir(&config.models)?;
         let shared = Arc::new(Shared::default());
         let (commands, inbox) = mpsc::channel();
@@ -97,7 +95,7 @@ impl Repository {
         let start = |settings| Probe::start(settings, cores, probe::runtime_identity(cores));
         let probe = config.probe.clone().map(start).transpose()?;
         let stop_probe = probe.as_ref().map(Probe::stopper);
-        let loader = Loader { environment, spawner: Spawner::start()?, probe, cores, objective_ms };
+        let loader = Loader { backends, spawner: Spawner::start()?, probe, cores, objective_ms };
         let (models, control) = (config.models.clone(), config.control);
         let updater = Updater::new(config, loader, Arc::clone(&shared), inbox);
         let thread = std::thread::Builder::new().name("repository".into()).spawn(move || {

@@ -86,8 +86,7 @@ impl OrtExecutor {
 
     /// Takes over what was found out about the model.
     pub(crate) fn set_signature(&mut self, signature: &Arc<Signature>) {
-        let known = (self.signature.batches(), &self.signature.proven);
-        if known != (signature.batches(), &signature.proven) {
+        if self.signature.proven != signature.proven {
             // The buffers of outputs were made for what was known of their shapes.
             self.plans.clear();
         }

@@ -1,6 +1,5 @@
 //! What a model takes and gives: names, datatypes and dimensions.
 
-use crate::padding::Padding;
 use crate::tensor::{DataType, Shape};
 use skysail_graph::OutputShape;
 use smallvec::SmallVec;
@@ -63,23 +62,11 @@ pub struct Signature {
     pub optional_inputs: Vec<TensorSpec>,
     /// Outputs in the graph's order.
     pub outputs: Vec<TensorSpec>,
-    /// Rows of the largest batch; 0 when the first dimension is no batch dimension, and every
-    /// request runs alone.
-    pub batch_rows_max: usize,
-    /// Whether a single request may have more rows than that, and then runs alone.
-    pub larger_requests_run_alone: bool,
-    /// How requests of different sizes share a run; `None` when they do not.
-    pub padding: Option<Arc<Padding>>,
     /// What is proven of the outputs' shapes.
     pub proven: ProvenShapes,
 }
 
 impl Signature {
-    /// Whether requests can share a run.
-    pub fn batches(&self) -> bool {
-        self.batch_rows_max > 0
-    }
-
     /// The place of an input among the inputs.
     pub fn input_index(&self, name: &str) -> Option<usize> {
         self.inputs.iter().position(|spec| &*spec.name == name)
@@ -90,12 +77,15 @@ impl Signature {
         self.optional_inputs.iter().position(|spec| &*spec.name == name)
     }
 
-    /// The shape that an output is proven to have where the inputs have these. That holds while
-    /// every optional input has its default.
+    /// Returns the shape that an output is proven to have for inputs of these shapes, while every
+    /// optional input has its default.
     pub(crate) fn output_shape(&self, output: usize, inputs: &[&[usize]]) -> Option<Shape> {
         let ProvenShapes { any_rows, same_rows } = &self.proven;
-        let proven = if self.batches() { same_rows } else { any_rows };
-        proven.get(output)?.sizes(inputs).map(Shape::from_vec)
+        let of = |proven: &[OutputShape]| proven.get(output)?.sizes(inputs);
+        let rows = inputs.first().and_then(|first| first.first());
+        let have_same_rows = rows.is_some() && inputs.iter().all(|shape| shape.first() == rows);
+        let shape = have_same_rows.then(|| of(same_rows)).flatten().or_else(|| of(any_rows));
+        shape.map(Shape::from_vec)
     }
 
     /// The place of an output among the outputs.

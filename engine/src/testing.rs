@@ -1,12 +1,13 @@
 //! What the engine's tests share: a model that puppets run, requests for it, and ways to wait
 //! for its answers that end when something hangs.
 
+use crate::batching::Batching;
 use crate::config::ModelConfig;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::execute::run_job;
 use crate::executor::Executor;
-use crate::model::Model;
+use crate::model::{Description, Model};
 use crate::replica::{Replica, thread};
 use crate::request::{InputTensor, Request, Response};
 use crate::signature::{Signature, TensorSpec};
@@ -31,23 +32,28 @@ pub(crate) fn spec(name: &str, datatype: DataType, dims: &[Option<usize>]) -> Te
 }
 
 /// One float a row in and out.
-pub(crate) fn signature(batch_rows_max: usize) -> Signature {
+pub(crate) fn signature() -> Signature {
     Signature {
         inputs: vec![spec("x", DataType::Fp32, &[None])],
         outputs: vec![spec("y0", DataType::Fp32, &[None])],
-        batch_rows_max,
         ..Signature::default()
     }
 }
 
+/// One float a row in and out, in batches of so many rows.
+pub(crate) fn batches(rows_max: usize) -> (Signature, Batching) {
+    (signature(), Batching { rows_max, ..Batching::default() })
+}
+
 /// An endpoint whose model has no threads.
 pub(crate) fn endpoint(
-    signature: Signature,
+    (signature, batching): (Signature, Batching),
     executors: Vec<Box<dyn Executor>>,
     config: ModelConfig,
 ) -> Arc<Endpoint> {
     let replicas = executors.into_iter().map(Replica::direct).collect();
-    let model = Model::new("m", 1, config, Arc::new(signature), replicas);
+    let description = Description::new("m", 1, Arc::new(signature), batching);
+    let model = Model::new(Description { config, ..description }, replicas);
     Arc::new(Endpoint::new(Arc::new(model)).unwrap())
 }
 

@@ -1,5 +1,6 @@
 //! Checks a request against a model's signature and puts it into the model's own order.
 
+use crate::batching::Batching;
 use crate::payload::Payload;
 use crate::request::{InputTensor, Request};
 use crate::signature::{Signature, TensorSpec, list};
@@ -169,7 +170,11 @@ static NEXT_ALONE: AtomicUsize = AtomicUsize::new(0);
 ///
 /// # Errors
 /// The first thing found that does not fit, in the order of the request.
-pub fn validate(request: Request, signature: &Signature) -> Result<ValidRequest, InvalidRequest> {
+pub fn validate(
+    request: Request,
+    signature: &Signature,
+    batching: &Batching,
+) -> Result<ValidRequest, InvalidRequest> {
     let outputs = wanted_outputs(&request.outputs, signature)?;
     let mut places: SmallVec<[Option<ValidInput>; 2]> = SmallVec::new();
     places.resize_with(signature.inputs.len(), || None);
@@ -189,13 +194,14 @@ pub fn validate(request: Request, signature: &Signature) -> Result<ValidRequest,
         let missing = || InvalidRequest::MissingInput(spec.name.to_string());
         inputs.push(place.ok_or_else(missing)?);
     }
-    let rows = rows(&inputs, signature)?;
+    let rows = rows(&inputs, signature, batching)?;
     // What is proven of rows holds where no dimension of a row is zero.
-    let of_row = usize::from(signature.batches());
+    let of_row = usize::from(batching.is_on());
     let is_zero = |input: &ValidInput| input.shape.iter().skip(of_row).any(|size| *size == 0);
     let has_zero = inputs.iter().any(is_zero);
     let shares = optional.is_empty() && !has_zero;
-    let batch_key = if shares { batch_key(&inputs, signature) } else { unique_batch_key() };
+    let batch_key =
+        if shares { batch_key(&inputs, signature, batching) } else { unique_batch_key() };
     let mut given = SmallVec::new();
     for (place, input) in optional {
         given.push(place);
@@ -230,12 +236,12 @@ pub(crate) fn unique_batch_key() -> BatchKey {
 /// Inputs whose dimensions are all fixed are the same in every request. What is padded counts as
 /// the largest size that it may be padded to. Where the number of dimensions differs, it goes
 /// before them, so that the sizes of two inputs are not taken for each other's.
-fn batch_key(inputs: &[ValidInput], signature: &Signature) -> BatchKey {
-    let padding = signature
+fn batch_key(inputs: &[ValidInput], signature: &Signature, batching: &Batching) -> BatchKey {
+    let padding = batching
         .padding
         .as_ref()
         .filter(|padding| padding.sizes(inputs.iter().map(|input| &input.shape)).is_some());
-    let first = usize::from(signature.batches());
+    let first = usize::from(batching.is_on());
     let open = inputs.iter().zip(&signature.inputs).enumerate().filter(|(_, (_, spec))| {
         spec.any_rank || spec.dims.iter().skip(first).any(Option::is_none)
     });
@@ -329,8 +335,12 @@ fn check_strings(name: &str, data: &Payload, wanted: usize) -> Result<(), Invali
     Ok(())
 }
 
-fn rows(inputs: &[ValidInput], signature: &Signature) -> Result<usize, InvalidRequest> {
-    if !signature.batches() {
+fn rows(
+    inputs: &[ValidInput],
+    signature: &Signature,
+    batching: &Batching,
+) -> Result<usize, InvalidRequest> {
+    if !batching.is_on() {
         return Ok(1);
     }
     let rows_of = |input: &ValidInput| input.shape.first().copied().unwrap_or(1);
@@ -343,8 +353,8 @@ fn rows(inputs: &[ValidInput], signature: &Signature) -> Result<usize, InvalidRe
             return Err(InvalidRequest::DifferentRows { name, rows, first, first_rows });
         }
     }
-    let limit = signature.batch_rows_max;
-    if first_rows > limit && !signature.larger_requests_run_alone {
+    let limit = batching.rows_max;
+    if first_rows > limit && !batching.larger_requests_run_alone {
         return Err(InvalidRequest::TooManyRows { rows: first_rows, limit });
     }
     Ok(first_rows)

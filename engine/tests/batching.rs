@@ -25,8 +25,8 @@ fn batches(model: &skysail_graph::Model) -> bool {
     let models = Models::explicit();
     let model = load(&models, model);
     // Whoever does not say how large a batch may be does not refuse a larger request either.
-    assert_eq!(model.signature().batches(), model.signature().larger_requests_run_alone);
-    model.signature().batches()
+    assert_eq!(model.batching().is_on(), model.batching().larger_requests_run_alone);
+    model.batching().is_on()
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn digits_answers_as_the_runtime_alone_does() {
     let models = Models::explicit();
     models.write("digits/1/model.onnx", std::fs::read(shipped("digits/1/model.onnx")).unwrap());
     let model = models.load("digits").unwrap();
-    assert!(model.signature().batches());
+    assert!(model.batching().is_on());
     let rows = |i: usize| [1, 1, 3, 0, 1, 2, 90][i % 7];
     let ask_for = |i: usize| request(floats("input", &[rows(i), 64], &images(rows(i), i)));
     let responses = ask_together(&model, (0..70).map(ask_for).collect());
@@ -129,7 +129,7 @@ fn texts_of_one_length_share_runs_and_others_do_not() {
 fn strings_share_runs_too() {
     let models = Models::explicit();
     let model = load(&models, &graphs::same(ElementType::String, &batch_of(&[2])));
-    assert!(model.signature().batches());
+    assert!(model.batching().is_on());
     let data = |i: usize| {
         let mut data = Vec::new();
         for element in 0..2 * (i % 4) {
@@ -170,7 +170,7 @@ fn every_datatype_comes_back_as_it_went_in() {
             let name = format!("{name}-{datatype}");
             let graph = graphs::same(element, &[Dim::from("batch"), last]);
             let model = models.add(&name, &graph).load(&name).unwrap();
-            assert!(model.signature().batches(), "{datatype}");
+            assert!(model.batching().is_on(), "{datatype}");
             let bytes = 2 * 3 * datatype.element_bytes().unwrap();
             let data: Vec<u8> = match datatype {
                 DataType::Bool => vec![1, 0, 0, 1, 1, 0],

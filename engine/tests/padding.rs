@@ -84,7 +84,7 @@ fn a_request_that_is_wrong_alone_is_wrong_among_others() {
 fn names_that_exporters_make_up_do_not_matter() {
     let models = Models::explicit();
     let model = masked(&models, ["mask_dim_0", "mask_dim_1"]);
-    assert!(model.signature().padding.is_some());
+    assert!(model.batching().padding.is_some());
     let asks = (0..24).map(|i| text(1, 9 + i % 2, i)).collect();
     for (i, response) in ask_together(&model, asks).iter().enumerate() {
         assert_embedded(response, 1, 9 + i % 2, i);
@@ -97,7 +97,7 @@ fn a_model_that_changes_its_answer_is_not_padded() {
     let models = Models::explicit();
     // The mean of all tokens, the padded ones too.
     let model = models.load_new("m", &graphs::embedding(), "padding.inputs.x = 0").unwrap();
-    assert!(model.signature().batches() && model.signature().padding.is_none());
+    assert!(model.batching().is_on() && model.batching().padding.is_none());
     let ids = |i: usize| (0..9 + i % 2).flat_map(|_| 3_i64.to_le_bytes()).collect();
     let asks = (0..10).map(|i| request(tensor("x", DataType::Int64, &[1, 9 + i % 2], ids(i))));
     for response in ask_together(&model, asks.collect()) {
@@ -111,7 +111,7 @@ fn a_model_that_changes_its_answer_is_not_padded() {
             "padding.inputs = { x = 3, mask = 1 }",
         )
         .unwrap();
-    assert!(model.signature().padding.is_none());
+    assert!(model.batching().padding.is_none());
 }
 
 #[test]
@@ -165,6 +165,6 @@ fn padding_that_does_not_fit_the_graph_keeps_the_model_out() {
     let alone = "max_batch_size = 0\npadding.inputs.x = 0";
     let open = graphs::same(FLOAT, &[Dim::from("batch"), Dim::Unknown]);
     let model = models.load_new("alone", &open, alone).unwrap();
-    assert!(model.signature().padding.is_none());
+    assert!(model.batching().padding.is_none());
     assert!(ask(&model, request(floats("x", &[1, 3], &[0.0; 3]))).is_ok());
 }

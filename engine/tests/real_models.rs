@@ -80,7 +80,7 @@ fn check_example(name: &str, model: &Arc<Endpoint>, inputs: &[Array], outputs: &
     for (got, wanted) in whole.outputs.iter().zip(outputs) {
         assert_same(got, wanted, tolerance);
     }
-    if !model.signature().batches() {
+    if !model.batching().is_on() {
         return;
     }
     let rows = inputs[0].shape[0];
@@ -102,7 +102,7 @@ fn check(models: &Models, folder: &Path) {
         return;
     }
     let model = loaded.unwrap();
-    assert_eq!(model.signature().batches(), !ALONE.contains(&name), "{name}");
+    assert_eq!(model.batching().is_on(), !ALONE.contains(&name), "{name}");
     let inputs = arrays(folder, "input");
     if inputs.len() == model.signature().inputs.len() {
         check_example(name, &model, &inputs, &arrays(folder, "output"));

@@ -12,7 +12,7 @@ use support::{FLOAT, Models, ask, ask_together, batch_of, floats, graphs, reques
 fn a_largest_batch_is_kept_to_and_larger_requests_are_refused() {
     let models = Models::explicit();
     let model = models.load_new("add", &graphs::add(1.0), "max_batch_size = 4").unwrap();
-    assert_eq!(model.signature().batch_rows_max, 4);
+    assert_eq!(model.batching().rows_max, 4);
     let one = |i: usize| request(floats("x", &[1, 2], &[i as f32, 0.0]));
     for (i, response) in ask_together(&model, (0..30).map(one).collect()).iter().enumerate() {
         assert_eq!(values(response, 0), [i as f32 + 1.0, 1.0]);

@@ -104,7 +104,9 @@ async fn infer(
     let json_bytes = header_length.unwrap_or(payload.len()).min(payload.len());
     let is_large = json_bytes >= OFFLOAD_BYTES;
     let decode = |model: &skysail_engine::endpoint::Endpoint| match header_length {
-        Some(length) => decode::binary::decode(payload, length, model.signature()),
+        Some(length) => {
+            decode::binary::decode(payload, length, model.signature(), model.batching().is_on())
+        }
         None => decode::json::decode(&payload.contiguous()),
     };
     let decode = |model: &_| offload(is_large, || decode(model));

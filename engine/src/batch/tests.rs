@@ -1,6 +1,7 @@
 //! Every member of a batch gets what it would have got alone.
 
 use super::Outputs;
+use crate::batching::Batching;
 use crate::config::ModelConfig;
 use crate::executor::BatchInput;
 use crate::executor::puppet::{bytes, puppet};
@@ -148,7 +149,7 @@ fn members(outputs: usize) -> impl Strategy<Value = Vec<Member>> {
 fn cases() -> impl Strategy<Value = (Signature, Vec<Member>)> {
     (specs("x", 1..4, 1..4), specs("y", 1..5, 0..4)).prop_flat_map(|(inputs, outputs)| {
         let members = members(outputs.len());
-        let signature = Signature { inputs, outputs, batch_rows_max: 64, ..Signature::default() };
+        let signature = Signature { inputs, outputs, ..Signature::default() };
         (Just(signature), members)
     })
 }
@@ -164,7 +165,8 @@ proptest! {
     fn a_member_gets_what_it_would_have_got_alone((signature, members) in cases()) {
         let runner = Arc::new(signature.clone());
         let executor = puppet(move |inputs| Ok(run(&runner, inputs)));
-        let endpoint = endpoint(signature.clone(), vec![executor], ModelConfig::default());
+        let batching = Batching { rows_max: 64, ..Batching::default() };
+        let endpoint = endpoint((signature.clone(), batching), vec![executor], ModelConfig::default());
         endpoint.model().queue().observe(ClassId::default(), 1, 1.0);
         let submit = |member: &Member| endpoint.submit(member.request(&signature)).unwrap();
         let tickets: Vec<_> = members.iter().map(submit).collect();

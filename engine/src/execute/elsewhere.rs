@@ -17,7 +17,7 @@ pub(super) fn start(model: &Arc<Model>, mut job: Job, executor: &dyn AsyncExecut
     let callers = CallerSet::watch(entries.iter_mut().map(|entry| &mut entry.reply));
     let stop = Arc::clone(callers.stop());
     let inputs = {
-        let batch = Batch::new(&entries, model.signature());
+        let batch = Batch::new(&entries, model.signature(), model.batching());
         BatchInputs::new(&batch.inputs(), batch.given())
     };
     let ends = Arc::clone(model);
@@ -43,7 +43,7 @@ fn finish(
     batched: Instant,
 ) {
     let run = result.map_err(|error| ended(model, error)).and_then(|execution| {
-        let batch = Batch::new(&entries, model.signature());
+        let batch = Batch::new(&entries, model.signature(), model.batching());
         split(model, &mut job, &batch, execution, batched)
     });
     match run {

@@ -9,9 +9,7 @@ use crate::executor::puppet::{
     Act, Ran, by_hand, bytes, echo, panic_quietly, puppet, stoppable_puppet,
 };
 use crate::replica::ClassId;
-use crate::testing::{
-    Threads, answer, block_on, endpoint, floats, request, run_waiting, signature,
-};
+use crate::testing::{Threads, answer, batches, block_on, endpoint, floats, request, run_waiting};
 use crate::ticket::Ticket;
 use parking_lot::Mutex;
 use skysail_policy::inline_run::RunOn;
@@ -23,7 +21,7 @@ fn model_of<F>(act: F) -> Arc<Endpoint>
 where
     F: FnMut(&[BatchInput<'_>]) -> Ran + Send + 'static,
 {
-    let endpoint = endpoint(signature(64), vec![puppet(act)], ModelConfig::default());
+    let endpoint = endpoint(batches(64), vec![puppet(act)], ModelConfig::default());
     endpoint.model().queue().observe(ClassId::default(), 1, 1.0);
     endpoint
 }
@@ -74,7 +72,7 @@ fn a_panic_is_the_failure_of_one_request_and_the_replica_goes_on() {
 #[test]
 fn a_panic_on_a_replicas_thread_leaves_the_thread_at_work() {
     let (executor, hand) = by_hand(Duration::from_secs(1));
-    let endpoint = endpoint(signature(64), vec![executor], ModelConfig::default());
+    let endpoint = endpoint(batches(64), vec![executor], ModelConfig::default());
     let _threads = Threads::start(&endpoint);
     hand.let_go(Act::Panic);
     let error = answer(endpoint.submit(request(&[1.0])).unwrap()).unwrap_err();
@@ -124,7 +122,7 @@ fn model_of_leavers(fails: bool) -> (Arc<Endpoint>, Tickets, Arc<Mutex<Vec<usize
             false => Ok(echo(inputs)),
         }
     });
-    (endpoint(signature(64), vec![executor], ModelConfig::default()), leavers, sizes)
+    (endpoint(batches(64), vec![executor], ModelConfig::default()), leavers, sizes)
 }
 
 /// Runs what waits as one batch, and gives the rows that it tells the queue of.
@@ -199,7 +197,7 @@ fn a_run_on_a_callers_thread_is_not_watched() {
 #[test]
 fn an_answer_tells_its_run_and_the_batch_that_it_waited_behind() {
     let (executor, hand) = by_hand(Duration::from_micros(700));
-    let endpoint = endpoint(signature(64), vec![executor], ModelConfig::default());
+    let endpoint = endpoint(batches(64), vec![executor], ModelConfig::default());
     [1, 4]
         .iter()
         .for_each(|&rows| endpoint.model().queue().observe(ClassId::default(), rows, 1_000.0));

@@ -3,32 +3,30 @@
 
 use super::LoadTarget;
 use super::row_comparison::{self, RowComparison};
+use crate::batching::Batching;
 use crate::batching_verdict::BatchingVerdict;
 use crate::config::BATCH_ROWS_MAX;
 use crate::executor::Executor;
 use crate::probe::ProbedVersion;
 use crate::signature::{Signature, list};
-use skysail_graph::{Independence, Model, RowCause};
+use skysail_graph::Independence;
 
-/// Sets the largest batch of the signature, and returns the reason.
+/// Decides the limits of batches, and returns the reason.
 ///
-/// `graph` is the model's graph as its file has it, if it can be read. `probed` waits for trial runs
-/// in another process.
+/// `proof` says whether rows are independent. `probed` waits for trial runs in another process.
 ///
 /// # Errors
 /// The configured `max_batch_size` does not fit the graph, or the trial ended its process.
 pub(crate) fn decide(
-    executor: &mut dyn Executor,
-    signature: &mut Signature,
+    executor: Option<&mut dyn Executor>,
+    signature: &Signature,
+    proof: Independence,
     target: &LoadTarget<'_>,
-    graph: Option<&Model>,
     probed: Option<&ProbedVersion<'_>>,
-) -> Result<BatchingVerdict, String> {
-    let proof = graph.map_or_else(unreadable, Model::row_independence);
+) -> Result<(Batching, BatchingVerdict), String> {
     let verdict = match target.config.max_batch_size {
         Some(rows_max) => {
             check_configured(signature, rows_max)?;
-            signature.batch_rows_max = rows_max;
             BatchingVerdict::Configured { rows_max, proof }
         }
         None => {
@@ -38,30 +36,29 @@ pub(crate) fn decide(
             test_proof(executor, signature, proof, trial)
         }
     };
-    if verdict == BatchingVerdict::Proven {
-        signature.batch_rows_max = BATCH_ROWS_MAX;
-        signature.larger_requests_run_alone = true;
-    }
+    let (rows_max, larger_requests_run_alone) = match verdict {
+        BatchingVerdict::Proven => (BATCH_ROWS_MAX, true),
+        BatchingVerdict::Configured { rows_max, .. } => (rows_max, false),
+        _ => (0, false),
+    };
     log(target, &verdict);
-    Ok(verdict)
-}
-
-fn unreadable() -> Independence {
-    Independence::Unknown(RowCause { node: None, problem: "its graph can not be read".into() })
+    Ok((Batching { rows_max, larger_requests_run_alone, padding: None }, verdict))
 }
 
 /// Derives the verdict from the proof. A comparison of rows, made earlier or now, must not
 /// contradict it.
 fn test_proof(
-    executor: &mut dyn Executor,
+    executor: Option<&mut dyn Executor>,
     signature: &Signature,
     proof: Independence,
     trial: Option<RowComparison>,
 ) -> BatchingVerdict {
     match proof {
         Independence::Independent => {
-            let compare = || row_comparison::run(executor, signature, BATCH_ROWS_MAX);
-            match trial.unwrap_or_else(compare).difference {
+            // A replica that runs elsewhere makes no trial runs: its proof stands alone.
+            let compare = |executor| row_comparison::run(executor, signature, BATCH_ROWS_MAX);
+            let trial = trial.or_else(|| executor.map(compare));
+            match trial.and_then(|trial| trial.difference) {
                 None => BatchingVerdict::Proven,
                 Some(difference) => BatchingVerdict::Refuted(difference),
             }

@@ -3,6 +3,8 @@
 
 use super::synthetic::{self, INPUT_BYTES_MAX, Input};
 use super::trial_run;
+use crate::backend::RunClock;
+use crate::batching::Batching;
 use crate::config::BATCH_ROWS_MAX;
 use crate::executor::{ExecuteError, Executor};
 use crate::signature::Signature;
@@ -41,10 +43,10 @@ const COMPARISONS_MAX: usize = 10;
 pub(crate) type BatchTimes = Vec<(usize, f64)>;
 
 /// The longest run that calibration tries.
-pub(crate) fn run_max(signature: &Signature, objective_ms: Option<f64>) -> Duration {
+pub(crate) fn run_max(batching: &Batching, objective_ms: Option<f64>) -> Duration {
     let share = |ms: f64| Duration::try_from_secs_f64(ms * OBJECTIVE_SHARE / 1e3).ok();
     let run_max = objective_ms.and_then(share).unwrap_or(RUN_MAX);
-    match signature.larger_requests_run_alone {
+    match batching.larger_requests_run_alone {
         true => run_max,
         false => run_max.max(CONFIGURED_RUN_MAX),
     }
@@ -58,15 +60,16 @@ pub(crate) struct Calibration<'a> {
 }
 
 impl<'a> Calibration<'a> {
-    /// Prepares the calibration of an executor whose runs use this many threads.
+    /// Prepares the calibration of an executor whose runs this clock measures.
     pub(crate) fn new(
         executor: &'a mut dyn Executor,
         signature: &Signature,
-        threads: usize,
+        clock: RunClock,
     ) -> Self {
-        // This thread has a low priority while loading, so wall time includes waiting for a core.
-        // The CPU time of a run on one thread does not.
-        let clock = if threads == 1 { ClockId::ThreadCPUTime } else { ClockId::Monotonic };
+        let clock = match clock {
+            RunClock::CallerCpu => ClockId::ThreadCPUTime,
+            RunClock::Wall => ClockId::Monotonic,
+        };
         Self { executor, row: synthetic::row(signature, 3), clock }
     }
 
@@ -129,8 +132,10 @@ impl<'a> Calibration<'a> {
 pub(crate) struct Comparison<'a> {
     /// Signature of the model.
     pub(crate) signature: &'a Signature,
-    /// Threads of a run, at most.
-    pub(crate) threads: usize,
+    /// Rows of the largest batch.
+    pub(crate) rows_max: usize,
+    /// Clock of the runs.
+    pub(crate) clock: RunClock,
     /// Batch sizes to compare, growing.
     pub(crate) rows: &'a [usize],
     /// The longest run that is tried.
@@ -141,11 +146,11 @@ impl Comparison<'_> {
     /// Measures each size on both executors in turn, so that other load on the machine slows both.
     /// Stops after the first size that is too long.
     pub(crate) fn run(&self, executors: [&mut dyn Executor; 2]) -> [BatchTimes; 2] {
-        let Self { signature, threads, rows, run_max } = *self;
+        let Self { signature, rows_max, clock, rows, run_max } = *self;
         let mut calibrations =
-            executors.map(|executor| Calibration::new(executor, signature, threads));
+            executors.map(|executor| Calibration::new(executor, signature, clock));
         let mut times = [BatchTimes::new(), BatchTimes::new()];
-        for rows in rows.iter().copied().filter(|rows| *rows <= signature.batch_rows_max.max(1)) {
+        for rows in rows.iter().copied().filter(|rows| *rows <= rows_max.max(1)) {
             let (mut fastest, mut spent) = ([Duration::MAX; 2], Duration::ZERO);
             for round in 0..COMPARISONS_MAX {
                 for (calibration, fastest) in calibrations.iter_mut().zip(&mut fastest) {

@@ -10,14 +10,14 @@ use crate::signature::{Signature, TensorSpec, list};
 pub(crate) fn check_inputs(
     expected: &[ExpectedTensor],
     signature: &Signature,
+    has_rows: bool,
 ) -> Result<(), String> {
-    let batches = signature.batches();
     for tensor in expected {
         let name = &*tensor.name;
         if let Some(spec) = find(&signature.optional_inputs, name) {
             // Its declaration may leave out a batch dimension or not.
             check_spec("input", tensor, spec, false)
-                .or_else(|error| check_spec("input", tensor, spec, batches).map_err(|_| error))?;
+                .or_else(|error| check_spec("input", tensor, spec, has_rows).map_err(|_| error))?;
             continue;
         }
         let spec = find(&signature.inputs, name).ok_or_else(|| missing("input", name))?;
@@ -28,7 +28,7 @@ pub(crate) fn check_inputs(
                  remove `optional`"
             ));
         }
-        check_spec("input", tensor, spec, batches)?;
+        check_spec("input", tensor, spec, has_rows)?;
     }
     Ok(())
 }
@@ -40,11 +40,12 @@ pub(crate) fn check_inputs(
 pub(crate) fn check_outputs(
     expected: &[ExpectedTensor],
     signature: &Signature,
+    has_rows: bool,
 ) -> Result<(), String> {
     for tensor in expected {
         let name = &*tensor.name;
         let spec = find(&signature.outputs, name).ok_or_else(|| missing("output", name))?;
-        check_spec("output", tensor, spec, signature.batches())?;
+        check_spec("output", tensor, spec, has_rows)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use super::synthetic::{OPEN_DIM, element_count, noise};
 use super::trial_run::floats;
+use crate::batching::Batching;
 use crate::config::PaddingConfig;
 use crate::executor::{BatchInput, ExecuteError, Executor, Stop};
 use crate::padding::{Axes, Members, Padding, Ties, read};
@@ -44,10 +45,11 @@ type Sizes = [usize; 2];
 pub(crate) fn decide(
     executor: &mut dyn Executor,
     signature: &Signature,
+    batching: &Batching,
     config: &PaddingConfig,
 ) -> Result<Result<Padding, String>, String> {
     let by_name = read(config, signature, Ties::Name)?;
-    if !signature.batches() {
+    if !batching.is_on() {
         return Ok(Err("it runs every request alone".into()));
     }
     let mut result = test(executor, signature, by_name);

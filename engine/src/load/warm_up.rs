@@ -2,6 +2,7 @@
 
 use super::synthetic::{INPUT_BYTES_MAX, Input, element_count, noise, row_shape};
 use super::trial_run::run;
+use crate::batching::Batching;
 use crate::config::{WarmUp, WarmUpData};
 use crate::executor::Executor;
 use crate::payload::Payload;
@@ -21,6 +22,7 @@ mod tests;
 pub(crate) fn run_configured(
     executor: &mut dyn Executor,
     signature: &Signature,
+    batching: &Batching,
     warm_ups: &[WarmUp],
     folder: &Path,
 ) -> Result<(), String> {
@@ -29,12 +31,12 @@ pub(crate) fn run_configured(
         if let Some(name) = warm_up.inputs.keys().find(|n| signature.input_index(n).is_none()) {
             return Err(named(format!("the model has no input '{name}'")));
         }
-        let (rows, limit) = (warm_up.rows, signature.batch_rows_max);
-        if signature.batches() && rows > limit && !signature.larger_requests_run_alone {
+        let (rows, limit) = (warm_up.rows, batching.rows_max);
+        if batching.is_on() && rows > limit && !batching.larger_requests_run_alone {
             return Err(named(format!("it has {rows} rows, and max_batch_size is {limit}")));
         }
         let inputs: Result<Vec<Input>, String> =
-            signature.inputs.iter().map(|s| input(s, signature, warm_up, folder)).collect();
+            signature.inputs.iter().map(|s| input(s, batching, warm_up, folder)).collect();
         let inputs = inputs.map_err(named)?;
         for _ in 0..warm_up.count.max(1) {
             run(executor, &[&inputs]).map_err(|error| named(error.to_string()))?;
@@ -46,19 +48,19 @@ pub(crate) fn run_configured(
 /// Data of one input for a configured run.
 fn input(
     spec: &TensorSpec,
-    signature: &Signature,
+    batching: &Batching,
     warm_up: &WarmUp,
     folder: &Path,
 ) -> Result<Input, String> {
-    let mut shape = row_shape(spec, signature.batches());
+    let mut shape = row_shape(spec, batching.is_on());
     let configured = warm_up.inputs.get(&*spec.name);
     if let Some(input) = configured.filter(|input| !input.dims.is_empty()) {
         shape = input.dims.as_slice().into();
-        if signature.batches() {
+        if batching.is_on() {
             shape.insert(0, 1);
         }
     }
-    if let (Some(dim), true) = (shape.first_mut(), signature.batches()) {
+    if let (Some(dim), true) = (shape.first_mut(), batching.is_on()) {
         *dim = warm_up.rows.max(1);
     }
     let count = element_count(spec, &shape)?;

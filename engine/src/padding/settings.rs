@@ -167,7 +167,7 @@ mod tests {
                 spec("label", DataType::Int8, &[None]),
                 spec("text", DataType::Bytes, &[None, None]),
             ],
-            ..crate::testing::signature(8)
+            ..crate::testing::signature()
         }
     }
 

@@ -1,6 +1,7 @@
 //! Padding and cutting back undo each other, for every member of every batch.
 
 use super::*;
+use crate::batching::Batching;
 use crate::config::ModelConfig;
 use crate::execute::run_job;
 use crate::executor::BatchInput;
@@ -81,7 +82,7 @@ fn datatype(element_bytes: usize) -> DataType {
 
 /// Inputs `x` `[batch, a, 2, b]` and `v` `[batch, b]`, and outputs `[batch, a, 2, b]`,
 /// `[batch, b, a]` and `[batch]`.
-fn padded_model(datatype: DataType, fill: u8) -> Signature {
+fn padded_model(datatype: DataType, fill: u8) -> (Signature, Batching) {
     let element_bytes = datatype.element_bytes().unwrap();
     let input = |axes: &[Option<usize>]| {
         Some(PaddedInput { axes: axes.into(), fill: smallvec![fill; element_bytes] })
@@ -95,7 +96,7 @@ fn padded_model(datatype: DataType, fill: u8) -> Signature {
         ],
         axes: 2,
     };
-    Signature {
+    let signature = Signature {
         inputs: vec![
             spec("x", datatype, &[None, None, Some(2), None]),
             spec("v", datatype, &[None, None]),
@@ -105,10 +106,10 @@ fn padded_model(datatype: DataType, fill: u8) -> Signature {
             spec("y1", datatype, &[None, None, None]),
             spec("y2", DataType::Int64, &[None]),
         ],
-        batch_rows_max: 64,
-        padding: Some(padding.into()),
         ..Signature::default()
-    }
+    };
+    let padding = Some(padding.into());
+    (signature, Batching { rows_max: 64, padding, ..Batching::default() })
 }
 
 /// Gives `x`, every element of `v` as often as the axis `a` is long, and how many elements of a
@@ -156,10 +157,10 @@ proptest! {
         element_bytes in prop::sample::select(vec![1, 2, 4, 8]),
         fill in prop::sample::select(vec![0, 255]),
     ) {
-        let signature = padded_model(datatype(element_bytes), fill);
+        let (signature, batching) = padded_model(datatype(element_bytes), fill);
         let runner = signature.clone();
         let executor = puppet(move |inputs| Ok(run(&runner, inputs, fill).into()));
-        let endpoint = endpoint(signature.clone(), vec![executor], ModelConfig::default());
+        let endpoint = endpoint((signature.clone(), batching), vec![executor], ModelConfig::default());
         let tickets: Vec<_> = members.iter().map(|member| {
             let inputs = inputs(&signature, *member).into_iter().collect();
             endpoint.submit(Request { inputs, ..Request::default() }).unwrap()
@@ -190,11 +191,11 @@ proptest! {
 
 #[test]
 fn inputs_that_contradict_each_other_share_runs_only_with_their_like() {
-    let signature = padded_model(DataType::Uint8, 0);
+    let (signature, batching) = padded_model(DataType::Uint8, 0);
     let batch_key = |a: usize, x_b: usize, v_b: usize| {
         let (x, v) = (inputs(&signature, (1, a, x_b, 7)), inputs(&signature, (1, a, v_b, 7)));
         let inputs = x.into_iter().take(1).chain(v.into_iter().skip(1)).collect();
-        validate(Request { inputs, ..Request::default() }, &signature).unwrap().batch_key
+        validate(Request { inputs, ..Request::default() }, &signature, &batching).unwrap().batch_key
     };
     // Padded to one size they would pass for right.
     assert_eq!(batch_key(2, 9, 9), batch_key(2, 10, 10));

@@ -1,15 +1,14 @@
 //! Replicas that run elsewhere, that fail, and that join and leave.
 
 use super::{ClassId, Replica, ReplicaState};
-use crate::config::ModelConfig;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::executor::puppet::{echo, panic_quietly, puppet};
 use crate::executor::{
     AsyncExecutor, BatchInput, BatchInputs, Completion, ExecuteError, Execution, Stop,
 };
-use crate::model::Model;
-use crate::testing::{HANG, Threads, answer, request, signature};
+use crate::model::{Description, Model};
+use crate::testing::{HANG, Threads, answer, batches, request};
 use crate::ticket::Ticket;
 use parking_lot::Mutex;
 use std::sync::{Arc, mpsc};
@@ -63,8 +62,9 @@ fn next(given: &mpsc::Receiver<Given>) -> Given {
 }
 
 fn served(rows_max: usize, replicas: Vec<Replica>) -> (Arc<Endpoint>, Threads) {
-    let signature = Arc::new(signature(rows_max));
-    let model = Model::new("m", 1, ModelConfig::default(), signature, replicas);
+    let (signature, batching) = batches(rows_max);
+    let description = Description::new("m", 1, Arc::new(signature), batching);
+    let model = Model::new(description, replicas);
     let endpoint = Arc::new(Endpoint::new(Arc::new(model)).unwrap());
     let threads = Threads::start(&endpoint);
     (endpoint, threads)

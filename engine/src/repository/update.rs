@@ -1,12 +1,12 @@
 //! The thread that keeps what serves in step with the folder.
 
 use super::lifecycle::State;
-use super::load::Loader;
 use super::source::{self, ModelSource, VersionSource};
 use super::{RepositoryError, Shared, Status};
 use crate::config::{ControlMode, EngineConfig, ModelConfig};
 use crate::endpoint::Endpoint;
 use crate::load::LoadTarget;
+use crate::load::loader::Loader;
 use crate::replica::thread;
 use skysail_policy::versions::{Loaded, Step, Versions, steps};
 use std::collections::{BTreeMap, BTreeSet};

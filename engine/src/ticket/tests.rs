@@ -8,7 +8,7 @@ use crate::executor::puppet::{Act, by_hand, bytes, echo, panic_quietly, puppet, 
 use crate::executor::{ExecuteError, Executor};
 use crate::replica::ClassId;
 use crate::request::{Request, Response};
-use crate::testing::{HANG, Threads, answer, endpoint, floats, help, request, rows, signature};
+use crate::testing::{HANG, Threads, answer, batches, endpoint, floats, help, request, rows};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -27,7 +27,7 @@ fn threads_of_runs(run_time: Duration) -> (Arc<Endpoint>, mpsc::Receiver<ThreadI
         ran.send(thread::current().id()).unwrap();
         Ok(echo(inputs))
     });
-    (endpoint(signature(0), vec![executor], ModelConfig::default()), runs)
+    (endpoint(batches(0), vec![executor], ModelConfig::default()), runs)
 }
 
 /// Tickets of requests of one row, each its own number.
@@ -96,7 +96,7 @@ fn who_leaves_before_helping_does_not_stand_in_an_idle_queue() {
 #[test]
 fn what_arrives_while_a_batch_runs_is_the_next_batch() {
     let (executor, hand) = by_hand(LONG);
-    let endpoint = endpoint(signature(64), vec![executor], ModelConfig::default());
+    let endpoint = endpoint(batches(64), vec![executor], ModelConfig::default());
     let _threads = Threads::start(&endpoint);
     let mut first = endpoint.submit(request(&[0.0])).unwrap();
     assert!(help(&mut first).is_pending());
@@ -116,7 +116,7 @@ fn what_arrives_while_a_batch_runs_is_the_next_batch() {
 #[test]
 fn a_ticket_that_is_dropped_is_not_run() {
     let (executor, hand) = by_hand(LONG);
-    let endpoint = endpoint(signature(64), vec![executor], ModelConfig::default());
+    let endpoint = endpoint(batches(64), vec![executor], ModelConfig::default());
     let _threads = Threads::start(&endpoint);
     let mut first = endpoint.submit(request(&[0.0])).unwrap();
     assert!(help(&mut first).is_pending());
@@ -139,7 +139,7 @@ fn a_ticket_that_is_dropped_is_not_run() {
 fn a_refused_request_gets_no_ticket() {
     let queue = QueueLimits { requests_max: 1, timeout_us: None };
     let config = ModelConfig { queue, ..ModelConfig::default() };
-    let endpoint = endpoint(signature(4), vec![puppet(|inputs| Ok(echo(inputs)))], config);
+    let endpoint = endpoint(batches(4), vec![puppet(|inputs| Ok(echo(inputs)))], config);
     let _first = endpoint.submit(request(&[1.0])).unwrap();
     assert!(matches!(endpoint.submit(request(&[1.0])), Err(Error::QueueFull { .. })));
     assert!(matches!(endpoint.submit(request(&[1.0; 5])), Err(Error::Invalid(_))));
@@ -244,7 +244,7 @@ fn crowd(replicas: usize, batch_rows_max: usize, requests_max: usize) -> usize {
         ..ModelConfig::default()
     };
     let executors = (0..replicas).map(|_| moody()).collect();
-    let endpoint = endpoint(signature(batch_rows_max), executors, config);
+    let endpoint = endpoint(batches(batch_rows_max), executors, config);
     let threads = Threads::start(&endpoint);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(4).enable_time().build().unwrap();

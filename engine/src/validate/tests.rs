@@ -13,9 +13,18 @@ fn signature() -> Signature {
             spec("s", DataType::Bytes, &[None]),
         ],
         outputs: vec![spec("y", DataType::Fp32, &[None])],
-        batch_rows_max: 4,
         ..Signature::default()
     }
+}
+
+/// Batches of up to four rows; larger requests are rejected.
+fn batching() -> Batching {
+    Batching { rows_max: 4, ..Batching::default() }
+}
+
+/// Batches of up to four rows; larger requests run alone.
+fn larger_alone() -> Batching {
+    Batching { larger_requests_run_alone: true, ..batching() }
 }
 
 fn tensor(name: &str, datatype: DataType, shape: &[usize], bytes: usize) -> InputTensor {
@@ -34,12 +43,12 @@ fn request(rows: usize) -> Request {
 }
 
 fn refusal(request: Request) -> String {
-    validate(request, &signature()).unwrap_err().to_string()
+    validate(request, &signature(), &batching()).unwrap_err().to_string()
 }
 
 #[test]
 fn puts_inputs_into_the_models_order() {
-    let admitted = validate(request(3), &signature()).unwrap();
+    let admitted = validate(request(3), &signature(), &batching()).unwrap();
     assert_eq!(admitted.rows, 3);
     assert_eq!(admitted.inputs[0].shape.as_slice(), [3, 2]);
     assert_eq!(admitted.inputs[1].data.len(), 12);
@@ -47,7 +56,7 @@ fn puts_inputs_into_the_models_order() {
 
 #[test]
 fn no_rows_at_all_are_fine() {
-    assert_eq!(validate(request(0), &signature()).unwrap().rows, 0);
+    assert_eq!(validate(request(0), &signature(), &batching()).unwrap().rows, 0);
 }
 
 #[test]
@@ -56,7 +65,9 @@ fn requests_whose_rows_have_no_elements_share_no_run() {
     let signature = Signature { inputs, ..signature() };
     let batch_key = |rows: usize, size: usize| {
         let inputs = smallvec![tensor("x", DataType::Fp32, &[rows, size], 4 * rows * size)];
-        validate(Request { inputs, ..Request::default() }, &signature).unwrap().batch_key
+        validate(Request { inputs, ..Request::default() }, &signature, &batching())
+            .unwrap()
+            .batch_key
     };
     assert_eq!(batch_key(1, 2), batch_key(3, 2));
     assert_eq!(batch_key(0, 2), batch_key(3, 2));
@@ -92,15 +103,15 @@ fn every_misfit_has_its_own_message() {
 
 /// One input without fixed sizes.
 fn open(datatype: DataType, dims: usize) -> Signature {
-    Signature {
-        inputs: vec![spec("x", datatype, &vec![None; dims])],
-        larger_requests_run_alone: true,
-        ..signature()
-    }
+    Signature { inputs: vec![spec("x", datatype, &vec![None; dims])], ..signature() }
 }
 
-fn admit_one(input: InputTensor, signature: &Signature) -> Result<ValidRequest, InvalidRequest> {
-    validate(Request { inputs: smallvec![input], ..Request::default() }, signature)
+fn validate_one(
+    input: InputTensor,
+    signature: &Signature,
+    batching: &Batching,
+) -> Result<ValidRequest, InvalidRequest> {
+    validate(Request { inputs: smallvec![input], ..Request::default() }, signature, batching)
 }
 
 #[test]
@@ -115,33 +126,33 @@ fn a_shape_that_is_too_large_is_refused() {
         [0, EMPTY_ELEMENTS_MAX + 1],
     ];
     for shape in too_large {
-        let error = admit_one(tensor("x", DataType::Fp64, &shape, 0), &open).unwrap_err();
+        let error = validate_one(tensor("x", DataType::Fp64, &shape, 0), &open, &larger_alone())
+            .unwrap_err();
         assert_eq!(error, InvalidRequest::TooManyElements("x".into()), "{shape:?}");
     }
     let empty = tensor("x", DataType::Fp64, &[EMPTY_ELEMENTS_MAX, 0], 0);
-    assert_eq!(admit_one(empty, &open).unwrap().rows, EMPTY_ELEMENTS_MAX);
+    assert_eq!(validate_one(empty, &open, &larger_alone()).unwrap().rows, EMPTY_ELEMENTS_MAX);
 }
 
 #[test]
 fn a_larger_request_passes_only_where_it_may_run_alone() {
-    let mut signature = open(DataType::Int8, 1);
+    let signature = open(DataType::Int8, 1);
     let nine = || tensor("x", DataType::Int8, &[9], 9);
-    assert_eq!(admit_one(nine(), &signature).unwrap().rows, 9);
-    signature.larger_requests_run_alone = false;
-    let error = admit_one(nine(), &signature).unwrap_err();
+    assert_eq!(validate_one(nine(), &signature, &larger_alone()).unwrap().rows, 9);
+    let error = validate_one(nine(), &signature, &batching()).unwrap_err();
     assert_eq!(error, InvalidRequest::TooManyRows { rows: 9, limit: 4 });
     // Without batching the first dimension is like the others.
-    signature.batch_rows_max = 0;
-    assert_eq!(admit_one(nine(), &signature).unwrap().rows, 1);
+    let alone = Batching::default();
+    assert_eq!(validate_one(nine(), &signature, &alone).unwrap().rows, 1);
 }
 
 #[test]
 fn a_scalar_has_no_dimensions_and_one_element() {
-    let mut signature = open(DataType::Fp16, 0);
-    signature.batch_rows_max = 0;
-    assert_eq!(admit_one(tensor("x", DataType::Fp16, &[], 2), &signature).unwrap().rows, 1);
+    let (signature, alone) = (open(DataType::Fp16, 0), Batching::default());
+    let scalar = tensor("x", DataType::Fp16, &[], 2);
+    assert_eq!(validate_one(scalar, &signature, &alone).unwrap().rows, 1);
     for (shape, bytes) in [(&[][..], 0), (&[1][..], 2)] {
-        admit_one(tensor("x", DataType::Fp16, shape, bytes), &signature).unwrap_err();
+        validate_one(tensor("x", DataType::Fp16, shape, bytes), &signature, &alone).unwrap_err();
     }
 }
 
@@ -155,7 +166,7 @@ fn outputs_keep_the_order_in_which_they_are_asked_for() {
         outputs: names.iter().map(|&name| name.into()).collect(),
         ..Request::default()
     };
-    let places = |names| validate(wanting(names), &signature).unwrap().outputs;
+    let places = |names| validate(wanting(names), &signature, &batching()).unwrap().outputs;
     assert_eq!(places(&["c", "a"]).as_slice(), [2, 0]);
     assert!(places(&[]).is_empty());
 }
@@ -167,7 +178,7 @@ fn lengths_of_strings_are_checked_to_the_last_byte() {
         let mut input = tensor("x", DataType::Bytes, &[count], 0);
         input.data = Payload::default();
         pieces.iter().for_each(|&piece| input.data.push(Bytes::from_static(piece)));
-        admit_one(input, &signature)
+        validate_one(input, &signature, &batching())
     };
     // Two strings, the second of two bytes, in one piece and torn inside a length and a letter.
     assert!(send(&[b"\0\0\0\0\x02\0\0\0\xC3\xA9"], 2).is_ok());
@@ -192,19 +203,19 @@ proptest! {
         shape in prop::collection::vec(prop_oneof![0..5_usize, any::<usize>()], 0..4),
         data in prop::collection::vec(0..6_u8, 0..64),
         (sent, taken) in (0..14_usize, 0..14_usize),
-        batch_rows_max in 0..3_usize,
+        rows_max in 0..3_usize,
     ) {
         let (sent, taken) = (DataType::ALL[sent], DataType::ALL[taken]);
-        let batches = batch_rows_max > 0;
-        let mut signature = open(taken, shape.len().max(usize::from(batches)));
-        signature.batch_rows_max = batch_rows_max;
+        let batches = rows_max > 0;
+        let signature = open(taken, shape.len().max(usize::from(batches)));
+        let batching = Batching { rows_max, ..larger_alone() };
         let input = InputTensor {
             name: "x".into(),
             datatype: sent,
             shape: shape.as_slice().into(),
             data: data.clone().into(),
         };
-        let Ok(admitted) = admit_one(input, &signature) else { return Ok(()) };
+        let Ok(admitted) = validate_one(input, &signature, &batching) else { return Ok(()) };
         prop_assert_eq!(sent, taken);
         let count = elements(&shape).unwrap();
         match sent.element_bytes() {

@@ -1,6 +1,7 @@
 //! Tests which requests without elements run, and which are rejected.
 
 use super::*;
+use crate::batching::Batching;
 use crate::request::{InputTensor, Request};
 use crate::signature::ProvenShapes;
 use crate::tensor::{DataType, Shape};
@@ -15,10 +16,12 @@ fn signature() -> Signature {
             spec("m", DataType::Fp32, &[None, Some(3)]),
         ],
         outputs: vec![spec("y", DataType::Fp32, &[None, None])],
-        batch_rows_max: 8,
-        larger_requests_run_alone: true,
         ..Signature::default()
     }
+}
+
+fn batching() -> Batching {
+    Batching { rows_max: 8, larger_requests_run_alone: true, padding: None }
 }
 
 fn request(rows: usize, any: usize) -> ValidRequest {
@@ -29,7 +32,7 @@ fn request(rows: usize, any: usize) -> ValidRequest {
         data: vec![0; shape[0] * shape[1] * 4].into(),
     };
     let inputs = [input("x", [rows, any]), input("m", [rows, 3])].into_iter().collect();
-    validate(Request { inputs, ..Request::default() }, &signature()).unwrap()
+    validate(Request { inputs, ..Request::default() }, &signature(), &batching()).unwrap()
 }
 
 fn with_trials(survived: &[ZeroDims], crashed: &[ZeroDims]) -> ZeroElements {
@@ -85,7 +88,6 @@ fn outputs_proven_to_be_empty_need_no_run() {
     let signature = Signature {
         inputs: vec![spec(&inputs[0].name, DataType::Fp32, &[None, Some(4)])],
         outputs: vec![spec(&outputs[0].name, DataType::Fp32, &[None, Some(2)])],
-        batch_rows_max: 8,
         proven: ProvenShapes { same_rows: model.output_shapes(true).into(), ..Default::default() },
         ..Signature::default()
     };
@@ -96,7 +98,7 @@ fn outputs_proven_to_be_empty_need_no_run() {
         data: Vec::new().into(),
     };
     let request = Request { inputs: [input].into_iter().collect(), ..Request::default() };
-    let request = validate(request, &signature).unwrap();
+    let request = validate(request, &signature, &batching()).unwrap();
     let outputs = with_trials(&[], &[]).outputs_without_run(&request, &signature).unwrap().unwrap();
     assert_eq!((&outputs[0].shape[..], outputs[0].data.len()), (&[0, 2][..], 0));
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
 
 use ort::environment::Environment;
+use skysail_engine::backend::onnxruntime;
 use skysail_engine::config::{ControlMode, EngineConfig};
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::repository::Repository;
@@ -66,7 +67,12 @@ impl Models {
             objective_ms: None,
             probe: None,
         };
-        Self { repository: Some(Repository::open(config, environment()).unwrap()), folder }
+        Self {
+            repository: Some(
+                Repository::open(config, vec![onnxruntime(environment()).unwrap()]).unwrap(),
+            ),
+            folder,
+        }
     }
 
     /// The repository.

@@ -161,7 +161,7 @@ impl Facts {
             threads: model.model().threads(),
             waiting: model.model().waiting(),
             is_stalled: model.is_stalled(),
-            rows_max: model.signature().batch_rows_max,
+            rows_max: model.batching().rows_max,
             cache: model.cache_usage(),
             weights_bytes: model.model().layers().map(|layers| layers.weights_bytes),
             runs_alone: Some(model.model().batching_verdict())

@@ -26,16 +26,16 @@ pub(crate) fn model(
     let model = server.engine().lookup(name, version)?;
     let config = model.config();
     let signature = model.signature();
-    let batches = signature.batches();
+    let batches = model.batching().is_on();
     // Inputs with a default have no batch dimension: a request that has one runs alone.
     let required = signature.inputs.iter().map(|spec| input(spec, batches, false));
     let optional = signature.optional_inputs.iter().map(|spec| input(spec, false, true));
     Ok(ModelConfig {
         name: name.into(),
         platform: PLATFORM.into(),
-        backend: "onnxruntime".into(),
+        backend: model.model().backend().into(),
         version_policy: Some(version_policy(&config.versions)),
-        max_batch_size: int32(signature.batch_rows_max),
+        max_batch_size: int32(model.batching().rows_max),
         input: required.chain(optional).collect(),
         output: signature.outputs.iter().map(|spec| output(spec, batches)).collect(),
         instance_group: vec![ModelInstanceGroup {

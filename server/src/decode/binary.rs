@@ -8,7 +8,8 @@ use skysail_engine::request::InputTensor;
 use skysail_engine::signature::Signature;
 use skysail_engine::tensor::{DataType, Shape};
 
-/// Decodes a body whose first `header_length` bytes are JSON. With 0, it is one raw tensor.
+/// Decodes a body whose first `header_length` bytes are JSON. With 0, it is one raw tensor: one
+/// row, if the model's first dimension is one of rows.
 ///
 /// # Errors
 /// When the parts do not match their declared sizes.
@@ -16,9 +17,10 @@ pub(crate) fn decode(
     mut body: Payload,
     header_length: usize,
     signature: &Signature,
+    has_rows: bool,
 ) -> Result<Decoded, Error> {
     if header_length == 0 {
-        return raw(body, signature);
+        return raw(body, signature, has_rows);
     }
     let body_bytes = body.len();
     let header = body.split_to(header_length).ok_or_else(|| {
@@ -52,7 +54,7 @@ pub(crate) fn decode(
 }
 
 /// Decodes a body without JSON: one row of the model's only input; all outputs are raw.
-fn raw(body: Payload, signature: &Signature) -> Result<Decoded, Error> {
+fn raw(body: Payload, signature: &Signature, has_rows: bool) -> Result<Decoded, Error> {
     let [spec] = signature.inputs.as_slice() else {
         return Err(Error::malformed("a raw body needs a model with just one input"));
     };
@@ -61,7 +63,7 @@ fn raw(body: Payload, signature: &Signature) -> Result<Decoded, Error> {
     if spec.any_rank {
         dims.push(None);
     }
-    if let (Some(first), true) = (dims.first_mut(), signature.batches()) {
+    if let (Some(first), true) = (dims.first_mut(), has_rows) {
         *first = Some(1);
     }
     let (shape, data) = match spec.datatype.element_bytes() {
@@ -100,13 +102,7 @@ mod tests {
         let dims = [None, Some(2)].into_iter().collect();
         let (name, datatype, dim_names) = ("x".into(), DataType::Int16, vec![]);
         let x = TensorSpec { name, datatype, dims, dim_names, any_rank: false };
-        Signature {
-            inputs: vec![x],
-            outputs: vec![],
-            batch_rows_max: 8,
-            larger_requests_run_alone: true,
-            ..Signature::default()
-        }
+        Signature { inputs: vec![x], outputs: vec![], ..Signature::default() }
     }
 
     const JSON: &str = r#"{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "INT16",
@@ -118,15 +114,16 @@ mod tests {
 
     #[test]
     fn raw_tensors_follow_the_json() {
-        let decoded = decode(body(&[1, 0, 2, 0]), JSON.len(), &signature()).unwrap();
+        let decoded = decode(body(&[1, 0, 2, 0]), JSON.len(), &signature(), true).unwrap();
         assert_eq!(&*decoded.request.inputs[0].data.contiguous(), [1, 0, 2, 0]);
         assert!(decoded.is_binary(0));
     }
 
     #[test]
     fn wrong_lengths_are_errors_with_the_reason() {
-        let error =
-            |raw: &[u8], length| decode(body(raw), length, &signature()).unwrap_err().to_string();
+        let error = |raw: &[u8], length| {
+            decode(body(raw), length, &signature(), true).unwrap_err().to_string()
+        };
         assert!(error(&[], 1 << 40).contains("and the body has"));
         assert!(error(&[1], JSON.len()).contains("1 bytes are left"));
         assert!(error(&[1, 0, 2, 0, 3], JSON.len()).contains("1 bytes follow"));
@@ -135,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_raw_body_is_one_row_of_the_only_input() {
-        let decoded = decode(vec![1, 0, 2, 0].into(), 0, &signature()).unwrap();
+        let decoded = decode(vec![1, 0, 2, 0].into(), 0, &signature(), true).unwrap();
         assert_eq!(decoded.request.inputs[0].shape.as_slice(), [1, 2]);
     }
 }

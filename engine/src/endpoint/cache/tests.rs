@@ -2,6 +2,7 @@
 //! is left without one.
 
 use super::*;
+use crate::batching::Batching;
 use crate::config::ModelConfig;
 use crate::endpoint::Endpoint;
 use crate::execute::run_job;
@@ -13,7 +14,7 @@ use crate::request::{Request, Response};
 use crate::signature::Signature;
 use crate::tensor::DataType;
 use crate::testing::{
-    Threads, answer, block_on, endpoint, floats, help, request, rows, signature, spec,
+    Threads, answer, batches, block_on, endpoint, floats, help, request, rows, signature, spec,
 };
 use crate::ticket::Ticket;
 use skysail_policy::inline_run::RunOn;
@@ -34,7 +35,11 @@ fn settings(cache: Option<CacheConfig>) -> ModelConfig {
 
 /// A model with a cache, whose callers run it.
 fn cached(signature: Signature, executor: Box<dyn Executor>) -> Arc<Endpoint> {
-    let endpoint = endpoint(signature, vec![executor], settings(Some(CacheConfig::default())));
+    let endpoint = endpoint(
+        (signature, Batching::default()),
+        vec![executor],
+        settings(Some(CacheConfig::default())),
+    );
     endpoint.model().queue().observe(ClassId::default(), 1, 1.0);
     endpoint
 }
@@ -56,7 +61,7 @@ where
 /// A model with a cache, run by hand on a thread of its own.
 fn handled() -> (Arc<Endpoint>, Hand, Threads) {
     let (executor, hand) = by_hand(LONG);
-    let endpoint = endpoint(signature(0), vec![executor], settings(Some(CacheConfig::default())));
+    let endpoint = endpoint(batches(0), vec![executor], settings(Some(CacheConfig::default())));
     let threads = Threads::start(&endpoint);
     (endpoint, hand, threads)
 }
@@ -88,7 +93,7 @@ fn counts(endpoint: &Endpoint) -> (u64, u64) {
 #[test]
 fn a_request_that_comes_again_gets_the_same_bytes_without_a_run() {
     let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
-    let endpoint = cached(signature(0), executor);
+    let endpoint = cached(signature(), executor);
     let first = ask(&endpoint, request(&[1.0, 2.0])).unwrap();
     let mut again = endpoint.submit(request(&[1.0, 2.0])).unwrap();
     let Poll::Ready(Ok(second)) = help(&mut again) else { panic!("it is there") };
@@ -108,7 +113,7 @@ fn a_request_that_comes_again_gets_the_same_bytes_without_a_run() {
 #[test]
 fn there_is_no_cache_unless_it_is_asked_for() {
     let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
-    let endpoint = endpoint(signature(0), vec![executor], settings(None));
+    let endpoint = endpoint(batches(0), vec![executor], settings(None));
     endpoint.model().queue().observe(ClassId::default(), 1, 1.0);
     for _ in 0..2 {
         assert_eq!(rows(&ask(&endpoint, request(&[1.0])).unwrap()), [1.0]);
@@ -127,7 +132,7 @@ fn shaped(shape: &[usize]) -> Request {
 fn equal_bytes_of_different_shapes_are_different_requests() {
     let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
     let matrix = [spec("x", DataType::Fp32, &[None, None])];
-    let endpoint = cached(Signature { inputs: matrix.into(), ..signature(0) }, executor);
+    let endpoint = cached(Signature { inputs: matrix.into(), ..signature() }, executor);
     for _ in 0..2 {
         for shape in [[2, 3], [3, 2], [6, 1], [1, 6]] {
             let response = ask(&endpoint, shaped(&shape)).unwrap();
@@ -144,7 +149,7 @@ fn other_wanted_outputs_are_another_request() {
     let signature = Signature {
         inputs: vec![tensor("x"), tensor("z")],
         outputs: vec![tensor("y0"), tensor("y1")],
-        ..signature(0)
+        ..signature()
     };
     let endpoint = cached(signature, executor);
     let names = |wanted: &[&str]| {
@@ -167,7 +172,7 @@ fn other_wanted_outputs_are_another_request() {
 #[test]
 fn the_pieces_that_bytes_come_in_do_not_matter() {
     let (executor, runs) = counted(|inputs| Ok(echo(inputs)));
-    let endpoint = cached(signature(0), executor);
+    let endpoint = cached(signature(), executor);
     for cut in [0, 1, 4, 5] {
         let mut request = request(&[1.0, 2.0]);
         let mut tail = request.inputs[0].data.clone().into_bytes();
@@ -312,7 +317,7 @@ fn what_is_too_large_is_shared_but_not_kept() {
         outputs[0].data = vec![0; 5 << 20].into();
         Ok(outputs)
     });
-    let endpoint = cached(signature(0), executor);
+    let endpoint = cached(signature(), executor);
     for _ in 0..2 {
         assert_eq!(ask(&endpoint, request(&[1.0])).unwrap().outputs[0].data.len(), 5 << 20);
     }

@@ -30,7 +30,7 @@ fn sizes(tried: &[(usize, f64)]) -> Vec<usize> {
 #[test]
 fn a_sweep_measures_every_size_up_to_the_largest() {
     let (mut executor, runs) = up_to(usize::MAX);
-    let mut calibration = Calibration::new(&mut *executor, &signature(20), 1);
+    let mut calibration = Calibration::new(&mut *executor, &signature(), RunClock::CallerCpu);
     let tried = calibration.sweep(20, LONG);
     assert_eq!(sizes(&tried), [1, 2, 4, 8, 16, 20]);
     assert_eq!(sizes(&calibration.sweep(0, LONG)), [1]);
@@ -40,28 +40,33 @@ fn a_sweep_measures_every_size_up_to_the_largest() {
     repeated.dedup();
     assert_eq!(repeated, [1, 2, 4, 8, 16, 20]);
     // The last size was too long and is not run again. A single row always is.
-    Calibration::new(&mut *executor, &signature(20), 1).rerun(&[(1, 2e9), (2, 3e9)], LONG);
+    Calibration::new(&mut *executor, &signature(), RunClock::CallerCpu)
+        .rerun(&[(1, 2e9), (2, 3e9)], LONG);
     assert!(runs.lock().unwrap().contains(&1) && !runs.lock().unwrap().contains(&2));
 }
 
 #[test]
 fn a_sweep_stops_at_the_first_size_that_is_too_long_or_fails() {
     let (mut executor, _) = up_to(2);
-    let mut calibration = Calibration::new(&mut *executor, &signature(20), 1);
+    let mut calibration = Calibration::new(&mut *executor, &signature(), RunClock::CallerCpu);
     assert_eq!(sizes(&calibration.sweep(20, LONG)), [1, 2]);
     assert_eq!(sizes(&calibration.sweep(20, Duration::ZERO)), [1]);
     assert!(calibration.measure(2).is_some());
     assert!(calibration.measure(3).is_none());
     let (mut failing, _) = up_to(0);
-    assert!(Calibration::new(&mut *failing, &signature(20), 2).sweep(20, LONG).is_empty());
+    assert!(
+        Calibration::new(&mut *failing, &signature(), RunClock::Wall).sweep(20, LONG).is_empty()
+    );
 }
 
 #[test]
 fn inputs_that_are_too_large_are_not_measured() {
     let (mut executor, runs) = up_to(usize::MAX);
-    let mut huge = signature(20);
+    let mut huge = signature();
     huge.inputs[0].dims.push(Some(1 << 50));
-    assert!(Calibration::new(&mut *executor, &huge, 1).sweep(20, LONG).is_empty());
+    assert!(
+        Calibration::new(&mut *executor, &huge, RunClock::CallerCpu).sweep(20, LONG).is_empty()
+    );
     assert!(runs.lock().unwrap().is_empty());
 }
 
@@ -75,20 +80,22 @@ fn the_largest_batch_is_the_largest_that_is_not_too_long() {
 
 #[test]
 fn a_run_may_take_half_of_the_objective_unless_the_batch_size_is_configured() {
-    let found = crate::signature::Signature { larger_requests_run_alone: true, ..signature(20) };
+    let configured = Batching { rows_max: 20, ..Batching::default() };
+    let found = Batching { larger_requests_run_alone: true, ..configured.clone() };
     assert_eq!(run_max(&found, None), RUN_MAX);
     assert_eq!(run_max(&found, Some(20.0)), Duration::from_millis(10));
     assert_eq!(run_max(&found, Some(f64::INFINITY)), RUN_MAX);
-    assert_eq!(run_max(&signature(20), Some(20.0)), CONFIGURED_RUN_MAX);
-    assert_eq!(run_max(&signature(20), Some(4_000.0)), Duration::from_secs(2));
+    assert_eq!(run_max(&configured, Some(20.0)), CONFIGURED_RUN_MAX);
+    assert_eq!(run_max(&configured, Some(4_000.0)), Duration::from_secs(2));
 }
 
 #[test]
 fn executors_are_compared_in_turn_at_the_sizes_that_both_run() {
     let [(mut one, runs), (mut other, of_other)] = [up_to(4), up_to(4)];
-    let compare = |batch: usize, run_max: Duration, executors: [&mut dyn Executor; 2]| {
-        Comparison { signature: &signature(batch), threads: 2, rows: &[1, 4], run_max }
-            .run(executors)
+    let signature = signature();
+    let compare = |rows_max: usize, run_max: Duration, executors: [&mut dyn Executor; 2]| {
+        let (signature, clock, rows) = (&signature, RunClock::Wall, &[1, 4]);
+        Comparison { signature, rows_max, clock, rows, run_max }.run(executors)
     };
     let [times, of_others] = compare(20, LONG, [&mut *one, &mut *other]);
     assert_eq!((sizes(&times), sizes(&of_others)), (vec![1, 4], vec![1, 4]));

@@ -12,7 +12,7 @@ fn signature() -> Signature {
     Signature {
         inputs: ["x", "mask"].map(|name| spec(name, DataType::Fp32, &[None, None])).into(),
         outputs: vec![spec("y", DataType::Fp32, &[None, None])],
-        ..crate::testing::signature(8)
+        ..crate::testing::signature()
     }
 }
 
@@ -22,6 +22,10 @@ fn named(signature: Signature, names: [&str; 2]) -> Signature {
         ..spec
     };
     Signature { inputs: signature.inputs.into_iter().zip(names).map(named).collect(), ..signature }
+}
+
+fn batching() -> Batching {
+    Batching { rows_max: 8, ..Batching::default() }
 }
 
 fn both() -> PaddingConfig {
@@ -52,7 +56,7 @@ fn of_rows(row: Row) -> Box<dyn Executor> {
 }
 
 fn decided(row: Row) -> Result<Padding, String> {
-    decide(&mut *of_rows(row), &signature(), &both()).unwrap()
+    decide(&mut *of_rows(row), &signature(), &batching(), &both()).unwrap()
 }
 
 fn masked_sum(x: &[f32], mask: &[f32]) -> f32 {
@@ -94,7 +98,7 @@ fn a_little_rounding_is_no_difference() {
             let (name, shape) = ("y".into(), inputs[0].shape.clone());
             Ok(smallvec![OutputTensor { name, datatype: DataType::Fp32, shape, data }])
         };
-        decide(&mut *puppet(row), &signature(), &both()).unwrap().is_ok()
+        decide(&mut *puppet(row), &signature(), &batching(), &both()).unwrap().is_ok()
     };
     assert!(off_by(1e-6) && !off_by(1e-3));
 }
@@ -104,7 +108,7 @@ fn dimensions_of_different_names_are_tied_by_position() {
     let decided = |names| {
         let signature = named(signature(), names);
         let mut executor = of_rows(|x, mask| vec![masked_sum(x, mask)]);
-        decide(&mut *executor, &signature, &both()).unwrap()
+        decide(&mut *executor, &signature, &batching(), &both()).unwrap()
     };
     for names in [["tokens", "tokens"], ["x_dim_1", "mask_dim_1"], ["", ""]] {
         assert_eq!(decided(names).unwrap().axes, 1, "{names:?}");
@@ -114,16 +118,16 @@ fn dimensions_of_different_names_are_tied_by_position() {
 #[test]
 fn a_model_that_can_not_be_tested_is_not_padded() {
     let mut failing = puppet(|_| Err(ExecuteError::Request("no".into())));
-    let why = decide(&mut *failing, &signature(), &both()).unwrap().unwrap_err();
+    let why = decide(&mut *failing, &signature(), &batching(), &both()).unwrap().unwrap_err();
     assert_eq!(why, "it does not run on made-up inputs: no");
-    let alone = Signature { batch_rows_max: 0, ..signature() };
-    let why = decide(&mut *failing, &alone, &both()).unwrap().unwrap_err();
+    let why =
+        decide(&mut *failing, &signature(), &Batching::default(), &both()).unwrap().unwrap_err();
     assert_eq!(why, "it runs every request alone");
     let mut alone_only = puppet(|inputs| match inputs[0].shape[0] {
         1 => Ok(echo(&inputs[..1])),
         _ => Err(ExecuteError::Request("not two".into())),
     });
-    let why = decide(&mut *alone_only, &signature(), &both()).unwrap().unwrap_err();
+    let why = decide(&mut *alone_only, &signature(), &batching(), &both()).unwrap().unwrap_err();
     assert_eq!(why, "it changes its answer when padded: not two");
 }
 
@@ -131,7 +135,8 @@ fn a_model_that_can_not_be_tested_is_not_padded() {
 fn settings_that_do_not_fit_are_an_error() {
     let inputs = [("z".to_owned(), Fill::Integer(0))].into();
     let mut executor = of_rows(|x, _| x.to_vec());
-    let error = decide(&mut *executor, &signature(), &PaddingConfig { inputs }).unwrap_err();
+    let error =
+        decide(&mut *executor, &signature(), &batching(), &PaddingConfig { inputs }).unwrap_err();
     assert!(error.contains("padding.inputs.z"), "{error}");
 }
 

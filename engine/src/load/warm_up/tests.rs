@@ -32,11 +32,15 @@ fn input(dims: &[usize], data: WarmUpData) -> WarmUpInput {
     WarmUpInput { dims: dims.into(), data }
 }
 
+fn batching() -> Batching {
+    Batching { rows_max: 8, ..Batching::default() }
+}
+
 /// Two inputs: floats `x` `[batch, any]` and strings `s` `[batch]`.
 fn two_inputs() -> Signature {
     let inputs =
         vec![spec("x", DataType::Fp32, &[None, None]), spec("s", DataType::Bytes, &[None])];
-    Signature { inputs, ..signature(8) }
+    Signature { inputs, ..signature() }
 }
 
 #[test]
@@ -52,7 +56,7 @@ fn configured_runs_are_made_as_configured() {
     };
     let (mut executor, recorded) = recording();
     let wanted = [zeros, file];
-    run_configured(&mut *executor, &two_inputs(), &wanted, folder.path()).unwrap();
+    run_configured(&mut *executor, &two_inputs(), &batching(), &wanted, folder.path()).unwrap();
     let recorded = recorded.lock().unwrap();
     let shape = |sizes: &[usize]| Shape::from_slice(sizes);
     let x = (shape(&[3, OPEN_DIM]), vec![0; 3 * OPEN_DIM * 4]);
@@ -68,7 +72,7 @@ fn a_configured_run_that_fails_is_named() {
     let refusal = |executor: &mut dyn Executor, rows: usize, name: &str, data: WarmUpInput| {
         let inputs = [(name.to_owned(), data)].into();
         let wanted = WarmUp { name: "first".into(), rows, inputs, ..WarmUp::default() };
-        run_configured(executor, &two_inputs(), &[wanted], folder.path()).unwrap_err()
+        run_configured(executor, &two_inputs(), &batching(), &[wanted], folder.path()).unwrap_err()
     };
     let (mut fine, recorded) = recording();
     let zero = |dims: &[usize]| input(dims, WarmUpData::Zero);

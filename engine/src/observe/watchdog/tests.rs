@@ -58,7 +58,7 @@ fn it_is_well_again_when_a_run_ends_and_not_when_everybody_leaves() {
 #[test]
 fn an_executor_that_hangs_stalls_its_model_until_it_goes_on() {
     let (executor, hand) = by_hand(Duration::ZERO);
-    let endpoint = testing::endpoint(testing::signature(1), vec![executor], ModelConfig::default());
+    let endpoint = testing::endpoint(testing::batches(1), vec![executor], ModelConfig::default());
     let threads = Threads::start(&endpoint);
     let first = endpoint.submit(request(&[1.0])).unwrap();
     endpoint.model().queue().wake_thread();

@@ -32,8 +32,8 @@ fn idle() -> Box<dyn Executor> {
 #[test]
 #[ignore = "measures; only an optimised build says anything"]
 fn a_miss_costs_less_than_two_microseconds() {
-    let with = cached(signature(0), idle());
-    let without = endpoint(signature(0), vec![idle()], settings(None));
+    let with = cached(signature(), idle());
+    let without = endpoint(batches(0), vec![idle()], settings(None));
     without.model().queue().observe(ClassId::default(), 1, 1.0);
     let mut number = 0.0;
     let mut new = || {

@@ -42,7 +42,7 @@ async fn call(endpoint: &Arc<Endpoint>, number: u32) -> Option<Result<Response, 
 #[test]
 fn everyone_in_a_crowd_who_stays_gets_its_own_answer() {
     let cache = Some(CacheConfig { bytes_max: 4 << 20 });
-    let endpoint = endpoint(signature(4), vec![moody(), moody()], settings(cache));
+    let endpoint = endpoint(batches(4), vec![moody(), moody()], settings(cache));
     let threads = Threads::start(&endpoint);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(4).enable_time().build().unwrap();

@@ -1,0 +1,245 @@
+//! ONNX Runtime on the CPU: opens ONNX files and packages, and makes sessions.
+
+use super::{Backend, BackendError, Gate, OpenVersion, ReplicaCost, RunClock, VersionFile};
+use crate::batching::Batching;
+use crate::config::BATCH_ROWS_MAX;
+use crate::layers::{Execution, Layers};
+use crate::load::calibrate::{self, Comparison};
+use crate::load::{graph_signature, is_package};
+use crate::package::{self, Executable, PrepareError};
+use crate::replica::Replica;
+use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
+use crate::signature::Signature;
+use crate::thread_priority::Spawner;
+use ort::environment::Environment;
+use skysail_graph::{Independence, Model, RowCause};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Extension of an ONNX file's name.
+const ONNX_EXTENSION: &str = "onnx";
+
+/// Batch sizes at which variants of a package are compared.
+const VARIANT_ROWS: [usize; 3] = [1, 4, 16];
+
+/// Replicas from which on they share their weights. The weights exist as they were and as they
+/// are packed for the processor, so that two replicas gain nothing.
+const SHARING_MIN: usize = 3;
+
+/// Sessions of ONNX Runtime on the CPU.
+pub(super) struct OrtBackend {
+    pub(super) environment: Environment,
+    /// Starts threads of normal priority, which a loading thread cannot.
+    pub(super) spawner: Spawner,
+}
+
+impl From<SessionError> for BackendError {
+    fn from(error: SessionError) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<PrepareError> for BackendError {
+    fn from(error: PrepareError) -> Self {
+        Self::new(error)
+    }
+}
+
+impl Backend for OrtBackend {
+    fn name(&self) -> &'static str {
+        "onnxruntime"
+    }
+
+    fn opens(&self, path: &Path) -> bool {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        is_package(path) || extension == Some(ONNX_EXTENSION)
+    }
+
+    fn needs_probe(&self) -> bool {
+        true
+    }
+
+    fn open<'a>(
+        &'a self,
+        file: VersionFile<'a>,
+        gate: Gate<'_>,
+    ) -> Result<Box<dyn OpenVersion + 'a>, BackendError> {
+        if !is_package(file.path) {
+            // The graph is read while the version is probed.
+            let graph = read_graph(file.path);
+            gate()?;
+            return Ok(Box::new(OrtVersion::open(self, file, None, graph)?));
+        }
+        gate()?;
+        let prepared = package::prepare(file.path, file.config, &self.environment)?;
+        let mut fastest = prepared.executable(0)?;
+        for variant in 1..prepared.variants() {
+            fastest = self.faster(file, fastest, prepared.executable(variant)?)?;
+        }
+        let graph = prepared.graph();
+        drop(prepared);
+        Ok(Box::new(OrtVersion::open(self, file, Some(fastest), Some(graph))?))
+    }
+}
+
+impl OrtBackend {
+    /// Returns the faster of two variants of a package; `more` has more sparse layers.
+    fn faster(
+        &self,
+        file: VersionFile<'_>,
+        fewer: Executable,
+        more: Executable,
+    ) -> Result<Executable, SessionError> {
+        let threads = file.config.replicas.first_threads();
+        let first = |executable: &Executable| {
+            OrtExecutor::first(self.sessions(file, Some(executable)).session(threads)?)
+        };
+        let (mut of_fewer, mut of_more) = (first(&fewer)?, first(&more)?);
+        let signature = of_fewer.signature().clone();
+        let has_rows = signature.inputs.iter().all(|spec| matches!(spec.dims.first(), Some(None)));
+        let rows_max = file.config.max_batch_size.unwrap_or(BATCH_ROWS_MAX);
+        let rows_max = if has_rows { rows_max } else { 0 };
+        let run_max = calibrate::run_max(&Batching::default(), None);
+        let (signature, rows, clock) = (&signature, &VARIANT_ROWS, clock(threads));
+        let comparison = Comparison { signature, rows_max, clock, rows, run_max };
+        let [us_of_fewer, us_of_more] = comparison.run([&mut of_fewer, &mut of_more]);
+        let count = |it: &Executable| it.layers.count(Execution::Sparse);
+        let (path, counts) = (file.path.display(), (count(&fewer), count(&more)));
+        tracing::debug!("{path}: {us_of_fewer:?} and {us_of_more:?} us with {counts:?} sparse");
+        Ok(if package::is_faster(&us_of_more, &us_of_fewer) { more } else { fewer })
+    }
+
+    fn sessions<'a>(
+        &'a self,
+        file: VersionFile<'a>,
+        executable: Option<&'a Executable>,
+    ) -> SessionMaker<'a> {
+        let source = match executable {
+            None => Source::File,
+            Some(Executable { model, operators, .. }) => {
+                Source::Memory { model, operators: operators.as_ref() }
+            }
+        };
+        let (environment, spawner, path) = (&self.environment, &self.spawner, file.path);
+        SessionMaker { environment, spawner, path, source, config: &file.config.replicas }
+    }
+}
+
+/// A version whose file ONNX Runtime has read.
+struct OrtVersion<'a> {
+    backend: &'a OrtBackend,
+    file: VersionFile<'a>,
+    /// What a package was made into.
+    executable: Option<Executable>,
+    /// Graph of the file, if it can be read.
+    graph: Option<Arc<Model>>,
+    signature: Arc<Signature>,
+    /// The session that described the version.
+    first: Option<OrtExecutor>,
+}
+
+impl<'a> OrtVersion<'a> {
+    fn open(
+        backend: &'a OrtBackend,
+        file: VersionFile<'a>,
+        executable: Option<Executable>,
+        graph: Option<Arc<Model>>,
+    ) -> Result<Self, SessionError> {
+        let sessions = backend.sessions(file, executable.as_ref());
+        let session = sessions.session(file.config.replicas.first_threads())?;
+        let mut first = OrtExecutor::first(session)?;
+        let mut signature = first.signature().clone();
+        if let Some(graph) = &graph {
+            graph_signature::complete(&mut signature, graph, &file.config.expected_inputs);
+        }
+        let signature = Arc::new(signature);
+        first.set_signature(&signature);
+        Ok(Self { backend, file, executable, graph, signature, first: Some(first) })
+    }
+
+    fn sessions(&self) -> SessionMaker<'_> {
+        self.backend.sessions(self.file, self.executable.as_ref())
+    }
+}
+
+impl OpenVersion for OrtVersion<'_> {
+    fn signature(&self) -> &Arc<Signature> {
+        &self.signature
+    }
+
+    fn row_independence(&self) -> Independence {
+        let unreadable = || {
+            let problem = "its graph can not be read".into();
+            Independence::Unknown(RowCause { node: None, problem })
+        };
+        self.graph.as_deref().map_or_else(unreadable, Model::row_independence)
+    }
+
+    fn layers(&self) -> Option<Layers> {
+        self.executable.as_ref().map(|executable| executable.layers.clone())
+    }
+
+    fn replica(&mut self, threads: usize) -> Result<Replica, BackendError> {
+        let is_first = threads == self.file.config.replicas.first_threads();
+        let executor = match self.first.take().filter(|_| is_first) {
+            Some(first) => first,
+            None => {
+                let session = self.sessions().session(threads)?;
+                OrtExecutor::new(session, Arc::clone(&self.signature))?
+            }
+        };
+        Ok(Replica::direct(Box::new(executor)))
+    }
+
+    fn replicas(
+        &mut self,
+        existing: Option<Replica>,
+        count: usize,
+        threads: usize,
+    ) -> Result<Vec<Replica>, BackendError> {
+        let mut replicas = Vec::new();
+        match count {
+            SHARING_MIN.. => {
+                drop(existing);
+                let sessions = self.sessions().sharing(threads, count).unwrap_or_else(|error| {
+                    let path = self.file.path.display();
+                    tracing::warn!(
+                        "{path}: each of {count} replicas has weights of its own: {error}"
+                    );
+                    Vec::new()
+                });
+                for session in sessions {
+                    let executor = OrtExecutor::new(session, Arc::clone(&self.signature))?;
+                    replicas.push(Replica::direct(Box::new(executor)));
+                }
+            }
+            _ => replicas.extend(existing.into_iter().take(count)),
+        }
+        while replicas.len() < count {
+            replicas.push(self.replica(threads)?);
+        }
+        Ok(replicas)
+    }
+
+    fn clock(&self, threads: usize) -> RunClock {
+        clock(threads)
+    }
+
+    fn replica_cost(&self) -> ReplicaCost {
+        ReplicaCost::Cores
+    }
+}
+
+/// A run on one thread is measured by its CPU time; several threads wait for each other.
+fn clock(threads: usize) -> RunClock {
+    if threads == 1 { RunClock::CallerCpu } else { RunClock::Wall }
+}
+
+/// Reads the graph of an ONNX file. If it cannot be read, the runtime may still run it, and nothing
+/// is known beyond what that says.
+fn read_graph(path: &Path) -> Option<Arc<Model>> {
+    let read = Model::load(path).inspect_err(|error| {
+        tracing::debug!("{}: its graph can not be read: {error}", path.display());
+    });
+    read.ok().map(Arc::new)
+}
