@@ -1,9 +1,10 @@
 //! `skysail-bench ab`: two builds of the server beside each other in alternating runs, so that a
 //! machine that becomes slower or faster meanwhile changes no ratio.
 
-use crate::bars::{self, Bar};
-use crate::load::{Closed, Generator, LoadResult};
+use crate::engine_under_test::{WIDE_MLP, install};
+use crate::load::{ClosedLoop, Generator, LoadResult};
 use crate::process::Server;
+use crate::targets::{self, Figure, Target};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use skysail_loadtest::quantiles::median;
@@ -17,8 +18,6 @@ use tempfile::TempDir;
 const THROUGHPUT_MIN: f64 = 0.98;
 /// Greatest ratio of the new build's CPU time, memory or start time to the old one's.
 const COST_MAX: f64 = 1.02;
-/// Layers of the wide MLP.
-const WIDE: [u64; 4] = [1024, 4096, 4096, 1000];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,10 +74,10 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     ensure!(flags.rounds > 0 && flags.starts > 0, "--rounds and --starts are above 0");
     let mut out = io::stdout().lock();
     let builds = [Build::new(&flags.old)?, Build::new(&flags.new)?];
-    let mut bars = idle(&mut out, flags, &builds)?;
-    bars.extend(loads(&mut out, flags, &builds)?);
-    writeln!(out, "\n### Bars\n")?;
-    bars::print(&mut out, &bars)?;
+    let mut figures = idle(&mut out, flags, &builds)?;
+    figures.extend(loads(&mut out, flags, &builds)?);
+    writeln!(out, "\n### Targets\n")?;
+    targets::print(&mut out, &figures)?;
     Ok(out.flush()?)
 }
 
@@ -119,19 +118,17 @@ fn idle(out: &mut impl Write, flags: &Flags, builds: &[Build; 2]) -> Result<Vec<
     }
     writeln!(out, "## Start and idle memory, the small model alone\n")?;
     writeln!(out, "| what | old | new | new/old |\n|---|---:|---:|---:|")?;
-    let mut bars = Vec::new();
+    let mut figures = Vec::new();
     for (what, values) in
         [("start to first response, ms", &starts_ms), ("idle: resident MB", &resident_mb)]
     {
         let [old, new] = values.each_ref().map(|values| median(values));
         let ratio = ratio(values);
         writeln!(out, "| {what} | {old:.1} | {new:.1} | {ratio:.3} |")?;
-        bars.push((what.to_owned(), ratio, Bar::AtMost(COST_MAX)));
+        figures.push((what.to_owned(), ratio, Target::AtMost(COST_MAX)));
     }
-    Ok(bars)
+    Ok(figures)
 }
-
-type Figure = (String, f64, Bar);
 
 /// Measures both builds under each load. Replicas are set, as their calibration could choose
 /// differently from one start to the next.
@@ -139,7 +136,7 @@ fn loads(out: &mut impl Write, flags: &Flags, builds: &[Build; 2]) -> Result<Vec
     let cores = std::thread::available_parallelism()?.get();
     let folder = tempfile::tempdir()?;
     let wide = folder.path().join("wide.onnx");
-    skysail_graph::mlp(&WIDE, 1)?.save(&wide)?;
+    skysail_graph::mlp(WIDE_MLP, 1)?.save(&wide)?;
     let models = folder.path().join("models");
     for (name, file, count, threads) in
         [("small", &flags.small, cores, 1), ("wide", &wide, 1, cores)]
@@ -154,20 +151,20 @@ fn loads(out: &mut impl Write, flags: &Flags, builds: &[Build; 2]) -> Result<Vec
     }
     writeln!(
         out,
-        "\n## Closed loops, one row a request: medians of {} rounds of {} s\n\n\
+        "\n## ClosedLoop loops, one row a request: medians of {} rounds of {} s\n\n\
          | model | protocol | connections | old req/s | new req/s | new/old | old CPU us/req | new \
          CPU us/req | new/old | old p99 us | new p99 us |\n\
          |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         flags.rounds, flags.seconds
     )?;
-    let mut bars = Vec::new();
+    let mut figures = Vec::new();
     for case in CASES {
         let measured = case.measure(&servers, flags, folder.path());
         let measured = measured.with_context(|| case.name())?;
-        bars.extend(case.row(out, &measured)?);
+        figures.extend(case.row(out, &measured)?);
         out.flush()?;
     }
-    Ok(bars)
+    Ok(figures)
 }
 
 /// Measurements of one build under one load.
@@ -206,7 +203,7 @@ impl Case {
     fn send(self, server: &Server, seconds: u64, folder: &Path) -> Result<LoadResult> {
         let Self { model, protocol, connections } = self;
         let closed =
-            Closed { address: server.address(protocol), model, protocol, connections, seconds };
+            ClosedLoop { address: server.address(protocol), model, protocol, connections, seconds };
         closed.run(Generator::of(protocol), folder)
     }
 
@@ -228,8 +225,8 @@ impl Case {
         )?;
         let name = self.name();
         Ok([
-            (format!("{name}: req/s"), throughput, Bar::AtLeast(THROUGHPUT_MIN)),
-            (format!("{name}: CPU a request"), cpu, Bar::AtMost(COST_MAX)),
+            (format!("{name}: req/s"), throughput, Target::AtLeast(THROUGHPUT_MIN)),
+            (format!("{name}: CPU a request"), cpu, Target::AtMost(COST_MAX)),
         ])
     }
 }
@@ -242,16 +239,6 @@ fn order(round: usize) -> [usize; 2] {
 /// Median of the new build's values over the old one's, round by round.
 fn ratio([old, new]: &[Vec<f64>; 2]) -> f64 {
     median(&old.iter().zip(new).map(|(old, new)| new / old).collect::<Vec<_>>())
-}
-
-/// Copies an ONNX file to be version 1 of a model, and returns the model's folder.
-fn install(models: &Path, name: &str, file: &Path) -> Result<PathBuf> {
-    let folder = models.join(name);
-    let version = folder.join("1");
-    fs::create_dir_all(&version)?;
-    let from = file.display();
-    fs::copy(file, version.join("model.onnx")).with_context(|| format!("cannot copy {from}"))?;
-    Ok(folder)
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 //! against every setting by hand, loads under and over the capacity, bursts, the cost of a
 //! decision, and a neighbour that is loaded and unloaded.
 
-mod arrivals;
 mod setting;
-mod subject;
+mod bench_model;
 mod drive;
-mod seen;
-mod house;
-mod pace;
+mod measurement;
+mod loaded_model;
+mod budget;
 mod search;
 mod policies;
 mod capacities;
@@ -19,17 +18,18 @@ mod bursts;
 mod decisions;
 mod neighbour;
 
+use crate::engine_under_test::TestEngine;
 use anyhow::{Context, Result};
+use bench_model::BenchModel;
+use budget::Budget;
 use clap::{Args, ValueEnum};
-use house::House;
-use pace::Pace;
-use policies::Look;
+use loaded_model::OBJECTIVE_MS;
+use policies::Baseline;
 use setting::Setting;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
-use subject::Subject;
+use std::thread::available_parallelism;
 
 /// Models that are asked through a server, and of these the one under bursts and beside another,
 /// when nobody names any.
@@ -83,17 +83,17 @@ enum Table {
 pub(crate) fn run(flags: &Flags) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut out = io::stdout().lock();
-    let missing = Subject::missing(&flags.data);
+    let missing = BenchModel::missing(&flags.data);
     if !missing.is_empty() {
         let data = flags.data.display();
         writeln!(out, "{data} has no {}: measured without.", missing.join(", "))?;
     }
     let mut bench = Bench {
-        subjects: Subject::all(&flags.models, &flags.data, folder.path())?,
+        models: BenchModel::all(&flags.models, &flags.data, folder.path())?,
         named: !flags.models.is_empty(),
-        house: House::open()?,
-        pace: Pace::new(flags.quick),
-        looks: BTreeMap::new(),
+        engine: TestEngine::start(available_parallelism()?.get(), Some(OBJECTIVE_MS))?,
+        budget: Budget::new(flags.quick),
+        baselines: BTreeMap::new(),
         best_fixed: BTreeMap::new(),
     };
     let tables: &[Table] =
@@ -106,8 +106,8 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
             Table::Bursts => bench.bursts(&mut out)?,
             Table::Neighbour => bench.neighbour(&mut out)?,
             Table::Http => {
-                let looks = bench.served()?;
-                over_http::tables(&mut out, &flags.server, &bench.pace, &looks)?;
+                let baselines = bench.served()?;
+                over_http::tables(&mut out, &flags.server, &bench.budget, &baselines)?;
             }
         }
         out.flush()?;
@@ -117,95 +117,86 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
 
 /// What the tables share.
 struct Bench {
-    subjects: Vec<Subject>,
+    models: Vec<BenchModel>,
     /// Whether somebody named the models.
     named: bool,
-    house: House,
-    pace: Pace,
-    looks: BTreeMap<String, Look>,
+    engine: TestEngine,
+    budget: Budget,
+    baselines: BTreeMap<String, Baseline>,
     /// The best settings by hand that were found.
     best_fixed: BTreeMap<String, Setting>,
 }
 
 impl Bench {
-    fn look(&mut self, subject: &Subject) -> Result<Look> {
-        if let Some(look) = self.looks.get(&subject.name) {
-            return Ok(look.clone());
+    fn baseline(&mut self, model: &BenchModel) -> Result<Baseline> {
+        if let Some(baseline) = self.baselines.get(&model.name) {
+            return Ok(baseline.clone());
         }
-        let look = policies::look(&self.house, &self.pace, subject)?;
-        self.looks.insert(subject.name.clone(), look.clone());
-        Ok(look)
+        let baseline = policies::baseline(&self.engine, &self.budget, model)?;
+        self.baselines.insert(model.name.clone(), baseline.clone());
+        Ok(baseline)
     }
 
     /// Looks at those that are asked through a server.
-    fn served(&mut self) -> Result<Vec<Look>> {
-        let is_usual = |subject: &&Subject| SERVED.contains(&&*subject.name);
-        let mut served: Vec<Subject> = self.subjects.iter().filter(is_usual).cloned().collect();
-        served.sort_by_key(|subject| SERVED.iter().position(|name| *name == subject.name));
+    fn served(&mut self) -> Result<Vec<Baseline>> {
+        let is_usual = |model: &&BenchModel| SERVED.contains(&&*model.name);
+        let mut served: Vec<BenchModel> = self.models.iter().filter(is_usual).cloned().collect();
+        served.sort_by_key(|model| SERVED.iter().position(|name| *name == model.name));
         if self.named || served.is_empty() {
-            served.clone_from(&self.subjects);
+            served.clone_from(&self.models);
         }
-        if self.pace.is_quick {
+        if self.budget.is_quick {
             served.truncate(1);
         }
-        served.iter().map(|subject| self.look(subject)).collect()
+        served.iter().map(|model| self.baseline(model)).collect()
     }
 
     fn policies(&mut self, out: &mut impl Write) -> Result<()> {
         table::settings_head(out)?;
-        let mut findings = Vec::new();
-        for subject in self.subjects.clone() {
-            let look = self.look(&subject)?;
-            let finding = policies::compare(&self.house, &self.pace, look)?;
-            table::settings(out, &finding)?;
-            if let Some(best) = finding.best_fixed() {
-                self.best_fixed.insert(subject.name, best.setting);
+        let mut comparisons = Vec::new();
+        for model in self.models.clone() {
+            let baseline = self.baseline(&model)?;
+            let comparison = policies::compare(&self.engine, &self.budget, baseline)?;
+            table::settings(out, &comparison)?;
+            if let Some(best) = comparison.best_fixed() {
+                self.best_fixed.insert(model.name, best.setting);
             }
-            findings.push(finding);
+            comparisons.push(comparison);
         }
-        table::side_by_side(out, &findings)
+        table::side_by_side(out, &comparisons)
     }
 
     /// All models, or one when it is to be quick.
     fn loads(&mut self, out: &mut impl Write) -> Result<()> {
-        let looks = if self.pace.is_quick {
+        let baselines = if self.budget.is_quick {
             self.served()?
         } else {
-            let subjects = self.subjects.clone();
-            subjects.iter().map(|subject| self.look(subject)).collect::<Result<_>>()?
+            let models = self.models.clone();
+            models.iter().map(|model| self.baseline(model)).collect::<Result<_>>()?
         };
-        loads::tables(out, &self.house, &self.pace, &looks)
+        loads::tables(out, &self.engine, &self.budget, &baselines)
     }
 
     fn bursts(&mut self, out: &mut impl Write) -> Result<()> {
         bursts::head(out)?;
-        for look in self.served()?.iter().take(2) {
-            let best = match self.best_fixed.get(&look.subject.name) {
+        for baseline in self.served()?.iter().take(2) {
+            let best = match self.best_fixed.get(&baseline.model.name) {
                 Some(best) => *best,
-                None => policies::quick_best_fixed(&self.house, &self.pace, look)?,
+                None => policies::quick_best_fixed(&self.engine, &self.budget, baseline)?,
             };
             let mut settings = vec![Setting::Predictive, best, Setting::USUAL];
             settings.dedup();
-            bursts::rows(out, &self.house, &self.pace, look, &settings)?;
+            bursts::rows(out, &self.engine, &self.budget, baseline, &settings)?;
         }
         Ok(())
     }
 
     fn neighbour(&mut self, out: &mut impl Write) -> Result<()> {
-        let look = self.served()?.into_iter().next().context("there is no model")?;
-        let others = self.subjects.iter().filter(|other| other.name != look.subject.name);
-        let bytes = |other: &&Subject| other.file.metadata().map_or(0, |file| file.len());
+        let baseline = self.served()?.into_iter().next().context("there is no model")?;
+        let others = self.models.iter().filter(|other| other.name != baseline.model.name);
+        let bytes = |other: &&BenchModel| other.file.metadata().map_or(0, |file| file.len());
         // A model may be its own neighbour when there is no other.
-        let heaviest = others.max_by_key(bytes).unwrap_or(&look.subject);
-        neighbour::run(out, &self.house, &self.pace, &look, heaviest)
-    }
-}
-
-/// Says what is being measured, to somebody who watches.
-fn progress(what: fmt::Arguments<'_>) {
-    let mut to = io::stderr();
-    if to.is_terminal() {
-        // The benchmark goes on without its watcher.
-        let _ = writeln!(to, "{what}");
+        let heaviest = others.max_by_key(bytes).unwrap_or(&baseline.model);
+        neighbour::run(out, &self.engine, &self.budget, &baseline, heaviest)
     }
 }

@@ -5,7 +5,7 @@
 mod packer;
 mod timed;
 mod operators;
-mod subject;
+mod inputs;
 mod sizes;
 mod decoding;
 mod products;
@@ -14,7 +14,7 @@ mod rows;
 mod models;
 mod loading;
 
-use crate::bars::Bar;
+use crate::targets::Figure;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use packer::Packer;
@@ -78,9 +78,6 @@ struct Bench {
     time: Duration,
 }
 
-/// A figure beside its bar.
-type Figure = (String, f64, Bar);
-
 /// Runs the benchmark and prints its tables.
 pub(crate) fn run(flags: &Flags) -> Result<()> {
     for program in [&flags.pack, &flags.server] {
@@ -125,7 +122,7 @@ fn print(table: Table, flags: &Flags) -> Result<()> {
         Table::Loading => loading::table(&mut out, &bench)?,
     };
     writeln!(out)?;
-    crate::bars::print(&mut out, &figures)?;
+    crate::targets::print(&mut out, &figures)?;
     Ok(())
 }
 

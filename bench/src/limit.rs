@@ -5,6 +5,7 @@ use anyhow::Result;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::value::Tensor;
+use skysail_loadtest::quantiles::median;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,5 @@ pub(crate) fn measure(
         drop(session.run_binding(&binding)?);
         runs.push(run.elapsed().as_secs_f64() * 1e6);
     }
-    runs.sort_by(f64::total_cmp);
-    Ok(Limit { rows, threads, run_us: runs[runs.len() / 2] })
+    Ok(Limit { rows, threads, run_us: median(&runs) })
 }

@@ -1,4 +1,4 @@
-//! Closed loops on the server, by `wrk` where it is installed and speaks the protocol, else by our
+//! ClosedLoop loops on the server, by `wrk` where it is installed and speaks the protocol, else by our
 //! own load tester. Its client costs more than `wrk`'s, and both run on the server's cores.
 
 use anyhow::{Context, Result, ensure};
@@ -43,7 +43,7 @@ impl Generator {
 }
 
 /// One load.
-pub(crate) struct Closed<'a> {
+pub(crate) struct ClosedLoop<'a> {
     /// `HOST:PORT` of the protocol.
     pub(crate) address: &'a str,
     /// The model's name.
@@ -65,7 +65,7 @@ pub(crate) struct LoadResult {
     pub(crate) p99_us: f64,
 }
 
-impl Closed<'_> {
+impl ClosedLoop<'_> {
     /// Sends the load.
     ///
     /// # Errors

@@ -5,18 +5,20 @@
 mod perf_analyzer;
 mod responder;
 
-use crate::bars::{self, Bar};
 use crate::cores::Cores;
-use crate::load::{Closed, Generator, LoadResult, drive};
+use crate::engine_under_test::{WIDE_MLP, install_mlp};
+use crate::load::{ClosedLoop, Generator, LoadResult, drive};
 use crate::process::Server;
+use crate::targets::{self, Figures, Target};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use perf_analyzer::PerfAnalyzer;
 use responder::Responder;
 use skysail_loadtest::Load;
 use skysail_loadtest::arrival::{Arrival, Window};
+use skysail_loadtest::quantiles;
 use skysail_loadtest::report::Report;
-use skysail_loadtest::target::{Protocol, Target};
+use skysail_loadtest::target::{self, Protocol};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,33 +50,35 @@ pub(crate) struct Flags {
 }
 
 /// A model of the agreement, with the connections at which the server is the limit.
-struct Subject {
+struct AgreementModel {
     name: &'static str,
     sizes: &'static [u64],
     connections: usize,
 }
 
-const SUBJECTS: [Subject; 2] = [
-    Subject { name: "wide", sizes: &[1024, 4096, 4096, 1000], connections: 4 },
-    Subject { name: "deep", sizes: &[512, 2048, 2048, 2048, 2048, 2048, 512], connections: 8 },
+const MODELS: [AgreementModel; 2] = [
+    AgreementModel { name: "wide", sizes: WIDE_MLP, connections: 4 },
+    AgreementModel {
+        name: "deep",
+        sizes: &[512, 2048, 2048, 2048, 2048, 2048, 512],
+        connections: 8,
+    },
 ];
-
-type Bars = Vec<(String, f64, Bar)>;
 
 /// Runs the benchmark and prints its tables.
 pub(crate) fn run(flags: &Flags) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    let mut bars = trivial(&mut out, flags)?;
+    let mut figures = trivial(&mut out, flags)?;
     if !flags.only_responder {
-        bars.extend(agreement(&mut out, flags)?);
+        figures.extend(agreement(&mut out, flags)?);
     }
-    writeln!(out, "\n### Bars\n")?;
-    bars::print(&mut out, &bars)?;
+    writeln!(out, "\n### Targets\n")?;
+    targets::print(&mut out, &figures)?;
     Ok(out.flush()?)
 }
 
 /// One thread of each generator against the trivial responder.
-fn trivial(out: &mut impl Write, flags: &Flags) -> Result<Bars> {
+fn trivial(out: &mut impl Write, flags: &Flags) -> Result<Figures> {
     let responder = Responder::start()?;
     let folder = tempfile::tempdir()?;
     writeln!(out, "## One thread against a trivial responder\n")?;
@@ -82,7 +86,7 @@ fn trivial(out: &mut impl Write, flags: &Flags) -> Result<Bars> {
     writeln!(out, "|---|---|---:|---:|---:|---:|---:|")?;
     let mut best = 0.0_f64;
     for connections in [16, 64] {
-        let closed = |seconds| Closed {
+        let closed = |seconds| ClosedLoop {
             address: &responder.address,
             model: "trivial",
             protocol: Protocol::Json,
@@ -108,11 +112,11 @@ fn trivial(out: &mut impl Write, flags: &Flags) -> Result<Bars> {
         writeln!(out, "\nThe open loop is not valid: {reason}.")?;
     }
     Ok(vec![
-        ("closed loop, one thread: req/s".into(), best, Bar::AtLeast(REQUESTS_PER_S)),
+        ("closed loop, one thread: req/s".into(), best, Target::AtLeast(REQUESTS_PER_S)),
         (
             "open loop at 60000/s: req/s".into(),
             report.requests_per_s,
-            Bar::AtLeast(0.99 * REQUESTS_PER_S),
+            Target::AtLeast(0.99 * REQUESTS_PER_S),
         ),
     ])
 }
@@ -124,7 +128,7 @@ fn load(
     connections: usize,
 ) -> Result<Report> {
     let address = format!("http://{}", responder.address).parse()?;
-    let target = Target::new(address, Protocol::Json, "trivial");
+    let target = target::Target::new(address, Protocol::Json, "trivial");
     let load = Load {
         arrival,
         connections,
@@ -151,18 +155,13 @@ fn row(out: &mut impl Write, kind: &str, connections: usize, report: &Report) ->
 }
 
 /// The generators in turns on models whose server is the limit.
-fn agreement(out: &mut impl Write, flags: &Flags) -> Result<Bars> {
+fn agreement(out: &mut impl Write, flags: &Flags) -> Result<Figures> {
     ensure!(flags.server.is_file(), "{} is not built", flags.server.display());
     let folder = tempfile::tempdir()?;
-    for subject in &SUBJECTS {
-        let version = folder.path().join(subject.name).join("1");
-        std::fs::create_dir_all(&version)?;
+    for model in &MODELS {
+        let model_folder = install_mlp(folder.path(), model.name, model.sizes)?;
         // How large batches become hangs on how soon a generator asks again.
-        std::fs::write(
-            folder.path().join(subject.name).join("model.toml"),
-            "max_batch_size = 0\n",
-        )?;
-        skysail_graph::mlp(subject.sizes, 1)?.save(version.join("model.onnx"))?;
+        std::fs::write(model_folder.join("model.toml"), "max_batch_size = 0\n")?;
     }
     let start = || Server::start(&flags.server, folder.path());
     let server = Cores::split(out)?.start(start)?;
@@ -175,25 +174,29 @@ fn agreement(out: &mut impl Write, flags: &Flags) -> Result<Bars> {
         out,
         "| model | connections | by | req/s | p50 us | p99 us |\n|---|---:|---|---:|---:|---:|"
     )?;
-    let mut bars = Vec::new();
-    for subject in &SUBJECTS {
-        server.first_answer(subject.name)?;
-        let turns = Turns { subject, server: &server, folder: folder.path(), flags };
-        bars.extend(turns.compare(out, perf_analyzer.as_ref().ok())?);
+    let mut figures = Vec::new();
+    for model in &MODELS {
+        server.first_answer(model.name)?;
+        let alternation = Alternation { model, server: &server, folder: folder.path(), flags };
+        figures.extend(alternation.compare(out, perf_analyzer.as_ref().ok())?);
     }
-    Ok(bars)
+    Ok(figures)
 }
 
 /// One model's turns.
-struct Turns<'a> {
-    subject: &'a Subject,
+struct Alternation<'a> {
+    model: &'a AgreementModel,
     server: &'a Server,
     folder: &'a Path,
     flags: &'a Flags,
 }
 
-impl Turns<'_> {
-    fn compare(&self, out: &mut impl Write, perf_analyzer: Option<&PerfAnalyzer>) -> Result<Bars> {
+impl Alternation<'_> {
+    fn compare(
+        &self,
+        out: &mut impl Write,
+        perf_analyzer: Option<&PerfAnalyzer>,
+    ) -> Result<Figures> {
         let (mut ours, mut wrk, mut perf) = (Vec::new(), Vec::new(), Vec::new());
         let has_wrk = Generator::of(Protocol::Binary) == Generator::Wrk;
         self.closed(1).run(Generator::SkysailLoad, self.folder)?;
@@ -205,13 +208,13 @@ impl Turns<'_> {
             }
             if let Some(perf_analyzer) = perf_analyzer {
                 perf.push(
-                    perf_analyzer.run(&closed, self.subject.sizes[0]).context("perf_analyzer")?,
+                    perf_analyzer.run(&closed, self.model.sizes[0]).context("perf_analyzer")?,
                 );
             }
         }
-        let (name, connections) = (self.subject.name, self.subject.connections);
+        let (name, connections) = (self.model.name, self.model.connections);
         let ours = median(&ours);
-        let mut bars = Vec::new();
+        let mut figures = Vec::new();
         for (by, seen) in
             [("skysail-load", ours), ("wrk", median(&wrk)), ("perf_analyzer", median(&perf))]
         {
@@ -225,43 +228,41 @@ impl Turns<'_> {
             if let (Some(ours), true) = (ours, by != "skysail-load") {
                 let off = |ours: f64, theirs: f64| (ours / theirs - 1.0).abs();
                 let throughput = off(ours.requests_per_s, rate);
-                bars.push((
+                figures.push((
                     format!("{name}: throughput off {by}'s"),
                     throughput,
-                    Bar::AtMost(THROUGHPUT_OFF_MAX),
+                    Target::AtMost(THROUGHPUT_OFF_MAX),
                 ));
-                bars.push((
+                figures.push((
                     format!("{name}: p99 off {by}'s"),
                     off(ours.p99_us, p99_us),
-                    Bar::AtMost(P99_OFF_MAX),
+                    Target::AtMost(P99_OFF_MAX),
                 ));
             }
         }
-        Ok(bars)
+        Ok(figures)
     }
 
-    fn closed(&self, seconds: u64) -> Closed<'_> {
-        Closed {
+    fn closed(&self, seconds: u64) -> ClosedLoop<'_> {
+        ClosedLoop {
             address: &self.server.http,
-            model: self.subject.name,
+            model: self.model.name,
             protocol: Protocol::Binary,
-            connections: self.subject.connections,
+            connections: self.model.connections,
             seconds,
         }
     }
 }
 
 /// Each figure's median.
-fn median(seen: &[LoadResult]) -> Option<LoadResult> {
+fn median(results: &[LoadResult]) -> Option<LoadResult> {
     let of = |value: fn(&LoadResult) -> f64| {
-        let mut values: Vec<f64> = seen.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
+        quantiles::median(&results.iter().map(value).collect::<Vec<_>>())
     };
-    Some(LoadResult {
-        answered: of(|seen| seen.answered)?,
-        requests_per_s: of(|seen| seen.requests_per_s)?,
-        p50_us: of(|seen| seen.p50_us)?,
-        p99_us: of(|seen| seen.p99_us)?,
+    (!results.is_empty()).then(|| LoadResult {
+        answered: of(|result| result.answered),
+        requests_per_s: of(|result| result.requests_per_s),
+        p50_us: of(|result| result.p50_us),
+        p99_us: of(|result| result.p99_us),
     })
 }

@@ -1,11 +1,13 @@
 //! The benchmarks' command line. Each prints its figures beside their limit or bar.
 
 mod ab;
-mod bare;
-mod bars;
+mod bare_responder;
+mod targets;
 mod batching;
 mod compression;
 mod cores;
+mod engine_under_test;
+mod progress;
 mod limit;
 mod load;
 mod loadgen;

@@ -2,7 +2,10 @@
 //! beside those that are then measured at loads that the profile does not hold.
 
 use crate::cores::Cores;
+use crate::engine_under_test::{self, SMALL_MLP, WIDE_MLP, install_mlp};
+use crate::load::block_on;
 use crate::process::Server;
+use crate::progress::progress;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use skysail_loadtest::capacity::level::{Window, level};
@@ -12,10 +15,9 @@ use skysail_loadtest::plan::{PlanRequest, Prediction, Traffic, predict_servers};
 use skysail_loadtest::profile::{Level, Objective, Profile};
 use skysail_loadtest::quantiles::Quantiles;
 use skysail_loadtest::target::{Protocol, Target};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::runtime::Runtime;
 
 /// How far a prediction may be from what is measured.
 const OFF_MAX: f64 = 0.2;
@@ -86,7 +88,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
          that it does not hold; the generator has a core of its own.\n\n\
          | model | load | requests/s | predicted p50 ms | measured | predicted p99 ms | its range \
          | \
-         measured | from window to window | ratio | bar | |\n\
+         measured | from window to window | ratio | target | |\n\
          |---|---|---:|---:|---:|---:|---|---:|---|---:|---|---|"
     )?;
     let (mut reached, mut all) = (0, 0);
@@ -97,7 +99,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
             continue;
         }
         let server = cores.start(|| Server::start(&flags.server, folder.path()))?;
-        let rows = Subject::new(&server, name, flags)?.rows(&mut out)?;
+        let rows = PlannedModel::new(&server, name, flags)?.rows(&mut out)?;
         reached += rows.iter().filter(|good| **good).count();
         all += rows.len();
     }
@@ -107,39 +109,34 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
 
 /// Puts a model into a folder that is served; false when there is no such model.
 fn install(folder: &Path, name: &str, data: &Path) -> Result<bool> {
-    let version = folder.join(name).join("1");
-    std::fs::create_dir_all(&version)?;
-    let file = version.join("model.onnx");
-    let layers: &[u64] = match name {
-        "small-mlp" => &[784, 300, 100, 10],
-        "wide-mlp" => &[1024, 4096, 4096, 1000],
+    let layers = match name {
+        "small-mlp" => SMALL_MLP,
+        "wide-mlp" => WIDE_MLP,
         _ => {
             let real = data.join(name).join("model.onnx");
-            return Ok(real.is_file() && std::fs::copy(real, file).is_ok());
+            return Ok(real.is_file() && engine_under_test::install(folder, name, &real).is_ok());
         }
     };
-    skysail_graph::mlp(layers, 1)?.save(file)?;
+    install_mlp(folder, name, layers)?;
     Ok(true)
 }
 
 /// A model on a server.
-struct Subject<'a> {
+struct PlannedModel<'a> {
     name: &'a str,
     flags: &'a Flags,
-    runtime: Runtime,
     target: Target,
     prepared: skysail_loadtest::Prepared,
     objective: Duration,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> PlannedModel<'a> {
     fn new(server: &Server, name: &'a str, flags: &'a Flags) -> Result<Self> {
         let prepared = server.first_answer(name)?;
         let address = format!("http://{}", server.http).parse()?;
         let target = Target::new(address, Protocol::Binary, name);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let objective = Duration::from_millis(if name == "small-mlp" { 5 } else { 50 });
-        Ok(Self { name, flags, runtime, target, prepared, objective })
+        Ok(Self { name, flags, target, prepared, objective })
     }
 
     fn conditions(&self) -> Conditions<'_> {
@@ -160,7 +157,7 @@ impl<'a> Subject<'a> {
     }
 
     fn profile(&self) -> Result<Profile> {
-        progress(&format!("{}: profile", self.name));
+        progress(format_args!("{}: profile", self.name));
         let options = Options {
             objective: self.objective(),
             precision: 0.1,
@@ -171,17 +168,16 @@ impl<'a> Subject<'a> {
             curve: true,
             seed: 1,
         };
-        let find =
-            |options: &Options| self.runtime.block_on(find(&self.conditions(), options, |_| {}));
-        let found = match find(&options) {
+        let find = |options: &Options| block_on(find(&self.conditions(), options, |_| {}));
+        let found = match find(&options)? {
             // Beyond that the generator lacks cores, and nothing is said of the server.
             Err(Error::Generator { met_per_s: Some(most_per_s), .. }) => {
-                find(&Options { most_per_s, ..options })
+                find(&Options { most_per_s, ..options })?
             }
             found => found,
         };
         let capacity = found.with_context(|| format!("capacity of {}", self.name))?;
-        progress(&capacity.to_string());
+        progress(format_args!("{capacity}"));
         if let Some(folder) = &self.flags.keep {
             std::fs::create_dir_all(folder)?;
             capacity.profile.write(&folder.join(format!("{}.json", self.name)))?;
@@ -213,7 +209,7 @@ impl<'a> Subject<'a> {
         for round in 0..WINDOWS as u64 {
             for (number, (traffic, windows)) in traffics.iter().zip(&mut windows).enumerate() {
                 let per_s = traffic.mean_per_s();
-                progress(&format!("{}: {per_s:.0} requests/s, {}", self.name, traffic.name()));
+                progress(format_args!("{}: {per_s:.0} requests/s, {}", self.name, traffic.name()));
                 let seed = 1_000_000 + 1_000 * number as u64 + round;
                 windows.push(self.window(traffic, seed)?);
             }
@@ -230,11 +226,10 @@ impl<'a> Subject<'a> {
         let mut tries = 0;
         loop {
             let duration = Duration::from_secs_f64(seconds);
-            let window: Window =
-                self.runtime.block_on(conditions.window(traffic.arrivals(), duration, seed))?;
+            let window: Window = block_on(conditions.window(traffic.arrivals(), duration, seed))??;
             tries += 1;
             match &window.report.invalid_because {
-                Some(reason) if tries < TRIES => progress(&format!("again, as {reason}")),
+                Some(reason) if tries < TRIES => progress(format_args!("again, as {reason}")),
                 Some(reason) => bail!("{}: no valid window: {reason}", self.name),
                 None => return Ok(window),
             }
@@ -302,14 +297,5 @@ impl Measured {
         let range = Quantiles::from_values(each);
         // The middle of three: a window in which somebody else had the machine is none.
         Self { level, p99_ms: range.at(0.5), least_ms: range.at(0.0), most_ms: range.at(1.0) }
-    }
-}
-
-/// Says what is being measured, to somebody who watches.
-fn progress(what: &str) {
-    let mut to = io::stderr();
-    if to.is_terminal() {
-        // The benchmark goes on without its watcher.
-        let _ = writeln!(to, "{what}");
     }
 }

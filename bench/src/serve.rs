@@ -1,12 +1,14 @@
 //! `skysail-bench serve`: the request path on a small and a wide MLP, over every protocol, beside
-//! ONNX Runtime in process and beside the bars that this project has set itself.
+//! ONNX Runtime in process and beside the figures that this project has set itself.
 
-use crate::bare::Bare;
+use crate::bare_responder::BareResponder;
+use crate::engine_under_test::{SMALL_MLP, WIDE_MLP, install_mlp};
 use crate::limit::{self, Limit};
-use crate::load::{Closed, Generator, LoadResult};
+use crate::load::{ClosedLoop, Generator, LoadResult};
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use skysail_loadtest::quantiles::median;
 use skysail_loadtest::target::Protocol;
 use std::path::{Path, PathBuf};
 
@@ -30,10 +32,8 @@ struct Model {
     sizes: &'static [u64],
 }
 
-const MODELS: [Model; 2] = [
-    Model { name: "small", sizes: &[784, 300, 100, 10] },
-    Model { name: "wide", sizes: &[1024, 4096, 4096, 1000] },
-];
+const MODELS: [Model; 2] =
+    [Model { name: "small", sizes: SMALL_MLP }, Model { name: "wide", sizes: WIDE_MLP }];
 
 /// Everything that was measured.
 struct Results {
@@ -60,9 +60,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     ensure!(flags.server.is_file(), "{} is not built", flags.server.display());
     let folder = tempfile::tempdir()?;
     for model in &MODELS {
-        let version = folder.path().join(model.name).join("1");
-        std::fs::create_dir_all(&version)?;
-        skysail_graph::mlp(model.sizes, 1)?.save(version.join("model.onnx"))?;
+        install_mlp(folder.path(), model.name, model.sizes)?;
     }
     let limits = limits(folder.path())?;
     let mut rows = Vec::new();
@@ -88,9 +86,10 @@ fn bare(flags: &Flags, folder: &Path) -> Result<Vec<(usize, LoadResult)>> {
     if generator != Generator::Wrk {
         return Ok(Vec::new());
     }
-    let bare = Bare::start(std::thread::available_parallelism()?.get(), MODELS[0].sizes[0])?;
+    let bare =
+        BareResponder::start(std::thread::available_parallelism()?.get(), MODELS[0].sizes[0])?;
     let measure = |connections| {
-        let closed = Closed {
+        let closed = ClosedLoop {
             address: &bare.address,
             model: MODELS[0].name,
             protocol: Protocol::Binary,
@@ -128,7 +127,8 @@ fn measure(
     folder: &Path,
 ) -> Result<Row> {
     let address = server.address(protocol);
-    let closed = |seconds| Closed { address, model: model.name, protocol, connections, seconds };
+    let closed =
+        |seconds| ClosedLoop { address, model: model.name, protocol, connections, seconds };
     let generator = Generator::of(protocol);
     closed(1).run(generator, folder)?;
     let before = server.cpu_s()?;
@@ -140,9 +140,7 @@ fn measure(
 /// Start to first answer in milliseconds, and memory of a server with one small model in MB.
 fn idle(executable: &Path) -> Result<(f64, f64)> {
     let folder = tempfile::tempdir()?;
-    let version = folder.path().join("small/1");
-    std::fs::create_dir_all(&version)?;
-    skysail_graph::mlp(MODELS[0].sizes, 1)?.save(version.join("model.onnx"))?;
+    install_mlp(folder.path(), "small", SMALL_MLP)?;
     let mut starts = Vec::new();
     let mut resident_mb = 0.0;
     for _ in 0..5 {
@@ -151,6 +149,5 @@ fn idle(executable: &Path) -> Result<(f64, f64)> {
         starts.push(server.started.elapsed().as_secs_f64() * 1e3);
         resident_mb = server.resident_mb()?;
     }
-    starts.sort_by(f64::total_cmp);
-    Ok((starts[starts.len() / 2], resident_mb))
+    Ok((median(&starts), resident_mb))
 }

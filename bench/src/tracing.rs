@@ -1,15 +1,17 @@
 //! `skysail-bench tracing`: what it costs to note where the time of every request went. Two servers
 //! of the same build, one with records and one without, are asked in turn by the same load.
 
-use crate::bars::{self, Bar};
-use crate::load::{Closed, Generator, LoadResult};
+use crate::engine_under_test::{SMALL_MLP, install_mlp};
+use crate::load::{ClosedLoop, Generator, LoadResult};
 use crate::process::Server;
-use anyhow::{Context, Result, ensure};
+use crate::targets::{self, Target};
+use anyhow::{Result, ensure};
 use clap::Args;
 use skysail_engine::cause::{Cause, Run};
 use skysail_engine::observe::statistics::Statistics;
 use skysail_engine::request_record::{Ends, Outcome, RequestId, RequestRecord};
 use skysail_engine::stage::Stage;
+use skysail_loadtest::quantiles::median;
 use skysail_loadtest::target::Protocol;
 use std::hint::black_box;
 use std::io::{self, Write};
@@ -19,7 +21,6 @@ use std::time::{Duration, Instant};
 
 /// The model of the benchmark, and the load on it.
 const NAME: &str = "small";
-const SIZES: [u64; 4] = [784, 300, 100, 10];
 const CONNECTIONS: usize = 64;
 
 /// Request records that are noted to see what one costs.
@@ -44,9 +45,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     ensure!(flags.server.is_file(), "{} is not built", flags.server.display());
     let note_us = note_us();
     let folder = tempfile::tempdir()?;
-    let version = folder.path().join(NAME).join("1");
-    std::fs::create_dir_all(&version)?;
-    skysail_graph::mlp(&SIZES, 1)?.save(version.join("model.onnx"))?;
+    install_mlp(folder.path(), NAME, SMALL_MLP)?;
     let start = |on| Server::start_with(&flags.server, folder.path(), &["--request-records", on]);
     let servers = [start("false")?, start("true")?];
     for server in &servers {
@@ -67,22 +66,21 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
         writeln!(out, "| {} | {off:.0} | {on:.0} | {:.3} |", round + 1, on / off)?;
         ratios.push(on / off);
     }
-    ratios.sort_by(f64::total_cmp);
-    let ratio = *ratios.get(ratios.len() / 2).context("no rounds")?;
+    let ratio = median(&ratios);
     writeln!(out)?;
     let percent = (1.0 - ratio) * 100.0;
-    bars::print(
+    targets::print(
         &mut out,
         &[
-            ("throughput lost with records on, median, %", percent, Bar::AtMost(3.0)),
-            ("noting one record, us", note_us, Bar::AtMost(1.0)),
+            ("throughput lost with records on, median, %", percent, Target::AtMost(3.0)),
+            ("noting one record, us", note_us, Target::AtMost(1.0)),
         ],
     )?;
     Ok(())
 }
 
 fn ask(server: &Server, seconds: u64, folder: &Path) -> Result<LoadResult> {
-    let closed = Closed {
+    let closed = ClosedLoop {
         address: &server.http,
         model: NAME,
         protocol: Protocol::Binary,

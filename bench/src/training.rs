@@ -7,7 +7,7 @@ mod wire;
 mod ranks;
 mod recipes;
 
-use crate::bars::Bar;
+use crate::targets::Figure;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::io::{self, Write};
@@ -57,9 +57,6 @@ enum Table {
     Scaling,
 }
 
-/// A figure beside its bar.
-type Figure = (String, f64, Bar);
-
 /// Runs the benchmark and prints its tables.
 pub(crate) fn run(flags: &Flags) -> Result<()> {
     let mut out = io::stdout().lock();
@@ -81,12 +78,6 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
         });
     }
     writeln!(out)?;
-    crate::bars::print(&mut out, &figures)?;
+    crate::targets::print(&mut out, &figures)?;
     Ok(())
-}
-
-/// The median.
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

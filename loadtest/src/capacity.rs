@@ -1,6 +1,7 @@
 //! Capacity of a server: the highest rate at which it meets an objective, and its behaviour at
 //! other rates.
 
+pub mod bracket;
 pub mod level;
 pub mod measure;
 pub mod search;

@@ -104,6 +104,13 @@ pub fn median(values: &[f64]) -> f64 {
     sorted_quantile(&sorted, 0.5)
 }
 
+/// Smallest value that at least this share of all do not exceed; reorders the values.
+pub fn nearest_rank<T: Copy + Ord>(values: &mut [T], share: f64) -> Option<T> {
+    let rank = (values.len() as f64 * share).ceil() as usize;
+    let index = rank.clamp(1, values.len().max(1)) - 1;
+    (index < values.len()).then(|| *values.select_nth_unstable(index).1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,5 +147,13 @@ mod tests {
             falling
         }];
         assert!(wrong.into_iter().all(|values| !Quantiles(values).is_valid()));
+    }
+
+    #[test]
+    fn medians_and_nearest_ranks_of_few_values() {
+        assert_eq!(nearest_rank::<u32>(&mut [], 0.99), None);
+        assert_eq!(nearest_rank(&mut [3, 1, 2], 0.99), Some(3));
+        assert_eq!(nearest_rank(&mut [3, 1, 2], 0.0), Some(1));
+        assert_eq!((median(&[]), median(&[3.0, 1.0, 2.0]), median(&[1.0, 2.0])), (0.0, 2.0, 1.5));
     }
 }

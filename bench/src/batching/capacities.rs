@@ -1,31 +1,30 @@
-//! Loads in capacities: which are asked for, how they are measured, and the bars that they are
+//! Loads in capacities: which are asked for, how they are measured, and the figures that they are
 //! held against, in process and over HTTP.
 
-use super::search::{Best, Staircase};
-use super::seen::{Seen, median};
-use crate::bars::Bar;
+use super::measurement::Measurement;
+use super::search::{BestRate, Staircase};
+use crate::targets::{Figures, Target};
 use anyhow::Result;
+use skysail_loadtest::quantiles::median;
 
 /// Parts of the capacity at which everybody is to be answered in time.
 const BELOW: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
 
-/// Times the capacity at which the rest is to be refused.
+/// Times the capacity at which the rest is to be rejected.
 const ABOVE: [f64; 2] = [2.0, 5.0];
 
 /// Part of the capacity that is to be left of the goodput.
 const GOODPUT_MIN: f64 = 0.9;
 
 /// How soon a refusal is to be told.
-const REFUSAL_MS_MAX: f64 = 5.0;
-
-pub(super) type Bars = Vec<(String, f64, Bar)>;
+const REJECTION_MS_MAX: f64 = 5.0;
 
 /// What a load came to, in the middle of its rounds.
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
     /// In capacities.
     pub(super) share: f64,
-    pub(super) seen: Seen,
+    pub(super) measured: Measurement,
     /// The goodput, in capacities of the same round.
     pub(super) of_capacity: f64,
 }
@@ -33,50 +32,54 @@ pub(super) struct Measured {
 /// Measures all loads several times. As the machine has its moods, each round finds the capacity
 /// of its moment anew, first and after each load above it, and holds its loads against that.
 pub(super) fn in_rounds(
-    best: &Best,
+    best: &BestRate,
     rounds: u64,
-    mut probe: impl FnMut(f64) -> Result<Seen>,
+    mut probe: impl FnMut(f64) -> Result<Measurement>,
 ) -> Result<Vec<Measured>> {
     let mut stairs = Staircase::new(best);
     let mut capacity_per_s = best.goodput_per_s();
-    let mut found: Vec<(f64, Vec<(Seen, f64)>)> =
+    let mut found: Vec<(f64, Vec<(Measurement, f64)>)> =
         BELOW.into_iter().chain(ABOVE).map(|share| (share, Vec::new())).collect();
     for _ in 0..rounds {
         capacity_per_s = stairs.goodput_per_s(&mut probe)?.unwrap_or(capacity_per_s);
-        for (share, seen) in &mut found {
+        for (share, measured) in &mut found {
             let one = probe(*share * capacity_per_s)?;
             let before_per_s = capacity_per_s;
             if *share > 1.0 {
                 capacity_per_s = stairs.goodput_per_s(&mut probe)?.unwrap_or(capacity_per_s);
             }
             let around_per_s = f64::midpoint(before_per_s, capacity_per_s);
-            seen.push((one, one.goodput_per_s / around_per_s.max(1.0)));
+            measured.push((one, one.goodput_per_s / around_per_s.max(1.0)));
         }
     }
     Ok(found.into_iter().map(|(share, rounds)| middle(share, &rounds)).collect())
 }
 
-fn middle(share: f64, rounds: &[(Seen, f64)]) -> Measured {
-    let (seen, ratios): (Vec<Seen>, Vec<f64>) = rounds.iter().copied().unzip();
-    Measured { share, seen: Seen::middle(&seen), of_capacity: median(&ratios) }
+fn middle(share: f64, rounds: &[(Measurement, f64)]) -> Measured {
+    let (measured, ratios): (Vec<Measurement>, Vec<f64>) = rounds.iter().copied().unzip();
+    Measured { share, measured: Measurement::middle(&measured), of_capacity: median(&ratios) }
 }
 
-/// What a model's loads found, held against the bars.
-pub(super) fn bars(name: &str, objective_ms: f64, found: &[Measured]) -> Bars {
+/// What a model's loads found, held against the figures.
+pub(super) fn figures(name: &str, objective_ms: f64, found: &[Measured]) -> Figures {
     let (below, above): (Vec<_>, Vec<_>) = found.iter().partition(|load| load.share < 1.0);
-    let worst_ms = below.iter().map(|load| load.seen.p99_ms).fold(0.0, f64::max);
-    let mark = mark(below.iter().any(|load| load.seen.is_limit));
+    let worst_ms = below.iter().map(|load| load.measured.p99_ms).fold(0.0, f64::max);
+    let mark = mark(below.iter().any(|load| load.measured.is_limit));
     let worst = format!("{name}, 10 to 90 %{mark}: the worst p99, ms");
-    let mut bars = vec![(worst, worst_ms, Bar::AtMost(objective_ms))];
-    for Measured { share, seen, of_capacity } in above {
-        let mark = self::mark(seen.is_limit);
+    let mut figures = vec![(worst, worst_ms, Target::AtMost(objective_ms))];
+    for Measured { share, measured, of_capacity } in above {
+        let mark = self::mark(measured.is_limit);
         let what = |what: &str| format!("{name}, {share}{mark} times: {what}");
-        let told_ms = seen.refused_p99_ms.unwrap_or(f64::NAN);
-        bars.push((what("goodput of the capacity"), *of_capacity, Bar::AtLeast(GOODPUT_MIN)));
-        bars.push((what("p99 of the answered, ms"), seen.p99_ms, Bar::AtMost(objective_ms)));
-        bars.push((what("refusals told, p99 ms"), told_ms, Bar::AtMost(REFUSAL_MS_MAX)));
+        let told_ms = measured.rejected_p99_ms.unwrap_or(f64::NAN);
+        figures.push((what("goodput of the capacity"), *of_capacity, Target::AtLeast(GOODPUT_MIN)));
+        figures.push((
+            what("p99 of the answered, ms"),
+            measured.p99_ms,
+            Target::AtMost(objective_ms),
+        ));
+        figures.push((what("p99 of the rejected, ms"), told_ms, Target::AtMost(REJECTION_MS_MAX)));
     }
-    bars
+    figures
 }
 
 /// A star where whoever asked was the limit.
@@ -93,39 +96,39 @@ pub(super) fn ms(ms: Option<f64>) -> String {
 mod tests {
     use super::*;
 
-    /// A server that answers 1000 requests a second within 15 ms, at half the pace in every
+    /// A server that answers 1000 requests a second within 15 ms, at half the budget in every
     /// second round; its refusals are told in as many milliseconds as it has loads.
     fn found() -> Vec<Measured> {
-        let best = Best { rate_per_s: 1_000.0, seen: Seen::default() };
+        let best = BestRate { per_s: 1_000.0, measurement: Measurement::default() };
         let mut asked = 0;
         let probe = |per_s: f64| {
             asked += 1;
             // A round has seven loads, and the capacity three times at least.
             let most_per_s = if (asked - 1) / 10 % 2 == 1 { 500.0 } else { 1_000.0 };
             let part = per_s / most_per_s;
-            Ok(Seen {
+            Ok(Measurement {
                 offered_per_s: per_s,
                 goodput_per_s: per_s.min(most_per_s) * if part > 1.5 { 0.95 } else { 1.0 },
                 p99_ms: 10.0 + part,
-                keeps: true,
-                refused_p99_ms: (part > 1.0).then_some(part),
-                ..Seen::default()
+                meets_objective: true,
+                rejected_p99_ms: (part > 1.0).then_some(part),
+                ..Measurement::default()
             })
         };
         in_rounds(&best, 3, probe).unwrap()
     }
 
     fn judged(found: &[Measured]) -> Vec<(String, bool)> {
-        let bars = bars("mlp", 20.0, found).into_iter();
-        bars.map(|(what, measured, bar)| (what, bar.is_reached(measured))).collect()
+        let figures = figures("mlp", 20.0, found).into_iter();
+        figures.map(|(what, measured, bar)| (what, bar.is_reached(measured))).collect()
     }
 
     #[test]
     fn who_answers_in_time_and_refuses_soon_reaches_all_bars_whatever_the_pace() {
         let found = found();
-        let bars = bars("mlp", 20.0, &found);
+        let figures = figures("mlp", 20.0, &found);
         let wanted = [10.9, 0.95, 12.0, 2.0, 0.95, 15.0, 5.0];
-        for ((what, measured, _), wanted) in bars.iter().zip(wanted) {
+        for ((what, measured, _), wanted) in figures.iter().zip(wanted) {
             assert!((measured / wanted - 1.0_f64).abs() < 0.05, "{what}: {measured}");
         }
         assert!(judged(&found).iter().all(|(what, reached)| *reached && !what.contains('*')));
@@ -134,7 +137,7 @@ mod tests {
     #[test]
     fn one_late_load_below_the_capacity_misses_its_bar() {
         let mut found = found();
-        found[1].seen.p99_ms = f64::INFINITY;
+        found[1].measured.p99_ms = f64::INFINITY;
         let missed: Vec<String> =
             judged(&found).into_iter().filter_map(|(what, is)| (!is).then_some(what)).collect();
         assert_eq!(missed, ["mlp, 10 to 90 %: the worst p99, ms"]);
@@ -143,17 +146,17 @@ mod tests {
     #[test]
     fn an_overload_without_refusals_does_not_tell_them_soon() {
         let mut found = found();
-        found[5].seen.refused_p99_ms = None;
+        found[5].measured.rejected_p99_ms = None;
         let missed: Vec<String> =
             judged(&found).into_iter().filter_map(|(what, is)| (!is).then_some(what)).collect();
-        assert_eq!(missed, ["mlp, 2 times: refusals told, p99 ms"]);
+        assert_eq!(missed, ["mlp, 2 times: p99 of the rejected, ms"]);
     }
 
     #[test]
     fn bars_of_a_generator_at_its_limit_are_marked() {
         let marked = |index: usize| {
             let mut found = found();
-            found[index].seen.is_limit = true;
+            found[index].measured.is_limit = true;
             judged(&found).iter().filter(|(what, _)| what.contains("\\*")).count()
         };
         assert_eq!((marked(0), marked(6)), (1, 3));

@@ -1,11 +1,11 @@
 //! What the scheduler's decisions cost a request while very many wait: taking it in, putting it
 //! into a batch, taking the replica back.
 
-use super::seen::median;
-use crate::bars::{self, Bar};
+use crate::targets::{self, Target};
 use anyhow::{Result, anyhow, bail, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use skysail_loadtest::quantiles::median;
 use skysail_policy::batch::predictive::Predictive;
 use skysail_policy::batch::{BatchPolicy, Limits};
 use skysail_policy::priority::{Demand, Priority};
@@ -30,14 +30,14 @@ const NS_MAX: f64 = 1_000.0;
 
 /// Measures batches of several sizes and prints what a request costs.
 pub(super) fn run(out: &mut impl Write) -> Result<()> {
-    let mut bars = Vec::new();
+    let mut figures = Vec::new();
     for rows in [1, 8, 64] {
         let ns = ns_a_request(rows)?;
         let what = format!("{QUEUED} queued, batches of {rows}: ns a request");
-        bars.push((what, ns, Bar::AtMost(NS_MAX)));
+        figures.push((what, ns, Target::AtMost(NS_MAX)));
     }
     writeln!(out, "\n## What a decision costs\n")?;
-    Ok(bars::print(out, &bars)?)
+    Ok(targets::print(out, &figures)?)
 }
 
 /// Lets requests pass through a long queue in batches of so many rows: the median of the samples,

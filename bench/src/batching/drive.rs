@@ -22,31 +22,31 @@ const HANG: Duration = Duration::from_secs(20);
 
 /// What became of a request. Times are from the run's start.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outcome {
+pub(super) struct Completion {
     /// When it was meant to arrive.
     pub(super) at: Duration,
     /// From then to its end, so that a late generator shows.
     pub(super) latency: Duration,
-    pub(super) fate: Fate,
+    pub(super) outcome: Outcome,
 }
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Outcome {
     /// A batch of so many rows answered it.
     Answered { batch_rows: usize },
     /// It was not let into the queue.
-    Refused,
-    /// It was let in, and given up there.
-    GivenUp,
+    Rejected,
+    /// It was let in, and expired there.
+    Expired,
 }
 
-impl Fate {
+impl Outcome {
     /// What such an error makes of a request; `None` when something broke.
     fn of(error: &Error) -> Option<Self> {
         Some(match error.shed_reason()? {
-            ShedReason::Expired => Self::GivenUp,
-            ShedReason::Overloaded | ShedReason::QueueFull | ShedReason::Busy => Self::Refused,
+            ShedReason::Expired => Self::Expired,
+            ShedReason::Overloaded | ShedReason::QueueFull | ShedReason::Busy => Self::Rejected,
         })
     }
 
@@ -58,9 +58,9 @@ impl Fate {
 /// Everything that happened.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) completions: Vec<Completion>,
     /// How late the generator was for each request.
-    pub(super) lags: Vec<Duration>,
+    pub(super) send_delays: Vec<Duration>,
     /// How long its thread had nothing to do.
     pub(super) idle: Duration,
     pub(super) elapsed: Duration,
@@ -69,7 +69,7 @@ pub(super) struct Run {
 /// Asks the model with the requests in turn, at these times, and waits for all answers.
 ///
 /// # Errors
-/// When a request fails otherwise than by being refused.
+/// When a request fails otherwise than by being rejected.
 pub(super) fn drive(
     model: &Arc<Endpoint>,
     requests: &[Request],
@@ -121,7 +121,7 @@ impl<'a, R: Iterator<Item = &'a Request>> Generator<'a, R> {
     fn submit(&mut self, at: Duration) -> Result<()> {
         let mut request = self.requests.next().context("there is no request")?.clone();
         request.received = Some(self.start + at);
-        self.run.lags.push(self.start.elapsed().saturating_sub(at));
+        self.run.send_delays.push(self.start.elapsed().saturating_sub(at));
         match self.model.submit(request) {
             Ok(ticket) => self.tickets.push(Sent { ticket, at }),
             Err(error) => self.ended(at, Err(error))?,
@@ -144,16 +144,18 @@ impl<'a, R: Iterator<Item = &'a Request>> Generator<'a, R> {
 
     fn ended(&mut self, at: Duration, result: Result<Response, Error>) -> Result<()> {
         let now = Instant::now();
-        let fate = match result {
+        let outcome = match result {
             Ok(response) => {
                 // As a server does: the engine learns the way back.
                 self.model.responded(&response.stages, now);
-                Fate::Answered { batch_rows: response.stages.batch_rows().max(1) }
+                Outcome::Answered { batch_rows: response.stages.batch_rows().max(1) }
             }
-            Err(error) => Fate::of(&error).with_context(|| format!("a request failed: {error}"))?,
+            Err(error) => {
+                Outcome::of(&error).with_context(|| format!("a request failed: {error}"))?
+            }
         };
         let latency = (now - self.start).saturating_sub(at);
-        self.run.outcomes.push(Outcome { at, latency, fate });
+        self.run.completions.push(Completion { at, latency, outcome });
         Ok(())
     }
 }
@@ -219,8 +221,8 @@ mod tests {
         let overloaded = Error::Overloaded { model: model(), deadline_us, retry_after_ms };
         let dropped = Error::Dropped { model: model(), deadline_us, retry_after_ms };
         let late = Error::TimedOut { timeout_us: 1 };
-        assert_eq!([full, overloaded].map(|e| Fate::of(&e)), [Some(Fate::Refused); 2]);
-        assert_eq!([dropped, late].map(|e| Fate::of(&e)), [Some(Fate::GivenUp); 2]);
-        assert_eq!(Fate::of(&Error::Internal("broken".into())), None);
+        assert_eq!([full, overloaded].map(|e| Outcome::of(&e)), [Some(Outcome::Rejected); 2]);
+        assert_eq!([dropped, late].map(|e| Outcome::of(&e)), [Some(Outcome::Expired); 2]);
+        assert_eq!(Outcome::of(&Error::Internal("broken".into())), None);
     }
 }

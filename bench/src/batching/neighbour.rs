@@ -1,16 +1,17 @@
 //! A model under load while another is loaded and unloaded again and again: what the first one's
 //! callers notice of it.
 
-use super::arrivals::Traffic;
+use super::bench_model::BenchModel;
+use super::budget::Budget;
 use super::drive::Run;
-use super::house::{Guest, House};
-use super::pace::Pace;
-use super::policies::Look;
-use super::progress;
-use super::seen::quantile;
-use super::setting::{Given, Setting};
-use super::subject::Subject;
+use super::loaded_model::LoadedModel;
+use super::policies::Baseline;
+use super::setting::{FixedSettings, Setting};
+use crate::engine_under_test::TestEngine;
+use crate::progress::progress;
 use anyhow::{Context, Result};
+use skysail_loadtest::quantiles::nearest_rank;
+use skysail_policy::simulate::Arrivals;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,105 +22,106 @@ const LOAD_SHARE: f64 = 0.5;
 /// How often both are measured in turn.
 const ROUNDS: u64 = 3;
 
-/// What callers saw, with and without a neighbour.
+/// What callers view, with and without a neighbour.
 #[derive(Debug, Default)]
-struct Saw {
+struct ClientView {
     latencies: Vec<Duration>,
-    refused: usize,
+    rejected: usize,
     loads: usize,
 }
 
-impl Saw {
+impl ClientView {
     fn add(&mut self, run: &Run) {
-        for outcome in &run.outcomes {
-            if outcome.fate.is_answered() {
-                self.latencies.push(outcome.latency);
+        for completion in &run.completions {
+            if completion.outcome.is_answered() {
+                self.latencies.push(completion.latency);
             } else {
-                self.refused += 1;
+                self.rejected += 1;
             }
         }
     }
 
     fn ms(&mut self, part: f64) -> f64 {
-        quantile(&mut self.latencies, part).map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
+        nearest_rank(&mut self.latencies, part).map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
     }
 }
 
 /// Measures a model beside `neighbour` and prints the table.
 pub(super) fn run(
     out: &mut impl Write,
-    house: &House,
-    pace: &Pace,
-    look: &Look,
-    neighbour: &Subject,
+    engine: &TestEngine,
+    budget: &Budget,
+    baseline: &Baseline,
+    neighbour: &BenchModel,
 ) -> Result<()> {
-    let guest = look.load(house, Setting::Predictive)?;
-    guest.measure(look.capacity_per_s, pace.settle, 2)?;
-    let other = house.load(neighbour, Setting::Predictive, &Given::default())?;
-    house.unload(other.name())?;
-    let (mut alone, mut beside) = (Saw::default(), Saw::default());
-    let traffic = Traffic::steady(LOAD_SHARE * look.capacity_per_s);
-    let length = pace.long / 3;
+    let model = baseline.load(engine, Setting::Predictive)?;
+    model.measure(baseline.capacity_per_s, budget.settle, 2)?;
+    let default = FixedSettings::default();
+    let other = LoadedModel::load(engine, neighbour, Setting::Predictive, &default)?;
+    engine.unload(other.name())?;
+    let (mut alone, mut beside) = (ClientView::default(), ClientView::default());
+    let arrivals = Arrivals::Poisson { per_s: LOAD_SHARE * baseline.capacity_per_s };
+    let length = budget.long / 3;
     for round in 1..=ROUNDS {
-        progress(format_args!("{}: neighbour, round {round} of {ROUNDS}", look.subject.name));
-        alone.add(&guest.ask(traffic, length, round)?);
+        progress(format_args!("{}: neighbour, round {round} of {ROUNDS}", baseline.model.name));
+        alone.add(&model.send(&arrivals, length, round)?);
         let (run, loads) =
-            ask_beside(house, &guest, other.name(), || guest.ask(traffic, length, round))?;
+            send_beside(engine, &model, other.name(), || model.send(&arrivals, length, round))?;
         beside.add(&run);
         beside.loads += loads;
     }
-    print(out, look, neighbour, &mut alone, &mut beside)
+    print(out, baseline, neighbour, &mut alone, &mut beside)
 }
 
 /// Asks while the other model is loaded and unloaded; also how often it was.
-fn ask_beside(
-    house: &House,
-    guest: &Guest<'_>,
+fn send_beside(
+    engine: &TestEngine,
+    model: &LoadedModel<'_>,
     other: &str,
-    ask: impl FnOnce() -> Result<Run>,
+    send: impl FnOnce() -> Result<Run>,
 ) -> Result<(Run, usize)> {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let loading = scope.spawn(|| -> Result<usize> {
             let mut loads = 0;
             while !done.load(Ordering::Relaxed) {
-                house.load_again(other)?;
-                house.unload(other)?;
+                engine.load(other)?;
+                engine.unload(other)?;
                 loads += 1;
             }
             Ok(loads)
         });
-        let run = ask();
+        let run = send();
         done.store(true, Ordering::Relaxed);
         let loads = loading.join().ok().context("the thread that loads has panicked")??;
-        Ok((run.with_context(|| guest.name().to_owned())?, loads))
+        Ok((run.with_context(|| model.name().to_owned())?, loads))
     })
 }
 
 fn print(
     out: &mut impl Write,
-    look: &Look,
-    neighbour: &Subject,
-    alone: &mut Saw,
-    beside: &mut Saw,
+    baseline: &Baseline,
+    neighbour: &BenchModel,
+    alone: &mut ClientView,
+    beside: &mut ClientView,
 ) -> Result<()> {
-    let objective_ms = look.objective.as_secs_f64() * 1e3;
+    let objective_ms = baseline.objective.as_secs_f64() * 1e3;
     writeln!(
         out,
         "\n## A neighbour that comes and goes: {} at {LOAD_SHARE} of its capacity, {} loaded and \
          unloaded\n\n\
-         | | loads | answered | refused | p50 ms | p99 ms | bar | p99.9 ms | max ms | |\n\
+         | | loads | answered | rejected | p50 ms | p99 ms | target | p99.9 ms | max ms | |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
-        look.subject.name, neighbour.name
+        baseline.model.name, neighbour.name
     )?;
     let p99_alone = alone.ms(0.99);
-    for (what, saw) in [("alone", alone), ("beside it", &mut *beside)] {
-        let (loads, answered, refused) = (saw.loads, saw.latencies.len(), saw.refused);
-        let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|part| saw.ms(part));
+    for (what, view) in [("alone", alone), ("beside it", &mut *beside)] {
+        let (loads, answered, rejected) = (view.loads, view.latencies.len(), view.rejected);
+        let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|part| view.ms(part));
         let verdict = if p99 <= objective_ms { "reached" } else { "MISSED" };
         writeln!(
             out,
-            "| {what} | {loads} | {answered} | {refused} | {p50:.2} | {p99:.2} | <= \
+            "| {what} | {loads} | {answered} | {rejected} | {p50:.2} | {p99:.2} | <= \
              {objective_ms} | {p999:.2} | {max:.2} | {verdict} |"
         )?;
     }

@@ -1,16 +1,18 @@
 //! A server in a process of its own, with an objective and no other setting, over HTTP: below its
 //! capacity, and far above it.
 
-use super::capacities::{self, Bars, Measured, ms};
-use super::house::{OBJECTIVE_MS, install};
-use super::pace::Pace;
-use super::policies::Look;
-use super::progress;
-use super::search::{self, Best};
-use super::seen::Seen;
-use crate::bars;
+use super::budget::Budget;
+use super::capacities::{self, Measured, ms};
+use super::loaded_model::OBJECTIVE_MS;
+use super::measurement::Measurement;
+use super::policies::Baseline;
+use super::search::{self, BestRate};
 use crate::cores::Cores;
+use crate::engine_under_test::install;
+use crate::load::block_on;
 use crate::process::Server;
+use crate::progress::progress;
+use crate::targets::{self, Figures};
 use anyhow::{Result, ensure};
 use skysail_loadtest::arrival::Arrival;
 use skysail_loadtest::report::Report;
@@ -31,13 +33,13 @@ const SENT_MIN: f64 = 0.95;
 pub(super) fn tables(
     out: &mut impl Write,
     executable: &Path,
-    pace: &Pace,
-    looks: &[Look],
+    budget: &Budget,
+    baselines: &[Baseline],
 ) -> Result<()> {
     ensure!(executable.is_file(), "{} is not built", executable.display());
     let folder = tempfile::tempdir()?;
-    for look in looks {
-        install(folder.path(), &look.subject.name, &look.subject.file)?;
+    for baseline in baselines {
+        install(folder.path(), &baseline.model.name, &baseline.model.file)?;
     }
     let objective = OBJECTIVE_MS.to_string();
     let flags = ["--objective-ms", &objective];
@@ -46,90 +48,89 @@ pub(super) fn tables(
     writeln!(
         out,
         "\n## Over HTTP: a server with `--objective-ms {objective}` and no other setting\n\n\
-         | model | load | offered/s | goodput/s | of capacity | p99 ms | refused/s | told in p99 \
-         ms | client's load | its lag p99 ms |\n\
+         | model | load | offered/s | goodput/s | of capacity | p99 ms | rejected/s | their p99 \
+         ms | client busy | send delay p99 ms |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     )?;
-    let mut bars = Bars::new();
-    for look in looks {
-        let client = Client::new(&server, pace, look)?;
-        bars.extend(client.rows(out, look)?);
+    let mut figures = Figures::new();
+    for baseline in baselines {
+        let client = Client::new(&server, budget, baseline)?;
+        figures.extend(client.rows(out, baseline)?);
     }
-    writeln!(out, "\n### Bars\n")?;
-    bars::print(out, &bars)?;
+    writeln!(out, "\n### Targets\n")?;
+    targets::print(out, &figures)?;
     Ok(())
 }
 
 /// An open loop on one model.
 struct Client<'a> {
-    pace: &'a Pace,
+    budget: &'a Budget,
     prepared: Prepared,
     objective: Duration,
 }
 
 impl<'a> Client<'a> {
-    fn new(server: &Server, pace: &'a Pace, look: &Look) -> Result<Self> {
-        let prepared = server.first_answer(&look.subject.name)?;
-        let objective_us = reachable_us(OBJECTIVE_MS * 1e3, Some(look.row_us));
-        Ok(Self { pace, prepared, objective: Duration::from_secs_f64(objective_us / 1e6) })
+    fn new(server: &Server, budget: &'a Budget, baseline: &Baseline) -> Result<Self> {
+        let prepared = server.first_answer(&baseline.model.name)?;
+        let objective_us = reachable_us(OBJECTIVE_MS * 1e3, Some(baseline.row_us));
+        Ok(Self { budget, prepared, objective: Duration::from_secs_f64(objective_us / 1e6) })
     }
 
-    fn ask(&self, requests_per_s: f64) -> Result<Report> {
+    fn send(&self, requests_per_s: f64) -> Result<Report> {
         let load = Load {
             arrival: Arrival::Constant { requests_per_s },
             connections: CONNECTIONS,
             threads: 1,
             busy_poll: true,
-            window: self.pace.load,
+            window: self.budget.load,
             timeout: Duration::from_secs(10),
             objective: Some(self.objective),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let report = runtime.block_on(run(&self.prepared, &load, pending(), |_| {}))?;
+        let report = block_on(run(&self.prepared, &load, pending(), |_| {}))??;
         let first = report.failures.first().map(|failure| failure.message.clone());
         ensure!(report.failed == report.rejected, "requests failed: {}", first.unwrap_or_default());
         Ok(report)
     }
 
-    /// The rate with the most requests a second that are answered in time, the others refused or
+    /// The rate with the most requests a second that are answered in time, the others rejected or
     /// not.
-    fn capacity(&self, look: &Look) -> Result<Best> {
-        progress(format_args!("{}: capacity over HTTP", look.subject.name));
-        let probe = |per_s| Ok(seen(&self.ask(per_s)?, self.objective));
-        let most = search::capacity(0.1e6 / look.row_us, probe)?;
-        search::from_capacity(most, self.pace.tries, probe)
+    fn capacity(&self, baseline: &Baseline) -> Result<BestRate> {
+        progress(format_args!("{}: capacity over HTTP", baseline.model.name));
+        let probe = |per_s| Ok(measurement(&self.send(per_s)?, self.objective));
+        let most = search::capacity(0.1e6 / baseline.row_us, probe)?;
+        search::from_capacity(most, self.budget.tries, probe)
     }
 
     /// Prints a row for each load.
-    fn rows(&self, out: &mut impl Write, look: &Look) -> Result<Bars> {
-        let name = &look.subject.name;
-        let best = self.capacity(look)?;
+    fn rows(&self, out: &mut impl Write, baseline: &Baseline) -> Result<Figures> {
+        let name = &baseline.model.name;
+        let best = self.capacity(baseline)?;
         progress(format_args!("{name}: loads over HTTP"));
-        let probe = |per_s| Ok(seen(&self.ask(per_s)?, self.objective));
-        let found = capacities::in_rounds(&best, self.pace.load_rounds, probe)?;
+        let probe = |per_s| Ok(measurement(&self.send(per_s)?, self.objective));
+        let found = capacities::in_rounds(&best, self.budget.load_rounds, probe)?;
         for load in &found {
             writeln!(out, "| {name} | {} |", cells(load))?;
         }
         out.flush()?;
-        Ok(capacities::bars(name, self.objective.as_secs_f64() * 1e3, &found))
+        Ok(capacities::figures(name, self.objective.as_secs_f64() * 1e3, &found))
     }
 }
 
 /// What a report says, as the search wants it.
-fn seen(report: &Report, objective: Duration) -> Seen {
+fn measurement(report: &Report, objective: Duration) -> Measurement {
     let p99_ms = report.latency_us_p99.map_or(f64::INFINITY, |us| us / 1e3);
-    Seen {
+    Measurement {
         offered_per_s: sent_per_s(report),
         answered_per_s: report.requests_per_s,
         goodput_per_s: report.goodput_requests_per_s.unwrap_or_default(),
         p99_ms,
-        refused_per_s: report.rejected as f64 / report.elapsed_s,
-        refused_p99_ms: report.rejection_us_p99.map(|us| us / 1e3),
-        busy: report.utilization,
-        lag_p99_ms: report.send_delay_us_p99.unwrap_or_default() / 1e3,
+        rejected_per_s: report.rejected as f64 / report.elapsed_s,
+        rejected_p99_ms: report.rejection_us_p99.map(|us| us / 1e3),
+        utilization: report.utilization,
+        send_delay_p99_ms: report.send_delay_us_p99.unwrap_or_default() / 1e3,
         is_limit: is_limit(report),
-        keeps: p99_ms <= objective.as_secs_f64() * 1e3,
-        ..Seen::default()
+        meets_objective: p99_ms <= objective.as_secs_f64() * 1e3,
+        ..Measurement::default()
     }
 }
 
@@ -146,16 +147,16 @@ fn is_limit(report: &Report) -> bool {
 
 /// A row, but for the model.
 fn cells(load: &Measured) -> String {
-    let Measured { share, seen, of_capacity } = load;
+    let Measured { share, measured, of_capacity } = load;
     format!(
         "{share} | {:.0}{} | {:.0} | {of_capacity:.2} | {:.2} | {:.0} | {} | {:.0} % | {:.2}",
-        seen.offered_per_s,
-        capacities::mark(seen.is_limit),
-        seen.goodput_per_s,
-        seen.p99_ms,
-        seen.refused_per_s,
-        ms(seen.refused_p99_ms),
-        seen.busy * 1e2,
-        seen.lag_p99_ms,
+        measured.offered_per_s,
+        capacities::mark(measured.is_limit),
+        measured.goodput_per_s,
+        measured.p99_ms,
+        measured.rejected_per_s,
+        ms(measured.rejected_p99_ms),
+        measured.utilization * 1e2,
+        measured.send_delay_p99_ms,
     )
 }

@@ -9,9 +9,9 @@ const ROWS: [usize; 5] = [1, 4, 16, 64, 256];
 /// Delays of the grid.
 const DELAYS_US: [u64; 4] = [0, 500, 2_000, 8_000];
 
-/// What a model is given under every setting.
+/// What a model is fixed under every setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Given {
+pub(super) struct FixedSettings {
     /// Its objective, where it is not the engine's.
     pub(super) objective: Option<Duration>,
     /// Its replicas and their threads, where the engine is not to choose them anew: a choice that
@@ -59,18 +59,18 @@ impl Setting {
 
     /// The `model.toml` of a model under this setting. `predictive` gets nothing but what all
     /// get.
-    pub(super) fn toml(self, given: &Given) -> String {
+    pub(super) fn toml(self, fixed: &FixedSettings) -> String {
         let mut toml = String::new();
-        if let Some((count, threads)) = given.replicas {
+        if let Some((count, threads)) = fixed.replicas {
             push(&mut toml, format_args!("replicas = {{ count = {count}, threads = {threads} }}"));
         }
-        if let Some(objective) = given.objective {
+        if let Some(objective) = fixed.objective {
             push(&mut toml, format_args!("objective_ms = {:?}", objective.as_secs_f64() * 1e3));
         }
         match self {
             Self::Predictive => {}
             Self::Aimd => push(&mut toml, format_args!("batching.policy = \"aimd\"")),
-            Self::Quantile => push(&mut toml, format_args!("batching.policy = \"quantile\"")),
+            Self::Quantile => push(&mut toml, format_args!("batching.policy = \"nearest_rank\"")),
             Self::Unbatched => push(&mut toml, format_args!("max_batch_size = 0")),
             Self::Fixed { rows, delay_us } => {
                 push(&mut toml, format_args!("max_batch_size = {rows}"));
@@ -97,7 +97,7 @@ impl fmt::Display for Setting {
         match self {
             Self::Predictive => f.pad("predictive"),
             Self::Aimd => f.pad("aimd"),
-            Self::Quantile => f.pad("quantile"),
+            Self::Quantile => f.pad("nearest_rank"),
             Self::Unbatched => f.pad("no batching"),
             Self::Fixed { rows, delay_us } => {
                 write!(f, "fixed {rows}, {} ms", *delay_us as f64 / 1e3)
@@ -114,8 +114,8 @@ mod tests {
 
     fn config(setting: Setting) -> ModelConfig {
         let objective = Some(Duration::from_millis(20));
-        let given = Given { objective, replicas: Some((2, 1)) };
-        let config = ModelConfig::from_toml(&setting.toml(&given));
+        let fixed = FixedSettings { objective, replicas: Some((2, 1)) };
+        let config = ModelConfig::from_toml(&setting.toml(&fixed));
         let config = config.unwrap();
         config.check().unwrap();
         assert_eq!(config.objective_ms, Some(20.0));
@@ -136,7 +136,7 @@ mod tests {
             assert_eq!(read.batching.name(), PolicyName::Fixed);
             assert_eq!((read.max_batch_size, read.batching.max_delay_us), (Some(rows), delay_us));
         }
-        assert_eq!(Setting::Predictive.toml(&Given::default()), "");
+        assert_eq!(Setting::Predictive.toml(&FixedSettings::default()), "");
     }
 
     #[test]

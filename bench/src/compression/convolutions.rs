@@ -3,7 +3,7 @@
 use super::operators::{Matrix, Square, floats};
 use super::timed::{Timed, times};
 use super::{Bench, Figure, least, mean};
-use crate::bars::Bar;
+use crate::targets::Target;
 use anyhow::Result;
 use skysail_kernels::{Convolution, Limits, OperatorWeights, SparseConv};
 use std::io::Write;
@@ -75,7 +75,7 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
         writeln!(out, "| {batch} | {:.2} | {:.2} |", mean(ratios), least(ratios))?;
     }
     let error = error_max / ERROR_MAX;
-    Ok(vec![("convolutions, error in 1e-5 of float32's".into(), error, Bar::AtMost(1.0))])
+    Ok(vec![("convolutions, error in 1e-5 of float32's".into(), error, Target::AtMost(1.0))])
 }
 
 fn convolution(square: &Square) -> Convolution {

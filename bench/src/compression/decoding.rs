@@ -1,10 +1,11 @@
 //! How fast the tensors of a package become floats again.
 
-use super::subject;
+use super::inputs;
 use super::{Bench, Figure, least};
-use crate::bars::Bar;
+use crate::targets::Target;
 use anyhow::Result;
 use skysail_compression::Package;
+use skysail_loadtest::quantiles::median;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -27,7 +28,7 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
     let noise = bench.packer.pack("noise", &noise, &[])?;
     let mut packages =
         vec![("wide MLP, 9 %, 5 bits", wide.package), ("MLP of random floats, lossless", noise)];
-    if let Some(model) = subject::model(bench, "squeezenet1.0") {
+    if let Some(model) = inputs::model(bench, "squeezenet1.0") {
         packages.push(("squeezenet1.0, lossless", bench.packer.pack("decoded", &model, &[])?));
     }
     for (name, path) in packages {
@@ -38,7 +39,7 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
         speeds.push(speed);
     }
     let slowest = least(&speeds);
-    Ok(vec![("decoding, the slowest, MB/s a core".into(), slowest, Bar::AtLeast(MB_PER_S_MIN))])
+    Ok(vec![("decoding, the slowest, MB/s a core".into(), slowest, Target::AtLeast(MB_PER_S_MIN))])
 }
 
 /// Bytes of the file, MB of its tensors, and the median of the seconds to decode them all.
@@ -60,6 +61,5 @@ fn decode(path: &Path, bench: &Bench) -> Result<(u64, f64, f64)> {
             megabytes += tensor?.bytes().len() as f64 / 1e6;
         }
     }
-    seconds.sort_by(f64::total_cmp);
-    Ok((bytes.len() as u64, megabytes, seconds[seconds.len() / 2]))
+    Ok((bytes.len() as u64, megabytes, median(&seconds)))
 }

@@ -1,18 +1,16 @@
 //! How soon a package is ready to serve, beside its dense ONNX file.
 
 use super::{Bench, Figure};
-use crate::bars::Bar;
+use crate::engine_under_test::{WIDE_MLP, install};
 use crate::process::Server;
+use crate::targets::Target;
 use anyhow::{Result, ensure};
 use ort::session::Session;
-use std::fs;
+use skysail_loadtest::quantiles::median;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
-
-/// Layers of the wide MLP.
-const WIDE: [u64; 4] = [1024, 4096, 4096, 1000];
 
 /// Times that everything is loaded.
 const ROUNDS: usize = 9;
@@ -26,7 +24,7 @@ pub(super) struct Wide {
 /// The wide MLP at the density and the bits of Deep Compression's fully connected layers.
 pub(super) fn wide(bench: &Bench) -> Result<Wide> {
     let source = bench.packer.path("wide-source.onnx");
-    skysail_graph::mlp(&WIDE, 1)?.save(&source)?;
+    skysail_graph::mlp(WIDE_MLP, 1)?.save(&source)?;
     let layers = ["fc0.weight=9%", "fc1.weight=9%", "fc2.weight=9%"];
     let mut flags = vec!["--bits", "5"];
     flags.extend(layers.into_iter().flat_map(|layer| ["--prune-layer", layer]));
@@ -40,8 +38,8 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
     let cores = std::thread::available_parallelism()?.get();
     let wide = wide(bench)?;
     let models = tempfile::tempdir()?;
-    install(models.path(), "sparse", "model.sky", &wide.package)?;
-    install(models.path(), "dense", "model.onnx", &wide.onnx)?;
+    install(models.path(), "sparse", &wide.package)?;
+    install(models.path(), "dense", &wide.onnx)?;
     let control = ["--model-control", "explicit"];
     let server = Server::start_with(&bench.server, models.path(), &control)?;
     let environment = skysail_engine::runtime::load(cores)?;
@@ -57,10 +55,7 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
         };
         times[2].push(ms(session)?);
     }
-    let [package, onnx, runtime] = times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    });
+    let [package, onnx, runtime] = times.map(|times| median(&times));
     writeln!(
         out,
         "\n## Loading the wide MLP at 9 %, {cores} cores\n\n| what | ms |\n|---|---:|\n\
@@ -69,14 +64,7 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
          | its dense ONNX file, ONNX Runtime's session alone | {runtime:.0} |"
     )?;
     let what = "package until ready, against ONNX Runtime's session of the dense file";
-    Ok(vec![(what.into(), package / runtime, Bar::AtMost(1.0))])
-}
-
-fn install(models: &Path, name: &str, file: &str, from: &Path) -> Result<()> {
-    let folder = models.join(name).join("1");
-    fs::create_dir_all(&folder)?;
-    fs::copy(from, folder.join(file))?;
-    Ok(())
+    Ok(vec![(what.into(), package / runtime, Target::AtMost(1.0))])
 }
 
 fn ms(run: impl FnOnce() -> Result<()>) -> Result<f64> {

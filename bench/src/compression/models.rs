@@ -1,15 +1,16 @@
 //! Whole models, served by the engine on one thread: the package, in which each layer runs as
 //! was found faster while loading, against the ONNX file of the same weights.
 
-use super::subject::{self, Feed};
+use super::inputs::{self, InputKind};
 use super::{Bench, Figure, least};
-use crate::bars::Bar;
+use crate::engine_under_test::TestEngine;
+use crate::load::block_on;
+use crate::targets::Target;
 use anyhow::{Context, Result, ensure};
 use skysail_compression::Package;
-use skysail_engine::Engine;
-use skysail_engine::config::{ControlMode, EngineConfig};
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::Request;
+use skysail_loadtest::quantiles::median;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -22,22 +23,22 @@ const BATCHES: [usize; 3] = [1, 4, 8];
 /// How far a float kernel's result may be from the dense one, over all layers of a model.
 const ERROR_MAX: f32 = 1e-4;
 
-const RESNET: Feed = Feed::Images("input", [3, 32, 32]);
-const SQUEEZENET: Feed = Feed::Images("data", [3, 227, 227]);
+const RESNET: InputKind = InputKind::Images("input", [3, 32, 32]);
+const SQUEEZENET: InputKind = InputKind::Images("data", [3, 227, 227]);
 
 /// A model, and how it is packed.
 struct Case {
     model: &'static str,
-    feed: Feed,
+    input: InputKind,
     what: &'static str,
     flags: &'static [&'static str],
     /// What the package is compared with.
-    against: Against,
+    peer: Peer,
 }
 
 /// The dense peer of a package.
 #[derive(Clone, Copy, PartialEq)]
-enum Against {
+enum Peer {
     /// The same weights, as an ONNX file.
     SameWeights,
     /// The original in float32, on typical inputs of which the ranges are found.
@@ -47,31 +48,31 @@ enum Against {
 const CASES: [Case; 4] = [
     Case {
         model: "squeezenet1.0",
-        feed: SQUEEZENET,
+        input: SQUEEZENET,
         what: "as it is",
         flags: &[],
-        against: Against::SameWeights,
+        peer: Peer::SameWeights,
     },
     Case {
         model: "resnet20-cifar10",
-        feed: RESNET,
+        input: RESNET,
         what: "pruned",
         flags: &["--prune", "34%"],
-        against: Against::SameWeights,
+        peer: Peer::SameWeights,
     },
     Case {
         model: "resnet20-cifar10",
-        feed: RESNET,
+        input: RESNET,
         what: "int8",
         flags: &["--int8", "static"],
-        against: Against::Original,
+        peer: Peer::Original,
     },
     Case {
         model: "all-minilm-l6-v2",
-        feed: Feed::Tokens,
+        input: InputKind::Tokens,
         what: "int8",
         flags: &["--int8", "dynamic"],
-        against: Against::Original,
+        peer: Peer::Original,
     },
 ];
 
@@ -83,11 +84,11 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
          | model | weights | density | layers | batch | ONNX us | package us | ratio |\n\
          |---|---|---:|---|---:|---:|---:|---:|"
     )?;
-    let house = House::open()?;
+    let engine = TestEngine::start(1, None)?;
     let mut figures = Vec::new();
     for case in &CASES {
-        match subject::model(bench, case.model) {
-            Some(model) => figures.push(case.measure(out, bench, &house, &model)?),
+        match inputs::model(bench, case.model) {
+            Some(model) => figures.push(case.measure(out, bench, &engine, &model)?),
             None => writeln!(out, "| {} | not at hand | | | | | | |", case.model)?,
         }
     }
@@ -99,34 +100,34 @@ impl Case {
         &self,
         out: &mut impl Write,
         bench: &Bench,
-        house: &House,
+        engine: &TestEngine,
         model: &Path,
     ) -> Result<Figure> {
         let name = format!("{}-{}", self.model, self.what.replace(' ', "-"));
         let mut flags: Vec<String> = self.flags.iter().map(|&flag| flag.into()).collect();
-        if self.against == Against::Original {
-            let calibration = self.feed.calibration(bench)?;
+        if self.peer == Peer::Original {
+            let calibration = self.input.calibration(bench)?;
             flags.extend(["--calibrate".into(), calibration.to_string_lossy().into_owned()]);
         }
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let package = bench.packer.pack(&name, model, &flags)?;
-        let peer = match self.against {
-            Against::SameWeights => bench.packer.unpack(&package)?,
-            Against::Original => model.to_owned(),
+        let peer = match self.peer {
+            Peer::SameWeights => bench.packer.unpack(&package)?,
+            Peer::Original => model.to_owned(),
         };
-        let sky = house.load(&name, &package, "model.sky")?;
-        let onnx = house.load(&format!("{name}-onnx"), &peer, "model.onnx")?;
+        let sky = load(engine, &name, &package)?;
+        let onnx = load(engine, &format!("{name}-onnx"), &peer)?;
         let layers = sky.model().layers().context("a package tells of its layers")?.to_string();
         let layers = layers.split(", weights").next().unwrap_or_default();
         let described = Package::from_bytes(fs::read(&package)?)?;
         let density = 100.0 * density(&described);
         let mut ratios = Vec::new();
         for rows in BATCHES {
-            let request = self.feed.request(rows);
-            if self.against == Against::SameWeights {
+            let request = self.input.request(rows);
+            if self.peer == Peer::SameWeights {
                 same(&ask(&sky, &request)?.1, &ask(&onnx, &request)?.1)?;
             }
-            let [onnx, sky] = race([&onnx, &sky], &request, bench)?;
+            let [onnx, sky] = alternate([&onnx, &sky], &request, bench)?;
             let ratio = onnx / sky;
             writeln!(
                 out,
@@ -139,48 +140,19 @@ impl Case {
         let is_kept = described.manifest().notes.iter().any(|note| note.contains("float32 kept"));
         let kept = if is_kept { ": float32 kept, as its package says" } else { "" };
         let what = format!("{}, {}, the worst batch{kept}", self.model, self.what);
-        Ok((what, least(&ratios), Bar::AtLeast(if is_kept { 0.95 } else { 1.0 })))
+        Ok((what, least(&ratios), Target::AtLeast(if is_kept { 0.95 } else { 1.0 })))
     }
 }
 
-/// An engine of one core.
-struct House {
-    engine: Engine,
-    folder: tempfile::TempDir,
-}
-
-impl House {
-    fn open() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let engine = Engine::start(EngineConfig {
-            models: folder.path().to_owned(),
-            control: ControlMode::Explicit,
-            poll_ms: 1_000,
-            load_at_start: Vec::new(),
-            cores: 1,
-            objective_ms: None,
-            probe: None,
-        })?;
-        Ok(Self { engine, folder })
-    }
-
-    /// Serves a file as the model `name`.
-    fn load(&self, name: &str, file: &Path, as_file: &str) -> Result<Arc<Endpoint>> {
-        let folder = self.folder.path().join(name).join("1");
-        fs::create_dir_all(&folder)?;
-        fs::copy(file, folder.join(as_file))?;
-        wait_for(self.engine.repository().load(name, None))??;
-        Ok(self.engine.lookup(name, None)?)
-    }
-}
-
-fn wait_for<T>(future: impl Future<Output = T>) -> Result<T> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(future))
+/// Installs and loads a file as a model.
+fn load(engine: &TestEngine, name: &str, file: &Path) -> Result<Arc<Endpoint>> {
+    engine.install(name, file)?;
+    engine.load(name)
 }
 
 /// The time of a request's run in microseconds, and its first output.
 fn ask(model: &Arc<Endpoint>, request: &Request) -> Result<(f64, Vec<f32>)> {
-    let response = wait_for(model.submit(request.clone())?)??;
+    let response = block_on(model.submit(request.clone())?)??;
     let run = response.stages.executed - response.stages.gathered;
     let (values, _) = response.outputs[0].data.as_chunks();
     let values = values.iter().copied().map(f32::from_le_bytes).collect();
@@ -188,7 +160,7 @@ fn ask(model: &Arc<Endpoint>, request: &Request) -> Result<(f64, Vec<f32>)> {
 }
 
 /// The median times of two models, asked in turns.
-fn race(models: [&Arc<Endpoint>; 2], request: &Request, bench: &Bench) -> Result<[f64; 2]> {
+fn alternate(models: [&Arc<Endpoint>; 2], request: &Request, bench: &Bench) -> Result<[f64; 2]> {
     let mut times = [Vec::new(), Vec::new()];
     let started = Instant::now();
     while times[1].len() < 11 || started.elapsed() < bench.time {
@@ -196,10 +168,7 @@ fn race(models: [&Arc<Endpoint>; 2], request: &Request, bench: &Bench) -> Result
             times.push(ask(model, request)?.0);
         }
     }
-    Ok(times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    }))
+    Ok(times.map(|times| median(&times)))
 }
 
 /// Checks that two outputs are the same but for rounding.

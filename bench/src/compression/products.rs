@@ -4,7 +4,7 @@
 use super::operators::{Matrix, floats};
 use super::timed::{Timed, times};
 use super::{Bench, Figure, least, mean};
-use crate::bars::Bar;
+use crate::targets::Target;
 use anyhow::Result;
 use ort::environment::Environment;
 use skysail_kernels::{Formats, Limits, OperatorWeights, SparseMatrix};
@@ -63,12 +63,16 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
         let (float, int8) = (mean(&ratios[place]), mean(&to_int8[place]));
         writeln!(out, "| {batch} | {float:.2} | {int8:.2} |")?;
         let what = format!("fully connected, batch {batch}, geometric mean against float32");
-        figures.push((what, float, Bar::AtLeast(bar)));
+        figures.push((what, float, Target::AtLeast(bar)));
     }
     let worst = least(&ratios.concat());
-    figures.push(("fully connected, the worst cell".into(), worst, Bar::AtLeast(1.0)));
+    figures.push(("fully connected, the worst cell".into(), worst, Target::AtLeast(1.0)));
     let error = error_max / ERROR_MAX;
-    figures.push(("fully connected, error in 1e-5 of float32's".into(), error, Bar::AtMost(1.0)));
+    figures.push((
+        "fully connected, error in 1e-5 of float32's".into(),
+        error,
+        Target::AtMost(1.0),
+    ));
     Ok(figures)
 }
 

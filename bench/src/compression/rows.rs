@@ -1,10 +1,10 @@
 //! Dynamic int8 by rows, as packages have it, against ONNX Runtime's own form with one range for the
 //! whole tensor: the price of answers that do not depend on who else asks.
 
-use super::subject::{self, Feed, TOKENS};
+use super::inputs::{self, InputKind, TOKENS};
 use super::timed::{Pool, Timed, times};
 use super::{Bench, Figure, least};
-use crate::bars::Bar;
+use crate::targets::Target;
 use anyhow::Result;
 use ort::environment::Environment;
 use ort::value::{DynValue, Tensor as Value};
@@ -31,11 +31,11 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
          | of the speed of one range | threads | batch | by rows us | one range us | apart |\n\
          |---:|---:|---:|---:|---:|---:|"
     )?;
-    let Some(path) = subject::model(bench, MODEL) else {
+    let Some(path) = inputs::model(bench, MODEL) else {
         writeln!(out, "| not at hand | | | | | |")?;
         return Ok(Vec::new());
     };
-    let calibration = Feed::Tokens.calibration(bench)?;
+    let calibration = InputKind::Tokens.calibration(bench)?;
     let calibration = calibration.to_string_lossy();
     let flags = ["--int8", "dynamic", "--force", "--calibrate", &calibration];
     let package = Package::open(bench.packer.pack("rows", &path, &flags)?)?;
@@ -54,7 +54,7 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
         }
     }
     let what = "dynamic int8 by rows, the least of the speed of one range".to_owned();
-    Ok(vec![(what, least(&ratios), Bar::AtLeast(RATIO_MIN))])
+    Ok(vec![(what, least(&ratios), Target::AtLeast(RATIO_MIN))])
 }
 
 /// A model in both forms.
@@ -99,7 +99,7 @@ impl Forms {
 
 /// Sentences of so many rows.
 fn inputs(rows: usize) -> Result<Vec<DynValue>> {
-    let ids = subject::sentences(rows, 4).into_iter();
+    let ids = inputs::sentences(rows, 4).into_iter();
     ids.map(|(_, ids)| Ok(Value::from_array((vec![rows, TOKENS], ids))?.into_dyn())).collect()
 }
 

@@ -1,9 +1,9 @@
 //! Sizes of packages of real models, everything included.
 
-use super::subject::{self, Feed};
+use super::inputs::{self, InputKind};
 use super::timed::Timed;
 use super::{Bench, Figure};
-use crate::bars::Bar;
+use crate::targets::Target;
 use anyhow::{Result, ensure};
 use ort::value::{DynValue, Tensor as Value};
 use skysail_compression::{difference, npy};
@@ -29,11 +29,11 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
          |---|---|---:|---:|---:|---|"
     )?;
     let mut figures = Vec::new();
-    match subject::model(bench, "squeezenet1.0") {
+    match inputs::model(bench, "squeezenet1.0") {
         Some(model) => figures.extend(squeezenet(out, bench, &model)?),
         None => writeln!(out, "| squeezenet1.0 | | not at hand | | | |")?,
     }
-    match subject::model(bench, "all-minilm-l6-v2") {
+    match inputs::model(bench, "all-minilm-l6-v2") {
         Some(model) => figures.extend(minilm(out, bench, &model)?),
         None => writeln!(out, "| all-minilm-l6-v2 | | not at hand | | | |")?,
     }
@@ -51,11 +51,11 @@ fn squeezenet(out: &mut impl Write, bench: &Bench, model: &Path) -> Result<Vec<F
     }
     row(out, "squeezenet1.0", "", (model, &package), "every bit")?;
     let bytes = fs::metadata(&package)?.len() as f64;
-    Ok(vec![("SqueezeNet, lossless, bytes".into(), bytes, Bar::AtMost(SQUEEZENET_BYTES_MAX))])
+    Ok(vec![("SqueezeNet, lossless, bytes".into(), bytes, Target::AtMost(SQUEEZENET_BYTES_MAX))])
 }
 
 fn minilm(out: &mut impl Write, bench: &Bench, model: &Path) -> Result<Vec<Figure>> {
-    let calibration = Feed::Tokens.calibration(bench)?;
+    let calibration = InputKind::Tokens.calibration(bench)?;
     let calibration = calibration.to_string_lossy();
     let flags = ["--int8", "dynamic", "--calibrate", &*calibration, "--force"];
     let package = bench.packer.pack("minilm", model, &flags)?;
@@ -72,8 +72,8 @@ fn minilm(out: &mut impl Write, bench: &Bench, model: &Path) -> Result<Vec<Figur
     row(out, "all-minilm-l6-v2", "--int8 dynamic --calibrate DIR", (model, &package), &kept)?;
     let megabytes = fs::metadata(&package)?.len() as f64 / 1e6;
     Ok(vec![
-        ("MiniLM, int8, MB".into(), megabytes, Bar::AtMost(MINILM_MB_MAX)),
-        ("MiniLM, int8, least cosine".into(), min, Bar::AtLeast(COSINE_MIN)),
+        ("MiniLM, int8, MB".into(), megabytes, Target::AtMost(MINILM_MB_MAX)),
+        ("MiniLM, int8, least cosine".into(), min, Target::AtLeast(COSINE_MIN)),
     ])
 }
 

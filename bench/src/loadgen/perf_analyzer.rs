@@ -1,6 +1,6 @@
 //! Triton's `perf_analyzer`, from the Python package that brings it.
 
-use crate::load::{Closed, LoadResult};
+use crate::load::{ClosedLoop, LoadResult};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -49,7 +49,7 @@ impl PerfAnalyzer {
     ///
     /// # Errors
     /// When it does not end in time, or says nothing that can be read.
-    pub(super) fn run(&self, closed: &Closed<'_>, width: u64) -> Result<LoadResult> {
+    pub(super) fn run(&self, closed: &ClosedLoop<'_>, width: u64) -> Result<LoadResult> {
         let folder = tempfile::tempdir()?;
         let table = folder.path().join("table.csv");
         let connections = closed.connections.to_string();
@@ -92,7 +92,7 @@ fn said(output: &Output) -> String {
 }
 
 /// Reads the table that it writes.
-fn read(text: &str, closed: &Closed<'_>) -> Option<LoadResult> {
+fn read(text: &str, closed: &ClosedLoop<'_>) -> Option<LoadResult> {
     let mut lines = text.lines().filter(|line| line.contains(','));
     let (names, row) = (lines.next()?, lines.next()?);
     let cell = |name: &str| -> Option<f64> {
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn its_table_is_read() {
-        let closed = Closed {
+        let closed = ClosedLoop {
             address: "h:1",
             model: "m",
             protocol: Protocol::Binary,

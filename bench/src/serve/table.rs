@@ -1,9 +1,9 @@
-//! The tables of `skysail-bench serve`, and the bars that its figures are held against.
+//! The tables of `skysail-bench serve`, and the figures that its figures are held against.
 
 use super::{Results, Row};
-use crate::bars::{self, Bar};
 use crate::limit::Limit;
 use crate::load::LoadResult;
+use crate::targets::{self, Target};
 use anyhow::{Context, Result};
 use std::io::Write;
 
@@ -18,8 +18,8 @@ pub(super) fn print(results: &Results) -> Result<()> {
     if !results.bare.is_empty() {
         print_bare(&mut out, results)?;
     }
-    writeln!(out, "\n## Bars\n")?;
-    bars::print(&mut out, &bars(results)?)?;
+    writeln!(out, "\n## Targets\n")?;
+    targets::print(&mut out, &figures(results)?)?;
     Ok(out.flush()?)
 }
 
@@ -74,7 +74,7 @@ fn print_bare(out: &mut impl Write, results: &Results) -> Result<()> {
     Ok(())
 }
 
-fn bars(results: &Results) -> Result<Vec<(&'static str, f64, Bar)>> {
+fn figures(results: &Results) -> Result<Vec<(&'static str, f64, Target)>> {
     let find = |model: &str, protocol: &str, connections: usize| {
         let is = |row: &&Row| {
             (row.model, row.protocol.name(), row.connections) == (model, protocol, connections)
@@ -85,19 +85,19 @@ fn bars(results: &Results) -> Result<Vec<(&'static str, f64, Bar)>> {
     let p50_us = find("small", "binary", 1)?.seen.p50_us;
     let cpu_us = |protocol| Ok::<_, anyhow::Error>(find("small", protocol, 64)?.cpu_us);
     let wide = find("wide", "binary", 64)?.seen.requests_per_s;
-    let mut bars = vec![
-        ("small, binary, 64: req/s", binary.seen.requests_per_s, Bar::AtLeast(70_000.0)),
-        ("small, binary, 64: CPU us/req", binary.cpu_us, Bar::AtMost(15.0)),
-        ("small, JSON, 64: CPU us/req", cpu_us("json")?, Bar::AtMost(40.0)),
-        ("small, gRPC, 64: CPU us/req", cpu_us("grpc")?, Bar::AtMost(30.0)),
-        ("wide, binary, 64: req/s", wide, Bar::AtLeast(5_500.0)),
-        ("idle, one small model: resident MB", results.resident_mb, Bar::AtMost(60.0)),
-        ("start to first answer: ms", results.start_ms, Bar::AtMost(150.0)),
-        ("small, binary, 1: p50 us", p50_us, Bar::AtMost(85.0)),
+    let mut figures = vec![
+        ("small, binary, 64: req/s", binary.seen.requests_per_s, Target::AtLeast(70_000.0)),
+        ("small, binary, 64: CPU us/req", binary.cpu_us, Target::AtMost(15.0)),
+        ("small, JSON, 64: CPU us/req", cpu_us("json")?, Target::AtMost(40.0)),
+        ("small, gRPC, 64: CPU us/req", cpu_us("grpc")?, Target::AtMost(30.0)),
+        ("wide, binary, 64: req/s", wide, Target::AtLeast(5_500.0)),
+        ("idle, one small model: resident MB", results.resident_mb, Target::AtMost(60.0)),
+        ("start to first answer: ms", results.start_ms, Target::AtMost(150.0)),
+        ("small, binary, 1: p50 us", p50_us, Target::AtMost(85.0)),
     ];
     if let Some((_, alone)) = results.bare.first() {
         let what = "the same over the bare responder's";
-        bars.push((what, p50_us / alone.p50_us, Bar::AtMost(P50_OVER_BARE_MAX)));
+        figures.push((what, p50_us / alone.p50_us, Target::AtMost(P50_OVER_BARE_MAX)));
     }
-    Ok(bars)
+    Ok(figures)
 }

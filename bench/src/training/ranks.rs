@@ -1,9 +1,10 @@
 //! Ranks that are processes under `mpirun`: their sums beside MPI's own, and what a second one is
 //! worth. The trainer's examples measure; what they print in rows is gathered here.
 
-use super::{Figure, median};
-use crate::bars::Bar;
+use super::Figure;
+use crate::targets::Target;
 use anyhow::{Context, Result, anyhow, ensure};
+use skysail_loadtest::quantiles::median;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::Command;
@@ -31,7 +32,7 @@ pub(super) fn sums(out: &mut impl Write, programs: &Path) -> Result<Vec<Figure>>
         writeln!(out, "| {} |", row.join(" | "))?;
         if number(&row, 0)? >= SUM_LEN_MIN {
             let what = format!("sum of {} numbers over MPI's own", row[0]);
-            figures.push((what, number(&row, 3)?, Bar::AtMost(SUM_RATIO_MAX)));
+            figures.push((what, number(&row, 3)?, Target::AtMost(SUM_RATIO_MAX)));
         }
     }
     Ok(figures)
@@ -62,13 +63,13 @@ pub(super) fn scaling(out: &mut impl Write, programs: &Path, quick: bool) -> Res
             )?;
             writeln!(out, "|---|---:|---:|---:|---:|---:|")?;
         }
-        let [one, two, apart] = rates.map(median);
+        let [one, two, apart] = rates.each_ref().map(|rates| median(rates));
         let (times, times_apart) = (two / one, apart / one);
         writeln!(
             out,
             "| {model} | {one:.0} | {two:.0} | {times:.2} | {apart:.0} | {times_apart:.2} |"
         )?;
-        figures.push((format!("{model}: 2 ranks over 1"), times, Bar::AtLeast(SCALING_MIN)));
+        figures.push((format!("{model}: 2 ranks over 1"), times, Target::AtLeast(SCALING_MIN)));
     }
     Ok(figures)
 }

@@ -1,7 +1,7 @@
 //! What the recipes reach, trained to their ends by the trainer's program.
 
 use super::Figure;
-use crate::bars::Bar;
+use crate::targets::Target;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use skysail_trainer::Recipe;
@@ -56,7 +56,7 @@ pub(super) fn table(
     for (name, other, points) in WITHIN {
         if let (Some(wrong), Some(other_wrong)) = (wrong.get(name), wrong.get(other)) {
             let what = format!("{name}: points worse than {other}");
-            figures.push((what, wrong - other_wrong, Bar::AtMost(points)));
+            figures.push((what, wrong - other_wrong, Target::AtMost(points)));
         }
     }
     Ok(figures)
@@ -114,7 +114,7 @@ fn goals(recipe: &Recipe, found: &Value) -> Option<Figure> {
     let what = format!("{}: % right", recipe.name);
     // The recipe's numbers are in single precision.
     let bar = (1e4 * target).round() / 1e2;
-    Some((what, 100.0 * reached, Bar::AtLeast(bar)))
+    Some((what, 100.0 * reached, Target::AtLeast(bar)))
 }
 
 /// What came of a compression.
@@ -131,10 +131,10 @@ fn compressed(out: &mut impl Write, name: &str, package: &Value) -> Result<Vec<F
     )?;
     let mut figures = Vec::new();
     if let Some((_, bar)) = SMALLER.iter().find(|(recipe, _)| *recipe == name) {
-        figures.push((format!("{name}: times smaller"), smaller, Bar::AtLeast(*bar)));
+        figures.push((format!("{name}: times smaller"), smaller, Target::AtLeast(*bar)));
     }
     if COMPRESS_SECONDS_MAX.0 == name {
-        let bar = Bar::AtMost(COMPRESS_SECONDS_MAX.1);
+        let bar = Target::AtMost(COMPRESS_SECONDS_MAX.1);
         figures.push((format!("{name}: seconds to compress"), seconds, bar));
     }
     Ok(figures)

@@ -1,10 +1,11 @@
 //! How long a step of learning takes, beside the same step written by hand with `burn`.
 
+use super::Figure;
 use super::by_hand::{ByHand, Forward, lenet, perceptron};
-use super::{Figure, median};
-use crate::bars::Bar;
+use crate::targets::Target;
 use anyhow::Result;
 use skysail_graph::{Model, lenet_5, lenet_300_100};
+use skysail_loadtest::quantiles::median;
 use skysail_trainer::{Batch, Input, Learner, Network, Targets, Values};
 use std::hint::black_box;
 use std::io::Write;
@@ -39,15 +40,15 @@ pub(super) fn table(out: &mut impl Write, quick: bool) -> Result<Vec<Figure>> {
         let [ours, by_hand] = times(&model, shape, forward, steps)?;
         let over = ours / by_hand;
         writeln!(out, "| {name} | {ours:.3} | {by_hand:.3} | {over:.2} |")?;
-        figures.push((format!("{name}: over by hand"), over, Bar::AtMost(OVERHEAD_MAX)));
+        figures.push((format!("{name}: over by hand"), over, Target::AtMost(OVERHEAD_MAX)));
         anyhow::Ok(ours)
     };
     let small = measure("LeNet-300-100", lenet_300_100(1)?, &[ROWS, 784], perceptron)?;
     let large = measure("LeNet-5", lenet_5(1)?, &[ROWS, 1, 28, 28], lenet)?;
     figures.extend([
-        ("LeNet-300-100: ms a step".into(), small, Bar::AtMost(LENET_300_100_MS_MAX)),
-        ("LeNet-5: ms a step".into(), large, Bar::AtMost(LENET_5_MS_MAX)),
-        ("LeNet-5: ms a step, the aim".into(), large, Bar::AtMost(LENET_5_MS_AIM)),
+        ("LeNet-300-100: ms a step".into(), small, Target::AtMost(LENET_300_100_MS_MAX)),
+        ("LeNet-5: ms a step".into(), large, Target::AtMost(LENET_5_MS_MAX)),
+        ("LeNet-5: ms a step, the aim".into(), large, Target::AtMost(LENET_5_MS_AIM)),
     ]);
     Ok(figures)
 }
@@ -72,7 +73,7 @@ fn times(model: &Model, shape: &[usize], forward: Forward, steps: usize) -> Resu
         black_box(loss);
         times[side].push(start.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(times.map(median))
+    Ok(times.each_ref().map(|times| median(times)))
 }
 
 struct Ours {

@@ -2,7 +2,7 @@
 
 use super::Figure;
 use super::steps::{RATE, ROWS};
-use crate::bars::Bar;
+use crate::targets::Target;
 use anyhow::Result;
 use skysail_graph::lenet_5;
 use skysail_trainer::{
@@ -43,7 +43,7 @@ pub(super) fn table(out: &mut impl Write, quick: bool) -> Result<Vec<Figure>> {
         let fewer = dense / bytes;
         let what = format!("deep gradient compression, {percent} %, values of {values} bits");
         writeln!(out, "| {what} | {bytes:.0} | {fewer:.0} |")?;
-        figures.push((format!("{what}: times fewer bytes"), fewer, Bar::AtLeast(FEWER_MIN)));
+        figures.push((format!("{what}: times fewer bytes"), fewer, Target::AtLeast(FEWER_MIN)));
     }
     Ok(figures)
 }

@@ -6,6 +6,7 @@
 //! its share of requests in time is above or below the goal with confidence. The confidence is
 //! divided among the windows (Bonferroni), so that repeated looks prove nothing.
 
+use super::bracket::{Bracket, Step};
 use crate::confidence::{Block, Bounds, bounds};
 
 /// Goal of a search.
@@ -104,27 +105,33 @@ pub struct Search {
 impl Search {
     /// Creates a search that begins at a rate.
     pub fn new(goal: Goal, from_per_s: f64) -> Self {
-        let most = goal.most_per_s.max(goal.least_per_s);
-        Self { goal, from_per_s: from_per_s.clamp(goal.least_per_s, most), points: Vec::new() }
+        Self { goal, from_per_s, points: Vec::new() }
     }
 
     /// Next step.
     pub fn next(&self) -> Next {
-        let Some(last) = self.points.last() else {
-            return Next::Measure { per_s: self.from_per_s };
-        };
-        if last.verdict == Verdict::Open {
+        if let Some(last) = self.points.last().filter(|last| last.verdict == Verdict::Open) {
             return Next::Measure { per_s: last.per_s };
         }
-        match (self.met(), self.not_met()) {
-            (None, None) => Next::Measure { per_s: self.from_per_s },
-            (Some(low), None) => self.higher(low),
-            (None, Some(high)) => self.lower(high),
-            (Some(low), Some(high)) if high / low <= 1.0 + self.goal.precision => {
-                Next::Found { per_s: low }
-            }
-            (Some(low), Some(high)) => Next::Measure { per_s: (low * high).sqrt() },
+        match self.bracket().next() {
+            Step::Try { per_s } => Next::Measure { per_s },
+            Step::Found { per_s } => Next::Found { per_s },
+            Step::PassedAtMaximum { per_s } => Next::MetAtMaximum { per_s },
+            Step::FailedAtMinimum { per_s } => Next::NeverMet { per_s },
         }
+    }
+
+    /// Bracket of all rates with a verdict; an unclear one counts as a miss.
+    fn bracket(&self) -> Bracket {
+        let Goal { least_per_s, most_per_s, precision, .. } = self.goal;
+        let mut bracket = Bracket::new(self.from_per_s, least_per_s, most_per_s, precision);
+        for point in &self.points {
+            match point.verdict {
+                Verdict::Meets => bracket.passed(point.per_s),
+                _ => bracket.failed(point.per_s, None),
+            }
+        }
+        bracket
     }
 
     /// Records a window at a rate.
@@ -144,32 +151,6 @@ impl Search {
     /// All measured rates, in the order of their measurement.
     pub fn points(&self) -> &[Point] {
         &self.points
-    }
-
-    fn not_met(&self) -> Option<f64> {
-        let missed = self.points.iter().filter(|point| point.verdict != Verdict::Meets);
-        missed.map(|point| point.per_s).min_by(f64::total_cmp)
-    }
-
-    /// Highest rate that meets the objective, below all that do not.
-    fn met(&self) -> Option<f64> {
-        let high = self.not_met().unwrap_or(f64::INFINITY);
-        let met = self.points.iter().filter(|point| point.verdict == Verdict::Meets);
-        met.map(|point| point.per_s).filter(|&per_s| per_s < high).max_by(f64::total_cmp)
-    }
-
-    fn higher(&self, low: f64) -> Next {
-        if low >= self.goal.most_per_s {
-            return Next::MetAtMaximum { per_s: low };
-        }
-        Next::Measure { per_s: (low * 2.0).min(self.goal.most_per_s) }
-    }
-
-    fn lower(&self, high: f64) -> Next {
-        if high <= self.goal.least_per_s {
-            return Next::NeverMet { per_s: high };
-        }
-        Next::Measure { per_s: (high / 2.0).max(self.goal.least_per_s) }
     }
 }
 

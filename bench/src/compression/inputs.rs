@@ -16,7 +16,7 @@ pub(super) const TOKENS: usize = 24;
 
 /// What a model takes.
 #[derive(Clone, Copy)]
-pub(super) enum Feed {
+pub(super) enum InputKind {
     /// Images of this many channels, rows and columns.
     Images(&'static str, [usize; 3]),
     /// Sentences.
@@ -29,7 +29,7 @@ pub(super) fn model(bench: &Bench, name: &str) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-impl Feed {
+impl InputKind {
     /// A request of so many rows.
     pub(super) fn request(self, rows: usize) -> Request {
         let inputs: Vec<InputTensor> = match self {

@@ -17,13 +17,13 @@ use tokio::runtime::{Builder, Runtime};
 const ANSWER: &[u8] = &[b'x'; 180];
 
 /// A responder, ended when dropped.
-pub(crate) struct Bare {
+pub(crate) struct BareResponder {
     _runtime: Runtime,
     /// `HOST:PORT`.
     pub(crate) address: String,
 }
 
-impl Bare {
+impl BareResponder {
     /// Starts it with so many threads.
     pub(crate) fn start(threads: usize, width: u64) -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;

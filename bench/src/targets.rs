@@ -5,19 +5,19 @@ use std::io::{self, Write};
 
 /// What is to be reached, and whether more or less is better.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Bar {
+pub(crate) enum Target {
     /// No less.
     AtLeast(f64),
     /// No more.
     AtMost(f64),
 }
 
-impl Bar {
+impl Target {
     /// Whether `measured` reaches it. What was not measured does not.
     pub(crate) fn is_reached(self, measured: f64) -> bool {
         match self {
-            Self::AtLeast(bar) => measured >= bar,
-            Self::AtMost(bar) => measured <= bar,
+            Self::AtLeast(target) => measured >= target,
+            Self::AtMost(target) => measured <= target,
         }
     }
 
@@ -28,27 +28,33 @@ impl Bar {
 
     fn value(self) -> f64 {
         match self {
-            Self::AtLeast(bar) | Self::AtMost(bar) => bar,
+            Self::AtLeast(target) | Self::AtMost(target) => target,
         }
     }
 }
 
-impl fmt::Display for Bar {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if matches!(self, Self::AtLeast(_)) { ">=" } else { "<=" };
         write!(f, "{sign} {}", self.value())
     }
 }
 
-/// Prints a table of figures with their bars.
+/// Name of a figure, its value, and its target.
+pub(crate) type Figure = (String, f64, Target);
+/// Several figures.
+pub(crate) type Figures = Vec<Figure>;
+
+/// Prints a table of figures with their figures.
 pub(crate) fn print(
     out: &mut impl Write,
-    bars: &[(impl fmt::Display, f64, Bar)],
+    figures: &[(impl fmt::Display, f64, Target)],
 ) -> io::Result<()> {
-    writeln!(out, "| what | measured | bar | ratio | |\n|---|---:|---:|---:|---|")?;
-    for (what, measured, bar) in bars {
-        let (ratio, verdict) = (measured / bar.value(), bar.verdict(*measured));
-        writeln!(out, "| {what} | {measured:.2} | {bar} | {ratio:.2} | {verdict} |")?;
+    writeln!(out, "| what | measured | target | ratio | |\n|---|---:|---:|---:|---|")?;
+    for (what, measured, target) in figures {
+        let (ratio, verdict) = (measured / target.value(), target.verdict(*measured));
+        let digits = if measured.abs() < 10.0 { 3 } else { 2 };
+        writeln!(out, "| {what} | {measured:.digits$} | {target} | {ratio:.2} | {verdict} |")?;
     }
     Ok(())
 }
@@ -59,14 +65,16 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_reaches_no_bar() {
-        assert!(Bar::AtLeast(1.0).is_reached(1.0) && Bar::AtMost(1.0).is_reached(1.0));
-        assert!(!Bar::AtLeast(1.0).is_reached(f64::NAN) && !Bar::AtMost(1.0).is_reached(f64::NAN));
+        assert!(Target::AtLeast(1.0).is_reached(1.0) && Target::AtMost(1.0).is_reached(1.0));
+        assert!(
+            !Target::AtLeast(1.0).is_reached(f64::NAN) && !Target::AtMost(1.0).is_reached(f64::NAN)
+        );
     }
 
     #[test]
     fn a_row_has_the_ratio_to_its_bar() {
         let mut out = Vec::new();
-        print(&mut out, &[("p99 ms", 30.0, Bar::AtMost(20.0))]).unwrap();
+        print(&mut out, &[("p99 ms", 30.0, Target::AtMost(20.0))]).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.ends_with("| p99 ms | 30.00 | <= 20 | 1.50 | MISSED |\n"), "{text}");
     }

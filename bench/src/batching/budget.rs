@@ -5,13 +5,13 @@ use std::time::Duration;
 
 /// Times of all measurements.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct Budget {
     pub(super) is_quick: bool,
     /// One measurement that counts.
     pub(super) probe: Window,
     /// One that only says which are worth more.
     pub(super) glance: Window,
-    /// What policies that learn are given first.
+    /// What policies that learn are fixed first.
     pub(super) settle: Window,
     /// One at a part of the capacity, or at several times as much.
     pub(super) load: Window,
@@ -29,7 +29,7 @@ pub(super) struct Pace {
     pub(super) load_rounds: u64,
 }
 
-impl Pace {
+impl Budget {
     pub(super) fn new(is_quick: bool) -> Self {
         let window = |warm_up_ms, ms| Window {
             warm_up: Duration::from_millis(warm_up_ms),

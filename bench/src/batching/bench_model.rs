@@ -1,5 +1,6 @@
 //! The models that are asked, and the requests that they are asked with.
 
+use crate::engine_under_test::{SMALL_MLP, WIDE_MLP};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -21,8 +22,7 @@ const REAL: [&str; 6] = [
 ];
 
 /// The names and layers of those that are built here.
-const BUILT: [(&str, &[u64]); 2] =
-    [("small-mlp", &[784, 300, 100, 10]), ("wide-mlp", &[1024, 4096, 4096, 1000])];
+const BUILT: [(&str, &[u64]); 2] = [("small-mlp", SMALL_MLP), ("wide-mlp", WIDE_MLP)];
 
 /// Size of open dimensions that are not the batch's: tokens of a text.
 const OPEN_DIM: usize = 16;
@@ -32,13 +32,13 @@ const ROWS: u64 = 64;
 
 /// A model to be asked.
 #[derive(Clone, Debug)]
-pub(super) struct Subject {
+pub(super) struct BenchModel {
     pub(super) name: String,
     /// Its ONNX file.
     pub(super) file: PathBuf,
 }
 
-impl Subject {
+impl BenchModel {
     /// The models of this name, or all where there are no names: the real ones as far as `data`
     /// has them, and one that is built into `folder`, or two without real ones.
     ///
@@ -121,9 +121,9 @@ mod tests {
     fn all(names: &[&str]) -> Result<Vec<String>> {
         let (data, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let subjects = Subject::all(&names, data.path(), folder.path())?;
-        assert!(subjects.iter().all(|subject| subject.file.is_file()));
-        Ok(subjects.into_iter().map(|subject| subject.name).collect())
+        let models = BenchModel::all(&names, data.path(), folder.path())?;
+        assert!(models.iter().all(|model| model.file.is_file()));
+        Ok(models.into_iter().map(|model| model.name).collect())
     }
 
     #[test]
