@@ -51,7 +51,7 @@ fn a_run_that_its_caller_leaves_ends_long_before_it_would() {
     drop(ticket);
     run(&model, 1);
     let took = left.elapsed();
-    assert!(took < whole_run / 10, "the replica is free after {took:?} of {whole_run:?}");
+    assert!(took < whole_run / 2, "the replica is free after {took:?} of {whole_run:?}");
     assert_eq!((model.statistics().stopped(), model.statistics().runs()), (1, 2));
 }
 

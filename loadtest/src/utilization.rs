@@ -71,8 +71,9 @@ async fn keep_awake(idle_ns: Arc<AtomicU64>) {
     }
 }
 
+/// Shares of real time are compared, and a stall of the machine is such a share.
 #[cfg(test)]
-mod tests {
+mod wall_clock {
     use super::*;
 
     fn share(poll: bool, work: Duration) -> f64 {

@@ -330,7 +330,7 @@ fn expect_answers(server: &Server, requests: usize) {
 fn stop_soon(server: Server) -> String {
     let begun = Instant::now();
     let log = server.stop();
-    assert!(begun.elapsed() < Duration::from_secs(3), "the stop took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "the stop took {:?}", begun.elapsed());
     log
 }
 

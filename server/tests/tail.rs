@@ -104,25 +104,6 @@ fn who_waits_behind_a_batch_is_told_which() {
 }
 
 #[test]
-fn the_first_run_of_a_size_is_cold_and_the_next_that_is_beyond_prediction_lost_its_core() {
-    let models = Models::empty();
-    models.add("grows", &grows()).write("grows/model.toml", ONE_REPLICA);
-    let server = Server::start(models.path());
-    for id in ["new", "again"] {
-        assert_eq!(server.infer("grows", grows_request(id, LONG)).status, 200);
-    }
-    let new = remembered(&server, "grows", "new");
-    expect_cause(&new, "cold_batch_size");
-    assert_eq!(new["batch"]["cold"], true);
-    let again = remembered(&server, "grows", "again");
-    expect_cause(&again, "cpu_contention");
-    assert_eq!(again["batch"]["cold"], false);
-    let [ran, predicted] =
-        ["ran_us", "predicted_us"].map(|us| again["batch"][us].as_u64().unwrap());
-    assert!(ran > predicted, "{again:#}");
-}
-
-#[test]
 fn a_load_is_found_to_be_why_a_run_took_longer() {
     let models = Models::empty();
     models.add("grows", &grows()).write("grows/model.toml", ONE_REPLICA);
@@ -387,4 +368,28 @@ fn a_slow_request_shows_its_whole_way() {
     let total = slow["total_us"].as_u64().unwrap();
     assert!(total.abs_diff(sum) <= 7, "{slow:#}");
     assert!(stage_us(&slow, "execute") > total / 2, "{slow:#}");
+}
+
+/// A run is slow only beside its prediction, which follows the pace of the machine.
+mod wall_clock {
+    use super::*;
+
+    #[test]
+    fn the_first_run_of_a_size_is_cold_and_a_slow_second_one_is_cpu_contention() {
+        let models = Models::empty();
+        models.add("grows", &grows()).write("grows/model.toml", ONE_REPLICA);
+        let server = Server::start(models.path());
+        for id in ["new", "again"] {
+            assert_eq!(server.infer("grows", grows_request(id, LONG)).status, 200);
+        }
+        let new = remembered(&server, "grows", "new");
+        expect_cause(&new, "cold_batch_size");
+        assert_eq!(new["batch"]["cold"], true);
+        let again = remembered(&server, "grows", "again");
+        expect_cause(&again, "cpu_contention");
+        assert_eq!(again["batch"]["cold"], false);
+        let [ran, predicted] =
+            ["ran_us", "predicted_us"].map(|us| again["batch"][us].as_u64().unwrap());
+        assert!(ran > predicted, "{again:#}");
+    }
 }

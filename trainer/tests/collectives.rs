@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(3600);
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(1);
 
 fn numbers(rank: usize, len: usize) -> Vec<f32> {
     (0..len).map(|at| ((at * 31 + rank * 17) % 101) as f32 * 0.37 - 3.0).collect()
@@ -193,7 +193,7 @@ fn only_late_ranks_are_named() {
     match collective_error(result.unwrap_err()) {
         CollectiveError::Timeout { operation, number, waited_ms, missing, .. } => {
             assert_eq!((operation, number, missing), ("all-reduce", 0, vec![1, 3]));
-            assert!(waited_ms >= 300);
+            assert!(waited_ms >= 1000);
         }
         other => panic!("{other}"),
     }

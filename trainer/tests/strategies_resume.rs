@@ -155,7 +155,7 @@ fn a_missing_rank_is_named_by_every_strategy() {
     for (name, make) in resumable() {
         let (stay, away) = crossbeam_channel::unbounded::<()>();
         let stay = std::sync::Mutex::new(Some(stay));
-        let short = Duration::from_millis(300);
+        let short = Duration::from_secs(1);
         let result = threads(3, short, |rank, collective| {
             let mut learner = Regression::new(WIDTH);
             let mut strategy = make(learner.layout(), collective)?;
@@ -186,7 +186,7 @@ fn a_missing_rank_is_named_by_every_strategy() {
 #[test]
 fn no_worker_runs_ahead_of_the_slowest_by_more_than_the_bound() {
     for (bound, steps) in [(0, 0), (1, 1), (3, 3)] {
-        let short = Duration::from_millis(300);
+        let short = Duration::from_secs(1);
         let (stay, away) = crossbeam_channel::unbounded::<()>();
         let stay = std::sync::Mutex::new(Some(stay));
         let done = std::sync::Mutex::new(0);

@@ -2,7 +2,6 @@
 
 use crate::{setup, test_report, workspace};
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 use std::{
     fs,
     path::PathBuf,
@@ -16,24 +15,18 @@ const SERVER: &str = "skysail-server";
 const REPORT: &str = "nextest/default/junit.xml";
 
 /// Flags of `cargo xtask test`.
-#[derive(Args)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
-    /// Compare the server with ONNX Runtime on every case of the ONNX project, alone and beside
-    /// other requests. Arguments after `--` go to the comparison
-    #[arg(long)]
-    onnx_backend: bool,
-    /// Compare on the models of a folder instead: NAME.onnx, or NAME/model.onnx with test data
-    #[arg(long, value_name = "FOLDER", requires = "onnx_backend")]
-    models: Option<PathBuf>,
-    /// Write all findings to a file as JSON
-    #[arg(long, value_name = "FILE", requires = "onnx_backend")]
-    json: Option<PathBuf>,
-    /// Use this server program instead of the release build
-    #[arg(long, value_name = "FILE", requires = "onnx_backend")]
-    server: Option<PathBuf>,
-    /// Arguments for the test runner, after `--`; a part of a name selects tests
-    #[arg(last = true)]
-    args: Vec<String>,
+    /// Compares the server with ONNX Runtime instead of running the tests.
+    pub onnx_backend: bool,
+    /// Folder of models to compare on, instead of the ONNX project's cases.
+    pub models: Option<PathBuf>,
+    /// File for all findings of the comparison.
+    pub json: Option<PathBuf>,
+    /// Server program to compare, instead of the release build.
+    pub server: Option<PathBuf>,
+    /// Arguments for the test runner or the comparison.
+    pub args: Vec<String>,
 }
 
 /// Sets up, then runs the tests or the comparison.

@@ -40,25 +40,6 @@ fn bursts_and_ramps_change_the_rate() {
 }
 
 #[test]
-fn a_recording_is_sent_whole_and_at_the_given_speed() {
-    let responder = Responder::start();
-    let lines: Vec<String> = (0..50).map(|n| format!("{{\"at_ms\": {}}}", n * 10)).collect();
-    let trace = file(&lines.join("\n"));
-    let law = format!("trace:{}", trace.path().display());
-    let flags = ["--model", "digits", "--arrival", &law, "--output", "json"];
-    for (speed, seconds) in [("1", 0.49), ("2", 0.245)] {
-        let output = load(&responder.url(), &[&flags[..], &["--trace-speed", speed]].concat());
-        let report = report(&output);
-        assert_eq!((&report["requests"], &report["pattern"]), (&50.into(), &"trace".into()));
-        let elapsed = report["elapsed_s"].as_f64().unwrap();
-        assert!((seconds..seconds + 0.3).contains(&elapsed), "{report}");
-    }
-    let times = ["--warm-up", "95ms", "--duration", "200ms"];
-    let report = report(&load(&responder.url(), &[&flags[..], &times].concat()));
-    assert_eq!(report["requests"], 20);
-}
-
-#[test]
 fn an_invalid_recording_is_reported_with_its_line() {
     let responder = Responder::start();
     for (text, expected) in
@@ -126,4 +107,28 @@ fn several_models_and_files_share_the_load_by_their_weights() {
         failed(&responder.url(), &["--model", "digits", "--model", "unknown", "--rate", "5"]);
     assert_eq!(code, 1);
     assert!(message.contains("does not describe the model `unknown`"), "{message}");
+}
+
+/// A recording has times of its own, and the length of the whole run is compared with them.
+mod wall_clock {
+    use super::*;
+
+    #[test]
+    fn a_recording_is_sent_whole_and_at_the_given_speed() {
+        let responder = Responder::start();
+        let lines: Vec<String> = (0..50).map(|n| format!("{{\"at_ms\": {}}}", n * 10)).collect();
+        let trace = file(&lines.join("\n"));
+        let law = format!("trace:{}", trace.path().display());
+        let flags = ["--model", "digits", "--arrival", &law, "--output", "json"];
+        for (speed, seconds) in [("1", 0.49), ("2", 0.245)] {
+            let output = load(&responder.url(), &[&flags[..], &["--trace-speed", speed]].concat());
+            let report = report(&output);
+            assert_eq!((&report["requests"], &report["pattern"]), (&50.into(), &"trace".into()));
+            let elapsed = report["elapsed_s"].as_f64().unwrap();
+            assert!((seconds..seconds + 0.3).contains(&elapsed), "{report}");
+        }
+        let times = ["--warm-up", "95ms", "--duration", "200ms"];
+        let report = report(&load(&responder.url(), &[&flags[..], &times].concat()));
+        assert_eq!(report["requests"], 20);
+    }
 }
