@@ -12,18 +12,24 @@ use crate::signature::Signature;
 use crate::ticket::Ticket;
 use crate::validate::validate;
 use cache::Cache;
-use std::sync::Arc;
+use skysail_policy::select::Selection;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 mod cache;
 mod coalesce;
+mod route;
 
 pub use cache::CacheUsage;
+pub(crate) use route::Route;
+pub use skysail_policy::select::Outcome as ServedOutcome;
 
 /// Answers the requests that name it.
 pub struct Endpoint {
     model: Arc<Model>,
     cache: Option<Arc<Cache>>,
+    /// Rule that chose it, once it serves under a name.
+    selection: OnceLock<Arc<Selection>>,
 }
 
 impl Endpoint {
@@ -33,7 +39,7 @@ impl Endpoint {
     /// When the cache cannot be made.
     pub fn new(model: Arc<Model>) -> Result<Self, Error> {
         let cache = model.config().cache.map(Cache::new).transpose()?.map(Arc::new);
-        Ok(Self { model, cache })
+        Ok(Self { model, cache, selection: OnceLock::new() })
     }
 
     /// Validates a request and answers it: without a run, from the cache, or by the queue.
@@ -116,6 +122,18 @@ impl Endpoint {
     /// a timer calls it when the timer fires.
     pub fn expire(&self) {
         self.model.queue().expire();
+    }
+
+    /// Reports how a request ended to the rule that chose this version.
+    pub fn observe(&self, outcome: ServedOutcome) {
+        if let Some(selection) = self.selection.get() {
+            selection.observe(self.version(), outcome);
+        }
+    }
+
+    fn report_to(&self, selection: &Arc<Selection>) {
+        // A version that serves again keeps its rule.
+        drop(self.selection.set(Arc::clone(selection)));
     }
 
     /// Learns how long a response took to leave after its run.

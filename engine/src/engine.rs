@@ -71,6 +71,19 @@ impl Engine {
         self.repository.lookup(name, version)
     }
 
+    /// Finds the endpoint of a request; see [`Repository::route`].
+    ///
+    /// # Errors
+    /// When the model is unknown or does not serve.
+    pub fn route(
+        &self,
+        name: &str,
+        version: Option<u64>,
+        key: u64,
+    ) -> Result<Arc<Endpoint>, Error> {
+        self.repository.route(name, version, key)
+    }
+
     /// Its repository.
     pub fn repository(&self) -> &Repository {
         &self.repository

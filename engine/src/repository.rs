@@ -105,12 +105,26 @@ impl Repository {
         Ok(Self { shared, models, control, commands, stop_probe, thread: Some(thread) })
     }
 
-    /// The version of a model to be asked; the newest when none is named.
+    /// Finds the endpoint of a model, or of one of its versions.
     ///
     /// # Errors
-    /// When it is unknown or does not serve, with its state in words.
+    /// When it is unknown or does not serve, with the states of its versions.
     pub fn lookup(&self, name: &str, version: Option<u64>) -> Result<Arc<Endpoint>, Error> {
-        if let Some(endpoint) = self.shared.serving.lookup(name, version)? {
+        self.route(name, version, 0)
+    }
+
+    /// Finds the endpoint of a request. `key` is a hash of what stays the same between requests of
+    /// one client; a rule that splits requests among versions goes by it.
+    ///
+    /// # Errors
+    /// When the model is unknown or does not serve, with the states of its versions.
+    pub fn route(
+        &self,
+        name: &str,
+        version: Option<u64>,
+        key: u64,
+    ) -> Result<Arc<Endpoint>, Error> {
+        if let Some(endpoint) = self.shared.serving.lookup(name, version, key)? {
             return Ok(endpoint);
         }
         let status = self.shared.status.read();

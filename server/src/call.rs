@@ -41,6 +41,11 @@ impl<'a> Call<'a> {
         Self { model, version, accepted, limit, request_id, trace, loading_us, thread }
     }
 
+    /// Key by which a rule splits requests among versions: the same id, the same version.
+    pub(crate) fn stable_key(&self) -> u64 {
+        self.request_id.map_or(0, |id| id.stable_key())
+    }
+
     /// End of the call, if it has a time limit.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.accepted.checked_add(self.limit?)

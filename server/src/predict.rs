@@ -32,7 +32,8 @@ pub(crate) async fn predict<T: TrackedResponse>(
     decode: impl FnOnce(&Endpoint) -> Result<Decoded, Error>,
     respond: impl FnOnce(Prediction) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let endpoint = server.engine().lookup(call.model, call.version).map_err(Error::from);
+    let endpoint = server.engine().route(call.model, call.version, call.stable_key());
+    let endpoint = endpoint.map_err(Error::from);
     let endpoint = endpoint.inspect_err(|error| request_log::unknown_model(server, call, error))?;
     let mut tracker = RequestTracker::begin(server, &endpoint, call);
     match run(server, &endpoint, call, &mut tracker, decode, respond).await {
@@ -51,7 +52,7 @@ pub(crate) async fn predict<T: TrackedResponse>(
 
 /// Records a request that failed before it was handed to [`predict`].
 pub(crate) fn failed_early(server: &Arc<Server>, call: &Call<'_>, error: &Error) {
-    if let Ok(endpoint) = server.engine().lookup(call.model, call.version) {
+    if let Ok(endpoint) = server.engine().route(call.model, call.version, call.stable_key()) {
         pause_if_shed(call, error);
         RequestTracker::begin(server, &endpoint, call).fail(error);
     }

@@ -58,8 +58,9 @@ impl Selection {
         }
     }
 
-    /// Learns how a request ended that a version served. The rules so far learn nothing from it.
-    pub fn observe(&mut self, _version: u64, _outcome: Outcome) {}
+    /// Takes note of how a request of a version ended. These rules choose by what they are told;
+    /// one that learns keeps its state in atomics.
+    pub fn observe(&self, _version: u64, _outcome: Outcome) {}
 }
 
 impl Share {

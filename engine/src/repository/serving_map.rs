@@ -1,67 +1,65 @@
-//! Which versions serve: read by every request without a lock, replaced as a whole by the thread
-//! that updates it.
+//! The versions that serve. Every request reads the map without a lock; the thread that updates
+//! the repository replaces it as a whole.
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Route};
 use crate::error::Error;
 use arc_swap::ArcSwap;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The versions of one model that serve, at least one.
-type Versions = BTreeMap<u64, Arc<Endpoint>>;
-
-/// A map from names to versions in service.
+/// Routes by the names of their models; none is empty.
 #[derive(Default)]
 pub(crate) struct ServingMap {
-    models: ArcSwap<HashMap<String, Versions>>,
+    routes: ArcSwap<HashMap<String, Route>>,
 }
 
 impl ServingMap {
-    /// The version asked for, or the newest; `None` when the model has none in service.
+    /// Finds the endpoint of a request; `None` if no version of the model serves. See
+    /// [`Route::choose`].
+    ///
+    /// # Errors
+    /// When the named version does not serve.
     pub(crate) fn lookup(
         &self,
         name: &str,
         version: Option<u64>,
+        key: u64,
     ) -> Result<Option<Arc<Endpoint>>, Error> {
-        let models = self.models.load();
-        let Some(versions) = models.get(name) else { return Ok(None) };
-        let found = match version {
-            Some(version) => versions.get(&version),
-            None => versions.last_key_value().map(|(_, newest)| newest),
-        };
-        found.cloned().map(Some).ok_or_else(|| Error::VersionNotFound {
+        let routes = self.routes.load();
+        let Some(route) = routes.get(name) else { return Ok(None) };
+        route.choose(version, key).cloned().map(Some).ok_or_else(|| Error::VersionNotFound {
             model: name.into(),
             version: version.unwrap_or_default(),
-            serving: versions.keys().map(u64::to_string).collect::<Vec<_>>().join(", "),
+            serving: route.versions().map(u64::to_string).collect::<Vec<_>>().join(", "),
         })
     }
 
-    /// Every version in service, by name and version.
+    /// All endpoints, by name and version.
     pub(crate) fn all(&self) -> Vec<Arc<Endpoint>> {
-        let models = self.models.load();
-        let mut all: Vec<_> = models.values().flat_map(BTreeMap::values).cloned().collect();
+        let routes = self.routes.load();
+        let mut all: Vec<_> = routes.values().flat_map(Route::endpoints).cloned().collect();
         all.sort_by(|a, b| (a.name(), a.version()).cmp(&(b.name(), b.version())));
         all
     }
 
-    /// Puts a version into service and gives the one that it replaces.
+    /// Lets a version serve. Returns the one that it replaces.
     pub(crate) fn insert(&self, endpoint: Arc<Endpoint>) -> Option<Arc<Endpoint>> {
-        let mut models = HashMap::clone(&self.models.load());
-        let versions = models.entry(endpoint.name().to_string()).or_default();
-        let replaced = versions.insert(endpoint.version(), endpoint);
-        self.models.store(Arc::new(models));
+        let mut routes = HashMap::clone(&self.routes.load());
+        let route = routes.entry(endpoint.name().to_string()).or_default();
+        let replaced = route.insert(endpoint);
+        self.routes.store(Arc::new(routes));
         replaced
     }
 
-    /// Takes a version out of service.
+    /// Ends the service of a version.
     pub(crate) fn remove(&self, name: &str, version: u64) -> Option<Arc<Endpoint>> {
-        let mut models = HashMap::clone(&self.models.load());
-        let versions = models.get_mut(name)?;
-        let removed = versions.remove(&version);
-        if versions.is_empty() {
-            models.remove(name);
+        let mut routes = HashMap::clone(&self.routes.load());
+        let route = routes.get_mut(name)?;
+        let removed = route.remove(version);
+        if route.is_empty() {
+            routes.remove(name);
         }
-        self.models.store(Arc::new(models));
+        self.routes.store(Arc::new(routes));
         removed
     }
 }

@@ -1,5 +1,6 @@
 //! Request ids: the caller's or a generated one, of bounded size and without allocation.
 
+use skysail_policy::mix64;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -39,6 +40,17 @@ impl RequestId {
             number
         });
         Self(Kind::Own(number))
+    }
+
+    /// Hashes the caller's id, the same in every process; 0 for a generated one.
+    pub fn stable_key(&self) -> u64 {
+        let Kind::Callers { length, text } = &self.0 else { return 0 };
+        let words = text[..usize::from(*length)].chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(word)
+        });
+        words.fold(u64::from(*length), |hash, word| mix64(hash ^ word))
     }
 
     /// Takes the caller's id, truncated if too long, or generates one if it is empty.

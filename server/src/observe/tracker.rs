@@ -8,7 +8,7 @@ use crate::call::Call;
 use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::cause::{BlockingBatch, Cause};
-use skysail_engine::endpoint::Endpoint;
+use skysail_engine::endpoint::{Endpoint, ServedOutcome};
 use skysail_engine::error::Reason;
 use skysail_engine::observe::statistics::Statistics;
 use skysail_engine::request::Stages;
@@ -98,6 +98,8 @@ impl<'a> RequestTracker<'a> {
         let latency = self.arrived.map(|arrived| responded.saturating_duration_since(arrived));
         let missed = objective.is_some() && latency > objective;
         statistics.record_answer(missed);
+        let latency_us = micros(latency.unwrap_or_default());
+        self.endpoint.observe(ServedOutcome::Completed { latency_us });
         if !server.keeps_request_records() {
             return;
         }
@@ -134,9 +136,14 @@ impl<'a> RequestTracker<'a> {
         let statistics = self.endpoint.statistics();
         let mut record = self.record(outcome, Instant::now());
         statistics.record_failure(reason, Duration::from_micros(record.ended_us));
-        if let Outcome::Shed(reason) = outcome {
-            statistics.record_shed(reason);
-        }
+        let served = match outcome {
+            Outcome::Shed(reason) => {
+                statistics.record_shed(reason);
+                ServedOutcome::Shed
+            }
+            _ => ServedOutcome::Failed,
+        };
+        self.endpoint.observe(served);
         self.server.finish(statistics, &mut record, self.call.trace);
         request_log::without_response(self.server, statistics, &record, error);
     }
