@@ -1,5 +1,5 @@
-//! `skysail-bench ab`: two builds of the server beside each other in alternating runs, so that a
-//! machine that becomes slower or faster meanwhile changes no ratio.
+//! `skysail-bench ab`: two builds of the server in alternating runs, so that changes of the
+//! machine's speed affect both alike.
 
 use crate::engine_under_test::{WIDE_MLP, install};
 use crate::load::{ClosedLoop, Generator, LoadResult};
@@ -48,7 +48,7 @@ pub(crate) struct Flags {
     small: PathBuf,
 }
 
-/// A load that both builds are measured under.
+/// Load that both builds are measured under.
 #[derive(Clone, Copy)]
 struct Case {
     model: &'static str,
@@ -81,7 +81,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// A build of the server, with a cache of its own for the verdicts of its probes.
+/// Build of the server, with its own cache for the verdicts of its probes.
 struct Build {
     executable: PathBuf,
     cache: TempDir,
@@ -130,8 +130,8 @@ fn idle(out: &mut impl Write, flags: &Flags, builds: &[Build; 2]) -> Result<Vec<
     Ok(figures)
 }
 
-/// Measures both builds under each load. Replicas are set, as their calibration could choose
-/// differently from one start to the next.
+/// Measures both builds under each load. Replicas are set, as calibration could choose different
+/// ones at each start.
 fn loads(out: &mut impl Write, flags: &Flags, builds: &[Build; 2]) -> Result<Vec<Figure>> {
     let cores = std::thread::available_parallelism()?.get();
     let folder = tempfile::tempdir()?;
@@ -151,7 +151,7 @@ fn loads(out: &mut impl Write, flags: &Flags, builds: &[Build; 2]) -> Result<Vec
     }
     writeln!(
         out,
-        "\n## ClosedLoop loops, one row a request: medians of {} rounds of {} s\n\n\
+        "\n## Closed loops, one row a request: medians of {} rounds of {} s\n\n\
          | model | protocol | connections | old req/s | new req/s | new/old | old CPU us/req | new \
          CPU us/req | new/old | old p99 us | new p99 us |\n\
          |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
@@ -210,7 +210,7 @@ impl Case {
     fn row(self, out: &mut impl Write, measured: &[Measured; 2]) -> Result<[Figure; 2]> {
         let rates = measured.each_ref().map(|build| build.requests_per_s.clone());
         let throughput = ratio(&rates);
-        // The kernel counts in hundredths of a second: the sum of all rounds is exact enough.
+        // The kernel counts in hundredths of a second, so the rounds are summed.
         let [old_us, new_us] = measured.each_ref().map(|m| m.cpu_s / m.answered.max(1.0) * 1e6);
         let cpu = new_us / old_us;
         let [old, new] = rates.each_ref().map(|rates| median(rates));
@@ -231,12 +231,12 @@ impl Case {
     }
 }
 
-/// Order of the two builds in a round: each comes first in every second one.
+/// Order of the two builds in a round; it alternates.
 fn order(round: usize) -> [usize; 2] {
     [round % 2, (round + 1) % 2]
 }
 
-/// Median of the new build's values over the old one's, round by round.
+/// Median ratio of the new build's values to the old one's, round by round.
 fn ratio([old, new]: &[Vec<f64>; 2]) -> f64 {
     median(&old.iter().zip(new).map(|(old, new)| new / old).collect::<Vec<_>>())
 }

@@ -1,5 +1,5 @@
-//! A bare HTTP responder: it reads each body and answers with the same few bytes. Nothing that
-//! uses the same HTTP library answers sooner.
+//! Bare HTTP responder: it reads each body and responds with the same few bytes. No server on the
+//! same HTTP library is faster.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -13,10 +13,10 @@ use std::convert::Infallible;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-/// Bytes of an answer: about those of ten floats and their description.
+/// Body of a response, of about the size of ten floats in the protocol's JSON.
 const ANSWER: &[u8] = &[b'x'; 180];
 
-/// A responder, ended when dropped.
+/// Running responder, ended when dropped.
 pub(crate) struct BareResponder {
     _runtime: Runtime,
     /// `HOST:PORT`.
@@ -24,7 +24,7 @@ pub(crate) struct BareResponder {
 }
 
 impl BareResponder {
-    /// Starts it with so many threads.
+    /// Starts it with a number of threads.
     pub(crate) fn start(threads: usize, width: u64) -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
@@ -50,7 +50,7 @@ async fn serve(listener: TcpListener, metadata: Bytes) {
             let metadata = metadata.clone();
             let service = service_fn(move |request| answer(request, metadata.clone()));
             let connection = connection.serve_connection(TokioIo::new(stream), service);
-            // A client that leaves ends its connection and nothing else.
+            // A client that disconnects ends its own connection only.
             tokio::spawn(async move { drop(connection.await) });
         }
     }
@@ -63,7 +63,7 @@ async fn answer(
     if request.method() == Method::GET {
         return Ok(Response::new(Full::new(metadata)));
     }
-    // What came is of no interest, only that it did.
+    // The body is read and discarded.
     drop(request.into_body().collect().await);
     Ok(Response::new(Full::new(Bytes::from_static(ANSWER))))
 }

@@ -1,6 +1,5 @@
-//! `skysail-bench batching`: what the batching policies are worth. Goodput within an objective
-//! against every setting by hand, loads under and over the capacity, bursts, the cost of a
-//! decision, and a neighbour that is loaded and unloaded.
+//! `skysail-bench batching`: the batching policies. Measures goodput against every hand-set point,
+//! loads below and above the capacity, bursts, the cost of a decision, and a neighbour.
 
 mod setting;
 mod bench_model;
@@ -31,8 +30,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-/// Models that are asked through a server, and of these the one under bursts and beside another,
-/// when nobody names any.
+/// Default models of the tables over HTTP; the first ones also of bursts and of the neighbour.
 const SERVED: [&str; 3] = ["resnet20-cifar10", "mnist-cnn-batch", "all-minilm-l6-v2"];
 
 const EXAMPLES: &str = "\
@@ -41,41 +39,41 @@ Examples:
   cargo xtask bench batching --quick
   cargo xtask bench batching --tables policies --models resnet20-cifar10,wide-mlp";
 
-/// Measures batching.
+/// Measure the batching policies
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// Models, separated by commas: folders of --data, small-mlp or wide-mlp [default: seven].
+    /// Models, separated by commas: folders of --data, small-mlp or wide-mlp [default: all seven]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     models: Vec<String>,
-    /// Tables, separated by commas [default: all].
+    /// Tables to print, separated by commas [default: all]
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
     tables: Vec<Table>,
-    /// Short measurements and a thin grid: to see that it works, not for figures.
+    /// Run a short check with few measurements; its figures are not meaningful
     #[arg(long)]
     quick: bool,
-    /// The folder of real models, NAME/model.onnx.
+    /// Folder of real models, as NAME/model.onnx
     #[arg(long, value_name = "DIR", default_value = "../shared/data/models")]
     data: PathBuf,
-    /// The server's executable.
+    /// Executable of the server
     #[arg(long, value_name = "FILE", default_value = "target/release/skysail-server")]
     server: PathBuf,
 }
 
-/// What is measured.
+/// Table of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Table {
-    /// What a decision of the scheduler costs.
+    /// Cost of a scheduler's decision
     Decisions,
-    /// Goodput of all settings, in process.
+    /// Goodput of all settings, in process
     Policies,
-    /// Below and above the capacity, in process.
+    /// Loads below and above the capacity, in process
     Loads,
-    /// Bursts, in process.
+    /// Bursts, in process
     Bursts,
-    /// A neighbour that is loaded and unloaded, in process.
+    /// A neighbour that is loaded and unloaded, in process
     Neighbour,
-    /// Below and above the capacity of a server.
+    /// Loads below and above the capacity, over HTTP
     Http,
 }
 
@@ -115,15 +113,15 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// What the tables share.
+/// State that the tables share.
 struct Bench {
     models: Vec<BenchModel>,
-    /// Whether somebody named the models.
+    /// True if the models were named on the command line.
     named: bool,
     engine: TestEngine,
     budget: Budget,
     baselines: BTreeMap<String, Baseline>,
-    /// The best settings by hand that were found.
+    /// Best hand-set point of each model, as found so far.
     best_fixed: BTreeMap<String, Setting>,
 }
 
@@ -137,7 +135,7 @@ impl Bench {
         Ok(baseline)
     }
 
-    /// Looks at those that are asked through a server.
+    /// Baselines of the models that are served over HTTP.
     fn served(&mut self) -> Result<Vec<Baseline>> {
         let is_usual = |model: &&BenchModel| SERVED.contains(&&*model.name);
         let mut served: Vec<BenchModel> = self.models.iter().filter(is_usual).cloned().collect();
@@ -166,7 +164,7 @@ impl Bench {
         table::side_by_side(out, &comparisons)
     }
 
-    /// All models, or one when it is to be quick.
+    /// Measures all models, or one in a quick run.
     fn loads(&mut self, out: &mut impl Write) -> Result<()> {
         let baselines = if self.budget.is_quick {
             self.served()?
@@ -195,7 +193,7 @@ impl Bench {
         let baseline = self.served()?.into_iter().next().context("there is no model")?;
         let others = self.models.iter().filter(|other| other.name != baseline.model.name);
         let bytes = |other: &&BenchModel| other.file.metadata().map_or(0, |file| file.len());
-        // A model may be its own neighbour when there is no other.
+        // A model may be its own neighbour if there is no other.
         let heaviest = others.max_by_key(bytes).unwrap_or(&baseline.model);
         neighbour::run(out, &self.engine, &self.budget, &baseline, heaviest)
     }

@@ -1,6 +1,5 @@
-//! `skysail-bench compression`: what packages are worth. Their size, how fast they decode, the
-//! kernels for sparse weights beside ONNX Runtime's dense ones, whole models, and how soon a
-//! package is ready to serve.
+//! `skysail-bench compression`: packages. Measures their size, decoding, the kernels for sparse
+//! weights beside ONNX Runtime's dense ones, whole models, and loading.
 
 mod packer;
 mod timed;
@@ -29,52 +28,52 @@ Examples:
   cargo xtask bench compression
   cargo xtask bench compression --tables products,convolutions";
 
-/// Measures compression.
+/// Measure compression
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// Tables, separated by commas [default: all].
+    /// Tables to print, separated by commas [default: all]
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
     tables: Vec<Table>,
-    /// Short measurements: to see that it works, not for figures.
+    /// Run a short check with few measurements; its figures are not meaningful
     #[arg(long)]
     quick: bool,
-    /// The folder of real models and images.
+    /// Folder of real models and images
     #[arg(long, value_name = "DIR", default_value = "../shared/data")]
     data: PathBuf,
-    /// The packager's executable.
+    /// Executable of the packager
     #[arg(long, value_name = "FILE", default_value = "target/release/skysail-pack")]
     pack: PathBuf,
-    /// The server's executable.
+    /// Executable of the server
     #[arg(long, value_name = "FILE", default_value = "target/release/skysail-server")]
     server: PathBuf,
 }
 
-/// What is measured.
+/// Table of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Table {
-    /// Sizes of packages of real models.
+    /// Sizes of packages of real models
     Sizes,
-    /// How fast a package's tensors become floats.
+    /// Decoding of a package's tensors to floats
     Decoding,
-    /// Fully connected layers, sparse against dense and int8.
+    /// Fully connected layers, sparse against dense and int8
     Products,
-    /// Convolutions, sparse against dense.
+    /// Convolutions, sparse against dense
     Convolutions,
-    /// Dynamic int8 by rows against one range for a tensor.
+    /// Dynamic int8 by rows against one range for a tensor
     Rows,
-    /// Whole models, their package against their ONNX file.
+    /// Whole models, package against ONNX file
     Models,
-    /// How soon a package is ready.
+    /// Time until a package is ready
     Loading,
 }
 
-/// What the tables share.
+/// State that the tables share.
 struct Bench {
     packer: Packer,
     server: PathBuf,
     data: PathBuf,
-    /// How long one comparison may take.
+    /// Time limit of one comparison.
     time: Duration,
 }
 
@@ -90,8 +89,8 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     }
 }
 
-/// Prints each table in a process of its own: a process has one ONNX Runtime, with the threads
-/// that the first table wanted.
+/// Prints each table in its own process. A process has one ONNX Runtime, with the threads of the
+/// first table.
 fn each(tables: &[Table], flags: &Flags) -> Result<()> {
     for table in tables {
         let name = table.to_possible_value().context("a table without a name")?;
@@ -126,12 +125,12 @@ fn print(table: Table, flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// The geometric mean.
+/// Geometric mean.
 fn mean(ratios: &[f64]) -> f64 {
     (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp()
 }
 
-/// The least of some figures; NaN when there is none.
+/// Least of some figures; NaN without any.
 fn least(figures: &[f64]) -> f64 {
     figures.iter().copied().fold(f64::NAN, f64::min)
 }

@@ -1,18 +1,18 @@
-//! Shares the machine out: the last core to the client, the others to the server. So the client
-//! stands for callers on other machines, whose work takes nothing from the server's.
+//! Divides the machine: the last core for the client, the others for the server. The client thus
+//! stands for clients on other machines.
 
 use anyhow::Result;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io::Write;
 
-/// Who may run where.
+/// Cores of server and client.
 pub(crate) struct Cores {
     server: CpuSet,
     client: CpuSet,
 }
 
 impl Cores {
-    /// Of what this thread may use. On a single core they share that, which `out` is told.
+    /// Divides the cores of this thread. A single core is shared, with a note to `out`.
     pub(crate) fn split(out: &mut impl Write) -> Result<Self> {
         let all = sched_getaffinity(None)?;
         let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| all.is_set(core)).collect();
@@ -26,11 +26,11 @@ impl Cores {
         {
             return Ok(Self { server: set(server), client: set(&[*client]) });
         }
-        writeln!(out, "\nThe client runs on the server's only core: its work counts.")?;
+        writeln!(out, "\nThe client shares the server's only core.")?;
         Ok(Self { server: all, client: all })
     }
 
-    /// Starts a process on the server's, and goes on with the client's alone.
+    /// Starts a process on the server's cores, and continues on the client's.
     pub(crate) fn start<T>(&self, server: impl FnOnce() -> Result<T>) -> Result<T> {
         // A process inherits the cores of the thread that starts it.
         sched_setaffinity(None, &self.server)?;

@@ -1,4 +1,4 @@
-//! The limit of every server: ONNX Runtime called in this process, with bound buffers and nothing
+//! Limit of every server: ONNX Runtime called in this process, with bound buffers and nothing
 //! around it.
 
 use anyhow::Result;
@@ -9,17 +9,17 @@ use skysail_loadtest::quantiles::median;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long each batch size is measured.
+/// Duration of each measurement.
 const WINDOW: Duration = Duration::from_millis(800);
 
-/// What one batch size reaches.
+/// Result of one batch size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
     /// Rows of the batch.
     pub(crate) rows: usize,
     /// Threads of the session.
     pub(crate) threads: usize,
-    /// The median run.
+    /// Median run time.
     pub(crate) run_us: f64,
 }
 

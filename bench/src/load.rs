@@ -1,4 +1,4 @@
-//! ClosedLoop loops on the server, by `wrk` where it is installed and speaks the protocol, else by our
+//! Closed loops on the server, by `wrk` where it is installed and speaks the protocol, else by our
 //! own load tester. Its client costs more than `wrk`'s, and both run on the server's cores.
 
 use anyhow::{Context, Result, ensure};
@@ -13,17 +13,17 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// What asks.
+/// Load generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Generator {
-    /// The program `wrk`.
+    /// Program `wrk`.
     Wrk,
-    /// The library of `skysail-load`.
+    /// Library of `skysail-load`.
     SkysailLoad,
 }
 
 impl Generator {
-    /// The one for a protocol on this machine.
+    /// Generator for a protocol on this machine.
     pub(crate) fn of(protocol: Protocol) -> Self {
         let has_wrk = || Command::new("wrk").arg("--version").output().is_ok();
         match protocol {
@@ -33,7 +33,7 @@ impl Generator {
         }
     }
 
-    /// Its name.
+    /// Name of the generator.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Wrk => "wrk",
@@ -42,21 +42,21 @@ impl Generator {
     }
 }
 
-/// One load.
+/// Closed loop.
 pub(crate) struct ClosedLoop<'a> {
     /// `HOST:PORT` of the protocol.
     pub(crate) address: &'a str,
-    /// The model's name.
+    /// Name of the model.
     pub(crate) model: &'a str,
-    /// How requests travel.
+    /// Protocol of the requests.
     pub(crate) protocol: Protocol,
-    /// Connections that ask again as soon as they are answered.
+    /// Connections that send again as soon as they are answered.
     pub(crate) connections: usize,
-    /// How long.
+    /// Duration in seconds.
     pub(crate) seconds: u64,
 }
 
-/// What came of it.
+/// Result of a closed loop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoadResult {
     pub(crate) answered: f64,
@@ -69,7 +69,7 @@ impl ClosedLoop<'_> {
     /// Sends the load.
     ///
     /// # Errors
-    /// When any request fails.
+    /// Fails if any request fails.
     pub(crate) fn run(&self, generator: Generator, folder: &Path) -> Result<LoadResult> {
         match generator {
             Generator::Wrk => self.wrk(folder),
@@ -120,7 +120,7 @@ impl ClosedLoop<'_> {
         read_wrk(&text).with_context(|| format!("wrk says: {text}"))
     }
 
-    /// Encodes a request of made-up inputs: its body, and the length of the JSON part where raw
+    /// Encodes a request of random inputs: its body, and the length of the JSON part where raw
     /// elements follow.
     fn body(&self) -> Result<(Vec<u8>, Option<usize>)> {
         let metadata = block_on(self.target()?.describe())??;
@@ -138,7 +138,7 @@ impl ClosedLoop<'_> {
     }
 }
 
-/// Puts a load on a model with made-up inputs, every request of which must be answered.
+/// Puts a load on a model with random inputs; every request must be answered.
 pub(crate) fn drive(target: Target, load: &Load) -> Result<Report> {
     let report = block_on(async {
         let prepared = prepare(target, &row(), load.timeout).await?;
@@ -148,7 +148,7 @@ pub(crate) fn drive(target: Target, load: &Load) -> Result<Report> {
     Ok(report)
 }
 
-/// One row of made-up inputs.
+/// Source of one row of random inputs.
 pub(crate) fn row() -> Source {
     Source::Random(Random { rows: 1, shapes: Vec::new(), seed: 1 })
 }
@@ -158,7 +158,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
 }
 
-/// Reads the text that `wrk --latency` prints.
+/// Parses the output of `wrk --latency`.
 fn read_wrk(text: &str) -> Option<LoadResult> {
     let word_after = |mark: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(mark))?;
@@ -173,7 +173,7 @@ fn read_wrk(text: &str) -> Option<LoadResult> {
     })
 }
 
-/// `1.50ms` as 1500.
+/// Parses `1.50ms` as 1500.
 fn microseconds(text: &str) -> Option<f64> {
     let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
     let (number, factor) =
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_wrk_prints() {
+    fn the_output_of_wrk_is_parsed() {
         let text = "  Latency Distribution\n     50%  571.00us\n     99%    1.42ms\n  \
                     364000 requests in 4.00s, 100MB read\nRequests/sec:  90997.01\n";
         let seen = read_wrk(text).unwrap();

@@ -1,6 +1,6 @@
-//! `skysail-bench loadgen`: our load generator beside others in the same run. What one thread of it
-//! drives is seen against a responder that does next to nothing; whether it measures right, on
-//! models whose server is the limit.
+//! `skysail-bench loadgen`: our load generator beside others. One thread drives a trivial
+//! responder, which shows its limit; models whose server is the limit show whether the generators
+//! agree.
 
 mod perf_analyzer;
 mod responder;
@@ -23,33 +23,33 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What one core is to drive.
+/// Requests a second that one core must drive.
 const REQUESTS_PER_S: f64 = 60_000.0;
-/// How far throughput may be from another generator's, and p99.
+/// Greatest relative differences of throughput and p99 from another generator.
 const THROUGHPUT_OFF_MAX: f64 = 0.05;
 const P99_OFF_MAX: f64 = 0.10;
 
-/// Measures the load generator.
+/// Measure the load generator
 #[derive(Args)]
 pub(crate) struct Flags {
-    /// Seconds of each measurement.
+    /// Seconds of each measurement
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// How often each generator takes its turn.
+    /// Alternations of the generators
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// The server's executable.
+    /// Executable of the server
     #[arg(long, default_value = "target/release/skysail-server")]
     server: PathBuf,
-    /// Where `perf_analyzer` is set up from its Python package.
+    /// Python environment for perf_analyzer, created if it does not exist
     #[arg(long, default_value = "target/loadgen/venv")]
     venv: PathBuf,
-    /// Leave out the server.
+    /// Measure the trivial responder only
     #[arg(long)]
     only_responder: bool,
 }
 
-/// A model of the agreement, with the connections at which the server is the limit.
+/// Model of the agreement, with the connections at which the server is the limit.
 struct AgreementModel {
     name: &'static str,
     sizes: &'static [u64],
@@ -77,12 +77,12 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// One thread of each generator against the trivial responder.
+/// Measures one thread of each generator against the trivial responder.
 fn trivial(out: &mut impl Write, flags: &Flags) -> Result<Figures> {
     let responder = Responder::start()?;
     let folder = tempfile::tempdir()?;
     writeln!(out, "## One thread against a trivial responder\n")?;
-    writeln!(out, "| loop | by | connections | req/s | p50 us | p99 us | own load |")?;
+    writeln!(out, "| loop | generator | connections | req/s | p50 us | p99 us | busy |")?;
     writeln!(out, "|---|---|---:|---:|---:|---:|---:|")?;
     let mut best = 0.0_f64;
     for connections in [16, 64] {
@@ -154,25 +154,25 @@ fn row(out: &mut impl Write, kind: &str, connections: usize, report: &Report) ->
     Ok(())
 }
 
-/// The generators in turns on models whose server is the limit.
+/// The generators in turn on models whose server is the limit.
 fn agreement(out: &mut impl Write, flags: &Flags) -> Result<Figures> {
     ensure!(flags.server.is_file(), "{} is not built", flags.server.display());
     let folder = tempfile::tempdir()?;
     for model in &MODELS {
         let model_folder = install_mlp(folder.path(), model.name, model.sizes)?;
-        // How large batches become hangs on how soon a generator asks again.
+        // Without batching: batch sizes would depend on how soon a generator sends again.
         std::fs::write(model_folder.join("model.toml"), "max_batch_size = 0\n")?;
     }
     let start = || Server::start(&flags.server, folder.path());
     let server = Cores::split(out)?.start(start)?;
-    writeln!(out, "\n## Agreement, closed loops in turns, raw tensors over HTTP\n")?;
+    writeln!(out, "\n## Agreement, closed loops in alternation, raw tensors over HTTP\n")?;
     let perf_analyzer = PerfAnalyzer::find(&flags.venv);
     if let Err(reason) = &perf_analyzer {
         writeln!(out, "perf_analyzer is left out: {reason:#}\n")?;
     }
     writeln!(
         out,
-        "| model | connections | by | req/s | p50 us | p99 us |\n|---|---:|---|---:|---:|---:|"
+        "| model | connections | generator | req/s | p50 us | p99 us |\n|---|---:|---|---:|---:|---:|"
     )?;
     let mut figures = Vec::new();
     for model in &MODELS {
@@ -183,7 +183,7 @@ fn agreement(out: &mut impl Write, flags: &Flags) -> Result<Figures> {
     Ok(figures)
 }
 
-/// One model's turns.
+/// Alternating runs of one model.
 struct Alternation<'a> {
     model: &'a AgreementModel,
     server: &'a Server,
@@ -229,12 +229,12 @@ impl Alternation<'_> {
                 let off = |ours: f64, theirs: f64| (ours / theirs - 1.0).abs();
                 let throughput = off(ours.requests_per_s, rate);
                 figures.push((
-                    format!("{name}: throughput off {by}'s"),
+                    format!("{name}: throughput, relative difference from {by}"),
                     throughput,
                     Target::AtMost(THROUGHPUT_OFF_MAX),
                 ));
                 figures.push((
-                    format!("{name}: p99 off {by}'s"),
+                    format!("{name}: p99, relative difference from {by}"),
                     off(ours.p99_us, p99_us),
                     Target::AtMost(P99_OFF_MAX),
                 ));
@@ -254,7 +254,7 @@ impl Alternation<'_> {
     }
 }
 
-/// Each figure's median.
+/// Median of each figure.
 fn median(results: &[LoadResult]) -> Option<LoadResult> {
     let of = |value: fn(&LoadResult) -> f64| {
         quantiles::median(&results.iter().map(value).collect::<Vec<_>>())

@@ -1,4 +1,4 @@
-//! The benchmarks' command line. Each prints its figures beside their limit or bar.
+//! Command line of the benchmarks. Each prints its figures beside their targets.
 
 mod ab;
 mod bare_responder;
@@ -21,7 +21,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Benchmarks of Skysail, on the release build and this machine.
+/// Benchmarks of Skysail, on the release build and this machine
 #[derive(Parser)]
 #[command(version, about)]
 struct Flags {
@@ -33,20 +33,20 @@ struct Flags {
 enum Benchmark {
     /// Two builds of the server against each other: throughput, CPU time, memory, start
     Ab(ab::Flags),
-    /// The request path: throughput, latency and processor time against ONNX Runtime in process.
+    /// The request path: throughput, latency and CPU time against ONNX Runtime in process
     Serve(serve::Flags),
-    /// Batching policies: goodput within an objective against every setting by hand, overload,
-    /// bursts, the cost of a decision, and a neighbour that is loaded and unloaded.
+    /// Batching policies: goodput against fixed settings, overload, bursts, cost of a decision, a
+    /// neighbour
     Batching(batching::Flags),
-    /// Packages: their size, decoding, the kernels for sparse weights, whole models, loading.
+    /// Packages: size, decoding, kernels for sparse weights, whole models, loading
     Compression(compression::Flags),
-    /// Plans: latencies predicted from a capacity profile beside those measured.
+    /// Plans: predicted latencies beside measured ones
     Planning(planning::Flags),
-    /// Tracing: throughput with and without, and what noting one request costs.
+    /// Request records: throughput with and without, and the cost of one record
     Tracing(tracing::Flags),
-    /// Training: the time of a step, bytes on the wire, ranks under MPI, and the recipes.
+    /// Training: time of a step, bytes on the wire, ranks under MPI, recipes
     Training(training::Flags),
-    /// The load generator: what one thread of it drives, and whether it agrees with others.
+    /// The load generator: its own limit, and its agreement with others
     Loadgen(loadgen::Flags),
 }
 

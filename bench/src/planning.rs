@@ -1,5 +1,5 @@
 //! `skysail-bench planning`: latencies that `skysail-load plan` predicts from a capacity profile,
-//! beside those that are then measured at loads that the profile does not hold.
+//! beside measurements at loads that the profile lacks.
 
 use crate::cores::Cores;
 use crate::engine_under_test::{self, SMALL_MLP, WIDE_MLP, install_mlp};
@@ -19,17 +19,17 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How far a prediction may be from what is measured.
+/// Greatest relative error of a prediction.
 const OFF_MAX: f64 = 0.2;
-/// Requests under way at once, at most.
+/// Most requests in flight.
 const CONNECTIONS: usize = 256;
-/// No higher rate is tried: it would be a test of the generator.
+/// Highest rate: above it the generator would be measured.
 const MOST_PER_S: f64 = 20_000.0;
 /// Windows of each load, whose median counts.
 const WINDOWS: usize = 3;
-/// How often a window is tried, as another process may hold the generator up.
+/// Attempts to measure a window in which the generator kept up.
 const TRIES: usize = 4;
-/// Requests that a window has at least: a hundredth of them is to be more than a handful.
+/// Least requests of a window, so that a hundredth of them is more than a handful.
 const REQUESTS_MIN: f64 = 2_000.0;
 
 const EXAMPLES: &str = "\
@@ -37,11 +37,11 @@ Examples:
   cargo xtask bench planning
   cargo xtask bench planning --models resnet20-cifar10 --seconds 3";
 
-/// Measures how well loads are planned.
+/// Measure the accuracy of plans
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// Models, separated by commas: small-mlp, wide-mlp or folders of --data.
+    /// Models, separated by commas: small-mlp, wide-mlp or folders of --data
     #[arg(
         long,
         value_name = "NAMES",
@@ -49,25 +49,25 @@ pub(crate) struct Flags {
         default_value = "small-mlp,resnet20-cifar10,wide-mlp"
     )]
     models: Vec<String>,
-    /// Seconds of each measurement, at least.
+    /// Least seconds of each measurement
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// The folder of real models, NAME/model.onnx.
+    /// Folder of real models, as NAME/model.onnx
     #[arg(long, value_name = "DIR", default_value = "../shared/data/models")]
     data: PathBuf,
-    /// The server's executable.
+    /// Executable of the server
     #[arg(long, value_name = "FILE", default_value = "target/release/skysail-server")]
     server: PathBuf,
-    /// Keeps the profiles in this folder.
+    /// Folder to write the profiles to
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
 
-/// A load that is predicted and measured.
+/// Load that is predicted and measured.
 struct Case {
-    /// Part of the capacity.
+    /// Rate, relative to the capacity.
     share: f64,
-    /// Times, length and period of bursts, in microseconds.
+    /// Factor, length and period of bursts, in microseconds.
     bursts: Option<(f64, u64, u64)>,
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Puts a model into a folder that is served; false when there is no such model.
+/// Installs a model to serve; false if there is no such model.
 fn install(folder: &Path, name: &str, data: &Path) -> Result<bool> {
     let layers = match name {
         "small-mlp" => SMALL_MLP,
@@ -121,7 +121,7 @@ fn install(folder: &Path, name: &str, data: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// A model on a server.
+/// Model on a server.
 struct PlannedModel<'a> {
     name: &'a str,
     flags: &'a Flags,
@@ -170,7 +170,7 @@ impl<'a> PlannedModel<'a> {
         };
         let find = |options: &Options| block_on(find(&self.conditions(), options, |_| {}));
         let found = match find(&options)? {
-            // Beyond that the generator lacks cores, and nothing is said of the server.
+            // Above that rate the generator lacks cores, and the server is not measured.
             Err(Error::Generator { met_per_s: Some(most_per_s), .. }) => {
                 find(&Options { most_per_s, ..options })?
             }
@@ -185,7 +185,7 @@ impl<'a> PlannedModel<'a> {
         Ok(capacity.profile)
     }
 
-    /// Prints a row for each load; which predictions were near enough.
+    /// Prints a row for each load; true for each accurate prediction.
     fn rows(&self, out: &mut impl Write) -> Result<Vec<bool>> {
         let profile = self.profile()?;
         let traffics = CASES.each_ref().map(|case| case.traffic(profile.capacity_per_s));
@@ -203,7 +203,7 @@ impl<'a> PlannedModel<'a> {
             .collect()
     }
 
-    /// Measures all loads in rounds: where the machine changes meanwhile, it does so for all.
+    /// Measures all loads in rounds, so that changes of the machine affect all of them.
     fn measure(&self, traffics: &[Traffic; 3]) -> Result<Vec<Measured>> {
         let mut windows = [const { Vec::new() }; 3];
         for round in 0..WINDOWS as u64 {
@@ -218,7 +218,7 @@ impl<'a> PlannedModel<'a> {
         Ok(all.map(|(traffic, windows)| Measured::of(traffic.mean_per_s(), windows)).collect())
     }
 
-    /// One in which the generator kept up, if there is one in a few.
+    /// Measures a window in which the generator kept up, in a few attempts.
     fn window(&self, traffic: &Traffic, seed: u64) -> Result<Window> {
         let conditions = self.conditions();
         // Whole periods of every load.
@@ -281,7 +281,7 @@ impl Case {
     }
 }
 
-/// All windows of a load.
+/// Measurements of a load.
 struct Measured {
     level: Level,
     p99_ms: f64,
@@ -295,7 +295,7 @@ impl Measured {
         let each: Vec<f64> = windows.iter().filter_map(of_window).collect();
         let level = level(per_s, windows);
         let range = Quantiles::from_values(each);
-        // The middle of three: a window in which somebody else had the machine is none.
+        // The median excludes a window in which another process had the machine.
         Self { level, p99_ms: range.at(0.5), least_ms: range.at(0.0), most_ms: range.at(1.0) }
     }
 }

@@ -1,5 +1,4 @@
-//! A server under test: the release build, on ports of its own, with what it takes of the
-//! machine.
+//! Server process under test, on free ports, with its use of resources.
 
 use crate::load::{block_on, row};
 use anyhow::{Context, Result, bail};
@@ -10,23 +9,23 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long the server may take to say where it listens.
+/// Time limit until the server reports its addresses.
 const START_MAX: Duration = Duration::from_secs(30);
 
-/// How long a server may take to its first answer before the benchmark gives up.
+/// Time limit until the server answers.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// The kernel's clock ticks a second: `sysconf(_SC_CLK_TCK)` is 100 on every Linux.
+/// Clock ticks a second of the kernel: `sysconf(_SC_CLK_TCK)` is 100 on every Linux.
 const TICKS_PER_S: f64 = 100.0;
 
-/// A running server, ended when dropped.
+/// Running server, ended when dropped.
 pub(crate) struct Server {
     child: Child,
     /// Address of HTTP.
     pub(crate) http: String,
     /// Address of gRPC.
     pub(crate) grpc: String,
-    /// When it was started.
+    /// Time of its start.
     pub(crate) started: Instant,
 }
 
@@ -67,7 +66,7 @@ impl Server {
                 break;
             }
             if let (Some(http), Some(grpc)) = (after(&line, "HTTP on "), after(&line, "gRPC on ")) {
-                // Read on, or the server would stop when the pipe is full.
+                // Its log is read on, or the server would block when the pipe is full.
                 std::thread::spawn(move || lines.for_each(drop));
                 return Ok(Self { child, http, grpc, started });
             }
@@ -76,7 +75,7 @@ impl Server {
         bail!("the server does not say where it listens");
     }
 
-    /// Asks until an inference request of one row is answered, and gives it for more of them.
+    /// Sends inference requests of one row until one is answered, and returns the prepared request.
     pub(crate) fn first_answer(&self, model: &str) -> Result<Prepared> {
         block_on(async {
             loop {
@@ -98,7 +97,7 @@ impl Server {
         if protocol.is_http() { &self.http } else { &self.grpc }
     }
 
-    /// Processor time that it has used, in seconds.
+    /// CPU time used so far, in seconds.
     pub(crate) fn cpu_s(&self) -> Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let fields = stat.rsplit(')').next().unwrap_or_default();
@@ -107,7 +106,7 @@ impl Server {
         Ok(ticks.sum::<f64>() / TICKS_PER_S)
     }
 
-    /// Memory that it has in RAM, in MB.
+    /// Resident memory, in MB.
     pub(crate) fn resident_mb(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -118,13 +117,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The server may have ended by itself.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// The word that follows `mark`.
+/// Word after `mark` in a line.
 fn after(line: &str, mark: &str) -> Option<String> {
     let rest = line.split(mark).nth(1)?;
     let word = rest.split([' ', ',']).next()?;

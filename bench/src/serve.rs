@@ -1,5 +1,5 @@
 //! `skysail-bench serve`: the request path on a small and a wide MLP, over every protocol, beside
-//! ONNX Runtime in process and beside the figures that this project has set itself.
+//! ONNX Runtime in process and the targets.
 
 use crate::bare_responder::BareResponder;
 use crate::engine_under_test::{SMALL_MLP, WIDE_MLP, install_mlp};
@@ -14,38 +14,38 @@ use std::path::{Path, PathBuf};
 
 mod table;
 
-/// Measures the request path.
+/// Measure the request path
 #[derive(Args)]
 pub(crate) struct Flags {
-    /// Seconds of each measurement.
+    /// Seconds of each measurement
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// The server's executable.
+    /// Executable of the server
     #[arg(long, default_value = "target/release/skysail-server")]
     server: PathBuf,
 }
 
-/// A model of the benchmark.
+/// Model of the benchmark.
 struct Model {
     name: &'static str,
-    /// Widths of its layers, the input's first.
+    /// Widths of the layers, the input's first.
     sizes: &'static [u64],
 }
 
 const MODELS: [Model; 2] =
     [Model { name: "small", sizes: SMALL_MLP }, Model { name: "wide", sizes: WIDE_MLP }];
 
-/// Everything that was measured.
+/// All measurements.
 struct Results {
     limits: Vec<(&'static str, Limit)>,
     rows: Vec<Row>,
-    /// By connections; empty without `wrk`.
+    /// Results by connections; empty without `wrk`.
     bare: Vec<(usize, LoadResult)>,
     start_ms: f64,
     resident_mb: f64,
 }
 
-/// One row of the table of requests.
+/// Row of the table of requests.
 struct Row {
     model: &'static str,
     protocol: Protocol,
@@ -80,7 +80,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     table::print(&Results { limits, rows, bare, start_ms, resident_mb })
 }
 
-/// A bare responder under the loads of the small model: 1, 16 and 64 connections.
+/// Measures a bare responder under the loads of the small model: 1, 16 and 64 connections.
 fn bare(flags: &Flags, folder: &Path) -> Result<Vec<(usize, LoadResult)>> {
     let generator = Generator::of(Protocol::Binary);
     if generator != Generator::Wrk {
@@ -137,7 +137,7 @@ fn measure(
     Ok(Row { model: model.name, protocol, connections, generator, seen, cpu_us })
 }
 
-/// Start to first answer in milliseconds, and memory of a server with one small model in MB.
+/// Start to first response in milliseconds, and memory of a server with one small model in MB.
 fn idle(executable: &Path) -> Result<(f64, f64)> {
     let folder = tempfile::tempdir()?;
     install_mlp(folder.path(), "small", SMALL_MLP)?;

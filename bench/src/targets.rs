@@ -1,19 +1,19 @@
-//! Figures beside what they are held against, in the last column whether that is reached.
+//! Figures beside their targets, with a verdict.
 
 use std::fmt;
 use std::io::{self, Write};
 
-/// What is to be reached, and whether more or less is better.
+/// Target of a figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target {
-    /// No less.
+    /// Lower bound.
     AtLeast(f64),
-    /// No more.
+    /// Upper bound.
     AtMost(f64),
 }
 
 impl Target {
-    /// Whether `measured` reaches it. What was not measured does not.
+    /// True if `measured` reaches the target; false for NaN.
     pub(crate) fn is_reached(self, measured: f64) -> bool {
         match self {
             Self::AtLeast(target) => measured >= target,
@@ -45,7 +45,7 @@ pub(crate) type Figure = (String, f64, Target);
 /// Several figures.
 pub(crate) type Figures = Vec<Figure>;
 
-/// Prints a table of figures with their figures.
+/// Prints a table of figures with their targets.
 pub(crate) fn print(
     out: &mut impl Write,
     figures: &[(impl fmt::Display, f64, Target)],
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_measured_reaches_no_bar() {
+    fn an_unmeasured_figure_reaches_no_target() {
         assert!(Target::AtLeast(1.0).is_reached(1.0) && Target::AtMost(1.0).is_reached(1.0));
         assert!(
             !Target::AtLeast(1.0).is_reached(f64::NAN) && !Target::AtMost(1.0).is_reached(f64::NAN)
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_the_ratio_to_its_bar() {
+    fn a_row_has_the_ratio_to_its_target() {
         let mut out = Vec::new();
         print(&mut out, &[("p99 ms", 30.0, Target::AtMost(20.0))]).unwrap();
         let text = String::from_utf8(out).unwrap();

@@ -1,5 +1,5 @@
-//! `skysail-bench tracing`: what it costs to note where the time of every request went. Two servers
-//! of the same build, one with records and one without, are asked in turn by the same load.
+//! `skysail-bench tracing`: the cost of request records. Two servers of the same build, with and
+//! without records, are measured in turn under the same load.
 
 use crate::engine_under_test::{SMALL_MLP, install_mlp};
 use crate::load::{ClosedLoop, Generator, LoadResult};
@@ -19,23 +19,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The model of the benchmark, and the load on it.
+/// Model of the benchmark, and its load.
 const NAME: &str = "small";
 const CONNECTIONS: usize = 64;
 
-/// Request records that are noted to see what one costs.
+/// Records that are made to measure the cost of one.
 const JOURNEYS: u32 = 2_000_000;
 
-/// Measures the cost of tracing.
+/// Measure the cost of request records
 #[derive(Args)]
 pub(crate) struct Flags {
-    /// Seconds of each measurement.
+    /// Seconds of each measurement
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// Measurements of each server, in turn.
+    /// Measurements of each server, in turn
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// The server's executable.
+    /// Executable of the server
     #[arg(long, default_value = "target/release/skysail-server")]
     server: PathBuf,
 }
@@ -57,7 +57,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     let mut ratios = Vec::new();
     for round in 0..flags.rounds {
         let mut seen = [f64::NAN; 2];
-        // Which comes first changes, as the machine may grow slower or faster.
+        // The order alternates, as the machine may become slower or faster.
         for turn in 0..2 {
             let which = (round + turn) % 2;
             seen[which] = ask(&servers[which], flags.seconds, folder.path())?.requests_per_s;
@@ -90,7 +90,7 @@ fn ask(server: &Server, seconds: u64, folder: &Path) -> Result<LoadResult> {
     closed.run(Generator::of(Protocol::Binary), folder)
 }
 
-/// How long it takes to make a record, find its cause, count it, and keep it where it is slow.
+/// Time to make a record, find its cause, count it, and keep it if it is slow.
 fn note_us() -> f64 {
     let statistics = Statistics::default();
     let model: Arc<str> = NAME.into();
@@ -107,7 +107,7 @@ fn note_us() -> f64 {
     spent.as_secs_f64() * 1e6 / f64::from(JOURNEYS)
 }
 
-/// The record of one of many requests, which differ by some ten microseconds.
+/// Record of one of many requests, which differ by some ten microseconds.
 fn record(model: &Arc<str>, accepted: Instant, number: u32) -> RequestRecord {
     let mut ends = Ends::NONE;
     let mut end = Duration::ZERO;

@@ -1,5 +1,5 @@
-//! `skysail-bench training`: how fast models learn. A step beside the same step written by hand, what
-//! ranks send, sums over ranks beside MPI's own, what a second rank is worth, and the recipes.
+//! `skysail-bench training`: the speed of training. Measures a step beside the same step written by
+//! hand, bytes that ranks send, sums beside MPI's own, scaling to two ranks, and the recipes.
 
 mod by_hand;
 mod steps;
@@ -20,40 +20,40 @@ Examples:
   cargo xtask bench training --recipes          what the recipes reach: hours
   cargo xtask bench training --recipes --only lenet-5,digits";
 
-/// Measures training.
+/// Measure training
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// Tables, separated by commas [default: all].
+    /// Tables to print, separated by commas [default: all]
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
     tables: Vec<Table>,
-    /// Short measurements: to see that it works, not for figures.
+    /// Run a short check with few measurements; its figures are not meaningful
     #[arg(long)]
     quick: bool,
-    /// Trains what the recipes say instead, to the end: hours.
+    /// Train the recipes to their ends instead, which takes hours
     #[arg(long, conflicts_with_all = ["tables", "quick"])]
     recipes: bool,
-    /// Some of the recipes, by their names, separated by commas.
+    /// Names of the recipes to train, separated by commas [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "recipes")]
     only: Vec<String>,
-    /// The folder of recipes.
+    /// Folder of recipes
     #[arg(long, value_name = "DIR", default_value = "trainer/recipes")]
     folder: PathBuf,
-    /// The folder of the trainer's executable, and of its examples.
+    /// Folder of the trainer's executable and its examples
     #[arg(long, value_name = "DIR", default_value = "target/release")]
     programs: PathBuf,
 }
 
-/// What is measured.
+/// Table of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Table {
-    /// The time of a step, beside the same step written by hand.
+    /// Time of a step, beside the same step written by hand
     Steps,
-    /// Bytes that ranks send, with Deep Gradient Compression and without.
+    /// Bytes that ranks send, with and without Deep Gradient Compression
     Wire,
-    /// Sums over two processes, beside MPI's own.
+    /// Sums over two processes, beside MPI's own
     Sums,
-    /// What two processes learn in a second, beside one.
+    /// Rows a second of two processes, beside one
     Scaling,
 }
 

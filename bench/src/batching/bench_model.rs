@@ -1,4 +1,4 @@
-//! The models that are asked, and the requests that they are asked with.
+//! Models under test, and their requests.
 
 use crate::engine_under_test::{SMALL_MLP, WIDE_MLP};
 use anyhow::{Context, Result, ensure};
@@ -11,7 +11,7 @@ use skysail_engine::signature::TensorSpec;
 use skysail_engine::tensor::{DataType, Shape, elements};
 use std::path::{Path, PathBuf};
 
-/// Real models, from simple to heavy.
+/// Real models, from light to heavy.
 const REAL: [&str; 6] = [
     "sklearn-mnist-linear-svm",
     "sklearn-digits-rbf-svm",
@@ -21,29 +21,29 @@ const REAL: [&str; 6] = [
     "all-minilm-l6-v2",
 ];
 
-/// The names and layers of those that are built here.
+/// Names and layers of the models that are built here.
 const BUILT: [(&str, &[u64]); 2] = [("small-mlp", SMALL_MLP), ("wide-mlp", WIDE_MLP)];
 
-/// Size of open dimensions that are not the batch's: tokens of a text.
+/// Size of variable dimensions other than the batch, such as tokens of a text.
 const OPEN_DIM: usize = 16;
 
-/// Different rows that are sent in turn.
+/// Number of different rows, sent in turn.
 const ROWS: u64 = 64;
 
-/// A model to be asked.
+/// Model under test.
 #[derive(Clone, Debug)]
 pub(super) struct BenchModel {
     pub(super) name: String,
-    /// Its ONNX file.
+    /// ONNX file of the model.
     pub(super) file: PathBuf,
 }
 
 impl BenchModel {
-    /// The models of this name, or all where there are no names: the real ones as far as `data`
-    /// has them, and one that is built into `folder`, or two without real ones.
+    /// Finds the named models, or all by default. These are the real ones in `data` and one that is
+    /// built into `folder`, or two if there are no real ones.
     ///
     /// # Errors
-    /// When there is no model of a name.
+    /// Fails if a name is unknown.
     pub(super) fn all(names: &[String], data: &Path, folder: &Path) -> Result<Vec<Self>> {
         let at_hand = |name: &&str| data.join(name).join("model.onnx").is_file();
         let real: Vec<&str> = REAL.into_iter().filter(at_hand).collect();
@@ -62,7 +62,7 @@ impl BenchModel {
         wanted.into_iter().map(|name| Self::find(name, data, folder)).collect()
     }
 
-    /// Those of the real models that are not at hand.
+    /// Names of the real models that `data` lacks.
     pub(super) fn missing(data: &Path) -> Vec<&'static str> {
         REAL.into_iter().filter(|name| !data.join(name).join("model.onnx").is_file()).collect()
     }
@@ -80,10 +80,10 @@ impl BenchModel {
     }
 }
 
-/// Requests of one row each, all different.
+/// Makes different requests of one row each.
 ///
 /// # Errors
-/// When the model has an input of strings, or one that is too large to be made up.
+/// Fails for an input of strings, or one that is too large.
 pub(super) fn requests(model: &Endpoint) -> Result<Vec<Request>> {
     let mut random = StdRng::seed_from_u64(1);
     let inputs = &model.signature().inputs;
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn without_real_models_those_that_are_built_remain() {
+    fn without_real_models_the_built_ones_remain() {
         assert_eq!(all(&["small-mlp"]).unwrap(), ["small-mlp"]);
         let error = all(&["resnet20-cifar10"]).unwrap_err().to_string();
         assert!(error.contains("there are small-mlp, wide-mlp"), "{error}");

@@ -1,31 +1,31 @@
-//! How long is measured, and how often.
+//! Duration and number of the measurements.
 
 use skysail_loadtest::arrival::Window;
 use std::time::Duration;
 
-/// Times of all measurements.
+/// Durations and numbers of all measurements.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     pub(super) is_quick: bool,
-    /// One measurement that counts.
+    /// Window of a measurement that counts.
     pub(super) probe: Window,
-    /// One that only says which are worth more.
+    /// Window of a measurement that only ranks settings.
     pub(super) glance: Window,
-    /// What policies that learn are fixed first.
+    /// Window of requests from which policies learn first.
     pub(super) settle: Window,
-    /// One at a part of the capacity, or at several times as much.
+    /// Window of a load relative to the capacity.
     pub(super) load: Window,
-    /// Bursts, and neighbours that come and go.
+    /// Duration of bursts, and of the neighbour's rounds.
     pub(super) long: Duration,
-    /// Tries to find a setting's best rate...
+    /// Tries to find a setting's best rate.
     pub(super) tries: usize,
-    /// ...and that of a point of the grid.
+    /// Tries to find the best rate of a point of the grid.
     pub(super) grid_tries: usize,
-    /// Points of the grid that are measured again beside the others.
+    /// Points of the grid that are measured again beside the other policies.
     pub(super) finalists: usize,
-    /// How often the settings are measured in turn...
+    /// Rounds of the settings.
     pub(super) rounds: u64,
-    /// ...and the loads.
+    /// Rounds of the loads.
     pub(super) load_rounds: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Ten times as many requests for 200 ms, every two seconds: who is answered in time, in the
-//! bursts and after them.
+//! Bursts: ten times the rate for 200 ms every two seconds. Counts the requests in time during and
+//! after them.
 
 use super::budget::Budget;
 use super::drive::Completion;
@@ -12,7 +12,7 @@ use skysail_policy::simulate::Arrivals;
 use std::io::Write;
 use std::time::Duration;
 
-/// Part of the capacity that is asked for between the bursts.
+/// Rate between the bursts, relative to the capacity.
 const BASE_SHARE: f64 = 0.2;
 
 /// Rate in a burst, relative to the rate outside.
@@ -73,7 +73,7 @@ fn is_quiet(at: Duration, after: Duration) -> bool {
     place < PERIOD - BURST && (at < PERIOD || place >= after)
 }
 
-/// Requests, and those of them that were answered in time.
+/// Number of requests, and of those in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     requests: usize,
@@ -95,12 +95,12 @@ impl Count {
     }
 }
 
-/// Requests by when they were meant to arrive.
+/// Requests by their scheduled time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     all: Count,
-    /// From an objective after the end of a burst to the next: what the burst has left behind is
-    /// answered or rejected by then.
+    /// Requests from an objective after the end of a burst to the next one. The backlog of the
+    /// burst is answered or rejected by then.
     quiet: Count,
     bursts: Count,
 }

@@ -1,5 +1,4 @@
-//! Loads in capacities: which are asked for, how they are measured, and the figures that they are
-//! held against, in process and over HTTP.
+//! Loads relative to the capacity, and their targets, in process and over HTTP.
 
 use super::measurement::Measurement;
 use super::search::{BestRate, Staircase};
@@ -7,30 +6,30 @@ use crate::targets::{Figures, Target};
 use anyhow::Result;
 use skysail_loadtest::quantiles::median;
 
-/// Parts of the capacity at which everybody is to be answered in time.
+/// Loads below the capacity, at which every request must be in time.
 const BELOW: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
 
-/// Times the capacity at which the rest is to be rejected.
+/// Loads above the capacity, at which the rest must be rejected.
 const ABOVE: [f64; 2] = [2.0, 5.0];
 
-/// Part of the capacity that is to be left of the goodput.
+/// Least goodput above the capacity, relative to it.
 const GOODPUT_MIN: f64 = 0.9;
 
-/// How soon a refusal is to be told.
+/// Greatest p99 of the time to a rejection, in milliseconds.
 const REJECTION_MS_MAX: f64 = 5.0;
 
-/// What a load came to, in the middle of its rounds.
+/// Median of a load's rounds.
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
-    /// In capacities.
+    /// Load, relative to the capacity.
     pub(super) share: f64,
     pub(super) measured: Measurement,
-    /// The goodput, in capacities of the same round.
+    /// Goodput, relative to the capacity of the same round.
     pub(super) of_capacity: f64,
 }
 
-/// Measures all loads several times. As the machine has its moods, each round finds the capacity
-/// of its moment anew, first and after each load above it, and holds its loads against that.
+/// Measures all loads in rounds. The machine's speed varies, so each round finds the capacity anew,
+/// first and after each load above it, and relates its loads to that.
 pub(super) fn in_rounds(
     best: &BestRate,
     rounds: u64,
@@ -60,7 +59,7 @@ fn middle(share: f64, rounds: &[(Measurement, f64)]) -> Measured {
     Measured { share, measured: Measurement::middle(&measured), of_capacity: median(&ratios) }
 }
 
-/// What a model's loads found, held against the figures.
+/// Figures of a model's loads, with their targets.
 pub(super) fn figures(name: &str, objective_ms: f64, found: &[Measured]) -> Figures {
     let (below, above): (Vec<_>, Vec<_>) = found.iter().partition(|load| load.share < 1.0);
     let worst_ms = below.iter().map(|load| load.measured.p99_ms).fold(0.0, f64::max);
@@ -70,24 +69,28 @@ pub(super) fn figures(name: &str, objective_ms: f64, found: &[Measured]) -> Figu
     for Measured { share, measured, of_capacity } in above {
         let mark = self::mark(measured.is_limit);
         let what = |what: &str| format!("{name}, {share}{mark} times: {what}");
-        let told_ms = measured.rejected_p99_ms.unwrap_or(f64::NAN);
+        let rejected_ms = measured.rejected_p99_ms.unwrap_or(f64::NAN);
         figures.push((what("goodput of the capacity"), *of_capacity, Target::AtLeast(GOODPUT_MIN)));
         figures.push((
             what("p99 of the answered, ms"),
             measured.p99_ms,
             Target::AtMost(objective_ms),
         ));
-        figures.push((what("p99 of the rejected, ms"), told_ms, Target::AtMost(REJECTION_MS_MAX)));
+        figures.push((
+            what("p99 of the rejected, ms"),
+            rejected_ms,
+            Target::AtMost(REJECTION_MS_MAX),
+        ));
     }
     figures
 }
 
-/// A star where whoever asked was the limit.
+/// Star where the load generator was the limit.
 pub(super) fn mark(is_limit: bool) -> &'static str {
     if is_limit { "\\*" } else { "" }
 }
 
-/// Milliseconds, if there are any.
+/// Milliseconds, or `-`.
 pub(super) fn ms(ms: Option<f64>) -> String {
     ms.map_or("-".to_owned(), |ms| format!("{ms:.2}"))
 }
@@ -96,14 +99,14 @@ pub(super) fn ms(ms: Option<f64>) -> String {
 mod tests {
     use super::*;
 
-    /// A server that answers 1000 requests a second within 15 ms, at half the budget in every
-    /// second round; its refusals are told in as many milliseconds as it has loads.
+    /// Server that answers 1000 requests a second within 15 ms, at half the speed in every second
+    /// round. A rejection takes as many milliseconds as the load has capacities.
     fn found() -> Vec<Measured> {
         let best = BestRate { per_s: 1_000.0, measurement: Measurement::default() };
         let mut asked = 0;
         let probe = |per_s: f64| {
             asked += 1;
-            // A round has seven loads, and the capacity three times at least.
+            // A round has seven loads, and three or more capacities.
             let most_per_s = if (asked - 1) / 10 % 2 == 1 { 500.0 } else { 1_000.0 };
             let part = per_s / most_per_s;
             Ok(Measurement {
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn who_answers_in_time_and_refuses_soon_reaches_all_bars_whatever_the_pace() {
+    fn responses_in_time_and_fast_rejections_reach_all_targets_at_any_speed() {
         let found = found();
         let figures = figures("mlp", 20.0, &found);
         let wanted = [10.9, 0.95, 12.0, 2.0, 0.95, 15.0, 5.0];
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn one_late_load_below_the_capacity_misses_its_bar() {
+    fn one_late_load_below_the_capacity_misses_its_target() {
         let mut found = found();
         found[1].measured.p99_ms = f64::INFINITY;
         let missed: Vec<String> =
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overload_without_refusals_does_not_tell_them_soon() {
+    fn an_overload_without_rejections_misses_their_target() {
         let mut found = found();
         found[5].measured.rejected_p99_ms = None;
         let missed: Vec<String> =
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_of_a_generator_at_its_limit_are_marked() {
+    fn targets_of_a_generator_at_its_limit_are_marked() {
         let marked = |index: usize| {
             let mut found = found();
             found[index].measured.is_limit = true;

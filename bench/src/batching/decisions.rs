@@ -1,5 +1,4 @@
-//! What the scheduler's decisions cost a request while very many wait: taking it in, putting it
-//! into a batch, taking the replica back.
+//! Cost of the scheduler's decisions for a request while many wait: enqueue, batch, and finish.
 
 use crate::targets::{self, Target};
 use anyhow::{Result, anyhow, bail, ensure};
@@ -17,18 +16,18 @@ use std::time::Instant;
 /// Requests that wait all the time.
 const QUEUED: usize = 10_000;
 
-/// Requests that pass through it in a sample; so many in every batch.
+/// Requests that pass in a sample, a multiple of every batch size.
 const SAMPLE: usize = 64 * 10;
 const SAMPLES: usize = 250;
 
-/// How long a run takes, in time that is made up: short enough for all requests to be admitted,
-/// and the same for each size, so that every batch is full.
+/// Simulated run time: short enough to admit all requests, and equal for each size, so that every
+/// batch is full.
 const RUN_US: f64 = 10.0;
 
-/// The bar, in nanoseconds a request.
+/// Target, in nanoseconds a request.
 const NS_MAX: f64 = 1_000.0;
 
-/// Measures batches of several sizes and prints what a request costs.
+/// Measures batches of several sizes and prints the cost of a request.
 pub(super) fn run(out: &mut impl Write) -> Result<()> {
     let mut figures = Vec::new();
     for rows in [1, 8, 64] {
@@ -36,19 +35,19 @@ pub(super) fn run(out: &mut impl Write) -> Result<()> {
         let what = format!("{QUEUED} queued, batches of {rows}: ns a request");
         figures.push((what, ns, Target::AtMost(NS_MAX)));
     }
-    writeln!(out, "\n## What a decision costs\n")?;
+    writeln!(out, "\n## Cost of a decision\n")?;
     Ok(targets::print(out, &figures)?)
 }
 
-/// Lets requests pass through a long queue in batches of so many rows: the median of the samples,
-/// so that what else the machine does is not counted.
+/// Passes requests through a long queue in batches. The median of the samples excludes other
+/// activity of the machine.
 fn ns_a_request(rows_max: usize) -> Result<f64> {
     let mut queue = LongQueue::new(rows_max)?;
     let samples = (0..SAMPLES).map(|_| queue.pass()).collect::<Result<Vec<f64>>>()?;
     Ok(median(&samples))
 }
 
-/// A queue in which as many requests come as go.
+/// Queue in which as many requests arrive as leave.
 struct LongQueue {
     scheduler: Scheduler<(), ()>,
     random: StdRng,
@@ -71,8 +70,8 @@ impl LongQueue {
         Ok(queue)
     }
 
-    /// Requests with deadlines of half a second to one and a half: each has its place among all
-    /// that wait.
+    /// Requests with deadlines of half a second to one and a half, so that each has its place among
+    /// all that wait.
     fn demand(&mut self, count: usize) -> Vec<Demand> {
         let queued_us = self.now_us;
         let mut new = || Demand {
@@ -86,7 +85,7 @@ impl LongQueue {
 
     fn push(&mut self, demand: Demand) -> Result<()> {
         let pushed = self.scheduler.push((), demand, (), self.now_us, |()| false);
-        pushed.map_err(|refusal| anyhow!("the queue refuses: {refusal:?}"))
+        pushed.map_err(|rejection| anyhow!("the queue rejects: {rejection:?}"))
     }
 
     /// Nanoseconds a request, of one sample.
@@ -119,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_queue_stays_long_and_full_batches_pass() {
+    fn a_long_queue_stays_long_and_passes_full_batches() {
         assert!(ns_a_request(64).unwrap() > 0.0);
     }
 }

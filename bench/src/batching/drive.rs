@@ -1,5 +1,5 @@
-//! The open loop: one thread submits requests at their own times and polls the tickets, as a
-//! server's I/O thread does. A ticket may run its batch right there.
+//! Open loop in process: one thread submits requests at their scheduled times and polls the
+//! tickets, as a server's I/O thread does. A ticket may run its batch on that thread.
 
 use anyhow::{Context as _, Result, bail};
 use futures_util::Stream;
@@ -17,32 +17,32 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// Without any answer for so long, the engine hangs.
+/// Time without a response after which the engine hangs.
 const HANG: Duration = Duration::from_secs(20);
 
-/// What became of a request. Times are from the run's start.
+/// Completion of a request. Times are from the run's start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Completion {
-    /// When it was meant to arrive.
+    /// Scheduled time.
     pub(super) at: Duration,
-    /// From then to its end, so that a late generator shows.
+    /// Latency from the scheduled time, which includes the generator's delay.
     pub(super) latency: Duration,
     pub(super) outcome: Outcome,
 }
 
-/// How a request ended.
+/// Outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// A batch of so many rows answered it.
+    /// A batch of this many rows answered it.
     Answered { batch_rows: usize },
-    /// It was not let into the queue.
+    /// It was rejected at admission.
     Rejected,
-    /// It was let in, and expired there.
+    /// It was admitted, and expired in the queue.
     Expired,
 }
 
 impl Outcome {
-    /// What such an error makes of a request; `None` when something broke.
+    /// Outcome for an error; `None` for any other failure.
     fn of(error: &Error) -> Option<Self> {
         Some(match error.shed_reason()? {
             ShedReason::Expired => Self::Expired,
@@ -55,21 +55,21 @@ impl Outcome {
     }
 }
 
-/// Everything that happened.
+/// Records of a run.
 #[derive(Debug, Default)]
 pub(super) struct Run {
     pub(super) completions: Vec<Completion>,
-    /// How late the generator was for each request.
+    /// Delays of the generator, one a request.
     pub(super) send_delays: Vec<Duration>,
-    /// How long its thread had nothing to do.
+    /// Idle time of the generator's thread.
     pub(super) idle: Duration,
     pub(super) elapsed: Duration,
 }
 
-/// Asks the model with the requests in turn, at these times, and waits for all answers.
+/// Sends the requests in turn at these times, and waits for all responses.
 ///
 /// # Errors
-/// When a request fails otherwise than by being rejected.
+/// Fails if a request fails otherwise than by shedding.
 pub(super) fn drive(
     model: &Arc<Endpoint>,
     requests: &[Request],
@@ -129,7 +129,7 @@ impl<'a, R: Iterator<Item = &'a Request>> Generator<'a, R> {
         Ok(())
     }
 
-    /// Polls what was woken, once; whether anything ended.
+    /// Polls the woken tickets once; true if any completed.
     fn poll(&mut self, waker: &Waker) -> Result<bool> {
         let mut context = Context::from_waker(waker);
         let mut any = false;
@@ -146,7 +146,7 @@ impl<'a, R: Iterator<Item = &'a Request>> Generator<'a, R> {
         let now = Instant::now();
         let outcome = match result {
             Ok(response) => {
-                // As a server does: the engine learns the way back.
+                // The engine learns the response time, as with a server.
                 self.model.responded(&response.stages, now);
                 Outcome::Answered { batch_rows: response.stages.batch_rows().max(1) }
             }
@@ -160,7 +160,7 @@ impl<'a, R: Iterator<Item = &'a Request>> Generator<'a, R> {
     }
 }
 
-/// A ticket that knows when its request was meant to arrive.
+/// Ticket with the scheduled time of its request.
 struct Sent {
     ticket: Ticket,
     at: Duration,
@@ -175,19 +175,19 @@ impl Future for Sent {
     }
 }
 
-/// Tells the generator's thread that a ticket wants to be polled.
+/// Wakes the generator's thread when a ticket is to be polled.
 struct Wakeup {
     woken: AtomicBool,
     thread: Thread,
 }
 
 impl Wakeup {
-    /// Whether there was a wake-up since this was last asked.
+    /// True if there was a wake-up since the last call.
     fn take(&self) -> bool {
         self.woken.swap(false, Ordering::Acquire)
     }
 
-    /// Sleeps until a wake-up or that time, and says how long that was.
+    /// Sleeps until a wake-up or a time, and returns the time slept.
     fn wait_until(&self, until: Option<Instant>) -> Duration {
         let asleep = Instant::now();
         let left = until.map_or(HANG, |until| until.saturating_duration_since(asleep));
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_turned_away_is_told_apart_from_who_waited_in_vain() {
+    fn rejected_and_expired_requests_are_distinguished() {
         let (model, deadline_us, retry_after_ms) = (String::new, 1, 1);
         let full = Error::QueueFull { model: model(), limit: 1 };
         let overloaded = Error::Overloaded { model: model(), deadline_us, retry_after_ms };

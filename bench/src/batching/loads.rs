@@ -1,6 +1,5 @@
-//! Below and above the capacity, in process: over HTTP the client and the sockets take a part of
-//! the machine that grows with the load; here the generator's is small, so that the policy is what
-//! is measured.
+//! Loads below and above the capacity, in process. Over HTTP the client and the sockets use a share
+//! of the machine that grows with the load; here the policy is measured.
 
 use super::budget::Budget;
 use super::capacities::{self, Measured, mark, ms};
@@ -13,8 +12,7 @@ use crate::targets::{self, Figures};
 use anyhow::Result;
 use std::io::Write;
 
-/// A model whose row runs for less is no load for a server that one thread asks: several times its
-/// capacity would be several times the generator's.
+/// Least run time of a row. One thread cannot offer several times the capacity of a faster model.
 const ROW_US_MIN: f64 = 20.0;
 
 /// Measures each model at each load and prints the tables.
@@ -66,7 +64,7 @@ fn rows(
     Ok(capacities::figures(name, objective_ms, &found))
 }
 
-/// A row, but for the model.
+/// Cells of a row after the model's name.
 fn cells(load: &Measured, objective_ms: f64) -> String {
     let Measured { share, measured, of_capacity } = load;
     format!(
@@ -89,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_tells_the_refused_from_the_given_up() {
+    fn a_row_distinguishes_rejected_from_expired() {
         let measured = Measurement {
             offered_per_s: 2_000.0,
             goodput_per_s: 930.0,

@@ -1,53 +1,52 @@
-//! What a measurement found, from the completions of its requests.
+//! Measurement of the requests in a window.
 
 use super::drive::{Outcome, Run};
 use skysail_loadtest::arrival::Window;
 use skysail_loadtest::quantiles::{median, nearest_rank};
 use std::time::Duration;
 
-/// A generator that is busier than this has nothing left to give...
+/// Utilization above which the load generator is the limit.
 const UTILIZATION_MAX: f64 = 0.95;
 
-/// ...and one that is late by this part of the objective, for one request in a hundred, spoils it.
+/// p99 of the send delay, relative to the objective, above which it is the limit, too.
 const SEND_DELAY_SHARE_MAX: f64 = 0.2;
 
-/// Part of what is offered that must be answered in time for a server not to be saturated.
+/// Least share of the offered requests in time for a rate to be sustained.
 const SUSTAINED_MIN: f64 = 0.9;
 
-/// What a measurement found.
+/// Figures of a measurement.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Measurement {
-    /// Requests a second that were meant to arrive.
+    /// Scheduled requests a second.
     pub(super) offered_per_s: f64,
-    /// Those that were answered, in time or not.
+    /// Answered requests a second, in time or not.
     pub(super) answered_per_s: f64,
-    /// Those that were answered within the objective.
+    /// Requests a second answered within the objective.
     pub(super) goodput_per_s: f64,
-    /// 99 % of the answered had their answer within this many milliseconds; infinite when none
-    /// was answered.
+    /// 99th percentile of the latency; infinite if no request was answered.
     pub(super) p99_ms: f64,
-    /// Whether that is within the objective.
+    /// True if the p99 is within the objective.
     pub(super) meets_objective: bool,
-    /// Those that were turned away when they came.
+    /// Requests a second rejected at admission.
     pub(super) rejected_per_s: f64,
-    /// 99 % of these knew it within this many milliseconds.
+    /// 99th percentile of the time to a rejection.
     pub(super) rejected_p99_ms: Option<f64>,
-    /// Those that were let in and not answered.
+    /// Requests a second that expired in the queue.
     pub(super) expired_per_s: f64,
-    /// 99 % of these knew it within this many milliseconds.
+    /// 99th percentile of the time to their expiry.
     pub(super) expired_p99_ms: Option<f64>,
-    /// Mean rows of the batches.
+    /// Mean rows of a batch.
     pub(super) batch_rows: f64,
-    /// Part of the time in which the generator's thread had work.
+    /// Utilization of the generator's thread.
     pub(super) utilization: f64,
-    /// 99 % of the requests were sent no more than so many milliseconds late.
+    /// 99th percentile of the generator's delay.
     pub(super) send_delay_p99_ms: f64,
-    /// Whether it had more work than time, or was late. That includes the batches that it ran itself.
+    /// True if the generator was the limit. Its work includes inline runs.
     pub(super) is_limit: bool,
 }
 
 impl Measurement {
-    /// Counts the requests that were meant to arrive in the window.
+    /// Counts the requests scheduled in the window.
     pub(super) fn from_run(run: &Run, window: Window, objective: Duration) -> Self {
         let counted = || run.completions.iter().filter(|completion| window.counts(completion.at));
         let latencies = |is_it: fn(Outcome) -> bool| -> Vec<Duration> {
@@ -83,8 +82,8 @@ impl Measurement {
         }
     }
 
-    /// The middle of each figure of several measurements; the generator was the limit if it was in
-    /// any of them, and the objective is kept if it was in all.
+    /// Medians of several measurements. The generator was the limit if it was in any of them; the
+    /// objective is met if it was in all.
     pub(super) fn middle(all: &[Self]) -> Self {
         let of = |figure: fn(&Self) -> f64| median(&all.iter().map(figure).collect::<Vec<_>>());
         let of_some = |figure: fn(&Self) -> Option<f64>| {
@@ -108,18 +107,18 @@ impl Measurement {
         }
     }
 
-    /// Whether nearly everything was answered in time.
+    /// True if nearly all requests were answered in time.
     pub(super) fn is_sustained(&self) -> bool {
         self.goodput_per_s >= SUSTAINED_MIN * self.offered_per_s
     }
 
-    /// The goodput as far as it counts: 0 when the objective is not kept.
+    /// Goodput, or 0 if the objective is missed.
     pub(super) fn score(&self) -> f64 {
         if self.meets_objective { self.goodput_per_s } else { 0.0 }
     }
 }
 
-/// A request's part of a batch; the sum is the number of batches.
+/// Share of a request in its batch; the sum is the number of batches.
 fn share_of_batch(outcome: Outcome) -> f64 {
     match outcome {
         Outcome::Answered { batch_rows } => 1.0 / batch_rows as f64,
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_answers_in_time_are_goodput_and_the_warm_up_does_not_count() {
+    fn only_responses_in_time_are_goodput_and_the_warm_up_does_not_count() {
         let measured = measured(vec![
             completion(50, 90, 1),
             completion(100, 10, 2),
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refused_and_the_given_up_are_counted_apart() {
+    fn rejected_and_expired_requests_are_counted_apart() {
         let measured = measured(vec![
             completion(200, 10, 1),
             ended(200, 1, Outcome::Rejected),
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn who_answers_nothing_keeps_nothing() {
+    fn without_responses_the_objective_is_missed() {
         let measured = measured(vec![ended(200, 0, Outcome::Rejected)]);
         assert_eq!(
             (measured.meets_objective, measured.p99_ms, measured.batch_rows),

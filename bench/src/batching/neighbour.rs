@@ -1,5 +1,4 @@
-//! A model under load while another is loaded and unloaded again and again: what the first one's
-//! callers notice of it.
+//! Neighbour: a model under load while another is loaded and unloaded again and again.
 
 use super::bench_model::BenchModel;
 use super::budget::Budget;
@@ -16,13 +15,13 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Part of the capacity that is asked for.
+/// Load, relative to the capacity.
 const LOAD_SHARE: f64 = 0.5;
 
-/// How often both are measured in turn.
+/// Rounds, each with and without the neighbour.
 const ROUNDS: u64 = 3;
 
-/// What callers view, with and without a neighbour.
+/// Latencies as clients see them.
 #[derive(Debug, Default)]
 struct ClientView {
     latencies: Vec<Duration>,
@@ -73,7 +72,7 @@ pub(super) fn run(
     print(out, baseline, neighbour, &mut alone, &mut beside)
 }
 
-/// Asks while the other model is loaded and unloaded; also how often it was.
+/// Sends requests while the other model is loaded and unloaded, and counts the loads.
 fn send_beside(
     engine: &TestEngine,
     model: &LoadedModel<'_>,
@@ -108,7 +107,7 @@ fn print(
     let objective_ms = baseline.objective.as_secs_f64() * 1e3;
     writeln!(
         out,
-        "\n## A neighbour that comes and goes: {} at {LOAD_SHARE} of its capacity, {} loaded and \
+        "\n## A neighbour that is loaded and unloaded: {} at {LOAD_SHARE} of its capacity, {} loaded and \
          unloaded\n\n\
          | | loads | answered | rejected | p50 ms | p99 ms | target | p99.9 ms | max ms | |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|---:|---|",

@@ -1,5 +1,5 @@
-//! A server in a process of its own, with an objective and no other setting, over HTTP: below its
-//! capacity, and far above it.
+//! Loads below and above the capacity over HTTP. The server is its own process, with an objective
+//! and no other setting.
 
 use super::budget::Budget;
 use super::capacities::{self, Measured, ms};
@@ -23,10 +23,10 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-/// More than wait at once for answers that come in time.
+/// Connections, more than the requests in flight that can be in time.
 const CONNECTIONS: usize = 512;
 
-/// Part of the rate that must have gone out.
+/// Least share of the scheduled rate that must be sent.
 const SENT_MIN: f64 = 0.95;
 
 /// Starts a server with these models, measures each and prints the tables.
@@ -62,7 +62,7 @@ pub(super) fn tables(
     Ok(())
 }
 
-/// An open loop on one model.
+/// Open loop on one model.
 struct Client<'a> {
     budget: &'a Budget,
     prepared: Prepared,
@@ -92,8 +92,7 @@ impl<'a> Client<'a> {
         Ok(report)
     }
 
-    /// The rate with the most requests a second that are answered in time, the others rejected or
-    /// not.
+    /// Rate with the most goodput, whether or not the others are rejected.
     fn capacity(&self, baseline: &Baseline) -> Result<BestRate> {
         progress(format_args!("{}: capacity over HTTP", baseline.model.name));
         let probe = |per_s| Ok(measurement(&self.send(per_s)?, self.objective));
@@ -116,7 +115,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// What a report says, as the search wants it.
+/// Measurement from a report.
 fn measurement(report: &Report, objective: Duration) -> Measurement {
     let p99_ms = report.latency_us_p99.map_or(f64::INFINITY, |us| us / 1e3);
     Measurement {
@@ -138,14 +137,14 @@ fn sent_per_s(report: &Report) -> f64 {
     report.requests as f64 / report.drained_s
 }
 
-/// Whether less than was to be offered went out, or late: the client has no cores of its own.
+/// True if the client was the limit: too few requests were sent, or they were late.
 fn is_limit(report: &Report) -> bool {
     let wanted_per_s = report.target_requests_per_s.unwrap_or_default();
     let is_whole = sent_per_s(report) >= SENT_MIN * wanted_per_s;
     !is_whole || report.invalid_because.is_some()
 }
 
-/// A row, but for the model.
+/// Cells of a row after the model's name.
 fn cells(load: &Measured) -> String {
     let Measured { share, measured, of_capacity } = load;
     format!(

@@ -1,5 +1,5 @@
-//! What each policy makes of each model: goodput at a p99 within the objective, against every
-//! point of a grid of settings by hand. No sockets, so that the policy is what is measured.
+//! Goodput of each policy on each model, against every point of a grid of fixed settings. It runs
+//! without sockets, so that the policy is measured.
 
 use super::bench_model::BenchModel;
 use super::budget::Budget;
@@ -14,28 +14,28 @@ use skysail_loadtest::arrival::Window;
 use skysail_loadtest::quantiles::median;
 use std::time::Duration;
 
-/// A model whose row runs for longer gets an objective of so many of its runs.
+/// Run time of a row above which the objective is a multiple of it.
 const ROW_MAX: Duration = Duration::from_millis(4);
 const OBJECTIVE_ROWS: f64 = 8.0;
 
-/// Part of the capacity at which a search begins: above it, as a good policy needs no less.
+/// First rate of a search, relative to the capacity. A good policy sustains nearly that.
 const START_SHARE: f64 = 1.2;
 
-/// Requests that a measurement should have at least, so that one in a hundred can be late.
+/// Least requests of a measurement, so that one in a hundred can be late.
 const REQUESTS: f64 = 150.0;
 
-/// How many times longer a measurement may be for that.
+/// Greatest factor by which a window is extended for that.
 const STRETCH_MAX: f64 = 3.0;
 
-/// What is known of a model before its settings are compared.
+/// Baseline of a model, measured before its settings are compared.
 #[derive(Clone, Debug)]
 pub(super) struct Baseline {
     pub(super) model: BenchModel,
-    /// How long a run of one row takes.
+    /// Run time of a row.
     pub(super) row_us: f64,
     pub(super) fixed: FixedSettings,
     pub(super) objective: Duration,
-    /// Requests a second that `predictive` answers in time when it is offered ever more.
+    /// Most goodput of `predictive` under growing load.
     pub(super) capacity_per_s: f64,
 }
 
@@ -49,33 +49,33 @@ impl Baseline {
         LoadedModel::load(engine, &self.model, setting, &self.fixed)
     }
 
-    /// A window long enough for this model.
+    /// Extends a window for this model.
     pub(super) fn stretch(&self, window: Window) -> Window {
         stretch(window, self.capacity_per_s)
     }
 }
 
-/// A window long enough for so many requests a second.
+/// Extends a window for a rate.
 pub(super) fn stretch(window: Window, per_s: f64) -> Window {
     let long_s = REQUESTS / per_s.max(1.0);
     let times = long_s / window.duration.as_secs_f64();
     Window { duration: window.duration.mul_f64(times.clamp(1.0, STRETCH_MAX)), ..window }
 }
 
-/// A setting and what it reaches.
+/// Setting with its best rate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub(super) setting: Setting,
     pub(super) best: BestRate,
 }
 
-/// A setting in the comparison in rounds.
+/// Setting in the comparison by rounds.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) setting: Setting,
-    /// Goodput of each round; 0 where the objective was not kept.
+    /// Goodput of each round; 0 where the objective was missed.
     pub(super) scores: Vec<f64>,
-    /// Whether the generator was the limit in any round.
+    /// True if the generator was the limit in any round.
     pub(super) is_limit: bool,
 }
 
@@ -85,7 +85,7 @@ impl Candidate {
     }
 }
 
-/// Everything that was found of a model.
+/// Results of a model.
 #[derive(Clone, Debug)]
 pub(super) struct Comparison {
     pub(super) baseline: Baseline,
@@ -94,19 +94,19 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// The candidate of this setting.
+    /// Candidate with a setting.
     pub(super) fn candidate(&self, setting: Setting) -> Option<&Candidate> {
         self.candidates.iter().find(|candidate| candidate.setting == setting)
     }
 
-    /// The best setting by hand, as the rounds have it.
+    /// Best hand-set point by the rounds.
     pub(super) fn best_fixed(&self) -> Option<&Candidate> {
         let fixed = self.candidates.iter().filter(|c| matches!(c.setting, Setting::Fixed { .. }));
         fixed.max_by(|a, b| a.score().total_cmp(&b.score()))
     }
 }
 
-/// Looks at a model: its run time, its objective, its capacity.
+/// Measures the baseline of a model: run time, objective, capacity.
 pub(super) fn baseline(
     engine: &TestEngine,
     budget: &Budget,
@@ -117,7 +117,7 @@ pub(super) fn baseline(
     let row_us = LoadedModel::load(engine, model, Setting::Predictive, &default)?.row_us()?;
     let row = Duration::from_secs_f64(row_us / 1e6);
     let objective = (row >= ROW_MAX).then(|| {
-        // To 5 ms, so that it can be read.
+        // The objective is rounded to 5 ms.
         let ms = row_us * OBJECTIVE_ROWS / 1e3;
         Duration::from_millis((ms / 5.0).ceil() as u64 * 5)
     });
@@ -155,15 +155,15 @@ pub(super) fn compare(
     Ok(Comparison { baseline, rows: rows.into_iter().chain(grid).collect(), candidates })
 }
 
-/// The best points, the best first.
+/// Best points of the grid, the best first.
 fn finalists(grid: &[Row], count: usize) -> Vec<Setting> {
     let mut sorted: Vec<&Row> = grid.iter().collect();
     sorted.sort_by(|a, b| b.best.measurement.score().total_cmp(&a.best.measurement.score()));
     sorted.iter().take(count).map(|row| row.setting).collect()
 }
 
-/// Finds the best rate of each setting; then all are measured at theirs one after the other,
-/// several times, so that the machine's moods meet all of them.
+/// Finds the best rate of each setting. Then all are measured at theirs in turn, several times, so
+/// that changes of the machine affect all of them.
 fn rounds(
     engine: &TestEngine,
     budget: &Budget,
@@ -175,7 +175,7 @@ fn rounds(
         progress(format_args!("{}: {setting}, its best rate", baseline.model.name));
         let model = baseline.load(engine, setting)?;
         let start_per_s = START_SHARE * baseline.capacity_per_s;
-        // Policies that learn have learned when it counts.
+        // Adaptive policies learn before they are measured.
         model.measure(start_per_s, budget.settle, 2)?;
         let probe = |per_s| model.measure(per_s, baseline.stretch(budget.probe), 1);
         let best = search::best(start_per_s, budget.tries, probe)?;
@@ -198,7 +198,7 @@ fn rounds(
     Ok((models.iter().map(|(_, row)| *row).collect(), candidates))
 }
 
-/// The setting by hand to compare with, when no comparison has found one: the best of a few.
+/// Best hand-set point of a few, if no comparison has found one.
 pub(super) fn quick_best_fixed(
     engine: &TestEngine,
     budget: &Budget,

@@ -1,4 +1,4 @@
-//! The settings that are held against each other, and how a model's folder says them.
+//! Batching settings under comparison, and their `model.toml`.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -9,56 +9,55 @@ const ROWS: [usize; 5] = [1, 4, 16, 64, 256];
 /// Delays of the grid.
 const DELAYS_US: [u64; 4] = [0, 500, 2_000, 8_000];
 
-/// What a model is fixed under every setting.
+/// Settings of a model that are the same under every policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FixedSettings {
-    /// Its objective, where it is not the engine's.
+    /// Latency objective, if it differs from the engine's.
     pub(super) objective: Option<Duration>,
-    /// Its replicas and their threads, where the engine is not to choose them anew: a choice that
-    /// is a near thing would else tell more than the settings.
+    /// Replicas and threads, if they are not to be calibrated again. Two near-equal choices would
+    /// otherwise differ more than the settings.
     pub(super) replicas: Option<(usize, usize)>,
 }
 
-/// Who decides about batches.
+/// Setting of the batching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setting {
     /// The default, with nothing set.
     Predictive,
     /// Clipper's first policy.
     Aimd,
-    /// Clipper's second.
+    /// Clipper's second policy.
     Quantile,
-    /// Each request is a run.
+    /// No batching: each request is a run.
     Unbatched,
-    /// A size and a delay by hand.
+    /// Fixed batch size and delay.
     Fixed {
         /// Rows of the largest batch.
         rows: usize,
-        /// How long the oldest request waits for others.
+        /// Longest time that the oldest request waits for others.
         delay_us: u64,
     },
 }
 
 impl Setting {
-    /// What somebody would set without measuring anything.
+    /// Typical hand-set point without measurements.
     pub(super) const USUAL: Self = Self::Fixed { rows: 64, delay_us: 2_000 };
 
-    /// Every size with every delay. A batch of one row is full at once, so that it has no delay.
+    /// All sizes with all delays. A batch of one row is full at once and has no delay.
     pub(super) fn grid() -> Vec<Self> {
         let point = |rows, delay_us| Self::Fixed { rows, delay_us };
         let points = ROWS.iter().flat_map(|&rows| DELAYS_US.map(|delay_us| point(rows, delay_us)));
         points.filter(|p| !matches!(p, Self::Fixed { rows: 1, delay_us: 1.. })).collect()
     }
 
-    /// A few points of it.
+    /// Some points of the grid.
     pub(super) fn thin_grid() -> Vec<Self> {
         let is_in =
             |point: &Self| matches!(point, Self::Fixed { rows: 1 | 16 | 64, delay_us: 0 | 2_000 });
         Self::grid().into_iter().filter(is_in).collect()
     }
 
-    /// The `model.toml` of a model under this setting. `predictive` gets nothing but what all
-    /// get.
+    /// Text of `model.toml` for this setting; for `predictive` only the fixed settings.
     pub(super) fn toml(self, fixed: &FixedSettings) -> String {
         let mut toml = String::new();
         if let Some((count, threads)) = fixed.replicas {
@@ -81,14 +80,14 @@ impl Setting {
         toml
     }
 
-    /// A name that may be a folder's.
+    /// Name that is valid for a folder.
     pub(super) fn key(self) -> String {
         self.to_string().replace([' ', ','], "-")
     }
 }
 
 fn push(toml: &mut String, line: fmt::Arguments<'_>) {
-    // A string takes everything.
+    // Writing to a string does not fail.
     let _ = writeln!(toml, "{line}");
 }
 
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_engine_reads_every_setting_as_it_is_meant() {
+    fn the_engine_reads_every_setting() {
         let policy = |setting| config(setting).batching.name();
         assert_eq!(policy(Setting::Predictive), PolicyName::Predictive);
         assert_eq!(policy(Setting::Aimd), PolicyName::Aimd);
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_point_of_the_grid_is_another_folder() {
+    fn every_point_of_the_grid_has_its_own_folder() {
         let mut keys: Vec<String> = Setting::grid().into_iter().map(Setting::key).collect();
         assert_eq!(keys.len(), 1 + 4 * 4);
         assert!(keys.iter().all(|key| !key.contains([' ', '/', ','])));

@@ -1,4 +1,4 @@
-//! The tables of the comparison of policies, and the figures that its figures are held against.
+//! Tables of the comparison of policies, with their targets.
 
 use super::capacities::mark;
 use super::policies::{Candidate, Comparison, Row};
@@ -7,9 +7,9 @@ use crate::targets::{self, Target};
 use anyhow::Result;
 use std::io::Write;
 
-/// `predictive` is to make this part of what the best setting by hand makes, on each model...
+/// Least goodput of `predictive` on each model, relative to the best hand-set point.
 const OVER_FIXED_MIN: f64 = 0.95;
-/// ...and as much as that on most.
+/// Share of the models on which it must be at least equal.
 const MOST: f64 = 0.5;
 
 /// Clipper's gain over no batching on a linear SVM (NSDI 2017, section 4.3).
@@ -20,7 +20,7 @@ const LINEAR_SVM: &str = "sklearn-mnist-linear-svm";
 pub(super) fn settings_head(out: &mut impl Write) -> Result<()> {
     writeln!(
         out,
-        "\n## What a policy makes of a model\n\n\
+        "\n## Goodput of each setting\n\n\
          | model | objective ms | setting | offered/s | goodput/s | p99 ms | batch | generator |\n\
          |---|---:|---|---:|---:|---:|---:|---:|"
     )?;
@@ -50,11 +50,11 @@ pub(super) fn settings(out: &mut impl Write, comparison: &Comparison) -> Result<
     Ok(out.flush()?)
 }
 
-/// Prints `predictive` beside the others, measured in turn, and the figures.
+/// Prints `predictive` beside the others, measured in turn, with the targets.
 pub(super) fn side_by_side(out: &mut impl Write, comparisons: &[Comparison]) -> Result<()> {
     writeln!(
         out,
-        "\n## Side by side: `predictive` and others in turn, medians of the rounds and of their ratios\n\n\
+        "\n## Side by side: `predictive` and others in alternation, medians of the rounds and of their ratios\n\n\
          | model | against | predictive/s | the other/s | ratio | target | |\n\
          |---|---|---:|---:|---:|---:|---|"
     )?;
@@ -71,7 +71,7 @@ pub(super) fn side_by_side(out: &mut impl Write, comparisons: &[Comparison]) -> 
                 None => (String::new(), ""),
             };
             let best =
-                if matches!(peer.setting, Setting::Fixed { .. }) { "best by hand: " } else { "" };
+                if matches!(peer.setting, Setting::Fixed { .. }) { "best fixed: " } else { "" };
             writeln!(
                 out,
                 "| {} | {best}{} | {}| {}| {ratio:.2} | {bar} | {verdict} |",
@@ -86,7 +86,7 @@ pub(super) fn side_by_side(out: &mut impl Write, comparisons: &[Comparison]) -> 
     Ok(targets::print(out, &most(&over_fixed))?)
 }
 
-/// Those to compare with: the best setting by hand, and the other policies.
+/// Candidates to compare with: the best hand-set point, and the other policies.
 fn peers(comparison: &Comparison) -> Vec<(&Candidate, Option<Target>)> {
     let unbatched = (comparison.baseline.model.name == LINEAR_SVM)
         .then_some(Target::AtLeast(OVER_UNBATCHED_MIN));
@@ -97,13 +97,13 @@ fn peers(comparison: &Comparison) -> Vec<(&Candidate, Option<Target>)> {
     fixed.into_iter().chain(others).collect()
 }
 
-/// What is measured over what it is measured against, each round by itself; the middle of them.
-/// A round in which both were late says nothing.
+/// Median ratio of two candidates, round by round. A round in which both missed the objective is
+/// ignored.
 fn ratio(ours: &Candidate, peer: &Candidate) -> f64 {
     let rounds = ours.scores.iter().zip(&peer.scores);
     let mut ratios: Vec<f64> = rounds.map(|(a, b)| a / b).filter(|ratio| !ratio.is_nan()).collect();
     ratios.sort_by(f64::total_cmp);
-    // Of two in the middle the lower: one late peer is not to make it infinite.
+    // The lower median avoids an infinite ratio after one late round of the peer.
     ratios.get(ratios.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
 }
 
@@ -115,7 +115,7 @@ fn score(candidate: &Candidate) -> String {
     }
 }
 
-/// The figures over all models.
+/// Targets over all models.
 fn most(over_fixed: &[f64]) -> Vec<(&'static str, f64, Target)> {
     let share = |at_least: f64| {
         let reached = over_fixed.iter().filter(|ratio| **ratio >= at_least).count();
@@ -123,11 +123,11 @@ fn most(over_fixed: &[f64]) -> Vec<(&'static str, f64, Target)> {
     };
     vec![
         (
-            "part of the models with 0.95 of the best by hand",
+            "share of the models with 0.95 of the best fixed setting",
             share(OVER_FIXED_MIN),
             Target::AtLeast(1.0),
         ),
-        ("part of the models with all of it", share(1.0), Target::AtLeast(MOST)),
+        ("share of the models with all of it", share(1.0), Target::AtLeast(MOST)),
     ]
 }
 
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_that_slows_down_in_the_middle_changes_no_ratio() {
+    fn a_machine_that_slows_down_changes_no_ratio() {
         let candidate = |scores: [f64; 3]| Candidate {
             setting: Setting::Predictive,
             scores: scores.into(),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_share_of_models_that_reach_a_bar() {
+    fn the_share_of_models_that_reach_a_target() {
         let figures = most(&[1.1, 1.0, 0.96, 0.9]);
         assert_eq!((figures[0].1, figures[1].1), (0.75, 0.5));
         assert!(!figures[0].2.is_reached(figures[0].1) && figures[1].2.is_reached(figures[1].1));

@@ -13,7 +13,7 @@ const DENSITY: f64 = 0.34;
 
 const BATCHES: [usize; 2] = [1, 8];
 
-/// How far a float kernel's result may be from the dense one.
+/// Greatest difference of a float kernel's result from the dense one.
 const ERROR_MAX: f64 = 1e-5;
 
 /// Channels in and out, side of the image, kernel, stride, pad.
@@ -34,8 +34,8 @@ const LAYERS: [(&str, [usize; 6]); 14] = [
     ("conv10", [512, 1000, 13, 1, 1, 0]),
 ];
 
-/// Prints the table. These layers alone have no bar: one that is not faster stays dense, and what
-/// counts is the whole model.
+/// Prints the table. Single layers have no target for speed: a slower one stays dense, and the
+/// whole model counts.
 pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> {
     writeln!(
         out,

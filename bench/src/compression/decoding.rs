@@ -1,4 +1,4 @@
-//! How fast the tensors of a package become floats again.
+//! Speed of decoding a package's tensors to floats.
 
 use super::inputs;
 use super::{Bench, Figure, least};
@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-/// MB of float32 a second on one core.
+/// Least MB of float32 a second on one core.
 const MB_PER_S_MIN: f64 = 300.0;
 
 /// Prints the table.
@@ -42,7 +42,7 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
     Ok(vec![("decoding, the slowest, MB/s a core".into(), slowest, Target::AtLeast(MB_PER_S_MIN))])
 }
 
-/// Bytes of the file, MB of its tensors, and the median of the seconds to decode them all.
+/// Size of the file in bytes, of its tensors in MB, and the median seconds to decode them all.
 fn decode(path: &Path, bench: &Bench) -> Result<(u64, f64, f64)> {
     let bytes = fs::read(path)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;

@@ -1,4 +1,4 @@
-//! The real models that are packed, and typical inputs of theirs.
+//! Real models to pack, and typical inputs for them.
 
 use super::Bench;
 use anyhow::{Context, Result, ensure};
@@ -11,10 +11,10 @@ use skysail_graph::Tensor;
 use std::fs;
 use std::path::PathBuf;
 
-/// Tokens of a sentence that is made up.
+/// Tokens of a random sentence.
 pub(super) const TOKENS: usize = 24;
 
-/// What a model takes.
+/// Kind of a model's input.
 #[derive(Clone, Copy)]
 pub(super) enum InputKind {
     /// Images of this many channels, rows and columns.
@@ -23,14 +23,14 @@ pub(super) enum InputKind {
     Tokens,
 }
 
-/// The ONNX file of a real model, if it is at hand.
+/// ONNX file of a real model, if the data has it.
 pub(super) fn model(bench: &Bench, name: &str) -> Option<PathBuf> {
     let path = bench.data.join("models").join(name).join("model.onnx");
     path.is_file().then_some(path)
 }
 
 impl InputKind {
-    /// A request of so many rows.
+    /// Makes a request of a number of rows.
     pub(super) fn request(self, rows: usize) -> Request {
         let inputs: Vec<InputTensor> = match self {
             Self::Images(name, dims) => {
@@ -48,7 +48,7 @@ impl InputKind {
         Request { inputs: inputs.into(), ..Request::default() }
     }
 
-    /// A folder of typical inputs, as the packager takes them.
+    /// Writes a folder of typical inputs, in the packager's format.
     pub(super) fn calibration(self, bench: &Bench) -> Result<PathBuf> {
         let folder = bench.packer.path(match self {
             Self::Images(..) => "images",
@@ -80,9 +80,10 @@ fn bytes(values: &[i64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// The inputs of a sentence encoder: words at random, none of those that outputs are compared on.
+/// Inputs of a sentence encoder: random words, none of them in the sentences that outputs are
+/// compared on.
 pub(super) fn sentences(rows: usize, seed: u64) -> [(&'static str, Vec<i64>); 3] {
-    /// What starts and ends a sentence, and the words: before them are marks and letters.
+    /// Tokens that start and end a sentence, and the range of words.
     const START: i64 = 101;
     const END: i64 = 102;
     const WORDS: std::ops::Range<i64> = 1_000..30_000;
@@ -97,7 +98,7 @@ pub(super) fn sentences(rows: usize, seed: u64) -> [(&'static str, Vec<i64>); 3]
     [("input_ids", ids), ("attention_mask", same(1)), ("token_type_ids", same(0))]
 }
 
-/// Images of CIFAR-10, channel by channel and normalized as ResNet-20's training did.
+/// Images of CIFAR-10, channel by channel and normalized as in ResNet-20's training.
 fn cifar(bench: &Bench) -> Result<Vec<f32>> {
     const PIXELS: usize = 32 * 32;
     const MEAN: [f32; 3] = [0.485, 0.456, 0.406];

@@ -1,4 +1,4 @@
-//! How soon a package is ready to serve, beside its dense ONNX file.
+//! Time until a package is ready to serve, beside its dense ONNX file.
 
 use super::{Bench, Figure};
 use crate::engine_under_test::{WIDE_MLP, install};
@@ -12,16 +12,16 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Times that everything is loaded.
+/// Number of loads.
 const ROUNDS: usize = 9;
 
-/// A package and the ONNX file of the same weights.
+/// Package with the ONNX file of the same weights.
 pub(super) struct Wide {
     pub(super) package: PathBuf,
     onnx: PathBuf,
 }
 
-/// The wide MLP at the density and the bits of Deep Compression's fully connected layers.
+/// Packs the wide MLP at the density and bits of Deep Compression's fully connected layers.
 pub(super) fn wide(bench: &Bench) -> Result<Wide> {
     let source = bench.packer.path("wide-source.onnx");
     skysail_graph::mlp(WIDE_MLP, 1)?.save(&source)?;
@@ -59,8 +59,8 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
     writeln!(
         out,
         "\n## Loading the wide MLP at 9 %, {cores} cores\n\n| what | ms |\n|---|---:|\n\
-         | the package, until the server says that it is ready | {package:.0} |\n\
-         | its dense ONNX file, until the server says that it is ready | {onnx:.0} |\n\
+         | the package, until the server is ready | {package:.0} |\n\
+         | its dense ONNX file, until the server is ready | {onnx:.0} |\n\
          | its dense ONNX file, ONNX Runtime's session alone | {runtime:.0} |"
     )?;
     let what = "package until ready, against ONNX Runtime's session of the dense file";
@@ -73,7 +73,7 @@ fn ms(run: impl FnOnce() -> Result<()>) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
-/// Loads or unloads a model, and waits until that is done.
+/// Loads or unloads a model, and waits for it.
 fn repository(server: &Server, model: &str, action: &str) -> Result<()> {
     let mut stream = TcpStream::connect(&server.http)?;
     write!(

@@ -1,5 +1,5 @@
-//! Whole models, served by the engine on one thread: the package, in which each layer runs as
-//! was found faster while loading, against the ONNX file of the same weights.
+//! Whole models, served by the engine on one thread. The package, whose layers run as calibration
+//! chose while loading, is compared with the ONNX file of the same weights.
 
 use super::inputs::{self, InputKind};
 use super::{Bench, Figure, least};
@@ -17,31 +17,31 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Rows of a request, which is a batch of its own.
+/// Rows of a request, each of which is a batch.
 const BATCHES: [usize; 3] = [1, 4, 8];
 
-/// How far a float kernel's result may be from the dense one, over all layers of a model.
+/// Greatest difference of a float kernel's result from the dense one, over all layers of a model.
 const ERROR_MAX: f32 = 1e-4;
 
 const RESNET: InputKind = InputKind::Images("input", [3, 32, 32]);
 const SQUEEZENET: InputKind = InputKind::Images("data", [3, 227, 227]);
 
-/// A model, and how it is packed.
+/// Model with its packing flags.
 struct Case {
     model: &'static str,
     input: InputKind,
     what: &'static str,
     flags: &'static [&'static str],
-    /// What the package is compared with.
+    /// Model that the package is compared with.
     peer: Peer,
 }
 
-/// The dense peer of a package.
+/// Dense peer of a package.
 #[derive(Clone, Copy, PartialEq)]
 enum Peer {
-    /// The same weights, as an ONNX file.
+    /// ONNX file of the same weights.
     SameWeights,
-    /// The original in float32, on typical inputs of which the ranges are found.
+    /// Original model in float32, on the inputs that gave the ranges.
     Original,
 }
 
@@ -117,7 +117,7 @@ impl Case {
         };
         let sky = load(engine, &name, &package)?;
         let onnx = load(engine, &format!("{name}-onnx"), &peer)?;
-        let layers = sky.model().layers().context("a package tells of its layers")?.to_string();
+        let layers = sky.model().layers().context("a package reports its layers")?.to_string();
         let layers = layers.split(", weights").next().unwrap_or_default();
         let described = Package::from_bytes(fs::read(&package)?)?;
         let density = 100.0 * density(&described);
@@ -138,7 +138,7 @@ impl Case {
             ratios.push(ratio);
         }
         let is_kept = described.manifest().notes.iter().any(|note| note.contains("float32 kept"));
-        let kept = if is_kept { ": float32 kept, as its package says" } else { "" };
+        let kept = if is_kept { ": float32 kept, as its package notes" } else { "" };
         let what = format!("{}, {}, the worst batch{kept}", self.model, self.what);
         Ok((what, least(&ratios), Target::AtLeast(if is_kept { 0.95 } else { 1.0 })))
     }
@@ -150,7 +150,7 @@ fn load(engine: &TestEngine, name: &str, file: &Path) -> Result<Arc<Endpoint>> {
     engine.load(name)
 }
 
-/// The time of a request's run in microseconds, and its first output.
+/// Run time of a request in microseconds, and its first output.
 fn ask(model: &Arc<Endpoint>, request: &Request) -> Result<(f64, Vec<f32>)> {
     let response = block_on(model.submit(request.clone())?)??;
     let run = response.stages.executed - response.stages.gathered;
@@ -159,7 +159,7 @@ fn ask(model: &Arc<Endpoint>, request: &Request) -> Result<(f64, Vec<f32>)> {
     Ok((run.as_secs_f64() * 1e6, values))
 }
 
-/// The median times of two models, asked in turns.
+/// Median times of two models in alternating runs.
 fn alternate(models: [&Arc<Endpoint>; 2], request: &Request, bench: &Bench) -> Result<[f64; 2]> {
     let mut times = [Vec::new(), Vec::new()];
     let started = Instant::now();
@@ -171,7 +171,7 @@ fn alternate(models: [&Arc<Endpoint>; 2], request: &Request, bench: &Bench) -> R
     Ok(times.map(|times| median(&times)))
 }
 
-/// Checks that two outputs are the same but for rounding.
+/// Checks that two outputs are equal except for rounding.
 fn same(a: &[f32], b: &[f32]) -> Result<()> {
     let largest = b.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let apart = a.iter().zip(b).fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));
@@ -179,7 +179,7 @@ fn same(a: &[f32], b: &[f32]) -> Result<()> {
     Ok(())
 }
 
-/// The part of all values of large tensors that is not zero.
+/// Share of nonzero values in large tensors.
 fn density(package: &Package) -> f64 {
     let large = package.tensors().iter().filter(|entry| entry.shape.len() > 1);
     let (kept, count) = large.fold((0, 0), |(k, c), entry| (k + entry.kept, c + entry.count));

@@ -1,4 +1,4 @@
-//! Models of one operator, and weights for them.
+//! Models of one operator, with their weights.
 
 use anyhow::Result;
 use ort::value::{DynValue, Tensor as Value};
@@ -9,17 +9,16 @@ use skysail_kernels::{DOMAIN, DOMAIN_VERSION, SparseWeights};
 
 const FLOAT: ElementType = ElementType::Float32;
 
-/// A matrix of weights, most of them zero, the others from a codebook of 32 values as five bits
-/// have them.
+/// Sparse matrix of weights, with values from a codebook of 32 entries (five bits).
 pub(super) struct Matrix {
     pub(super) outputs: usize,
     pub(super) inputs: usize,
-    /// Output, input and code of each weight that is not zero, by outputs.
+    /// Output, input and code of each nonzero weight, by outputs.
     entries: Vec<(u32, u32, u16)>,
 }
 
 impl Matrix {
-    /// Weights in places drawn at random.
+    /// Makes weights at random places.
     pub(super) fn random(outputs: usize, inputs: usize, density: f64) -> Self {
         let mut random = StdRng::seed_from_u64(1);
         let mut entries = Vec::new();
@@ -39,18 +38,18 @@ impl Matrix {
         (0..16).map(side).chain((0..16).map(|i| -side(i))).collect()
     }
 
-    /// As the kernels take it.
+    /// Weights in the kernels' format.
     pub(super) fn sparse(&self) -> Result<SparseWeights> {
         let (codebook, entries) = (Self::codebook(), self.entries.iter().copied());
         Ok(SparseWeights::coded(self.outputs, self.inputs, &codebook, entries)?)
     }
 
-    /// All of it, by outputs, as `Conv` has it.
+    /// Dense weights by outputs, as for `Conv`.
     pub(super) fn by_outputs(&self) -> Vec<f32> {
         self.dense(|output, input| output * self.inputs + input)
     }
 
-    /// All of it, by inputs, as `MatMul` has it.
+    /// Dense weights by inputs, as for `MatMul`.
     fn by_inputs(&self) -> Vec<f32> {
         self.dense(|output, input| input * self.outputs + output)
     }
@@ -63,7 +62,7 @@ impl Matrix {
         dense
     }
 
-    /// `MatMul` by all of it.
+    /// Model of `MatMul` with float weights.
     pub(super) fn float_product(&self) -> Result<Vec<u8>> {
         let mut graph = self.product("float");
         graph.initializer("w", Tensor::new(&self.dims(), &self.by_inputs())?).node(
@@ -75,7 +74,7 @@ impl Matrix {
         Ok(graph.finish()?.to_bytes()?)
     }
 
-    /// The same with int8 weights and inputs quantized on the way, as ONNX Runtime's tools do it.
+    /// Model with int8 weights and dynamically quantized inputs, as ONNX Runtime's tools make it.
     pub(super) fn int8_product(&self) -> Result<Vec<u8>> {
         let weights = self.by_inputs();
         let scale = weights.iter().fold(0.0_f32, |max, w| max.max(w.abs())) / 127.0;
@@ -93,7 +92,7 @@ impl Matrix {
         Ok(graph.finish()?.to_bytes()?)
     }
 
-    /// `SparseMatMul` by the weights named `w`.
+    /// Model of `SparseMatMul` with the weights named `w`.
     pub(super) fn sparse_product(&self) -> Result<Vec<u8>> {
         let mut graph = self.product("sparse");
         let node = NewNode::new("SparseMatMul", &["x"], &["y"]).domain(DOMAIN);
@@ -119,7 +118,7 @@ impl Matrix {
     }
 }
 
-/// A convolution of square images by square kernels, with a ReLU behind it.
+/// Convolution of square images by square kernels, with a ReLU after it.
 #[derive(Clone, Copy)]
 pub(super) struct Square {
     pub(super) channels: usize,
@@ -136,7 +135,7 @@ impl Square {
         self.channels * self.kernel * self.kernel
     }
 
-    /// `Conv` by these weights.
+    /// Model of `Conv` with these weights.
     pub(super) fn dense(&self, weights: &[f32]) -> Result<Vec<u8>> {
         let mut graph = self.graph("dense");
         let (kernel, pad, stride) = (self.kernel as i64, self.pad as i64, self.stride as i64);
@@ -153,7 +152,7 @@ impl Square {
         Ok(graph.finish()?.to_bytes()?)
     }
 
-    /// `SparseConv` by the weights named `w`.
+    /// Model of `SparseConv` with the weights named `w`.
     pub(super) fn sparse(&self) -> Result<Vec<u8>> {
         let mut graph = self.graph("sparse");
         let node = NewNode::new("SparseConv", &["x"], &["y"]).domain(DOMAIN);
@@ -180,7 +179,7 @@ impl Square {
     }
 }
 
-/// Numbers from -1 to 1.
+/// Random numbers from -1 to 1.
 pub(super) fn floats(shape: &[usize]) -> Result<DynValue> {
     let mut random = StdRng::seed_from_u64(2);
     let count = shape.iter().product();

@@ -1,11 +1,11 @@
-//! The packager, used as its users do: by its command line.
+//! Packager, run by its command line.
 
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// `skysail-pack`, and a folder for what it makes.
+/// Executable `skysail-pack`, and a folder for its output.
 pub(super) struct Packer {
     executable: PathBuf,
     folder: TempDir,
@@ -16,7 +16,7 @@ impl Packer {
         Ok(Self { executable: std::path::absolute(executable)?, folder: tempfile::tempdir()? })
     }
 
-    /// A path in the folder.
+    /// Path in the folder.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -30,7 +30,7 @@ impl Packer {
         Ok(out)
     }
 
-    /// The ONNX file of a package.
+    /// Unpacks a package to an ONNX file.
     pub(super) fn unpack(&self, package: &Path) -> Result<PathBuf> {
         let out = package.with_extension("onnx");
         let mut command = Command::new(&self.executable);

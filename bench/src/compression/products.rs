@@ -1,5 +1,4 @@
-//! The fully connected layers of Deep Compression (Han et al. 2016, tables 4 and 5) at its
-//! densities.
+//! Fully connected layers of Deep Compression (Han et al. 2016, tables 4 and 5) at its densities.
 
 use super::operators::{Matrix, floats};
 use super::timed::{Timed, times};
@@ -21,10 +20,10 @@ const LAYERS: [(&str, usize, usize, f64); 6] = [
     ("VGG-16 fc8", 4096, 1000, 0.23),
 ];
 
-/// Batches, and how many times as fast as dense their geometric mean is to be.
+/// Batch sizes, and the least geometric mean of their speed-ups.
 const BATCHES: [(usize, f64); 3] = [(1, 6.0), (16, 4.0), (64, 1.5)];
 
-/// How far a float kernel's result may be from the dense one.
+/// Greatest difference of a float kernel's result from the dense one.
 const ERROR_MAX: f64 = 1e-5;
 
 /// Prints the table.
@@ -76,7 +75,7 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
     Ok(figures)
 }
 
-/// A layer in its three forms.
+/// Layer in its three forms.
 struct Layer {
     matrix: Matrix,
     weights: OperatorWeights,
@@ -95,7 +94,7 @@ impl Layer {
         Ok(Self { matrix, weights, float, int8, sparse })
     }
 
-    /// The times of all forms, and how far the sparse result is from the dense one.
+    /// Times of all forms, and the error of the sparse result.
     fn measure(
         &self,
         environment: &Environment,

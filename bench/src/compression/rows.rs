@@ -1,5 +1,5 @@
-//! Dynamic int8 by rows, as packages have it, against ONNX Runtime's own form with one range for the
-//! whole tensor: the price of answers that do not depend on who else asks.
+//! Dynamic int8 by rows, as in packages, against ONNX Runtime's own form with one range for the
+//! tensor. It shows the price of responses that do not depend on other requests.
 
 use super::inputs::{self, InputKind, TOKENS};
 use super::timed::{Pool, Timed, times};
@@ -20,7 +20,7 @@ const MODEL: &str = "all-minilm-l6-v2";
 /// Rows of a batch.
 const BATCHES: [usize; 2] = [1, 16];
 
-/// The least part of the speed of one range for all.
+/// Least ratio of the speed to that with one range.
 const RATIO_MIN: f64 = 0.95;
 
 /// Prints the table.
@@ -28,7 +28,7 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
     writeln!(
         out,
         "\n## Dynamic int8 by rows, {MODEL}\n\n\
-         | of the speed of one range | threads | batch | by rows us | one range us | apart |\n\
+         | speed relative to one range | threads | batch | by rows us | one range us | difference |\n\
          |---:|---:|---:|---:|---:|---:|"
     )?;
     let Some(path) = inputs::model(bench, MODEL) else {
@@ -57,7 +57,7 @@ pub(super) fn table(out: &mut impl Write, bench: &Bench) -> Result<Vec<Figure>> 
     Ok(vec![(what, least(&ratios), Target::AtLeast(RATIO_MIN))])
 }
 
-/// A model in both forms.
+/// Model in both forms.
 struct Forms {
     by_rows: Vec<u8>,
     weights: OperatorWeights,
@@ -79,7 +79,7 @@ impl Forms {
         Ok(Self { by_rows, weights, one_range: with_one_range(model, &products)?.to_bytes()? })
     }
 
-    /// The times of both, and how far their outputs lie apart.
+    /// Times of both forms, and the difference of their outputs.
     fn measure(
         &self,
         environment: &Environment,
@@ -97,13 +97,13 @@ impl Forms {
     }
 }
 
-/// Sentences of so many rows.
+/// Sentences, one a row.
 fn inputs(rows: usize) -> Result<Vec<DynValue>> {
     let ids = inputs::sentences(rows, 4).into_iter();
     ids.map(|(_, ids)| Ok(Value::from_array((vec![rows, TOKENS], ids))?.into_dyn())).collect()
 }
 
-/// Puts the operators of ONNX Runtime's own dynamic quantization in the place of ours.
+/// Replaces our operators by ONNX Runtime's own dynamic quantization.
 fn with_one_range(mut model: Model, products: &[Int8Product]) -> Result<Model> {
     let graph = model.graph();
     let (mut edit, mut made) = (model.edit(), HashSet::new());

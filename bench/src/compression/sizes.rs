@@ -12,13 +12,13 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-/// Deep Compression's own SqueezeNet, whose entropies add up to 0.545 MB.
+/// Greatest size of Deep Compression's own SqueezeNet, whose entropies add up to 0.545 MB.
 const SQUEEZENET_BYTES_MAX: f64 = 580_000.0;
 
 const MINILM_MB_MAX: f64 = 21.0;
 const COSINE_MIN: f64 = 0.99;
 
-/// Which output of MiniLM embeds the whole sentence.
+/// Output of MiniLM that embeds the whole sentence.
 const EMBEDDING: usize = 1;
 
 /// Prints the table.
@@ -77,7 +77,7 @@ fn minilm(out: &mut impl Write, bench: &Bench, model: &Path) -> Result<Vec<Figur
     ])
 }
 
-/// The stored sentences, of five rows.
+/// Stored sentences, of five rows.
 fn sentences(folder: &Path) -> Result<Vec<DynValue>> {
     (0..3)
         .map(|index| {

@@ -1,4 +1,4 @@
-//! ONNX Runtime in this process on one thread, with bound inputs: the peer of every kernel.
+//! ONNX Runtime in this process, with bound inputs: the peer of every kernel.
 
 use anyhow::Result;
 use ort::environment::Environment;
@@ -9,23 +9,23 @@ use skysail_compression::difference;
 use skysail_graph::Tensor;
 use skysail_kernels::{KernelError, Limits, OperatorWeights, operators, race};
 
-/// Whose threads a session runs on.
+/// Thread pool of a session.
 #[derive(Clone, Copy)]
 pub(super) enum Pool {
-    /// One of its own.
+    /// Own pool of one thread.
     One,
-    /// Those that all sessions share.
+    /// Pool that all sessions share.
     Shared,
 }
 
-/// A model with inputs that stay, run for its time and its outputs.
+/// Model with bound inputs, run for its time and its outputs.
 pub(super) struct Timed {
     session: Session,
     binding: IoBinding,
     _inputs: Vec<DynValue>,
 }
 
-/// A builder of sessions of one thread.
+/// Builder of sessions of one thread.
 fn builder(environment: &Environment) -> Result<SessionBuilder> {
     let own = Session::builder(environment)?.with_independent_thread_pool();
     let builder = own.map_err(ort::Error::<()>::from)?;
@@ -33,7 +33,7 @@ fn builder(environment: &Environment) -> Result<SessionBuilder> {
 }
 
 impl Timed {
-    /// A model of ONNX Runtime's own operators.
+    /// Model of ONNX Runtime's own operators.
     pub(super) fn dense(
         environment: &Environment,
         model: &[u8],
@@ -42,7 +42,7 @@ impl Timed {
         Self::new(builder(environment)?, model, inputs)
     }
 
-    /// A model on these threads, with our operators where there are weights for them.
+    /// Model on a thread pool, with our operators if weights are given.
     pub(super) fn on(
         pool: Pool,
         environment: &Environment,
@@ -61,7 +61,7 @@ impl Timed {
         Self::new(builder, model, inputs)
     }
 
-    /// A model with our operators, whose weights are `weights`.
+    /// Model with our operators and these weights.
     pub(super) fn sparse(
         environment: &Environment,
         weights: &OperatorWeights,
@@ -90,7 +90,7 @@ impl Timed {
         Ok(())
     }
 
-    /// One of its outputs.
+    /// Copies one of its outputs.
     pub(super) fn output(&mut self, index: usize) -> Result<Tensor> {
         let outputs = self.session.run_binding(&self.binding)?;
         let (shape, values) = outputs[index].try_extract_tensor::<f32>()?;
@@ -98,13 +98,13 @@ impl Timed {
         Ok(Tensor::new(&shape, values)?)
     }
 
-    /// How far its first output lies from another's, as a share of the largest element.
+    /// Difference of its first output from another's, relative to the largest element.
     pub(super) fn error(&mut self, other: &mut Self) -> Result<f64> {
         Ok(f64::from(difference(&other.output(0)?, &self.output(0)?)?.relative))
     }
 }
 
-/// The median times of some models, run in turns, in microseconds.
+/// Median times of some models in alternating runs, in microseconds.
 pub(super) fn times<const N: usize>(models: [&mut Timed; N], limits: Limits) -> Result<[f64; N]> {
     let mut ways = models.map(|model| move || model.run());
     let mut ways = ways.each_mut().map(|way| way as &mut dyn FnMut() -> Result<(), KernelError>);

@@ -1,24 +1,24 @@
-//! Triton's `perf_analyzer`, from the Python package that brings it.
+//! Triton's `perf_analyzer`, from its Python package.
 
 use crate::load::{ClosedLoop, LoadResult};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The package, and the one with the library that the program wants even for its help.
+/// Package, and the one with a library that the program needs even for its help.
 const PACKAGES: [&str; 2] = ["tritonclient==2.51.0", "nvidia-cuda-runtime-cu12"];
-/// How long setting it up may take, and a run beyond what is measured.
+/// Time limits of the set-up, and of a run beyond its measurement, in seconds.
 const SETUP_S: u64 = 300;
 const RUN_S: u64 = 60;
 
-/// The program, and where its library is.
+/// Program, with the folder of its library.
 pub(super) struct PerfAnalyzer {
     program: PathBuf,
     libraries: PathBuf,
 }
 
 impl PerfAnalyzer {
-    /// The one in a Python environment, which is made where there is none.
+    /// Finds the program in a Python environment, which is created if needed.
     pub(super) fn find(venv: &Path) -> Result<Self> {
         let program = venv.join("bin/perf_analyzer");
         if !program.is_file() {
@@ -32,7 +32,7 @@ impl PerfAnalyzer {
             .filter_map(|entry| Some(entry.ok()?.path()))
             .map(|python| python.join("site-packages/nvidia/cuda_runtime/lib"))
             .find(|libraries| libraries.is_dir());
-        let libraries = found.context("its library libcudart is not there")?;
+        let libraries = found.context("its library libcudart is missing")?;
         let found = Self { program, libraries };
         // On Debian it also wants the package libb64-0d.
         bounded(10, found.command().arg("--version"))?;
@@ -48,7 +48,7 @@ impl PerfAnalyzer {
     /// Sends the load to a model with one input of this many floats.
     ///
     /// # Errors
-    /// When it does not end in time, or says nothing that can be read.
+    /// Fails if the program does not end in time, or its output is invalid.
     pub(super) fn run(&self, closed: &ClosedLoop<'_>, width: u64) -> Result<LoadResult> {
         let folder = tempfile::tempdir()?;
         let table = folder.path().join("table.csv");
@@ -58,7 +58,7 @@ impl PerfAnalyzer {
             .args(["-i", "http", "-m", closed.model, "-u", closed.address])
             .arg(format!("--shape=input:1,{width}"))
             .arg(format!("--concurrency-range={connections}"))
-            // It wants three windows that agree; whether they do is left to the turns.
+            // The program wants three windows that agree; the alternation replaces that.
             .arg(format!("--measurement-interval={}", closed.seconds * 1000 / 3))
             .args(["--max-trials=4", "--stability-percentage=999", "-f"])
             .arg(&table);
@@ -72,7 +72,7 @@ impl PerfAnalyzer {
     }
 }
 
-/// Runs a program to its end, with `timeout` to bound it.
+/// Runs a program with a time limit, by `timeout`.
 fn bounded(seconds: u64, command: &mut Command) -> Result<Output> {
     let mut whole = Command::new("timeout");
     whole.arg(seconds.to_string()).arg(command.get_program()).args(command.get_args());
@@ -83,7 +83,7 @@ fn bounded(seconds: u64, command: &mut Command) -> Result<Output> {
     Ok(output)
 }
 
-/// The end of what a program wrote.
+/// Last lines of a program's output.
 fn said(output: &Output) -> String {
     let text = [&output.stdout[..], &output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
@@ -91,7 +91,7 @@ fn said(output: &Output) -> String {
     lines[lines.len().saturating_sub(3)..].join("; ")
 }
 
-/// Reads the table that it writes.
+/// Parses the table that the program writes.
 fn read(text: &str, closed: &ClosedLoop<'_>) -> Option<LoadResult> {
     let mut lines = text.lines().filter(|line| line.contains(','));
     let (names, row) = (lines.next()?, lines.next()?);
@@ -114,7 +114,7 @@ mod tests {
     use skysail_loadtest::target::Protocol;
 
     #[test]
-    fn its_table_is_read() {
+    fn the_table_is_parsed() {
         let closed = ClosedLoop {
             address: "h:1",
             model: "m",

@@ -1,4 +1,4 @@
-//! A trivial responder of one model: it finds the end of each request and sends the same bytes. It
+//! Trivial responder of one model: it finds the end of each request and sends the same bytes. It
 //! has one thread, so that on two cores the generator has the other.
 
 use anyhow::Result;
@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 const METADATA: &str = r#"{"name":"trivial","versions":["1"],"platform":"","inputs":[{"name":"input","datatype":"FP32","shape":[-1,16]}],"outputs":[{"name":"output","datatype":"FP32","shape":[-1,1]}]}"#;
 const ANSWER: &str = r#"{"model_name":"trivial","outputs":[{"name":"output","shape":[1,1],"datatype":"FP32","data":[0.5]}]}"#;
 
-/// A responder, ended when dropped.
+/// Running responder, ended when dropped.
 pub(super) struct Responder {
     _runtime: Runtime,
     /// `HOST:PORT`.
@@ -25,7 +25,7 @@ impl Responder {
         let address = listener.local_addr()?.to_string();
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A client that leaves ends its connection and nothing else.
+                // A client that disconnects ends its own connection only.
                 tokio::spawn(async move { drop(serve(stream).await) });
             }
         });
@@ -48,7 +48,7 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
         end += read;
-        // What asks waits for each answer, so that no more than one request is there.
+        // Clients wait for each response, so there is at most one request.
         if request_length(&bytes[..end]).is_some_and(|length| length <= end) {
             let reply = if bytes.starts_with(b"GET") { &metadata } else { &answer };
             stream.write_all(reply).await?;
@@ -57,7 +57,7 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Bytes of the request's head and body; `None` while the head is not complete.
+/// Length of the request's head and body; `None` while the head is incomplete.
 fn request_length(bytes: &[u8]) -> Option<usize> {
     const LENGTH: &[u8] = b"content-length: ";
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_ends_where_it_says() {
+    fn a_request_has_its_stated_length() {
         assert_eq!(request_length(b"GET / HTTP/1.1\r\n"), None);
         assert_eq!(request_length(b"GET / HTTP/1.1\r\n\r\n"), Some(18));
         assert_eq!(request_length(b"POST / HTTP/1.1\r\nContent-Length: 7\r\n\r\nab"), Some(45));

@@ -1,4 +1,4 @@
-//! The tables of `skysail-bench serve`, and the figures that its figures are held against.
+//! Tables of `skysail-bench serve`, with their targets.
 
 use super::{Results, Row};
 use crate::limit::Limit;
@@ -7,7 +7,7 @@ use crate::targets::{self, Target};
 use anyhow::{Context, Result};
 use std::io::Write;
 
-/// 85 us over the 55 us of a bare responder, on the machine where the bar was set.
+/// Target of 85 us over the 55 us of a bare responder, on the machine where it was set.
 const P50_OVER_BARE_MAX: f64 = 1.55;
 
 /// Prints everything as Markdown.
@@ -38,7 +38,7 @@ fn print_rows(out: &mut impl Write, results: &Results) -> Result<()> {
     writeln!(out, "\n## The server, closed loop, one row a request\n")?;
     writeln!(
         out,
-        "| model | protocol | connections | by | req/s | of limit | p50 us | p99 us | CPU us/req |\n\
+        "| model | protocol | connections | generator | req/s | of limit | p50 us | p99 us | CPU us/req |\n\
          |---|---|---:|---|---:|---:|---:|---:|---:|"
     )?;
     for row in &results.rows {
@@ -57,7 +57,7 @@ fn print_rows(out: &mut impl Write, results: &Results) -> Result<()> {
     Ok(())
 }
 
-/// Rows a second of ONNX Runtime at the largest batch that so many connections can fill.
+/// Rows a second of ONNX Runtime at the largest batch that the connections can fill.
 fn best_limit(results: &Results, row: &Row) -> f64 {
     let fits =
         |(model, limit): &&(&str, Limit)| *model == row.model && limit.rows <= row.connections;

@@ -1,5 +1,5 @@
-//! LeNet-300-100 and LeNet-5 written by hand, on `burn`'s backend operations alone: no graph to
-//! interpret, and nothing of `burn`'s own layers above either.
+//! LeNet-300-100 and LeNet-5 written by hand on `burn`'s backend operations: without a graph to
+//! interpret, and without `burn`'s own layers.
 
 use super::steps::{RATE, ROWS};
 use anyhow::{Context, Result};
@@ -13,10 +13,10 @@ use skysail_trainer::Layout;
 type Diff = Autodiff<Flex>;
 type Floats = FloatTensor<Diff>;
 
-/// The logits that a model makes of rows, with its parameters.
+/// Function from a model's parameters and rows to its logits.
 pub(super) type Forward = fn(&[Floats], Floats) -> Floats;
 
-/// A model, and its parameters.
+/// Model with its parameters.
 pub(super) struct ByHand {
     parameters: Vec<Floats>,
     forward: Forward,
@@ -31,7 +31,7 @@ impl ByHand {
         Self { parameters: parameters.collect(), forward }
     }
 
-    /// A step; its loss.
+    /// Trains one step, and returns its loss.
     pub(super) fn step(&mut self, values: &[f32], classes: &[u32]) -> Result<f32> {
         let rows = tensor(values.to_vec(), &[ROWS, values.len() / ROWS]);
         let classes: Vec<i64> = classes.iter().map(|class| i64::from(*class)).collect();
@@ -59,13 +59,13 @@ fn reshaped(x: Floats, shape: &[usize]) -> Floats {
     Diff::float_reshape(x, Shape::from(shape.to_vec()))
 }
 
-/// A layer that multiplies by the first of its parameters, and adds the second.
+/// Fully connected layer: multiplies by the first of its parameters, and adds the second.
 fn dense(x: Floats, parameters: &[Floats], outputs: usize) -> Floats {
     let product = Diff::float_matmul(x, Diff::float_transpose(parameters[0].clone()));
     Diff::float_add(product, reshaped(parameters[1].clone(), &[1, outputs]))
 }
 
-/// A convolution, and the largest of each 2 × 2 of what it makes.
+/// Convolution with max pooling of 2 × 2.
 fn conv(x: Floats, parameters: &[Floats]) -> Floats {
     let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
     let made = Diff::conv2d(x, parameters[0].clone(), Some(parameters[1].clone()), options);

@@ -1,5 +1,5 @@
-//! Ranks that are processes under `mpirun`: their sums beside MPI's own, and what a second one is
-//! worth. The trainer's examples measure; what they print in rows is gathered here.
+//! Ranks as processes under `mpirun`: their sums beside MPI's own, and scaling. The trainer's
+//! examples measure and print rows; these are collected here.
 
 use super::Figure;
 use crate::targets::Target;
@@ -9,13 +9,13 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::Command;
 
-/// How much longer than MPI's own a sum may take, where it has at least so many numbers: of fewer,
-/// there is little but the roll call, which MPI's own has not, and which takes a microsecond.
+/// Greatest ratio of a sum's time to MPI's own, and the least length for which it holds. Shorter
+/// sums are mostly the arrival check, which takes a microsecond and which MPI's own lacks.
 const SUM_RATIO_MAX: f64 = 1.2;
 const SUM_LEN_MIN: f64 = 10_000.0;
-/// How many times as much two ranks are to learn in a second as one.
+/// Least ratio of rows a second of two ranks to one.
 const SCALING_MIN: f64 = 1.8;
-/// What is printed where MPI is not at hand.
+/// Message where MPI is not installed.
 const NO_MPI: &str = "Skipped: there is no MPI. On Debian, as root: apt-get install \
     libopenmpi-dev openmpi-bin libclang-dev clang";
 
@@ -31,7 +31,7 @@ pub(super) fn sums(out: &mut impl Write, programs: &Path) -> Result<Vec<Figure>>
     for row in rows {
         writeln!(out, "| {} |", row.join(" | "))?;
         if number(&row, 0)? >= SUM_LEN_MIN {
-            let what = format!("sum of {} numbers over MPI's own", row[0]);
+            let what = format!("sum of {} numbers, time relative to MPI's own", row[0]);
             figures.push((what, number(&row, 3)?, Target::AtMost(SUM_RATIO_MAX)));
         }
     }
@@ -59,7 +59,7 @@ pub(super) fn scaling(out: &mut impl Write, programs: &Path, quick: bool) -> Res
         if figures.is_empty() {
             writeln!(
                 out,
-                "| model | 1 rank rows/s | 2 ranks rows/s | times | 2 apart rows/s | times |"
+                "| model | 1 rank rows/s | 2 ranks rows/s | ratio | 2 independent jobs rows/s | ratio |"
             )?;
             writeln!(out, "|---|---:|---:|---:|---:|---:|")?;
         }
@@ -74,14 +74,13 @@ pub(super) fn scaling(out: &mut impl Write, programs: &Path, quick: bool) -> Res
     Ok(figures)
 }
 
-/// What so many ranks learn in a second.
+/// Rows a second of a number of ranks.
 fn rate(programs: &Path, ranks: usize, args: &[&str]) -> Result<Option<f64>> {
     let Some(rows) = rows(programs, "scaling", ranks, args)? else { return Ok(None) };
     number(rows.first().context("no row")?, 3).map(Some)
 }
 
-/// What two jobs learn together that run at the same time and know nothing of each other: what
-/// two ranks would if they never had to wait.
+/// Rows a second of two independent jobs at the same time: the limit of two ranks that never wait.
 fn at_once(job: impl Fn() -> Result<Option<f64>> + Sync) -> Result<Option<f64>> {
     let (here, there) = std::thread::scope(|scope| {
         let there = scope.spawn(&job);
@@ -91,21 +90,21 @@ fn at_once(job: impl Fn() -> Result<Option<f64>> + Sync) -> Result<Option<f64>> 
     Ok(here?.zip(there).map(|(here, there)| here + there))
 }
 
-/// What an example prints in rows on so many ranks of a thread each; nothing where there is no
-/// MPI, or where the example was built without.
+/// Rows that an example prints on a number of ranks of one thread each. `None` without MPI, or if
+/// the example was built without it.
 fn rows(
     programs: &Path,
     example: &str,
     ranks: usize,
     args: &[&str],
 ) -> Result<Option<Vec<Vec<String>>>> {
-    // Built only with MPI, so it tells about the other too.
+    // This example is built only with MPI, so it stands for the other one, too.
     if !programs.join("examples/scaling").is_file() {
         return Ok(None);
     }
     let mut command = Command::new("mpirun");
     command.args(["--allow-run-as-root", "--oversubscribe", "-n", &ranks.to_string()]);
-    // Or two jobs would have the first core both.
+    // Two jobs would otherwise share the first core.
     command.args(["--bind-to", "none"]);
     command.arg(programs.join("examples").join(example)).args(args);
     command.env("RAYON_NUM_THREADS", "1");
@@ -120,13 +119,13 @@ fn rows(
     Ok(Some(text.lines().filter_map(cells).collect()))
 }
 
-/// The cells of a row.
+/// Cells of a row.
 fn cells(line: &str) -> Option<Vec<String>> {
     let inside = line.trim().strip_prefix('|')?.strip_suffix('|')?;
     Some(inside.split('|').map(|cell| cell.trim().to_owned()).collect())
 }
 
-/// The number in a cell.
+/// Number in a cell.
 fn number(row: &[String], cell: usize) -> Result<f64> {
     let text = row.get(cell).with_context(|| format!("no cell {cell} in {row:?}"))?;
     text.parse().with_context(|| format!("'{text}' is no number"))
@@ -137,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_have_cells_and_other_lines_have_none() {
+    fn only_rows_have_cells() {
         let row = cells("| 1000 | 0.010 | 0.009 | 1.11 |").unwrap();
         assert_eq!(row, ["1000", "0.010", "0.009", "1.11"]);
         assert_eq!(number(&row, 3).unwrap(), 1.11);

@@ -1,4 +1,4 @@
-//! What the recipes reach, trained to their ends by the trainer's program.
+//! Results of the recipes, trained to their ends by the trainer's program.
 
 use super::Figure;
 use crate::targets::Target;
@@ -11,15 +11,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How many times smaller than its float32 weights a package is to be.
+/// Least ratio of a package's size to its float32 weights.
 const SMALLER: [(&str, f64); 2] = [("lenet-300-100", 40.0), ("lenet-5", 39.0)];
-/// Pairs of recipes, and how much more error the first may have than the second, in points.
+/// Pairs of recipes, and the greatest additional error of the first, in percentage points.
 const WITHIN: [(&str, &str, f64); 2] =
     [("dgc-lenet-5", "dgc-dense-lenet-5", 0.1), ("goyal-large-batch", "goyal-small-batch", 0.15)];
-/// A full compression of LeNet-300-100 may take so long.
+/// Greatest time of a full compression of LeNet-300-100, in seconds.
 const COMPRESS_SECONDS_MAX: (&str, f64) = ("lenet-300-100", 600.0);
 
-/// Trains the recipes of a folder, all or those that are named, and prints what they reach.
+/// Trains all or the named recipes of a folder, and prints their results.
 pub(super) fn table(
     out: &mut impl Write,
     programs: &Path,
@@ -32,7 +32,7 @@ pub(super) fn table(
     writeln!(
         out,
         "\n## Recipes\n\n\
-         | recipe | ranks | epochs | % wrong | % wrong at best | target | sent MB | s |\n\
+         | recipe | ranks | epochs | error % | best error % | target | sent MB | s |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|"
     )?;
     let mut wrong = BTreeMap::new();
@@ -55,14 +55,14 @@ pub(super) fn table(
     }
     for (name, other, points) in WITHIN {
         if let (Some(wrong), Some(other_wrong)) = (wrong.get(name), wrong.get(other)) {
-            let what = format!("{name}: points worse than {other}");
+            let what = format!("{name}: error above that of {other}, points");
             figures.push((what, wrong - other_wrong, Target::AtMost(points)));
         }
     }
     Ok(figures)
 }
 
-/// The files of recipes, in the order of their names.
+/// Files of recipes, by name.
 fn recipes(folder: &Path, only: &[String]) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))?;
     let mut paths: Vec<PathBuf> =
@@ -77,7 +77,7 @@ fn recipes(folder: &Path, only: &[String]) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Runs the trainer to its end. One that did not reach its target fails, with its result told.
+/// Runs the trainer to its end. It fails if the target is missed, but still prints its result.
 fn call(trainer: &Path, command: &str, recipe: &Path, place: &Path) -> Result<Value> {
     let mut program = Command::new(trainer);
     program.arg(command).arg(recipe).arg("--out").arg(place).args(["--output", "json"]);
@@ -107,23 +107,23 @@ fn row(out: &mut impl Write, recipe: &Recipe, found: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What a recipe itself says that it is to reach.
+/// Targets of the recipe itself.
 fn goals(recipe: &Recipe, found: &Value) -> Option<Figure> {
     let target = f64::from(recipe.target.accuracy?);
     let reached = found["best_accuracy"].as_f64()?;
-    let what = format!("{}: % right", recipe.name);
+    let what = format!("{}: accuracy %", recipe.name);
     // The recipe's numbers are in single precision.
     let bar = (1e4 * target).round() / 1e2;
     Some((what, 100.0 * reached, Target::AtLeast(bar)))
 }
 
-/// What came of a compression.
+/// Figures of a compression.
 fn compressed(out: &mut impl Write, name: &str, package: &Value) -> Result<Vec<Figure>> {
     let number = |key: &str| package[key].as_f64().unwrap_or(f64::NAN);
     let (smaller, seconds) = (number("compression_ratio"), number("seconds"));
     writeln!(
         out,
-        "\n{name}: package of {} bytes, {smaller:.1} times smaller; {:.2} % wrong, {:.2} % before; \
+        "\n{name}: package of {} bytes, {smaller:.1} times smaller; error {:.2} %, before {:.2} %; \
          {seconds:.0} s",
         number("bytes"),
         100.0 * (1.0 - number("accuracy")),

@@ -1,4 +1,4 @@
-//! How long a step of learning takes, beside the same step written by hand with `burn`.
+//! Time of a training step, beside the same step written by hand with `burn`.
 
 use super::Figure;
 use super::by_hand::{ByHand, Forward, lenet, perceptron};
@@ -13,17 +13,17 @@ use std::time::Instant;
 
 /// Examples of a batch.
 pub(super) const ROWS: usize = 64;
-/// The rate that parameters are moved by.
+/// Learning rate.
 pub(super) const RATE: f32 = 0.01;
-/// Steps of each side before the other has its turn, so that both see the same machine.
+/// Steps of each side in a turn, so that both see the same machine.
 const TURN: usize = 10;
 
-/// What a step of LeNet-5 may take, and what PyTorch 2.15 took for it on such a machine.
+/// Greatest time of a step of LeNet-5, and the time of PyTorch 2.15 on such a machine.
 const LENET_5_MS_MAX: f64 = 20.0;
 const LENET_5_MS_AIM: f64 = 8.6;
-/// What PyTorch 2.15 took for a step of LeNet-300-100.
+/// Time of a step of LeNet-300-100 in PyTorch 2.15.
 const LENET_300_100_MS_MAX: f64 = 0.63;
-/// How much longer a step may take than the one by hand.
+/// Greatest ratio to the step by hand.
 const OVERHEAD_MAX: f64 = 1.05;
 
 /// Prints the table.
@@ -31,8 +31,8 @@ pub(super) fn table(out: &mut impl Write, quick: bool) -> Result<Vec<Figure>> {
     let cores = std::thread::available_parallelism()?.get();
     writeln!(
         out,
-        "\n## A step of learning, batch {ROWS}, {cores} cores\n\n\
-         | model | ms | by hand with burn ms | over by hand |\n|---|---:|---:|---:|"
+        "\n## A training step, batch {ROWS}, {cores} cores\n\n\
+         | model | ms | by hand with burn ms | ratio |\n|---|---:|---:|---:|"
     )?;
     let steps = if quick { 20 } else { 300 };
     let mut figures = Vec::new();
@@ -40,7 +40,11 @@ pub(super) fn table(out: &mut impl Write, quick: bool) -> Result<Vec<Figure>> {
         let [ours, by_hand] = times(&model, shape, forward, steps)?;
         let over = ours / by_hand;
         writeln!(out, "| {name} | {ours:.3} | {by_hand:.3} | {over:.2} |")?;
-        figures.push((format!("{name}: over by hand"), over, Target::AtMost(OVERHEAD_MAX)));
+        figures.push((
+            format!("{name}: time relative to by hand"),
+            over,
+            Target::AtMost(OVERHEAD_MAX),
+        ));
         anyhow::Ok(ours)
     };
     let small = measure("LeNet-300-100", lenet_300_100(1)?, &[ROWS, 784], perceptron)?;
@@ -53,7 +57,7 @@ pub(super) fn table(out: &mut impl Write, quick: bool) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The medians of the milliseconds of a step, ours and by hand, taken in turns.
+/// Median milliseconds of a step, ours and by hand, in turn.
 fn times(model: &Model, shape: &[usize], forward: Forward, steps: usize) -> Result<[f64; 2]> {
     let values: Vec<f32> =
         (0..shape.iter().product()).map(|place: usize| (place * 37 % 256) as f32 / 255.0).collect();
@@ -101,9 +105,9 @@ impl Ours {
 mod tests {
     use super::*;
 
-    /// Both sides do the same work: their losses go the same way.
+    /// Both sides do the same work, so their losses agree.
     #[test]
-    fn the_step_by_hand_learns_what_ours_does() {
+    fn the_step_by_hand_agrees_with_ours() {
         let values: Vec<f32> = (0..ROWS * 784).map(|at| (at * 37 % 256) as f32 / 255.0).collect();
         let classes: Vec<u32> = (0..ROWS as u32).map(|row| row % 10).collect();
         let models: [(Model, &[usize], Forward); 2] = [

@@ -12,18 +12,18 @@ use skysail_trainer::{
 use std::io::Write;
 use std::time::Duration;
 
-/// Ranks that learn together.
+/// Number of ranks.
 const RANKS: usize = 4;
-/// How long a rank waits for the others.
+/// Time limit for the other ranks.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// What is held back of the gradients.
+/// Share of the gradients that is held back.
 const SPARSITY: f64 = 0.999;
-/// How many times fewer bytes that is to take.
+/// Least ratio of the bytes without to those with compression.
 const FEWER_MIN: f64 = 270.0;
-/// Steps before any is counted: what is held back has to build up.
+/// First steps, which do not count: the residuals have to build up.
 const FIRST: u64 = 5;
 
-/// Makes a rank's part of a strategy.
+/// Function that makes a rank's part of a strategy.
 type Make = fn(&Layout, Box<dyn Collective>) -> Result<Box<dyn Strategy>, TrainError>;
 
 /// Prints the table.
@@ -32,7 +32,7 @@ pub(super) fn table(out: &mut impl Write, quick: bool) -> Result<Vec<Figure>> {
     writeln!(
         out,
         "\n## Bytes that a rank of {RANKS} sends in a step, LeNet-5\n\n\
-         | strategy | bytes | times fewer |\n|---|---:|---:|"
+         | strategy | bytes | reduction |\n|---|---:|---:|"
     )?;
     let dense = sent(synchronous, steps)?;
     writeln!(out, "| synchronous, a ring | {dense:.0} | 1 |")?;
@@ -43,7 +43,7 @@ pub(super) fn table(out: &mut impl Write, quick: bool) -> Result<Vec<Figure>> {
         let fewer = dense / bytes;
         let what = format!("deep gradient compression, {percent} %, values of {values} bits");
         writeln!(out, "| {what} | {bytes:.0} | {fewer:.0} |")?;
-        figures.push((format!("{what}: times fewer bytes"), fewer, Target::AtLeast(FEWER_MIN)));
+        figures.push((format!("{what}: reduction of bytes"), fewer, Target::AtLeast(FEWER_MIN)));
     }
     Ok(figures)
 }
@@ -80,7 +80,7 @@ fn deep(
     Ok(Box::new(DeepGradient::new(layout, collective, settings)?))
 }
 
-/// The mean of the bytes that rank 0 sends in a step, while all learn digits.
+/// Mean bytes that rank 0 sends in a step, while all train on digits.
 fn sent(make: Make, steps: u64) -> Result<f64> {
     let model = lenet_5(1)?;
     let data = digits(1000, 1)?.fit(&model)?;
