@@ -69,7 +69,7 @@ impl Setting {
         match self {
             Self::Predictive => {}
             Self::Aimd => push(&mut toml, format_args!("batching.policy = \"aimd\"")),
-            Self::Quantile => push(&mut toml, format_args!("batching.policy = \"nearest_rank\"")),
+            Self::Quantile => push(&mut toml, format_args!("batching.policy = \"quantile\"")),
             Self::Unbatched => push(&mut toml, format_args!("max_batch_size = 0")),
             Self::Fixed { rows, delay_us } => {
                 push(&mut toml, format_args!("max_batch_size = {rows}"));
@@ -96,7 +96,7 @@ impl fmt::Display for Setting {
         match self {
             Self::Predictive => f.pad("predictive"),
             Self::Aimd => f.pad("aimd"),
-            Self::Quantile => f.pad("nearest_rank"),
+            Self::Quantile => f.pad("quantile"),
             Self::Unbatched => f.pad("no batching"),
             Self::Fixed { rows, delay_us } => {
                 write!(f, "fixed {rows}, {} ms", *delay_us as f64 / 1e3)
