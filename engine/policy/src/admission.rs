@@ -1,13 +1,13 @@
-//! Whether a request can still be answered in time, before it is queued.
+//! Decides, before a request is queued, if it can be answered in time.
 //!
-//! What is ahead of it is predicted from the same model of run times that forms the batches
-//! (Clockwork, OSDI 2020, refuses doomed work at the same point). A replica that is idle while
-//! nothing waits takes every request: the only way to learn that a model has become fast again
-//! is to run it, so a wrong prediction can never stop the queue.
+//! The wait is predicted from the run times that also form the batches (Clockwork, OSDI 2020,
+//! rejects hopeless work at the same point). A replica that is idle while nothing waits takes every
+//! request. Only a run shows that a model has become fast again, so a wrong prediction never stops
+//! the queue.
 
 use crate::run_time::RunTime;
 
-/// Part of the best rate that a batch is large enough for, when larger ones are likely to be late.
+/// Share of the best rate at which a batch is large enough, when larger ones are likely to be late.
 const ENOUGH: f64 = 0.9;
 
 /// The replicas of one class, as far as they matter to a request that arrives.
@@ -62,14 +62,14 @@ impl Ahead<'_> {
     }
 }
 
-/// What becomes of a request.
+/// Decision about a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Admission {
     /// It is queued.
     Admit,
-    /// Its answer would come too late.
+    /// The response would be late.
     Reject {
-        /// When the same request would probably be admitted.
+        /// Time after which the same request would probably be admitted.
         retry_in_us: f64,
     },
 }
@@ -102,7 +102,7 @@ pub fn admit<'a>(
     Admission::Reject { retry_in_us: finish_in_us - left_us }
 }
 
-/// When a run that began `elapsed_us` ago should be over. One that is overdue is taken to need as
+/// Predicts the rest of a run that began `elapsed_us` ago. An overdue run is expected to need as
 /// long again as it is late.
 pub fn remaining_us(predicted_us: f64, elapsed_us: f64) -> f64 {
     (predicted_us - elapsed_us).abs()

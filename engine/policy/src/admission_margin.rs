@@ -1,9 +1,9 @@
 //! Share of a request's time that admission does not count on.
 //!
-//! A request that is admitted and then expires has waited for nothing, and its caller learns so
-//! late. One that is rejected learns it at once. The margin holds the share of requests that
-//! expire after admission near a small target. It is zero while runs are as predicted, and grows
-//! with what predictions do not know: a core shared with others, a pause of the machine.
+//! A request that expires after its admission has waited for nothing, and its caller learns so
+//! late. A rejected one learns it at once. The margin holds the share of requests that expire near
+//! a small target. It is zero while runs are as predicted. It grows with what predictions do not
+//! know, such as a shared core or a pause of the machine.
 
 use crate::share_tracker::ShareTracker;
 

@@ -1,43 +1,43 @@
-//! Why a request took as long as it did: one cause, by rule, from what is known at its end.
+//! The main cause of a request's latency, found by rule from the facts known at its end.
 //!
-//! Each part of its time has a cause of its own, and an excess: what of that part was not to be
-//! expected. The largest excess names the cause, if it is a fair share of the whole; else the time
-//! was ordinary.
+//! Each part of the latency has a cause of its own, and an excess: the time beyond what was
+//! expected. The largest excess names the cause, if it is a fair share of the whole. Otherwise the
+//! latency was ordinary.
 
 use std::fmt;
 
 #[cfg(test)]
 mod tests;
 
-/// The part of a request's time that an excess must have to be its cause.
+/// Least share of the latency that the excess of a cause has.
 const SHARE_MIN: f64 = 0.25;
 
-/// A run or a wait this much longer than predicted was slowed down by something.
+/// Factor by which a run or a wait must exceed its prediction to count as slowed down.
 const BEYOND: f64 = 1.5;
 
-/// How a request ended.
+/// End of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With its answer.
+    /// It was answered.
     Completed,
-    /// It was sound and turned down.
+    /// It was valid, and shed.
     Shed,
-    /// It was no good, or something broke.
+    /// It was invalid, or something broke.
     Failed,
-    /// Its caller left, or stopped sending.
+    /// The caller left, or stopped sending.
     Cancelled,
 }
 
 /// The batch that ran when a request was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockingBatch {
-    /// Its number, of its model.
+    /// Number of the batch, counted by model.
     pub number: u64,
-    /// Its rows.
+    /// Rows of the batch.
     pub rows: usize,
-    /// How long it should still have run.
+    /// Predicted rest of its run time.
     pub expected_us: u64,
-    /// How long the request waited until its end; as expected, until that is known.
+    /// Wait of the request until the end of that run. Until that is known, it is the expected one.
     pub waited_us: u64,
 }
 
@@ -46,94 +46,94 @@ pub struct BlockingBatch {
 pub struct Run {
     /// The batch's number, of its model.
     pub number: u64,
-    /// Its rows.
+    /// Rows of the batch.
     pub rows: usize,
-    /// Requests in it.
+    /// Requests in the batch.
     pub members: usize,
-    /// How long it should have run; `None` when nothing was known of any run.
+    /// Predicted run time; `None` if no run was known yet.
     pub predicted_us: Option<u64>,
-    /// How long it ran.
+    /// Measured run time.
     pub ran_us: u64,
-    /// Whether its replica had not run this size before.
+    /// True if the replica had not run this size before.
     pub cold: bool,
 }
 
-/// What is known of a request at its end. Times are in microseconds.
+/// Facts about a request that has ended. Times are in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// How it ended.
+    /// End of the request.
     pub end: End,
-    /// All of its time.
+    /// Total latency.
     pub total_us: u64,
-    /// From its head to its last byte, as its client sent it.
+    /// Time from the head to the last byte of the request, as the client sent it.
     pub sending_us: u64,
-    /// How long it was there before its thread looked at it.
+    /// Time in the socket before the I/O thread read it.
     pub unseen_us: u64,
-    /// In the queue.
+    /// Time in the queue.
     pub queued_us: u64,
     /// Requests that waited before it when it was queued.
     pub ahead: usize,
-    /// What ran when it was queued, if no replica was free.
+    /// Batch that ran when it was queued, if no replica was free.
     pub behind: Option<BlockingBatch>,
-    /// Its run, if it had one.
+    /// Run of the request, if it had one.
     pub run: Option<Run>,
-    /// How long it waited for the run of another request that asked the same.
+    /// Time that it waited for an identical request in flight.
     pub shared_us: u64,
-    /// From its response to when the system had taken the last byte of that.
+    /// Time from its response until the system took the last byte of it.
     pub reading_us: u64,
-    /// For how much of its time a model was loaded or unloaded.
+    /// Part of its latency during which a model was loaded or unloaded.
     pub loading_us: u64,
 }
 
-/// Why a request took its time.
+/// Main cause of a request's latency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It was queued while a batch ran, and waited for its end.
+    /// It was queued while a batch ran, and waited for the end of that run.
     WaitedBehindBatch {
-        /// The batch's number.
+        /// Number of the batch.
         batch: u64,
-        /// Its rows.
+        /// Rows of the batch.
         rows: usize,
     },
-    /// Its batch had a size that its replica had not run before.
+    /// The replica had not run a batch of this size before.
     ColdBatchSize {
-        /// That size.
+        /// Rows of the batch.
         rows: usize,
     },
     /// It was slowed down while a model was loaded or unloaded.
     LoadInProgress,
-    /// Its batch ran beyond prediction, so others had the cores.
+    /// The batch ran longer than predicted, so other work had the cores.
     CpuContention {
-        /// How long it should have run.
+        /// Predicted run time.
         predicted_us: u64,
-        /// How long it ran.
+        /// Measured run time.
         ran_us: u64,
     },
-    /// It was there, and its thread was busy with others or with a batch.
+    /// It had arrived, and its I/O thread was busy with other connections or with a batch.
     ThreadBusy,
-    /// Its bytes came slowly.
+    /// The client sent its bytes slowly.
     ClientSlowToSend,
-    /// Its response was taken slowly.
+    /// The client read the response slowly.
     ClientSlowToRead,
-    /// It waited for the run of another that asked the same.
+    /// It waited for an identical request in flight.
     CacheStampede,
-    /// More waited before it than the next batch took.
+    /// More requests waited before it than the next batch took.
     QueueLong {
-        /// Requests before it.
+        /// Number of requests before it.
         requests: usize,
     },
-    /// A replica was free, and it waited all the same: for its batch to fill, or for a core.
+    /// It waited although a replica was free: for its batch to fill, or for a core.
     WaitedToStart,
-    /// It was turned down; its outcome says how.
+    /// It was shed; the outcome says how.
     Shed,
-    /// It failed; its outcome says how.
+    /// It failed; the outcome says how.
     Failed,
     /// Nothing stands out.
     Ordinary,
 }
 
 impl Cause {
-    /// All names, for those who count by them.
+    /// Names of all causes.
     pub const NAMES: [&'static str; 13] = [
         "waited_behind_batch",
         "cold_batch_size",
@@ -150,7 +150,7 @@ impl Cause {
         "ordinary",
     ];
 
-    /// Its name, in one word.
+    /// Name of the cause.
     pub fn name(self) -> &'static str {
         let [names @ .., queue, start, shed, failed, ordinary] = Self::NAMES;
         let [behind, cold, load, contention, thread, send, read, stampede] = names;
@@ -172,7 +172,7 @@ impl Cause {
     }
 }
 
-/// In words.
+/// Describes the cause in a few words.
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -206,7 +206,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The cause of a request's time.
+/// Finds the main cause of a request's latency.
 pub fn cause(facts: &Facts) -> Cause {
     match facts.end {
         End::Shed => Cause::Shed,
@@ -232,7 +232,7 @@ fn of_answered(facts: &Facts) -> Cause {
     ];
     let mut largest = (Cause::Ordinary, 0);
     for excess in excesses {
-        // Of equal ones the first counts, as what came later may follow from it.
+        // Of equal excesses the first counts, as a later one may follow from it.
         if excess.1 > largest.1 {
             largest = excess;
         }
@@ -251,7 +251,7 @@ fn is_share(us: u64, facts: &Facts) -> bool {
     us > 0 && us as f64 >= SHARE_MIN * facts.total_us as f64
 }
 
-/// What others on the same cores can bring about.
+/// True for a cause that other work on the same cores can bring about.
 fn is_slowed(cause: Cause, facts: &Facts) -> bool {
     match cause {
         Cause::CpuContention { .. } | Cause::WaitedToStart | Cause::ThreadBusy => true,
@@ -262,7 +262,7 @@ fn is_slowed(cause: Cause, facts: &Facts) -> bool {
     }
 }
 
-/// The wait for the end of what ran.
+/// The wait for the run that was going on.
 fn behind(facts: &Facts) -> (Cause, u64) {
     let Some(BlockingBatch { number, rows, waited_us, .. }) = facts.behind else {
         return (Cause::Ordinary, 0);
@@ -280,7 +280,7 @@ fn of_wait(facts: &Facts) -> (Cause, u64) {
     (cause, facts.queued_us - behind_us)
 }
 
-/// What of the run was not predicted.
+/// The part of the run time that was not predicted.
 fn of_run(facts: &Facts) -> (Cause, u64) {
     let Some(Run { rows, predicted_us, ran_us, cold, .. }) = facts.run else {
         return (Cause::Ordinary, 0);

@@ -1,26 +1,26 @@
-//! Where a batch runs: on the thread that has the requests in hand, or on the replica's own.
+//! Choice of the thread that runs a batch: that of a caller, or the replica's own.
 //!
-//! Waking another thread and being woken by it costs tens of microseconds. A batch that runs for
-//! no longer than that is finished sooner where it was formed.
+//! Waking another thread and being woken by it costs tens of microseconds. A short batch ends
+//! sooner on the thread that formed it.
 
-/// Longest run for which a thread of the front may be kept from its connections.
+/// Longest run that may keep an I/O thread from its connections.
 pub const INLINE_RUN_US_MAX: f64 = 250.0;
 
-/// The same while more waits than a batch takes: then nobody is waited for, and the front has
-/// enough to do with taking in and answering.
+/// Longest run while a full batch waits. Then the I/O threads have enough to do with reading and
+/// answering.
 pub const INLINE_RUN_US_MAX_FULL: f64 = 50.0;
 
-/// Where a batch runs.
+/// Thread that runs a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOn {
-    /// On the thread that waits for its result.
+    /// The thread of a caller that waits for the result.
     Caller,
-    /// On the replica's thread.
+    /// The thread of the replica.
     ReplicaThread,
 }
 
-/// Places a batch by its predicted run time, and by whether it is as full as batches become. An
-/// unknown one keeps the front free.
+/// Chooses the thread by the predicted run time. `is_full` tells that the batch is as large as
+/// batches become. A batch of unknown run time keeps the I/O threads free.
 pub fn run_on(predicted_run_us: Option<f64>, is_full: bool) -> RunOn {
     let run_us_max = if is_full { INLINE_RUN_US_MAX_FULL } else { INLINE_RUN_US_MAX };
     match predicted_run_us {

@@ -1,11 +1,11 @@
 //! The objective that a model can keep.
 
-/// Runs of one row that an objective must leave time for: the one that a request has just missed,
-/// its own, and half of one for everything that is not a run.
+/// Least number of runs of one row in an objective: one that a request has just missed, its own,
+/// and half of one for everything else.
 const RUNS_MIN: f64 = 2.5;
 
-/// The objective to work for, in the unit of both: the one wanted, unless a model whose single
-/// row runs for `row_us` could never keep it. Refusing everything would help nobody.
+/// Returns the wanted objective, or the least one that a model can keep whose single row runs for
+/// `row_us`. An objective that can never be kept would reject everything. All times have one unit.
 pub fn reachable_us(wanted_us: f64, row_us: Option<f64>) -> f64 {
     row_us.map_or(wanted_us, |row_us| wanted_us.max(RUNS_MIN * row_us))
 }

@@ -1,28 +1,28 @@
-//! In which order requests are served: earliest deadline first inside a priority, and nobody
-//! waits for ever.
+//! Order in which requests are served: earliest deadline first inside a priority, without
+//! starvation.
 //!
-//! A request's place follows from a virtual deadline, set once when it comes: its own deadline,
-//! and a second later for each step of lower priority. So a request of higher priority goes first,
-//! unless the other has waited a second more for each step between them; and what has no deadline,
-//! or a far one, is placed as if it had one a second away. Every place is overtaken only by those
-//! who come within a bounded time, so that none starves, and no place ever changes.
+//! The order follows a virtual deadline, set once when a request is queued. It is the request's
+//! deadline, and a second later for each step of lower priority. So a request of higher priority
+//! goes first, unless the other has waited a second more for each step between them. A request
+//! without a deadline, or with a far one, is placed as if its deadline were a second away. A
+//! request is overtaken only by those that arrive within a bounded time, so none starves.
 
-/// How much later a request is placed for each step of lower priority.
+/// Delay of the virtual deadline for each step of lower priority.
 pub const PRIORITY_STEP_US: u64 = 1_000_000;
 
-/// The latest virtual deadline of the highest priority, from when a request is queued.
+/// Latest virtual deadline of the highest priority, from the time a request is queued.
 pub const VIRTUAL_DEADLINE_US_MAX: u64 = 1_000_000;
 
-/// 1 is the highest priority, [`Priority::LOWEST`] the lowest.
+/// Priority of a request: 1 is the highest, [`Priority::LOWEST`] the lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Priority(u8);
 
 impl Priority {
-    /// The lowest.
+    /// Lowest priority.
     pub const LOWEST: u8 = 9;
 
-    /// As a request says it: 0 is the default, in the middle, and what is beyond the lowest is
-    /// the lowest.
+    /// Takes the number of a request: 0 is the default in the middle, and a number beyond the
+    /// lowest counts as the lowest.
     pub fn new(said: u64) -> Self {
         match u8::try_from(said) {
             Ok(0) => Self::default(),
@@ -31,7 +31,7 @@ impl Priority {
         }
     }
 
-    /// From 1 to [`Priority::LOWEST`].
+    /// Number from 1 to [`Priority::LOWEST`].
     pub fn level(self) -> u8 {
         self.0
     }
@@ -43,34 +43,34 @@ impl Default for Priority {
     }
 }
 
-/// What the scheduler has to know of a request.
+/// The facts that the scheduler needs of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
     /// Rows that it adds to a batch.
     pub rows: usize,
-    /// When it was queued.
+    /// Time at which it was queued.
     pub queued_us: u64,
-    /// When its answer should be there, if ever.
+    /// Time at which the response is due, if ever.
     pub deadline_us: Option<u64>,
-    /// Its priority.
+    /// Priority of the request.
     pub priority: Priority,
 }
 
 impl Demand {
-    /// Its virtual deadline.
+    /// Virtual deadline.
     pub fn due_us(&self) -> u64 {
         let patience_us = self.queued_us.saturating_add(VIRTUAL_DEADLINE_US_MAX);
         let due_us = self.deadline_us.map_or(patience_us, |us| us.min(patience_us));
         due_us.saturating_add(u64::from(self.priority.0 - 1) * PRIORITY_STEP_US)
     }
 
-    /// Whether its deadline has passed.
+    /// True if the deadline has passed.
     pub fn is_late(&self, now_us: u64) -> bool {
         self.deadline_us.is_some_and(|deadline_us| now_us > deadline_us)
     }
 }
 
-/// A place in the order: the virtual deadline, and who came first.
+/// Sort key of the queue: the virtual deadline, then the order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueueKey {
     /// The virtual deadline.

@@ -1,19 +1,19 @@
-//! The requests that wait, in the order of their urgency, apart by bucket: those of one bucket can
-//! share a run. Every operation costs the logarithm of what waits.
+//! The requests that wait, ordered by urgency, in buckets whose requests can share a run. Every
+//! operation costs the logarithm of the number of requests.
 
 use crate::priority::{Demand, Priority, QueueKey};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// How many entries that do not fit into a batch are passed over to fill it.
+/// Most requests that are passed over because they do not fit into a batch.
 const PASSED_OVER_MAX: usize = 16;
 
-/// An item that waits.
+/// A request that waits.
 #[derive(Debug)]
 pub struct QueuedRequest<T> {
-    /// What it is.
+    /// The request itself.
     pub item: T,
-    /// What it asks for.
+    /// Rows, deadline and priority.
     pub demand: Demand,
 }
 
@@ -41,16 +41,16 @@ impl<T> Bucket<T> {
     }
 }
 
-/// The most urgent request, and the bucket it stands in.
+/// The most urgent request, and the rows in its bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Its demand.
+    /// Demand of that request.
     pub demand: Demand,
-    /// Rows of all that could share its run, its own among them.
+    /// Rows of all requests that can share its run, with its own.
     pub rows: usize,
 }
 
-/// Items that wait, `L` telling apart those that can not share a run.
+/// Requests that wait. Those with equal keys `L` can share a run.
 #[derive(Debug)]
 pub struct ReadyQueue<T, L> {
     buckets: HashMap<L, Bucket<T>>,
@@ -59,7 +59,7 @@ pub struct ReadyQueue<T, L> {
     len: usize,
     rows: usize,
     next_number: u64,
-    /// The last place given out that was the last in the order.
+    /// The last key that was the last in the order.
     last: Option<QueueKey>,
 }
 
@@ -77,23 +77,23 @@ impl<T, L: Clone + Eq + Hash> Default for ReadyQueue<T, L> {
 }
 
 impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
-    /// How many items wait.
+    /// Number of requests that wait.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether none does.
+    /// True if no request waits.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Rows of all items.
+    /// Rows of all requests.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Rows of the items that will go before one of these demand. Exact for one that is the last
-    /// in the order or the first, as nearly all are; else as if the others lay evenly between.
+    /// Estimates the rows that go before a request of this demand. It is exact for the first and
+    /// the last in the order, which nearly all are. Between them it assumes an even distribution.
     pub fn rows_before(&self, demand: &Demand) -> usize {
         let due_us = demand.due_us();
         let (Some((first, _)), Some(last)) = (self.heads.first_key_value(), self.last) else {
@@ -109,7 +109,7 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         (self.rows as f64 * part) as usize
     }
 
-    /// Takes an item in.
+    /// Adds a request.
     pub fn push(&mut self, item: T, demand: Demand, bucket: L) {
         let place = QueueKey { due_us: demand.due_us(), number: self.next_number };
         self.next_number += 1;
@@ -132,14 +132,14 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         self.buckets.insert(bucket, new);
     }
 
-    /// The most urgent item.
+    /// The most urgent request.
     pub fn head(&self) -> Option<Head> {
         let bucket = self.buckets.get(self.heads.first_key_value()?.1)?;
         let (_, waiter) = bucket.waiters.first_key_value()?;
         Some(Head { demand: waiter.demand, rows: bucket.rows })
     }
 
-    /// Takes the most urgent item out if `is_out` says so.
+    /// Removes the most urgent request if `is_out` returns true for it.
     pub fn pop_head_if(
         &mut self,
         is_out: impl FnOnce(&QueuedRequest<T>) -> bool,
@@ -151,9 +151,9 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         })
     }
 
-    /// Takes the most urgent item and those that share its run, up to `rows_max` rows. The first
-    /// may have more by itself: then it is alone. Of the others, those that `is_out` says go to
-    /// `out` instead.
+    /// Removes the most urgent request and others that can share its run, up to `rows_max` rows. A
+    /// first request with more rows is alone. Of the others, those for which `is_out` returns true
+    /// go to `out` instead.
     pub fn take_batch(
         &mut self,
         rows_max: usize,
@@ -185,7 +185,7 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         })
     }
 
-    /// Takes the least urgent item out if its priority is lower than this. Looks at every bucket.
+    /// Removes the least urgent request if its priority is lower than this. Looks at every bucket.
     pub fn pop_last_below(&mut self, priority: Priority) -> Option<QueuedRequest<T>> {
         let lasts = self.buckets.iter().filter_map(|(key, bucket)| {
             let (&place, waiter) = bucket.waiters.last_key_value()?;
@@ -196,7 +196,7 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         (last > priority).then(|| self.change(&key, |bucket| bucket.remove(place))).flatten()
     }
 
-    /// Takes out every item that `is_out` says, wherever it stands. Looks at all of them.
+    /// Removes every request for which `is_out` returns true. Looks at all of them.
     pub fn remove_all(
         &mut self,
         is_out: impl Fn(&QueuedRequest<T>) -> bool,
@@ -213,7 +213,7 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         removed
     }
 
-    /// The earliest deadline of all items. Looks at all of them.
+    /// The earliest deadline of all requests. Looks at all of them.
     pub fn earliest_deadline_us(&self) -> Option<u64> {
         let waiters = self.buckets.values().flat_map(|bucket| bucket.waiters.values());
         waiters.filter_map(|waiter| waiter.demand.deadline_us).min()

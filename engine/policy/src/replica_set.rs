@@ -1,8 +1,8 @@
 //! The replicas of one version: their states, their batches in flight, and the choice of the one
 //! that takes the next batch.
 //!
-//! The choice is by least predicted finish among those that can take a batch, as if each ran its
-//! batches one after the other (join the shortest expected delay; Nelson and Philips 1989).
+//! The replica with the least predicted finish takes the batch, as if each ran batches one by one
+//! (shortest expected delay; Nelson and Philips 1989).
 
 /// Identity of a replica within its set. Ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

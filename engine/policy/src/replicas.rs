@@ -1,53 +1,53 @@
-//! How many replicas run a model, and on how many threads each.
+//! Choice of the number of replicas of a model, and of the threads of each.
 //!
-//! Replicas times threads are the cores, so that one model alone can use them all. What is left
-//! to decide is how they are shared out: many replicas of one thread lose nothing to threads
-//! waiting for each other, and one replica of many threads answers sooner and needs less memory.
+//! Replicas times threads are the cores, so that one model alone can use them all. Many replicas of
+//! one thread lose nothing to threads that wait for each other. One replica of many threads answers
+//! sooner and needs less memory.
 
-/// A run of one row that is shorter than this is over before other threads are awake to share it.
+/// Shortest run of one row that other threads can share: a shorter one ends before they are awake.
 pub const LONG_RUN_US_MIN: f64 = 200.0;
 
-/// A row of a batch that costs less than this costs less than taking its request in and answering
-/// it, so that one replica keeps up with all cores.
+/// Run time of a row in a batch up to which one replica keeps up with all cores. Reading its
+/// request and writing its response cost more.
 pub const CHEAP_ROW_US_MAX: f64 = 10.0;
 
-/// Rows of the batch in which a row's cost is measured.
+/// Rows of the batch that measures the cost of a row.
 pub const CHEAP_BATCH_ROWS: usize = 16;
 
-/// The least part of their time that threads of one run must spend on it rather than on waiting.
+/// Least share of their time that the threads of a run spend on it rather than on waiting.
 pub const EFFICIENCY_MIN: f64 = 0.7;
 
-/// How a model runs.
+/// Replicas and threads of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replicas {
-    /// How many batches may run at the same time.
+    /// Number of replicas.
     pub count: usize,
     /// Threads of each.
     pub threads: usize,
 }
 
-/// What the model's owner has decided.
+/// Settings that fix the choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pinned {
-    /// How many replicas.
+    /// Number of replicas.
     pub count: Option<usize>,
     /// Threads of each.
     pub threads: Option<usize>,
 }
 
-/// What a model's runs cost.
+/// Cost of a model's runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
-    /// Less than its requests: one replica will do.
+    /// Less than that of its requests: one replica is enough.
     Cheap,
-    /// Too little to share a run out among threads: replicas share out the batches.
+    /// Too little to share a run among threads: replicas share the batches.
     Short,
-    /// A run is worth several threads, or several replicas.
+    /// Enough for several threads or several replicas.
     Long,
 }
 
-/// The cost of a model from the time of one row alone and that of each row of a batch. What can
-/// not be tried counts as cheap.
+/// Classifies a model by the run time of one row alone, and of each row of a batch. A model that
+/// cannot be measured counts as cheap.
 pub fn cost(row_us: Option<f64>, row_of_batch_us: Option<f64>) -> Cost {
     let Some(row_us) = row_us else { return Cost::Cheap };
     match row_of_batch_us.unwrap_or(row_us) {
@@ -57,14 +57,14 @@ pub fn cost(row_us: Option<f64>, row_of_batch_us: Option<f64>) -> Cost {
     }
 }
 
-/// Whether the choice depends on how well a run uses several threads.
+/// Returns true if the choice depends on how well a run uses several threads.
 pub fn depends_on_efficiency(pinned: Pinned, cost: Cost, cores: usize) -> bool {
     pinned == Pinned::default() && cost == Cost::Long && cores > 1
 }
 
-/// The part of their time that `cores` threads spend on a run, from the run times by rows on one
-/// thread and on all. Requests that come alone run as one row and a crowd runs as the largest
-/// batch, so the worse of those two counts; nothing is known without a size in both.
+/// Returns the share of their time that `cores` threads spend on a run, from run times by rows on
+/// one thread and on all. The worse of the smallest and the largest size counts. Without a size
+/// measured on both it is unknown.
 pub fn efficiency(one: &[(usize, f64)], all: &[(usize, f64)], cores: usize) -> Option<f64> {
     let of_all = |rows| all.iter().find(|(of, _)| *of == rows).map(|(_, run_us)| *run_us);
     let each = |(rows, one_us): &(usize, f64)| Some(one_us / (of_all(*rows)? * cores as f64));
@@ -73,7 +73,7 @@ pub fn efficiency(one: &[(usize, f64)], all: &[(usize, f64)], cores: usize) -> O
     Some(smallest.min(largest))
 }
 
-/// Shares out the cores. What the owner has decided is kept to, each by itself.
+/// Chooses replicas and threads. Each setting that is pinned is kept.
 pub fn choose(pinned: Pinned, cost: Cost, efficiency: Option<f64>, cores: usize) -> Replicas {
     let fill = |each: usize| (cores / each.max(1)).max(1);
     match pinned {
@@ -95,9 +95,9 @@ pub fn choose(pinned: Pinned, cost: Cost, efficiency: Option<f64>, cores: usize)
     }
 }
 
-/// The most threads, of those that divide the cores, that a run uses well enough, by Amdahl's law
-/// (AFIPS 1967): the part of a run that can not be shared out follows from the efficiency of all
-/// cores (Karp and Flatt, CACM 33(5), 1990).
+/// Returns the most threads, among the divisors of the cores, that a run uses well enough by
+/// Amdahl's law (AFIPS 1967). The serial part of a run follows from the efficiency of all cores
+/// (Karp and Flatt, CACM 33(5), 1990).
 fn widest(efficiency: f64, cores: usize) -> usize {
     if cores < 2 || efficiency <= 0.0 {
         return 1;

@@ -1,47 +1,45 @@
-//! An online model of how long a batch runs, by its number of rows, with its spread.
+//! Online model of the run time of a batch by its number of rows, with its deviation.
 //!
-//! What belongs to the model (a curve over sizes) and what belongs to the machine at this moment
-//! (its pace) are learned apart: when a neighbour takes half of the cores, one run of any size
-//! tells it for all sizes.
+//! The curve over sizes, which belongs to the model, and the pace of the machine are learned apart.
+//! When a neighbour takes half of the cores, one run of any size tells it for all sizes.
 //!
-//! Of sizes that run, only the product of the two is known, and they drift apart: the pace follows
-//! the middle of several runs, the curve their mean. So sizes that do not run move along with the
-//! curve of those that do, and their product stays in proportion.
+//! Only the product of the two is observed, and they drift: the pace follows a median of runs, the
+//! curve their mean. So sizes that do not run move along with the curve of those that do.
 
-/// Sizes up to 2^15 rows have a bucket of their own power of two; larger ones share the last.
+/// Number of buckets: one for each power of two up to 2^15 rows. Larger sizes share the last.
 const BUCKETS: usize = 16;
 
-/// Weight of a new observation in the curve and in the spread.
+/// Weight of a new observation in the curve and in the deviation.
 const CURVE_WEIGHT: f64 = 0.05;
 
-/// Weight of the last surprises in the pace, in its logarithm. It is much larger than the curve's,
-/// so that what changes for all sizes at once is learned as the pace.
+/// Weight of the last runs in the logarithm of the pace. It is much larger than the curve's, so
+/// that a change of all sizes is learned as the pace.
 const PACE_WEIGHT: f64 = 0.3;
 
-/// A run changes the pace as if it had been at most so many times slower or faster than foreseen.
+/// Largest factor by which one run counts as slower or faster than predicted.
 const SURPRISE_MAX: f64 = 4.0;
 
-/// Farthest that the pace may be from 1, before it becomes part of the curve.
+/// Largest pace before it becomes part of the curve.
 const PACE_MAX: f64 = 16.0;
 
-/// After so many runs of smaller sizes, what is known of a size is old.
+/// Runs of smaller sizes after which the knowledge of a size is old.
 const OLD_RUNS: u32 = 32;
 
-/// Weight of an observation that ends the age of an old size.
+/// Weight of the first observation of an old size.
 const OLD_WEIGHT: f64 = 0.5;
 
-/// Rows that run together take at most so many times as long as apart.
+/// Largest factor by which rows in one run take longer than apart.
 const TOGETHER_MAX: f64 = 1.5;
 
-/// Spread of a size that was seen once, as a part of its run time.
+/// Deviation of a size that was seen once, as a share of its run time.
 const FIRST_DEVIATION: f64 = 0.1;
 
-/// What was seen of the sizes of one bucket: exponentially weighted means, at pace 1.
+/// Observed sizes of one bucket, as exponentially weighted means at pace 1.
 #[derive(Clone, Copy, Debug)]
 struct Point {
     rows: f64,
     run_us: f64,
-    /// Mean distance of a run from what was foreseen.
+    /// Mean distance of a run from its prediction.
     deviation_us: f64,
     /// Runs of smaller sizes since the last of this.
     age: u32,
@@ -54,7 +52,7 @@ impl Point {
         self.rests >= OLD_RUNS
     }
 
-    /// Takes a time that was not seen; the spread of a size at rest stays in proportion.
+    /// Sets a run time that was not observed. The deviation of a size at rest stays in proportion.
     fn suppose(&mut self, run_us: f64) {
         if self.is_at_rest() {
             self.deviation_us *= run_us / self.run_us;
@@ -68,7 +66,7 @@ impl Point {
 pub struct RunTime {
     points: [Option<Point>; BUCKETS],
     pace: f64,
-    /// How much slower the last runs were than foreseen.
+    /// Ratios of the last runs to their predictions.
     surprises: [f64; 3],
 }
 
@@ -78,28 +76,28 @@ impl Default for RunTime {
     }
 }
 
-/// How long a batch should run.
+/// Predicted run time of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// The mean.
+    /// Mean run time.
     pub run_us: f64,
-    /// Mean distance from it.
+    /// Mean distance from the mean.
     pub deviation_us: f64,
 }
 
 impl Estimate {
-    /// The mean and so many times the spread.
+    /// Returns the mean plus `sigmas` times the deviation.
     pub fn upper_us(&self, sigmas: f64) -> f64 {
         self.run_us + sigmas * self.deviation_us
     }
 }
 
 impl RunTime {
-    /// Takes in one run of `rows` rows.
+    /// Learns from one run of `rows` rows.
     pub fn observe(&mut self, rows: usize, run_us: f64) {
         let run_us = run_us.max(0.01);
         let bucket = bucket(rows);
-        // A size never seen says nothing of the pace: what was foreseen of it is a guess.
+        // A size never seen says nothing of the pace: its prediction was a guess.
         if let (Some(_), Some(foreseen_us)) = (self.points[bucket], self.predict_us(rows)) {
             self.learn_pace(run_us / foreseen_us);
         }
@@ -136,7 +134,7 @@ impl RunTime {
         }
     }
 
-    /// Lets what is known of all other sizes age.
+    /// Ages the knowledge of all other sizes.
     fn rest(&mut self, bucket: usize) {
         for (place, point) in self.points.iter_mut().enumerate() {
             let Some(point) = point.as_mut().filter(|_| place != bucket) else { continue };
@@ -147,14 +145,14 @@ impl RunTime {
         }
     }
 
-    /// The pace follows the middle one of the last three surprises: a single hiccup is no trend.
+    /// Moves the pace towards the median of the last three ratios: a single slow run is no trend.
     fn learn_pace(&mut self, surprise: f64) {
         self.surprises.rotate_left(1);
         self.surprises[2] = surprise.clamp(1.0 / SURPRISE_MAX, SURPRISE_MAX);
         let mut sorted = self.surprises;
         sorted.sort_by(f64::total_cmp);
         self.pace *= sorted[1].powf(PACE_WEIGHT);
-        // What is true of the pace now is not to be learned twice.
+        // The change of the pace must not be learned twice.
         let learned = sorted[1].powf(-PACE_WEIGHT);
         self.surprises.iter_mut().for_each(|surprise| *surprise *= learned);
         if !(1.0 / PACE_MAX..=PACE_MAX).contains(&self.pace) {
@@ -171,8 +169,8 @@ impl RunTime {
         self.pace = 1.0;
     }
 
-    /// Keeps other sizes within what the one seen allows: smaller ones at rest take no longer, larger
-    /// ones no less, and not much longer than apart.
+    /// Bounds other sizes by the observed one. Smaller sizes at rest take no longer, larger ones no
+    /// less, and not much longer than their rows apart.
     fn bound_others(&mut self, bucket: usize) {
         let Some(seen) = self.points[bucket] else { return };
         let (smaller, larger) = self.points.split_at_mut(bucket);
@@ -186,21 +184,20 @@ impl RunTime {
         }
     }
 
-    /// Whether nobody has seen batches of about so many rows for long, or ever.
+    /// Returns true if a batch of about this size has not run for long, or never.
     pub fn is_old(&self, rows: usize) -> bool {
         self.points[bucket(rows)].is_none_or(|point| point.age >= OLD_RUNS)
     }
 
-    /// How long a batch of `rows` should run on average; `None` before the first observation.
+    /// Predicts the mean run time of a batch; `None` before the first observation.
     pub fn predict_us(&self, rows: usize) -> Option<f64> {
         self.estimate(rows).map(|estimate| estimate.run_us)
     }
 
-    /// How long a batch of `rows` should run; `None` before the first observation.
+    /// Predicts the run time of a batch; `None` before the first observation.
     ///
-    /// Between two known sizes it lies on the line between them. Above the largest it grows in
-    /// proportion, never less than the truth for a model with a fixed cost; below the smallest
-    /// it stays the same, for the same reason.
+    /// Between two known sizes it is interpolated. Above the largest it grows in proportion, and
+    /// below the smallest it stays the same. For a model with a fixed cost neither is too little.
     pub fn estimate(&self, rows: usize) -> Option<Estimate> {
         let rows = rows.max(1) as f64;
         let (mut below, mut above): (Option<&Point>, Option<&Point>) = (None, None);
@@ -229,9 +226,8 @@ impl RunTime {
         Some(Estimate { run_us: run_us * self.pace, deviation_us: deviation_us * self.pace })
     }
 
-    /// The largest batch of at most `rows_max` rows that should be over within `limit_us`, its
-    /// mean and so many sigmas; 0 when not even one row should. Before the first observation it
-    /// is `rows_max`.
+    /// Returns the largest batch of at most `rows_max` rows whose mean plus `sigmas` deviations is
+    /// within `limit_us`; 0 if not even one row is. Before the first observation it is `rows_max`.
     pub fn rows_within(&self, limit_us: f64, sigmas: f64, rows_max: usize) -> usize {
         let fits = |rows: usize| self.estimate(rows).is_none_or(|e| e.upper_us(sigmas) <= limit_us);
         if fits(rows_max) {
@@ -245,10 +241,10 @@ impl RunTime {
         low
     }
 
-    /// The smallest batch of at most `rows_max` rows that makes nearly as many rows a second as
-    /// any of them: larger ones only make their members wait.
+    /// Returns the smallest batch of at most `rows_max` rows with nearly the best rate. Larger ones
+    /// only make their members wait.
     pub fn efficient_rows(&self, rows_max: usize) -> usize {
-        /// Part of the best rate that is good enough.
+        /// Share of the best rate that is good enough.
         const NEARLY: f64 = 0.98;
         let rate = |rows: usize| self.predict_us(rows).map_or(rows as f64, |us| rows as f64 / us);
         let sizes = || (0..BUCKETS).map(|power| 1 << power).filter(|&rows| rows < rows_max);
@@ -258,7 +254,7 @@ impl RunTime {
     }
 }
 
-/// The power of two that rounds `rows` up.
+/// Exponent of the power of two that rounds `rows` up.
 fn bucket(rows: usize) -> usize {
     let capped = rows.clamp(1, 1 << (BUCKETS - 1));
     capped.next_power_of_two().trailing_zeros() as usize

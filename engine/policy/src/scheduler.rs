@@ -112,7 +112,7 @@ struct Running {
     deadline_us: Option<u64>,
 }
 
-/// What follows from a decision of the policy.
+/// Consequence of a decision of the policy.
 enum Next {
     /// Form a batch of at most so many rows.
     Run { rows_max: usize },

@@ -23,7 +23,7 @@ pub struct Share {
     pub weight: f64,
 }
 
-/// How a request of a chosen version ended.
+/// End of a request of a chosen version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// With a response.
@@ -41,10 +41,10 @@ impl Selection {
     /// Chooses among the versions that are ready, in any order; `None` when none fits.
     ///
     /// `key` is a hash of what stays the same between a client's requests. The same key gets the
-    /// same version as long as weights and ready versions stay. When they change, only as many
-    /// keys move as the shares do (weighted rendezvous hashing: Thaler and Ravishankar, IEEE/ACM
-    /// Transactions on Networking 1998; Schindelhauer and Schomaker, SPAA 2005). A split of which
-    /// no version is ready falls back to the newest.
+    /// same version as long as weights and ready versions stay. When they change, only as many keys
+    /// move as the shares do. This is weighted rendezvous hashing (Thaler and Ravishankar, ToN
+    /// 1998; Schindelhauer and Schomaker, SPAA 2005). A split without a ready version falls back to
+    /// the newest.
     pub fn choose(&self, key: u64, ready: impl Iterator<Item = u64> + Clone) -> Option<u64> {
         match self {
             Self::Newest => ready.max(),

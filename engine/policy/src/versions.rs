@@ -1,15 +1,15 @@
-//! Which versions of a model should serve, and the next steps towards that.
+//! Choice of the versions of a model that serve, and the next steps towards that.
 
 use std::collections::BTreeSet;
 
-/// Which of the versions found in the repository should serve.
+/// Rule for the versions in the repository that serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionPolicy {
-    /// The highest `n`.
+    /// The highest `n` versions.
     Latest(usize),
-    /// Every one.
+    /// All versions.
     All,
-    /// Just these, as far as they exist.
+    /// These versions, as far as they exist.
     Specific(BTreeSet<u64>),
 }
 
@@ -30,40 +30,41 @@ impl VersionPolicy {
     }
 }
 
-/// What a version in memory is worth to the next decision.
+/// A version in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// Its number.
+    /// Number of the version.
     pub version: u64,
-    /// Whether its files are still those it was loaded from.
+    /// True if its files have not changed since it was loaded.
     pub current: bool,
 }
 
 /// One step towards the wanted versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Load it; if it serves already from older files, replace that only on success.
+    /// Load the version. If it serves from older files already, replace it only on success.
     Load(u64),
-    /// Take it out of service.
+    /// Unload the version.
     Unload(u64),
 }
 
-/// What is known of a model's versions.
+/// State of a model's versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Versions {
-    /// Those in the repository.
+    /// Versions in the repository.
     pub found: BTreeSet<u64>,
-    /// Those in memory.
+    /// Versions in memory.
     pub serving: Vec<Loaded>,
-    /// Those whose present files can not be loaded.
+    /// Versions whose present files cannot be loaded.
     pub failed: BTreeSet<u64>,
 }
 
-/// The steps from what serves to what the policy wants: loads first, the newest first.
+/// Returns the steps from the versions that serve to those that the policy wants. Loads come first,
+/// the newest first.
 ///
-/// A version that can not be loaded is as if it were not there: the policy chooses among the
-/// others, so that the one before it serves in its place. One that serves from older files goes
-/// on. What serves is taken away only for something else that does, or when nothing is found.
+/// A version that cannot be loaded counts as absent, so the one before it serves in its place. One
+/// that serves from older files goes on. A version is unloaded only when another one serves, or
+/// when none is found.
 pub fn steps(policy: &VersionPolicy, versions: &Versions) -> Vec<Step> {
     let Versions { found, serving, failed } = versions;
     let serves = |version: u64| serving.iter().find(|loaded| loaded.version == version);

@@ -170,8 +170,8 @@ fn excess_us(cause: Cause, facts: &Facts) -> u64 {
 }
 
 proptest! {
-    /// Whatever happened: what is named took a quarter of the time, is there at all, and nothing
-    /// that took more than half of it goes unnamed.
+    /// A named cause exists and took a quarter of the latency. A part that took more than half of
+    /// it is always named.
     #[test]
     fn what_is_named_took_its_part(facts in facts()) {
         let cause = cause(&facts);

@@ -1,4 +1,4 @@
-//! What is learned of run times, and that it stays within bounds.
+//! Tests that run times are learned, and stay within bounds.
 
 use super::*;
 use proptest::prelude::*;

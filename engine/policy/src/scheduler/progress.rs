@@ -1,31 +1,31 @@
-//! What a queue tells of itself: to requests, what they waited behind, and to whoever watches it,
-//! how far it is. Nothing is decided by that.
+//! Reports of the scheduler: the batch that a request waits for, and the progress for the watchdog.
+//! They decide nothing.
 
 use super::{RunId, Running, Scheduler};
 use crate::cause::BlockingBatch;
 use std::hash::Hash;
 
-/// Runs whose ends are remembered.
+/// Number of runs whose ends are remembered.
 const COMPLETED_RUNS: usize = 16;
 
-/// How far a queue is.
+/// Progress of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Requests that wait.
+    /// Number of requests that wait.
     pub waiting: usize,
-    /// Runs that are over.
+    /// Number of runs that have ended.
     pub finished: u64,
-    /// Whether nothing runs because the policy waits.
+    /// True while the policy waits although a replica is free.
     pub is_lingering: bool,
-    /// Whether a replica is free.
+    /// True if a replica is free.
     pub is_idle: bool,
-    /// The longest of the runs under way, as predicted.
+    /// Longest predicted run time of the runs under way.
     pub predicted_us: u64,
 }
 
-/// When the last runs were over.
+/// End times of the last runs.
 pub(super) struct CompletedRuns {
-    /// By the number of the run: that number, and the time.
+    /// Number and end time of each run, indexed by the number.
     of: [(u64, u64); COMPLETED_RUNS],
 }
 
@@ -51,7 +51,8 @@ fn slot(number: u64) -> usize {
 }
 
 impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
-    /// The run that should end first, when no replica is free for a request that comes now.
+    /// Returns the run that is predicted to end first, if no replica is free for a request that
+    /// arrives now.
     pub fn behind(&self, now_us: u64) -> Option<BlockingBatch> {
         if self.replicas.has_available() {
             return None;
@@ -66,7 +67,7 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         Some(BlockingBatch { number, rows, expected_us, waited_us: expected_us })
     }
 
-    /// Says how long a request that starts now has waited for the run it was behind.
+    /// Sets the time that a request, which starts now, has waited for the run before it.
     pub fn settle(&self, behind: &mut BlockingBatch, queued_us: u64, now_us: u64) {
         let is_under_way = || self.running.iter().any(|running| running.id.0 == behind.number);
         if let Some(end_us) = self.completed.of(behind.number) {
@@ -76,7 +77,7 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         }
     }
 
-    /// How far it is.
+    /// Returns the progress.
     pub fn progress(&self) -> Progress {
         let predicted_us = self.running.iter().map(|running| running.predicted_us);
         Progress {

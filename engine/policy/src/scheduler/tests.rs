@@ -1,4 +1,4 @@
-//! Who starts when, who is rejected, and who is dropped.
+//! Tests which requests start, are rejected or expire, and on which replica they run.
 
 use super::*;
 use crate::batch::fixed::Fixed;
