@@ -86,7 +86,7 @@ pub trait OpenVersion {
         Independence::Unknown(RowCause { node: None, problem })
     }
 
-    /// How the layers of a package run; `None` for other files.
+    /// Execution of the layers of a package; `None` for other files.
     fn layers(&self) -> Option<Layers> {
         None
     }

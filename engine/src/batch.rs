@@ -1,4 +1,4 @@
-//! Requests become one batch, and its outputs become theirs again.
+//! Gathers requests into one batch, and splits its outputs among them.
 
 use crate::batching::Batching;
 use crate::executor::{BatchInput, ExecuteError};
@@ -19,7 +19,7 @@ mod tests;
 pub(crate) struct Batch<'a> {
     entries: &'a [Entry],
     batches: bool,
-    /// Inputs of each member that have no default; the rest have no batch dimension.
+    /// Number of inputs without a default. The others have no batch dimension.
     required: usize,
     padded: Option<Members<'a>>,
 }
@@ -47,13 +47,13 @@ impl<'a> Batch<'a> {
         self.entries.iter().map(|entry| entry.request.rows).sum()
     }
 
-    /// Places of the inputs with a default that are given, among the model's optional inputs. Only
-    /// who runs alone gives any.
+    /// Indices of the given inputs with a default among the model's optional inputs. Only a request
+    /// that runs alone has any.
     pub(crate) fn given(&self) -> &[usize] {
         self.entries.first().map_or(&[], |first| &first.request.given)
     }
 
-    /// The members' inputs, side by side, and then those given besides.
+    /// Inputs of all members, side by side, and then the given ones that have a default.
     pub(crate) fn inputs(&self) -> SmallVec<[BatchInput<'_>; 2]> {
         let Some(first) = self.entries.first() else { return SmallVec::new() };
         let together = |index: usize| {
@@ -70,14 +70,14 @@ impl<'a> Batch<'a> {
         (0..first.request.inputs.len()).map(together).collect()
     }
 
-    /// What a member brings for an input.
+    /// Data of a member for an input.
     fn part(&self, member: usize, input: usize) -> &Payload {
         let padded = self.padded.as_ref().and_then(|padded| padded.payload(member, input));
         padded.unwrap_or(&self.entries[member].request.inputs[input].data)
     }
 
-    /// Gives each member its rows of the outputs it wants. They are copied only where the member
-    /// was padded.
+    /// Gives each member its rows of the outputs that it wants. Only outputs of padded members are
+    /// copied.
     pub(crate) fn split(&self, outputs: &[OutputTensor]) -> Result<Vec<Outputs>, ExecuteError> {
         if let [only] = self.entries {
             return Ok(vec![wanted(only, outputs).cloned().collect()]);
@@ -91,7 +91,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Those of all outputs that the entry wants, in its order.
+/// Selects the outputs that the entry wants, in its order.
 fn wanted<'o, T>(entry: &'o Entry, all: &'o [T]) -> impl Iterator<Item = &'o T> {
     let places = &entry.request.outputs;
     let every = if places.is_empty() { all } else { &[] };
@@ -101,7 +101,7 @@ fn wanted<'o, T>(entry: &'o Entry, all: &'o [T]) -> impl Iterator<Item = &'o T> 
 /// One output with the range of bytes that belongs to each member.
 struct Cut<'a> {
     output: &'a OutputTensor,
-    /// Its place among the model's outputs.
+    /// Index among the model's outputs.
     place: usize,
     ranges: SmallVec<[Range<usize>; 8]>,
 }
@@ -170,9 +170,9 @@ fn strings_length(data: &[u8], count: usize) -> usize {
 
 /// A run that succeeded.
 pub(crate) struct Run {
-    /// Of each member.
+    /// Outputs of each member.
     pub(crate) outputs: Vec<Outputs>,
-    /// Of the batch: `queued`, `behind` and `ahead` differ between members, and are not set.
+    /// Times of the batch. `queued`, `behind` and `ahead` differ between members and are not set.
     pub(crate) stages: Stages,
 }
 

@@ -1,4 +1,4 @@
-//! How requests of a model share runs.
+//! Limits under which requests of a model share runs.
 
 use crate::padding::Padding;
 use std::sync::Arc;

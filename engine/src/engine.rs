@@ -10,7 +10,7 @@ use crate::runtime;
 use skysail_onnxruntime::LoadError;
 use std::sync::Arc;
 
-/// Why an engine does not start.
+/// Reason why an engine does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// ONNX Runtime is missing or unusable.
@@ -19,9 +19,9 @@ pub enum StartError {
     /// The repository can not be read.
     #[error("the repository {folder} can not be read: {error}")]
     Repository {
-        /// The folder of models.
+        /// Folder of models.
         folder: String,
-        /// What the system says.
+        /// Error of the system.
         error: std::io::Error,
     },
     /// The system has no thread to give.
@@ -84,7 +84,7 @@ impl Engine {
         self.repository.route(name, version, key)
     }
 
-    /// Its repository.
+    /// Repository of the engine.
     pub fn repository(&self) -> &Repository {
         &self.repository
     }

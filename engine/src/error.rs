@@ -1,32 +1,32 @@
-//! Why a request gets no answer: whose fault it was and whether trying again can help.
+//! Reasons why a request gets no response, by whose fault, and if a retry can help.
 
 use crate::validate::InvalidRequest;
 
-/// Why a prediction was not made.
+/// Reason why a request gets no outputs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The repository holds no such model.
     #[error("there is no model '{model}'; `repository/index` lists the models")]
     ModelNotFound {
-        /// As asked for.
+        /// As the request names it.
         model: String,
     },
     /// The model has no such version in service.
     #[error("model '{model}' has no version {version} in service; it serves {serving}")]
     VersionNotFound {
-        /// As asked for.
+        /// As the request names it.
         model: String,
-        /// As asked for.
+        /// As the request names it.
         version: u64,
-        /// The versions it does serve, in words.
+        /// Versions that serve, as text.
         serving: String,
     },
     /// The model is known, and no version of it serves.
     #[error("model '{model}' is not ready: {reason}")]
     ModelNotReady {
-        /// As asked for.
+        /// As the request names it.
         model: String,
-        /// Its state in words.
+        /// State of its versions, as text.
         reason: String,
     },
     /// The request does not fit the model.
@@ -35,49 +35,49 @@ pub enum Error {
     /// The queue has no room.
     #[error("model '{model}' has {limit} requests waiting, its limit; try again later")]
     QueueFull {
-        /// Its name.
+        /// Name of the model.
         model: String,
-        /// Requests that its queue holds.
+        /// Requests that the queue holds.
         limit: usize,
     },
-    /// It could not be answered in time, so it was not begun.
+    /// No response in time was possible, so it was rejected.
     #[error(
         "model '{model}' is overloaded: an answer within {deadline_us} us is not possible; try \
          again in {retry_after_ms} ms"
     )]
     Overloaded {
-        /// Its name.
+        /// Name of the model.
         model: String,
-        /// How long the caller, or the model's objective, allows.
+        /// Time that the caller or the latency objective allows.
         deadline_us: u64,
-        /// When it may be worth trying again.
+        /// Time after which a retry may succeed.
         retry_after_ms: u64,
     },
-    /// It was queued, and then could not be answered in time any more.
+    /// It expired in the queue: no response in time was possible any more.
     #[error(
         "model '{model}' is overloaded: while the request waited, an answer within {deadline_us} \
          us became impossible; try again in {retry_after_ms} ms"
     )]
     Dropped {
-        /// Its name.
+        /// Name of the model.
         model: String,
-        /// How long the caller, or the model's objective, allows.
+        /// Time that the caller or the latency objective allows.
         deadline_us: u64,
-        /// When it may be worth trying again.
+        /// Time after which a retry may succeed.
         retry_after_ms: u64,
     },
     /// The request waited longer than it allows.
     #[error("the request waited in the queue for longer than its timeout of {timeout_us} us")]
     TimedOut {
-        /// The limit that passed.
+        /// Timeout that passed.
         timeout_us: u64,
     },
     /// ONNX Runtime ran the model and failed.
     #[error("model '{model}' failed on this input: {message}")]
     Execute {
-        /// Its name.
+        /// Name of the model.
         model: String,
-        /// What the runtime said.
+        /// Message of the runtime.
         message: String,
     },
     /// The model failed, whatever the request.
@@ -103,12 +103,12 @@ pub enum Error {
     Internal(String),
 }
 
-/// Kinds of failure that are counted apart.
+/// Classes of failures that are counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Refused before it ran: a bad request, or no room.
     Rejected,
-    /// Its caller left or its time was over.
+    /// The caller left, or the timeout passed.
     Cancelled,
     /// The model or its runtime failed.
     Backend,
@@ -117,10 +117,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 4] = [Self::Rejected, Self::Cancelled, Self::Backend, Self::Other];
 
-    /// The label of its metric.
+    /// Label in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rejected => "REJECTED",
@@ -145,10 +145,10 @@ pub enum ShedReason {
 }
 
 impl ShedReason {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 4] = [Self::Overloaded, Self::QueueFull, Self::Expired, Self::Busy];
 
-    /// The label of its metric.
+    /// Label in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Overloaded => "overloaded",

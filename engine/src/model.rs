@@ -52,7 +52,7 @@ pub struct Description {
     pub batching_verdict: BatchingVerdict,
     /// Threads of each replica.
     pub threads: usize,
-    /// How its layers run, if it is a package.
+    /// Execution of its layers, if it is a package.
     pub layers: Option<Layers>,
     /// Results of runs without elements.
     pub(crate) zero_elements: ZeroElements,
@@ -118,17 +118,17 @@ impl Model {
         Timing { queued, priority: Priority::new(request.priority), deadline }
     }
 
-    /// How long a request with this timeout of its own may wait, in microseconds.
+    /// Longest wait of a request with this timeout of its own, in microseconds.
     pub fn timeout_us(&self, own: Option<u64>) -> Option<u64> {
         own.or(self.description.config.queue.timeout_us)
     }
 
-    /// How soon its answers should be there, in microseconds.
+    /// Latency objective in microseconds.
     pub fn objective_us(&self) -> Option<u64> {
         objective_us(&self.description.config)
     }
 
-    /// Learns when the response of a run was on its way, for the sake of those to come.
+    /// Learns how long a response took to leave after its run.
     pub fn responded(&self, stages: &Stages, responded: Instant) {
         if self.description.config.objective_ms.is_some() && stages.run.is_some() {
             self.reserve.learn(responded - stages.executed);
@@ -208,7 +208,7 @@ impl Model {
         self.description.threads
     }
 
-    /// How its layers run, if it is a package.
+    /// Execution of its layers, if it is a package.
     pub fn layers(&self) -> Option<&Layers> {
         self.description.layers.as_ref()
     }

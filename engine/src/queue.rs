@@ -85,7 +85,7 @@ impl Job {
 /// Requests that wait for the replicas of one version.
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// Signals threads of replicas: there may be a job.
+    /// Signals the threads that there may be a job.
     work: Condvar,
     model: String,
     requests_max: usize,

@@ -39,7 +39,7 @@ impl Replica {
         Self { runner: Runner::Async(executor), traits }
     }
 
-    /// Its executor, if it runs on the thread that starts it.
+    /// Executor of a replica that runs on the thread that starts it.
     pub(crate) fn executor(&mut self) -> Option<&mut dyn Executor> {
         match &mut self.runner {
             Runner::Direct(executor) => Some(&mut **executor),

@@ -1,5 +1,5 @@
-//! An executor of ONNX Runtime: one session, with input and output buffers bound and reused for
-//! each batch shape.
+//! An executor of ONNX Runtime: one session, with buffers that are bound and reused for each batch
+//! shape.
 
 use crate::executor::{BatchInput, ExecuteError, Execution, Executor, Stop, Stoppable};
 use crate::signature::{Signature, TensorSpec};
@@ -19,7 +19,7 @@ mod tests;
 
 pub(crate) use make::{SessionMaker, Source, taking_in_operators};
 
-/// Why a model file can not be served.
+/// Reason why a model file cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
     #[error("ONNX Runtime can not load it: {0}")]
@@ -48,19 +48,19 @@ impl<R> From<ort::Error<R>> for SessionError {
 /// A session with its buffers.
 pub(crate) struct OrtExecutor {
     session: Session,
-    /// Hold the flag that ends a run, which the runtime looks at between two operators: a graph
-    /// that is one long operator runs to its end.
+    /// Holds the flag that ends a run. The runtime reads it between two operators, so one long
+    /// operator runs to its end.
     options: Arc<RunOptions>,
     signature: Arc<Signature>,
-    /// The outputs as the runtime has them, right or wrong.
+    /// Outputs as the runtime declares them, right or wrong.
     declared: Vec<TensorSpec>,
-    /// Whether outputs have buffers where their shape is proven.
+    /// True while outputs with proven shapes are bound to buffers.
     relies_on_proofs: bool,
     plans: Plans,
 }
 
 impl OrtExecutor {
-    /// An executor of a model of which no more is known than its graph says.
+    /// Makes an executor of a model that is known only from its session.
     pub(crate) fn first(session: Session) -> Result<Self, SessionError> {
         let signature = Arc::new(describe::signature(&session)?);
         Self::new(session, signature)
@@ -79,12 +79,12 @@ impl OrtExecutor {
         })
     }
 
-    /// What is known about the model.
+    /// Inputs and outputs.
     pub(crate) fn signature(&self) -> &Signature {
         &self.signature
     }
 
-    /// Takes over what was found out about the model.
+    /// Sets the final signature.
     pub(crate) fn set_signature(&mut self, signature: &Arc<Signature>) {
         if self.signature.proven != signature.proven {
             // The buffers of outputs were made for what was known of their shapes.
@@ -93,8 +93,8 @@ impl OrtExecutor {
         self.signature = Arc::clone(signature);
     }
 
-    /// Runs, and once more without relying on proofs where that fails: a proof that is wrong of
-    /// this runtime costs time, and no answer.
+    /// Runs a batch. If that fails, it runs once more without proven shapes: a wrong proof costs
+    /// time and no response.
     fn run(
         &mut self,
         inputs: &[BatchInput<'_>],
@@ -140,7 +140,7 @@ impl OrtExecutor {
 
 /// A run that failed.
 struct Failure {
-    /// Whether outputs had buffers.
+    /// True if outputs were bound to buffers.
     is_bound: bool,
     error: ort::Error,
 }

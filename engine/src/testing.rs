@@ -1,5 +1,4 @@
-//! What the engine's tests share: a model that puppets run, requests for it, and ways to wait
-//! for its answers that end when something hangs.
+//! Helpers of the engine's tests: an endpoint run by puppets, requests for it, and bounded waits.
 
 use crate::batching::Batching;
 use crate::config::ModelConfig;
@@ -22,7 +21,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What takes longer hangs.
+/// Time after which a test hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(20);
 
 /// A tensor's name, datatype and dimensions.

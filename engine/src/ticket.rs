@@ -1,9 +1,9 @@
-//! A caller's place in the queue: a future that becomes the response.
+//! The future of a response, held by a caller whose request waits.
 //!
-//! The caller helps. Once its thread has taken in everything else that arrived together with its
-//! request, the ticket forms a batch of all that waits and runs it right there, if that is
-//! shorter than waking another thread (`skysail_policy::place`); otherwise a replica's thread is
-//! told. Dropping the ticket withdraws the request.
+//! The caller's thread helps. First it takes in everything that arrived together with its request.
+//! Then the ticket forms a batch of all that waits and runs it inline, if that is shorter than
+//! waking another thread (`skysail_policy::inline_run`). Otherwise it wakes a replica's thread.
+//! Dropping the ticket cancels the request.
 
 use crate::error::Error;
 use crate::execute::run_and_finish;
@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 #[cfg(test)]
 mod tests;
 
-/// Batches that one ticket runs at most before it leaves the rest to a replica's thread.
+/// Most batches that one ticket runs before it leaves the rest to a replica's thread.
 const JOBS_MAX: usize = 2;
 
 /// The future of a response.
@@ -36,22 +36,22 @@ pub struct Ticket {
     behind: Option<BlockingBatch>,
 }
 
-/// Where the response comes from.
+/// Source of the response.
 enum Reply {
-    /// From the batch that it is in.
+    /// The batch of the request.
     Own(oneshot::Receiver<Result<Response, Error>>),
-    /// By way of the cache.
+    /// The cache, or a request in flight.
     Shared(Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>),
 }
 
-/// How often the ticket was polled.
+/// Turn of the ticket, by the number of its polls.
 #[derive(Clone, Copy)]
 enum Turn {
-    /// Never: others that arrived at the same time may still be on their way to the queue.
+    /// Not polled: other requests that arrived at the same time may not be queued yet.
     Queued,
-    /// Once: now it helps.
+    /// Polled once: now it helps.
     Helping,
-    /// It waits for whoever runs its batch.
+    /// It waits for the thread that runs its batch.
     Waiting,
 }
 
@@ -74,22 +74,22 @@ impl Ticket {
         Ok(Self { model, reply, turn: Turn::Queued, queued, behind })
     }
 
-    /// When its request was queued, or the cache was asked.
+    /// Time at which the request was queued, or the cache was read.
     pub fn queued(&self) -> Instant {
         self.queued
     }
 
-    /// The batch that ran when its request was queued, if no replica was free.
+    /// Batch that ran when the request was queued, if no replica was free.
     pub fn behind(&self) -> Option<BlockingBatch> {
         self.behind
     }
 
-    /// A ticket whose response exists already.
+    /// Makes a ticket whose response exists already.
     pub(crate) fn ready(model: &Arc<Model>, response: Response) -> Self {
         Self::shared(model, std::future::ready(Ok(response)))
     }
 
-    /// A ticket that is not in the queue itself.
+    /// Makes a ticket that is not in the queue itself.
     pub(crate) fn shared(
         model: &Arc<Model>,
         reply: impl Future<Output = Result<Response, Error>> + Send + 'static,
@@ -133,7 +133,7 @@ impl Future for Ticket {
 }
 
 impl Drop for Ticket {
-    /// One that leaves before it has helped stands in the queue, and nobody was told of it.
+    /// Wakes a thread if the ticket has not helped yet: no other has been woken for its request.
     fn drop(&mut self) {
         if matches!(self.turn, Turn::Queued | Turn::Helping) {
             self.model.queue().wake_thread();
@@ -141,7 +141,7 @@ impl Drop for Ticket {
     }
 }
 
-/// Runs what waits, as long as it is short.
+/// Runs waiting batches as long as they are short.
 fn help(model: &Arc<Model>) {
     let queue = model.queue();
     for _ in 0..JOBS_MAX {

@@ -15,7 +15,7 @@ mod tests;
 /// not a byte, and the model may have to give rows for it.
 const EMPTY_ELEMENTS_MAX: usize = 1 << 16;
 
-/// Why a request does not fit its model. Always the caller's to mend.
+/// Reason why a request does not fit its model. The caller must change the request.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRequest {
     /// An input that the model does not have.
@@ -23,10 +23,10 @@ pub enum InvalidRequest {
     UnknownInput {
         /// As sent.
         name: String,
-        /// What there is.
+        /// Names that exist.
         inputs: String,
     },
-    /// An input that did not come.
+    /// A required input is missing.
     #[error("the model's input '{0}' is missing from the request")]
     MissingInput(String),
     /// An input that came twice.
@@ -37,7 +37,7 @@ pub enum InvalidRequest {
     UnknownOutput {
         /// As asked for.
         name: String,
-        /// What there is.
+        /// Names that exist.
         outputs: String,
     },
     /// An output asked for twice.
@@ -46,7 +46,7 @@ pub enum InvalidRequest {
     /// Elements of another type.
     #[error("input '{name}' has datatype {sent}, and the model takes {wanted}")]
     WrongDatatype {
-        /// Of the input.
+        /// Name of the input.
         name: String,
         /// As sent.
         sent: DataType,
@@ -56,7 +56,7 @@ pub enum InvalidRequest {
     /// A shape that the model does not take.
     #[error("input '{name}' has shape {sent}, and the model takes {wanted} (-1: any size)")]
     WrongShape {
-        /// Of the input.
+        /// Name of the input.
         name: String,
         /// As sent.
         sent: String,
@@ -66,10 +66,10 @@ pub enum InvalidRequest {
     /// A shape with more elements than can be.
     #[error("input '{0}' has a shape that is too large")]
     TooManyElements(String),
-    /// As many bytes as the shape does not need.
+    /// The number of bytes differs from that of the shape.
     #[error("input '{name}' brings {sent} bytes, and its shape and datatype need {wanted}")]
     WrongByteCount {
-        /// Of the input.
+        /// Name of the input.
         name: String,
         /// As sent.
         sent: usize,
@@ -81,7 +81,7 @@ pub enum InvalidRequest {
         "input '{name}' brings {found} whole BYTES elements in {sent} bytes, and its shape needs {wanted}: check the 4-byte lengths"
     )]
     WrongBytesElements {
-        /// Of the input.
+        /// Name of the input.
         name: String,
         /// Bytes sent.
         sent: usize,
@@ -93,9 +93,9 @@ pub enum InvalidRequest {
     /// A string that the runtime can not hold.
     #[error("input '{name}' holds a string that {problem}; ONNX strings are UTF-8 without NUL")]
     BadString {
-        /// Of the input.
+        /// Name of the input.
         name: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         problem: &'static str,
     },
     /// Inputs with different numbers of rows.
@@ -103,9 +103,9 @@ pub enum InvalidRequest {
         "input '{name}' has {rows} rows in its first dimension, and '{first}' has {first_rows}"
     )]
     DifferentRows {
-        /// Of the input.
+        /// Name of the input.
         name: String,
-        /// Its rows.
+        /// Rows of the input.
         rows: usize,
         /// Name of the first input.
         first: String,
@@ -123,11 +123,11 @@ pub enum InvalidRequest {
     /// An input without elements, which the model is not run on.
     #[error("input '{name}' has shape {sent}, without elements, and is not run: {why}")]
     NoElements {
-        /// Of the input.
+        /// Name of the input.
         name: String,
         /// As sent.
         sent: String,
-        /// What is known, or not known, of such a run.
+        /// Reason why such a run is not made.
         why: &'static str,
     },
     /// Anything that a protocol found wrong while decoding.
@@ -156,7 +156,7 @@ pub struct ValidRequest {
     pub outputs: SmallVec<[usize; 4]>,
     /// Rows in the first dimension of a model that batches, else 1.
     pub rows: usize,
-    /// What it has in common with requests that can share its run.
+    /// Key that it shares with requests of the same run.
     pub batch_key: BatchKey,
 }
 
@@ -233,9 +233,10 @@ pub(crate) fn unique_batch_key() -> BatchKey {
     smallvec![usize::MAX, NEXT_ALONE.fetch_add(1, Relaxed)]
 }
 
-/// Inputs whose dimensions are all fixed are the same in every request. What is padded counts as
-/// the largest size that it may be padded to. Where the number of dimensions differs, it goes
-/// before them, so that the sizes of two inputs are not taken for each other's.
+/// Builds the key of a request. Inputs whose dimensions are all fixed are the same in every
+/// request. A padded dimension counts as the largest size that it may be padded to. Where the
+/// number of dimensions differs, it goes before them, so that the sizes of two inputs are not
+/// confused.
 fn batch_key(inputs: &[ValidInput], signature: &Signature, batching: &Batching) -> BatchKey {
     let padding = batching
         .padding

@@ -129,7 +129,7 @@ impl OrtBackend {
 struct OrtVersion<'a> {
     backend: &'a OrtBackend,
     file: VersionFile<'a>,
-    /// What a package was made into.
+    /// Graph and weights that a package was made into.
     executable: Option<Executable>,
     /// Graph of the file, if it can be read.
     graph: Option<Arc<Model>>,

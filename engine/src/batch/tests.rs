@@ -76,7 +76,7 @@ fn run(signature: &Signature, inputs: &[BatchInput<'_>]) -> Outputs {
     signature.outputs.iter().enumerate().map(output).collect()
 }
 
-/// What one member of a batch sends.
+/// Tensors that one member of a batch sends.
 #[derive(Clone, Debug)]
 struct Member {
     rows: usize,
@@ -102,7 +102,7 @@ impl Member {
         }
     }
 
-    /// What the model gives it when nobody else is there.
+    /// Outputs of the model for this member alone.
     fn alone(&self, signature: &Signature) -> Vec<OutputTensor> {
         let mut request = self.request(signature);
         request.inputs.reverse();

@@ -1,4 +1,4 @@
-//! What becomes of a batch that fails or whose callers leave, and of an executor that panics.
+//! Tests batches that fail or whose callers leave, and executors that panic.
 
 use super::{ExecuteError, run_job};
 use crate::config::ModelConfig;

@@ -9,7 +9,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// What a run gives.
+/// Result of a run.
 pub(crate) type Ran = Result<Outputs, ExecuteError>;
 
 /// An executor that calls a function.
@@ -76,14 +76,14 @@ pub(crate) fn panic_quietly() -> ! {
     resume_unwind(Box::new("a panic of a puppet"))
 }
 
-/// What a puppet is to do with a batch.
+/// Action of a puppet on a batch.
 pub(crate) enum Act {
     Echo,
     Fail,
     Panic,
 }
 
-/// The other end of a puppet's strings. When it is dropped, the puppet echoes by itself.
+/// Control of a puppet. When it is dropped, the puppet echoes by itself.
 pub(crate) struct Hand {
     seen: mpsc::Receiver<Vec<Shape>>,
     acts: mpsc::Sender<Act>,

@@ -1,9 +1,9 @@
-//! Telling a run to stop, from another thread. `tests/schedules.rs` tests it.
+//! The signal that stops a run from another thread. `tests/schedules.rs` tests it.
 
 use crate::sync::Mutex;
 use std::sync::Arc;
 
-/// What can be stopped while it runs: a session of ONNX Runtime, a call of another machine.
+/// A run that can be stopped: in a session of ONNX Runtime, or on another machine.
 pub trait Stoppable: Send + Sync {
     /// Makes the run end soon. It is called on a thread that has other work, so it must not wait.
     fn stop(&self);
@@ -38,7 +38,7 @@ impl Stop {
         }
     }
 
-    /// Whether the run was told to stop.
+    /// Returns true if the run was told to stop.
     pub fn is_stopped(&self) -> bool {
         matches!(*self.state.lock(), State::Stopped)
     }

@@ -1,4 +1,4 @@
-//! What goes into a batch, what is refused, and what is dropped before it costs compute.
+//! Tests which requests are batched, rejected, or removed before they cost compute.
 
 use super::{Deadline, Entry, Job, Queue};
 use crate::error::Error;
@@ -19,7 +19,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// What becomes of an entry.
+/// Response channel of an entry.
 type Reply = oneshot::Receiver<Result<Response, Error>>;
 
 const FOR_EVER_US: u64 = 3_600_000_000;
@@ -323,7 +323,7 @@ fn a_closed_queue_takes_nothing_in_and_gives_out_the_rest() {
     assert!(queue.next_job().is_none());
 }
 
-/// How often something is tried that goes wrong only when a thread is asleep in time.
+/// Attempts at a race that needs a sleeping thread.
 const TRIES: usize = 100;
 
 /// Starts a thread that takes the next job. It is most likely asleep when this returns.

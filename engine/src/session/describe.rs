@@ -1,4 +1,4 @@
-//! What a session takes and gives, in the engine's words.
+//! Describes the inputs and outputs of a session.
 
 use super::SessionError;
 use crate::signature::{Signature, TensorSpec};
@@ -6,7 +6,7 @@ use crate::tensor::DataType;
 use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
 
-/// The inputs and outputs of a session; whether it batches is for others to find out.
+/// Returns the inputs and outputs of a session, as the runtime declares them.
 pub(super) fn signature(session: &Session) -> Result<Signature, SessionError> {
     let specs = |outlets: &[Outlet], side| -> Result<Vec<TensorSpec>, SessionError> {
         outlets.iter().map(|outlet| spec(outlet.name(), outlet.dtype(), side)).collect()

@@ -12,8 +12,8 @@ use skysail_kernels::{OperatorWeights, operators};
 use std::path::Path;
 use std::thread::JoinHandle;
 
-/// ONNX Runtime takes in the domain of operators of our own with the first session that has them,
-/// and fails where two threads make such a session at the same time.
+/// ONNX Runtime registers the domain of our operators with the first session that has them. It
+/// fails if two threads make such a session at the same time.
 static OPERATORS: Mutex<()> = Mutex::new(());
 
 /// Held while a session with operators of our own is made.
@@ -21,7 +21,7 @@ pub(crate) fn taking_in_operators() -> MutexGuard<'static, ()> {
     OPERATORS.lock()
 }
 
-/// What sessions of one version are made from.
+/// Source and settings of the sessions of one version.
 pub(crate) struct SessionMaker<'a> {
     pub(crate) environment: &'a Environment,
     pub(crate) spawner: &'a Spawner,
@@ -71,7 +71,7 @@ impl SessionMaker<'_> {
         (0..count).map(|_| shared.session(self, threads)).collect()
     }
 
-    /// How far its owner lets the graph be optimised.
+    /// Optimisation level that the settings allow.
     pub(super) fn level(&self) -> GraphOptimizationLevel {
         match self.config.graph_optimization {
             level if level < 0 => GraphOptimizationLevel::Level1,
@@ -79,8 +79,8 @@ impl SessionMaker<'_> {
         }
     }
 
-    /// Starts a session whose runs use so many threads: the caller's and those of the pool that
-    /// all models share, or, where their number is the owner's wish, of a pool of its own.
+    /// Prepares a session whose runs use this many threads: the caller's and those of the pool that
+    /// all models share. A number set by the owner gets a pool of its own.
     pub(super) fn builder(
         &self,
         level: GraphOptimizationLevel,

@@ -1,10 +1,10 @@
 //! The buffers of one batch shape, bound to a session.
 //!
-//! An output has a buffer of ours only where its shape is proven, and the graph declares no other:
-//! the runtime fails when it gives another shape than that of the buffer, and takes no buffer of
-//! another shape than is declared. Every other output it allocates. In either case the answer is what the
-//! runtime says that it gave, as it may leave a buffer of ours alone: what an output shares with
-//! an input of the graph, or with another output, lies where that one lies.
+//! An output has a buffer of ours only where its shape is proven, and the graph declares no other.
+//! The runtime fails when an output differs from its buffer, and rejects a buffer that differs from
+//! the declaration. It allocates every other output. The result is always the tensor that the
+//! runtime returns. It may leave a buffer of ours alone, as an output can share memory with an
+//! input or with another output.
 
 use super::buffer;
 use crate::executor::BatchInput;
@@ -27,7 +27,7 @@ pub(super) struct Wanted<'a, 'm> {
     pub(super) signature: &'a Signature,
     /// The outputs as the runtime has them; `None` where no proof is to be relied on.
     pub(super) declared: Option<&'a [TensorSpec]>,
-    /// Those without a default, and then those given besides.
+    /// Inputs without a default, and then the given ones that have one.
     pub(super) inputs: &'a [BatchInput<'m>],
     /// Places of the latter among the optional inputs.
     pub(super) given: &'a [usize],
@@ -40,7 +40,7 @@ pub(super) type Ran = (SmallVec<[OutputTensor; 2]>, Instant);
 pub(super) struct Plan {
     shapes: SmallVec<[Shape; 2]>,
     given: SmallVec<[usize; 2]>,
-    /// Whether it was made relying on proofs.
+    /// True if it was made with proven shapes.
     relies: bool,
     binding: IoBinding,
     inputs: Vec<DynTensor>,
@@ -61,7 +61,7 @@ pub(super) struct Plans {
 
 /// An output of the model.
 struct Output {
-    /// Its place among the outputs that are bound, which have one name each.
+    /// Index among the bound outputs, which have one name each.
     place: usize,
     memory: Memory,
 }
@@ -77,7 +77,7 @@ enum Memory {
 }
 
 impl<'a> Wanted<'a, '_> {
-    /// What the graph says of each input.
+    /// Specification of each input.
     fn specs(&self) -> impl Iterator<Item = &'a TensorSpec> + use<'a> {
         let Self { signature, given, .. } = *self;
         let optional = given.iter().filter_map(|&place| signature.optional_inputs.get(place));
@@ -122,7 +122,7 @@ impl Plans {
         Ok(plan)
     }
 
-    /// Whether one of them has a buffer for an output.
+    /// Returns true if one of them has a buffer for an output.
     #[cfg(test)]
     pub(super) fn any_binds(&self) -> bool {
         self.all.iter().any(Plan::binds_outputs)
@@ -195,7 +195,7 @@ impl Plan {
         Ok(Memory::Bound(tensor))
     }
 
-    /// Whether it can be used for a run.
+    /// Returns true if it can be used for a run.
     fn fits(&self, wanted: &Wanted<'_, '_>) -> bool {
         let shapes = wanted.inputs.iter().map(|input| &input.shape);
         self.relies == wanted.declared.is_some()
@@ -203,7 +203,7 @@ impl Plan {
             && self.shapes.iter().eq(shapes)
     }
 
-    /// Whether it has a buffer for any output.
+    /// Returns true if it has a buffer for any output.
     pub(super) fn binds_outputs(&self) -> bool {
         self.outputs.iter().any(|output| matches!(output.memory, Memory::Bound(_)))
     }

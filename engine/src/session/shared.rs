@@ -1,14 +1,14 @@
 //! One copy of the weights for all replicas of a version.
 //!
-//! ONNX Runtime takes values for initializers by name, and keeps what kernels pack out of those in
-//! a place that sessions can share. But it rewrites the graph first, and what it folds, fuses or
-//! lays out anew in each session is no initializer of the file. So the graph is optimised once,
-//! and the sessions are made of the outcome, which has nothing left to rewrite.
+//! ONNX Runtime takes values for initializers by name, and sessions can share what kernels pack out
+//! of them. But it rewrites the graph first, and values that it folds or fuses in each session are
+//! no initializers of the file. So the graph is optimised once, and the sessions are made of the
+//! result, which needs no rewriting.
 //!
-//! Kernels pack their weights before they look whether somebody has, so each session needs the
-//! memory of its largest weights for a moment. The C library's allocator before glibc 2.38 keeps
-//! such blocks of up to 32 MiB after they are freed (its bug 14581), unless the environment
-//! variable `MALLOC_MMAP_THRESHOLD_` is set.
+//! Kernels pack their weights before they look for packed ones, so each session needs the memory of
+//! its largest weights for a moment. The allocator of glibc before 2.38 keeps such blocks of up to
+//! 32 MiB after they are freed (its bug 14581). Setting the environment variable
+//! `MALLOC_MMAP_THRESHOLD_` avoids that.
 
 use super::SessionError;
 use super::make::SessionMaker;

@@ -1,4 +1,4 @@
-//! What becomes of outputs whose proven shape is right, or wrong.
+//! Tests outputs whose proven shape is right, or wrong.
 
 use super::OrtExecutor;
 use crate::executor::{BatchInput, Executor, Stop};

@@ -1,4 +1,4 @@
-//! Who runs what waits, and that every ticket that is kept gets its answer, once.
+//! Tests which thread runs a request, and that every ticket gets one response.
 
 use super::{JOBS_MAX, Ticket};
 use crate::config::{ModelConfig, QueueLimits};
@@ -175,7 +175,7 @@ fn moody() -> Box<dyn Executor> {
 struct Caller {
     rows: Vec<f32>,
     timeout_us: Option<u64>,
-    /// How often it asks before it leaves, if it leaves.
+    /// Number of polls before it leaves, if it leaves.
     patience: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! What is refused, in which words, and what is let in.
+//! Tests which requests are rejected, with their messages, and which are valid.
 
 use super::*;
 use crate::testing::spec;

@@ -1,4 +1,4 @@
-//! What the cache costs a request, measured; run with `--release -- --ignored --nocapture`.
+//! Measures the cost of the cache for a request; run with `--release -- --ignored --nocapture`.
 
 use super::memory::outputs;
 use super::*;

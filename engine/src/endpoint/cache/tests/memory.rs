@@ -1,4 +1,4 @@
-//! What is kept: each answer under its own key, and all of them in bounded memory.
+//! Tests that each response has its own key, and that all of them take bounded memory.
 
 use super::*;
 use crate::endpoint::coalesce::Found;
