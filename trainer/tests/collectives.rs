@@ -130,9 +130,9 @@ fn duplicates_do_not_mix() {
             end.all_reduce(&mut values).map(|()| values[0])
         };
         let sums = std::thread::scope(|scope| {
-            let aside = scope.spawn(|| sum(other.as_mut(), 10.0));
+            let on_thread = scope.spawn(|| sum(other.as_mut(), 10.0));
             let here = sum(collective.as_mut(), 1.0);
-            Ok::<_, CollectiveError>((here?, aside.join().unwrap()?))
+            Ok::<_, CollectiveError>((here?, on_thread.join().unwrap()?))
         })?;
         let messages =
             [collective.receive(1 - rank)?, other.receive(1 - rank)?, third.receive(1 - rank)?];
@@ -175,18 +175,18 @@ fn collective_error(error: TrainError) -> CollectiveError {
 #[test]
 fn only_late_ranks_are_named() {
     // Ranks 1 and 3 wait until the others have timed out.
-    let (tell, told) = unbounded::<()>();
-    let tell = std::sync::Mutex::new(Some(tell));
-    let given_up = AtomicUsize::new(0);
+    let (release, released) = unbounded::<()>();
+    let release = std::sync::Mutex::new(Some(release));
+    let timed_out = AtomicUsize::new(0);
     let started = Instant::now();
     let result = threads(4, SHORT, |rank, mut collective| {
         if rank % 2 == 1 {
-            let _closed = told.recv();
+            let _closed = released.recv();
             return Ok(());
         }
         let error = collective.all_reduce(&mut [0.0; 100]).unwrap_err();
-        if given_up.fetch_add(1, Ordering::SeqCst) == 1 {
-            tell.lock().unwrap().take();
+        if timed_out.fetch_add(1, Ordering::SeqCst) == 1 {
+            release.lock().unwrap().take();
         }
         Err(error.into())
     });

@@ -172,9 +172,9 @@ fn with_a_teacher_and_validation_data_the_same_seed_gives_the_same_model() {
     assert_eq!(one.steps, two.steps);
     assert!(one.model.to_bytes().unwrap() == two.model.to_bytes().unwrap());
     // Without distillation, other weights remain.
-    let (alone, _) = trained(&[settings[0], settings[2]]);
-    let alone = compressed(&alone, &model, 1).unwrap();
-    assert_ne!(alone.steps, one.steps);
+    let (undistilled, _) = trained(&[settings[0], settings[2]]);
+    let undistilled = compressed(&undistilled, &model, 1).unwrap();
+    assert_ne!(undistilled.steps, one.steps);
 }
 
 #[test]

@@ -70,8 +70,8 @@ fn a_killed_rank_is_named_and_the_run_resumes_with_other_numbers_of_workers() {
     assert_eq!(two["ranks"], 2);
     assert!(two["epochs"].as_u64().unwrap() >= 2, "{two}");
 
-    let alone = Command::new(PROGRAM).args(&resume).current_dir(folder).output().unwrap();
-    assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
+    let single = Command::new(PROGRAM).args(&resume).current_dir(folder).output().unwrap();
+    assert!(single.status.success(), "{}", String::from_utf8_lossy(&single.stderr));
     let one = result(folder);
     assert_eq!(one["ranks"], 1);
     assert!(one["steps"].as_u64().unwrap() > two["steps"].as_u64().unwrap(), "{one}");

@@ -31,7 +31,7 @@ fn run(make: &Make, world: usize, steps: usize) -> Vec<(Vec<f32>, Vec<f32>)> {
 }
 
 /// Trains in a single process on all rows.
-fn alone(steps: usize, mut update: impl FnMut(&mut [f32], &[f32])) -> (Vec<f32>, Vec<f32>) {
+fn single(steps: usize, mut update: impl FnMut(&mut [f32], &[f32])) -> (Vec<f32>, Vec<f32>) {
     let mut learner = Regression::new(WIDTH);
     let len = learner.layout().len();
     let (mut parameters, mut gradients) = (vec![0.25; len], vec![0.0; len]);
@@ -44,9 +44,9 @@ fn alone(steps: usize, mut update: impl FnMut(&mut [f32], &[f32])) -> (Vec<f32>,
     (parameters, losses)
 }
 
-fn alone_with_sgd(steps: usize, settings: SgdSettings) -> (Vec<f32>, Vec<f32>) {
+fn single_with_sgd(steps: usize, settings: SgdSettings) -> (Vec<f32>, Vec<f32>) {
     let mut sgd = Sgd::new(Regression::new(WIDTH).layout(), settings);
-    alone(steps, |parameters, gradients| sgd.step(parameters, gradients, RATE))
+    single(steps, |parameters, gradients| sgd.step(parameters, gradients, RATE))
 }
 
 fn assert_all_near(
@@ -64,7 +64,7 @@ fn assert_all_near(
 #[test]
 fn synchronous_ranks_equal_a_single_one_with_all_rows() {
     for settings in [SgdSettings::default(), MOMENTUM, ALL] {
-        let expected = alone_with_sgd(20, settings);
+        let expected = single_with_sgd(20, settings);
         for (world, bucket_bytes) in [(1, 1), (2, 1), (2, 1 << 20), (4, 8)] {
             assert_all_near(&run(&synchronous(settings, bucket_bytes), world, 20), &expected, 1e-5);
         }
@@ -97,7 +97,7 @@ fn batches_of_different_sizes_count_by_their_rows() {
 #[test]
 fn deep_gradients_of_sparsity_0_are_synchronous_momentum() {
     for sgd in [SgdSettings::default(), MOMENTUM, ALL] {
-        let expected = alone_with_sgd(20, sgd);
+        let expected = single_with_sgd(20, sgd);
         let settings = DeepGradientSettings {
             sgd,
             sparsity: Sparsity::constant(0.0),
@@ -249,7 +249,7 @@ fn sent_bytes_fall_during_the_warm_up_and_never_exceed_dense_ones() {
 fn a_synchronous_parameter_server_equals_adagrad_with_all_rows() {
     let layout = Regression::new(WIDTH).layout().clone();
     let mut adagrad = Adagrad::new(&layout, 0..layout.len(), 1e-8);
-    let expected = alone(20, |parameters, gradients| adagrad.step(parameters, gradients, RATE));
+    let expected = single(20, |parameters, gradients| adagrad.step(parameters, gradients, RATE));
     for world in [1, 2, 4] {
         let ranks = run(&downpour(Staleness::Synchronous), world, 20);
         assert_near(&ranks[0].0, &expected.0, 1e-4);
@@ -288,7 +288,7 @@ fn every_strategy_reduces_the_loss() {
 
 #[test]
 fn local_steps_of_period_1_are_synchronous() {
-    let expected = alone_with_sgd(20, SgdSettings::default());
+    let expected = single_with_sgd(20, SgdSettings::default());
     for world in [1, 2, 4] {
         let ranks = run(&local(SgdSettings::default(), 1), world, 20);
         assert_near(&ranks[0].0, &expected.0, 1e-5);

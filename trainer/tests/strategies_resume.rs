@@ -153,8 +153,8 @@ fn a_non_finite_loss_on_one_rank_stops_all_with_its_error() {
 #[test]
 fn a_missing_rank_is_named_by_every_strategy() {
     for (name, make) in resumable() {
-        let (stay, away) = crossbeam_channel::unbounded::<()>();
-        let stay = std::sync::Mutex::new(Some(stay));
+        let (release, released) = crossbeam_channel::unbounded::<()>();
+        let release = std::sync::Mutex::new(Some(release));
         let short = Duration::from_secs(1);
         let result = threads(3, short, |rank, collective| {
             let mut learner = Regression::new(WIDTH);
@@ -162,13 +162,13 @@ fn a_missing_rank_is_named_by_every_strategy() {
             let mut parameters = vec![0.25; learner.layout().len()];
             for step in 0..8 {
                 if rank == 1 && step == 2 {
-                    let _closed = away.recv();
+                    let _closed = released.recv();
                     return Ok(());
                 }
                 let batch = batch(WIDTH, 4, 1);
                 let stepped = strategy.step(&mut learner, &mut parameters, &batch, RATE);
                 if let Err(error) = stepped {
-                    stay.lock().unwrap().take();
+                    release.lock().unwrap().take();
                     return Err(error);
                 }
             }
@@ -187,8 +187,8 @@ fn a_missing_rank_is_named_by_every_strategy() {
 fn no_worker_runs_ahead_of_the_slowest_by_more_than_the_bound() {
     for (bound, steps) in [(0, 0), (1, 1), (3, 3)] {
         let short = Duration::from_secs(1);
-        let (stay, away) = crossbeam_channel::unbounded::<()>();
-        let stay = std::sync::Mutex::new(Some(stay));
+        let (release, released) = crossbeam_channel::unbounded::<()>();
+        let release = std::sync::Mutex::new(Some(release));
         let done = std::sync::Mutex::new(0);
         let result = threads(2, short, |rank, collective| {
             let mut learner = Regression::new(WIDTH);
@@ -201,12 +201,12 @@ fn no_worker_runs_ahead_of_the_slowest_by_more_than_the_bound() {
                 let batch = batch(WIDTH, 4, 1);
                 let stepped = strategy.step(&mut learner, &mut parameters, &batch, RATE);
                 if let Err(error) = stepped {
-                    stay.lock().unwrap().take();
+                    release.lock().unwrap().take();
                     return Err(error);
                 }
                 *done.lock().unwrap() += rank ^ 1;
             }
-            let _closed = away.recv();
+            let _closed = released.recv();
             Ok(())
         });
         match result {

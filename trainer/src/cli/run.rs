@@ -148,14 +148,14 @@ fn start_over(store: &Store, out: &Path, fresh: bool) -> Result<()> {
     let is_done = result.exists();
     // An unreadable checkpoint is an unfinished run.
     let is_unfinished = !matches!(store.latest(), Ok(None)) && !is_done;
-    let refused = if is_done {
+    let problem = if is_done {
         "has the results of an earlier run: choose another folder with --out DIR, continue from its \
          last checkpoint (with more epochs) with --resume, or replace it with --fresh"
     } else {
         "has an earlier run that did not finish: continue with --resume, or start over with --fresh"
     };
     if (is_done || is_unfinished) && !fresh {
-        return Err(BadUsage(format!("{} {refused}", out.display())).into());
+        return Err(BadUsage(format!("{} {problem}", out.display())).into());
     }
     store.clear()?;
     if is_done {

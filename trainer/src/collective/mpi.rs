@@ -164,11 +164,11 @@ impl MpiCollective {
         if ours == theirs {
             return Ok(());
         }
-        let say = |[operation, len]: Announcement| {
+        let describe = |[operation, len]: Announcement| {
             let name = OPERATIONS.get(operation as usize).unwrap_or(&"an unknown operation");
             format!("{name} number {} of {len}", self.number - 1)
         };
-        let problem = format!("{} here, {} at rank {rank}", say(ours), say(theirs));
+        let problem = format!("{} here, {} at rank {rank}", describe(ours), describe(theirs));
         Err(CollectiveError::Mismatch { rank: self.rank, problem })
     }
 

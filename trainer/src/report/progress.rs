@@ -22,11 +22,11 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(steps: u64, done: u64, shown: bool) -> Self {
-        let watched = shown && io::stderr().is_terminal();
+        let is_terminal = shown && io::stderr().is_terminal();
         let style = ProgressStyle::with_template("{prefix}{bar:24} {pos}/{len} {msg}, {eta} left");
         let bar = style
             .ok()
-            .filter(|_| watched)
+            .filter(|_| is_terminal)
             .map(|style| ProgressBar::new(steps).with_style(style).with_position(done));
         Self { shown, bar, last_line: Instant::now(), steps, name: String::new() }
     }

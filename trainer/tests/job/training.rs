@@ -32,14 +32,14 @@ fn the_same_seed_gives_the_same_bits_and_ranks_nearly_the_same_numbers() {
         let prepared = recipe(settings).prepare(ranks).unwrap();
         run(&prepared, ranks, &Recorder::default(), None, None).unwrap()
     };
-    let alone = of(1, &["epochs=1"]);
-    assert_eq!(bits(&alone), bits(&of(1, &["epochs=1"])));
-    assert_ne!(bits(&alone), bits(&of(1, &["epochs=1", "seed=2"])));
+    let single = of(1, &["epochs=1"]);
+    assert_eq!(bits(&single), bits(&of(1, &["epochs=1"])));
+    assert_ne!(bits(&single), bits(&of(1, &["epochs=1", "seed=2"])));
     let together = of(3, &["epochs=1"]);
-    let pairs = alone.parameters.iter().zip(&together.parameters);
+    let pairs = single.parameters.iter().zip(&together.parameters);
     let most = pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
     assert!(most < 1e-4, "16 rows a step on 3 ranks differ by {most} from one rank alone");
-    assert!(together.history[0].bytes_sent > 0 && alone.history[0].bytes_sent == 0);
+    assert!(together.history[0].bytes_sent > 0 && single.history[0].bytes_sent == 0);
 }
 
 #[test]

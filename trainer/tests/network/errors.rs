@@ -24,7 +24,7 @@ fn unsupported_operators_are_named_with_their_node() {
 #[test]
 fn operators_that_the_output_does_not_need_may_be_unsupported() {
     let model = graph(&[3], |builder| {
-        builder.node("Hardmax", &["a"], &["nobody"], &[]);
+        builder.node("Hardmax", &["a"], &["unused"], &[]);
         builder.node("Relu", &["a"], &["y"], &[]);
     });
     assert!(Network::new(&model).is_ok());

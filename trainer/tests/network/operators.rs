@@ -220,8 +220,8 @@ fn reductions() {
     for operator in ["ReduceMean", "ReduceMax", "ReduceMin"] {
         println!("{operator}");
         check_both(&one(operator, &[2, 3, 2], &[], &axes), &[2, 3, 2]);
-        let gone = [("axes", list(&[2])), ("keepdims", Attribute::Int(0))];
-        check_both(&one(operator, &[2, 3], &[], &gone), &[2, 3]);
+        let removed = [("axes", list(&[2])), ("keepdims", Attribute::Int(0))];
+        check_both(&one(operator, &[2, 3], &[], &removed), &[2, 3]);
     }
     check_both(&one("ReduceSum", &[2, 3], &[("axes", ints(&[1]))], &[]), &[2, 3]);
 }

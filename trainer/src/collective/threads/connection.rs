@@ -152,8 +152,9 @@ impl ThreadCollective {
     }
 
     fn mismatch(&self, from: usize, call: Call, theirs: Operation) -> CollectiveError {
-        let say = |it: Operation| format!("{} number {} of {}", it.name, it.number, it.len);
-        let problem = format!("{} here, {} at rank {from}", say(call.operation), say(theirs));
+        let describe = |it: Operation| format!("{} number {} of {}", it.name, it.number, it.len);
+        let problem =
+            format!("{} here, {} at rank {from}", describe(call.operation), describe(theirs));
         CollectiveError::Mismatch { rank: self.rank, problem }
     }
 
