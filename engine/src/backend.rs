@@ -4,6 +4,7 @@
 use crate::config::ModelConfig;
 use crate::layers::Layers;
 use crate::replica::Replica;
+pub use crate::run_clock::RunClock;
 use crate::signature::Signature;
 use crate::thread_priority::Spawner;
 use onnxruntime::OrtBackend;
@@ -119,16 +120,6 @@ pub trait OpenVersion {
 
     /// Resource that a replica takes up while it runs.
     fn replica_cost(&self) -> ReplicaCost;
-}
-
-/// Clock that measures a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunClock {
-    /// CPU time of the calling thread. It does not count waiting for a core, which a loading
-    /// thread of low priority does.
-    CallerCpu,
-    /// Wall-clock time.
-    Wall,
 }
 
 /// Resource that a replica takes up while it runs.

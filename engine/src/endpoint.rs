@@ -11,7 +11,7 @@ use crate::request::{Request, Response, Stages};
 use crate::signature::Signature;
 use crate::ticket::Ticket;
 use crate::validate::validate;
-use cache::Cache;
+use coalesce::CoalescingCache;
 use skysail_policy::select::Selection;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -27,7 +27,7 @@ pub use skysail_policy::select::Outcome as ServedOutcome;
 /// Answers the requests that name it.
 pub struct Endpoint {
     model: Arc<Model>,
-    cache: Option<Arc<Cache>>,
+    cache: Option<Arc<CoalescingCache>>,
     /// Rule that chose it, once it serves under a name.
     selection: OnceLock<Arc<Selection>>,
 }
@@ -38,7 +38,7 @@ impl Endpoint {
     /// # Errors
     /// When the cache cannot be made.
     pub fn new(model: Arc<Model>) -> Result<Self, Error> {
-        let cache = model.config().cache.map(Cache::new).transpose()?.map(Arc::new);
+        let cache = model.config().cache.map(CoalescingCache::new).transpose()?.map(Arc::new);
         Ok(Self { model, cache, selection: OnceLock::new() })
     }
 
@@ -110,7 +110,7 @@ impl Endpoint {
 
     /// Entries and bytes in the cache, if there is one.
     pub fn cache_usage(&self) -> Option<CacheUsage> {
-        self.cache.as_deref().map(Cache::usage)
+        self.cache.as_deref().map(CoalescingCache::usage)
     }
 
     /// True while requests wait and no replica makes progress.

@@ -16,6 +16,7 @@ pub mod padding;
 pub mod validate;
 mod zero_elements;
 mod response_reserve;
+mod run_clock;
 mod queue;
 mod batch;
 pub mod ticket;

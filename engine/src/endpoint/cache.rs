@@ -1,7 +1,6 @@
 //! Response cache of one version of a model, off unless its settings ask for it. A hash finds an
 //! entry; shapes, bytes and wanted outputs of the whole request decide.
 
-use super::coalesce::InFlightMap;
 use crate::config::CacheConfig;
 use crate::error::Error;
 use crate::request::{OutputTensor, Outputs};
@@ -31,10 +30,9 @@ const ENTRY_BYTES: usize = 144;
 /// Memory of a buffer besides its bytes: a reference count and the allocator's overhead.
 const BUFFER_BYTES: usize = 64;
 
-/// The cached responses of one version, and its requests in flight.
+/// The cached responses of one version.
 pub(crate) struct Cache {
     entries: Entries<StoredKey, Arc<CacheEntry>, ByBytes>,
-    in_flight: InFlightMap,
     /// Randomly keyed.
     hasher: DefaultHashBuilder,
     entry_bytes_max: usize,
@@ -63,7 +61,6 @@ impl Cache {
         let lifecycle = DefaultLifecycle::default();
         Ok(Self {
             entries: Entries::with_options(options, ByBytes, hasher.clone(), lifecycle),
-            in_flight: InFlightMap::default(),
             hasher,
             entry_bytes_max: bytes_max / ENTRY_SHARE,
         })
@@ -94,15 +91,6 @@ impl Cache {
     /// Hashes a request.
     pub(super) fn key(&self, request: ValidRequest) -> CacheKey {
         CacheKey::new(request, &self.hasher)
-    }
-
-    pub(super) fn in_flight(&self) -> &InFlightMap {
-        &self.in_flight
-    }
-
-    #[cfg(test)]
-    fn in_flight_count(&self) -> usize {
-        self.in_flight.lock().len()
     }
 
     pub(super) fn entry_bytes_max(&self) -> usize {

@@ -2,7 +2,8 @@
 //! leads: its request is queued, and the others wait for its response. When the leader fails, is
 //! rejected or leaves, the next one leads, with its own deadline and its own error.
 
-use super::cache::{Cache, CacheKey, data_bytes};
+use super::cache::{Cache, CacheKey, CacheUsage, data_bytes};
+use crate::config::CacheConfig;
 use crate::error::Error;
 use crate::model::{Model, Timing};
 use crate::queue::Deadline;
@@ -21,11 +22,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
-/// Requests in flight, by the hash of their keys.
-pub(super) type InFlightMap = Mutex<HashMap<u64, Waiters, DefaultHashBuilder>>;
+/// A cache whose misses are coalesced.
+pub(super) struct CoalescingCache {
+    cache: Cache,
+    /// Requests in flight, by the hashes of their keys.
+    in_flight: Mutex<HashMap<u64, Waiters, DefaultHashBuilder>>,
+}
 
 /// A request in flight and the number of callers that wait for it.
-pub(super) struct Waiters {
+struct Waiters {
     in_flight: Arc<InFlight>,
     count: usize,
 }
@@ -53,7 +58,7 @@ pub(super) enum Found {
 /// When a request that bypasses the cache is rejected by the queue; otherwise the ticket returns
 /// the error.
 pub(super) fn submit(
-    cache: &Arc<Cache>,
+    cache: &Arc<CoalescingCache>,
     model: &Arc<Model>,
     request: ValidRequest,
     timing: Timing,
@@ -78,13 +83,21 @@ pub(super) fn submit(
     }
 }
 
-impl Cache {
+impl CoalescingCache {
+    pub(super) fn new(config: CacheConfig) -> Result<Self, Error> {
+        Ok(Self { cache: Cache::new(config)?, in_flight: Mutex::default() })
+    }
+
+    pub(super) fn usage(&self) -> CacheUsage {
+        self.cache.usage()
+    }
+
     fn find(&self, request: ValidRequest) -> Found {
-        if data_bytes(&request) > self.entry_bytes_max() {
+        if data_bytes(&request) > self.cache.entry_bytes_max() {
             return Found::Bypass(request);
         }
-        let key = self.key(request);
-        match self.get(&key) {
+        let key = self.cache.key(request);
+        match self.cache.get(&key) {
             Some(outputs) => Found::Response(outputs),
             None => self.join(key),
         }
@@ -92,11 +105,11 @@ impl Cache {
 
     /// Joins the request in flight with this key, or starts one.
     pub(super) fn join(&self, key: CacheKey) -> Found {
-        let mut in_flight = self.in_flight().lock();
+        let mut in_flight = self.in_flight.lock();
         let joined = match in_flight.entry(key.hash_value()) {
             Entry::Vacant(place) => {
                 // The request in flight may have ended since the cache was read.
-                if let Some(outputs) = self.get(&key) {
+                if let Some(outputs) = self.cache.get(&key) {
                     return Found::Response(outputs);
                 }
                 let (response, abandoned) = (OnceCell::new(), Mutex::default());
@@ -118,7 +131,7 @@ impl Cache {
     }
 
     fn leave(&self, hash: u64) {
-        let mut in_flight = self.in_flight().lock();
+        let mut in_flight = self.in_flight.lock();
         let Entry::Occupied(mut waiters) = in_flight.entry(hash) else { return };
         waiters.get_mut().count -= 1;
         if waiters.get().count == 0 {
@@ -130,9 +143,20 @@ impl Cache {
     }
 }
 
+#[cfg(test)]
+impl CoalescingCache {
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(super) fn in_flight_count(&self) -> usize {
+        self.in_flight.lock().len()
+    }
+}
+
 /// A caller that waits for a request in flight.
 struct Waiter {
-    cache: Arc<Cache>,
+    cache: Arc<CoalescingCache>,
     model: Arc<Model>,
     in_flight: Arc<InFlight>,
 }
@@ -200,7 +224,7 @@ impl Waiter {
 
     fn insert(&self, response: &Response) {
         let begun = Instant::now();
-        self.cache.insert(&self.in_flight.key, &response.outputs);
+        self.cache.cache.insert(&self.in_flight.key, &response.outputs);
         self.model.statistics().record_keep(begun.elapsed());
     }
 }

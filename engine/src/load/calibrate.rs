@@ -3,12 +3,11 @@
 
 use super::synthetic::{self, INPUT_BYTES_MAX, Input};
 use super::trial_run;
-use crate::backend::RunClock;
 use crate::batching::Batching;
 use crate::config::BATCH_ROWS_MAX;
 use crate::executor::{ExecuteError, Executor};
+use crate::run_clock::RunClock;
 use crate::signature::Signature;
-use rustix::time::{ClockId, clock_gettime};
 use smallvec::{SmallVec, smallvec};
 use std::time::Duration;
 
@@ -56,7 +55,7 @@ pub(crate) fn run_max(batching: &Batching, objective_ms: Option<f64>) -> Duratio
 pub(crate) struct Calibration<'a> {
     executor: &'a mut dyn Executor,
     row: Result<Vec<Input>, ExecuteError>,
-    clock: ClockId,
+    clock: RunClock,
 }
 
 impl<'a> Calibration<'a> {
@@ -66,10 +65,6 @@ impl<'a> Calibration<'a> {
         signature: &Signature,
         clock: RunClock,
     ) -> Self {
-        let clock = match clock {
-            RunClock::CallerCpu => ClockId::ThreadCPUTime,
-            RunClock::Wall => ClockId::Monotonic,
-        };
         Self { executor, row: synthetic::row(signature, 3), clock }
     }
 
@@ -96,9 +91,9 @@ impl<'a> Calibration<'a> {
             return None;
         }
         let batch: SmallVec<[_; 64]> = smallvec![row; rows];
-        let started = now(self.clock);
+        let started = self.clock.now();
         trial_run::run(self.executor, &batch).ok()?;
-        Some(now(self.clock).saturating_sub(started))
+        Some(self.clock.now().saturating_sub(started))
     }
 
     /// Measures the sizes 1, 2, 4 and so on up to `rows_max`, which comes last. Stops after the
@@ -184,10 +179,4 @@ pub(crate) fn largest_batch_within(times: &[(usize, f64)], run_max: Duration) ->
 
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
-}
-
-fn now(clock: ClockId) -> Duration {
-    let time = clock_gettime(clock);
-    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
-    Duration::new(time.tv_sec.unsigned_abs(), nanos)
 }

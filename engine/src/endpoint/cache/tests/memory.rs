@@ -1,7 +1,7 @@
 //! Tests that each response has its own key, and that all of them take bounded memory.
 
 use super::*;
-use crate::endpoint::coalesce::Found;
+use crate::endpoint::coalesce::{CoalescingCache, Found};
 use crate::tensor::Shape;
 use proptest::prelude::*;
 use smallvec::smallvec;
@@ -25,7 +25,8 @@ fn cache(bytes_max: usize) -> Cache {
 
 #[test]
 fn requests_of_one_hash_are_told_apart() {
-    let cache = cache(1 << 20);
+    let coalescing = CoalescingCache::new(CacheConfig { bytes_max: 1 << 20 }).unwrap();
+    let cache = coalescing.cache();
     let variant = |data: &[u8], shape: &[usize], wanted: &[usize]| {
         let mut request = admitted(data.to_vec());
         request.inputs[0].shape = shape.into();
@@ -43,11 +44,11 @@ fn requests_of_one_hash_are_told_apart() {
     for (number, key) in questions().enumerate() {
         assert!(cache.get(&key).is_none());
         // Only one of them can be in flight at a time; the others do without.
-        let found = cache.join(key);
+        let found = coalescing.join(key);
         assert_eq!(matches!(found, Found::InFlight(_)), number == 0);
         assert_eq!(matches!(found, Found::Bypass(_)), number > 0);
     }
-    assert_eq!(cache.in_flight_count(), 1);
+    assert_eq!(coalescing.in_flight_count(), 1);
     for (number, key) in questions().enumerate() {
         assert!(cache.get(&key).is_none());
         cache.insert(&key, &outputs(vec![number as u8]));
