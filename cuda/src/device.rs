@@ -1,4 +1,4 @@
-//! A GPU, and memory on it.
+//! A GPU and its memory.
 
 use crate::{CudaError, libraries};
 use cudarc::driver::{
@@ -8,16 +8,16 @@ use cudarc::nccl::NcclType;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long is waited before the GPU is asked again whether it is done.
+/// Pause between two checks of a pending operation.
 const PAUSE: Duration = Duration::from_micros(20);
 
-/// What buffers are made of.
+/// Element type of buffers.
 pub trait Element: DeviceRepr + ValidAsZeroBits + NcclType + Copy {}
 
 impl Element for f32 {}
 impl Element for u8 {}
 
-/// A GPU. Clones are the same one; what they are asked is done in order.
+/// Handle of a GPU. Clones share it; operations run in order.
 #[derive(Debug, Clone)]
 pub struct Device {
     stream: Arc<CudaStream>,
@@ -30,19 +30,19 @@ pub struct Buffer<T> {
 }
 
 impl<T> Buffer<T> {
-    /// How many elements it has.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.slice.len()
     }
 
-    /// Whether it has none.
+    /// True if the buffer has no elements.
     pub fn is_empty(&self) -> bool {
         self.slice.is_empty()
     }
 }
 
-/// What the driver said to an operation.
-pub(crate) fn refused(operation: &'static str) -> impl Fn(DriverError) -> CudaError {
+/// Converts an error of the driver.
+pub(crate) fn driver_error(operation: &'static str) -> impl Fn(DriverError) -> CudaError {
     move |error| {
         let problem = error
             .error_string()
@@ -52,17 +52,17 @@ pub(crate) fn refused(operation: &'static str) -> impl Fn(DriverError) -> CudaEr
 }
 
 impl Device {
-    /// How many GPUs this machine has.
+    /// Number of GPUs of this machine.
     ///
     /// # Errors
-    /// `NoDriver` where there is no driver; `Driver` where it does not answer.
+    /// `NoDriver` if there is no driver; `Driver` if it does not respond.
     pub fn count() -> Result<usize, CudaError> {
         libraries::driver()?;
-        let count = CudaContext::device_count().map_err(refused("counting GPUs"))?;
+        let count = CudaContext::device_count().map_err(driver_error("counting GPUs"))?;
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
-    /// The GPU of this index, from 0.
+    /// Opens the GPU of this index, from 0.
     ///
     /// # Errors
     /// `NoDriver`, `NoDevice`, or `Driver` when it can not be used.
@@ -71,21 +71,21 @@ impl Device {
         if index >= count {
             return Err(CudaError::NoDevice { index, count });
         }
-        let context = CudaContext::new(index).map_err(refused("opening a GPU"))?;
-        let stream = context.new_stream().map_err(refused("opening a GPU"))?;
+        let context = CudaContext::new(index).map_err(driver_error("opening a GPU"))?;
+        let stream = context.new_stream().map_err(driver_error("opening a GPU"))?;
         Ok(Self { stream })
     }
 
-    /// A buffer of so many zeros.
+    /// Allocates a buffer of `len` zeros.
     ///
     /// # Errors
     /// `Driver`, such as when its memory is full.
     pub fn zeros<T: Element>(&self, len: usize) -> Result<Buffer<T>, CudaError> {
-        let slice = self.stream.alloc_zeros(len).map_err(refused("taking memory"))?;
+        let slice = self.stream.alloc_zeros(len).map_err(driver_error("taking memory"))?;
         Ok(Buffer { slice })
     }
 
-    /// Copies values to the GPU, into a buffer of as many.
+    /// Copies values to the GPU, into a buffer of the same length.
     ///
     /// # Errors
     /// `Length`, or `Driver`.
@@ -96,10 +96,10 @@ impl Device {
     ) -> Result<(), CudaError> {
         const OPERATION: &str = "copying to the GPU";
         same_length(OPERATION, buffer.len(), values.len())?;
-        self.stream.memcpy_htod(values, &mut buffer.slice).map_err(refused(OPERATION))
+        self.stream.memcpy_htod(values, &mut buffer.slice).map_err(driver_error(OPERATION))
     }
 
-    /// Copies a buffer's values back, into as many.
+    /// Copies a buffer's values back, into a slice of the same length.
     ///
     /// # Errors
     /// `Length`, or `Driver`.
@@ -110,17 +110,17 @@ impl Device {
     ) -> Result<(), CudaError> {
         const OPERATION: &str = "copying from the GPU";
         same_length(OPERATION, values.len(), buffer.len())?;
-        self.stream.memcpy_dtoh(&buffer.slice, values).map_err(refused(OPERATION))?;
-        self.stream.synchronize().map_err(refused(OPERATION))
+        self.stream.memcpy_dtoh(&buffer.slice, values).map_err(driver_error(OPERATION))?;
+        self.stream.synchronize().map_err(driver_error(OPERATION))
     }
 
     pub(crate) fn stream(&self) -> &Arc<CudaStream> {
         &self.stream
     }
 
-    /// Waits until all that was asked is done; tells whether that was in time.
+    /// Waits for all pending operations; false if the deadline passes first.
     pub(crate) fn is_done_within(&self, deadline: Duration) -> Result<bool, CudaError> {
-        let failed = refused("waiting for the GPU");
+        let failed = driver_error("waiting for the GPU");
         let (event, started) = (self.stream.record_event(None).map_err(&failed)?, Instant::now());
         while !event.try_is_complete().map_err(&failed)? {
             if started.elapsed() >= deadline {
@@ -132,7 +132,7 @@ impl Device {
     }
 }
 
-/// Fails where two lengths differ.
+/// Fails if two lengths differ.
 pub(crate) fn same_length(
     operation: &'static str,
     found: usize,

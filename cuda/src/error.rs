@@ -1,6 +1,6 @@
-//! Why a GPU can not be used.
+//! Errors of GPUs and their communication.
 
-/// Why a GPU can not be used.
+/// Errors of GPUs and their communication.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CudaError {
     /// The driver is not installed.
@@ -12,49 +12,49 @@ pub enum CudaError {
     /// The machine has fewer GPUs.
     #[error("there is no GPU {index}: this machine has {count}, counted from 0")]
     NoDevice {
-        /// Which one was asked for.
+        /// Index of the requested GPU.
         index: usize,
-        /// How many there are.
+        /// Number of GPUs.
         count: usize,
     },
-    /// The driver refused.
+    /// The driver reported an error.
     #[error("{operation}: the GPU's driver says {problem}")]
     Driver {
-        /// What was asked.
+        /// Name of the operation.
         operation: &'static str,
-        /// What it said.
+        /// Message of the library.
         problem: String,
     },
-    /// NCCL refused.
+    /// NCCL reported an error.
     #[error("{operation}: NCCL says {problem}")]
     Nccl {
-        /// What was asked.
+        /// Name of the operation.
         operation: &'static str,
-        /// What it said.
+        /// Message of the library.
         problem: String,
     },
-    /// Buffers do not fit each other.
+    /// Lengths of buffers do not fit.
     #[error("{operation}: {found} elements, and {wanted} are wanted")]
     Length {
-        /// What was asked.
+        /// Name of the operation.
         operation: &'static str,
-        /// Elements that there are.
+        /// Number of elements.
         found: usize,
-        /// Elements that there should be.
+        /// Required number of elements.
         wanted: usize,
     },
-    /// Other ranks did not take part.
+    /// Other ranks did not take part in time.
     #[error("{operation} was not done within {waited_ms} ms; the group is closed")]
     Late {
-        /// What was asked.
+        /// Name of the operation.
         operation: &'static str,
-        /// How long was waited, in milliseconds.
+        /// Time waited, in milliseconds.
         waited_ms: u64,
     },
     /// An earlier operation failed.
     #[error("{operation}: the group is closed, since an earlier operation failed")]
     Closed {
-        /// What was asked.
+        /// Name of the operation.
         operation: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! Ranks that each have a GPU, and what they do together by NCCL.
+//! Groups of ranks, each with a GPU, and their collective operations by NCCL.
 #![expect(unsafe_code, reason = "moves a communicator between threads")]
 
 use crate::device::same_length;
@@ -8,39 +8,39 @@ use cudarc::nccl::{Comm, Id, ReduceOp};
 use std::ffi::c_char;
 use std::time::Duration;
 
-/// What ranks know each other by: one makes it, and tells the others.
+/// Identifier of a group: one rank makes it, and sends it to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupId([u8; GroupId::BYTES]);
 
 impl GroupId {
-    /// Its size.
+    /// Size of the identifier in bytes.
     pub const BYTES: usize = 128;
 
-    /// A new one.
+    /// Makes a new identifier.
     ///
     /// # Errors
-    /// `NoDriver` or `NoNccl`; `Nccl` where it finds no network to listen on.
+    /// `NoDriver` or `NoNccl`; `Nccl` if it finds no network to listen on.
     pub fn new() -> Result<Self, CudaError> {
         libraries::nccl()?;
-        let id = Id::new().map_err(refused("making a group"))?;
+        let id = Id::new().map_err(nccl_error("making a group"))?;
         Ok(Self(id.internal().map(|byte| byte.cast_unsigned())))
     }
 
-    /// One that another rank has made.
+    /// Reads the identifier of another rank.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// What to tell the other ranks.
+    /// Bytes for the other ranks.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         self.0
     }
 }
 
-/// One rank's end of a group of ranks, each with a GPU of its own.
+/// Communicator of one rank in a group, each with a GPU of its own.
 ///
-/// An operation waits for the others at most as long as the group's deadline; after one that
-/// failed, the group is closed.
+/// An operation waits for the others until the group's deadline. After a failure, the group is
+/// closed.
 #[derive(Debug)]
 pub struct Communicator {
     device: Device,
@@ -50,22 +50,22 @@ pub struct Communicator {
     open: Option<Handle>,
 }
 
-/// NCCL's own end.
+/// Communicator of NCCL.
 #[derive(Debug)]
 struct Handle(Comm);
 
-// SAFETY: NCCL lets any thread use a communicator, as long as only one does at a time ("Using
-// multiple NCCL communicators concurrently", user guide); it is neither cloned nor shared here, and
-// each use needs `&mut Communicator`. The stream that it holds is `Send` itself.
+// SAFETY: NCCL lets any thread use a communicator, one at a time ("Using multiple NCCL
+// communicators concurrently", user guide). It is neither cloned nor shared here, and each use
+// needs `&mut Communicator`. Its stream is `Send` itself.
 unsafe impl Send for Handle {}
 
-fn refused(operation: &'static str) -> impl Fn(NcclError) -> CudaError {
+fn nccl_error(operation: &'static str) -> impl Fn(NcclError) -> CudaError {
     move |error| CudaError::Nccl { operation, problem: format!("{:?}", error.0) }
 }
 
 impl Communicator {
-    /// Joins a group as `rank` of `world`. All ranks call it, and it waits for them: see to it
-    /// first that all are there.
+    /// Joins a group as `rank` of `world`. All ranks must call it, as it waits for them; check
+    /// first that all are present.
     ///
     /// # Errors
     /// `NoDriver` or `NoNccl`; `Nccl`, such as when two ranks have the same GPU.
@@ -82,11 +82,11 @@ impl Communicator {
         }
         let id = Id::uninit(id.0.map(|byte| byte as c_char));
         let comm = Comm::from_rank(device.stream().clone(), rank, world, id);
-        let comm = comm.map_err(refused(OPERATION))?;
+        let comm = comm.map_err(nccl_error(OPERATION))?;
         Ok(Self { device: device.clone(), rank, world, deadline, open: Some(Handle(comm)) })
     }
 
-    /// The GPU.
+    /// GPU of this rank.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -99,7 +99,7 @@ impl Communicator {
         self.run("all-reduce", |comm| comm.all_reduce_in_place(&mut values.slice, &ReduceOp::Sum))
     }
 
-    /// Puts each rank's bytes, as many on all, one after another into `all`.
+    /// Concatenates the bytes of all ranks, equally many each, into `all`.
     ///
     /// # Errors
     /// `Length`, or as [`Communicator::all_reduce`].
@@ -109,7 +109,7 @@ impl Communicator {
         self.run(OPERATION, |comm| comm.all_gather(&mine.slice, &mut all.slice))
     }
 
-    /// Gives all ranks what `root` has.
+    /// Copies the bytes of `root` to all ranks.
     ///
     /// # Errors
     /// As [`Communicator::all_reduce`].
@@ -136,14 +136,14 @@ impl Communicator {
         self.run("receive", |comm| comm.recv(&mut bytes.slice, from))
     }
 
-    /// A rank as NCCL counts them.
+    /// Converts a rank for NCCL.
     fn peer(&self, operation: &'static str, rank: usize) -> Result<i32, CudaError> {
         let known = i32::try_from(rank).ok().filter(|_| rank < self.world);
         known.ok_or(CudaError::Length { operation, found: rank, wanted: self.world })
     }
 
-    /// Starts an operation and waits for it. One that does not end in time is given up with the
-    /// whole group, as NCCL can not take back a single one.
+    /// Starts an operation and waits for it. After a timeout the whole group is closed, as NCCL
+    /// cannot cancel a single operation.
     fn run(
         &mut self,
         operation: &'static str,
@@ -152,19 +152,19 @@ impl Communicator {
         let Handle(comm) = self.open.as_ref().ok_or(CudaError::Closed { operation })?;
         let bind = self.device.stream().context().bind_to_thread();
         let done = bind
-            .map_err(crate::device::refused(operation))
-            .and_then(|()| start(comm).map_err(refused(operation)))
+            .map_err(crate::device::driver_error(operation))
+            .and_then(|()| start(comm).map_err(nccl_error(operation)))
             .and_then(|_| self.device.is_done_within(self.deadline));
         match done {
             Ok(true) => return Ok(()),
-            // Dropped, it aborts what is under way.
+            // Dropping the communicator aborts pending operations.
             Ok(false) | Err(_) => self.open = None,
         }
         let waited_ms = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX);
         done.and(Err(CudaError::Late { operation, waited_ms }))
     }
 
-    /// Which rank this is, and how many there are.
+    /// Rank of this communicator, and number of ranks.
     pub fn place(&self) -> (usize, usize) {
         (self.rank, self.world)
     }

@@ -1,7 +1,7 @@
-//! GPUs: their memory, and collective operations between them by NCCL.
+//! GPUs: memory, and collective operations by NCCL.
 //!
-//! It builds on every machine: NVIDIA's libraries are looked for when a program asks for a GPU,
-//! and where there is none, [`Device::open`] and [`GroupId::new`] say what is missing.
+//! The crate builds on every machine. NVIDIA's libraries are loaded when a program opens a GPU. If
+//! there is none, [`Device::open`] and [`GroupId::new`] return an error that names what is missing.
 
 mod device;
 mod group;

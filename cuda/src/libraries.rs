@@ -1,20 +1,19 @@
-//! NVIDIA's libraries, which are looked for before anything of them is called: a call would panic
-//! without.
+//! NVIDIA's libraries, which are searched before any call: a call would panic without them.
 #![expect(unsafe_code, reason = "opens libraries")]
 
 use crate::CudaError;
 use std::sync::OnceLock;
 
-/// Fails where the GPU's driver is missing.
+/// Fails if the GPU's driver is missing.
 pub(crate) fn driver() -> Result<(), CudaError> {
     static FOUND: OnceLock<bool> = OnceLock::new();
-    // SAFETY: opens a shared library of a fixed name, whose initialisation NVIDIA vouches for;
-    // nothing of it is called.
+    // SAFETY: opens a shared library of a fixed name, whose initialisation is trusted; nothing of
+    // it is called.
     let found = *FOUND.get_or_init(|| unsafe { cudarc::driver::sys::is_culib_present() });
     found.then_some(()).ok_or(CudaError::NoDriver)
 }
 
-/// Fails where NCCL, or the driver that it needs, is missing.
+/// Fails if NCCL, or the driver that it needs, is missing.
 pub(crate) fn nccl() -> Result<(), CudaError> {
     static FOUND: OnceLock<bool> = OnceLock::new();
     driver()?;

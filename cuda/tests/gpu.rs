@@ -1,13 +1,13 @@
-//! On a machine without a GPU all say so; on one with, memory and a group of one.
+//! Tests with a GPU: its memory and a group of one. Without one: errors that say so.
 
-#![expect(clippy::print_stdout, reason = "says what it skips")]
+#![expect(clippy::print_stdout, reason = "prints skipped tests")]
 
 use skysail_cuda::{Communicator, CudaError, Device, GroupId};
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The first GPU; none where there is no driver, or none that answers.
+/// First GPU; `None` without a working driver.
 fn gpu() -> Option<Device> {
     match Device::open(0) {
         Ok(device) => Some(device),
@@ -19,19 +19,19 @@ fn gpu() -> Option<Device> {
 }
 
 #[test]
-fn without_a_driver_every_constructor_says_so() {
+fn without_a_driver_every_constructor_fails() {
     if !matches!(Device::count(), Err(CudaError::NoDriver)) {
         println!("skipped: there is a driver");
         return;
     }
     assert_eq!(Device::open(0).unwrap_err(), CudaError::NoDriver);
     assert_eq!(GroupId::new().unwrap_err(), CudaError::NoDriver);
-    let said = CudaError::NoDriver.to_string();
-    assert!(said.contains("no GPU") && said.contains("libcuda.so"), "{said}");
+    let message = CudaError::NoDriver.to_string();
+    assert!(message.contains("no GPU") && message.contains("libcuda.so"), "{message}");
 }
 
 #[test]
-fn a_gpu_that_is_not_there_is_named_with_how_many_are() {
+fn the_error_of_a_missing_gpu_has_index_and_count() {
     let Ok(count) = Device::count() else {
         println!("skipped: there is no driver");
         return;
@@ -41,7 +41,7 @@ fn a_gpu_that_is_not_there_is_named_with_how_many_are() {
 }
 
 #[test]
-fn values_come_back_from_the_gpu_as_they_went() {
+fn values_round_trip_through_the_gpu() {
     let Some(device) = gpu() else { return };
     let values: Vec<f32> = (0..1000).map(|at| at as f32).collect();
     let mut buffer = device.zeros(values.len()).unwrap();
@@ -53,9 +53,9 @@ fn values_come_back_from_the_gpu_as_they_went() {
     assert!(matches!(short, CudaError::Length { found: 999, wanted: 1000, .. }), "{short}");
 }
 
-/// NCCL refuses two ranks on one GPU, so that one GPU tests a group of one.
+/// A group of one is all that one GPU can test: NCCL rejects two ranks on one GPU.
 #[test]
-fn a_group_of_one_does_all_operations() {
+fn a_group_of_one_supports_all_operations() {
     let Some(device) = gpu() else { return };
     let Ok(id) = GroupId::new() else {
         println!("skipped: {}", CudaError::NoNccl);

@@ -1,5 +1,5 @@
-//! Any bytes as a model: read, asked everything, changed and written. What is written reads as
-//! the same again.
+//! Any bytes as a model: read, inspected, changed and written. Written bytes must read as the same
+//! model.
 
 #![no_main]
 

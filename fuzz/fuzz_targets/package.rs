@@ -1,5 +1,5 @@
-//! Any bytes as a package: opened, and everything in it decoded. Checksums are not looked at in
-//! this build, so that the codecs behind them are reached.
+//! Any bytes as a package: opened and fully decoded. This build skips checksums, so that the codecs
+//! behind them are reached.
 
 #![no_main]
 

@@ -10,7 +10,7 @@ use ort::environment::Environment;
 use ort::value::{DynValue, Tensor as Value};
 use skysail_compression::{Int8Operator, Int8Product, Package, fuse_int8};
 use skysail_graph::{Attribute, ElementType, Model, NewNode, Tensor};
-use skysail_kernels::{DOMAIN, DOMAIN_VERSION, INT8_PRODUCT, Int8Matrix, Limits, OperatorWeights};
+use skysail_kernels::{DOMAIN, DOMAIN_VERSION, INT8_MATMUL, Int8Matrix, Limits, OperatorWeights};
 use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ struct Forms {
 impl Forms {
     fn of(mut model: Model) -> Result<Self> {
         let operator =
-            Int8Operator { op_type: INT8_PRODUCT, domain: DOMAIN, version: DOMAIN_VERSION };
+            Int8Operator { op_type: INT8_MATMUL, domain: DOMAIN, version: DOMAIN_VERSION };
         let products = fuse_int8(&mut model, operator)?;
         let mut weights = OperatorWeights::default();
         for product in &products {
@@ -117,7 +117,7 @@ fn with_one_range(mut model: Model, products: &[Int8Product]) -> Result<Model> {
             Tensor::new(&shape[1..], &vec![0_i8; product.outputs])?,
         );
     }
-    for node in graph.nodes().filter(|node| node.op_type() == INT8_PRODUCT) {
+    for node in graph.nodes().filter(|node| node.op_type() == INT8_MATMUL) {
         let (Some(x), Some(y), Some(weight)) =
             (node.inputs().first(), node.outputs().first(), node.text("weight")?)
         else {

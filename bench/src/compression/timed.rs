@@ -7,7 +7,7 @@ use ort::session::{IoBinding, Session};
 use ort::value::DynValue;
 use skysail_compression::difference;
 use skysail_graph::Tensor;
-use skysail_kernels::{KernelError, Limits, OperatorWeights, operators, race};
+use skysail_kernels::{KernelError, Limits, OperatorWeights, median_times, operators};
 
 /// Thread pool of a session.
 #[derive(Clone, Copy)]
@@ -108,6 +108,6 @@ impl Timed {
 pub(super) fn times<const N: usize>(models: [&mut Timed; N], limits: Limits) -> Result<[f64; N]> {
     let mut ways = models.map(|model| move || model.run());
     let mut ways = ways.each_mut().map(|way| way as &mut dyn FnMut() -> Result<(), KernelError>);
-    let times = race(&mut ways, limits)?;
+    let times = median_times(&mut ways, limits)?;
     Ok(std::array::from_fn(|index| times[index].as_secs_f64() * 1e6))
 }

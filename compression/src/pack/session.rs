@@ -12,7 +12,7 @@ use skysail_compression::{
 };
 use skysail_graph::{ElementType, Kind, Model, Tensor};
 use skysail_kernels::{
-    DOMAIN, DOMAIN_VERSION, INT8_PRODUCT, Int8Matrix, OperatorWeights, operators,
+    DOMAIN, DOMAIN_VERSION, INT8_MATMUL, Int8Matrix, OperatorWeights, operators,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -114,7 +114,7 @@ impl Session {
         model.inline_external_data()?;
         let wanted = numbers(&model);
         let operator =
-            Int8Operator { op_type: INT8_PRODUCT, domain: DOMAIN, version: DOMAIN_VERSION };
+            Int8Operator { op_type: INT8_MATMUL, domain: DOMAIN, version: DOMAIN_VERSION };
         let products = fuse_int8(&mut model, operator)?;
         if products.is_empty() {
             return Self::of(&model, threads);

@@ -1,48 +1,48 @@
-//! What is done to each output once its sum is complete.
+//! Activations of completed sums.
 
-/// A function of one number that is applied to each output. Not-a-number stays what it is.
+/// A function that is applied to each output. Not-a-number stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Activation {
-    /// Nothing.
+    /// The identity.
     #[default]
     None,
     /// `max(v, 0)`.
     Relu,
     /// `v` where positive, else `slope * v`.
     LeakyRelu {
-        /// What negative numbers are multiplied by.
+        /// Factor of negative numbers.
         slope: f32,
     },
-    /// `v` brought into `low..=high`.
+    /// `v` clamped to `low..=high`.
     Clip {
-        /// The least result.
+        /// Smallest result.
         low: f32,
-        /// The greatest result.
+        /// Largest result.
         high: f32,
     },
 }
 
 impl Activation {
-    /// Its value at `v`.
+    /// Value of the activation at `v`.
     #[inline(always)]
     pub fn of(self, v: f32) -> f32 {
         match self {
             Self::None => v,
-            Self::Relu => below(v, 0.0, 0.0),
-            Self::LeakyRelu { slope } => below(v, 0.0, slope * v),
+            Self::Relu => select_below(v, 0.0, 0.0),
+            Self::LeakyRelu { slope } => select_below(v, 0.0, slope * v),
             Self::Clip { low, high } => {
-                let v = below(v, low, low);
+                let v = select_below(v, low, low);
                 if v > high { high } else { v }
             }
         }
     }
 
-    /// Replaces each value.
+    /// Applies the activation to each value.
     #[inline(always)]
     pub(crate) fn apply(self, values: &mut [f32]) {
         match self {
             Self::None => {}
-            // The match is outside of the loops, so that each is a loop of vectors.
+            // Matching outside of the loops lets each be vectorised.
             Self::Relu => values.iter_mut().for_each(|v| *v = Self::Relu.of(*v)),
             _ => values.iter_mut().for_each(|v| *v = self.of(*v)),
         }
@@ -50,7 +50,7 @@ impl Activation {
 }
 
 #[inline(always)]
-fn below(v: f32, bound: f32, instead: f32) -> f32 {
+fn select_below(v: f32, bound: f32, instead: f32) -> f32 {
     if v < bound { instead } else { v }
 }
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_not_a_number_and_bends_the_rest() {
+    fn activations_keep_not_a_number() {
         let leaky = Activation::LeakyRelu { slope: 0.5 };
         let clip = Activation::Clip { low: -1.0, high: 2.0 };
         for (activation, expected) in [

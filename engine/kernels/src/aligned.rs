@@ -1,4 +1,4 @@
-//! Numbers that start at a cache line, as vectors like to be loaded.
+//! Buffers that start at a cache line, for aligned loads.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,17 +7,17 @@ use std::ops::{Deref, DerefMut};
 #[repr(C, align(64))]
 pub(crate) struct Line<T>(pub(crate) [T; LINE]);
 
-/// The numbers of a line.
+/// Numbers in a line.
 pub(crate) const LINE: usize = 16;
 
-/// A buffer of numbers that only grows, and starts at a cache line.
+/// A growing buffer of floats that starts at a cache line.
 #[derive(Debug, Default)]
 pub(crate) struct Floats {
     lines: Vec<Line<f32>>,
 }
 
 impl Floats {
-    /// Makes it at least `len` long. New numbers are zero, old ones stay.
+    /// Grows the buffer to at least `len`. New numbers are zero, old ones stay.
     pub(crate) fn grow(&mut self, len: usize) {
         let lines = len.div_ceil(LINE);
         if lines > self.lines.len() {

@@ -1,32 +1,32 @@
-//! Convolutions by sparse kernels.
+//! Convolutions with sparse kernels.
 //!
-//! A convolution is a product, too: its matrix has a row for each output channel and a column for
-//! each weight of the kernel. Pixels of the output are the positions of [`Rows`]; see [`plan`] for
-//! how their inputs are laid out.
+//! A convolution is a product whose matrix has a row for each output channel and a column for each
+//! weight of the kernel. Pixels of the output are the positions of [`Rows`]. See [`plan`] for the
+//! layout of their inputs.
 
 mod finish;
 mod pack;
 mod plan;
 mod shape;
 
-pub(crate) use plan::Run;
 pub use shape::{Convolution, Images};
 
-use crate::error::check_length;
-use crate::parallel::{Shared, share};
+use crate::error::{check_bias, check_length};
+use crate::panel::Segment;
+use crate::parallel::{SharedSlice, split_range};
 use crate::rows::{BAND, Positions, Rows, STRIPS, SUMS, Strips};
 use crate::scratch::{PartScratch, Parts};
 use crate::{Finish, KernelError, Level, Parallel, Scratch, SparseWeights};
 use finish::{Band, start, write};
 use pack::Source;
-use plan::{Chunk, Place, Plan};
+use plan::{Chunk, Plan, StripPosition};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Parts that a run is split into at most.
+/// Most parts of a run.
 const PARTS_MAX: usize = 16;
 
-/// A convolution whose kernels are sparse.
+/// A convolution with sparse kernels.
 #[derive(Debug)]
 pub struct SparseConv {
     convolution: Convolution,
@@ -34,43 +34,45 @@ pub struct SparseConv {
     count: usize,
     level: Level,
     rows: Rows,
-    /// That of the last run: most runs are of one size.
+    /// Plan of the last run: most runs are of one size.
     plan: Mutex<Option<Arc<Plan>>>,
 }
 
-/// What a convolution works on, all of it as ONNX's `Conv` has it.
+/// Inputs of a convolution, laid out as for ONNX's `Conv`.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvInput<'a> {
     /// Images: [count, channels, height, width].
     pub x: &'a [f32],
-    /// Their size.
+    /// Size of the images.
     pub images: Images,
-    /// Numbers that are added to the output, before the activation: [count, outputs, height,
-    /// width] of the output.
+    /// Numbers added to the output before the activation: [count, outputs, height, width] of the
+    /// output.
     pub residual: Option<&'a [f32]>,
 }
 
-/// One run: what all its parts know.
+/// State of one run, shared by its parts.
 struct Job<'a> {
     conv: &'a SparseConv,
     plan: &'a Plan,
     x: &'a [f32],
     finish: Finish<'a>,
     residual: Option<&'a [f32]>,
-    y: Shared<'a>,
+    y: SharedSlice<'a>,
 }
 
 impl SparseConv {
-    /// A convolution for this processor. The matrix has a row for each output channel, with the
-    /// kernel's weights in the order of ONNX's `Conv`: channel of the group, row, column.
+    /// Makes a convolution for this processor.
+    ///
+    /// The matrix has a row for each output channel, with the kernel's weights in the order of
+    /// ONNX's `Conv`: channel of the group, row, column.
     ///
     /// # Errors
-    /// When the weights are not those of such a convolution.
+    /// When the weights do not fit the convolution.
     pub fn new(weights: &SparseWeights, convolution: Convolution) -> Result<Self, KernelError> {
         Self::at_level(weights, convolution, Level::best())
     }
 
-    /// One for a set of instructions, or the best there is where the processor lacks it.
+    /// Makes a convolution for an instruction level, or the best level if the processor lacks it.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -84,33 +86,33 @@ impl SparseConv {
         let level = level.or_best();
         let Convolution { channels, kernel: [kernel_rows, columns], groups, .. } = convolution;
         let (channels_of_group, outputs_of_group) = (channels / groups, outputs / groups);
-        // The rows of the kernel come first, and each group has columns of its own.
-        let moved = weights.moved(kernel_rows * channels * columns, |output, weight| {
+        // Rows of the kernel come first, and each group has columns of its own.
+        let remapped = weights.remapped(kernel_rows * channels * columns, |output, weight| {
             let (channel, tap) = (weight / convolution.taps(), weight % convolution.taps());
             let channel = output / outputs_of_group * channels_of_group + channel;
             (tap / columns * channels + channel) * columns + tap % columns
         });
-        let rows = Rows::new(&moved, Positions::Pixels { kernel_rows }, level);
+        let rows = Rows::new(&remapped, Positions::Pixels { kernel_rows }, level);
         let (count, plan) = (weights.count(), Mutex::default());
         Ok(Self { convolution, outputs, count, level, rows, plan })
     }
 
-    /// What it does.
+    /// Parameters of the convolution.
     pub fn convolution(&self) -> &Convolution {
         &self.convolution
     }
 
-    /// Channels that come out.
+    /// Number of output channels.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// The weights that are not zero.
+    /// Number of non-zero weights.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// What it takes in memory.
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
         self.rows.bytes()
     }
@@ -139,7 +141,7 @@ impl SparseConv {
             x: input.x,
             finish,
             residual: input.residual,
-            y: Shared::new(y),
+            y: SharedSlice::new(y),
         };
         for chunk in plan.chunks() {
             inputs.grow(plan.chunk_len(&chunk));
@@ -149,7 +151,7 @@ impl SparseConv {
         Ok(())
     }
 
-    /// The plan for images of this size.
+    /// Plan for images of this size.
     fn plan(&self, images: Images) -> Result<Arc<Plan>, KernelError> {
         let lock = || self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         let last = lock().as_ref().filter(|plan| plan.images == images).map(Arc::clone);
@@ -178,11 +180,9 @@ impl SparseConv {
         let y_len = len(output, self.outputs).ok_or_else(too_large)?;
         check_length("the input", input.x.len(), x_len)?;
         check_length("the output", y.len(), y_len)?;
-        if let Some(bias) = finish.bias {
-            check_length("the bias", bias.len(), self.outputs)?;
-        }
+        check_bias(finish.bias, self.outputs)?;
         if let Some(residual) = input.residual {
-            check_length("what is added", residual.len(), y_len)?;
+            check_length("the residual", residual.len(), y_len)?;
         }
         Ok(())
     }
@@ -198,38 +198,38 @@ impl Job<'_> {
         threads: &dyn Parallel,
     ) -> Result<(), KernelError> {
         let plan = self.plan;
-        let lines = Shared::new(lines);
+        let lines = SharedSlice::new(lines);
         let rows = chunk.images.len() * plan.starts(chunk.groups.len());
         let count = rows.min(PARTS_MAX);
         threads.run(count, &|part| {
             parts.with(|scratch| {
-                for row in share(rows, count, part) {
+                for row in split_range(rows, count, part) {
                     let range = row * plan.row_len()..(row + 1) * plan.row_len();
                     // SAFETY: each row is in one part.
-                    self.pack_row(chunk, row, unsafe { lines.part(range) }, &mut scratch.runs);
+                    self.pack_row(chunk, row, unsafe { lines.part(range) }, &mut scratch.segments);
                 }
             });
         })
     }
 
     /// Lays out the lines of one row of the input, of one of the chunk's images.
-    fn pack_row(&self, chunk: &Chunk, row: usize, lines: &mut [f32], runs: &mut Vec<Run>) {
+    fn pack_row(&self, chunk: &Chunk, row: usize, lines: &mut [f32], segments: &mut Vec<Segment>) {
         let plan = self.plan;
         let starts = plan.starts(chunk.groups.len());
         let (image, row) = (chunk.images.start + row / starts, row % starts);
-        if !plan.is_met(chunk, row) {
+        if !plan.is_used(chunk, row) {
             return;
         }
         let channel_len = plan.input.pixels();
         let image_len = plan.convolution.channels * channel_len;
         for (index, strip) in lines.chunks_exact_mut(plan.panel.strip_len()).enumerate() {
-            plan.runs(chunk, row, index, runs);
+            plan.segments(chunk, row, index, segments);
             let source = Source {
                 image: &self.x[image * image_len..(image + 1) * image_len],
                 channel_len,
                 stride: plan.convolution.strides[1],
-                runs,
-                runs_of_line: plan.rows(),
+                segments,
+                segments_of_line: plan.rows(),
             };
             source.pack(self.conv.level, plan.panel, strip);
         }
@@ -249,9 +249,9 @@ impl Job<'_> {
         threads.run(count, &|part| {
             parts.with(|scratch| {
                 scratch.sums.grow(SUMS);
-                for block in share(blocks, count, part) {
-                    // Equal blocks: one of few strips is hardly faster than one of all.
-                    self.block(chunk, lines, share(strips, blocks, block), scratch);
+                for block in split_range(blocks, count, part) {
+                    // Blocks are equal: one of few strips is hardly faster than a full one.
+                    self.block(chunk, lines, split_range(strips, blocks, block), scratch);
                 }
             });
         })
@@ -260,7 +260,7 @@ impl Job<'_> {
     /// Computes some strips of all outputs.
     fn block(&self, chunk: &Chunk, lines: &[f32], strips: Range<usize>, scratch: &mut PartScratch) {
         let (level, rows) = (self.conv.level, &self.conv.rows);
-        let (mut places, mut starts) = ([Place::default(); STRIPS], [0; STRIPS]);
+        let (mut places, mut starts) = ([StripPosition::default(); STRIPS], [0; STRIPS]);
         let count = strips.len();
         for (index, strip) in strips.enumerate() {
             (places[index], starts[index]) = self.plan.strip(chunk, strip);

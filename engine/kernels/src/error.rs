@@ -1,84 +1,84 @@
-//! What can be wrong with weights, shapes and runs.
+//! Errors of weights, shapes and runs.
 
 use std::fmt;
 
-/// Why weights can not be used, or a product not be made.
+/// Error of weights or of a run.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// A matrix or a convolution without outputs or inputs, or with too many.
+    /// A size is zero or too large.
     #[error("{what} is {value}; it must be between 1 and {max}")]
     Size {
-        /// Which number.
+        /// Name of the size.
         what: &'static str,
-        /// What it is.
+        /// Value of the size.
         value: usize,
-        /// What it may be at most.
+        /// Largest allowed value.
         max: usize,
     },
-    /// A weight outside of its matrix.
+    /// A weight is outside of its matrix.
     #[error("a weight lies at output {output}, input {input} of a matrix of {outputs} x {inputs}")]
     Outside {
-        /// Its output.
+        /// Output of the weight.
         output: u32,
-        /// Its input.
+        /// Input of the weight.
         input: u32,
-        /// The matrix's outputs.
+        /// Outputs of the matrix.
         outputs: usize,
-        /// The matrix's inputs.
+        /// Inputs of the matrix.
         inputs: usize,
     },
-    /// Two weights at one place.
+    /// Two weights have the same output and input.
     #[error("there are two weights at output {output}, input {input}")]
-    Twice {
-        /// Their output.
+    Duplicate {
+        /// Output of the weights.
         output: usize,
-        /// Their input.
+        /// Input of the weights.
         input: u32,
     },
-    /// A code beyond the codebook.
+    /// A code is beyond the codebook.
     #[error("a weight has code {code}, and the codebook has {entries} entries")]
     Code {
-        /// The code.
+        /// Code of the weight.
         code: u16,
-        /// The codebook's length.
+        /// Length of the codebook.
         entries: usize,
     },
-    /// Infinity or not a number: zeros that fill gaps would not stay zeros.
+    /// A weight is infinite or not a number: padding zeros would not stay zeros.
     #[error("a weight is {value}; sparse weights must be finite, keep this tensor dense")]
     NotFinite {
-        /// The weight.
+        /// Value of the weight.
         value: f32,
     },
-    /// A slice of the wrong length.
+    /// A slice has the wrong length.
     #[error("{what} has {actual} values; {expected} are needed")]
     Length {
-        /// Which slice.
+        /// Name of the slice.
         what: &'static str,
-        /// What it has.
+        /// Length of the slice.
         actual: usize,
-        /// What it must have.
+        /// Required length.
         expected: Count,
     },
-    /// A convolution that does not fit its weights or its input.
+    /// A convolution does not fit its weights or its input.
     #[error("the convolution can not be: {0}")]
     Convolution(String),
-    /// A node asks for weights that are not there.
+    /// A node names unknown weights.
     #[error("there are no sparse weights named '{0}' for this operator")]
     Missing(String),
-    /// A node has an activation that the operators do not.
+    /// A node names an unknown activation.
     #[error("there is no activation '{0}'; there are Relu, LeakyRelu and Clip")]
     Activation(String),
-    /// ONNX Runtime refused.
+    /// ONNX Runtime reported an error.
     #[error("ONNX Runtime: {0}")]
     Runtime(#[from] ort::Error),
 }
 
-/// How many values a slice must have.
+/// Required length of a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
-    /// So many.
+    /// Exactly this length.
     Exactly(usize),
-    /// So many times a whole number.
+    /// A multiple of this length.
     MultipleOf(usize),
 }
 
@@ -91,7 +91,37 @@ impl fmt::Display for Count {
     }
 }
 
-/// Checks that a slice has as many values as its shape says.
+/// Checks that a size is between 1 and `max`.
+pub(crate) fn check_size(what: &'static str, value: usize, max: usize) -> Result<(), KernelError> {
+    if (1..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(KernelError::Size { what, value, max })
+}
+
+/// Checks the slices of a product of rows and a matrix; returns the number of rows.
+pub(crate) fn check_product(
+    (x, inputs): (&[f32], usize),
+    (y, outputs): (&[f32], usize),
+    bias: Option<&[f32]>,
+) -> Result<usize, KernelError> {
+    if !x.len().is_multiple_of(inputs) {
+        let expected = Count::MultipleOf(inputs);
+        return Err(KernelError::Length { what: "the input", actual: x.len(), expected });
+    }
+    let rows = x.len() / inputs;
+    // No slice is as long as a product that overflows.
+    check_length("the output", y.len(), rows.saturating_mul(outputs))?;
+    check_bias(bias, outputs)?;
+    Ok(rows)
+}
+
+/// Checks the length of an optional bias.
+pub(crate) fn check_bias(bias: Option<&[f32]>, outputs: usize) -> Result<(), KernelError> {
+    bias.map_or(Ok(()), |bias| check_length("the bias", bias.len(), outputs))
+}
+
+/// Checks the length of a slice.
 pub(crate) fn check_length(
     what: &'static str,
     actual: usize,

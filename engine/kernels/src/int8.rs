@@ -1,10 +1,10 @@
-//! Products of rows of floats, which become bytes row by row, and a matrix of bytes.
+//! Products of float rows, quantized to bytes row by row, and a matrix of bytes.
 //!
-//! Each row has a scale and a center of its own, so what one row holds never changes another's
-//! product. Sums are exact 32-bit integers at every level: neither form adds two products in 16
-//! bits, as the instruction `vpmaddubsw` does, which saturates.
+//! Each row has its own scale and center, so rows never change each other's product. Sums are exact
+//! 32-bit integers at every level: no kernel adds two products in 16 bits, as the instruction
+//! `vpmaddubsw` does, which saturates.
 
-mod codes;
+mod quantize;
 mod portable;
 mod weights;
 #[cfg(target_arch = "x86_64")]
@@ -13,34 +13,34 @@ mod avx2;
 mod vnni;
 
 use crate::aligned::LINE;
-use crate::error::{Count, check_length};
-use crate::parallel::{Shared, share};
+use crate::error::{check_length, check_product, check_size};
+use crate::parallel::{SharedSlice, split_range};
 use crate::{Finish, KernelError, Level, Parallel, Scratch};
-use codes::{Range, RowBytes};
+use quantize::{QuantizedRow, Range};
 use weights::Weights;
 
-/// Rows of a tile: with the panels of a step, so many sums as registers can hold.
+/// Rows in a tile; with the panels of a step, their sums fill the registers.
 const ROWS: usize = 6;
 
-/// Panels of a step. A panel is a line of outputs.
+/// Panels in a step. A panel is a line of outputs.
 const PANELS: usize = 4;
 
-/// Rows that one part of a run works through.
+/// Rows in one part of a run.
 const PART_ROWS: usize = 240;
 
-/// Products of a part that are worth being handed to another thread.
+/// Fewest products that are worth another thread.
 const PART_PRODUCTS: usize = 1 << 18;
 
-/// Inputs that a thread makes bytes of at once.
+/// Inputs that a thread quantizes at once.
 const PART_INPUTS: usize = 1 << 15;
 
-/// Weights of an output at most: more could be too much for a sum.
+/// Most inputs: the sum of more products could overflow.
 const INPUTS_MAX: usize = 1 << 15;
 
-/// Outputs at most.
+/// Most outputs.
 const OUTPUTS_MAX: usize = 1 << 24;
 
-/// A matrix of signed bytes with a scale for each output.
+/// A matrix of signed bytes, with a scale for each output.
 #[derive(Debug)]
 pub struct Int8Matrix {
     outputs: usize,
@@ -50,11 +50,11 @@ pub struct Int8Matrix {
 }
 
 impl Int8Matrix {
-    /// A matrix for this processor: `codes` are [inputs, outputs], and a weight is its code times
+    /// Makes a matrix for this processor. `codes` are [inputs, outputs]; a weight is its code times
     /// its output's scale.
     ///
     /// # Errors
-    /// When a length does not fit, or a size is beyond its limit.
+    /// When a length does not fit, or a size is out of its range.
     pub fn new(
         codes: &[i8],
         inputs: usize,
@@ -64,7 +64,7 @@ impl Int8Matrix {
         Self::at_level(codes, inputs, outputs, scales, Level::best())
     }
 
-    /// A matrix for a set of instructions, or the best there is where the processor lacks it.
+    /// Makes a matrix for an instruction level, or the best level if the processor lacks it.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -75,13 +75,8 @@ impl Int8Matrix {
         scales: &[f32],
         level: Level,
     ) -> Result<Self, KernelError> {
-        for (what, value, max) in
-            [("the number of inputs", inputs, INPUTS_MAX), ("of outputs", outputs, OUTPUTS_MAX)]
-        {
-            if !(1..=max).contains(&value) {
-                return Err(KernelError::Size { what, value, max });
-            }
-        }
+        check_size("the number of inputs", inputs, INPUTS_MAX)?;
+        check_size("the number of outputs", outputs, OUTPUTS_MAX)?;
         check_length("the codes", codes.len(), inputs * outputs)?;
         check_length("the scales", scales.len(), outputs)?;
         let level = level.or_best();
@@ -89,23 +84,24 @@ impl Int8Matrix {
         Ok(Self { outputs, inputs, level, weights })
     }
 
-    /// The numbers of a row of a product.
+    /// Numbers in a row of the product.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// The numbers of a row of what is multiplied.
+    /// Numbers in an input row.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// What it takes in memory.
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
         self.weights.bytes()
     }
 
-    /// Multiplies the rows of `x` ([batch, inputs]) by the matrix into `y` ([batch, outputs]). A
-    /// row with an infinity or what is no number gives a row of what is no number.
+    /// Multiplies the rows of `x` ([batch, inputs]) by the matrix into `y` ([batch, outputs]).
+    ///
+    /// A row with an infinity or not-a-number results in a row of not-a-numbers.
     ///
     /// # Errors
     /// When a length does not fit.
@@ -117,34 +113,26 @@ impl Int8Matrix {
         scratch: &mut Scratch,
         threads: &impl Parallel,
     ) -> Result<(), KernelError> {
-        let rows = x.len() / self.inputs;
-        if rows * self.inputs != x.len() {
-            let (what, expected) = ("what is multiplied", Count::MultipleOf(self.inputs));
-            return Err(KernelError::Length { what, actual: x.len(), expected });
-        }
-        check_length("the product", y.len(), rows * self.outputs)?;
-        if let Some(bias) = finish.bias {
-            check_length("the bias", bias.len(), self.outputs)?;
-        }
-        let stride = RowBytes::stride(self.inputs, self.level);
+        let rows = check_product((x, self.inputs), (y, self.outputs), finish.bias)?;
+        let stride = QuantizedRow::stride(self.inputs, self.level);
         let Scratch { codes, ranges, .. } = scratch;
         codes.grow(rows * stride);
         ranges.grow(rows * Range::NUMBERS);
-        self.make_bytes(x, [codes, ranges], stride, threads)?;
-        let run = Run {
+        self.quantize_rows(x, [codes, ranges], stride, threads)?;
+        let job = Job {
             matrix: self,
             finish,
             codes: &codes[..rows * stride],
             stride,
             ranges: &ranges[..rows * Range::NUMBERS],
             rows,
-            y: Shared::new(y),
+            y: SharedSlice::new(y),
         };
-        run.all(threads)
+        job.run(threads)
     }
 
-    /// Makes bytes of all rows.
-    fn make_bytes(
+    /// Quantizes all rows.
+    fn quantize_rows(
         &self,
         x: &[f32],
         [codes, ranges]: [&mut [f32]; 2],
@@ -152,34 +140,34 @@ impl Int8Matrix {
         threads: &impl Parallel,
     ) -> Result<(), KernelError> {
         let rows = x.len() / self.inputs;
-        let (codes, ranges) = (Shared::new(codes), Shared::new(ranges));
+        let (codes, ranges) = (SharedSlice::new(codes), SharedSlice::new(ranges));
         let parts = x.len().div_ceil(PART_INPUTS).min(rows);
         threads.run(parts, &|part| {
-            for row in share(rows, parts, part) {
+            for row in split_range(rows, parts, part) {
                 let places = row * Range::NUMBERS..(row + 1) * Range::NUMBERS;
-                // SAFETY: each row is one part's alone, and so are its range and its bytes.
+                // SAFETY: each row belongs to one part, and so do its range and its bytes.
                 let (range, bytes) =
                     unsafe { (ranges.part(places), codes.part(row * stride..(row + 1) * stride)) };
                 let x = &x[row * self.inputs..(row + 1) * self.inputs];
-                RowBytes(bytes).fill(x, range, self.level);
+                QuantizedRow(bytes).fill(x, range, self.level);
             }
         })
     }
 }
 
-/// A product under way.
-struct Run<'a> {
+/// State of one run, shared by its parts.
+struct Job<'a> {
     matrix: &'a Int8Matrix,
     finish: Finish<'a>,
-    /// The bytes of all rows, each `stride` floats after the one before.
+    /// Quantized rows, each `stride` floats after the one before.
     codes: &'a [f32],
     stride: usize,
     ranges: &'a [f32],
     rows: usize,
-    y: Shared<'a>,
+    y: SharedSlice<'a>,
 }
 
-/// Rows and panels whose sums are held in registers.
+/// Rows and panels whose sums are kept in registers.
 #[derive(Clone, Copy)]
 struct Tile {
     row: usize,
@@ -188,23 +176,23 @@ struct Tile {
     panels: usize,
 }
 
-impl Run<'_> {
-    /// Steps of panels, each through some of the rows, on all threads.
-    fn all(&self, threads: &impl Parallel) -> Result<(), KernelError> {
+impl Job<'_> {
+    /// Runs all steps of panels, each over some of the rows, on all threads.
+    fn run(&self, threads: &impl Parallel) -> Result<(), KernelError> {
         let panels = self.matrix.weights.panels();
         let steps = panels.div_ceil(PANELS);
         let spans = self.rows.div_ceil(PART_ROWS);
         let products = self.rows * self.matrix.inputs * self.matrix.outputs;
         let parts = (steps * spans).min(products.div_ceil(PART_PRODUCTS));
         threads.run(parts, &|part| {
-            for place in share(steps * spans, parts, part) {
+            for place in split_range(steps * spans, parts, part) {
                 let (step, span) = (place / spans, place % spans);
                 let (panel, row) = (step * PANELS, span * PART_ROWS);
                 let panels = PANELS.min(panels - panel);
                 let rows = PART_ROWS.min(self.rows - row);
                 let tiles = rows.div_ceil(ROWS);
                 for tile in 0..tiles {
-                    let own = share(rows, tiles, tile);
+                    let own = split_range(rows, tiles, tile);
                     let (row, rows) = (row + own.start, own.len());
                     self.tile(Tile { row, rows, panel, panels });
                 }
@@ -214,8 +202,8 @@ impl Run<'_> {
 
     fn tile(&self, tile: Tile) {
         match self.matrix.level {
-            // SAFETY: a matrix has a level that the processor has. The tile's rows and panels are
-            // of this run, and no other part has them.
+            // SAFETY: a matrix has a level of the processor. The tile's rows and panels are
+            // of this run, and of no other part.
             #[cfg(target_arch = "x86_64")]
             Level::Vnni => unsafe { vnni::tile(self, tile) },
             // SAFETY: as above; later levels have AVX2 as well.
@@ -226,15 +214,15 @@ impl Run<'_> {
         }
     }
 
-    /// The range of a row.
+    /// Range of a row.
     fn range(&self, row: usize) -> Range {
         Range::read(&self.ranges[row * Range::NUMBERS..])
     }
 
-    /// Makes the product of a row and a panel from its sums, in floats.
+    /// Computes the product of a row and a panel from its integer sums.
     ///
     /// # Safety
-    /// No other part has these numbers of the product.
+    /// No other part writes these numbers of the product.
     #[inline(always)]
     unsafe fn finish(&self, row: usize, panel: usize, sums: &[i32; LINE]) {
         let Range { step, center } = self.range(row);

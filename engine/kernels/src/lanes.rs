@@ -1,14 +1,16 @@
-//! The format for few rows of a batch: outputs side by side.
+//! Format for small batches: outputs side by side.
 //!
 //! Sixteen outputs are the lanes of a register, and a step multiplies one weight of each. Memory
-//! look-ups would be slow, so a step looks at a *window* of inputs only, which lie in two
-//! registers: a lane picks its own with 5 bits, and its value out of a codebook in two more
-//! registers with another 5. The windows of a band's steps move along the inputs as its lanes
-//! do (see [`schedule`]); lanes that fall behind leave weights to a list of stragglers, and lanes
-//! that are ahead pick the last place of the window, which is always zero.
+//! look-ups would be slow, so a step reads a *window* of inputs only, which fits two registers. A
+//! lane selects its input with 5 bits, and its value from a codebook in two more registers with
+//! another 5.
 //!
-//! A 32-bit word holds three steps of a lane. Values that do not fit a codebook of 32 lie beside
-//! the words. Only AVX-512 has such look-ups.
+//! The windows of a band's steps move along the inputs as its lanes do (see [`schedule`]). Lanes
+//! that fall behind leave weights to a list of stragglers. Lanes that are ahead select the last
+//! element of the window, which is always zero.
+//!
+//! A 32-bit word holds three steps of a lane. Values that do not fit a codebook of 32 are stored
+//! beside the words. Only AVX-512 has such look-ups.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -19,37 +21,37 @@ use crate::aligned::{LINE, Line};
 use crate::weights::PALETTE;
 use std::ops::Range;
 
-/// Outputs of a register.
+/// Outputs in a register.
 const LANES: usize = LINE;
 
-/// The registers of sums that take their steps together, and share the loads of the windows.
-const TEAMS: usize = 4;
+/// Registers of sums that share steps and the loads of windows.
+const REGISTERS: usize = 4;
 
-/// The outputs of a band.
-pub(crate) const BAND: usize = LANES * TEAMS;
+/// Outputs in a band.
+pub(crate) const BAND: usize = LANES * REGISTERS;
 
-/// The inputs that a step can reach: two registers, less the place that is always zero.
+/// Inputs that a step can reach: two registers, less the element that is always zero.
 const WINDOW: usize = 2 * LINE - 1;
 
-/// The steps that a word holds.
+/// Steps in a word.
 const WORD_STEPS: usize = 3;
 
-/// Bits of a place in the window, and of a code.
+/// Bits of a window offset, and of a code.
 const FIELD_BITS: u32 = 5;
 
-/// The rows of a batch that one pass over the weights takes at most.
+/// Most rows of a batch in one pass over the weights.
 const PASS: usize = 4;
 
-/// A sparse matrix for few rows.
+/// A sparse matrix for small batches.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     inputs: usize,
-    /// The output of each lane, band by band.
+    /// Output of each lane, band by band.
     order: Vec<u32>,
     bands: Vec<Band>,
-    /// Where the window of each step starts.
+    /// Start of each step's window.
     windows: Vec<u32>,
-    /// For each three steps a word for each lane of a band.
+    /// A word for each lane of a band and three steps.
     words: Vec<Line<u32>>,
     values: LaneValues,
     stragglers: Vec<Straggler>,
@@ -58,52 +60,52 @@ pub(crate) struct Lanes {
 #[derive(Debug)]
 enum LaneValues {
     Coded([f32; PALETTE]),
-    /// For each step a value for each lane of a band.
+    /// A value for each step and lane of a band.
     Plain(Vec<Line<f32>>),
 }
 
-/// Where a band's words and stragglers end; they start where those of the band before end.
+/// Ends of a band's words and stragglers; they start at those of the band before.
 #[derive(Debug, Clone, Copy, Default)]
 struct Band {
     words: u32,
-    stragglers: [u32; TEAMS],
+    stragglers: [u32; REGISTERS],
 }
 
-/// A weight for each lane of a team, of inputs anywhere.
+/// A weight for each lane of a register, of any inputs.
 #[derive(Debug, Clone)]
 struct Straggler {
     inputs: Line<u32>,
     values: Line<f32>,
 }
 
-/// What a kernel works through: a band.
+/// View of a band for a kernel.
 struct BandView<'a> {
-    /// [`WORD_STEPS`] for each [`TEAMS`] lines of words.
+    /// Window starts: [`WORD_STEPS`] for each [`REGISTERS`] lines of words.
     windows: &'a [u32],
     words: &'a [Line<u32>],
     values: ViewValues<'a>,
-    stragglers: [&'a [Straggler]; TEAMS],
+    stragglers: [&'a [Straggler]; REGISTERS],
 }
 
-/// The values of a band's steps.
+/// Values of a band's steps.
 enum ViewValues<'a> {
     Coded(&'a [f32; PALETTE]),
     Plain(&'a [Line<f32>]),
 }
 
-/// A band's sums: for each row of the batch one for each of its lanes.
+/// Sums of a band: one for each row of the batch and lane.
 type Sums<const ROWS: usize> = [[f32; BAND]; ROWS];
 
 impl Lanes {
-    /// A matrix of fewer outputs would leave most lanes idle, and take more memory than a dense
-    /// one.
+    /// Fewest outputs: a smaller matrix would leave most lanes idle, and take more memory than a
+    /// dense one.
     pub(crate) const OUTPUTS_MIN: usize = BAND / 2;
 
     pub(crate) fn bands(&self) -> usize {
         self.bands.len()
     }
 
-    /// What it takes in memory.
+    /// Memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let values = match &self.values {
             LaneValues::Coded(_) => 0,
@@ -117,24 +119,24 @@ impl Lanes {
             + values
     }
 
-    /// The numbers that a row of inputs takes, with the zeros behind it that windows may reach.
+    /// Numbers in a row of inputs, with the zeros behind it that windows may reach.
     pub(crate) fn row_len(&self) -> usize {
         (self.inputs + WINDOW + 1).next_multiple_of(LINE)
     }
 
-    /// Multiplies some bands by some rows, and gives each sum to `write` as (row, output, sum).
+    /// Multiplies bands by rows, and calls `write` with (row, output, sum).
     ///
     /// `x` has rows of [`row_len`](Self::row_len): inputs, then zeros.
     ///
     /// # Panics
-    /// When `x` has not whole rows.
+    /// When `x` has a partial row.
     pub(crate) fn multiply(
         &self,
         bands: Range<usize>,
         x: &[f32],
         mut write: impl FnMut(usize, usize, f32),
     ) {
-        assert!(x.len().is_multiple_of(self.row_len()), "x has not whole rows");
+        assert!(x.len().is_multiple_of(self.row_len()), "x has a partial row");
         for band in bands {
             let rows = x.chunks(PASS * self.row_len());
             for (pass, x) in rows.enumerate() {
@@ -167,7 +169,7 @@ impl Lanes {
         sums
     }
 
-    /// Never comes to be called: no such format is made for other processors.
+    /// Never called: this format is made only on x86-64.
     #[cfg(not(target_arch = "x86_64"))]
     fn band_sums(&self, _: usize, _: &[f32], _: usize) -> Sums<PASS> {
         [[0.0; BAND]; PASS]
@@ -178,14 +180,14 @@ impl Lanes {
         let band = &self.bands[index];
         let words = before.words as usize..band.words as usize;
         let steps = words.start * WORD_STEPS..words.end * WORD_STEPS;
-        let mut start = before.stragglers[TEAMS - 1] as usize;
+        let mut start = before.stragglers[REGISTERS - 1] as usize;
         BandView {
             windows: &self.windows[steps.start..steps.end],
-            words: &self.words[words.start * TEAMS..words.end * TEAMS],
+            words: &self.words[words.start * REGISTERS..words.end * REGISTERS],
             values: match &self.values {
                 LaneValues::Coded(codebook) => ViewValues::Coded(codebook),
                 LaneValues::Plain(values) => {
-                    ViewValues::Plain(&values[steps.start * TEAMS..steps.end * TEAMS])
+                    ViewValues::Plain(&values[steps.start * REGISTERS..steps.end * REGISTERS])
                 }
             },
             stragglers: band.stragglers.map(|end| {

@@ -1,30 +1,30 @@
-//! Which instructions the kernels use.
+//! Instruction levels of the kernels.
 
 use std::fmt;
 use std::sync::LazyLock;
 
-/// A set of instructions that there are kernels for. Later ones are faster.
+/// A set of instructions with kernels. Later ones are faster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Whatever the compiler makes of plain Rust.
+    /// Plain Rust, as compiled for the target.
     Portable,
     /// AVX2 and FMA: eight numbers at once.
     Avx2,
     /// AVX-512 F: sixteen numbers at once, and look-ups in two registers.
     Avx512,
-    /// AVX-512 VNNI beside that: sums of four products of bytes at once, exact.
+    /// AVX-512 VNNI beside that: exact sums of four products of bytes at once.
     Vnni,
 }
 
-/// The environment variable that names the last level to be used, as tests on a faster processor
-/// do. What is no level's name counts as if it were not set.
+/// Environment variable that names the highest level to be used, for tests on faster processors. An
+/// unknown name has no effect.
 pub const LEVEL_VARIABLE: &str = "SKYSAIL_LEVEL";
 
 impl Level {
-    /// All of them, the slowest first.
+    /// All levels, the slowest first.
     pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Vnni];
 
-    /// The fastest that may be used.
+    /// Fastest available level.
     pub fn best() -> Self {
         static BEST: LazyLock<Level> = LazyLock::new(|| {
             let available = Level::ALL.into_iter().rev().find(|level| level.is_available());
@@ -33,7 +33,7 @@ impl Level {
         *BEST
     }
 
-    /// Whether this processor has it, and [`LEVEL_VARIABLE`] names it or a later one, if any.
+    /// True if this processor has the level, and [`LEVEL_VARIABLE`] allows it.
     pub fn is_available(self) -> bool {
         static LAST: LazyLock<Level> = LazyLock::new(|| {
             let name = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
@@ -43,7 +43,7 @@ impl Level {
         self <= *LAST && self.is_present()
     }
 
-    /// Whether this processor has it.
+    /// True if this processor has the level.
     fn is_present(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         return match self {
@@ -59,7 +59,7 @@ impl Level {
         return self == Self::Portable;
     }
 
-    /// Its name.
+    /// Name of the level.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
@@ -69,8 +69,8 @@ impl Level {
         }
     }
 
-    /// This level, or the best there is where the processor lacks it. Kernels rely on that: a
-    /// level in a format is one that the processor has.
+    /// Returns this level, or the best if it is not available. Kernels rely on this: the level in a
+    /// format is one of the processor.
     pub(crate) fn or_best(self) -> Self {
         if self.is_available() { self } else { Self::best() }
     }
@@ -82,8 +82,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// Makes a function of a level from one body, which the compiler turns into the instructions of
-/// each level.
+/// Defines a function of a level from one body, compiled for the instructions of each level.
 macro_rules! at_level {
     (
         $(#[$doc:meta])*
@@ -100,7 +99,7 @@ macro_rules! at_level {
             #[target_feature(enable = "avx2,fma")]
             fn avx2($($argument: $type),*) { body($($argument),*) }
             match level {
-                // SAFETY: whoever holds a level has seen that the processor has it.
+                // SAFETY: a level is made only after the processor was checked.
                 #[cfg(target_arch = "x86_64")]
                 $crate::Level::Avx512 | $crate::Level::Vnni => unsafe { avx512($($argument),*) },
                 // SAFETY: as above.

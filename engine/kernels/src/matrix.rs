@@ -1,25 +1,25 @@
 //! Products of dense inputs and a sparse matrix.
 
 use crate::aligned::LINE;
-use crate::error::{Count, check_length};
+use crate::error::check_product;
 use crate::lanes::Lanes;
 use crate::level::at_level;
-use crate::parallel::{Shared, share};
+use crate::parallel::{SharedSlice, split_range};
 use crate::rows::{BAND, Positions, Rows, STRIPS, SUMS, Strips};
 use crate::transpose::Block;
 use crate::{Activation, KernelError, Level, Parallel, Scratch, SparseWeights};
 
-/// Batches of fewer rows are faster in the format for few rows, where there are both.
+/// Smaller batches are faster in the format for small batches, if there are both.
 const FEW: usize = 8;
 
-/// Parts that a run over the format for few rows is split into at most.
+/// Most parts of a run in the format for small batches.
 const PARTS_MAX: usize = 16;
 
-/// In which forms a matrix is held in memory. Each can do every batch; what differs is the speed.
+/// Formats of a matrix in memory. Each works for every batch; they differ in speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Formats {
-    /// Fast for batches of less than eight rows. Processors without AVX-512 hold it as `Many`, and
-    /// so do all where there are few outputs.
+    /// Fast for batches of less than eight rows. Processors without AVX-512 use `Many` instead, and
+    /// so do all if there are few outputs.
     Few,
     /// Fast for larger batches.
     Many,
@@ -28,7 +28,7 @@ pub enum Formats {
 }
 
 impl Formats {
-    /// What batches of these sizes need.
+    /// Chooses the formats for batches of these sizes.
     pub fn for_batches(batches: impl IntoIterator<Item = usize>) -> Self {
         let (mut few, mut many) = (false, false);
         for batch in batches {
@@ -42,16 +42,16 @@ impl Formats {
     }
 }
 
-/// What is done to the sums of a product.
+/// Steps after the sums of a product.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Finish<'a> {
-    /// A number for each output, that is added.
+    /// Bias, one number for each output.
     pub bias: Option<&'a [f32]>,
-    /// What comes after.
+    /// Activation after the bias.
     pub activation: Activation,
 }
 
-/// A sparse matrix in the forms that products need.
+/// A sparse matrix in the formats that products need.
 #[derive(Debug)]
 pub struct SparseMatrix {
     outputs: usize,
@@ -69,12 +69,12 @@ enum Forms {
 }
 
 impl SparseMatrix {
-    /// A matrix in some formats, for this processor.
+    /// Makes a matrix in these formats, for this processor.
     pub fn new(weights: &SparseWeights, formats: Formats) -> Self {
         Self::at_level(weights, formats, Level::best())
     }
 
-    /// A matrix for a set of instructions, or the best there is where the processor lacks it.
+    /// Makes a matrix for an instruction level, or the best level if the processor lacks it.
     pub fn at_level(weights: &SparseWeights, formats: Formats, level: Level) -> Self {
         let level = level.or_best();
         let rows = || Rows::new(weights, Positions::Batch, level);
@@ -94,22 +94,22 @@ impl SparseMatrix {
         }
     }
 
-    /// The numbers of a row of a product.
+    /// Numbers in a row of the product.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// The numbers of a row of what is multiplied.
+    /// Numbers in an input row.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// The weights that are not zero.
+    /// Number of non-zero weights.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// What it takes in memory.
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
         match &self.forms {
             Forms::Few(lanes) => lanes.bytes(),
@@ -118,7 +118,7 @@ impl SparseMatrix {
         }
     }
 
-    /// The forms it is held in.
+    /// Formats of the matrix.
     pub fn formats(&self) -> Formats {
         match self.forms {
             Forms::Few(_) => Formats::Few,
@@ -128,7 +128,8 @@ impl SparseMatrix {
     }
 
     /// Multiplies the rows of `x` ([batch, inputs]) by the matrix into `y` ([batch, outputs]).
-    /// Weights that are zero count as absent, also where an input is infinite or not a number.
+    ///
+    /// Zero weights count as absent, even if an input is infinite or not a number.
     ///
     /// # Errors
     /// When a length does not fit.
@@ -140,26 +141,13 @@ impl SparseMatrix {
         scratch: &mut Scratch,
         threads: &dyn Parallel,
     ) -> Result<(), KernelError> {
-        let batch = self.batch(x.len())?;
-        // No slice is as long as what does not fit a number.
-        check_length("the output", y.len(), batch.saturating_mul(self.outputs))?;
-        if let Some(bias) = finish.bias {
-            check_length("the bias", bias.len(), self.outputs)?;
-        }
+        let batch = check_product((x, self.inputs), (y, self.outputs), finish.bias)?;
         match &self.forms {
             Forms::Few(lanes) => self.few(lanes, x, y, finish, scratch, threads),
             Forms::Many(rows) => self.many(rows, x, y, finish, scratch, threads),
             Forms::Both(both) if batch < FEW => self.few(&both.0, x, y, finish, scratch, threads),
             Forms::Both(both) => self.many(&both.1, x, y, finish, scratch, threads),
         }
-    }
-
-    fn batch(&self, x: usize) -> Result<usize, KernelError> {
-        if x.is_multiple_of(self.inputs) {
-            return Ok(x / self.inputs);
-        }
-        let expected = Count::MultipleOf(self.inputs);
-        Err(KernelError::Length { what: "the input", actual: x, expected })
     }
 
     fn few(
@@ -178,10 +166,10 @@ impl SparseMatrix {
             row[..self.inputs].copy_from_slice(x);
             row[self.inputs..].fill(0.0);
         }
-        let (inputs, y, outputs) = (&*inputs, Shared::new(y), self.outputs);
+        let (inputs, y, outputs) = (&*inputs, SharedSlice::new(y), self.outputs);
         let parts = lanes.bands().min(PARTS_MAX);
         threads.run(parts, &|part| {
-            lanes.multiply(share(lanes.bands(), parts, part), inputs, |row, output, sum| {
+            lanes.multiply(split_range(lanes.bands(), parts, part), inputs, |row, output, sum| {
                 let sum = sum + finish.bias.map_or(0.0, |bias| bias[output]);
                 // SAFETY: each output is in one band, and each band in one part.
                 unsafe { y.write(row * outputs + output, finish.activation.of(sum)) };
@@ -202,7 +190,7 @@ impl SparseMatrix {
         let strips = batch.div_ceil(LINE);
         let Scratch { inputs, parts, .. } = scratch;
         inputs.grow(strips * panel.strip_len());
-        let packed = Shared::new(&mut inputs[..strips * panel.strip_len()]);
+        let packed = SharedSlice::new(&mut inputs[..strips * panel.strip_len()]);
         threads.run(strips * panel.tiles(), &|part| {
             let (strip, tile) = (part / panel.tiles(), part % panel.tiles());
             let start = part * panel.tile_len();
@@ -211,7 +199,7 @@ impl SparseMatrix {
             let x = &x[strip * LINE * self.inputs..x.len().min((strip + 1) * LINE * self.inputs)];
             panel.pack_rows(self.level, x, tile, target);
         })?;
-        let (inputs, y) = (&**inputs, Shared::new(y));
+        let (inputs, y) = (&**inputs, SharedSlice::new(y));
         let pass = rows.strips();
         threads.run(strips.div_ceil(pass) * rows.bands(), &|part| {
             let (block, band) = (part / rows.bands(), part % rows.bands());
@@ -230,7 +218,7 @@ impl SparseMatrix {
         })
     }
 
-    /// The sums of a band, complete.
+    /// Computes the sums of a band.
     fn band(
         &self,
         rows: &Rows,
@@ -256,14 +244,14 @@ impl SparseMatrix {
     /// Writes the sums of a band as columns of rows from `first` on.
     ///
     /// # Safety
-    /// No one else writes them.
+    /// No other thread writes these numbers.
     unsafe fn write(
         &self,
         rows: &Rows,
         (first, band): (usize, usize),
         strips: Strips<'_>,
         sums: &[f32],
-        y: &Shared<'_>,
+        y: &SharedSlice<'_>,
     ) {
         let width = strips.starts.len() * LINE;
         let outputs = rows.outputs_of(band);

@@ -1,4 +1,4 @@
-//! Which of several ways is faster on this machine.
+//! Compares the speed of several candidates on this machine.
 
 use crate::KernelError;
 use ort::session::{IoBinding, Session, builder::SessionBuilder};
@@ -6,60 +6,68 @@ use ort::value::Tensor;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
-/// How long a measurement may take.
+/// Limits of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Each way runs so many times at most.
+    /// Most rounds; each candidate runs once in a round.
     pub rounds: usize,
-    /// No round starts once they took this time; one there is in any case.
+    /// Time after which no round starts; there is at least one.
     pub time: Duration,
 }
 
-/// One of several things whose times are compared.
-pub type Way<'a> = &'a mut dyn FnMut() -> Result<(), KernelError>;
+/// A run whose time is compared with others.
+pub type Candidate<'a> = &'a mut dyn FnMut() -> Result<(), KernelError>;
 
-/// Runs several ways in turns, so that what else happens on the machine hits all of them, and
-/// gives the median time of each. A first round, which finds caches cold and buffers missing,
-/// does not count.
+/// Runs candidates in turns, and returns the median time of each.
+///
+/// Turns spread disturbances over all candidates. A warm-up round, with cold caches and missing
+/// buffers, does not count.
 ///
 /// # Errors
 /// When a run fails.
-pub fn race(ways: &mut [Way<'_>], limits: Limits) -> Result<Vec<Duration>, KernelError> {
+pub fn median_times(
+    candidates: &mut [Candidate<'_>],
+    limits: Limits,
+) -> Result<Vec<Duration>, KernelError> {
     let epoch = Instant::now();
-    let times = rounds(ways, limits, || epoch.elapsed())?;
+    let times = rounds(candidates, limits, || epoch.elapsed())?;
     Ok(times.into_iter().map(median).collect())
 }
 
-/// Runs several ways in turns, and gives the least time that each had the core. They must run on
-/// the calling thread alone. So what else happens on the machine hardly counts, and neither does
-/// the thread's priority.
+/// Runs candidates in turns, and returns the smallest CPU time of each.
+///
+/// They must run on the calling thread alone. Other load on the machine and the thread's priority
+/// then hardly matter.
 ///
 /// # Errors
 /// When a run fails.
-pub fn least(ways: &mut [Way<'_>], limits: Limits) -> Result<Vec<Duration>, KernelError> {
-    let times = rounds(ways, limits, thread_time)?;
+pub fn min_cpu_times(
+    candidates: &mut [Candidate<'_>],
+    limits: Limits,
+) -> Result<Vec<Duration>, KernelError> {
+    let times = rounds(candidates, limits, thread_cpu_time)?;
     Ok(times.into_iter().map(|times| times.into_iter().min().unwrap_or_default()).collect())
 }
 
-/// The time that the calling thread had a core, since it started.
-pub fn thread_time() -> Duration {
+/// CPU time of the calling thread since it started.
+pub fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The times of each way but for a first round, by a clock.
+/// Measures the times of each candidate by a clock, without a warm-up round.
 fn rounds(
-    ways: &mut [Way<'_>],
+    candidates: &mut [Candidate<'_>],
     limits: Limits,
     now: impl Fn() -> Duration,
 ) -> Result<Vec<Vec<Duration>>, KernelError> {
-    let mut times = vec![Vec::with_capacity(limits.rounds); ways.len()];
+    let mut times = vec![Vec::with_capacity(limits.rounds); candidates.len()];
     let start = now();
-    ways.iter_mut().try_for_each(|way| way())?;
+    candidates.iter_mut().try_for_each(|candidate| candidate())?;
     while times.iter().any(|times| times.len() < limits.rounds.max(1)) {
-        for (way, times) in ways.iter_mut().zip(&mut times) {
+        for (candidate, times) in candidates.iter_mut().zip(&mut times) {
             let start = now();
-            way()?;
+            candidate()?;
             times.push(now().saturating_sub(start));
         }
         if now().saturating_sub(start) > limits.time {
@@ -79,16 +87,16 @@ fn median(mut times: Vec<Duration>) -> Duration {
 pub struct Probe {
     session: Session,
     binding: IoBinding,
-    /// Bound: it must stay.
+    /// Input that is bound, and must live as long.
     _input: Tensor<f32>,
 }
 
 impl Probe {
-    /// Loads the model with the threads and operators that `builder` has. Its input becomes a
-    /// tensor of this shape, of numbers that look random.
+    /// Loads the model with the threads and operators of `builder`. The input is a tensor of this
+    /// shape, with pseudo-random numbers.
     ///
     /// # Errors
-    /// When the model has other inputs or outputs, or ONNX Runtime refuses it.
+    /// When the model has other inputs or outputs, or ONNX Runtime rejects it.
     pub fn new(
         mut builder: SessionBuilder,
         model: &[u8],
@@ -108,7 +116,7 @@ impl Probe {
         Ok(Self { session, binding, _input: input })
     }
 
-    /// Runs it once.
+    /// Runs the model once.
     ///
     /// # Errors
     /// When the run fails.
@@ -136,9 +144,9 @@ mod tests {
     use std::cell::RefCell;
 
     #[test]
-    fn ways_take_turns_until_rounds_or_time_are_over() {
+    fn candidates_run_in_turns_until_rounds_or_time_are_over() {
         let order = RefCell::new(Vec::new());
-        let way = |name| {
+        let candidate = |name| {
             order.borrow_mut().push(name);
             Ok(())
         };
@@ -146,19 +154,19 @@ mod tests {
             order.borrow_mut().push('b');
             Ok(())
         };
-        let mut first = || way('a');
+        let mut first = || candidate('a');
         let limits = Limits { rounds: 2, time: Duration::MAX };
-        let times = race(&mut [&mut first, &mut other], limits).unwrap();
+        let times = median_times(&mut [&mut first, &mut other], limits).unwrap();
         assert_eq!(times.len(), 2);
         assert_eq!(*order.borrow(), ['a', 'b', 'a', 'b', 'a', 'b']);
         order.borrow_mut().clear();
         let limits = Limits { rounds: 100, time: Duration::ZERO };
-        race(&mut [&mut other], limits).unwrap();
+        median_times(&mut [&mut other], limits).unwrap();
         assert_eq!(*order.borrow(), ['b', 'b'], "one to warm up, one to count");
     }
 
     #[test]
-    fn the_least_time_is_that_of_work_and_not_of_waiting() {
+    fn cpu_time_excludes_waiting() {
         let pair = std::sync::Barrier::new(2);
         let (mut waits, mut works) = (
             || {
@@ -179,7 +187,7 @@ mod tests {
                 }
             };
             scope.spawn(other);
-            least(&mut [&mut waits, &mut works], limits).unwrap()
+            min_cpu_times(&mut [&mut waits, &mut works], limits).unwrap()
         });
         assert!(times[0] < times[1], "{times:?}");
     }

@@ -1,4 +1,4 @@
-//! The kernels as custom operators of ONNX Runtime, on its own pool of threads.
+//! Custom operators of ONNX Runtime over the kernels, on its own thread pool.
 //!
 //! | operator | inputs | output |
 //! |---|---|---|
@@ -7,7 +7,7 @@
 //! | `SparseConv` | `x` [n, channels, (h,) w], `bias`? [outputs], `added`? as the output | [n, outputs, (h,) w] |
 //!
 //! Weights stay in Rust: the attribute `weight` names them. `activation` is `Relu`, `LeakyRelu`
-//! (with `slope`) or `Clip` (with `low` and `high`), and comes last.
+//! (with `slope`) or `Clip` (with `low` and `high`), and is applied last.
 
 mod attributes;
 mod conv;
@@ -20,30 +20,30 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The domain of the operators.
+/// Domain of the operators.
 pub const DOMAIN: &str = "skysail";
 
-/// The version of the domain.
+/// Version of the domain.
 pub const DOMAIN_VERSION: i64 = 1;
 
-/// The operator whose weights are bytes, and which makes bytes of each row that it multiplies.
-pub const INT8_PRODUCT: &str = "Int8MatMul";
+/// Operator with byte weights, which quantizes each row that it multiplies.
+pub const INT8_MATMUL: &str = "Int8MatMul";
 
-/// What the operators of a session work with. Clones share it.
+/// Weights of a session's operators. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct OperatorWeights {
-    /// Those of `SparseMatMul`, by the name that a node's `weight` gives.
+    /// Weights of `SparseMatMul`, by the names in the attribute `weight`.
     pub matrices: HashMap<String, Arc<SparseMatrix>>,
-    /// Those of `SparseConv`.
+    /// Weights of `SparseConv`.
     pub convolutions: HashMap<String, Arc<SparseConv>>,
-    /// Those of `Int8MatMul`.
+    /// Weights of `Int8MatMul`.
     pub int8: HashMap<String, Arc<Int8Matrix>>,
 }
 
-/// The operators over these weights, for one session or several.
+/// Makes the operators over these weights, for one session or several.
 ///
 /// # Errors
-/// When ONNX Runtime refuses.
+/// When ONNX Runtime reports an error.
 pub fn operators(weights: &OperatorWeights) -> Result<OperatorDomain, KernelError> {
     let scratch = ScratchPool::default();
     let conv = conv::Conv { weights: weights.convolutions.clone(), scratch: scratch.clone() };
@@ -52,7 +52,7 @@ pub fn operators(weights: &OperatorWeights) -> Result<OperatorDomain, KernelErro
     Ok(OperatorDomain::new(DOMAIN)?.add(matmul)?.add(int8)?.add(conv)?)
 }
 
-/// Memory that all kernels of a session work in, one after the other.
+/// Scratch memory that the kernels of a session share.
 #[derive(Debug, Clone, Default)]
 struct ScratchPool(Arc<Mutex<Vec<Scratch>>>);
 
@@ -67,10 +67,10 @@ impl ScratchPool {
     }
 }
 
-/// The pool of threads that a session runs on.
+/// Thread pool of a session.
 struct Pool<'a>(&'a ComputeContext);
 
-// SAFETY: ONNX Runtime's pool runs each part once, and comes back when all have ended.
+// SAFETY: ONNX Runtime's pool runs each part once, and returns when all have ended.
 unsafe impl Parallel for Pool<'_> {
     fn run(&self, parts: usize, part: &(dyn Fn(usize) + Sync)) -> Result<(), KernelError> {
         match parts {
@@ -91,8 +91,8 @@ unsafe impl Parallel for Pool<'_> {
     }
 }
 
-/// Runs a kernel. What calls it is no Rust: a panic would end the process there, and is an error
-/// here.
+/// Runs a kernel, and turns a panic into an error: a panic in a call from C++ would end the
+/// process.
 fn guarded(work: impl FnOnce() -> ort::Result<()>) -> ort::Result<()> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(panicked()))
 }
@@ -101,7 +101,7 @@ fn panicked() -> ort::Error {
     ort::Error::new("a kernel for compressed weights panicked")
 }
 
-/// The values of an optional input of a run, if it is there.
+/// Optional input of a run, if present.
 fn optional(
     context: &ComputeContext,
     index: usize,
@@ -109,7 +109,7 @@ fn optional(
     if index < context.num_inputs()? { context.input(index) } else { Ok(None) }
 }
 
-/// What ONNX Runtime is told.
+/// Converts an error for ONNX Runtime.
 fn error(error: KernelError) -> ort::Error {
     match error {
         KernelError::Runtime(error) => error,

@@ -1,13 +1,14 @@
-//! The format for many positions at once: batches, and pixels of a convolution.
+//! Format for many positions: large batches, and pixels of a convolution.
 //!
-//! For each weight one number is multiplied by a line of sixteen positions and added to the line of
-//! its output. Outputs are cut into bands and inputs into tiles. Within a band and a tile, outputs
-//! are sorted by how many weights they have there, and eight of nearly equal numbers make a group:
-//! eight sums that do not wait for each other, in one loop of a length that hardly changes from one
-//! group to the next. Shorter ones are filled up with weights of the tile's line of zeros.
+//! Each weight is multiplied by a line of sixteen positions and added to the line of its output.
 //!
-//! A weight takes 16 bits with a codebook of up to 32 values (11 bits of input within the tile,
-//! 5 bits of code), else 48. They are unpacked, some hundred at a time, right before their use.
+//! Outputs are cut into bands and inputs into tiles. Within a band and a tile, outputs are sorted
+//! by their number of weights, and some of nearly equal numbers form a group. Their sums do not
+//! wait for each other, in one loop whose length hardly changes between groups. Shorter outputs are
+//! padded with weights of the tile's line of zeros.
+//!
+//! A weight takes 16 bits with a codebook of up to 32 values (11 of input within the tile, 5 of
+//! code), else 48. Weights are unpacked some hundred at a time, right before use.
 
 mod encode;
 mod portable;
@@ -22,16 +23,16 @@ use crate::panel::Panel;
 use crate::weights::PALETTE;
 use std::ops::Range;
 
-/// The outputs of a band: a group names them with 8 bits.
+/// Outputs in a band: a group indexes them with 8 bits.
 pub(crate) const BAND: usize = 256;
 
-/// The outputs of a group.
+/// Outputs in a group.
 const GROUP: usize = 4;
 
-/// The strips that one pass over the weights takes at most.
+/// Most strips in one pass over the weights.
 pub(crate) const STRIPS: usize = 4;
 
-/// The numbers of a band's sums.
+/// Numbers in a band's sums.
 pub(crate) const SUMS: usize = BAND * STRIPS * LINE;
 
 /// Steps of a group that are unpacked at a time.
@@ -40,10 +41,10 @@ const CHUNK: usize = 128;
 /// Bits of a weight's code.
 const CODE_BITS: u32 = 5;
 
-/// The bits of a slot that are its input.
+/// Bits of a slot that hold its input.
 const INPUT_MASK: usize = 0xffff << CODE_BITS & 0xffff;
 
-/// The most inputs of a tile: the rest of 16 bits, less the one for the line of zeros.
+/// Most inputs in a tile: 16 bits less those of the code, less one for the line of zeros.
 const TILE_MAX: usize = (1 << (16 - CODE_BITS)) - 1;
 
 /// A sparse matrix for many positions.
@@ -51,24 +52,24 @@ const TILE_MAX: usize = (1 << (16 - CODE_BITS)) - 1;
 pub(crate) struct Rows {
     level: Level,
     outputs: usize,
-    /// Of one row of the kernel, if it is a convolution's; else of all inputs.
+    /// Layout of inputs: those of one kernel row for a convolution, else all.
     panel: Panel,
     kernel_rows: usize,
-    /// Where the groups and the weights of a tile of a band start, band by band; and the ends.
+    /// Starts of the groups and weights of each band's tiles, band by band; then the ends.
     starts: Vec<Start>,
     groups: Vec<Group>,
-    /// The weights, [`GROUP`] a step: input within the tile, and code. A line of idle ones lies
-    /// behind the last, so that whole lines can be looked at.
+    /// Weights, [`GROUP`] in a step: input within the tile, and code. A line of idle ones follows
+    /// the last, so that whole lines can be read.
     slots: Vec<u16>,
     values: RowValues,
 }
 
-/// What positions are.
+/// Kind of positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Positions {
     /// Rows of a batch: often sixteen or less.
     Batch,
-    /// Pixels: always many. The inputs are those of each of so many rows of the kernel.
+    /// Pixels: always many. Inputs are those of each of the kernel rows.
     Pixels { kernel_rows: usize },
 }
 
@@ -78,49 +79,49 @@ struct Start {
     step: u32,
 }
 
-/// Outputs whose weights are interleaved: in each step one weight of each.
+/// Outputs with interleaved weights: each step has one weight of each.
 #[derive(Debug, Clone, Copy)]
 struct Group {
     steps: u16,
-    /// Their places in the band.
+    /// Indices of the outputs in the band.
     outputs: [u8; GROUP],
 }
 
-/// The values of the weights.
+/// Values of the weights.
 #[derive(Debug)]
 enum RowValues {
-    /// By code.
+    /// Values by code.
     Coded([f32; PALETTE]),
-    /// One a slot; all codes are zero.
+    /// One value for each slot; all codes are zero.
     Plain(Vec<f32>),
 }
 
-/// The inputs of some positions, for one pass over a band.
+/// Inputs of some positions, for one pass over a band.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strips<'a> {
-    /// The lines of all strips.
+    /// Lines of all strips.
     pub(crate) lines: &'a [f32],
-    /// Where those of each strip start.
+    /// Start of each strip's lines.
     pub(crate) starts: &'a [usize],
-    /// From those of one row of the kernel to those of the next.
+    /// Distance from the lines of one kernel row to those of the next.
     pub(crate) step: usize,
-    /// How many positions count, of all strips; those beyond them are not looked at.
+    /// Number of valid positions in all strips; others are ignored.
     pub(crate) positions: usize,
 }
 
-/// What a kernel works through: one tile of a band.
+/// View of one tile of a band for a kernel.
 struct Pass<'a> {
     groups: &'a [Group],
-    /// With a line more behind the last.
+    /// Slots, with one more line behind the last.
     slots: &'a [u16],
     values: ViewValues<'a>,
-    /// All lines, from the tile of a strip that starts at 0 on.
+    /// Lines from the tile of a strip that starts at 0 on.
     lines: &'a [f32],
     starts: &'a [usize],
     positions: usize,
 }
 
-/// The values of a pass's weights.
+/// Values of a pass's weights.
 #[derive(Clone, Copy)]
 enum ViewValues<'a> {
     Coded(&'a [f32; PALETTE]),
@@ -128,7 +129,7 @@ enum ViewValues<'a> {
 }
 
 impl Pass<'_> {
-    /// The input within the tile and the value of a weight.
+    /// Input within the tile, and value, of a weight.
     #[inline(always)]
     fn weight(&self, slot: usize) -> (usize, f32) {
         let packed = usize::from(self.slots[slot]);
@@ -141,18 +142,18 @@ impl Pass<'_> {
 }
 
 impl Rows {
-    /// Where the lines of its inputs must lie.
+    /// Layout of the inputs.
     pub(crate) fn panel(&self) -> Panel {
         self.panel
     }
 
-    /// The tiles of all inputs.
+    /// Number of tiles of all inputs.
     fn tiles(&self) -> usize {
         self.kernel_rows * self.panel.tiles()
     }
 
-    /// The strips that one pass over the weights should have: more of them share the look-up of a
-    /// weight, fewer leave room in the first cache.
+    /// Number of strips in one pass: more share the look-up of a weight, fewer leave room in the
+    /// first-level cache.
     pub(crate) fn strips(&self) -> usize {
         (2 * encode::TILE / self.panel.tile).clamp(2, STRIPS)
     }
@@ -161,12 +162,12 @@ impl Rows {
         self.outputs.div_ceil(BAND)
     }
 
-    /// The outputs of a band.
+    /// Outputs of a band.
     pub(crate) fn outputs_of(&self, band: usize) -> Range<usize> {
         band * BAND..self.outputs.min((band + 1) * BAND)
     }
 
-    /// What it takes in memory.
+    /// Memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let values = match &self.values {
             RowValues::Coded(_) => 0,
@@ -178,8 +179,7 @@ impl Rows {
             + values
     }
 
-    /// Adds a band's products to its sums: for each output of the band, a line for
-    /// each strip.
+    /// Adds a band's products to its sums, which have a line for each output and strip.
     ///
     /// # Panics
     /// When there are more than [`STRIPS`] strips, or a slice is too short.
@@ -193,9 +193,9 @@ impl Rows {
         for tile in 0..self.tiles() {
             let pass = self.pass(band, tile, strips);
             match self.level {
-                // SAFETY: a format has a level that the processor has. Groups and weights are
-                // those of this tile, so what they point at lies in the strips and sums, whose
-                // lengths are checked above.
+                // SAFETY: a format has a level of the processor. Groups and weights are those of
+                // this tile, so their indices lie in the strips and sums, whose lengths are checked
+                // above.
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx512 | Level::Vnni => unsafe {
                     match count {

@@ -1,23 +1,24 @@
-//! Memory that runs leave behind for the next.
+//! Scratch memory that runs reuse.
 
 use crate::aligned::Floats;
-use crate::conv::Run;
+use crate::panel::Segment;
 use std::sync::{Mutex, PoisonError};
 
-/// Memory that kernels work in. It grows to what the largest run needs, and then stays; one can
-/// serve many kernels, one after the other.
+/// Scratch memory of kernels.
+///
+/// It grows to the need of the largest run, and can serve many kernels, one after the other.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// The inputs of the whole run, laid out anew.
+    /// Inputs of the whole run, in the layout of a format.
     pub(crate) inputs: Floats,
-    /// The inputs of the whole run as bytes.
+    /// Quantized inputs of the whole run.
     pub(crate) codes: Floats,
-    /// What the bytes of each row stand for.
+    /// Range of each quantized row.
     pub(crate) ranges: Floats,
     pub(crate) parts: Parts,
 }
 
-/// Memory of parts that run at the same time, on threads that are not known before.
+/// Memory of concurrent parts, on any threads.
 #[derive(Debug, Default)]
 pub(crate) struct Parts(Mutex<Vec<PartScratch>>);
 
@@ -25,22 +26,23 @@ pub(crate) struct Parts(Mutex<Vec<PartScratch>>);
 #[derive(Debug, Default)]
 pub(crate) struct PartScratch {
     pub(crate) sums: Floats,
-    pub(crate) runs: Vec<Run>,
+    pub(crate) segments: Vec<Segment>,
 }
 
 impl Scratch {
-    /// What it holds, in bytes.
+    /// Memory in bytes.
     pub fn bytes(&self) -> usize {
         let parts = self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_part =
-            |part: &PartScratch| part.sums.bytes() + part.runs.capacity() * size_of::<Run>();
+        let of_part = |part: &PartScratch| {
+            part.sums.bytes() + part.segments.capacity() * size_of::<Segment>()
+        };
         let inputs = self.inputs.bytes() + self.codes.bytes() + self.ranges.bytes();
         inputs + parts.iter().map(of_part).sum::<usize>()
     }
 }
 
 impl Parts {
-    /// Lends memory that no other part has.
+    /// Lends memory that no other part uses.
     pub(crate) fn with(&self, work: impl FnOnce(&mut PartScratch)) {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let free = lock().pop();

@@ -1,44 +1,44 @@
-//! Turns blocks of up to sixteen by sixteen numbers around their diagonal.
+//! Transposes blocks of up to sixteen by sixteen numbers.
 
 use crate::Level;
 use crate::aligned::LINE;
-use crate::parallel::Shared;
+use crate::parallel::SharedSlice;
 
-/// A block inside of a matrix.
+/// A block inside a matrix.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Block {
-    /// Where its first number lies.
+    /// Index of the first number.
     pub(crate) start: usize,
-    /// From one row to the next.
+    /// Distance from one row to the next.
     pub(crate) stride: usize,
-    /// Its rows, sixteen at most.
+    /// Rows, sixteen at most.
     pub(crate) rows: usize,
-    /// Its columns, sixteen at most.
+    /// Columns, sixteen at most.
     pub(crate) columns: usize,
 }
 
 impl Block {
-    /// Where its last number ends.
+    /// End of the last number.
     fn end(self) -> usize {
         self.start + self.rows.saturating_sub(1) * self.stride + self.columns
     }
 }
 
-/// Writes the columns of `from` as the rows of `to`. Where `to` has more than `from` has, zeros
-/// are written; where it has fewer, the rest is left out.
+/// Writes the columns of `from` as the rows of `to`. If `to` is larger, the rest becomes zero; if
+/// it is smaller, the rest is left out.
 ///
 /// # Panics
 /// When a block does not lie in its slice, or is larger than sixteen.
 pub(crate) fn transpose(level: Level, source: &[f32], from: Block, target: &mut [f32], to: Block) {
-    // SAFETY: the target is a slice that no one else has.
-    unsafe { Shared::new(target).transpose(level, source, from, to) };
+    // SAFETY: the target is borrowed exclusively.
+    unsafe { SharedSlice::new(target).transpose(level, source, from, to) };
 }
 
-impl Shared<'_> {
-    /// As [`transpose`], into a slice that others write to as well.
+impl SharedSlice<'_> {
+    /// Transposes as [`transpose`] does, into a slice that other threads write to as well.
     ///
     /// # Safety
-    /// No one else has any of the numbers of the block that is written.
+    /// No other thread uses the numbers of the block that is written.
     ///
     /// # Panics
     /// When a block does not lie in its slice, or is larger than sixteen.
@@ -70,7 +70,7 @@ mod avx512 {
     use super::{Block, LINE};
     use std::arch::x86_64::*;
 
-    /// Sixteen rows in registers, and four rounds of exchanging halves of ever larger parts.
+    /// Loads sixteen rows, and exchanges halves of ever larger parts in four rounds.
     ///
     /// # Safety
     /// The processor has AVX-512 F; both blocks lie in what their pointers point to, and are no
@@ -85,7 +85,7 @@ mod avx512 {
                 _mm512_maskz_loadu_ps(mask, source.add(from.start + index * from.stride))
             };
         }
-        let rows = turn(rows);
+        let rows = transpose_registers(rows);
         let mask = first(to.columns);
         for (index, row) in rows.iter().enumerate().take(to.rows) {
             // SAFETY: the row lies in the target, and the mask has no more than its columns.
@@ -95,13 +95,13 @@ mod avx512 {
         }
     }
 
-    /// A mask of the first `count` numbers.
+    /// Mask of the first `count` numbers.
     fn first(count: usize) -> __mmask16 {
         ((1_u32 << count) - 1) as __mmask16
     }
 
     #[target_feature(enable = "avx512f")]
-    fn turn(rows: [__m512; LINE]) -> [__m512; LINE] {
+    fn transpose_registers(rows: [__m512; LINE]) -> [__m512; LINE] {
         let mut pairs = rows;
         for i in (0..LINE).step_by(2) {
             pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_blocks_of_every_size_and_touches_nothing_else() {
+    fn blocks_of_every_size_are_transposed_and_the_rest_is_untouched() {
         let source: Vec<f32> = (0..20 * 20).map(|i| i as f32 + 1.0).collect();
         for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
             for (rows, columns) in [(16, 16), (1, 16), (16, 1), (5, 11), (13, 3), (0, 4)] {

@@ -1,37 +1,38 @@
-//! A sparse matrix as it comes from outside: checked, and sorted by output and input.
+//! Sparse weights from outside: checked, and sorted by output and input.
 
 use crate::KernelError;
+use crate::error::check_size;
 use std::ops::Range;
 
-/// A matrix may have so many outputs or inputs: vector instructions index with 32 bits.
+/// Most outputs or inputs of a matrix: vector instructions index with 32 bits.
 pub(crate) const SIDE_MAX: usize = 1 << 30;
 
-/// A matrix may have so many weights, zeros too: 16 GB if it were dense.
+/// Most weights of a matrix, zeros included: 16 GB if dense.
 pub(crate) const AREA_MAX: usize = 1 << 32;
 
-/// The values that fit one codebook of the kernels: two registers of AVX-512.
+/// Values in one codebook of the kernels: two registers of AVX-512.
 pub(crate) const PALETTE: usize = 32;
 
-/// The weights of a matrix that are not zero, output by output.
+/// Non-zero weights of a matrix, output by output.
 ///
-/// Formats are made of it ([`SparseMatrix`](crate::SparseMatrix),
-/// [`SparseConv`](crate::SparseConv)); afterwards it can go.
+/// Formats are encoded from it ([`SparseMatrix`](crate::SparseMatrix),
+/// [`SparseConv`](crate::SparseConv)); afterwards it can be dropped.
 #[derive(Debug, Clone)]
 pub struct SparseWeights {
     outputs: usize,
     inputs: usize,
-    /// Where each output's weights start, and where the last one's end.
+    /// Start of each output's weights, and end of the last one's.
     starts: Vec<u32>,
     columns: Vec<u32>,
     values: Values,
 }
 
-/// The values of the weights, in their order.
+/// Values of the weights, in order.
 #[derive(Debug, Clone)]
 pub(crate) enum Values {
-    /// Numbers of entries in a small codebook; those that it has not are zero.
+    /// Indices into a small codebook; unused entries are zero.
     Coded { codes: Vec<u8>, codebook: [f32; PALETTE] },
-    /// The values themselves.
+    /// Values themselves.
     Plain(Vec<f32>),
 }
 
@@ -45,14 +46,15 @@ impl Values {
 }
 
 impl SparseWeights {
-    /// A matrix of `outputs` x `inputs` whose entries are (output, input, code), in any order,
-    /// where a code is an index into `codebook`. Codes whose value is zero are left out.
+    /// Makes a matrix of `outputs` x `inputs` from entries (output, input, code), in any order.
     ///
-    /// It is walked more than once, so that its entries need no copy.
+    /// A code is an index into `codebook`. Codes of value zero are left out. The iterator is walked
+    /// more than once, so that entries need no copy.
+    ///
     ///
     /// # Errors
-    /// When an entry lies outside of the matrix or the codebook, two lie at one place, or a value
-    /// is not finite.
+    /// When an entry is outside of the matrix or the codebook, two have the same position, or a
+    /// value is not finite.
     pub fn coded(
         outputs: usize,
         inputs: usize,
@@ -70,55 +72,55 @@ impl SparseWeights {
         let used = used.into_iter().zip(codebook);
         let used = used.map(|(used, value)| used && *value != 0.0).collect::<Vec<_>>();
         check_finite(used.iter().zip(codebook).filter(|(used, _)| **used).map(|(_, value)| value))?;
-        let placed = Placed::new(outputs, inputs, entries)?;
-        Ok(placed.with(|codes| Values::of_codes(&codes, codebook, &used)))
+        let sorted = SortedEntries::new(outputs, inputs, entries)?;
+        Ok(sorted.with(|codes| Values::from_codes(&codes, codebook, &used)))
     }
 
-    /// A matrix of `outputs` x `inputs` whose entries are (output, input, value), in any order.
-    /// Values that are zero are left out.
+    /// Makes a matrix of `outputs` x `inputs` from entries (output, input, value), in any order.
+    /// Zero values are left out.
     ///
     /// # Errors
-    /// When an entry lies outside of the matrix, two lie at one place, or a value is not finite.
+    /// When an entry is outside of the matrix, two have the same position, or a value is not
+    /// finite.
     pub fn plain(
         outputs: usize,
         inputs: usize,
         entries: impl Iterator<Item = (u32, u32, f32)> + Clone,
     ) -> Result<Self, KernelError> {
         let entries = entries.filter(|(_, _, value)| *value != 0.0);
-        let placed = Placed::new(outputs, inputs, entries)?;
-        check_finite(placed.payloads.iter())?;
-        Ok(placed.with(Values::of_floats))
+        let sorted = SortedEntries::new(outputs, inputs, entries)?;
+        check_finite(sorted.payloads.iter())?;
+        Ok(sorted.with(Values::from_floats))
     }
 
-    /// The rows of the matrix.
+    /// Rows of the matrix.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// The columns of the matrix.
+    /// Columns of the matrix.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// How many weights are not zero.
+    /// Number of non-zero weights.
     pub fn count(&self) -> usize {
         self.columns.len()
     }
 
-    /// The share of weights that are not zero.
+    /// Fraction of weights that are not zero.
     pub fn density(&self) -> f64 {
         self.count() as f64 / (self.outputs as f64 * self.inputs as f64)
     }
 
-    /// The weights of one output: (input, value), by input.
+    /// Weights of one output: (input, value), by input.
     pub fn of_output(&self, output: usize) -> impl ExactSizeIterator<Item = (u32, f32)> + '_ {
         self.range(output).map(|index| (self.columns[index], self.values.get(index)))
     }
 
-    /// The same weights in another matrix, in which an output's weight of an input lies at
-    /// `place(output, input)`.
-    pub(crate) fn moved(&self, inputs: usize, place: impl Fn(usize, usize) -> usize) -> Self {
-        let mut moved = Self { inputs, ..self.clone() };
+    /// Moves weights to another matrix, where the input of a weight is `place(output, input)`.
+    pub(crate) fn remapped(&self, inputs: usize, place: impl Fn(usize, usize) -> usize) -> Self {
+        let mut remapped = Self { inputs, ..self.clone() };
         let mut order: Vec<(u32, usize)> = Vec::new();
         for output in 0..self.outputs {
             let range = self.range(output);
@@ -127,8 +129,8 @@ impl SparseWeights {
             order.extend(range.clone().map(|at| (column(at), at)));
             order.sort_unstable();
             for (at, &(column, from)) in range.zip(&order) {
-                moved.columns[at] = column;
-                match (&mut moved.values, &self.values) {
+                remapped.columns[at] = column;
+                match (&mut remapped.values, &self.values) {
                     (Values::Coded { codes, .. }, Values::Coded { codes: old, .. }) => {
                         codes[at] = old[from];
                     }
@@ -137,7 +139,7 @@ impl SparseWeights {
                 }
             }
         }
-        moved
+        remapped
     }
 
     pub(crate) fn range(&self, output: usize) -> Range<usize> {
@@ -161,8 +163,8 @@ fn check_finite<'a>(values: impl IntoIterator<Item = &'a f32>) -> Result<(), Ker
 }
 
 impl Values {
-    /// Codes of the few values that are used, or the values where those are too many.
-    fn of_codes(codes: &[u16], codebook: &[f32], used: &[bool]) -> Self {
+    /// Encodes the values that are used, or keeps values if there are too many.
+    fn from_codes(codes: &[u16], codebook: &[f32], used: &[bool]) -> Self {
         let count = used.iter().filter(|used| **used).count();
         if count > PALETTE {
             return Self::Plain(codes.iter().map(|code| codebook[usize::from(*code)]).collect());
@@ -178,8 +180,8 @@ impl Values {
         Self::Coded { codes, codebook: palette }
     }
 
-    /// The values, or codes of them where they are few.
-    fn of_floats(values: Vec<f32>) -> Self {
+    /// Encodes the values if they are few, else keeps them.
+    fn from_floats(values: Vec<f32>) -> Self {
         let mut palette: Vec<f32> = Vec::with_capacity(PALETTE);
         let mut codes = Vec::new();
         for value in &values {
@@ -200,8 +202,8 @@ impl Values {
     }
 }
 
-/// Entries sorted by output and input, each with something that goes with it.
-struct Placed<T> {
+/// Entries sorted by output and input, each with a payload.
+struct SortedEntries<T> {
     outputs: usize,
     inputs: usize,
     starts: Vec<u32>,
@@ -209,7 +211,7 @@ struct Placed<T> {
     payloads: Vec<T>,
 }
 
-impl<T: Copy + Default> Placed<T> {
+impl<T: Copy + Default> SortedEntries<T> {
     fn new(
         outputs: usize,
         inputs: usize,
@@ -239,13 +241,13 @@ impl<T: Copy + Default> Placed<T> {
             columns[at] = input;
             payloads[at] = payload;
         }
-        let mut placed = Self { outputs, inputs, starts, columns, payloads };
-        (0..outputs).try_for_each(|output| placed.sort(output))?;
-        Ok(placed)
+        let mut sorted = Self { outputs, inputs, starts, columns, payloads };
+        (0..outputs).try_for_each(|output| sorted.sort(output))?;
+        Ok(sorted)
     }
 
-    /// Sorts the entries of an output by their input, and looks at them once more: kernels trust
-    /// them, and an iterator may give others each time it is walked.
+    /// Sorts the entries of an output by input, and checks them again: kernels trust them, and an
+    /// iterator may return others on each walk.
     fn sort(&mut self, output: usize) -> Result<(), KernelError> {
         let range = self.starts[output] as usize..self.starts[output + 1] as usize;
         let (columns, payloads) = (&mut self.columns[range.clone()], &mut self.payloads[range]);
@@ -259,7 +261,7 @@ impl<T: Copy + Default> Placed<T> {
         let mut pairs: Vec<_> = columns.iter().copied().zip(payloads.iter().copied()).collect();
         pairs.sort_by_key(|(column, _)| *column);
         if let Some(twice) = pairs.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(KernelError::Twice { output, input: twice[0].0 });
+            return Err(KernelError::Duplicate { output, input: twice[0].0 });
         }
         for ((column, payload), pair) in columns.iter_mut().zip(payloads).zip(pairs) {
             (*column, *payload) = pair;
@@ -277,13 +279,6 @@ fn check_side(what: &'static str, value: usize) -> Result<(), KernelError> {
     check_size(what, value, SIDE_MAX)
 }
 
-fn check_size(what: &'static str, value: usize, max: usize) -> Result<(), KernelError> {
-    if (1..=max).contains(&value) {
-        return Ok(());
-    }
-    Err(KernelError::Size { what, value, max })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,12 +290,12 @@ mod tests {
         SparseWeights::coded(2, 3, codebook, entries.iter().copied())
     }
 
-    fn refusal(codebook: &[f32], entries: &[Entry]) -> String {
+    fn error_of(codebook: &[f32], entries: &[Entry]) -> String {
         coded(codebook, entries).unwrap_err().to_string()
     }
 
     #[test]
-    fn sorts_entries_and_leaves_zeros_out() {
+    fn entries_are_sorted_and_zeros_left_out() {
         let weights = coded(&[0.0, 1.5, -2.0], &[(1, 2, 1), (0, 1, 0), (1, 0, 2)]).unwrap();
         assert_eq!((weights.outputs(), weights.inputs(), weights.count()), (2, 3, 2));
         assert_eq!(weights.of_output(0).count(), 0);
@@ -312,12 +307,12 @@ mod tests {
     }
 
     #[test]
-    fn keeps_values_as_they_are_where_they_are_many() {
+    fn many_values_are_kept_without_a_codebook() {
         for (values, few) in [(32, true), (33, false)] {
             let entries = (0..values).map(|i| (0, i, i as f32 + 1.0));
             let plain = SparseWeights::plain(1, 40, entries.clone()).unwrap();
             assert_eq!(matches!(plain.values(), Values::Coded { .. }), few);
-            // Code 0 is not used, so it takes no place among the few.
+            // Code 0 is unused, so it takes no entry.
             let codebook: Vec<f32> = (0..=values).map(|i| i as f32).collect();
             let codes = (0..values).map(|i| (0, i, i as u16 + 1));
             let coded = SparseWeights::coded(1, 40, &codebook, codes).unwrap();
@@ -329,12 +324,12 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_does_not_hold_together() {
-        assert!(refusal(&[1.0], &[(2, 0, 0)]).contains("output 2, input 0 of a matrix of 2 x 3"));
-        assert!(refusal(&[1.0], &[(0, 3, 0)]).contains("output 0, input 3"));
-        assert!(refusal(&[1.0], &[(0, 0, 1)]).contains("code 1, and the codebook has 1"));
-        assert!(refusal(&[1.0], &[(0, 1, 0), (0, 1, 0)]).contains("two weights at output 0"));
-        assert!(refusal(&[f32::NAN], &[(0, 1, 0)]).contains("must be finite"));
+    fn inconsistent_weights_are_rejected() {
+        assert!(error_of(&[1.0], &[(2, 0, 0)]).contains("output 2, input 0 of a matrix of 2 x 3"));
+        assert!(error_of(&[1.0], &[(0, 3, 0)]).contains("output 0, input 3"));
+        assert!(error_of(&[1.0], &[(0, 0, 1)]).contains("code 1, and the codebook has 1"));
+        assert!(error_of(&[1.0], &[(0, 1, 0), (0, 1, 0)]).contains("two weights at output 0"));
+        assert!(error_of(&[f32::NAN], &[(0, 1, 0)]).contains("must be finite"));
         assert!(coded(&[1.0, f32::NAN], &[(0, 1, 0)]).is_ok(), "it is not used");
         let none = std::iter::empty();
         let error = SparseWeights::plain(0, 3, none.clone()).unwrap_err().to_string();
@@ -344,7 +339,7 @@ mod tests {
         assert!(error.contains("outputs times inputs"), "{error}");
     }
 
-    /// Gives other entries each time that it is walked.
+    /// Iterator that returns other entries on each walk.
     #[derive(Clone)]
     struct Liar<'a> {
         walks: &'a Cell<u32>,
@@ -365,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_change_from_walk_to_walk_stay_inside_too() {
+    fn entries_that_change_between_walks_are_checked_too() {
         for lies_from in 0..2 {
             let walks = Cell::new(0);
             let liar = Liar { walks: &walks, lies_from, is_over: false };

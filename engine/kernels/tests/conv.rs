@@ -1,4 +1,4 @@
-//! Convolutions equal those by dense kernels, whatever the shape, the level and the sizes.
+//! Convolutions equal those with dense kernels, for any shape, level and size.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -75,7 +75,7 @@ impl Case {
         weights
     }
 
-    /// The sum at a place of the output: image, channel, row, column.
+    /// Sum at a position of the output: image, channel, row, column.
     fn expected(&self, x: &[f32], weights: &[f32], place: [usize; 4]) -> Sum {
         let Convolution { channels, groups, kernel, strides, dilations, pads } = self.convolution;
         let [image, output, row, column] = place;
@@ -140,7 +140,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn equal_those_by_dense_kernels(case in cases()) {
+    fn sparse_convolutions_equal_dense_ones(case in cases()) {
         case.check();
     }
 }

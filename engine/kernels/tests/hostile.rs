@@ -1,18 +1,19 @@
-//! Whatever a kernel is given, it computes or refuses: no panic, and nothing outside of a slice.
+//! Hostile arguments: kernels compute or return an error, without panics or access outside of a
+//! slice.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
 mod support;
 
 use skysail_kernels::{
-    ConvInput, Convolution, Finish, Formats, Images, KernelError, Scratch, Serial, SparseConv,
-    SparseMatrix, SparseWeights,
+    ConvInput, Convolution, Finish, Formats, Images, Int8Matrix, KernelError, Scratch, Serial,
+    SparseConv, SparseMatrix, SparseWeights,
 };
 use support::levels;
 
 const FORMATS: [Formats; 3] = [Formats::Few, Formats::Many, Formats::Both];
 
-/// A matrix that has every third weight, each of the value 1.
+/// A matrix with every third weight, each of value 1.
 fn weights(outputs: usize, inputs: usize) -> SparseWeights {
     let places = (0..outputs * inputs).step_by(3);
     let entries = places.map(|at| ((at / inputs) as u32, (at % inputs) as u32, 1.0));
@@ -25,7 +26,7 @@ fn multiply(matrix: &SparseMatrix, x: &[f32], y: &mut [f32], finish: Finish<'_>)
 }
 
 #[test]
-fn products_refuse_slices_of_other_lengths() {
+fn products_reject_slices_of_wrong_lengths() {
     for (formats, level) in FORMATS.into_iter().flat_map(|f| levels().map(move |l| (f, l))) {
         let matrix = SparseMatrix::at_level(&weights(40, 7), formats, level);
         let run = |x: usize, y: usize, bias: usize| {
@@ -43,13 +44,13 @@ fn products_refuse_slices_of_other_lengths() {
 }
 
 #[test]
-fn a_matrix_without_weights_gives_its_bias() {
+fn a_matrix_without_weights_results_in_its_bias() {
     let none = SparseWeights::plain(70, 33, std::iter::empty()).unwrap();
     let bias: Vec<f32> = (0..70).map(|i| i as f32).collect();
     let finish = Finish { bias: Some(&bias), ..Finish::default() };
     for (formats, level) in FORMATS.into_iter().flat_map(|f| levels().map(move |l| (f, l))) {
         let matrix = SparseMatrix::at_level(&none, formats, level);
-        // Not even what is no number reaches an output that has no weight for it.
+        // Not even not-a-number reaches an output without a weight for it.
         let mut y = [f32::NAN; 140];
         assert_eq!(multiply(&matrix, &[f32::INFINITY; 66], &mut y, finish), "ok");
         assert_eq!(y[..70], bias);
@@ -58,12 +59,26 @@ fn a_matrix_without_weights_gives_its_bias() {
 }
 
 #[test]
-fn memory_of_a_larger_run_does_not_show_in_a_smaller_one() {
+fn a_matrix_without_inputs_is_rejected_so_no_product_stays_unwritten() {
+    let sparse = SparseWeights::plain(3, 0, std::iter::empty()).err();
+    assert!(matches!(sparse, Some(KernelError::Size { value: 0, .. })), "{sparse:?}");
+    let int8 = Int8Matrix::new(&[], 0, 3, &[1.0; 3]).err();
+    assert!(matches!(int8, Some(KernelError::Size { value: 0, .. })), "{int8:?}");
+    // Every number is written where all weights are zero.
+    let int8 = Int8Matrix::new(&[0; 6], 2, 3, &[1.0; 3]).unwrap();
+    let finish = Finish { bias: Some(&[1.0, 2.0, 3.0]), ..Finish::default() };
+    let mut y = [f32::NAN; 6];
+    int8.multiply(&[5.0; 4], &mut y, finish, &mut Scratch::default(), &Serial).unwrap();
+    assert_eq!(y, [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn a_smaller_run_does_not_read_memory_of_a_larger_one() {
     for (formats, level) in FORMATS.into_iter().flat_map(|f| levels().map(move |l| (f, l))) {
         let mut scratch = Scratch::default();
         for (outputs, inputs, rows) in [(270, 300, 40), (33, 20, 1), (64, 31, 17), (5, 1, 2)] {
             let matrix = SparseMatrix::at_level(&weights(outputs, inputs), formats, level);
-            // What is left behind is no number.
+            // Not-a-numbers are left behind.
             let (x, mut y) = (vec![f32::NAN; rows * inputs], vec![0.0; rows * outputs]);
             let mut run = |x: &[f32], y: &mut [f32]| {
                 matrix.multiply(x, y, Finish::default(), &mut scratch, &Serial).unwrap();
@@ -97,7 +112,7 @@ fn convolve(conv: &SparseConv, images: Images, x: usize, y: usize) -> Result<(),
 }
 
 #[test]
-fn convolutions_that_can_not_be_are_refused() {
+fn impossible_convolutions_are_rejected() {
     let huge = usize::MAX;
     for convolution in [
         Convolution { channels: 0, ..PLAIN },
@@ -115,7 +130,7 @@ fn convolutions_that_can_not_be_are_refused() {
         Convolution { pads: [0, huge, 0, 0], ..PLAIN },
     ] {
         assert!(SparseConv::new(&weights(4, 18), convolution).is_err(), "{convolution:?}");
-        // Nor does asking for its output panic.
+        // The size of its output does not panic either.
         let _ = convolution.output(Images { count: huge, height: huge, width: huge });
         let _ = convolution.output(IMAGES);
     }
@@ -125,7 +140,7 @@ fn convolutions_that_can_not_be_are_refused() {
 }
 
 #[test]
-fn convolutions_refuse_images_and_slices_that_do_not_fit() {
+fn convolutions_reject_images_and_slices_that_do_not_fit() {
     for level in levels() {
         let conv = SparseConv::at_level(&weights(4, 18), PLAIN, level).unwrap();
         let run = |images, x, y| convolve(&conv, images, x, y);
@@ -152,7 +167,7 @@ fn strides_longer_than_the_image_read_nothing_beyond_it() {
         let strides = [1, 1 << 24];
         let convolution = Convolution { kernel: [1, 1], pads: [0; 4], strides, ..PLAIN };
         let conv = SparseConv::at_level(&weights(3, 2), convolution, level).unwrap();
-        // A column of sixteen pixels, each of which is a row of the output.
+        // A column of sixteen pixels, each a row of the output.
         let images = Images { count: 1, height: 16, width: 1 };
         let x: Vec<f32> = (0..32).map(|i| i as f32).collect();
         let (mut y, mut scratch) = ([f32::NAN; 48], Scratch::default());
@@ -165,7 +180,7 @@ fn strides_longer_than_the_image_read_nothing_beyond_it() {
 }
 
 #[test]
-fn pads_that_make_too_many_lines_are_refused() {
+fn pads_that_need_too_many_lines_are_rejected() {
     let convolution =
         Convolution { channels: 512, kernel: [1, 1], pads: [0, 1 << 28, 0, 1 << 28], ..PLAIN };
     let conv = SparseConv::new(&weights(1, 512), convolution).unwrap();

@@ -1,5 +1,5 @@
-//! Products of bytes are those of the codes, at every level and of every size, and each row's are
-//! its own.
+//! Products of bytes are exact products of the codes at every level and size, and rows are
+//! independent.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -8,7 +8,7 @@ mod support;
 use skysail_kernels::{Activation, Finish, Int8Matrix, KernelError, Level, Scratch, Serial};
 use support::{Random, levels};
 
-/// A matrix, and rows that it is multiplied by.
+/// A matrix and its parts.
 struct Case {
     inputs: usize,
     outputs: usize,
@@ -30,7 +30,7 @@ impl Case {
         Int8Matrix::at_level(codes, *inputs, *outputs, scales, level).unwrap()
     }
 
-    /// The product as the formula says, in double precision.
+    /// Product by the formula, in double precision.
     fn expected(&self, x: &[f32]) -> Vec<f64> {
         let row = |x: &[f32]| {
             let high = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -63,7 +63,7 @@ impl Case {
 }
 
 #[test]
-fn every_level_multiplies_the_codes() {
+fn every_level_multiplies_the_codes_exactly() {
     let sizes = [(1, 1, 1), (3, 5, 2), (4, 16, 7), (17, 33, 13), (64, 48, 6), (130, 100, 251)];
     for (inputs, outputs, rows) in sizes {
         let case = Case::new(inputs, outputs, (inputs * outputs) as u64);
@@ -90,7 +90,7 @@ fn every_level_multiplies_the_codes() {
 
 #[test]
 fn sums_of_the_largest_products_do_not_saturate() {
-    // Two products of 255 and 127 are more than 16 bits hold.
+    // Two products of 255 and 127 overflow 16 bits.
     let (inputs, outputs) = (256, 16);
     let case = Case { inputs, outputs, codes: vec![127; 4096], scales: vec![1.0; 16] };
     let mut x = vec![1.0_f32; inputs];
@@ -104,7 +104,7 @@ fn sums_of_the_largest_products_do_not_saturate() {
 }
 
 #[test]
-fn a_row_is_the_same_alone_and_beside_others() {
+fn a_row_has_the_same_product_alone_and_in_a_batch() {
     let case = Case::new(48, 40, 3);
     let mut random = Random::new(9);
     for level in levels() {

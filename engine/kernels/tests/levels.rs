@@ -1,11 +1,11 @@
-//! Says which sets of instructions the tests run with, and that a limit on them is kept.
+//! Prints the levels that the tests run with, and checks that a limit on them is kept.
 
-#![allow(clippy::print_stdout, reason = "says what was run")]
+#![allow(clippy::print_stdout, reason = "prints the levels")]
 
 use skysail_kernels::{LEVEL_VARIABLE, Level};
 
 #[test]
-fn levels_are_told_and_limited() {
+fn levels_are_printed_and_limited() {
     let available: Vec<Level> = Level::ALL.into_iter().filter(|it| it.is_available()).collect();
     let names: Vec<&str> = available.iter().map(|level| level.name()).collect();
     println!("levels that the kernels are tested at: {}", names.join(", "));

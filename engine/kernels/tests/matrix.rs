@@ -1,4 +1,4 @@
-//! Products equal those of the dense matrix, whatever the format, the level and the sizes.
+//! Products equal those of the dense matrix, for any format, level and size.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use skysail_kernels::{Activation, Finish, Formats, Scratch, Serial, SparseMatrix, SparseWeights};
 use support::{Random, Sum, activations, levels};
 
-/// A matrix to be multiplied, and what it is multiplied by.
+/// A matrix and its inputs.
 #[derive(Debug, Clone)]
 struct Case {
     outputs: usize,
@@ -18,7 +18,7 @@ struct Case {
     density: f64,
     bias: bool,
     activation: Activation,
-    /// Some outputs and inputs have many more weights than others.
+    /// True if some outputs and inputs have many more weights than others.
     skewed: bool,
     seed: u64,
 }
@@ -91,7 +91,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(14))]
 
     #[test]
-    fn equal_those_of_the_dense_matrix(case in cases()) {
+    fn sparse_products_equal_dense_ones(case in cases()) {
         case.check();
     }
 }

@@ -4,7 +4,7 @@
 use super::layer_models;
 use ort::environment::Environment;
 use parking_lot::Mutex;
-use skysail_kernels::{KernelError, Limits, Probe, least};
+use skysail_kernels::{KernelError, Limits, Probe, min_cpu_times};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(super) fn dense_bound_us(
 fn measure(environment: &Environment, rows: usize) -> Result<f64, KernelError> {
     let model = layer_models::dense_product(2, SIDE, SIDE)?;
     let mut product = Probe::new(layer_models::builder(environment)?, &model, &[rows, SIDE])?;
-    let times = least(&mut [&mut || product.run()], LIMITS)?;
+    let times = min_cpu_times(&mut [&mut || product.run()], LIMITS)?;
     let us = times.first().map_or(0.0, |time| time.as_secs_f64() * 1e6);
     Ok(us / (rows * WEIGHTS_MIN) as f64)
 }

@@ -13,7 +13,7 @@ use super::operation::Operation;
 use crate::layers::LayerTimes;
 use ort::environment::Environment;
 use skysail_kernels::{
-    ConvInput, Finish, Images, KernelError, Limits, Scratch, Serial, least, thread_time,
+    ConvInput, Finish, Images, KernelError, Limits, Scratch, Serial, min_cpu_times, thread_cpu_time,
 };
 use std::time::Duration;
 
@@ -98,9 +98,9 @@ impl<'a> Measurer<'a> {
         if self.is_over() {
             return Ok(None);
         }
-        let started = thread_time();
+        let started = thread_cpu_time();
         let (sparse_us, dense_us) = run.compare(self.environment)?;
-        self.comparing += thread_time().saturating_sub(started);
+        self.comparing += thread_cpu_time().saturating_sub(started);
         Ok(Some(LayerTimes { batch, sparse_us, dense_us, dense_is_bound: false }))
     }
 }
@@ -111,7 +111,7 @@ impl Run<'_> {
         let Some((x_len, y_len)) = self.values() else { return Ok(None) };
         let (x, mut y) = (vec![0.5; x_len], vec![0.0; y_len]);
         let finish = Finish::default();
-        let started = thread_time();
+        let started = thread_cpu_time();
         match (self.kernel, self.images()) {
             (Kernel::Product(matrix), _) => {
                 matrix.multiply(&x, &mut y, finish, scratch, &Serial)?;
@@ -122,7 +122,7 @@ impl Run<'_> {
             }
             (Kernel::Convolution(_), None) => return Ok(None),
         }
-        Ok(Some(thread_time().saturating_sub(started).as_secs_f64() * 1e6))
+        Ok(Some(thread_cpu_time().saturating_sub(started).as_secs_f64() * 1e6))
     }
 
     /// Elements of the input and the output; `None` if they are too many.
@@ -184,7 +184,7 @@ impl Run<'_> {
     fn compare(&self, environment: &Environment) -> Result<(f64, f64), KernelError> {
         let mut sparse = layer_models::sparse(environment, self.kernel, self.x)?;
         let (mut dense, factor) = layer_models::dense(environment, self.operation, self.x)?;
-        let times = least(&mut [&mut || sparse.run(), &mut || dense.run()], COMPARISON)?;
+        let times = min_cpu_times(&mut [&mut || sparse.run(), &mut || dense.run()], COMPARISON)?;
         let us = |index: usize| times.get(index).map_or(0.0, |time| time.as_secs_f64() * 1e6);
         Ok((us(0), us(1) * factor))
     }

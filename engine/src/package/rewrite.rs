@@ -6,7 +6,7 @@ use super::layer::Candidate;
 use skysail_compression::{Int8Operator, fuse_int8};
 use skysail_graph::{Attribute, GraphError, Model, NewNode, Tensor};
 use skysail_kernels::{
-    Activation, DOMAIN, DOMAIN_VERSION, INT8_PRODUCT, Int8Matrix, OperatorWeights,
+    Activation, DOMAIN, DOMAIN_VERSION, INT8_MATMUL, Int8Matrix, OperatorWeights,
 };
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ pub(super) fn rewrite(
 /// Fuses the nodes that quantize rows to bytes and multiply them into one operator each, and adds
 /// its weights. Returns true if there are any.
 pub(super) fn fuse(model: &mut Model, weights: &mut OperatorWeights) -> Result<bool, PrepareError> {
-    let operator = Int8Operator { op_type: INT8_PRODUCT, domain: DOMAIN, version: DOMAIN_VERSION };
+    let operator = Int8Operator { op_type: INT8_MATMUL, domain: DOMAIN, version: DOMAIN_VERSION };
     let products = fuse_int8(model, operator)?;
     for product in &products {
         let (inputs, outputs) = (product.inputs, product.outputs);

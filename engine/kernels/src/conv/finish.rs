@@ -1,14 +1,14 @@
-//! The beginning and the end of a convolution's sums.
+//! Start and end of a convolution's sums.
 
-use super::plan::Place;
+use super::plan::StripPosition;
 use crate::aligned::LINE;
 use crate::level::at_level;
-use crate::parallel::Shared;
+use crate::parallel::SharedSlice;
 use crate::{Activation, Level};
 use std::ops::Range;
 
 at_level! {
-    /// Starts the sums of so many outputs, each `width` wide.
+    /// Starts the sums of the outputs, each `width` wide.
     pub(super) fn start(bias: Option<&[f32]>, outputs: usize, sums: &mut [f32], width: usize) {
         let sums = &mut sums[..outputs * width];
         let Some(bias) = bias else { return sums.fill(0.0) };
@@ -17,16 +17,16 @@ at_level! {
     }
 }
 
-/// The sums of some outputs, and where they go.
+/// Sums of some outputs, and their positions in the output.
 pub(super) struct Band<'a> {
-    /// For each output a line for each strip.
+    /// A line for each output and strip.
     pub(super) sums: &'a [f32],
-    /// Of each strip.
-    pub(super) places: &'a [Place],
+    /// Position of each strip.
+    pub(super) places: &'a [StripPosition],
     pub(super) outputs: Range<usize>,
-    /// The outputs of an image.
+    /// Output channels of an image.
     pub(super) of_image: usize,
-    /// The pixels of an output.
+    /// Pixels of an output channel.
     pub(super) pixels: usize,
     pub(super) residual: Option<&'a [f32]>,
     pub(super) activation: Activation,
@@ -35,8 +35,8 @@ pub(super) struct Band<'a> {
 /// Writes a band's sums.
 ///
 /// # Safety
-/// No one else writes them.
-pub(super) unsafe fn write(level: Level, band: &Band<'_>, y: &Shared<'_>) {
+/// No other thread writes these numbers.
+pub(super) unsafe fn write(level: Level, band: &Band<'_>, y: &SharedSlice<'_>) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx512 {
         // SAFETY: the processor has AVX-512 F; the rest is the caller's promise.
@@ -59,7 +59,7 @@ pub(super) unsafe fn write(level: Level, band: &Band<'_>, y: &Shared<'_>) {
 }
 
 impl Band<'_> {
-    /// Gives each piece of the output: where it lies, and its sums.
+    /// Calls `piece` for each part of the output, with its range and its sums.
     #[inline(always)]
     fn for_each(&self, mut piece: impl FnMut(Range<usize>, &[f32])) {
         let width = self.places.len() * LINE;
@@ -72,10 +72,10 @@ impl Band<'_> {
     }
 
     /// # Safety
-    /// The processor has AVX-512 F, and no one else writes these outputs.
+    /// The processor has AVX-512 F, and no other thread writes these outputs.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
-    unsafe fn write_avx512(&self, y: &Shared<'_>) {
+    unsafe fn write_avx512(&self, y: &SharedSlice<'_>) {
         use std::arch::x86_64::*;
         let zero = _mm512_setzero_ps();
         self.for_each(|range, sums| {
@@ -90,7 +90,7 @@ impl Band<'_> {
                 value =
                     _mm512_add_ps(value, unsafe { _mm512_maskz_loadu_ps(mask, added.as_ptr()) });
             }
-            // Of two numbers, these give the second where one is not a number.
+            // These instructions return the second operand if one is not a number.
             value = match self.activation {
                 Activation::None => value,
                 Activation::Relu => _mm512_max_ps(zero, value),

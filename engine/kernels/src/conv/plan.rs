@@ -1,62 +1,54 @@
-//! How the pixels of an output are put into strips, and where the strips' lines come from.
+//! Layout of an output's pixels in strips, and of the strips' lines.
 //!
-//! A strip has sixteen lanes, which lie side by side in the output: a part of one of its rows, or,
-//! where those are short, a few whole rows. The weights of one row of the kernel meet, for each
-//! channel and column of the kernel, a line of a row of the input; those of the next row of the
-//! kernel meet the lines of a row further down. So lines are made once for each row of the input,
-//! and not again for each row of the kernel.
+//! A strip has sixteen lanes, which are adjacent in the output: a part of one row, or several whole
+//! rows if these are short.
+//!
+//! For each channel and kernel column, the weights of one kernel row meet a line from an input row.
+//! Those of the next kernel row meet the lines of a lower input row. So lines are made once for
+//! each input row, not for each kernel row.
 
 use super::shape::{Convolution, Images};
 use crate::KernelError;
 use crate::aligned::LINE;
-use crate::panel::Panel;
+use crate::panel::{Panel, Segment};
 use std::ops::Range;
 
-/// The numbers of a chunk's lines: they should stay in the second cache.
+/// Numbers in a chunk's lines, so that they stay in the second-level cache.
 const CHUNK: usize = 1 << 18;
 
-/// The numbers of a chunk's lines that are refused: 1 GB.
+/// Largest numbers in a chunk's lines: 1 GB. Larger ones are rejected.
 const LINES_MAX: usize = 1 << 28;
 
-/// The least groups of rows of a chunk: between two chunks some rows are laid out twice.
+/// Fewest groups of rows in a chunk: between two chunks some rows are laid out twice.
 const GROUPS_MIN: usize = 8;
 
-/// What follows from the size of the images.
+/// Plan of a convolution for images of one size.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) convolution: Convolution,
-    /// What it is for.
+    /// Size of the images.
     pub(super) images: Images,
     pub(super) input: Images,
     pub(super) output: Images,
-    /// The lines of a strip, for one row of the kernel.
+    /// Lines of a strip, for one kernel row.
     pub(super) panel: Panel,
-    /// Rows of the output that a strip has.
+    /// Output rows in a strip.
     rows: usize,
-    /// Strips that a row of the output has.
+    /// Strips in an output row.
     strips: usize,
 }
 
-/// Some of the output: several images, or rows of one.
+/// A part of the output: several images, or rows of one.
 #[derive(Debug, Clone)]
 pub(super) struct Chunk {
     pub(super) images: Range<usize>,
-    /// Rows of the output, as many together as a strip has.
+    /// Groups of output rows; a group has the rows of a strip.
     pub(super) groups: Range<usize>,
 }
 
-/// Lanes of a line that lie side by side in a row of the input.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) first: usize,
-    pub(crate) len: usize,
-    /// Where the first lane's number lies in its channel.
-    pub(crate) start: usize,
-}
-
-/// Where a strip of the output lies, for every channel.
+/// Position of a strip in the output, for every channel.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Place {
+pub(super) struct StripPosition {
     pub(super) image: usize,
     pub(super) pixel: usize,
     /// Lanes that are pixels.
@@ -64,10 +56,10 @@ pub(super) struct Place {
 }
 
 impl Plan {
-    /// A plan for images of this size, of a convolution that has been checked.
+    /// Makes a plan for images of this size, of a checked convolution.
     ///
     /// # Errors
-    /// When the images do not fit the convolution, or its lines the memory.
+    /// When the images do not fit the convolution, or its lines do not fit the memory.
     pub(super) fn new(
         convolution: Convolution,
         images: Images,
@@ -75,7 +67,7 @@ impl Plan {
     ) -> Result<Self, KernelError> {
         let (mut input, mut output) = (images, convolution.output(images)?);
         if convolution.is_pointwise() {
-            // Pixels do not know their neighbours: an image is one long row.
+            // Pixels are independent of their neighbours: an image is one long row.
             for images in [&mut input, &mut output] {
                 *images = Images { height: 1, width: images.pixels(), ..*images };
             }
@@ -96,33 +88,33 @@ impl Plan {
         }
     }
 
-    /// Groups of rows of an image.
+    /// Groups of rows in an image.
     pub(super) fn groups(&self) -> usize {
         self.output.height.div_ceil(self.rows)
     }
 
-    /// Rows of the input from one group to the next.
+    /// Input rows from one group to the next.
     fn stride(&self) -> usize {
         self.rows * self.convolution.strides[0]
     }
 
-    /// Rows of the input, pads included, where lines of so many groups start.
+    /// Input rows, pads included, at which lines of these groups start.
     pub(super) fn starts(&self, groups: usize) -> usize {
         let reach = (self.convolution.kernel[0] - 1) * self.convolution.dilations[0];
         (groups - 1) * self.stride() + reach + 1
     }
 
-    /// The numbers of the lines of one row of the input.
+    /// Numbers in the lines of one input row.
     pub(super) fn row_len(&self) -> usize {
         self.strips * self.panel.strip_len()
     }
 
-    /// From the lines of one row of the kernel to those of the next.
+    /// Distance from the lines of one kernel row to those of the next.
     pub(super) fn step(&self) -> usize {
         self.convolution.dilations[0] * self.row_len()
     }
 
-    /// The parts of the output that are worked on one after the other.
+    /// Parts of the output, which are computed one after the other.
     pub(super) fn chunks(&self) -> impl Iterator<Item = Chunk> + '_ {
         let groups = self.groups();
         let image_len = self.starts(groups) * self.row_len();
@@ -140,19 +132,19 @@ impl Plan {
         })
     }
 
-    /// The numbers of the lines of a chunk.
+    /// Numbers in the lines of a chunk.
     pub(super) fn chunk_len(&self, chunk: &Chunk) -> usize {
         chunk.images.len() * self.starts(chunk.groups.len()) * self.row_len()
     }
 
-    /// The strips of a chunk.
+    /// Strips in a chunk.
     pub(super) fn chunk_strips(&self, chunk: &Chunk) -> usize {
         chunk.images.len() * chunk.groups.len() * self.strips
     }
 
-    /// Whether some group of a chunk meets the lines that start at this row, counted from where
-    /// those of its first group start.
-    pub(super) fn is_met(&self, chunk: &Chunk, row: usize) -> bool {
+    /// True if a group of the chunk uses the lines that start at this row, counted from those of
+    /// its first group.
+    pub(super) fn is_used(&self, chunk: &Chunk, row: usize) -> bool {
         (0..self.convolution.kernel[0]).any(|tap| {
             let first = row.checked_sub(tap * self.convolution.dilations[0]);
             first.is_some_and(|first| {
@@ -161,8 +153,8 @@ impl Plan {
         })
     }
 
-    /// Where a chunk's strip lies in the output, and where its lines start in the chunk's.
-    pub(super) fn strip(&self, chunk: &Chunk, index: usize) -> (Place, usize) {
+    /// Position of a chunk's strip in the output, and start of its lines in the chunk.
+    pub(super) fn strip(&self, chunk: &Chunk, index: usize) -> (StripPosition, usize) {
         let (row, strip) = (index / self.strips, index % self.strips);
         let (image, group) = (row / chunk.groups.len(), row % chunk.groups.len());
         let start = image * self.starts(chunk.groups.len()) + group * self.stride();
@@ -170,36 +162,45 @@ impl Plan {
         let row = (chunk.groups.start + group) * self.rows;
         let pixel = row * self.output.width + strip * LINE;
         let end = self.output.height.min(row + self.rows) * self.output.width;
-        (Place { image: chunk.images.start + image, pixel, len: LINE.min(end - pixel) }, line)
+        (
+            StripPosition { image: chunk.images.start + image, pixel, len: LINE.min(end - pixel) },
+            line,
+        )
     }
 
-    /// The runs of the lines of a strip that start at a row of the input, counted as for
-    /// [`is_met`](Self::is_met): for each column of the kernel one for each row of the strip.
-    pub(super) fn runs(&self, chunk: &Chunk, row: usize, strip: usize, runs: &mut Vec<Run>) {
+    /// Finds the segments of a strip's lines that start at an input row, counted as for
+    /// [`is_used`](Self::is_used). There is one for each kernel column and row of the strip.
+    pub(super) fn segments(
+        &self,
+        chunk: &Chunk,
+        row: usize,
+        strip: usize,
+        segments: &mut Vec<Segment>,
+    ) {
         let Convolution { kernel, strides, dilations, pads, .. } = self.convolution;
         let first = chunk.groups.start * self.stride() + row;
         let width = if self.rows == 1 { LINE } else { self.output.width };
-        runs.clear();
+        segments.clear();
         for tap in 0..kernel[1] {
             for index in 0..self.rows {
                 let row = (first + index * strides[0]).checked_sub(pads[0]);
                 let row = row.filter(|row| *row < self.input.height);
-                // The column of lane 0 is this one, less the pad.
+                // Column of lane 0, before the pad is subtracted.
                 let column = strip * LINE * strides[1] + tap * dilations[1];
                 let from = pads[1].saturating_sub(column).div_ceil(strides[1]).min(width);
                 let end = (self.input.width + pads[1]).saturating_sub(column);
                 let to = end.div_ceil(strides[1]).min(width).max(from);
-                let run = row.filter(|_| to > from).map(|row| Run {
+                let segment = row.filter(|_| to > from).map(|row| Segment {
                     first: index * width + from,
                     len: to - from,
                     start: row * self.input.width + from * strides[1] + column - pads[1],
                 });
-                runs.push(run.unwrap_or_default());
+                segments.push(segment.unwrap_or_default());
             }
         }
     }
 
-    /// The rows of a strip.
+    /// Rows in a strip.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }

@@ -1,24 +1,24 @@
-//! What a convolution does, and where its numbers lie.
+//! Parameters and sizes of a convolution.
 
 use crate::KernelError;
 use crate::weights::{AREA_MAX, SIDE_MAX};
 
-/// Strides may be so large: lanes are found by 32 bits.
+/// Largest stride: lanes are indexed by 32 bits.
 const STRIDE_MAX: usize = 1 << 24;
 
-/// A convolution of images, as ONNX's `Conv` with two spatial dimensions. One of sequences has
-/// one row in everything.
+/// Parameters of a convolution of images: ONNX's `Conv` with two spatial dimensions. Sequences are
+/// images of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Convolution {
-    /// Channels that come in.
+    /// Number of input channels.
     pub channels: usize,
-    /// Groups, which see only their own share of the channels.
+    /// Groups, each with its own share of the channels.
     pub groups: usize,
     /// Rows and columns of the kernel.
     pub kernel: [usize; 2],
     /// Rows and columns from one output to the next.
     pub strides: [usize; 2],
-    /// Rows and columns from one of the kernel's weights to the next.
+    /// Rows and columns from one kernel weight to the next.
     pub dilations: [usize; 2],
     /// Zeros around the image: above, left, below, right.
     pub pads: [usize; 4],
@@ -27,38 +27,38 @@ pub struct Convolution {
 /// Images of one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Images {
-    /// How many.
+    /// Number of images.
     pub count: usize,
-    /// Their rows.
+    /// Rows of an image.
     pub height: usize,
-    /// Their columns.
+    /// Columns of an image.
     pub width: usize,
 }
 
 impl Images {
-    /// The pixels of one image's channel; the greatest number there is where they are more.
+    /// Pixels of one image's channel; `usize::MAX` if they overflow.
     pub fn pixels(&self) -> usize {
         self.height.saturating_mul(self.width)
     }
 }
 
 impl Convolution {
-    /// Channels that a group sees.
+    /// Input channels of a group.
     pub(crate) fn channels_of_group(&self) -> usize {
         self.channels / self.groups
     }
 
-    /// The kernel's weights of a channel.
+    /// Kernel weights of a channel.
     pub(crate) fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// Whether each pixel of the output has but one pixel of the input, in the same place.
+    /// True if each output pixel depends only on the input pixel in the same position.
     pub(crate) fn is_pointwise(&self) -> bool {
         self.kernel == [1; 2] && self.strides == [1; 2] && self.pads == [0; 4]
     }
 
-    /// Checks that it makes sense, for so many outputs and weights an output.
+    /// Checks the parameters for this number of outputs, and of weights for each output.
     pub(crate) fn check(&self, outputs: usize, weights: usize) -> Result<(), KernelError> {
         let refuse = |why: String| Err(KernelError::Convolution(why));
         let all = [self.channels, self.groups].into_iter().chain(self.kernel).chain(self.strides);
@@ -95,7 +95,7 @@ impl Convolution {
         Ok(())
     }
 
-    /// The images that come out of images of this size.
+    /// Size of the output for images of this size.
     ///
     /// # Errors
     /// When the images have no pixels, the kernel is larger than an image with its pads, or the

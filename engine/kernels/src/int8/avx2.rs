@@ -2,40 +2,40 @@
 
 use super::portable::words;
 use super::weights::Codes;
-use super::{ROWS, Run, Tile};
+use super::{Job, ROWS, Tile};
 use crate::aligned::{LINE, Line};
 use std::arch::x86_64::*;
 
-/// Registers of a line.
+/// Registers in a line.
 const HALVES: usize = 2;
 
-/// Makes the product of a tile.
+/// Computes the product of a tile.
 ///
 /// # Safety
-/// The processor has AVX2. The tile has [`ROWS`] rows at most, and no other part has these numbers
-/// of the product.
-pub(super) unsafe fn tile(run: &Run<'_>, tile: Tile) {
+/// The processor has AVX2. The tile has [`ROWS`] rows at most, and no other part writes these
+/// numbers of the product.
+pub(super) unsafe fn tile(job: &Job<'_>, tile: Tile) {
     // SAFETY: the caller's promise.
     unsafe {
         match tile.rows {
-            1 => rows::<1>(run, tile),
-            2 => rows::<2>(run, tile),
-            3 => rows::<3>(run, tile),
-            4 => rows::<4>(run, tile),
-            5 => rows::<5>(run, tile),
-            _ => rows::<ROWS>(run, tile),
+            1 => rows::<1>(job, tile),
+            2 => rows::<2>(job, tile),
+            3 => rows::<3>(job, tile),
+            4 => rows::<4>(job, tile),
+            5 => rows::<5>(job, tile),
+            _ => rows::<ROWS>(job, tile),
         }
     }
 }
 
 /// # Safety
-/// As [`tile`]; and the tile has so many rows.
+/// As [`tile`]; and the tile has `COUNT` rows.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn rows<const COUNT: usize>(run: &Run<'_>, tile: Tile) {
-    let weights = &run.matrix.weights;
+unsafe fn rows<const COUNT: usize>(job: &Job<'_>, tile: Tile) {
+    let weights = &job.matrix.weights;
     let Codes::Words(lines) = &weights.codes else { return };
     let pairs = weights.groups * 2;
-    let rows: [&[i16]; COUNT] = std::array::from_fn(|row| &words(run, tile.row + row)[..pairs * 2]);
+    let rows: [&[i16]; COUNT] = std::array::from_fn(|row| &words(job, tile.row + row)[..pairs * 2]);
     for panel in tile.panel..tile.panel + tile.panels {
         let lines = &lines[panel * pairs..(panel + 1) * pairs];
         let mut sums = [[_mm256_setzero_si256(); HALVES]; COUNT];
@@ -62,7 +62,7 @@ unsafe fn rows<const COUNT: usize>(run: &Run<'_>, tile: Tile) {
                 };
             }
             // SAFETY: the caller's promise.
-            unsafe { run.finish(tile.row + row, panel, &line.0) };
+            unsafe { job.finish(tile.row + row, panel, &line.0) };
         }
     }
 }

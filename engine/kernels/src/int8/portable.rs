@@ -1,18 +1,18 @@
 //! Products of bytes in plain Rust.
 
 use super::weights::{Codes, GROUP};
-use super::{Run, Tile};
+use super::{Job, Tile};
 use crate::aligned::LINE;
 
-/// Makes the product of a tile.
+/// Computes the product of a tile.
 ///
 /// # Safety
-/// No other part has these numbers of the product.
-pub(super) unsafe fn tile(run: &Run<'_>, tile: Tile) {
-    let weights = &run.matrix.weights;
+/// No other part writes these numbers of the product.
+pub(super) unsafe fn tile(job: &Job<'_>, tile: Tile) {
+    let weights = &job.matrix.weights;
     let Codes::Words(lines) = &weights.codes else { return };
     for row in tile.row..tile.row + tile.rows {
-        let words = words(run, row);
+        let words = words(job, row);
         for panel in tile.panel..tile.panel + tile.panels {
             let mut sums = [0_i32; LINE];
             let lines = &lines[panel * weights.groups * 2..(panel + 1) * weights.groups * 2];
@@ -23,15 +23,15 @@ pub(super) unsafe fn tile(run: &Run<'_>, tile: Tile) {
                 }
             }
             // SAFETY: the caller's promise.
-            unsafe { run.finish(row, panel, &sums) };
+            unsafe { job.finish(row, panel, &sums) };
         }
     }
 }
 
-/// The codes of a row, as many as the groups of weights have.
-pub(super) fn words<'a>(run: &'a Run<'_>, row: usize) -> &'a [i16] {
-    let floats = &run.codes[row * run.stride..(row + 1) * run.stride];
-    let count = (run.matrix.weights.groups * GROUP).min(floats.len() * 2);
+/// Codes of a row, as many as the groups of weights need.
+pub(super) fn words<'a>(job: &'a Job<'_>, row: usize) -> &'a [i16] {
+    let floats = &job.codes[row * job.stride..(row + 1) * job.stride];
+    let count = (job.matrix.weights.groups * GROUP).min(floats.len() * 2);
     // SAFETY: a float is two integers of 16 bits, of which all values are right.
     unsafe { std::slice::from_raw_parts(floats.as_ptr().cast::<i16>(), count) }
 }

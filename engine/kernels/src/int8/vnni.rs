@@ -1,52 +1,52 @@
-//! Products of bytes with AVX-512 VNNI: a register is a line of outputs, and takes the products of
-//! four inputs at once.
+//! Products of bytes with AVX-512 VNNI: a register is a line of outputs, and accumulates the
+//! products of four inputs at once.
 
-use super::codes::Range;
+use super::quantize::Range;
 use super::weights::{Codes, GROUP};
-use super::{PANELS, ROWS, Run, Tile};
+use super::{Job, PANELS, ROWS, Tile};
 use crate::aligned::{LINE, Line};
 use std::arch::x86_64::*;
 
-/// Makes the product of a tile.
+/// Computes the product of a tile.
 ///
 /// # Safety
 /// The processor has AVX-512 F, BW and VNNI. The tile has [`ROWS`] rows and [`PANELS`] panels at
-/// most, and no other part has these numbers of the product.
-pub(super) unsafe fn tile(run: &Run<'_>, tile: Tile) {
+/// most, and no other part writes these numbers of the product.
+pub(super) unsafe fn tile(job: &Job<'_>, tile: Tile) {
     // SAFETY: the caller's promise.
     unsafe {
         match tile.rows {
-            1 => panels::<1>(run, tile),
-            2 => panels::<2>(run, tile),
-            3 => panels::<3>(run, tile),
-            4 => panels::<4>(run, tile),
-            5 => panels::<5>(run, tile),
-            _ => panels::<ROWS>(run, tile),
+            1 => panels::<1>(job, tile),
+            2 => panels::<2>(job, tile),
+            3 => panels::<3>(job, tile),
+            4 => panels::<4>(job, tile),
+            5 => panels::<5>(job, tile),
+            _ => panels::<ROWS>(job, tile),
         }
     }
 }
 
 /// # Safety
-/// As [`tile`]; and the tile has so many rows.
+/// As [`tile`]; and the tile has `COUNT` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn panels<const COUNT: usize>(run: &Run<'_>, tile: Tile) {
+unsafe fn panels<const COUNT: usize>(job: &Job<'_>, tile: Tile) {
     // SAFETY: the caller's promise.
     unsafe {
         match tile.panels {
-            1 => sums::<COUNT, 1>(run, tile),
-            2 => sums::<COUNT, 2>(run, tile),
-            3 => sums::<COUNT, 3>(run, tile),
-            _ => sums::<COUNT, PANELS>(run, tile),
+            1 => sums::<COUNT, 1>(job, tile),
+            2 => sums::<COUNT, 2>(job, tile),
+            3 => sums::<COUNT, 3>(job, tile),
+            _ => sums::<COUNT, PANELS>(job, tile),
         }
     }
 }
 
 /// # Safety
-/// As [`panels`]; and the tile has so many panels.
+/// As [`panels`]; and the tile has `WIDTH` panels.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn sums<const COUNT: usize, const WIDTH: usize>(run: &Run<'_>, tile: Tile) {
-    let weights = &run.matrix.weights;
+unsafe fn sums<const COUNT: usize, const WIDTH: usize>(job: &Job<'_>, tile: Tile) {
+    let weights = &job.matrix.weights;
     let Codes::Bytes(lines) = &weights.codes else { return };
     let groups = weights.groups;
     let lines: [&[Line<[i8; GROUP]>]; WIDTH] = std::array::from_fn(|panel| {
@@ -55,8 +55,8 @@ unsafe fn sums<const COUNT: usize, const WIDTH: usize>(run: &Run<'_>, tile: Tile
     });
     // A float has the bytes of four inputs.
     let rows: [&[f32]; COUNT] = std::array::from_fn(|row| {
-        let first = (tile.row + row) * run.stride;
-        &run.codes[first..first + groups]
+        let first = (tile.row + row) * job.stride;
+        &job.codes[first..first + groups]
     });
     let mut sums = [[_mm512_setzero_si512(); WIDTH]; COUNT];
     for panel in 0..WIDTH {
@@ -81,32 +81,32 @@ unsafe fn sums<const COUNT: usize, const WIDTH: usize>(run: &Run<'_>, tile: Tile
     }
     for (row, sums) in sums.iter().enumerate() {
         // SAFETY: the caller's promise.
-        unsafe { finish(run, tile.row + row, tile.panel, sums) };
+        unsafe { finish(job, tile.row + row, tile.panel, sums) };
     }
 }
 
-/// Makes floats of a row's sums.
+/// Computes the floats of a row from its sums.
 ///
 /// # Safety
 /// As [`tile`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn finish<const WIDTH: usize>(
-    run: &Run<'_>,
+    job: &Job<'_>,
     row: usize,
     panel: usize,
     sums: &[__m512i; WIDTH],
 ) {
-    let Range { step, center } = run.range(row);
+    let Range { step, center } = job.range(row);
     let (step, center) = (_mm512_set1_ps(step), _mm512_set1_ps(center));
-    let outputs = run.matrix.outputs;
+    let outputs = job.matrix.outputs;
     let first = panel * LINE;
     let count = (WIDTH * LINE).min(outputs - first);
     let start = row * outputs + first;
     // SAFETY: the caller's promise.
-    let y = unsafe { run.y.part(start..start + count) };
+    let y = unsafe { job.y.part(start..start + count) };
     for (place, (sums, y)) in sums.iter().zip(y.chunks_mut(LINE)).enumerate() {
-        let (scales, shifts) = run.matrix.weights.outputs_of(panel + place);
+        let (scales, shifts) = job.matrix.weights.outputs_of(panel + place);
         // A register has sixteen numbers.
         let mask = (u32::MAX >> (32 - y.len())) as __mmask16;
         // SAFETY: scales and shifts are lines; of the others, the mask has no more than there is.
@@ -114,12 +114,12 @@ unsafe fn finish<const WIDTH: usize>(
             let product = _mm512_mul_ps(_mm512_cvtepi32_ps(*sums), step);
             let product = _mm512_mul_ps(product, _mm512_load_ps(scales.as_ptr()));
             let mut product = _mm512_fmadd_ps(center, _mm512_load_ps(shifts.as_ptr()), product);
-            if let Some(bias) = run.finish.bias {
+            if let Some(bias) = job.finish.bias {
                 let bias = bias[first + place * LINE..].as_ptr();
                 product = _mm512_add_ps(product, _mm512_maskz_loadu_ps(mask, bias));
             }
             _mm512_mask_storeu_ps(y.as_mut_ptr(), mask, product);
         }
     }
-    run.finish.activation.apply(y);
+    job.finish.activation.apply(y);
 }

@@ -1,38 +1,39 @@
-//! The weights of bytes, laid out as the levels multiply them.
+//! Byte weights in the layouts of the levels.
 
 use crate::Level;
 use crate::aligned::{LINE, Line};
 
-/// Inputs whose weights lie together.
+/// Inputs whose weights are stored together.
 pub(super) const GROUP: usize = 4;
 
-/// Panels of a line of outputs each. A panel has, group by group of inputs, the weights of its
-/// first output, of its second, and so on; outputs and inputs that do not exist have zeros.
+/// Weights in panels of one line of outputs.
+///
+/// A panel has, for each group of inputs, the weights of its first output, of its second, and so
+/// on. Missing outputs and inputs have zeros.
 #[derive(Debug)]
 pub(super) struct Weights {
     pub(super) groups: usize,
     pub(super) codes: Codes,
-    /// A line for each panel: what codes are multiplied by.
+    /// Scales of the codes, a line for each panel.
     scales: Vec<Line<f32>>,
-    /// A line for each panel: the sum of an output's weights, which the center of a row is
-    /// multiplied by.
+    /// Sums of each output's weights, a line for each panel; a row's center is multiplied by them.
     shifts: Vec<Line<f32>>,
-    /// A line for each panel: what the sums of products of unsigned bytes start from.
+    /// Start of sums of unsigned products, a line for each panel.
     pub(super) starts: Vec<Line<i32>>,
 }
 
-/// How the codes are stored.
+/// Stored codes.
 #[derive(Debug)]
 pub(super) enum Codes {
-    /// As bytes: a line of groups of four.
+    /// Bytes: a line of groups of four.
     Bytes(Vec<Line<[i8; GROUP]>>),
-    /// As 16-bit integers: two lines for each group, one of the first two inputs and one of the
+    /// 16-bit integers: two lines for each group, one of the first two inputs and one of the
     /// others.
     Words(Vec<Line<[i16; 2]>>),
 }
 
 impl Weights {
-    /// The layout of a level; `codes` are [inputs, outputs].
+    /// Lays out weights for a level; `codes` are [inputs, outputs].
     pub(super) fn of(codes: &[i8], outputs: usize, scales: &[f32], level: Level) -> Self {
         let inputs = codes.len() / outputs;
         let (groups, panels) = (inputs.div_ceil(GROUP), outputs.div_ceil(LINE));
@@ -81,7 +82,7 @@ impl Weights {
         self.scales.len()
     }
 
-    /// The scales and the shifts of a panel's outputs.
+    /// Scales and shifts of a panel's outputs.
     #[inline(always)]
     pub(super) fn outputs_of(&self, panel: usize) -> (&[f32; LINE], &[f32; LINE]) {
         (&self.scales[panel].0, &self.shifts[panel].0)

@@ -1,25 +1,25 @@
-//! The sums of a band with AVX-512.
+//! Sums of a band with AVX-512.
 
 use super::{
-    BAND, BandView, FIELD_BITS, LANES, Straggler, Sums, TEAMS, ViewValues, WINDOW, WORD_STEPS,
+    BAND, BandView, FIELD_BITS, LANES, REGISTERS, Straggler, Sums, ViewValues, WINDOW, WORD_STEPS,
 };
 use crate::aligned::{LINE, Line};
 use std::arch::x86_64::*;
 
-/// The second register of a window, but for its last place.
+/// Mask of a window's second register, without its last element.
 const UPPER: __mmask16 = ((1_u32 << (WINDOW - LINE)) - 1) as __mmask16;
 
-/// Lines of words or values that are asked for before they are needed: 4 kB.
+/// Distance of prefetches, in lines of words or values: 4 kB.
 const AHEAD: usize = 64;
 
-/// Sums in the making: a register for each row and team.
-type Registers<const ROWS: usize> = [[__m512; TEAMS]; ROWS];
+/// Partial sums: registers for each row.
+type Accumulators<const ROWS: usize> = [[__m512; REGISTERS]; ROWS];
 
-/// The sums of a band for some rows, each `row_len` after the one before.
+/// Computes the sums of a band for some rows, each `row_len` after the one before.
 ///
 /// # Safety
-/// The processor has AVX-512 F. From `x` on there are that many rows, and from the start of each
-/// window, and from each straggler's input, the rest of a row is at least two registers long.
+/// The processor has AVX-512 F. From `x` on there are `ROWS` rows. From the start of each window,
+/// and from each straggler's input, the rest of a row is at least two registers long.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn sums<const ROWS: usize>(
     band: &BandView<'_>,
@@ -27,7 +27,7 @@ pub(super) unsafe fn sums<const ROWS: usize>(
     row_len: usize,
 ) -> Sums<ROWS> {
     let rows: [*const f32; ROWS] = std::array::from_fn(|row| x.wrapping_add(row * row_len));
-    let mut acc = [[_mm512_setzero_ps(); TEAMS]; ROWS];
+    let mut acc = [[_mm512_setzero_ps(); REGISTERS]; ROWS];
     // SAFETY: as the caller says.
     unsafe {
         match band.values {
@@ -38,21 +38,21 @@ pub(super) unsafe fn sums<const ROWS: usize>(
             }
             ViewValues::Plain(values) => plain(band, values, rows, &mut acc),
         }
-        for (team, stragglers) in band.stragglers.iter().enumerate() {
-            add_stragglers(stragglers, team, rows, &mut acc);
+        for (register, stragglers) in band.stragglers.iter().enumerate() {
+            add_stragglers(stragglers, register, rows, &mut acc);
         }
     }
     let mut sums = [[0.0; BAND]; ROWS];
     for (sums, acc) in sums.iter_mut().zip(acc) {
         for (sums, acc) in sums.chunks_exact_mut(LANES).zip(acc) {
-            // SAFETY: a team's sums are a register wide.
+            // SAFETY: a register's sums are a register wide.
             unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), acc) };
         }
     }
     sums
 }
 
-/// The part of a word that belongs to one of its steps, in the lowest bits.
+/// Field of a word for one of its steps, in the lowest bits.
 macro_rules! field {
     ($word:expr, $step:expr, $field:expr) => {
         _mm512_srli_epi32::<{ ($step * 2 + $field) * FIELD_BITS }>($word)
@@ -67,21 +67,21 @@ unsafe fn coded<const ROWS: usize>(
     band: &BandView<'_>,
     (low, high): (__m512, __m512),
     rows: [*const f32; ROWS],
-    acc: &mut Registers<ROWS>,
+    acc: &mut Accumulators<ROWS>,
 ) {
-    let words = band.words.chunks_exact(TEAMS).zip(band.windows.chunks_exact(WORD_STEPS));
+    let words = band.words.chunks_exact(REGISTERS).zip(band.windows.chunks_exact(WORD_STEPS));
     for (words, windows) in words {
         prefetch(words);
         macro_rules! step {
             ($step:literal) => {
                 // SAFETY: as the caller says.
                 let windows = unsafe { window(rows, windows[$step]) };
-                for (team, word) in words.iter().enumerate().take(TEAMS) {
+                for (register, word) in words.iter().enumerate().take(REGISTERS) {
                     // SAFETY: a line is a register wide.
                     let word = unsafe { _mm512_load_si512(word.0.as_ptr().cast()) };
                     let value = _mm512_permutex2var_ps(low, field!(word, $step, 1), high);
-                    let place = field!(word, $step, 0);
-                    add(value, place, &windows, team, acc);
+                    let offset = field!(word, $step, 0);
+                    add(value, offset, &windows, register, acc);
                 }
             };
         }
@@ -99,23 +99,23 @@ unsafe fn plain<const ROWS: usize>(
     band: &BandView<'_>,
     values: &[Line<f32>],
     rows: [*const f32; ROWS],
-    acc: &mut Registers<ROWS>,
+    acc: &mut Accumulators<ROWS>,
 ) {
-    let words = band.words.chunks_exact(TEAMS).zip(band.windows.chunks_exact(WORD_STEPS));
-    for ((words, windows), values) in words.zip(values.chunks_exact(TEAMS * WORD_STEPS)) {
+    let words = band.words.chunks_exact(REGISTERS).zip(band.windows.chunks_exact(WORD_STEPS));
+    for ((words, windows), values) in words.zip(values.chunks_exact(REGISTERS * WORD_STEPS)) {
         prefetch(words);
         prefetch(values);
         macro_rules! step {
             ($step:literal) => {
                 // SAFETY: as the caller says.
                 let windows = unsafe { window(rows, windows[$step]) };
-                for (team, word) in words.iter().enumerate().take(TEAMS) {
+                for (register, word) in words.iter().enumerate().take(REGISTERS) {
                     // SAFETY: a line is a register wide.
                     let (word, value) = unsafe {
-                        let value = values[$step * TEAMS + team].0.as_ptr();
+                        let value = values[$step * REGISTERS + register].0.as_ptr();
                         (_mm512_load_si512(word.0.as_ptr().cast()), _mm512_load_ps(value))
                     };
-                    add(value, field!(word, $step, 0), &windows, team, acc);
+                    add(value, field!(word, $step, 0), &windows, register, acc);
                 }
             };
         }
@@ -125,8 +125,8 @@ unsafe fn plain<const ROWS: usize>(
     }
 }
 
-/// Asks for what comes some way behind these lines: a matrix is larger than the near caches, and
-/// the processor's own guesses end at the end of a page.
+/// Prefetches data some distance ahead: a matrix is larger than the near caches, and the hardware
+/// prefetcher stops at the end of a page.
 #[inline(always)]
 fn prefetch<T>(lines: &[Line<T>]) {
     for line in lines {
@@ -136,7 +136,7 @@ fn prefetch<T>(lines: &[Line<T>]) {
     }
 }
 
-/// The inputs of a window, for each row.
+/// Loads the inputs of a window, for each row.
 ///
 /// # Safety
 /// As [`sums`].
@@ -155,19 +155,19 @@ unsafe fn window<const ROWS: usize>(
     })
 }
 
-/// Adds a step's products to a team's sums.
+/// Adds a step's products to a register's sums.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn add<const ROWS: usize>(
     value: __m512,
-    place: __m512i,
+    offset: __m512i,
     windows: &[(__m512, __m512); ROWS],
-    team: usize,
-    acc: &mut Registers<ROWS>,
+    register: usize,
+    acc: &mut Accumulators<ROWS>,
 ) {
     for (acc, (lower, upper)) in acc.iter_mut().zip(windows) {
-        let x = _mm512_permutex2var_ps(*lower, place, *upper);
-        acc[team] = _mm512_fmadd_ps(value, x, acc[team]);
+        let x = _mm512_permutex2var_ps(*lower, offset, *upper);
+        acc[register] = _mm512_fmadd_ps(value, x, acc[register]);
     }
 }
 
@@ -177,9 +177,9 @@ fn add<const ROWS: usize>(
 #[target_feature(enable = "avx512f")]
 unsafe fn add_stragglers<const ROWS: usize>(
     stragglers: &[Straggler],
-    team: usize,
+    register: usize,
     rows: [*const f32; ROWS],
-    acc: &mut Registers<ROWS>,
+    acc: &mut Accumulators<ROWS>,
 ) {
     for straggler in stragglers {
         // SAFETY: a line is a register wide, and inputs lie in the row as the caller says.
@@ -188,7 +188,7 @@ unsafe fn add_stragglers<const ROWS: usize>(
             let value = _mm512_load_ps(straggler.values.0.as_ptr());
             for (acc, row) in acc.iter_mut().zip(rows) {
                 let x = _mm512_i32gather_ps::<4>(inputs, row);
-                acc[team] = _mm512_fmadd_ps(value, x, acc[team]);
+                acc[register] = _mm512_fmadd_ps(value, x, acc[register]);
             }
         }
     }

@@ -1,23 +1,23 @@
-//! Makes the format of [`Lanes`] from weights.
+//! Encodes weights in the format of [`Lanes`].
 
-use super::schedule::{Place, plan};
+use super::schedule::{Slot, plan};
 use super::{
-    BAND, Band, FIELD_BITS, LANES, LaneValues, Lanes, Straggler, TEAMS, WINDOW, WORD_STEPS,
+    BAND, Band, FIELD_BITS, LANES, LaneValues, Lanes, REGISTERS, Straggler, WINDOW, WORD_STEPS,
 };
 use crate::aligned::{LINE, Line};
 use crate::weights::{SparseWeights, Values};
 
-/// A word whose lanes are all idle: each step picks the last place of the window.
+/// Word of an idle lane: each step selects the last element of the window.
 const IDLE: u32 = {
-    let place = WINDOW as u32;
-    place | place << (2 * FIELD_BITS) | place << (4 * FIELD_BITS)
+    let offset = WINDOW as u32;
+    offset | offset << (2 * FIELD_BITS) | offset << (4 * FIELD_BITS)
 };
 
 impl Lanes {
-    /// The format of some weights.
+    /// Encodes weights.
     pub(crate) fn new(weights: &SparseWeights) -> Self {
         let mut order: Vec<u32> = (0..weights.outputs() as u32).collect();
-        // Lanes of a band walk along the inputs together, so they should have as much to do.
+        // Lanes of a band move along the inputs together, so they should have equally many weights.
         order.sort_by_key(|output| std::cmp::Reverse(weights.range(*output as usize).len()));
         let mut lanes = Self {
             inputs: weights.inputs(),
@@ -49,15 +49,15 @@ impl Lanes {
     fn band(&mut self, weights: &SparseWeights, outputs: &[u32]) {
         let ranges: Vec<_> = outputs.iter().map(|o| weights.range(*o as usize)).collect();
         let inputs: Vec<_> = ranges.iter().map(|r| &weights.columns()[r.clone()]).collect();
-        let mut left: [Vec<(usize, usize)>; TEAMS] = Default::default();
-        let first = self.words.len() / TEAMS;
-        let windows = plan(&inputs, |step, place| match place {
-            Place::Step { lane, index, place } => {
+        let mut stragglers: [Vec<(usize, usize)>; REGISTERS] = Default::default();
+        let first = self.words.len() / REGISTERS;
+        let windows = plan(&inputs, |step, slot| match slot {
+            Slot::Step { lane, index, offset } => {
                 let at = ranges[lane].start + index;
-                self.put((first * WORD_STEPS + step, lane), place, weights.values(), at);
+                self.put((first * WORD_STEPS + step, lane), offset, weights.values(), at);
             }
-            Place::Straggler { lane, index } => {
-                left[lane / LANES].push((lane % LANES, ranges[lane].start + index));
+            Slot::Straggler { lane, index } => {
+                stragglers[lane / LANES].push((lane % LANES, ranges[lane].start + index));
             }
         });
         let steps = windows.len().next_multiple_of(WORD_STEPS);
@@ -65,44 +65,47 @@ impl Lanes {
         self.windows.resize(first * WORD_STEPS + steps, 0);
         let words = first + steps / WORD_STEPS;
         let mut band = Band { words: words as u32, ..Band::default() };
-        for (end, left) in band.stragglers.iter_mut().zip(&left) {
-            self.add_stragglers(weights, left);
+        for (end, stragglers) in band.stragglers.iter_mut().zip(&stragglers) {
+            self.add_stragglers(weights, stragglers);
             *end = self.stragglers.len() as u32;
         }
         self.bands.push(band);
     }
 
     /// Writes a weight into its step and lane of a band.
-    fn put(&mut self, (step, lane): (usize, usize), place: u32, values: &Values, at: usize) {
+    fn put(&mut self, (step, lane): (usize, usize), offset: u32, values: &Values, at: usize) {
         let (word, part) = (step / WORD_STEPS, (step % WORD_STEPS) as u32);
-        if self.words.len() <= word * TEAMS {
-            self.words.resize((word + 1) * TEAMS, Line([IDLE; LINE]));
+        if self.words.len() <= word * REGISTERS {
+            self.words.resize((word + 1) * REGISTERS, Line([IDLE; LINE]));
         }
         let shift = part * 2 * FIELD_BITS;
-        let word = &mut self.words[word * TEAMS + lane / LANES].0[lane % LANES];
+        let word = &mut self.words[word * REGISTERS + lane / LANES].0[lane % LANES];
         let code = match (values, &mut self.values) {
             (Values::Coded { codes, .. }, _) => u32::from(codes[at]),
             (plain, LaneValues::Plain(lines)) => {
-                if lines.len() <= step * TEAMS {
-                    lines.resize((step / WORD_STEPS + 1) * WORD_STEPS * TEAMS, Line([0.0; LINE]));
+                if lines.len() <= step * REGISTERS {
+                    lines.resize(
+                        (step / WORD_STEPS + 1) * WORD_STEPS * REGISTERS,
+                        Line([0.0; LINE]),
+                    );
                 }
-                lines[step * TEAMS + lane / LANES].0[lane % LANES] = plain.get(at);
+                lines[step * REGISTERS + lane / LANES].0[lane % LANES] = plain.get(at);
                 0
             }
             (Values::Plain(_), LaneValues::Coded(_)) => 0,
         };
         *word &= !((WINDOW as u32) << shift);
-        *word |= (place | code << FIELD_BITS) << shift;
+        *word |= (offset | code << FIELD_BITS) << shift;
     }
 
-    /// Adds what the lanes of a team left behind.
-    fn add_stragglers(&mut self, weights: &SparseWeights, left: &[(usize, usize)]) {
+    /// Adds the stragglers of a register's lanes.
+    fn add_stragglers(&mut self, weights: &SparseWeights, stragglers: &[(usize, usize)]) {
         // The input behind the last is zero.
         let idle =
             Straggler { inputs: Line([self.inputs as u32; LINE]), values: Line([0.0; LINE]) };
         let mut used = [0; LANES];
         let first = self.stragglers.len();
-        for &(lane, at) in left {
+        for &(lane, at) in stragglers {
             let index = first + used[lane];
             used[lane] += 1;
             if index == self.stragglers.len() {

@@ -1,14 +1,14 @@
-//! What nodes say of the operators.
+//! Attributes of the operators.
 
 use crate::{Activation, KernelError};
 use ort::operator::KernelContext;
 
-/// The weights that a node names.
+/// Name of a node's weights.
 pub(super) fn weight(context: &KernelContext<'_>) -> Result<String, KernelError> {
     context.get("weight").ok_or_else(|| KernelError::Missing(String::new()))
 }
 
-/// What a node does to its sums.
+/// Activation of a node.
 pub(super) fn activation(context: &KernelContext<'_>) -> Result<Activation, KernelError> {
     let number = |name: &str, default: f32| context.get(name).unwrap_or(default);
     match context.get::<String>("activation").as_deref() {

@@ -1,4 +1,4 @@
-//! `SparseConv`: a convolution whose kernels are sparse, and what follows it.
+//! `SparseConv`: a convolution with sparse kernels, a residual and an activation.
 
 use super::{Pool, ScratchPool, attributes, error, guarded, optional};
 use crate::{Activation, ConvInput, Finish, Images, KernelError, SparseConv};
@@ -10,7 +10,7 @@ use ort::value::{Shape, TensorElementType, ValueType};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The operator, with the convolutions that its nodes may name.
+/// The operator, with the convolutions that nodes may name.
 pub(super) struct Conv {
     pub(super) weights: HashMap<String, Arc<SparseConv>>,
     pub(super) scratch: ScratchPool,
@@ -55,7 +55,7 @@ impl Operator for Conv {
         else {
             return Ok(());
         };
-        // Without a shape nothing follows; what is wrong with one shows when it runs.
+        // An unknown or wrong shape is left open; a wrong one fails when it runs.
         let Some(output) = known_output(conv, &shape) else { return Ok(()) };
         let known = dimension_symbols.iter().enumerate();
         let symbol = |(index, symbol): (usize, &String)| {
@@ -66,7 +66,7 @@ impl Operator for Conv {
     }
 }
 
-/// The output's shape, as far as the input's is known: unknown dimensions are -1.
+/// Shape of the output, as far as that of the input is known: unknown dimensions are -1.
 fn known_output(conv: &SparseConv, shape: &Shape) -> Option<Shape> {
     let known = |size: i64, other: usize| usize::try_from(size).unwrap_or(other);
     let reach = |i: usize| (conv.convolution().kernel[i] - 1) * conv.convolution().dilations[i] + 1;
@@ -90,7 +90,7 @@ fn known_output(conv: &SparseConv, shape: &Shape) -> Option<Shape> {
     Some(output)
 }
 
-/// One node's work.
+/// Kernel of one node.
 pub(super) struct ConvKernel {
     conv: Arc<SparseConv>,
     activation: Activation,

@@ -1,6 +1,6 @@
-//! `SparseMatMul` and `Int8MatMul`: the last dimension of `x` times a matrix.
+//! `SparseMatMul` and `Int8MatMul`: products along the last dimension of `x`.
 
-use super::{INT8_PRODUCT, Pool, ScratchPool, attributes, error, guarded, optional};
+use super::{INT8_MATMUL, Pool, ScratchPool, attributes, error, guarded, optional};
 use crate::{Activation, Finish, Int8Matrix, KernelError, Parallel, Scratch, SparseMatrix};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
@@ -10,13 +10,13 @@ use ort::value::{Shape, TensorElementType, ValueType};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A matrix that rows are multiplied by.
+/// A matrix of an operator.
 pub(super) trait Matrix: Send + Sync + 'static {
-    /// The operator that does so.
+    /// Name of the operator.
     const OPERATOR: &'static str;
 
-    /// Whether ONNX Runtime is told the shape of what it makes.
-    const TELLS_SHAPE: bool;
+    /// True if ONNX Runtime learns the shape of the output.
+    const INFERS_SHAPE: bool;
 
     fn outputs(&self) -> usize;
 
@@ -32,12 +32,12 @@ pub(super) trait Matrix: Send + Sync + 'static {
     ) -> Result<(), KernelError>;
 }
 
-/// Makes a matrix of ours one of an operator.
+/// Implements `Matrix` for a matrix of this crate.
 macro_rules! matrix {
-    ($matrix:ty, $operator:expr, $tells_shape:expr) => {
+    ($matrix:ty, $operator:expr, $infers_shape:expr) => {
         impl Matrix for $matrix {
             const OPERATOR: &'static str = $operator;
-            const TELLS_SHAPE: bool = $tells_shape;
+            const INFERS_SHAPE: bool = $infers_shape;
 
             fn outputs(&self) -> usize {
                 self.outputs()
@@ -61,11 +61,11 @@ macro_rules! matrix {
     };
 }
 matrix!(SparseMatrix, "SparseMatMul", true);
-// Where the shapes are known, additions and normalizations behind such products become one operator
-// of ONNX Runtime, `SkipLayerNormalization`, which takes four times as long as both.
-matrix!(Int8Matrix, INT8_PRODUCT, false);
+// With known shapes, ONNX Runtime would fuse additions and normalizations behind such products into
+// `SkipLayerNormalization`, which takes four times as long as both.
+matrix!(Int8Matrix, INT8_MATMUL, false);
 
-/// The operator, with the matrices that its nodes may name.
+/// The operator, with the matrices that nodes may name.
 pub(super) struct MatMul<M> {
     pub(super) weights: HashMap<String, Arc<M>>,
     pub(super) scratch: ScratchPool,
@@ -103,7 +103,7 @@ impl<M: Matrix> Operator for MatMul<M> {
     }
 
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> ort::Result<()> {
-        if !M::TELLS_SHAPE {
+        if !M::INFERS_SHAPE {
             return Ok(());
         }
         let matrix = self.matrix(&context.attr::<String>("weight")?).map_err(error)?;
@@ -112,7 +112,7 @@ impl<M: Matrix> Operator for MatMul<M> {
         else {
             return Ok(());
         };
-        // Without a shape nothing follows.
+        // An unknown shape stays open.
         let Some(last) = shape.last_mut() else { return Ok(()) };
         *last = matrix.outputs() as i64;
         let mut symbols = dimension_symbols.to_vec();
@@ -122,7 +122,7 @@ impl<M: Matrix> Operator for MatMul<M> {
     }
 }
 
-/// One node's work.
+/// Kernel of one node.
 pub(super) struct MatMulKernel<M> {
     matrix: Arc<M>,
     activation: Activation,

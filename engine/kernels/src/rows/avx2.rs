@@ -4,14 +4,17 @@ use super::{CHUNK, GROUP, Group, Pass};
 use crate::aligned::LINE;
 use std::arch::x86_64::*;
 
-/// The numbers of a register.
+/// Numbers in a register.
 const HALF: usize = LINE / 2;
 
 /// Adds the products of a tile.
 ///
 /// # Safety
-/// The processor has AVX2 and FMA. The pass's groups have as many steps as there are weights,
-/// whose inputs lie in the tile or on its line of zeros; there is a strip for every sixteen positions; and the sums have as many lines for each output of a band.
+/// The processor has AVX2 and FMA.
+///
+/// The pass's groups have as many steps as there are weights, whose inputs lie in the tile or on
+/// its line of zeros. There is a strip for every sixteen positions, and the sums have as many lines
+/// for each output of a band.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn add(pass: &Pass<'_>, sums: &mut [f32]) {
     let strips = pass.starts.len();
@@ -31,7 +34,7 @@ pub(super) unsafe fn add(pass: &Pass<'_>, sums: &mut [f32]) {
                 let (strip, half) = (half / 2, half % 2 * HALF);
                 let panel = pass.lines[pass.starts[strip] + half..].as_ptr();
                 let weights = (&offsets[..steps * GROUP], &values[..steps * GROUP]);
-                let place = Place { start: strip * LINE + half, stride: strips * LINE };
+                let place = HalfLines { start: strip * LINE + half, stride: strips * LINE };
                 // SAFETY: the processor has the instructions, and panel and sums are as the
                 // caller says.
                 unsafe { multiply(weights, panel, group, place, sums.as_mut_ptr()) };
@@ -42,9 +45,9 @@ pub(super) unsafe fn add(pass: &Pass<'_>, sums: &mut [f32]) {
     }
 }
 
-/// Where the half lines of a band's sums lie.
+/// Position of the half lines of a band's sums.
 #[derive(Clone, Copy)]
-struct Place {
+struct HalfLines {
     start: usize,
     stride: usize,
 }
@@ -60,7 +63,7 @@ unsafe fn multiply(
     (offsets, values): (&[u32], &[f32]),
     panel: *const f32,
     group: &Group,
-    place: Place,
+    place: HalfLines,
     sums: *mut f32,
 ) {
     let line = |lane: usize| place.start + usize::from(group.outputs[lane]) * place.stride;

@@ -5,18 +5,20 @@ use crate::aligned::{LINE, Line};
 use crate::weights::PALETTE;
 use std::arch::x86_64::*;
 
-/// Bytes of weights that are asked for before they are needed.
+/// Distance of prefetches in bytes of weights.
 const AHEAD: usize = 4096;
 
-/// The values of a chunk of weights, and room for what a register has more.
+/// Values of a chunk of weights, padded to registers.
 type Values = [Line<f32>; CHUNK * GROUP / LINE];
 
 /// Adds the products of a tile, for `STRIPS` strips.
 ///
 /// # Safety
-/// The processor has AVX-512 F. The pass's groups have as many steps as there are weights, whose
-/// inputs lie in the tile or on its line of zeros; there are so many strips; and the sums have so
-/// many lines for each output of a band.
+/// The processor has AVX-512 F.
+///
+/// The pass's groups have as many steps as there are weights, whose inputs lie in the tile or on
+/// its line of zeros. There are `STRIPS` strips, and the sums have as many lines for each output of
+/// a band.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn add<const STRIPS: usize, const SETS: usize>(
     pass: &Pass<'_>,
@@ -123,7 +125,7 @@ unsafe fn step<const STRIPS: usize>(
     }
 }
 
-/// Asks for what comes some way behind these weights: a matrix is larger than the near caches.
+/// Prefetches weights some distance ahead: a matrix is larger than the near caches.
 #[inline(always)]
 fn prefetch<T>(weights: &[T]) {
     for line in weights.chunks(64 / size_of::<T>()) {

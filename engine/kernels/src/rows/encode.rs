@@ -1,4 +1,4 @@
-//! Makes the format of [`Rows`] from weights.
+//! Encodes weights in the format of [`Rows`].
 
 use super::{BAND, CODE_BITS, GROUP, Group, Positions, RowValues, Rows, Start, TILE_MAX};
 use crate::Level;
@@ -6,15 +6,15 @@ use crate::aligned::LINE;
 use crate::panel::Panel;
 use crate::weights::{SparseWeights, Values};
 
-/// A tile's strip is 16 kB, so that two of them fit into the first cache.
+/// Inputs in a tile: a strip of it is 16 kB, so that two fit the first-level cache.
 pub(super) const TILE: usize = 256;
 
-/// Tiles grow until an output has so many weights in one: starting a group costs about as much as
-/// eight steps.
+/// Fewest weights of an output in a tile, for which tiles grow: the start of a group costs about as
+/// much as eight steps.
 const WEIGHTS_A_TILE: f64 = 16.0;
 
 impl Rows {
-    /// The format for a processor of this level.
+    /// Encodes weights for a level.
     pub(crate) fn new(weights: &SparseWeights, positions: Positions, level: Level) -> Self {
         let kernel_rows = match positions {
             Positions::Batch => 1,
@@ -59,7 +59,7 @@ impl Rows {
     }
 }
 
-/// The inputs of a tile, so that there are enough weights in it.
+/// Chooses the inputs in a tile, so that it has enough weights.
 fn tile(inputs: usize, density: f64, positions: Positions) -> usize {
     let mut tile = match positions {
         Positions::Batch => TILE,
@@ -76,20 +76,20 @@ fn tile(inputs: usize, density: f64, positions: Positions) -> usize {
 struct Encoder<'a> {
     weights: &'a SparseWeights,
     panel: Panel,
-    /// For each output its first weight that is not yet in a tile.
+    /// First weight of each output that is not yet in a tile.
     next: Vec<usize>,
     rows: Rows,
 }
 
-/// An output's weights in a tile.
+/// Weights of an output in a tile.
 #[derive(Clone, Copy)]
-struct Run {
+struct TileWeights {
     output: u8,
     start: usize,
     len: usize,
 }
 
-impl Run {
+impl TileWeights {
     fn idle(output: u8) -> Self {
         Self { output, start: 0, len: 0 }
     }
@@ -101,17 +101,19 @@ impl Encoder<'_> {
         let inputs = self.panel.inputs_of(place);
         let first = (row * self.panel.inputs + inputs.start) as u32;
         let end = first + inputs.len() as u32;
-        let mut runs: Vec<Run> = Vec::with_capacity(BAND);
+        let mut runs: Vec<TileWeights> = Vec::with_capacity(BAND);
         for (place, output) in (0_u8..=u8::MAX).zip(self.rows.outputs_of(band)) {
             let start = self.next[output];
             let rest = &self.weights.columns()[start..self.weights.range(output).end];
             let len = rest.partition_point(|column| *column < end);
             self.next[output] += len;
-            runs.push(Run { output: place, start, len });
+            runs.push(TileWeights { output: place, start, len });
         }
-        // The last group is filled up with places that no output has: the band is not full then.
+        // The last group is padded with unused outputs; the band then has some.
         let outputs = runs.len();
-        runs.extend((outputs..outputs.next_multiple_of(GROUP)).map(|place| Run::idle(place as u8)));
+        runs.extend(
+            (outputs..outputs.next_multiple_of(GROUP)).map(|place| TileWeights::idle(place as u8)),
+        );
         runs.sort_by_key(|run| std::cmp::Reverse(run.len));
         let mut step = self.rows.starts.last().map_or(0, |start| start.step);
         let (groups, _) = runs.as_chunks::<GROUP>();
@@ -122,8 +124,8 @@ impl Encoder<'_> {
         self.rows.starts.push(Start { group: self.rows.groups.len() as u32, step });
     }
 
-    /// Adds a group, the longest run first.
-    fn group(&mut self, runs: &[Run; GROUP], first: u32) {
+    /// Adds a group, the longest output first.
+    fn group(&mut self, runs: &[TileWeights; GROUP], first: u32) {
         let steps = runs[0].len;
         self.rows.groups.push(Group { steps: steps as u16, outputs: runs.map(|run| run.output) });
         let zeros = self.panel.tile as u16;

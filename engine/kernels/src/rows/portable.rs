@@ -1,4 +1,4 @@
-//! Products in plain Rust, for processors without the instructions that other kernels need.
+//! Products in plain Rust.
 
 use super::{GROUP, Pass};
 use crate::aligned::LINE;

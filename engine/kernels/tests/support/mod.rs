@@ -1,11 +1,11 @@
-//! What property tests are made of.
+//! Helpers of the property tests.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use proptest::prelude::*;
 use skysail_kernels::{Activation, Level};
 
-/// A generator of numbers that look random (xorshift).
+/// A generator of pseudo-random numbers (xorshift).
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -13,7 +13,7 @@ impl Random {
         Self(seed | 1)
     }
 
-    /// From 0 to 1.
+    /// Draws a number from 0 to 1.
     pub(crate) fn unit(&mut self) -> f64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -21,7 +21,7 @@ impl Random {
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// From -1 to 1.
+    /// Draws numbers from -1 to 1.
     pub(crate) fn values(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.unit() as f32 * 2.0 - 1.0).collect()
     }
@@ -36,12 +36,12 @@ pub(crate) fn activations() -> impl Strategy<Value = Activation> {
     ]
 }
 
-/// The levels of this processor.
+/// Levels of this processor.
 pub(crate) fn levels() -> impl Iterator<Item = Level> {
     Level::ALL.into_iter().filter(|level| level.is_available())
 }
 
-/// A sum in the making, in numbers twice as long, and the size of its terms.
+/// A sum in double precision, and the size of its terms.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sum {
     value: f64,
@@ -54,7 +54,7 @@ impl Sum {
         self.size += term.abs();
     }
 
-    /// Checks what a kernel made of it.
+    /// Compares a kernel's result with the sum.
     pub(crate) fn check(self, activation: Activation, actual: f32, what: &dyn std::fmt::Debug) {
         let expected = f64::from(activation.of(self.value as f32));
         let error = (f64::from(actual) - expected).abs();

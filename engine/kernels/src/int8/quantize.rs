@@ -1,19 +1,19 @@
-//! Rows of floats as bytes, each by its own range.
+//! Quantizes rows of floats to bytes, each by its own range.
 
 use crate::Level;
 use crate::level::at_level;
 
-/// Numbers that are looked at side by side, so that a loop over them is one of vectors.
-const SIDE: usize = 32;
+/// Numbers that are processed side by side, so that loops are vectorised.
+const WIDTH: usize = 32;
 
-/// Added to a float of up to 2^22, it rounds that to an integer, to the even one of two that are
-/// as near, and puts it into the lowest bits: 1.5 times 2^23.
+/// Rounds a float of up to 2^22 when it is added: 1.5 times 2^23. The integer, even in a tie, is in
+/// the lowest bits.
 const ROUND: f32 = 12_582_912.0;
 
-/// The codes lie between minus this and this.
+/// Largest magnitude of a code.
 const CODE_MAX: f32 = 127.0;
 
-/// What the codes of a row stand for: `center + step * code`.
+/// Range of a row: a code means `center + step * code`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Range {
     pub(super) step: f32,
@@ -21,7 +21,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// Floats that it is stored as.
+    /// Floats in its stored form.
     pub(super) const NUMBERS: usize = 2;
 
     pub(super) fn read(numbers: &[f32]) -> Self {
@@ -33,12 +33,11 @@ impl Range {
     }
 }
 
-/// The codes of a row, in memory of floats: as unsigned bytes, 128 above the code, for the level
-/// that multiplies bytes, else as 16-bit integers.
-pub(super) struct RowBytes<'a>(pub(super) &'a mut [f32]);
+/// Codes of a row, stored in floats: unsigned bytes, offset by 128, for VNNI, else 16-bit integers.
+pub(super) struct QuantizedRow<'a>(pub(super) &'a mut [f32]);
 
-impl RowBytes<'_> {
-    /// Floats of memory that a row takes.
+impl QuantizedRow<'_> {
+    /// Floats that a row takes.
     pub(super) fn stride(inputs: usize, level: Level) -> usize {
         match level {
             Level::Vnni => inputs.div_ceil(4),
@@ -46,12 +45,12 @@ impl RowBytes<'_> {
         }
     }
 
-    /// Fills in the codes and the range of a row. What is left over is of no account: the weights
-    /// there are zero.
+    /// Writes the codes and the range of a row. The padding does not matter, as its weights are
+    /// zero.
     pub(super) fn fill(self, x: &[f32], range: &mut [f32], level: Level) {
-        let mut ends = Ends::default();
-        find_ends(level, x, &mut ends);
-        let found = ends.range();
+        let mut min_max = MinMax::default();
+        find_min_max(level, x, &mut min_max);
+        let found = min_max.range();
         found.write(range);
         let start = self.0.as_mut_ptr();
         let count = self.0.len();
@@ -67,50 +66,51 @@ impl RowBytes<'_> {
     }
 }
 
-/// The ends of a row, and zero, or what is no number if one is infinite or none.
+/// Smallest and largest number of a row, and a guard: zero, or not-a-number if a number is infinite
+/// or none.
 #[derive(Default)]
-struct Ends {
-    high: f32,
-    low: f32,
+struct MinMax {
+    max: f32,
+    min: f32,
     guard: f32,
 }
 
-impl Ends {
-    /// The center between both ends, and the step to the farther of them.
+impl MinMax {
+    /// Range with its center between both, and a step that reaches the farther one.
     fn range(&self) -> Range {
-        let center = (0.5 * self.high + 0.5 * self.low) + self.guard;
-        let farther = (self.high - center).max(center - self.low);
+        let center = (0.5 * self.max + 0.5 * self.min) + self.guard;
+        let farther = (self.max - center).max(center - self.min);
         let step = (farther * (1.0 / CODE_MAX)).max(f32::MIN_POSITIVE);
         Range { step, center }
     }
 }
 
 at_level! {
-    fn find_ends(x: &[f32], ends: &mut Ends) {
-        let mut high = [f32::NEG_INFINITY; SIDE];
-        let mut low = [f32::INFINITY; SIDE];
-        let mut guard = [0.0_f32; SIDE];
-        let (chunks, rest) = x.as_chunks::<SIDE>();
+    fn find_min_max(x: &[f32], min_max: &mut MinMax) {
+        let mut max = [f32::NEG_INFINITY; WIDTH];
+        let mut min = [f32::INFINITY; WIDTH];
+        let mut guard = [0.0_f32; WIDTH];
+        let (chunks, rest) = x.as_chunks::<WIDTH>();
         for chunk in chunks {
-            for side in 0..SIDE {
-                let value = chunk[side];
-                high[side] = if value > high[side] { value } else { high[side] };
-                low[side] = if value < low[side] { value } else { low[side] };
-                guard[side] += value * 0.0;
+            for lane in 0..WIDTH {
+                let value = chunk[lane];
+                max[lane] = if value > max[lane] { value } else { max[lane] };
+                min[lane] = if value < min[lane] { value } else { min[lane] };
+                guard[lane] += value * 0.0;
             }
         }
-        for (side, value) in rest.iter().enumerate() {
-            high[side] = if *value > high[side] { *value } else { high[side] };
-            low[side] = if *value < low[side] { *value } else { low[side] };
-            guard[side] += *value * 0.0;
+        for (lane, value) in rest.iter().enumerate() {
+            max[lane] = if *value > max[lane] { *value } else { max[lane] };
+            min[lane] = if *value < min[lane] { *value } else { min[lane] };
+            guard[lane] += *value * 0.0;
         }
-        ends.high = high.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        ends.low = low.iter().copied().fold(f32::INFINITY, f32::min);
-        ends.guard = guard.iter().sum();
+        min_max.max = max.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        min_max.min = min.iter().copied().fold(f32::INFINITY, f32::min);
+        min_max.guard = guard.iter().sum();
     }
 }
 
-/// The code of a number, in the lowest bits. What is no number has some code.
+/// Code of a number, in the lowest bits. Not-a-number has any code.
 #[inline(always)]
 fn code(value: f32, center: f32, inverse: f32) -> u32 {
     ((value - center) * inverse + ROUND).to_bits()
@@ -129,7 +129,7 @@ at_level! {
     fn to_words(x: &[f32], range: Range, words: &mut [i16]) {
         let (center, inverse) = (range.center, 1.0 / range.step);
         for (word, value) in words.iter_mut().zip(x) {
-            // Of what is no number too, only a byte: sums of products of larger ones overflow.
+            // Not-a-number too must be a byte: sums of larger products would overflow.
             *word = i16::from(code(*value, center, inverse) as u8 as i8);
         }
     }
@@ -140,9 +140,9 @@ mod tests {
     use super::*;
 
     fn codes(level: Level, x: &[f32]) -> (Range, Vec<i16>) {
-        let mut memory = vec![0.0; RowBytes::stride(x.len(), level)];
+        let mut memory = vec![0.0; QuantizedRow::stride(x.len(), level)];
         let mut range = [0.0; Range::NUMBERS];
-        RowBytes(&mut memory).fill(x, &mut range, level);
+        QuantizedRow(&mut memory).fill(x, &mut range, level);
         let bytes = memory.iter().flat_map(|float| float.to_le_bytes());
         let codes: Vec<i16> = match level {
             Level::Vnni => bytes.map(|byte| i16::from(byte) - 128).collect(),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn every_level_finds_the_same_codes() {
+    fn every_level_computes_the_same_codes() {
         let rows: [&[f32]; 6] = [
             &[0.0; 7],
             &[5.0; 70],
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_makes_the_center_none() {
+    fn a_row_with_not_a_number_has_no_center() {
         for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for place in [0, 31, 40] {
                 let mut x = [1.0_f32; 41];
