@@ -192,6 +192,20 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_has_the_status_of_the_one_at_fault() {
+        let (model, message) = (String::from("m"), String::from("it broke"));
+        let request = EngineError::Execute { model: model.clone(), message: message.clone() };
+        let failed = EngineError::ModelFailed { model: model.clone(), message: message.clone() };
+        let retry_after_ms = Some(40);
+        let replica = EngineError::Unavailable { model, message, retry_after_ms };
+        let [request, failed, replica] = [request, failed, replica].map(Error::from);
+        assert_eq!(request.status(), (StatusCode::BAD_REQUEST, Code::InvalidArgument));
+        assert_eq!(failed.status(), (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal));
+        assert_eq!(replica.status(), (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable));
+        assert_eq!((failed.retry_after_ms(), replica.retry_after_ms()), (None, Some(40)));
+    }
+
+    #[test]
     fn grpc_has_retry_advice_in_details_and_metadata() {
         let status = Status::from(overloaded(1234));
         assert_eq!(status.code(), Code::Unavailable);

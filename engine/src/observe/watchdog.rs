@@ -90,9 +90,19 @@ fn tell(model: &Model, watch: &Watch, progress: &Progress, now: Instant) {
     let seconds = now.saturating_duration_since(watch.moved).as_secs_f64();
     tracing::warn!(
         "the queue of model '{name}' version {version} does not move: {waiting} requests wait, \
-         {busy} of {} replicas run, and no run has ended for {seconds:.1} s",
-        model.replicas()
+         {busy} runs are under way on its replicas ({}), and none has ended for {seconds:.1} s",
+        states(model)
     );
+}
+
+/// Counts the replicas of a model by their states: `2 ready, 1 ejected`.
+fn states(model: &Model) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, state) in model.replica_states() {
+        *counts.entry(state.name()).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    counts.join(", ")
 }
 
 /// One queue.
