@@ -19,8 +19,8 @@ pub(super) struct ThreadCollective {
     peers: Arc<Vec<PeerChannels>>,
     group: Arc<Group>,
     signal: Arc<AbortSignal>,
-    /// All channels of the rank stay open until its work is over and an abort is signalled.
-    /// Otherwise other ranks would see a closed channel before its cause.
+    /// All channels of the rank. They stay open until its work is over, and after a failure until the
+    /// abort is signalled. Otherwise other ranks would see a closed channel before its cause.
     open_channels: Arc<OpenChannels>,
     collectives: u64,
     messages: u64,
