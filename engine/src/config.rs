@@ -1,4 +1,4 @@
-//! How the engine and each model are set up. Everything has a default: a bare ONNX file serves.
+//! Settings of the engine and of each model. All have defaults: a bare ONNX file serves.
 
 use crate::tensor::DataType;
 use serde::Deserialize;
@@ -14,109 +14,108 @@ mod probe;
 pub use compressed::{Choice, CompressedConfig};
 pub use probe::ProbeSettings;
 
-/// Rows of the largest batch when a model's owner does not say.
+/// Rows of the largest batch of a model that batches without a configured size.
 pub const BATCH_ROWS_MAX: usize = 256;
 
-/// A smaller cache is a mistake in its unit.
+/// Bytes of the smallest cache. A smaller setting is a mistake in its unit.
 const CACHE_BYTES_MIN: usize = 1 << 20;
 
-/// The names of a model's file when its owner does not say: as it is, and as a package.
-pub(crate) const FILES: [&str; 2] = ["model.onnx", "model.sky"];
+/// Default names of a model's file: an ONNX model, or a package.
+pub(crate) const FILE_NAMES: [&str; 2] = ["model.onnx", "model.sky"];
 
 /// Replicas of a model, and threads of each, at most.
 const THREADS_MAX: usize = 1024;
 
-/// How the repository is kept in step with its folder.
+/// Control mode: how the repository follows its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlMode {
-    /// What is there at the start, for ever.
+    /// Loads the models that are there at the start, and ignores later changes.
     None,
-    /// Looked through again and again.
+    /// Scans the folder periodically.
     Poll,
-    /// Nothing but what is asked for by name.
+    /// Loads and unloads models by name only.
     Explicit,
 }
 
-/// The engine's own settings.
+/// Settings of the engine.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// The folder of models.
+    /// Folder of models.
     pub models: PathBuf,
-    /// When its changes are taken over.
+    /// Control mode of the repository.
     pub control: ControlMode,
-    /// How often, in mode `poll`.
+    /// Milliseconds between scans in mode `poll`.
     pub poll_ms: u64,
-    /// What to load at the start, in mode `explicit`.
+    /// Models to load at the start in mode `explicit`.
     pub load_at_start: Vec<String>,
     /// Cores that replicas may use together.
     pub cores: usize,
-    /// How soon requests should be answered, for models that do not say themselves.
+    /// Default latency objective in milliseconds, for models without their own.
     pub objective_ms: Option<f64>,
-    /// How versions are tried in a process of their own first; they are not when it is not given.
+    /// Settings of the probe, which tries versions in a child process; `None` turns it off.
     pub probe: Option<ProbeSettings>,
 }
 
-/// A model's settings: its `model.toml`, or what its `config.pbtxt` says of them.
+/// Settings of a model, from its `model.toml` or `config.pbtxt`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
-    /// Rows of the largest batch; 0: the first dimension is no batch dimension. Found out by
-    /// trying when it is not given.
+    /// Rows of the largest batch; 0 if the first dimension is no batch dimension. Default: found by
+    /// a proof and trial runs.
     pub max_batch_size: Option<usize>,
-    /// Name of the file in each version's folder; `model.onnx` or `model.sky`, whichever is there,
-    /// when it is not given.
+    /// Name of the file in each version's folder. Default: `model.onnx` or `model.sky`.
     pub file: Option<String>,
-    /// Which versions serve.
+    /// Policy for the versions that serve.
     #[serde(deserialize_with = "versions")]
     pub versions: VersionPolicy,
-    /// How soon its answers should be there; the server's objective when it is not given.
+    /// Latency objective in milliseconds. Default: the server's.
     pub objective_ms: Option<f64>,
-    /// When a batch starts.
+    /// Batching policy.
     pub batching: Policy,
-    /// How requests of different sizes share runs.
+    /// Padding of requests of different sizes.
     pub padding: PaddingConfig,
-    /// What may wait.
+    /// Limits of the queue.
     pub queue: QueueLimits,
-    /// Answers kept for requests to come; none are when it is not given.
+    /// Response cache; `None` turns it off.
     pub cache: Option<CacheConfig>,
-    /// What runs it.
+    /// Replicas that run the model.
     pub replicas: ReplicaConfig,
-    /// How the layers of a package run.
+    /// Execution of a package's layers.
     pub compressed: CompressedConfig,
-    /// What runs before it is ready, besides the engine's own tries.
+    /// Runs before the model is ready, in addition to calibration.
     pub warm_up: Vec<WarmUp>,
-    /// What its owner says of its inputs.
+    /// Inputs that the configuration declares.
     #[serde(skip)]
     pub expected_inputs: Vec<ExpectedTensor>,
-    /// What its owner says of its outputs.
+    /// Outputs that the configuration declares.
     #[serde(skip)]
     pub expected_outputs: Vec<ExpectedTensor>,
-    /// What its owner wrote for a runtime, as it was.
+    /// Parameters of the configuration, unchanged.
     #[serde(skip)]
     pub parameters: BTreeMap<String, String>,
 }
 
-/// What makes requests of different sizes one; without any input they run apart.
+/// Padding, with which requests of different sizes share runs. Without inputs they do not.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PaddingConfig {
-    /// The inputs that are padded in their open dimensions, but for the first, and with what.
+    /// Inputs that are padded in their open dimensions except the first, with the fill value.
     pub inputs: BTreeMap<String, Fill>,
 }
 
-/// A value that fills an input up.
+/// Fill value of a padded input.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged, expecting = "a number or a boolean")]
 pub enum Fill {
     /// `true` or `false`.
     Bool(bool),
-    /// Without a fraction.
+    /// A number without a fraction.
     Integer(i64),
-    /// With one, or `inf`, or `nan`.
+    /// A number with a fraction, `inf` or `nan`.
     Float(f64),
 }
 
-/// `nan` is the same as `nan`: settings that have not changed are equal.
+/// Compares bits, so that `nan` equals `nan` and unchanged settings are equal.
 impl PartialEq for Fill {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -144,7 +143,7 @@ impl fmt::Display for Fill {
 pub struct QueueLimits {
     /// Requests that may wait.
     pub requests_max: usize,
-    /// How long a request may wait when it does not say.
+    /// Timeout in microseconds of requests without their own.
     pub timeout_us: Option<u64>,
 }
 
@@ -154,11 +153,11 @@ impl Default for QueueLimits {
     }
 }
 
-/// The memory for answers to requests that come again.
+/// Settings of the response cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {
-    /// Of each version: all its answers together with the inputs they belong to.
+    /// Bytes of the cached responses and their inputs, for each version.
     pub bytes_max: usize,
 }
 
@@ -168,52 +167,52 @@ impl Default for CacheConfig {
     }
 }
 
-/// What runs a model.
+/// Settings of a model's replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplicaConfig {
-    /// How many sessions; the engine chooses when it is not given.
+    /// Number of replicas. Default: chosen by the engine.
     pub count: Option<usize>,
-    /// Threads of each; the engine chooses when it is not given.
+    /// Threads of each replica. Default: chosen by the engine.
     pub threads: Option<usize>,
-    /// Threads that run branches of the graph beside each other; none when it is not given.
+    /// Threads that run branches of the graph in parallel. Default: none.
     pub inter_op_threads: Option<usize>,
     /// Triton's `optimization.graph.level`: -1 for basic, else all optimisations.
     pub graph_optimization: i32,
 }
 
 impl ReplicaConfig {
-    /// The threads of a session to start with: as many as its owner wants, else its caller's.
+    /// Threads of the first session that is made: as configured, else one.
     pub(crate) fn first_threads(&self) -> usize {
         self.threads.unwrap_or(1)
     }
 }
 
-/// Runs that a model's owner wants before it is ready.
+/// A warm-up run that is made before the model is ready.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarmUp {
-    /// For the log.
+    /// Name for errors.
     pub name: String,
-    /// Rows of the run; 0 and 1 are one row.
+    /// Rows of the run; 0 counts as 1.
     pub rows: usize,
-    /// How often; 0 and 1 are once.
+    /// Number of runs; 0 counts as 1.
     pub count: usize,
-    /// What to feed; zeros for an input that is not named.
+    /// Data by input; inputs that are not named get zeros.
     pub inputs: BTreeMap<String, WarmUpInput>,
 }
 
-/// What an input is fed while warming up.
+/// Data of one input of a warm-up.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarmUpInput {
-    /// Its dimensions without the batch dimension.
+    /// Dimensions without the batch dimension.
     pub dims: Vec<usize>,
-    /// Its elements.
+    /// Elements of the input.
     pub data: WarmUpData,
 }
 
-/// Elements for warming up.
+/// Elements of a warm-up's input.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WarmUpData {
@@ -226,20 +225,20 @@ pub enum WarmUpData {
     File(String),
 }
 
-/// What a model's owner says of an input or output; checked against the graph.
+/// An input or output that the configuration declares; checked against the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedTensor {
-    /// Its name.
+    /// Name of the input or output.
     pub name: String,
-    /// Its datatype, if said.
+    /// Declared datatype.
     pub datatype: Option<DataType>,
-    /// Its dimensions without the batch dimension, -1 for any, if said.
+    /// Declared dimensions without the batch dimension; -1 for any size.
     pub dims: Option<Vec<i64>>,
-    /// Whether a request may leave it out.
+    /// True if a request may leave it out.
     pub optional: bool,
 }
 
-/// `versions = { latest = 2 }`, `{ all = true }` or `{ specific = [1, 3] }`.
+/// Reads `versions = { latest = 2 }`, `{ all = true }` or `{ specific = [1, 3] }`.
 fn versions<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<VersionPolicy, D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -263,15 +262,15 @@ impl ModelConfig {
     /// Reads a `model.toml`.
     ///
     /// # Errors
-    /// With the line and the key.
+    /// Names the line and the key.
     pub fn from_toml(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// Checks the numbers.
+    /// Checks that numbers are within their limits.
     ///
     /// # Errors
-    /// Names the key of the first that is out of its limits.
+    /// Names the key of the first number that is not.
     pub fn check(&self) -> Result<(), String> {
         let ReplicaConfig { count, threads, inter_op_threads, .. } = self.replicas;
         let limited = [
@@ -299,9 +298,9 @@ impl ModelConfig {
         }
     }
 
-    /// The names that the model's file may have in a version's folder.
+    /// Possible names of the model's file in a version's folder.
     pub fn file_names(&self) -> Vec<&str> {
-        self.file.as_deref().map_or(FILES.to_vec(), |file| vec![file])
+        self.file.as_deref().map_or(FILE_NAMES.to_vec(), |file| vec![file])
     }
 }
 
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_have_not_changed_are_equal_whatever_they_fill_with() {
+    fn unchanged_settings_are_equal_for_every_fill_value() {
         let read = |fill| ModelConfig::from_toml(&format!("padding.inputs.x = {fill}")).unwrap();
         for fill in ["nan", "inf", "0.5", "0", "true"] {
             assert_eq!(read(fill), read(fill), "{fill}");
@@ -368,8 +367,8 @@ mod tests {
 
     #[test]
     fn numbers_out_of_their_limits_are_named() {
-        let refusal = |text| ModelConfig::from_toml(text).unwrap().check().err();
-        assert_eq!(refusal("replicas = { count = 4, threads = 1024 }"), None);
+        let check = |text| ModelConfig::from_toml(text).unwrap().check().err();
+        assert_eq!(check("replicas = { count = 4, threads = 1024 }"), None);
         for (text, named) in [
             ("replicas.count = 0", "replicas.count is 0"),
             ("replicas.threads = 9000000000", "replicas.threads is 9000000000"),
@@ -377,7 +376,7 @@ mod tests {
             ("queue.requests_max = 0", "queue.requests_max is 0"),
             ("cache.bytes_max = 64", "cache.bytes_max is 64"),
         ] {
-            let error = refusal(text).unwrap();
+            let error = check(text).unwrap();
             assert!(error.contains(named), "{error}");
         }
     }

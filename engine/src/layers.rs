@@ -1,27 +1,27 @@
-//! How the layers of a package run, for who looks at it from outside.
+//! Report on the layers of a package, for logs, metrics and metadata.
 
 use serde::Serialize;
 use std::fmt;
 
-/// In which form a layer's weights are held and worked with.
+/// Execution of a layer: the form of its weights and kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Execution {
-    /// All of them, zeros too, by ONNX Runtime's own operator.
+    /// All weights, including zeros, on ONNX Runtime's operator.
     Dense,
-    /// Those that are not zero, by a kernel for sparse weights.
+    /// Non-zero weights, on a sparse kernel.
     Sparse,
-    /// As integers of 8 bits, by ONNX Runtime's own operators.
+    /// Integers of 8 bits, on ONNX Runtime's operators.
     Int8,
-    /// As integers of 4 bits, by ONNX Runtime's own operator.
+    /// Integers of 4 bits, on ONNX Runtime's operator.
     Int4,
 }
 
 impl Execution {
-    /// All of them.
+    /// All executions.
     pub const ALL: [Self; 4] = [Self::Sparse, Self::Dense, Self::Int8, Self::Int4];
 
-    /// Its name in metrics.
+    /// Name in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Dense => "dense",
@@ -32,36 +32,36 @@ impl Execution {
     }
 }
 
-/// How long a layer ran on this machine, on one thread, in both forms.
+/// Run times of a layer on this machine, on one thread, sparse and dense.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LayerTimes {
     /// Rows of the model's batch.
     pub batch: usize,
-    /// By the kernel for sparse weights.
+    /// Microseconds of the sparse kernel.
     pub sparse_us: f64,
-    /// By ONNX Runtime, with all weights.
+    /// Microseconds of ONNX Runtime with all weights.
     pub dense_us: f64,
-    /// Whether the dense time is the least that such a layer can take here: the sparse one was
-    /// so much below it that nothing had to be measured.
+    /// True if the dense time is a lower bound. The sparse time was so far below it that no
+    /// comparison was needed.
     pub dense_is_bound: bool,
 }
 
-/// A convolution or a product of a package, by its weights.
+/// A convolution or product of a package, identified by its weights.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
-    /// The name of the weights' tensor.
+    /// Name of the tensor of weights.
     pub name: String,
-    /// The operator, such as `Gemm`.
+    /// Operator, such as `Gemm`.
     pub operator: String,
-    /// The tensor's dimensions.
+    /// Dimensions of the tensor.
     pub shape: Vec<u64>,
-    /// The part of the weights that is not zero, from 0 to 1.
+    /// Share of non-zero weights, from 0 to 1.
     pub density: f64,
-    /// How it runs.
+    /// Execution of the layer.
     pub execution: Execution,
-    /// Why.
+    /// Reason for the execution.
     pub why: String,
-    /// By batch size, as far as that was measured.
+    /// Measured run times by batch size.
     pub times: Vec<LayerTimes>,
 }
 
@@ -82,19 +82,19 @@ impl fmt::Display for Layer {
     }
 }
 
-/// How all layers of a package run. Displayed, it is a line for the log.
+/// Report on all layers of a package. Its display is one line for the log.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layers {
-    /// In the graph's order.
+    /// Layers in the graph's order.
     pub layers: Vec<Layer>,
-    /// Memory that all weights of the model take as they run.
+    /// Bytes of memory that all weights take.
     pub weights_bytes: u64,
-    /// What they would take if all were dense.
+    /// Bytes that they would take if all were dense.
     pub dense_bytes: u64,
 }
 
 impl Layers {
-    /// How many run so.
+    /// Number of layers with this execution.
     pub fn count(&self, execution: Execution) -> usize {
         self.layers.iter().filter(|layer| layer.execution == execution).count()
     }
@@ -119,7 +119,7 @@ impl fmt::Display for Layers {
     }
 }
 
-/// In megabytes, with as many places as tell something.
+/// Formats bytes as megabytes, with more digits for small values.
 fn megabytes(bytes: u64) -> String {
     let megabytes = bytes as f64 / 1e6;
     let places = if megabytes < 0.1 { 3 } else { 1 };

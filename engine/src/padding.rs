@@ -1,5 +1,6 @@
-//! Requests of different sizes share a run: the smaller ones are padded to the longest of their
-//! batch, and their outputs are cut back. Which models allow that is found out while loading.
+//! Padding, with which requests of different sizes share a run. Shorter requests are padded to the
+//! longest of their batch, and their outputs are cut back. A test while loading finds the models
+//! that allow it.
 
 use crate::tensor::Shape;
 use smallvec::{SmallVec, smallvec};
@@ -14,37 +15,37 @@ pub(crate) use arrays::{cut, pad};
 pub(crate) use members::Members;
 pub(crate) use settings::{Ties, read};
 
-/// How a model's inputs are padded and its outputs cut back.
+/// Padding of a model's inputs, and cutting of its outputs.
 ///
-/// An axis is what dimensions that have one size in a request have in common, such as the number
-/// of its tokens.
+/// An axis is a set of dimensions that have the same size in a request, such as its number of
+/// tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Padding {
-    /// Of each input of the model; `None` where it is never padded.
+    /// Padding of each input; `None` for inputs that are never padded.
     pub(crate) inputs: Vec<Option<PaddedInput>>,
-    /// Of each output of the model.
+    /// Axes of each output.
     pub(crate) outputs: Vec<Axes>,
-    /// How many axes there are.
+    /// Number of axes.
     pub(crate) axes: usize,
 }
 
-/// The axis of each dimension, the batch dimension included; `None` where its size stays.
+/// Axis of each dimension, including the batch dimension; `None` if its size stays.
 pub(crate) type Axes = SmallVec<[Option<usize>; 4]>;
 
-/// The size of each axis.
+/// Sizes of the axes.
 pub(crate) type Sizes = SmallVec<[usize; 2]>;
 
 /// An input that is padded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PaddedInput {
     pub(crate) axes: Axes,
-    /// The bytes of the element that fills it up.
+    /// Bytes of the fill element.
     pub(crate) fill: SmallVec<[u8; 8]>,
 }
 
 impl Padding {
-    /// The sizes of a request's axes; `None` when its dimensions of one axis differ. Then it must
-    /// not be padded: that could make it right.
+    /// Sizes of a request's axes; `None` if dimensions of one axis differ. Such a request must not be
+    /// padded, as that could make it valid.
     pub(crate) fn sizes<'a>(&self, shapes: impl Iterator<Item = &'a Shape>) -> Option<Sizes> {
         let mut sizes: SmallVec<[Option<usize>; 2]> = smallvec![None; self.axes];
         for (padded, shape) in self.inputs.iter().zip(shapes) {
@@ -59,7 +60,7 @@ impl Padding {
         sizes.into_iter().collect()
     }
 
-    /// The size that stands for a dimension's own in the request's batch key.
+    /// The size that stands for a dimension in the request's batch key.
     pub(crate) fn key_size(&self, input: usize, dim: usize, size: usize) -> usize {
         let padded = self.inputs.get(input).and_then(Option::as_ref);
         let axis = padded.and_then(|padded| padded.axes.get(dim).copied().flatten());
@@ -67,17 +68,19 @@ impl Padding {
     }
 }
 
-/// The largest size that shares runs with this one: 1, 2, 4, 8, 16, and then four to each
-/// doubling: 20, 24, 28, 32, 40, 48, ... A member is padded to the longest of its batch, so each
-/// padded dimension gets at most a quarter more elements, and below 16 less than as many again:
-/// there a run costs more for reading the model's weights than for the elements.
+/// The largest size that shares runs with this one: 1, 2, 4, 8, 16, and then four for each doubling,
+/// such as 20, 24, 28, 32, 40, 48.
 ///
-/// Padding to the longest and not to the bucket itself wastes less. It makes more different
-/// shapes, but with every number of rows those are many more than an executor keeps buffers for
-/// in both cases, and new buffers cost microseconds.
+/// A request is padded to the longest of its batch. So each padded dimension grows by a quarter at
+/// most, and below 16 by less than double. There a run costs more for reading the model's weights
+/// than for the elements.
+///
+/// Padding to the longest request wastes less than padding to the bucket. It makes more shapes. But
+/// with all numbers of rows, both make many more than an executor keeps buffers for, and new
+/// buffers cost microseconds.
 fn bucket(size: usize) -> usize {
     match size {
-        // Nothing is padded to be something.
+        // An empty dimension is never padded.
         0 => 0,
         1..=16 => size.next_power_of_two(),
         _ => {

@@ -1,91 +1,91 @@
-//! Bytes as they came in, in one or more pieces, so that a large body is copied once: into the
-//! batch that runs it.
+//! Received bytes in one or more chunks. A large body is copied only once: into the batch that runs
+//! it.
 
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 use std::borrow::Cow;
 
-/// A string of bytes in pieces.
+/// A sequence of bytes in chunks.
 #[derive(Clone, Debug, Default)]
 pub struct Payload {
-    pieces: SmallVec<[Bytes; 1]>,
+    chunks: SmallVec<[Bytes; 1]>,
     len: usize,
 }
 
 impl Payload {
-    /// Appends a piece.
-    pub fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.len += piece.len();
-            self.pieces.push(piece);
+    /// Appends a chunk.
+    pub fn push(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.len += chunk.len();
+            self.chunks.push(chunk);
         }
     }
 
-    /// Bytes in all.
+    /// Number of bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// True if there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Takes the first `count` bytes off without copying them; `None` when there are fewer.
+    /// Splits off the first `count` bytes without a copy; `None` if there are fewer.
     pub fn split_to(&mut self, count: usize) -> Option<Self> {
         let rest_len = self.len.checked_sub(count)?;
         let mut head = Self::default();
         let mut whole = 0;
-        for piece in &mut self.pieces {
+        for chunk in &mut self.chunks {
             let wanted = count - head.len;
-            if wanted < piece.len() {
+            if wanted < chunk.len() {
                 if wanted > 0 {
-                    head.push(piece.split_to(wanted));
+                    head.push(chunk.split_to(wanted));
                 }
                 break;
             }
-            head.push(std::mem::take(piece));
+            head.push(std::mem::take(chunk));
             whole += 1;
         }
-        self.pieces.drain(..whole);
+        self.chunks.drain(..whole);
         self.len = rest_len;
         Some(head)
     }
 
-    /// Copies everything into a slice of exactly that length; false when the lengths differ.
+    /// Copies all bytes into a slice of the same length; returns false if the lengths differ.
     #[must_use]
     pub fn copy_to(&self, target: &mut [u8]) -> bool {
         if target.len() != self.len {
             return false;
         }
         let mut at = 0;
-        for piece in &self.pieces {
-            target[at..at + piece.len()].copy_from_slice(piece);
-            at += piece.len();
+        for chunk in &self.chunks {
+            target[at..at + chunk.len()].copy_from_slice(chunk);
+            at += chunk.len();
         }
         true
     }
 
-    /// All bytes as one slice, copied only when they are in several pieces.
+    /// All bytes as one slice, copied only if they are in several chunks.
     pub fn contiguous(&self) -> Cow<'_, [u8]> {
-        match self.pieces.as_slice() {
+        match self.chunks.as_slice() {
             [] => Cow::Borrowed(&[]),
-            [piece] => Cow::Borrowed(piece),
-            pieces => Cow::Owned(pieces.concat()),
+            [chunk] => Cow::Borrowed(chunk),
+            chunks => Cow::Owned(chunks.concat()),
         }
     }
 
-    /// All bytes as one piece, copied only when they are in several.
+    /// All bytes as one chunk, copied only if they are in several.
     pub fn into_bytes(mut self) -> Bytes {
-        match self.pieces.len() {
+        match self.chunks.len() {
             0 => Bytes::new(),
-            1 => std::mem::take(&mut self.pieces[0]),
-            _ => Bytes::from(self.pieces.concat()),
+            1 => std::mem::take(&mut self.chunks[0]),
+            _ => Bytes::from(self.chunks.concat()),
         }
     }
 }
 
-/// Whatever the pieces are.
+/// Compares bytes, independent of chunks.
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         self.len == other.len && self.contiguous() == other.contiguous()
@@ -95,8 +95,8 @@ impl PartialEq for Payload {
 impl Eq for Payload {}
 
 impl From<Bytes> for Payload {
-    fn from(piece: Bytes) -> Self {
-        Self { len: piece.len(), pieces: smallvec![piece] }
+    fn from(chunk: Bytes) -> Self {
+        Self { len: chunk.len(), chunks: smallvec![chunk] }
     }
 }
 
@@ -111,28 +111,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn pieces(parts: &[&'static [u8]]) -> Payload {
+    fn chunks(parts: &[&'static [u8]]) -> Payload {
         let mut payload = Payload::default();
         parts.iter().for_each(|part| payload.push(Bytes::from_static(part)));
         payload
     }
 
     #[test]
-    fn splits_at_every_offset_as_one_string_would() {
+    fn splits_at_every_offset() {
         let whole = b"abcdefgh";
         for at in 0..=whole.len() {
-            let mut tail = pieces(&[b"abc", b"", b"de", b"fgh"]);
+            let mut tail = chunks(&[b"abc", b"", b"de", b"fgh"]);
             let head = tail.split_to(at).unwrap();
             assert_eq!(&*head.contiguous(), &whole[..at]);
             assert_eq!(&*tail.contiguous(), &whole[at..]);
             assert_eq!((head.len(), tail.len()), (at, whole.len() - at));
         }
-        assert!(pieces(&[b"abc"]).split_to(4).is_none());
+        assert!(chunks(&[b"abc"]).split_to(4).is_none());
     }
 
     proptest! {
         #[test]
-        fn is_one_string_however_it_is_cut(
+        fn splitting_never_changes_the_bytes(
             parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..6),
             cuts in prop::collection::vec(0..12_usize, 0..6),
         ) {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_piece_is_no_piece() {
+    fn an_empty_chunk_is_ignored() {
         let mut payload = Payload::from(Vec::new());
         assert!(payload.is_empty() && payload.split_to(1).is_none());
         assert!(payload.split_to(0).is_some_and(|head| head.is_empty()));
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn copies_only_into_a_target_of_its_length() {
-        let payload = pieces(&[b"ab", b"c"]);
+        let payload = chunks(&[b"ab", b"c"]);
         let mut target = [0; 3];
         assert!(payload.copy_to(&mut target));
         assert_eq!(&target, b"abc");

@@ -1,4 +1,4 @@
-//! A prediction request and its response, free of any protocol.
+//! A prediction request and its response, independent of any protocol.
 
 use crate::payload::Payload;
 use crate::tensor::{DataType, Shape};
@@ -8,60 +8,59 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A request as a protocol decoded it; nothing in it has been checked against a model.
+/// A decoded request that is not yet validated against a model.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The tensors it brings, in its own order.
+    /// Input tensors, in the request's order.
     pub inputs: SmallVec<[InputTensor; 2]>,
-    /// Names of the outputs it wants; all of them when empty.
+    /// Names of the requested outputs; all outputs if empty.
     pub outputs: Vec<String>,
-    /// How long its caller waits for the answer, from when it was accepted; the model's own limit
-    /// or objective when `None`.
+    /// Timeout in microseconds from `accepted`. Default: the model's timeout or objective.
     pub timeout_us: Option<u64>,
-    /// 1 is the highest priority; 0 is that of a request that does not say.
+    /// Priority: 1 is the highest, and 0 stands for the default.
     pub priority: u64,
-    /// When its head arrived, from where its timeout counts; now when `None`.
+    /// Arrival of the head, from which the timeout counts. Default: now.
     pub accepted: Option<Instant>,
-    /// When all of it was there, from where the objective counts; now when `None`.
+    /// Arrival of the whole request, from which the objective counts. Default: now.
     pub received: Option<Instant>,
 }
 
-/// A tensor that a request brings.
+/// An input tensor of a request.
 #[derive(Clone, Debug)]
 pub struct InputTensor {
     /// Name of the model's input.
     pub name: String,
-    /// Type of its elements, as the request says.
+    /// Datatype that the request states.
     pub datatype: DataType,
-    /// Its shape, as the request says.
+    /// Shape that the request states.
     pub shape: Shape,
-    /// Its elements in the protocol's binary form.
+    /// Elements in the protocol's binary form.
     pub data: Payload,
 }
 
-/// A tensor that a model gives.
+/// An output tensor of a model.
 #[derive(Clone, Debug)]
 pub struct OutputTensor {
     /// Name of the model's output.
     pub name: Arc<str>,
-    /// Type of its elements.
+    /// Datatype of the elements.
     pub datatype: DataType,
-    /// Its shape.
+    /// Shape of the tensor.
     pub shape: Shape,
-    /// Its elements in the protocol's binary form.
+    /// Elements in the protocol's binary form.
     pub data: Bytes,
 }
 
-/// What a request gets.
+/// Response to a request.
 #[derive(Debug)]
 pub struct Response {
-    /// Name of the model that answered.
+    /// Name of the model that responded.
     pub model: Arc<str>,
-    /// Its version.
+    /// Version of the model.
     pub version: u64,
-    /// The outputs, in the order asked for, else in the model's.
+    /// Outputs in the requested order, or else in the model's.
     pub outputs: Outputs,
-    /// When it passed the engine's stages.
+    /// Times of the engine's stages.
     pub stages: Stages,
 }
 
@@ -90,31 +89,31 @@ impl CacheLookup {
     }
 }
 
-/// When a request passed the stages from `queue` to `execute`.
+/// Times at which a request passed the stages from `queue` to `execute`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stages {
-    /// Put into the queue.
+    /// Time of joining the queue.
     pub queued: Instant,
-    /// Taken into a batch.
+    /// Time of joining a batch.
     pub batched: Instant,
-    /// All inputs of the batch lie in the executor's buffers.
+    /// Time at which all inputs of the batch were in the executor's buffers.
     pub gathered: Instant,
-    /// The run is over.
+    /// End of the run.
     pub executed: Instant,
-    /// Its outputs are its own.
+    /// Time at which the request had its own outputs.
     pub split: Instant,
-    /// The batch it was in, if it had a run.
+    /// Run of the batch; `None` without a run.
     pub run: Option<Run>,
-    /// What ran when it was queued, if no replica was free.
+    /// Batch that ran when the request was queued, if no replica was idle.
     pub behind: Option<BlockingBatch>,
-    /// Requests that waited before it when it was queued.
+    /// Requests that waited when the request was queued.
     pub ahead: usize,
-    /// What the cache said, if it was asked.
+    /// Result of the cache lookup; `None` without a cache.
     pub cache: Option<CacheLookup>,
 }
 
 impl Stages {
-    /// Those of a request that is answered without a run, by the cache if it was asked.
+    /// Stages of a request that is answered without a run.
     pub(crate) fn without_run(
         queued: Instant,
         answered: Instant,
@@ -133,7 +132,7 @@ impl Stages {
         }
     }
 
-    /// Rows of the batch it was in; 0 without one.
+    /// Rows of the batch; 0 without a run.
     pub fn batch_rows(&self) -> usize {
         self.run.map_or(0, |run| run.rows)
     }
@@ -143,7 +142,7 @@ impl Stages {
         self.batched - self.queued
     }
 
-    /// From queue to own outputs.
+    /// Time from joining the queue to having the outputs.
     pub fn total(&self) -> Duration {
         self.split - self.queued
     }

@@ -17,7 +17,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use make::{SessionMaker, Source, taking_in_operators};
+pub(crate) use make::{SessionMaker, Source, lock_operator_registration};
 
 /// Reason why a model file cannot be served.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! What a model takes and gives: names, datatypes and dimensions.
+//! Signature of a model: names, datatypes and dimensions of its inputs and outputs.
 
 use crate::tensor::{DataType, Shape};
 use skysail_graph::OutputShape;
@@ -9,70 +9,69 @@ use std::sync::Arc;
 /// One input or output of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
-    /// Its name, which may hold any character.
+    /// Name, which may hold any character.
     pub name: Arc<str>,
-    /// Type of its elements.
+    /// Datatype of the elements.
     pub datatype: DataType,
-    /// Its dimensions, the batch dimension included; `None` where any size will do.
+    /// Dimensions, including the batch dimension; `None` for any size.
     pub dims: SmallVec<[Option<usize>; 4]>,
-    /// The graph's names of the dimensions, empty where there is none.
+    /// Names of the dimensions in the graph; empty for those without a name.
     pub dim_names: Vec<String>,
-    /// Whether the graph does not say how many dimensions there are; `dims` is then empty.
+    /// True if the graph leaves the number of dimensions open; `dims` is then empty.
     pub any_rank: bool,
 }
 
 impl TensorSpec {
-    /// The dimensions as the protocol writes them: -1 where any size will do, and a single -1
-    /// where any number of dimensions will do.
+    /// Dimensions as the protocol writes them: -1 for any size, and a single -1 for any rank.
     pub fn wire_dims(&self) -> impl Iterator<Item = i64> {
         let wire = |dim: usize| i64::try_from(dim).unwrap_or(i64::MAX);
         let dims = self.dims.iter().map(move |dim| dim.map_or(-1, wire));
         dims.chain(self.any_rank.then_some(-1))
     }
 
-    /// The same without the batch dimension of a model that batches.
+    /// The same dimensions without the batch dimension of a model that batches.
     pub fn wire_dims_of_row(&self, batches: bool) -> impl Iterator<Item = i64> {
         self.wire_dims().skip(usize::from(batches && !self.any_rank))
     }
 
-    /// Whether a tensor of this shape fits.
+    /// True if a tensor of this shape fits.
     pub fn accepts(&self, shape: &[usize]) -> bool {
         let fits = |(dim, size): (&Option<usize>, &usize)| dim.is_none_or(|dim| dim == *size);
         self.any_rank || (shape.len() == self.dims.len() && self.dims.iter().zip(shape).all(fits))
     }
 }
 
-/// The shapes of outputs as far as a proof on the graph gives them. What a graph declares is no
-/// proof: exporters write sizes that were true of one example, or of none.
+/// Shapes of outputs that are proven from the graph. Declared shapes are no proof: some exporters
+/// write sizes of a single example, or wrong ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProvenShapes {
-    /// Whatever the shapes of the inputs; one for each output, or none at all.
+    /// Shapes for any shapes of the inputs: one for each output, or none at all.
     pub(crate) any_rows: Arc<[OutputShape]>,
-    /// Where all inputs have the same number of rows.
+    /// Shapes for inputs with the same number of rows.
     pub(crate) same_rows: Arc<[OutputShape]>,
 }
 
 /// All inputs and outputs of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signature {
-    /// Inputs that every request brings, in the graph's order.
+    /// Inputs that every request must have, in the graph's order.
     pub inputs: Vec<TensorSpec>,
-    /// Inputs that have a default in the graph, in its order. A request that brings one runs alone:
-    /// no other shares its value.
+    /// Inputs that have a default in the graph, in its order. A request with such an input runs alone,
+    /// as no other shares its value.
     pub optional_inputs: Vec<TensorSpec>,
-    /// Outputs in the graph's order.
+    /// Outputs, in the graph's order.
     pub outputs: Vec<TensorSpec>,
-    /// What is proven of the outputs' shapes.
+    /// Proven shapes of outputs.
     pub proven: ProvenShapes,
 }
 
 impl Signature {
-    /// The place of an input among the inputs.
+    /// Index of an input.
     pub fn input_index(&self, name: &str) -> Option<usize> {
         self.inputs.iter().position(|spec| &*spec.name == name)
     }
 
-    /// The place of an input among those that have a default.
+    /// Index of an optional input.
     pub fn optional_input_index(&self, name: &str) -> Option<usize> {
         self.optional_inputs.iter().position(|spec| &*spec.name == name)
     }
@@ -88,7 +87,7 @@ impl Signature {
         shape.map(Shape::from_vec)
     }
 
-    /// The place of an output among the outputs.
+    /// Index of an output.
     pub fn output_index(&self, name: &str) -> Option<usize> {
         self.outputs.iter().position(|spec| &*spec.name == name)
     }

@@ -1,26 +1,26 @@
-//! The stages of a request, each one word: the module, the metric's label and the benchmark's row.
+//! Stages of a request. Each has one word, used as a label of metrics and a row of benchmarks.
 
 /// A stage, in the order of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Its bytes arrive.
+    /// The bytes of the request arrive.
     Accept,
-    /// Bytes become tensors.
+    /// Bytes are decoded to tensors.
     Decode,
-    /// It is checked against the model and put into the queue.
+    /// The request is validated against the model and queued.
     Admit,
-    /// It waits.
+    /// The request waits in the queue.
     Queue,
-    /// Its tensors are gathered into the batch.
+    /// Tensors are gathered into the batch.
     Batch,
     /// The batch runs.
     Execute,
-    /// Tensors become bytes.
+    /// Tensors are encoded to bytes.
     Respond,
 }
 
 impl Stage {
-    /// All of them, in order.
+    /// All stages, in order.
     pub const ALL: [Self; 7] = [
         Self::Accept,
         Self::Decode,
@@ -31,7 +31,7 @@ impl Stage {
         Self::Respond,
     ];
 
-    /// The label of its metrics.
+    /// Label in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Accept => "accept",

@@ -1,5 +1,4 @@
-//! What threads share in the code that `tests/schedules.rs` tests under many schedules, with
-//! others of the same interface.
+//! Synchronization types. `tests/schedules.rs` replaces them by its own to test many schedules.
 
 pub(crate) use parking_lot::Mutex;
 pub(crate) use std::sync::atomic::AtomicUsize;

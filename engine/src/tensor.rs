@@ -1,7 +1,7 @@
 //! Datatypes, shapes and the layout of tensors' bytes.
 //!
-//! Everywhere in the engine a tensor's data is the protocol's binary form: little-endian elements
-//! in row-major order; a `BYTES` element is its length (`u32`) and then its bytes.
+//! In the engine, tensor data always has the protocol's binary form: little-endian elements in
+//! row-major order. A `BYTES` element is its length (`u32`) and then its bytes.
 
 use smallvec::SmallVec;
 use std::fmt;
@@ -43,7 +43,7 @@ pub enum DataType {
 }
 
 impl DataType {
-    /// All of them.
+    /// All datatypes.
     pub const ALL: [Self; 14] = [
         Self::Bool,
         Self::Uint8,
@@ -61,7 +61,7 @@ impl DataType {
         Self::Bytes,
     ];
 
-    /// Its name in the protocol.
+    /// Name in the protocol.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bool => "BOOL",
@@ -81,12 +81,12 @@ impl DataType {
         }
     }
 
-    /// The datatype of that name in the protocol.
+    /// The datatype of a name in the protocol.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|datatype| datatype.name() == name)
     }
 
-    /// Bytes of an element; `None` for `BYTES`, whose elements differ.
+    /// Bytes of an element; `None` for `BYTES`, whose elements differ in size.
     pub fn element_bytes(self) -> Option<usize> {
         match self {
             Self::Bool | Self::Uint8 | Self::Int8 => Some(1),
@@ -104,12 +104,12 @@ impl fmt::Display for DataType {
     }
 }
 
-/// How many elements a shape has; `None` when that does not fit.
+/// Number of elements of a shape; `None` on overflow.
 pub fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim))
 }
 
-/// The elements of `BYTES` data, in order, as far as the lengths in it hold.
+/// The elements of `BYTES` data, in order. Stops at a length that exceeds the data.
 pub fn bytes_elements(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = data;
     std::iter::from_fn(move || {
@@ -120,8 +120,8 @@ pub fn bytes_elements(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Appends one element of `BYTES` data. Elements over `u32::MAX` bytes do not occur: every body
-/// is limited to less.
+/// Appends one element of `BYTES` data. Elements over `u32::MAX` bytes are cut, but bodies are
+/// limited to less.
 pub fn push_bytes_element(data: &mut Vec<u8>, element: &[u8]) {
     let length = u32::try_from(element.len()).unwrap_or(u32::MAX);
     data.extend_from_slice(&length.to_le_bytes());
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lead_back_to_their_datatype() {
+    fn every_datatype_is_found_by_its_name() {
         for datatype in DataType::ALL {
             assert_eq!(DataType::from_name(datatype.name()), Some(datatype));
         }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_elements_stop_where_a_length_lies() {
+    fn bytes_elements_stop_at_a_length_beyond_the_data() {
         let mut data = Vec::new();
         push_bytes_element(&mut data, b"ab");
         push_bytes_element(&mut data, b"");

@@ -24,13 +24,13 @@ use std::time::Duration;
 /// Time after which a test hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(20);
 
-/// A tensor's name, datatype and dimensions.
+/// A tensor spec of this name, datatype and dimensions.
 pub(crate) fn spec(name: &str, datatype: DataType, dims: &[Option<usize>]) -> TensorSpec {
     let (name, dims, dim_names) = (name.into(), dims.into(), vec![]);
     TensorSpec { name, datatype, dims, dim_names, any_rank: false }
 }
 
-/// One float a row in and out.
+/// A signature with one float in and one out for each row.
 pub(crate) fn signature() -> Signature {
     Signature {
         inputs: vec![spec("x", DataType::Fp32, &[None])],
@@ -56,7 +56,7 @@ pub(crate) fn endpoint(
     Arc::new(Endpoint::new(Arc::new(model)).unwrap())
 }
 
-/// A request of these rows for a model of `signature`.
+/// A request of these rows for a model of [`signature`].
 pub(crate) fn request(rows: &[f32]) -> Request {
     let input = InputTensor {
         name: "x".into(),
@@ -75,7 +75,7 @@ pub(crate) fn rows(response: &Response) -> Vec<f32> {
     rows
 }
 
-/// Polls a ticket as often as it takes until it has helped.
+/// Polls a ticket until it has run waiting work.
 pub(crate) fn help(ticket: &mut Ticket) -> Poll<Result<Response, Error>> {
     let mut context = Context::from_waker(Waker::noop());
     match Pin::new(&mut *ticket).poll(&mut context) {
@@ -98,7 +98,7 @@ pub(crate) fn run_waiting(endpoint: &Endpoint) {
     }
 }
 
-/// Waits for a future, but not for ever.
+/// Waits for a future, with a time limit.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().build().unwrap();
@@ -110,7 +110,7 @@ pub(crate) fn answer(ticket: Ticket) -> Result<Vec<f32>, Error> {
     block_on(ticket).map(|response| rows(&response))
 }
 
-/// The threads of a model's replicas, joined in the end.
+/// Threads of a model's replicas, which are joined on drop.
 pub(crate) struct Threads {
     model: Arc<Model>,
     threads: Vec<JoinHandle<()>>,
@@ -127,7 +127,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.model.queue().close();
-        // A test that fails may hold what a thread waits for.
+        // A failing test may hold what a thread waits for.
         if !std::thread::panicking() {
             self.threads.drain(..).for_each(|thread| thread.join().unwrap());
         }

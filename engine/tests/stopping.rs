@@ -52,7 +52,7 @@ fn a_run_that_its_caller_leaves_ends_long_before_it_would() {
     run(&model, 1);
     let took = left.elapsed();
     assert!(took < whole_run / 2, "the replica is free after {took:?} of {whole_run:?}");
-    assert_eq!((model.statistics().stopped(), model.statistics().runs()), (1, 2));
+    assert_eq!((model.statistics().cancelled(), model.statistics().runs()), (1, 2));
 }
 
 #[test]
@@ -70,5 +70,5 @@ fn a_run_that_is_left_as_it_ends_stops_no_other() {
     }
     let statistics = model.statistics();
     let runs = u64::from(2 * TRIES + 5);
-    assert_eq!(statistics.stopped() + statistics.runs(), runs);
+    assert_eq!(statistics.cancelled() + statistics.runs(), runs);
 }

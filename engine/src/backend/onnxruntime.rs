@@ -201,13 +201,16 @@ impl OpenVersion for OrtVersion<'_> {
         match count {
             SHARING_MIN.. => {
                 drop(existing);
-                let sessions = self.sessions().sharing(threads, count).unwrap_or_else(|error| {
-                    let path = self.file.path.display();
-                    tracing::warn!(
-                        "{path}: each of {count} replicas has weights of its own: {error}"
-                    );
-                    Vec::new()
-                });
+                let sessions = self
+                    .sessions()
+                    .sessions_sharing_weights(threads, count)
+                    .unwrap_or_else(|error| {
+                        let path = self.file.path.display();
+                        tracing::warn!(
+                            "{path}: each of {count} replicas has weights of its own: {error}"
+                        );
+                        Vec::new()
+                    });
                 for session in sessions {
                     let executor = OrtExecutor::new(session, Arc::clone(&self.signature))?;
                     replicas.push(Replica::direct(Box::new(executor)));

@@ -1,27 +1,27 @@
-//! What a model's owner decides of the layers of a package.
+//! Settings for the layers of a package.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// How the layers of a package run. An ONNX file runs as it is.
+/// Execution of a package's layers. An ONNX file runs unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompressedConfig {
-    /// For all layers.
+    /// Choice for all layers.
     pub execution: Choice,
-    /// For some, by the names of their weights.
+    /// Choice for single layers, by the names of their weights.
     pub layers: BTreeMap<String, Choice>,
 }
 
-/// Who decides how a layer runs.
+/// Choice between dense and sparse execution of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Choice {
-    /// The engine, by measuring on this machine.
+    /// The engine decides by measuring on this machine.
     #[default]
     Auto,
-    /// Its owner: with all weights, zeros too.
+    /// The layer runs with all weights, including zeros.
     Dense,
-    /// Its owner: with the weights that are not zero.
+    /// The layer runs with its non-zero weights.
     Sparse,
 }

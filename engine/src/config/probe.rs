@@ -1,19 +1,18 @@
-//! How versions are tried in a process of their own before they are loaded.
+//! Settings of the probe, which tries versions in a child process before they are loaded.
 
 use std::path::PathBuf;
 
-/// The trial of versions that were not met before.
+/// Settings of the probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeSettings {
-    /// The program that tries them, which calls [`crate::probe::probe_child`].
+    /// Program of the child, which calls [`crate::probe::probe_child`].
     pub program: PathBuf,
-    /// What it is called with, before what the child takes itself.
+    /// Arguments of the program, before those that the engine appends.
     pub arguments: Vec<String>,
-    /// How long it may take to load a file, and to run it once.
+    /// Milliseconds for loading a file, and for running it once.
     pub timeout_ms: u64,
-    /// Bytes of RAM that it may have; by the file's size and the machine's memory when it is not
-    /// given.
+    /// Bytes of RAM that the child may use. Default: from the file's size and the machine's memory.
     pub memory_bytes_max: Option<u64>,
-    /// The folder in which results are kept for the next start; they are not when there is none.
+    /// Folder that caches verdicts for the next start; `None` turns caching off.
     pub cache: Option<PathBuf>,
 }

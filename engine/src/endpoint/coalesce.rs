@@ -225,7 +225,7 @@ impl Waiter {
     fn insert(&self, response: &Response) {
         let begun = Instant::now();
         self.cache.cache.insert(&self.in_flight.key, &response.outputs);
-        self.model.statistics().record_keep(begun.elapsed());
+        self.model.statistics().record_insertion(begun.elapsed());
     }
 }
 

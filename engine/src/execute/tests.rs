@@ -151,7 +151,7 @@ fn a_run_that_everyone_leaves_is_stopped_and_its_executor_goes_on() {
             [[4.0], [5.0]]
         );
         let statistics = endpoint.statistics();
-        assert_eq!((statistics.stopped(), statistics.runs()), (stopped, stopped));
+        assert_eq!((statistics.cancelled(), statistics.runs()), (stopped, stopped));
     }
     assert_eq!(*sizes.lock(), [3, 2, 3, 2, 3, 2], "nobody is run again alone");
 }
@@ -164,7 +164,7 @@ fn a_run_goes_on_while_one_stays() {
     *leavers.lock() = tickets;
     assert_eq!(run_next(&endpoint, RunOn::ReplicaThread), 3);
     assert_eq!(answer(stays).unwrap(), [2.0]);
-    assert_eq!((endpoint.statistics().stopped(), sizes.lock().len()), (0, 1));
+    assert_eq!((endpoint.statistics().cancelled(), sizes.lock().len()), (0, 1));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_request_that_runs_alone_can_be_stopped_too() {
     let (endpoint, leavers, sizes) = model_of_leavers(false);
     *leavers.lock() = submit(&endpoint, &[1.0]);
     assert_eq!(run_next(&endpoint, RunOn::ReplicaThread), 0);
-    assert_eq!((endpoint.statistics().stopped(), sizes.lock().len()), (1, 1));
+    assert_eq!((endpoint.statistics().cancelled(), sizes.lock().len()), (1, 1));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_run_on_a_callers_thread_is_not_watched() {
     let (endpoint, leavers, _) = model_of_leavers(false);
     *leavers.lock() = submit(&endpoint, &[1.0, 2.0]);
     assert_eq!(run_next(&endpoint, RunOn::Caller), 2);
-    assert_eq!((endpoint.statistics().stopped(), endpoint.statistics().runs()), (0, 1));
+    assert_eq!((endpoint.statistics().cancelled(), endpoint.statistics().runs()), (0, 1));
 }
 
 #[test]

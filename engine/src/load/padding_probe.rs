@@ -55,7 +55,7 @@ pub(crate) fn decide(
     let mut result = test(executor, signature, by_name);
     if matches!(result, Err(NotPadded::Fails(_))) {
         // Some exporters name every dimension differently.
-        result = test(executor, signature, read(config, signature, Ties::Place)?);
+        result = test(executor, signature, read(config, signature, Ties::Position)?);
     }
     Ok(result.map_err(|reason| match reason {
         NotPadded::Fails(error) => format!("it does not run on made-up inputs: {error}"),

@@ -1,15 +1,14 @@
-//! The slowest requests of the last minutes, and a sample of those without an answer: a memory of
-//! fixed size that no request waits for.
+//! Records of the slowest requests of the last minutes, and a sample of failed ones, in a fixed
+//! amount of memory.
 //!
-//! Time goes by in buckets, and each has a few places. A place is a word, whose upper part is the
-//! bucket's turn and whose lower part is how much its request is worth to be kept, and the request
-//! itself. Words only grow: a request takes the place of the smallest word, if its own is larger, so
-//! what is left of an earlier turn gives way by itself. The smallest word is remembered, and nearly
-//! every request is sent away by that alone.
+//! Time is divided into buckets, which are reused in turn. Each keeps the requests of the highest
+//! rank. The rank's upper part is the number of the turn, so new requests displace those of an
+//! earlier turn. The lowest rank kept is also an atomic: nearly every request is rejected by one load
+//! of it, and only the others take the bucket's lock.
 
 use crate::error::Reason;
 use crate::request_record::{Outcome, RequestRecord};
-use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use skysail_policy::mix64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,75 +17,76 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// How long a bucket is.
+/// Length of a bucket.
 const BUCKET: Duration = Duration::from_secs(5);
 
-/// What is told of: all but the bucket that is being filled.
+/// Longest window that can be read: all buckets except the one being filled.
 pub const WINDOW_MAX: Duration = Duration::from_secs(BUCKET.as_secs() * (BUCKETS as u64 - 1));
 
+/// Buckets of a ring.
 const BUCKETS: usize = 61;
 
-/// Requests that are kept of a bucket, of each kind.
-const PLACES: usize = 8;
+/// Requests kept in a bucket.
+const KEPT_MAX: usize = 8;
 
-/// Bits of a word that say what its request is worth: twelve days in microseconds.
-const WORTH_BITS: u32 = 40;
+/// Bits of a rank for the score of a request: twelve days in microseconds.
+const SCORE_BITS: u32 = 40;
 
-const WORTH_MAX: u64 = (1 << WORTH_BITS) - 1;
+const SCORE_MAX: u64 = (1 << SCORE_BITS) - 1;
 
-/// Requests that are worth a look later.
+/// Records of the slowest requests, and a sample of failed ones.
 pub struct SlowestRequests {
     start: Instant,
     slow: Ring,
-    unanswered: Ring,
+    failed: Ring,
 }
 
 impl Default for SlowestRequests {
     fn default() -> Self {
-        Self { start: Instant::now(), slow: Ring::default(), unanswered: Ring::default() }
+        Self { start: Instant::now(), slow: Ring::default(), failed: Ring::default() }
     }
 }
 
 impl SlowestRequests {
-    /// Keeps a request that is over, if it is among the slowest of its time, or was not answered
-    /// and has the luck to be kept.
+    /// Keeps a finished request if it is among the slowest of its bucket, or is sampled as a failed
+    /// one. Returns the kept record.
     pub fn offer(&self, record: &RequestRecord) -> Option<Arc<RequestRecord>> {
         let turn = self.turn(record.ended());
         match record.outcome {
             Outcome::Answered | Outcome::Missed => self.slow.offer(turn, record.total_us(), record),
-            outcome => self.unanswered.offer(turn, luck(record, outcome), record),
+            outcome => self.failed.offer(turn, sampling_score(record, outcome), record),
         }
     }
 
-    /// The requests that ended within `window` before `now`, as far as they are kept, the slowest
-    /// first. A window longer than [`WINDOW_MAX`] is that.
+    /// The kept requests that ended within `window` before `now`, the slowest first. The window is
+    /// limited to [`WINDOW_MAX`].
     pub fn read(&self, window: Duration, now: Instant) -> Vec<Arc<RequestRecord>> {
         let window = window.min(WINDOW_MAX);
         let is_within =
             |record: &Arc<RequestRecord>| now.saturating_duration_since(record.ended()) <= window;
-        let both = self.slow.all().chain(self.unanswered.all());
+        let both = self.slow.all().chain(self.failed.all());
         let mut kept: Vec<_> = both.filter(is_within).collect();
         kept.sort_by_key(|record| std::cmp::Reverse(record.total_us()));
         kept
     }
 
-    /// The number of a time's bucket, from 1 on.
+    /// Number of the bucket that a time falls into, counted from 1 without reuse.
     fn turn(&self, time: Instant) -> u64 {
         time.saturating_duration_since(self.start).as_secs() / BUCKET.as_secs() + 1
     }
 }
 
-/// What a request without an answer is worth: whatever broke goes before what was turned down or
-/// was no good, and among those each has the same chance.
-fn luck(record: &RequestRecord, outcome: Outcome) -> u64 {
-    let is_broken = matches!(outcome, Outcome::Failed(Reason::Backend | Reason::Other));
-    // Similar times become unlike numbers.
+/// Score of a failed request. Internal failures rank above rejected and invalid requests. Within
+/// each group the score is random, so that all have the same chance.
+fn sampling_score(record: &RequestRecord, outcome: Outcome) -> u64 {
+    let is_internal = matches!(outcome, Outcome::Failed(Reason::Backend | Reason::Other));
+    // Mixing makes different scores of similar times.
     let bits = mix64(record.ended_us ^ (record.ends.last_ns() << 20));
-    let half = WORTH_MAX >> 1;
-    if is_broken { half + 1 + (bits & half) } else { bits & half }
+    let half = SCORE_MAX >> 1;
+    if is_internal { half + 1 + (bits & half) } else { bits & half }
 }
 
-/// Places by time.
+/// Buckets by time.
 struct Ring {
     buckets: Box<[Bucket]>,
 }
@@ -99,64 +99,48 @@ impl Default for Ring {
 
 #[derive(Default)]
 struct Bucket {
-    /// No word is smaller than this.
-    least: AtomicU64,
-    words: [AtomicU64; PLACES],
-    kept: [ArcSwapOption<Kept>; PLACES],
+    /// Lowest rank in `kept` once that is full; 0 before.
+    lowest: AtomicU64,
+    kept: Mutex<Vec<Kept>>,
 }
 
 struct Kept {
-    word: u64,
+    rank: u64,
     record: Arc<RequestRecord>,
 }
 
 impl Ring {
-    fn offer(&self, turn: u64, worth: u64, record: &RequestRecord) -> Option<Arc<RequestRecord>> {
+    fn offer(&self, turn: u64, score: u64, record: &RequestRecord) -> Option<Arc<RequestRecord>> {
         let bucket = &self.buckets[(turn % BUCKETS as u64) as usize];
-        // Even what is worth nothing is more than an empty place.
-        let word = turn << WORTH_BITS | worth.min(WORTH_MAX);
-        if word <= bucket.least.load(Relaxed) {
+        let rank = turn << SCORE_BITS | score.min(SCORE_MAX);
+        if rank <= bucket.lowest.load(Relaxed) {
             return None;
         }
-        bucket.offer(word, record)
+        bucket.offer(rank, record)
     }
 
     fn all(&self) -> impl Iterator<Item = Arc<RequestRecord>> {
-        let kept = self.buckets.iter().flat_map(|bucket| &bucket.kept);
-        kept.filter_map(|kept| kept.load().as_ref().map(|kept| Arc::clone(&kept.record)))
+        let records = |bucket: &Bucket| -> Vec<_> {
+            bucket.kept.lock().iter().map(|kept| Arc::clone(&kept.record)).collect()
+        };
+        self.buckets.iter().flat_map(records)
     }
 }
 
 impl Bucket {
-    fn offer(&self, word: u64, record: &RequestRecord) -> Option<Arc<RequestRecord>> {
-        loop {
-            let (place, smallest) = self.smallest();
-            if word <= smallest {
-                self.least.fetch_max(smallest, Relaxed);
-                return None;
-            }
-            let taken = self.words[place].compare_exchange(smallest, word, Relaxed, Relaxed);
-            if taken.is_ok() {
-                let record = Arc::new(record.clone());
-                self.put(place, word, &record);
-                let (_, smallest) = self.smallest();
-                self.least.fetch_max(smallest, Relaxed);
-                return Some(record);
-            }
+    fn offer(&self, rank: u64, record: &RequestRecord) -> Option<Arc<RequestRecord>> {
+        let mut kept = self.kept.lock();
+        if kept.len() == KEPT_MAX {
+            // Another thread may have raised the lowest rank in the meantime.
+            kept.pop_if(|lowest| lowest.rank < rank)?;
         }
-    }
-
-    fn smallest(&self) -> (usize, u64) {
-        let words = self.words.iter().map(|word| word.load(Relaxed)).enumerate();
-        words.min_by_key(|(_, word)| *word).unwrap_or((0, u64::MAX))
-    }
-
-    /// Puts a request in its place, unless a larger word has taken that meanwhile.
-    fn put(&self, place: usize, word: u64, record: &Arc<RequestRecord>) {
-        let new = Arc::new(Kept { word, record: Arc::clone(record) });
-        self.kept[place].rcu(|old| match old {
-            Some(old) if old.word > word => Some(Arc::clone(old)),
-            _ => Some(Arc::clone(&new)),
-        });
+        let record = Arc::new(record.clone());
+        kept.push(Kept { rank, record: Arc::clone(&record) });
+        // The lowest rank comes last.
+        kept.sort_unstable_by_key(|kept| std::cmp::Reverse(kept.rank));
+        if let (KEPT_MAX, Some(lowest)) = (kept.len(), kept.last()) {
+            self.lowest.store(lowest.rank, Relaxed);
+        }
+        Some(record)
     }
 }

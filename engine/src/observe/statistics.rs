@@ -1,4 +1,4 @@
-//! What one version of a model has done: counts and times since it was loaded.
+//! Statistics of one version of a model: counts and times since it was loaded.
 
 use super::histogram::{Histogram, Snapshot, Unit};
 use super::log_limiter::LogLimiter;
@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 mod exemplars;
 mod sizes;
 
-/// How often, and how long together.
+/// A count with its total time.
 #[derive(Debug, Default)]
 pub struct Timed {
     count: AtomicU64,
@@ -33,38 +33,38 @@ impl Timed {
         self.ns.fetch_add(nanos(time), Relaxed);
     }
 
-    /// How often.
+    /// Number of events.
     pub fn count(&self) -> u64 {
         self.count.load(Relaxed)
     }
 
-    /// How long together.
+    /// Total time in nanoseconds.
     pub fn ns(&self) -> u64 {
         self.ns.load(Relaxed)
     }
 }
 
-/// All statistics of one version. Durations are sums over requests, as Triton counts them.
+/// All statistics of one version. Durations are sums over requests, as in Triton.
 pub struct Statistics {
-    /// Requests answered, from queue to own outputs.
+    /// Answered requests, with the time from the queue to their outputs.
     pub success: Timed,
-    /// Requests not answered.
+    /// Requests that got no response.
     pub fail: Timed,
     /// Time in the queue.
     pub queue: Timed,
-    /// Gathering inputs.
+    /// Time of gathering inputs.
     pub compute_input: Timed,
-    /// Running the model.
+    /// Time of running the model.
     pub compute_infer: Timed,
-    /// Giving members their outputs.
+    /// Time of splitting outputs among the requests of a batch.
     pub compute_output: Timed,
-    /// Requests answered from the cache or by another's run, and the time of finding that out.
+    /// Requests answered from the cache or by an identical request's run, with the lookup time.
     pub cache_hit: Timed,
-    /// Requests that the cache had no answer for, and the time of looking and of keeping theirs.
+    /// Cache misses, with the time of the lookup and of the insertion.
     pub cache_miss: Timed,
     rows: AtomicU64,
     runs: AtomicU64,
-    stopped: AtomicU64,
+    cancelled: AtomicU64,
     last_run_ms: AtomicU64,
     failures: [AtomicU64; Reason::ALL.len()],
     shed: [AtomicU64; ShedReason::ALL.len()],
@@ -73,7 +73,7 @@ pub struct Statistics {
     batches: Sizes,
     batch_rows: Histogram,
     stages: [Histogram; Stage::ALL.len()],
-    whole: Histogram,
+    total: Histogram,
     exemplars: Exemplars,
     slowest: SlowestRequests,
     shed_limiters: [LogLimiter; ShedReason::ALL.len()],
@@ -93,16 +93,16 @@ impl Default for Statistics {
             cache_miss: Timed::default(),
             rows: AtomicU64::new(0),
             runs: AtomicU64::new(0),
-            stopped: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
             last_run_ms: AtomicU64::new(0),
             failures: Default::default(),
             shed: Default::default(),
             answered: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             batches: Sizes::default(),
-            batch_rows: Histogram::new(Unit::Pieces),
+            batch_rows: Histogram::new(Unit::Count),
             stages: Stage::ALL.map(|_| Histogram::new(Unit::Seconds)),
-            whole: Histogram::new(Unit::Seconds),
+            total: Histogram::new(Unit::Seconds),
             exemplars: Exemplars::default(),
             slowest: SlowestRequests::default(),
             shed_limiters: Default::default(),
@@ -112,7 +112,7 @@ impl Default for Statistics {
 }
 
 impl Statistics {
-    /// Counts a run and its members.
+    /// Counts a run and its requests.
     pub(crate) fn record_batch(&self, stages: &Stages, entries: &[Entry]) {
         let members = entries.len();
         let in_queue: Duration = entries.iter().map(|e| stages.batched - e.queued).sum();
@@ -132,47 +132,47 @@ impl Statistics {
         self.batches.record(stages.batch_rows(), [input, infer, output].map(nanos));
     }
 
-    /// Counts a request that was answered without a run of its own.
+    /// Counts a request that was answered without its own run.
     pub(crate) fn record_hit(&self, looked_up: Duration, stages: &Stages) {
         self.cache_hit.add(1, looked_up);
         self.queue.add(1, stages.queue());
         self.success.add(1, looked_up + stages.total());
     }
 
-    /// Counts a request that the cache has no answer for.
+    /// Counts a cache miss.
     pub(crate) fn record_miss(&self, looked_up: Duration) {
         self.cache_miss.add(1, looked_up);
     }
 
-    /// Adds the time of keeping an answer that was missed.
-    pub(crate) fn record_keep(&self, time: Duration) {
+    /// Adds the time of inserting a response into the cache.
+    pub(crate) fn record_insertion(&self, time: Duration) {
         self.cache_miss.add(0, time);
     }
 
-    /// Counts a run that was stopped.
+    /// Counts a run that was cancelled.
     pub(crate) fn record_cancelled(&self) {
-        self.stopped.fetch_add(1, Relaxed);
+        self.cancelled.fetch_add(1, Relaxed);
     }
 
-    /// Counts a request that got no answer.
+    /// Counts a request that got no response.
     pub fn record_failure(&self, reason: Reason, time: Duration) {
         self.fail.add(1, time);
         self.failures[reason as usize].fetch_add(1, Relaxed);
     }
 
-    /// Counts a request that was turned down, besides its failure.
+    /// Counts a request that was shed, in addition to its failure.
     pub fn record_shed(&self, reason: ShedReason) {
         self.shed[reason as usize].fetch_add(1, Relaxed);
     }
 
-    /// Counts a request that was answered, after its objective or not.
+    /// Counts an answered request; `missed` if it was later than its objective.
     pub fn record_answer(&self, missed: bool) {
         let counter = if missed { &self.missed } else { &self.answered };
         counter.fetch_add(1, Relaxed);
     }
 
-    /// Counts the time of each stage of a request that is over, and keeps it for a while if it
-    /// was slow or got no answer.
+    /// Records the stage times of a finished request. Keeps the request for a while if it was slow or
+    /// failed.
     pub fn record(&self, record: &RequestRecord) {
         if record.outcome.is_answered() {
             for (stage, histogram) in Stage::ALL.into_iter().zip(&self.stages) {
@@ -180,7 +180,7 @@ impl Statistics {
                     histogram.record(ns);
                 }
             }
-            self.whole.record(record.total_us().saturating_mul(1000));
+            self.total.record(record.total_us().saturating_mul(1000));
         }
         if let Some(kept) = self.slowest.offer(record) {
             self.exemplars.keep(&kept);
@@ -192,17 +192,17 @@ impl Statistics {
         self.rows.load(Relaxed)
     }
 
-    /// Runs, each of a whole batch.
+    /// Runs, each of one batch.
     pub fn runs(&self) -> u64 {
         self.runs.load(Relaxed)
     }
 
-    /// Runs that were stopped because all their callers had left; they are not among the others.
-    pub fn stopped(&self) -> u64 {
-        self.stopped.load(Relaxed)
+    /// Runs that were cancelled because all callers left. [`Self::runs`] does not include them.
+    pub fn cancelled(&self) -> u64 {
+        self.cancelled.load(Relaxed)
     }
 
-    /// When the last run ended, in milliseconds since 1970; 0 for never.
+    /// End of the last run in milliseconds since 1970; 0 if there was none.
     pub fn last_run_ms(&self) -> u64 {
         self.last_run_ms.load(Relaxed)
     }
@@ -212,32 +212,32 @@ impl Statistics {
         self.failures[reason as usize].load(Relaxed)
     }
 
-    /// Requests that were turned down in this way.
+    /// Requests that were shed for this reason.
     pub fn shed(&self, reason: ShedReason) -> u64 {
         self.shed[reason as usize].load(Relaxed)
     }
 
-    /// Runs by their number of rows, as far as there are not too many different ones.
+    /// Runs by their number of rows, for a limited number of sizes.
     pub fn batches(&self) -> BTreeMap<usize, BatchStatistics> {
         self.batches.all()
     }
 
-    /// Rows of the runs.
+    /// Histogram of the rows of runs.
     pub fn batch_rows(&self) -> Snapshot {
         self.batch_rows.snapshot()
     }
 
-    /// The time of a stage, of requests that were answered.
+    /// Histogram of a stage's time for answered requests.
     pub fn stage(&self, stage: Stage) -> Snapshot {
         self.stages[stage as usize].snapshot()
     }
 
-    /// The whole time of requests that were answered.
+    /// Histogram of the total time of answered requests.
     pub fn total(&self) -> Snapshot {
-        self.whole.snapshot()
+        self.total.snapshot()
     }
 
-    /// Requests by how they ended, in the order of [`Outcome::NAMES`].
+    /// Requests by outcome, in the order of [`Outcome::NAMES`].
     pub fn outcomes(&self) -> [u64; Outcome::NAMES.len()] {
         let shed: u64 = ShedReason::ALL.iter().map(|&reason| self.shed(reason)).sum();
         let all: u64 = Reason::ALL.iter().map(|&reason| self.failures(reason)).sum();
@@ -245,13 +245,13 @@ impl Statistics {
         [answered, missed, shed, all.saturating_sub(shed)]
     }
 
-    /// A request that is kept and whose time in a stage, or whose whole time, is the last seen of
-    /// those at most `2^power` seconds and above half of that.
+    /// Exemplar: the last kept request whose stage time, or total time if `stage` is `None`, is
+    /// between `2^(power - 1)` and `2^power` seconds.
     pub fn exemplar(&self, stage: Option<Stage>, power: i32) -> Option<Arc<RequestRecord>> {
         self.exemplars.get(stage, power)
     }
 
-    /// What the lines of the log about requests that end so go through.
+    /// Limiter of log lines about requests with this outcome.
     pub fn log_limiter(&self, outcome: Outcome) -> Option<&LogLimiter> {
         match outcome {
             Outcome::Answered | Outcome::Missed => None,
@@ -260,7 +260,7 @@ impl Statistics {
         }
     }
 
-    /// The slowest requests of the last minutes, and some of those without an answer.
+    /// The slowest requests of the last minutes, and a sample of failed ones.
     pub fn slowest(&self) -> &SlowestRequests {
         &self.slowest
     }

@@ -1,4 +1,5 @@
-//! Looks at all queues several times a second, and says so when one has requests and does not move.
+//! Watchdog: checks all queues several times a second, and warns when one has requests but makes no
+//! progress.
 
 use crate::endpoint::Endpoint;
 use crate::model::Model;
@@ -12,26 +13,27 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// How often it looks.
+/// Period of the checks.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// A queue that does not move for so long is stalled; with [`PERIOD`], that is told within a second.
-const STILL_MAX: Duration = Duration::from_millis(700);
+/// Time without progress after which a queue counts as stalled. With [`PERIOD`] that is noticed
+/// within a second.
+const STALL_TIME: Duration = Duration::from_millis(700);
 
-/// Runs may take so many times as long as predicted before that counts as not moving.
+/// Multiple of the predicted run time that counts as no progress.
 const PREDICTED_RUNS_MAX: u64 = 4;
 
-/// The thread that looks; it ends when this is dropped.
+/// The watchdog's thread, which ends when this is dropped.
 pub(crate) struct Watchdog {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
-    /// Starts to watch the models that `serving` tells.
+    /// Starts to watch the models that `serving` returns.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// The system can not start a thread.
     pub(crate) fn start(
         serving: impl Fn() -> Vec<Arc<Endpoint>> + Send + 'static,
     ) -> io::Result<Self> {
@@ -39,7 +41,7 @@ impl Watchdog {
         let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || {
             let mut watches = Watches::default();
             while stopped.recv_timeout(PERIOD) == Err(mpsc::RecvTimeoutError::Timeout) {
-                watches.look(&serving(), Instant::now());
+                watches.check(&serving(), Instant::now());
             }
         })?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
@@ -57,12 +59,12 @@ impl Drop for Watchdog {
     }
 }
 
-/// All queues, by model and version.
+/// Watched queues by model and version.
 #[derive(Default)]
 struct Watches(BTreeMap<(Arc<str>, u64), Watch>);
 
 impl Watches {
-    fn look(&mut self, endpoints: &[Arc<Endpoint>], now: Instant) {
+    fn check(&mut self, endpoints: &[Arc<Endpoint>], now: Instant) {
         let key = |model: &Model| (Arc::clone(model.name()), model.version());
         let mut seen = BTreeMap::new();
         for model in endpoints.iter().map(|endpoint| endpoint.model()) {
@@ -70,9 +72,9 @@ impl Watches {
             let known = self.0.remove(&key(model));
             let mut watch = known.unwrap_or_else(|| Watch::new(&progress, now));
             let was_stalled = watch.is_stalled;
-            watch.look(&progress, now);
+            watch.check(&progress, now);
             if watch.is_stalled != was_stalled {
-                tell(model, &watch, &progress, now);
+                report(model, &watch, &progress, now);
             }
             model.set_stalled(watch.is_stalled);
             seen.insert(key(model), watch);
@@ -81,13 +83,13 @@ impl Watches {
     }
 }
 
-fn tell(model: &Model, watch: &Watch, progress: &Progress, now: Instant) {
+fn report(model: &Model, watch: &Watch, progress: &Progress, now: Instant) {
     let (name, version) = (model.name(), model.version());
     if !watch.is_stalled {
         return tracing::warn!("the queue of model '{name}' version {version} moves again");
     }
     let (waiting, busy) = (progress.waiting, model.busy());
-    let seconds = now.saturating_duration_since(watch.moved).as_secs_f64();
+    let seconds = now.saturating_duration_since(watch.progressed).as_secs_f64();
     tracing::warn!(
         "the queue of model '{name}' version {version} does not move: {waiting} requests wait, \
          {busy} runs are under way on its replicas ({}), and none has ended for {seconds:.1} s",
@@ -105,30 +107,30 @@ fn states(model: &Model) -> String {
     counts.join(", ")
 }
 
-/// One queue.
+/// A watched queue.
 #[derive(Debug)]
 struct Watch {
     finished: u64,
-    /// When it was last seen to move, or to have no need to.
-    moved: Instant,
+    /// Time of the last check with progress, or without a need for it.
+    progressed: Instant,
     is_stalled: bool,
 }
 
 impl Watch {
     fn new(progress: &Progress, now: Instant) -> Self {
-        Self { finished: progress.finished, moved: now, is_stalled: false }
+        Self { finished: progress.finished, progressed: now, is_stalled: false }
     }
 
-    fn look(&mut self, progress: &Progress, now: Instant) {
-        let has_moved = progress.finished != self.finished;
-        // A replica that hangs is not well again because everybody has given up on it.
-        let rests = progress.waiting == 0 && (progress.is_idle || !self.is_stalled);
-        if has_moved || rests || progress.is_lingering {
+    fn check(&mut self, progress: &Progress, now: Instant) {
+        let has_progressed = progress.finished != self.finished;
+        // A replica that hangs stays stalled when its callers leave.
+        let needs_none = progress.waiting == 0 && (progress.is_idle || !self.is_stalled);
+        if has_progressed || needs_none || progress.is_lingering {
             *self = Self::new(progress, now);
             return;
         }
         let predicted_us = progress.predicted_us.saturating_mul(PREDICTED_RUNS_MAX);
-        let still_max = STILL_MAX.max(Duration::from_micros(predicted_us));
-        self.is_stalled = now.saturating_duration_since(self.moved) >= still_max;
+        let stall_time = STALL_TIME.max(Duration::from_micros(predicted_us));
+        self.is_stalled = now.saturating_duration_since(self.progressed) >= stall_time;
     }
 }

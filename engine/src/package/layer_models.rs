@@ -2,7 +2,7 @@
 
 use super::kernel::Kernel;
 use super::operation::{Operation, Product};
-use crate::session::taking_in_operators;
+use crate::session::lock_operator_registration;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
@@ -58,7 +58,7 @@ pub(super) fn sparse(
     graph.import(DOMAIN, DOMAIN_VERSION).input("x", ElementType::Float32, &dims(x)).add(node);
     let model = finish(graph, x.len())?;
     let builder = builder(environment)?.with_operators(operators(&weights)?);
-    let _guard = taking_in_operators();
+    let _guard = lock_operator_registration();
     Probe::new(builder.map_err(ort::Error::from)?, &model, x)
 }
 

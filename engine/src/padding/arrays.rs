@@ -1,9 +1,9 @@
-//! Arrays of bytes in row-major order, made larger and smaller.
+//! Pads and cuts arrays of bytes in row-major order.
 
 use crate::tensor::elements;
 
-/// The array with as many elements behind each dimension's own as make it `wanted`. Each of them
-/// is `fill`. No size may shrink.
+/// Pads an array to the shape `wanted` with elements `fill` after those of each dimension. No size
+/// may shrink.
 pub(crate) fn pad(data: &[u8], shape: &[usize], wanted: &[usize], fill: &[u8]) -> Vec<u8> {
     let count = elements(wanted).unwrap_or(0);
     let mut padded = match fill.iter().all(|byte| *byte == 0) {
@@ -14,14 +14,15 @@ pub(crate) fn pad(data: &[u8], shape: &[usize], wanted: &[usize], fill: &[u8]) -
     padded
 }
 
-/// The first elements of each dimension, as many as `wanted`. No size may grow.
+/// Cuts an array to the shape `wanted`, keeping the first elements of each dimension. No size may
+/// grow.
 pub(crate) fn cut(data: &[u8], shape: &[usize], wanted: &[usize], element_bytes: usize) -> Vec<u8> {
     let mut rest = vec![0; elements(wanted).unwrap_or(0) * element_bytes];
     copy_corner(data, shape, &mut rest, wanted);
     rest
 }
 
-/// Copies what two arrays of one rank have in common: the elements at places that both have.
+/// Copies the elements at indices that two arrays of one rank both have.
 fn copy_corner(from: &[u8], from_shape: &[usize], to: &mut [u8], to_shape: &[usize]) {
     if from.is_empty() || to.is_empty() {
         return;
@@ -29,7 +30,7 @@ fn copy_corner(from: &[u8], from_shape: &[usize], to: &mut [u8], to_shape: &[usi
     if let ([from_rows, from_row @ ..], [to_rows, to_row @ ..]) = (from_shape, to_shape)
         && from_row != to_row
     {
-        // An array with bytes has rows, and each of them has bytes.
+        // An array that is not empty has rows, and none of them is empty.
         let (from_bytes, to_bytes) = (from.len() / from_rows, to.len() / to_rows);
         for (from, to) in from.chunks(from_bytes).zip(to.chunks_mut(to_bytes)) {
             copy_corner(from, from_row, to, to_row);

@@ -1,4 +1,4 @@
-//! The members of a batch in which at least one is padded.
+//! The requests of a batch in which at least one is padded.
 
 use super::{Padding, Sizes, cut, pad};
 use crate::payload::Payload;
@@ -7,19 +7,19 @@ use crate::tensor::Shape;
 use crate::validate::{ValidInput, ValidRequest};
 use smallvec::SmallVec;
 
-/// Members of different sizes.
+/// Requests of different sizes in one batch.
 pub(crate) struct Members<'a> {
     padding: &'a Padding,
-    /// Of each member.
+    /// Axis sizes of each request.
     sizes: SmallVec<[Sizes; 8]>,
-    /// The longest of each axis, which all are padded to.
+    /// Largest size of each axis, to which all are padded.
     longest: Sizes,
-    /// Of each member, and of each of its inputs; `None` where its own data will do.
+    /// Padded data by request and input; `None` for an input that needs no padding.
     padded: Vec<SmallVec<[Option<Payload>; 4]>>,
 }
 
 impl<'a> Members<'a> {
-    /// Pads those that need it; `None` when nobody does.
+    /// Pads the requests that need it; `None` if none does.
     pub(crate) fn new<'m>(
         padding: &'a Padding,
         members: impl Iterator<Item = &'m ValidRequest> + Clone,
@@ -34,9 +34,9 @@ impl<'a> Members<'a> {
         if sizes.iter().all(|sizes| *sizes == longest) {
             return None;
         }
-        let bare = Self { padding, sizes, longest, padded: Vec::new() };
-        let padded = members.map(|member| bare.pad(&member.inputs)).collect();
-        Some(Self { padded, ..bare })
+        let unpadded = Self { padding, sizes, longest, padded: Vec::new() };
+        let padded = members.map(|member| unpadded.pad(&member.inputs)).collect();
+        Some(Self { padded, ..unpadded })
     }
 
     fn pad(&self, inputs: &[ValidInput]) -> SmallVec<[Option<Payload>; 4]> {
@@ -50,7 +50,7 @@ impl<'a> Members<'a> {
         inputs.iter().enumerate().map(pad_one).collect()
     }
 
-    /// Makes the shape of an input that of the longest.
+    /// Enlarges the shape of an input to the longest request.
     pub(crate) fn enlarge(&self, input: usize, shape: &mut Shape) {
         let Some(spec) = &self.padding.inputs[input] else { return };
         for (size, axis) in shape.iter_mut().zip(&spec.axes) {
@@ -60,12 +60,12 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The data of a member's input, if it is padded.
+    /// Padded data of a request's input; `None` if it is not padded.
     pub(crate) fn payload(&self, member: usize, input: usize) -> Option<&Payload> {
         self.padded[member][input].as_ref()
     }
 
-    /// Whether an output has the size of the longest where it is to be cut back.
+    /// True if an output has the largest size in each dimension that is cut back.
     pub(crate) fn fits(&self, output: usize, shape: &[usize]) -> bool {
         let axes = &self.padding.outputs[output];
         let fits = |(axis, size): (&Option<usize>, &usize)| {
@@ -74,7 +74,7 @@ impl<'a> Members<'a> {
         axes.len() == shape.len() && axes.iter().zip(shape).all(fits)
     }
 
-    /// Cuts a member's rows of an output back to its own size.
+    /// Cuts a request's rows of an output back to its own size.
     pub(crate) fn cut(
         &self,
         member: usize,

@@ -1,4 +1,4 @@
-//! What a model's settings say of padding, checked against its graph.
+//! Reads the settings of padding, and checks them against the graph.
 
 use super::{Axes, PaddedInput, Padding};
 use crate::config::{Fill, PaddingConfig};
@@ -7,20 +7,20 @@ use crate::tensor::DataType;
 use half::{bf16, f16};
 use smallvec::SmallVec;
 
-/// Which dimensions have one size in a request.
+/// Rule for the dimensions that have the same size in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ties {
-    /// Those of one name in the graph; nameless ones as with `Place`.
+    /// Dimensions with the same name in the graph; unnamed ones as with `Position`.
     Name,
-    /// Those at one place of their inputs.
-    Place,
+    /// Dimensions at the same position of their inputs.
+    Position,
 }
 
-/// What the dimensions of an axis have in common: a name, or a place.
+/// Key of an axis: a name, or a position.
 type Tie<'a> = Result<&'a str, usize>;
 
-/// The padded inputs as a model's settings name them. What that makes of the outputs is not known
-/// before the model has run.
+/// Reads the padded inputs from the settings. The axes of outputs are not known before the model has
+/// run.
 ///
 /// # Errors
 /// Names the key that does not fit the graph.
@@ -47,7 +47,7 @@ pub(crate) fn read(
         }
         inputs[index] = Some(PaddedInput { axes, fill });
     }
-    match left_out(&inputs, signature, ties, &known) {
+    match missing_input(&inputs, signature, ties, &known) {
         Some(error) => Err(error),
         None => Ok(Padding { inputs, outputs: Vec::new(), axes: known.len() }),
     }
@@ -69,7 +69,7 @@ fn axes<'s>(spec: &'s TensorSpec, ties: Ties, known: &mut Vec<Tie<'s>>) -> Axes 
     (0..spec.dims.len()).map(&mut axis).collect()
 }
 
-/// `None` for the first dimension and for those of a fixed size.
+/// Key of a dimension; `None` for the first dimension and for those of a fixed size.
 fn tie(spec: &TensorSpec, dim: usize, ties: Ties) -> Option<Tie<'_>> {
     if dim == 0 || spec.dims[dim].is_some() {
         return None;
@@ -78,8 +78,8 @@ fn tie(spec: &TensorSpec, dim: usize, ties: Ties) -> Option<Tie<'_>> {
     Some(name.map(String::as_str).ok_or(dim))
 }
 
-/// An input whose size no longer fits that of the others when they are padded and it is not.
-fn left_out(
+/// Finds an input that is not padded but shares an axis with padded ones.
+fn missing_input(
     inputs: &[Option<PaddedInput>],
     signature: &Signature,
     ties: Ties,
@@ -96,7 +96,7 @@ fn left_out(
     })
 }
 
-/// The bytes of a value as an element; `None` where the datatype does not have it.
+/// Bytes of a fill value as an element; `None` if the datatype can not hold it.
 fn element(value: Fill, datatype: DataType) -> Option<SmallVec<[u8; 8]>> {
     let is_float =
         matches!(datatype, DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64);
@@ -110,7 +110,7 @@ fn element(value: Fill, datatype: DataType) -> Option<SmallVec<[u8; 8]>> {
 }
 
 fn integer_bytes(integer: i64, datatype: DataType) -> Option<SmallVec<[u8; 8]>> {
-    let held = match datatype {
+    let range = match datatype {
         DataType::Bool => 0..=1,
         DataType::Uint8 => 0..=u8::MAX.into(),
         DataType::Uint16 => 0..=u16::MAX.into(),
@@ -123,11 +123,11 @@ fn integer_bytes(integer: i64, datatype: DataType) -> Option<SmallVec<[u8; 8]>> 
         _ => return None,
     };
     let bytes = &integer.to_le_bytes()[..datatype.element_bytes()?];
-    held.contains(&integer).then(|| bytes.into())
+    range.contains(&integer).then(|| bytes.into())
 }
 
 fn float_bytes(float: f64, datatype: DataType) -> Option<SmallVec<[u8; 8]>> {
-    let (held, bytes): (f64, SmallVec<[u8; 8]>) = match datatype {
+    let (rounded, bytes): (f64, SmallVec<[u8; 8]>) = match datatype {
         DataType::Fp16 => {
             let half = f16::from_f64(float);
             (half.into(), half.to_le_bytes().as_slice().into())
@@ -142,8 +142,8 @@ fn float_bytes(float: f64, datatype: DataType) -> Option<SmallVec<[u8; 8]>> {
         }
         _ => (float, float.to_le_bytes().as_slice().into()),
     };
-    // Rounding is fine, and a number that becomes infinite is not.
-    (held.is_finite() || !float.is_finite()).then_some(bytes)
+    // Rounding is fine, but not to infinity.
+    (rounded.is_finite() || !float.is_finite()).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -152,8 +152,8 @@ mod tests {
     use crate::testing::spec;
     use smallvec::smallvec;
 
-    /// Tokens and their mask `[batch, sequence]`, an image `[batch, 3, ?, ?]`, a label `[batch]`
-    /// and a text `[batch, ?]`.
+    /// A signature of tokens and their mask `[batch, sequence]`, an image `[batch, 3, ?, ?]`, a label
+    /// `[batch]` and a text `[batch, ?]`.
     fn signature() -> Signature {
         let named = |name: &str, datatype| {
             let dim_names = vec!["batch".into(), "sequence".into()];
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn dimensions_of_one_name_are_one_axis_and_nameless_ones_go_by_their_place() {
+    fn named_dimensions_share_an_axis_by_name_and_others_by_position() {
         let toml = "padding.inputs = { tokens = 1, mask = false, image = -0.5 }";
         let padding = read_toml(toml, Ties::Name).unwrap();
         let (image, text) = ([None, None, Some(0), Some(1)], [None, Some(2)]);
@@ -192,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_count_where_places_do() {
-        // Nothing ties the mask to the tokens then, and trying it will tell.
-        let padding = read_toml("padding.inputs.tokens = 0", Ties::Place).unwrap();
+    fn ties_by_position_ignore_names() {
+        // The mask is not tied to the tokens then. A test of the model finds that out.
+        let padding = read_toml("padding.inputs.tokens = 0", Ties::Position).unwrap();
         assert_eq!(axes(&padding)[..2], [Some(&[None, Some(0)][..]), None]);
     }
 
     #[test]
-    fn what_does_not_fit_the_graph_is_named() {
+    fn settings_that_do_not_fit_the_graph_are_named() {
         for (toml, wanted) in [
             ("padding.inputs.x = 0", "padding.inputs.x: the model has no such input; its inputs"),
             (

@@ -1,4 +1,4 @@
-//! Padding and cutting back undo each other, for every member of every batch.
+//! Tests that cutting undoes padding for every request of every batch.
 
 use super::*;
 use crate::batching::Batching;
@@ -16,7 +16,7 @@ use skysail_policy::inline_run::RunOn;
 use std::collections::HashSet;
 
 #[test]
-fn buckets_are_doublings_and_then_quarters_of_them() {
+fn buckets_double_and_then_grow_by_quarters() {
     let mut buckets: Vec<usize> = (0..=64).map(bucket).collect();
     buckets.dedup();
     assert_eq!(buckets, [0, 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, 48, 56, 64]);
@@ -24,7 +24,7 @@ fn buckets_are_doublings_and_then_quarters_of_them() {
 
 proptest! {
     #[test]
-    fn a_bucket_is_little_larger_than_what_is_in_it(size in 1..=usize::MAX / 2) {
+    fn a_bucket_is_little_larger_than_its_sizes(size in 1..=usize::MAX / 2) {
         let bucket = bucket(size);
         prop_assert!(bucket >= size);
         let more_max = if size < 16 { size - 1 } else { size / 4 };
@@ -33,7 +33,7 @@ proptest! {
     }
 }
 
-/// A shape, a larger one, bytes of an element, and data.
+/// A shape, a larger shape, bytes of an element, and data.
 fn arrays() -> impl Strategy<Value = (Vec<usize>, Vec<usize>, usize, Vec<u8>)> {
     let sizes = prop::collection::vec((0..4_usize, 0..3_usize), 0..5);
     (sizes, prop::sample::select(vec![1, 2, 4, 8])).prop_flat_map(|(sizes, element_bytes)| {
@@ -44,16 +44,16 @@ fn arrays() -> impl Strategy<Value = (Vec<usize>, Vec<usize>, usize, Vec<u8>)> {
     })
 }
 
-/// All places of a shape, in order.
-fn places(shape: &[usize]) -> Vec<Vec<usize>> {
+/// All indices of a shape, in order.
+fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
     let Some((last, outer)) = shape.split_last() else { return vec![vec![]] };
-    let inside = |place: &Vec<usize>| (0..*last).map(|at| [&place[..], &[at]].concat()).collect();
-    places(outer).iter().flat_map(|place| -> Vec<_> { inside(place) }).collect()
+    let inside = |index: &Vec<usize>| (0..*last).map(|at| [&index[..], &[at]].concat()).collect();
+    indices(outer).iter().flat_map(|index| -> Vec<_> { inside(index) }).collect()
 }
 
 proptest! {
     #[test]
-    fn what_is_padded_and_cut_is_what_it_was(
+    fn cutting_undoes_padding(
         (shape, wanted, element_bytes, data) in arrays(),
         fill in any::<[u8; 8]>(),
     ) {
@@ -61,10 +61,10 @@ proptest! {
         let padded = pad(&data, &shape, &wanted, fill);
         prop_assert_eq!(cut(&padded, &wanted, &shape, element_bytes), data.clone());
         let mut own = data.chunks(element_bytes);
-        let places = places(&wanted);
-        prop_assert_eq!(padded.len(), places.len() * element_bytes);
-        for (place, element) in places.iter().zip(padded.chunks(element_bytes)) {
-            let is_own = place.iter().zip(&shape).all(|(at, size)| at < size);
+        let indices = indices(&wanted);
+        prop_assert_eq!(padded.len(), indices.len() * element_bytes);
+        for (index, element) in indices.iter().zip(padded.chunks(element_bytes)) {
+            let is_own = index.iter().zip(&shape).all(|(at, size)| at < size);
             prop_assert_eq!(element, if is_own { own.next().unwrap() } else { fill });
         }
     }
@@ -112,8 +112,8 @@ fn padded_model(datatype: DataType, fill: u8) -> (Signature, Batching) {
     (signature, Batching { rows_max: 64, padding, ..Batching::default() })
 }
 
-/// Gives `x`, every element of `v` as often as the axis `a` is long, and how many elements of a
-/// row of `x` are not `fill`.
+/// Outputs `x`, each element of `v` repeated by the size of axis `a`, and the number of elements in
+/// each row of `x` other than `fill`.
 fn run(signature: &Signature, inputs: &[BatchInput<'_>], fill: u8) -> Vec<OutputTensor> {
     let (x, v) = (bytes(&inputs[0]), bytes(&inputs[1]));
     let element_bytes = signature.inputs[0].datatype.element_bytes().unwrap();
@@ -137,7 +137,7 @@ fn run(signature: &Signature, inputs: &[BatchInput<'_>], fill: u8) -> Vec<Output
     signature.outputs.iter().zip(shapes).zip([x, transposed, counts]).map(output).collect()
 }
 
-/// One request: its rows and the sizes of its axes, with a byte that all its elements consist of.
+/// A request: its rows, the sizes of its axes, and the byte that fills all its elements.
 type Member = (usize, usize, usize, u8);
 
 fn inputs(signature: &Signature, (rows, a, b, byte): Member) -> Vec<InputTensor> {
@@ -152,7 +152,7 @@ fn inputs(signature: &Signature, (rows, a, b, byte): Member) -> Vec<InputTensor>
 
 proptest! {
     #[test]
-    fn a_padded_member_gets_what_it_would_have_got_alone(
+    fn a_padded_request_gets_the_same_outputs_as_alone(
         members in prop::collection::vec((0..3_usize, 0..30_usize, 0..30_usize, 1..255_u8), 1..9),
         element_bytes in prop::sample::select(vec![1, 2, 4, 8]),
         fill in prop::sample::select(vec![0, 255]),
@@ -190,14 +190,14 @@ proptest! {
 }
 
 #[test]
-fn inputs_that_contradict_each_other_share_runs_only_with_their_like() {
+fn contradictory_inputs_do_not_share_runs_with_others() {
     let (signature, batching) = padded_model(DataType::Uint8, 0);
     let batch_key = |a: usize, x_b: usize, v_b: usize| {
         let (x, v) = (inputs(&signature, (1, a, x_b, 7)), inputs(&signature, (1, a, v_b, 7)));
         let inputs = x.into_iter().take(1).chain(v.into_iter().skip(1)).collect();
         validate(Request { inputs, ..Request::default() }, &signature, &batching).unwrap().batch_key
     };
-    // Padded to one size they would pass for right.
+    // Padded to one size they would become valid.
     assert_eq!(batch_key(2, 9, 9), batch_key(2, 10, 10));
     assert_ne!(batch_key(2, 9, 10), batch_key(2, 10, 10));
     assert_ne!(batch_key(2, 9, 10), batch_key(2, 10, 9));

@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 static OPERATORS: Mutex<()> = Mutex::new(());
 
 /// Held while a session with operators of our own is made.
-pub(crate) fn taking_in_operators() -> MutexGuard<'static, ()> {
+pub(crate) fn lock_operator_registration() -> MutexGuard<'static, ()> {
     OPERATORS.lock()
 }
 
@@ -58,11 +58,11 @@ impl SessionMaker<'_> {
     /// Held while a session is made that has operators of our own.
     pub(super) fn guard(&self) -> Option<MutexGuard<'static, ()>> {
         let has_operators = matches!(self.source, Source::Memory { operators: Some(_), .. });
-        has_operators.then(taking_in_operators)
+        has_operators.then(lock_operator_registration)
     }
 
     /// Several sessions that share their weights.
-    pub(crate) fn sharing(
+    pub(crate) fn sessions_sharing_weights(
         &self,
         threads: usize,
         count: usize,

@@ -1,4 +1,4 @@
-//! Buckets as the schema has them, and quantiles beside the truth.
+//! Tests bucket bounds against the schema, and quantiles against exact ones.
 
 use super::*;
 use proptest::prelude::*;
@@ -10,8 +10,8 @@ fn of(values: &[u64], unit: Unit) -> Snapshot {
 }
 
 #[test]
-fn bounds_belong_to_their_buckets() {
-    // As the specification has it: bucket 0 ends at 1, with it.
+fn upper_bounds_are_inclusive() {
+    // In the specification, bucket 0 ends at 1 inclusively.
     for (value, expected) in [(1.0, 0), (1.000_001, 1), (2.0, 8), (0.5, -8), (0.501, -7)] {
         assert_eq!(index(value), expected, "{value}");
     }
@@ -23,22 +23,22 @@ fn bounds_belong_to_their_buckets() {
 }
 
 #[test]
-fn what_is_too_small_or_too_large_is_counted_all_the_same() {
+fn values_outside_of_the_range_are_counted() {
     let snapshot = of(&[0, 1, 953, u64::MAX / 2], Unit::Seconds);
     assert_eq!((snapshot.zero(), snapshot.count()), (3, 4));
     assert_eq!(snapshot.native().collect::<Vec<_>>(), [(POWER_MAX * PER_POWER, 1)]);
 }
 
 #[test]
-fn rows_are_counted_by_powers_of_two_exactly() {
-    let snapshot = of(&[1, 1, 2, 3, 4, 64], Unit::Pieces);
+fn counts_at_powers_of_two_are_exact() {
+    let snapshot = of(&[1, 1, 2, 3, 4, 64], Unit::Count);
     let at_most = [0, 1, 2, 5, 6].map(|power| snapshot.at_most(power));
     assert_eq!(at_most, [2, 3, 5, 5, 6]);
     assert_eq!((snapshot.sum(), snapshot.mean()), (75.0, Some(12.5)));
 }
 
 #[test]
-fn a_difference_is_what_came_in_between() {
+fn a_difference_has_the_values_in_between() {
     let histogram = Histogram::new(Unit::Seconds);
     histogram.record(1_000_000);
     let earlier = histogram.snapshot();
@@ -52,8 +52,8 @@ fn a_difference_is_what_came_in_between() {
 }
 
 #[test]
-fn threads_lose_nothing() {
-    let histogram = Histogram::new(Unit::Pieces);
+fn threads_lose_no_values() {
+    let histogram = Histogram::new(Unit::Count);
     std::thread::scope(|scope| {
         for _ in 0..20 {
             scope.spawn(|| (0..1000).for_each(|value| histogram.record(value)));
@@ -65,7 +65,7 @@ fn threads_lose_nothing() {
 proptest! {
     /// A quantile is within a bucket's width of the true one.
     #[test]
-    fn quantiles_are_right_within_their_bucket(
+    fn quantiles_are_accurate_to_a_bucket(
         mut values in prop::collection::vec(1_000_u64..10_000_000_000, 1..200),
         part in 0.0_f64..=1.0,
     ) {

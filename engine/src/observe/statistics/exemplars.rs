@@ -1,56 +1,58 @@
-//! Examples of requests, by the size of each of their times: the last that the tail recorder took
-//! in. So the slow ones among them can be looked up by their names.
+//! Exemplars: for each range of stage times, the last kept request. So slow requests can be looked
+//! up by their ids.
 
 use crate::request_record::RequestRecord;
 use crate::stage::Stage;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
-/// Powers of two, in seconds, that have an example each; what is outside of them has none.
+/// Powers of two, in seconds, that have an exemplar each. Times outside have none.
 pub const POWERS: std::ops::RangeInclusive<i32> = -17..=4;
 
-const PLACES: usize = 22;
+/// Number of powers.
+const COUNT: usize = 22;
 
-/// The stages, and the whole request.
+/// Exemplars by stage, and by the total time.
 #[derive(Default)]
 pub(super) struct Exemplars {
-    stages: [Examples; Stage::ALL.len()],
-    whole: Examples,
+    stages: [ByPower; Stage::ALL.len()],
+    total: ByPower,
 }
 
-type Examples = [ArcSwapOption<RequestRecord>; PLACES];
+/// Exemplars by power of two.
+type ByPower = [ArcSwapOption<RequestRecord>; COUNT];
 
 impl Exemplars {
-    /// Takes a request as the example of all its times.
+    /// Makes a request the exemplar of all its times.
     pub(super) fn keep(&self, record: &Arc<RequestRecord>) {
         if !record.outcome.is_answered() {
             return;
         }
-        for (stage, examples) in Stage::ALL.into_iter().zip(&self.stages) {
+        for (stage, exemplars) in Stage::ALL.into_iter().zip(&self.stages) {
             if let Some(ns) = record.ends.stage_ns(stage) {
-                keep(examples, ns, record);
+                keep(exemplars, ns, record);
             }
         }
-        keep(&self.whole, record.total_us().saturating_mul(1000), record);
+        keep(&self.total, record.total_us().saturating_mul(1000), record);
     }
 
     pub(super) fn get(&self, stage: Option<Stage>, power: i32) -> Option<Arc<RequestRecord>> {
-        let examples = stage.map_or(&self.whole, |stage| &self.stages[stage as usize]);
-        examples.get(place(power)?)?.load_full()
+        let exemplars = stage.map_or(&self.total, |stage| &self.stages[stage as usize]);
+        exemplars.get(index(power)?)?.load_full()
     }
 }
 
-fn keep(examples: &Examples, ns: u64, record: &Arc<RequestRecord>) {
+fn keep(exemplars: &ByPower, ns: u64, record: &Arc<RequestRecord>) {
     let power = (ns as f64 * 1e-9).log2().ceil();
     if power.is_finite()
-        && let Some(example) = place(power as i32).and_then(|place| examples.get(place))
+        && let Some(exemplar) = index(power as i32).and_then(|index| exemplars.get(index))
     {
-        example.store(Some(Arc::clone(record)));
+        exemplar.store(Some(Arc::clone(record)));
     }
 }
 
-/// Times outside of the powers have none.
-fn place(power: i32) -> Option<usize> {
+/// Index of a power; `None` outside of [`POWERS`].
+fn index(power: i32) -> Option<usize> {
     usize::try_from(power - POWERS.start()).ok()
 }
 
@@ -62,8 +64,8 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_request_is_the_example_of_each_of_its_times() {
-        assert_eq!(POWERS.count(), PLACES);
+    fn a_request_is_the_exemplar_of_each_of_its_times() {
+        assert_eq!(POWERS.count(), COUNT);
         let exemplars = Exemplars::default();
         let mut slow = record(3_000_000, Outcome::Answered);
         slow.ends.push(Duration::from_micros(900));

@@ -1,47 +1,48 @@
-//! Runs by the size of their batch. Usual sizes are counted without a lock.
+//! Statistics of runs by batch size. Common sizes are counted without a lock.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Batch sizes that are told apart. Callers choose the sizes of requests that run alone.
+/// Batch sizes that are counted separately. Limited, as clients choose the sizes of requests that
+/// run alone.
 const SIZES_MAX: usize = 1024;
 
-/// Sizes up to this, and 0, have a place of their own.
-const USUAL_MAX: usize = 128;
+/// Largest size that is counted without a lock.
+const COMMON_MAX: usize = 128;
 
 /// Runs of one batch size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchStatistics {
-    /// Runs.
+    /// Number of runs.
     pub count: u64,
-    /// Gathering inputs.
+    /// Time of gathering inputs.
     pub input_ns: u64,
-    /// Running the model.
+    /// Time of running the model.
     pub infer_ns: u64,
-    /// Giving members their outputs.
+    /// Time of splitting outputs among requests.
     pub output_ns: u64,
 }
 
 #[derive(Default)]
 pub(super) struct Sizes {
-    usual: OnceLock<Box<[Size]>>,
-    /// They run for so long that a lock is nothing beside it.
+    common: OnceLock<Box<[SizeCounters]>>,
+    /// Sizes above [`COMMON_MAX`]. Their runs are so long that a lock does not matter.
     large: Mutex<BTreeMap<usize, BatchStatistics>>,
 }
 
 #[derive(Default)]
-struct Size {
+struct SizeCounters {
     count: AtomicU64,
     ns: [AtomicU64; 3],
 }
 
 impl Sizes {
-    /// Counts a run: its times of gathering, running and splitting, in nanoseconds.
+    /// Counts a run with its times of gathering, running and splitting, in nanoseconds.
     pub(super) fn record(&self, rows: usize, ns: [u64; 3]) {
-        let usual = || (0..=USUAL_MAX).map(|_| Size::default()).collect();
-        let Some(size) = self.usual.get_or_init(usual).get(rows) else {
+        let common = || (0..=COMMON_MAX).map(|_| SizeCounters::default()).collect();
+        let Some(size) = self.common.get_or_init(common).get(rows) else {
             return self.record_large(rows, ns);
         };
         size.count.fetch_add(1, Relaxed);
@@ -52,7 +53,7 @@ impl Sizes {
 
     fn record_large(&self, rows: usize, [input_ns, infer_ns, output_ns]: [u64; 3]) {
         let mut large = self.large.lock();
-        if large.len() + USUAL_MAX >= SIZES_MAX && !large.contains_key(&rows) {
+        if large.len() + COMMON_MAX >= SIZES_MAX && !large.contains_key(&rows) {
             return;
         }
         let size = large.entry(rows).or_default();
@@ -62,16 +63,18 @@ impl Sizes {
         size.output_ns += output_ns;
     }
 
-    /// Sizes that were run.
+    /// Statistics of all sizes that were run.
     pub(super) fn all(&self) -> BTreeMap<usize, BatchStatistics> {
         let mut all = self.large.lock().clone();
-        let usual = self.usual.get().into_iter().flatten().enumerate();
-        all.extend(usual.map(|(rows, size)| (rows, size.get())).filter(|(_, size)| size.count > 0));
+        let common = self.common.get().into_iter().flatten().enumerate();
+        all.extend(
+            common.map(|(rows, size)| (rows, size.get())).filter(|(_, size)| size.count > 0),
+        );
         all
     }
 }
 
-impl Size {
+impl SizeCounters {
     fn get(&self) -> BatchStatistics {
         let [input_ns, infer_ns, output_ns] = self.ns.each_ref().map(|ns| ns.load(Relaxed));
         BatchStatistics { count: self.count.load(Relaxed), input_ns, infer_ns, output_ns }
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_a_limit_to_the_batch_sizes_told_apart() {
+    fn the_number_of_batch_sizes_is_limited() {
         let sizes = Sizes::default();
         for rows in (1..=SIZES_MAX + 5).chain([1, SIZES_MAX]) {
             sizes.record(rows, [0, 3, 2]);

@@ -72,7 +72,7 @@ impl Version<'_> {
                     "skysail_cancelled_batches_total",
                     "Batches that were cancelled because all their callers had left",
                 ),
-                counted.stopped(),
+                counted.cancelled(),
             ),
             (
                 (

@@ -147,7 +147,7 @@ pub(super) mod testing {
         for count in [3, 4] {
             families.counter(("a_total", "Counts \\ things"), model("a\"b\\c\nd"), count);
         }
-        let rows = Histogram::new(Unit::Pieces);
+        let rows = Histogram::new(Unit::Count);
         [1, 1, 3, 100].iter().for_each(|&row| rows.record(row));
         let labels = vec![("request_id", "r\"1".to_owned())];
         let exemplar = Exemplar { labels, value: 3.0, time_s: 1_700_000_000.25 };
