@@ -1,5 +1,5 @@
-//! The repository of models: one thread looks at its folder, loads and unloads versions, and
-//! frees what no request uses any more.
+//! The repository of models. One thread scans its folder, loads and unloads versions, and frees
+//! versions that no request uses any more.
 
 mod lifecycle;
 mod load_stopwatch;
@@ -29,30 +29,30 @@ use update::{Command, Updater};
 
 pub use lifecycle::State;
 
-/// What the repository says of one version.
+/// Status of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Where it stands.
+    /// State of the version.
     pub state: State,
-    /// Why, when that needs words.
+    /// Reason for the state; empty if there is none.
     pub reason: String,
 }
 
-/// Why the repository did not do as asked.
+/// Error of a command to the repository.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
-    /// The mode does not allow it.
+    /// The control mode does not allow the command.
     #[error("models are loaded and unloaded by name in control mode `explicit` only")]
     NotExplicit,
-    /// The name is no folder of the repository.
+    /// The repository has no folder of this name.
     #[error("the repository has no folder '{0}'")]
     NoSuchModel(String),
-    /// No wanted version could be loaded.
+    /// No version could be loaded.
     #[error("model '{model}' was not loaded: {reason}")]
     NotLoaded {
-        /// Its name.
+        /// Name of the model.
         model: String,
-        /// What is wrong.
+        /// Reason of the failure.
         reason: String,
     },
     /// The server is stopping.
@@ -60,33 +60,33 @@ pub enum RepositoryError {
     Closed,
 }
 
-/// What the updating thread shares with everyone else.
+/// State that the updating thread shares with others.
 #[derive(Default)]
 pub(crate) struct Shared {
     serving: ServingMap,
     status: RwLock<BTreeMap<(String, u64), Status>>,
     started: AtomicBool,
     loading: LoadStopwatch,
-    /// Ends the loading of many models between two of them.
+    /// True once loading is to end before the next version.
     stopping: AtomicBool,
 }
 
-/// The models of a folder.
+/// Repository of the models in a folder.
 pub struct Repository {
     shared: Arc<Shared>,
     models: PathBuf,
     control: ControlMode,
     commands: mpsc::Sender<Command>,
-    /// Ends trials, so that the thread does not wait for them.
+    /// Flag that ends probes, so that the thread does not wait for them.
     stop_probe: Option<Arc<AtomicBool>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Repository {
-    /// Starts to load what the folder holds.
+    /// Starts to load the models of the folder.
     ///
     /// # Errors
-    /// When the folder can not be read or the thread not be started.
+    /// The folder can not be read, or the thread not be started.
     pub fn open(config: EngineConfig, backends: Vec<Arc<dyn Backend>>) -> std::io::Result<Self> {
         std::fs::read_dir(&config.models)?;
         let shared = Arc::new(Shared::default());
@@ -142,25 +142,25 @@ impl Repository {
         Err(Error::ModelNotReady { model: name.into(), reason })
     }
 
-    /// Every version in service.
+    /// Endpoints of all versions in service.
     pub fn serving(&self) -> Vec<Arc<Endpoint>> {
         self.shared.serving.all()
     }
 
-    /// Tells every version in service, whenever it is called, also when this is gone.
+    /// A function that returns the endpoints in service. It outlives the repository.
     pub(crate) fn serving_snapshot(&self) -> impl Fn() -> Vec<Arc<Endpoint>> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         move || shared.serving.all()
     }
 
-    /// How long models have been loaded and unloaded up to a time, which is now or a moment ago.
-    /// What it grows by in the time of a request is for how long that went on beside it.
+    /// Cumulative microseconds of loading and unloading models at a time, which is now or a moment
+    /// ago. The difference over a request is the time for which loading overlapped it.
     pub fn loading_us(&self, at: Instant) -> u64 {
         self.shared.loading.elapsed_us(at)
     }
 
-    /// Every version that was seen, with its state, and every model that can be loaded by name.
-    /// Version 0 stands for a model none of whose versions could be told.
+    /// Status of every known version, and of every model that can be loaded by name. Version 0 stands
+    /// for a model without known versions.
     pub fn index(&self) -> BTreeMap<(String, u64), Status> {
         let mut index = self.shared.status.read().clone();
         if self.control != ControlMode::Explicit {
@@ -176,38 +176,39 @@ impl Repository {
         index
     }
 
-    /// Whether everything found at the start has been loaded, or has failed to.
+    /// True once everything found at the start has been loaded, or has failed to.
     pub fn is_started(&self) -> bool {
         self.shared.started.load(Ordering::Acquire)
     }
 
-    /// Loads a model, or loads it again. `config` replaces the settings in its folder: Triton's
-    /// model configuration as JSON.
+    /// Loads or reloads a model. `config` is Triton's model configuration as JSON, and replaces the
+    /// settings in the folder.
     ///
     /// # Errors
-    /// When the mode does not allow it or nothing could be loaded.
+    /// The control mode does not allow it, or no version could be loaded.
     pub async fn load(&self, model: &str, config: Option<String>) -> Result<(), RepositoryError> {
-        self.ask(|done| Command::Load { model: model.into(), config, done }).await
+        self.send(|done| Command::Load { model: model.into(), config, done }).await
     }
 
     /// Takes all versions of a model out of service.
     ///
     /// # Errors
-    /// When the mode does not allow it or there is no such model.
+    /// The control mode does not allow it, or there is no such model.
     pub async fn unload(&self, model: &str) -> Result<(), RepositoryError> {
-        self.ask(|done| Command::Unload { model: model.into(), done }).await
+        self.send(|done| Command::Unload { model: model.into(), done }).await
     }
 
-    async fn ask(
+    /// Sends a command to the thread and waits for its result.
+    async fn send(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<(), RepositoryError>>) -> Command,
     ) -> Result<(), RepositoryError> {
         if self.control != ControlMode::Explicit {
             return Err(RepositoryError::NotExplicit);
         }
-        let (done, answer) = oneshot::channel();
+        let (done, result) = oneshot::channel();
         self.commands.send(command(done)).map_err(|_| RepositoryError::Closed)?;
-        answer.await.map_err(|_| RepositoryError::Closed)?
+        result.await.map_err(|_| RepositoryError::Closed)?
     }
 }
 

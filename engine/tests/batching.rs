@@ -1,4 +1,4 @@
-//! Which models share runs when nobody says, and that their answers stay those of a run alone.
+//! Tests which models batch by default, and that batching does not change outputs.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -24,20 +24,20 @@ fn load(models: &Models, model: &skysail_graph::Model) -> Arc<Endpoint> {
 fn batches(model: &skysail_graph::Model) -> bool {
     let models = Models::explicit();
     let model = load(&models, model);
-    // Whoever does not say how large a batch may be does not refuse a larger request either.
+    // Without a configured size, larger requests are accepted.
     assert_eq!(model.batching().is_on(), model.batching().larger_requests_run_alone);
     model.batching().is_on()
 }
 
 #[test]
-fn rows_that_do_not_touch_each_other_share_runs() {
+fn independent_rows_share_runs() {
     assert!(batches(&graphs::softmax(1)));
     assert!(batches(&graphs::add(1.0)));
     assert!(batches(&graphs::embedding()));
 }
 
 #[test]
-fn rows_that_touch_each_other_run_alone() {
+fn dependent_rows_run_alone() {
     assert!(!batches(&graphs::softmax(0)));
     assert!(!batches(&graphs::times_rows()));
     assert!(!batches(&graphs::nonzero()));
@@ -52,7 +52,7 @@ fn models_without_an_open_first_dimension_run_alone() {
 }
 
 #[test]
-fn requests_of_a_model_that_runs_them_alone_keep_apart() {
+fn requests_of_a_model_that_does_not_batch_run_alone() {
     let models = Models::explicit();
     let model = load(&models, &graphs::softmax(0));
     let requests = (0..10).map(|i| request(floats("x", &[1, 3], &[i as f32; 3]))).collect();
@@ -75,7 +75,7 @@ fn digits_answer(response: &Response) -> (Vec<i64>, Vec<f32>) {
 }
 
 #[test]
-fn digits_answers_as_the_runtime_alone_does() {
+fn digits_gives_the_same_outputs_as_the_runtime_alone() {
     let models = Models::explicit();
     models.write("digits/1/model.onnx", std::fs::read(shipped("digits/1/model.onnx")).unwrap());
     let model = models.load("digits").unwrap();
@@ -103,10 +103,10 @@ fn digits_answers_as_the_runtime_alone_does() {
 }
 
 #[test]
-fn texts_of_one_length_share_runs_and_others_do_not() {
+fn only_texts_of_one_length_share_runs() {
     let models = Models::explicit();
     let model = load(&models, &graphs::embedding());
-    // As many tokens, of which is the embedding's mean.
+    // The output is the mean of the embeddings of this many tokens.
     let text = |i: usize| -> Vec<i64> { (0..=i % 3).map(|at| ((i + at) % 5) as i64).collect() };
     let ask_for = |i: usize| {
         let tokens = text(i);
@@ -120,7 +120,7 @@ fn texts_of_one_length_share_runs_and_others_do_not() {
         assert_close(&values(response, 0), &[mean, mean * 10.0], 1e-6);
     }
     assert!(model.statistics().runs() < 30, "{} runs", model.statistics().runs());
-    // A token that is not in the table fails alone.
+    // A token outside of the table fails alone.
     let bad = request(tensor("x", DataType::Int64, &[1, 1], 99_i64.to_le_bytes().to_vec()));
     assert!(ask(&model, bad).unwrap_err().to_string().contains("failed on this input"));
 }
@@ -147,7 +147,7 @@ fn strings_share_runs_too() {
 }
 
 #[test]
-fn every_datatype_comes_back_as_it_went_in() {
+fn every_datatype_passes_unchanged() {
     let types = [
         (ElementType::Bool, DataType::Bool),
         (ElementType::UInt8, DataType::Uint8),
@@ -165,7 +165,7 @@ fn every_datatype_comes_back_as_it_went_in() {
     ];
     let models = Models::explicit();
     for (element, datatype) in types {
-        // Rows of a known and of an unknown size.
+        // Rows have a known or an unknown size.
         for (name, last) in [("known", Dim::from(3)), ("unknown", Dim::Unknown)] {
             let name = format!("{name}-{datatype}");
             let graph = graphs::same(element, &[Dim::from("batch"), last]);

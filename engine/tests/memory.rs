@@ -1,4 +1,4 @@
-//! The memory of many replicas. Nothing else runs in this process.
+//! Tests the memory of many replicas. No other test runs in this process.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -18,9 +18,9 @@ fn resident_mib() -> usize {
 }
 
 #[test]
-fn ten_replicas_do_not_take_the_memory_of_ten_models() {
+fn ten_replicas_take_less_memory_than_three_models() {
     let models = Models::explicit();
-    // Two weights of 40 MiB: of larger ones than 32 MiB no allocator keeps what was freed.
+    // Two weights of 40 MiB. No allocator keeps freed blocks above 32 MiB.
     models.add("one", &mlp(&[512, 20_480, 512], 7).unwrap());
     models.link("ten", &models.path("one/1/model.onnx"));
     let load = |name: &str, count: usize| {

@@ -1,4 +1,4 @@
-//! Inputs that have a default in the graph: each request brings one or leaves it out.
+//! Tests optional inputs, which have a default in the graph.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -31,13 +31,13 @@ fn scaled() -> Graph {
 
 fn asked(x: f32, scale: Option<f32>, shift: Option<&[f32]>) -> Request {
     let mut asked = request(floats("x", &[1, 2], &[x, 1.0]));
-    // In the order that is not the model's.
+    // The order differs from the model's.
     asked.inputs.extend(shift.map(|shift| floats("shift", &[shift.len()], shift)));
     asked.inputs.extend(scale.map(|scale| floats("scale", &[1], &[scale])));
     asked
 }
 
-/// What the model must answer, one of many askers after the other, alone and together.
+/// Checks outputs of many requests, one after the other and all at once.
 fn expect_scaled(model: &Arc<Endpoint>) {
     let scale = |i: usize| [None, Some(3.0), Some(i as f32)][i % 3];
     let shift = |i: usize| [&[][..], &[5.0], &[1.0, -1.0], &[]][i % 4];
@@ -64,7 +64,7 @@ fn optional_names(model: &Endpoint) -> Vec<&str> {
 }
 
 #[test]
-fn a_default_counts_unless_a_request_brings_the_input() {
+fn a_request_can_override_a_default() {
     let models = Models::explicit();
     let model = models.load_new("m", &scaled(), "").unwrap();
     assert_eq!(optional_names(&model), ["scale", "shift"]);
@@ -73,7 +73,7 @@ fn a_default_counts_unless_a_request_brings_the_input() {
 }
 
 #[test]
-fn the_same_holds_for_packages_replicas_and_caches() {
+fn defaults_work_with_packages_replicas_and_caches() {
     let models = Models::on_all_cores();
     expect_scaled(&models.load_package("package", &scaled(), "").unwrap());
     let shared = models.load_new("replicas", &scaled(), "replicas.count = 3").unwrap();
@@ -85,7 +85,7 @@ fn the_same_holds_for_packages_replicas_and_caches() {
 }
 
 #[test]
-fn only_requests_that_bring_nothing_optional_share_runs() {
+fn only_requests_without_optional_inputs_share_runs() {
     let models = Models::explicit();
     let toml = "max_batch_size = 8\n[batching]\nmax_delay_us = 200000\npreferred_sizes = [8]";
     let model = models.load_new("m", &scaled(), toml).unwrap();
@@ -98,7 +98,7 @@ fn only_requests_that_bring_nothing_optional_share_runs() {
 }
 
 #[test]
-fn what_is_given_is_checked_as_every_input_is() {
+fn optional_inputs_are_validated() {
     let models = Models::explicit();
     let model = models.load_new("m", &scaled(), "").unwrap();
     let refused = |more: &[(&str, &[usize])]| {
@@ -119,7 +119,7 @@ fn what_is_given_is_checked_as_every_input_is() {
     assert!(unknown.contains("its inputs are 'x', 'scale', 'shift'"), "{unknown}");
 }
 
-/// A network of this version of the format whose weights are all among its inputs.
+/// A network of this IR version whose weights are all listed as inputs.
 fn weights_as_inputs(ir_version: u8) -> Vec<u8> {
     let mut graph = GraphBuilder::new("dense");
     graph
@@ -135,7 +135,7 @@ fn weights_as_inputs(ir_version: u8) -> Vec<u8> {
 }
 
 #[test]
-fn weights_that_are_inputs_by_accident_are_none() {
+fn weights_listed_as_inputs_are_not_optional_inputs() {
     let models = Models::explicit();
     for ir_version in [3, 8] {
         models.write("m/1/model.onnx", weights_as_inputs(ir_version));
@@ -158,13 +158,13 @@ fn says_optional(name: &str, dims: &str) -> String {
 }
 
 #[test]
-fn what_the_owner_says_to_be_optional_is_if_the_graph_has_a_default() {
+fn a_declared_optional_input_needs_a_default_in_the_graph() {
     let models = Models::explicit();
     models.add("m", &scaled());
     expect_scaled(&models.load_with("m", Some(&says_optional("scale", "[1]"))).unwrap());
     let error = models.load_with("m", Some(&says_optional("scale", "[3]"))).err().unwrap();
     assert!(error.contains("input 'scale' has dims [1] in the graph, not [3]"), "{error}");
-    // Nothing is a weight by accident that its owner names.
+    // A weight that the configuration declares is an optional input.
     models.write("w/1/model.onnx", weights_as_inputs(8));
     let model = models.load_with("w", Some(&says_optional("b", "[2]"))).unwrap();
     assert_eq!(optional_names(&model), ["b"]);
@@ -174,7 +174,7 @@ fn what_the_owner_says_to_be_optional_is_if_the_graph_has_a_default() {
 }
 
 #[test]
-fn an_optional_input_without_a_default_is_refused() {
+fn an_optional_input_without_a_default_is_rejected() {
     let models = Models::explicit();
     models.add("m", &graphs::add(1.0));
     let optional = r#"{"input": [{"name": "x", "dims": [-1, 2], "optional": true}]}"#;
@@ -183,7 +183,7 @@ fn an_optional_input_without_a_default_is_refused() {
 }
 
 #[test]
-fn a_sparse_layer_does_not_swallow_what_a_request_may_bring() {
+fn a_sparse_layer_does_not_absorb_an_optional_input() {
     let weights = compressed::numbers(48 * 64, 5);
     let mut graph = GraphBuilder::new("sparse");
     graph

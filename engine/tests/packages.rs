@@ -1,4 +1,4 @@
-//! Packages answer as the models that they are of, however their layers run.
+//! Tests that packages give the same outputs as their models, for every execution of layers.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -14,7 +14,7 @@ use support::{Models, ask, ask_together, assert_close, floats, request, values};
 
 const SPARSE: &str = "compressed.execution = 'sparse'";
 
-/// Rows of made-up numbers for a model.
+/// A request with rows of synthetic numbers.
 fn rows(model: &Endpoint, count: usize, seed: u32) -> skysail_engine::request::Request {
     let input = &model.signature().inputs[0];
     let mut shape = vec![count];
@@ -27,12 +27,12 @@ fn answers(model: &Arc<Endpoint>, count: usize) -> Vec<f32> {
     values(&ask(model, rows(model, count, count as u32)).unwrap(), 0)
 }
 
-/// How many layers of a package run so.
+/// Number of layers of a package with this execution.
 fn count(model: &Endpoint, execution: Execution) -> usize {
     model.model().layers().unwrap().count(execution)
 }
 
-/// Serves a model as it is, and as a package of so many sparse layers; they must answer alike.
+/// Loads a model and its package, which must have this many sparse layers, and compares outputs.
 fn check(models: &Models, name: &str, graph: &Graph, sparse: usize) {
     let plain = models.load_new(&format!("{name}-plain"), graph, "").unwrap();
     let package = models.load_package(name, graph, SPARSE).unwrap();
@@ -50,7 +50,7 @@ fn check(models: &Models, name: &str, graph: &Graph, sparse: usize) {
 }
 
 #[test]
-fn sparse_layers_answer_as_dense_ones() {
+fn sparse_layers_give_the_same_outputs_as_dense_ones() {
     let models = Models::explicit();
     check(&models, "mlp", &compressed(&mlp(&[64, 128, 96, 10], 7).unwrap(), 0.2, 4), 2);
     check(&models, "products", &compressed(&products(), 0.2, 4), 3);
@@ -66,7 +66,7 @@ fn weights_of_many_values_can_be_sparse_too() {
 }
 
 #[test]
-fn what_is_measured_is_said_and_kept_to() {
+fn measurements_are_reported_and_decide() {
     let models = Models::explicit();
     let graph = compressed(&mlp(&[256, 512, 512, 10], 7).unwrap(), 0.05, 4);
     let plain = models.load_new("plain", &graph, "").unwrap();
@@ -85,7 +85,7 @@ fn what_is_measured_is_said_and_kept_to() {
 }
 
 #[test]
-fn a_sparse_layer_is_not_kept_dense_too() {
+fn a_sparse_layer_keeps_no_dense_weights() {
     let models = Models::explicit();
     let graph = compressed(&mlp(&[512, 1024, 16], 7).unwrap(), 0.1, 4);
     let bytes = |execution: &str| {
@@ -123,7 +123,7 @@ fn replicas_and_threads_share_sparse_weights() {
 }
 
 #[test]
-fn owners_decide_over_all_layers_and_over_one() {
+fn settings_apply_to_all_layers_or_to_one() {
     let models = Models::explicit();
     let graph = compressed(&products(), 0.2, 4);
     let executions = |toml: &str| -> Result<Vec<Execution>, String> {
@@ -141,18 +141,18 @@ fn owners_decide_over_all_layers_and_over_one() {
 }
 
 #[test]
-fn a_layer_that_can_not_be_sparse_says_why() {
+fn a_layer_that_can_not_be_sparse_has_a_reason() {
     let models = Models::explicit();
     let load = |toml: &str| models.load_package("m", &mlp(&[64, 64, 10], 7).unwrap(), toml);
     let error = load("[compressed]\nlayers = { 'fc0.weight' = 'sparse' }").err().unwrap();
     assert!(error.contains("'fc0.weight' sparse, and too many of its weights are not"), "{error}");
-    // What is wished for all is for those that can.
+    // A setting for all layers applies to those that can be sparse.
     let package = load(SPARSE).unwrap();
     assert_eq!((count(&package, Execution::Dense), count(&package, Execution::Sparse)), (2, 0));
 }
 
 #[test]
-fn integers_stay_integers() {
+fn quantized_layers_stay_quantized() {
     let models = Models::explicit();
     let mut graph = mlp(&[64, 128, 10], 7).unwrap();
     quantize_dynamic(&mut graph, &DynamicSettings::default()).unwrap();
@@ -165,7 +165,7 @@ fn integers_stay_integers() {
 }
 
 #[test]
-fn a_row_of_bytes_is_answered_alike_whoever_else_asks() {
+fn a_quantized_row_does_not_depend_on_others_in_its_batch() {
     let models = Models::explicit();
     let mut graph = mlp(&[64, 128, 10], 7).unwrap();
     quantize_dynamic(&mut graph, &DynamicSettings::default()).unwrap();
@@ -189,7 +189,7 @@ fn a_row_of_bytes_is_answered_alike_whoever_else_asks() {
 }
 
 #[test]
-fn a_package_without_any_layer_serves() {
+fn a_package_without_layers_serves() {
     let models = Models::explicit();
     let package = models.load_package("add", &support::graphs::add(2.0), SPARSE).unwrap();
     assert_eq!(package.model().layers().unwrap().layers, []);

@@ -1,5 +1,4 @@
-//! Requests of different sizes share runs when the model's owner names what is padded, and each
-//! gets what it would have got alone.
+//! Tests that padded requests of different sizes share runs, and get the same outputs as alone.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -16,12 +15,12 @@ use support::{
 
 const MASKED: &str = "padding.inputs = { x = 0, mask = 0 }";
 
-/// Loads a model of texts, whose mask has dimensions of these names.
+/// Loads a model of texts whose mask has dimensions of these names.
 fn masked(models: &Models, mask_dims: [&str; 2]) -> Arc<Endpoint> {
     models.load_new("m", &graphs::masked_embedding(mask_dims), MASKED).unwrap()
 }
 
-/// A number of texts of this many tokens, all different from those of other salts.
+/// A request of `rows` texts of this many tokens, different for each salt.
 fn text(rows: usize, tokens: usize, salt: usize) -> Request {
     let ids = (0..rows * tokens).flat_map(|at| ((at + salt) as i64 % 5).to_le_bytes()).collect();
     let mask = (0..rows * tokens).flat_map(|_| 1_i64.to_le_bytes()).collect();
@@ -55,7 +54,7 @@ fn texts_of_different_lengths_share_runs() {
 }
 
 #[test]
-fn lengths_that_differ_much_keep_apart() {
+fn very_different_lengths_run_apart() {
     let models = Models::explicit();
     let model = masked(&models, ["batch", "tokens"]);
     let lengths = [1, 3, 5, 6, 7, 9, 30, 32, 100, 0];
@@ -69,7 +68,7 @@ fn lengths_that_differ_much_keep_apart() {
 }
 
 #[test]
-fn a_request_that_is_wrong_alone_is_wrong_among_others() {
+fn an_invalid_request_does_not_become_valid_by_padding() {
     let models = Models::explicit();
     let model = masked(&models, ["batch", "tokens"]);
     let mut wrong = text(1, 9, 0);
@@ -81,7 +80,7 @@ fn a_request_that_is_wrong_alone_is_wrong_among_others() {
 }
 
 #[test]
-fn names_that_exporters_make_up_do_not_matter() {
+fn generated_dimension_names_do_not_matter() {
     let models = Models::explicit();
     let model = masked(&models, ["mask_dim_0", "mask_dim_1"]);
     assert!(model.batching().padding.is_some());
@@ -93,9 +92,9 @@ fn names_that_exporters_make_up_do_not_matter() {
 }
 
 #[test]
-fn a_model_that_changes_its_answer_is_not_padded() {
+fn a_model_whose_outputs_change_is_not_padded() {
     let models = Models::explicit();
-    // The mean of all tokens, the padded ones too.
+    // The output is the mean of all tokens, including padding.
     let model = models.load_new("m", &graphs::embedding(), "padding.inputs.x = 0").unwrap();
     assert!(model.batching().is_on() && model.batching().padding.is_none());
     let ids = |i: usize| (0..9 + i % 2).flat_map(|_| 3_i64.to_le_bytes()).collect();
@@ -103,7 +102,7 @@ fn a_model_that_changes_its_answer_is_not_padded() {
     for response in ask_together(&model, asks.collect()) {
         assert_close(&values(&response, 0), &[3.0, 30.0], 1e-6);
     }
-    // What is sent padded with ones in the mask is the caller's own affair.
+    // A mask of ones makes the padding count.
     let model = models
         .load_new(
             "wrong",
@@ -144,7 +143,7 @@ fn every_datatype_is_padded_in_every_dimension() {
 }
 
 #[test]
-fn padding_that_does_not_fit_the_graph_keeps_the_model_out() {
+fn padding_that_does_not_fit_the_graph_fails_the_load() {
     let models = Models::explicit();
     let refusal = |toml: &str| {
         models.load_new("m", &graphs::masked_embedding(["batch", "tokens"]), toml).err().unwrap()
@@ -161,7 +160,7 @@ fn padding_that_does_not_fit_the_graph_keeps_the_model_out() {
     let fixed = graphs::same(FLOAT, &support::batch_of(&[3]));
     let error = models.load_new("fixed", &fixed, "padding.inputs.x = 0").err().unwrap();
     assert!(error.contains("padding.inputs.x: no dimension but the first is open"), "{error}");
-    // Where requests run alone, nothing is padded.
+    // A model that does not batch does not pad.
     let alone = "max_batch_size = 0\npadding.inputs.x = 0";
     let open = graphs::same(FLOAT, &[Dim::from("batch"), Dim::Unknown]);
     let model = models.load_new("alone", &open, alone).unwrap();

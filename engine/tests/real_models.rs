@@ -1,5 +1,5 @@
-//! Real models, when they are at hand: each loads, shares runs when it can, and answers as it
-//! should, whole and row by row.
+//! Tests real models, if their files are available: loading, batching, and outputs of the whole
+//! example and of its rows.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics and prints")]
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use support::npy::{self, Array};
 use support::{Models, ask, ask_together, assert_close, tensor, values};
 
-/// Models none of whose requests can share runs: a fixed first dimension.
+/// Models that do not batch, as their first dimension is fixed.
 const ALONE: [&str; 11] = [
     "edge-0-dim-output",
     "edge-big-fanout",
@@ -26,7 +26,7 @@ const ALONE: [&str; 11] = [
     "mnist-cnn",
     "ort-mul-1",
     "shufflenet-v2-int8",
-    // Its state has the batch in the second dimension.
+    // Its state has the batch dimension second.
     "silero-vad-16k",
     "ultraface-rfb-320",
 ];
@@ -34,7 +34,7 @@ const ALONE: [&str; 11] = [
 /// Models with an output that no tensor protocol carries.
 const REFUSED: [&str; 2] = ["edge-sklearn-randomforest", "ort-logreg-iris"];
 
-/// The folders of real models.
+/// Folders of real models.
 fn folders() -> Vec<PathBuf> {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/models");
     let Ok(folders) = fs::read_dir(data) else {
@@ -47,7 +47,7 @@ fn folders() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Arrays of the first example of a model, `input_0.npy` and so on, as many as there are.
+/// Arrays of a model's first example: `input_0.npy` and so on.
 fn arrays(folder: &Path, side: &str) -> Vec<Array> {
     let file = |index| folder.join(format!("test_data_set_0/{side}_{index}.npy"));
     (0..).map_while(|index: usize| npy::read(&file(index))).collect()
@@ -72,9 +72,9 @@ fn assert_same(got: &OutputTensor, wanted: &Array, tolerance: f32) {
     }
 }
 
-/// Asks for the example whole, and row by row in shared runs.
+/// Sends the example whole, and row by row in shared runs.
 fn check_example(name: &str, model: &Arc<Endpoint>, inputs: &[Array], outputs: &[Array]) {
-    // Its weights were rounded after the expected outputs were computed.
+    // This model's weights were rounded after the expected outputs were computed.
     let tolerance = if name == "all-minilm-l6-v2" { 1e-2 } else { 1e-4 };
     let whole = ask(model, request(model, inputs)).unwrap();
     for (got, wanted) in whole.outputs.iter().zip(outputs) {
@@ -110,7 +110,7 @@ fn check(models: &Models, folder: &Path) {
 }
 
 #[test]
-fn real_models_load_and_answer_as_they_should() {
+fn real_models_load_and_give_the_expected_outputs() {
     let models = Models::explicit();
     for folder in folders() {
         println!("{}", folder.display());

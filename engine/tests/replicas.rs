@@ -1,5 +1,5 @@
-//! How many replicas a model gets, of how many threads, and that they answer alike when they
-//! share their weights.
+//! Tests the number of replicas and threads, and that replicas with shared weights give the same
+//! outputs.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -22,7 +22,7 @@ fn a_short_model_has_one_replica_of_one_thread() {
 }
 
 #[test]
-fn what_is_pinned_is_honoured() {
+fn configured_replicas_and_threads_are_used() {
     let models = Models::on_all_cores();
     let long = mlp(&[512, 2048, 2048, 512], 7).unwrap();
     for (name, toml, wanted) in [
@@ -37,7 +37,8 @@ fn what_is_pinned_is_honoured() {
     }
 }
 
-/// A convolution that the runtime folds a normalisation into, lays out anew, and does not pack.
+/// A convolution into which the runtime folds a normalisation, whose layout it changes, and which it
+/// does not pack.
 fn convolution() -> skysail_graph::Model {
     let values = |count: u32| (0..count).map(|i| (i % 13) as f32 / 13.0 - 0.4).collect::<Vec<_>>();
     let floats = |shape: &[u64]| {
@@ -61,7 +62,7 @@ fn convolution() -> skysail_graph::Model {
     graph.finish().unwrap()
 }
 
-/// Half-precision weights, which are made single again when the graph is optimised.
+/// A product with half-precision weights, which optimisation converts to single precision.
 fn halves() -> skysail_graph::Model {
     let halves: Vec<u8> =
         (0..64 * 64_u32).flat_map(|i| (0x3000 + i as u16 % 999).to_le_bytes()).collect();
@@ -75,7 +76,7 @@ fn halves() -> skysail_graph::Model {
     graph.finish().unwrap()
 }
 
-/// The bytes of a model's outputs for some requests, which all of its replicas have a part in.
+/// Outputs of a model for requests that all of its replicas take part in.
 fn answers(model: &Arc<Endpoint>) -> Vec<Vec<u8>> {
     let input = |spec: &TensorSpec, seed: usize| -> InputTensor {
         let shape: Vec<usize> = spec.dims.iter().map(|dim| dim.unwrap_or(1)).collect();
@@ -100,12 +101,12 @@ fn answers(model: &Arc<Endpoint>) -> Vec<Vec<u8>> {
     outputs.map(|output| output.data.to_vec()).collect()
 }
 
-/// Loads a model's file with one replica and with three, and compares their answers.
+/// Loads a file with one replica and with three, and compares their outputs.
 fn check(models: &Models, name: &str, file: &Path) {
     let load = |count: usize| {
         let name = format!("{name}-{count}");
         models.link(&name, file);
-        // Without batches, so that all requests run in the same way whoever runs them.
+        // Without batching, all requests run in the same way on every replica.
         let toml = format!("max_batch_size = 0\nreplicas = {{ count = {count}, threads = 1 }}");
         models.write(&format!("{name}/model.toml"), toml).load(&name).unwrap()
     };
@@ -115,7 +116,7 @@ fn check(models: &Models, name: &str, file: &Path) {
 }
 
 #[test]
-fn replicas_that_share_their_weights_answer_as_one_that_does_not() {
+fn replicas_with_shared_weights_give_the_same_outputs() {
     let models = Models::explicit();
     let mlp = mlp(&[64, 128, 8], 7).unwrap();
     for (name, model) in [
@@ -131,7 +132,7 @@ fn replicas_that_share_their_weights_answer_as_one_that_does_not() {
 }
 
 #[test]
-fn weights_in_a_file_of_their_own_are_shared_too() {
+fn external_weights_are_shared_too() {
     let models = Models::explicit();
     let mut model = mlp(&[64, 128, 8], 7).unwrap();
     let weight = model.graph().initializer("fc0.weight").unwrap().bytes().unwrap().into_owned();
@@ -147,9 +148,9 @@ fn weights_in_a_file_of_their_own_are_shared_too() {
 }
 
 #[test]
-fn real_models_answer_the_same_from_shared_weights() {
+fn real_models_give_the_same_outputs_from_shared_weights() {
     let models = Models::explicit();
-    // A convolution net, one of integers whose kernels can not share what they pack, and trees.
+    // A convolution net, a quantized one whose kernels can not share packed weights, and trees.
     for name in ["resnet20-cifar10", "shufflenet-v2-int8", "sklearn-breast-cancer-gbdt"] {
         let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/models");
         let file = Path::new(data).join(name).join("model.onnx");

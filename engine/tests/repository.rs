@@ -1,4 +1,4 @@
-//! What the repository says and does as its folder and the wishes of its owner change.
+//! Tests the repository while its folder and settings change.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -10,7 +10,7 @@ use skysail_engine::repository::State;
 use std::sync::Arc;
 use support::{Models, ask, block_on, floats, graphs, request, values, wait_until};
 
-/// What the model answers for 0.
+/// Output of the model for 0.
 fn zero(model: &Arc<Endpoint>) -> f32 {
     values(&ask(model, request(floats("x", &[1, 2], &[0.0; 2]))).unwrap(), 0)[0]
 }
@@ -26,20 +26,20 @@ fn ready() -> Option<(State, String)> {
 }
 
 #[test]
-fn what_failed_in_between_is_forgotten_when_all_is_as_it_was() {
+fn a_failed_load_is_forgotten_when_the_settings_are_restored() {
     let models = Models::explicit();
     models.add("m", &graphs::add(1.0)).load("m").unwrap();
     let error = models.load_with("m", Some(r#"{"input": [{"name": "z"}]}"#)).err().unwrap();
     assert!(error.contains("input 'z'"), "{error}");
     let (state, reason) = status(&models, "m", 1).unwrap();
     assert!(state == State::Ready && reason.contains("serves from older files"), "{reason}");
-    // The settings in the folder are those that it serves with already.
+    // It serves already with the settings in the folder.
     assert_eq!(zero(&models.load("m").unwrap()), 1.0);
     assert_eq!(status(&models, "m", 1), ready());
 }
 
 #[test]
-fn a_version_that_is_no_longer_there_is_no_longer_spoken_of() {
+fn a_removed_version_has_no_status() {
     let models = Models::explicit();
     models.add("m", &graphs::add(1.0)).write("m/2/model.onnx", "broken");
     assert!(models.load("m").is_err());
@@ -53,7 +53,7 @@ fn a_version_that_is_no_longer_there_is_no_longer_spoken_of() {
 }
 
 #[test]
-fn an_older_version_that_was_unloaded_does_not_spoil_the_next_load() {
+fn an_unloaded_older_version_does_not_fail_the_next_load() {
     let models = Models::explicit();
     models.add("m", &graphs::add(1.0)).load("m").unwrap();
     models.write("m/2/model.onnx", graphs::add(2.0).to_bytes().unwrap());
@@ -64,14 +64,14 @@ fn an_older_version_that_was_unloaded_does_not_spoil_the_next_load() {
 }
 
 #[test]
-fn a_request_that_is_held_does_not_hold_up_the_folder() {
+fn a_held_endpoint_does_not_block_the_folder() {
     let models = Models::polled();
     models.add("m", &graphs::add(1.0));
     wait_until("version 1", || status(&models, "m", 1) == ready());
     let held = models.repository().lookup("m", None).unwrap();
     models.write("m/2/model.onnx", graphs::add(2.0).to_bytes().unwrap());
     wait_until("version 2", || status(&models, "m", 2) == ready());
-    // Version 1 waits for its last request, and others come and go meanwhile.
+    // Version 1 waits for its last request while other versions load and unload.
     wait_until("version 1 to go", || status(&models, "m", 1).unwrap().0 == State::Unloading);
     models.write("m/3/model.onnx", graphs::add(3.0).to_bytes().unwrap());
     wait_until("version 3", || status(&models, "m", 3) == ready());
@@ -84,7 +84,7 @@ fn a_request_that_is_held_does_not_hold_up_the_folder() {
 }
 
 #[test]
-fn lookups_say_why_they_find_nothing() {
+fn failed_lookups_have_a_reason() {
     let models = Models::explicit();
     models.add("m", &graphs::add(1.0)).load("m").unwrap();
     models.write("broken/1/model.onnx", "x");
@@ -100,7 +100,7 @@ fn lookups_say_why_they_find_nothing() {
 }
 
 #[test]
-fn requests_that_wait_are_answered_when_the_repository_ends_and_later_ones_refused() {
+fn a_closing_repository_answers_queued_requests_and_rejects_later_ones() {
     let mut models = Models::explicit();
     let toml = "max_batch_size = 4\n[batching]\nmax_delay_us = 600000000";
     let model = models.load_new("m", &graphs::add(1.0), toml).unwrap();

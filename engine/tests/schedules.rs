@@ -1,4 +1,4 @@
-//! Stopping a run whose callers leave, under the schedules that shuttle makes up for its threads.
+//! Tests the cancellation of runs under random thread schedules, which shuttle generates.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 #![expect(unreachable_pub, reason = "files of the library are modules of this test")]
@@ -19,7 +19,7 @@ mod executor {
     pub(crate) use crate::stop::{Stop, Stoppable, Stopped};
 }
 
-/// What threads share, in shuttle's kind.
+/// Synchronization types of shuttle.
 mod sync {
     use shuttle::sync::MutexGuard;
     pub(crate) use shuttle::sync::atomic::AtomicUsize;
@@ -34,17 +34,18 @@ mod sync {
     }
 }
 
-/// Schedules that are tried, and the most switches between threads to be placed in one.
+/// Schedules of each test.
 const SCHEDULES: usize = 2_000;
+/// Thread switches in a schedule, at most.
 const SWITCHES: usize = 3;
 
-/// Tries a test under many schedules.
+/// Runs a test under many schedules.
 fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
     shuttle::check_random(test.clone(), SCHEDULES);
     shuttle::check_pct(test, SCHEDULES, SWITCHES);
 }
 
-/// An executor that can be stopped as ONNX Runtime can: by a flag, seen between two operators.
+/// An executor that stops as ONNX Runtime does: by a flag that it checks between operators.
 #[derive(Default)]
 struct Executor(Arc<Flag>);
 
@@ -80,7 +81,7 @@ fn watch(replies: &mut [Sender<()>]) -> Arc<CallerSet> {
     CallerSet::watch(replies.iter_mut().inspect(|_| yield_now()))
 }
 
-/// CallerSet that leave, each at a time of its own.
+/// Makes each caller leave on its own thread.
 fn leave(callers: Vec<Receiver<()>>) -> Vec<JoinHandle<()>> {
     callers.into_iter().map(|caller| thread::spawn(move || drop(caller))).collect()
 }
@@ -90,19 +91,19 @@ fn join(threads: Vec<JoinHandle<()>>) {
 }
 
 #[test]
-fn a_run_that_everyone_leaves_ends() {
+fn a_run_whose_callers_all_leave_is_stopped() {
     check(|| {
         let (mut replies, callers) = channels(3);
         let leaving = leave(callers);
         let callers = watch(&mut replies);
-        // Whenever they leave: before the run, in it, or in between.
+        // Callers may leave before the run or during it.
         assert_eq!(Executor::default().execute(usize::MAX, callers.stop()), Err(Stopped));
         join(leaving);
     });
 }
 
 #[test]
-fn a_run_goes_on_for_the_one_who_stays() {
+fn a_run_goes_on_for_a_single_caller() {
     check(|| {
         let (mut replies, mut callers) = channels(3);
         let stays = callers.remove(1);
@@ -122,7 +123,7 @@ fn a_stop_never_reaches_the_next_run() {
         let mut executor = Executor::default();
         let (mut replies, callers) = channels(2);
         let leaving = leave(callers);
-        // It ends or is stopped, as they leave before, in or after it.
+        // The run may end or be stopped.
         let _any = executor.execute(2, watch(&mut replies).stop());
         let (mut next, stays) = channels(1);
         assert_eq!(executor.execute(2, watch(&mut next).stop()), Ok(()));
@@ -132,14 +133,14 @@ fn a_stop_never_reaches_the_next_run() {
 }
 
 #[test]
-fn who_runs_again_alone_has_a_stop_of_its_own() {
+fn a_request_that_runs_again_alone_has_its_own_stop() {
     check(|| {
         let mut executor = Executor::default();
         let (mut replies, mut callers) = channels(2);
         let together = watch(&mut replies);
         let stays = callers.remove(0);
         let leaving = leave(callers);
-        // As after a run that failed.
+        // This is the case after a failed run.
         assert_eq!(executor.execute(1, watch(&mut replies[..1]).stop()), Ok(()));
         assert_eq!(executor.execute(usize::MAX, watch(&mut replies[1..]).stop()), Err(Stopped));
         join(leaving);
@@ -149,7 +150,7 @@ fn who_runs_again_alone_has_a_stop_of_its_own() {
 }
 
 #[test]
-fn who_was_answered_has_not_left() {
+fn an_answered_caller_has_not_left() {
     check(|| {
         let (mut replies, callers) = channels(2);
         let watched = watch(&mut replies);

@@ -1,4 +1,4 @@
-//! What a model's settings make of it, and what is said when they do not fit its graph.
+//! Tests the effect of a model's settings, and errors of settings that do not fit its graph.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use support::{FLOAT, Models, ask, ask_together, batch_of, floats, graphs, request, values};
 
 #[test]
-fn a_largest_batch_is_kept_to_and_larger_requests_are_refused() {
+fn a_configured_batch_size_limits_batches_and_requests() {
     let models = Models::explicit();
     let model = models.load_new("add", &graphs::add(1.0), "max_batch_size = 4").unwrap();
     assert_eq!(model.batching().rows_max, 4);
@@ -34,7 +34,7 @@ fn batching_can_be_switched_off() {
 }
 
 #[test]
-fn a_largest_batch_needs_an_open_first_dimension() {
+fn a_configured_batch_size_needs_an_open_first_dimension() {
     let models = Models::explicit();
     let fixed = graphs::same(FLOAT, &[Dim::from(4), Dim::from(2)]);
     let error = models.load_new("fixed", &fixed, "max_batch_size = 8").err().unwrap();
@@ -47,7 +47,7 @@ fn a_largest_batch_needs_an_open_first_dimension() {
 }
 
 #[test]
-fn what_tritons_settings_say_of_tensors_is_checked() {
+fn declared_tensors_are_checked() {
     let models = Models::explicit();
     let open = graphs::same(FLOAT, &[Dim::from("batch"), Dim::from(3), Dim::Unknown]);
     models.add("m", &open);
@@ -78,7 +78,7 @@ fn what_tritons_settings_say_of_tensors_is_checked() {
 }
 
 #[test]
-fn there_are_as_many_replicas_as_are_wanted() {
+fn there_are_as_many_replicas_as_configured() {
     let models = Models::explicit();
     for (name, count, replicas) in [("one", 1, 1), ("three", 3, 3)] {
         let toml = format!("[replicas]\ncount = {count}\nthreads = 1");
@@ -92,7 +92,7 @@ fn there_are_as_many_replicas_as_are_wanted() {
 }
 
 #[test]
-fn a_warm_up_that_fails_keeps_the_model_out_and_is_named() {
+fn a_failed_warm_up_fails_the_load_and_is_named() {
     let models = Models::explicit();
     let load = |name: &str, warm_up: &str| {
         let toml = format!("[[warm_up]]\nname = 'first'\n{warm_up}");
@@ -103,7 +103,7 @@ fn a_warm_up_that_fails_keeps_the_model_out_and_is_named() {
     assert!(error.contains("warm-up 'first': the model has no input 'q'"), "{error}");
     let error = load("dims", "inputs.x = { dims = [1, 1] }").unwrap_err();
     assert!(error.contains("warm-up 'first': input 'x' does not take the shape"), "{error}");
-    // A token that the table does not have, then fewer bytes than the input needs.
+    // First a token outside of the table, then fewer bytes than the input needs.
     models.write("token/warmup/tokens", 7_i64.to_le_bytes());
     let error = load("token", "inputs.x = { dims = [1], data.file = 'tokens' }").unwrap_err();
     assert!(error.contains("warm-up 'first': ") && error.contains("indices"), "{error}");
@@ -113,7 +113,7 @@ fn a_warm_up_that_fails_keeps_the_model_out_and_is_named() {
 }
 
 #[test]
-fn a_file_that_is_no_model_says_so() {
+fn a_file_that_is_no_model_fails_the_load() {
     let models = Models::explicit();
     models.write("text/1/model.onnx", "not a model");
     let error = models.load("text").err().unwrap();

@@ -1,5 +1,5 @@
-//! The shape of an answer is that of the run, whatever the graph declares, and its values are those
-//! that the runtime gives, wherever it leaves them.
+//! Tests that responses have the shapes and values of the run, even if the graph declares other shapes
+//! or the runtime ignores our buffers.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -38,7 +38,7 @@ fn shape(response: &Response, output: usize) -> &[usize] {
     &response.outputs[output].shape
 }
 
-/// Asks with several numbers of rows, again and again; each answer must be `wanted` of its input.
+/// Sends requests with several numbers of rows, and checks each response with `wanted`.
 fn expect(model: &Arc<Endpoint>, columns: usize, wanted: impl Fn(&[f32], &Response)) {
     for (round, rows_asked) in [1, 3, 2, 3, 1].into_iter().enumerate() {
         let asked = rows(round, [rows_asked, columns]);
@@ -64,9 +64,8 @@ fn a_wrong_declared_size_does_not_matter() {
     }
 }
 
-/// Sizes that a proof gives go before those that the graph declares.
 #[test]
-fn the_signature_does_not_repeat_what_is_proven_wrong() {
+fn proven_sizes_replace_declared_ones_in_the_signature() {
     let models = Models::explicit();
     let mut graph = graph(4);
     graph.node("Neg", &["x"], &["y"], &[]).output("y", FLOAT, &[Dim::from(1), Dim::from(4)]);
@@ -79,7 +78,7 @@ fn a_wrong_declared_number_of_dimensions_does_not_matter() {
     let models = Models::explicit();
     for declared in [&[][..], &[Dim::from("batch")], &[Dim::from("batch"), Dim::from(2), 2.into()]]
     {
-        // What is made is known to nobody before it runs.
+        // The shape is not known before the run.
         let mut graph = graph(4);
         graph
             .node("Shape", &["x"], &["shape"], &[])
@@ -94,8 +93,7 @@ fn a_wrong_declared_number_of_dimensions_does_not_matter() {
     }
 }
 
-/// Two trees of a split at 1.5 each, of which each speaks for one target, or for one of three
-/// classes.
+/// Two trees with a split at 1.5 each. Each tree scores one target, or one of three classes.
 fn trees(classes: bool) -> NewNode {
     let (kind, last) = if classes { ("class", 2) } else { ("target", 1) };
     let operator = if classes { "TreeEnsembleClassifier" } else { "TreeEnsembleRegressor" };
@@ -121,7 +119,7 @@ fn trees(classes: bool) -> NewNode {
 }
 
 #[test]
-fn a_forest_of_several_targets_gives_them_all() {
+fn a_forest_outputs_all_of_its_targets() {
     let models = Models::explicit();
     let mut graph = graph(2);
     graph.import("ai.onnx.ml", 1).add(trees(false).output(0, "y"));
@@ -136,7 +134,7 @@ fn a_forest_of_several_targets_gives_them_all() {
 }
 
 #[test]
-fn a_classifier_gives_a_label_for_each_row_whatever_it_declares() {
+fn a_classifier_outputs_a_label_for_each_row() {
     let models = Models::explicit();
     let mut graph = graph(2);
     graph
@@ -181,7 +179,7 @@ fn tensors_without_a_declared_shape_can_have_any() {
 }
 
 #[test]
-fn the_data_decide_how_many_rows_an_answer_has() {
+fn the_number_of_output_rows_may_depend_on_data() {
     let models = Models::explicit();
     let mut graph = graph(2);
     graph
@@ -206,7 +204,7 @@ fn the_data_decide_how_many_rows_an_answer_has() {
 }
 
 #[test]
-fn an_output_that_is_an_input_comes_back() {
+fn an_output_that_is_an_input_is_returned() {
     let models = Models::explicit();
     let mut graph = graph(3);
     graph
@@ -240,7 +238,7 @@ fn an_output_that_is_an_input_comes_back() {
 }
 
 #[test]
-fn outputs_that_are_one_value_are_all_there() {
+fn outputs_that_share_a_value_are_all_returned() {
     let models = Models::explicit();
     let mut graph = graph(3);
     graph
@@ -278,7 +276,7 @@ fn outputs_that_are_one_value_are_all_there() {
 }
 
 #[test]
-fn what_the_runtime_computes_once_is_there_in_every_answer() {
+fn folded_constants_are_in_every_response() {
     let models = Models::explicit();
     let mut graph = GraphBuilder::new("test");
     graph

@@ -1,5 +1,5 @@
-//! The threads of a server with several models: how many there are, and their priority. Nothing
-//! else runs in this process.
+//! Tests the number of threads of several models, and their priorities. No other test runs in this
+//! process.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -9,12 +9,14 @@ use skysail_graph::mlp;
 use std::fs;
 use support::{CORES, Models};
 
-/// The nice values of threads: others, those that run models, and the one that loads them.
+/// Nice value of other threads.
 const NORMAL: i32 = 0;
+/// Nice value of threads that run models.
 const EXECUTE: i32 = 5;
+/// Nice value of the thread that loads models.
 const LOAD: i32 = 15;
 
-/// The name and the nice value of every thread of this process.
+/// Name and nice value of every thread of this process.
 fn threads() -> Vec<(String, i32)> {
     let thread = |task: fs::DirEntry| {
         let stat = fs::read_to_string(task.path().join("stat")).ok()?;
@@ -27,14 +29,14 @@ fn threads() -> Vec<(String, i32)> {
 }
 
 #[test]
-fn models_share_one_pool_and_what_runs_them_comes_before_what_loads_them() {
+fn models_share_one_pool_and_running_has_priority_over_loading() {
     let own = threads().len();
     if threads().iter().any(|(_, nice)| *nice != NORMAL) {
         println!("skipped: these tests do not run at normal priority themselves");
         return;
     }
     let models = Models::on_all_cores();
-    // It reads 24 MiB of weights for each row, which takes any processor long enough.
+    // Reading 24 MiB of weights for each row takes every processor long enough.
     let model = mlp(&[512, 2048, 2048, 512], 7).unwrap();
     let load = |name: &str, toml: &str| models.load_new(name, &model, toml).unwrap();
 
@@ -53,7 +55,7 @@ fn models_share_one_pool_and_what_runs_them_comes_before_what_loads_them() {
     assert_eq!(named("pool"), 2 * 2, "{all:?}");
     assert_eq!(all.len() - before, 2 + 2 * 2, "{all:?}");
 
-    // Threads of the runtime's pool are called after the one that made it, so they are counted.
+    // Threads of the runtime's pool have the name of their creator, so they are only counted.
     let with = |nice: i32| all.iter().filter(|(_, own)| *own == nice).count();
     let is_loader = |(name, nice): &&(String, i32)| name == "repository" && *nice == LOAD;
     assert_eq!(all.iter().filter(is_loader).count(), 1, "{all:?}");

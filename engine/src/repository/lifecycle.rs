@@ -1,8 +1,8 @@
-//! The states of a version, and which may follow which.
+//! States of a version, and their legal transitions.
 
 use std::fmt;
 
-/// Where a version stands.
+/// State of a version.
 ///
 /// ```text
 /// Unavailable → Loading → Ready → Unloading → Unavailable
@@ -10,18 +10,18 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Its file is being read and tried.
+    /// The file is being read and probed.
     Loading,
-    /// It answers requests.
+    /// The version serves requests.
     Ready,
-    /// It takes no more requests and finishes those it has.
+    /// The version drains: it takes no more requests and finishes those it has.
     Unloading,
-    /// It does not serve.
+    /// The version does not serve.
     Unavailable,
 }
 
 impl State {
-    /// Whether `next` may follow.
+    /// True if `next` may follow.
     pub fn may_become(self, next: Self) -> bool {
         matches!(
             (self, next),
@@ -32,7 +32,7 @@ impl State {
         )
     }
 
-    /// Its name in the protocol.
+    /// Name in the protocol.
     pub fn name(self) -> &'static str {
         match self {
             Self::Loading => "LOADING",
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_ready_that_was_not_loaded() {
+    fn only_a_loading_version_becomes_ready() {
         assert!(!State::Unavailable.may_become(State::Ready));
         assert!(!State::Unloading.may_become(State::Ready));
         assert!(State::Loading.may_become(State::Ready));

@@ -1,5 +1,5 @@
-//! What the repository's folder holds: `DIR/NAME/VERSION/model.onnx` or `model.sky`, with an
-//! optional `DIR/NAME/model.toml` or `DIR/NAME/config.pbtxt`.
+//! Scans the repository's folder for `DIR/NAME/VERSION/model.onnx` or `model.sky`, with an optional
+//! `DIR/NAME/model.toml` or `DIR/NAME/config.pbtxt`.
 
 use super::triton;
 use crate::config::ModelConfig;
@@ -13,37 +13,37 @@ use std::time::SystemTime;
 /// Bytes of the largest settings file that is read.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
-/// One model's folder as it is now.
+/// Contents of one model's folder.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelSource {
-    /// `DIR/NAME`.
+    /// Folder `DIR/NAME`.
     pub(crate) folder: PathBuf,
-    /// Its settings, or why they can not be read.
+    /// Settings, or the reason why they can not be read.
     pub(crate) config: Result<ModelConfig, String>,
-    /// What its settings ask for in vain.
+    /// Warnings about settings without effect.
     pub(crate) warnings: Vec<String>,
-    /// The file of each version, with what tells it from another state of itself.
+    /// Files by version.
     pub(crate) versions: BTreeMap<u64, VersionSource>,
 }
 
-/// A file's path, length, time of change and inode: what is written anew differs in one of them.
+/// State of a file: path, length, time of change and inode. A rewritten file differs in one of them.
 pub(crate) type FileState = (PathBuf, u64, Option<SystemTime>, u64);
 
-/// One version's file as it is now.
+/// File of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VersionSource {
-    /// `DIR/NAME/VERSION`.
+    /// Folder `DIR/NAME/VERSION`.
     pub(crate) folder: PathBuf,
-    /// The model's file, or why there is not one.
+    /// Path of the model's file, or the reason why there is none.
     pub(crate) file: Result<PathBuf, String>,
-    /// The state of each file in the version's folder.
+    /// State of each file in the version's folder.
     pub(crate) fingerprint: Vec<FileState>,
 }
 
-/// All models of the repository by name.
+/// Scans all models of the repository.
 ///
 /// # Errors
-/// When the folder itself can not be read; what is wrong with one model stands in its entry.
+/// The folder itself can not be read. Errors of one model are in its entry.
 pub(crate) fn scan(models: &Path) -> io::Result<BTreeMap<String, ModelSource>> {
     let scanned = |name: String| {
         let source = scan_model(&models.join(&name), &name, None);
@@ -55,7 +55,7 @@ pub(crate) fn scan(models: &Path) -> io::Result<BTreeMap<String, ModelSource>> {
 /// Names of all models of the repository.
 ///
 /// # Errors
-/// When the folder can not be read.
+/// The folder can not be read.
 pub(crate) fn names(models: &Path) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(models)? {
@@ -68,7 +68,7 @@ pub(crate) fn names(models: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// One model; `config` replaces the settings in its folder.
+/// Scans one model; `config` replaces the settings in its folder.
 pub(crate) fn scan_model(folder: &Path, name: &str, config: Option<&str>) -> ModelSource {
     let read = match config {
         Some(json) => triton::from_json(json, name),
@@ -138,7 +138,10 @@ fn scan_versions(folder: &Path, file_names: &[&str]) -> BTreeMap<u64, VersionSou
     versions
 }
 
-/// The one file of a version's folder that has one of these names, if there is any.
+/// Finds the file of a version's folder that has one of these names.
+///
+/// # Errors
+/// The folder has several such files.
 fn model_file(folder: &Path, names: &[&str]) -> Result<Option<PathBuf>, String> {
     let mut there = names.iter().filter(|name| folder.join(name).exists());
     match (there.next(), there.next()) {
@@ -149,8 +152,8 @@ fn model_file(folder: &Path, names: &[&str]) -> Result<Option<PathBuf>, String> 
     }
 }
 
-/// The version that a folder of this name holds. Only one spelling counts, so that no two folders
-/// hold the same.
+/// Version of a folder by its name. Only one spelling counts, so that no two folders are the same
+/// version.
 fn version_of(name: &str) -> Option<u64> {
     let version = name.parse::<u64>().ok();
     version.filter(|version| *version > 0 && version.to_string() == name)
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_versions_and_leaves_everything_else() {
+    fn finds_versions_and_ignores_everything_else() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
         write(&at("a/1/model.onnx"), "x");
@@ -199,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_a_plain_model_or_a_package_and_not_both() {
+    fn a_version_has_a_model_or_a_package_and_not_both() {
         let folder = tempfile::tempdir().unwrap();
         for file in ["1/model.onnx", "2/model.sky", "3/model.onnx", "3/model.sky"] {
             write(&folder.path().join("a").join(file), "x");
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_model_toml_is_told_with_its_path() {
+    fn an_error_in_model_toml_has_its_path() {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("a/model.toml"), "max_batch = 3");
         let models = scan(folder.path()).unwrap();
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_toml_goes_before_a_config_pbtxt() {
+    fn model_toml_takes_precedence_over_config_pbtxt() {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("a/config.pbtxt"), "max_batch_size: 4");
         let models = scan(folder.path()).unwrap();
@@ -266,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_in_their_folders() {
+    fn file_names_do_not_leave_their_folder() {
         for name in ["m.onnx", ".m", "a b", "..."] {
             assert!(is_plain(name), "{name}");
         }
@@ -281,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settings_file_has_a_limit() {
+    fn a_settings_file_has_a_size_limit() {
         let folder = tempfile::tempdir().unwrap();
         let text = "#".repeat(CONFIG_BYTES_MAX as usize + 1);
         write(&folder.path().join("a/model.toml"), &text);

@@ -1,5 +1,5 @@
-//! Reads Triton's model configuration, as text (`config.pbtxt`) or JSON, into our own. What it
-//! asks for and does not get is named in a warning.
+//! Reads Triton's model configuration, as text (`config.pbtxt`) or JSON. Settings without effect
+//! are named in warnings.
 
 mod text_format;
 
@@ -21,7 +21,7 @@ mod tests;
 /// The compiled schema of `server/protocol/proto`, whose tests keep it up to date.
 const SCHEMA: &[u8] = include_bytes!("triton/model_config.bin");
 
-/// Settings, and warnings about what was not honoured.
+/// Settings, and warnings about those without effect.
 type Read = Result<(ModelConfig, Vec<String>), String>;
 
 /// Reads the text form.
@@ -59,7 +59,7 @@ fn from_message(message: &DynamicMessage, model: &str) -> Read {
     Ok((config, warnings))
 }
 
-/// The part of Triton's `ModelConfig` that is honoured; whatever else is set is warned of.
+/// Supported part of Triton's `ModelConfig`. Other settings cause warnings.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct TritonConfig {
@@ -85,7 +85,7 @@ struct TritonTensor {
     name: String,
     data_type: String,
     dims: Vec<i64>,
-    /// Of an input.
+    /// True for an optional input.
     optional: bool,
 }
 
@@ -146,7 +146,7 @@ struct TritonWarmUp {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct TritonWarmUpInput {
-    /// The graph knows it.
+    /// Ignored, as the graph has the datatype.
     #[serde(rename = "data_type")]
     _data_type: String,
     dims: Vec<usize>,
@@ -184,12 +184,12 @@ impl TritonConfig {
         self.check(model)?;
         let max_batch_size = usize::try_from(self.max_batch_size)
             .map_err(|_| format!("max_batch_size is {}: at least 0", self.max_batch_size))?;
-        // A configuration that says nothing of batches and tensors leaves them to be found out.
-        let says_nothing = max_batch_size == 0 && self.input.is_empty();
+        // Without batch size and tensors, the engine decides on batching.
+        let is_unspecified = max_batch_size == 0 && self.input.is_empty();
         let queue = self.dynamic_batching.default_queue_policy;
         let defaults = QueueLimits::default();
         let mut config = ModelConfig {
-            max_batch_size: (!says_nothing).then_some(max_batch_size),
+            max_batch_size: (!is_unspecified).then_some(max_batch_size),
             file: self.default_model_filename,
             versions: self.version_policy.into_policy()?,
             objective_ms: None,
@@ -216,7 +216,7 @@ impl TritonConfig {
             parameters: BTreeMap::new(),
         };
         for (key, parameter) in self.parameters {
-            honour_parameter(&mut config, &key, &parameter.string_value, warnings)?;
+            apply_parameter(&mut config, &key, &parameter.string_value, warnings)?;
             config.parameters.insert(key, parameter.string_value);
         }
         Ok(config)
@@ -248,7 +248,7 @@ fn instances(groups: &[TritonInstances], warnings: &mut Vec<String>) -> Option<u
     nonzero(groups.iter().map(|group| group.count.max(1)).sum())
 }
 
-fn honour_parameter(
+fn apply_parameter(
     config: &mut ModelConfig,
     key: &str,
     value: &str,

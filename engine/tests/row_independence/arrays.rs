@@ -1,6 +1,6 @@
-//! Tensors as they go into a run and come out of it.
+//! Tensors as inputs and outputs of runs.
 
-use crate::maker::{Input, Maker};
+use crate::generator::{Generator, Input};
 use crate::proto::Side;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
@@ -43,7 +43,7 @@ macro_rules! each {
 }
 
 impl Array {
-    /// The row of this place.
+    /// The row of this index.
     pub(crate) fn row(&self, row: usize) -> Self {
         let size: usize = self.dims[1..].iter().product();
         let range = row * size..(row + 1) * size;
@@ -51,7 +51,7 @@ impl Array {
         Self { dims: [vec![1], self.dims[1..].to_vec()].concat(), data }
     }
 
-    /// Rows as one tensor.
+    /// Stacks rows to one tensor.
     pub(crate) fn stacked(rows: &[&Self]) -> Self {
         let mut all = rows[0].clone();
         for row in &rows[1..] {
@@ -111,10 +111,10 @@ impl Array {
     }
 }
 
-/// What a run gives, an output after the other; `None` for what is no tensor.
+/// Outputs of a run, in order; `None` for those that are no tensors.
 pub(crate) type Outputs = Vec<Option<Array>>;
 
-/// Runs the session; the problem in words where it fails.
+/// Runs the session. The error is in words.
 pub(crate) fn run(session: &mut Session, inputs: &[Array]) -> Result<Outputs, String> {
     let names: Vec<String> = session.inputs().iter().map(|input| input.name().to_owned()).collect();
     let values = inputs.iter().map(Array::value).collect::<ort::Result<Vec<_>>>();
@@ -124,52 +124,52 @@ pub(crate) fn run(session: &mut Session, inputs: &[Array]) -> Result<Outputs, St
     Ok(outputs.into_iter().map(|(_, value)| Array::of(&value)).collect())
 }
 
-/// The sizes of all sides but that of the rows, of each input: those with which the graph was
-/// made, or others where sides are open.
-pub(crate) fn sides(maker: &mut Maker, others: bool) -> Vec<Vec<usize>> {
-    let inputs = maker.inputs.clone();
-    let named = [(); 6].map(|()| if others { maker.side() } else { 0 });
-    let size = |maker: &mut Maker, side: &Side, size: usize| match side {
+/// Sizes of all dimensions except the rows, by input. With `others`, open dimensions get other sizes
+/// than the graph was generated with.
+pub(crate) fn sides(generator: &mut Generator, others: bool) -> Vec<Vec<usize>> {
+    let inputs = generator.inputs.clone();
+    let named = [(); 6].map(|()| if others { generator.side() } else { 0 });
+    let size = |generator: &mut Generator, side: &Side, size: usize| match side {
         Side::Named(_) if others => named[size.min(5)],
-        Side::Open if others => maker.side(),
+        Side::Open if others => generator.side(),
         _ => size,
     };
     let all = inputs.iter().map(|input| {
         let sides = input.sides[1..].iter().zip(&input.rest);
-        sides.map(|(side, rest)| size(maker, side, *rest)).collect()
+        sides.map(|(side, rest)| size(generator, side, *rest)).collect()
     });
     all.collect()
 }
 
-/// One row of each input.
-pub(crate) fn row(maker: &mut Maker, sides: &[Vec<usize>], wild: bool) -> Vec<Array> {
-    let inputs: Vec<Input> = maker.inputs.clone();
-    let magnitude = maker.pick(&[0.0625_f32, 1.0, 1.0, 1.0, 64.0]);
+/// Makes a row of each input.
+pub(crate) fn row(generator: &mut Generator, sides: &[Vec<usize>], extreme: bool) -> Vec<Array> {
+    let inputs: Vec<Input> = generator.inputs.clone();
+    let magnitude = generator.pick(&[0.0625_f32, 1.0, 1.0, 1.0, 64.0]);
     let of = |(input, rest): (&Input, &Vec<usize>)| {
         let dims = [vec![1], rest.clone()].concat();
         let count = dims.iter().product();
-        let data = elements(maker, input.element, count, magnitude, wild);
+        let data = elements(generator, input.element, count, magnitude, extreme);
         Array { dims, data }
     };
     inputs.iter().zip(sides).map(of).collect()
 }
 
 fn elements(
-    maker: &mut Maker,
+    generator: &mut Generator,
     element: ElementType,
     count: usize,
     magnitude: f32,
-    wild: bool,
+    extreme: bool,
 ) -> Data {
-    let mut all = std::iter::repeat_with(|| maker.below(1 << 20)).take(count);
+    let mut all = std::iter::repeat_with(|| generator.below(1 << 20)).take(count);
     let small = |number: usize| number as i64 % 9 - 2;
     match element {
         ElementType::Float32 => {
             let float = |number: usize| match number % 24 {
-                0 if wild => f32::NAN,
-                1 if wild => f32::INFINITY,
-                2 if wild => -1e30,
-                3 if wild => 1e-30,
+                0 if extreme => f32::NAN,
+                1 if extreme => f32::INFINITY,
+                2 if extreme => -1e30,
+                3 if extreme => 1e-30,
                 _ => (number / 24 % 25) as f32 / 2.0 - 6.0,
             };
             Data::F32(all.map(|number| float(number) * magnitude).collect())
@@ -187,7 +187,7 @@ fn elements(
     }
 }
 
-/// A session of the model; in words why, where ONNX Runtime does not take it.
+/// Makes a session of the model. The error is in words.
 pub(crate) fn session(model: &Model, level: GraphOptimizationLevel) -> Result<Session, String> {
     let bytes = model.to_bytes().unwrap();
     let builder = Session::builder(&crate::environment()).unwrap();

@@ -1,29 +1,28 @@
-//! Whether what a graph is proven to be is what it does.
+//! Checks the proofs on a graph against runs of it.
 
 use crate::arrays::{Array, Data, Outputs, row, run, session, sides};
-use crate::maker::Maker;
+use crate::generator::Generator;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use skysail_graph::{Independence, Model, OutputShape};
 use std::collections::BTreeSet;
 
-/// Numbers of rows that share a run.
+/// Batch sizes.
 const ROWS: [usize; 3] = [2, 3, 7];
-/// Draws of all inputs.
+/// Random inputs for each batch size.
 const DRAWS: usize = 3;
 
-/// What comes of a graph.
-pub(crate) enum Found {
-    /// ONNX Runtime does not take it.
-    Refused(String),
-    /// It does what is proven.
-    Fine { independent: bool, cause: String, ran: bool, rows_agree: bool, sizes: usize },
-    /// It does not.
+/// Result of checking a graph.
+pub(crate) enum Verdict {
+    /// ONNX Runtime rejects the graph.
+    Rejected(String),
+    /// All proofs hold.
+    Holds { independent: bool, cause: String, ran: bool, rows_agree: bool, sizes: usize },
+    /// A proof is wrong.
     Violation(String),
 }
 
-/// Operators that give the same number for the same numbers, whatever the order in which they are
-/// added: small numbers stay exact.
+/// Operators whose results do not depend on the order of additions, as small numbers stay exact.
 const EXACT: &str = " Abs Neg Relu Identity Sign Floor Ceil Round IsNaN IsInf LeakyRelu \
     ThresholdedRelu Dropout PRelu Add Sub Mul Max Min Sum And Or Xor Not Equal Less Greater \
     LessOrEqual GreaterOrEqual Where Clip Cast ReduceL1 ReduceMax ReduceMin ReduceSum \
@@ -41,9 +40,9 @@ const EXACT: &str = " Abs Neg Relu Identity Sign Floor Ceil Round IsNaN IsInf Le
     ai.onnx.ml.TreeEnsembleClassifier StringNormalizer StringConcat RegexFullMatch StringSplit \
     TfIdfVectorizer CastLike Mod ";
 
-/// Operators that turn what is no finite number into an integer, which is open; and those whose
-/// kernels compare it as it happens to lie in memory.
-const TAME: &str = " Cast CastLike QuantizeLinear TopK ArgMax ArgMin Hardmax ReduceMax ReduceMin \
+/// Operators without a defined result for numbers that are not finite: conversions to integers, and
+/// kernels that compare such numbers by memory layout.
+const FINITE_ONLY: &str = " Cast CastLike QuantizeLinear TopK ArgMax ArgMin Hardmax ReduceMax ReduceMin \
     ReduceLogSumExp MaxPool GlobalMaxPool Max Min Clip Softmax LogSoftmax Relu \
     com.microsoft.FusedConv com.microsoft.FusedGemm ";
 
@@ -51,10 +50,10 @@ fn is_among(operators: &BTreeSet<String>, all: &str) -> bool {
     operators.iter().all(|operator| all.contains(&format!(" {operator} ")))
 }
 
-/// Tries the graph with these outputs.
-pub(crate) fn check(maker: &mut Maker, outputs: &[String]) -> Found {
-    let model = maker.model(outputs);
-    let operators = maker.operators(outputs);
+/// Checks the graph with these outputs.
+pub(crate) fn check(generator: &mut Generator, outputs: &[String]) -> Verdict {
+    let model = generator.model(outputs);
+    let operators = generator.operators(outputs);
     let (independent, cause) = match model.row_independence() {
         Independence::Independent => (true, String::new()),
         Independence::Dependent(cause) => (false, format!("Dependent: {cause}")),
@@ -62,48 +61,49 @@ pub(crate) fn check(maker: &mut Maker, outputs: &[String]) -> Found {
     };
     let mut session = match session(&model, GraphOptimizationLevel::All) {
         Ok(session) => session,
-        Err(problem) => return Found::Refused(problem),
+        Err(problem) => return Verdict::Rejected(problem),
     };
     let exact = is_among(&operators, EXACT);
-    let tame = operators.iter().any(|operator| TAME.contains(&format!(" {operator} ")));
+    let finite_only =
+        operators.iter().any(|operator| FINITE_ONLY.contains(&format!(" {operator} ")));
     let mut trial = Trial::new(&model, &mut session, if exact { 1e-4 } else { 5e-3 });
     let mut agree = true;
     for draw in 0..DRAWS {
-        let wild = draw == 2 && !tame;
-        let sides = sides(maker, draw == 1);
+        let extreme = draw == 2 && !finite_only;
+        let sides = sides(generator, draw == 1);
         for rows in ROWS {
-            match trial.rows(maker, &sides, rows, wild, independent) {
+            match trial.rows(generator, &sides, rows, extreme, independent) {
                 Ok(()) => {}
                 Err(problem) if !independent && problem.contains("rows") => agree = false,
-                // Rounding may differ with the number of rows; what touches differs every time.
+                // Rounding may differ with the number of rows, but dependent rows differ every time.
                 Err(problem) if !exact && problem.contains("alone") => {
-                    let again =
-                        (0..6).filter(|_| trial.rows(maker, &sides, rows, wild, true).is_err());
+                    let again = (0..6)
+                        .filter(|_| trial.rows(generator, &sides, rows, extreme, true).is_err());
                     if again.count() >= 4 {
-                        return Found::Violation(problem);
+                        return Verdict::Violation(problem);
                     }
                 }
-                Err(problem) => return Found::Violation(problem),
+                Err(problem) => return Verdict::Violation(problem),
             }
         }
-        if let Err(problem) = trial.different_rows(maker, &sides) {
-            return Found::Violation(problem);
+        if let Err(problem) = trial.different_rows(generator, &sides) {
+            return Verdict::Violation(problem);
         }
     }
-    Found::Fine { independent, cause, ran: trial.ran, rows_agree: agree, sizes: trial.sizes }
+    Verdict::Holds { independent, cause, ran: trial.ran, rows_agree: agree, sizes: trial.sizes }
 }
 
-/// A session that is tried.
+/// A session under test.
 struct Trial<'s> {
     model: &'s Model,
     session: &'s mut Session,
-    /// The same graph, not optimised.
+    /// Session of the same graph without optimisation.
     plain: Option<Session>,
     shapes: [Vec<OutputShape>; 2],
     tolerance: f32,
-    /// Whether rows ran together.
+    /// True once a batch ran.
     ran: bool,
-    /// Sizes that were proven, and right.
+    /// Proven sizes that were right.
     sizes: usize,
 }
 
@@ -113,16 +113,16 @@ impl<'s> Trial<'s> {
         Self { model, session, plain: None, shapes, tolerance, ran: false, sizes: 0 }
     }
 
-    /// Runs rows together, each alone, and each beside others.
+    /// Runs rows in a batch, each alone, and one beside other rows.
     fn rows(
         &mut self,
-        maker: &mut Maker,
+        generator: &mut Generator,
         sides: &[Vec<usize>],
         count: usize,
-        wild: bool,
+        extreme: bool,
         all: bool,
     ) -> Result<(), String> {
-        let rows: Vec<Vec<Array>> = (0..count).map(|_| row(maker, sides, wild)).collect();
+        let rows: Vec<Vec<Array>> = (0..count).map(|_| row(generator, sides, extreme)).collect();
         let mut alone = Vec::new();
         for row in &rows {
             match self.run(row)? {
@@ -150,9 +150,10 @@ impl<'s> Trial<'s> {
         if !all {
             return Ok(());
         }
-        // At the same place among as many others, nothing is rounded in another way.
-        let kept = maker.below(count);
-        let mut others: Vec<Vec<Array>> = (0..count).map(|_| row(maker, sides, wild)).collect();
+        // At the same index in a batch of the same size, rounding is the same.
+        let kept = generator.below(count);
+        let mut others: Vec<Vec<Array>> =
+            (0..count).map(|_| row(generator, sides, extreme)).collect();
         others[kept].clone_from(&rows[kept]);
         if let Ok(beside) = self.run(&stacked(&others))? {
             let row: Outputs = beside.iter().map(|array| part(array.as_ref(), kept)).collect();
@@ -163,10 +164,14 @@ impl<'s> Trial<'s> {
         Ok(())
     }
 
-    /// Runs inputs that have different numbers of rows: only sizes are looked at.
-    fn different_rows(&mut self, maker: &mut Maker, sides: &[Vec<usize>]) -> Result<(), String> {
-        let counts: Vec<usize> = sides.iter().map(|_| 1 + maker.below(3)).collect();
-        let rows: Vec<Vec<Array>> = (0..4).map(|_| row(maker, sides, false)).collect();
+    /// Runs inputs with different numbers of rows, and checks sizes only.
+    fn different_rows(
+        &mut self,
+        generator: &mut Generator,
+        sides: &[Vec<usize>],
+    ) -> Result<(), String> {
+        let counts: Vec<usize> = sides.iter().map(|_| 1 + generator.below(3)).collect();
+        let rows: Vec<Vec<Array>> = (0..4).map(|_| row(generator, sides, false)).collect();
         let inputs: Vec<Array> = counts
             .iter()
             .enumerate()
@@ -178,7 +183,7 @@ impl<'s> Trial<'s> {
         self.run(&inputs).map(drop)
     }
 
-    /// Runs, and looks at the sizes of what comes out. The outer error is a violation.
+    /// Runs the session and checks the sizes of outputs. The outer error is a violation.
     fn run(&mut self, inputs: &[Array]) -> Result<Result<Outputs, String>, String> {
         let outputs = match run(self.session, inputs) {
             Ok(outputs) => outputs,
@@ -190,7 +195,7 @@ impl<'s> Trial<'s> {
         for shapes in shapes {
             for (place, (shape, output)) in shapes.iter().zip(&outputs).enumerate() {
                 let (Some(proven), Some(output)) = (shape.sizes(&dims), output) else { continue };
-                // Of what is empty, kernels do not agree on the dimensions.
+                // Kernels do not agree on the dimensions of empty outputs.
                 if output.dims.contains(&0) {
                     continue;
                 }
@@ -210,8 +215,8 @@ impl<'s> Trial<'s> {
     }
 }
 
-/// Whether the model fails as it is. The optimiser replaces shapes that are computed, and what it
-/// makes of such a model may run, with other sizes.
+/// True if the model fails without optimisation. The optimiser replaces computed shapes, so an
+/// invalid model may run with other sizes.
 fn plain_fails(model: &Model, plain: &mut Option<Session>, inputs: &[Array]) -> bool {
     let plain =
         plain.get_or_insert_with(|| session(model, GraphOptimizationLevel::Disable).unwrap());
@@ -230,7 +235,7 @@ fn part(array: Option<&Array>, row: usize) -> Option<Array> {
         .map(|array| array.row(row))
 }
 
-/// That a row of a run is what it is alone.
+/// Checks that a row of a batch equals its outputs alone.
 fn compare(
     together: &Outputs,
     alone: &Outputs,

@@ -1,35 +1,35 @@
-//! Random graphs whose rows are proven independent, run with ONNX Runtime: a row among others is
-//! what it is alone, and proven sizes are those of the run.
+//! Tests proofs of row independence on random graphs, run with ONNX Runtime. A row in a batch must
+//! give the same outputs as alone, and proven sizes must be those of the run.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
 #![allow(clippy::print_stdout, reason = "a test says what it found")]
 
 mod arrays;
 mod check;
-mod described;
-mod maker;
+mod describe;
+mod generator;
 mod proto;
 mod templates;
 
-use check::{Found, check};
-use maker::{Counts, Maker};
+use check::{Verdict, check};
+use generator::{Counts, Generator};
 use ort::environment::Environment;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Graphs that are tried, unless `SKYSAIL_ROW_SEEDS` (such as `5000..9000`) says which.
+/// Default seeds of the graphs; `SKYSAIL_ROW_SEEDS`, such as `5000..9000`, sets others.
 const SEEDS: std::ops::Range<u64> = 0..8_000;
 
-/// Operators that graphs whose rows are independent have hardly ever, or never.
-const NEVER: [&str; 7] = [
+/// Operators that are rare in graphs with independent rows.
+const RARE: [&str; 7] = [
     "DynamicQuantizeLinear",
     "com.microsoft.DynamicQuantizeMatMul",
     "NonZero",
     "EyeLike",
     "StringSplit",
     "Size",
-    // The runtime has no kernel for it.
+    // The runtime has no kernel for this one.
     "com.microsoft.QLinearReduceMean",
 ];
 
@@ -40,19 +40,19 @@ fn environment() -> Environment {
     environment
 }
 
-/// What all graphs together came to.
+/// Totals over all graphs.
 #[derive(Default)]
 struct Tally {
-    refused: usize,
+    rejected: usize,
     independent: usize,
     other: usize,
     ran: usize,
     sizes: usize,
-    /// Operators of independent graphs that ran.
+    /// Operators in independent graphs that ran, with counts.
     seen: Counts,
-    /// Operators of all graphs.
+    /// Operators in all graphs, with counts.
     all: Counts,
-    /// Why graphs are refused, and what stands against those whose rows agree all the same.
+    /// Seeds by reason: of rejected graphs, and of unproven graphs whose rows agree.
     notes: BTreeMap<String, Vec<u64>>,
     violations: Vec<String>,
 }
@@ -63,26 +63,26 @@ fn seeds() -> std::ops::Range<u64> {
     from.parse().unwrap()..to.parse().unwrap()
 }
 
-/// Makes and tries the graph of a seed.
-fn try_seed(seed: u64, tally: &Mutex<Tally>) {
-    let mut maker = Maker::new(seed);
-    let steps = 1 + maker.below(9);
-    maker.grow(steps);
-    let outputs = maker.outputs();
+/// Generates and checks the graph of a seed.
+fn check_seed(seed: u64, tally: &Mutex<Tally>) {
+    let mut generator = Generator::new(seed);
+    let steps = 1 + generator.below(9);
+    generator.extend(steps);
+    let outputs = generator.outputs();
     if outputs.is_empty() {
         return;
     }
-    let operators = maker.operators(&outputs);
+    let operators = generator.operators(&outputs);
     if std::env::var_os("SKYSAIL_ROW_GRAPHS").is_some() {
-        println!("seed {seed}: {}", maker.described(&outputs));
+        println!("seed {seed}: {}", generator.describe(&outputs));
     }
-    let found = check(&mut maker, &outputs);
+    let found = check(&mut generator, &outputs);
     let violation = match &found {
-        Found::Violation(problem) => Some(shrunk(&mut maker, &outputs, problem)),
+        Verdict::Violation(problem) => Some(shrink(&mut generator, &outputs, problem)),
         _ => None,
     };
     let mut tally = tally.lock().unwrap();
-    let seen = matches!(found, Found::Fine { independent: true, ran: true, .. });
+    let seen = matches!(found, Verdict::Holds { independent: true, ran: true, .. });
     for operator in operators {
         *tally.all.entry(operator.clone()).or_default() += 1;
         if seen {
@@ -90,12 +90,12 @@ fn try_seed(seed: u64, tally: &Mutex<Tally>) {
         }
     }
     match found {
-        Found::Refused(problem) => {
-            tally.refused += 1;
+        Verdict::Rejected(problem) => {
+            tally.rejected += 1;
             let problem: String = problem.chars().take(300).collect();
-            tally.notes.entry(format!("refused: {problem}")).or_default().push(seed);
+            tally.notes.entry(format!("rejected: {problem}")).or_default().push(seed);
         }
-        Found::Fine { independent, cause, ran, rows_agree, sizes } => {
+        Verdict::Holds { independent, cause, ran, rows_agree, sizes } => {
             *(if independent { &mut tally.independent } else { &mut tally.other }) += 1;
             tally.ran += usize::from(ran);
             tally.sizes += sizes;
@@ -103,28 +103,28 @@ fn try_seed(seed: u64, tally: &Mutex<Tally>) {
                 tally.notes.entry(format!("agrees: {cause}")).or_default().push(seed);
             }
         }
-        Found::Violation(_) => {
+        Verdict::Violation(_) => {
             tally.violations.extend(violation.map(|text| format!("seed {seed}: {text}")));
         }
     }
 }
 
-/// The violation of the first value that has one, which needs the fewest nodes.
-fn shrunk(maker: &mut Maker, outputs: &[String], problem: &str) -> String {
-    for value in maker.values.clone() {
-        if maker.inputs.iter().any(|input| input.name == value.name) {
+/// Finds the first value with a violation, which needs the fewest nodes.
+fn shrink(generator: &mut Generator, outputs: &[String], problem: &str) -> String {
+    for value in generator.values.clone() {
+        if generator.inputs.iter().any(|input| input.name == value.name) {
             continue;
         }
         let outputs = [value.name];
-        if let Found::Violation(problem) = check(maker, &outputs) {
-            return format!("{problem}\n{}", maker.described(&outputs));
+        if let Verdict::Violation(problem) = check(generator, &outputs) {
+            return format!("{problem}\n{}", generator.describe(&outputs));
         }
     }
-    format!("{problem}\n{}", maker.described(outputs))
+    format!("{problem}\n{}", generator.describe(outputs))
 }
 
 #[test]
-fn what_is_proven_of_random_graphs_holds() {
+fn proofs_hold_on_random_graphs() {
     let tally = Mutex::new(Tally::default());
     let seeds = seeds();
     let next = AtomicU64::new(seeds.start);
@@ -136,7 +136,7 @@ fn what_is_proven_of_random_graphs_holds() {
                     if seed >= seeds.end {
                         return;
                     }
-                    try_seed(seed, &tally);
+                    check_seed(seed, &tally);
                 }
             });
         }
@@ -147,11 +147,11 @@ fn what_is_proven_of_random_graphs_holds() {
     let loaded = tally.independent + tally.other;
     assert!(tally.independent * 4 >= loaded, "too few graphs are proven");
     assert!(tally.other * 10 >= loaded, "too few graphs are not proven");
-    assert!(tally.refused * 10 <= loaded, "too few graphs are good models");
-    // All that come often enough, in the seeds of every run.
+    assert!(tally.rejected * 10 <= loaded, "too few graphs are good models");
+    // With the default seeds, every frequent operator must be in an independent graph.
     if std::env::var_os("SKYSAIL_ROW_SEEDS").is_none() {
         let missing = tally.all.iter().filter(|(name, count)| {
-            **count >= 10 && !tally.seen.contains_key(*name) && !NEVER.contains(&name.as_str())
+            **count >= 10 && !tally.seen.contains_key(*name) && !RARE.contains(&name.as_str())
         });
         let missing: Vec<&String> = missing.map(|(name, _)| name).collect();
         assert!(missing.is_empty(), "in no independent graph: {missing:?}");
@@ -167,8 +167,8 @@ fn report(tally: &Tally) {
     let loaded = tally.independent + tally.other;
     let percent = |count: usize| count as f64 * 100.0 / loaded.max(1) as f64;
     println!(
-        "{loaded} graphs loaded, {} refused; independent {:.1} %, not {:.1} %, run {:.1} %; {} sizes",
-        tally.refused,
+        "{loaded} graphs loaded, {} rejected; independent {:.1} %, not {:.1} %, run {:.1} %; {} sizes",
+        tally.rejected,
         percent(tally.independent),
         percent(tally.other),
         percent(tally.ran),

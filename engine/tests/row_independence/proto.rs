@@ -1,4 +1,4 @@
-//! Parts of an ONNX model in the making.
+//! Builds parts of an ONNX model.
 
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::type_proto::{Tensor as TensorType, Value as TypeValue};
@@ -44,7 +44,7 @@ pub(crate) fn graph(name: &str, value: GraphProto) -> AttributeProto {
     AttributeProto { g: Some(value).into(), ..attribute(name, AttributeType::GRAPH) }
 }
 
-/// An attribute of a function's node that is one of the call.
+/// An attribute of a function's node that refers to one of the call.
 pub(crate) fn of_call(name: &str, type_: AttributeType) -> AttributeProto {
     AttributeProto { ref_attr_name: name.into(), ..attribute(name, type_) }
 }
@@ -68,7 +68,7 @@ pub(crate) fn node(
     }
 }
 
-/// A value of a graph: of a type and dimensions where they are said. An open dimension is `None`.
+/// A value of a graph, with its type and dimensions if they are known. An open dimension is `None`.
 pub(crate) fn info(name: &str, kind: Option<(ElementType, Option<Vec<Side>>)>) -> ValueInfoProto {
     let type_ = kind.map(|(element, sides)| {
         let shape = sides.map(|sides| TensorShapeProto {

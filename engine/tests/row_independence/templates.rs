@@ -1,4 +1,4 @@
-//! Templates: each adds a node or some that belong together, of values that fit.
+//! Templates of nodes: each adds one or several nodes to values that fit.
 
 mod arrange;
 mod compute;
@@ -11,17 +11,17 @@ mod quantized;
 mod sizes;
 mod window;
 
-use crate::maker::{Known, Maker};
+use crate::generator::{Generator, Value};
 use skysail_graph::ElementType::{self, Float32, Int64};
 
-/// What a template gives: nothing where no value fits.
+/// Result of a template: `None` if no value fits.
 pub(crate) type Added = Option<()>;
 /// A template.
-pub(crate) type Template = fn(&mut Maker) -> Added;
+pub(crate) type Template = fn(&mut Generator) -> Added;
 
-/// Adds what one of all templates says.
-pub(crate) fn any(maker: &mut Maker) -> Added {
-    // Groups that make values for the others come more often.
+/// Applies a random template.
+pub(crate) fn any(generator: &mut Generator) -> Added {
+    // Groups whose outputs the others use are more frequent.
     let groups: [(&[Template], usize); 10] = [
         (compute::ALL, 6),
         (arrange::ALL, 6),
@@ -35,20 +35,20 @@ pub(crate) fn any(maker: &mut Maker) -> Added {
         (examples::ALL, 3),
     ];
     let all: usize = groups.iter().map(|group| group.1).sum();
-    let mut place = maker.below(all);
+    let mut place = generator.below(all);
     let group = groups.iter().find(|group| {
         let is_here = place < group.1;
         place = place.saturating_sub(group.1);
         is_here
     })?;
-    let template = maker.pick(group.0);
-    template(maker)
+    let template = generator.pick(group.0);
+    template(generator)
 }
 
-/// What several templates need.
-impl Maker {
-    /// One of the values for which this holds, a late one most often.
-    pub(crate) fn value(&mut self, fits: impl Fn(&Known) -> bool) -> Option<Known> {
+/// Helpers of several templates.
+impl Generator {
+    /// A random value for which this holds, mostly a late one.
+    pub(crate) fn value(&mut self, fits: impl Fn(&Value) -> bool) -> Option<Value> {
         let fitting: Vec<usize> =
             (0..self.values.len()).filter(|place| fits(&self.values[*place])).collect();
         let (half, count) = (fitting.len() / 2, fitting.len());
@@ -57,18 +57,18 @@ impl Maker {
         fitting.get(place).map(|place| self.values[*place].clone())
     }
 
-    /// Floats of at least this many dimensions.
-    pub(crate) fn floats(&mut self, rank: usize) -> Option<Known> {
-        self.value(|known| known.element == Float32 && known.dims.len() >= rank)
+    /// A float value of at least this many dimensions.
+    pub(crate) fn floats(&mut self, rank: usize) -> Option<Value> {
+        self.value(|value| value.element == Float32 && value.dims.len() >= rank)
     }
 
-    /// Floats of exactly this many dimensions.
-    pub(crate) fn floats_of(&mut self, rank: usize) -> Option<Known> {
-        self.value(|known| known.element == Float32 && known.dims.len() == rank)
+    /// A float value of exactly this many dimensions.
+    pub(crate) fn floats_of(&mut self, rank: usize) -> Option<Value> {
+        self.value(|value| value.element == Float32 && value.dims.len() == rank)
     }
 
-    /// Any axis, most often another than that of the rows.
-    pub(crate) fn axis(&mut self, of: &Known) -> Option<usize> {
+    /// A random axis, mostly another than that of the rows.
+    pub(crate) fn axis(&mut self, of: &Value) -> Option<usize> {
         let others: Vec<usize> = (0..of.dims.len()).filter(|axis| Some(*axis) != of.rows).collect();
         if others.is_empty() || self.chance(15) {
             return (!of.dims.is_empty()).then(|| self.below(of.dims.len()));
@@ -76,12 +76,12 @@ impl Maker {
         Some(self.pick(&others))
     }
 
-    /// The axis as it is, or counted from the end.
+    /// The axis, or the same axis counted from the end.
     pub(crate) fn signed(&mut self, axis: usize, rank: usize) -> i64 {
         if self.chance(30) { axis as i64 - rank as i64 } else { axis as i64 }
     }
 
-    /// A constant of small numbers that add up and multiply without rounding.
+    /// A constant of small numbers that add and multiply without rounding.
     pub(crate) fn weights(&mut self, dims: &[usize]) -> String {
         let count = dims.iter().product();
         let values: Vec<f32> = (0..count).map(|_| (self.below(9) as f32 - 4.0) / 2.0).collect();
@@ -114,13 +114,12 @@ impl Maker {
         self.constant(element, dims, bytes)
     }
 
-    /// Values or a constant that stretch to those of this value, most often a constant without
-    /// an axis of rows.
-    pub(crate) fn partner(&mut self, of: &Known) -> Option<Known> {
+    /// A value or constant that broadcasts to this value, mostly a constant without an axis of rows.
+    pub(crate) fn partner(&mut self, of: &Value) -> Option<Value> {
         if self.chance(50) {
-            let other = self.value(|known| {
-                known.element == of.element
-                    && known
+            let other = self.value(|value| {
+                value.element == of.element
+                    && value
                         .dims
                         .iter()
                         .rev()
@@ -146,18 +145,18 @@ impl Maker {
             Float32 => self.weights(&dims),
             element => self.few(element, &dims, if element == ElementType::Bool { 2 } else { 5 }),
         };
-        Some(Known { name, element: of.element, dims, rows: None })
+        Some(Value { name, element: of.element, dims, rows: None })
     }
 
-    /// Places below `end` that follow from values: whole numbers, whatever they are.
-    pub(crate) fn places(&mut self, fits: impl Fn(&Known) -> bool, end: usize) -> Option<Known> {
-        let from = self.value(|known| {
-            matches!(known.element, Int64 | ElementType::Int32 | ElementType::UInt8) && fits(known)
+    /// Indices below `end` that are computed from values.
+    pub(crate) fn places(&mut self, fits: impl Fn(&Value) -> bool, end: usize) -> Option<Value> {
+        let from = self.value(|value| {
+            matches!(value.element, Int64 | ElementType::Int32 | ElementType::UInt8) && fits(value)
         })?;
         let wide = self.one("Cast", &[&from.name], vec![crate::proto::int("to", 7)]);
         let end = self.integers(&[], &[end as i64]);
         let name = self.one("Mod", &[&wide, &end], vec![]);
-        Some(Known { name, element: Int64, ..from })
+        Some(Value { name, element: Int64, ..from })
     }
 }
 

@@ -7,13 +7,13 @@ use skysail_compression::{
 };
 use skysail_graph::{Attribute, GraphBuilder, Model, Tensor};
 
-/// The package of a model, nothing lost.
+/// The lossless package of a model.
 pub(crate) fn package(model: &Model) -> Vec<u8> {
     let manifest = Manifest { name: "test".into(), ..Manifest::default() };
     PackageWriter::new(model).manifest(manifest).to_bytes().unwrap()
 }
 
-/// The model with this part of its weights, which share 2 to the power of `bits` values.
+/// The model with this share of its weights, which have `2^bits` different values.
 pub(crate) fn compressed(model: &Model, density: f64, bits: u8) -> Model {
     let mut model = pruned(model, density);
     let settings = ClusterSettings { bits: PerLayer::all(bits), start: Start::Linear };
@@ -21,7 +21,7 @@ pub(crate) fn compressed(model: &Model, density: f64, bits: u8) -> Model {
     model
 }
 
-/// The model with this part of its weights.
+/// The model with this share of its weights.
 pub(crate) fn pruned(model: &Model, density: f64) -> Model {
     let mut model = model.clone();
     let rule = PerLayer::all(PruneRule::Density(density));
@@ -29,7 +29,7 @@ pub(crate) fn pruned(model: &Model, density: f64) -> Model {
     model
 }
 
-/// Numbers from -1 to 1 that look random.
+/// Pseudo-random numbers from -1 to 1.
 pub(crate) fn numbers(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
     let next = || {
@@ -41,7 +41,7 @@ pub(crate) fn numbers(count: usize, seed: u32) -> Vec<f32> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
-/// Numbers that are smaller where more of them make a sum, so that values keep their size.
+/// Weights scaled down by the number of addends, so that values keep their size.
 fn tensor(shape: &[u64], seed: u32) -> Tensor {
     let count = shape.iter().product::<u64>() as usize;
     let scale = if shape.len() > 1 { (shape[0] as f32 / count as f32).sqrt() * 3.0 } else { 1.0 };

@@ -3,7 +3,7 @@
 use super::{FLOAT, batch_of};
 use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor};
 
-/// One operator from `x` to `y`, both of these types and dimensions.
+/// A graph of a single operator from `x` to `y`, both of this type and these dimensions.
 pub(crate) fn operator(
     operator: &str,
     attributes: &[(&str, Attribute)],
@@ -51,7 +51,7 @@ pub(crate) fn times_rows() -> Model {
     graph.finish().unwrap()
 }
 
-/// `y = x`, by way of a shape that was written down for one row: `[batch, 4]`.
+/// `y = x`, reshaped to a fixed shape of one row: `[batch, 4]`.
 pub(crate) fn reshaped_to_one_row() -> Model {
     let mut graph = GraphBuilder::new("one_row");
     graph
@@ -77,7 +77,7 @@ pub(crate) fn embedding() -> Model {
     graph.finish().unwrap()
 }
 
-/// Where `x` is not zero: float32 `[batch, 3]` to int64 `[2, found]`, so there are no rows.
+/// Indices of non-zero elements: float32 `[batch, 3]` to int64 `[2, found]`, which has no rows.
 pub(crate) fn nonzero() -> Model {
     let mut graph = GraphBuilder::new("nonzero");
     graph.input("x", FLOAT, &batch_of(&[3])).node("NonZero", &["x"], &["y"], &[]).output(
@@ -88,9 +88,11 @@ pub(crate) fn nonzero() -> Model {
     graph.finish().unwrap()
 }
 
-/// Embeddings of tokens 0 to 4 where the mask is 1, and their sum: int64 `x` and `mask`
-/// `[batch, tokens]` to float32 `embedded` `[batch, tokens, 2]` and `y` `[batch, 1, 2]`. Token t
-/// is embedded as t and 10 t. The dimensions of the mask have these names.
+/// Embeddings of tokens 0 to 4 where the mask is 1, and their sum.
+///
+/// Inputs are int64 `x` and `mask` `[batch, tokens]`; outputs are float32 `embedded`
+/// `[batch, tokens, 2]` and `y` `[batch, 1, 2]`. Token t is embedded as t and 10 t. The dimensions
+/// of the mask have these names.
 pub(crate) fn masked_embedding(mask_dims: [&str; 2]) -> Model {
     let table: Vec<f32> = (0..5_u8).flat_map(|t| [f32::from(t), f32::from(t) * 10.0]).collect();
     let texts = [Dim::from("batch"), Dim::from("tokens")];
@@ -113,13 +115,15 @@ pub(crate) fn masked_embedding(mask_dims: [&str; 2]) -> Model {
     graph.finish().unwrap()
 }
 
-/// Runs for as long as a request wants: a thousand products of matrices of `x + 32` rows, each a
-/// node. `x` is int64 `[1]`; `y` is the same as a float, and `sides` is twice `x + 32`, of a shape
-/// that is not known before.
-pub(crate) fn as_long_as_wanted() -> Model {
+/// A model whose run time depends on the request: a thousand products of matrices of `x + 32` rows,
+/// each a node.
+///
+/// `x` is int64 `[1]`, and `y` is the same as a float. `sides` is twice `x + 32`, of a shape that is
+/// not known before the run.
+pub(crate) fn adjustable_run_time() -> Model {
     const STEPS: usize = 1000;
     let one = [Dim::from(1)];
-    let mut graph = GraphBuilder::new("as_long_as_wanted");
+    let mut graph = GraphBuilder::new("adjustable_run_time");
     graph
         .input("x", ElementType::Int64, &one)
         .initializer("least", Tensor::new(&[1], &[32_i64]).unwrap())

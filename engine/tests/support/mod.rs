@@ -1,4 +1,4 @@
-//! A repository for a test, its models, and requests for them.
+//! Helpers of tests: a repository, models, and requests.
 
 #![allow(dead_code, reason = "each file of tests uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
@@ -22,10 +22,10 @@ pub(crate) mod compressed;
 pub(crate) mod graphs;
 pub(crate) mod npy;
 
-/// What takes longer hangs.
+/// Time after which a test counts as hanging.
 const HANG: Duration = Duration::from_secs(60);
 
-/// Cores that ONNX Runtime's threads are for.
+/// Cores for ONNX Runtime's threads.
 pub(crate) const CORES: usize = 2;
 
 /// ONNX Runtime, loaded once a process.
@@ -33,24 +33,24 @@ pub(crate) fn environment() -> Environment {
     runtime::load(CORES).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A repository in a folder that goes away with the test.
+/// A repository in a temporary folder.
 pub(crate) struct Models {
     repository: Option<Repository>,
     folder: TempDir,
 }
 
 impl Models {
-    /// One that loads what it is asked for.
+    /// Opens a repository that loads models by name.
     pub(crate) fn explicit() -> Self {
         Self::open(ControlMode::Explicit, 1)
     }
 
-    /// The same, with several cores for each model.
+    /// Opens the same with several cores for each model.
     pub(crate) fn on_all_cores() -> Self {
         Self::open(ControlMode::Explicit, CORES)
     }
 
-    /// One that looks at its folder again and again.
+    /// Opens a repository that polls its folder.
     pub(crate) fn polled() -> Self {
         Self::open(ControlMode::Poll, 1)
     }
@@ -80,7 +80,7 @@ impl Models {
         self.repository.as_ref().unwrap()
     }
 
-    /// Ends the repository as a server that stops does.
+    /// Closes the repository, as a stopping server does.
     pub(crate) fn close(&mut self) {
         self.repository = None;
     }
@@ -90,7 +90,7 @@ impl Models {
         self.folder.path().join(file)
     }
 
-    /// Writes a file, such as `NAME/model.toml`. It appears with all that is in it.
+    /// Writes a file, such as `NAME/model.toml`, atomically.
     pub(crate) fn write(&self, file: &str, bytes: impl AsRef<[u8]>) -> &Self {
         let path = self.folder.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -120,7 +120,7 @@ impl Models {
         self.add_package(name, model).write(&format!("{name}/model.toml"), toml).load(name)
     }
 
-    /// Makes a file from elsewhere version 1 of a model.
+    /// Links a file as version 1 of a model.
     pub(crate) fn link(&self, name: &str, model: &Path) -> &Self {
         let folder = self.folder.path().join(name).join("1");
         fs::create_dir_all(&folder).unwrap();
@@ -133,12 +133,12 @@ impl Models {
         fs::remove_dir_all(self.folder.path().join(folder)).unwrap();
     }
 
-    /// Loads a model by name, and gives its newest version or what is said against it.
+    /// Loads a model by name, and returns its newest version.
     pub(crate) fn load(&self, name: &str) -> Result<Arc<Endpoint>, String> {
         self.load_with(name, None)
     }
 
-    /// The same, with a configuration of Triton's instead of that in its folder.
+    /// Loads a model with a configuration of Triton in place of that in its folder.
     pub(crate) fn load_with(
         &self,
         name: &str,
@@ -160,14 +160,14 @@ impl Models {
     }
 }
 
-/// Waits for a future, but not for ever.
+/// Waits for a future, with a time limit.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(HANG, future).await.expect("it hangs") })
 }
 
-/// Waits for what no event tells.
+/// Polls until a condition holds.
 pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
@@ -198,13 +198,13 @@ pub(crate) fn request(input: InputTensor) -> Request {
     Request { inputs: [input].into_iter().collect(), ..Request::default() }
 }
 
-/// Asks a model.
+/// Sends a request and waits for the response.
 pub(crate) fn ask(model: &Arc<Endpoint>, request: Request) -> Result<Response, Error> {
     let ticket = model.submit(request)?;
     block_on(ticket)
 }
 
-/// Asks a model everything at once, so that as much as may share runs does.
+/// Sends all requests at once, so that they share runs where possible.
 pub(crate) fn ask_together(model: &Arc<Endpoint>, requests: Vec<Request>) -> Vec<Response> {
     let tickets: Vec<_> = requests.into_iter().map(|r| model.submit(r).unwrap()).collect();
     let answers = tickets.into_iter().map(|ticket| block_on(ticket).unwrap());
@@ -217,7 +217,7 @@ pub(crate) fn values(response: &Response, output: usize) -> Vec<f32> {
     elements.iter().map(|&element| f32::from_le_bytes(element)).collect()
 }
 
-/// Whether the numbers are the same, to within rounding.
+/// Asserts that numbers are equal to within rounding.
 pub(crate) fn assert_close(got: &[f32], wanted: &[f32], tolerance: f32) {
     assert_eq!(got.len(), wanted.len());
     for (place, (got, wanted)) in got.iter().zip(wanted).enumerate() {
@@ -231,7 +231,7 @@ pub(crate) fn shipped(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(file)
 }
 
-/// Dimensions of which the first is open and the others are as given.
+/// Dimensions with an open first one, then these sizes.
 pub(crate) fn batch_of(sizes: &[u64]) -> Vec<Dim> {
     let sizes = sizes.iter().map(|&size| Dim::Fixed(size));
     std::iter::once(Dim::from("batch")).chain(sizes).collect()

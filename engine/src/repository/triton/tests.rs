@@ -1,9 +1,9 @@
-//! What of Triton's model configuration is honoured, warned of and refused.
+//! Tests the settings of Triton's model configuration: with effect, with a warning, and invalid.
 
 use super::*;
 
 #[test]
-fn honours_what_it_can_and_names_the_rest() {
+fn supported_settings_take_effect_and_others_are_named() {
     let text = r#"
         name: "m"
         platform: "onnxruntime_onnx"
@@ -43,7 +43,7 @@ fn honours_what_it_can_and_names_the_rest() {
 }
 
 #[test]
-fn an_empty_configuration_leaves_batching_to_be_found_out() {
+fn an_empty_configuration_leaves_batching_to_the_engine() {
     let (config, warnings) = from_text("", "m").unwrap();
     assert_eq!((config.max_batch_size, warnings.len()), (None, 0));
     let (config, _) = from_text("input { name: 'x' }", "m").unwrap();
@@ -51,14 +51,14 @@ fn an_empty_configuration_leaves_batching_to_be_found_out() {
 }
 
 #[test]
-fn json_says_the_same_as_text() {
+fn json_reads_the_same_as_text() {
     let json = r#"{"name": "m", "max_batch_size": 4, "version_policy": {"all": {}}}"#;
     let (config, _) = from_json(json, "m").unwrap();
     assert_eq!((config.max_batch_size, config.versions), (Some(4), VersionPolicy::All));
 }
 
 #[test]
-fn mistakes_are_told() {
+fn mistakes_are_named() {
     let error = |text| from_text(text, "m").unwrap_err();
     assert!(error("max_batch_siez: 4").contains("max_batch_siez"));
     assert!(error("name: 'other'").contains("'other'"));
@@ -67,7 +67,7 @@ fn mistakes_are_told() {
 }
 
 #[test]
-fn warm_ups_say_what_to_feed() {
+fn warm_ups_have_the_configured_data() {
     let text = r#"
         model_warmup [
           { name: "zeros" inputs { key: "x" value { dims: 2 zero_data: true } } },
@@ -101,7 +101,7 @@ fn every_datatype_has_its_name() {
 }
 
 #[test]
-fn policies_of_versions_are_taken_over() {
+fn version_policies_are_read() {
     let policy = |text: &str| from_text(text, "m").unwrap().0.versions;
     assert_eq!(policy(""), VersionPolicy::Latest(1));
     assert_eq!(policy("version_policy { latest { num_versions: 3 } }"), VersionPolicy::Latest(3));
@@ -110,7 +110,7 @@ fn policies_of_versions_are_taken_over() {
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn missing_settings_have_defaults() {
     let (config, warnings) = from_text("platform: 'onnxruntime_onnx'", "m").unwrap();
     assert_eq!((config, warnings.len()), (ModelConfig::default(), 0));
     let (config, _) = from_text("instance_group { count: 0 }", "m").unwrap();
@@ -120,7 +120,7 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
-fn numbers_that_can_not_be_are_refused() {
+fn impossible_numbers_are_rejected() {
     let refused = |text: &str| from_text(text, "m").unwrap_err();
     refused("instance_group { count: -1 }");
     refused("dynamic_batching { preferred_batch_size: -4 }");

@@ -1,7 +1,7 @@
-//! Protocol Buffers' text format, made ready for the parser at hand.
+//! Prepares Protocol Buffers' text format for the parser.
 
-/// Puts in the colons that the format may leave out before lists of messages, as in
-/// `input [ { ... } ]`: configurations for Triton have none there, and the parser wants them.
+/// Inserts the optional colons before lists of messages, as in `input [ { ... } ]`. Configurations
+/// for Triton leave them out, and the parser requires them.
 pub(super) fn with_colons(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let (mut rest, mut previous, mut is_name) = (text, ' ', false);
@@ -11,7 +11,7 @@ pub(super) fn with_colons(text: &str) -> String {
             out.push(':');
         }
         if !first.is_whitespace() && first != '#' {
-            // After a colon, a word is a value.
+            // A word after a colon is a value.
             is_name = is_word(first) && previous != ':';
             previous = first;
         }
@@ -21,7 +21,7 @@ pub(super) fn with_colons(text: &str) -> String {
     out
 }
 
-/// Length of the token that the text begins with: a comment, a string, a word or one character.
+/// Bytes of the first token: a comment, a string, a word or one character.
 fn token_bytes(text: &str, first: char) -> usize {
     let end = match first {
         '#' => text.find('\n'),

@@ -1,7 +1,7 @@
-//! Layout: the same elements in other dimensions, parts and borders.
+//! Layout: reshaping, slicing and padding.
 
 use super::{Added, Template};
-use crate::maker::{Known, Maker};
+use crate::generator::{Generator, Value};
 use crate::proto::{float, int, ints, text};
 use skysail_graph::ElementType::{Bool, Float32};
 
@@ -11,8 +11,8 @@ pub(crate) const ALL: &[Template] = &[
     rows_first, rows_first, rows_last,
 ];
 
-fn transpose(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.dims.len() >= 2)?;
+fn transpose(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.dims.len() >= 2)?;
     let mut perm: Vec<i64> = (0..x.dims.len() as i64).collect();
     for place in 1..perm.len() {
         let other = m.below(place + 1);
@@ -23,8 +23,9 @@ fn transpose(m: &mut Maker) -> Added {
     Some(())
 }
 
-/// A shape that fits: sizes are moved between neighbours, and one may be what is left.
-fn shape_for(m: &mut Maker, x: &Known) -> Vec<i64> {
+/// A shape with the same number of elements: factors move between neighbours, and one size may be
+/// -1.
+fn shape_for(m: &mut Generator, x: &Value) -> Vec<i64> {
     let mut shape: Vec<i64> = x.dims.iter().map(|dim| *dim as i64).collect();
     let mut rows = x.rows;
     for _ in 0..=m.below(2) {
@@ -58,8 +59,8 @@ fn shape_for(m: &mut Maker, x: &Known) -> Vec<i64> {
     shape
 }
 
-fn reshape(m: &mut Maker) -> Added {
-    let x = m.value(|known| !known.dims.is_empty())?;
+fn reshape(m: &mut Generator) -> Added {
+    let x = m.value(|value| !value.dims.is_empty())?;
     let mut shape = shape_for(m, &x);
     if m.chance(30) && shape.first() == x.dims.first().map(|dim| *dim as i64).as_ref() {
         shape[0] = 0;
@@ -69,8 +70,8 @@ fn reshape(m: &mut Maker) -> Added {
     Some(())
 }
 
-/// Rows and what lies beside them as one dimension, something, and back again.
-fn merge(m: &mut Maker) -> Added {
+/// Merges the rows with the next dimension, applies an operator, and splits them again.
+fn merge(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     let rank = x.dims.len();
     let tail = x.dims[rank - 1] as i64;
@@ -98,7 +99,7 @@ fn merge(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn flatten(m: &mut Maker) -> Added {
+fn flatten(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let axis = m.below(x.dims.len() + 1);
     let attributes = if m.chance(70) { vec![int("axis", axis as i64)] } else { vec![] };
@@ -106,16 +107,16 @@ fn flatten(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn squeeze(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.dims.contains(&1))?;
+fn squeeze(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.dims.contains(&1))?;
     let axis = x.dims.iter().position(|dim| *dim == 1)?;
     let axis = m.signed(axis, x.dims.len());
     with_axes(m, "Squeeze", &x, &[axis]);
     Some(())
 }
 
-fn unsqueeze(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.dims.len() < 4)?;
+fn unsqueeze(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.dims.len() < 4)?;
     let rank = x.dims.len() + 1;
     let axis = m.below(rank);
     let axis = m.signed(axis, rank);
@@ -123,7 +124,7 @@ fn unsqueeze(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn with_axes(m: &mut Maker, operator: &str, x: &Known, axes: &[i64]) {
+fn with_axes(m: &mut Generator, operator: &str, x: &Value, axes: &[i64]) {
     if operator == "Squeeze" && m.chance(10) {
         m.one(operator, &[&x.name], vec![]);
     } else if m.opset >= 13 {
@@ -134,13 +135,13 @@ fn with_axes(m: &mut Maker, operator: &str, x: &Known, axes: &[i64]) {
     }
 }
 
-fn concat(m: &mut Maker) -> Added {
-    let x = m.value(|known| !known.dims.is_empty() && known.element == Float32)?;
+fn concat(m: &mut Generator) -> Added {
+    let x = m.value(|value| !value.dims.is_empty() && value.element == Float32)?;
     let axis = m.axis(&x)?;
-    let y = m.value(|known| {
-        known.element == x.element
-            && known.dims.len() == x.dims.len()
-            && (0..x.dims.len()).all(|place| place == axis || known.dims[place] == x.dims[place])
+    let y = m.value(|value| {
+        value.element == x.element
+            && value.dims.len() == x.dims.len()
+            && (0..x.dims.len()).all(|place| place == axis || value.dims[place] == x.dims[place])
     })?;
     let mut names = vec![x.name.clone(), y.name];
     if m.chance(20) {
@@ -152,8 +153,8 @@ fn concat(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn split(m: &mut Maker) -> Added {
-    let x = m.value(|known| !known.dims.is_empty())?;
+fn split(m: &mut Generator) -> Added {
+    let x = m.value(|value| !value.dims.is_empty())?;
     let axis = m.axis(&x)?;
     let size = x.dims[axis];
     (size >= 2).then_some(())?;
@@ -172,8 +173,8 @@ fn split(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn slice(m: &mut Maker) -> Added {
-    let x = m.value(|known| !known.dims.is_empty())?;
+fn slice(m: &mut Generator) -> Added {
+    let x = m.value(|value| !value.dims.is_empty())?;
     let axis = m.axis(&x)?;
     let size = x.dims[axis] as i64;
     let (start, end, step) = match m.below(6) {
@@ -195,7 +196,7 @@ fn slice(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn pad(m: &mut Maker) -> Added {
+fn pad(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let rank = x.dims.len();
     let axis = m.axis(&x)?;
@@ -216,8 +217,8 @@ fn pad(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn expand(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.dims.len() < 4)?;
+fn expand(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.dims.len() < 4)?;
     let mut shape: Vec<i64> = x.dims.iter().map(|dim| *dim as i64).collect();
     for (axis, dim) in shape.iter_mut().enumerate() {
         if *dim == 1 && m.chance(50) {
@@ -234,8 +235,8 @@ fn expand(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn tile(m: &mut Maker) -> Added {
-    let x = m.value(|known| (1..4).contains(&known.dims.len()))?;
+fn tile(m: &mut Generator) -> Added {
+    let x = m.value(|value| (1..4).contains(&value.dims.len()))?;
     let repeats: Vec<i64> = (0..x.dims.len())
         .map(|axis| if x.rows == Some(axis) && m.chance(90) { 1 } else { m.pick(&[1, 2]) })
         .collect();
@@ -244,7 +245,7 @@ fn tile(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn compress(m: &mut Maker) -> Added {
+fn compress(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let axis = m.axis(&x)?;
     let size = x.dims[axis];
@@ -256,7 +257,7 @@ fn compress(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn center(m: &mut Maker) -> Added {
+fn center(m: &mut Generator) -> Added {
     (m.opset >= 18).then_some(())?;
     let x = m.floats(1)?;
     let axis = m.axis(&x)?;
@@ -266,7 +267,7 @@ fn center(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn resize(m: &mut Maker) -> Added {
+fn resize(m: &mut Generator) -> Added {
     let x = m.floats_of(4)?;
     let mut scales = vec![1.0_f32; 4];
     let axis = m.axis(&x)?;
@@ -302,9 +303,9 @@ fn resize(m: &mut Maker) -> Added {
     Some(())
 }
 
-/// The axis of the rows as the first, all else in its order.
-fn rows_first(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.rows.is_some_and(|axis| axis > 0))?;
+/// Moves the axis of the rows to the front.
+fn rows_first(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.rows.is_some_and(|axis| axis > 0))?;
     let axis = x.rows? as i64;
     let others = (0..x.dims.len() as i64).filter(|other| *other != axis);
     let perm: Vec<i64> = std::iter::once(axis).chain(others).collect();
@@ -312,9 +313,9 @@ fn rows_first(m: &mut Maker) -> Added {
     Some(())
 }
 
-/// The axis of the rows as the last.
-fn rows_last(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.rows == Some(0) && known.dims.len() > 1)?;
+/// Moves the axis of the rows to the end.
+fn rows_last(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.rows == Some(0) && value.dims.len() > 1)?;
     let perm: Vec<i64> = (1..x.dims.len() as i64).chain([0]).collect();
     m.one("Transpose", &[&x.name], vec![ints("perm", &perm)]);
     Some(())

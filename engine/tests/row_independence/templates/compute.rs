@@ -1,7 +1,7 @@
-//! Element by element, and along axes.
+//! Operators on elements, and along axes.
 
 use super::{Added, Template};
-use crate::maker::{Known, Maker};
+use crate::generator::{Generator, Value};
 use crate::proto::{float, int, ints, text};
 use skysail_graph::ElementType::{self, Bool, Float32, Int32, Int64, UInt8};
 
@@ -66,13 +66,13 @@ const UNARY: [(&str, i64); 33] = [
     ("IsInf", 10),
 ];
 
-fn unary(m: &mut Maker) -> Added {
+fn unary(m: &mut Generator) -> Added {
     let x = m.floats(0)?;
     let (operator, since) = m.pick(&UNARY);
     (m.opset >= since).then(|| drop(m.one(operator, &[&x.name], vec![])))
 }
 
-fn unary_of_setting(m: &mut Maker) -> Added {
+fn unary_of_setting(m: &mut Generator) -> Added {
     let x = m.floats(0)?;
     let alpha = vec![float("alpha", 0.5)];
     match m.below(10) {
@@ -85,7 +85,7 @@ fn unary_of_setting(m: &mut Maker) -> Added {
         6 => m.one("Selu", &[&x.name], vec![]),
         7 => m.many("", "Dropout", &[&x.name], 1, vec![]).remove(0),
         8 => {
-            let slope = m.partner(&Known { dims: x.dims.clone(), ..x.clone() })?;
+            let slope = m.partner(&Value { dims: x.dims.clone(), ..x.clone() })?;
             m.one("PRelu", &[&x.name, &slope.name], vec![])
         }
         _ if m.opset >= 24 => m.one("Swish", &[&x.name], vec![]),
@@ -94,8 +94,8 @@ fn unary_of_setting(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn binary(m: &mut Maker) -> Added {
-    let x = m.value(|known| matches!(known.element, Float32 | Int64 | Int32))?;
+fn binary(m: &mut Generator) -> Added {
+    let x = m.value(|value| matches!(value.element, Float32 | Int64 | Int32))?;
     let y = m.partner(&x)?;
     let operators: &[&str] = match x.element {
         Float32 => &["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Sum", "Mean", "Add", "Mul"],
@@ -107,7 +107,7 @@ fn binary(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn several(m: &mut Maker) -> Added {
+fn several(m: &mut Generator) -> Added {
     let x = m.floats(0)?;
     let (y, z) = (m.partner(&x)?, m.partner(&x)?);
     let operator = m.pick(&["Max", "Min", "Sum", "Mean"]);
@@ -115,38 +115,38 @@ fn several(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn compared(m: &mut Maker) -> Added {
+fn compared(m: &mut Generator) -> Added {
     if m.chance(40) {
-        let x = m.value(|known| known.element == Bool)?;
+        let x = m.value(|value| value.element == Bool)?;
         let y = m.partner(&x)?;
         let operator = m.pick(&["And", "Or", "Xor"]);
         m.one(operator, &[&x.name, &y.name], vec![]);
         return Some(());
     }
-    let x = m.value(|known| matches!(known.element, Float32 | Int64 | Int32))?;
+    let x = m.value(|value| matches!(value.element, Float32 | Int64 | Int32))?;
     let y = m.partner(&x)?;
     let operator = m.pick(&["Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"]);
     (m.opset >= 12 || operator.len() < 8)
         .then(|| drop(m.one(operator, &[&x.name, &y.name], vec![])))
 }
 
-fn chosen(m: &mut Maker) -> Added {
-    let condition = m.value(|known| known.element == Bool)?;
+fn chosen(m: &mut Generator) -> Added {
+    let condition = m.value(|value| value.element == Bool)?;
     if m.chance(30) {
         m.one("Not", &[&condition.name], vec![]);
         return Some(());
     }
-    let shape = Known { element: Float32, ..condition.clone() };
+    let shape = Value { element: Float32, ..condition.clone() };
     let (a, b) = (m.partner(&shape)?, m.partner(&shape)?);
     m.one("Where", &[&condition.name, &a.name, &b.name], vec![]);
     Some(())
 }
 
-fn cast(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element != ElementType::String)?;
+fn cast(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element != ElementType::String)?;
     let to = m.pick(&[Float32, Float32, Int64, Int32, UInt8, Bool, ElementType::Int8]);
     if m.chance(20) && m.opset >= 15 {
-        let like = m.value(|known| known.element != ElementType::String)?;
+        let like = m.value(|value| value.element != ElementType::String)?;
         m.one("CastLike", &[&x.name, &like.name], vec![]);
         return Some(());
     }
@@ -164,10 +164,10 @@ fn cast(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn clip(m: &mut Maker) -> Added {
+fn clip(m: &mut Generator) -> Added {
     let x = m.floats(0)?;
     let low = m.constant(Float32, &[], (-2.0_f32).to_le_bytes().to_vec());
-    let high = m.value(|known| known.element == Float32 && known.dims.is_empty());
+    let high = m.value(|value| value.element == Float32 && value.dims.is_empty());
     let high = match high {
         Some(high) if m.chance(60) => high.name,
         _ => m.constant(Float32, &[], 5.0_f32.to_le_bytes().to_vec()),
@@ -189,7 +189,7 @@ const REDUCTIONS: [&str; 10] = [
     "ReduceSumSquare",
 ];
 
-fn reduce(m: &mut Maker) -> Added {
+fn reduce(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let operator = m.pick(&REDUCTIONS);
     let mut axes = Vec::new();
@@ -218,7 +218,7 @@ fn reduce(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn arg(m: &mut Maker) -> Added {
+fn arg(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let axis = m.axis(&x)?;
     let operator = m.pick(&["ArgMax", "ArgMin"]);
@@ -230,7 +230,7 @@ fn arg(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn softmax(m: &mut Maker) -> Added {
+fn softmax(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let axis = m.axis(&x)?;
     let operator = m.pick(&["Softmax", "LogSoftmax", "Hardmax"]);
@@ -240,7 +240,7 @@ fn softmax(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn normalised(m: &mut Maker) -> Added {
+fn normalised(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     let rank = x.dims.len();
     let axis = m.axis(&x)?;
@@ -272,7 +272,7 @@ fn normalised(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn along(m: &mut Maker) -> Added {
+fn along(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let axis = m.axis(&x)?;
     let signed = m.signed(axis, x.dims.len());
@@ -297,7 +297,7 @@ fn along(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn top_k(m: &mut Maker) -> Added {
+fn top_k(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let axis = m.axis(&x)?;
     let k = 1 + m.below(x.dims[axis].min(3));
@@ -307,8 +307,8 @@ fn top_k(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn bits(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element == UInt8)?;
+fn bits(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element == UInt8)?;
     let y = m.partner(&x)?;
     match m.below(3) {
         0 => m.one("BitShift", &[&x.name, &y.name], vec![text("direction", "LEFT")]),
@@ -322,15 +322,15 @@ fn bits(m: &mut Maker) -> Added {
     Some(())
 }
 
-/// `ReverseSequence`: steps by their lengths.
-fn lengths(m: &mut Maker) -> Added {
+/// Adds a `ReverseSequence` with lengths.
+fn lengths(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     let time = m.below(2);
     let steps = x.dims[time];
     let batch = x.dims[1 - time];
     let of_batch = x.rows == Some(1 - time);
     let lengths = if of_batch || m.chance(50) {
-        let places = m.places(|known| known.dims.len() == 1 && known.dims[0] == batch, steps)?;
+        let places = m.places(|value| value.dims.len() == 1 && value.dims[0] == batch, steps)?;
         let one = m.integers(&[], &[1]);
         m.one("Add", &[&places.name, &one], vec![])
     } else {
@@ -342,7 +342,7 @@ fn lengths(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn fourier(m: &mut Maker) -> Added {
+fn fourier(m: &mut Generator) -> Added {
     if m.opset < 17 {
         return None;
     }

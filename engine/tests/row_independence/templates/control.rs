@@ -1,7 +1,7 @@
 //! Branches, loops and functions.
 
 use super::{Added, Template};
-use crate::maker::{Known, Maker};
+use crate::generator::{Generator, Value};
 use crate::proto::{self, Side, float, graph, info, int, ints, of_call};
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::{FunctionProto, GraphProto, NodeProto, OperatorSetIdProto};
@@ -20,8 +20,8 @@ fn inside(nodes: Vec<NodeProto>, inputs: &[(&str, ElementType)], outputs: &[&str
     }
 }
 
-/// Something that may be computed of a value and another that stretches to it.
-fn step(m: &mut Maker, x: &str, partner: &str, output: &str) -> NodeProto {
+/// An operator on a value and another that broadcasts to it.
+fn step(m: &mut Generator, x: &str, partner: &str, output: &str) -> NodeProto {
     let (operator, inputs): (&str, &[&str]) = match m.below(6) {
         0 => ("Relu", &[x]),
         1 => ("Softmax", &[x]),
@@ -32,11 +32,11 @@ fn step(m: &mut Maker, x: &str, partner: &str, output: &str) -> NodeProto {
     proto::node("", operator, inputs, &[output], vec![])
 }
 
-/// A condition: of the number of rows, of another size, of values of rows, or fixed.
-fn condition(m: &mut Maker) -> Option<String> {
+/// A condition on the number of rows, another size, or values; or a constant.
+fn condition(m: &mut Generator) -> Option<String> {
     let kind = m.below(10);
     if kind < 7 {
-        let x = m.value(|known| known.rows.is_some())?;
+        let x = m.value(|value| value.rows.is_some())?;
         let axis = if kind < 2 { x.rows? } else { m.axis(&x)? };
         let shape = m.one("Shape", &[&x.name], vec![]);
         let place = m.integers(&[], &[axis as i64]);
@@ -54,12 +54,12 @@ fn condition(m: &mut Maker) -> Option<String> {
     Some(m.constant(Bool, &[], vec![1]))
 }
 
-fn if_(m: &mut Maker) -> Added {
+fn if_(m: &mut Generator) -> Added {
     let condition = condition(m)?;
     let x = m.floats(1)?;
     let (a, b) = (m.partner(&x)?, m.partner(&x)?);
     let [then, other] = m.names();
-    let branch = |m: &mut Maker, partner: &Known, output: &str| {
+    let branch = |m: &mut Generator, partner: &Value, output: &str| {
         let node = step(m, &x.name, &partner.name, output);
         inside(vec![node], &[], &[output])
     };
@@ -77,17 +77,17 @@ fn if_(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn loop_(m: &mut Maker) -> Added {
+fn loop_(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let partner = m.partner(&x)?;
     let start = if m.chance(80) {
         x.clone()
     } else {
-        m.value(|known| known.element == Float32 && known.dims == x.dims)?
+        m.value(|value| value.element == Float32 && value.dims == x.dims)?
     };
     let rounds = match m.below(6) {
         0 => {
-            let of = m.value(|known| known.rows.is_some())?;
+            let of = m.value(|value| value.rows.is_some())?;
             let axis = if m.chance(40) { of.rows? } else { m.axis(&of)? };
             let shape = m.one("Shape", &[&of.name], vec![]);
             let place = m.integers(&[], &[axis as i64]);
@@ -134,12 +134,12 @@ fn loop_(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn scan(m: &mut Maker) -> Added {
+fn scan(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     let axis = m.axis(&x)?;
     let mut part = x.dims.clone();
     part.remove(axis);
-    let start = m.value(|known| known.element == Float32 && known.dims == part);
+    let start = m.value(|value| value.element == Float32 && value.dims == part);
     let start = match start {
         Some(start) if m.chance(80) => start.name,
         _ => {
@@ -170,12 +170,12 @@ fn scan(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn imports(m: &Maker) -> Vec<OperatorSetIdProto> {
+fn imports(m: &Generator) -> Vec<OperatorSetIdProto> {
     vec![OperatorSetIdProto { version: m.opset, ..OperatorSetIdProto::default() }]
 }
 
 /// A function of the model: twice the first input, and the second added.
-fn function(m: &mut Maker) -> Added {
+fn function(m: &mut Generator) -> Added {
     (m.opset >= 13).then_some(())?;
     let x = m.floats(1)?;
     let y = m.partner(&x)?;
@@ -197,7 +197,7 @@ fn function(m: &mut Maker) -> Added {
 }
 
 /// A function whose axis is the call's.
-fn function_with_axis(m: &mut Maker) -> Added {
+fn function_with_axis(m: &mut Generator) -> Added {
     (m.opset >= 13).then_some(())?;
     let x = m.floats(1)?;
     let axis = m.axis(&x)?;

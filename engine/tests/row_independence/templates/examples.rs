@@ -1,7 +1,7 @@
 //! Classical machine learning, and text.
 
 use super::{Added, Template};
-use crate::maker::{Known, Maker};
+use crate::generator::{Generator, Value};
 use crate::proto::{float, floats, int, ints, text, texts};
 use skysail_graph::ElementType::{Float32, Int64, String as Text};
 
@@ -12,17 +12,17 @@ pub(crate) const ALL: &[Template] = &[
 
 const ML: &str = "ai.onnx.ml";
 
-/// A matrix of examples, now and then a vector.
-fn examples(m: &mut Maker) -> Option<Known> {
+/// A matrix of examples, or sometimes a vector.
+fn examples(m: &mut Generator) -> Option<Value> {
     let rank = if m.chance(90) { 2 } else { 1 };
     m.floats_of(rank)
 }
 
-fn numbers(m: &mut Maker, count: usize) -> Vec<f32> {
+fn numbers(m: &mut Generator, count: usize) -> Vec<f32> {
     (0..count).map(|_| (m.below(9) as f32 - 4.0) / 2.0).collect()
 }
 
-fn scaler(m: &mut Maker) -> Added {
+fn scaler(m: &mut Generator) -> Added {
     let x = examples(m)?;
     let width = *x.dims.last()?;
     let (offset, scale) = (numbers(m, width), numbers(m, width));
@@ -42,7 +42,7 @@ fn scaler(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn linear(m: &mut Maker) -> Added {
+fn linear(m: &mut Generator) -> Added {
     let x = examples(m)?;
     let width = *x.dims.last()?;
     if m.chance(50) {
@@ -63,7 +63,7 @@ fn linear(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn forest(m: &mut Maker) -> Added {
+fn forest(m: &mut Generator) -> Added {
     let x = examples(m)?;
     let width = *x.dims.last()?;
     let feature = m.below(width) as i64;
@@ -94,7 +94,7 @@ fn forest(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn support(m: &mut Maker) -> Added {
+fn support(m: &mut Generator) -> Added {
     let x = examples(m)?;
     let width = *x.dims.last()?;
     let vectors = numbers(m, 2 * width);
@@ -117,20 +117,20 @@ fn support(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn binarizer(m: &mut Maker) -> Added {
+fn binarizer(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     m.many(ML, "Binarizer", &[&x.name], 1, vec![float("threshold", 0.5)]);
     Some(())
 }
 
-fn encoder(m: &mut Maker) -> Added {
+fn encoder(m: &mut Generator) -> Added {
     if m.chance(50) {
-        let x = m.value(|known| known.element == Text)?;
+        let x = m.value(|value| value.element == Text)?;
         let attributes =
             vec![texts("keys_strings", &["a", "b", "c"]), ints("values_int64s", &[1, 2, 3])];
         m.many(ML, "LabelEncoder", &[&x.name], 1, attributes);
     } else {
-        let x = m.value(|known| known.element == Int64)?;
+        let x = m.value(|value| value.element == Int64)?;
         let attributes =
             vec![ints("keys_int64s", &[0, 1, 2]), floats("values_floats", &[1.0, 5.0, -2.0])];
         m.many(ML, "LabelEncoder", &[&x.name], 1, attributes);
@@ -138,8 +138,8 @@ fn encoder(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn one_hot(m: &mut Maker) -> Added {
-    let x = m.value(|known| matches!(known.element, Text | Int64) && known.dims.len() < 4)?;
+fn one_hot(m: &mut Generator) -> Added {
+    let x = m.value(|value| matches!(value.element, Text | Int64) && value.dims.len() < 4)?;
     let attributes = match x.element {
         Text => vec![texts("cats_strings", &["a", "b", "c"])],
         _ => vec![ints("cats_int64s", &[0, 1, 2])],
@@ -148,17 +148,17 @@ fn one_hot(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn features(m: &mut Maker) -> Added {
+fn features(m: &mut Generator) -> Added {
     let x = m.floats_of(2)?;
-    let y = m.value(|known| {
-        known.element == Float32 && known.dims.len() == 2 && known.dims[0] == x.dims[0]
+    let y = m.value(|value| {
+        value.element == Float32 && value.dims.len() == 2 && value.dims[0] == x.dims[0]
     })?;
     let sizes = ints("inputdimensions", &[x.dims[1] as i64, y.dims[1] as i64]);
     m.many(ML, "FeatureVectorizer", &[&x.name, &y.name], 1, vec![sizes]);
     Some(())
 }
 
-fn columns(m: &mut Maker) -> Added {
+fn columns(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let places = m.below(*x.dims.last()?) as i64;
     let places = m.list(&[0, places]);
@@ -166,15 +166,15 @@ fn columns(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn normalizer(m: &mut Maker) -> Added {
+fn normalizer(m: &mut Generator) -> Added {
     let x = examples(m)?;
     let norm = m.pick(&["MAX", "L1", "L2"]);
     m.many(ML, "Normalizer", &[&x.name], 1, vec![text("norm", norm)]);
     Some(())
 }
 
-fn strings(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element == Text)?;
+fn strings(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element == Text)?;
     match m.below(5) {
         0 => {
             let mut attributes = vec![text("case_change_action", "UPPER")];
@@ -184,7 +184,7 @@ fn strings(m: &mut Maker) -> Added {
             m.one("StringNormalizer", &[&x.name], attributes);
         }
         1 if m.opset >= 20 => {
-            let y = m.value(|known| known.element == Text && known.dims == x.dims)?;
+            let y = m.value(|value| value.element == Text && value.dims == x.dims)?;
             m.one("StringConcat", &[&x.name, &y.name], vec![]);
         }
         2 if m.opset >= 20 => {
@@ -198,15 +198,15 @@ fn strings(m: &mut Maker) -> Added {
     Some(())
 }
 
-/// Numbers as text.
-fn written(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element == Int64)?;
+/// Numbers converted to text.
+fn written(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element == Int64)?;
     m.one("Cast", &[&x.name], vec![int("to", 8)]);
     Some(())
 }
 
-fn counted(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element == Int64 && (1..3).contains(&known.dims.len()))?;
+fn counted(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element == Int64 && (1..3).contains(&value.dims.len()))?;
     let attributes = vec![
         text("mode", "TF"),
         int("min_gram_length", 1),

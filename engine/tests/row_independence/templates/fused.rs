@@ -1,8 +1,8 @@
-//! Operators that ONNX Runtime adds.
+//! Operators of ONNX Runtime's own domain.
 
 use super::window::picture;
 use super::{Added, Template};
-use crate::maker::Maker;
+use crate::generator::Generator;
 use crate::proto::{float, int, text};
 use skysail_graph::ElementType::{Float32, Int32};
 
@@ -13,29 +13,29 @@ pub(crate) const ALL: &[Template] = &[
 
 const MS: &str = "com.microsoft";
 
-fn activation(m: &mut Maker) -> Added {
+fn activation(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let operator = m.pick(&["Gelu", "QuickGelu", "FastGelu"]);
     m.many(MS, operator, &[&x.name], 1, vec![]);
     Some(())
 }
 
-fn bias_gelu(m: &mut Maker) -> Added {
+fn bias_gelu(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     let bias = if m.chance(85) {
         m.weights(&[*x.dims.last()?])
     } else {
         let last = *x.dims.last()?;
-        m.value(|known| known.element == Float32 && known.dims == [last])?.name
+        m.value(|value| value.element == Float32 && value.dims == [last])?.name
     };
     let operator = m.pick(&["BiasGelu", "FastGelu"]);
     m.many(MS, operator, &[&x.name, &bias], 1, vec![]);
     Some(())
 }
 
-fn matmul(m: &mut Maker) -> Added {
+fn matmul(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
-    let y = m.value(|known| known.element == Float32 && known.dims == x.dims)?;
+    let y = m.value(|value| value.element == Float32 && value.dims == x.dims)?;
     let turned = m.below(4);
     let attributes = match turned {
         0 => vec![int("transA", 1)],
@@ -46,7 +46,7 @@ fn matmul(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn gemm(m: &mut Maker) -> Added {
+fn gemm(m: &mut Generator) -> Added {
     let x = m.floats_of(2)?;
     let weights = m.weights(&[x.dims[1], 3]);
     let bias = m.weights(&[3]);
@@ -54,10 +54,10 @@ fn gemm(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn skip(m: &mut Maker) -> Added {
+fn skip(m: &mut Generator) -> Added {
     let x = m.floats_of(3)?;
     let y = if m.chance(70) {
-        m.value(|known| known.element == Float32 && known.dims == x.dims)?.name
+        m.value(|value| value.element == Float32 && value.dims == x.dims)?.name
     } else {
         let dims =
             m.pick(&[[1, x.dims[1], x.dims[2]].as_slice(), &[x.dims[1], x.dims[2]]]).to_vec();
@@ -76,13 +76,13 @@ fn skip(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn conv(m: &mut Maker) -> Added {
+fn conv(m: &mut Generator) -> Added {
     let x = picture(m)?;
     let dims = [vec![2, x.dims[1]], vec![1; x.dims.len() - 2]].concat();
     let (weights, bias) = (m.weights(&dims), m.weights(&[2]));
     let mut added = x.dims.clone();
     added[1] = 2;
-    let other = m.value(|known| known.element == Float32 && known.dims == added);
+    let other = m.value(|value| value.element == Float32 && value.dims == added);
     let mut names = vec![x.name.clone(), weights, bias];
     match other {
         Some(other) if m.chance(70) => names.push(other.name),
@@ -94,9 +94,9 @@ fn conv(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn mask(m: &mut Maker, dims: &[usize]) -> String {
+fn mask(m: &mut Generator, dims: &[usize]) -> String {
     let dims = dims.to_vec();
-    let found = m.value(|known| known.element == Int32 && known.dims == dims);
+    let found = m.value(|value| value.element == Int32 && value.dims == dims);
     match found {
         Some(found) => {
             let (zero, one) = (m.few(Int32, &[], 1), m.few(Int32, &[], 1));
@@ -107,7 +107,7 @@ fn mask(m: &mut Maker, dims: &[usize]) -> String {
     }
 }
 
-fn attention(m: &mut Maker) -> Added {
+fn attention(m: &mut Generator) -> Added {
     let x = m.floats_of(3)?;
     let width = x.dims[2];
     let weights = m.weights(&[width, 3 * width]);
@@ -120,9 +120,9 @@ fn attention(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn heads(m: &mut Maker) -> Added {
+fn heads(m: &mut Generator) -> Added {
     let x = m.floats_of(3)?;
-    let y = m.value(|known| known.element == Float32 && known.dims == x.dims)?;
+    let y = m.value(|value| value.element == Float32 && value.dims == x.dims)?;
     let mut names = vec![x.name.clone(), y.name, x.name.clone()];
     if m.chance(40) {
         names.push(m.weights(&[3 * x.dims[2]]));
@@ -132,7 +132,7 @@ fn heads(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn rotary(m: &mut Maker) -> Added {
+fn rotary(m: &mut Generator) -> Added {
     let x = m.floats_of(3)?;
     let (steps, width) = (x.dims[1], x.dims[2]);
     (width.is_multiple_of(2)).then_some(())?;
@@ -141,15 +141,15 @@ fn rotary(m: &mut Maker) -> Added {
         m.integers(&[1], &[2])
     } else {
         let (batch, steps) = (x.dims[0], steps);
-        m.places(|known| known.dims == [batch, steps], 4)?.name
+        m.places(|value| value.dims == [batch, steps], 4)?.name
     };
     let names = [&x.name, &places, &cos, &sin].map(String::as_str);
     m.many(MS, "RotaryEmbedding", &names, 1, vec![]);
     Some(())
 }
 
-fn embed(m: &mut Maker) -> Added {
-    let ids = m.places(|known| known.dims.len() == 2, 5)?;
+fn embed(m: &mut Generator) -> Added {
+    let ids = m.places(|value| value.dims.len() == 2, 5)?;
     let ids = m.one("Cast", &[&ids.name], vec![int("to", 6)]);
     let (words, places) = (m.weights(&[5, 4]), m.weights(&[8, 4]));
     let (gamma, beta) = (m.weights(&[4]), m.weights(&[4]));
@@ -158,7 +158,7 @@ fn embed(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn dynamic(m: &mut Maker) -> Added {
+fn dynamic(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     let inner = *x.dims.last()?;
     let weights = m.few(skysail_graph::ElementType::UInt8, &[inner, 2], 50);
@@ -167,14 +167,14 @@ fn dynamic(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn distances(m: &mut Maker) -> Added {
+fn distances(m: &mut Generator) -> Added {
     let x = m.floats_of(2)?;
     let others = m.weights(&[3, x.dims[1]]);
     m.many(MS, "CDist", &[&x.name, &others], 1, vec![text("metric", "sqeuclidean")]);
     Some(())
 }
 
-fn last_two(m: &mut Maker) -> Added {
+fn last_two(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     if m.chance(60) {
         let shift = m.integers(&[], &[1]);
@@ -187,7 +187,7 @@ fn last_two(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn few_bits(m: &mut Maker) -> Added {
+fn few_bits(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     if m.chance(50) {
         let mut pads = vec![0; 2 * x.dims.len()];
@@ -206,13 +206,13 @@ fn few_bits(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn hashed(m: &mut Maker) -> Added {
-    let x = m.value(|known| matches!(known.element, Int32 | skysail_graph::ElementType::Int64))?;
+fn hashed(m: &mut Generator) -> Added {
+    let x = m.value(|value| matches!(value.element, Int32 | skysail_graph::ElementType::Int64))?;
     m.many(MS, "MurmurHash3", &[&x.name], 1, vec![int("positive", 0)]);
     Some(())
 }
 
-fn simplified(m: &mut Maker) -> Added {
+fn simplified(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     let axis = m.axis(&x)?;
     let scale = m.weights(&x.dims[axis..]);

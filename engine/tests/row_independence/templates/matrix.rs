@@ -1,14 +1,14 @@
-//! Products, and layers that go step by step.
+//! Products and recurrent layers.
 
 use super::{Added, Template};
-use crate::maker::{Known, Maker};
+use crate::generator::{Generator, Value};
 use crate::proto::{float, int, text};
 use skysail_graph::ElementType::{Float32, Int32};
 
 pub(crate) const ALL: &[Template] =
     &[matmul, matmul, matmul_of_weights, gemm, einsum, einsum, recurrent, recurrent, attention];
 
-fn matmul_of_weights(m: &mut Maker) -> Added {
+fn matmul_of_weights(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let inner = *x.dims.last()?;
     if m.chance(75) {
@@ -28,8 +28,8 @@ fn matmul_of_weights(m: &mut Maker) -> Added {
     Some(())
 }
 
-/// Two values that may be multiplied, the second turned where it must be.
-pub(super) fn pair(m: &mut Maker) -> Option<(Known, Known)> {
+/// Two values that can be multiplied; the second is transposed if needed.
+pub(super) fn pair(m: &mut Generator) -> Option<(Value, Value)> {
     let x = m.floats(2)?;
     let rank = x.dims.len();
     let fits = |dims: &[usize]| {
@@ -37,25 +37,25 @@ pub(super) fn pair(m: &mut Maker) -> Option<(Known, Known)> {
             && dims[dims.len() - 2] == x.dims[rank - 1]
             && dims.iter().rev().skip(2).zip(x.dims.iter().rev().skip(2)).all(|(a, b)| a == b)
     };
-    if let Some(y) = m.value(|known| known.element == Float32 && fits(&known.dims)) {
+    if let Some(y) = m.value(|value| value.element == Float32 && fits(&value.dims)) {
         return Some((x, y));
     }
-    let y = m.value(|known| known.element == Float32 && known.dims == x.dims)?;
+    let y = m.value(|value| value.element == Float32 && value.dims == x.dims)?;
     let mut perm: Vec<i64> = (0..rank as i64).collect();
     perm.swap(rank - 1, rank - 2);
     let name = m.one("Transpose", &[&y.name], vec![crate::proto::ints("perm", &perm)]);
     let mut dims = y.dims.clone();
     dims.swap(rank - 1, rank - 2);
-    Some((x, Known { name, dims, ..y }))
+    Some((x, Value { name, dims, ..y }))
 }
 
-fn matmul(m: &mut Maker) -> Added {
+fn matmul(m: &mut Generator) -> Added {
     let (x, y) = pair(m)?;
     m.one("MatMul", &[&x.name, &y.name], vec![]);
     Some(())
 }
 
-fn gemm(m: &mut Maker) -> Added {
+fn gemm(m: &mut Generator) -> Added {
     let x = m.floats_of(2)?;
     let (turn_a, turn_b) = (m.chance(20), m.chance(40));
     let (rows, inner) = if turn_a { (x.dims[1], x.dims[0]) } else { (x.dims[0], x.dims[1]) };
@@ -67,7 +67,7 @@ fn gemm(m: &mut Maker) -> Added {
         1 => names.push(m.weights(&[1, side])),
         2 => names.push(m.weights(&[])),
         3 => {
-            let other = m.value(|known| known.element == Float32 && known.dims == [rows, side]);
+            let other = m.value(|value| value.element == Float32 && value.dims == [rows, side]);
             names.extend(other.map(|other| other.name));
         }
         _ => {}
@@ -82,9 +82,9 @@ fn gemm(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn einsum(m: &mut Maker) -> Added {
+fn einsum(m: &mut Generator) -> Added {
     (m.opset >= 12).then_some(())?;
-    let x = m.value(|known| known.element == Float32 && (2..4).contains(&known.dims.len()))?;
+    let x = m.value(|value| value.element == Float32 && (2..4).contains(&value.dims.len()))?;
     let rank = x.dims.len();
     let letters = ["a", "b", "c"][..rank].concat();
     if m.chance(25) {
@@ -96,10 +96,10 @@ fn einsum(m: &mut Maker) -> Added {
         return Some(());
     }
     let y = if m.chance(50) {
-        m.value(|known| known.element == Float32 && known.dims == x.dims)?
+        m.value(|value| value.element == Float32 && value.dims == x.dims)?
     } else {
         let dims = if m.chance(50) { vec![x.dims[rank - 1], 2] } else { vec![2, x.dims[rank - 1]] };
-        Known { name: m.weights(&dims), element: Float32, dims, rows: None }
+        Value { name: m.weights(&dims), element: Float32, dims, rows: None }
     };
     let last = letters.chars().last()?;
     let equation = match (y.rows.is_some() || y.dims == x.dims, rank) {
@@ -138,13 +138,13 @@ fn einsum(m: &mut Maker) -> Added {
     Some(())
 }
 
-/// Steps, batch, width as a recurrent layer wants them: some are turned for it.
-fn recurrent(m: &mut Maker) -> Added {
+/// A value of steps, batch and width for a recurrent layer, transposed if needed.
+fn recurrent(m: &mut Generator) -> Added {
     let x = m.floats_of(3)?;
     let x = if x.rows == Some(0) && m.chance(70) {
         let name = m.one("Transpose", &[&x.name], vec![crate::proto::ints("perm", &[1, 0, 2])]);
         let dims = vec![x.dims[1], x.dims[0], x.dims[2]];
-        Known { name, dims, rows: Some(1), ..x }
+        Value { name, dims, rows: Some(1), ..x }
     } else {
         x
     };
@@ -163,7 +163,7 @@ fn recurrent(m: &mut Maker) -> Added {
         });
         let (steps, batch) = (x.dims[0], x.dims[1]);
         if m.chance(40) {
-            let places = m.places(|known| known.dims == [batch], steps);
+            let places = m.places(|value| value.dims == [batch], steps);
             names.push(match places {
                 Some(places) => {
                     let one = m.integers(&[], &[1]);
@@ -175,7 +175,7 @@ fn recurrent(m: &mut Maker) -> Added {
         } else if m.chance(50) {
             names.push(String::new());
             let state =
-                m.value(|known| known.element == Float32 && known.dims == [ways, batch, hidden]);
+                m.value(|value| value.element == Float32 && value.dims == [ways, batch, hidden]);
             match state {
                 Some(state) => names.push(state.name),
                 None if m.chance(20) => names.push(m.weights(&[ways, batch, hidden])),
@@ -192,12 +192,12 @@ fn recurrent(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn attention(m: &mut Maker) -> Added {
+fn attention(m: &mut Generator) -> Added {
     (m.opset >= 23).then_some(())?;
     let x = m.floats_of(3)?;
     let heads = 1;
     let sizes = vec![int("q_num_heads", heads), int("kv_num_heads", heads)];
-    let y = m.value(|known| known.element == Float32 && known.dims == x.dims)?;
+    let y = m.value(|value| value.element == Float32 && value.dims == x.dims)?;
     if m.chance(50) {
         m.one("Attention", &[&x.name, &y.name, &y.name], sizes);
     } else {

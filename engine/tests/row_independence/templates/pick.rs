@@ -1,7 +1,7 @@
-//! Elements picked and put by their places.
+//! Gather and scatter: elements by index.
 
 use super::{Added, Template};
-use crate::maker::{Known, Maker};
+use crate::generator::{Generator, Value};
 use crate::proto::int;
 use skysail_graph::ElementType::{Float32, Int64};
 
@@ -19,8 +19,8 @@ pub(crate) const ALL: &[Template] = &[
     by_values,
 ];
 
-fn gather(m: &mut Maker) -> Added {
-    let x = m.value(|known| !known.dims.is_empty() && known.dims.len() < 5)?;
+fn gather(m: &mut Generator) -> Added {
+    let x = m.value(|value| !value.dims.is_empty() && value.dims.len() < 5)?;
     let axis = m.axis(&x)?;
     let end = if x.rows == Some(axis) { 1 } else { x.dims[axis] };
     let places = if m.chance(70) {
@@ -29,7 +29,7 @@ fn gather(m: &mut Maker) -> Added {
         let places: Vec<i64> = (0..count).map(|_| m.below(end) as i64).collect();
         m.integers(dims, &places)
     } else {
-        m.places(|known| known.dims.len() < 3, end)?.name
+        m.places(|value| value.dims.len() < 3, end)?.name
     };
     let axis = m.signed(axis, x.dims.len());
     m.one("Gather", &[&x.name, &places], vec![int("axis", axis)]);
@@ -37,16 +37,16 @@ fn gather(m: &mut Maker) -> Added {
 }
 
 /// An embedding.
-fn gather_of_table(m: &mut Maker) -> Added {
+fn gather_of_table(m: &mut Generator) -> Added {
     let dims = [5, m.side()];
     let axis = usize::from(m.chance(20));
-    let places = m.places(|known| known.dims.len() < 4, dims[axis])?;
+    let places = m.places(|value| value.dims.len() < 4, dims[axis])?;
     let table = m.weights(&dims);
     m.one("Gather", &[&table, &places.name], vec![int("axis", axis as i64)]);
     Some(())
 }
 
-fn gather_elements(m: &mut Maker) -> Added {
+fn gather_elements(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let axis = m.axis(&x)?;
     let end = if x.rows == Some(axis) { 1 } else { x.dims[axis] };
@@ -55,9 +55,9 @@ fn gather_elements(m: &mut Maker) -> Added {
     Some(())
 }
 
-/// Places for each element of a value, along an axis: of another value, or of the value itself.
-fn places_like(m: &mut Maker, x: &Known, axis: usize, end: usize) -> Option<String> {
-    let other = m.places(|known| known.dims == x.dims, end);
+/// Indices for each element of a value along an axis, from another value or from itself.
+fn places_like(m: &mut Generator, x: &Value, axis: usize, end: usize) -> Option<String> {
+    let other = m.places(|value| value.dims == x.dims, end);
     if let Some(other) = other {
         return Some(other.name);
     }
@@ -71,7 +71,7 @@ fn places_like(m: &mut Maker, x: &Known, axis: usize, end: usize) -> Option<Stri
     found.pop()
 }
 
-fn gather_nd(m: &mut Maker) -> Added {
+fn gather_nd(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     let batches = usize::from(m.chance(60));
     (m.opset >= 12 || batches == 0).then_some(())?;
@@ -80,11 +80,11 @@ fn gather_nd(m: &mut Maker) -> Added {
         let first = x.dims[0];
         let k = m.list(&[1]);
         // A place in each batch: of its largest.
-        let from = m.value(|known| {
-            known.element == Float32
-                && known.dims.len() == 2
-                && known.dims[0] == first
-                && known.dims[1] <= end
+        let from = m.value(|value| {
+            value.element == Float32
+                && value.dims.len() == 2
+                && value.dims[0] == first
+                && value.dims[1] <= end
         })?;
         m.many("", "TopK", &[&from.name, &k], 2, vec![int("axis", 1)]).pop()?
     } else {
@@ -98,8 +98,8 @@ fn gather_nd(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn one_hot(m: &mut Maker) -> Added {
-    let places = m.places(|known| known.dims.len() < 4, 4)?;
+fn one_hot(m: &mut Generator) -> Added {
+    let places = m.places(|value| value.dims.len() < 4, 4)?;
     let (depth, values) = (m.integers(&[], &[4]), m.weights(&[2]));
     let axis = m.below(places.dims.len() + 1);
     let axis = m.signed(axis, places.dims.len() + 1);
@@ -107,13 +107,13 @@ fn one_hot(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn scatter(m: &mut Maker) -> Added {
+fn scatter(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let axis = m.axis(&x)?;
     let end = if x.rows == Some(axis) { 1 } else { x.dims[axis] };
     // Places that do not come twice: the order of updates is open.
     let k = m.list(&[if x.rows == Some(axis) { 1 } else { end.min(2) as i64 }]);
-    let from = m.value(|known| known.element == Float32 && known.dims == x.dims)?;
+    let from = m.value(|value| value.element == Float32 && value.dims == x.dims)?;
     let found = m.many("", "TopK", &[&from.name, &k], 2, vec![int("axis", axis as i64)]);
     let updates = if m.chance(85) {
         found[0].clone()
@@ -127,11 +127,11 @@ fn scatter(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn scatter_nd(m: &mut Maker) -> Added {
+fn scatter_nd(m: &mut Generator) -> Added {
     if m.chance(60) {
         // Rows lie in the parts.
         let x =
-            m.value(|known| known.element == Float32 && known.rows.is_some_and(|axis| axis > 0))?;
+            m.value(|value| value.element == Float32 && value.rows.is_some_and(|axis| axis > 0))?;
         let (place, of_part) = (m.list(&[0]), m.integers(&[1, 1], &[0]));
         let part = m.one("Gather", &[&x.name, &place], vec![int("axis", 0)]);
         let updates = m.one("Neg", &[&part], vec![]);
@@ -145,12 +145,12 @@ fn scatter_nd(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn by_values(m: &mut Maker) -> Added {
+fn by_values(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     if m.chance(50) {
         m.one("NonZero", &[&x.name], vec![]);
     } else {
-        let y = m.value(|known| known.element == Int64 && known.dims.len() == 2)?;
+        let y = m.value(|value| value.element == Int64 && value.dims.len() == 2)?;
         m.one("EyeLike", &[&y.name], vec![int("dtype", 1)]);
     }
     Some(())

@@ -1,7 +1,7 @@
-//! Numbers of few bits.
+//! Quantized numbers.
 
 use super::{Added, Template};
-use crate::maker::{Known, Maker};
+use crate::generator::{Generator, Value};
 use crate::proto::{float, int};
 use skysail_graph::ElementType::{Float32, Int8, UInt8};
 
@@ -25,13 +25,13 @@ pub(crate) const ALL: &[Template] = &[
 ];
 
 /// A scale that divides without rounding.
-fn scale(m: &mut Maker, dims: &[usize]) -> String {
+fn scale(m: &mut Generator, dims: &[usize]) -> String {
     let count: usize = dims.iter().product();
     let values: Vec<f32> = (0..count).map(|_| m.pick(&[0.25, 0.5, 1.0, 2.0])).collect();
     m.constant(Float32, dims, super::bytes(&values))
 }
 
-fn quantize(m: &mut Maker) -> Added {
+fn quantize(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     if m.chance(50) {
         let (scale, zero) = (scale(m, &[]), m.few(UInt8, &[], 100));
@@ -42,8 +42,8 @@ fn quantize(m: &mut Maker) -> Added {
     let axis = m.axis(&x)?;
     let of_rows = x.rows == Some(axis);
     let scales = if of_rows && m.chance(50) {
-        let other = m.value(|known| {
-            known.element == Float32 && known.dims == [x.dims[axis]] && known.rows.is_some()
+        let other = m.value(|value| {
+            value.element == Float32 && value.dims == [x.dims[axis]] && value.rows.is_some()
         })?;
         let positive = m.one("Abs", &[&other.name], vec![]);
         let one = m.weights_of_one();
@@ -56,17 +56,17 @@ fn quantize(m: &mut Maker) -> Added {
     Some(())
 }
 
-impl Maker {
+impl Generator {
     fn weights_of_one(&mut self) -> String {
         self.constant(Float32, &[], 1.0_f32.to_le_bytes().to_vec())
     }
 }
 
-fn byte(m: &mut Maker, rank: usize) -> Option<Known> {
-    m.value(|known| matches!(known.element, UInt8 | Int8) && known.dims.len() >= rank)
+fn byte(m: &mut Generator, rank: usize) -> Option<Value> {
+    m.value(|value| matches!(value.element, UInt8 | Int8) && value.dims.len() >= rank)
 }
 
-fn dequantize(m: &mut Maker) -> Added {
+fn dequantize(m: &mut Generator) -> Added {
     let x = byte(m, 1)?;
     if m.chance(50) {
         let (scale, zero) = (scale(m, &[]), m.few(x.element, &[], 100));
@@ -81,23 +81,23 @@ fn dequantize(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn dynamic(m: &mut Maker) -> Added {
+fn dynamic(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     m.many("", "DynamicQuantizeLinear", &[&x.name], 3, vec![]);
     Some(())
 }
 
-fn matmul_integer(m: &mut Maker) -> Added {
+fn matmul_integer(m: &mut Generator) -> Added {
     let x = byte(m, 2)?;
     let inner = *x.dims.last()?;
     let side = m.side();
     let y = if m.chance(70) {
         m.few(UInt8, &[inner, side], 200)
     } else {
-        m.value(|known| {
-            matches!(known.element, UInt8 | Int8)
-                && known.dims.len() == x.dims.len()
-                && known.dims[known.dims.len() - 2] == inner
+        m.value(|value| {
+            matches!(value.element, UInt8 | Int8)
+                && value.dims.len() == x.dims.len()
+                && value.dims[value.dims.len() - 2] == inner
         })?
         .name
     };
@@ -110,8 +110,8 @@ fn matmul_integer(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn linear(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element == UInt8 && known.dims.len() >= 2)?;
+fn linear(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element == UInt8 && value.dims.len() >= 2)?;
     let inner = *x.dims.last()?;
     let side = m.side();
     let weights = m.few(UInt8, &[inner, side], 20);
@@ -121,22 +121,22 @@ fn linear(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn image(m: &mut Maker) -> Option<Known> {
-    m.value(|known| {
-        known.element == UInt8
-            && known.dims.len() == 4
-            && known.dims[2..].iter().all(|side| *side >= 2)
+fn image(m: &mut Generator) -> Option<Value> {
+    m.value(|value| {
+        value.element == UInt8
+            && value.dims.len() == 4
+            && value.dims[2..].iter().all(|side| *side >= 2)
     })
 }
 
-fn conv_integer(m: &mut Maker) -> Added {
+fn conv_integer(m: &mut Generator) -> Added {
     let x = image(m)?;
     let weights = m.few(UInt8, &[2, x.dims[1], 2, 2], 100);
     m.one("ConvInteger", &[&x.name, &weights], vec![]);
     Some(())
 }
 
-fn linear_conv(m: &mut Maker) -> Added {
+fn linear_conv(m: &mut Generator) -> Added {
     let x = image(m)?;
     let weights = m.few(UInt8, &[2, x.dims[1], 2, 2], 20);
     let [a, b, c] = std::array::from_fn(|_| scale(m, &[]));
@@ -145,8 +145,8 @@ fn linear_conv(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn added(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element == UInt8 && !known.dims.is_empty())?;
+fn added(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element == UInt8 && !value.dims.is_empty())?;
     let y = m.partner(&x)?;
     let [a, b, c] = std::array::from_fn(|_| scale(m, &[]));
     let [za, zb, zc] = std::array::from_fn(|_| m.few(UInt8, &[], 100));
@@ -155,7 +155,7 @@ fn added(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn pooled(m: &mut Maker) -> Added {
+fn pooled(m: &mut Generator) -> Added {
     let x = image(m)?;
     let (a, c) = (scale(m, &[]), scale(m, &[]));
     let (za, zc) = (m.few(UInt8, &[], 100), m.few(UInt8, &[], 100));
@@ -170,8 +170,8 @@ fn pooled(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn joined(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element == UInt8 && !known.dims.is_empty())?;
+fn joined(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element == UInt8 && !value.dims.is_empty())?;
     let axis = m.axis(&x)?;
     let [a, b, c] = std::array::from_fn(|_| scale(m, &[]));
     let [za, zb, zc] = std::array::from_fn(|_| m.few(UInt8, &[], 100));
@@ -180,8 +180,8 @@ fn joined(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn mean(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element == UInt8 && known.dims.len() >= 2)?;
+fn mean(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element == UInt8 && value.dims.len() >= 2)?;
     let axis = m.axis(&x)?;
     let (a, c) = (scale(m, &[]), scale(m, &[]));
     let (za, zc) = (m.few(UInt8, &[], 100), m.few(UInt8, &[], 100));
@@ -191,8 +191,8 @@ fn mean(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn to_float(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element == UInt8 && known.dims.len() >= 2)?;
+fn to_float(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element == UInt8 && value.dims.len() >= 2)?;
     let inner = *x.dims.last()?;
     let side = m.side();
     let weights = m.few(UInt8, &[inner, side], 20);
@@ -201,8 +201,8 @@ fn to_float(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn activated(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.element == UInt8 && known.dims.len() >= 2)?;
+fn activated(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.element == UInt8 && value.dims.len() >= 2)?;
     let (a, c) = (scale(m, &[]), scale(m, &[]));
     let (za, zc) = (m.few(UInt8, &[], 100), m.few(UInt8, &[], 100));
     let names = [&x.name, &a, &za, &c, &zc].map(String::as_str);

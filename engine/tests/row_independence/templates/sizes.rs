@@ -1,7 +1,7 @@
-//! Arithmetic on sizes: shapes that follow from those of values.
+//! Arithmetic on sizes: shapes computed from those of values.
 
 use super::{Added, Template};
-use crate::maker::{Known, Maker};
+use crate::generator::{Generator, Value};
 use crate::proto::{self, int};
 use skysail_graph::ElementType::{Float32, Int64};
 
@@ -10,8 +10,8 @@ pub(crate) const ALL: &[Template] = &[
     scaled, alone,
 ];
 
-/// One size of a value, as a list of one: by `Gather` or by `Slice`.
-fn size_of(m: &mut Maker, x: &Known, axis: usize) -> String {
+/// A size of a value, as a list of one, by `Gather` or `Slice`.
+fn size_of(m: &mut Generator, x: &Value, axis: usize) -> String {
     let shape = m.one("Shape", &[&x.name], vec![]);
     match m.below(3) {
         0 => {
@@ -30,13 +30,13 @@ fn size_of(m: &mut Maker, x: &Known, axis: usize) -> String {
     }
 }
 
-fn scalar_size(m: &mut Maker, shape: &str, axis: usize) -> String {
+fn scalar_size(m: &mut Generator, shape: &str, axis: usize) -> String {
     let place = m.integers(&[], &[axis as i64]);
     m.one("Gather", &[shape, &place], vec![])
 }
 
-/// The size times a number, and back again, or as it is.
-fn worked(m: &mut Maker, size: String) -> String {
+/// The size, or the same multiplied and divided by a number.
+fn worked(m: &mut Generator, size: String) -> String {
     match m.below(8) {
         0 => {
             let two = m.list(&[2]);
@@ -56,14 +56,14 @@ fn worked(m: &mut Maker, size: String) -> String {
     }
 }
 
-fn joined(m: &mut Maker, sizes: &[String]) -> String {
+fn joined(m: &mut Generator, sizes: &[String]) -> String {
     let names: Vec<&str> = sizes.iter().map(String::as_str).collect();
     m.one("Concat", &names, vec![int("axis", 0)])
 }
 
-/// The value in a shape of its own sizes, some of them multiplied, one perhaps what is left.
-fn reshaped(m: &mut Maker) -> Added {
-    let x = m.value(|known| (2..5).contains(&known.dims.len()))?;
+/// Reshapes the value to its own sizes, some multiplied, and one perhaps -1.
+fn reshaped(m: &mut Generator) -> Added {
+    let x = m.value(|value| (2..5).contains(&value.dims.len()))?;
     let rank = x.dims.len();
     let mut sizes = Vec::new();
     let mut open = m.chance(60);
@@ -97,9 +97,9 @@ fn reshaped(m: &mut Maker) -> Added {
     Some(())
 }
 
-/// A constant or a value without rows, stretched to the number of rows.
-fn expanded(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.rows.is_some())?;
+/// Expands a constant, or a value without rows, to the number of rows.
+fn expanded(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.rows.is_some())?;
     let axis = if m.chance(85) { x.rows? } else { m.below(x.dims.len()) };
     let size = size_of(m, &x, axis);
     let size = worked(m, size);
@@ -108,7 +108,7 @@ fn expanded(m: &mut Maker) -> Added {
         let first = if m.chance(85) { 1 } else { side };
         m.weights(&[first, side])
     } else {
-        m.value(|known| known.element == Float32 && known.dims.len() == 2)?.name
+        m.value(|value| value.element == Float32 && value.dims.len() == 2)?.name
     };
     let last = m.list(&[side as i64]);
     let order = if m.chance(85) { [size, last] } else { [last, size] };
@@ -117,8 +117,8 @@ fn expanded(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn filled(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.rows.is_some())?;
+fn filled(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.rows.is_some())?;
     let size = size_of(m, &x, x.rows?);
     let side = m.side() as i64;
     let sizes = if m.chance(70) {
@@ -132,8 +132,8 @@ fn filled(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn tiled(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.rows.is_some())?;
+fn tiled(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.rows.is_some())?;
     let size = size_of(m, &x, x.rows?);
     let one = m.list(&[1]);
     let order = if m.chance(70) { [size, one] } else { [one, size] };
@@ -142,14 +142,14 @@ fn tiled(m: &mut Maker) -> Added {
     let constant = if m.chance(70) {
         m.weights(&[first, 2])
     } else {
-        m.value(|known| known.element == Float32 && known.dims.len() == 2)?.name
+        m.value(|value| value.element == Float32 && value.dims.len() == 2)?.name
     };
     m.one("Tile", &[&constant, &repeats], vec![]);
     Some(())
 }
 
-/// Numbers up to a size, taken from or added.
-fn ranged(m: &mut Maker) -> Added {
+/// A range up to a size, combined with a value.
+fn ranged(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let axis = m.axis(&x)?;
     let shape = m.one("Shape", &[&x.name], vec![]);
@@ -175,8 +175,8 @@ fn ranged(m: &mut Maker) -> Added {
 }
 
 /// A slice up to a size.
-fn cut(m: &mut Maker) -> Added {
-    let x = m.value(|known| known.rows.is_some() && !known.dims.is_empty())?;
+fn cut(m: &mut Generator) -> Added {
+    let x = m.value(|value| value.rows.is_some() && !value.dims.is_empty())?;
     let y = m.floats(1)?;
     let from = if m.chance(70) { x.rows? } else { m.below(x.dims.len()) };
     let size = size_of(m, &x, from);
@@ -192,12 +192,12 @@ fn cut(m: &mut Maker) -> Added {
 }
 
 /// A reshape by the whole shape of another value.
-fn whole(m: &mut Maker) -> Added {
-    let x = m.value(|known| !known.dims.is_empty())?;
+fn whole(m: &mut Generator) -> Added {
+    let x = m.value(|value| !value.dims.is_empty())?;
     let count: usize = x.dims.iter().product();
-    let y = m.value(|known| {
-        known.dims.iter().product::<usize>() == count && known.element != Int64
-            || known.rows.is_some() && known.dims == x.dims
+    let y = m.value(|value| {
+        value.dims.iter().product::<usize>() == count && value.element != Int64
+            || value.rows.is_some() && value.dims == x.dims
     })?;
     let shape = m.one("Shape", &[&y.name], vec![]);
     m.one("Reshape", &[&x.name, &shape], vec![]);
@@ -205,7 +205,7 @@ fn whole(m: &mut Maker) -> Added {
 }
 
 /// A value times a size.
-fn scaled(m: &mut Maker) -> Added {
+fn scaled(m: &mut Generator) -> Added {
     let x = m.floats(1)?;
     let axis = if m.chance(80) { m.axis(&x)? } else { x.rows? };
     let size = size_of(m, &x, axis);
@@ -216,7 +216,7 @@ fn scaled(m: &mut Maker) -> Added {
 }
 
 /// Sizes alone.
-fn alone(m: &mut Maker) -> Added {
+fn alone(m: &mut Generator) -> Added {
     let x = m.value(|_| true)?;
     let operator = m.pick(&["Shape", "Size"]);
     m.one(operator, &[&x.name], vec![]);

@@ -1,7 +1,7 @@
-//! Pictures.
+//! Convolutions and pooling of images.
 
 use super::{Added, Template};
-use crate::maker::{Known, Maker};
+use crate::generator::{Generator, Value};
 use crate::proto::{float, int, ints, text};
 use skysail_graph::ElementType::Float32;
 
@@ -22,16 +22,16 @@ pub(crate) const ALL: &[Template] = &[
     frames,
 ];
 
-/// A picture: a batch, channels and one or two sides.
-pub(super) fn picture(m: &mut Maker) -> Option<Known> {
-    m.value(|known| {
-        known.element == Float32
-            && (3..5).contains(&known.dims.len())
-            && known.dims[2..].iter().all(|side| *side >= 2)
+/// An image: batch, channels, and one or two spatial dimensions.
+pub(super) fn picture(m: &mut Generator) -> Option<Value> {
+    m.value(|value| {
+        value.element == Float32
+            && (3..5).contains(&value.dims.len())
+            && value.dims[2..].iter().all(|side| *side >= 2)
     })
 }
 
-fn conv(m: &mut Maker) -> Added {
+fn conv(m: &mut Generator) -> Added {
     let x = picture(m)?;
     let sides = x.dims.len() - 2;
     let group = if x.dims[1].is_multiple_of(2) && m.chance(30) { 2 } else { 1 };
@@ -54,7 +54,7 @@ fn conv(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn conv_transpose(m: &mut Maker) -> Added {
+fn conv_transpose(m: &mut Generator) -> Added {
     let x = picture(m)?;
     let dims = [vec![x.dims[1], 2], vec![2; x.dims.len() - 2]].concat();
     let weights = m.weights(&dims);
@@ -62,7 +62,7 @@ fn conv_transpose(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn pool(m: &mut Maker) -> Added {
+fn pool(m: &mut Generator) -> Added {
     let x = picture(m)?;
     let sides = x.dims.len() - 2;
     let operator = m.pick(&["MaxPool", "AveragePool", "LpPool", "MaxPool"]);
@@ -75,14 +75,14 @@ fn pool(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn global(m: &mut Maker) -> Added {
+fn global(m: &mut Generator) -> Added {
     let x = picture(m)?;
     let operator = m.pick(&["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"]);
     m.one(operator, &[&x.name], vec![]);
     Some(())
 }
 
-fn blocks(m: &mut Maker) -> Added {
+fn blocks(m: &mut Generator) -> Added {
     let x = m.floats_of(4)?;
     if m.chance(50) {
         x.dims[1].is_multiple_of(4).then_some(())?;
@@ -94,7 +94,7 @@ fn blocks(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn normalised(m: &mut Maker) -> Added {
+fn normalised(m: &mut Generator) -> Added {
     let x = m.floats(2)?;
     let channels = x.dims[1];
     let (scale, bias) = (m.weights(&[channels]), m.weights(&[channels]));
@@ -129,46 +129,46 @@ fn normalised(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn grid(m: &mut Maker) -> Added {
+fn grid(m: &mut Generator) -> Added {
     (m.opset >= 16).then_some(())?;
     let x = m.floats_of(4)?;
-    let grid = m.value(|known| {
-        known.element == Float32
-            && known.dims.len() == 4
-            && known.dims[0] == x.dims[0]
-            && known.dims[3] == 2
+    let grid = m.value(|value| {
+        value.element == Float32
+            && value.dims.len() == 4
+            && value.dims[0] == x.dims[0]
+            && value.dims[3] == 2
     })?;
     m.one("GridSample", &[&x.name, &grid.name], vec![]);
     Some(())
 }
 
-fn loss(m: &mut Maker) -> Added {
+fn loss(m: &mut Generator) -> Added {
     (m.opset >= 12).then_some(())?;
-    let x = m.value(|known| known.element == Float32 && known.dims.len() == 2)?;
+    let x = m.value(|value| value.element == Float32 && value.dims.len() == 2)?;
     let labels =
-        m.places(|known| known.dims.len() == 1 && known.dims[0] == x.dims[0], x.dims[1])?;
+        m.places(|value| value.dims.len() == 1 && value.dims[0] == x.dims[0], x.dims[1])?;
     let reduction = m.pick(&["none", "none", "mean", "sum"]);
     let operator = m.pick(&["SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"]);
     m.one(operator, &[&x.name, &labels.name], vec![text("reduction", reduction)]);
     Some(())
 }
 
-fn patches(m: &mut Maker) -> Added {
+fn patches(m: &mut Generator) -> Added {
     (m.opset >= 18).then_some(())?;
-    let x = m.value(|known| {
-        known.element == Float32
-            && known.dims.len() == 3
-            && known.dims[1].is_multiple_of(4)
-            && known.dims[2] == 1
+    let x = m.value(|value| {
+        value.element == Float32
+            && value.dims.len() == 3
+            && value.dims[1].is_multiple_of(4)
+            && value.dims[2] == 1
     })?;
     let (image, block) = (m.list(&[2, 2]), m.list(&[2, 2]));
     m.one("Col2Im", &[&x.name, &image, &block], vec![]);
     Some(())
 }
 
-fn affine(m: &mut Maker) -> Added {
+fn affine(m: &mut Generator) -> Added {
     (m.opset >= 20).then_some(())?;
-    let x = m.value(|known| known.element == Float32 && known.dims[..].ends_with(&[2, 3]))?;
+    let x = m.value(|value| value.element == Float32 && value.dims[..].ends_with(&[2, 3]))?;
     (x.dims.len() == 3).then_some(())?;
     let size = if m.chance(80) {
         let shape = m.one("Shape", &[&x.name], vec![]);
@@ -183,10 +183,10 @@ fn affine(m: &mut Maker) -> Added {
     Some(())
 }
 
-fn frames(m: &mut Maker) -> Added {
+fn frames(m: &mut Generator) -> Added {
     (m.opset >= 17).then_some(())?;
     let x =
-        m.value(|known| known.element == Float32 && known.dims.len() == 2 && known.dims[1] >= 2)?;
+        m.value(|value| value.element == Float32 && value.dims.len() == 2 && value.dims[1] >= 2)?;
     let (step, length) = (m.integers(&[], &[1]), m.integers(&[], &[2]));
     m.one("STFT", &[&x.name, &step, "", &length], vec![]);
     Some(())

@@ -1,4 +1,4 @@
-//! A graph in the making: its values so far, and what is known of each.
+//! Generates a random graph, with the shapes of its values so far.
 
 use crate::proto::{self, Side};
 use crate::templates;
@@ -9,21 +9,21 @@ use onnx_protobuf::{
 use skysail_graph::{Dim, ElementType, Independence, Model, SplitMix64};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// Versions of ONNX's operators that differ where rows are concerned.
+/// Versions of ONNX's operators with different handling of rows.
 const OPSETS: [i64; 6] = [11, 13, 17, 18, 21, 23];
-/// Numbers of rows with which dimensions are found out.
+/// Numbers of rows with which shapes are inferred.
 const ROWS: [usize; 2] = [2, 3];
-/// What is not in the domain of ONNX.
+/// Domains other than that of ONNX.
 const DOMAINS: [&str; 3] = ["com.microsoft", "ai.onnx.ml", "local"];
 
-/// A value that nodes can take.
+/// A value of the graph.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
+pub(crate) struct Value {
     pub(crate) name: String,
     pub(crate) element: ElementType,
-    /// With two rows.
+    /// Dimensions for two rows.
     pub(crate) dims: Vec<usize>,
-    /// The dimension that is larger with three.
+    /// Dimension of the rows, which is larger for three rows.
     pub(crate) rows: Option<usize>,
 }
 
@@ -33,29 +33,29 @@ pub(crate) struct Input {
     pub(crate) name: String,
     pub(crate) element: ElementType,
     pub(crate) sides: Vec<Side>,
-    /// The sizes of all sides but that of the rows.
+    /// Sizes of all dimensions except that of the rows.
     pub(crate) rest: Vec<usize>,
 }
 
-/// A graph in the making.
-pub(crate) struct Maker {
+/// A generator of one random graph.
+pub(crate) struct Generator {
     random: SplitMix64,
     pub(crate) opset: i64,
     pub(crate) inputs: Vec<Input>,
     pub(crate) constants: Vec<TensorProto>,
     nodes: Vec<NodeProto>,
     functions: Vec<FunctionProto>,
-    pub(crate) values: Vec<Known>,
-    /// Values whose rows are mixed.
+    pub(crate) values: Vec<Value>,
+    /// Values whose rows depend on each other.
     mixed: HashSet<String>,
     count: usize,
 }
 
-impl Maker {
+impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = SplitMix64::new(seed);
         random.next_u64();
-        let mut maker = Self {
+        let mut generator = Self {
             random,
             opset: 17,
             inputs: Vec::new(),
@@ -66,11 +66,11 @@ impl Maker {
             mixed: HashSet::new(),
             count: 0,
         };
-        maker.opset = maker.pick(&OPSETS);
-        for _ in 0..=maker.below(3) {
-            maker.add_input();
+        generator.opset = generator.pick(&OPSETS);
+        for _ in 0..=generator.below(3) {
+            generator.add_input();
         }
-        maker
+        generator
     }
 
     pub(crate) fn below(&mut self, end: usize) -> usize {
@@ -85,7 +85,7 @@ impl Maker {
         all[self.below(all.len())]
     }
 
-    /// A size of a dimension.
+    /// A random size of a dimension.
     pub(crate) fn side(&mut self) -> usize {
         self.pick(&[1, 2, 2, 3, 3, 4])
     }
@@ -111,7 +111,7 @@ impl Maker {
         let name = format!("x{}", self.inputs.len());
         let dims = |rows| [vec![rows], rest.clone()].concat();
         let dims = dims(ROWS[0]);
-        self.values.push(Known { name: name.clone(), element, dims, rows: Some(0) });
+        self.values.push(Value { name: name.clone(), element, dims, rows: Some(0) });
         self.inputs.push(Input { name, element, sides, rest });
     }
 
@@ -120,7 +120,7 @@ impl Maker {
         format!("v{}", self.count)
     }
 
-    /// Names of values that have none yet.
+    /// Fresh names of values.
     pub(crate) fn names<const N: usize>(&mut self) -> [String; N] {
         std::array::from_fn(|_| self.fresh())
     }
@@ -154,7 +154,7 @@ impl Maker {
         name
     }
 
-    /// Adds a node of any domain with so many outputs.
+    /// Adds a node of any domain with this many outputs.
     pub(crate) fn many(
         &mut self,
         domain: &str,
@@ -169,14 +169,14 @@ impl Maker {
         names
     }
 
-    /// Grows the graph by templates, as often as this.
-    pub(crate) fn grow(&mut self, steps: usize) {
+    /// Extends the graph by this many templates.
+    pub(crate) fn extend(&mut self, steps: usize) {
         for _ in 0..steps {
             for _ in 0..12 {
                 let before = (self.nodes.len(), self.constants.len(), self.functions.len());
                 if templates::any(self).is_some()
                     && self.nodes.len() > before.0
-                    && self.settle(before.0)
+                    && self.add_values(before.0)
                 {
                     break;
                 }
@@ -187,8 +187,9 @@ impl Maker {
         }
     }
 
-    /// Takes in what the nodes from this one on make; whether anything is known of it.
-    fn settle(&mut self, first: usize) -> bool {
+    /// Adds the outputs of the nodes from `first` on to the values. Returns false if none has a known
+    /// shape.
+    fn add_values(&mut self, first: usize) -> bool {
         let names: Vec<String> =
             self.nodes[first..].iter().flat_map(|node| node.output.clone()).collect();
         let Ok(model) = Model::from_bytes(&self.bytes(&names)) else { return false };
@@ -230,12 +231,12 @@ impl Maker {
                 self.mixed.insert(name.clone());
             }
             taken += 1;
-            self.values.push(Known { name, element, dims, rows });
+            self.values.push(Value { name, element, dims, rows });
         }
         taken > 0
     }
 
-    /// Whether the proof ends before this value.
+    /// True if the proof of independence fails for this value.
     fn is_mixed(&self, name: &str) -> bool {
         match self.model(&[name.to_owned()]).row_independence() {
             Independence::Independent => false,
@@ -250,7 +251,7 @@ impl Maker {
 
     fn bytes(&self, outputs: &[String]) -> Vec<u8> {
         let nodes = self.needed(outputs);
-        let used: HashSet<String> = nodes.iter().flat_map(taken).collect();
+        let used: HashSet<String> = nodes.iter().flat_map(used_names).collect();
         let inputs = self.inputs.iter().map(|input| {
             proto::info(&input.name, Some((input.element, Some(input.sides.clone()))))
         });
@@ -286,7 +287,7 @@ impl Maker {
         let mut nodes = Vec::new();
         for node in self.nodes.iter().rev() {
             if node.output.iter().any(|name| wanted.contains(name)) {
-                wanted.extend(taken(node));
+                wanted.extend(used_names(node));
                 nodes.push(node.clone());
             }
         }
@@ -298,12 +299,12 @@ impl Maker {
     pub(crate) fn operators(&self, outputs: &[String]) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for node in self.needed(outputs) {
-            each_operator(&node, &mut found);
+            collect_operators(&node, &mut found);
         }
         found
     }
 
-    /// The outputs of a graph to be tried: values that are proven, most often.
+    /// Chooses the outputs of the graph, mostly values that are proven independent.
     pub(crate) fn outputs(&mut self) -> Vec<String> {
         let made: Vec<String> = self
             .values
@@ -333,26 +334,26 @@ impl Maker {
     }
 }
 
-/// The names that a node takes, those in its graphs too.
-pub(crate) fn taken(node: &NodeProto) -> Vec<String> {
+/// Names of a node's inputs, including those of its subgraphs.
+pub(crate) fn used_names(node: &NodeProto) -> Vec<String> {
     let mut names = node.input.clone();
     for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
-        names.extend(graph.node.iter().flat_map(taken));
+        names.extend(graph.node.iter().flat_map(used_names));
         names.extend(graph.output.iter().map(|output| output.name.clone()));
     }
     names
 }
 
-fn each_operator(node: &NodeProto, found: &mut BTreeSet<String>) {
+fn collect_operators(node: &NodeProto, found: &mut BTreeSet<String>) {
     let name = match node.domain.as_str() {
         "" => node.op_type.clone(),
         domain => format!("{domain}.{}", node.op_type),
     };
     found.insert(name);
     for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
-        graph.node.iter().for_each(|node| each_operator(node, found));
+        graph.node.iter().for_each(|node| collect_operators(node, found));
     }
 }
 
-/// How often each operator comes in.
+/// Number of uses by operator.
 pub(crate) type Counts = HashMap<String, usize>;

@@ -1,12 +1,12 @@
-//! A graph in words, for who looks into a violation.
+//! Describes a graph in words, to investigate a violation.
 
-use crate::maker::{Maker, taken};
+use crate::generator::{Generator, used_names};
 use onnx_protobuf::NodeProto;
 use std::collections::HashSet;
 
-impl Maker {
-    /// The nodes that these values need, and what they take, in words.
-    pub(crate) fn described(&self, outputs: &[String]) -> String {
+impl Generator {
+    /// Describes the nodes that these values need, with their inputs.
+    pub(crate) fn describe(&self, outputs: &[String]) -> String {
         let mut lines = vec![format!("opset {}", self.opset)];
         for input in &self.inputs {
             let rest = &input.rest;
@@ -16,7 +16,7 @@ impl Maker {
             ));
         }
         let nodes = self.needed(outputs);
-        let used: HashSet<String> = nodes.iter().flat_map(taken).collect();
+        let used: HashSet<String> = nodes.iter().flat_map(used_names).collect();
         for tensor in self.constants.iter().filter(|tensor| used.contains(&tensor.name)) {
             let mut said =
                 format!("  {} = type {} {:?}", tensor.name, tensor.data_type, tensor.dims);
@@ -27,16 +27,16 @@ impl Maker {
             }
             lines.push(said);
         }
-        lines.extend(nodes.iter().map(|node| format!("  {}", described(node))));
+        lines.extend(nodes.iter().map(|node| format!("  {}", describe(node))));
         lines.push(format!("  outputs {outputs:?}"));
         lines.join("\n")
     }
 }
 
-fn described(node: &NodeProto) -> String {
+fn describe(node: &NodeProto) -> String {
     let attributes = node.attribute.iter().map(|attribute| {
         let graph = attribute.g.as_ref().map(|graph| {
-            let nodes: Vec<String> = graph.node.iter().map(described).collect();
+            let nodes: Vec<String> = graph.node.iter().map(describe).collect();
             let inputs: Vec<&String> = graph.input.iter().map(|input| &input.name).collect();
             let outputs: Vec<&String> = graph.output.iter().map(|output| &output.name).collect();
             format!("{{{inputs:?} {} {outputs:?}}}", nodes.join("; "))
