@@ -14,7 +14,8 @@ use std::{
 
 /// The profile of the first build.
 const QUICK: &str = "quick";
-const QUICK_NOTE: &str = "a quick build; `cargo xtask serve --release` serves a little faster";
+const QUICK_NOTE: &str = "a quick build, which serves small models at about two thirds of full speed; \
+    `cargo xtask serve --release` makes the fast one";
 const READY_WITHIN: Duration = Duration::from_secs(300);
 const POLL_EVERY: Duration = Duration::from_millis(100);
 const RESPONSE_WITHIN: Duration = Duration::from_secs(2);
