@@ -1,16 +1,15 @@
 //! Payload of a request: tensors, either random ones that fit the model's metadata or read from a
 //! file.
 
-mod datatype;
 mod elements;
 mod encode;
 mod file;
 mod random;
 
-pub use datatype::Datatype;
 pub use encode::Binary;
 pub use file::from_file;
 pub use random::{Random, random};
+pub use skysail_protocol::DataType;
 
 use serde_json::Value;
 use skysail_protocol::json::{ModelMetadata, Parameters, RequestedOutput};
@@ -72,7 +71,7 @@ pub struct Input {
     /// Name of the tensor.
     pub name: String,
     /// Type of the elements.
-    pub datatype: Datatype,
+    pub datatype: DataType,
     /// Dimensions, none negative.
     pub shape: Vec<i64>,
     /// Parameters of the tensor.
@@ -86,7 +85,7 @@ pub struct Input {
 pub enum Error {
     /// The model has an input of a type that the protocol does not know.
     #[error("input `{input}` has the unknown datatype `{datatype}`")]
-    Datatype {
+    DataType {
         /// Name of the input.
         input: String,
         /// Name of the unknown type.
@@ -146,7 +145,7 @@ pub enum Error {
         /// Name of the input.
         input: String,
         /// Type of the elements.
-        datatype: Datatype,
+        datatype: DataType,
     },
     /// The request cannot be written as JSON, such as BYTES that are no text.
     #[error("cannot write the request as JSON: {0}")]

@@ -1,4 +1,4 @@
-//! One inference call: the model that it names, and its time limits.
+//! An inference call: the model that it names, and its time limits.
 
 use crate::accept::IoThread;
 use crate::observe::tracing::Context;
@@ -8,7 +8,7 @@ use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request_record::RequestId;
 use std::time::{Duration, Instant};
 
-/// What the head of an inference request says, whatever its protocol.
+/// Data from the head of an inference request, in any protocol.
 pub(crate) struct Call<'a> {
     /// Name of the model.
     pub(crate) model: &'a str,

@@ -124,7 +124,7 @@ settings! {
     Repository / RepositoryFlags {
         /// Model repository: a folder with DIR/NAME/VERSION/model.onnx [default: models].
         models: PathBuf = "models".into(), "models", "DIR";
-        /// How models are loaded and updated [default: poll].
+        /// Mode of loading and updating models [default: poll].
         model_control: Control = Control::Poll, "model-control", "MODE";
         /// Interval between two scans of the folder in milliseconds, with --model-control poll
         /// [default: 1000].
@@ -202,7 +202,7 @@ settings! {
     }
 }
 
-/// How models are loaded and updated.
+/// Mode of loading and updating models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Control {
@@ -231,7 +231,7 @@ pub(crate) enum Level {
 pub(crate) enum Format {
     /// Lines for people.
     Text,
-    /// One JSON object a line.
+    /// JSON, an object for each line.
     Json,
 }
 

@@ -7,6 +7,7 @@ mod elements;
 mod parameters;
 
 use skysail_engine::request::Request;
+use skysail_engine::tensor::DataType;
 use smallvec::SmallVec;
 
 /// A decoded request, and the encoding of its response.
@@ -22,6 +23,17 @@ pub(crate) struct Decoded {
     pub(crate) binary_by_default: bool,
     /// The response is to mark the end of the request, in a stream.
     pub(crate) wants_final_marker: bool,
+}
+
+/// Parses the name of a datatype.
+///
+/// # Errors
+/// When there is no such datatype; the message lists all.
+fn datatype(name: &str) -> Result<DataType, String> {
+    DataType::from_name(name).ok_or_else(|| {
+        let known = DataType::ALL.map(DataType::name).join(", ");
+        format!("datatype '{name}' is not one of {known}")
+    })
 }
 
 impl Decoded {

@@ -1,4 +1,4 @@
-//! What the server reports of itself and its requests: records, log lines, metrics and traces.
+//! Reports about the server and its requests: records, log lines, metrics and traces.
 
 pub(crate) mod debug;
 pub(crate) mod metrics;

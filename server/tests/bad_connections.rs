@@ -1,5 +1,6 @@
-//! Connections that break the protocol, stall, or break off: each ends, with an answer where one
-//! is possible, and the server goes on as before.
+//! Connections that violate the protocol, stall, or break off.
+//!
+//! Each ends, with a response if possible, and the server keeps serving.
 
 mod support;
 
@@ -9,7 +10,7 @@ use support::models::{ADD_REQUEST, Models, add, same};
 
 const INFER: &str = "/v2/models/add/infer";
 
-/// A server with a single place for connections, so that one that is not ended shows.
+/// A server with one connection permit, so that a connection that stays open fails the test.
 fn server(flags: &[&str]) -> Server {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("same", &same());
@@ -23,7 +24,7 @@ fn expect_good(server: &Server) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-/// Sends bytes and checks the status of the answer, after which the connection ends.
+/// Sends bytes and checks the status of the response, after which the connection ends.
 #[track_caller]
 fn expect_end(server: &Server, bytes: impl AsRef<[u8]>, status: u16) {
     let mut client = server.connect();
@@ -33,7 +34,7 @@ fn expect_end(server: &Server, bytes: impl AsRef<[u8]>, status: u16) {
 }
 
 #[test]
-fn what_is_no_http_gets_400_and_the_end() {
+fn bytes_that_are_not_http_get_400_and_end_the_connection() {
     let server = server(&[]);
     expect_end(&server, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello TLS\r\n\r\n", 400);
     expect_end(&server, "hello\r\n\r\n", 400);
@@ -46,7 +47,7 @@ fn what_is_no_http_gets_400_and_the_end() {
 }
 
 #[test]
-fn lengths_that_make_no_sense_get_400() {
+fn invalid_content_lengths_get_400() {
     let server = server(&[]);
     let with = |headers: &str| format!("POST {INFER} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
     expect_end(&server, with("Content-Length: -1\r\n"), 400);
@@ -58,13 +59,13 @@ fn lengths_that_make_no_sense_get_400() {
 }
 
 #[test]
-fn ten_gigabytes_are_refused_before_they_come() {
+fn a_body_of_ten_gigabytes_is_rejected_before_it_arrives() {
     let server = server(&[]);
     let mut client = server.connect();
     client.send(head("POST", INFER, &[], 10_000_000_000));
     client.answer().expect_error(413, "larger than 268435456 bytes; the server's flag --body-");
     client.wait_for_close();
-    // A body of no stated length is stopped on its way.
+    // A body without a declared length is stopped at the limit.
     let mut client = server.connect();
     client.send(format!("POST {INFER} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"));
     let chunk = [b"1000000\r\n", vec![b' '; 16 << 20].as_slice(), b"\r\n"].concat();
@@ -86,7 +87,7 @@ fn a_head_that_is_too_long_gets_431() {
 }
 
 #[test]
-fn silent_and_slow_heads_come_to_an_end() {
+fn silent_and_slow_heads_time_out() {
     let server = server(&["--header-timeout-ms", "100"]);
     for start in
         ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n", "GET /v2 HT", "GET /v2 HTTP/1.1\r\nHost: x\r\n"]
@@ -95,7 +96,7 @@ fn silent_and_slow_heads_come_to_an_end() {
         client.send(start);
         client.wait_for_close();
     }
-    // One that has been answered may stay no longer than one that is new.
+    // A connection with a completed request may stay no longer than a new one.
     let mut client = server.connect();
     assert_eq!(client.request("GET", "/v2", &[], b"").status, 200);
     client.wait_for_close();
@@ -103,7 +104,7 @@ fn silent_and_slow_heads_come_to_an_end() {
 }
 
 #[test]
-fn a_body_that_does_not_come_gets_408() {
+fn a_stalled_body_gets_408() {
     let server = server(&["--body-timeout-ms", "100"]);
     let mut client = server.connect();
     client.send(head("POST", INFER, &[], 100) + "{");
@@ -113,7 +114,7 @@ fn a_body_that_does_not_come_gets_408() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_forgotten() {
+fn a_truncated_body_ends_the_connection() {
     let server = server(&[]);
     let whole = head("POST", INFER, &[], ADD_REQUEST.len() + 1) + ADD_REQUEST;
     for end in [1, 20, whole.len() / 2, whole.len()] {
@@ -127,10 +128,10 @@ fn a_body_that_breaks_off_is_forgotten() {
 }
 
 #[test]
-fn a_client_that_never_reads_is_left() {
+fn a_client_that_never_reads_is_disconnected() {
     let server = server(&["--write-timeout-ms", "100"]);
     let mut client = server.connect();
-    // More than the buffers of two sockets hold.
+    // More than the buffers of two sockets.
     let floats = 16_usize << 20;
     let json = format!(
         r#"{{"inputs": [{{"name": "x", "shape": [1, {floats}], "datatype": "FP32",
@@ -140,13 +141,13 @@ fn a_client_that_never_reads_is_left() {
     let length = format!("Inference-Header-Content-Length: {}", json.len());
     let body = [json.as_bytes(), &vec![0; 4 * floats]].concat();
     client.send_request("POST", "/v2/models/same/infer", &[&length], &body);
-    // The only place is free again while the client still holds its end.
+    // The only permit is free again while the client keeps its side open.
     expect_good(&server);
     client.wait_for_close();
 }
 
 #[test]
-fn requests_that_come_together_are_answered_in_order() {
+fn pipelined_requests_are_answered_in_order() {
     let server = server(&[]);
     let mut client = Connection::open(server.http());
     let request = head("POST", INFER, &[], ADD_REQUEST.len()) + ADD_REQUEST;
@@ -156,7 +157,7 @@ fn requests_that_come_together_are_answered_in_order() {
 }
 
 #[test]
-fn a_client_may_ask_before_it_sends_the_body() {
+fn a_client_may_expect_100_continue() {
     let server = server(&["--body-bytes-max", "1000"]);
     let mut client = server.connect();
     client.send(head("POST", INFER, &["Expect: 100-continue"], ADD_REQUEST.len()));

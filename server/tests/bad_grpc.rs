@@ -1,15 +1,17 @@
-//! Requests over gRPC that are wrong, or whose callers leave: each gets its own message and the
-//! right status, and the server goes on as before.
+//! Invalid and cancelled gRPC requests: each gets its own message and status.
+//!
+//! The server keeps serving.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
 mod support;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use prost::Message;
+use skysail_protocol::codec::PreEncoded;
 use skysail_protocol::grpc::grpc_inference_service_client::GrpcInferenceServiceClient;
 use skysail_protocol::grpc::infer_parameter::ParameterChoice;
 use skysail_protocol::grpc::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
@@ -22,7 +24,7 @@ use support::Server;
 use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, same, slow, waits};
 use tokio_stream::StreamExt;
 use tonic::client::{Grpc, GrpcService};
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -65,11 +67,11 @@ fn expect_error<T>(result: Result<T, Status>, code: Code, words: &str) {
     assert!(fits, "{status:?} should be {code:?} and say '{words}'");
 }
 
-/// A change of a request, and the words of its refusal.
+/// A change of a request, and a part of the error message.
 type Case = (fn(&mut ModelInferRequest), &'static str);
 
-/// Makes each change and checks the refusal; the request without a change is answered.
-async fn expect_refusals(cases: &[Case]) {
+/// Applies each change and checks the error. The unchanged request is answered.
+async fn expect_errors(cases: &[Case]) {
     let server = server(&[]);
     let mut client = client(&server).await;
     for (change, words) in cases {
@@ -81,8 +83,8 @@ async fn expect_refusals(cases: &[Case]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tensors_that_the_model_does_not_take() {
-    expect_refusals(&[
+async fn tensors_that_do_not_match_the_signature() {
+    expect_errors(&[
         (|r| r.inputs[0].name = "z".into(), "no input 'z'; its inputs are 'x'"),
         (|r| r.inputs[0].datatype = "INT8".into(), "datatype INT8"),
         (|r| r.inputs[0].datatype = "FLOAT".into(), "'FLOAT' is not one of"),
@@ -98,7 +100,7 @@ async fn tensors_that_the_model_does_not_take() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_whose_parts_do_not_fit() {
+async fn inconsistent_requests() {
     fn without_inputs(request: &mut ModelInferRequest) {
         request.inputs.clear();
         request.raw_input_contents.clear();
@@ -115,7 +117,7 @@ async fn requests_whose_parts_do_not_fit() {
         let value = InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(1)) };
         request.parameters.insert("no_such".into(), value);
     }
-    expect_refusals(&[
+    expect_errors(&[
         (|r| r.model_version = "x".into(), "version 'x' is no number"),
         (|r| r.inputs.clear(), "1 raw_input_contents for 0 inputs"),
         (without_inputs, "input 'x' is missing"),
@@ -127,7 +129,7 @@ async fn requests_whose_parts_do_not_fit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn models_that_are_not_there() {
+async fn unknown_models() {
     let server = server(&[]);
     let mut client = client(&server).await;
     let mut ask = async |model_name: &str, model_version: &str| {
@@ -142,7 +144,7 @@ async fn models_that_are_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_goes_on_after_a_mistake() {
+async fn a_stream_goes_on_after_an_invalid_request() {
     let server = server(&[]);
     let mut client = client(&server).await;
     let named = |id: &str, model_name: &str| {
@@ -162,7 +164,7 @@ async fn a_stream_goes_on_after_a_mistake() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_over_the_limit_is_refused() {
+async fn a_message_over_the_limit_is_an_error() {
     let server = server(&["--body-bytes-max", "100000"]);
     let mut client = client(&server).await;
     let large = |bytes| ModelInferRequest { id: "x".repeat(bytes), ..request() };
@@ -190,30 +192,30 @@ async fn typed_contents_may_be_large() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_that_are_none_cost_little() {
+async fn invalid_messages_use_little_memory() {
     let server = server(&["--body-bytes-max", "16000000"]);
     let mut client = Grpc::new(channel(&server).await);
     assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
     let before = server.peak_memory_bytes();
     let path = |method| PathAndQuery::from_static(method);
     let infer = "/inference.GRPCInferenceService/ModelInfer";
-    // A field that is cut off, an unknown wire type, text that is not UTF-8.
+    // A truncated field, an unknown wire type, text that is not UTF-8.
     for garbage in [&b"\x0a\xffab"[..], b"\x0f\x0f\x0f", b"\x0a\x01\xff"] {
         client.ready().await.unwrap();
         let request = Request::new(Bytes::from_static(garbage));
-        let answer = client.unary(request, path(infer), Raw).await;
+        let answer = client.unary(request, path(infer), raw()).await;
         let code = answer.unwrap_err().code();
         assert!(code == Code::Internal || code == Code::InvalidArgument, "{code:?}");
     }
-    // Two bytes each for an input, an output, a parameter and a tensor of nothing.
+    // Two bytes each for an input, an output, a parameter and an empty tensor.
     for field in [b"\x2a\x00", b"\x32\x00", b"\x22\x00", b"\x3a\x00"] {
         client.ready().await.unwrap();
         let request = Request::new(Bytes::from(field.repeat(7_000_000)));
-        let answer = client.unary(request, path(infer), Raw).await;
+        let answer = client.unary(request, path(infer), raw()).await;
         assert!(answer.is_err());
     }
     client.ready().await.unwrap();
-    let unknown = client.unary(Request::new(Bytes::new()), path("/no.Such/Method"), Raw).await;
+    let unknown = client.unary(Request::new(Bytes::new()), path("/no.Such/Method"), raw()).await;
     expect_error(unknown, Code::Unimplemented, "");
     let after = server.peak_memory_bytes();
     assert!(after < before + (256 << 20), "{before} bytes became {after}");
@@ -221,7 +223,7 @@ async fn messages_that_are_none_cost_little() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_that_are_given_up_are_not_run() {
+async fn cancelled_calls_are_not_run() {
     const LEAVING: u64 = 30;
     let server = server(&[]);
     let client = client(&server).await;
@@ -248,7 +250,7 @@ async fn calls_that_are_given_up_are_not_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_that_are_held_count_together() {
+async fn messages_share_one_memory_budget() {
     let models = Models::empty();
     models.add("add", &add(1.0)).write("add/model.toml", waits(2, 60_000));
     let server = Server::start_with(models.path(), &["--in-flight-bytes-max", "2500"]);
@@ -257,14 +259,14 @@ async fn messages_that_are_held_count_together() {
     let mut other = client.clone();
     let first = tokio::spawn(async move { other.model_infer(sized(2000)).await });
     tokio::task::block_in_place(|| server.wait_for_waiting("add", 1));
-    let refused = client.model_infer(sized(1000)).await;
-    expect_error(refused, Code::Unavailable, "2500 bytes of bodies, its limit");
+    let rejected = client.model_infer(sized(1000)).await;
+    expect_error(rejected, Code::Unavailable, "2500 bytes of bodies, its limit");
     assert!(client.model_infer(sized(100)).await.is_ok());
     assert!(first.await.unwrap().is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_is_held_until_its_call_has_no_more() {
+async fn a_message_counts_until_its_client_closes_its_side() {
     let server = server(&["--in-flight-bytes-max", "2500"]);
     let channel = channel(&server).await;
     let message = framed(&ModelInferRequest { id: "x".repeat(2000), ..request() });
@@ -284,7 +286,7 @@ async fn a_message_is_held_until_its_call_has_no_more() {
     let is_full = || server.infer("add", &other).status == 503;
     tokio::task::block_in_place(|| {
         support::wait_until("no room for another", || {
-            // It was refused itself, if it came at the same time.
+            // It was rejected itself, if it came at the same time.
             if call.is_finished() {
                 call = open();
             }
@@ -296,25 +298,25 @@ async fn a_message_is_held_until_its_call_has_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn there_must_be_room_for_what_a_message_is_decompressed_to() {
+async fn the_decompressed_size_of_a_message_counts() {
     let server = server(&["--in-flight-bytes-max", "1000000"]);
     let mut client = client(&server).await.send_compressed(CompressionEncoding::Gzip);
     let before = server.peak_memory_bytes();
     let bomb = ModelInferRequest { id: "x".repeat(60_000_000), ..request() };
-    let refused = client.model_infer(bomb).await;
-    expect_error(refused, Code::Unavailable, "1000000 bytes of bodies, its limit");
+    let rejected = client.model_infer(bomb).await;
+    expect_error(rejected, Code::Unavailable, "1000000 bytes of bodies, its limit");
     let after = server.peak_memory_bytes();
     assert!(after < before + (32 << 20), "{before} bytes became {after}");
     assert!(client.model_infer(request()).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_is_held_until_it_is_read() {
+async fn a_response_counts_until_it_is_read() {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("same", &same());
     let server = Server::start_with(models.path(), &["--in-flight-bytes-max", "10000000"]);
     let mut message = ModelInferRequest { model_name: "same".into(), ..request() };
-    // More than the client makes room for unasked.
+    // More than the client's initial window.
     message.inputs[0].shape = vec![1, 2_000_000];
     message.raw_input_contents = vec![Bytes::from(vec![0; 8_000_000])];
     let mut channel = channel(&server).await;
@@ -334,7 +336,7 @@ async fn an_answer_is_held_until_it_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_inference_has_a_small_message_compressed_or_not() {
+async fn other_messages_than_inference_have_a_small_limit() {
     let server = server(&[]);
     let client = client(&server).await;
     for mut client in [client.clone(), client.send_compressed(CompressionEncoding::Gzip)] {
@@ -346,7 +348,7 @@ async fn what_is_no_inference_has_a_small_message_compressed_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_stops_in_the_middle_comes_to_an_end() {
+async fn a_stalled_message_times_out() {
     let server = server(&["--body-timeout-ms", "100", "--in-flight-bytes-max", "2500"]);
     let mut channel = channel(&server).await;
     let mut call = async |method: &str, sent: Bytes| {
@@ -383,40 +385,7 @@ fn framed(message: &ModelInferRequest) -> Bytes {
     framed.freeze()
 }
 
-/// Sends and takes messages as they are.
-#[derive(Clone, Copy)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
+/// A codec that sends encoded messages and skips responses.
+fn raw() -> PreEncoded<()> {
+    PreEncoded::default()
 }

@@ -1,5 +1,4 @@
-//! Requests that are wrong in themselves: each gets its own message and the right status over
-//! HTTP, and the server goes on as before.
+//! Invalid HTTP requests: each gets its own message and status, and the server keeps serving.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -13,7 +12,7 @@ use support::Server;
 use support::http::Answer;
 use support::models::{ADD_REQUEST, Models, add, mean, same};
 
-/// Bytes that requests may take which want more than they should.
+/// Most bytes of memory for requests that demand too much.
 const GROWTH_BYTES_MAX: u64 = 256 << 20;
 
 fn server() -> Server {
@@ -22,7 +21,7 @@ fn server() -> Server {
     Server::start_with(models.path(), &["--model-control", "none"])
 }
 
-/// Checks that a request which is right gets its answer.
+/// Checks that a valid request gets its response.
 #[track_caller]
 fn expect_good(server: &Server) {
     let answer = server.infer("add", ADD_REQUEST);
@@ -30,12 +29,12 @@ fn expect_good(server: &Server) {
     assert_eq!(answer.json()["outputs"][0]["data"].to_string(), "[2.0,3.0]");
 }
 
-/// A request for the model `add` with these fields of its input.
+/// A request for the model `add` with these fields in its input.
 fn add_input(fields: &str) -> String {
     format!("{{\"inputs\": [{{{fields}}}]}}")
 }
 
-/// Posts JSON and then raw bytes, with a header that says how long the JSON is.
+/// Posts JSON and raw bytes, with a header for the length of the JSON.
 fn post_binary(server: &Server, model: &str, length: impl Display, body: &[u8]) -> Answer {
     let header = format!("Inference-Header-Content-Length: {length}");
     server.connect().request("POST", &format!("/v2/models/{model}/infer"), &[&header], body)
@@ -48,7 +47,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn models_and_versions_that_are_not_there() {
+fn unknown_models_and_versions() {
     let server = server();
     let infer = |path: &str| server.post(&format!("/v2/models/{path}/infer"), ADD_REQUEST);
     infer("no-such").expect_error(404, "no model 'no-such'");
@@ -61,7 +60,7 @@ fn models_and_versions_that_are_not_there() {
 }
 
 #[test]
-fn paths_and_methods_that_are_not_there() {
+fn unknown_paths_and_methods() {
     let server = server();
     server.get("/").expect_error(404, "GET /v2");
     server.get("/v2/models/add/no-such").expect_error(404, "/v2/models/add/no-such");
@@ -77,7 +76,7 @@ fn paths_and_methods_that_are_not_there() {
 }
 
 #[test]
-fn tensors_that_the_model_does_not_take() {
+fn tensors_that_do_not_match_the_signature() {
     let server = server();
     let cases = [
         (r#""name": "z", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]"#, "no input 'z'"),
@@ -108,7 +107,7 @@ fn tensors_that_the_model_does_not_take() {
 }
 
 #[test]
-fn anything_that_comes_twice() {
+fn duplicate_fields() {
     let server = server();
     let input = r#"{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}"#;
     let twice = format!("{{\"inputs\": [{input}, {input}]}}");
@@ -125,7 +124,7 @@ fn anything_that_comes_twice() {
 }
 
 #[test]
-fn numbers_that_do_not_fit() {
+fn numbers_out_of_range() {
     let server = server();
     let with = |number: &str| {
         let data = format!("\"data\": [{number}, 2]");
@@ -144,7 +143,7 @@ fn numbers_that_do_not_fit() {
 }
 
 #[test]
-fn parameters_that_have_no_effect() {
+fn parameters_without_effect() {
     let server = server();
     let with = |parameters: &str| {
         let start = format!("{{\"parameters\": {parameters},");
@@ -172,7 +171,7 @@ fn parameters_that_have_no_effect() {
 }
 
 #[test]
-fn bodies_that_are_no_json() {
+fn bodies_that_are_not_json() {
     let server = server();
     server.infer("add", "").expect_error(400, "can not be read");
     server.infer("add", &ADD_REQUEST[..50]).expect_error(400, "EOF");
@@ -184,7 +183,7 @@ fn bodies_that_are_no_json() {
 }
 
 #[test]
-fn lengths_of_binary_tensors_that_lie() {
+fn wrong_lengths_of_binary_tensors() {
     let server = server();
     let json = r#"{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32",
         "parameters": {"binary_data_size": 8}}]}"#;
@@ -207,14 +206,14 @@ fn lengths_of_binary_tensors_that_lie() {
 }
 
 #[test]
-fn shapes_that_ask_for_more_than_they_bring() {
+fn shapes_that_demand_much_memory() {
     let server = server();
     let before = server.peak_memory_bytes();
     let shaped = |model: &str, shape: &str| {
         let fields = r#""name": "x", "datatype": "FP32", "data": [], "shape":"#;
         server.infer(model, add_input(&format!("{fields} {shape}")))
     };
-    // No elements, and so no bytes; but an output of as many rows.
+    // No elements, and so no bytes, but an output with as many rows.
     shaped("mean", "[1000000000, 0]").expect_error(400, "too large");
     shaped("mean", "[18446744073709551615, 0]").expect_error(400, "too large");
     shaped("same", "[0, 18446744073709551615]").expect_error(400, "too large");
@@ -226,7 +225,7 @@ fn shapes_that_ask_for_more_than_they_bring() {
 }
 
 #[test]
-fn encodings_that_are_not_known_or_not_true() {
+fn unknown_and_wrong_encodings() {
     let server = server();
     let with = |encoding: &str, body: &[u8]| {
         let header = format!("Content-Encoding: {encoding}");
@@ -248,7 +247,7 @@ fn encodings_that_are_not_known_or_not_true() {
 }
 
 #[test]
-fn bombs_cost_little_memory() {
+fn decompression_bombs_use_little_memory() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let flags = ["--body-bytes-max", "16000000", "--in-flight-bytes-max", "32000000"];
@@ -286,7 +285,7 @@ fn bombs_cost_little_memory() {
 }
 
 #[test]
-fn a_name_of_any_kind_is_no_mistake() {
+fn any_characters_are_valid_in_names() {
     let models = Models::empty();
     models.add("a \"b\" c%", &add(1.0));
     let server = Server::start(models.path());

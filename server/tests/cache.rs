@@ -1,4 +1,4 @@
-//! The cache as its owner sees it: settings, answers, statistics and metrics.
+//! The cache: settings, responses, statistics and metrics.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -12,7 +12,7 @@ const CACHED: &str = "cache = { bytes_max = 1048576 }\n";
 const OTHER_REQUEST: &str =
     r#"{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [3, 4]}]}"#;
 
-/// What `add` makes of a request.
+/// Sums that `add` returns for a request.
 #[track_caller]
 fn sums(server: &Server, request: &str) -> Value {
     let answer = server.infer("add", request);
@@ -30,7 +30,7 @@ fn counts(server: &Server) -> [u64; 5] {
 }
 
 #[test]
-fn an_answer_is_given_again_and_counted_as_a_hit() {
+fn a_repeated_request_is_a_cache_hit() {
     let models = Models::empty();
     models.add("add", &add(1.0)).write("add/model.toml", CACHED);
     let server = Server::start(models.path());
@@ -49,7 +49,7 @@ fn an_answer_is_given_again_and_counted_as_a_hit() {
 }
 
 #[test]
-fn no_model_has_a_cache_by_itself() {
+fn models_have_no_cache_by_default() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = Server::start(models.path());
@@ -61,7 +61,7 @@ fn no_model_has_a_cache_by_itself() {
 }
 
 #[test]
-fn the_same_requests_in_flight_are_one_row_of_a_batch() {
+fn identical_requests_in_flight_are_coalesced() {
     let models = Models::empty();
     models.add("add", &add(1.0)).write("add/model.toml", CACHED.to_owned() + &waits(2, 60_000));
     let server = Server::start(models.path());
@@ -80,7 +80,7 @@ fn the_same_requests_in_flight_are_one_row_of_a_batch() {
 }
 
 #[test]
-fn a_version_that_is_replaced_takes_its_answers_along() {
+fn a_new_version_starts_with_an_empty_cache() {
     let models = Models::empty();
     models.add("add", &add(1.0)).write("add/model.toml", CACHED);
     let server = Server::start_with(models.path(), &["--poll-ms", "5"]);

@@ -1,4 +1,4 @@
-//! A client that goes away stops costing compute.
+//! Requests whose clients leave stop using compute.
 
 mod support;
 
@@ -11,13 +11,13 @@ use support::models::{
     ADD_REQUEST, LONG_REQUEST, Models, SLOW_REQUEST, add, as_long_as_wanted, short_request, slow,
     waits,
 };
-use support::{PATIENCE, Server};
+use support::{Server, TIMEOUT};
 use tonic::transport::Channel;
 
-/// Clients that ask and leave.
+/// Clients that send a request and leave.
 const LEAVING: u64 = 40;
 
-/// Sends a request and leaves the answer for later.
+/// Sends a request without reading the response.
 fn ask(server: &Server, model: &str, request: &str) -> Connection {
     let mut client = server.connect();
     let path = format!("/v2/models/{model}/infer");
@@ -26,7 +26,7 @@ fn ask(server: &Server, model: &str, request: &str) -> Connection {
 }
 
 #[test]
-fn requests_whose_clients_left_are_not_run() {
+fn cancelled_requests_are_not_run() {
     let models = Models::empty();
     models.add("slow", &slow());
     let server = Server::start(models.path());
@@ -42,7 +42,7 @@ fn requests_whose_clients_left_are_not_run() {
 }
 
 #[test]
-fn a_batch_has_no_rows_of_clients_that_left() {
+fn a_cancelled_request_is_not_batched() {
     let models = Models::empty();
     models.add("add", &add(1.0)).write("add/model.toml", waits(LEAVING as usize + 2, 60_000));
     let server = Server::start(models.path());
@@ -51,7 +51,7 @@ fn a_batch_has_no_rows_of_clients_that_left() {
     server.wait_for_waiting("add", LEAVING + 1);
     drop(leaving);
     support::wait_until("all to leave", || server.cancelled("add") == LEAVING);
-    // Requests that are over fill a batch no more than they fill the queue.
+    // Cancelled requests count neither in a batch nor in the queue.
     let mut rest = Vec::new();
     support::wait_until("the batch to be full", || {
         rest.push(ask(&server, "add", ADD_REQUEST));
@@ -62,38 +62,38 @@ fn a_batch_has_no_rows_of_clients_that_left() {
     assert!(server.rows_run("add") <= live, "{} rows, {live} clients", server.rows_run("add"));
 }
 
-/// A server whose one replica runs for minutes when it is asked to.
+/// A server with one replica, whose model runs for minutes on request.
 fn server_of_long_runs() -> Server {
     let models = Models::empty();
     models.add("long", &as_long_as_wanted()).write("long/model.toml", "replicas.count = 1");
     Server::start_with(models.path(), &["--model-control", "none"])
 }
 
-/// Waits until a long run has the replica, and no short one gets it in time.
+/// Waits until a long run occupies the replica, so that short requests expire.
 fn wait_for_long_run(server: &Server) {
     support::wait_until("the long run", || {
         server.infer("long", short_request(200_000)).status != 200
     });
 }
 
-/// Checks that a run was stopped, and that the replica answers others.
-fn expect_stop(server: &Server) {
-    let patience_us = PATIENCE.as_micros() as u64;
+/// Checks that a run was cancelled, and that the replica serves other requests.
+fn expect_cancelled_run(server: &Server) {
+    let patience_us = TIMEOUT.as_micros() as u64;
     assert_eq!(server.infer("long", short_request(patience_us)).status, 200);
     assert_eq!(server.metric("skysail_cancelled_batches_total", &["model=\"long\""]), 1.0);
 }
 
 #[test]
-fn a_run_ends_when_its_client_hangs_up() {
+fn a_run_is_cancelled_when_its_client_disconnects() {
     let server = server_of_long_runs();
     let client = ask(&server, "long", LONG_REQUEST);
     wait_for_long_run(&server);
     drop(client);
-    expect_stop(&server);
+    expect_cancelled_run(&server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_ends_when_its_call_is_given_up() {
+async fn a_run_is_cancelled_with_its_call() {
     let server = server_of_long_runs();
     let address = format!("http://{}", server.grpc());
     let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
@@ -112,5 +112,5 @@ async fn a_run_ends_when_its_call_is_given_up() {
     let call = tokio::spawn(async move { client.model_infer(request).await });
     tokio::task::block_in_place(|| wait_for_long_run(&server));
     call.abort();
-    tokio::task::block_in_place(|| expect_stop(&server));
+    tokio::task::block_in_place(|| expect_cancelled_run(&server));
 }

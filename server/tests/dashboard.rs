@@ -1,4 +1,4 @@
-//! The dashboard: its page, its events, and both in a real browser under a real load.
+//! The dashboard: its page, its events, and both in a real browser under load.
 
 #![allow(clippy::unwrap_used, reason = "a test panics")]
 
@@ -11,38 +11,38 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use support::browser::Browser;
 use support::http::Connection;
 use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, slow, small_mlp, unsupported};
-use support::{PATIENCE, Server, wait_for, wait_until};
+use support::{Server, TIMEOUT, wait_for, wait_until};
 
-/// A model whose name would do harm as HTML.
+/// Name of a model that would be harmful as HTML.
 const MARKUP: &str = "<img src=x onerror=alert(1)>";
 
-/// A request whose id would.
+/// Id of a request that would be harmful as HTML.
 const ID: &str = "<script>alert(2)</script>";
 
-/// Watchers that there may be.
+/// Most viewers at once.
 const WATCHERS_MAX: usize = 16;
 
-/// Asks and reads until the server ends the connection.
+/// Sends a request and reads until the server ends the connection.
 fn exchange(address: SocketAddr, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     write!(stream, "{method} {path} HTTP/1.0\r\nHost: test\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
 }
 
-/// One who watches.
+/// A viewer of the events.
 struct Watcher {
     stream: TcpStream,
     text: String,
 }
 
 impl Watcher {
-    /// Asks for the events, and waits for the first bytes of the answer.
+    /// Requests the events, and waits for the first bytes of the response.
     fn new(address: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         write!(stream, "GET /dashboard/events HTTP/1.0\r\nHost: test\r\n\r\n").unwrap();
         let mut watcher = Self { stream, text: String::new() };
         watcher.read_until("\r\n\r\n");
@@ -53,7 +53,7 @@ impl Watcher {
         self.text.starts_with("HTTP/1.0 200")
     }
 
-    /// Reads until some text has come, and gives what came up to there.
+    /// Reads until some text has arrived, and returns everything up to it.
     fn read_until(&mut self, text: &str) -> String {
         loop {
             if let Some(at) = self.text.find(text) {
@@ -72,7 +72,7 @@ fn page(server: &Server) -> String {
 }
 
 #[test]
-fn the_page_brings_everything_and_lets_nothing_else_in() {
+fn the_page_is_self_contained_and_has_a_strict_policy() {
     let models = Models::digits();
     let server = Server::start(models.path());
     let page = Connection::open(server.metrics()).request("GET", "/", &[], b"");
@@ -98,7 +98,7 @@ fn the_page_brings_everything_and_lets_nothing_else_in() {
 }
 
 #[test]
-fn other_methods_and_paths_are_refused_in_words() {
+fn other_methods_and_paths_are_errors_with_a_message() {
     let models = Models::empty();
     let server = Server::start(models.path());
     let ask = |method, path| Connection::open(server.metrics()).request(method, path, &[], b"");
@@ -119,7 +119,7 @@ fn other_methods_and_paths_are_refused_in_words() {
 }
 
 #[test]
-fn names_reasons_and_ids_are_text_whatever_they_hold() {
+fn names_reasons_and_ids_are_escaped() {
     let models = Models::empty();
     models.add("add", &add(1.0)).add(MARKUP, &add(1.0));
     models.write("broken/1/model.onnx", "<script>").write("broken/model.toml", "\"<b>\" = 1");
@@ -136,7 +136,7 @@ fn names_reasons_and_ids_are_text_whatever_they_hold() {
 }
 
 #[test]
-fn events_tell_what_changes_part_by_part() {
+fn events_contain_the_changed_parts() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = Server::start(models.path());
@@ -157,20 +157,20 @@ fn events_tell_what_changes_part_by_part() {
 }
 
 #[test]
-fn those_who_watch_are_limited_and_leave_a_place() {
+fn the_number_of_viewers_is_limited() {
     let models = Models::empty();
     let server = Server::start(models.path());
     let mut watchers: Vec<_> = (0..WATCHERS_MAX).map(|_| Watcher::new(server.metrics())).collect();
     assert!(watchers.iter().all(Watcher::is_let_in));
-    let refused = Watcher::new(server.metrics());
-    assert!(refused.text.starts_with("HTTP/1.0 503"), "{}", refused.text);
-    assert!(refused.text.contains("retry-after"), "{}", refused.text);
+    let rejected = Watcher::new(server.metrics());
+    assert!(rejected.text.starts_with("HTTP/1.0 503"), "{}", rejected.text);
+    assert!(rejected.text.contains("retry-after"), "{}", rejected.text);
     watchers.pop();
     wait_until("a place", || Watcher::new(server.metrics()).is_let_in());
 }
 
 #[test]
-fn a_server_that_stops_ends_its_events() {
+fn stopping_ends_the_event_streams() {
     let models = Models::empty();
     let server = Server::start_with(models.path(), &["--stop-timeout-ms", "20000"]);
     let mut watcher = Watcher::new(server.metrics());
@@ -181,7 +181,7 @@ fn a_server_that_stops_ends_its_events() {
     watcher.stream.read_to_string(&mut rest).unwrap();
 }
 
-/// Models in every state, and one that can not keep its objective under load.
+/// Models in every state, and one that misses its objective under load.
 fn busy_repository() -> Models {
     let models = Models::digits();
     models.add("add", &add(1.0)).add("wide", &small_mlp(1)).add(MARKUP, &add(1.0));
@@ -191,7 +191,7 @@ fn busy_repository() -> Models {
     models
 }
 
-/// Asks two models on connections of its own, until told to stop.
+/// Sends requests to two models on separate connections, until told to stop.
 fn load(server: &Server, is_over: &AtomicBool) {
     std::thread::scope(|threads| {
         let ask = |model: &'static str, request: &'static str| {
@@ -209,12 +209,12 @@ fn load(server: &Server, is_over: &AtomicBool) {
     });
 }
 
-/// A value that a script finds, once it is not null.
+/// Waits until a script returns a value that is not null.
 fn find(browser: &Browser, what: &str, script: &str) -> Value {
     wait_for(what, || Some(browser.run(script)).filter(|value| !value.is_null()))
 }
 
-/// The cell of a model under a label, unless it says nothing.
+/// A script for the cell of a model under a label, or null if it is empty.
 fn cell(model: &str, label: &str) -> String {
     format!(
         "for (const row of document.querySelectorAll('#versions tbody tr')) {{
@@ -227,7 +227,7 @@ fn cell(model: &str, label: &str) -> String {
 }
 
 #[test]
-fn a_browser_shows_a_load_as_it_is() {
+fn a_browser_shows_the_load() {
     let Some(browser) = Browser::start() else { return };
     let models = busy_repository();
     let server = Server::start(models.path());
@@ -257,7 +257,7 @@ fn watch(browser: &Browser, server: &Server) {
     find(browser, "hits of the cache", &cell("add", "Cache hits"));
     find(
         browser,
-        "a refusal",
+        "a shed request",
         "return document.querySelector('#unanswered tbody tr')?.textContent",
     );
     let cause = "return document.querySelector('#slow [data-label=\"Why\"]')?.textContent";
@@ -279,7 +279,7 @@ fn watch(browser: &Browser, server: &Server) {
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
-/// Headings, names of tables and of drawings, and text where markup was wanted.
+/// Checks headings, names of tables and drawings, and escaped text.
 fn check_structure(browser: &Browser) {
     let count = |selector: &str| {
         browser
@@ -301,7 +301,7 @@ fn check_structure(browser: &Browser) {
     assert_eq!(count("img[src=x]"), 0);
 }
 
-/// The figures move by themselves, stop when told to, and go on.
+/// Checks that figures update by themselves, pause, and continue.
 fn check_updates(browser: &Browser) {
     let text = "return document.getElementById('totals').textContent";
     let before = browser.run(text);
@@ -313,7 +313,7 @@ fn check_updates(browser: &Browser) {
     wait_until("the page to go on", || browser.run(state) == "Live");
 }
 
-/// Text can be read: at least 4.5 to 1 against what is behind it, as WCAG 2.2 has it (1.4.3).
+/// Checks the contrast of text: at least 4.5 to 1, as in WCAG 2.2 (1.4.3).
 fn check_contrast(browser: &Browser) {
     let poor = browser.run(
         "const channels = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -340,7 +340,7 @@ fn check_contrast(browser: &Browser) {
     assert_eq!(poor, serde_json::json!([]));
 }
 
-/// One column, and nothing beyond the edge.
+/// Checks the layout on a phone: one column, and nothing beyond the edge.
 fn check_phone(browser: &Browser) {
     browser.resize(390, 844);
     let wide = browser.run(

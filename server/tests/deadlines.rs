@@ -1,4 +1,4 @@
-//! Deadlines over gRPC, and what a refusal tells a client that could try again.
+//! Deadlines over gRPC, and the retry advice of shed calls.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -23,8 +23,7 @@ use tonic_types::StatusExt;
 
 const HOUR_US: i64 = 3_600_000_000;
 
-/// Serves `add`, `slow`, and `waiting`, whose requests wait for another for longer than a test
-/// takes.
+/// Serves `add`, `slow`, and `waiting`, whose requests wait for others longer than a test takes.
 fn server() -> Server {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("slow", &slow()).add("waiting", &add(1.0));
@@ -53,8 +52,8 @@ fn with_timeout(mut request: ModelInferRequest, us: i64) -> ModelInferRequest {
     request
 }
 
-/// Calls a method with `grpc-timeout` and gives the status. It is done by hand, for gRPC's
-/// clients end a call at its deadline by themselves.
+/// Calls a method with `grpc-timeout` and returns the status. It bypasses the gRPC client, which
+/// would end the call at its deadline by itself.
 async fn call(server: &Server, method: &str, timeout: &str, message: &ModelInferRequest) -> Status {
     let mut body = BytesMut::new();
     body.put_u8(0);
@@ -70,7 +69,7 @@ async fn call(server: &Server, method: &str, timeout: &str, message: &ModelInfer
     let stream = TokioIo::new(TcpStream::connect(server.grpc()).await.unwrap());
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
     tokio::spawn(connection);
-    let answer = tokio::time::timeout(support::PATIENCE, async {
+    let answer = tokio::time::timeout(support::TIMEOUT, async {
         let (head, body) = sender.send_request(request).await.unwrap().into_parts();
         let trailers = body.collect().await.unwrap().trailers().cloned().unwrap_or_default();
         Status::from_header_map(&head.headers).or(Status::from_header_map(&trailers))
@@ -78,25 +77,24 @@ async fn call(server: &Server, method: &str, timeout: &str, message: &ModelInfer
     answer.await.unwrap().unwrap()
 }
 
-/// Checks that a request was not answered for its deadline: refused when it came, as that could
-/// be foreseen, or when the deadline had passed.
+/// Checks that a request missed its deadline: rejected on arrival, or ended when it passed.
 #[track_caller]
 fn expect_late(status: &Status) {
     let foreseen = status.code() == Code::Unavailable && status.get_details_retry_info().is_some();
     assert!(foreseen || status.code() == Code::DeadlineExceeded, "{status:?}");
 }
 
-fn refused_for_time(server: &Server, model: &str) -> f64 {
+fn shed_for_time(server: &Server, model: &str) -> f64 {
     let model = format!("model=\"{model}\"");
-    let refused = |reason| server.metric("skysail_shed_requests_total", &[&model, reason]);
-    refused("reason=\"expired\"") + refused("reason=\"overloaded\"")
+    let rejected = |reason| server.metric("skysail_shed_requests_total", &[&model, reason]);
+    rejected("reason=\"expired\"") + rejected("reason=\"overloaded\"")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_does_not_outlast_its_deadline() {
+async fn a_call_ends_at_its_deadline() {
     let server = server();
-    for (refused, timeout) in ["50m", "50000u", "1n"].iter().enumerate() {
-        assert_eq!(refused_for_time(&server, "waiting"), refused as f64);
+    for (rejected, timeout) in ["50m", "50000u", "1n"].iter().enumerate() {
+        assert_eq!(shed_for_time(&server, "waiting"), rejected as f64);
         expect_late(&call(&server, "ModelInfer", timeout, &request("waiting")).await);
     }
     assert_eq!(server.rows_run("waiting"), 0);
@@ -108,14 +106,14 @@ async fn a_call_ends_while_its_model_runs() {
     let mut message = request("slow");
     message.inputs[0].shape = vec![1];
     message.raw_input_contents[0].truncate(4);
-    // An idle replica tries everything.
+    // An idle replica runs any request.
     let status = call(&server, "ModelInfer", "50m", &message).await;
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     assert!(status.message().contains("deadline of 50000 us"), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_sooner_of_the_deadline_and_the_timeout_counts() {
+async fn the_shorter_of_deadline_and_timeout_holds() {
     let server = server();
     let soon = with_timeout(request("waiting"), 50_000);
     expect_late(&call(&server, "ModelInfer", "1H", &soon).await);
@@ -124,7 +122,7 @@ async fn the_sooner_of_the_deadline_and_the_timeout_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadline_that_is_far_away_changes_nothing() {
+async fn a_distant_deadline_has_no_effect() {
     let server = server();
     for timeout in ["1H", "99999999H", "60M", "3600S", "60000m", "99999999u"] {
         let status = call(&server, "ModelInfer", timeout, &request("add")).await;
@@ -133,7 +131,7 @@ async fn a_deadline_that_is_far_away_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadline_that_can_not_be_read_is_refused() {
+async fn an_invalid_deadline_is_an_error() {
     let server = server();
     for timeout in ["", "5", "5s", "-5m", "soon", "123456789m"] {
         for method in ["ModelInfer", "ModelStreamInfer", "ServerLive"] {
@@ -155,7 +153,7 @@ async fn a_stream_ends_with_its_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_call_says_when_to_try_again() {
+async fn a_shed_call_has_retry_advice() {
     let server = server();
     let mut first = server.connect();
     first.send_request("POST", "/v2/models/waiting/infer", &[], ADD_REQUEST.as_bytes());
@@ -168,11 +166,11 @@ async fn a_refused_call_says_when_to_try_again() {
     let info = status.get_details_retry_info().unwrap();
     assert_eq!(info.retry_delay, Some(Duration::from_secs(1)));
     assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "1000");
-    // A stream is told in words, and goes on.
+    // A stream gets a message, and goes on.
     let requests = tokio_stream::iter([request("waiting"), request("add")]);
     let mut answers = client.model_stream_infer(requests).await.unwrap().into_inner();
-    let refused = answers.message().await.unwrap().unwrap().error_message;
-    assert!(refused.contains("try again later"), "{refused}");
+    let rejected = answers.message().await.unwrap().unwrap().error_message;
+    assert!(rejected.contains("try again later"), "{rejected}");
     let answered = answers.message().await.unwrap().unwrap();
     assert_eq!(answered.error_message, "");
     let labels = ["model=\"waiting\"", "reason=\"queue_full\""];

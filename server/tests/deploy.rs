@@ -1,5 +1,4 @@
-//! What `deploy/` asks of a server is there: no rule and no panel stays empty for a name that the
-//! server does not have.
+//! Tests of the files in `deploy/`: all names of metrics and flags in them exist.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -12,7 +11,7 @@ use support::Server;
 use support::http::Connection;
 use support::models::{ADD_REQUEST, Models, add};
 
-/// The names of all metrics of a server whose model has an objective and a cache.
+/// Names of all metrics of a server whose model has an objective and a cache.
 fn exposed() -> BTreeSet<String> {
     let models = Models::empty();
     models.add("add", &add(1.0));
@@ -25,7 +24,7 @@ fn exposed() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_metric_of_the_rules_and_of_the_dashboard_is_a_metric_of_the_server() {
+fn every_metric_in_rules_and_dashboard_exists() {
     let exposed = exposed();
     let rules = deploy::text("prometheus/skysail.rules.yml");
     let tests = deploy::text("prometheus/skysail.rules.test.yml");
@@ -39,7 +38,7 @@ fn every_metric_of_the_rules_and_of_the_dashboard_is_a_metric_of_the_server() {
 }
 
 #[test]
-fn what_rules_record_is_what_rules_and_the_dashboard_use() {
+fn every_recorded_series_is_used_and_every_used_one_is_recorded() {
     let rules = deploy::text("prometheus/skysail.rules.yml");
     let recorded: BTreeSet<_> =
         rules.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).collect();
@@ -51,12 +50,12 @@ fn what_rules_record_is_what_rules_and_the_dashboard_use() {
 }
 
 #[test]
-fn the_dashboard_has_what_is_watched_and_fits_its_grid() {
+fn the_dashboard_has_its_panels_in_a_valid_grid() {
     let dashboard: serde_json::Value =
         serde_json::from_str(&deploy::text("grafana/skysail.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let titles: Vec<_> = panels.iter().map(|panel| panel["title"].as_str().unwrap()).collect();
-    for title in ["Where the time goes", "Rows a batch", "Replicas", "Refusals by reason"] {
+    for title in ["Where the time goes", "Rows per batch", "Replicas", "Shed requests by reason"] {
         assert!(titles.contains(&title), "{titles:?}");
     }
     let place = |panel: &serde_json::Value, name: &str| panel["gridPos"][name].as_u64().unwrap();
@@ -74,7 +73,7 @@ fn the_dashboard_has_what_is_watched_and_fits_its_grid() {
 }
 
 #[test]
-fn the_manifest_starts_a_server_with_flags_that_it_has() {
+fn every_flag_in_the_manifest_exists() {
     let manifest = deploy::text("kubernetes/skysail.yaml");
     let arguments = manifest.lines().filter_map(|line| line.trim().strip_prefix("- --"));
     let flags: Vec<_> = arguments.map(|text| text.split('=').next().unwrap()).collect();

@@ -1,5 +1,4 @@
-//! The server's limits: what is over one is refused with the flag or setting that sets it, or
-//! waits, and what is inside goes on.
+//! The server's limits: a request beyond one waits, or gets an error that names the flag or setting.
 
 mod support;
 
@@ -12,11 +11,11 @@ use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, slow, waits};
 
 const INFER: &str = "/v2/models/add/infer";
 
-/// A request that is a batch of its own.
+/// A request that is a whole batch.
 const TWO_ROWS: &str =
     r#"{"inputs": [{"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]}]}"#;
 
-/// A model whose requests wait for others: until there are two, or for longer than a test takes.
+/// A model whose batches wait for two requests, or longer than a test takes.
 fn waiting_model() -> Models {
     let models = Models::empty();
     models.add("add", &add(1.0)).write("add/model.toml", waits(2, 60_000));
@@ -26,20 +25,20 @@ fn waiting_model() -> Models {
 /// Clients that keep a model busy.
 const BUSY: u64 = 8;
 
-/// [`ADD_REQUEST`] with blanks behind it.
+/// [`ADD_REQUEST`], padded with blanks.
 fn padded(bytes: usize) -> String {
     format!("{ADD_REQUEST:bytes$}")
 }
 
-/// Checks that a refusal says when to try again.
+/// Checks that an error has retry advice.
 #[track_caller]
-fn expect_retry(refused: &Answer) {
-    let headers = ["retry-after", "retry-after-ms"].map(|name| refused.header(name));
+fn expect_retry(rejected: &Answer) {
+    let headers = ["retry-after", "retry-after-ms"].map(|name| rejected.header(name));
     assert_eq!(headers, [Some("1"), Some("1000")]);
 }
 
-/// Requests for `add` that were turned down for a reason.
-fn refused_requests(server: &Server, reason: &str) -> f64 {
+/// Requests for `add` that were shed for a reason.
+fn shed_requests(server: &Server, reason: &str) -> f64 {
     let labels = ["model=\"add\"", "version=\"1\"", &format!("reason=\"{reason}\"")];
     server.metric("skysail_shed_requests_total", &labels)
 }
@@ -56,7 +55,7 @@ fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
 }
 
 #[test]
-fn what_is_no_inference_has_a_small_body_compressed_or_not() {
+fn other_bodies_than_inference_have_a_small_limit() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = Server::start(models.path());
@@ -74,7 +73,7 @@ fn what_is_no_inference_has_a_small_body_compressed_or_not() {
 }
 
 #[test]
-fn a_connection_over_the_limit_waits_for_a_place() {
+fn a_connection_over_the_limit_waits() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = Server::start_with(models.path(), &["--connections-max", "1"]);
@@ -82,7 +81,7 @@ fn a_connection_over_the_limit_waits_for_a_place() {
     assert_eq!(first.request("GET", "/v2", &[], b"").status, 200);
     let mut second = server.connect();
     second.send_request("POST", INFER, &[], ADD_REQUEST.as_bytes());
-    // The first goes on, and nothing has run for the second.
+    // The first still works, and nothing has run for the second.
     let statistics = first.request("GET", "/v2/models/add/stats", &[], b"").json();
     assert_eq!(statistics["model_stats"][0]["inference_count"], 0);
     drop(first);
@@ -90,41 +89,41 @@ fn a_connection_over_the_limit_waits_for_a_place() {
 }
 
 #[test]
-fn a_request_over_those_in_flight_may_try_again() {
+fn a_request_over_the_in_flight_limit_has_retry_advice() {
     let models = waiting_model();
     let server = Server::start_with(models.path(), &["--requests-max", "1"]);
     let mut first = server.connect();
     first.send_request("POST", INFER, &[], ADD_REQUEST.as_bytes());
     server.wait_for_waiting("add", 1);
-    let refused = server.infer("add", ADD_REQUEST);
-    refused.expect_error(503, "1 requests in flight, its limit; try again later");
-    expect_retry(&refused);
-    assert_eq!(refused_requests(&server, "busy"), 1.0);
-    // What is no inference has no part in it.
+    let rejected = server.infer("add", ADD_REQUEST);
+    rejected.expect_error(503, "1 requests in flight, its limit; try again later");
+    expect_retry(&rejected);
+    assert_eq!(shed_requests(&server, "busy"), 1.0);
+    // Other requests than inference are not counted.
     assert_eq!(server.get("/v2/models/add").status, 200);
     drop(first);
     support::wait_until("a free place", || server.infer("add", TWO_ROWS).status == 200);
 }
 
 #[test]
-fn bodies_that_are_held_count_together() {
+fn bodies_share_one_memory_budget() {
     let models = waiting_model();
     let server = Server::start_with(models.path(), &["--in-flight-bytes-max", "2500"]);
     let mut first = server.connect();
     first.send_request("POST", INFER, &[], padded(2000).as_bytes());
     server.wait_for_waiting("add", 1);
-    let refused = server.infer("add", padded(1000));
-    refused.expect_error(503, "2500 bytes of bodies, its limit");
-    expect_retry(&refused);
-    assert_eq!(refused_requests(&server, "busy"), 1.0);
-    // A smaller one fits, and with it the batch is full.
+    let rejected = server.infer("add", padded(1000));
+    rejected.expect_error(503, "2500 bytes of bodies, its limit");
+    expect_retry(&rejected);
+    assert_eq!(shed_requests(&server, "busy"), 1.0);
+    // A smaller one fits, and fills the batch.
     assert_eq!(server.infer("add", padded(300)).status, 200);
     assert_eq!(first.answer().status, 200);
     assert_eq!(server.infer("add", format!("{TWO_ROWS:2500}")).status, 200);
 }
 
 #[test]
-fn a_full_queue_refuses_and_says_its_limit() {
+fn a_full_queue_rejects_with_its_limit() {
     let models = waiting_model();
     models.write("add/model.toml", waits(3, 60_000) + "[queue]\nrequests_max = 2\n");
     let server = Server::start(models.path());
@@ -133,14 +132,14 @@ fn a_full_queue_refuses_and_says_its_limit() {
         client.send_request("POST", INFER, &[], ADD_REQUEST.as_bytes());
     }
     server.wait_for_waiting("add", 2);
-    let refused = server.infer("add", ADD_REQUEST);
-    refused.expect_error(503, "'add' has 2 requests waiting, its limit; try again later");
-    expect_retry(&refused);
+    let rejected = server.infer("add", ADD_REQUEST);
+    rejected.expect_error(503, "'add' has 2 requests waiting, its limit; try again later");
+    expect_retry(&rejected);
     let of_all = ["queue_full", "overloaded", "expired", "busy"];
-    assert_eq!(of_all.map(|reason| refused_requests(&server, reason)), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(of_all.map(|reason| shed_requests(&server, reason)), [1.0, 0.0, 0.0, 0.0]);
     let failures = ["model=\"add\"", "reason=\"REJECTED\""];
     assert_eq!(server.metric("nv_inference_request_failure", &failures), 1.0);
-    // Places of clients that left are free.
+    // Clients that left free their places in the queue.
     let [mut stays, leaves] = waiting;
     drop(leaves);
     support::wait_until("a place in the queue", || server.infer("add", TWO_ROWS).status == 200);
@@ -148,16 +147,16 @@ fn a_full_queue_refuses_and_says_its_limit() {
 }
 
 #[test]
-fn a_request_waits_no_longer_than_it_allows() {
+fn a_request_expires_at_its_timeout() {
     let models = waiting_model();
     let server = Server::start(models.path());
     let answer = server.infer("add", with_timeout(ADD_REQUEST, 20_000));
     answer.expect_error(504, "longer than its timeout of 20000 us");
     assert_eq!(server.rows_run("add"), 0);
-    assert_eq!(refused_requests(&server, "expired"), 1.0);
+    assert_eq!(shed_requests(&server, "expired"), 1.0);
 }
 
-/// Clients that keep the model `slow` busy, and may wait for minutes.
+/// Clients that keep the model `slow` busy, with timeouts of minutes.
 fn keep_busy(server: &Server) -> [Connection; BUSY as usize] {
     let request = with_timeout(SLOW_REQUEST, 600_000_000);
     let clients = [(); BUSY as usize].map(|()| {
@@ -169,48 +168,50 @@ fn keep_busy(server: &Server) -> [Connection; BUSY as usize] {
     clients
 }
 
-/// A request with a timeout of its own.
+/// A request with its own timeout.
 fn with_timeout(request: &str, us: u64) -> String {
     request.replacen('{', &format!("{{\"parameters\": {{\"timeout\": {us}}},"), 1)
 }
 
 #[test]
-fn what_can_not_be_answered_within_its_timeout_is_refused_at_once() {
+fn a_request_that_can_not_meet_its_timeout_is_rejected_at_once() {
     let models = Models::empty();
     models.add("slow", &slow());
     let server = Server::start(models.path());
     let busy = keep_busy(&server);
-    let refused = server.infer("slow", with_timeout(SLOW_REQUEST, 5000));
-    refused.expect_error(503, "'slow' is overloaded: an answer within 5000 us is not possible");
+    let rejected = server.infer("slow", with_timeout(SLOW_REQUEST, 5000));
+    rejected.expect_error(503, "'slow' is overloaded: an answer within 5000 us is not possible");
     assert!(server.rows_run("slow") < BUSY, "it was told when the others were done");
-    assert!(refused.header("retry-after").is_some() && refused.header("retry-after-ms").is_some());
+    assert!(
+        rejected.header("retry-after").is_some() && rejected.header("retry-after-ms").is_some()
+    );
     let labels = ["model=\"slow\"", "reason=\"overloaded\""];
     assert_eq!(server.metric("skysail_shed_requests_total", &labels), 1.0);
     assert!(busy.map(|mut client| client.answer().status).iter().all(|&status| status == 200));
 }
 
 #[test]
-fn what_can_not_be_answered_within_the_objective_is_refused_at_once() {
+fn a_request_that_can_not_meet_the_objective_is_rejected_at_once() {
     let models = Models::empty();
     models.add("slow", &slow()).write("slow/model.toml", "[replicas]\ncount = 1\n");
-    // The engine raises it to what a request needs that waits for another.
+    // The engine raises it to the time that a request needs behind another.
     let server = Server::start_with(models.path(), &["--objective-ms", "5"]);
     let mut clients = [(); BUSY as usize].map(|()| server.connect());
     for client in &mut clients {
         client.send_request("POST", "/v2/models/slow/infer", &[], SLOW_REQUEST.as_bytes());
     }
     let answers = clients.map(|mut client| client.answer());
-    let (answered, refused): (Vec<_>, Vec<_>) =
+    let (answered, rejected): (Vec<_>, Vec<_>) =
         answers.iter().partition(|answer| answer.status == 200);
-    assert!(!answered.is_empty() && !refused.is_empty());
-    for answer in refused {
+    assert!(!answered.is_empty() && !rejected.is_empty());
+    for answer in rejected {
         answer.expect_error(503, "'slow' is overloaded: ");
         assert!(answer.header("retry-after").is_some(), "{answer:?}");
     }
 }
 
 #[test]
-fn the_objective_is_a_metric_where_there_is_one() {
+fn an_objective_is_a_metric() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let objective = |flags: &[&str]| {
@@ -222,7 +223,7 @@ fn the_objective_is_a_metric_where_there_is_one() {
 }
 
 #[test]
-fn more_rows_than_a_batch_may_have_are_refused() {
+fn a_request_of_too_many_rows_is_an_error() {
     let models = waiting_model();
     let server = Server::start(models.path());
     let rows = r#"{"inputs": [{"name": "x", "shape": [3, 2], "datatype": "FP32",

@@ -1,4 +1,4 @@
-//! The metrics in each form that Prometheus reads.
+//! The metrics in each format for Prometheus.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -16,7 +16,7 @@ const PROTOBUF: &str = "application/vnd.google.protobuf;\
     proto=io.prometheus.client.MetricFamily;encoding=delimited";
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0";
 
-/// A server that has answered some requests and refused others.
+/// A server that has answered some requests and rejected others.
 fn server() -> (Models, Server) {
     let models = Models::empty();
     models.add("add", &add(1.0)).write("add/model.toml", "cache = { bytes_max = 1048576 }\n");
@@ -37,7 +37,7 @@ fn metrics(server: &Server, accept: &str) -> Answer {
     answer
 }
 
-/// What `promtool check metrics` says; says that it was skipped where there is none.
+/// Output of `promtool check metrics`; `None` if promtool is not installed.
 #[expect(clippy::print_stdout, reason = "says that a test was skipped")]
 fn promtool(text: &str) -> Option<String> {
     let mut command = Command::new("promtool");
@@ -53,11 +53,11 @@ fn promtool(text: &str) -> Option<String> {
 }
 
 #[test]
-fn promtool_finds_nothing_but_tritons_names() {
+fn promtool_accepts_all_but_tritons_names() {
     let (_models, server) = server();
     let text = metrics(&server, "text/plain").text();
     let Some(said) = promtool(&text) else { return };
-    // It can be read as a whole, or it would not come to the names.
+    // promtool parses everything before it checks names.
     let ours: Vec<_> = said.lines().filter(|line| !line.starts_with("nv_")).collect();
     assert!(ours.is_empty(), "{ours:#?}");
     assert!(said.contains("nv_inference_request_success counter metrics should have"), "{said}");
@@ -67,7 +67,7 @@ fn promtool_finds_nothing_but_tritons_names() {
 }
 
 #[test]
-fn tritons_counters_and_our_own_are_there() {
+fn tritons_counters_and_our_own_are_present() {
     let (_models, server) = server();
     let add = |name, label| server.metric(name, &["model=\"add\"", "version=\"1\"", label]);
     assert_eq!(add("nv_inference_request_success", ""), 20.0);
@@ -85,7 +85,7 @@ fn tritons_counters_and_our_own_are_there() {
 }
 
 #[test]
-fn open_metrics_has_examples_by_their_names() {
+fn open_metrics_has_exemplars_with_request_ids() {
     let (_models, server) = server();
     let answer = metrics(&server, OPEN_METRICS);
     assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
@@ -103,14 +103,14 @@ fn open_metrics_has_examples_by_their_names() {
     assert!(seconds.parse::<f64>().unwrap() > 0.0 && time.parse::<f64>().unwrap() > 1.7e9);
 }
 
-/// The counts of a native histogram's buckets.
+/// Counts of a native histogram's buckets.
 fn native(histogram: &Histogram) -> Vec<i64> {
     let deltas = histogram.positive_delta.iter();
     deltas.scan(0, |count, delta| Some((*count += delta, *count).1)).collect()
 }
 
 #[test]
-fn messages_have_native_histograms_that_agree_with_the_classic_ones() {
+fn native_histograms_agree_with_classic_ones() {
     let (_models, server) = server();
     let answer = metrics(&server, PROTOBUF);
     assert!(answer.header("content-type").unwrap().starts_with("application/vnd.google.protobuf"));
@@ -132,7 +132,7 @@ fn messages_have_native_histograms_that_agree_with_the_classic_ones() {
 }
 
 #[test]
-fn other_paths_and_methods_of_the_port_are_refused() {
+fn other_paths_and_methods_of_the_port_are_errors() {
     let (_models, server) = server();
     let ask = |method, path| Connection::open(server.metrics()).request(method, path, &[], b"");
     ask("GET", "/metric").expect_error(404, "/metric");

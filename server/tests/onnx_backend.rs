@@ -1,6 +1,7 @@
-//! The server against ONNX Runtime: chosen cases of the ONNX project, and small models of our own.
-//! Python asks, from `onnx_backend/`; SKYSAIL_CLIENTS_PYTHON names it. `cargo xtask test
-//! --onnx-backend` checks every case.
+//! Compares the server with ONNX Runtime: selected cases of the ONNX project, and small models.
+//!
+//! The client is in Python, in `onnx_backend/`; SKYSAIL_CLIENTS_PYTHON names the interpreter.
+//! `cargo xtask test --onnx-backend` checks all cases.
 
 use std::env;
 use std::io;
@@ -12,16 +13,16 @@ const CHOSEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx_backend/ch
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/venv/bin/python");
 
 #[test]
-fn chosen_cases_get_the_answers_of_onnx_runtime() -> io::Result<()> {
+fn selected_cases_match_onnx_runtime() -> io::Result<()> {
     check(&["--cases", CHOSEN])
 }
 
 #[test]
-fn models_of_our_own_get_the_answers_of_onnx_runtime() -> io::Result<()> {
+fn our_models_match_onnx_runtime() -> io::Result<()> {
     check(&["--own"])
 }
 
-/// Runs the checks; says so where Python lacks what they need.
+/// Runs the checks; prints a note if Python lacks the packages.
 #[expect(clippy::print_stdout, reason = "says what was checked, and what was skipped")]
 fn check(arguments: &[&str]) -> io::Result<()> {
     let python = env::var_os("SKYSAIL_CLIENTS_PYTHON").map_or_else(|| PYTHON.into(), PathBuf::from);

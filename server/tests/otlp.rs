@@ -1,5 +1,4 @@
-//! Traces as a collector gets them: what is told to callers, which spans there are, what is kept,
-//! and that a collector that is not there harms nobody.
+//! Traces at a collector: headers of responses, spans, sampling, and failing collectors.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
 
@@ -28,13 +27,14 @@ const STAGES: [&str; 7] = ["accept", "decode", "admit", "queue", "batch", "execu
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
-/// What a caller says, sampled or not.
+/// A caller's `traceparent`, sampled or not.
 fn traceparent(sampled: bool) -> String {
     format!("00-{TRACE}-{PARENT}-{:02x}", u8::from(sampled))
 }
 
-/// Serves `add`, and `late`, the same with an objective that hardly any request keeps; sends its
-/// traces here.
+/// Serves `add`, and `late`, the same model with an objective that hardly any request meets.
+///
+/// Traces go to this collector.
 fn server(url: &str, sample: &str) -> Server {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("late", &add(1.0));
@@ -43,13 +43,13 @@ fn server(url: &str, sample: &str) -> Server {
     Server::start_with(models.path(), &flags)
 }
 
-/// Asks a model with these headers.
+/// Sends a request with these headers.
 fn ask(server: &Server, model: &str, headers: &[&str], body: &str) -> Answer {
     let path = format!("/v2/models/{model}/infer");
     server.connect().request("POST", &path, headers, body.as_bytes())
 }
 
-/// The trace, the span and the flags that an answer tells.
+/// Trace, span and flags in the headers of a response.
 #[track_caller]
 fn told(answer: &Answer) -> [String; 3] {
     split(answer.header("traceparent").unwrap())
@@ -66,7 +66,7 @@ fn says(span: &Span, name: &str) -> String {
     attribute(&span.attributes, name).unwrap_or_else(|| panic!("no {name} in {span:?}"))
 }
 
-/// The spans within one, in their order.
+/// Child spans of one span, in order.
 fn children(spans: &[Span], of: &Span) -> Vec<Span> {
     let mut children: Vec<_> =
         spans.iter().filter(|span| span.parent_span_id == of.span_id).cloned().collect();
@@ -74,7 +74,7 @@ fn children(spans: &[Span], of: &Span) -> Vec<Span> {
     children
 }
 
-/// Checks that a span has the stages in it, one after the other.
+/// Checks that a span contains the stages in order.
 #[track_caller]
 fn expect_stages(spans: &[Span], whole: &Span, stages: &[&str]) {
     let children = children(spans, whole);
@@ -144,7 +144,7 @@ fn grpc_request(model: &str, parent: &str) -> Request<ModelInferRequest> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_over_grpc_is_a_span_and_so_is_each_request_of_a_stream() {
+async fn a_grpc_call_and_each_request_of_a_stream_is_a_span() {
     let collector = Collector::start();
     let server = server(&collector.url(), "0");
     let channel = Channel::from_shared(format!("http://{}", server.grpc())).unwrap();
@@ -159,7 +159,7 @@ async fn a_call_over_grpc_is_a_span_and_so_is_each_request_of_a_stream() {
     wrong.get_mut().inputs[0].name = "z".into();
     let status = client.model_infer(wrong).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
-    let [_, refused, _] = told(status.metadata());
+    let [_, rejected, _] = told(status.metadata());
 
     let stream = grpc_request("add", &traceparent(true));
     let (metadata, extensions, message) = stream.into_parts();
@@ -173,8 +173,8 @@ async fn a_call_over_grpc_is_a_span_and_so_is_each_request_of_a_stream() {
     let whole = tokio::task::block_in_place(|| collector.wait_for("infer add", 5));
     let of = |id: &str| whole.iter().find(|span| hex(&span.span_id) == id).unwrap();
     assert_eq!(says(of(&answered), "skysail.outcome"), "answered");
-    assert_eq!(says(of(&refused), "skysail.outcome"), "failed");
-    assert_eq!(of(&refused).status.as_ref().unwrap().code(), StatusCode::Error);
+    assert_eq!(says(of(&rejected), "skysail.outcome"), "failed");
+    assert_eq!(of(&rejected).status.as_ref().unwrap().code(), StatusCode::Error);
     assert!(whole.iter().all(|span| hex(&span.parent_span_id) == PARENT));
     assert!(whole.iter().all(|span| hex(&span.trace_id) == TRACE));
     let spans = collector.spans();
@@ -216,7 +216,7 @@ fn a_batch_is_linked_to_its_members() {
 }
 
 #[test]
-fn failures_and_misses_are_kept_though_nothing_is_sampled() {
+fn failures_and_misses_are_kept_without_sampling() {
     let collector = Collector::start();
     let server = server(&collector.url(), "0");
     for _ in 0..20 {
@@ -244,7 +244,7 @@ fn failures_and_misses_are_kept_though_nothing_is_sampled() {
 }
 
 #[test]
-fn a_callers_decision_holds_and_is_told_on() {
+fn a_callers_sampling_decision_holds_and_is_passed_on() {
     let collector = Collector::start();
     let server = server(&collector.url(), "1");
     let unsampled = format!("traceparent: {}", traceparent(false));
@@ -264,7 +264,7 @@ fn a_callers_decision_holds_and_is_told_on() {
 }
 
 #[test]
-fn whatever_a_caller_says_its_request_is_answered() {
+fn any_trace_headers_are_accepted() {
     let collector = Collector::start();
     let server = server(&collector.url(), "0");
     let long = format!("tracestate: a={}", "x".repeat(5000));
@@ -293,7 +293,7 @@ fn whatever_a_caller_says_its_request_is_answered() {
 }
 
 #[test]
-fn the_stop_sends_what_is_left() {
+fn stopping_exports_the_last_spans() {
     let collector = Collector::start();
     let server = server(&collector.url(), "1");
     for _ in 0..10 {
@@ -305,7 +305,7 @@ fn the_stop_sends_what_is_left() {
 }
 
 #[test]
-fn without_a_collector_nothing_is_told() {
+fn without_a_collector_responses_have_no_trace_headers() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = Server::start(models.path());
@@ -315,7 +315,7 @@ fn without_a_collector_nothing_is_told() {
     assert_eq!(server.metric("skysail_spans_dropped_total", &[]), 0.0);
 }
 
-/// Checks that this many requests are answered, all of them kept.
+/// Checks that this many requests are answered and kept.
 fn expect_answers(server: &Server, requests: usize) {
     let mut client = server.connect();
     for _ in 0..requests {
@@ -326,7 +326,7 @@ fn expect_answers(server: &Server, requests: usize) {
     assert_eq!(server.metric("skysail_spans_sent_total", &[]), 0.0);
 }
 
-/// Stops the server, which must not take longer for its collector, and gives its log.
+/// Stops the server, which must not wait for its collector, and returns its log.
 fn stop_soon(server: Server) -> String {
     let begun = Instant::now();
     let log = server.stop();
@@ -339,7 +339,7 @@ fn dropped(server: &Server) -> f64 {
 }
 
 #[test]
-fn a_collector_that_is_not_there_harms_nobody() {
+fn a_missing_collector_does_no_harm() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = server(&format!("http://{gone}"), "1");
     expect_answers(&server, 200);
@@ -350,7 +350,7 @@ fn a_collector_that_is_not_there_harms_nobody() {
 }
 
 #[test]
-fn a_collector_that_says_nothing_costs_bounded_memory_and_no_time() {
+fn a_silent_collector_uses_bounded_memory_and_no_time() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = server(&format!("http://{}", silent.local_addr().unwrap()), "1");
     let before = server.peak_memory_bytes();

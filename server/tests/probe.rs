@@ -1,5 +1,6 @@
-//! Models that end the process in which they are loaded or run: the server lives on. The child that
-//! meets them here first is a script that ends as the name of a model says; the models are sound.
+//! Models that crash the process that loads or runs them: the server keeps running.
+//!
+//! The probe's child process is a script here. It ends as the name of a model says.
 
 mod support;
 
@@ -8,13 +9,13 @@ use std::path::PathBuf;
 use support::models::{ADD_REQUEST, Models, add, over_all, same, unsupported};
 use support::{Server, run, wait_until};
 
-/// A server whose models are tried by the script.
+/// A server that probes models with the script.
 fn with_script(models: &Models, flags: &[&str]) -> Server {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/tests/support/probe-child.sh");
     Server::start_with(models.path(), &[&["--probe-program", script], flags].concat())
 }
 
-/// A server that can try nothing, and knows what it remembers only.
+/// A server whose probe can not run, so that it uses remembered results only.
 fn remembering(models: &Models) -> Server {
     Server::start_with(models.path(), &["--probe-program", "/no/such/program"])
 }
@@ -23,7 +24,7 @@ fn cache(models: &Models) -> PathBuf {
     models.path().join(".cache/skysail/probes.json")
 }
 
-/// A request for [`add`] or [`same`] with inputs of this shape and nothing in them.
+/// A request for [`add`] or [`same`] with an empty input of this shape.
 fn empty(shape: [usize; 2]) -> String {
     format!(
         r#"{{"inputs": [{{"name": "x", "shape": {shape:?}, "datatype": "FP32", "data": []}}]}}"#
@@ -33,9 +34,9 @@ fn empty(shape: [usize; 2]) -> String {
 const NOT_TRIED: &str = "without a trial";
 
 #[test]
-fn models_that_end_their_process_are_unavailable_and_the_others_serve() {
+fn models_that_crash_are_unavailable_and_others_serve() {
     let models = Models::empty();
-    // What is the same to the byte has one verdict, whatever its name.
+    // Identical files share one verdict, under any name.
     let names = ["dies-at-load", "dies-at-row", "dies-with-rows", "exits", "grows", "sound"];
     for (value, name) in names.iter().enumerate() {
         models.add(name, &add(value as f32));
@@ -59,7 +60,7 @@ fn models_that_end_their_process_are_unavailable_and_the_others_serve() {
 }
 
 #[test]
-fn a_model_that_hangs_holds_the_others_up_no_longer_than_it_may() {
+fn a_model_that_hangs_delays_others_up_to_the_timeout() {
     let models = Models::empty();
     models.add("hangs", &add(1.0)).add("sound", &add(2.0));
     let server = with_script(&models, &["--probe-timeout-ms", "500"]);
@@ -69,7 +70,7 @@ fn a_model_that_hangs_holds_the_others_up_no_longer_than_it_may() {
 }
 
 #[test]
-fn a_stop_does_not_wait_for_a_model_that_hangs() {
+fn stopping_does_not_wait_for_a_model_that_hangs() {
     let models = Models::empty();
     models.add("hangs", &add(1.0));
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/tests/support/probe-child.sh");
@@ -79,7 +80,7 @@ fn a_stop_does_not_wait_for_a_model_that_hangs() {
 }
 
 #[test]
-fn what_was_seen_is_remembered_over_a_restart() {
+fn results_of_the_probe_survive_a_restart() {
     let models = Models::empty();
     models.add("dies-at-load", &add(1.0)).add("sound", &add(2.0));
     with_script(&models, &[]).stop();
@@ -107,7 +108,7 @@ fn a_broken_cache_is_ignored_and_replaced() {
 }
 
 #[test]
-fn without_trials_the_server_does_as_it_is_told() {
+fn without_the_probe_models_are_loaded_directly() {
     let models = Models::empty();
     models.add("dies-at-load", &add(1.0));
     let server = with_script(&models, &["--probe", "never"]);
@@ -118,7 +119,7 @@ fn without_trials_the_server_does_as_it_is_told() {
 }
 
 #[test]
-fn where_no_process_can_be_started_the_log_says_so_once() {
+fn a_failing_child_process_is_logged_once() {
     let models = Models::empty();
     models.add("a", &add(1.0)).add("b", &add(1.0));
     let server = remembering(&models);
@@ -127,21 +128,21 @@ fn where_no_process_can_be_started_the_log_says_so_once() {
 }
 
 #[test]
-fn inputs_without_elements_run_where_a_trial_lived_through_it() {
+fn inputs_without_elements_run_if_the_probe_survived_them() {
     let models = Models::empty();
-    // Their answers have an element whatever they are given.
+    // Their responses always have an element.
     models.add("dies-at-zero", &over_all("ReduceSum")).add("sound", &over_all("ReduceL1"));
     let server = with_script(&models, &[]);
-    // The script says of both that they live through [rows, 0].
+    // The script reports that both survive [rows, 0].
     assert_eq!(server.infer("dies-at-zero", empty([1, 0])).status, 200);
-    let refused = server.infer("dies-at-zero", empty([0, 3]));
-    refused.expect_error(400, "a trial of that ended the runtime's process");
+    let rejected = server.infer("dies-at-zero", empty([0, 3]));
+    rejected.expect_error(400, "a trial of that ended the runtime's process");
     server.infer("sound", empty([0, 2])).expect_error(400, "no trial has shown");
     server.infer("dies-at-zero", empty([0, 0])).expect_error(400, "input 'x' has shape [0,0]");
 }
 
 #[test]
-fn the_server_itself_is_the_child() {
+fn the_server_program_is_its_own_child() {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("same", &same()).add("unsupported", &unsupported());
     models.add("total", &over_all("ReduceSum"));
@@ -181,13 +182,13 @@ fn the_child_has_no_sockets_and_ends_with_the_server() {
 }
 
 #[test]
-fn the_child_is_for_the_server_alone() {
+fn the_child_serves_only_its_server() {
     for arguments in [&["probe-child"][..], &["probe-child", "2"], &["probe-child", "a", "b"]] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("started by the server itself"), "{said}");
     }
-    // Of another parent it does nothing.
+    // It does nothing for another parent.
     assert!(run(&["probe-child", "1", "1"]).status.success());
 }

@@ -1,5 +1,7 @@
-//! The metrics as Prometheus sees them: its checker finds no fault with them, with the rules and
-//! with their tests, and the real one scrapes a server and answers the dashboard's questions.
+//! The metrics in Prometheus.
+//!
+//! promtool accepts the metrics, the rules and their tests. A real Prometheus scrapes a server and
+//! answers the queries of the dashboard.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
 
@@ -17,7 +19,7 @@ use support::models::{ADD_REQUEST, Models, add};
 use support::{Server, wait_for, wait_until};
 use tempfile::TempDir;
 
-/// A program of Prometheus', or nothing where it is not installed.
+/// A program of Prometheus; `None` if it is not installed.
 #[expect(clippy::print_stdout, reason = "says that a test was skipped")]
 fn tool(name: &str) -> Option<Command> {
     let version = Command::new(name).arg("--version").stderr(Stdio::null()).output();
@@ -28,8 +30,9 @@ fn tool(name: &str) -> Option<Command> {
     None
 }
 
-/// Serves `add` with an objective and a cache, and lets it answer, fail, and answer from the cache. The
-/// folder has to stay as long as the model is to.
+/// Serves `add` with an objective and a cache, after a response, a failure and a cache hit.
+///
+/// The folder must outlive the server.
 fn server() -> (Server, Models) {
     let models = Models::empty();
     models.add("add", &add(1.0));
@@ -46,7 +49,7 @@ fn metrics(server: &Server, headers: &[&str]) -> String {
     Connection::open(server.metrics()).request("GET", "/metrics", headers, b"").text()
 }
 
-/// What `promtool check metrics` says of a page, and whether it is content.
+/// Runs `promtool check metrics` on a page. Returns success and output.
 fn check_metrics(mut promtool: Command, page: &str) -> (bool, String) {
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut check = promtool.stdout(Stdio::piped()).spawn().unwrap();
@@ -59,7 +62,7 @@ fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }
 
-/// Only the families whose names begin so.
+/// Selects families by name.
 fn families(page: &str, is_wanted: impl Fn(&str) -> bool) -> String {
     let name = |line: &str| {
         let line = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").to_owned();
@@ -70,7 +73,7 @@ fn families(page: &str, is_wanted: impl Fn(&str) -> bool) -> String {
 }
 
 #[test]
-fn the_checker_finds_no_fault_with_the_metrics() {
+fn promtool_accepts_the_metrics() {
     let Some(promtool) = tool("promtool") else { return };
     let page = metrics(&server().0, &[]);
     let own = families(&page, |name| !name.starts_with("nv_"));
@@ -79,10 +82,9 @@ fn the_checker_finds_no_fault_with_the_metrics() {
     assert!(is_content, "{said}");
 }
 
-/// Triton's names are as they are: they have other units and endings than Prometheus would have.
-/// Nothing else may be wrong.
+/// Triton's names break Prometheus' conventions for units and endings. Nothing else may be wrong.
 #[test]
-fn tritons_metrics_have_no_fault_but_their_names() {
+fn only_the_names_of_tritons_metrics_are_criticized() {
     let Some(promtool) = tool("promtool") else { return };
     let (_, said) = check_metrics(promtool, &metrics(&server().0, &[]));
     for line in said.lines() {
@@ -93,7 +95,7 @@ fn tritons_metrics_have_no_fault_but_their_names() {
 }
 
 #[test]
-fn the_checker_finds_no_fault_with_the_rules_and_the_settings() {
+fn promtool_accepts_the_rules_and_the_settings() {
     let folder = deploy::path("prometheus");
     for arguments in [
         ["check", "config", "prometheus.yml"],
@@ -147,7 +149,7 @@ impl Prometheus {
         prometheus
     }
 
-    /// Gets a path of its interface, in the old way that sends no answer in pieces.
+    /// Gets a path of its API, by HTTP/1.0, which has no chunked responses.
     fn get(&self, path: &str) -> Value {
         let mut stream = TcpStream::connect(self.address).unwrap();
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
@@ -157,7 +159,7 @@ impl Prometheus {
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
-    /// What it answers to a question: the series, each with its value.
+    /// Result of a query: series with values.
     fn query(&self, query: &str) -> Result<Vec<Value>, String> {
         let query = utf8_percent_encode(query, NON_ALPHANUMERIC);
         let answer = self.get(&format!("/api/v1/query?query={query}"));
@@ -167,7 +169,7 @@ impl Prometheus {
         }
     }
 
-    /// Waits until it has evaluated all rules, which must go well.
+    /// Waits until all rules have been evaluated without errors.
     fn expect_rules(&self) {
         let rules = wait_for("all rules", || {
             let answer = self.get("/api/v1/rules");
@@ -186,7 +188,7 @@ impl Prometheus {
         }
     }
 
-    /// Waits for the one value that a question has.
+    /// Waits for a query to have one value.
     fn value(&self, query: &str) -> f64 {
         wait_for(query, || {
             let series = self.query(query).unwrap();
@@ -203,7 +205,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// Checks what a Prometheus with these flags stored of a server.
+/// Checks what a Prometheus with these flags has stored of a server.
 fn expect_scraped(flags: &[&str], count: &str, p99: &str) {
     let Some(command) = tool("prometheus") else { return };
     let (server, _models) = server();
@@ -224,7 +226,7 @@ fn expect_scraped(flags: &[&str], count: &str, p99: &str) {
             panic!("{query}: {error}");
         }
     }
-    // A scrape that came late or a connection that it holds must not keep the server from ending.
+    // A late scrape or an open connection must not keep the server from stopping.
     server.stop();
 }
 

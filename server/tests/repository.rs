@@ -1,4 +1,4 @@
-//! The repository as its owner changes it: what serves goes on, what is broken is told.
+//! Changes of the repository: serving versions go on, and broken ones report their reason.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use support::Server;
 use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, shared, slow, unsupported};
 
-/// A server that looks at its folder all the time.
+/// A server that polls its folder very often.
 fn polling(models: &Models) -> Server {
     Server::start_with(models.path(), &["--poll-ms", "5"])
 }
@@ -17,7 +17,7 @@ fn explicit(models: &Models, flags: &[&str]) -> Server {
     Server::start_with(models.path(), &[&["--model-control", "explicit"], flags].concat())
 }
 
-/// What `add` makes of 1.
+/// First sum that `add` returns.
 #[track_caller]
 fn sum(server: &Server) -> f64 {
     let answer = server.infer("add", ADD_REQUEST);
@@ -29,12 +29,12 @@ fn version(server: &Server) -> String {
     server.infer("add", ADD_REQUEST).json()["model_version"].as_str().unwrap().to_owned()
 }
 
-/// Whether the version answers when it is asked for by its number.
+/// True if the version answers under its number.
 fn serves(server: &Server, version: u64) -> bool {
     server.infer(&format!("add/versions/{version}"), ADD_REQUEST).status == 200
 }
 
-/// Asks a model again and again while `change` is made; none of the requests may fail.
+/// Sends requests to a model while `change` is made. None of them may fail.
 fn under_load(server: &Server, model: &str, request: &str, change: impl FnOnce()) {
     let (done, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -103,7 +103,7 @@ fn a_new_version_takes_over_without_a_failed_request() {
 }
 
 #[test]
-fn a_broken_new_version_leaves_the_old_one_serving_and_says_why() {
+fn a_broken_new_version_leaves_the_old_one_serving_and_reports_the_reason() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = polling(&models);
@@ -114,7 +114,7 @@ fn a_broken_new_version_leaves_the_old_one_serving_and_says_why() {
     });
     assert_eq!((version(&server).as_str(), sum(&server)), ("1", 2.0));
     server.infer("add/versions/2", ADD_REQUEST).expect_error(404, "it serves 1");
-    // Mended, it takes over; gone, it is forgotten.
+    // Once repaired, it takes over. Once deleted, it is forgotten.
     models.add_version("add", 2, &add(2.0));
     support::wait_until("the mended version", || sum(&server) == 3.0);
     models.write("add/3/model.onnx", "no model");
@@ -136,7 +136,7 @@ fn one_of_two_versions_may_be_broken() {
 }
 
 #[test]
-fn files_that_can_not_be_served_say_why() {
+fn files_that_can_not_be_served_report_the_reason() {
     let models = Models::empty();
     let whole = add(1.0).to_bytes().unwrap();
     models
@@ -178,7 +178,7 @@ fn files_that_can_not_be_served_say_why() {
 }
 
 #[test]
-fn a_sequence_of_maps_is_refused_with_what_to_do() {
+fn a_sequence_of_maps_is_an_error_with_advice() {
     let Some(model) = shared("ort-logreg-iris") else { return };
     let models = Models::empty();
     models.write("iris/1/model.onnx", std::fs::read(model).unwrap());
@@ -189,7 +189,7 @@ fn a_sequence_of_maps_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_folder_that_is_deleted_takes_its_model_along() {
+fn deleting_a_folder_unloads_its_model() {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("other", &add(2.0));
     let server = polling(&models);
@@ -206,7 +206,7 @@ fn a_folder_that_is_deleted_takes_its_model_along() {
 }
 
 #[test]
-fn changed_files_and_settings_are_loaded_again() {
+fn changed_files_and_settings_are_reloaded() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = polling(&models);
@@ -230,7 +230,7 @@ fn changed_files_and_settings_are_loaded_again() {
 }
 
 #[test]
-fn a_repository_of_tritons_is_served_as_it_is() {
+fn a_repository_of_triton_is_served_unchanged() {
     let models = Models::empty();
     models.write("add/1/sum.onnx", add(1.0).to_bytes().unwrap());
     models.write("add/2/sum.onnx", add(2.0).to_bytes().unwrap());
@@ -258,7 +258,7 @@ fn a_repository_of_tritons_is_served_as_it_is() {
 }
 
 #[test]
-fn in_mode_none_nothing_changes() {
+fn mode_none_ignores_changes() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = Server::start_with(models.path(), &["--model-control", "none"]);
@@ -271,7 +271,7 @@ fn in_mode_none_nothing_changes() {
 }
 
 #[test]
-fn in_mode_explicit_models_come_and_go_by_name() {
+fn mode_explicit_loads_and_unloads_by_name() {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("other", &add(2.0)).write("broken/1/model.onnx", "no");
     let server = explicit(&models, &["--load-model", "other"]);
@@ -284,7 +284,7 @@ fn in_mode_explicit_models_come_and_go_by_name() {
     load("no-such").expect_error(404, "no folder 'no-such'");
     load("..%2fadd").expect_error(404, "no folder '../add'");
     load("broken").expect_error(400, "'broken' was not loaded: ONNX Runtime can not load it");
-    // A new file is taken when it is asked for, and a broken one not at all.
+    // A new file is loaded on request only, and a broken one not at all.
     models.add("add", &add(3.0));
     assert_eq!((sum(&server), load("add").status, sum(&server)), (2.0, 200, 4.0));
     models.write("add/1/model.onnx", "no model");
@@ -294,20 +294,20 @@ fn in_mode_explicit_models_come_and_go_by_name() {
     assert_eq!((load("add").status, sum(&server)), (200, 6.0));
     under_load(&server, "other", ADD_REQUEST, || {
         assert_eq!(unload("add").status, 200);
-        let refused = server.infer("add", ADD_REQUEST);
-        assert!(refused.status == 503 || refused.status == 404, "{}", refused.text());
+        let rejected = server.infer("add", ADD_REQUEST);
+        assert!(rejected.status == 503 || rejected.status == 404, "{}", rejected.text());
         assert_eq!(load("add").status, 200);
         assert_eq!(unload("add").status, 200);
     });
     server.wait_for_state("add", "2", "UNAVAILABLE");
-    // Once unloaded, it can come back, also from files that are all new.
+    // An unloaded model can be loaded again, also from new files.
     models.delete("add/2");
     models.add_version("add", 3, &add(7.0));
     assert_eq!((load("add").status, sum(&server)), (200, 8.0));
 }
 
 #[test]
-fn a_load_may_bring_other_settings() {
+fn a_load_can_override_settings() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = explicit(&models, &[]);
@@ -325,7 +325,7 @@ fn a_load_may_bring_other_settings() {
 }
 
 #[test]
-fn unloading_waits_for_the_requests_that_run() {
+fn unloading_waits_for_running_requests() {
     let models = Models::empty();
     models.add("slow", &slow()).add("add", &add(1.0));
     let server = explicit(&models, &["--load-model", "slow", "--load-model", "add"]);

@@ -1,5 +1,4 @@
-//! Inputs that have a default, and tensors whose shape the graph does not say or says wrongly, as
-//! clients see them: in JSON, in raw bytes and over gRPC.
+//! Optional inputs, and tensors with missing or wrong declared shapes, over all protocols.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
 
@@ -29,7 +28,7 @@ fn scaled() -> Model {
     graph.finish().unwrap()
 }
 
-/// `y = -x`, and nothing is said of their shapes.
+/// `y = -x`, without declared shapes.
 fn shapeless() -> Model {
     let mut graph = GraphBuilder::new("shapeless");
     graph
@@ -50,7 +49,7 @@ fn floats(numbers: &[f32]) -> Vec<u8> {
 /// An input and its elements.
 type Input<'a> = (&'a str, &'a [usize], &'a [f32]);
 
-/// The elements of `y` by each protocol, which must be the same.
+/// Shape and elements of `y`, which must be equal over all protocols.
 fn ask(server: &Server, model: &str, inputs: &[Input<'_>]) -> (Vec<usize>, Vec<f32>) {
     let answer = of_json(&server.infer(model, in_json(inputs, false)).json());
     let header = in_json(inputs, true);
@@ -111,7 +110,7 @@ async fn client(server: &Server) -> GrpcInferenceServiceClient<Channel> {
 }
 
 #[test]
-fn an_input_with_a_default_may_come_or_not() {
+fn an_input_with_a_default_is_optional() {
     let models = Models::empty();
     models.add("scaled", &scaled());
     let server = server(&models);
@@ -128,7 +127,7 @@ fn an_input_with_a_default_may_come_or_not() {
 }
 
 #[test]
-fn metadata_and_configuration_tell_what_may_be_left_out() {
+fn metadata_and_configuration_list_optional_inputs() {
     let models = Models::empty();
     models.add("scaled", &scaled()).add("add", &add(1.0));
     let server = server(&models);
@@ -146,11 +145,11 @@ fn metadata_and_configuration_tell_what_may_be_left_out() {
     assert_eq!(config["input"][1]["dims"], json!([1]));
     let plain = server.get("/v2/models/add").json();
     assert_eq!(plain["properties"]["optional_inputs"], Value::Null);
-    told_by_grpc(&server);
+    optional_inputs_by_grpc(&server);
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn told_by_grpc(server: &Server) {
+async fn optional_inputs_by_grpc(server: &Server) {
     let mut client = client(server).await;
     let (name, version) = ("scaled".to_owned(), String::new());
     let asked = ModelMetadataRequest { name: name.clone(), version: version.clone() };
@@ -163,7 +162,7 @@ async fn told_by_grpc(server: &Server) {
 }
 
 #[test]
-fn an_owner_may_say_optional_where_there_is_a_default() {
+fn the_configuration_may_declare_an_input_with_a_default_optional() {
     let config = |input: &str| {
         format!(
             r#"max_batch_size: 0
@@ -186,7 +185,7 @@ fn an_owner_may_say_optional_where_there_is_a_default() {
 }
 
 #[test]
-fn a_tensor_of_which_nothing_is_said_has_any_shape() {
+fn a_tensor_without_a_declared_shape_accepts_any_shape() {
     let models = Models::empty();
     models.add("shapeless", &shapeless());
     let server = server(&models);
@@ -205,7 +204,7 @@ fn a_tensor_of_which_nothing_is_said_has_any_shape() {
         let answer = ask(&server, "shapeless", &[("x", shape, &vec![1.5; count])]);
         assert_eq!(answer, (shape.to_vec(), vec![-1.5; count]));
     }
-    // A body of nothing but elements is a list of them.
+    // A body of raw elements is one row.
     let raw = ["Inference-Header-Content-Length: 0"];
     let answer =
         server.connect().request("POST", "/v2/models/shapeless/infer", &raw, &floats(&[1.0; 3]));
@@ -214,7 +213,7 @@ fn a_tensor_of_which_nothing_is_said_has_any_shape() {
 }
 
 #[test]
-fn an_answer_has_the_shape_of_the_run_whatever_is_declared() {
+fn a_response_has_the_actual_shape() {
     let models = Models::empty();
     let mut graph = GraphBuilder::new("wrong");
     graph

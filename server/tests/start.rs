@@ -1,4 +1,4 @@
-//! How the server starts, refuses to start, and stops.
+//! Starting the server, errors at the start, and stopping.
 
 mod support;
 
@@ -7,9 +7,9 @@ use std::process::Output;
 use support::models::{Models, SLOW_REQUEST, digits_request, slow, waits};
 use support::{Server, command, run};
 
-/// Checks the exit code of a command that did not start, and what it says.
+/// Checks the exit code and the message of a command that fails to start.
 #[track_caller]
-fn expect_refusal(output: &Output, code: i32, words: &[&str]) {
+fn expect_failed_start(output: &Output, code: i32, words: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
     for word in words {
@@ -29,12 +29,12 @@ fn a_port_in_use_is_named_with_its_flag() {
             let address = if port == flag { &address } else { "127.0.0.1:0" };
             arguments.extend([port, address]);
         }
-        expect_refusal(&run(&arguments), 1, &[&address, flag, "choose another", "in use"]);
+        expect_failed_start(&run(&arguments), 1, &[&address, flag, "choose another", "in use"]);
     }
 }
 
 #[test]
-fn without_the_runtime_it_says_the_command_that_brings_it() {
+fn a_missing_runtime_is_an_error_with_the_command_to_install_it() {
     let models = Models::digits();
     let start = |library: &std::path::Path| {
         let mut command = command();
@@ -46,54 +46,58 @@ fn without_the_runtime_it_says_the_command_that_brings_it() {
     };
     let missing = models.path().join("nothing-here");
     let words = ["nothing-here", "ONNX Runtime is missing", "cargo xtask setup"];
-    expect_refusal(&start(&missing), 1, &words);
+    expect_failed_start(&start(&missing), 1, &words);
 
     let broken = models.path().join("libonnxruntime.so");
     std::fs::write(&broken, "no library").unwrap();
-    expect_refusal(&start(&broken), 1, &["libonnxruntime.so", "can not be used"]);
+    expect_failed_start(&start(&broken), 1, &["libonnxruntime.so", "can not be used"]);
 }
 
 #[test]
-fn a_bad_configuration_is_told_with_line_and_key() {
+fn a_bad_configuration_is_an_error_with_line_and_key() {
     let models = Models::digits();
     models.write("server.toml", "[limits]\nbody_bytes_max = 1000\nbody_max = 5\n");
     let file = models.path().join("server.toml");
     let output = run(&["--config", file.to_str().unwrap()]);
-    expect_refusal(&output, 64, &["server.toml", "line 3", "body_max"]);
+    expect_failed_start(&output, 64, &["server.toml", "line 3", "body_max"]);
 
     models.write("server.toml", "[limits]\nbody_bytes_max = \"much\"\n");
     let output = run(&["--config", file.to_str().unwrap()]);
-    expect_refusal(&output, 64, &["line 2", "body_bytes_max"]);
+    expect_failed_start(&output, 64, &["line 2", "body_bytes_max"]);
 
     models.write("server.toml", "[listen]\nhttp = \"nowhere\"\n");
     let output = run(&["--config", file.to_str().unwrap()]);
-    expect_refusal(&output, 64, &["line 2", "http"]);
+    expect_failed_start(&output, 64, &["line 2", "http"]);
 
     models.write("server.toml", "[latency]\nobjective_ms = \"soon\"\n");
     let output = run(&["--config", file.to_str().unwrap()]);
-    expect_refusal(&output, 64, &["line 2", "objective_ms"]);
+    expect_failed_start(&output, 64, &["line 2", "objective_ms"]);
 
-    expect_refusal(&run(&["--config", "no/such/file.toml"]), 64, &["no/such/file.toml"]);
+    expect_failed_start(&run(&["--config", "no/such/file.toml"]), 64, &["no/such/file.toml"]);
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused() {
+fn invalid_settings_are_errors() {
     let models = Models::digits();
     let folder = models.path().to_str().unwrap();
     let with = |flags: &[&str]| run(&[&["--models", folder][..], flags].concat());
-    expect_refusal(&run(&["--models", "no/such/folder"]), 64, &["no/such/folder"]);
-    expect_refusal(&with(&["--connections-max", "0"]), 64, &["connections_max"]);
+    expect_failed_start(&run(&["--models", "no/such/folder"]), 64, &["no/such/folder"]);
+    expect_failed_start(&with(&["--connections-max", "0"]), 64, &["connections_max"]);
     for ms in ["0", "-5", "NaN", "inf", "0.0001"] {
-        expect_refusal(&with(&["--objective-ms", ms]), 64, &["objective-ms", "at least 0.001"]);
+        expect_failed_start(
+            &with(&["--objective-ms", ms]),
+            64,
+            &["objective-ms", "at least 0.001"],
+        );
     }
-    expect_refusal(&with(&["--objective-ms", "soon"]), 2, &["--objective-ms", "soon"]);
-    expect_refusal(&with(&["--load-model", "digits"]), 64, &["explicit"]);
+    expect_failed_start(&with(&["--objective-ms", "soon"]), 2, &["--objective-ms", "soon"]);
+    expect_failed_start(&with(&["--load-model", "digits"]), 64, &["explicit"]);
     let untold = ["--otlp", "http://localhost:4317", "--request-records", "false"];
-    expect_refusal(&with(&untold), 64, &["otlp needs records"]);
-    expect_refusal(&with(&["--trace-file", folder]), 1, &["--trace-file", folder]);
-    expect_refusal(&with(&["--no-such-flag"]), 2, &["--no-such-flag", "--help"]);
-    expect_refusal(&with(&["--http", "nowhere"]), 2, &["--http", "nowhere"]);
-    expect_refusal(&with(&["--model-control", "often"]), 2, &["often", "poll", "explicit"]);
+    expect_failed_start(&with(&untold), 64, &["otlp needs records"]);
+    expect_failed_start(&with(&["--trace-file", folder]), 1, &["--trace-file", folder]);
+    expect_failed_start(&with(&["--no-such-flag"]), 2, &["--no-such-flag", "--help"]);
+    expect_failed_start(&with(&["--http", "nowhere"]), 2, &["--http", "nowhere"]);
+    expect_failed_start(&with(&["--model-control", "often"]), 2, &["often", "poll", "explicit"]);
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn an_empty_folder_is_ready_and_has_no_models() {
 }
 
 #[test]
-fn stopping_finishes_the_request_that_runs() {
+fn stopping_finishes_running_requests() {
     let models = Models::empty();
     models.add("slow", &slow());
     let server = Server::start(models.path());
@@ -120,7 +124,7 @@ fn stopping_finishes_the_request_that_runs() {
 }
 
 #[test]
-fn stopping_does_not_wait_longer_than_it_may() {
+fn stopping_waits_up_to_its_timeout() {
     let models = Models::digits();
     models.write("digits/model.toml", waits(8, 60_000));
     let server = Server::start_with(models.path(), &["--stop-timeout-ms", "100"]);

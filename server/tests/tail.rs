@@ -1,4 +1,4 @@
-//! Why requests took long: each cause is brought about, and found by its name.
+//! The slowest requests: each cause of latency is provoked, and reported by its name.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -18,16 +18,16 @@ use support::http::{Connection, head};
 use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, grows, same, slow, waits};
 use tokio::net::TcpStream;
 
-/// How long a slow client makes the server wait: most of its request's time.
+/// Delay of a slow client: most of its request's time.
 const SLOW: Duration = Duration::from_millis(700);
 
-/// Requests that run one by one, however many replicas the machine would be worth.
+/// Settings for one replica, so that requests run one by one.
 const ONE_REPLICA: &str = "replicas = { count = 1, threads = 1 }\n";
 
-/// A large tensor: more than the system takes of a response that nobody reads.
+/// Bytes of a tensor that exceeds the socket buffers of an unread response.
 const LARGE_BYTES: usize = 24 << 20;
 
-/// A client that is slow.
+/// Delays a client.
 #[expect(clippy::disallowed_methods, reason = "being slow is what is tested")]
 fn be_slow() {
     std::thread::sleep(SLOW);
@@ -36,35 +36,35 @@ fn be_slow() {
 /// Length of a request for `grows` that runs for some tenths of a second.
 const LONG: usize = 700;
 
-/// A request for `grows` of a length, by this name. What it makes stays small.
+/// A request for `grows` of a length, with this id. Its values stay small.
 fn grows_request(id: &str, length: usize) -> Vec<u8> {
     let data = vec![(length as f32).sqrt().recip(); length];
     let input = json!({"name": "x", "shape": [length], "datatype": "FP32", "data": data});
     json!({"id": id, "inputs": [input]}).to_string().into()
 }
 
-/// [`ADD_REQUEST`] by a name.
+/// A request with this id.
 fn named(id: &str, request: &str) -> Vec<u8> {
     let mut request: Value = serde_json::from_str(request).unwrap();
     request["id"] = id.into();
     request.to_string().into()
 }
 
-/// Sends a request and leaves the answer for later.
+/// Sends a request without reading the response.
 fn ask(server: &Server, model: &str, request: &[u8]) -> Connection {
     let mut client = server.connect();
     client.send_request("POST", &format!("/v2/models/{model}/infer"), &[], request);
     client
 }
 
-/// What the server remembers of a model's requests.
+/// Slowest requests of a model.
 fn tail(server: &Server, model: &str) -> Vec<Value> {
     let tail = server.get(&format!("/v2/debug/tail?model={model}&window=5m"));
     assert_eq!(tail.status, 200, "{}", tail.text());
     tail.json()["models"][0]["requests"].as_array().unwrap().clone()
 }
 
-/// What it remembers of one request, which may be over in a moment.
+/// Waits for the record of one request.
 fn remembered(server: &Server, model: &str, id: &str) -> Value {
     support::wait_for(&format!("request {id} in the tail"), || {
         tail(server, model).into_iter().find(|request| request["request_id"] == id)
@@ -81,11 +81,11 @@ fn stage_us(request: &Value, stage: &str) -> u64 {
 }
 
 #[test]
-fn who_waits_behind_a_batch_is_told_which() {
+fn a_request_behind_a_batch_names_the_batch() {
     let models = Models::empty();
     models.add("grows", &grows()).write("grows/model.toml", ONE_REPLICA);
     let server = Server::start(models.path());
-    // A model that is known to take its time runs on threads of its own.
+    // A model that is known to be slow runs on its replica's threads.
     assert_eq!(server.infer("grows", grows_request("known", LONG)).status, 200);
     let mut long = ask(&server, "grows", &grows_request("long", LONG));
     let busy = || server.metric("skysail_replicas_busy", &["model=\"grows\""]) == 1.0;
@@ -104,7 +104,7 @@ fn who_waits_behind_a_batch_is_told_which() {
 }
 
 #[test]
-fn a_load_is_found_to_be_why_a_run_took_longer() {
+fn a_run_during_a_load_has_that_cause() {
     let models = Models::empty();
     models.add("grows", &grows()).write("grows/model.toml", ONE_REPLICA);
     models.add("loads", &slow());
@@ -122,7 +122,7 @@ fn a_load_is_found_to_be_why_a_run_took_longer() {
 }
 
 #[test]
-fn a_client_that_sends_slowly_has_itself_to_blame() {
+fn a_client_that_sends_slowly_is_the_cause() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = Server::start(models.path());
@@ -139,7 +139,7 @@ fn a_client_that_sends_slowly_has_itself_to_blame() {
     assert!(stage_us(&drips, "accept") > 500_000, "{drips:#}");
 }
 
-/// A request for `same` by this name, which brings and wants many bytes.
+/// A request for `same` with this id, and many bytes in both directions.
 fn large_request(id: &str) -> (Vec<u8>, String) {
     let data = json!({"binary_data_size": LARGE_BYTES});
     let input =
@@ -152,7 +152,7 @@ fn large_request(id: &str) -> (Vec<u8>, String) {
 }
 
 #[test]
-fn a_client_that_reads_slowly_has_itself_to_blame() {
+fn a_client_that_reads_slowly_is_the_cause() {
     let models = Models::empty();
     models.add("same", &same());
     let server = Server::start(models.path());
@@ -169,7 +169,7 @@ fn a_client_that_reads_slowly_has_itself_to_blame() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_is_seen_of_a_client_of_grpc() {
+async fn a_grpc_client_that_reads_slowly_is_the_cause() {
     let models = Models::empty();
     models.add("same", &same());
     let server = Server::start(models.path());
@@ -208,19 +208,19 @@ async fn the_same_is_seen_of_a_client_of_grpc() {
 }
 
 #[test]
-fn who_waits_for_anothers_run_is_in_a_stampede() {
+fn a_coalesced_request_has_the_cause_cache_stampede() {
     let models = Models::empty();
     let cached = "cache = { bytes_max = 1048576 }\n".to_owned() + &waits(2, 60_000);
     models.add("add", &add(1.0)).write("add/model.toml", cached);
-    // One thread takes requests up in the order in which they come.
+    // One I/O thread handles requests in the order of arrival.
     let server = Server::start_with(models.path(), &["--io-threads", "1"]);
     let mut first = ask(&server, "add", &named("first", ADD_REQUEST));
     server.wait_for_waiting("add", 1);
-    // A request counts from before what its thread did last: now that is short.
+    // An arrival is estimated from before the thread's last work, which is short now.
     let live = || server.connect().request("GET", "/v2/health/live", &[], b"").status;
     assert_eq!(live(), 200);
     let mut second = ask(&server, "add", &named("second", ADD_REQUEST));
-    // Whoever is answered now came after the second was taken up, and takes a while.
+    // A request that is answered now came after the second was accepted, and takes a while.
     assert_eq!(live(), 200);
     for _ in 0..4 {
         server.wait_for_waiting("add", 1);
@@ -238,7 +238,7 @@ fn who_waits_for_anothers_run_is_in_a_stampede() {
 }
 
 #[test]
-fn who_gets_no_answer_is_remembered_with_the_reason() {
+fn a_request_without_a_response_is_kept_with_its_reason() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     models.write("add/model.toml", waits(2, 60_000) + "[queue]\nrequests_max = 1\n");
@@ -256,7 +256,7 @@ fn who_gets_no_answer_is_remembered_with_the_reason() {
     drop(leaves);
     let of = |id| remembered(&server, "add", id);
     let cases = [
-        ("full", "refused", "queue_full", "shed"),
+        ("full", "shed", "queue_full", "shed"),
         ("bad <b>\"&", "failed", "REJECTED", "failed"),
         ("leaves", "failed", "CANCELED", "failed"),
     ];
@@ -273,7 +273,7 @@ fn who_gets_no_answer_is_remembered_with_the_reason() {
 }
 
 #[test]
-fn of_many_alike_the_log_tells_a_few() {
+fn similar_log_lines_are_rate_limited() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = Server::start(models.path());
@@ -285,26 +285,26 @@ fn of_many_alike_the_log_tells_a_few() {
     (0..40).for_each(|_| assert_eq!(server.infer("no%0Asuch", "{}").status, 404));
     let log = server.log();
     let about = |words: &str| log.lines().filter(|line| line.contains(words)).count();
-    // A span of time may end in between.
+    // A period of the rate limit may end in between.
     assert!((3..=6).contains(&about("request_id=bad")), "{log}");
     assert!((3..=6).contains(&about("'no such'")), "{log}");
 }
 
 #[test]
-fn an_id_makes_no_line_of_the_log() {
+fn an_id_can_not_forge_a_log_line() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = Server::start(models.path());
     let request = named("7\n2026 ERROR the end\u{1b}[31m", r#"{"inputs": []}"#);
     assert_eq!(server.infer("add", request).status, 400);
-    // All of it: a line may come after the answer.
+    // The whole log: a line may come after the response.
     let log = server.stop();
     assert!(log.contains("request_id=7 2026 ERROR the end [31m"), "{log}");
     assert!(!log.contains("\n2026 ERROR"), "{log}");
 }
 
 #[test]
-fn the_tail_is_on_both_ports_and_says_what_is_wrong_with_a_question() {
+fn the_slowest_requests_are_on_both_ports_and_bad_queries_are_errors() {
     let models = Models::empty();
     models.add("add", &add(1.0));
     let server = Server::start_with(models.path(), &["--objective-ms", "5000"]);
@@ -334,14 +334,14 @@ fn the_tail_is_on_both_ports_and_says_what_is_wrong_with_a_question() {
 }
 
 #[test]
-fn nothing_is_kept_of_requests_when_nothing_shall_be() {
+fn request_records_can_be_switched_off() {
     let models = Models::empty();
     models.add("add", &add(1.0)).add("late", &add(1.0));
     models.write("late/model.toml", "objective_ms = 0.001\n");
     let server = Server::start_with(models.path(), &["--request-records", "false"]);
     assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
     assert_eq!(server.infer("add", "{").status, 400);
-    // How they ended is counted all the same.
+    // Outcomes are counted all the same.
     let ended = |model: &str, outcome: &str| {
         let labels = [format!("model=\"{model}\""), format!("outcome=\"{outcome}\"")];
         server.metric("skysail_requests_total", &labels.each_ref().map(String::as_str))
@@ -357,7 +357,7 @@ fn nothing_is_kept_of_requests_when_nothing_shall_be() {
 }
 
 #[test]
-fn a_slow_request_shows_its_whole_way() {
+fn a_slow_request_has_all_its_stages() {
     let models = Models::empty();
     models.add("slow", &slow());
     let server = Server::start_with(models.path(), &["--objective-ms", "1"]);

@@ -1,5 +1,6 @@
-//! Triton's own clients, as they are published, against the server: pytest runs what lies in
-//! `clients/`. SKYSAIL_PYTEST_ARGS is handed on to it, SKYSAIL_CLIENTS_PYTHON names its Python.
+//! Triton's published clients against the server, by pytest in `clients/`.
+//!
+//! SKYSAIL_PYTEST_ARGS is passed to pytest. SKYSAIL_CLIENTS_PYTHON names the interpreter.
 
 mod support;
 
@@ -38,13 +39,13 @@ fn published_clients_get_what_they_expect() {
         .env("SKYSAIL_EXPLICIT_MODELS", explicit)
         .output()
         .unwrap();
-    // First, so that their long logs do not bury what failed.
+    // First, so that long logs do not bury failures.
     all.stop();
     by_name.stop();
     expect_success(&tested);
 }
 
-/// The Python that has the clients.
+/// The interpreter with the clients.
 fn python() -> Command {
     let default = || Path::new(ROOT).join("target/venv/bin/python");
     let path = env::var_os("SKYSAIL_CLIENTS_PYTHON").map_or_else(default, PathBuf::from);
@@ -58,7 +59,7 @@ fn python() -> Command {
     python
 }
 
-/// Shows the closing lines of a command, and all of them if it failed.
+/// Prints the last lines of a command, and all lines if it failed.
 #[expect(clippy::print_stdout, reason = "says what was tested and what was skipped")]
 fn expect_success(output: &Output) {
     let said = String::from_utf8_lossy(&output.stdout);

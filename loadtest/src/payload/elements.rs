@@ -1,6 +1,6 @@
 //! Conversion of elements between JSON and the protocol's raw bytes.
 
-use super::Datatype;
+use super::DataType;
 use half::{bf16, f16};
 use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::str;
 
 /// Appends the elements of a JSON tensor with any nesting of arrays, and returns their number.
 pub(super) fn append_json(
-    datatype: Datatype,
+    datatype: DataType,
     data: &Value,
     raw: &mut Vec<u8>,
 ) -> Result<usize, String> {
@@ -21,22 +21,22 @@ pub(super) fn append_json(
     Ok(1)
 }
 
-fn append_element(datatype: Datatype, value: &Value, raw: &mut Vec<u8>) -> Option<()> {
+fn append_element(datatype: DataType, value: &Value, raw: &mut Vec<u8>) -> Option<()> {
     match datatype {
-        Datatype::Bool => raw.push(u8::from(value.as_bool()?)),
-        Datatype::Uint8 => raw.extend(u8::try_from(value.as_u64()?).ok()?.to_le_bytes()),
-        Datatype::Uint16 => raw.extend(u16::try_from(value.as_u64()?).ok()?.to_le_bytes()),
-        Datatype::Uint32 => raw.extend(u32::try_from(value.as_u64()?).ok()?.to_le_bytes()),
-        Datatype::Uint64 => raw.extend(value.as_u64()?.to_le_bytes()),
-        Datatype::Int8 => raw.extend(i8::try_from(value.as_i64()?).ok()?.to_le_bytes()),
-        Datatype::Int16 => raw.extend(i16::try_from(value.as_i64()?).ok()?.to_le_bytes()),
-        Datatype::Int32 => raw.extend(i32::try_from(value.as_i64()?).ok()?.to_le_bytes()),
-        Datatype::Int64 => raw.extend(value.as_i64()?.to_le_bytes()),
-        Datatype::Fp16 => raw.extend(f16::from_f64(value.as_f64()?).to_le_bytes()),
-        Datatype::Bf16 => raw.extend(bf16::from_f64(value.as_f64()?).to_le_bytes()),
-        Datatype::Fp32 => raw.extend((value.as_f64()? as f32).to_le_bytes()),
-        Datatype::Fp64 => raw.extend(value.as_f64()?.to_le_bytes()),
-        Datatype::Bytes => append_text(value.as_str()?.as_bytes(), raw)?,
+        DataType::Bool => raw.push(u8::from(value.as_bool()?)),
+        DataType::Uint8 => raw.extend(u8::try_from(value.as_u64()?).ok()?.to_le_bytes()),
+        DataType::Uint16 => raw.extend(u16::try_from(value.as_u64()?).ok()?.to_le_bytes()),
+        DataType::Uint32 => raw.extend(u32::try_from(value.as_u64()?).ok()?.to_le_bytes()),
+        DataType::Uint64 => raw.extend(value.as_u64()?.to_le_bytes()),
+        DataType::Int8 => raw.extend(i8::try_from(value.as_i64()?).ok()?.to_le_bytes()),
+        DataType::Int16 => raw.extend(i16::try_from(value.as_i64()?).ok()?.to_le_bytes()),
+        DataType::Int32 => raw.extend(i32::try_from(value.as_i64()?).ok()?.to_le_bytes()),
+        DataType::Int64 => raw.extend(value.as_i64()?.to_le_bytes()),
+        DataType::Fp16 => raw.extend(f16::from_f64(value.as_f64()?).to_le_bytes()),
+        DataType::Bf16 => raw.extend(bf16::from_f64(value.as_f64()?).to_le_bytes()),
+        DataType::Fp32 => raw.extend((value.as_f64()? as f32).to_le_bytes()),
+        DataType::Fp64 => raw.extend(value.as_f64()?.to_le_bytes()),
+        DataType::Bytes => append_text(value.as_str()?.as_bytes(), raw)?,
     }
     Some(())
 }
@@ -50,26 +50,26 @@ pub(super) fn append_text(text: &[u8], raw: &mut Vec<u8>) -> Option<()> {
 
 /// Raw elements, serialized to JSON as a flat array.
 pub(super) struct Elements<'a> {
-    pub(super) datatype: Datatype,
+    pub(super) datatype: DataType,
     pub(super) raw: &'a [u8],
 }
 
 impl Serialize for Elements<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self.datatype {
-            Datatype::Bool => to.collect_seq(self.raw.iter().map(|&byte| byte != 0)),
-            Datatype::Uint8 => to.collect_seq(self.each(u8::from_le_bytes)),
-            Datatype::Uint16 => to.collect_seq(self.each(u16::from_le_bytes)),
-            Datatype::Uint32 => to.collect_seq(self.each(u32::from_le_bytes)),
-            Datatype::Uint64 => to.collect_seq(self.each(u64::from_le_bytes)),
-            Datatype::Int8 => to.collect_seq(self.each(i8::from_le_bytes)),
-            Datatype::Int16 => to.collect_seq(self.each(i16::from_le_bytes)),
-            Datatype::Int32 => to.collect_seq(self.each(i32::from_le_bytes)),
-            Datatype::Int64 => to.collect_seq(self.each(i64::from_le_bytes)),
-            Datatype::Fp32 => to.collect_seq(self.each(f32::from_le_bytes)),
-            Datatype::Fp64 => to.collect_seq(self.each(f64::from_le_bytes)),
-            Datatype::Bytes => to.collect_seq(self.texts().ok_or(S::Error::custom("not UTF-8"))?),
-            Datatype::Fp16 | Datatype::Bf16 => Err(S::Error::custom("JSON has no such numbers")),
+            DataType::Bool => to.collect_seq(self.raw.iter().map(|&byte| byte != 0)),
+            DataType::Uint8 => to.collect_seq(self.each(u8::from_le_bytes)),
+            DataType::Uint16 => to.collect_seq(self.each(u16::from_le_bytes)),
+            DataType::Uint32 => to.collect_seq(self.each(u32::from_le_bytes)),
+            DataType::Uint64 => to.collect_seq(self.each(u64::from_le_bytes)),
+            DataType::Int8 => to.collect_seq(self.each(i8::from_le_bytes)),
+            DataType::Int16 => to.collect_seq(self.each(i16::from_le_bytes)),
+            DataType::Int32 => to.collect_seq(self.each(i32::from_le_bytes)),
+            DataType::Int64 => to.collect_seq(self.each(i64::from_le_bytes)),
+            DataType::Fp32 => to.collect_seq(self.each(f32::from_le_bytes)),
+            DataType::Fp64 => to.collect_seq(self.each(f64::from_le_bytes)),
+            DataType::Bytes => to.collect_seq(self.texts().ok_or(S::Error::custom("not UTF-8"))?),
+            DataType::Fp16 | DataType::Bf16 => Err(S::Error::custom("JSON has no such numbers")),
         }
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(datatype: Datatype, data: &Value) -> Result<Vec<u8>, String> {
+    fn read(datatype: DataType, data: &Value) -> Result<Vec<u8>, String> {
         let mut raw = Vec::new();
         append_json(datatype, data, &mut raw)?;
         Ok(raw)
@@ -105,18 +105,18 @@ mod tests {
     #[test]
     fn every_json_datatype_comes_back_as_it_was() {
         for (datatype, data) in [
-            (Datatype::Bool, json!([true, false])),
-            (Datatype::Uint8, json!([0, 255])),
-            (Datatype::Uint16, json!([0, 65_535])),
-            (Datatype::Uint32, json!([u32::MAX])),
-            (Datatype::Uint64, json!([u64::MAX])),
-            (Datatype::Int8, json!([-128, 127])),
-            (Datatype::Int16, json!([i16::MIN])),
-            (Datatype::Int32, json!([i32::MIN])),
-            (Datatype::Int64, json!([i64::MIN])),
-            (Datatype::Fp32, json!([0.1, -2.5])),
-            (Datatype::Fp64, json!([0.1, 1e300])),
-            (Datatype::Bytes, json!(["", "grüß"])),
+            (DataType::Bool, json!([true, false])),
+            (DataType::Uint8, json!([0, 255])),
+            (DataType::Uint16, json!([0, 65_535])),
+            (DataType::Uint32, json!([u32::MAX])),
+            (DataType::Uint64, json!([u64::MAX])),
+            (DataType::Int8, json!([-128, 127])),
+            (DataType::Int16, json!([i16::MIN])),
+            (DataType::Int32, json!([i32::MIN])),
+            (DataType::Int64, json!([i64::MIN])),
+            (DataType::Fp32, json!([0.1, -2.5])),
+            (DataType::Fp64, json!([0.1, 1e300])),
+            (DataType::Bytes, json!(["", "grüß"])),
         ] {
             let raw = read(datatype, &data).unwrap();
             let written = serde_json::to_string(&Elements { datatype, raw: &raw }).unwrap();
@@ -126,21 +126,21 @@ mod tests {
 
     #[test]
     fn half_precision_is_read_but_not_written() {
-        assert_eq!(read(Datatype::Fp16, &json!([1.0])).unwrap(), [0x00, 0x3c]);
-        assert_eq!(read(Datatype::Bf16, &json!([1.0])).unwrap(), [0x80, 0x3f]);
-        let elements = Elements { datatype: Datatype::Fp16, raw: &[0, 0] };
+        assert_eq!(read(DataType::Fp16, &json!([1.0])).unwrap(), [0x00, 0x3c]);
+        assert_eq!(read(DataType::Bf16, &json!([1.0])).unwrap(), [0x80, 0x3f]);
+        let elements = Elements { datatype: DataType::Fp16, raw: &[0, 0] };
         assert!(serde_json::to_string(&elements).is_err());
     }
 
     #[test]
     fn nested_arrays_are_flattened() {
-        assert_eq!(read(Datatype::Uint8, &json!([[1, 2], [3, 4]])).unwrap(), [1, 2, 3, 4]);
+        assert_eq!(read(DataType::Uint8, &json!([[1, 2], [3, 4]])).unwrap(), [1, 2, 3, 4]);
     }
 
     #[test]
     fn values_out_of_range_are_errors() {
-        assert_eq!(read(Datatype::Int8, &json!([128])).unwrap_err(), "128 is no INT8");
-        assert_eq!(read(Datatype::Uint8, &json!([1.5])).unwrap_err(), "1.5 is no UINT8");
-        assert_eq!(read(Datatype::Bytes, &json!([1])).unwrap_err(), "1 is no BYTES");
+        assert_eq!(read(DataType::Int8, &json!([128])).unwrap_err(), "128 is no INT8");
+        assert_eq!(read(DataType::Uint8, &json!([1.5])).unwrap_err(), "1.5 is no UINT8");
+        assert_eq!(read(DataType::Bytes, &json!([1])).unwrap_err(), "1 is no BYTES");
     }
 }

@@ -1,7 +1,7 @@
 //! Encodes a request for each protocol.
 
 use super::elements::Elements;
-use super::{Datatype, Error, Input, Payload};
+use super::{DataType, Error, Input, Payload};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
@@ -114,7 +114,7 @@ impl Payload {
 
 fn json_tensor(input: &Input) -> Result<JsonTensor<'_>, Error> {
     let datatype = input.datatype;
-    if matches!(datatype, Datatype::Fp16 | Datatype::Bf16) {
+    if matches!(datatype, DataType::Fp16 | DataType::Bf16) {
         return Err(Error::NotJson { input: input.name.clone(), datatype });
     }
     Ok(JsonTensor {
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn payload(datatype: Datatype, raw: &[u8]) -> Payload {
+    fn payload(datatype: DataType, raw: &[u8]) -> Payload {
         let input = Input {
             name: "x".into(),
             datatype,
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn json_is_an_inference_request() {
-        let body = payload(Datatype::Int16, &[1, 0, 2, 0]).to_json().unwrap();
+        let body = payload(DataType::Int16, &[1, 0, 2, 0]).to_json().unwrap();
         assert_eq!(
             serde_json::from_slice::<Value>(&body).unwrap(),
             json!({
@@ -195,13 +195,13 @@ mod tests {
 
     #[test]
     fn half_precision_is_no_json() {
-        let message = payload(Datatype::Bf16, &[0; 4]).to_json().unwrap_err().to_string();
+        let message = payload(DataType::Bf16, &[0; 4]).to_json().unwrap_err().to_string();
         assert!(message.starts_with("input `x` is BF16, which JSON cannot carry"));
     }
 
     #[test]
     fn binary_is_json_and_then_the_elements() {
-        let binary = payload(Datatype::Fp16, &[1, 2, 3, 4]).to_binary().unwrap();
+        let binary = payload(DataType::Fp16, &[1, 2, 3, 4]).to_binary().unwrap();
         let (head, raw) = binary.body.split_at(binary.header_length);
         assert_eq!(raw, [1, 2, 3, 4]);
         let head: Value = serde_json::from_slice(head).unwrap();
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn grpc_has_the_elements_raw() {
-        let request = payload(Datatype::Fp16, &[1, 2, 3, 4]).to_grpc("m", "2").unwrap();
+        let request = payload(DataType::Fp16, &[1, 2, 3, 4]).to_grpc("m", "2").unwrap();
         assert_eq!((&*request.model_name, &*request.model_version), ("m", "2"));
         assert_eq!(request.raw_input_contents, [&[1, 2, 3, 4][..]]);
         assert_eq!(request.inputs[0].datatype, "FP16");
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn grpc_has_no_nested_parameters() {
-        let mut payload = payload(Datatype::Int8, &[1, 2]);
+        let mut payload = payload(DataType::Int8, &[1, 2]);
         payload.inputs[0].parameters.insert("p".into(), json!([1]));
         let message = payload.to_grpc("m", "").unwrap_err().to_string();
         assert_eq!(message, "parameter `p` is [1], and gRPC takes a text, a number or a bool");

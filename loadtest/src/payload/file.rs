@@ -1,7 +1,7 @@
 //! Reads a request from a file: the JSON body of an inference request.
 
 use super::elements::append_json;
-use super::{BYTES_MAX, Datatype, Error, Input, Payload, element_count};
+use super::{BYTES_MAX, DataType, Error, Input, Payload, element_count};
 use skysail_protocol::json::{InferRequest, Tensor};
 use skysail_protocol::parameter::BINARY_DATA_SIZE;
 use std::fs;
@@ -31,7 +31,7 @@ pub fn from_file(path: &Path) -> Result<Payload, Error> {
 fn input(tensor: Tensor) -> Result<Input, Error> {
     let Tensor { name, shape, datatype, mut parameters, data } = tensor;
     let fail = |reason: String| Error::Elements { input: name.clone(), reason };
-    let datatype = Datatype::from_name(&datatype)
+    let datatype = DataType::from_name(&datatype)
         .ok_or_else(|| Error::Datatype { input: name.clone(), datatype })?;
     let expected = element_count(&shape).ok_or_else(|| fail(format!("{shape:?} is no shape")))?;
     let data = data.ok_or_else(|| fail("it has no `data`".to_owned()))?;

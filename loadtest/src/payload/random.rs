@@ -1,7 +1,7 @@
 //! Random requests that fit a model's metadata.
 
 use super::elements::append_text;
-use super::{BYTES_MAX, Datatype, Error, Input, Payload, element_count};
+use super::{BYTES_MAX, DataType, Error, Input, Payload, element_count};
 use half::{bf16, f16};
 use rand::Rng;
 use rand::SeedableRng;
@@ -39,7 +39,7 @@ pub fn random(model: &ModelMetadata, how: &Random) -> Result<Payload, Error> {
         is_given || !optional.contains(&tensor.name)
     };
     for tensor in model.inputs.iter().filter(is_wanted) {
-        let datatype = Datatype::from_name(&tensor.datatype).ok_or_else(|| Error::Datatype {
+        let datatype = DataType::from_name(&tensor.datatype).ok_or_else(|| Error::Datatype {
             input: tensor.name.clone(),
             datatype: tensor.datatype.clone(),
         })?;
@@ -88,23 +88,23 @@ fn shape_of(tensor: &TensorMetadata, how: &Random) -> Result<Vec<i64>, Error> {
 }
 
 /// Number of elements; `None` when they need more bytes than are left.
-fn elements_within(shape: &[i64], datatype: Datatype, bytes_left: &mut usize) -> Option<usize> {
+fn elements_within(shape: &[i64], datatype: DataType, bytes_left: &mut usize) -> Option<usize> {
     let elements = element_count(shape)?;
-    let letters = if datatype == Datatype::Bytes { LETTERS } else { 0 };
+    let letters = if datatype == DataType::Bytes { LETTERS } else { 0 };
     let bytes = elements.checked_mul(datatype.size() + letters)?;
     *bytes_left = bytes_left.checked_sub(bytes)?;
     Some(elements)
 }
 
-fn elements_of(datatype: Datatype, count: usize, generator: &mut StdRng) -> Vec<u8> {
+fn elements_of(datatype: DataType, count: usize, generator: &mut StdRng) -> Vec<u8> {
     let mut raw = Vec::with_capacity(count * datatype.size());
     for _ in 0..count {
         match datatype {
-            Datatype::Fp16 => raw.extend(f16::from_f32(generator.random()).to_le_bytes()),
-            Datatype::Bf16 => raw.extend(bf16::from_f32(generator.random()).to_le_bytes()),
-            Datatype::Fp32 => raw.extend(generator.random::<f32>().to_le_bytes()),
-            Datatype::Fp64 => raw.extend(generator.random::<f64>().to_le_bytes()),
-            Datatype::Bytes => {
+            DataType::Fp16 => raw.extend(f16::from_f32(generator.random()).to_le_bytes()),
+            DataType::Bf16 => raw.extend(bf16::from_f32(generator.random()).to_le_bytes()),
+            DataType::Fp32 => raw.extend(generator.random::<f32>().to_le_bytes()),
+            DataType::Fp64 => raw.extend(generator.random::<f64>().to_le_bytes()),
+            DataType::Bytes => {
                 let text: [u8; LETTERS] =
                     std::array::from_fn(|_| generator.random_range(b'a'..=b'z'));
                 let _ = append_text(&text, &mut raw);
@@ -124,7 +124,7 @@ mod tests {
     use skysail_protocol::json::OPTIONAL_INPUTS;
     use std::collections::BTreeMap;
 
-    fn model(inputs: &[(&str, Datatype, &[i64])]) -> ModelMetadata {
+    fn model(inputs: &[(&str, DataType, &[i64])]) -> ModelMetadata {
         let inputs = inputs.iter().map(|(name, datatype, shape)| TensorMetadata {
             name: (*name).into(),
             datatype: datatype.name().into(),
@@ -147,9 +147,9 @@ mod tests {
 
     #[test]
     fn every_datatype_has_the_right_number_of_bytes() {
-        for datatype in Datatype::ALL {
+        for datatype in DataType::ALL {
             let payload = random(&model(&[("x", datatype, &[-1, 3])]), &how(2, &[])).unwrap();
-            let letters = if datatype == Datatype::Bytes { LETTERS } else { 0 };
+            let letters = if datatype == DataType::Bytes { LETTERS } else { 0 };
             assert_eq!(payload.inputs[0].raw.len(), 6 * (datatype.size() + letters));
             assert_eq!(payload.inputs[0].shape, [2, 3]);
         }
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_seed_decides_the_elements() {
-        let model = model(&[("x", Datatype::Fp32, &[-1, 8])]);
+        let model = model(&[("x", DataType::Fp32, &[-1, 8])]);
         let first = random(&model, &how(1, &[])).unwrap();
         assert_eq!(first, random(&model, &how(1, &[])).unwrap());
         let other = Random { seed: 8, ..how(1, &[]) };
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_given_shape_goes_before_rows() {
-        let model = model(&[("x", Datatype::Int8, &[-1, -1]), ("y", Datatype::Int8, &[-1, -1])]);
+        let model = model(&[("x", DataType::Int8, &[-1, -1]), ("y", DataType::Int8, &[-1, -1])]);
         let payload = random(&model, &how(2, &[("y", &[5, 6])])).unwrap();
         assert_eq!(payload.inputs[0].shape, [2, 1]);
         assert_eq!(payload.inputs[1].shape, [5, 6]);
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn an_optional_input_comes_only_when_it_is_asked_for() {
-        let mut model = model(&[("x", Datatype::Int8, &[-1]), ("a \"z\"", Datatype::Int8, &[1])]);
+        let mut model = model(&[("x", DataType::Int8, &[-1]), ("a \"z\"", DataType::Int8, &[1])]);
         model.properties.insert(OPTIONAL_INPUTS.into(), r#"["a \"z\""]"#.into());
         let names = |how| {
             let inputs = random(&model, &how).unwrap().inputs.into_iter();
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn inputs_that_the_model_does_not_accept_are_errors() {
-        let model = model(&[("x", Datatype::Fp32, &[1, 3])]);
+        let model = model(&[("x", DataType::Fp32, &[1, 3])]);
         let message = |how| random(&model, &how).unwrap_err().to_string();
         assert_eq!(message(how(1, &[("z", &[1])])), "the model has no input `z`; it has x");
         let wrong = message(how(1, &[("x", &[1, 4])]));
@@ -197,9 +197,9 @@ mod tests {
 
     #[test]
     fn a_request_cannot_grow_without_limit() {
-        let large = model(&[("x", Datatype::Fp32, &[-1, i64::MAX])]);
+        let large = model(&[("x", DataType::Fp32, &[-1, i64::MAX])]);
         assert!(matches!(random(&large, &how(3, &[])), Err(Error::TooLarge { .. })));
-        let both = model(&[("x", Datatype::Int8, &[1]), ("y", Datatype::Fp32, &[1 << 26])]);
+        let both = model(&[("x", DataType::Int8, &[1]), ("y", DataType::Fp32, &[1 << 26])]);
         assert!(
             matches!(random(&both, &how(1, &[])), Err(Error::TooLarge { input }) if input == "y")
         );

@@ -3,9 +3,10 @@
 
 use super::{Address, Failure, Protocol, Server, Target, chain};
 use crate::payload::{self, Payload};
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message;
+use skysail_protocol::codec::PreEncoded;
 use skysail_protocol::grpc::ModelMetadataRequest;
 use skysail_protocol::grpc::grpc_inference_service_client::GrpcInferenceServiceClient;
 use skysail_protocol::grpc::model_metadata_response;
@@ -13,7 +14,6 @@ use skysail_protocol::json::{ModelMetadata, TensorMetadata};
 use std::error::Error;
 use std::sync::Arc;
 use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -95,7 +95,9 @@ impl Connection {
     pub(super) async fn send(&mut self, request: usize) -> Result<(), Failure> {
         self.client.ready().await.map_err(|error| Failure::Connect(chain(&error)))?;
         let request = Request::new(self.requests[request].clone());
-        let answer = self.client.unary(request, PathAndQuery::from_static(INFER), RawCodec).await;
+        // The response is skipped, not decoded.
+        let codec = PreEncoded::<()>::default();
+        let answer = self.client.unary(request, PathAndQuery::from_static(INFER), codec).await;
         answer.map(|_| ()).map_err(|status| status_failure(&status))
     }
 }
@@ -113,49 +115,5 @@ pub(super) fn status_failure(status: &Status) -> Failure {
         // The status is local: no server answered.
         (Code::Unavailable, Some(cause)) => Failure::Connect(chain(cause)),
         (code, _) => Failure::from_status(&format!("{code:?}"), status.message()),
-    }
-}
-
-/// Codec that sends encoded messages and skips received ones.
-struct RawCodec;
-
-impl Codec for RawCodec {
-    type Encode = Bytes;
-    type Decode = ();
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        put(message, to);
-        Ok(())
-    }
-}
-
-/// Appends an encoded message.
-pub(super) fn put(message: Bytes, to: &mut EncodeBuf<'_>) {
-    to.reserve(message.len());
-    to.put(message);
-}
-
-impl Decoder for RawCodec {
-    type Item = ();
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
-        from.advance(from.remaining());
-        Ok(Some(()))
     }
 }

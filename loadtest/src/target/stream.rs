@@ -9,7 +9,6 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
@@ -72,7 +71,8 @@ impl Connection {
         let mut request = Request::new(ReceiverStream::new(receive));
         request.metadata_mut().insert(STATUS_ERRORS, MetadataValue::from_static("true"));
         let path = PathAndQuery::from_static(STREAM_INFER);
-        let answers = self.client.streaming(request, path, StreamCodec).await;
+        let answers =
+            self.client.streaming(request, path, PreEncoded::<StreamResponse>::default()).await;
         let answers = answers.map_err(|status| grpc::status_failure(&status))?.into_inner();
         Ok(OpenStream { requests, answers })
     }
@@ -83,41 +83,4 @@ impl Connection {
 struct StreamResponse {
     #[prost(string, tag = "1")]
     error_message: String,
-}
-
-struct StreamCodec;
-
-impl Codec for StreamCodec {
-    type Encode = Bytes;
-    type Decode = StreamResponse;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for StreamCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        grpc::put(message, to);
-        Ok(())
-    }
-}
-
-impl Decoder for StreamCodec {
-    type Item = StreamResponse;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<StreamResponse>, Status> {
-        let answer = StreamResponse::decode(from);
-        answer.map(Some).map_err(|error| Status::internal(error.to_string()))
-    }
 }

@@ -83,11 +83,11 @@ pub(super) enum Kind {
     Stack,
 }
 
-/// One value over time.
+/// A value over time.
 pub(super) struct Series<'a> {
     pub(super) name: &'a str,
     pub(super) ink: Ink,
-    /// One value for each step, the newest last; `None` if there was nothing.
+    /// Values of the steps, the newest last; `None` if there was nothing.
     pub(super) values: Vec<Option<f64>>,
     /// Current value.
     pub(super) now: Option<f64>,

@@ -164,7 +164,7 @@ impl Dashboard {
     }
 }
 
-/// One viewer of the page.
+/// A viewer of the page.
 pub(super) struct Viewer {
     frames: watch::Receiver<Arc<Frame>>,
     /// Number of the last frame that was sent; `None` before the start of the stream.
@@ -232,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn a_viewer_after_a_long_gap_gets_new_frames() {
         let (sender, frames) = watch::channel(frame(1));
-        // Sent to other viewers, who have left.
+        // For other viewers, which have left.
         sender.send_replace(frame(2));
         let mut viewer = viewer(&frames);
         viewer.next().await;

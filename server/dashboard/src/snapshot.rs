@@ -50,7 +50,7 @@ pub(super) struct Snapshot {
     pub(super) now: Instant,
 }
 
-/// One version of a model.
+/// A version of a model.
 pub(super) struct Version {
     pub(super) name: Arc<str>,
     /// Version number; 0 for a model without a readable version.

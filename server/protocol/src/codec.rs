@@ -1,27 +1,25 @@
-//! Messages on the wire: prost's encoding, with a limit on what a message may unfold to.
+//! Messages on the wire: prost's encoding, with a limit on the decoded size.
 //!
-//! A field of two bytes becomes a tensor of hundreds of bytes in memory, and a message of the
-//! size that tensors need holds millions of them. So fields are counted before any is decoded: of
-//! every message its own, and of a request for inference those of its inputs and outputs too.
+//! A field of two bytes becomes a tensor of hundreds of bytes in memory, and a large message may
+//! hold millions of them. So fields are counted before a message is decoded. For an inference
+//! request, the fields of its inputs and outputs are counted too.
 
 use crate::grpc::ModelInferRequest;
-use bytes::Buf;
+use bytes::{Buf, BufMut, Bytes};
 use prost::{Message, decode_length_delimiter};
 use std::any::TypeId;
 use std::marker::PhantomData;
 use tonic::Status;
-use tonic::codec::{DecodeBuf, Decoder};
+use tonic::codec::{DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
-/// Fields of one message, and of the messages in it that are looked into.
+/// Most fields of a message, together with those of its counted inner messages.
 const FIELDS_MAX: usize = 1 << 14;
 
-/// Fields of the typed contents of all tensors of a request, where each element that is bytes
-/// itself is one.
+/// Most fields in the typed contents of a request's tensors. Each `BYTES` element is a field.
 const ELEMENTS_MAX: usize = 1 << 20;
 
-/// A kind of message: the limit its fields count against, and which of them are messages that are
-/// looked into.
+/// A kind of message: the limit for its fields, and its counted inner messages by field number.
 struct Kind {
     is_contents: bool,
     inner: &'static [(usize, &'static Kind)],
@@ -61,7 +59,7 @@ where
     }
 }
 
-/// Decodes messages that have not too many fields.
+/// Decodes messages whose number of fields is within the limits.
 #[derive(Debug)]
 pub struct CountingDecoder<U>(ProstDecoder<U>);
 
@@ -77,7 +75,47 @@ impl<U: Message + Default + 'static> Decoder for CountingDecoder<U> {
     }
 }
 
-/// Fields so far.
+/// Sends messages that are encoded already, and decodes messages `U`, as load tests do.
+#[derive(Debug)]
+pub struct PreEncoded<U>(PhantomData<U>);
+
+impl<U> Default for PreEncoded<U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<U: Message + Default + Send + 'static> tonic::codec::Codec for PreEncoded<U> {
+    type Encode = Bytes;
+    type Decode = U;
+    type Encoder = PreEncodedEncoder;
+    type Decoder = ProstDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        PreEncodedEncoder
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::default()
+    }
+}
+
+/// Sends encoded messages as they are.
+#[derive(Debug)]
+pub struct PreEncodedEncoder;
+
+impl Encoder for PreEncodedEncoder {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(message.len());
+        buffer.put(message);
+        Ok(())
+    }
+}
+
+/// Counted fields.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     fields: usize,
@@ -85,7 +123,7 @@ struct Count {
 }
 
 impl Count {
-    /// Counts fields up to the limits. Where a message breaks off, decoding it will say so.
+    /// Counts fields up to the limits. A truncated message ends the count, and fails to decode.
     fn add(&mut self, mut message: &[u8], kind: &Kind) -> Result<(), String> {
         while let Some(Field { number, value, rest }) = first(message)? {
             let (count, max) = match kind.is_contents {
@@ -105,15 +143,15 @@ impl Count {
     }
 }
 
-/// A field on the wire, and what follows it.
+/// A field on the wire, and the bytes after it.
 struct Field<'a> {
     number: usize,
-    /// Without its length; nothing for a number of any length.
+    /// Value without its length; empty for a varint.
     value: &'a [u8],
     rest: &'a [u8],
 }
 
-/// The first field, if it is whole.
+/// Splits off the first field, if it is complete.
 fn first(mut message: &[u8]) -> Result<Option<Field<'_>>, &'static str> {
     let Ok(key) = decode_length_delimiter(&mut message) else { return Ok(None) };
     let length = match key & 7 {
@@ -143,14 +181,14 @@ mod tests {
         count.add(&request.encode_to_vec(), &REQUEST).map(|()| count)
     }
 
-    /// A request of one input that has these typed contents.
+    /// A request with one input of these typed contents.
     fn request(contents: InferTensorContents) -> ModelInferRequest {
         let input = InferInputTensor { contents: Some(contents), ..Default::default() };
         ModelInferRequest { inputs: vec![input], ..Default::default() }
     }
 
     #[test]
-    fn counts_the_fields_of_a_message_as_prost_writes_it() {
+    fn fields_are_counted_as_prost_writes_them() {
         let ready = ModelReadyRequest { name: "m".repeat(300), version: "1".into() };
         assert_eq!(count(&ready.encode_to_vec()), Ok(2));
         assert_eq!(count(b""), Ok(0));
@@ -161,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_fields_are_refused_before_they_are_decoded() {
+    fn too_many_fields_are_an_error_before_they_are_decoded() {
         let request = ModelInferRequest {
             inputs: vec![Default::default(); FIELDS_MAX],
             ..Default::default()
@@ -173,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_inside_of_inputs_are_counted_too() {
+    fn fields_of_inputs_are_counted_too() {
         let shape = vec![1; 8];
         let mut tensor =
             request(InferTensorContents { int_contents: vec![1; 9], ..Default::default() });
@@ -184,14 +222,14 @@ mod tests {
         let input = InferInputTensor { parameters: parameters.collect(), ..Default::default() };
         let many = ModelInferRequest { inputs: vec![input], ..Default::default() };
         assert!(count_request(&many).unwrap_err().contains("16384 fields"));
-        // Raw tensors are not looked into, whatever is in them.
+        // Raw tensors are not parsed.
         let raw = vec![b"\x2a\x00".repeat(FIELDS_MAX + 1).into()];
         let raw = ModelInferRequest { raw_input_contents: raw, ..Default::default() };
         assert_eq!(count_request(&raw), Ok(Count { fields: 1, elements: 0 }));
     }
 
     #[test]
-    fn elements_that_are_bytes_are_many_but_not_any_number() {
+    fn bytes_elements_have_a_limit_of_their_own() {
         let of = |count| {
             let bytes_contents = vec![Default::default(); count];
             count_request(&request(InferTensorContents { bytes_contents, ..Default::default() }))
@@ -201,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_off_or_is_no_field_ends_the_count() {
+    fn truncated_and_invalid_fields_end_the_count() {
         for broken in [&b"\x0a"[..], b"\x0a\x05ab", b"\x0d\x01", b"\xff\xff\xff", b"\x0a\xff\xff"] {
             assert_eq!(count(broken), Ok(0), "{broken:?}");
         }

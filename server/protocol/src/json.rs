@@ -1,7 +1,6 @@
-//! The JSON messages of HTTP, as owned types that read and write alike.
+//! The JSON messages of HTTP, as owned types for both directions.
 //!
-//! An inference request is here for clients; a server is better off reading it
-//! straight into its tensors.
+//! The inference request is for clients. A server should decode it directly into its tensors.
 
 mod infer;
 mod statistics;
@@ -12,65 +11,65 @@ pub use statistics::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The answer of `GET /v2/health/live`.
+/// Response of `GET /v2/health/live`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerLive {
-    /// The server answers at all.
+    /// The server is running.
     pub live: bool,
 }
 
-/// The answer of `GET /v2/health/ready`.
+/// Response of `GET /v2/health/ready`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerReady {
     /// The server answers inference requests.
     pub ready: bool,
 }
 
-/// The answer of `GET /v2/models/NAME/ready`.
+/// Response of `GET /v2/models/NAME/ready`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelReady {
-    /// The model's name.
+    /// Name of the model.
     pub name: String,
     /// The model answers inference requests.
     pub ready: bool,
 }
 
-/// The answer of `GET /v2`.
+/// Response of `GET /v2`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerMetadata {
-    /// The server's name.
+    /// Name of the server.
     pub name: String,
-    /// The server's version.
+    /// Version of the server.
     pub version: String,
-    /// The names of the protocol's extensions that it has.
+    /// Names of the supported extensions of the protocol.
     pub extensions: Vec<String>,
 }
 
-/// The answer of `GET /v2/models/NAME`.
+/// Response of `GET /v2/models/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelMetadata {
-    /// The model's name.
+    /// Name of the model.
     pub name: String,
     /// The versions that are ready.
     #[serde(default)]
     pub versions: Vec<String>,
-    /// What made the model or runs it, for example `onnxruntime_onnx`.
+    /// Platform of the model, for example `onnxruntime_onnx`.
     #[serde(default)]
     pub platform: String,
-    /// What a request has to bring, but for optional inputs.
+    /// Inputs of a request, optional ones included.
     pub inputs: Vec<TensorMetadata>,
-    /// What a response may hold.
+    /// Outputs of a response.
     pub outputs: Vec<TensorMetadata>,
-    /// What else is said of the model.
+    /// Further properties of the model.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
 }
 
-/// The property that names the inputs which a request may leave out, as a JSON list.
+/// Property with the names of the optional inputs, as a JSON list.
 pub const OPTIONAL_INPUTS: &str = "optional_inputs";
 
 impl ModelMetadata {
-    /// The inputs that a request may leave out, as far as the server says so.
+    /// Names of the optional inputs, if the server reports them.
     pub fn optional_inputs(&self) -> Vec<String> {
         let names = self.properties.get(OPTIONAL_INPUTS);
         names.and_then(|names| serde_json::from_str(names).ok()).unwrap_or_default()
@@ -80,34 +79,34 @@ impl ModelMetadata {
 /// A tensor of a model, without elements.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorMetadata {
-    /// The tensor's name.
+    /// Name of the tensor.
     pub name: String,
-    /// The type of its elements, for example `FP32`.
+    /// Datatype of the elements, for example `FP32`.
     pub datatype: String,
-    /// Its dimensions; -1 is one of any size.
+    /// Dimensions; -1 for a dynamic one.
     pub shape: Vec<i64>,
 }
 
-/// One version of a model in the answer of `POST /v2/repository/index`, which is a list of them.
+/// A version of a model in the response of `POST /v2/repository/index`, which is a list of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryEntry {
-    /// The model's name.
+    /// Name of the model.
     pub name: String,
-    /// The version; empty when none was ever loaded.
+    /// Version; empty if none was ever loaded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
-    /// `READY`, `LOADING`, `UNLOADING` or `UNAVAILABLE`; empty when none was ever loaded.
+    /// `READY`, `LOADING`, `UNLOADING` or `UNAVAILABLE`; empty if none was ever loaded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub state: String,
-    /// Why it is in that state; empty when there is nothing to say.
+    /// Reason of the state, possibly empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
-/// The body of every answer that is not a success.
+/// Body of every error response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// What went wrong.
+    /// Message of the error.
     pub error: String,
 }
 
@@ -117,7 +116,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn model_metadata_reads_and_writes_alike() {
+    fn model_metadata_survives_a_round_trip() {
         let body = json!({
             "name": "digits",
             "versions": ["1"],
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_entry_leaves_out_what_is_empty() {
+    fn a_repository_entry_omits_empty_fields() {
         let entry: RepositoryEntry = serde_json::from_str(r#"{"name": "digits"}"#).unwrap();
         assert_eq!(entry.version, "");
         assert_eq!(serde_json::to_string(&entry).unwrap(), r#"{"name":"digits"}"#);

@@ -1,55 +1,56 @@
-//! The Open Inference Protocol's messages (also called "KServe v2"), with the
-//! extensions that Triton's clients use: protobuf in [`grpc`], JSON in [`json`],
-//! the wire in [`codec`], and here the names that stand outside of them.
+//! Messages of the Open Inference Protocol ("KServe v2"), with the extensions of Triton's clients.
 //!
-//! It holds messages and names only. How a server decodes and checks them
-//! is the server's; how a client makes them is the client's.
+//! Protobuf is in [`grpc`], JSON in [`json`], and the wire format in [`codec`]. Names outside of
+//! messages are here. Validation is left to servers, and construction to clients.
 
 pub mod codec;
+mod datatype;
 pub mod grpc;
 pub mod json;
 pub mod prometheus;
 
-/// The HTTP header that says how many bytes of a body are JSON, when raw tensors follow them.
-/// A request and a response carry it alike.
+pub use datatype::DataType;
+
+/// HTTP header with the bytes of JSON in a body, if raw tensors follow. Requests and responses have
+/// it.
 pub const HEADER_LENGTH: &str = "inference-header-content-length";
 
 /// Names of the parameters of requests, responses and tensors.
 pub mod parameter {
-    /// Of a requested output, a bool: its elements are wanted raw, after the JSON.
+    /// Requested output, bool: its elements are to be raw, after the JSON.
     pub const BINARY_DATA: &str = "binary_data";
-    /// Of a tensor, an integer: the bytes of its raw elements, which follow the JSON.
+    /// Tensor, integer: bytes of its raw elements, which follow the JSON.
     pub const BINARY_DATA_SIZE: &str = "binary_data_size";
-    /// Of a request, a bool: every output is wanted raw unless it says otherwise itself.
+    /// Request, bool: all outputs are to be raw, unless an output says otherwise.
     pub const BINARY_DATA_OUTPUT: &str = "binary_data_output";
-    /// Of a requested output, an integer: how many of the highest classes are wanted.
+    /// Requested output, integer: number of the highest classes to return.
     pub const CLASSIFICATION: &str = "classification";
 
-    /// Of a request, an integer or a string: the sequence that it belongs to.
+    /// Request, integer or string: id of its sequence.
     pub const SEQUENCE_ID: &str = "sequence_id";
-    /// Of a request, a bool: it is the first of its sequence.
+    /// Request, bool: it is the first of its sequence.
     pub const SEQUENCE_START: &str = "sequence_start";
-    /// Of a request, a bool: it is the last of its sequence.
+    /// Request, bool: it is the last of its sequence.
     pub const SEQUENCE_END: &str = "sequence_end";
-    /// Of a request, an integer: its priority, 1 being the highest and 0 the model's default.
+    /// Request, integer: priority, where 1 is the highest and 0 the model's default.
     pub const PRIORITY: &str = "priority";
-    /// Of a request, an integer: how long it may wait in the queue, in microseconds.
+    /// Request, integer: longest wait in the queue, in microseconds.
     pub const TIMEOUT: &str = "timeout";
 
-    /// Of a tensor, a string: the shared-memory region that its elements are in.
+    /// Tensor, string: shared-memory region of its elements.
     pub const SHARED_MEMORY_REGION: &str = "shared_memory_region";
-    /// Of a tensor, an integer: bytes from the region's beginning to the tensor's.
+    /// Tensor, integer: offset in the region, in bytes.
     pub const SHARED_MEMORY_OFFSET: &str = "shared_memory_offset";
-    /// Of a tensor, an integer: the bytes of its elements in the region.
+    /// Tensor, integer: bytes of its elements in the region.
     pub const SHARED_MEMORY_BYTE_SIZE: &str = "shared_memory_byte_size";
 
-    /// Of a streamed request, a bool: its end is wanted as a response of its own.
+    /// Streamed request, bool: its end is to be a separate response.
     pub const ENABLE_EMPTY_FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
-    /// Of a streamed response, a bool: it is the last of its request.
+    /// Streamed response, bool: it is the last of its request.
     pub const FINAL_RESPONSE: &str = "triton_final_response";
 
-    /// Of an unload, a bool: the models that this one alone needed go too.
+    /// Unload, bool: models that only this one needed are unloaded too.
     pub const UNLOAD_DEPENDENTS: &str = "unload_dependents";
-    /// Of a load, a string: the model's configuration as JSON, instead of the repository's.
+    /// Load, string: configuration of the model as JSON, instead of the repository's.
     pub const CONFIG: &str = "config";
 }

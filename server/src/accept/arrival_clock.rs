@@ -2,7 +2,7 @@
 //!
 //! A request that waits in a socket, or behind other connections of its thread, is in no queue.
 //! The estimate is a lower bound: data that poll N of the sockets returned arrived after poll N-1.
-//! A marker task tells when each poll happened. It queues itself behind everything that is ready,
+//! A marker task measures when each poll happened. It queues itself behind everything that is ready,
 //! the runtime polls, and the task runs again. The marker rests while there are no requests. A
 //! request that wakes an idle thread has just arrived.
 //!

@@ -22,7 +22,7 @@ pub(crate) type Settings = BTreeMap<String, Vec<String>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Options {
     timestamps: bool,
-    /// Interval of traced requests: one in so many.
+    /// Requests for each traced one.
     rate: u64,
     /// Traces still to be written; -1 for no limit.
     count: i64,

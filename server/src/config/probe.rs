@@ -19,16 +19,16 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 #[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Probe {
-    /// Which model files are first loaded and run in a child process, so that a file that crashes
-    /// it is not loaded by the server [default: new].
+    /// Model files that are first tried in a child process. A file that crashes it is not loaded by
+    /// the server [default: new].
     #[arg(long = "probe", value_name = "WHICH")]
     which: Option<Which>,
     /// Time limit in milliseconds for the child process to load a file, and to run it once
     /// [default: 300000].
     #[arg(long = "probe-timeout-ms", value_name = "MS")]
     timeout_ms: Option<u64>,
-    /// Memory limit of the child process in bytes [default: 16 times the size of the files, 64 times
-    /// that of a compressed package; at least 2147483648, at most three quarters of the machine's].
+    /// Memory limit of the child process in bytes [default: 16 times the files, 64 times a compressed
+    /// package; at least 2147483648, at most 3/4 of the machine].
     #[arg(long = "probe-memory-bytes-max", value_name = "BYTES")]
     memory_bytes_max: Option<u64>,
     /// Folder that remembers the results, so that a restart does not repeat them
@@ -40,7 +40,7 @@ pub(crate) struct Probe {
     program: Option<PathBuf>,
 }
 
-/// Which versions are probed.
+/// Versions that are probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 enum Which {

@@ -47,10 +47,8 @@ pub(crate) fn decode(message: ModelInferRequest) -> Result<Decoded, Error> {
 fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<InputTensor, Error> {
     fold(&input.parameters, InputParameters::default(), InputParameters::set)?;
     let InferInputTensor { name, datatype, shape, contents, .. } = input;
-    let datatype = DataType::from_name(&datatype).ok_or_else(|| {
-        let known = DataType::ALL.map(DataType::name).join(", ");
-        Error::malformed(format!("input '{name}': datatype '{datatype}' is not one of {known}"))
-    })?;
+    let datatype = super::datatype(&datatype)
+        .map_err(|error| Error::malformed(format!("input '{name}': {error}")))?;
     let natural = |dim: &i64| usize::try_from(*dim);
     let shape: Shape = shape.iter().map(natural).collect::<Result<_, _>>().map_err(|_| {
         Error::malformed(format!("input '{name}': shape {shape:?} has a negative dimension"))

@@ -331,10 +331,7 @@ struct JsonDataType(DataType);
 impl<'de> Deserialize<'de> for JsonDataType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Name(name) = Name::deserialize(deserializer)?;
-        DataType::from_name(&name).map(Self).ok_or_else(|| {
-            let known = DataType::ALL.map(DataType::name).join(", ");
-            serde::de::Error::custom(format_args!("datatype '{name}' is not one of {known}"))
-        })
+        super::datatype(&name).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

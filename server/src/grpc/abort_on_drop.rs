@@ -1,7 +1,7 @@
 //! A task that is aborted when its handle is dropped.
 //!
-//! A request of a stream must make progress even if its client does not read: other requests may
-//! wait for the same run, or behind it in the queue. So each is a task, which ends with the stream.
+//! A request of a stream must make progress even if its client does not read. Other requests may wait
+//! for the same run, or behind it in the queue. So each is a task, which ends with the stream.
 
 use std::future::Future;
 use std::pin::Pin;

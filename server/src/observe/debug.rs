@@ -1,6 +1,6 @@
 //! `GET /v2/debug/tail`: the slowest requests of the last minutes, and some without a response.
 //!
-//! Each comes with its stages and the cause of its latency.
+//! Each has its stages and the cause of its latency.
 
 use crate::server::Server;
 use crate::status::Error;

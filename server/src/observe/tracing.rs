@@ -1,6 +1,6 @@
 //! Traces for OpenTelemetry.
 //!
-//! A request in progress has only its ids, which its caller is told. When it ends, spans are made
+//! A request in progress has only its ids, which are sent to its caller. When it ends, spans are made
 //! of its [`RequestRecord`]. The few requests that are kept go through a bounded channel to a
 //! thread that exports them.
 

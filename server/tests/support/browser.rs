@@ -1,4 +1,4 @@
-//! A headless Chromium, driven by the WebDriver protocol and by Chromium's own on top of it.
+//! A headless Chromium, driven by the WebDriver protocol and Chromium's own.
 
 use super::http::{Answer, Connection};
 use base64::Engine as _;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
-/// Chromium starts at once, asks nobody for anything, and keeps nothing.
+/// Flags for a quick start without dialogs, network traffic or stored state.
 const FLAGS: [&str; 9] = [
     "--headless=new",
     "--no-sandbox",
@@ -23,7 +23,7 @@ const FLAGS: [&str; 9] = [
     "--disable-sync",
 ];
 
-/// Screens below this width are those of phones.
+/// Widest screen of a phone, in pixels.
 const PHONE_WIDTH: u32 = 600;
 
 /// A browser with one page. It ends when it is dropped.
@@ -31,13 +31,13 @@ pub(crate) struct Browser {
     driver: Child,
     address: SocketAddr,
     session: String,
-    /// A driver that nobody listens to ends when it speaks.
+    /// Output of the driver, which would end if nobody read it.
     _output: BufReader<ChildStdout>,
     _profile: TempDir,
 }
 
 impl Browser {
-    /// Starts one; says so and gives nothing where there is none.
+    /// Starts a browser; prints a note and returns `None` if none is installed.
     #[expect(clippy::print_stdout, reason = "says that a test was skipped")]
     pub(crate) fn start() -> Option<Self> {
         let (Some(chromium), Some(driver)) = (program("chromium"), program("chromedriver")) else {
@@ -67,31 +67,31 @@ impl Browser {
         Some(browser)
     }
 
-    /// Opens a page and waits until it is there.
+    /// Opens a page and waits until it is loaded.
     pub(crate) fn open(&self, url: &str) {
         self.ask("/url", &json!({"url": url}));
     }
 
-    /// What a script returns.
+    /// Runs a script and returns its result.
     #[track_caller]
     pub(crate) fn run(&self, script: &str) -> Value {
         self.ask("/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// Gives the page a size, as if on such a screen.
+    /// Sets the size of the screen.
     pub(crate) fn resize(&self, width: u32, height: u32) {
         let size =
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.tell("Emulation.setDeviceMetricsOverride", &size);
     }
 
-    /// Says what the reader prefers: `light` or `dark`.
+    /// Sets the preferred colour scheme: `light` or `dark`.
     pub(crate) fn prefer(&self, scheme: &str) {
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
         self.tell("Emulation.setEmulatedMedia", &json!({"features": [feature]}));
     }
 
-    /// Writes a picture of the whole page to where test binaries keep their files.
+    /// Writes a screenshot of the whole page to the folder of temporary test files.
     pub(crate) fn screenshot(&self, name: &str) -> PathBuf {
         let whole = json!({"format": "png", "captureBeyondViewport": true});
         let picture = self.tell("Page.captureScreenshot", &whole);
@@ -101,7 +101,7 @@ impl Browser {
         path
     }
 
-    /// What the page has complained about since this was last asked.
+    /// Messages of the page's console since the last call.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let lines = self.ask("/se/log", &json!({"type": "browser"}));
         let lines = lines.as_array().unwrap().iter();
@@ -120,7 +120,7 @@ impl Browser {
         answer.json()["value"].clone()
     }
 
-    /// The driver answers only those who call it by a name of this machine.
+    /// Sends a request to the driver, which answers to local host names only.
     fn request(&self, method: &str, path: &str, body: &str) -> Answer {
         let mut connection = Connection::open(self.address);
         connection.send(format!(
@@ -143,7 +143,7 @@ impl Drop for Browser {
     }
 }
 
-/// Where a program is, if it is installed.
+/// Path of a program, if it is installed.
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())

@@ -1,4 +1,4 @@
-//! A collector of traces, as far as a test needs one: OTLP over gRPC, and a memory.
+//! A minimal collector of traces: OTLP over gRPC, kept in memory.
 
 use crate::support::wait_for;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -20,14 +20,14 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tonic::{Request, Response, Status};
 
-/// A collector that takes all it is sent, until the test ends.
+/// A collector that accepts everything until the test ends.
 pub(crate) struct Collector {
     address: SocketAddr,
     received: Received,
     runtime: Option<Runtime>,
 }
 
-/// The resources and the spans that came.
+/// Received resources and spans.
 #[derive(Clone, Default)]
 struct Received(Arc<Mutex<(Vec<KeyValue>, Vec<Span>)>>);
 
@@ -48,7 +48,7 @@ impl TraceService for Received {
 }
 
 impl Collector {
-    /// Starts one on a port of its own.
+    /// Starts a collector on a free port.
     pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -63,22 +63,22 @@ impl Collector {
         Self { address, received, runtime: Some(runtime) }
     }
 
-    /// Where it is.
+    /// URL of the collector.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The spans that have come.
+    /// Received spans.
     pub(crate) fn spans(&self) -> Vec<Span> {
         self.received.0.lock().1.clone()
     }
 
-    /// An attribute of who sent the last of them.
+    /// An attribute of the last resource.
     pub(crate) fn resource(&self, name: &str) -> Option<String> {
         attribute(&self.received.0.lock().0, name)
     }
 
-    /// Waits until so many spans of a name have come, and gives them.
+    /// Waits for `count` spans of a name, and returns them.
     pub(crate) fn wait_for(&self, name: &str, count: usize) -> Vec<Span> {
         wait_for(&format!("{count} spans {name}"), || {
             let mut spans = self.spans();
@@ -90,7 +90,7 @@ impl Collector {
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        // A test with a runtime of its own may not wait for another.
+        // A test with its own runtime must not block on another.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -120,7 +120,7 @@ pub(crate) fn attribute(attributes: &[KeyValue], name: &str) -> Option<String> {
     })
 }
 
-/// Bytes of an id as a header has them.
+/// Formats the bytes of an id as in a header.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

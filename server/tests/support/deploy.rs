@@ -1,4 +1,4 @@
-//! The files of `deploy/`: where they are, and the metrics that they ask for.
+//! The files of `deploy/`: paths, and names of metrics in them.
 
 #![allow(dead_code, reason = "each file of tests uses its own part")]
 
@@ -6,17 +6,17 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// A file of the folder.
+/// Path of a file.
 pub(crate) fn path(file: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy")).join(file)
 }
 
-/// Its text.
+/// Text of a file.
 pub(crate) fn text(file: &str) -> String {
     std::fs::read_to_string(path(file)).unwrap()
 }
 
-/// The questions that the dashboard asks of Prometheus, with all jobs and models chosen.
+/// Queries of the Grafana dashboard, with all jobs and models selected.
 pub(crate) fn dashboard_queries() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(&text("grafana/skysail.json")).unwrap();
     let mut queries = Vec::new();
@@ -38,7 +38,7 @@ fn collect(value: &Value, queries: &mut Vec<String>) {
     }
 }
 
-/// The names of the server's metrics in a text, without a histogram's endings.
+/// Names of the server's metrics in a text, without the suffixes of histograms.
 pub(crate) fn metric_names(text: &str) -> BTreeSet<String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let is_metric = |word: &&str| {

@@ -1,6 +1,6 @@
-//! HTTP/1.1 by hand, so that a test can send what no client would.
+//! A minimal HTTP/1.1 client that can send invalid requests.
 
-use super::PATIENCE;
+use super::TIMEOUT;
 use serde_json::Value;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,11 +8,11 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 /// A connection to a server.
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// Bytes that came and belong to the next answer.
+    /// Received bytes of the next response.
     received: Vec<u8>,
 }
 
-/// What a server answered.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -24,8 +24,8 @@ impl Connection {
     /// Connects.
     pub(crate) fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, received: Vec::new() }
     }
@@ -35,7 +35,7 @@ impl Connection {
         self.try_send(bytes).unwrap();
     }
 
-    /// Sends bytes that the server may not want.
+    /// Sends bytes, which may fail.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref())
     }
@@ -47,7 +47,7 @@ impl Connection {
         self.send(bytes);
     }
 
-    /// Sends a request and waits for the answer.
+    /// Sends a request and waits for the response.
     pub(crate) fn request(
         &mut self,
         method: &str,
@@ -59,17 +59,17 @@ impl Connection {
         self.answer()
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     pub(crate) fn close_sending(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Waits for an answer.
+    /// Waits for a response.
     pub(crate) fn answer(&mut self) -> Answer {
         self.try_answer().unwrap()
     }
 
-    /// Waits for an answer, or for the connection to break.
+    /// Waits for a response, or for the connection to break.
     pub(crate) fn try_answer(&mut self) -> io::Result<Answer> {
         let end = loop {
             if let Some(at) = self.received.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -93,7 +93,7 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Waits until the server ends the connection, reading what it still sends.
+    /// Reads until the server ends the connection.
     pub(crate) fn wait_for_close(&mut self) {
         loop {
             if let Err(error) = self.receive() {
@@ -153,7 +153,7 @@ impl Answer {
         self.json()["error"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Checks the status, and that the message says what is wrong.
+    /// Checks the status and a part of the message.
     #[track_caller]
     pub(crate) fn expect_error(&self, status: u16, words: &str) {
         let error = self.error();

@@ -1,8 +1,8 @@
-//! Starts the built server for a test, on ports of its own, and ends it with the test.
+//! Starts the built server for a test, on free ports, and stops it with the test.
 
 #![allow(dead_code, reason = "each file of tests uses its own part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
-#![allow(clippy::print_stderr, reason = "shows the log of a server that did not do well")]
+#![allow(clippy::print_stderr, reason = "prints the log of a server that failed")]
 
 pub(crate) mod browser;
 pub(crate) mod http;
@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit of any single step of a test.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A command of the server, without arguments.
 pub(crate) fn command() -> Command {
@@ -33,14 +33,14 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     command().args(arguments).output().unwrap()
 }
 
-/// Waits until `condition` gives something.
+/// Waits until `condition` returns a value.
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = condition() {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "waited too long for {what}");
+        assert!(started.elapsed() < TIMEOUT, "waited too long for {what}");
         pause();
     }
 }
@@ -55,7 +55,7 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(5));
 }
 
-/// A server that runs. It is told to stop when it is dropped, and must do so without a fault.
+/// A running server. Dropping it stops it, which must succeed.
 pub(crate) struct Server {
     process: Child,
     log: Arc<Mutex<String>>,
@@ -66,26 +66,26 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves a folder, and waits until all in it has been loaded or refused.
+    /// Serves a folder, and waits until every model has been loaded or has failed.
     pub(crate) fn start(models: &Path) -> Self {
         Self::start_with(models, &[])
     }
 
-    /// The same, with more flags.
+    /// Starts a server with more flags.
     pub(crate) fn start_with(models: &Path, flags: &[&str]) -> Self {
         let server = Self::start_unready(models, flags);
         wait_until("the server to be ready", || server.get("/v2/health/ready").status == 200);
         server
     }
 
-    /// The same, and waits until it listens only.
+    /// Starts a server, and waits only until it listens.
     pub(crate) fn start_unready(models: &Path, flags: &[&str]) -> Self {
         let mut command = command();
         for port in ["--http", "--grpc", "--metrics"] {
             command.args([port, "127.0.0.1:0"]);
         }
         command.arg("--models").arg(models).args(flags);
-        // The user's own folder is none of a test's business.
+        // A test must not touch the user's own cache.
         command.env("XDG_CACHE_HOME", models.join(".cache"));
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
@@ -112,22 +112,22 @@ impl Server {
         Self { process, log, reader: Some(reader), http, grpc, metrics }
     }
 
-    /// Where HTTP is.
+    /// Address of HTTP.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where gRPC is.
+    /// Address of gRPC.
     pub(crate) fn grpc(&self) -> SocketAddr {
         self.grpc
     }
 
-    /// Where the metrics are.
+    /// Address of the metrics.
     pub(crate) fn metrics(&self) -> SocketAddr {
         self.metrics
     }
 
-    /// What it has written so far.
+    /// Log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().clone()
     }
@@ -147,13 +147,14 @@ impl Server {
         self.connect().request("POST", path, &[], body.as_ref())
     }
 
-    /// Asks a model.
+    /// Sends an inference request.
     pub(crate) fn infer(&self, model: &str, request: impl AsRef<[u8]>) -> Answer {
         self.post(&format!("/v2/models/{model}/infer"), request)
     }
 
-    /// What the index says of a version: its state and the reason. A model none of whose
-    /// versions could be told stands there with the version "".
+    /// State and reason of a version in the index.
+    ///
+    /// A model without a readable version has the version "".
     pub(crate) fn state(&self, model: &str, version: &str) -> Option<(String, String)> {
         let index = self.post("/v2/repository/index", "").json();
         let of_version = |entry: &&Value| entry["name"] == model && entry["version"] == version;
@@ -162,7 +163,7 @@ impl Server {
         Some((text("state"), text("reason")))
     }
 
-    /// Waits until a version is in a state, and gives the reason.
+    /// Waits until a version is in a state, and returns the reason.
     pub(crate) fn wait_for_state(&self, model: &str, version: &str, state: &str) -> String {
         wait_for(&format!("{model} {version} to be {state}"), || {
             self.state(model, version).filter(|(is, _)| is == state).map(|(_, reason)| reason)
@@ -180,7 +181,7 @@ impl Server {
         self.statistics(model)["inference_count"].as_u64().unwrap()
     }
 
-    /// The sum of a metric over all series that have these labels, such as `model="add"`.
+    /// Sum of a metric over all series with these labels, such as `model="add"`.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let text = Connection::open(self.metrics).request("GET", "/metrics", &[], b"").text();
         let is_wanted = |line: &&str| {
@@ -197,18 +198,18 @@ impl Server {
         self.metric("nv_inference_pending_request_count", &[&model]) as u64
     }
 
-    /// Requests of a model whose clients left before they were answered.
+    /// Cancelled requests of a model.
     pub(crate) fn cancelled(&self, model: &str) -> u64 {
         let model = format!("model=\"{model}\"");
         self.metric("nv_inference_request_failure", &[&model, "reason=\"CANCELED\""]) as u64
     }
 
-    /// Waits until so many requests wait in a model's queue.
+    /// Waits until this many requests wait in a model's queue.
     pub(crate) fn wait_for_waiting(&self, model: &str, requests: u64) {
         wait_until(&format!("{requests} requests to wait"), || self.waiting(model) == requests);
     }
 
-    /// The most bytes of RAM that it has ever had.
+    /// Peak memory of the process in bytes.
     pub(crate) fn peak_memory_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.process.id());
         let status = std::fs::read_to_string(path).unwrap();
@@ -216,7 +217,7 @@ impl Server {
         peak.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// The processes that it has started and that run.
+    /// Ids of its running child processes.
     pub(crate) fn children(&self) -> Vec<u32> {
         let id = self.process.id();
         let tasks = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
@@ -228,7 +229,7 @@ impl Server {
         tasks.flat_map(of_task).collect()
     }
 
-    /// Ends it at once, as a fault would.
+    /// Kills the process, as a crash would.
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.wait_for_end();
@@ -248,7 +249,7 @@ impl Server {
         status
     }
 
-    /// Stops it, which must end with exit code 0, and gives its log.
+    /// Stops the server, whose exit code must be 0, and returns its log.
     pub(crate) fn stop(mut self) -> String {
         self.end();
         self.log()
@@ -279,7 +280,7 @@ impl Drop for Server {
     }
 }
 
-/// The addresses of HTTP, gRPC and metrics, from the line of the log that tells them.
+/// Parses the addresses of HTTP, gRPC and metrics from their line of the log.
 fn addresses(line: &str) -> Option<[SocketAddr; 3]> {
     let (_, rest) = line.split_once("HTTP on ")?;
     let mut words = rest.split([' ', ',']).filter_map(|word| word.parse().ok());

@@ -1,4 +1,4 @@
-//! Repositories for tests, and models made for one purpose each.
+//! Repositories for tests, and models for one purpose each.
 
 use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor, mlp};
 use std::fs;
@@ -7,16 +7,16 @@ use tempfile::TempDir;
 
 const FLOAT: ElementType = ElementType::Float32;
 
-/// A folder of models that goes away with the test.
+/// A temporary folder of models.
 pub(crate) struct Models(TempDir);
 
 impl Models {
-    /// A folder without any.
+    /// An empty folder.
     pub(crate) fn empty() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// A folder with the model `digits` that comes with the server.
+    /// A folder with the model `digits` of this project.
     pub(crate) fn digits() -> Self {
         let models = Self::empty();
         models.write("digits/1/model.onnx", shipped("digits/1/model.onnx"));
@@ -28,7 +28,7 @@ impl Models {
         self.0.path()
     }
 
-    /// Writes a file, such as `NAME/1/model.onnx`. It appears with all that is in it.
+    /// Writes a file, such as `NAME/1/model.onnx`, atomically.
     pub(crate) fn write(&self, file: &str, bytes: impl AsRef<[u8]>) -> &Self {
         let path = self.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -54,17 +54,17 @@ impl Models {
     }
 }
 
-/// The bytes of a file of the folder `models` that comes with the server.
+/// Bytes of a file in this project's folder `models`.
 pub(crate) fn shipped(file: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(file)).unwrap()
 }
 
-/// A request that `digits` answers.
+/// A request for `digits`.
 pub(crate) fn digits_request() -> Vec<u8> {
     shipped("digits/example.json")
 }
 
-/// A model of the data folder beside the workspace; says so and gives nothing when it is absent.
+/// A model in the data folder beside the workspace; prints a note and returns `None` if absent.
 #[expect(clippy::print_stdout, reason = "says that a test was skipped")]
 pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/models");
@@ -100,7 +100,7 @@ pub(crate) fn same() -> Model {
     graph.finish().unwrap()
 }
 
-/// A number of all elements of x, of float32 `[batch, any]`, by an operator such as `ReduceSum`.
+/// Reduces all elements of x, float32 `[batch, any]`, by an operator such as `ReduceSum`.
 pub(crate) fn over_all(op_type: &str) -> Model {
     let mut graph = GraphBuilder::new("over all");
     graph
@@ -122,7 +122,7 @@ pub(crate) fn mean() -> Model {
     graph.finish().unwrap()
 }
 
-/// A model with an operator that no runtime has.
+/// A model with an unknown operator.
 pub(crate) fn unsupported() -> Model {
     let dims = [Dim::from("batch")];
     let mut graph = GraphBuilder::new("unsupported");
@@ -131,8 +131,9 @@ pub(crate) fn unsupported() -> Model {
     graph.finish().unwrap()
 }
 
-/// Takes its time, some hundred milliseconds a request: products of large matrices, one after
-/// the other. x and y are float32 `[1]`, so requests run one by one.
+/// Takes some hundred milliseconds for a request: a chain of products of large matrices.
+///
+/// x and y are float32 `[1]`, so requests run one by one.
 pub(crate) fn slow() -> Model {
     const SIDE: u64 = 512;
     const STEPS: usize = 60;
@@ -159,8 +160,9 @@ pub(crate) fn slow() -> Model {
 pub(crate) const SLOW_REQUEST: &str =
     r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}"#;
 
-/// Runs for as long as a request wants: a thousand products of matrices of `x + 32` rows, each a
-/// node. x is int64 `[1]` and y a float32.
+/// Runs for as long as a request asks: a thousand products of matrices of `x + 32` rows.
+///
+/// Each product is a node. x is int64 `[1]`, and y a float32.
 pub(crate) fn as_long_as_wanted() -> Model {
     const STEPS: usize = 1000;
     let mut graph = GraphBuilder::new("as_long_as_wanted");
@@ -183,8 +185,7 @@ pub(crate) fn as_long_as_wanted() -> Model {
     graph.finish().unwrap()
 }
 
-/// A request for [`as_long_as_wanted`] of milliseconds, which waits no longer than so many
-/// microseconds.
+/// A request for [`as_long_as_wanted`] that runs for milliseconds, with a timeout.
 pub(crate) fn short_request(timeout_us: u64) -> String {
     format!(
         r#"{{"parameters": {{"timeout": {timeout_us}}},
@@ -192,12 +193,11 @@ pub(crate) fn short_request(timeout_us: u64) -> String {
     )
 }
 
-/// A request for [`as_long_as_wanted`] of minutes.
+/// A request for [`as_long_as_wanted`] that runs for minutes.
 pub(crate) const LONG_REQUEST: &str =
     r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "INT64", "data": [2016]}]}"#;
 
-/// Settings of a model whose requests wait in its queue for `ms` milliseconds, or until there
-/// are `rows` of them.
+/// Settings of a model whose batches wait for `rows` rows, or `ms` milliseconds.
 pub(crate) fn waits(rows: usize, ms: u64) -> String {
     format!("max_batch_size = {rows}\n[batching]\nmax_delay_us = {ms}000\n")
 }
@@ -207,7 +207,7 @@ pub(crate) fn small_mlp(seed: u64) -> Model {
     mlp(&[4, 8, 3], seed).unwrap()
 }
 
-/// Products of matrices whose side is the length of x, which is float32 `[any]`; y is a float32.
+/// Products of matrices whose side is the length of x. x is float32 `[any]`, and y a float32.
 pub(crate) fn grows() -> Model {
     const STEPS: usize = 20;
     let mut graph = GraphBuilder::new("grows");

@@ -1,4 +1,4 @@
-//! One version in service: its settings, and its charts.
+//! A version in service: settings and charts.
 
 use crate::chart::{Chart, Ink, Kind, Series};
 use crate::format;
@@ -65,7 +65,7 @@ fn facts(service: &Service) -> Vec<String> {
     texts
 }
 
-/// One value for each step.
+/// Values of the steps.
 fn over_time(service: &Service, value: impl Fn(&Change) -> Option<f64>) -> Vec<Option<f64>> {
     service.steps.iter().map(|step| step.as_ref().and_then(&value)).collect()
 }

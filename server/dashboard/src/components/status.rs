@@ -1,4 +1,4 @@
-//! One line about the server.
+//! A line about the server.
 
 use crate::format;
 use crate::snapshot::Snapshot;

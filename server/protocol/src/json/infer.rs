@@ -1,24 +1,24 @@
-//! An inference request and its response, as a client makes and reads them.
+//! Inference requests and responses.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The parameters of a request, a response or a tensor, by name.
+/// Parameters of a request, a response or a tensor, by name.
 pub type Parameters = BTreeMap<String, Value>;
 
-/// The body of `POST /v2/models/NAME/infer`, or its JSON part when raw tensors follow it.
+/// Body of `POST /v2/models/NAME/infer`, or its JSON part if raw tensors follow.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InferRequest {
-    /// Any text; it comes back in the response.
+    /// Any text; the response repeats it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The request's parameters.
+    /// Parameters of the request.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
-    /// The model's inputs.
+    /// Inputs of the model.
     pub inputs: Vec<Tensor>,
-    /// The outputs that are wanted; none means all of them.
+    /// Requested outputs; all if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<RequestedOutput>,
 }
@@ -26,46 +26,46 @@ pub struct InferRequest {
 /// An input or an output with its elements.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tensor {
-    /// The tensor's name.
+    /// Name of the tensor.
     pub name: String,
-    /// Its dimensions.
+    /// Dimensions.
     pub shape: Vec<i64>,
-    /// The type of its elements, for example `FP32`.
+    /// Datatype of the elements, for example `FP32`.
     pub datatype: String,
-    /// The tensor's parameters.
+    /// Parameters of the tensor.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
-    /// Its elements row by row, flat or in arrays of arrays of the tensor's shape; `None` when
-    /// they are raw, after the JSON.
+    /// Elements in row-major order, flat or nested by the shape; `None` if they are raw, after the
+    /// JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
 }
 
-/// An output that a request wants.
+/// An output that a request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RequestedOutput {
-    /// The output's name.
+    /// Name of the output.
     pub name: String,
-    /// The output's parameters.
+    /// Parameters of the output.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
 }
 
-/// The answer to an [`InferRequest`], or its JSON part when raw tensors follow it.
+/// Response to an [`InferRequest`], or its JSON part if raw tensors follow.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InferResponse {
-    /// The model that answered.
+    /// Name of the model.
     pub model_name: String,
-    /// The version that answered.
+    /// Version of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
-    /// The request's own id.
+    /// Id of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The response's parameters.
+    /// Parameters of the response.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
-    /// The outputs that were wanted.
+    /// Requested outputs.
     pub outputs: Vec<Tensor>,
 }
 
@@ -75,7 +75,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_request_reads_and_writes_alike() {
+    fn a_request_survives_a_round_trip() {
         let body = json!({
             "id": "a",
             "inputs": [

@@ -1,92 +1,92 @@
-//! The answer of `GET /v2/models/NAME/stats`: sums since each model was loaded.
+//! Response of `GET /v2/models/NAME/stats`: sums since each model was loaded.
 
 use serde::{Deserialize, Serialize};
 
-/// The answer of `GET /v2/models/NAME/stats`, or of `GET /v2/models/stats` for every model.
+/// Response of `GET /v2/models/NAME/stats`, or of `GET /v2/models/stats` for every model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
-    /// One entry a version.
+    /// Statistics of each version.
     pub model_stats: Vec<ModelStatistics>,
 }
 
-/// What one version has done.
+/// Statistics of one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelStatistics {
-    /// The model's name.
+    /// Name of the model.
     pub name: String,
-    /// The version.
+    /// Version of the model.
     pub version: String,
-    /// When its latest request came, in milliseconds since the epoch; 0 when none did.
+    /// Time of the last request, in milliseconds since 1970; 0 if there was none.
     pub last_inference: u64,
-    /// Rows that it answered: a request of four rows counts four.
+    /// Rows that were answered: a request of four rows counts four.
     pub inference_count: u64,
-    /// Batches that it executed.
+    /// Batches that ran.
     pub execution_count: u64,
-    /// Where its requests' time went.
+    /// Time of requests.
     pub inference_stats: InferStatistics,
-    /// The same for each size of batch that was executed.
+    /// Time of batches, for each batch size that ran.
     pub batch_stats: Vec<InferBatchStatistics>,
-    /// The memory that it holds.
+    /// Memory of the model.
     pub memory_usage: Vec<MemoryUsage>,
 }
 
-/// How often something took place, and how long it took in all.
+/// Count and total duration of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StatisticDuration {
-    /// How often.
+    /// Number of events.
     pub count: u64,
-    /// Nanoseconds in all.
+    /// Total duration in nanoseconds.
     pub ns: u64,
 }
 
-/// Where requests' time went.
+/// Time of requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InferStatistics {
-    /// Requests that were answered, from their arrival to their response.
+    /// Successful requests, from arrival to response.
     pub success: StatisticDuration,
     /// Requests that failed.
     pub fail: StatisticDuration,
-    /// Waiting for an execution.
+    /// Time in the queue.
     pub queue: StatisticDuration,
-    /// Making the inputs ready.
+    /// Time of preparing inputs.
     pub compute_input: StatisticDuration,
-    /// Executing the model.
+    /// Time of running the model.
     pub compute_infer: StatisticDuration,
-    /// Taking out the outputs.
+    /// Time of extracting outputs.
     pub compute_output: StatisticDuration,
     /// Requests that were answered from the cache.
     pub cache_hit: StatisticDuration,
-    /// Requests that were looked for in the cache and not found.
+    /// Requests without a cached response.
     pub cache_miss: StatisticDuration,
 }
 
-/// Where the time of the batches of one size went.
+/// Time of the batches of one size.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InferBatchStatistics {
-    /// Rows in each of the batches.
+    /// Rows in each batch.
     pub batch_size: u64,
-    /// Making the inputs ready.
+    /// Time of preparing inputs.
     pub compute_input: StatisticDuration,
-    /// Executing the model.
+    /// Time of running the model.
     pub compute_infer: StatisticDuration,
-    /// Taking out the outputs.
+    /// Time of extracting outputs.
     pub compute_output: StatisticDuration,
 }
 
-/// Memory that a model holds in one place.
+/// Memory of a model on one device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemoryUsage {
-    /// The kind of memory, for example `CPU` or `GPU`.
+    /// Kind of memory, for example `CPU` or `GPU`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Which of that kind.
+    /// Number of the device of that kind.
     pub id: i64,
-    /// Bytes.
+    /// Size in bytes.
     pub byte_size: u64,
 }
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_server_adds_or_leaves_out_is_no_error() {
+    fn unknown_and_missing_fields_are_no_error() {
         let body = json!({"model_stats": [{"name": "digits", "response_stats": {}}]});
         let read: Statistics = serde_json::from_value(body).unwrap();
         assert_eq!(read.model_stats[0].name, "digits");

@@ -139,7 +139,7 @@ pub(super) mod testing {
     use super::*;
     use skysail_engine::observe::histogram::{Histogram, Unit};
 
-    /// One family of each kind.
+    /// A family of each kind.
     pub(crate) fn families() -> Families {
         let mut families = Families::default();
         let model = |name: &str| vec![("model", name.to_owned())];

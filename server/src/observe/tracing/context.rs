@@ -10,7 +10,7 @@ use std::num::{NonZeroU64, NonZeroU128};
 /// The span of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
-    /// Span that the caller is told. It is marked as sampled if it is kept in any case.
+    /// Span in the response's headers. It is marked as sampled if it is kept in any case.
     pub(super) own: TraceParent,
     /// Span of the caller, if any.
     pub(super) parent: Option<NonZeroU64>,

@@ -6,7 +6,7 @@
 use skysail_engine::share_tracker::ShareTracker;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-/// One octave, in units of the threshold.
+/// An octave, in units of the threshold.
 const OCTAVE: f64 = (1 << 20) as f64;
 
 /// Step rule: one latency in a hundred is above the threshold. A latency below lowers it by a

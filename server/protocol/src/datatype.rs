@@ -1,11 +1,11 @@
-//! Datatypes of the protocol.
+//! DataTypes of the protocol.
 
 use std::fmt;
 
 /// Type of a tensor's elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it all")]
-pub enum Datatype {
+pub enum DataType {
     Bool,
     Uint8,
     Uint16,
@@ -22,7 +22,7 @@ pub enum Datatype {
     Bytes,
 }
 
-impl Datatype {
+impl DataType {
     /// Every datatype.
     pub const ALL: [Self; 14] = [
         Self::Bool,
@@ -61,7 +61,7 @@ impl Datatype {
         }
     }
 
-    /// Datatype of a name.
+    /// DataType of a name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|datatype| datatype.name() == name)
     }
@@ -77,7 +77,7 @@ impl Datatype {
     }
 }
 
-impl fmt::Display for Datatype {
+impl fmt::Display for DataType {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
@@ -88,10 +88,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lead_back_to_their_datatypes() {
-        for datatype in Datatype::ALL {
-            assert_eq!(Datatype::from_name(datatype.name()), Some(datatype));
+    fn every_name_parses_to_its_datatype() {
+        for datatype in DataType::ALL {
+            assert_eq!(DataType::from_name(datatype.name()), Some(datatype));
         }
-        assert_eq!(Datatype::from_name("fp32"), None);
+        assert_eq!(DataType::from_name("fp32"), None);
     }
 }
