@@ -77,6 +77,11 @@ impl<'a> Call<'a> {
     }
 
     fn limit_us(&self) -> Option<u64> {
-        self.limit.map(|limit| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX))
+        self.limit.map(micros)
     }
+}
+
+/// Microseconds of a duration, at most `u64::MAX`.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 mod probe;
+#[cfg(test)]
+mod tests;
 mod tracing;
 
 pub(crate) use self::tracing::Tracing;
@@ -96,6 +98,15 @@ macro_rules! settings {
         #[derive(Args, Debug)]
         struct $flags {
             $($(#[$field_doc])* #[arg(long = $flag, value_name = $value)] $field: Option<$type>,)*
+        }
+
+        #[cfg(test)]
+        impl $name {
+            /// Flags with their default values.
+            fn defaults() -> Vec<(&'static str, String)> {
+                let defaults = Self::default();
+                vec![$(($flag, format!("{:?}", defaults.$field)),)*]
+            }
         }
 
         impl $flags {
@@ -315,63 +326,6 @@ impl Config {
             cores: self.threads.compute,
             objective_ms: self.latency.objective_ms,
             probe: self.probe.engine(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(arguments: &[&str]) -> Result<Config> {
-        let arguments = ["skysail-server"].iter().chain(arguments);
-        Config::new(Flags::try_parse_from(arguments).unwrap())
-    }
-
-    #[test]
-    fn flags_override_the_file_and_the_file_overrides_defaults() {
-        let folder = tempfile::tempdir().unwrap();
-        let (models, file) = (folder.path().to_str().unwrap(), folder.path().join("s.toml"));
-        std::fs::write(&file, "[limits]\nbody_bytes_max = 5\nrequests_max = 6\n").unwrap();
-        let file = file.to_str().unwrap();
-        let flags = ["--models", models, "--config", file, "--requests-max", "7"];
-        let limits = config(&flags).unwrap().limits;
-        assert_eq!((limits.body_bytes_max, limits.requests_max), (5, 7));
-        assert_eq!(limits.connections_max, 4096);
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_with_its_line() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "[limits]\nbody_max = 5\n").unwrap();
-        let error = config(&["--config", file.path().to_str().unwrap()]).unwrap_err();
-        let error = format!("{error:#}");
-        assert!(error.contains("line 2") && error.contains("body_max"), "{error}");
-    }
-
-    #[test]
-    fn a_missing_folder_is_an_error_with_its_path() {
-        let error = config(&["--models", "no/such/folder"]).unwrap_err().to_string();
-        assert!(error.contains("no/such/folder"), "{error}");
-    }
-
-    #[test]
-    fn the_objective_is_optional_and_set_by_flag_or_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let (models, file) = (folder.path().to_str().unwrap(), folder.path().join("s.toml"));
-        let file = file.to_str().unwrap();
-        let objective = |text: &str, flags: &[&str]| {
-            std::fs::write(file, text).unwrap();
-            let flags = [&["--models", models, "--config", file], flags].concat();
-            config(&flags).map(|config| config.engine().objective_ms).map_err(|e| e.to_string())
-        };
-        assert_eq!(objective("", &[]), Ok(None));
-        assert_eq!(objective("[latency]\nobjective_ms = 50\n", &[]), Ok(Some(50.0)));
-        let flag = ["--objective-ms", "2.5"];
-        assert_eq!(objective("[latency]\nobjective_ms = 50\n", &flag), Ok(Some(2.5)));
-        for bad in ["0", "0.0", "-5", "nan", "inf", "-inf"] {
-            let error = objective(&format!("[latency]\nobjective_ms = {bad}\n"), &[]).unwrap_err();
-            assert!(error.contains("objective-ms"), "{bad}: {error}");
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) enum Error {
     #[error("{0}")]
     Unsupported(String),
     /// No such path.
-    #[error("there is nothing at {0}; GET /v2 says what this server is")]
+    #[error("there is no path {0}; GET /v2 describes this server")]
     NoSuchPath(String),
     /// The path exists, for other methods.
     #[error("this path takes {0} only")]

@@ -100,7 +100,7 @@ fn draw(story: &Story) -> Result<String, std::fmt::Error> {
         r#"font-family="sans-serif" font-size="12">"#,
         "\n<rect width=\"910\" height=\"300\" fill=\"#ffffff\"/>\n"
     ));
-    let labels = [(28.0, "answered"), (52.0, "refused"), (96.0, "batches"), (210.0, "latency")];
+    let labels = [(28.0, "answered"), (52.0, "shed"), (96.0, "batches"), (210.0, "latency")];
     for (y, label) in labels {
         writeln!(svg, r##"<text x="8" y="{y}" fill="#333">{label}</text>"##)?;
     }

@@ -118,7 +118,7 @@ impl Counted {
     }
 
     /// Mean rows of a run.
-    pub(super) fn rows_a_run(&self) -> Option<f64> {
+    pub(super) fn rows_per_run(&self) -> Option<f64> {
         (self.runs > 0).then(|| self.rows as f64 / self.runs as f64)
     }
 
@@ -157,7 +157,7 @@ mod tests {
         later.stages[Stage::Queue as usize] = Spent { requests: 20, us: 500.0 };
         later.cache = [3, 1];
         let change = later.since(&earlier);
-        assert_eq!((change.answered, change.rows_a_run()), (20, Some(8.0)));
+        assert_eq!((change.answered, change.rows_per_run()), (20, Some(8.0)));
         assert_eq!((change.missed, change.cache_hits()), (5, Some(0.75)));
         assert_eq!(change.stage_us(Stage::Queue), Some(25.0));
         assert_eq!((change.stage_us(Stage::Batch), change.latency_us(0.99)), (None, None));

@@ -8,6 +8,7 @@
 //!
 //! This relies on tokio: tasks run first in, first out, and `yield_now` returns after a poll.
 
+use crate::call::micros;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
@@ -73,7 +74,7 @@ impl ArrivalClock {
     }
 
     fn now_us(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+        micros(self.epoch.elapsed())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Deadlines of gRPC calls: the header `grpc-timeout`, counted from the arrival of the head.
 
 use crate::accept::IoThread;
+use crate::call::micros;
 use crate::http::request_id;
 use crate::status::Error;
 use futures_util::{Stream, stream};
@@ -57,7 +58,7 @@ impl Arrival {
     pub(super) fn bound<T: Send + 'static>(self, responses: Responses<T>) -> Responses<T> {
         let Some(limit) = self.limit else { return responses };
         let Some(deadline) = self.accepted.checked_add(limit) else { return responses };
-        let limit_us = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        let limit_us = micros(limit);
         let mut end = Box::pin(tokio::time::sleep_until(deadline.into()));
         let mut responses = Some(responses);
         Box::pin(stream::poll_fn(move |cx| {

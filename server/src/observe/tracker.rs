@@ -4,7 +4,7 @@
 
 use super::request_log;
 use super::tracing::Context;
-use crate::call::Call;
+use crate::call::{Call, micros};
 use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::cause::{BlockingBatch, Cause};
@@ -186,8 +186,4 @@ impl Drop for RequestTracker<'_> {
             self.finish_without_response(outcome, Reason::Cancelled, None);
         }
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

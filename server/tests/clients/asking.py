@@ -1,4 +1,4 @@
-"""One way to ask for a prediction, whatever the client and the protocol."""
+"""One function for predictions over all clients and protocols."""
 
 import asyncio
 import os
@@ -39,14 +39,14 @@ def arrays(result, names):
 
 
 def http_binary(model, inputs, names):
-    """Over HTTP, all tensors raw."""
+    """Predicts over HTTP with raw tensors."""
     with tritonclient.http.InferenceServerClient(HTTP) as client:
         result = client.infer(model, tensors(tritonclient.http, inputs))
         return arrays(result, names)
 
 
 def http_json(model, inputs, names):
-    """Over HTTP, all tensors in JSON."""
+    """Predicts over HTTP with tensors in JSON."""
     with tritonclient.http.InferenceServerClient(HTTP) as client:
         sent = tensors(tritonclient.http, inputs, binary_data=False)
         outputs = wanted(tritonclient.http, names, binary_data=False)
@@ -54,14 +54,14 @@ def http_json(model, inputs, names):
 
 
 def grpc(model, inputs, names):
-    """Over gRPC."""
+    """Predicts over gRPC."""
     with tritonclient.grpc.InferenceServerClient(GRPC) as client:
         result = client.infer(model, tensors(tritonclient.grpc, inputs))
         return arrays(result, names)
 
 
 def grpc_stream(model, inputs, names):
-    """Over a stream of gRPC."""
+    """Predicts over a gRPC stream."""
     answers = queue.Queue()
     with tritonclient.grpc.InferenceServerClient(GRPC) as client:
         client.start_stream(lambda result, error: answers.put((result, error)))
@@ -74,7 +74,7 @@ def grpc_stream(model, inputs, names):
 
 
 def http_aio(model, inputs, names):
-    """Over HTTP by the client for asyncio."""
+    """Predicts over HTTP by the client for asyncio."""
 
     async def ask():
         async with tritonclient.http.aio.InferenceServerClient(HTTP) as client:
@@ -84,7 +84,7 @@ def http_aio(model, inputs, names):
 
 
 def grpc_aio(model, inputs, names):
-    """Over gRPC by the client for asyncio."""
+    """Predicts over gRPC by the client for asyncio."""
 
     async def ask():
         async with tritonclient.grpc.aio.InferenceServerClient(GRPC) as client:
@@ -98,17 +98,17 @@ CLIENTS = [*PROTOCOLS, grpc_stream, http_aio, grpc_aio]
 
 
 def carries(ask, datatype):
-    """Whether this way of asking has a form for such tensors."""
+    """Returns True if this protocol can carry such tensors."""
     return ask is not http_json or datatype not in NO_JSON
 
 
 def texts(*items):
-    """A tensor of strings as the clients give it back."""
+    """A tensor of strings as the clients return it."""
     return np.array([item.encode() for item in items], dtype=np.object_)
 
 
 def as_bytes(array):
-    """Strings as bytes: from JSON they come as text."""
+    """Converts strings to bytes: in JSON they are text."""
     if array.dtype != np.object_:
         return array
     plain = [item.encode() if isinstance(item, str) else item for item in array.ravel()]

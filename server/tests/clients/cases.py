@@ -1,4 +1,4 @@
-"""The models of the data folder, with the inputs and outputs that lie beside them."""
+"""The models of the data folder, with their example inputs and outputs."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import onnx
 
 DATA = Path(os.environ["SKYSAIL_DATA"])
 NOT_TENSORS = ["edge-sklearn-randomforest", "ort-logreg-iris"]
-# Outputs that agree less well: halved weights, and a quantised model whose class alone counts.
+# Looser tolerances: half-precision weights, and a quantized model whose class alone counts.
 TOLERANCES = {
     ("all-minilm-l6-v2", "last_hidden_state"): 1e-2,
     ("all-minilm-l6-v2", "sentence_embedding"): 2e-4,
@@ -20,7 +20,7 @@ CLASS_ONLY = {"shufflenet-v2-int8"}
 
 @dataclass(frozen=True)
 class Case:
-    """One set of inputs of a model, and what it gives."""
+    """A set of inputs of a model, with its outputs."""
 
     folder: Path
     examples: Path
@@ -48,7 +48,7 @@ class Case:
         return given, dict(zip((info.name for info in graph.output), outputs, strict=True))
 
     def check(self, name, given, expected):
-        """Compares an output with what was expected."""
+        """Compares an output with the expected one."""
         assert given.dtype == expected.dtype and given.shape == expected.shape
         if self.model in CLASS_ONLY:
             assert given.argmax() == expected.argmax()
@@ -82,7 +82,7 @@ def read_arrays(folder, side):
 
 
 def read_array(stem):
-    """An array, which lies there as .npy or as .pb."""
+    """Reads an array from .npy or .pb."""
     plain = stem.with_suffix(".npy")
     if plain.exists():
         return np.load(plain)
@@ -91,7 +91,7 @@ def read_array(stem):
 
 
 def ramp(shape):
-    """The input of the models that have none beside them: element i of N is i/N."""
+    """Input of models without example inputs: element i of N is i/N."""
     dims = [dim.dim_value for dim in shape.dim]
     count = int(np.prod(dims))
     return (np.arange(count, dtype=np.float32) / np.float32(count)).reshape(dims)

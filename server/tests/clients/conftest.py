@@ -42,7 +42,7 @@ def connect(kind, http, grpc):
 
 @pytest.fixture(params=["http", "grpc"])
 def protocol(request):
-    """Each protocol in turn, on the server that has everything loaded."""
+    """Each protocol in turn, on the server that has loaded everything."""
     made = connect(request.param, HTTP, GRPC)
     yield made
     made.client.close()
@@ -50,7 +50,7 @@ def protocol(request):
 
 @pytest.fixture(params=["http", "grpc"])
 def explicit(request):
-    """Each protocol in turn, on the server that loads what it is told to."""
+    """Each protocol in turn, on the server that loads models by name."""
     http, grpc = os.environ["SKYSAIL_EXPLICIT_HTTP"], os.environ["SKYSAIL_EXPLICIT_GRPC"]
     made = connect(request.param, http, grpc)
     made.folder = Path(os.environ["SKYSAIL_EXPLICIT_MODELS"])
@@ -73,7 +73,7 @@ def grpc():
 
 
 def as_dict(answer):
-    """An administrative answer of either client: plain for HTTP, a message for gRPC."""
+    """An admin response of either client: plain for HTTP, a message for gRPC."""
     from google.protobuf.json_format import MessageToDict
 
     if isinstance(answer, (dict, list)):

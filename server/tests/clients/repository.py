@@ -1,4 +1,4 @@
-"""Makes the repositories that the client tests are run on.
+"""Creates the repositories for the client tests.
 
     repository.py FOLDER SHIPPED DATA
 
@@ -33,7 +33,7 @@ DATATYPES = {
 RANKS = range(7)
 ODD_MODEL = "a model, ünïcode & 模型"
 ODD_NAMES = ["an input", "eingang ä 入力 🚀", 'a "quote" \\ and /a/slash']
-# What serves of the model with a configuration of Triton's, and what does not.
+# Versions of the model with a configuration of Triton that serve, and that do not.
 VERSIONS = [1, 2]
 VERSION_LEFT_OUT = 3
 
@@ -55,7 +55,7 @@ parameters { key: "intra_op_thread_count" value: { string_value: "1" } }
 
 
 def main(folder, shipped, data):
-    """Fills `folder`, and says which models it goes without."""
+    """Fills `folder`, and prints the models that are missing."""
     served, explicit = folder / "served", folder / "explicit"
     served.mkdir(parents=True)
     for model in sorted(shipped.iterdir()):
@@ -77,7 +77,7 @@ def main(folder, shipped, data):
 
 
 def link_data(data, served):
-    """Takes the models of the data folder that have not been fetched as absent, not as wrong."""
+    """Treats models of the data folder that have not been fetched as absent."""
     models = [*data.glob("models/*/model.onnx"), *data.glob("onnx-conformance/*/model.onnx")]
     if not models:
         print(f"SKIPPED: there are no models in {data}, so these tests see only our own")
@@ -102,7 +102,7 @@ def write_triton(served):
 
 
 def write_unusable(served):
-    """Models that can not serve, each for another reason."""
+    """Models that can not serve, each for a different reason."""
     write(served, "bad-config", adder(1))
     (served / "bad-config/config.pbtxt").write_text("max_batch_size: many")
     write(served, "broken", adder(1))
@@ -141,7 +141,7 @@ def pairs(datatypes):
 
 
 def adder(summand):
-    """y = x + summand, three elements a row."""
+    """y = x + summand, three elements for each row."""
     node = helper.make_node("Add", ["x", "summand"], ["y"])
     spec = ("FP32", ["n", 3])
     summand = constant("summand", np.float32(summand))
@@ -149,7 +149,7 @@ def adder(summand):
 
 
 def slow():
-    """done = steps, counted one by one: time that more cores do not shorten."""
+    """done = steps, counted one by one: a duration that more cores do not shorten."""
     info = helper.make_tensor_value_info
     body = helper.make_graph(
         [
@@ -170,7 +170,7 @@ def slow():
 
 
 def picky():
-    """y = the x-th of four numbers, and no answer for any other x."""
+    """y = the x-th of four numbers; an error for any other x."""
     node = helper.make_node("Gather", ["numbers", "x"], ["y"])
     numbers = constant("numbers", np.arange(4, dtype=np.float32))
     return graph([node], [("x", "INT64", ["n"])], [("y", "FP32", ["n"])], [numbers])

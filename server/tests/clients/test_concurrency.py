@@ -1,4 +1,4 @@
-"""Many requests at once: each caller gets its own answer."""
+"""Concurrent requests: each caller gets its own response."""
 
 import asyncio
 import queue
@@ -14,12 +14,12 @@ from asking import CLIENTS, GRPC, HTTP, SECONDS_MAX, tensors
 from tritonclient.utils import InferenceServerException
 
 COUNT = 300
-# The client for HTTP waits ten milliseconds before it sends another of these.
+# The HTTP client waits ten milliseconds between these requests.
 FEW = 50
 
 
 def rows(number):
-    """Another tensor for each number, of one to four rows."""
+    """A different tensor for each number, of one to four rows."""
     return np.full((1 + number % 4, 3), number, dtype=np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Every datatype, rank and size goes there and back unchanged."""
+"""Every datatype, rank and size survives a round trip."""
 
 import ml_dtypes
 import numpy as np
@@ -21,13 +21,13 @@ all_protocols = pytest.mark.parametrize("ask", PROTOCOLS, ids=name_of)
 
 
 def each_with_its_datatypes(asks):
-    """Every way of asking with every datatype that it carries."""
+    """Every protocol with every datatype that it can carry."""
     pairs = [(ask, datatype) for ask in asks for datatype in DATATYPES if carries(ask, datatype)]
     return pytest.mark.parametrize(("ask", "datatype"), pairs, ids=name_of)
 
 
 def extremes(datatype):
-    """The values of a datatype that are most easily lost, two rows of them."""
+    """Two rows of a datatype's extreme values."""
     if datatype == "BOOL":
         return np.array([[True, False], [False, True]])
     if datatype == "BYTES":
@@ -42,7 +42,7 @@ def extremes(datatype):
 
 
 def same(ask, model, x):
-    """Sends `x` through an identity, and checks that each bit of it comes back."""
+    """Sends `x` through an identity, and compares all bits."""
     y = as_bytes(ask(model, {"x": x}, ["y"])["y"])
     assert (y.dtype, y.shape) == (x.dtype, x.shape)
     if x.dtype == np.object_:

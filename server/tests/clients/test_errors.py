@@ -1,4 +1,4 @@
-"""Every kind of mistake has its status and a message that says what is wrong."""
+"""Every kind of error has its status and a clear message."""
 
 import ml_dtypes
 import numpy as np
@@ -11,7 +11,7 @@ ROW = np.zeros((1, 3), dtype=np.float32)
 
 
 def refusal(protocol, model="triton", inputs=None, **options):
-    """The status and the message of a request that must fail."""
+    """Status and message of a request that must fail."""
     inputs = tensors(protocol.module, {"x": ROW}) if inputs is None else inputs
     with pytest.raises(InferenceServerException) as error:
         protocol.client.infer(model, inputs, **options)
@@ -91,7 +91,7 @@ def test_strings_that_are_not_as_many_as_the_shape(protocol, shape):
 
 
 def test_a_datatype_that_does_not_exist(protocol):
-    # The clients check the datatype against the array, so it comes without elements.
+    # The clients check the datatype against the array, so it has no elements.
     status, message = refusal(protocol, inputs=[protocol.module.InferInput("x", [1, 3], "FLOAT")])
     assert status == protocol.status["bad"]
     assert "'FLOAT' is not one of" in message
@@ -170,6 +170,6 @@ def test_shared_memory_is_not_supported(protocol):
     assert error.value.status() == protocol.status["unsupported"]
     protocol.client.get_system_shared_memory_status()
     protocol.client.get_cuda_shared_memory_status()
-    # Programs written for Triton begin with these, whether or not anything is registered.
+    # Programs for Triton start with these calls, even if nothing is registered.
     protocol.client.unregister_system_shared_memory()
     protocol.client.unregister_cuda_shared_memory()

@@ -1,4 +1,4 @@
-"""Every model of the data folder gives what lies beside it, over each protocol."""
+"""Every model of the data folder returns its example outputs over each protocol."""
 
 import ml_dtypes
 import numpy as np

@@ -1,4 +1,4 @@
-"""NVIDIA's load tool measures the server; only where SKYSAIL_PERF_ANALYZER names its program.
+"""NVIDIA's load tool measures the server, if SKYSAIL_PERF_ANALYZER names its program.
 
 It comes with the wheel of tritonclient 2.51.0 for x86_64 (`pip download --no-deps`), under
 `data/bin`, and needs libcudart.so.12 (from the wheel of nvidia-cuda-runtime-cu12, by way of
@@ -13,7 +13,7 @@ import pytest
 from asking import GRPC, HTTP
 
 PROGRAM = os.environ.get("SKYSAIL_PERF_ANALYZER")
-# Short windows that may differ: what is tested is that it measures, not how fast the server is.
+# Short and unstable windows: this tests that it measures, not how fast the server is.
 WINDOWS = ["-p", "400", "-s", "1000", "-r", "3"]
 URL = {"http": HTTP, "grpc": GRPC}
 LOADS = [
@@ -32,7 +32,7 @@ def run(protocol, model, *options):
 
 
 def measure(protocol, model, file, *options):
-    """What it measured: one row for each load."""
+    """Results: one row for each load."""
     outcome = run(protocol, model, *WINDOWS, "-f", str(file), *options)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     rows = list(csv.DictReader(file.open()))

@@ -29,7 +29,7 @@ def infer(protocol, model="adder", rows=1, **options):
 
 
 def wait_for(condition):
-    """What is unloaded ends when its last request does: soon, and not at once."""
+    """Waits for an unloaded model, which ends with its last request."""
     deadline = time.monotonic() + SECONDS_MAX
     while not condition():
         assert time.monotonic() < deadline
@@ -38,7 +38,7 @@ def wait_for(condition):
 
 @pytest.fixture
 def adder_model(explicit):
-    """The model `adder` of version 1, whatever the test does to it, and unloaded afterwards."""
+    """The model `adder`, reset to version 1, and unloaded after the test."""
     yield "adder"
     for version in [path for path in (explicit.folder / "adder").iterdir() if path.name != "1"]:
         shutil.rmtree(version) if version.is_dir() else version.unlink()
@@ -90,7 +90,7 @@ def test_a_configuration_can_come_with_the_request(explicit, adder_model):
     assert config["parameters"]["note"]["string_value"] == "hello"
     with pytest.raises(InferenceServerException, match="max_batch_size is 2"):
         infer(explicit, rows=3)
-    # Loaded again without one, it has that of its folder.
+    # Loaded again without a configuration, it has that of its folder.
     explicit.client.load_model(adder_model)
     assert infer(explicit, rows=3) == 1
 

@@ -1,4 +1,4 @@
-"""What a request can ask for besides the prediction."""
+"""Options of inference requests."""
 
 import json
 import urllib.error

@@ -26,7 +26,7 @@ def flat(settings):
 
 @pytest.fixture
 def trace(protocol):
-    """Settings of the trace, put back after the test."""
+    """Settings of the trace, restored after the test."""
     yield protocol
     for model in ["", "triton"]:
         protocol.client.update_trace_settings(model, CLEAR)

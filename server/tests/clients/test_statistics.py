@@ -1,4 +1,4 @@
-"""Statistics count what was done, in every field that clients read."""
+"""Statistics count requests and runs, in every field that clients read."""
 
 import numpy as np
 import pytest

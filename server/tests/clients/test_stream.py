@@ -1,4 +1,4 @@
-"""Predictions over one stream of gRPC."""
+"""Predictions over one gRPC stream."""
 
 import queue
 
@@ -11,7 +11,7 @@ ROWS = np.arange(3, dtype=np.float32).reshape(1, 3)
 
 
 class Stream:
-    """A stream and what came back on it."""
+    """A stream and its responses."""
 
     def __init__(self, client, **options):
         self.client = client

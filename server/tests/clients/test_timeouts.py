@@ -1,4 +1,4 @@
-"""Requests that wait too long, callers that do, and callers that leave."""
+"""Timeouts of requests and callers, and cancellation."""
 
 import queue
 import time
@@ -10,7 +10,7 @@ import tritonclient.http
 from asking import GRPC, HTTP, SECONDS_MAX, tensors
 from tritonclient.utils import InferenceServerException
 
-# About half a second of the only replica.
+# Occupies the only replica for about half a second.
 LONG = {"steps": np.array(500_000)}
 SHORT = {"steps": np.array(1)}
 
@@ -27,7 +27,7 @@ def test_a_request_that_would_wait_longer_than_its_timeout(grpc, protocol):
     time.sleep(0.1)
     with pytest.raises(InferenceServerException, match="1000 us") as error:
         protocol.client.infer("slow", tensors(protocol.module, SHORT), timeout=1000)
-    # Refused when it came, where that could be foreseen.
+    # Rejected on arrival, if that could be predicted.
     assert error.value.status() in (protocol.status["unavailable"], protocol.status["late"])
     assert done(answers.get(timeout=SECONDS_MAX)) == LONG["steps"]
 
@@ -35,7 +35,7 @@ def test_a_request_that_would_wait_longer_than_its_timeout(grpc, protocol):
 def test_a_caller_over_grpc_that_waits_no_longer(grpc):
     with pytest.raises(InferenceServerException) as error:
         grpc.infer("slow", tensors(tritonclient.grpc, LONG), client_timeout=0.05)
-    # A server that has seen how long such runs take refuses at once.
+    # A server that has learned the run time rejects at once.
     assert error.value.status() in ("StatusCode.DEADLINE_EXCEEDED", "StatusCode.UNAVAILABLE")
     assert done(grpc.infer("slow", tensors(tritonclient.grpc, SHORT))) == 1
 
@@ -69,5 +69,5 @@ def test_requests_whose_caller_left_cost_nothing():
         for call in calls:
             call.cancel()
         client.infer("slow", tensors(tritonclient.grpc, SHORT))
-        # What ran when its caller left runs to its end.
+        # A run goes on when its caller leaves.
         assert runs() <= before + 3

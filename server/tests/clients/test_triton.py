@@ -1,4 +1,4 @@
-"""A model with a configuration of Triton's serves as that says."""
+"""A model with a configuration of Triton follows it."""
 
 import queue
 

@@ -1,4 +1,4 @@
-"""Checks a built server against ONNX Runtime, with the ONNX project's cases or a folder's models.
+"""Compares a built server with ONNX Runtime, on the ONNX project's cases or a folder's models.
 
 Each case is asked as it is, alone; then with its first dimension opened, by eight callers at
 once whose rows differ. Every answer has to be the one that ONNX Runtime gives to the request
@@ -22,7 +22,7 @@ WIDTH_MAX = 300
 
 
 def main():
-    """Checks, reports, and says whether all is well."""
+    """Checks and reports; returns True if all passed."""
     flags = read_flags()
     cases, tasks_of = backend_cases(), backend_tasks
     if flags.models or flags.own:
@@ -51,13 +51,13 @@ def read_flags():
 
 
 def chosen_names(flags):
-    """The names of the cases to check; none for all."""
+    """Names of the cases to check; empty for all."""
     lines = flags.cases.read_text().split("\n") if flags.cases else []
     return {line for line in lines if line and not line.startswith("#")} | set(flags.case or [])
 
 
 def check_all(tasks, binary, folder):
-    """Checks each task; a server that dies is noted, and replaced."""
+    """Checks each task; a server that dies is reported, and replaced."""
     server = Server(binary, folder)
     try:
         for task in tasks:
@@ -74,7 +74,7 @@ def check_all(tasks, binary, folder):
 
 
 def report(findings):
-    """Prints what came out; whether all is well."""
+    """Prints the results; returns True if all passed."""
     for form in dict.fromkeys(finding.form for finding in findings):
         those = [finding for finding in findings if finding.form == form]
         ends = collections.Counter(finding.end for finding in those)
@@ -91,7 +91,7 @@ def report(findings):
 
 
 def reasons(findings):
-    """Why cases are left out, the commonest first."""
+    """Reasons for skipped cases, the most common first."""
     short = lambda why: why.partition(":")[0]
     left_out = (short(finding.why) for finding in findings if finding.end == "left out")
     return collections.Counter(left_out).most_common()

@@ -1,10 +1,10 @@
-"""What ONNX Runtime answers, and whether two answers are the same."""
+"""Outputs of ONNX Runtime, and the comparison of outputs."""
 
 import numpy as np
 import onnx
 import onnxruntime
 
-# How far an answer may be from ONNX Runtime's own, in units of the largest of its values.
+# Tolerance of an output, relative to its largest value in ONNX Runtime.
 TOLERANCES = {"float16": 5e-3, "bfloat16": 4e-2, "float32": 2e-5, "float64": 1e-10}
 CARRIED = {
     onnx.TensorProto.BOOL,
@@ -24,11 +24,11 @@ CARRIED = {
 
 
 class NoAnswer(Exception):
-    """ONNX Runtime gives none, and says why."""
+    """ONNX Runtime fails, with the reason."""
 
 
 class Alone:
-    """A model in ONNX Runtime, which answers one request at a time."""
+    """A model in ONNX Runtime, which runs one request at a time."""
 
     def __init__(self, model):
         options = onnxruntime.SessionOptions()
@@ -56,7 +56,7 @@ class Alone:
 
 
 def not_carried(model, inputs):
-    """Why the protocol has no tensors for the inputs or outputs of a model, if so."""
+    """Reason why the protocol can not carry a model's inputs or outputs, if any."""
     for side, infos in [("input", inputs), ("output", model.graph.output)]:
         for info in infos:
             if not info.type.HasField("tensor_type"):
@@ -68,7 +68,7 @@ def not_carried(model, inputs):
 
 
 def difference(given, expected):
-    """How an answer differs from the expected one, in a line; None if it does not."""
+    """Difference of outputs to the expected ones, in a line; None if equal."""
     if given.keys() != expected.keys():
         return f"outputs {sorted(given)} instead of {sorted(expected)}"
     for name, array in expected.items():
@@ -79,7 +79,7 @@ def difference(given, expected):
 
 
 def array_difference(given, expected):
-    """How an array differs from the expected one."""
+    """Difference of an array to the expected one."""
     if given.shape != expected.shape:
         return f"shape {list(given.shape)} instead of {list(expected.shape)}"
     if expected.dtype.kind in "OSU":
@@ -99,7 +99,7 @@ def array_difference(given, expected):
 
 
 def near(given, expected):
-    """Where two arrays of floats are the same but for rounding."""
+    """Mask of the floats that are equal up to rounding."""
     wide = expected.astype(np.float64)
     finite = np.abs(wide[np.isfinite(wide)])
     largest = finite.max() if finite.size else 0
@@ -110,7 +110,7 @@ def near(given, expected):
 
 
 def as_text(array):
-    """Strings as text, whatever they came as."""
+    """Converts strings to text."""
     if array.dtype.kind not in "OSU":
         return array
     plain = [item.decode() if isinstance(item, bytes) else str(item) for item in array.ravel()]
@@ -118,5 +118,5 @@ def as_text(array):
 
 
 def short(error):
-    """What ONNX Runtime says, in one line."""
+    """Message of ONNX Runtime, in one line."""
     return " ".join(str(error).split())[:300]

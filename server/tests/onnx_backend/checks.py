@@ -10,16 +10,16 @@ from serving import SECONDS_MAX, SETTINGS, Died, Refused, Served
 from varying import requests_of
 
 ROUNDS = 6
-# What is random may answer the same way once more, but not often.
+# A random model may repeat its output once, but not often.
 AGAIN = 3
-# What the server says of inputs without elements that it does not run.
+# Message of the server about inputs without elements that it does not run.
 UNTRIED = "is not run: no trial has shown"
 AS_IS, OPENED, WEIGHTS = "as is", "opened", "with weights"
 
 
 @dataclass
 class Finding:
-    """What became of a model in one form."""
+    """Result for a model in one form."""
 
     name: str
     form: str
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass
 class Task:
-    """A model in one form: its requests, each with what ONNX Runtime answers to it alone."""
+    """A model in one form: its requests, each with the outputs of ONNX Runtime for it alone."""
 
     finding: Finding
     model: object
@@ -44,7 +44,7 @@ class Task:
 
 
 def backend_tasks(case):
-    """A case of the ONNX project: as it is, each request alone; opened, all at once too."""
+    """A case of the ONNX project: unchanged, each request alone; opened, also all at once."""
     yield prepared(AS_IS, case, case.model)
     if case.trouble:
         return
@@ -57,19 +57,19 @@ def backend_tasks(case):
 
 
 def folder_tasks(case):
-    """A model of somebody's own, as it is: each request alone, and all at once."""
+    """An unchanged model: each request alone, and all at once."""
     yield prepared(AS_IS, case, case.model, together_of(case, case.model))
 
 
 def together_of(case, model):
-    """For each caller the requests that it may send."""
+    """Requests of each caller."""
     if model is None or not case.sets:
         return []
     return list(requests_of(case.sets[0], case.optional, with_rows(model)))
 
 
 def prepared(form, case, model, together=()):
-    """What is to be checked; without requests if the case is left out, and then it says why."""
+    """The task; without requests, but with a reason, if the case is skipped."""
     task = Task(Finding(case.name, form, case.operators), model, case.shares)
     why = case.trouble or not_carried(case.model, case.inputs)
     if why is None and model is None:
@@ -85,7 +85,7 @@ def prepared(form, case, model, together=()):
 
 
 def answer_all(task, alone, case, together):
-    """Puts requests and answers into the task; why there are none, if so."""
+    """Adds requests and outputs to the task; returns the reason if there are none."""
     rows = with_rows(task.model)
     for inputs in case.sets:
         if not agree(inputs, rows):
@@ -100,7 +100,7 @@ def answer_all(task, alone, case, together):
 
 
 def first_answered(alone, requests):
-    """The first request that ONNX Runtime answers, in a list; an empty one if it refuses all."""
+    """A list of the first request that ONNX Runtime runs; empty if it fails on all."""
     for inputs in requests:
         try:
             pair = pair_of(alone, inputs)
@@ -112,14 +112,14 @@ def first_answered(alone, requests):
 
 
 def pair_of(alone, inputs):
-    """A request with its answer; None if that is random."""
+    """A request with its outputs; None if they are random."""
     expected = alone.answer(inputs)
     same = (difference(alone.answer(inputs), expected) is None for _ in range(AGAIN))
     return (inputs, expected) if all(same) else None
 
 
 def check(task, server):
-    """Asks the server, and completes the finding."""
+    """Sends the requests, and completes the finding."""
     finding = task.finding
     settings = SETTINGS if task.together else ""
     try:
@@ -151,7 +151,7 @@ def ask_alone(served, pairs):
 
 
 def ask_together(served, pairs):
-    """Each request by a caller of its own, all at the same time, again and again."""
+    """Each request by its own caller, all at the same time, repeatedly."""
     if not pairs:
         return []
     start = threading.Barrier(len(pairs))
@@ -165,7 +165,7 @@ def ask_together(served, pairs):
                 start.wait(SECONDS_MAX)
                 said.append(told(served, connection, request, expected, f"caller {place}"))
         except threading.BrokenBarrierError:
-            # Another caller has seen the server go, and says so.
+            # Another caller has seen the server die, and reports it.
             pass
         except Died:
             start.abort()
@@ -177,7 +177,7 @@ def ask_together(served, pairs):
 
 
 def told(served, connection, request, expected, who):
-    """How one request ended, and what is to be said of it."""
+    """Outcome of one request, with a note."""
     try:
         differs = difference(served.answer(request, connection), expected)
     except Refused as error:

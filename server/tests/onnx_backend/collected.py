@@ -1,4 +1,4 @@
-"""The models that are checked, with the inputs they are asked with.
+"""The models that are checked, with their inputs.
 
 From the ONNX project: the cases of its operators, which the package `onnx` makes, and the models
 that lie in it. From a folder: each `NAME.onnx` and `NAME/model.onnx`, with the inputs of
@@ -18,15 +18,15 @@ from onnx.defs import ONNX_DOMAIN
 KINDS_ON_DISK = ["simple", "pytorch-converted", "pytorch-operator"]
 OPEN_SIZES = [3, 4]
 SETS_MAX = 3
-# What ONNX Runtime knows; the package `onnx` is newer.
+# Versions that ONNX Runtime supports; the package `onnx` is newer.
 IR_MAX, OPSET_MAX = 13, 26
-# What has more elements and a value of its own is a weight, which no caller sends.
+# A larger input with a default is a weight, which no caller sends.
 GIVEN_MAX = 16
 
 
 @dataclass
 class Case:
-    """A model and the sets of inputs that it is asked with.
+    """A model and its sets of inputs.
 
     `trouble` says why there are none, `shares` whether requests have to share runs, if known.
     """
@@ -39,18 +39,18 @@ class Case:
 
     @cached_property
     def inputs(self):
-        """What a caller gives: the graph's inputs that have no value of their own."""
+        """Required inputs: the graph's inputs without a default."""
         return given_inputs(self.model.graph)
 
     @cached_property
     def optional(self):
-        """The inputs that a caller may give, each with the value it has otherwise."""
+        """Optional inputs, each with its default."""
         names = {info.name for info in self.model.graph.input} if self.model.ir_version > 3 else {}
         initial = self.model.graph.initializer
         given = [each for each in initial if each.name in names]
         values = {each.name: numpy_helper.to_array(each) for each in given}
         small = {name: value for name, value in values.items() if value.size <= GIVEN_MAX}
-        # Some exporters list all weights among the inputs, and mean nothing by it.
+        # Some exporters list all weights among the inputs.
         return {} if len(given) == len(initial) and len(small) < len(given) else small
 
     @cached_property
@@ -60,14 +60,14 @@ class Case:
 
 
 def given_inputs(graph):
-    """The inputs that a caller has to give."""
+    """Required inputs."""
     weights = {weight.name for weight in graph.initializer}
     weights |= {weight.values.name for weight in graph.sparse_initializer}
     return [info for info in graph.input if info.name not in weights]
 
 
 def operators(graph):
-    """Each operator of a graph, with its domain unless that is ONNX's own."""
+    """Operators of a graph, with the domain unless it is ONNX's."""
     for node in graph.node:
         yield node.op_type if node.domain in ("", ONNX_DOMAIN) else f"{node.domain}.{node.op_type}"
         for attribute in node.attribute:
@@ -99,7 +99,7 @@ def folder_cases(folder):
 
 
 def dated(model):
-    """The model as of the versions that ONNX Runtime knows: it says itself if that can not be."""
+    """Converts the model to versions that ONNX Runtime supports, if possible."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     made.ir_version = min(model.ir_version, IR_MAX)
@@ -124,7 +124,7 @@ def from_arrays(name, model, data_sets):
 
 
 def as_array(value):
-    """A value of the ONNX project's cases as an array; None for what is no tensor."""
+    """A value of the ONNX project's cases as an array; None if it is not a tensor."""
     if isinstance(value, onnx.TensorProto):
         return numpy_helper.to_array(value)
     return np.asarray(value) if isinstance(value, (np.ndarray, np.generic)) else None
@@ -149,7 +149,7 @@ def from_folder(name, folder, path=None):
 
 
 def read_inputs(example):
-    """The inputs that lie in a folder, in order."""
+    """Reads the inputs in a folder, in order."""
     place = lambda stem: int(stem.removeprefix("input_"))
     for stem in sorted({path.stem for path in example.glob("input_*")}, key=place):
         plain = example / f"{stem}.npy"
@@ -161,7 +161,7 @@ def read_inputs(example):
 
 
 def made_up(info):
-    """Values for an input: of its type and shape, with small sizes where any will do."""
+    """Values for an input of its type and shape, with small dynamic dimensions."""
     kind = info.type.tensor_type
     if not info.type.HasField("tensor_type"):
         raise ValueError(f"input '{info.name}' is no tensor")

@@ -1,4 +1,4 @@
-"""Models with their first dimension opened, as those that take any number of rows have it."""
+"""Makes the first dimension of models dynamic, so that they accept any number of rows."""
 
 import onnx
 from collected import given_inputs
@@ -24,7 +24,7 @@ def with_weights(model, values):
 
 
 def opened(model):
-    """The model with any number of rows in every input and output; None if no input has rows."""
+    """The model with dynamic rows in every input and output; None if no input has rows."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     inputs = [info for info in given_inputs(made.graph) if has_dimensions(info)]
@@ -32,19 +32,19 @@ def opened(model):
         return None
     for info in [*inputs, *filter(has_dimensions, made.graph.output)]:
         info.type.tensor_type.shape.dim[0].dim_param = ROWS
-    # What is said of values in between may hold for the one size alone.
+    # Declared shapes of inner values may hold for one size only.
     del made.graph.value_info[:]
     return made
 
 
 def has_dimensions(info):
-    """Whether this is a tensor that says it has a first dimension."""
+    """Returns True for a tensor with a declared first dimension."""
     kind = info.type
     return kind.HasField("tensor_type") and len(kind.tensor_type.shape.dim) > 0
 
 
 def with_rows(model):
-    """The inputs that take any number of rows, with the name of that number ("" without one)."""
+    """Inputs with dynamic rows, with the name of the dimension ("" if unnamed)."""
     found = {}
     for info in given_inputs(model.graph):
         kind = info.type.tensor_type
@@ -56,7 +56,7 @@ def with_rows(model):
 
 
 def agree(inputs, rows):
-    """Whether inputs that name the same number of rows have as many."""
+    """Returns True if inputs with the same row dimension have equally many rows."""
     counts = {}
     for name, array in inputs.items():
         if rows.get(name) and array.ndim > 0:

@@ -1,4 +1,4 @@
-"""Small models of our own, each for one way in which rows touch each other, or do not.
+"""Small models, each for one way in which rows depend on each other, or do not.
 
 They are in ONNX's own text form. Those of SHARING have to share runs; of TOUCHING and ODD only
 the answers count.
@@ -76,7 +76,7 @@ SHARING = {
         y = Concat <axis = 1> (a, b)
     }""",
 }
-# An answer depends on the other rows of its run.
+# Outputs depend on the other rows of the run.
 TOUCHING = {
     "softmax-over-rows": "(float[n,4] x) => (float[n,4] y) { y = Softmax <axis = 0> (x) }",
     "centred": """(float[n,4] x) => (float[n,4] y) {

@@ -1,4 +1,4 @@
-"""The built server in a process of its own, and what is asked of it over HTTP."""
+"""The built server as a process, and an HTTP client for it."""
 
 import http.client
 import json
@@ -18,21 +18,21 @@ from tritonclient.utils import np_to_triton_dtype
 SECONDS_MAX = 30
 STARTED = re.compile(r"HTTP on (\S+?),")
 LOCAL = "127.0.0.1:0"
-# Callers that ask within this time share a run, if the model batches at all.
+# Requests within this time share a run, if the model batches at all.
 SETTINGS = "batching = { max_delay_us = 3000 }\n"
 LOG_LINES_KEPT = 10
 
 
 class Refused(Exception):
-    """The server gives an error for an answer."""
+    """The server returned an error."""
 
 
 class Died(Exception):
-    """The server is gone, or stands still."""
+    """The server has died, or hangs."""
 
 
 class Server:
-    """A server that loads what it is told to."""
+    """A server that loads models by name."""
 
     def __init__(self, binary, folder):
         self.folder = Path(folder)
@@ -51,7 +51,7 @@ class Server:
         self.address = address
 
     def read_log(self, addresses):
-        """Keeps the last lines of the log, and tells where the server answers."""
+        """Keeps the last lines of the log, and finds the server's address."""
         for line in self.process.stderr:
             self.lines = [*self.lines[1 - LOG_LINES_KEPT :], line.strip()]
             if found := STARTED.search(line):
@@ -59,19 +59,19 @@ class Server:
         addresses.put(None)
 
     def connect(self):
-        """A connection of its own for one caller."""
+        """A new connection for one caller."""
         return http.client.HTTPConnection(self.address, timeout=SECONDS_MAX)
 
     def post(self, path, body=b""):
-        """What the server says to a command."""
+        """Response of the server to a command."""
         return self.ask(self.connect(), "POST", path, body)
 
     def get(self, path):
-        """What the server says of itself."""
+        """Response of the server to a GET."""
         return json.loads(self.ask(self.connect(), "GET", path)[0])
 
     def ask(self, connection, method, path, body=None, headers=None):
-        """Body and headers of an answer."""
+        """Body and headers of a response."""
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -87,7 +87,7 @@ class Server:
         return said, answer
 
     def is_gone(self):
-        """Whether the process has ended; one that is about to gets a moment."""
+        """Returns True if the process has ended; waits a moment for one that is ending."""
         for _ in range(20):
             if self.process.poll() is not None:
                 return True
@@ -99,7 +99,7 @@ class Server:
         return " | ".join(self.lines[-3:])
 
     def stop(self):
-        """Ends the process, however it is."""
+        """Ends the process in any state."""
         self.process.kill()
         self.process.wait()
 
@@ -118,11 +118,11 @@ class Served:
         server.post(f"/v2/repository/models/{quote(name)}/load", b"{}")
 
     def batch_size_max(self):
-        """The most rows of a run; 0 if requests never share one."""
+        """Most rows of a run; 0 if requests never share one."""
         return self.server.get(f"{self.path}/config").get("max_batch_size", 0)
 
     def largest_batch(self):
-        """The most rows that a run has had so far."""
+        """Most rows of a run so far."""
         stats = self.server.get(f"{self.path}/stats")["model_stats"][0]
         return max((int(size["batch_size"]) for size in stats.get("batch_stats", [])), default=0)
 
@@ -148,6 +148,6 @@ class Served:
         return {name: result.as_numpy(name) for name in names}
 
     def unload(self):
-        """Takes the model out of the server."""
+        """Unloads the model."""
         self.server.post(f"/v2/repository/models/{quote(self.name)}/unload", b"{}")
         shutil.rmtree(self.server.folder / self.name)

@@ -1,4 +1,4 @@
-"""Requests that differ from each other, made of a case's own values.
+"""Different requests, made of a case's own values.
 
 Callers send one row of each input that takes any number of rows, and the last ones two; other
 inputs keep their size. A value that a caller may leave out is given by every second one.
@@ -13,7 +13,7 @@ OF_TWO_ROWS = 2
 
 
 def requests_of(inputs, optional, with_rows):
-    """For each caller the requests that it may send, the better one first."""
+    """Requests of each caller, the better one first."""
     for caller in range(CALLERS):
         given = {**inputs, **optional} if caller % 2 else inputs
         counts = [2, 1] if caller >= CALLERS - OF_TWO_ROWS else [1]
@@ -21,14 +21,14 @@ def requests_of(inputs, optional, with_rows):
 
 
 def request(given, with_rows, caller, count):
-    """What one caller sends, with so many rows."""
+    """Inputs of one caller, with this many rows."""
     made = {}
     for name, array in given.items():
         rows, own = array, 1
         if name in with_rows and array.ndim > 0 and len(array) > 0:
             own = len(array)
             rows = np.take(array, [caller + place for place in range(count)], 0, mode="wrap")
-        # Floats are changed from the second caller on, others when the case's own are used up.
+        # Floats change from the second caller on; other types when the case's values are used up.
         plain = caller == 0 or rows.size == 0 or (rows.dtype.kind != "f" and caller < own)
         made[name] = rows if plain else varied(name, array, rows, caller)
     return made
@@ -39,12 +39,12 @@ def varied(name, array, rows, caller):
     random = np.random.default_rng(zlib.crc32(f"{name} {caller}".encode()))
     if rows.dtype.kind == "f":
         return varied_floats(rows, caller, random)
-    # Only values that the case has: an index or a size has to stay a valid one.
+    # Only values of the case: an index or a size must stay valid.
     return random.choice(array.ravel(), rows.shape).astype(array.dtype)
 
 
 def varied_floats(rows, caller, random):
-    """Rows of floats, changed: what is far larger, zero or of one sign shows in others' answers."""
+    """Changed rows of floats: large, zero or one-signed values would show in others' outputs."""
     wide = rows.astype(np.float64)
     changes = [
         lambda: wide,

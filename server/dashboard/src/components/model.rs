@@ -130,7 +130,7 @@ fn stages(service: &Service) -> Chart<'static> {
 }
 
 fn batches(service: &Service) -> Chart<'static> {
-    let rows = |change: &Change| change.counted.rows_a_run();
+    let rows = |change: &Change| change.counted.rows_per_run();
     Chart {
         title: "Batch size",
         format: format::number,

@@ -12,7 +12,7 @@ const COLUMNS: [&str; 10] = [
     "p50",
     "p99",
     "Objective",
-    "Rows a batch",
+    "Rows per batch",
     "Waiting",
     "Replicas",
     "Cache hits",
@@ -90,7 +90,7 @@ fn state(version: &Version) -> (&'static str, &'static str) {
 fn figures(service: &Service) -> Markup {
     let Service { facts, recent, .. } = service;
     let counted = &recent.counted;
-    let rows = counted.rows_a_run().map_or_else(|| format::NOTHING.to_owned(), format::number);
+    let rows = counted.rows_per_run().map_or_else(|| format::NOTHING.to_owned(), format::number);
     let hits = counted.cache_hits().map_or_else(|| format::NOTHING.to_owned(), format::share);
     let objective = facts.objective_us.map(|us| us as f64);
     let p99 = counted.latency_us(0.99);
@@ -101,7 +101,7 @@ fn figures(service: &Service) -> Markup {
             div { (format::maybe_time(p99)) (against(p99, objective)) }
         }
         (cell("Objective", &format::maybe_time(objective)))
-        (cell("Rows a batch", &rows))
+        (cell("Rows per batch", &rows))
         (cell("Waiting", &format::count(facts.waiting as u64)))
         (cell("Replicas", &replicas(facts)))
         (cell("Cache hits", &hits))
