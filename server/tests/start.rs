@@ -93,7 +93,7 @@ fn invalid_settings_are_errors() {
     expect_failed_start(&with(&["--objective-ms", "soon"]), 2, &["--objective-ms", "soon"]);
     expect_failed_start(&with(&["--load-model", "digits"]), 64, &["explicit"]);
     let untold = ["--otlp", "http://localhost:4317", "--request-records", "false"];
-    expect_failed_start(&with(&untold), 64, &["otlp needs records"]);
+    expect_failed_start(&with(&untold), 64, &["otlp needs request-records"]);
     expect_failed_start(&with(&["--trace-file", folder]), 1, &["--trace-file", folder]);
     expect_failed_start(&with(&["--no-such-flag"]), 2, &["--no-such-flag", "--help"]);
     expect_failed_start(&with(&["--http", "nowhere"]), 2, &["--http", "nowhere"]);
