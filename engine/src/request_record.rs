@@ -211,31 +211,31 @@ impl RequestRecord {
     pub fn explanation(&self) -> String {
         let cause = self.cause;
         let Some(reason) = self.outcome.reason() else { return cause.to_string() };
-        let mut words = match cause {
+        let mut text = match cause {
             Cause::ClientSlowToSend => format!("{reason}: {cause}"),
-            _ => format!("{} ({reason})", Words(self.outcome)),
+            _ => format!("{} ({reason})", Description(self.outcome)),
         };
         if let Some(BlockingBatch { number, rows, .. }) = self.behind {
-            words += &format!(", queued behind batch {number} of {rows}");
+            text += &format!(", queued behind batch {number} of {rows}");
         }
-        words
+        text
     }
 }
 
-/// An outcome in words.
-struct Words(Outcome);
+/// Displays an outcome in words.
+struct Description(Outcome);
 
-impl fmt::Display for Words {
+impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Outcome::Answered => "answered",
             Outcome::Missed => "answered late",
-            Outcome::Shed(ShedReason::Overloaded) => "no answer in time was possible",
+            Outcome::Shed(ShedReason::Overloaded) => "no response in time was possible",
             Outcome::Shed(ShedReason::QueueFull) => "the queue was full",
-            Outcome::Shed(ShedReason::Expired) => "its time was over before it ran",
-            Outcome::Shed(ShedReason::Busy) => "the server was full",
-            Outcome::Failed(Reason::Rejected) => "the request was no good",
-            Outcome::Failed(Reason::Cancelled) => "its caller left",
+            Outcome::Shed(ShedReason::Expired) => "the timeout passed before the request ran",
+            Outcome::Shed(ShedReason::Busy) => "the server was at a limit",
+            Outcome::Failed(Reason::Rejected) => "the request was invalid",
+            Outcome::Failed(Reason::Cancelled) => "the caller left",
             Outcome::Failed(Reason::Backend) => "the model failed",
             Outcome::Failed(Reason::Other) => "the server failed",
         })

@@ -97,7 +97,7 @@ fn a_request_behind_a_batch_names_the_batch() {
     let short = remembered(&server, "grows", "short");
     expect_cause(&short, "waited_behind_batch");
     let number = long["batch"]["number"].as_u64().unwrap();
-    assert_eq!(short["explanation"], format!("waited behind batch {number} of 1 item"));
+    assert_eq!(short["explanation"], format!("waited behind batch {number} of 1 row"));
     assert_eq!((&short["behind"]["number"], &short["behind"]["rows"]), (&number.into(), &1.into()));
     assert_eq!(short["batch"]["number"], number + 1);
     assert!(stage_us(&short, "queue") > stage_us(&short, "execute"), "{short:#}");

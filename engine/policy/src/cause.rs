@@ -177,10 +177,10 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WaitedBehindBatch { batch, rows: 1 } => {
-                write!(f, "waited behind batch {batch} of 1 item")
+                write!(f, "waited behind batch {batch} of 1 row")
             }
             Self::WaitedBehindBatch { batch, rows } => {
-                write!(f, "waited behind batch {batch} of {rows} items")
+                write!(f, "waited behind batch {batch} of {rows} rows")
             }
             Self::ColdBatchSize { rows } => {
                 write!(f, "the first batch of {rows} rows on its replica")
@@ -188,18 +188,20 @@ impl fmt::Display for Cause {
             Self::LoadInProgress => f.write_str("a model was being loaded or unloaded"),
             Self::CpuContention { predicted_us, ran_us } => {
                 let [ran_ms, predicted_ms] = [ran_us, predicted_us].map(|us| *us as f64 / 1e3);
-                write!(f, "its batch ran {ran_ms:.2} ms and should have run {predicted_ms:.2} ms")
+                write!(f, "its batch ran {ran_ms:.2} ms, and {predicted_ms:.2} ms were predicted")
             }
             Self::ThreadBusy => {
-                f.write_str("its connection's thread was busy with others or with a batch")
+                f.write_str("its I/O thread was busy with other requests or with a batch")
             }
-            Self::ClientSlowToSend => f.write_str("its client was slow to send it"),
-            Self::ClientSlowToRead => f.write_str("its client was slow to read the response"),
-            Self::CacheStampede => f.write_str("waited for the run of another that asked the same"),
-            Self::QueueLong { requests: 1 } => f.write_str("1 request waited before it"),
-            Self::QueueLong { requests } => write!(f, "{requests} requests waited before it"),
+            Self::ClientSlowToSend => f.write_str("the client was slow to send the request"),
+            Self::ClientSlowToRead => f.write_str("the client was slow to read the response"),
+            Self::CacheStampede => f.write_str("waited for the run of an identical request"),
+            Self::QueueLong { requests: 1 } => f.write_str("1 request was ahead in the queue"),
+            Self::QueueLong { requests } => {
+                write!(f, "{requests} requests were ahead in the queue")
+            }
             Self::WaitedToStart => f.write_str("waited for its batch to fill, or for a core"),
-            Self::Shed => f.write_str("turned down"),
+            Self::Shed => f.write_str("shed"),
             Self::Failed => f.write_str("failed"),
             Self::Ordinary => f.write_str("nothing stands out"),
         }

@@ -48,6 +48,6 @@ fn a_shed_request_names_its_reason_and_the_batch_ahead() {
     assert_eq!(record.cause, Cause::Shed);
     assert_eq!(
         record.explanation(),
-        "its time was over before it ran (expired), queued behind batch 9 of 64"
+        "the timeout passed before the request ran (expired), queued behind batch 9 of 64"
     );
 }

@@ -116,7 +116,7 @@ fn who_got_no_answer_has_the_cause_of_that() {
 #[test]
 fn the_words_name_the_batch_and_its_items() {
     let words = Cause::WaitedBehindBatch { batch: 12, rows: 64 }.to_string();
-    assert_eq!(words, "waited behind batch 12 of 64 items");
+    assert_eq!(words, "waited behind batch 12 of 64 rows");
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
