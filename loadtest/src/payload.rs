@@ -85,7 +85,7 @@ pub struct Input {
 pub enum Error {
     /// The model has an input of a type that the protocol does not know.
     #[error("input `{input}` has the unknown datatype `{datatype}`")]
-    DataType {
+    Datatype {
         /// Name of the input.
         input: String,
         /// Name of the unknown type.

@@ -30,7 +30,7 @@ impl MetricsPort {
     #[cfg_attr(not(feature = "dashboard"), expect(unused_variables, reason = "the dashboard's"))]
     pub(crate) fn start(
         server: &Arc<Server>,
-        threads: Threads,
+        threads: &Threads,
         stop: &watch::Receiver<bool>,
     ) -> Self {
         Self {

@@ -54,7 +54,7 @@ pub(crate) async fn run(
     );
     let (reporter, health) = health_reporter();
     let watcher = tokio::spawn(report_health(Arc::clone(&server), reporter, stop.clone()));
-    let metrics_port = Arc::new(MetricsPort::start(&server, config.threads, &stop));
+    let metrics_port = Arc::new(MetricsPort::start(&server, &config.threads, &stop));
     let grpc_services = services(Arc::clone(&server), health)?;
     tokio::join!(
         serve(http, limits.clone(), threads.clone(), stop.clone(), move |thread, request| {

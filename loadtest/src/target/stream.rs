@@ -5,13 +5,14 @@ use super::{Failure, chain, grpc};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message;
+use skysail_protocol::codec::PreEncoded;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Streaming};
 
 /// Header that requests errors as statuses: they end the stream, and tell overload from other
 /// errors.
