@@ -189,7 +189,7 @@ fn classify(name: &str, dependence: &Dependence) -> Independence {
             dependent(format!("output '{name}' has its rows along dimension {axis}, not the first"))
         }
         Dependence::Shared => dependent(format!("output '{name}' has no rows")),
-        Dependence::Count => dependent(format!("output '{name}' follows from the number of rows")),
+        Dependence::Count => dependent(format!("output '{name}' depends on the number of rows")),
         Dependence::Mixed(mixed) if mixed.is_certain => {
             Independence::Dependent(mixed.cause.clone())
         }
@@ -203,13 +203,13 @@ fn graph_cause(problem: impl Into<String>) -> RowCause {
 
 /// An unknown value, as the analysis has reached its limits.
 pub(crate) fn too_large() -> Value {
-    let problem = Problem::Unknown("the model is too large to be followed".into());
+    let problem = Problem::Unknown("the model is too large to analyse".into());
     Value { dependence: Dependence::mixed(problem, None), ..Value::UNKNOWN }
 }
 
 /// A value that is used before its definition.
 pub(crate) fn unresolved() -> Value {
-    let problem = "it takes a value that no node before it makes".to_owned();
+    let problem = "one of its inputs is not defined before it".to_owned();
     Value { dependence: Dependence::mixed(Problem::Unknown(problem), None), ..Value::UNKNOWN }
 }
 
@@ -233,7 +233,7 @@ fn dependences(call: &Call<'_, '_>, made: &[Value]) -> Vec<Dependence> {
     let same = |dependence: Dependence| vec![dependence; made.len()];
     let mixed = |problem| same(Dependence::mixed(problem, Some(call.node())));
     if is_random(call) {
-        return mixed(Problem::Unknown("it gives random numbers".into()));
+        return mixed(Problem::Unknown("its output is random".into()));
     }
     let inputs: Vec<&Dependence> = call.dependences().collect();
     // A shape depends on the number of rows at most; its numbers are known, or follow from the
@@ -324,7 +324,7 @@ fn with_row_sizes(call: &Call<'_, '_>, made: &Value, rows: Rows) -> Value {
         Value { dependence, ..Value::tensor(made.element(), None) }
     };
     let Some(dims) = made.dims().filter(|dims| rows.axis < dims.len()) else {
-        return unknown("the number of dimensions that it gives is not known");
+        return unknown("the rank of its output is not known");
     };
     let mut dims = dims.to_vec();
     for (axis, dim) in dims.iter_mut().enumerate() {
@@ -334,7 +334,7 @@ fn with_row_sizes(call: &Call<'_, '_>, made: &Value, rows: Rows) -> Value {
         } else if axis != rows.axis && *dim == Dim::Unknown {
             *dim = fresh(call);
         } else if axis == rows.axis || !is_free_of_rows(dim) {
-            return unknown("the dimensions that it gives are not known");
+            return unknown("the dimensions of its output are not known");
         }
     }
     let dependence = Dependence::Rows(rows);
@@ -379,7 +379,7 @@ fn join(call: &Call<'_, '_>, a: &Dependence, b: &Dependence) -> Dependence {
             Dependence::Count
         }
         _ => {
-            let problem = "it gives rows along one dimension, or another".to_owned();
+            let problem = "its output has rows along one dimension, or another".to_owned();
             Dependence::mixed(Problem::Unknown(problem), Some(call.node()))
         }
     }

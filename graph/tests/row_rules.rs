@@ -39,12 +39,12 @@ fn scatter_nd_by_row_number_is_dependent() {
     // Index pairs, of which the second is a row's.
     let mut builder = graph(&[
         ("data", FLOAT, &[4]),
-        ("places", ElementType::Int64, &[3, 2]),
+        ("indices", ElementType::Int64, &[3, 2]),
         ("updates", FLOAT, &[3]),
     ]);
     builder
         .node("Transpose", &["data"], &["d"], &[])
-        .node("Transpose", &["places"], &["p"], &[("perm", perm(&[1, 0, 2]))])
+        .node("Transpose", &["indices"], &["p"], &[("perm", perm(&[1, 0, 2]))])
         .node("Transpose", &["updates"], &["u"], &[])
         .node("ScatterND", &["d", "p", "u"], &["s"], &[])
         .node("Transpose", &["s"], &["y"], &[]);
@@ -55,16 +55,16 @@ fn scatter_nd_by_row_number_is_dependent() {
 fn scatter_nd_with_shared_indices_is_independent() {
     let mut builder = graph(&[("data", FLOAT, &[4]), ("updates", FLOAT, &[2])]);
     builder
-        .initializer("places", Tensor::new(&[2, 1], &[3_i64, 0]).unwrap())
+        .initializer("indices", Tensor::new(&[2, 1], &[3_i64, 0]).unwrap())
         .node("Transpose", &["data"], &["d"], &[])
         .node("Transpose", &["updates"], &["u"], &[])
-        .node("ScatterND", &["d", "places", "u"], &["s"], &[])
+        .node("ScatterND", &["d", "indices", "u"], &["s"], &[])
         .node("Transpose", &["s"], &["y"], &[]);
     assert!(is_independent(builder.clone()));
     let mut rows = graph(&[("data", FLOAT, &[4])]);
-    rows.initializer("places", Tensor::new(&[1, 1], &[0_i64]).unwrap())
+    rows.initializer("indices", Tensor::new(&[1, 1], &[0_i64]).unwrap())
         .initializer("updates", Tensor::new(&[1, 4], &[1.0_f32; 4]).unwrap())
-        .node("ScatterND", &["data", "places", "updates"], &["y"], &[]);
+        .node("ScatterND", &["data", "indices", "updates"], &["y"], &[]);
     assert!(!is_independent(rows));
 }
 

@@ -25,7 +25,7 @@ pub(super) fn multi_head(call: &Call<'_, '_>) -> Outcome {
 pub(super) fn group_query(call: &Call<'_, '_>) -> Outcome {
     // ONNX Runtime applies the first row's position to all rows in the first step.
     if call.has_input(9) && call.int("do_rotary").unwrap_or(0) != 0 {
-        return dependent("it turns all rows by the places of the first");
+        return dependent("it rotates all rows by the positions of the first");
     }
     batched_inputs(call, &[0, 1, 2, 3, 4, 5, 9, 10], &[10])
 }
@@ -43,7 +43,7 @@ pub(super) fn quantized(call: &Call<'_, '_>) -> Outcome {
 }
 
 fn require_no_state(call: &Call<'_, '_>, input: usize) -> Result<(), super::Problem> {
-    if call.has_input(input) { unknown("a state of before is not followed") } else { Ok(()) }
+    if call.has_input(input) { unknown("past keys and values are not analysed") } else { Ok(()) }
 }
 
 /// The second output holds keys and values, with the batch as its second axis.

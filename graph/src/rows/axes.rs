@@ -110,7 +110,7 @@ pub(super) fn skip_normalise(call: &Call<'_, '_>) -> Outcome {
 pub(super) fn along_input(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let axis = call.axis_input(1, call.rank(0)?)?;
-    same(call, rows_outside(call, "adds up", |rows| rows == axis)?)
+    same(call, rows_outside(call, "sums over", |rows| rows == axis)?)
 }
 
 /// Operators over axes of an attribute, by default the first and those from the third on.
@@ -162,7 +162,7 @@ pub(super) fn reverse(call: &Call<'_, '_>) -> Outcome {
     let (batch, time) = (call.int("batch_axis").unwrap_or(1), call.int("time_axis").unwrap_or(0));
     let of_rows = |axis| dims::axis(axis, 2) == Some(rows.axis);
     if of_rows(time) {
-        return dependent("it turns the order of rows");
+        return dependent("it reverses rows");
     }
     match call.rows(1) {
         Some(lengths) if of_rows(batch) && lengths.is_like(rows) => {
@@ -172,6 +172,6 @@ pub(super) fn reverse(call: &Call<'_, '_>) -> Outcome {
             call.shared([1])?;
             Ok(vec![Dependence::Rows(rows.clone())])
         }
-        _ => dependent("it takes lengths by the places of rows"),
+        _ => dependent("its lengths are not those of its rows"),
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn batched_or_broadcast(
     }
     match found {
         Some(rows) => Ok(vec![Dependence::Rows(rows.clone()); call.output_count()]),
-        None => dependent("it takes what follows from the number of rows"),
+        None => dependent("one of its inputs depends on the number of rows"),
     }
 }
 
@@ -67,14 +67,14 @@ pub(super) fn grid_sample(call: &Call<'_, '_>) -> Outcome {
 
 /// Values at the indices of maxima, which count over the whole tensor, rows included.
 pub(super) fn global_indices(_: &Call<'_, '_>) -> Outcome {
-    dependent("its places count all rows")
+    dependent("its indices count all rows")
 }
 
 /// Maximum of each window; the indices of maxima count over all rows.
 pub(super) fn max_pool(call: &Call<'_, '_>) -> Outcome {
     let mut outcome = batch_first(call)?;
     if let Some(places) = outcome.get_mut(1) {
-        let problem = super::Problem::Dependent("the places that it gives count all rows".into());
+        let problem = super::Problem::Dependent("its indices count all rows".into());
         *places = Dependence::mixed(problem, Some(call.node()));
     }
     Ok(outcome)
@@ -97,14 +97,14 @@ pub(super) fn affine_grid(call: &Call<'_, '_>) -> Outcome {
         {
             Ok(vec![Dependence::Rows(rows)])
         }
-        _ => dependent("it gives a fixed number of grids"),
+        _ => dependent("it makes a fixed number of grids"),
     }
 }
 
 /// The loss of each example.
 pub(super) fn loss(call: &Call<'_, '_>) -> Outcome {
     if call.text("reduction") != "none" {
-        return dependent("it adds up the losses of all rows");
+        return dependent("it sums the losses of all rows");
     }
     call.need_rows(0)?;
     call.need_rows(1)?;

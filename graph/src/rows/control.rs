@@ -20,12 +20,12 @@ pub(super) fn outputs(call: &Call<'_, '_>) -> Option<Vec<Value>> {
         "If" => if_(call),
         "Loop" => loop_(call),
         "Scan" => scan(call),
-        "SequenceMap" => unknown("sequences are not followed"),
+        "SequenceMap" => unknown("sequences are not analysed"),
         _ => return None,
     };
     let count = call.output_count();
     let mut made = made.unwrap_or_else(|problem| vec![mixed(call, problem); count]);
-    let rest = || mixed(call, Problem::Unknown("its graph gives fewer values".into()));
+    let rest = || mixed(call, Problem::Unknown("its subgraph has too few outputs".into()));
     made.resize_with(count, rest);
     Some(made)
 }
@@ -38,10 +38,10 @@ fn mixed(call: &Call<'_, '_>, problem: Problem) -> Value {
 fn require_shared(what: &str, on: &Dependence) -> Result<(), Problem> {
     match on {
         Dependence::Shared => Ok(()),
-        Dependence::Count => dependent(format!("{what} follows from the number of rows")),
-        Dependence::Rows(_) => dependent(format!("{what} follows from values of rows")),
+        Dependence::Count => dependent(format!("{what} depends on the number of rows")),
+        Dependence::Rows(_) => dependent(format!("{what} depends on values of rows")),
         Dependence::Mixed(mixed) if mixed.is_certain => {
-            dependent(format!("{what} follows from all rows ({})", mixed.cause))
+            dependent(format!("{what} depends on all rows ({})", mixed.cause))
         }
         Dependence::Mixed(mixed) => unknown(format!("{what} is not known ({})", mixed.cause)),
     }
@@ -49,7 +49,7 @@ fn require_shared(what: &str, on: &Dependence) -> Result<(), Problem> {
 
 fn graph<'a>(call: &Call<'_, 'a>, attribute: &str) -> Result<Graph<'a>, Problem> {
     let graph = call.node().graph(attribute).ok().flatten();
-    graph.map_or_else(|| unknown(format!("it has no graph '{attribute}'")), Ok)
+    graph.map_or_else(|| unknown(format!("it has no subgraph '{attribute}'")), Ok)
 }
 
 /// Infers the outputs of a subgraph.
@@ -62,12 +62,12 @@ fn subgraph<'a>(
     let proto = graph.proto();
     let others = [proto.input.len(), proto.output.len(), proto.initializer.len()];
     if !call.scope().context().steps(others.iter().sum()) {
-        return unknown("the model is too large to be followed");
+        return unknown("the model is too large to analyse");
     }
     let names = proto.input.iter().map(|input| &input.name);
     let is_constant = |name: &String| proto.initializer.iter().any(|tensor| tensor.name == *name);
     if given.len() != proto.input.len() || names.into_iter().any(is_constant) {
-        return unknown("the inputs of its graph are not those that it is given");
+        return unknown("the inputs of its subgraph do not fit");
     }
     Ok(call.scope().inside(graph, given).outputs())
 }
@@ -100,7 +100,7 @@ fn loop_(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
     let run = |states: &[Value]| {
         let mut made = subgraph(call, body, [before(), states.to_vec()].concat())?;
         if made.is_empty() {
-            return unknown("its graph gives no condition");
+            return unknown("its subgraph has no condition");
         }
         require_shared("whether it goes on", &made.remove(0).dependence)?;
         Ok(made)
@@ -114,7 +114,7 @@ fn scan(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
     let count = call.int("num_scan_inputs").and_then(|count| usize::try_from(count).ok());
     let states_count = count.and_then(|count| call.input_count().checked_sub(count));
     let Some(states_count) = states_count.filter(|_| call.opset() >= 9) else {
-        return unknown("its inputs are not followed");
+        return unknown("its inputs are not analysed");
     };
     let axis = |attribute: &str, place: usize| {
         call.ints(attribute).and_then(|axes| axes.get(place).copied()).unwrap_or(0)
@@ -135,7 +135,9 @@ fn scan(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
 /// Slice of an input that a scan reads at each step.
 fn part(call: &Call<'_, '_>, input: usize, axis: i64) -> Result<Value, Problem> {
     let value = call.input(input);
-    let Some(dims) = value.dims() else { return unknown("the dimensions of what it scans") };
+    let Some(dims) = value.dims() else {
+        return unknown("the dimensions of a scanned input are not known");
+    };
     let Some(axis) = crate::shapes::dims::axis(axis, dims.len()) else {
         return unknown("an axis that it scans is out of range");
     };
@@ -148,7 +150,7 @@ fn part(call: &Call<'_, '_>, input: usize, axis: i64) -> Result<Value, Problem> 
     };
     // The axis decides how often the body runs.
     if !is_free_of_rows(&dims[axis]) {
-        return unknown("how often it runs may follow from the number of rows");
+        return unknown("how often it runs may depend on the number of rows");
     }
     let mut dims = dims.to_vec();
     dims.remove(axis);
@@ -166,7 +168,7 @@ fn fixed_point(
         let given: Vec<Value> = states.iter().map(|state| generalised(call, state)).collect();
         let made = run(&given)?;
         if made.len() < states.len() {
-            return unknown("its graph gives fewer values");
+            return unknown("its subgraph has too few outputs");
         }
         let next: Vec<Value> =
             states.iter().zip(&made).map(|(old, new)| join_states(call, old, new)).collect();
@@ -200,7 +202,7 @@ fn join_states(call: &Call<'_, '_>, old: &Value, new: &Value) -> Value {
 fn stacked(call: &Call<'_, '_>, value: Value, axis: i64) -> Value {
     let Some(dims) = value.dims() else { return Value { numbers: None, ..value } };
     let Some(axis) = crate::shapes::dims::axis(axis, dims.len() + 1) else {
-        return mixed(call, Problem::Unknown("an axis that it gives is out of range".into()));
+        return mixed(call, Problem::Unknown("an axis of its output is out of range".into()));
     };
     let on = match &value.dependence {
         Dependence::Rows(rows) => rows.at(rows.axis + usize::from(axis <= rows.axis)),

@@ -14,7 +14,7 @@ pub(super) fn einsum(call: &Call<'_, '_>) -> Outcome {
     let (label, rows) = label_of_rows(call, &equation.operands)?;
     match equation.output.iter().position(|other| *other == label) {
         Some(axis) => Ok(vec![rows.at(axis)]),
-        None => dependent("it adds up rows"),
+        None => dependent("it sums over rows"),
     }
 }
 
@@ -35,7 +35,7 @@ fn label_of_rows(call: &Call<'_, '_>, operands: &[Vec<Label>]) -> Result<(Label,
             _ => found = Some((label, rows.clone())),
         }
     }
-    let Some((label, rows)) = found else { return unknown("it takes no rows") };
+    let Some((label, rows)) = found else { return unknown("none of its inputs has rows") };
     for (input, labels) in operands.iter().enumerate() {
         let axis = labels.iter().position(|other| *other == label);
         match (call.dependence(input), axis) {
@@ -46,7 +46,7 @@ fn label_of_rows(call: &Call<'_, '_>, operands: &[Vec<Label>]) -> Result<(Label,
                     && call.dims(input).and_then(|dims| dims.get(axis)) == Some(&Dim::Fixed(1)) => {
             }
             (Dependence::Shared, Some(_)) => return dependent("it pairs rows with fixed values"),
-            _ => return dependent("it takes what follows from the number of rows"),
+            _ => return dependent("one of its inputs depends on the number of rows"),
         }
     }
     Ok((label, rows))

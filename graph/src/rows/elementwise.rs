@@ -21,7 +21,7 @@ pub(super) fn like(call: &Call<'_, '_>) -> Outcome {
 /// Elementwise on all inputs, broadcast to each other.
 pub(super) fn broadcast(call: &Call<'_, '_>) -> Outcome {
     if call.has_attribute("broadcast") {
-        return unknown("operators before version 7 are not followed");
+        return unknown("operators before version 7 are not analysed");
     }
     let inputs: Vec<usize> = (0..call.input_count()).collect();
     Ok(vec![broadcast_inputs(call, &inputs)?])
@@ -48,7 +48,7 @@ pub(super) fn broadcast_inputs(
     let operands: Vec<(&Dependence, &[Dim])> = inputs
         .map(|input| match call.dims(input) {
             Some(dims) => Ok((call.dependence(input), dims)),
-            None => unknown("the number of dimensions of what it takes is not known"),
+            None => unknown("the rank of one of its inputs is not known"),
         })
         .collect::<Result<_, _>>()?;
     broadcast_operands(&operands)
@@ -72,7 +72,7 @@ pub(super) fn broadcast_operands(
         }
     }
     let Some(rows) = found else {
-        return dependent("it takes what follows from the number of rows");
+        return dependent("one of its inputs depends on the number of rows");
     };
     for (dependence, dims) in operands {
         let axis = (rows.axis + dims.len()).checked_sub(rank);
@@ -83,9 +83,9 @@ pub(super) fn broadcast_operands(
                 return dependent(format!("it pairs rows with {size} fixed values"));
             }
             (Dependence::Shared, _) => {
-                return unknown("it may pair rows with values by their places");
+                return unknown("it may pair rows with values by index");
             }
-            _ => return dependent("it takes what follows from the number of rows"),
+            _ => return dependent("one of its inputs depends on the number of rows"),
         }
     }
     Ok(Dependence::Rows(rows))

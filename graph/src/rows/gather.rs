@@ -18,7 +18,7 @@ pub(super) fn gather(call: &Call<'_, '_>) -> Outcome {
         (Dependence::Rows(rows), Dependence::Shared)
             if rows.axis > axis && call.element(0) == ElementType::String =>
         {
-            dependent("it picks the first string of each part alone")
+            dependent("it copies only the first string of each entry")
         }
         (Dependence::Rows(rows), Dependence::Shared) if rows.axis != axis => {
             let places = call.rank(1)?;
@@ -26,10 +26,10 @@ pub(super) fn gather(call: &Call<'_, '_>) -> Outcome {
         }
         (Dependence::Shared, Dependence::Rows(places)) => Ok(vec![places.at(places.axis + axis)]),
         (_, Dependence::Count) | (Dependence::Count, _) => {
-            dependent("it picks by the number of rows")
+            dependent("it selects by the number of rows")
         }
-        (Dependence::Rows(_), Dependence::Shared) => dependent("it picks rows by their places"),
-        _ => dependent("it picks from rows by places that differ from row to row"),
+        (Dependence::Rows(_), Dependence::Shared) => dependent("it selects rows by index"),
+        _ => dependent("it selects from rows by indices that differ from row to row"),
     }
 }
 
@@ -46,7 +46,7 @@ pub(super) fn gather_elements(call: &Call<'_, '_>) -> Outcome {
         (Dependence::Shared, Dependence::Rows(places)) if places.axis == axis => {
             Ok(vec![Dependence::Rows(places.clone())])
         }
-        _ => dependent("it picks by the places of rows"),
+        _ => dependent("it selects by indices of rows"),
     }
 }
 
@@ -70,14 +70,14 @@ pub(super) fn gather_nd(call: &Call<'_, '_>) -> Outcome {
             let picked = call.dims(1).and_then(<[_]>::last).and_then(dims::fixed);
             let picked = picked.and_then(|picked| usize::try_from(picked).ok());
             let Some(picked) = picked else {
-                return unknown("the number of axes that it picks by is not known");
+                return unknown("the number of axes that it indexes is not known");
             };
             if data.axis < batches || data.axis < batches + picked {
-                return dependent("it picks rows by their places");
+                return dependent("it selects rows by index");
             }
             Ok(vec![data.at(data.axis + places_rank - 1 - picked - batches)])
         }
-        _ => dependent("it picks by the places of rows"),
+        _ => dependent("it selects by indices of rows"),
     }
 }
 
@@ -96,23 +96,23 @@ pub(super) fn columns(call: &Call<'_, '_>) -> Outcome {
         (call.dependence(0), call.dependence(1), call.dims(1))
     {
         if dims[..rows.axis].iter().any(|dim| *dim != Dim::Fixed(1)) {
-            return dependent("it mixes the places of rows");
+            return dependent("it mixes the indices of rows");
         }
         let block = times(&rows.block, &dims::product(&dims[rows.axis + 1..]));
         let last = rank.max(2) - 1;
         return Ok(vec![Dependence::Rows(Rows { axis: last, block, ..rows.clone() })]);
     }
     call.shared_besides(&[0])?;
-    let rows = rows_outside(call, "picks from", |rows| rows + 1 == rank)?;
+    let rows = rows_outside(call, "selects from", |rows| rows + 1 == rank)?;
     Ok(vec![Dependence::Rows(rows)])
 }
 
 /// Outputs whose size depends on data.
 pub(super) fn data_dependent(_: &Call<'_, '_>) -> Outcome {
-    dependent("how much it gives follows from values of all rows")
+    dependent("the size of its output depends on values of all rows")
 }
 
 /// Outputs that are indices of rows.
 pub(super) fn index_dependent(_: &Call<'_, '_>) -> Outcome {
-    dependent("it counts the places of rows")
+    dependent("its output holds indices of rows")
 }

@@ -17,19 +17,19 @@ use crate::size::{divided, is_free_of_rows, row_block, times};
 pub(super) fn reshape(call: &Call<'_, '_>) -> Outcome {
     // The shape may depend on the number of rows.
     if !matches!(call.dependence(1), Dependence::Shared | Dependence::Count) {
-        return dependent("the shape that it gives follows from values of rows");
+        return dependent("its output shape depends on values of rows");
     }
     let rows = call.need_rows(0)?;
     let Some(from) = call.dims(0) else {
-        return unknown("the dimensions that it takes are not known");
+        return unknown("the dimensions of its input are not known");
     };
     // One size may be inferred from the rest; the others must not depend on the number of rows.
     if call.numbers(1).is_some_and(|shape| shape.contains(&Number::Unknown)) {
-        return unknown("the shape that it gives is not known");
+        return unknown("its output shape is not known");
     }
     let made = kinds(call);
     let Some(to) = made.first().and_then(|made| made.dims()) else {
-        return unknown("the number of dimensions that it gives is not known");
+        return unknown("the rank of its output is not known");
     };
     reshaped_rows(rows, from, to)
 }
@@ -41,7 +41,7 @@ fn reshaped_rows(rows: &Rows, from: &[Dim], to: &[Dim]) -> Outcome {
     for (axis, dim) in to.iter().enumerate() {
         if let Some(inside) = row_block(dim) {
             if before == Dim::Unknown || outside == Dim::Unknown {
-                return unknown("where its rows are in the shape that it gives is not known");
+                return unknown("where its rows are in its output shape is not known");
             }
             // What lay outside of the rows is still outside, in this dimension or before it.
             let outer = divided(&outside, &before);
@@ -56,9 +56,9 @@ fn reshaped_rows(rows: &Rows, from: &[Dim], to: &[Dim]) -> Outcome {
         before = dims::product(&[before, dim.clone()]);
     }
     if to.contains(&Dim::Unknown) {
-        unknown("where its rows are in the shape that it gives is not known")
+        unknown("where its rows are in its output shape is not known")
     } else {
-        dependent("the shape that it gives is for a fixed number of rows")
+        dependent("its output shape is for a fixed number of rows")
     }
 }
 
@@ -90,12 +90,12 @@ pub(super) fn squeeze(call: &Call<'_, '_>) -> Outcome {
             .collect::<Option<_>>()
             .map_or_else(|| unknown("an axis is out of range"), Ok)?,
         List::Known(_) | List::Absent => {
-            return unknown("it takes out whichever dimensions are 1, that of the rows too");
+            return unknown("it removes all dimensions of 1, that of the rows too");
         }
         List::Unknown => return unknown("its axes are not known"),
     };
     if axes.contains(&rows.axis) {
-        return dependent("it takes the dimension of the rows out");
+        return dependent("it removes the dimension of the rows");
     }
     let before = axes.iter().filter(|axis| **axis < rows.axis).count();
     Ok(vec![rows.at(rows.axis - before)])
@@ -122,10 +122,10 @@ pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
     let rows = call.need_rows(0)?;
     let rank = call.rank(0)?;
     if !matches!(call.text("keep_aspect_ratio_policy"), "" | "stretch") {
-        return unknown("sizes in proportion are not followed");
+        return unknown("sizes in proportion are not analysed");
     }
     if call.text("coordinate_transformation_mode") == "tf_crop_and_resize" {
-        return unknown("a part of the tensor is resized");
+        return unknown("it resizes a part of the tensor");
     }
     call.shared([1, 2])?;
     let place = match call.ints("axes").filter(|axes| !axes.is_empty()) {
@@ -137,7 +137,7 @@ pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
         let sizes = call.numbers(3).unwrap_or(&[Number::Unknown]).iter().enumerate();
         let mut others = sizes.filter(|(at, _)| Some(*at) != place);
         if !others.all(|(_, size)| is_free_of_rows(&size.dim())) {
-            return dependent("its sizes follow from the number of rows");
+            return dependent("its sizes depend on the number of rows");
         }
     }
     let Some(place) = place else { return Ok(vec![Dependence::Rows(rows.clone())]) };
@@ -160,5 +160,5 @@ pub(super) fn resize(call: &Call<'_, '_>) -> Outcome {
 
 /// Checks that a dimension holds all rows.
 pub(super) fn check_all_rows(rows: &Rows, dim: &Dim) -> Result<(), Problem> {
-    if *dim == rows.size() { Ok(()) } else { dependent("it takes only some rows") }
+    if *dim == rows.size() { Ok(()) } else { dependent("it keeps only some rows") }
 }

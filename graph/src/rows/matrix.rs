@@ -27,7 +27,7 @@ pub(super) fn matmul_fused(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0, 1])?;
     let flag = |name: &str| call.int(name).unwrap_or(0) != 0;
     if flag("transBatchA") || flag("transBatchB") {
-        return unknown("products that turn their batches are not followed");
+        return unknown("products that transpose their batches are not analysed");
     }
     let a = transposed(operand(call, 0)?, flag("transA"));
     let b = transposed(operand(call, 1)?, flag("transB"));
@@ -57,7 +57,7 @@ fn transposed((dependence, dims): Operand<'_>, is_transposed: bool) -> (Dependen
 fn operand<'c>(call: &Call<'c, '_>, input: usize) -> Result<Operand<'c>, Problem> {
     match call.dims(input) {
         Some(dims) => Ok((call.dependence(input), dims)),
-        None => unknown(format!("the number of dimensions of input {input} is not known")),
+        None => unknown(format!("the rank of input {input} is not known")),
     }
 }
 
@@ -79,7 +79,7 @@ fn product(a: Operand<'_>, b: Operand<'_>) -> Result<Dependence, Problem> {
     if is_a.is_some_and(|rows| rows.axis + 1 == rank_a)
         || is_b.is_some_and(|rows| rows.axis + 2 == rank_b || rank_b == 1)
     {
-        return dependent("it adds up rows");
+        return dependent("it sums over rows");
     }
     match (is_a, is_b) {
         // Rows of the first matrix.
@@ -113,7 +113,7 @@ fn product(a: Operand<'_>, b: Operand<'_>) -> Result<Dependence, Problem> {
 fn shared(dependence: &Dependence) -> Result<(), Problem> {
     match dependence {
         Dependence::Shared => Ok(()),
-        Dependence::Count => dependent("it takes what follows from the number of rows"),
+        Dependence::Count => dependent("one of its inputs depends on the number of rows"),
         _ => dependent("it multiplies rows with each other"),
     }
 }

@@ -113,14 +113,14 @@ fn gemm_quantized(call: &Call<'_, '_>) -> Outcome {
     {
         return dependent("it adds a fixed number of rows");
     }
-    let rows = axes::rows_outside(call, "adds up", |rows| rows != turned)?;
+    let rows = axes::rows_outside(call, "sums over", |rows| rows != turned)?;
     Ok(vec![rows.at(0)])
 }
 
 /// Distances of a matrix's rows from those of another.
 fn distances(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
-    let rows = axes::rows_outside(call, "adds up", |rows| rows != 0)?;
+    let rows = axes::rows_outside(call, "sums over", |rows| rows != 0)?;
     Ok(vec![Dependence::Rows(rows)])
 }
 
@@ -130,6 +130,6 @@ fn gather_quantized(call: &Call<'_, '_>) -> Outcome {
     let places = call.need_rows(1)?;
     match call.int("gather_axis").unwrap_or(0) {
         0 => Ok(vec![Dependence::Rows(places.clone())]),
-        _ => dependent("it picks along another axis than the first"),
+        _ => dependent("it selects along another axis than the first"),
     }
 }

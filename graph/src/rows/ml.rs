@@ -12,7 +12,7 @@ pub(super) fn examples(call: &Call<'_, '_>) -> Outcome {
     match call.rank(0)? {
         1 => dependent("it takes a vector as one example"),
         2 => {
-            let rows = rows_outside(call, "weighs", |rows| rows != 0)?;
+            let rows = rows_outside(call, "combines", |rows| rows != 0)?;
             Ok(vec![Dependence::Rows(rows); call.output_count()])
         }
         _ => unknown("it takes more than a matrix"),

@@ -12,7 +12,7 @@ use crate::size::{is_free_of_rows, row_block};
 /// Broadcasts dimensions of one. A shared value becomes identical rows.
 pub(super) fn expand(call: &Call<'_, '_>) -> Outcome {
     let Some((from, shape)) = call.dims(0).zip(call.numbers(1)) else {
-        return unknown("the shape that it gives is not known");
+        return unknown("its output shape is not known");
     };
     let rank = from.len().max(shape.len());
     let target: Vec<Dim> = shape.iter().map(Number::dim).collect();
@@ -29,7 +29,7 @@ pub(super) fn expand(call: &Call<'_, '_>) -> Outcome {
             if keeps && axes.iter().all(|other| *other == axis) {
                 Ok(vec![rows.at(axis)])
             } else {
-                dependent("it stretches rows over other rows")
+                dependent("it broadcasts rows over other rows")
             }
         }
         (Dependence::Shared, [axis]) => {
@@ -38,25 +38,25 @@ pub(super) fn expand(call: &Call<'_, '_>) -> Outcome {
                 (Some(block), None | Some(Dim::Fixed(1))) => {
                     Ok(vec![Dependence::Rows(Rows::once(*axis, block))])
                 }
-                _ => dependent("it stretches fixed values over rows"),
+                _ => dependent("it broadcasts fixed values over rows"),
             }
         }
-        _ => dependent("it takes what follows from the number of rows"),
+        _ => dependent("one of its inputs depends on the number of rows"),
     }
 }
 
 /// A constant tensor of a shape with rows.
 pub(super) fn constant_of_shape(call: &Call<'_, '_>) -> Outcome {
     let Some(shape) = call.numbers(0) else {
-        return unknown("the shape that it gives is not known");
+        return unknown("its output shape is not known");
     };
     let dims: Vec<Dim> = shape.iter().map(Number::dim).collect();
     match row_axes(&dims).as_slice() {
         [axis] => match row_block(&dims[*axis]) {
             Some(block) => Ok(vec![Dependence::Rows(Rows::once(*axis, block))]),
-            None => dependent("the shape that it gives follows from the number of rows"),
+            None => dependent("its output shape depends on the number of rows"),
         },
-        _ => dependent("the shape that it gives follows from the number of rows"),
+        _ => dependent("its output shape depends on the number of rows"),
     }
 }
 
@@ -85,5 +85,5 @@ pub(super) fn tile(call: &Call<'_, '_>) -> Outcome {
 
 /// Numbers from a start to a limit, which are those of rows if the limit is their number.
 pub(super) fn range(_: &Call<'_, '_>) -> Outcome {
-    dependent("its numbers follow from values of rows")
+    dependent("its numbers depend on values of rows")
 }

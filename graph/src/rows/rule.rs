@@ -34,8 +34,8 @@ impl<'c> Call<'c, '_> {
     pub(super) fn need_rows(&self, input: usize) -> Result<&'c Rows, Problem> {
         match self.dependence(input) {
             Dependence::Rows(rows) => Ok(rows),
-            Dependence::Count => dependent("it takes what follows from the number of rows"),
-            _ => dependent("it takes rows where others are the same for all"),
+            Dependence::Count => dependent("one of its inputs depends on the number of rows"),
+            _ => dependent("one of its inputs must have rows, and has none"),
         }
     }
 
@@ -43,7 +43,7 @@ impl<'c> Call<'c, '_> {
     pub(super) fn rank(&self, input: usize) -> Result<usize, Problem> {
         match self.dims(input) {
             Some(dims) => Ok(dims.len()),
-            None => unknown(format!("the number of dimensions of input {input} is not known")),
+            None => unknown(format!("the rank of input {input} is not known")),
         }
     }
 
@@ -59,7 +59,7 @@ impl<'c> Call<'c, '_> {
             match self.dependence(input) {
                 Dependence::Shared => {}
                 Dependence::Count => {
-                    return dependent("it takes what follows from the number of rows");
+                    return dependent("one of its inputs depends on the number of rows");
                 }
                 _ => return dependent(format!("its input {input} differs from row to row")),
             }

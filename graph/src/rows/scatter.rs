@@ -16,7 +16,7 @@ pub(super) fn elements(call: &Call<'_, '_>) -> Outcome {
         {
             Ok(vec![Dependence::Rows(data.clone())])
         }
-        _ => dependent("it puts values at places of rows"),
+        _ => dependent("it writes values at indices of rows"),
     }
 }
 
@@ -25,7 +25,7 @@ pub(super) fn parts(call: &Call<'_, '_>) -> Outcome {
     let rank = call.rank(1)?;
     let named = call.dims(1).and_then(<[_]>::last).and_then(dims::fixed);
     let Some(named) = named.and_then(|named| usize::try_from(named).ok()) else {
-        return unknown("how many axes its places name is not known");
+        return unknown("how many axes its indices cover is not known");
     };
     match (call.rows(0), call.dependence(1), call.rows(2)) {
         (Some(data), Dependence::Shared, Some(updates))
@@ -35,7 +35,7 @@ pub(super) fn parts(call: &Call<'_, '_>) -> Outcome {
         {
             Ok(vec![Dependence::Rows(data.clone())])
         }
-        _ => dependent("it puts values at places of rows"),
+        _ => dependent("it writes values at indices of rows"),
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn tensor(call: &Call<'_, '_>) -> Outcome {
     let axis = call.need_axis(-2, call.rank(0)?)?;
     let all_rows = (0..call.input_count()).filter(|input| call.has_input(*input));
     if axis == 0 || !all_rows.into_iter().all(|input| call.rows(input).is_some()) {
-        return dependent("it puts values at places of rows");
+        return dependent("it writes values at indices of rows");
     }
     Ok(rows)
 }

@@ -9,17 +9,17 @@ use crate::shapes::call::Call;
 /// Strings in one case; with stop words the count changes.
 pub(super) fn normalize(call: &Call<'_, '_>) -> Outcome {
     if call.has_attribute("stopwords") {
-        return dependent("how many strings it leaves follows from all rows");
+        return dependent("the number of its strings depends on all rows");
     }
     if call.rank(0)? != 1 {
-        return dependent("it takes a vector of strings, or a lone row");
+        return dependent("it takes a vector of strings, or a single row");
     }
     pointwise(call)
 }
 
 /// Parts of strings, padded to the longest of all.
 pub(super) fn split(_: &Call<'_, '_>) -> Outcome {
-    dependent("it fills all rows up to the longest")
+    dependent("it pads all rows to the longest")
 }
 
 /// Counts of words in each row of a matrix.

@@ -81,13 +81,13 @@ fn branches_are_independent_if_all_rows_share_the_condition() {
         node("Cast", &["largest"], &["c"]),
         branches("c"),
     ];
-    assert!(reason(verdict(largest)).contains("its condition follows from all rows (ReduceMax"));
+    assert!(reason(verdict(largest)).contains("its condition depends on all rows (ReduceMax"));
     let size = vec![
         node("Size", &["x"], &["size"]),
         node("Less", &["one", "size"], &["many"]),
         branches("many"),
     ];
-    assert!(reason(verdict(size)).contains("follows from the number of rows"));
+    assert!(reason(verdict(size)).contains("depends on the number of rows"));
 }
 
 /// A loop that runs as often as `times` says, while a condition holds.

@@ -27,7 +27,7 @@ fn reductions_and_softmax_mix_rows_by_axis() {
     independent(&mut one("TopK", &[("k", Attribute::Int(2)), axis(-1)[0].clone()]), "y");
     dependent(&mut one("ArgMax", &[]), "y", "compares rows");
     dependent(&mut one("DynamicQuantizeLinear", &[]), "y", "scale");
-    dependent(&mut one("NonZero", &[]), "y", "follows from values");
+    dependent(&mut one("NonZero", &[]), "y", "depends on values");
     unknown(&mut one("RandomNormalLike", &[]), "y", "random");
     unknown(&mut one("Unheard", &[]), "y", "no rule");
 }
@@ -42,7 +42,7 @@ fn operators_that_pair_rows_are_dependent() {
     dependent(&mut builder, "y", "pairs rows");
     let mut builder = graph(&["x: n 4", "ids: n"]);
     builder.node("Gather", &["x", "ids"], &["y"], &[]);
-    dependent(&mut builder, "y", "places");
+    dependent(&mut builder, "y", "indices");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_value_broadcast_over_rows_is_the_same_for_each() {
     let mut builder = graph(&["x: n 4"]);
     weight(&mut builder, "class", &[1, 4]);
     builder.node("Concat", &["class", "x"], &["y"], &[("axis", Attribute::Int(0))]);
-    dependent(&mut builder, "y", "joins rows");
+    dependent(&mut builder, "y", "concatenates rows");
     let mut builder = graph(&["x: n 4"]);
     weight(&mut builder, "mean", &[2, 4]);
     builder.node("Sub", &["x", "mean"], &["y"], &[]);
