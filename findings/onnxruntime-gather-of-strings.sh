@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # onnxruntime 1.31.1 (CPU), onnx 1.23.2, Python 3.11.
 #
-# Gather of strings copies one string of each block. Gather along axis 0 of a string tensor [2, 3] by the
-# place 1 should give the three strings of that row. The first comes, and the other two are empty; there is no
+# Gather of strings copies only the first string of each block. Gather along axis 0 of a string tensor [2, 3]
+# with index 1 should return the three strings of that row. It returns the first, two empty strings, and no
 # error. The same Gather of floats is right, and so is one whose blocks hold a single string.
 #
-# Seen:
+# Observed:
 #   strings [['d', '', '']]
 #   floats  [[3.0, 4.0, 5.0]]
 #
-# Who picks whole rows of a table of strings has to flatten it, pick each string, and shape it again.
+# Workaround: flatten the table, gather each string, and reshape.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -42,5 +42,5 @@ floats = gathered(TensorProto.FLOAT, np.arange(6, dtype=np.float32).reshape(2, 3
 print("strings", strings)
 print("floats ", floats)
 assert floats == [[3.0, 4.0, 5.0]], floats
-assert strings == [["d", "", ""]], f"it has changed: {strings}"
+assert strings == [["d", "", ""]], f"the behaviour has changed: {strings}"
 PYTHON

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # onnxruntime 1.31.1 (CPU), onnx 1.23.2, Python 3.11.
 #
-# GroupQueryAttention (com.microsoft) with do_rotary = 1 takes position_ids of shape [batch, steps]. While the
-# first tokens are processed (as many steps as total_sequence_length), it turns the keys of every row of the
-# batch by the positions that start at the first position of the FIRST row. The positions of the other rows
-# do not matter: a row gives another answer in a batch than alone, depending on who comes first.
+# GroupQueryAttention (com.microsoft) with do_rotary = 1 has position_ids of shape [batch, steps]. In the prompt
+# phase (as many steps as total_sequence_length), it rotates the keys of every row by positions that start at
+# the first position of the FIRST row. The positions of the other rows are ignored: the result of a row in a
+# batch differs from its result alone, depending on the first row.
 #
-# Seen: three equal rows of 5 tokens, at the positions 7 to 11, 0 to 4 and 3 to 7; the largest difference of the
-# keys that each row gives in the batch from those that it gives alone:
+# Observed: three equal rows of 5 tokens, at positions 7 to 11, 0 to 4 and 3 to 7. The largest difference between
+# a row's keys in the batch and alone:
 #   row 0 differs by 0.0, row 1 differs, row 2 differs
 #
-# Who batches such requests has to process first tokens one request at a time, or turn them in the graph.
+# Workaround: process prompts one request at a time, or rotate them in the graph.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -87,5 +87,5 @@ differs = [float(np.abs(together[row] - apart[row]).max()) for row in range(3)]
 for row, difference in enumerate(differs):
     print(f"row {row} differs by {difference:.3f}")
 assert differs[0] < 1e-5, differs
-assert differs[1] > 0.1 and differs[2] > 0.1, f"it has changed: {differs}"
+assert differs[1] > 0.1 and differs[2] > 0.1, f"the behaviour has changed: {differs}"
 PYTHON

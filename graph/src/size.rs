@@ -118,10 +118,10 @@ pub(crate) fn divided(whole: &Dim, part: &Dim) -> Dim {
     };
     let mut factors = factors.to_vec();
     for factor in by {
-        let Some(place) = factors.iter().position(|other| other == factor) else {
+        let Some(index) = factors.iter().position(|other| other == factor) else {
             return Dim::Unknown;
         };
-        factors.remove(place);
+        factors.remove(index);
     }
     match whole.checked_rem(part) {
         Some(0) => Size::dim(whole / part, factors),

@@ -16,7 +16,7 @@ pub(super) fn outputs(call: &Call<'_, '_>) -> Option<Vec<Value>> {
     if !call.domain().is_empty() {
         return None;
     }
-    let made = match call.operator() {
+    let outputs = match call.operator() {
         "If" => if_(call),
         "Loop" => loop_(call),
         "Scan" => scan(call),
@@ -24,10 +24,10 @@ pub(super) fn outputs(call: &Call<'_, '_>) -> Option<Vec<Value>> {
         _ => return None,
     };
     let count = call.output_count();
-    let mut made = made.unwrap_or_else(|problem| vec![mixed(call, problem); count]);
+    let mut outputs = outputs.unwrap_or_else(|problem| vec![mixed(call, problem); count]);
     let rest = || mixed(call, Problem::Unknown("its subgraph has too few outputs".into()));
-    made.resize_with(count, rest);
-    Some(made)
+    outputs.resize_with(count, rest);
+    Some(outputs)
 }
 
 fn mixed(call: &Call<'_, '_>, problem: Problem) -> Value {
@@ -98,15 +98,15 @@ fn loop_(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
     let states = (2..call.input_count()).map(|input| call.input(input).clone()).collect();
     let body = graph(call, "body")?;
     let run = |states: &[Value]| {
-        let mut made = subgraph(call, body, [before(), states.to_vec()].concat())?;
-        if made.is_empty() {
+        let mut outputs = subgraph(call, body, [before(), states.to_vec()].concat())?;
+        if outputs.is_empty() {
             return unknown("its subgraph has no condition");
         }
-        require_shared("whether it goes on", &made.remove(0).dependence)?;
-        Ok(made)
+        require_shared("whether it goes on", &outputs.remove(0).dependence)?;
+        Ok(outputs)
     };
-    let (states, made) = fixed_point(call, states, run)?;
-    let scanned = made.into_iter().skip(states.len()).map(|value| stacked(call, value, 0));
+    let (states, outputs) = fixed_point(call, states, run)?;
+    let scanned = outputs.into_iter().skip(states.len()).map(|value| stacked(call, value, 0));
     Ok(states.iter().cloned().chain(scanned).collect())
 }
 
@@ -125,8 +125,8 @@ fn scan(call: &Call<'_, '_>) -> Result<Vec<Value>, Problem> {
     let states = (0..states_count).map(|input| call.input(input).clone()).collect();
     let body = graph(call, "body")?;
     let run = |states: &[Value]| subgraph(call, body, [states.to_vec(), parts.clone()].concat());
-    let (states, made) = fixed_point(call, states, run)?;
-    let scanned = made.into_iter().skip(states.len()).enumerate();
+    let (states, outputs) = fixed_point(call, states, run)?;
+    let scanned = outputs.into_iter().skip(states.len()).enumerate();
     let scanned =
         scanned.map(|(place, value)| stacked(call, value, axis("scan_output_axes", place)));
     Ok(states.iter().cloned().chain(scanned).collect())
@@ -166,14 +166,14 @@ fn fixed_point(
 ) -> Result<(Vec<Value>, Vec<Value>), Problem> {
     for _ in 0..ROUNDS_MAX {
         let given: Vec<Value> = states.iter().map(|state| generalised(call, state)).collect();
-        let made = run(&given)?;
-        if made.len() < states.len() {
+        let outputs = run(&given)?;
+        if outputs.len() < states.len() {
             return unknown("its subgraph has too few outputs");
         }
         let next: Vec<Value> =
-            states.iter().zip(&made).map(|(old, new)| join_states(call, old, new)).collect();
+            states.iter().zip(&outputs).map(|(old, new)| join_states(call, old, new)).collect();
         if next == states {
-            return Ok((given, made));
+            return Ok((given, outputs));
         }
         states = next;
     }

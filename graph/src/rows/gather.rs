@@ -21,10 +21,12 @@ pub(super) fn gather(call: &Call<'_, '_>) -> Outcome {
             dependent("it copies only the first string of each entry")
         }
         (Dependence::Rows(rows), Dependence::Shared) if rows.axis != axis => {
-            let places = call.rank(1)?;
-            Ok(vec![rows.at(if rows.axis < axis { rows.axis } else { rows.axis + places - 1 })])
+            let indices = call.rank(1)?;
+            Ok(vec![rows.at(if rows.axis < axis { rows.axis } else { rows.axis + indices - 1 })])
         }
-        (Dependence::Shared, Dependence::Rows(places)) => Ok(vec![places.at(places.axis + axis)]),
+        (Dependence::Shared, Dependence::Rows(indices)) => {
+            Ok(vec![indices.at(indices.axis + axis)])
+        }
         (_, Dependence::Count) | (Dependence::Count, _) => {
             dependent("it selects by the number of rows")
         }
@@ -37,14 +39,14 @@ pub(super) fn gather(call: &Call<'_, '_>) -> Outcome {
 pub(super) fn gather_elements(call: &Call<'_, '_>) -> Outcome {
     let axis = call.need_axis(0, call.rank(0)?)?;
     match (call.dependence(0), call.dependence(1)) {
-        (Dependence::Rows(data), Dependence::Rows(places))
-            if data == places && data.axis != axis =>
+        (Dependence::Rows(data), Dependence::Rows(indices))
+            if data == indices && data.axis != axis =>
         {
             Ok(vec![Dependence::Rows(data.clone())])
         }
         // Each index is looked up in a shared table.
-        (Dependence::Shared, Dependence::Rows(places)) if places.axis == axis => {
-            Ok(vec![Dependence::Rows(places.clone())])
+        (Dependence::Shared, Dependence::Rows(indices)) if indices.axis == axis => {
+            Ok(vec![Dependence::Rows(indices.clone())])
         }
         _ => dependent("it selects by indices of rows"),
     }
@@ -53,17 +55,17 @@ pub(super) fn gather_elements(call: &Call<'_, '_>) -> Outcome {
 /// A slice for each index tuple.
 pub(super) fn gather_nd(call: &Call<'_, '_>) -> Outcome {
     let batches = usize::try_from(call.int("batch_dims").unwrap_or(0)).unwrap_or(0);
-    let places_rank = call.rank(1)?;
+    let indices_rank = call.rank(1)?;
     match (call.dependence(0), call.dependence(1)) {
-        (Dependence::Rows(data), Dependence::Rows(places))
-            if data == places && data.axis < batches =>
+        (Dependence::Rows(data), Dependence::Rows(indices))
+            if data == indices && data.axis < batches =>
         {
             Ok(vec![Dependence::Rows(data.clone())])
         }
-        (Dependence::Shared, Dependence::Rows(places))
-            if places.axis >= batches && places.axis + 1 < places_rank =>
+        (Dependence::Shared, Dependence::Rows(indices))
+            if indices.axis >= batches && indices.axis + 1 < indices_rank =>
         {
-            Ok(vec![Dependence::Rows(places.clone())])
+            Ok(vec![Dependence::Rows(indices.clone())])
         }
         // Indices of axes before that of the rows: the rows move with the remaining axes.
         (Dependence::Rows(data), Dependence::Shared) => {
@@ -75,7 +77,7 @@ pub(super) fn gather_nd(call: &Call<'_, '_>) -> Outcome {
             if data.axis < batches || data.axis < batches + picked {
                 return dependent("it selects rows by index");
             }
-            Ok(vec![data.at(data.axis + places_rank - 1 - picked - batches)])
+            Ok(vec![data.at(data.axis + indices_rank - 1 - picked - batches)])
         }
         _ => dependent("it selects by indices of rows"),
     }

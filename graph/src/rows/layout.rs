@@ -110,8 +110,8 @@ pub(super) fn unsqueeze(call: &Call<'_, '_>) -> Outcome {
         .map(|axis| dims::axis(*axis, rank))
         .collect::<Option<_>>()
         .map_or_else(|| unknown("an axis is out of range"), Ok)?;
-    let places = (0..rank).filter(|axis| !axes.contains(axis));
-    match places.into_iter().nth(rows.axis) {
+    let kept = (0..rank).filter(|axis| !axes.contains(axis));
+    match kept.into_iter().nth(rows.axis) {
         Some(axis) => Ok(vec![rows.at(axis)]),
         None => unknown("its axes are out of range"),
     }

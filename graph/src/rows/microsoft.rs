@@ -77,9 +77,9 @@ fn where_quantized(call: &Call<'_, '_>) -> Outcome {
 fn reduce_mean_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
     let rank = call.rank(0)?;
-    let said = call.ints("axes").unwrap_or_default();
+    let explicit = call.ints("axes").unwrap_or_default();
     let axes: Vec<Option<usize>> =
-        said.iter().map(|axis| crate::shapes::dims::axis(*axis, rank)).collect();
+        explicit.iter().map(|axis| crate::shapes::dims::axis(*axis, rank)).collect();
     let rows = axes::rows_outside(call, "reduces over", |rows| {
         axes.is_empty() || axes.contains(&Some(rows)) || axes.contains(&None)
     })?;

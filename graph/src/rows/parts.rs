@@ -131,8 +131,8 @@ pub(super) fn pad(call: &Call<'_, '_>) -> Outcome {
     if call.rows(1).is_some() {
         return dependent("its pads differ from row to row");
     }
-    let said = call.ints("pads").or_else(|| call.ints("paddings"));
-    let pads: Option<Vec<Number>> = match said {
+    let explicit = call.ints("pads").or_else(|| call.ints("paddings"));
+    let pads: Option<Vec<Number>> = match explicit {
         Some(pads) => Some(pads.iter().copied().map(Number::Int).collect()),
         None => call.numbers(1).map(<[Number]>::to_vec),
     };

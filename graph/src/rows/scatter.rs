@@ -11,8 +11,8 @@ pub(super) fn elements(call: &Call<'_, '_>) -> Outcome {
     let axis = call.need_axis(0, call.rank(0)?)?;
     let rows = [0, 1, 2].map(|input| call.rows(input));
     match rows {
-        [Some(data), Some(places), Some(updates)]
-            if data == places && data == updates && data.axis != axis =>
+        [Some(data), Some(indices), Some(updates)]
+            if data == indices && data == updates && data.axis != axis =>
         {
             Ok(vec![Dependence::Rows(data.clone())])
         }

@@ -29,8 +29,8 @@ pub(super) fn predicate(call: &Call<'_, '_>) -> Inferred {
 
 pub(super) fn not(call: &Call<'_, '_>) -> Inferred {
     let numbers = call.numbers(0).map(numbers::negated);
-    let made = predicate(call)?;
-    Some(made.into_iter().map(|value| value.with_numbers(numbers.clone())).collect())
+    let outputs = predicate(call)?;
+    Some(outputs.into_iter().map(|value| value.with_numbers(numbers.clone())).collect())
 }
 
 /// All inputs, broadcast to each other.
@@ -51,8 +51,8 @@ pub(super) fn where_quantized(call: &Call<'_, '_>) -> Inferred {
 
 pub(super) fn arithmetic(call: &Call<'_, '_>) -> Inferred {
     let numbers = numbers::arithmetic(call.operator(), call.input(0), call.input(1));
-    let made = broadcast(call)?;
-    Some(made.into_iter().map(|value| value.with_numbers(numbers.clone())).collect())
+    let outputs = broadcast(call)?;
+    Some(outputs.into_iter().map(|value| value.with_numbers(numbers.clone())).collect())
 }
 
 pub(super) fn compare(call: &Call<'_, '_>) -> Inferred {

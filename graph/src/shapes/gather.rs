@@ -7,9 +7,9 @@ use crate::{Dim, ElementType};
 
 /// Takes entries along an axis, whose dimension is replaced by those of the indices.
 pub(super) fn gather(call: &Call<'_, '_>) -> Inferred {
-    let dims = call.dims(0).zip(call.dims(1)).and_then(|(data, places)| {
+    let dims = call.dims(0).zip(call.dims(1)).and_then(|(data, indices)| {
         let axis = call.axis(0, data.len())?;
-        Some([&data[..axis], places, &data[axis + 1..]].concat())
+        Some([&data[..axis], indices, &data[axis + 1..]].concat())
     });
     let numbers = gathered(call).filter(|_| call.dims(0).is_some_and(|dims| dims.len() == 1));
     Some(vec![Value::tensor(call.element(0), dims).with_numbers(numbers)])
@@ -17,9 +17,9 @@ pub(super) fn gather(call: &Call<'_, '_>) -> Inferred {
 
 fn gathered(call: &Call<'_, '_>) -> Option<Vec<Number>> {
     let data = call.numbers(0)?;
-    let number = |place: &Number| {
-        let place = place.int().and_then(|place| dims::axis(place, data.len()));
-        place.map_or(Number::Unknown, |place| data[place].clone())
+    let number = |index: &Number| {
+        let index = index.int().and_then(|index| dims::axis(index, data.len()));
+        index.map_or(Number::Unknown, |index| data[index].clone())
     };
     Some(call.numbers(1)?.iter().map(number).collect())
 }
@@ -31,8 +31,8 @@ pub(super) fn gather_elements(call: &Call<'_, '_>) -> Inferred {
 
 /// Takes a slice for each index tuple.
 pub(super) fn gather_nd(call: &Call<'_, '_>) -> Inferred {
-    let dims = call.dims(0).zip(call.dims(1)).and_then(|(data, places)| {
-        let (last, outer) = places.split_last()?;
+    let dims = call.dims(0).zip(call.dims(1)).and_then(|(data, indices)| {
+        let (last, outer) = indices.split_last()?;
         let batches = usize::try_from(call.int("batch_dims").unwrap_or(0)).ok()?;
         let picked = usize::try_from(dims::fixed(last)?).ok()?;
         let rest = data.get(batches.checked_add(picked)?..)?;
@@ -54,8 +54,8 @@ pub(super) fn top_k(call: &Call<'_, '_>) -> Inferred {
         dims[axis] = count;
         Some(dims)
     });
-    let places = Value::tensor(ElementType::Int64, dims.clone());
-    Some(vec![Value::tensor(call.element(0), dims), places])
+    let indices = Value::tensor(ElementType::Int64, dims.clone());
+    Some(vec![Value::tensor(call.element(0), dims), indices])
 }
 
 /// Indices of non-zero elements: a row for each axis.

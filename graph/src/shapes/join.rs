@@ -43,9 +43,9 @@ pub(super) fn split(call: &Call<'_, '_>) -> Inferred {
         List::Unknown => Vec::new(),
     };
     let mut start = Some(0_usize);
-    let part = |place: usize| {
+    let part = |index: usize| {
         let mut dims = dims.to_vec();
-        dims[axis] = sizes.get(place).cloned().unwrap_or(Dim::Unknown);
+        dims[axis] = sizes.get(index).cloned().unwrap_or(Dim::Unknown);
         let end = start
             .zip(dims::fixed(&dims[axis]))
             .and_then(|(start, size)| start.checked_add(usize::try_from(size).ok()?));
@@ -67,8 +67,8 @@ fn unknown_parts(call: &Call<'_, '_>, parts: usize) -> Inferred {
 fn equal_parts(whole: &Dim, parts: usize) -> Vec<Dim> {
     let (Some(whole), count) = (dims::fixed(whole), parts as u64) else { return Vec::new() };
     let Some(size) = (count > 0).then(|| whole.div_ceil(count)) else { return Vec::new() };
-    let part = |place| whole.saturating_sub(size.saturating_mul(place)).min(size);
-    (0..count).map(|place| Dim::Fixed(part(place))).collect()
+    let part = |index| whole.saturating_sub(size.saturating_mul(index)).min(size);
+    (0..count).map(|index| Dim::Fixed(part(index))).collect()
 }
 
 pub(super) fn pad(call: &Call<'_, '_>) -> Inferred {
@@ -92,8 +92,8 @@ fn padded(dims: &[Dim], pads: &List, axes: &List) -> Option<Vec<Dim>> {
         List::Unknown => return None,
     };
     let mut dims = dims.to_vec();
-    for (place, axis) in axes.iter().enumerate() {
-        let more = i128::from(*pads.get(place)?) + i128::from(*pads.get(place + axes.len())?);
+    for (index, axis) in axes.iter().enumerate() {
+        let more = i128::from(*pads.get(index)?) + i128::from(*pads.get(index + axes.len())?);
         let size = dims::fixed(&dims[*axis]).map(|size| i128::from(size) + more);
         if more != 0 {
             let size = size.and_then(|size| u64::try_from(size).ok());

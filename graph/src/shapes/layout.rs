@@ -36,27 +36,27 @@ fn rank_of(call: &Call<'_, '_>, input: usize) -> Option<usize> {
 
 /// Applies a `Reshape`: 0 copies the dimension of the same index, -1 takes the rest.
 fn reshaped(from: Option<&[Dim]>, shape: &[Number], keeps_zero: bool) -> Vec<Dim> {
-    let copied = |place: usize| shape[place] == Number::Int(0) && !keeps_zero;
+    let copied = |index: usize| shape[index] == Number::Int(0) && !keeps_zero;
     // A number that is no size of the tensor may be 0 or -1 in a run, which mean something else.
     let is_open = |number: &Number| match number {
         Number::Open(Dim::Computed(size)) => !from.is_some_and(|from| size.is_part_of(from)),
         _ => false,
     };
-    let dim = |(place, number): (usize, &Number)| match from {
-        Some(from) if copied(place) => from.get(place).cloned().unwrap_or(Dim::Unknown),
-        None if copied(place) => Dim::Unknown,
+    let dim = |(index, number): (usize, &Number)| match from {
+        Some(from) if copied(index) => from.get(index).cloned().unwrap_or(Dim::Unknown),
+        None if copied(index) => Dim::Unknown,
         _ if is_open(number) => Dim::Unknown,
         _ => number.dim(),
     };
     let mut dims: Vec<Dim> = shape.iter().enumerate().map(dim).collect();
     let open =
         |number: &Number| matches!(number, Number::Int(-1) | Number::Unknown) || is_open(number);
-    let mut holes = (0..shape.len()).filter(|place| open(&shape[*place]));
+    let mut holes = (0..shape.len()).filter(|index| open(&shape[*index]));
     if let (Some(from), Some(hole), None) = (from, holes.next(), holes.next()) {
         // Copied dimensions are equal on both sides, even unknown ones.
         let whole =
-            from.iter().enumerate().filter(|(place, _)| *place >= shape.len() || !copied(*place));
-        let parts = dims.iter().enumerate().filter(|(place, _)| *place != hole && !copied(*place));
+            from.iter().enumerate().filter(|(index, _)| *index >= shape.len() || !copied(*index));
+        let parts = dims.iter().enumerate().filter(|(index, _)| *index != hole && !copied(*index));
         let whole: Vec<Dim> = whole.map(|(_, dim)| dim.clone()).collect();
         let parts: Vec<Dim> = parts.map(|(_, dim)| dim.clone()).collect();
         dims[hole] = dims::quotient(&whole, &parts);

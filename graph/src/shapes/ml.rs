@@ -14,10 +14,10 @@ pub(super) fn scaled(call: &Call<'_, '_>) -> Inferred {
 pub(super) fn features(call: &Call<'_, '_>) -> Inferred {
     let dims = call.dims(0).and_then(|dims| {
         let (_, outer) = dims.split_last()?;
-        let places = dims::product(call.dims(1)?);
+        let indices = dims::product(call.dims(1)?);
         // A vector becomes a matrix of one row.
         let outer = if outer.is_empty() { &[Dim::Fixed(1)] } else { outer };
-        Some(outer.iter().cloned().chain([places]).collect())
+        Some(outer.iter().cloned().chain([indices]).collect())
     });
     Some(vec![Value::tensor(call.element(0), dims)])
 }
@@ -94,8 +94,8 @@ pub(super) fn concat_features(call: &Call<'_, '_>) -> Inferred {
 
 /// Counts of n-grams: one more than the largest index.
 pub(super) fn ngram_counts(call: &Call<'_, '_>) -> Inferred {
-    let places = call.ints("ngram_indexes").and_then(|places| places.iter().max());
-    let count = places.and_then(|place| u64::try_from(*place).ok()?.checked_add(1));
+    let indices = call.ints("ngram_indexes").and_then(|indices| indices.iter().max());
+    let count = indices.and_then(|index| u64::try_from(*index).ok()?.checked_add(1));
     let count = count.map_or(Dim::Unknown, Dim::Fixed);
     let (_, outer) = call.dims(0)?.split_last()?;
     let dims = outer.iter().cloned().chain([count]).collect();

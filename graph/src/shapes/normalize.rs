@@ -15,7 +15,7 @@ pub(super) fn layer(call: &Call<'_, '_>) -> Inferred {
     let input = call.input(0);
     let statistics = input.dims().and_then(|dims| {
         let axis = call.axis(-1, dims.len())?;
-        let one = |(place, dim): (usize, &Dim)| if place < axis { dim.clone() } else { 1.into() };
+        let one = |(index, dim): (usize, &Dim)| if index < axis { dim.clone() } else { 1.into() };
         Some(dims.iter().enumerate().map(one).collect())
     });
     let element = call.element_type("stash_type").unwrap_or(ElementType::Float32);

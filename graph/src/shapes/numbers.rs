@@ -92,11 +92,11 @@ pub(super) fn compared(operator: &str, a: &Value, b: &Value) -> Option<Vec<Numbe
 pub(super) fn selected(condition: &Value, a: &Value, b: &Value) -> Option<Vec<Number>> {
     let all = [condition.numbers()?, a.numbers()?, b.numbers()?];
     let count = all.iter().map(|numbers| numbers.len()).max()?;
-    let at = |which: usize, place| number(all[which], place, count);
+    let at = |which: usize, index| number(all[which], index, count);
     (0..count)
-        .map(|place| {
-            let (a, b) = (at(1, place)?, at(2, place)?);
-            Some(match at(0, place)? {
+        .map(|index| {
+            let (a, b) = (at(1, index)?, at(2, index)?);
+            Some(match at(0, index)? {
                 Number::Int(0) => b.clone(),
                 Number::Int(_) => a.clone(),
                 _ if a == b => a.clone(),
@@ -145,7 +145,7 @@ pub(super) fn transposed(numbers: &[Number], sizes: &[usize], perm: &[i64]) -> O
         let along = |start: usize| (0..size).map(move |step| start + step * stride);
         from = from.into_iter().flat_map(along).collect();
     }
-    from.into_iter().map(|place| numbers.get(place).cloned()).collect()
+    from.into_iter().map(|index| numbers.get(index).cloned()).collect()
 }
 
 /// Repeats one number.
@@ -161,15 +161,15 @@ fn broadcast(
 ) -> Option<Vec<Number>> {
     let (a, b) = (a.numbers()?, b.numbers()?);
     let count = a.len().max(b.len());
-    let pair = |place| Some(number_of(number(a, place, count)?, number(b, place, count)?));
+    let pair = |index| Some(number_of(number(a, index, count)?, number(b, index, count)?));
     (0..count).map(pair).collect()
 }
 
 /// Number at an index among `count`; a single one is repeated. Other broadcasts are not followed.
-fn number(numbers: &[Number], place: usize, count: usize) -> Option<&Number> {
+fn number(numbers: &[Number], index: usize, count: usize) -> Option<&Number> {
     match numbers {
         [lone] => Some(lone),
-        many if many.len() == count => many.get(place),
+        many if many.len() == count => many.get(index),
         _ => None,
     }
 }

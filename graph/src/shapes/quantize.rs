@@ -9,16 +9,16 @@ pub(super) fn quantize(call: &Call<'_, '_>) -> Inferred {
     let explicit = call.element_type("output_dtype").filter(|element| *element != ANY);
     let element =
         if call.has_input(2) { call.element(2) } else { explicit.unwrap_or(ElementType::UInt8) };
-    made(call, element)
+    like_input(call, element)
 }
 
 /// Has the type of the scale, unless an attribute names another.
 pub(super) fn dequantize(call: &Call<'_, '_>) -> Inferred {
     let explicit = call.element_type("output_dtype").filter(|element| *element != ANY);
-    made(call, explicit.unwrap_or_else(|| call.element(1)))
+    like_input(call, explicit.unwrap_or_else(|| call.element(1)))
 }
 
-fn made(call: &Call<'_, '_>, element: ElementType) -> Inferred {
+fn like_input(call: &Call<'_, '_>, element: ElementType) -> Inferred {
     Some(vec![Value::tensor(element, call.dims(0).map(<[Dim]>::to_vec))])
 }
 

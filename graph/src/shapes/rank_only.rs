@@ -172,9 +172,9 @@ pub(super) fn unknown_matrix(_: &Call<'_, '_>) -> Inferred {
 
 /// Entries of a table for each index.
 pub(super) fn gather_quantized(call: &Call<'_, '_>) -> Inferred {
-    let (places, table) = (call.dims(1)?, call.dims(0)?);
+    let (indices, table) = (call.dims(1)?, call.dims(0)?);
     let rest = dims::unknown(table.len().checked_sub(1)?);
-    Some(vec![Value::tensor(call.element(2), Some([places.to_vec(), rest].concat()))])
+    Some(vec![Value::tensor(call.element(2), Some([indices.to_vec(), rest].concat()))])
 }
 
 /// Rank of the third input, the first of those that are concatenated.

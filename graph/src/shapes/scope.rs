@@ -301,15 +301,15 @@ fn refined(found: Value, declared: Option<&Kind>) -> Value {
     };
     let element = if element == ANY { declared.element().unwrap_or(ANY) } else { element };
     let dims = match (dims, declared.dims()) {
-        (Some(found), Some(said)) if found.len() == said.len() => {
-            Some(found.into_iter().zip(said).map(|(found, said)| filled(found, said)).collect())
-        }
-        (None, Some(said)) => Some(said.to_vec()),
+        (Some(found), Some(stated)) if found.len() == stated.len() => Some(
+            found.into_iter().zip(stated).map(|(found, stated)| filled(found, stated)).collect(),
+        ),
+        (None, Some(stated)) => Some(stated.to_vec()),
         (found, _) => found,
     };
     Value { numbers: found.numbers, ..Value::of(Kind::Tensor { element, dims }) }
 }
 
-fn filled(found: Dim, said: &Dim) -> Dim {
-    if found == Dim::Unknown { said.clone() } else { found }
+fn filled(found: Dim, stated: &Dim) -> Dim {
+    if found == Dim::Unknown { stated.clone() } else { found }
 }

@@ -46,8 +46,8 @@ struct Arguments {
 impl Arguments {
     fn of(call: &Call<'_, '_>) -> Option<Self> {
         let list = |attribute: &str, input: usize| {
-            let said = call.ints(attribute).map(|ints| ints.iter().copied().map(Number::Int));
-            said.map(Iterator::collect).or_else(|| Some(call.numbers(input)?.to_vec()))
+            let explicit = call.ints(attribute).map(|ints| ints.iter().copied().map(Number::Int));
+            explicit.map(Iterator::collect).or_else(|| Some(call.numbers(input)?.to_vec()))
         };
         // Axes and steps must be known if they are given.
         let ints = |attribute: &str, input: usize| match list(attribute, input) {
@@ -63,13 +63,13 @@ impl Arguments {
 
     fn slices(&self, rank: usize) -> Option<Vec<AxisSlice<'_>>> {
         let pairs = self.starts.iter().zip(&self.ends).enumerate();
-        let slice = |(place, (start, end))| {
+        let slice = |(index, (start, end))| {
             let axis = match &self.axes {
-                Some(axes) => dims::axis(*axes.get(place)?, rank)?,
-                None if place < rank => place,
+                Some(axes) => dims::axis(*axes.get(index)?, rank)?,
+                None if index < rank => index,
                 None => return None,
             };
-            let step = self.steps.as_ref().map_or(Some(1), |steps| steps.get(place).copied())?;
+            let step = self.steps.as_ref().map_or(Some(1), |steps| steps.get(index).copied())?;
             Some(AxisSlice { axis, start, end, step })
         };
         pairs.map(slice).collect()
@@ -108,11 +108,11 @@ impl AxisSlice<'_> {
     fn range(&self, size: u64) -> Option<(i128, i128)> {
         let size = i128::from(size);
         let (low, high) = if self.step > 0 { (0, size) } else { (-1, size - 1) };
-        let place = |number: &Number| {
-            let place = i128::from(number.int()?);
-            Some((if place < 0 { place + size } else { place }).clamp(low, high))
+        let index = |number: &Number| {
+            let index = i128::from(number.int()?);
+            Some((if index < 0 { index + size } else { index }).clamp(low, high))
         };
-        (self.step != 0).then(|| place(self.start).zip(place(self.end))).flatten()
+        (self.step != 0).then(|| index(self.start).zip(index(self.end))).flatten()
     }
 
     fn count(&self, start: i128, end: i128) -> u64 {
@@ -134,7 +134,7 @@ impl AxisSlice<'_> {
         // A chunk holds all that lies along the axis.
         let chunks = numbers.chunks(size.checked_mul(inner)?.max(1));
         let picked = chunks.flat_map(|chunk| {
-            places.iter().filter_map(|place| chunk.get(place * inner..)?.get(..inner))
+            places.iter().filter_map(|index| chunk.get(index * inner..)?.get(..inner))
         });
         Some(picked.flatten().cloned().collect())
     }

@@ -55,12 +55,12 @@ pub(super) fn shape(call: &Call<'_, '_>) -> Inferred {
         return Some(vec![Value::tensor(ElementType::Int64, Some(dims::unknown(1)))]);
     };
     let rank = i64::try_from(dims.len()).ok()?;
-    let place = |attribute: &str, default: i64| {
-        let place = call.int(attribute).unwrap_or(default);
-        let place = if place < 0 { place.saturating_add(rank) } else { place };
-        usize::try_from(place.clamp(0, rank)).ok()
+    let index = |attribute: &str, default: i64| {
+        let index = call.int(attribute).unwrap_or(default);
+        let index = if index < 0 { index.saturating_add(rank) } else { index };
+        usize::try_from(index.clamp(0, rank)).ok()
     };
-    let (start, end) = (place("start", 0)?, place("end", rank)?);
+    let (start, end) = (index("start", 0)?, index("end", rank)?);
     let numbers = dims.get(start..end).unwrap_or_default().iter().map(Number::from);
     Some(vec![Value::list(numbers.collect())])
 }
@@ -73,11 +73,11 @@ pub(super) fn size(call: &Call<'_, '_>) -> Inferred {
 
 /// Numbers from a start to before a limit, in steps.
 pub(super) fn range(call: &Call<'_, '_>) -> Inferred {
-    let lone = |input: usize| match call.numbers(input)? {
+    let scalar = |input: usize| match call.numbers(input)? {
         [Number::Int(value)] => Some(i128::from(*value)),
         _ => None,
     };
-    let count = lone(0).zip(lone(1)).zip(lone(2)).and_then(|((start, limit), step)| {
+    let count = scalar(0).zip(scalar(1)).zip(scalar(2)).and_then(|((start, limit), step)| {
         let distance = if step < 0 { start - limit } else { limit - start };
         let step = step.abs();
         (step > 0).then(|| u64::try_from((distance + step - 1) / step).unwrap_or(0))
@@ -93,9 +93,9 @@ pub(super) fn range(call: &Call<'_, '_>) -> Inferred {
     let dim = count.map_or(symbol, Dim::Fixed);
     let few = count.and_then(|count| usize::try_from(count).ok());
     let few = few.filter(|count| *count <= NUMBERS_MAX);
-    let numbers = few.zip(lone(0).zip(lone(2))).map(|(count, (start, step))| {
+    let numbers = few.zip(scalar(0).zip(scalar(2))).map(|(count, (start, step))| {
         let number = |value| i64::try_from(value).map_or(Number::Unknown, Number::Int);
-        (0_i128..).take(count).map(|place| number(start + place * step)).collect()
+        (0_i128..).take(count).map(|index| number(start + index * step)).collect()
     });
     Some(vec![Value::tensor(call.element(0), Some(vec![dim])).with_numbers(numbers)])
 }

@@ -32,7 +32,7 @@ pub(super) fn global_pool(call: &Call<'_, '_>) -> Inferred {
         return rank_only::same_rank(call);
     }
     let shrunk = |dims: &[Dim]| -> Vec<Dim> {
-        let one = |(place, dim): (usize, &Dim)| if place < 2 { dim.clone() } else { 1.into() };
+        let one = |(index, dim): (usize, &Dim)| if index < 2 { dim.clone() } else { 1.into() };
         dims.iter().enumerate().map(one).collect()
     };
     Some(vec![Value::tensor(call.element(0), call.dims(0).map(shrunk))])
@@ -44,8 +44,8 @@ pub(super) fn pool(call: &Call<'_, '_>) -> Inferred {
         return rank_only::same_rank(call);
     }
     let dims = window_dims(call, kernels(call, None), None);
-    let places = Value::tensor(ElementType::Int64, dims.clone());
-    Some(vec![Value::tensor(call.element(0), dims), places])
+    let indices = Value::tensor(ElementType::Int64, dims.clone());
+    Some(vec![Value::tensor(call.element(0), dims), indices])
 }
 
 fn has_channels_last(call: &Call<'_, '_>) -> bool {
