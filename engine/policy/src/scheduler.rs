@@ -247,7 +247,8 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
             };
             match self.decide(&head, class, now_us, may_wait) {
                 Next::Run { rows_max } => {
-                    let started = self.form(replica, class, rows_max, now_us, is_cancelled);
+                    let started =
+                        self.form((replica, class), rows_max, head.rows, now_us, is_cancelled);
                     if let Some(batch) = started {
                         return Start::Run(batch);
                     }
@@ -308,14 +309,14 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
     /// Forms a batch of the most urgent request and others that can share its run.
     fn form(
         &mut self,
-        replica: ReplicaId,
-        class: ClassId,
+        (replica, class): (ReplicaId, ClassId),
         rows_max: usize,
+        rows_waiting: usize,
         now_us: u64,
         is_cancelled: &impl Fn(&T) -> bool,
     ) -> Option<Batch<T>> {
         // Requests behind the most urgent may have even less time, as the order is by priority.
-        let rows = rows_max.min(self.head_rows().max(1));
+        let rows = rows_max.min(rows_waiting.max(1));
         let run_us = self.classes.predict_us(class, rows).unwrap_or(0.0);
         let finish_us = now_us.saturating_add(run_us as u64);
         let is_out =
