@@ -7,7 +7,7 @@ use crate::{CompressError, RunnerError};
 use skysail_graph::{ElementType, Model, Tensor};
 use std::collections::HashMap;
 
-pub use channels::ChannelSizes;
+pub use channels::ChannelMagnitudes;
 pub use histogram::Histogram;
 pub use outputs::bytes_with_outputs;
 pub use range::{Range, RangeRule};
@@ -80,11 +80,11 @@ impl Calibration<'_> {
     ///
     /// # Errors
     /// The same as [`histograms`](Self::histograms).
-    pub fn channel_sizes(
+    pub fn channel_magnitudes(
         &mut self,
         model: &Model,
         values: &[String],
-    ) -> Result<HashMap<String, ChannelSizes>, CompressError> {
+    ) -> Result<HashMap<String, ChannelMagnitudes>, CompressError> {
         self.observe(model, values)
     }
 
@@ -100,21 +100,21 @@ impl Calibration<'_> {
         let checked = batches.map(|(index, batch)| batch::in_order(model, index, batch));
         let checked = checked.collect::<Result<Vec<_>, _>>()?;
         let inputs = model.graph().inputs();
-        let place = |value: &String| inputs.iter().position(|input| input.name == *value);
-        let made: Vec<String> =
-            values.iter().filter(|value| place(value).is_none()).cloned().collect();
-        let mut run = self.runner.load(model, &made).map_err(CompressError::Runner)?;
-        let mut seen: Vec<S> = values.iter().map(|_| S::default()).collect();
-        for (index, given) in checked.iter().enumerate() {
-            let tensors = run.run(given).map_err(CompressError::Runner)?;
-            if tensors.len() != made.len() {
-                let said = format!("it gave {} values, not {}", tensors.len(), made.len());
-                return Err(CompressError::Runner(said.into()));
+        let position = |value: &String| inputs.iter().position(|input| input.name == *value);
+        let computed: Vec<String> =
+            values.iter().filter(|value| position(value).is_none()).cloned().collect();
+        let mut run = self.runner.load(model, &computed).map_err(CompressError::Runner)?;
+        let mut summaries: Vec<S> = values.iter().map(|_| S::default()).collect();
+        for (index, inputs_of_run) in checked.iter().enumerate() {
+            let tensors = run.run(inputs_of_run).map_err(CompressError::Runner)?;
+            if tensors.len() != computed.len() {
+                let message = format!("it gave {} values, not {}", tensors.len(), computed.len());
+                return Err(CompressError::Runner(message.into()));
             }
             let mut tensors = tensors.iter();
-            for (summary, value) in seen.iter_mut().zip(values) {
-                let tensor = match place(value) {
-                    Some(place) => given.get(place),
+            for (summary, value) in summaries.iter_mut().zip(values) {
+                let tensor = match position(value) {
+                    Some(position) => inputs_of_run.get(position),
                     None => tensors.next(),
                 };
                 if let Some(tensor) = tensor {
@@ -122,15 +122,15 @@ impl Calibration<'_> {
                 }
             }
         }
-        Ok(values.iter().cloned().zip(seen).collect())
+        Ok(values.iter().cloned().zip(summaries).collect())
     }
 }
 
 /// Returns the values of a tensor of finite floats.
 fn finite(tensor: &Tensor, value: &str, batch: usize) -> Result<Vec<f32>, CompressError> {
     if tensor.element() != ElementType::Float32 {
-        let said = format!("it gave '{value}' as {}, not float32", tensor.element());
-        return Err(CompressError::Runner(said.into()));
+        let message = format!("it gave '{value}' as {}, not float32", tensor.element());
+        return Err(CompressError::Runner(message.into()));
     }
     let floats: Vec<f32> = bytemuck::pod_collect_to_vec(tensor.bytes());
     match floats.iter().find(|float| !float.is_finite()) {

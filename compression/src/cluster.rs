@@ -5,15 +5,15 @@
 
 use crate::{CompressError, Layer, Mask, PerLayer, layers};
 pub use codebook::Codebook;
+pub use init::ClusterInit;
 use k_means::Sorted;
 use rayon::prelude::*;
 use serde::Serialize;
 use skysail_graph::Model;
-pub use start::Start;
 
 mod codebook;
 mod k_means;
-mod start;
+mod init;
 
 /// Limit of the bits of a code.
 const BITS_MAX: u8 = 16;
@@ -25,7 +25,7 @@ pub struct ClusterSettings {
     /// zero.
     pub bits: PerLayer<u8>,
     /// Choice of the first centroids.
-    pub start: Start,
+    pub init: ClusterInit,
 }
 
 impl Default for ClusterSettings {
@@ -33,7 +33,7 @@ impl Default for ClusterSettings {
     /// linear initialization.
     fn default() -> Self {
         let bits = PerLayer { convolution: Some(8), fully_connected: Some(5), ..PerLayer::none() };
-        Self { bits, start: Start::Linear }
+        Self { bits, init: ClusterInit::Linear }
     }
 }
 
@@ -85,7 +85,7 @@ pub fn cluster(
     model: &mut Model,
     settings: &ClusterSettings,
 ) -> Result<ClusterReport, CompressError> {
-    let shared = share(model, settings)?;
+    let shared = share_values(model, settings)?;
     let layers = layers(model)?;
     let mut tensors = Vec::with_capacity(shared.len());
     for SharedLayer { layer, mask, codebook, .. } in &shared {
@@ -102,7 +102,10 @@ pub fn cluster(
 ///
 /// # Errors
 /// The same as [`cluster`].
-pub fn share(model: &Model, settings: &ClusterSettings) -> Result<Vec<SharedLayer>, CompressError> {
+pub fn share_values(
+    model: &Model,
+    settings: &ClusterSettings,
+) -> Result<Vec<SharedLayer>, CompressError> {
     let layers = layers(model)?;
     let chosen = settings.bits.resolve(&layers)?;
     if let Some((_, bits)) = chosen.iter().find(|(_, bits)| !(1..=BITS_MAX).contains(*bits)) {
@@ -110,23 +113,23 @@ pub fn share(model: &Model, settings: &ClusterSettings) -> Result<Vec<SharedLaye
         return Err(CompressError::BadSetting { setting, value: bits.to_string(), wanted });
     }
     let shared = chosen.into_par_iter();
-    shared.map(|(layer, bits)| share_layer(model, layer, *bits, settings.start)).collect()
+    shared.map(|(layer, bits)| share_layer(model, layer, *bits, settings.init)).collect()
 }
 
 fn share_layer(
     model: &Model,
     layer: &Layer,
     bits: u8,
-    start: Start,
+    init: ClusterInit,
 ) -> Result<SharedLayer, CompressError> {
     let values = layer.values(model)?;
     let mask = Mask::of(&values);
     let sorted = Sorted::of(values.iter().copied().filter(|value| *value != 0.0).collect());
-    let found = sorted.cluster(1 << bits, start);
+    let found = sorted.cluster(1 << bits, init);
     let mut centroids: Vec<f32> =
         found.centroids.iter().map(|centroid| layer.round(*centroid as f32)).collect();
     centroids.dedup();
-    let codebook = Codebook::nearest(&values, centroids).only_used();
+    let codebook = Codebook::nearest(&values, centroids).without_unused();
     let report = ClusteredLayer {
         name: layer.name.clone(),
         weights: codebook.codes.len(),

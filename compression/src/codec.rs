@@ -16,7 +16,7 @@ mod codebook;
 mod gaps;
 mod planes;
 mod codes;
-mod paper;
+mod huffman_sparse;
 mod sparse;
 mod pruned;
 mod choose;
@@ -54,7 +54,7 @@ impl Codec {
     }
 
     /// Returns the name of the codec, in tables and in settings.
-    pub fn word(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
             Self::Planes => "planes",
@@ -200,7 +200,7 @@ impl Plan {
             }),
             Codec::Planes => planes::decode(self, segment),
             Codec::Codes => codes::decode(self, segment),
-            Codec::Huffman => paper::decode(self, segment)?.scatter(self.form),
+            Codec::Huffman => huffman_sparse::decode(self, segment)?.scatter(self.form),
             Codec::Sparse => sparse::decode(self, segment)?.scatter(self.form),
             Codec::Pruned => pruned::decode(self, segment),
         }
@@ -218,7 +218,7 @@ impl Plan {
         let coded = match self.codec {
             Codec::Raw | Codec::Planes => None,
             Codec::Codes => codes::decode_sparse(self, segment)?,
-            Codec::Huffman => Some(paper::decode(self, segment)?),
+            Codec::Huffman => Some(huffman_sparse::decode(self, segment)?),
             Codec::Sparse => Some(sparse::decode(self, segment)?),
             Codec::Pruned => pruned::decode_sparse(self, segment)?,
         };

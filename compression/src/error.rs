@@ -14,12 +14,12 @@ pub enum CompressError {
     Graph(#[from] GraphError),
 
     /// A setting names a layer that the model does not have.
-    #[error("the model has no layer '{name}'; {}", nearest(near))]
+    #[error("the model has no layer '{name}'; {}", suggested(suggestions))]
     NoSuchLayer {
         /// Name in the setting.
         name: String,
         /// Names of layers most like it, the most alike first.
-        near: Vec<String>,
+        suggestions: Vec<String>,
     },
 
     /// A setting has a value outside its range.
@@ -96,8 +96,8 @@ pub enum CompressError {
     NotComparable(String),
 }
 
-fn nearest(near: &[String]) -> String {
-    match near {
+fn suggested(suggestions: &[String]) -> String {
+    match suggestions {
         [] => "it has no layers that can be compressed".to_owned(),
         [one] => format!("the nearest is '{one}'"),
         many => format!("the nearest are '{}'", many.join("', '")),

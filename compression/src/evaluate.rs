@@ -30,7 +30,7 @@ pub fn difference(original: &Tensor, other: &Tensor) -> Result<Difference, Compr
         return Err(not_comparable(format!("one is of shape {shape:?}, the other {found:?}")));
     }
     let (a, b) = (floats(original)?, floats(other)?);
-    let differences = a.iter().zip(&b).map(|(a, b)| apart(*a, *b));
+    let differences = a.iter().zip(&b).map(|(a, b)| distance(*a, *b));
     let absolute = differences.fold(0.0, f32::max);
     let largest = a.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let relative = if absolute == 0.0 { 0.0 } else { absolute / largest };
@@ -55,7 +55,7 @@ pub fn top_1(output: &Tensor) -> Result<Vec<usize>, CompressError> {
         return Err(not_comparable(format!("an output of shape {shape:?} has no classes")));
     }
     let values = floats(output)?;
-    Ok(values.chunks(classes).map(largest).collect())
+    Ok(values.chunks(classes).map(argmax).collect())
 }
 
 /// Returns the share of examples for which two models choose the same class; 1 when there are none.
@@ -63,7 +63,7 @@ pub fn top_1(output: &Tensor) -> Result<Vec<usize>, CompressError> {
 /// # Errors
 /// `NotComparable` when the lengths differ.
 pub fn agreement(original: &[usize], other: &[usize]) -> Result<f64, CompressError> {
-    share(original.len(), other.len(), original.iter().zip(other).map(|(a, b)| a == b))
+    share_of_equal(original.len(), other.len(), original.iter().zip(other).map(|(a, b)| a == b))
 }
 
 /// Returns the share of examples for which the right class is chosen; 1 when there are none.
@@ -72,7 +72,7 @@ pub fn agreement(original: &[usize], other: &[usize]) -> Result<f64, CompressErr
 /// `NotComparable` when the lengths differ.
 pub fn accuracy(chosen: &[usize], labels: &[i64]) -> Result<f64, CompressError> {
     let right = chosen.iter().zip(labels).map(|(class, label)| i64::try_from(*class) == Ok(*label));
-    share(chosen.len(), labels.len(), right)
+    share_of_equal(chosen.len(), labels.len(), right)
 }
 
 /// Returns the cosine of the angle between two vectors: 1 for two of zeros, 0 for one of zeros.
@@ -93,12 +93,12 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-fn apart(a: f32, b: f32) -> f32 {
+fn distance(a: f32, b: f32) -> f32 {
     if a == b || (a.is_nan() && b.is_nan()) {
         return 0.0;
     }
-    let apart = (a - b).abs();
-    if apart.is_nan() { f32::INFINITY } else { apart }
+    let distance = (a - b).abs();
+    if distance.is_nan() { f32::INFINITY } else { distance }
 }
 
 /// Returns the number of elements of a row of the first dimension.
@@ -107,18 +107,18 @@ fn row_width(tensor: &Tensor) -> usize {
     width.max(1)
 }
 
-fn largest(row: &[f32]) -> usize {
+fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
-    for (place, value) in row.iter().enumerate() {
+    for (position, value) in row.iter().enumerate() {
         let better = value.partial_cmp(&row[best]) == Some(Ordering::Greater);
         if better || (row[best].is_nan() && !value.is_nan()) {
-            best = place;
+            best = position;
         }
     }
     best
 }
 
-fn share(
+fn share_of_equal(
     count: usize,
     others: usize,
     same: impl Iterator<Item = bool>,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_never_passes() {
+    fn nan_never_passes() {
         let original = tensor(&[1, 2], &[1.0, 2.0]);
         let broken = tensor(&[1, 2], &[1.0, f32::NAN]);
         let found = difference(&original, &broken).unwrap();
@@ -193,9 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_alike_is_told() {
-        let said = |result: Result<f64, CompressError>| result.unwrap_err().to_string();
-        assert!(said(agreement(&[1], &[])).contains("for 1 examples, the other for 0"));
+    fn errors_say_why_outputs_differ_in_form() {
+        let message = |result: Result<f64, CompressError>| result.unwrap_err().to_string();
+        assert!(message(agreement(&[1], &[])).contains("for 1 examples, the other for 0"));
         let (a, b) = (tensor(&[2], &[0.0; 2]), tensor(&[1, 2], &[0.0; 2]));
         let shapes = difference(&a, &b).unwrap_err().to_string();
         assert!(shapes.contains("of shape [2], the other [1, 2]"), "{shapes}");

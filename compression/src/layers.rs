@@ -123,7 +123,7 @@ impl Layer {
 }
 
 fn no_tensor(name: &str) -> CompressError {
-    CompressError::NoSuchLayer { name: name.to_owned(), near: Vec::new() }
+    CompressError::NoSuchLayer { name: name.to_owned(), suggestions: Vec::new() }
 }
 
 /// Returns the values of a tensor of floats, widened to single precision.
@@ -152,7 +152,7 @@ mod tests {
     use skysail_graph::{Attribute, Dim, GraphBuilder, mlp};
 
     #[test]
-    fn layers_are_weights_and_no_biases() {
+    fn layers_are_weights_not_biases() {
         let model = mlp(&[4, 3, 2], 1).unwrap();
         let layers = layers(&model).unwrap();
         let names: Vec<_> = layers.iter().map(|layer| layer.name.as_str()).collect();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_behind_a_cast_are_layers_and_stay_halves() {
+    fn half_precision_weights_behind_a_cast_are_layers() {
         let halves = to_f16(&[1.0, -0.5, 0.0, 65_504.0]);
         let mut builder = GraphBuilder::new("halves");
         builder
@@ -182,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_that_is_no_number_is_named() {
+    fn an_error_names_a_weight_that_is_not_finite() {
         let mut model = mlp(&[2, 2], 1).unwrap();
         let broken = Tensor::new(&[2, 2], &[0.0, 1.0, f32::NAN, 0.0]).unwrap();
         model.set_initializer("fc0.weight", broken);
         let layer = &layers(&model).unwrap()[0];
-        let said = layer.values(&model).unwrap_err().to_string();
-        assert!(said.contains("'fc0.weight' holds NaN at element 2"), "{said}");
+        let message = layer.values(&model).unwrap_err().to_string();
+        assert!(message.contains("'fc0.weight' holds NaN at element 2"), "{message}");
     }
 }

@@ -22,7 +22,7 @@
 // Finding weights.
 mod layers;
 mod per_layer;
-mod near;
+mod suggest;
 // Changing them.
 mod mask;
 mod prune;
@@ -41,17 +41,18 @@ mod error;
 pub mod npy;
 
 pub use calibrate::{
-    Batch, Calibration, ChannelSizes, Histogram, Range, RangeRule, Run, Runner, bytes_with_outputs,
+    Batch, Calibration, ChannelMagnitudes, Histogram, Range, RangeRule, Run, Runner,
+    bytes_with_outputs,
 };
 pub use cluster::{
-    ClusterReport, ClusterSettings, ClusteredLayer, Codebook, SharedLayer, Start, cluster, share,
+    ClusterInit, ClusterReport, ClusterSettings, ClusteredLayer, Codebook, SharedLayer, cluster,
+    share_values,
 };
 pub use codec::{Codec, cursor::CodecError};
 pub use error::{CompressError, RunnerError};
 pub use evaluate::{Difference, accuracy, agreement, cosine, difference, top_1};
 pub use layers::{Layer, LayerKind, layers};
 pub use mask::Mask;
-pub use near::nearest;
 pub use package::{
     Accuracy, Bits, Manifest, Package, PackageError, PackageWriter, Parent, PublicKey, Seal,
     Signer, Statistics, Step, Summary, TensorEntry, WEIGHTS_ELSEWHERE, decoded_max,
@@ -65,3 +66,4 @@ pub use quantize::{
     quantize_dynamic, quantize_int4, quantize_static, quantize_tables, smooth, store_half,
 };
 pub use sparse::{Sparse, SparseError};
+pub use suggest::nearest;

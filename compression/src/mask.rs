@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_kept_becomes_zero() {
+    fn pruned_weights_become_zero() {
         let mask = Mask::of(&[1.0, 0.0, -2.0, -0.0]);
         assert_eq!((mask.len(), mask.kept()), (4, 2));
         let mut values = [5.0, 6.0, f32::NAN, -7.0];

@@ -276,11 +276,11 @@ mod tests {
     #[test]
     fn a_damaged_file_is_read_or_rejected() {
         let whole = file("<i2", "(1, 2)", &[1, 0, 2, 0]);
-        for place in 0..whole.len() {
-            let _ = read(&whole[..place]).unwrap_err();
+        for position in 0..whole.len() {
+            let _ = read(&whole[..position]).unwrap_err();
             for value in [0, b'\'', b'(', 255] {
                 let mut changed = whole.clone();
-                changed[place] = value;
+                changed[position] = value;
                 let _ = read(&changed);
             }
         }

@@ -108,9 +108,9 @@ impl Package {
         let manifest = serde_json::from_slice(&manifest).map_err(PackageError::Manifest)?;
         let graph_bytes = content(&file, &header, Kind::Graph, MODEL_BYTES_MAX)?;
         let graph = Model::from_bytes(&graph_bytes)?;
-        refuse_external_data(&graph)?;
+        reject_external_data(&graph)?;
         let (rows, index_start) = stored(&file, &header, Kind::Index)?;
-        let segments = section(&header, Kind::Segments)?.place.clone();
+        let segments = section(&header, Kind::Segments)?.range.clone();
         let index = Index::read(rows, index_start, graph.graph(), segments)?;
         let (bytes, bytes_max) = (index.dense_bytes(), decoded_max(file.len() as u64));
         if bytes > bytes_max {
@@ -161,11 +161,11 @@ impl Package {
     /// when it holds strings, which only the model has.
     pub fn tensor(&self, name: &str) -> Result<Tensor, PackageError> {
         match self.find(name)? {
-            Found::Segment(segment) => {
+            Location::Segment(segment) => {
                 let entry = &self.index.tensors[segment.tensor];
                 Ok(Tensor::from_bytes(entry.element, &entry.shape, self.decode(segment)?)?)
             }
-            Found::InGraph(number) => {
+            Location::InGraph(number) => {
                 let view = self.graph.graph().initializers().nth(number);
                 let view = view.ok_or_else(|| PackageError::NoTensor(name.to_owned()))?;
                 Ok(view.to_tensor()?)
@@ -180,7 +180,7 @@ impl Package {
     /// # Errors
     /// The same as [`tensor`](Self::tensor).
     pub fn sparse(&self, name: &str) -> Result<Option<Sparse>, PackageError> {
-        let Found::Segment(segment) = self.find(name)? else { return Ok(None) };
+        let Location::Segment(segment) = self.find(name)? else { return Ok(None) };
         let entry = &self.index.tensors[segment.tensor];
         if entry.element != ElementType::Float32 {
             return Ok(None);
@@ -235,23 +235,23 @@ impl Package {
     /// # Errors
     /// `Digest` or `Signature` when it is wrong.
     pub fn verify(&self) -> Result<Seal, PackageError> {
-        let end = section(&self.header, Kind::Digest)?.place.start;
+        let end = section(&self.header, Kind::Digest)?.range.start;
         if <[u8; 32]>::from(Sha256::digest(&self.file[..end])) != self.digest {
             return Err(PackageError::Digest);
         }
         let signature = self.header.section(Kind::Signature);
         let check =
-            |section: &Section| sign::verify(&self.file[section.place.clone()], &self.digest);
+            |section: &Section| sign::verify(&self.file[section.range.clone()], &self.digest);
         Ok(Seal { digest: self.digest, signed_by: signature.map(check).transpose()? })
     }
 
-    fn find(&self, name: &str) -> Result<Found<'_>, PackageError> {
+    fn find(&self, name: &str) -> Result<Location<'_>, PackageError> {
         let number = self.numbers.get(name).copied();
         let number = number.ok_or_else(|| PackageError::NoTensor(name.to_owned()))?;
         let segments = &self.index.segments;
         Ok(match segments.binary_search_by_key(&number, |segment| segment.tensor) {
-            Ok(place) => Found::Segment(&segments[place]),
-            Err(_) => Found::InGraph(number),
+            Ok(position) => Location::Segment(&segments[position]),
+            Err(_) => Location::InGraph(number),
         })
     }
 
@@ -263,7 +263,7 @@ impl Package {
 
     fn bad(&self, segment: &Segment, error: &crate::CodecError) -> PackageError {
         let tensor = self.index.tensors[segment.tensor].name.clone();
-        let offset = (segment.place.start + error.offset.min(segment.place.len())) as u64;
+        let offset = (segment.range.start + error.offset.min(segment.range.len())) as u64;
         PackageError::BadTensor { tensor, problem: error.problem, offset }
     }
 
@@ -277,7 +277,7 @@ impl Package {
 }
 
 /// Location of an initializer's values.
-enum Found<'a> {
+enum Location<'a> {
     Segment(&'a Segment),
     /// In the graph's initializer of this number.
     InGraph(usize),
@@ -286,7 +286,7 @@ enum Found<'a> {
 fn section(header: &Header, kind: Kind) -> Result<&Section, PackageError> {
     header.section(kind).ok_or_else(|| PackageError::Malformed {
         problem: "there is none",
-        section: kind.word(),
+        section: kind.name(),
         offset: 0,
     })
 }
@@ -298,11 +298,11 @@ fn stored<'a>(
     kind: Kind,
 ) -> Result<(&'a [u8], usize), PackageError> {
     let section = section(header, kind)?;
-    let bytes = &file[section.place.clone()];
+    let bytes = &file[section.range.clone()];
     if !checksum_fits(section.checksum, bytes) {
         return Err(bad_section(section, kind, "the checksum is not that of its bytes"));
     }
-    Ok((bytes, section.place.start))
+    Ok((bytes, section.range.start))
 }
 
 /// Returns the decoded content of a section of `bytes_max` bytes at most.
@@ -315,7 +315,7 @@ fn content(
     let (stored, _) = stored(file, header, kind)?;
     let section = section(header, kind)?;
     if section.decoded > bytes_max {
-        let (what, bytes) = (format!("the {}", kind.word()), section.decoded);
+        let (what, bytes) = (format!("the {}", kind.name()), section.decoded);
         return Err(PackageError::TooLarge { what, bytes, bytes_max });
     }
     let bytes = match section.storage {
@@ -336,18 +336,18 @@ fn content(
 }
 
 fn bad_section(section: &Section, kind: Kind, problem: &'static str) -> PackageError {
-    let offset = section.place.start as u64;
-    PackageError::Malformed { problem, section: kind.word(), offset }
+    let offset = section.range.start as u64;
+    PackageError::Malformed { problem, section: kind.name(), offset }
 }
 
 /// Returns the digest in the file. Nothing but a signature may follow it.
 fn digest_of(file: &[u8], header: &Header) -> Result<[u8; 32], PackageError> {
     let digest = section(header, Kind::Digest)?;
-    let place = digest.place.clone();
+    let range = digest.range.clone();
     let signature = header.section(Kind::Signature);
-    let sealed = signature.map_or(place.end, |section| section.place.end);
-    let follows = signature.is_none_or(|section| section.place.start == place.end);
-    match <[u8; 32]>::try_from(&file[place]) {
+    let sealed = signature.map_or(range.end, |section| section.range.end);
+    let follows = signature.is_none_or(|section| section.range.start == range.end);
+    match <[u8; 32]>::try_from(&file[range]) {
         Ok(digest) if follows && sealed == file.len() => Ok(digest),
         _ => {
             let problem = "it is not 32 bytes at the end, before a signature at most";
@@ -357,7 +357,7 @@ fn digest_of(file: &[u8], header: &Header) -> Result<[u8; 32], PackageError> {
 }
 
 /// Rejects a graph with values in files: loading it would read those files.
-fn refuse_external_data(graph: &Model) -> Result<(), PackageError> {
+fn reject_external_data(graph: &Model) -> Result<(), PackageError> {
     // The model has no folder, so this fails at the first file, and copies nothing.
     Ok(graph.clone().inline_external_data()?)
 }

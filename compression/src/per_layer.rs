@@ -1,6 +1,6 @@
 //! A setting for every layer of a model: a default for each kind, and exceptions by name.
 
-use crate::near::nearest;
+use crate::suggest::nearest;
 use crate::{CompressError, Layer, LayerKind};
 use std::collections::BTreeMap;
 
@@ -49,16 +49,18 @@ impl<T> PerLayer<T> {
         &'a self,
         layers: &'l [Layer],
     ) -> Result<Vec<(&'l Layer, &'a T)>, CompressError> {
-        if let Some(unknown) = self.named.keys().find(|name| !layers.iter().any(|l| l.is(name))) {
+        if let Some(unknown) =
+            self.named.keys().find(|name| !layers.iter().any(|l| l.has_name(name)))
+        {
             let names = layers.iter().map(|layer| layer.name.as_str());
-            let near = nearest(unknown, names, SUGGESTIONS);
-            return Err(CompressError::NoSuchLayer { name: unknown.clone(), near });
+            let suggestions = nearest(unknown, names, SUGGESTIONS);
+            return Err(CompressError::NoSuchLayer { name: unknown.clone(), suggestions });
         }
-        let chosen = layers.iter().filter_map(|layer| Some((layer, self.of(layer)?)));
+        let chosen = layers.iter().filter_map(|layer| Some((layer, self.setting_of(layer)?)));
         Ok(chosen.collect())
     }
 
-    fn of(&self, layer: &Layer) -> Option<&T> {
+    fn setting_of(&self, layer: &Layer) -> Option<&T> {
         let own = self.named.get(&layer.name);
         let own = own.or_else(|| layer.nodes.iter().find_map(|node| self.named.get(node)));
         let default = match layer.kind {
@@ -71,7 +73,7 @@ impl<T> PerLayer<T> {
 
 impl Layer {
     /// Returns true if the layer or one of its nodes has this name.
-    fn is(&self, name: &str) -> bool {
+    fn has_name(&self, name: &str) -> bool {
         self.name == name || self.nodes.iter().any(|node| node == name)
     }
 }
@@ -83,7 +85,7 @@ mod tests {
     use skysail_graph::mlp;
 
     #[test]
-    fn names_go_before_kinds() {
+    fn settings_by_name_override_those_by_kind() {
         let model = mlp(&[4, 3, 2, 2], 1).unwrap();
         let layers = layers(&model).unwrap();
         let by_node = layers[1].nodes[0].clone();
@@ -97,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_an_error_with_those_near_it() {
+    fn an_error_suggests_names_for_an_unknown_one() {
         let layers = layers(&mlp(&[4, 3, 2], 1).unwrap()).unwrap();
         let unknown = PerLayer::all(1).with("fc1.wieght", Some(2));
-        let said = unknown.resolve(&layers).unwrap_err().to_string();
+        let message = unknown.resolve(&layers).unwrap_err().to_string();
         let expected = "the model has no layer 'fc1.wieght'; the nearest are 'fc1.weight', \
                         'fc0.weight'";
-        assert_eq!(said, expected);
-        let said = PerLayer::all(1).with("a", None).resolve(&[]).unwrap_err().to_string();
-        assert!(said.ends_with("it has no layers that can be compressed"), "{said}");
+        assert_eq!(message, expected);
+        let message = PerLayer::all(1).with("a", None).resolve(&[]).unwrap_err().to_string();
+        assert!(message.ends_with("it has no layers that can be compressed"), "{message}");
     }
 }

@@ -2,21 +2,21 @@
 //! Connections", NIPS 2015, and "Deep Compression", ICLR 2016, section 2).
 
 use crate::{CompressError, Layer, Mask, PerLayer, layers};
+use global_threshold::keep_global;
 use select::{keep_above, keep_largest};
 use serde::Serialize;
 use skysail_graph::Model;
-use together::keep_together;
 
 mod select;
-mod together;
+mod global_threshold;
 
 /// Extent of pruning.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PruneSettings {
     /// Each layer has its own rule.
-    Apart(PerLayer<PruneRule>),
+    PerLayer(PerLayer<PruneRule>),
     /// All layers share one threshold.
-    Together {
+    Global {
         /// Share of the weights of all these layers that stay, 0 to 1.
         density: f64,
         /// The layers, and the least share that each keeps, 0 to 1.
@@ -107,15 +107,15 @@ pub fn prune(model: &mut Model, settings: &PruneSettings) -> Result<PruneReport,
 pub fn masks(model: &Model, settings: &PruneSettings) -> Result<Vec<LayerMask>, CompressError> {
     let layers = layers(model)?;
     match settings {
-        PruneSettings::Apart(rules) => {
+        PruneSettings::PerLayer(rules) => {
             let chosen = rules.resolve(&layers)?.into_iter();
             chosen.map(|(layer, rule)| mask(model, layer, *rule)).collect()
         }
-        PruneSettings::Together { density, floors } => {
+        PruneSettings::Global { density, floors } => {
             check_share("the density", *density)?;
             let chosen = floors.resolve(&layers)?;
             chosen.iter().try_for_each(|(_, floor)| check_share("a layer's floor", **floor))?;
-            keep_together(model, *density, &chosen)
+            keep_global(model, *density, &chosen)
         }
     }
 }

@@ -21,7 +21,7 @@ pub use tables::quantize_tables;
 mod affine;
 mod operand;
 mod int8;
-mod draft;
+mod rewrite;
 mod product;
 mod fold;
 mod smooth;

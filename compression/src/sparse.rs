@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_in_their_places() {
+    fn dense_values_are_at_their_positions() {
         let sparse = new(&[0, 4, 5], &[1, 0, 1]).unwrap();
         let dense = Tensor::new(&[2, 3], &[0.5_f32, 0.0, 0.0, 0.0, -1.0, 0.5]).unwrap();
         assert_eq!(sparse.to_dense().unwrap(), dense);

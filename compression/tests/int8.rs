@@ -36,12 +36,12 @@ fn assert_by_rows(model: &Model, products: usize) {
 
 fn wave(shape: &[u64]) -> Tensor {
     let count = shape.iter().product::<u64>();
-    let values: Vec<f32> = (0..count).map(|place| (place as f32 * 0.37).sin()).collect();
+    let values: Vec<f32> = (0..count).map(|position| (position as f32 * 0.37).sin()).collect();
     Tensor::new(shape, &values).unwrap()
 }
 
 #[test]
-fn resnet_runs_on_bytes_from_end_to_end_and_finds_the_same_classes() {
+fn resnet_in_int8_chooses_the_same_classes() {
     let Some((model, batches)) = data::resnet() else { return };
     let mut int8 = model.clone();
     let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
@@ -59,7 +59,7 @@ fn resnet_runs_on_bytes_from_end_to_end_and_finds_the_same_classes() {
 }
 
 #[test]
-fn a_perceptron_runs_on_bytes_whose_ranges_are_found_as_it_runs() {
+fn dynamic_int8_of_a_perceptron_is_close() {
     let model = mlp(&[64, 48, 10], 5).unwrap();
     let input = [wave(&[7, 64])];
     let mut int8 = model.clone();
@@ -70,7 +70,7 @@ fn a_perceptron_runs_on_bytes_whose_ranges_are_found_as_it_runs() {
 }
 
 #[test]
-fn a_perceptron_runs_on_bytes_of_known_ranges() {
+fn static_int8_of_a_perceptron_is_close() {
     let model = mlp(&[64, 48, 10], 5).unwrap();
     let input = [wave(&[7, 64])];
     let batches = [vec![("input".to_owned(), input[0].clone())]];
@@ -91,7 +91,7 @@ fn int4_is_laid_out_as_the_operator_reads_it() {
     // With 70 inputs the last block is not full, and each output has an odd number of blocks.
     let model = mlp(&[70, 5], 5).unwrap();
     let mut unit = vec![0.0_f32; 70 * 70];
-    (0..70).for_each(|place| unit[place * 71] = 1.0);
+    (0..70).for_each(|position| unit[position * 71] = 1.0);
     let input = [Tensor::new(&[70, 70], &unit).unwrap()];
     for (symmetric, block) in [(true, 32), (false, 32), (true, 16), (false, 64)] {
         let mut int4 = model.clone();
@@ -151,9 +151,9 @@ fn encoder() -> Model {
 }
 
 #[test]
-fn an_encoder_is_smoothed_and_its_words_are_bytes() {
+fn an_encoder_is_smoothed_and_its_table_is_int8() {
     let model = encoder();
-    let ids: Vec<i64> = (0..40).map(|place| place * 37 % 1000).collect();
+    let ids: Vec<i64> = (0..40).map(|position| position * 37 % 1000).collect();
     let input = [Tensor::new(&[4, 10], &ids).unwrap()];
     let batches = [vec![("ids".to_owned(), input[0].clone())]];
     let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
@@ -180,7 +180,7 @@ fn a_pruned_and_clustered_model_still_runs() {
     let input = [wave(&[3, 64])];
     let original = run(&model, &input);
     let rule = PruneRule::Density(0.9);
-    prune(&mut model, &PruneSettings::Apart(PerLayer::all(rule))).unwrap();
+    prune(&mut model, &PruneSettings::PerLayer(PerLayer::all(rule))).unwrap();
     cluster(&mut model, &ClusterSettings::default()).unwrap();
     let found = difference(&original[0], &run(&model, &input)[0]).unwrap();
     assert!(found.cosine_min > 0.98 && found.absolute > 0.0, "{found:?}");
@@ -188,7 +188,7 @@ fn a_pruned_and_clustered_model_still_runs() {
 
 #[test]
 #[ignore = "takes minutes without optimization"]
-fn minilm_in_bytes_keeps_its_embeddings() {
+fn minilm_in_int8_keeps_its_embeddings() {
     let Some((model, sentences, batches)) = data::minilm() else { return };
     let mut int8 = model.clone();
     let mut calibration = Calibration { runner: &mut OnnxRuntime, batches: &batches };
@@ -315,7 +315,7 @@ fn tied(inner: u64, turned: bool) -> Model {
 }
 
 #[test]
-fn one_weight_in_two_layouts_is_both() {
+fn a_weight_in_two_layouts_works_in_both() {
     let input = [wave(&[6, 32])];
     let batches = [vec![("x".to_owned(), input[0].clone())]];
     for (inner, turned) in [(32, true), (24, true), (32, false), (24, false)] {
@@ -339,14 +339,14 @@ fn one_weight_in_two_layouts_is_both() {
         store_half(&mut made, &HalfSettings::all(HalfFormat::Float16)).unwrap();
         check("half", &made, 0.9999);
         let mut made = model.clone();
-        prune(&mut made, &PruneSettings::Apart(PerLayer::all(PruneRule::Density(0.9)))).unwrap();
+        prune(&mut made, &PruneSettings::PerLayer(PerLayer::all(PruneRule::Density(0.9)))).unwrap();
         cluster(&mut made, &ClusterSettings::default()).unwrap();
         check("pruned and shared", &made, 0.97);
     }
 }
 
 #[test]
-fn rows_of_bytes_are_each_their_own() {
+fn each_row_is_quantized_by_its_own_range() {
     let model = mlp(&[64, 48, 10], 5).unwrap();
     let mut int8 = model.clone();
     quantize_dynamic(&mut int8, &DynamicSettings::default()).unwrap();
@@ -373,7 +373,7 @@ fn rows_of_bytes_are_each_their_own() {
 }
 
 #[test]
-fn a_layer_too_small_for_bytes_stays_and_so_does_what_takes_its_numbers() {
+fn layers_of_tiny_values_and_their_consumers_stay_in_floats() {
     let mut model = mlp(&[16, 8, 4], 5).unwrap();
     let tiny: Vec<f32> = (0..128).map(|at| (at as f32).sin() * 1e-37).collect();
     model.set_initializer("fc0.weight", Tensor::new(&[8, 16], &tiny).unwrap());

@@ -24,21 +24,21 @@ fn models(bytes: std::ops::Range<u64>) -> Vec<PathBuf> {
 }
 
 #[test]
-fn small_models_come_back_the_same() {
+fn small_models_are_restored_exactly() {
     for path in models(0..1 << 20) {
         check(&path);
     }
 }
 
 #[test]
-fn models_come_back_the_same() {
+fn models_are_restored_exactly() {
     for path in models(1 << 20..3 << 20) {
         check(&path);
     }
 }
 
 #[test]
-fn a_model_that_is_mostly_graph_comes_back_the_same() {
+fn a_model_that_is_mostly_graph_is_restored_exactly() {
     let path = data().join("sklearn-mnist-random-forest/model.onnx");
     if !path.is_file() {
         println!("skipped: there is no {}", path.display());
@@ -92,7 +92,7 @@ fn with_raw_values(model: &Model) -> Vec<u8> {
 }
 
 #[test]
-fn models_of_raw_values_come_back_to_the_byte() {
+fn models_of_raw_values_are_restored_to_the_byte() {
     let exact = models(0..1 << 20).into_iter().filter(|path| {
         let model = Model::load(path).unwrap();
         let package = Package::from_bytes(PackageWriter::new(&model).to_bytes().unwrap()).unwrap();
@@ -103,7 +103,7 @@ fn models_of_raw_values_come_back_to_the_byte() {
 }
 
 #[test]
-fn spoiled_packages_of_real_models_never_panic() {
+fn damaged_packages_of_real_models_never_panic() {
     let mut state = 1_u64;
     let mut random = |limit: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -114,10 +114,10 @@ fn spoiled_packages_of_real_models_never_panic() {
         let whole = PackageWriter::new(&model).to_bytes().unwrap();
         for _ in 0..200 {
             let mut spoiled = whole.clone();
-            let place = random(spoiled.len());
+            let position = random(spoiled.len());
             match random(4) {
-                0 => spoiled.truncate(place),
-                _ => spoiled[place] ^= 1 << random(8),
+                0 => spoiled.truncate(position),
+                _ => spoiled[position] ^= 1 << random(8),
             }
             if let Ok(package) = Package::from_bytes(spoiled) {
                 // The digest detects any damage that nothing else does.

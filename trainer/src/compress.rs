@@ -15,7 +15,7 @@ pub use describe::{PackageInfo, describe};
 use crate::error::TrainError;
 use crate::job::{NetworkTask, Outcome, StepEvent, TrainTask};
 use crate::network::Distillation;
-use skysail_compression::{CompressError, PerLayer, Start};
+use skysail_compression::{ClusterInit, CompressError, PerLayer};
 use skysail_graph::Model;
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub struct CompressSettings {
     /// Initial bits per code of each layer.
     pub bits: PerLayer<u8>,
     /// Initialization of the shared values.
-    pub start: Start,
+    pub start: ClusterInit,
     /// Distillation from the uncompressed model, in addition to the labels.
     pub distill: Option<Distillation>,
     /// Largest allowed loss of accuracy, from 0 to 1.

@@ -2,7 +2,7 @@
 
 use super::Batch;
 use crate::CompressError;
-use crate::near::nearest;
+use crate::suggest::nearest;
 use skysail_graph::{Dim, Kind, Model, Tensor, ValueInfo};
 
 /// Returns the tensors of a batch in the order of the model's inputs.
@@ -23,8 +23,8 @@ pub(super) fn in_order(
         return Err(bad(format!("the model has no input '{name}'; its inputs are '{near}'")));
     }
     let tensors = inputs.iter().map(|input| {
-        let mut given = batch.iter().filter(|(name, _)| *name == input.name);
-        let tensor = match (given.next(), given.next()) {
+        let mut matches = batch.iter().filter(|(name, _)| *name == input.name);
+        let tensor = match (matches.next(), matches.next()) {
             (None, _) => return Err(bad(format!("input '{}' is missing", input.name))),
             (Some(_), Some(_)) => {
                 return Err(bad(format!("input '{}' is given twice", input.name)));

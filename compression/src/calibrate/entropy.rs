@@ -7,13 +7,15 @@ use super::histogram::BINS;
 /// Returns the magnitude up to which values should have codes of their own. Zero has an exact code,
 /// so zeros are left out.
 pub(super) fn entropy_limit(histogram: &Histogram, both_signs: bool) -> f32 {
-    let (sizes, width) = histogram.sizes();
+    let (magnitudes, width) = histogram.magnitudes();
     // The 256 codes are for one sign or are shared by both.
     let levels = if both_signs { 128 } else { 256 };
-    let used = sizes.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+    let used = magnitudes.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
     let candidates = (levels..used).chain([used.max(1)]);
     let best = candidates
-        .map(|bins| (divergence(&sizes[..bins.min(BINS)], &sizes[bins.min(BINS)..], levels), bins))
+        .map(|bins| {
+            (divergence(&magnitudes[..bins.min(BINS)], &magnitudes[bins.min(BINS)..], levels), bins)
+        })
         .min_by(|a, b| a.0.total_cmp(&b.0));
     (best.map_or(used, |(_, bins)| bins) as f64 * width) as f32
 }
@@ -22,11 +24,11 @@ pub(super) fn entropy_limit(histogram: &Histogram, both_signs: bool) -> f32 {
 /// nats.
 ///
 /// `kept` is quantized in `levels` steps, and `clipped` counts as the largest of them.
-fn divergence(kept: &[u64], cut: &[u64], levels: usize) -> f64 {
-    let outliers: u64 = cut.iter().sum();
+fn divergence(kept: &[u64], clipped: &[u64], levels: usize) -> f64 {
+    let outliers: u64 = clipped.iter().sum();
     let total = (kept.iter().sum::<u64>() + outliers) as f64;
-    let told = kept.iter().sum::<u64>() as f64;
-    if told == 0.0 {
+    let kept_total = kept.iter().sum::<u64>() as f64;
+    if kept_total == 0.0 {
         return f64::INFINITY;
     }
     let step = kept.len() as f64 / levels as f64;
@@ -47,8 +49,8 @@ fn divergence(kept: &[u64], cut: &[u64], levels: usize) -> f64 {
             }
             let real = real as f64 / total;
             // A bin that is empty in the quantized distribution counts as one value.
-            let seems = if *count > 0 { even / told } else { 1.0 / total };
-            divergence += real * (real / seems).ln();
+            let approximated = if *count > 0 { even / kept_total } else { 1.0 / total };
+            divergence += real * (real / approximated).ln();
         }
     }
     divergence
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_exactly_loses_nothing() {
+    fn an_exact_quantization_has_no_divergence() {
         assert_eq!(divergence(&[3, 1, 4, 1], &[], 4), 0.0);
         assert_eq!(divergence(&[2, 2, 5, 5], &[], 2), 0.0);
         let rough = divergence(&[1, 3, 5, 5], &[], 2);
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn cutting_off_costs() {
+    fn clipping_adds_divergence() {
         let none = divergence(&[4, 4, 4, 4], &[], 4);
         let some = divergence(&[4, 4, 4, 4], &[1], 4);
         let more = divergence(&[4, 4, 4, 4], &[1, 2], 4);

@@ -40,7 +40,7 @@ impl Summary for Histogram {
             return;
         }
         (self.lowest, self.highest) = (low, high);
-        self.reach(f64::from(high.max(-low)));
+        self.extend_to(f64::from(high.max(-low)));
         let bins_per_unit = BINS as f64 / self.limit;
         for value in values {
             // The limit may be 0: 0 / 0 then belongs to the branch of zeros.
@@ -66,7 +66,7 @@ impl Histogram {
     }
 
     /// Returns the counts of nonzero values by magnitude, of either sign, and the width of a bin.
-    pub(super) fn sizes(&self) -> (Vec<u64>, f64) {
+    pub(super) fn magnitudes(&self) -> (Vec<u64>, f64) {
         let pairs = self.positive.iter().zip(&self.negative);
         (pairs.map(|(above, below)| above + below).collect(), self.limit / BINS as f64)
     }
@@ -92,7 +92,7 @@ impl Histogram {
     }
 
     /// Widens the bins until they reach this magnitude.
-    fn reach(&mut self, size: f64) {
+    fn extend_to(&mut self, size: f64) {
         if self.limit == 0.0 {
             self.limit = size;
         }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_seen_has_no_bounds() {
+    fn an_empty_histogram_has_no_bounds() {
         let empty = histogram(&[&[]]);
         assert_eq!((empty.bounds(), empty.quantile(0.5), empty.count()), (None, None, 0));
         let zeros = histogram(&[&[0.0, -0.0]]);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn later_larger_values_find_room() {
+    fn the_range_grows_with_larger_values() {
         let grown = histogram(&[&[0.5, -0.25], &[0.0, 100.0]]);
         assert_eq!((grown.bounds(), grown.count()), (Some((-0.25, 100.0)), 4));
         assert_eq!(grown.quantile(1.0), Some(100.0));
@@ -138,15 +138,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quantiles_are_those_of_the_values_to_a_bin(
+        fn quantiles_are_exact_to_a_bin(
             values in prop::collection::vec(-8.0_f32..8.0, 1..200), share in 0.01..=1.0_f64,
         ) {
             let (first, second) = values.split_at(values.len() / 2);
             let found = histogram(&[first, second]).quantile(share).unwrap();
             let mut sorted = values.clone();
             sorted.sort_by(f32::total_cmp);
-            let place = (share * values.len() as f64).ceil() as usize - 1;
-            prop_assert!((found - sorted[place]).abs() <= 16.0 / BINS as f32 + 1e-6);
+            let position = (share * values.len() as f64).ceil() as usize - 1;
+            prop_assert!((found - sorted[position]).abs() <= 16.0 / BINS as f32 + 1e-6);
         }
     }
 }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn outliers_are_cut_off_unless_all_is_asked_for() {
+    fn rules_cut_off_outliers_except_min_max() {
         let histogram = bell_with_outlier();
         let high = |rule| histogram.range(rule).unwrap().high();
         assert_eq!(high(RangeRule::MinMax), 50.0);

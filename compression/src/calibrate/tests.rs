@@ -47,7 +47,7 @@ fn seen(batches: &[Batch]) -> Result<HashMap<String, Histogram>, CompressError> 
 }
 
 #[test]
-fn all_batches_are_seen_in_whatever_order_inputs_come() {
+fn inputs_may_come_in_any_order() {
     let batches = [
         vec![x(&[1, 2], &[1.0, -4.0]), ids(&[7])],
         vec![ids(&[1, 2]), x(&[2, 2], &[0.0, 3.0, 0.0, 0.0])],
@@ -55,29 +55,29 @@ fn all_batches_are_seen_in_whatever_order_inputs_come() {
     let found = seen(&batches).unwrap();
     assert_eq!((found["y"].count(), found["y"].bounds()), (6, Some((-4.0, 3.0))));
     let mut calibration = Calibration { runner: &mut Echo, batches: &batches };
-    let sizes = calibration.channel_sizes(&model(), &["y".into()]).unwrap();
-    assert_eq!(sizes["y"].sizes(), [1.0, 4.0]);
+    let magnitudes = calibration.channel_magnitudes(&model(), &["y".into()]).unwrap();
+    assert_eq!(magnitudes["y"].magnitudes(), [1.0, 4.0]);
 }
 
 #[test]
-fn batches_that_do_not_fit_are_told_by_input() {
-    let said = |batch| seen(&[batch]).unwrap_err().to_string();
+fn an_error_names_the_input_that_does_not_fit() {
+    let message = |batch| seen(&[batch]).unwrap_err().to_string();
     let good = || x(&[1, 2], &[0.0; 2]);
-    let shape = said(vec![x(&[1, 3], &[0.0; 3]), ids(&[1])]);
+    let shape = message(vec![x(&[1, 3], &[0.0; 3]), ids(&[1])]);
     let expected = "calibration batch 0: input 'x' must be float32 tensor [batch, 2], and is \
                     float32 [1, 3]";
     assert_eq!(shape, expected);
-    assert!(said(vec![x(&[2], &[0.0; 2]), ids(&[1])]).contains("and is float32 [2]"));
+    assert!(message(vec![x(&[2], &[0.0; 2]), ids(&[1])]).contains("and is float32 [2]"));
     let element = ("ids".to_owned(), Tensor::new(&[1], &[1.0_f32]).unwrap());
     assert!(
-        said(vec![good(), element])
+        message(vec![good(), element])
             .contains("'ids' must be int64 tensor [batch], and is float32 [1]")
     );
-    assert!(said(vec![good()]).contains("input 'ids' is missing"));
-    assert!(said(vec![good(), good(), ids(&[1])]).contains("input 'x' is given twice"));
+    assert!(message(vec![good()]).contains("input 'ids' is missing"));
+    assert!(message(vec![good(), good(), ids(&[1])]).contains("input 'x' is given twice"));
     let other = ("idx".to_owned(), ids(&[1]).1);
-    assert!(said(vec![good(), other]).contains("no input 'idx'; its inputs are 'ids', 'x'"));
-    let nan = said(vec![x(&[1, 2], &[0.0, f32::NAN]), ids(&[1])]);
+    assert!(message(vec![good(), other]).contains("no input 'idx'; its inputs are 'ids', 'x'"));
+    let nan = message(vec![x(&[1, 2], &[0.0, f32::NAN]), ids(&[1])]);
     assert_eq!(nan, "value 'y' holds NaN in calibration batch 0: it cannot be quantized");
     assert!(seen(&[]).unwrap_err().to_string().contains("at least one batch"));
 }

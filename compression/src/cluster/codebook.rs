@@ -54,7 +54,7 @@ impl Codebook {
     }
 
     /// Removes the values that no weight has.
-    pub(super) fn only_used(self) -> Self {
+    pub(super) fn without_unused(self) -> Self {
         let counts = self.counts();
         let mut used = 0_usize;
         let renumbered: Vec<u16> = counts

@@ -4,7 +4,7 @@
 //! Its mean follows from prefix sums. So an iteration takes `k log n` steps for `k` clusters of `n`
 //! values.
 
-use super::Start;
+use super::ClusterInit;
 use rayon::prelude::*;
 
 /// Limit of iterations, far above those seen: rounding might let clusters alternate for ever.
@@ -49,22 +49,22 @@ impl Sorted {
     /// Some initializations leave centroids without values for good: a pruned layer has a wide gap
     /// around zero. Once the clusters converge, those centroids move to where the error is largest,
     /// and the iteration goes on.
-    pub(super) fn cluster(&self, count: usize, start: Start) -> Clusters {
+    pub(super) fn cluster(&self, count: usize, init: ClusterInit) -> Clusters {
         if let Some(centroids) = self.distinct(count) {
             return Clusters { centroids, iterations: 0 };
         }
-        let mut clusters = Clusters { centroids: start.centroids(self, count), iterations: 0 };
+        let mut clusters = Clusters { centroids: init.centroids(self, count), iterations: 0 };
         loop {
-            self.settle(&mut clusters);
-            let idle = count - clusters.centroids.len();
-            if idle == 0 || !self.split(&mut clusters.centroids, idle) {
+            self.iterate(&mut clusters);
+            let missing = count - clusters.centroids.len();
+            if missing == 0 || !self.split(&mut clusters.centroids, missing) {
                 return clusters;
             }
         }
     }
 
     /// Iterates until the clusters stay the same, and drops those without values.
-    fn settle(&self, clusters: &mut Clusters) {
+    fn iterate(&self, clusters: &mut Clusters) {
         let mut ends = self.ends(&clusters.centroids);
         while clusters.iterations < ITERATIONS_MAX {
             clusters.iterations += 1;
@@ -75,7 +75,7 @@ impl Sorted {
             }
             ends = moved;
         }
-        clusters.centroids = held(&clusters.centroids, &ends);
+        clusters.centroids = non_empty(&clusters.centroids, &ends);
     }
 
     /// Splits the `count` clusters of the largest errors at their means, which never increases the
@@ -158,7 +158,7 @@ impl Sorted {
 }
 
 /// Returns the centroids that hold values.
-fn held(centroids: &[f64], ends: &[usize]) -> Vec<f64> {
+fn non_empty(centroids: &[f64], ends: &[usize]) -> Vec<f64> {
     let begins = [0].iter().chain(ends);
     let ranges = begins.zip(ends).map(|(begin, end)| end > begin);
     centroids.iter().zip(ranges).filter(|(_, holds)| *holds).map(|(value, _)| *value).collect()
@@ -183,11 +183,11 @@ mod tests {
         }
     }
 
-    fn starts() -> impl Strategy<Value = Start> {
+    fn inits() -> impl Strategy<Value = ClusterInit> {
         prop_oneof![
-            Just(Start::Linear),
-            Just(Start::Density),
-            any::<u64>().prop_map(|seed| Start::Forgy { seed }),
+            Just(ClusterInit::Linear),
+            Just(ClusterInit::Density),
+            any::<u64>().prop_map(|seed| ClusterInit::Forgy { seed }),
         ]
     }
 
@@ -195,10 +195,10 @@ mod tests {
         #[test]
         fn no_iteration_makes_the_error_larger(
             values in prop::collection::vec(-10.0_f32..10.0, 1..300),
-            start in starts(), count in 1_usize..20,
+            init in inits(), count in 1_usize..20,
         ) {
             let sorted = Sorted::of(values);
-            let mut centroids = start.centroids(&sorted, count);
+            let mut centroids = init.centroids(&sorted, count);
             prop_assert_eq!(centroids.len(), count);
             prop_assert!(centroids.is_sorted());
             let mut ends = sorted.ends(&centroids);
@@ -213,12 +213,12 @@ mod tests {
         }
 
         #[test]
-        fn at_rest_every_value_is_with_the_nearest_mean(
+        fn converged_values_are_with_the_nearest_mean(
             values in prop::collection::vec(-10.0_f32..10.0, 1..300),
-            start in starts(), count in 1_usize..20,
+            init in inits(), count in 1_usize..20,
         ) {
             let sorted = Sorted::of(values);
-            let found = sorted.cluster(count, start);
+            let found = sorted.cluster(count, init);
             prop_assert!(found.centroids.len() <= count && found.iterations < ITERATIONS_MAX);
             let ends = sorted.ends(&found.centroids);
             let mut moved = found.centroids.clone();
@@ -234,18 +234,18 @@ mod tests {
     #[test]
     fn clear_clusters_are_found() {
         let values = vec![1.0, 9.0, 1.2, 5.0, 0.8, 5.2, 9.2, 8.8, 4.8];
-        let found = Sorted::of(values).cluster(3, Start::Linear);
+        let found = Sorted::of(values).cluster(3, ClusterInit::Linear);
         let expected = [1.0, 5.0, 9.0];
         let near = found.centroids.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6);
         assert!(found.centroids.len() == 3 && near, "{:?}", found.centroids);
     }
 
     #[test]
-    fn no_centroid_idles_in_the_gap_of_a_pruned_layer() {
-        let values: Vec<f32> = (0..1000).map(|place| 5.0 + place as f32 / 1e3).collect();
+    fn no_centroid_is_empty_after_pruning() {
+        let values: Vec<f32> = (0..1000).map(|position| 5.0 + position as f32 / 1e3).collect();
         let mirrored = values.iter().map(|value| -value);
         let sorted = Sorted::of(values.iter().copied().chain(mirrored).collect());
-        let found = sorted.cluster(16, Start::Linear);
+        let found = sorted.cluster(16, ClusterInit::Linear);
         assert_eq!(found.centroids.len(), 16);
         let error = sorted.error(&found.centroids, &sorted.ends(&found.centroids));
         // The best is eight even steps on each side, each of width 1/8 and variance 1/12 of its
@@ -255,8 +255,8 @@ mod tests {
 
     #[test]
     fn few_values_stay_as_they_are() {
-        let found = Sorted::of(vec![3.0, -1.0, 3.0, 7.5, -1.0]).cluster(4, Start::Linear);
+        let found = Sorted::of(vec![3.0, -1.0, 3.0, 7.5, -1.0]).cluster(4, ClusterInit::Linear);
         assert_eq!((found.centroids, found.iterations), (vec![-1.0, 3.0, 7.5], 0));
-        assert!(Sorted::of(vec![]).cluster(4, Start::Density).centroids.is_empty());
+        assert!(Sorted::of(vec![]).cluster(4, ClusterInit::Density).centroids.is_empty());
     }
 }

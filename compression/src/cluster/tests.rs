@@ -13,7 +13,7 @@ fn model(values: &[f32]) -> Model {
 }
 
 fn bits(bits: u8) -> ClusterSettings {
-    ClusterSettings { bits: PerLayer::all(bits), start: Start::Linear }
+    ClusterSettings { bits: PerLayer::all(bits), init: ClusterInit::Linear }
 }
 
 fn weights(model: &Model) -> Vec<f32> {
@@ -31,7 +31,7 @@ fn weights_become_the_means_of_their_clusters_and_zeros_stay() {
 }
 
 #[test]
-fn what_is_a_codebook_already_keeps_its_bits() {
+fn clustered_weights_are_unchanged() {
     let values = [0.125, -3.0, 0.0, 0.125, 7.0, -3.0, 1e-30, 0.0];
     let mut clustered = model(&values);
     let report = cluster(&mut clustered, &bits(2)).unwrap();
@@ -52,7 +52,7 @@ fn halves_get_centroids_that_are_halves() {
     let values: Vec<f16> = (1..=100).map(|v| f16::from_f32(1.0 / v as f32)).collect();
     let mut model = model(&[0.0; 100]);
     model.set_initializer("fc0.weight", Tensor::new(&[1, 100], &values).unwrap());
-    let shared = share(&model, &bits(3)).unwrap().remove(0);
+    let shared = share_values(&model, &bits(3)).unwrap().remove(0);
     let centroids = &shared.codebook.centroids;
     assert!(centroids.len() <= 8 && centroids.iter().all(|c| f16::from_f32(*c).to_f32() == *c));
     cluster(&mut model, &bits(3)).unwrap();
@@ -60,12 +60,12 @@ fn halves_get_centroids_that_are_halves() {
 }
 
 #[test]
-fn the_default_is_the_papers() {
+fn the_default_settings_are_the_papers() {
     let model = mlp(&[40, 30, 20], 1).unwrap();
-    let shared = share(&model, &ClusterSettings::default()).unwrap();
+    let shared = share_values(&model, &ClusterSettings::default()).unwrap();
     assert!(shared.iter().all(|layer| layer.report.bits == 5 && layer.report.centroids <= 32));
-    let said = share(&model, &bits(17)).unwrap_err().to_string();
-    assert_eq!(said, "the number of bits is 17: it must be 1 to 16");
+    let message = share_values(&model, &bits(17)).unwrap_err().to_string();
+    assert_eq!(message, "the number of bits is 17: it must be 1 to 16");
 }
 
 proptest! {
@@ -75,7 +75,7 @@ proptest! {
         count in 1_u8..=16,
     ) {
         let mut clustered = model(&values);
-        let shared = share(&clustered, &bits(count)).unwrap().remove(0);
+        let shared = share_values(&clustered, &bits(count)).unwrap().remove(0);
         cluster(&mut clustered, &bits(count)).unwrap();
         let after = weights(&clustered);
         prop_assert_eq!(&after, &shared.codebook.decode(&shared.mask));
@@ -88,10 +88,10 @@ proptest! {
     }
 
     #[test]
-    fn the_error_is_no_larger_than_that_of_one_value_for_all(
+    fn the_error_is_at_most_the_variance(
         values in prop::collection::vec(-1.0_f32..1.0, 2..300), count in 1_u8..=6,
     ) {
-        let report = share(&model(&values), &bits(count)).unwrap().remove(0).report;
+        let report = share_values(&model(&values), &bits(count)).unwrap().remove(0).report;
         let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
         let squares = values.iter().map(|value| (f64::from(*value) - mean).powi(2));
         let variance = squares.sum::<f64>() / values.len() as f64;

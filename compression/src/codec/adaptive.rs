@@ -8,22 +8,22 @@
 /// Limit below which the range is refilled.
 const RANGE_MIN: u32 = 1 << 24;
 /// Number of bits without a model that are coded at once.
-const EVEN_BITS: u32 = 8;
+const UNIFORM_BITS: u32 = 8;
 /// Learning rate: right shift of the distance between a probability and the coded bit, for the
 /// first bits and from then on. About 1/(n + 2), down to 1/32.
 const SHIFTS: [u8; 20] = [1, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5];
 
 /// The probability of a bit, learned as it is used.
 #[derive(Debug, Clone, Copy)]
-struct Chance {
+struct Probability {
     /// Probability that the bit is 0, in parts of 2^16. It is never 0 nor 2^16, since the shift
     /// leaves some distance.
     zero: u16,
-    seen: u8,
+    uses: u8,
 }
 
-impl Chance {
-    const EVEN: Self = Self { zero: 1 << 15, seen: 0 };
+impl Probability {
+    const HALF: Self = Self { zero: 1 << 15, uses: 0 };
 
     /// Returns the part of `range` for a 0: less than `range`, more than 0.
     fn bound(self, range: u32) -> u32 {
@@ -31,8 +31,8 @@ impl Chance {
     }
 
     fn learn(&mut self, bit: bool) {
-        let shift = SHIFTS[usize::from(self.seen)];
-        self.seen = (self.seen + 1).min(SHIFTS.len() as u8 - 1);
+        let shift = SHIFTS[usize::from(self.uses)];
+        self.uses = (self.uses + 1).min(SHIFTS.len() as u8 - 1);
         let distance = if bit { self.zero } else { self.zero.wrapping_neg() };
         if bit {
             self.zero -= distance >> shift;
@@ -46,14 +46,14 @@ impl Chance {
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
     /// Probabilities by path: index 1 for the highest bit, then the bits so far with a 1 in front.
-    chances: Vec<Chance>,
+    probabilities: Vec<Probability>,
     bits: u32,
 }
 
 impl Tree {
     /// Creates the tree of numbers below `2^bits`; `bits` is at most 16.
     pub(crate) fn new(bits: u32) -> Self {
-        Self { chances: vec![Chance::EVEN; 1 << bits], bits }
+        Self { probabilities: vec![Probability::HALF; 1 << bits], bits }
     }
 }
 
@@ -64,14 +64,14 @@ pub(crate) struct Encoder {
     low: u64,
     range: u32,
     /// Last byte, which a carry may still change; 0 before the first.
-    held: u8,
+    pending: u8,
     /// Number of bytes of 0xFF after it, which a carry would turn to 0.
-    full: usize,
+    pending_ff: usize,
 }
 
 impl Encoder {
     pub(crate) fn new() -> Self {
-        Self { bytes: Vec::new(), low: 0, range: u32::MAX, held: 0, full: 0 }
+        Self { bytes: Vec::new(), low: 0, range: u32::MAX, pending: 0, pending_ff: 0 }
     }
 
     /// Writes a number below `2^bits` of the tree.
@@ -79,16 +79,16 @@ impl Encoder {
         let mut path = 1;
         for shift in (0..tree.bits).rev() {
             let bit = value >> shift & 1 == 1;
-            self.put_bit(&mut tree.chances[path], bit);
+            self.put_bit(&mut tree.probabilities[path], bit);
             path = path << 1 | usize::from(bit);
         }
     }
 
     /// Writes the lowest `bits` bits of `value`, each as likely 0 as 1. Groups of eight come first,
     /// from the highest on, then the rest.
-    pub(crate) fn put_even(&mut self, value: u64, mut bits: u32) {
+    pub(crate) fn put_uniform(&mut self, value: u64, mut bits: u32) {
         while bits > 0 {
-            let group = bits.min(EVEN_BITS);
+            let group = bits.min(UNIFORM_BITS);
             bits -= group;
             self.range >>= group;
             let digit = value >> bits & ((1 << group) - 1);
@@ -97,15 +97,15 @@ impl Encoder {
         }
     }
 
-    fn put_bit(&mut self, chance: &mut Chance, bit: bool) {
-        let bound = chance.bound(self.range);
+    fn put_bit(&mut self, probability: &mut Probability, bit: bool) {
+        let bound = probability.bound(self.range);
         if bit {
             self.low += u64::from(bound);
             self.range -= bound;
         } else {
             self.range = bound;
         }
-        chance.learn(bit);
+        probability.learn(bit);
         self.refill();
     }
 
@@ -121,12 +121,12 @@ impl Encoder {
         let carry = (self.low >> 32) as u8;
         let top = (self.low >> 24) as u8;
         if carry == 0 && top == 0xFF {
-            self.full += 1;
+            self.pending_ff += 1;
         } else {
-            self.bytes.push(self.held.wrapping_add(carry));
+            self.bytes.push(self.pending.wrapping_add(carry));
             let filled = if carry == 0 { 0xFF } else { 0 };
-            self.bytes.resize(self.bytes.len() + self.full, filled);
-            (self.held, self.full) = (top, 0);
+            self.bytes.resize(self.bytes.len() + self.pending_ff, filled);
+            (self.pending, self.pending_ff) = (top, 0);
         }
         self.low = (self.low & 0x00FF_FFFF) << 8;
     }
@@ -168,17 +168,17 @@ impl<'a> Decoder<'a> {
     pub(crate) fn take(&mut self, tree: &mut Tree) -> u32 {
         let mut path = 1;
         for _ in 0..tree.bits {
-            let bit = self.take_bit(&mut tree.chances[path]);
+            let bit = self.take_bit(&mut tree.probabilities[path]);
             path = path << 1 | usize::from(bit);
         }
         path as u32 - (1 << tree.bits)
     }
 
     /// Reads `bits` bits, each as likely 0 as 1.
-    pub(crate) fn take_even(&mut self, mut bits: u32) -> u64 {
+    pub(crate) fn take_uniform(&mut self, mut bits: u32) -> u64 {
         let mut value = 0;
         while bits > 0 {
-            let group = bits.min(EVEN_BITS);
+            let group = bits.min(UNIFORM_BITS);
             bits -= group;
             self.range >>= group;
             let digit = (self.code / self.range).min((1 << group) - 1);
@@ -189,8 +189,8 @@ impl<'a> Decoder<'a> {
         value
     }
 
-    fn take_bit(&mut self, chance: &mut Chance) -> bool {
-        let bound = chance.bound(self.range);
+    fn take_bit(&mut self, probability: &mut Probability) -> bool {
+        let bound = probability.bound(self.range);
         let bit = self.code >= bound;
         if bit {
             self.code -= bound;
@@ -198,7 +198,7 @@ impl<'a> Decoder<'a> {
         } else {
             self.range = bound;
         }
-        chance.learn(bit);
+        probability.learn(bit);
         self.refill();
         bit
     }
@@ -224,7 +224,7 @@ mod tests {
         let (mut tree, mut encoder) = (Tree::new(bits), Encoder::new());
         for (value, even) in values {
             if *even {
-                encoder.put_even(u64::from(*value), bits);
+                encoder.put_uniform(u64::from(*value), bits);
             } else {
                 encoder.put(&mut tree, *value);
             }
@@ -233,7 +233,7 @@ mod tests {
         let (mut tree, mut decoder) = (Tree::new(bits), Decoder::new(&bytes));
         for (value, even) in values {
             let found =
-                if *even { decoder.take_even(bits) as u32 } else { decoder.take(&mut tree) };
+                if *even { decoder.take_uniform(bits) as u32 } else { decoder.take(&mut tree) };
             assert_eq!(found, *value);
         }
         bytes.len()
@@ -241,12 +241,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_come_back(values in proptest::collection::vec((0_u32..32, any::<bool>()), 0..300)) {
+        fn numbers_are_restored(values in proptest::collection::vec((0_u32..32, any::<bool>()), 0..300)) {
             round_trip(&values, 5);
         }
 
         #[test]
-        fn skewed_numbers_come_back(values in proptest::collection::vec((250_u32..256, Just(false)), 0..3000)) {
+        fn skewed_numbers_are_restored(values in proptest::collection::vec((250_u32..256, Just(false)), 0..3000)) {
             round_trip(&values, 8);
         }
 
@@ -255,13 +255,13 @@ mod tests {
             let (mut tree, mut decoder) = (Tree::new(6), Decoder::new(&bytes));
             for _ in 0..200 {
                 prop_assert!(decoder.take(&mut tree) < 64);
-                prop_assert!(decoder.take_even(7) < 128);
+                prop_assert!(decoder.take_uniform(7) < 128);
             }
         }
     }
 
     #[test]
-    fn carries_run_through() {
+    fn carries_propagate() {
         // After long runs of the likely bit, the unlikely one moves the low end up to a carry.
         for length in 0..200 {
             let values: Vec<_> =
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn it_learns() {
+    fn repeated_symbols_cost_little() {
         assert_eq!(round_trip(&[], 8), 0);
         let same = vec![(200, false); 1000];
         // The limit holds 8 probabilities at their lowest, some 0.0007 bits each, and the cost of

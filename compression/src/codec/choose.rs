@@ -4,7 +4,7 @@
 use super::codebook::Coding;
 use super::sparse::SparseCodes;
 use super::words::Form;
-use super::{Codec, Coded, Figures, codes, paper, planes, pruned, sparse};
+use super::{Codec, Coded, Figures, codes, huffman_sparse, planes, pruned, sparse};
 
 /// Zeros are dropped only if at least one word in this many is zero.
 const ZEROS_WORTH: usize = 64;
@@ -43,7 +43,7 @@ pub(crate) fn encode(form: Form, bytes: &[u8], found: &Analysis, allowed: &[Code
         if sparse && (may(Codec::Sparse) || may(Codec::Huffman)) {
             let tensor = SparseCodes::of(coding);
             made.extend(may(Codec::Sparse).then(|| sparse::encode(form, &tensor)));
-            let huffman = may(Codec::Huffman).then(|| paper::encode(form, &tensor));
+            let huffman = may(Codec::Huffman).then(|| huffman_sparse::encode(form, &tensor));
             made.extend(huffman.flatten());
         }
     }

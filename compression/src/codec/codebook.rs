@@ -19,29 +19,29 @@ pub(crate) struct Coding {
 impl Coding {
     /// Codes `words`, if at most [`DISTINCT_MAX`] of them are distinct.
     pub(crate) fn of(form: Form, words: impl Iterator<Item = u64>) -> Option<Self> {
-        let mut found = Found::new();
+        let mut found = WordTable::new();
         let first: Option<Vec<u16>> = words.map(|word| found.code(word)).collect();
         let (mut codes, words) = (first?, found.words);
         let mut order: Vec<u16> = (0..words.len()).map(|code| code as u16).collect();
         order.sort_unstable_by_key(|code| form.key(words[usize::from(*code)]));
-        let mut place = vec![0; words.len()];
+        let mut position = vec![0; words.len()];
         for (new, old) in order.iter().enumerate() {
-            place[usize::from(*old)] = new as u16;
+            position[usize::from(*old)] = new as u16;
         }
-        codes.iter_mut().for_each(|code| *code = place[usize::from(*code)]);
+        codes.iter_mut().for_each(|code| *code = position[usize::from(*code)]);
         let words = order.iter().map(|old| words[usize::from(*old)]).collect();
         Some(Self { words, codes })
     }
 }
 
 /// The distinct words so far: a hash table with open addressing, at most half full.
-struct Found {
+struct WordTable {
     /// Codes plus one of the words in the slots; 0 for an empty slot.
     table: Vec<u32>,
     words: Vec<u64>,
 }
 
-impl Found {
+impl WordTable {
     const SLOT_BITS: u32 = 17;
 
     fn new() -> Self {
@@ -77,12 +77,12 @@ pub(crate) fn encode(form: Form, words: &[u64]) -> Vec<u8> {
     let mut before = None;
     for key in words.iter().map(|word| form.key(*word)) {
         match before {
-            None => encoder.put_even(key, form.bits()),
+            None => encoder.put_uniform(key, form.bits()),
             Some(before) => {
                 let difference: u64 = key - before;
                 let length = u64::BITS - difference.leading_zeros();
                 encoder.put(&mut length_tree, length);
-                encoder.put_even(difference, length - 1);
+                encoder.put_uniform(difference, length - 1);
             }
         }
         before = Some(key);
@@ -98,13 +98,13 @@ pub(crate) fn decode(form: Form, bytes: &[u8], count: usize) -> Result<Vec<u64>,
     let mut key = 0;
     for i in 0..count.min(DISTINCT_MAX) {
         if i == 0 {
-            key = decoder.take_even(form.bits());
+            key = decoder.take_uniform(form.bits());
         } else {
             let length = decoder.take(&mut length_tree);
             if !(1..=form.bits()).contains(&length) {
                 return Err(CodecError::new("a codebook's words are not in order"));
             }
-            let difference = 1 << (length - 1) | decoder.take_even(length - 1);
+            let difference = 1 << (length - 1) | decoder.take_uniform(length - 1);
             let next = key.checked_add(difference).filter(|key| *key <= form.mask());
             key = next.ok_or(CodecError::new("a codebook's word is too large"))?;
         }
@@ -140,14 +140,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_come_back(words in proptest::collection::vec(any::<u32>(), 0..300), step in 1_u32..5) {
+        fn words_are_restored(words in proptest::collection::vec(any::<u32>(), 0..300), step in 1_u32..5) {
             check(&words.iter().map(|word| u64::from(*word)).collect::<Vec<_>>());
             // The second list has few words, close to each other.
             check(&words.iter().map(|word| u64::from(word % 40 * step)).collect::<Vec<_>>());
         }
 
         #[test]
-        fn any_bytes_are_a_codebook_or_refused(bytes: Vec<u8>, count in 0_usize..400) {
+        fn any_bytes_are_a_codebook_or_rejected(bytes: Vec<u8>, count in 0_usize..400) {
             let form = form(count);
             if let Ok(words) = decode(form, &bytes, count) {
                 prop_assert_eq!(words.len(), count);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn strange_floats_keep_their_bits() {
+    fn special_floats_keep_their_bits() {
         let strange = [0.0, -0.0, f32::NAN, -f32::NAN, f32::INFINITY, f32::from_bits(0x7F80_0001)];
         check(&words_of(&strange));
         check(&[u64::from(u32::MAX), 0, u64::from(u32::MAX)]);

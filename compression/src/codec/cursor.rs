@@ -121,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn varints_come_back(value: u64, small in 0_u64..300) {
+        fn varints_are_restored(value: u64, small in 0_u64..300) {
             for value in [value, small] {
                 let mut bytes = Vec::new();
                 put_varint(&mut bytes, value);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_past_64_bits_are_refused() {
+    fn numbers_past_64_bits_are_rejected() {
         let longest = [[0xFF; 9].as_slice(), &[1]].concat();
         assert_eq!(Cursor::new(&longest).varint(), Ok(u64::MAX));
         assert!(Cursor::new(&[0xFF; 11]).varint().is_err());

@@ -82,7 +82,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn positions_come_back(gaps in proptest::collection::vec(prop_oneof![0_u32..4, 200_u32..1200], 0..200)) {
+        fn positions_are_restored(gaps in proptest::collection::vec(prop_oneof![0_u32..4, 200_u32..1200], 0..200)) {
             let mut next = 0;
             let positions: Vec<u32> = gaps.iter().map(|gap| { next += gap + 1; next - 1 }).collect();
             check(&positions, next as usize);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn extremes_fit() {
+    fn extreme_values_are_restored() {
         check(&[], 1000);
         check(&[254, 255 + 255, 1021], 1022);
         check(&[0, 1, 1 << 18], (1 << 18) + 1);

@@ -223,14 +223,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn streams_come_back(symbols in proptest::collection::vec(0_u16..300, 0..400), skew in 1_u16..300) {
+        fn streams_are_restored(symbols in proptest::collection::vec(0_u16..300, 0..400), skew in 1_u16..300) {
             round_trip(&symbols, 300);
             let skewed: Vec<u16> = symbols.iter().map(|symbol| symbol % skew).collect();
             round_trip(&skewed, usize::from(skew));
         }
 
         #[test]
-        fn any_bytes_are_decoded_or_refused(
+        fn any_bytes_are_decoded_or_rejected(
             bytes: Vec<u8>, length in 0_usize..200, limit in 1_usize..5000,
         ) {
             let mut out = vec![0; length];

@@ -119,16 +119,16 @@ impl Weights {
     fn write(&self, symbols: usize) -> Vec<u8> {
         let mut encoder = Encoder::new();
         let bits = bits_of(symbols);
-        encoder.put_even(self.first as u64, bits);
-        encoder.put_even(self.weights.len() as u64 - 1, bits);
-        encoder.put_even(u64::from(self.precision - PRECISION_MIN), 3);
-        encoder.put_even(u64::from(self.digits), 3);
+        encoder.put_uniform(self.first as u64, bits);
+        encoder.put_uniform(self.weights.len() as u64 - 1, bits);
+        encoder.put_uniform(u64::from(self.precision - PRECISION_MIN), 3);
+        encoder.put_uniform(u64::from(self.digits), 3);
         let (mut trees, mut before) = (trees(), 0);
         for weight in &self.weights {
             let length = u32::BITS - weight.leading_zeros();
             encoder.put(&mut trees[before], length);
             let digits = self.digits.min(length.saturating_sub(1));
-            encoder.put_even(u64::from(weight >> (length - digits).saturating_sub(1)), digits);
+            encoder.put_uniform(u64::from(weight >> (length - digits).saturating_sub(1)), digits);
             before = length as usize;
         }
         encoder.finish()
@@ -137,10 +137,10 @@ impl Weights {
     fn read(bytes: &[u8], symbols: usize) -> Result<Self, CodecError> {
         let mut decoder = Decoder::new(bytes);
         let bits = bits_of(symbols);
-        let first = decoder.take_even(bits) as usize;
-        let count = decoder.take_even(bits) as usize + 1;
-        let precision = PRECISION_MIN + decoder.take_even(3) as u32;
-        let digits = decoder.take_even(3) as u32;
+        let first = decoder.take_uniform(bits) as usize;
+        let count = decoder.take_uniform(bits) as usize + 1;
+        let precision = PRECISION_MIN + decoder.take_uniform(3) as u32;
+        let digits = decoder.take_uniform(3) as u32;
         if first + count > symbols.min(SYMBOLS_MAX) || precision > PRECISION_MAX {
             return Err(CodecError::new("a model has too many symbols"));
         }
@@ -152,7 +152,7 @@ impl Weights {
                 return Err(CodecError::new("a model's weight is too large"));
             }
             let digits = digits.min(length.saturating_sub(1));
-            let top = u32::from(length > 0) << digits | decoder.take_even(digits) as u32;
+            let top = u32::from(length > 0) << digits | decoder.take_uniform(digits) as u32;
             weights.push(top << (length - digits).saturating_sub(1));
             before = length as usize;
         }
@@ -195,13 +195,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn models_come_back(mut counts in proptest::collection::vec(0_u32..100_000, 0..300)) {
+        fn models_are_restored(mut counts in proptest::collection::vec(0_u32..100_000, 0..300)) {
             counts.extend([1, 7, 0]);
             check(&counts);
         }
 
         #[test]
-        fn any_bytes_are_a_model_or_refused(bytes: Vec<u8>, symbols in 1_usize..5000) {
+        fn any_bytes_are_a_model_or_rejected(bytes: Vec<u8>, symbols in 1_usize..5000) {
             if let Ok(model) = Model::read(&bytes, symbols) {
                 let sum: u32 = model.frequencies.iter().map(|frequency| u32::from(*frequency)).sum();
                 prop_assert_eq!(sum, 1 << model.precision);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn extremes_fit() {
+    fn extreme_values_are_restored() {
         check(&[1, 1]);
         check(&[0, 0, u32::MAX, 1]);
         check(&[1, u32::MAX]);

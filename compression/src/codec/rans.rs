@@ -183,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn streams_come_back(mut symbols in proptest::collection::vec(30_u16..90, 0..500), extreme in 0_u16..4096) {
+        fn streams_are_restored(mut symbols in proptest::collection::vec(30_u16..90, 0..500), extreme in 0_u16..4096) {
             symbols.extend([extreme, extreme ^ 1]);
             let model = model_of(&symbols);
             let bytes = encode(&model, &symbols);
@@ -196,7 +196,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_decoded_or_refused(bytes: Vec<u8>, length in 0_usize..200) {
+        fn any_bytes_are_decoded_or_rejected(bytes: Vec<u8>, length in 0_usize..200) {
             let model = model_of(&[0, 1, 1, 2, 9]);
             let _ = decode(&model, &bytes, &values(), &mut vec![0; length]);
         }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn symbols_without_a_value_are_refused() {
+    fn symbols_without_a_value_are_rejected() {
         let model = model_of(&[3, 4, 4]);
         let bytes = encode(&model, &[3, 4, 4]);
         assert!(decode(&model, &bytes, &values()[..4], &mut [0; 3]).is_err());

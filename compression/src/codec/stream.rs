@@ -26,14 +26,14 @@ pub(crate) fn encode(symbols: &[u16], limit: usize) -> Vec<u8> {
         put_varint(&mut bytes, u64::from(*first));
         return bytes;
     }
-    let mut ways = vec![plain(symbols, limit)];
+    let mut candidates = vec![plain(symbols, limit)];
     if symbols.len() <= ADAPTIVE_SYMBOLS_MAX {
-        ways.push(adaptive(symbols, limit));
+        candidates.push(adaptive(symbols, limit));
     }
     if limit <= SYMBOLS_MAX && u32::try_from(symbols.len()).is_ok() {
-        ways.push(with_model(symbols, limit));
+        candidates.push(with_model(symbols, limit));
     }
-    ways.into_iter().min_by_key(Vec::len).unwrap_or_default()
+    candidates.into_iter().min_by_key(Vec::len).unwrap_or_default()
 }
 
 fn plain(symbols: &[u16], limit: usize) -> Vec<u8> {
@@ -95,7 +95,7 @@ pub(crate) fn decode<T: Copy + Default>(
 
 /// Returns the symbols of a plain stream of bytes.
 pub(crate) fn plain_bytes(bytes: &[u8]) -> Option<&[u8]> {
-    bytes.split_first().filter(|(way, _)| **way == PLAIN).map(|(_, rest)| rest)
+    bytes.split_first().filter(|(form, _)| **form == PLAIN).map(|(_, rest)| rest)
 }
 
 fn decode_plain<T: Copy>(
@@ -151,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn streams_come_back(
+        fn streams_are_restored(
             symbols in proptest::collection::vec(0_u16..4100, 0..600),
             limit in 1_usize..=4100,
         ) {
@@ -162,10 +162,10 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_decoded_or_refused(
-            mut bytes: Vec<u8>, way in 0_u8..5, length in 0_usize..300, limit in 1_usize..600,
+        fn any_bytes_are_decoded_or_rejected(
+            mut bytes: Vec<u8>, form in 0_u8..5, length in 0_usize..300, limit in 1_usize..600,
         ) {
-            bytes.insert(0, way);
+            bytes.insert(0, form);
             let values: Vec<u16> = (0..limit as u16).collect();
             let mut out = vec![0; length];
             if decode(&bytes, &values, &mut out).is_ok() {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_way_is_taken() {
+    fn the_smallest_form_is_chosen() {
         assert_eq!(round_trip(&[], 10), [PLAIN]);
         assert_eq!(round_trip(&[300; 5000], 512), [CONSTANT, 0xAC, 0x02]);
         let noise = |length: u32, limit| -> Vec<u16> {

@@ -46,13 +46,13 @@ fn floats() -> impl Strategy<Value = Vec<f32>> {
 
 proptest! {
     #[test]
-    fn floats_come_back_bit_for_bit(values in floats()) {
+    fn floats_are_restored_bit_for_bit(values in floats()) {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         check(ElementType::Float32, &bytes);
     }
 
     #[test]
-    fn every_width_comes_back(bytes in proptest::collection::vec(prop_oneof![4 => Just(0), 1 => any::<u8>()], 0..40)) {
+    fn words_of_every_width_are_restored(bytes in proptest::collection::vec(prop_oneof![4 => Just(0), 1 => any::<u8>()], 0..40)) {
         let bytes = bytes.repeat(8);
         for element in [ElementType::Int8, ElementType::Float16, ElementType::Int32, ElementType::Float64, ElementType::UInt64] {
             check(element, &bytes);
@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_decoded_or_refused(index: Vec<u8>, segment: Vec<u8>, codec in 0..CODECS.len(), count in 0_usize..300) {
+    fn any_bytes_are_decoded_or_rejected(index: Vec<u8>, segment: Vec<u8>, codec in 0..CODECS.len(), count in 0_usize..300) {
         let index = [&[codec as u8], index.as_slice()].concat();
         let form = Form::of(ElementType::Float32, 4 * count).unwrap();
         if let Ok(plan) = Plan::read(&mut Cursor::new(&index), form, segment.len()) {
@@ -82,10 +82,10 @@ fn damaged_segments_never_panic() {
     let found = Analysis::of(form, &bytes);
     for codec in CODECS {
         let (plan, segment) = described(&encode(form, &bytes, &found, &[codec]), form);
-        for place in 0..segment.len().min(400) {
+        for position in 0..segment.len().min(400) {
             for bit in 0..8 {
                 let mut spoiled = segment.clone();
-                spoiled[place] ^= 1 << bit;
+                spoiled[position] ^= 1 << bit;
                 if let Ok(decoded) = plan.decode(&spoiled) {
                     assert_eq!(decoded.len(), bytes.len());
                 }
@@ -93,13 +93,13 @@ fn damaged_segments_never_panic() {
                     assert!(sparse.to_dense().is_ok());
                 }
             }
-            assert!(plan.decode(&segment[..place]).is_err());
+            assert!(plan.decode(&segment[..position]).is_err());
         }
     }
 }
 
 #[test]
-fn the_smallest_codec_is_taken() {
+fn the_smallest_codec_is_chosen() {
     let codec_of = |values: &[f32]| {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let form = Form::of(ElementType::Float32, bytes.len()).unwrap();
@@ -129,7 +129,7 @@ fn the_smallest_codec_is_taken() {
 
 /// Checks the bytes that FORMAT.md gives: existing files depend on them.
 #[test]
-fn the_format_is_as_it_is_written_down() {
+fn the_bytes_are_those_of_the_format() {
     let symbols = [0, 0, 3, 0, 1, 0, 0, 2].repeat(5);
     let (fitted, stored) = model::Model::fit(&[25, 5, 5, 5, 0]);
     assert_eq!((fitted.precision, fitted.first), (14, 0));

@@ -87,14 +87,14 @@ impl<'de> Deserialize<'de> for Share {
 
 /// A setting for one layer.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Named<T> {
+pub(crate) struct LayerSetting<T> {
     pub(crate) layer: String,
     pub(crate) value: T,
     /// Offset of the name in a recipe, in bytes.
-    pub(crate) at: Option<usize>,
+    pub(crate) offset: Option<usize>,
 }
 
-impl<T: FromStr<Err: fmt::Display>> FromStr for Named<T> {
+impl<T: FromStr<Err: fmt::Display>> FromStr for LayerSetting<T> {
     type Err = String;
 
     /// Parses `NAME=VALUE`; a name may contain equals signs.
@@ -102,18 +102,18 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for Named<T> {
         let parts = text.rsplit_once('=').filter(|(layer, _)| !layer.is_empty());
         let (layer, value) = parts.ok_or("write NAME=VALUE")?;
         let value = value.parse().map_err(|error: T::Err| error.to_string())?;
-        Ok(Self { layer: layer.to_owned(), value, at: None })
+        Ok(Self { layer: layer.to_owned(), value, offset: None })
     }
 }
 
 /// Deserializes a table of layers with the offset of each name.
 pub(crate) fn by_layer<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Vec<Named<T>>, D::Error> {
+) -> Result<Vec<LayerSetting<T>>, D::Error> {
     let table: BTreeMap<Spanned<String>, T> = Deserialize::deserialize(deserializer)?;
     let named = table.into_iter().map(|(layer, value)| {
-        let at = Some(layer.span().start);
-        Named { layer: layer.into_inner(), value, at }
+        let offset = Some(layer.span().start);
+        LayerSetting { layer: layer.into_inner(), value, offset }
     });
     Ok(named.collect())
 }
@@ -153,17 +153,17 @@ mod tests {
         assert_eq!("0.5%".parse(), Ok(Share(0.005)));
         assert_eq!("7%".parse::<Share>().unwrap().to_string(), "7 %");
         for wrong in ["", "%", "101%", "-0.1", "2", "nan", "half"] {
-            let said = wrong.parse::<Share>().unwrap_err();
-            assert!(said.contains("write 0.3 or 30%"), "{said}");
+            let message = wrong.parse::<Share>().unwrap_err();
+            assert!(message.contains("write 0.3 or 30%"), "{message}");
         }
     }
 
     #[test]
     fn a_layer_may_have_equals_signs_in_its_name() {
-        let named: Named<u8> = "a=b/w=5".parse().unwrap();
-        assert_eq!((named.layer.as_str(), named.value, named.at), ("a=b/w", 5, None));
+        let named: LayerSetting<u8> = "a=b/w=5".parse().unwrap();
+        assert_eq!((named.layer.as_str(), named.value, named.offset), ("a=b/w", 5, None));
         for wrong in ["", "w", "=5", "w=", "w=x", "w=256"] {
-            assert!(wrong.parse::<Named<u8>>().is_err(), "{wrong}");
+            assert!(wrong.parse::<LayerSetting<u8>>().is_err(), "{wrong}");
         }
     }
 

@@ -4,8 +4,8 @@
 //! beyond what the method explains is an error.
 
 use crate::data::{DataSet, first_rows};
-use crate::sample::sample;
 use crate::session::{Session, Threads};
+use crate::synthetic::synthetic_batch;
 use serde::Serialize;
 use skysail_compression::{Batch, QuantizedTensor, Run, RunnerError};
 use skysail_graph::{ElementType, Model, Tensor};
@@ -14,13 +14,13 @@ use skysail_graph::{ElementType, Model, Tensor};
 const ROWS: u64 = 16;
 
 /// Factor by which layers may amplify errors of the weights, as later layers pass them on.
-const PASSED_ON: f64 = 4.0;
+const AMPLIFICATION: f64 = 4.0;
 
 /// Additional difference that int8 activations explain, over all layers.
-const OF_BYTES: f64 = 0.25;
+const INT8_ALLOWANCE: f64 = 0.25;
 
 /// Additional difference that rounding always explains.
-const OF_ROUNDING: f64 = 0.01;
+const ROUNDING_ALLOWANCE: f64 = 0.01;
 
 /// Limit of an explained difference: zeros differ by 1 from anything.
 const EXPLAINED_MAX: f64 = 0.9;
@@ -78,9 +78,9 @@ impl Explained {
             let size = size / values.len() as f64;
             if size > 0.0 { tensor.mean_squared_error / size } else { 0.0 }
         });
-        let of_weights = PASSED_ON * squares.sum::<f64>().sqrt();
-        let of_bytes = if has_bytes { OF_BYTES } else { 0.0 };
-        Self { method, share: (OF_ROUNDING + of_weights + of_bytes).min(EXPLAINED_MAX) }
+        let of_weights = AMPLIFICATION * squares.sum::<f64>().sqrt();
+        let of_bytes = if has_bytes { INT8_ALLOWANCE } else { 0.0 };
+        Self { method, share: (ROUNDING_ALLOWANCE + of_weights + of_bytes).min(EXPLAINED_MAX) }
     }
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn check(
     };
     let mut difference = 0.0_f64;
     for (name, (wanted, found)) in names.into_iter().zip(wanted.iter().zip(&found)) {
-        let Some(share) = apart(wanted, found) else { continue };
+        let Some(share) = relative_difference(wanted, found) else { continue };
         // A NaN never passes.
         if share > explained.share || share.is_nan() {
             let (method, explained) = (explained.method, explained.share);
@@ -134,7 +134,7 @@ fn inputs(model: &Model, typical: Option<&DataSet>) -> Result<(Batch, String), S
             let batch = first_rows(batch, rows).map_err(|error| error.to_string())?;
             Ok((batch, format!("{rows} rows of {name}")))
         }
-        None => Ok((sample(model)?, "made-up inputs".to_owned())),
+        None => Ok((synthetic_batch(model)?, "synthetic inputs".to_owned())),
     }
 }
 
@@ -149,7 +149,7 @@ fn run(model: &Model, batch: &Batch) -> Result<(Vec<String>, Vec<Tensor>), Runne
 ///
 /// It is NaN where the new output is not finite and the original is. `None` unless both are float32
 /// of one shape.
-fn apart(before: &Tensor, after: &Tensor) -> Option<f64> {
+fn relative_difference(before: &Tensor, after: &Tensor) -> Option<f64> {
     let is_float = |tensor: &Tensor| tensor.element() == ElementType::Float32;
     if !is_float(before) || !is_float(after) || before.shape() != after.shape() {
         return None;
@@ -174,14 +174,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_are_shares_of_all_and_what_is_no_number_is_none() {
+    fn differences_are_relative_and_nan_if_not_finite() {
         let tensor = |values: &[f32]| Tensor::new(&[values.len() as u64], values).unwrap();
-        let apart = |a: &[f32], b: &[f32]| apart(&tensor(a), &tensor(b)).unwrap();
-        assert_eq!(apart(&[3.0, 4.0], &[3.0, 4.0]), 0.0);
-        assert_eq!(apart(&[3.0, 4.0], &[0.0, 0.0]), 1.0);
-        assert_eq!(apart(&[0.0, 0.0], &[0.0, 0.5]), 0.5);
-        assert_eq!(apart(&[f32::NAN, 1.0], &[2.0, 1.0]), 0.0);
-        assert!(apart(&[1.0, 1.0], &[1.0, f32::NAN]).is_nan());
-        assert_eq!(super::apart(&tensor(&[1.0]), &tensor(&[1.0, 2.0])), None);
+        let relative_difference =
+            |a: &[f32], b: &[f32]| relative_difference(&tensor(a), &tensor(b)).unwrap();
+        assert_eq!(relative_difference(&[3.0, 4.0], &[3.0, 4.0]), 0.0);
+        assert_eq!(relative_difference(&[3.0, 4.0], &[0.0, 0.0]), 1.0);
+        assert_eq!(relative_difference(&[0.0, 0.0], &[0.0, 0.5]), 0.5);
+        assert_eq!(relative_difference(&[f32::NAN, 1.0], &[2.0, 1.0]), 0.0);
+        assert!(relative_difference(&[1.0, 1.0], &[1.0, f32::NAN]).is_nan());
+        assert_eq!(super::relative_difference(&tensor(&[1.0]), &tensor(&[1.0, 2.0])), None);
     }
 }

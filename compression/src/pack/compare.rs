@@ -1,7 +1,7 @@
 //! Measures how much a model's outputs lose against the original, on data.
 
 use crate::args::{BadUsage, Share};
-use crate::data::{DataSet, Seen};
+use crate::data::{DataSet, RunningStatistics};
 use crate::progress::Progress;
 use crate::session::{Session, Threads};
 use crate::table::percent;
@@ -16,7 +16,7 @@ use skysail_graph::{Dim, ElementType, Model, Tensor, ValueInfo};
 use std::collections::BTreeMap;
 
 /// Number of outputs that an error suggests.
-const NEAR: usize = 3;
+const SUGGESTIONS: usize = 3;
 
 /// Measure of a model's loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -32,12 +32,12 @@ pub(crate) enum Measure {
 
 /// Settings of a comparison.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct CompareSettings<'a> {
     /// Measure. By default accuracy if there are labels, agreement for a model with one output of
     /// classes, else cosine similarity. Embeddings are not classes.
     pub(crate) measure: Option<Measure>,
     /// Outputs to compare; all if empty.
-    pub(crate) of: &'a [String],
+    pub(crate) outputs: &'a [String],
 }
 
 /// Comparison of a model with its original.
@@ -70,7 +70,7 @@ pub(crate) struct Figure {
 
 impl Measure {
     /// In words.
-    pub(crate) fn words(self) -> &'static str {
+    pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy against the labels",
             Self::Agreement => "agreement with the original's top class",
@@ -79,7 +79,7 @@ impl Measure {
     }
 
     /// Returns the name of the measure in a manifest.
-    fn word(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Accuracy => "top1",
             Self::Agreement => "top1-agreement",
@@ -90,7 +90,7 @@ impl Measure {
 
 impl Figure {
     /// In words.
-    pub(crate) fn words(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let (before, after) = (percent(self.before), percent(self.after));
         let worst = self.worst.map(|worst| format!(", {} in the worst row", percent(worst)));
         format!("{}: {before} before, {after} after{}", self.output, worst.unwrap_or_default())
@@ -108,7 +108,7 @@ impl Comparison {
     pub(crate) fn check(&self, loss_max: Share) -> Result<()> {
         /// Tolerance for rounding.
         const SLACK: f64 = 1e-9;
-        let (loss, words) = (self.loss(), self.measure.words());
+        let (loss, words) = (self.loss(), self.measure.describe());
         if loss <= loss_max.0 + SLACK {
             return Ok(());
         }
@@ -132,8 +132,8 @@ impl Comparison {
         let several = self.figures.len() > 1;
         let figures = self.figures.iter().map(|figure| Accuracy {
             measure: match several {
-                true => format!("{} of {}", self.measure.word(), figure.output),
-                false => self.measure.word().to_owned(),
+                true => format!("{} of {}", self.measure.name(), figure.output),
+                false => self.measure.name().to_owned(),
             },
             before: Some(figure.before),
             after: Some(figure.after),
@@ -148,17 +148,17 @@ impl Comparison {
 pub(crate) fn compare(
     [original, other]: [&Model; 2],
     data: &DataSet,
-    wanted: Wanted<'_>,
+    settings: CompareSettings<'_>,
     progress: &Progress,
 ) -> Result<Comparison> {
-    let (mut measure, compared) = choose(original, data, wanted)?;
-    let is_open = wanted.measure.is_none() && measure == Measure::Agreement;
+    let (mut measure, compared) = choose(original, data, settings)?;
+    let is_open = settings.measure.is_none() && measure == Measure::Agreement;
     let mut sessions = [start(original, "the original")?, start(other, "the packed model")?];
     let names = sessions[0].outputs().to_vec();
     ensure!(names == sessions[1].outputs(), "the models do not have the same outputs");
-    let mut outputs: BTreeMap<&str, Seen> = BTreeMap::new();
-    let mut inputs: BTreeMap<&str, Seen> = BTreeMap::new();
-    let mut pairs: Vec<Pair> = compared.iter().map(|_| Pair::default()).collect();
+    let mut outputs: BTreeMap<&str, RunningStatistics> = BTreeMap::new();
+    let mut inputs: BTreeMap<&str, RunningStatistics> = BTreeMap::new();
+    let mut pairs: Vec<Accumulator> = compared.iter().map(|_| Accumulator::default()).collect();
     for (done, batch) in data.batches.iter().enumerate() {
         progress.part("comparing", done, data.batches.len());
         let [before, after] = &mut sessions;
@@ -170,12 +170,12 @@ pub(crate) fn compare(
             outputs.entry(name).or_default().add(tensor);
         }
         for (pair, output) in pairs.iter_mut().zip(&compared) {
-            let place = names.iter().position(|name| name == output);
-            let place = place.with_context(|| format!("'{output}' gives no tensor"))?;
-            if done == 0 && is_open && are_directions(&before[place]) {
+            let position = names.iter().position(|name| name == output);
+            let position = position.with_context(|| format!("'{output}' gives no tensor"))?;
+            if done == 0 && is_open && are_directions(&before[position]) {
                 measure = Measure::Cosine;
             }
-            pair.add(measure, &before[place], &after[place])?;
+            pair.add(measure, &before[position], &after[position])?;
         }
     }
     let figures = pairs.into_iter().zip(compared);
@@ -191,16 +191,20 @@ pub(crate) fn compare(
 }
 
 /// Chooses the measure and the outputs.
-fn choose(model: &Model, data: &DataSet, wanted: Wanted<'_>) -> Result<(Measure, Vec<String>)> {
+fn choose(
+    model: &Model,
+    data: &DataSet,
+    settings: CompareSettings<'_>,
+) -> Result<(Measure, Vec<String>)> {
     let outputs = model.graph().outputs();
     let named = |name: &String| outputs.iter().any(|output| output.name == *name);
-    if let Some(name) = wanted.of.iter().find(|name| !named(name)) {
+    if let Some(name) = settings.outputs.iter().find(|name| !named(name)) {
         let names = outputs.iter().map(|output| output.name.as_str());
-        let near = nearest(name, names, NEAR).join("', '");
+        let near = nearest(name, names, SUGGESTIONS).join("', '");
         bail!(BadUsage(format!("the model has no output '{name}'; the nearest are '{near}'")));
     }
     let counts = |output: &&ValueInfo| {
-        is_float(output) && (wanted.of.is_empty() || wanted.of.contains(&output.name))
+        is_float(output) && (settings.outputs.is_empty() || settings.outputs.contains(&output.name))
     };
     let floats: Vec<&ValueInfo> = outputs.iter().filter(counts).collect();
     let classes = floats.iter().find(|output| has_classes(output));
@@ -209,16 +213,16 @@ fn choose(model: &Model, data: &DataSet, wanted: Wanted<'_>) -> Result<(Measure,
         (None, 1) if classes.is_some() => Measure::Agreement,
         _ => Measure::Cosine,
     };
-    let measure = wanted.measure.unwrap_or(usual);
+    let measure = settings.measure.unwrap_or(usual);
     if measure == Measure::Accuracy && data.labels.is_none() {
-        let said = format!("accuracy needs an array 'labels' in {}: a class a row", data.name);
-        bail!(BadUsage(said));
+        let message = format!("accuracy needs an array 'labels' in {}: a class a row", data.name);
+        bail!(BadUsage(message));
     }
     let compared: Vec<String> = match measure {
         Measure::Cosine => floats.iter().map(|output| output.name.clone()).collect(),
         _ => classes.iter().map(|output| output.name.clone()).collect(),
     };
-    ensure!(!compared.is_empty(), "the model has no output to measure {} by", measure.words());
+    ensure!(!compared.is_empty(), "the model has no output to measure {} by", measure.describe());
     Ok((measure, compared))
 }
 
@@ -258,14 +262,14 @@ fn run(session: &mut Session, batch: &Batch) -> Result<Vec<Tensor>> {
     session.run(&tensors).map_err(anyhow::Error::from_boxed)
 }
 
-fn statistics(seen: BTreeMap<&str, Seen>) -> BTreeMap<String, Statistics> {
+fn statistics(seen: BTreeMap<&str, RunningStatistics>) -> BTreeMap<String, Statistics> {
     let known = seen.into_iter().filter_map(|(name, seen)| Some((name, seen.statistics()?)));
     known.map(|(name, statistics)| (name.to_owned(), statistics)).collect()
 }
 
 /// Accumulated results of one output of both models.
 #[derive(Default)]
-struct Pair {
+struct Accumulator {
     /// Classes that each model chose, row by row.
     classes: [Vec<usize>; 2],
     /// Sum of the cosines of all rows, and their number.
@@ -275,7 +279,7 @@ struct Pair {
     difference_max: f32,
 }
 
-impl Pair {
+impl Accumulator {
     fn add(&mut self, measure: Measure, before: &Tensor, after: &Tensor) -> Result<()> {
         let found = difference(before, after)?;
         self.difference_max = self.difference_max.max(found.absolute);
@@ -319,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn embeddings_are_told_from_scores_and_from_shares() {
+    fn embeddings_differ_from_scores_and_from_probabilities() {
         let rows = |values: &[f32]| Tensor::new(&[2, 2], values).unwrap();
         assert!(are_directions(&rows(&[0.6, -0.8, 1.0, 0.0])));
         assert!(!are_directions(&rows(&[0.6, 0.8, 1.0, 0.0])), "shares");

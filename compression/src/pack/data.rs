@@ -18,7 +18,7 @@ mod rows;
 mod statistics;
 
 pub(crate) use rows::first_rows;
-pub(crate) use statistics::Seen;
+pub(crate) use statistics::RunningStatistics;
 
 /// Limit of a data set in bytes.
 const BYTES_MAX: u64 = 4 << 30;
@@ -73,7 +73,7 @@ fn of_file(path: &Path, inputs: &[ValueInfo]) -> Result<DataSet> {
     };
     let labels = arrays.iter().position(|array| array.name == LABELS);
     let labels = labels.filter(|_| inputs.iter().all(|input| input.name != LABELS));
-    let labels = labels.map(|place| arrays.swap_remove(place).tensor);
+    let labels = labels.map(|position| arrays.swap_remove(position).tensor);
     let whole = in_order(arrays, inputs)?;
     let labels = labels.map(|labels| classes(&labels, &whole)).transpose()?;
     let batches = rows::split(whole, inputs)?;
@@ -94,8 +94,8 @@ fn of_folder(path: &Path, inputs: &[ValueInfo]) -> Result<DataSet> {
     let mut batches = Vec::with_capacity(folders.len());
     for folder in &folders {
         let mut arrays = Vec::with_capacity(inputs.len());
-        for (place, input) in inputs.iter().enumerate() {
-            let file = input_file(folder, place, &input.name)?;
+        for (position, input) in inputs.iter().enumerate() {
+            let file = input_file(folder, position, &input.name)?;
             let bytes = read(&file, left)?;
             left -= bytes.len() as u64;
             digest.update(Sha256::digest(&bytes));
@@ -108,12 +108,14 @@ fn of_folder(path: &Path, inputs: &[ValueInfo]) -> Result<DataSet> {
     Ok(DataSet { name: name_of(path), sha256: hex(&digest.finalize()), batches, labels: None })
 }
 
-fn input_file(folder: &Path, place: usize, name: &str) -> Result<PathBuf> {
-    let files = ["npy", "pb"].map(|kind| folder.join(format!("input_{place}.{kind}")));
+fn input_file(folder: &Path, position: usize, name: &str) -> Result<PathBuf> {
+    let files = ["npy", "pb"].map(|kind| folder.join(format!("input_{position}.{kind}")));
     let found = files.into_iter().find(|file| file.is_file());
     found.with_context(|| {
         let folder = folder.display();
-        format!("{folder} has no input_{place}.npy or input_{place}.pb, for the input '{name}'")
+        format!(
+            "{folder} has no input_{position}.npy or input_{position}.pb, for the input '{name}'"
+        )
     })
 }
 

@@ -85,26 +85,26 @@ impl Side {
     }
 
     /// Returns the tensor of this name, unless it holds strings.
-    fn tensor(&self, name: &str) -> Result<Option<Found>> {
+    fn tensor(&self, name: &str) -> Result<Option<StoredTensor>> {
         let view = self.model.graph().initializer(name);
         let Some(view) = view.filter(|view| view.element() != ElementType::String) else {
             return Ok(None);
         };
         let tensor = view.to_tensor()?;
         let bytes = tensor.bytes().len() as u64;
-        Ok(Some(Found { bytes: self.stored.get(name).copied().unwrap_or(bytes), tensor }))
+        Ok(Some(StoredTensor { bytes: self.stored.get(name).copied().unwrap_or(bytes), tensor }))
     }
 }
 
 /// A tensor of a model, and its size in the file.
-struct Found {
+struct StoredTensor {
     tensor: Tensor,
     bytes: u64,
 }
 
-impl Found {
-    fn part(&self) -> Part {
-        Part {
+impl StoredTensor {
+    fn part(&self) -> TensorSummary {
+        TensorSummary {
             element: self.tensor.element().to_string(),
             shape: self.tensor.shape().to_vec(),
             kept: kept(&self.tensor),
@@ -117,16 +117,16 @@ impl Found {
 #[derive(Debug, Serialize)]
 struct Change {
     name: String,
-    what: What,
-    a: Option<Part>,
-    b: Option<Part>,
+    what: ChangeKind,
+    a: Option<TensorSummary>,
+    b: Option<TensorSummary>,
     /// Largest difference of two elements, if the tensors can be compared.
     difference_max: Option<f32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum What {
+enum ChangeKind {
     Added,
     Removed,
     Changed,
@@ -134,7 +134,7 @@ enum What {
 
 /// Description of a tensor.
 #[derive(Debug, Serialize)]
-struct Part {
+struct TensorSummary {
     element: String,
     shape: Vec<u64>,
     /// Share of elements that are not zero; 1 when there are none.
@@ -151,19 +151,19 @@ fn changes([a, b]: &[Side; 2]) -> Result<Vec<Change>> {
         let (a, b) = (a.tensor(name)?, b.tensor(name)?);
         let what = match (&a, &b) {
             (Some(a), Some(b)) if a.tensor == b.tensor => continue,
-            (Some(_), Some(_)) => What::Changed,
-            (Some(_), None) => What::Removed,
-            (None, Some(_)) => What::Added,
+            (Some(_), Some(_)) => ChangeKind::Changed,
+            (Some(_), None) => ChangeKind::Removed,
+            (None, Some(_)) => ChangeKind::Added,
             (None, None) => continue,
         };
-        let apart = a.as_ref().zip(b.as_ref());
-        let apart = apart.and_then(|(a, b)| difference(&a.tensor, &b.tensor).ok());
+        let differences = a.as_ref().zip(b.as_ref());
+        let differences = differences.and_then(|(a, b)| difference(&a.tensor, &b.tensor).ok());
         changes.push(Change {
             name: name.clone(),
             what,
-            a: a.as_ref().map(Found::part),
-            b: b.as_ref().map(Found::part),
-            difference_max: apart.map(|apart| apart.absolute),
+            a: a.as_ref().map(StoredTensor::part),
+            b: b.as_ref().map(StoredTensor::part),
+            difference_max: differences.map(|differences| differences.absolute),
         });
     }
     Ok(changes)
@@ -219,7 +219,7 @@ fn text(
 
 impl Change {
     fn cells(&self) -> [String; 7] {
-        let both = |cell: &dyn Fn(&Part) -> String| match (&self.a, &self.b) {
+        let both = |cell: &dyn Fn(&TensorSummary) -> String| match (&self.a, &self.b) {
             (Some(a), Some(b)) if cell(a) != cell(b) => format!("{} > {}", cell(a), cell(b)),
             (Some(part), _) | (None, Some(part)) => cell(part),
             (None, None) => String::new(),
@@ -229,7 +229,8 @@ impl Change {
             format!("{:?}", self.what).to_lowercase(),
             both(&|part| shape(&part.shape)),
             both(&|part| part.element.clone()),
-            self.difference_max.map_or_else(String::new, |apart| format!("{apart:.3e}")),
+            self.difference_max
+                .map_or_else(String::new, |differences| format!("{differences:.3e}")),
             both(&|part| percent(part.kept)),
             both(&|part| grouped(part.bytes)),
         ]

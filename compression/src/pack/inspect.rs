@@ -2,7 +2,7 @@
 
 use crate::args::{Output, check_out};
 use crate::table::{Table, grouped, hex, percent, shape};
-use crate::{plot, stop};
+use crate::{interrupt, plot};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ pub(crate) fn execute(flags: &Flags) -> Result<()> {
     if let Some(path) = &flags.plot {
         check_out(path)?;
         let drawing = plot::weights(&package).with_context(cannot)?;
-        stop::whole(|| write_atomically(path, drawing.as_bytes()))?;
+        interrupt::uninterrupted(|| write_atomically(path, drawing.as_bytes()))?;
     }
     let mut to = io::stdout().lock();
     match flags.output {
@@ -116,7 +116,7 @@ fn tensors(summary: &Summary) -> Table {
 
 /// Returns the name of the codec; small tensors lie in the graph.
 fn codec(entry: &TensorEntry) -> &'static str {
-    entry.codec.map_or("in graph", |codec| codec.word())
+    entry.codec.map_or("in graph", |codec| codec.name())
 }
 
 fn bits(bits: Option<Bits>) -> String {

@@ -1,6 +1,6 @@
 //! `skysail-pack keygen`: creates a pair of keys to sign packages with.
 
-use crate::{keys, stop};
+use crate::{interrupt, keys};
 use anyhow::{Context, Result};
 use clap::Args;
 use rand::TryRngCore;
@@ -29,7 +29,7 @@ pub(crate) struct Flags {
 pub(crate) fn execute(flags: &Flags) -> Result<()> {
     let mut seed = [0; 32];
     OsRng.try_fill_bytes(&mut seed).context("the system gives no random numbers")?;
-    let public = stop::whole(|| keys::write(&flags.file, &seed))?;
+    let public = interrupt::uninterrupted(|| keys::write(&flags.file, &seed))?;
     let (private, public) = (flags.file.display(), public.display());
     Ok(writeln!(io::stdout(), "wrote {private}, to be kept secret, and {public}")?)
 }

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_back_and_nothing_else_is_one() {
+    fn keys_are_parsed_and_other_text_is_rejected() {
         let key: [u8; 32] = std::array::from_fn(|index| 7 * index as u8);
         assert_eq!(decode(&hex(&key)), Some(key));
         let long = "0".repeat(66);

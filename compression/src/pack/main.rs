@@ -5,6 +5,7 @@ mod options;
 mod recipe;
 mod pack;
 mod unpack;
+mod standard_operators;
 mod inspect;
 mod verify;
 mod diff;
@@ -13,12 +14,12 @@ mod keys;
 mod data;
 mod session;
 mod compare;
-mod sample;
+mod synthetic;
 mod check;
 mod table;
 mod plot;
 mod progress;
-mod stop;
+mod interrupt;
 
 use args::{BadConfiguration, BadUsage};
 use clap::{Parser, Subcommand};
@@ -57,7 +58,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Flags::parse().command;
-    match stop::run(move || execute(command)) {
+    match interrupt::run(move || execute(command)) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of the output has closed it, as `head` does.
         Err(error) if is_unread(&error) => ExitCode::SUCCESS,

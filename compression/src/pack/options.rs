@@ -1,10 +1,10 @@
 //! Options of `pack`, from flags, from a recipe, or from both.
 
-use crate::args::{Named, Share, by_layer, threshold};
+use crate::args::{LayerSetting, Share, by_layer, threshold};
 use crate::compare::Measure;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use skysail_compression::{HalfFormat, RangeRule, Start};
+use skysail_compression::{ClusterInit, HalfFormat, RangeRule};
 use std::path::PathBuf;
 
 /// Options of `pack`. In a recipe, the names of the flags are the keys.
@@ -19,7 +19,7 @@ pub(crate) struct Options {
     /// --threshold for the layer; may be repeated
     #[arg(long, help_heading = "Prune", value_name = "NAME=DENSITY")]
     #[serde(deserialize_with = "by_layer")]
-    pub(crate) prune_layer: Vec<Named<Share>>,
+    pub(crate) prune_layer: Vec<LayerSetting<Share>>,
     /// Keep only weights whose absolute value is at least SIZE; excludes --prune
     #[arg(long, help_heading = "Prune", value_name = "SIZE", value_parser = threshold)]
     pub(crate) threshold: Option<f32>,
@@ -31,22 +31,22 @@ pub(crate) struct Options {
     /// Use other BITS for one layer, such as fc1.weight=4; may be repeated
     #[arg(long, help_heading = "Share weights", value_name = "NAME=BITS")]
     #[serde(deserialize_with = "by_layer")]
-    pub(crate) bits_layer: Vec<Named<u8>>,
+    pub(crate) bits_layer: Vec<LayerSetting<u8>>,
     /// First guess of the shared values, which clustering then improves [default: linear]
-    #[arg(long, help_heading = "Share weights", value_enum, value_name = "HOW")]
+    #[arg(long, help_heading = "Share weights", value_enum, value_name = "METHOD")]
     pub(crate) init: Option<Init>,
 
     /// Compute with 8-bit integers instead of float32. Static finds the ranges of activations
     /// beforehand, dynamic while the model runs. Both versions are timed on this machine, and
     /// float32 stays unless int8 is faster [default: float32]
-    #[arg(long, help_heading = "Fewer bits", value_enum, value_name = "HOW")]
+    #[arg(long, help_heading = "Fewer bits", value_enum, value_name = "METHOD")]
     pub(crate) int8: Option<Int8>,
     /// Typical inputs, in the form of --data: for the ranges of static int8, for --smooth, and to
     /// time int8
     #[arg(long, help_heading = "Fewer bits", value_name = "FILE_OR_FOLDER")]
     pub(crate) calibrate: Option<PathBuf>,
     /// Rule that chooses the ranges of static int8 [default: min-max]
-    #[arg(long, help_heading = "Fewer bits", value_enum, value_name = "HOW")]
+    #[arg(long, help_heading = "Fewer bits", value_enum, value_name = "METHOD")]
     pub(crate) range_rule: Option<Ranges>,
     /// Before int8, move the large values of some activation channels into the weights
     /// (SmoothQuant); it helps transformers. Dynamic int8 with --calibrate always does so
@@ -76,7 +76,7 @@ pub(crate) struct Options {
     pub(crate) max_loss: Option<Share>,
     /// Measure of the loss [default: accuracy if there are labels, agreement for a classifier, else
     /// cosine]
-    #[arg(long, help_heading = "Accuracy", value_enum, value_name = "WHAT")]
+    #[arg(long, help_heading = "Accuracy", value_enum, value_name = "MEASURE")]
     pub(crate) measure: Option<Measure>,
     /// Compare only this output of the model; may be repeated [default: all]
     #[arg(long, help_heading = "Accuracy", value_name = "OUTPUT")]
@@ -152,11 +152,11 @@ pub(crate) enum Half {
 }
 
 impl Init {
-    pub(crate) fn start(self) -> Start {
+    pub(crate) fn cluster_init(self) -> ClusterInit {
         match self {
-            Self::Linear => Start::Linear,
-            Self::Density => Start::Density,
-            Self::Forgy => Start::Forgy { seed: 0 },
+            Self::Linear => ClusterInit::Linear,
+            Self::Density => ClusterInit::Density,
+            Self::Forgy => ClusterInit::Forgy { seed: 0 },
         }
     }
 }
@@ -182,7 +182,7 @@ impl Half {
 
 impl Options {
     /// Combines flags with the options of a recipe, which flags override. Lists of both are joined.
-    pub(crate) fn over(mut self, recipe: Self) -> Self {
+    pub(crate) fn overriding(mut self, recipe: Self) -> Self {
         self.prune_layer.extend(recipe.prune_layer);
         self.bits_layer.extend(recipe.bits_layer);
         self.compare_output.extend(recipe.compare_output);
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_go_before_a_recipe() {
+    fn flags_override_a_recipe() {
         let flags = Options { bits: Some(4), note: vec!["a".into()], ..Options::default() };
         let recipe = Options {
             bits: Some(8),
@@ -267,23 +267,23 @@ mod tests {
             note: vec!["b".into()],
             ..Options::default()
         };
-        let both = flags.over(recipe);
+        let both = flags.overriding(recipe);
         assert_eq!((both.bits, both.init), (Some(4), Some(Init::Forgy)));
         assert_eq!(both.note, ["a", "b"]);
         assert_eq!(both.conflict(), None);
     }
 
     #[test]
-    fn what_excludes_or_needs_another_is_told() {
+    fn contradicting_options_are_errors() {
         let none = Options::default;
-        let said = |options: Options| options.conflict().unwrap();
-        assert!(said(Options { init: Some(Init::Linear), ..none() }).contains("needs `bits`"));
-        assert!(said(Options { max_loss: Some(Share(0.1)), ..none() }).contains("`data`"));
+        let message = |options: Options| options.conflict().unwrap();
+        assert!(message(Options { init: Some(Init::Linear), ..none() }).contains("needs `bits`"));
+        assert!(message(Options { max_loss: Some(Share(0.1)), ..none() }).contains("`data`"));
         let int8 = || Options { int8: Some(Int8::Static), ..none() };
-        assert!(said(int8()).contains("`calibrate` must give"));
-        assert!(said(Options { int4: true, ..int8() }).contains("exclude"));
+        assert!(message(int8()).contains("`calibrate` must give"));
+        assert!(message(Options { int4: true, ..int8() }).contains("exclude"));
         let dynamic = Options { int8: Some(Int8::Dynamic), ..none() };
-        assert!(said(dynamic.clone()).contains("`force`"));
+        assert!(message(dynamic.clone()).contains("`force`"));
         assert_eq!(Options { force: true, ..dynamic }.conflict(), None);
     }
 }

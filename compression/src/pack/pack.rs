@@ -1,13 +1,13 @@
 //! `skysail-pack pack`: writes a package of a model, lossless or compressed.
 
 use crate::args::{BadConfiguration, BadUsage, Output, check_out};
-use crate::compare::{Comparison, Wanted, compare};
+use crate::compare::{CompareSettings, Comparison, compare};
 use crate::data::DataSet;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::table::hex;
-use crate::{keys, stop};
+use crate::{interrupt, keys};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use report::Report;
@@ -17,9 +17,9 @@ use skysail_graph::{Model, write_atomically};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use steps::{Done, Work};
+use steps::{Compressor, Outcome};
 
-mod race;
+mod timing;
 mod report;
 mod steps;
 
@@ -65,7 +65,7 @@ pub(crate) struct Flags {
 pub(crate) fn execute(flags: Flags) -> Result<()> {
     let recipe = flags.recipe.as_deref().map(Recipe::load).transpose()?;
     let options = match &recipe {
-        Some(recipe) => flags.options.over(recipe.options.clone()),
+        Some(recipe) => flags.options.overriding(recipe.options.clone()),
         None => flags.options,
     };
     if let Some(what) = options.conflict() {
@@ -93,12 +93,13 @@ pub(crate) fn execute(flags: Flags) -> Result<()> {
     let data = data(options.data.as_deref(), &original)?;
     let mut packed = original.clone();
     let typical = calibration.as_ref().or(data.as_ref());
-    let work = Work { options: &options, typical, progress: &progress };
+    let work = Compressor { options: &options, typical, progress: &progress };
     let done = work.compress(&original, &mut packed)?;
     let comparison = data.as_ref().map(|data| {
         progress.step("comparing the packed model with the original");
-        let wanted = Wanted { measure: options.measure, of: &options.compare_output };
-        compare([&original, &packed], data, wanted, &progress)
+        let settings =
+            CompareSettings { measure: options.measure, outputs: &options.compare_output };
+        compare([&original, &packed], data, settings, &progress)
     });
     let comparison = comparison.transpose()?;
     if let (Some(comparison), Some(loss_max)) = (&comparison, options.max_loss) {
@@ -113,7 +114,7 @@ pub(crate) fn execute(flags: Flags) -> Result<()> {
     }
     let bytes = writer.to_bytes()?;
     progress.step(&format!("writing {}", out.display()));
-    stop::whole(|| write_atomically(&out, &bytes))?;
+    interrupt::uninterrupted(|| write_atomically(&out, &bytes))?;
     drop(progress);
     let summary = Package::from_bytes(bytes)?.summary();
     let loss_max = options.max_loss;
@@ -157,7 +158,7 @@ fn check_layers(model: &Model, options: &Options, recipe: Option<&Recipe>) -> Re
 fn manifest(
     model: &Path,
     options: &Options,
-    done: &Done,
+    done: &Outcome,
     comparison: Option<&Comparison>,
     data: Option<&DataSet>,
 ) -> Result<Manifest> {

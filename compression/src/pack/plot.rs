@@ -58,8 +58,8 @@ impl Weights {
         let range = if low < high { (low, high) } else { (low - 0.5, high + 0.5) };
         let mut bars = vec![0; BARS];
         for value in &kept {
-            let place = (value - range.0) / (range.1 - range.0) * BARS as f32;
-            bars[(place as usize).min(BARS - 1)] += 1;
+            let position = (value - range.0) / (range.1 - range.0) * BARS as f32;
+            bars[(position as usize).min(BARS - 1)] += 1;
         }
         // Values are compared by their bits.
         let shared: BTreeSet<u32> = kept.iter().filter(|_| shared).map(|v| v.to_bits()).collect();
@@ -108,8 +108,8 @@ fn draw_layer<'a>(area: &DrawingArea<SVGBackend<'a>, Shift>, layer: &Weights) ->
     mesh.disable_mesh().x_labels(5).y_labels(5).y_label_formatter(&|count| format!("{count:.0}"));
     mesh.draw()?;
     let width = (high - low) / BARS as f32;
-    chart.draw_series(layer.bars.iter().enumerate().map(|(place, count)| {
-        let left = low + width * place as f32;
+    chart.draw_series(layer.bars.iter().enumerate().map(|(position, count)| {
+        let left = low + width * position as f32;
         Rectangle::new([(left, 0.0), (left + width, *count as f64)], BLUE.mix(0.45).filled())
     }))?;
     // Each shared value has a mark on the axis.
@@ -126,7 +126,7 @@ mod tests {
     use skysail_graph::{Tensor, mlp};
 
     #[test]
-    fn each_layer_is_drawn_with_the_values_that_it_shares() {
+    fn each_layer_is_drawn_with_its_shared_values() {
         let mut model = mlp(&[64, 32, 4], 1).unwrap();
         let values: Vec<f32> = (0..64 * 32).map(|i| [0.0, 0.5, -0.25][i * 7 % 3]).collect();
         model.set_initializer("fc0.weight", Tensor::new(&[32, 64], &values).unwrap());

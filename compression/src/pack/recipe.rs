@@ -35,11 +35,11 @@ impl Recipe {
 
     /// Rejects names of layers that the model does not have.
     pub(crate) fn check(&self, layers: &[Layer]) -> Result<(), BadConfiguration> {
-        let pruned = self.options.prune_layer.iter().map(|named| (&named.layer, named.at));
-        let shared = self.options.bits_layer.iter().map(|named| (&named.layer, named.at));
-        for (layer, at) in pruned.chain(shared) {
+        let pruned = self.options.prune_layer.iter().map(|named| (&named.layer, named.offset));
+        let shared = self.options.bits_layer.iter().map(|named| (&named.layer, named.offset));
+        for (layer, offset) in pruned.chain(shared) {
             self.known(layer, layers).map_err(|error| {
-                let (path, line) = (self.path.display(), self.line(at.unwrap_or_default()));
+                let (path, line) = (self.path.display(), self.line(offset.unwrap_or_default()));
                 BadConfiguration(format!("{path}:{line}: {error}"))
             })?;
         }
@@ -51,8 +51,8 @@ impl Recipe {
     }
 
     /// Returns the line, from 1, of an offset in the text.
-    fn line(&self, at: usize) -> usize {
-        self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+    fn line(&self, offset: usize) -> usize {
+        self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_has_the_words_of_the_flags() {
+    fn recipe_keys_are_the_names_of_the_flags() {
         let text = "prune = 0.3\nmax-loss = \"1%\"\ninit = \"density\"\ndata = \"d.npz\"\n\
                     [bits-layer]\n\"fc0.weight\" = 8\n[prune-layer]\nb = 1\n";
         let options = recipe(text).unwrap().options;
@@ -97,14 +97,17 @@ mod tests {
 
     #[test]
     fn errors_name_the_line_and_the_key() {
-        let said = recipe("prune = 0.3\nbist = 5\n").err().unwrap();
-        assert!(said.contains("line 2") && said.contains("bist"), "{said}");
-        let said = recipe("[prune-layer]\na = 1.5\n").err().unwrap();
-        assert!(said.contains("line 2") && said.contains("a share from 0 to 1"), "{said}");
+        let message = recipe("prune = 0.3\nbist = 5\n").err().unwrap();
+        assert!(message.contains("line 2") && message.contains("bist"), "{message}");
+        let message = recipe("[prune-layer]\na = 1.5\n").err().unwrap();
+        assert!(message.contains("line 2") && message.contains("a share from 0 to 1"), "{message}");
         let layers = layers(&mlp(&[4, 3], 1).unwrap()).unwrap();
         let found = recipe("bits = 5\n\n[bits-layer]\n\"fc0.wieght\" = 8\n").unwrap();
-        let said = found.check(&layers).unwrap_err().to_string();
-        assert!(said.contains("small.toml:4: ") && said.contains("'fc0.weight'"), "{said}");
+        let message = found.check(&layers).unwrap_err().to_string();
+        assert!(
+            message.contains("small.toml:4: ") && message.contains("'fc0.weight'"),
+            "{message}"
+        );
         assert!(recipe("[bits-layer]\n\"fc0.weight\" = 8\n").unwrap().check(&layers).is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! Runs models with ONNX Runtime, which is loaded with the first model.
 
-use crate::stop::whole;
+use crate::interrupt::uninterrupted;
 use bytemuck::Pod;
 use half::{bf16, f16};
 use ort::environment::Environment;
@@ -75,7 +75,7 @@ impl Runner for OnnxRuntime {
         model: &Model,
         wanted: &[String],
     ) -> Result<Box<dyn Run + 'a>, RunnerError> {
-        Ok(Box::new(Session::giving(model, wanted.to_vec(), self.0)?))
+        Ok(Box::new(Session::with_outputs(model, wanted.to_vec(), self.0)?))
     }
 }
 
@@ -90,10 +90,14 @@ pub(crate) struct Session {
 impl Session {
     /// Loads a model, whose runs return its outputs that are tensors of numbers.
     pub(crate) fn of(model: &Model, threads: Threads) -> Result<Self, RunnerError> {
-        Self::giving(model, numbers(model), threads)
+        Self::with_outputs(model, numbers(model), threads)
     }
 
-    fn giving(model: &Model, wanted: Vec<String>, threads: Threads) -> Result<Self, RunnerError> {
+    fn with_outputs(
+        model: &Model,
+        wanted: Vec<String>,
+        threads: Threads,
+    ) -> Result<Self, RunnerError> {
         let bytes = match model.graph().initializers().any(|tensor| tensor.is_external()) {
             false => bytes_with_outputs(model, &wanted)?,
             true => {
@@ -104,12 +108,12 @@ impl Session {
         };
         let inputs = model.graph().inputs().into_iter().map(|input| input.name).collect();
         let environment = skysail_onnxruntime::load(None)?;
-        let session = whole(|| session(&environment, &bytes, threads, None))?;
+        let session = uninterrupted(|| session(&environment, &bytes, threads, None))?;
         Ok(Self { session, inputs, wanted })
     }
 
     /// Loads a model as a server does: int8 products by rows become one operator.
-    pub(crate) fn served(model: &Model, threads: Threads) -> Result<Self, RunnerError> {
+    pub(crate) fn as_served(model: &Model, threads: Threads) -> Result<Self, RunnerError> {
         let mut model = model.clone();
         model.inline_external_data()?;
         let wanted = numbers(&model);
@@ -128,7 +132,7 @@ impl Session {
             (bytes_with_outputs(&model, &wanted)?, skysail_onnxruntime::load(None)?);
         let inputs = model.graph().inputs().into_iter().map(|input| input.name).collect();
         let operators = operators(&weights)?;
-        let session = whole(|| session(&environment, &bytes, threads, Some(operators)))?;
+        let session = uninterrupted(|| session(&environment, &bytes, threads, Some(operators)))?;
         Ok(Self { session, inputs, wanted })
     }
 
@@ -145,7 +149,7 @@ impl Session {
     /// Runs the model and returns the run time.
     pub(crate) fn time(&mut self, inputs: &[DynTensor]) -> Result<Duration, RunnerError> {
         let named: Vec<_> = self.inputs.iter().map(String::as_str).zip(inputs).collect();
-        whole(|| {
+        uninterrupted(|| {
             let started = Instant::now();
             self.session.run(named)?;
             Ok(started.elapsed())
@@ -170,7 +174,7 @@ impl Run for Session {
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunnerError> {
         let values = self.prepare(inputs)?;
         let named: Vec<_> = self.inputs.iter().map(String::as_str).zip(&values).collect();
-        whole(|| {
+        uninterrupted(|| {
             let outputs = self.session.run(named)?;
             let read = |name: &String| {
                 let value = outputs.get(name);

@@ -1,16 +1,15 @@
 //! `skysail-pack unpack`: writes the model of a package as an ONNX file.
 
 use crate::args::{BadUsage, check_out};
+use crate::interrupt;
 use crate::progress::Progress;
-use crate::stop;
+use crate::standard_operators::standardize;
 use crate::table::grouped;
 use anyhow::{Context, Result};
 use clap::Args;
 use skysail_compression::Package;
 use std::io::{self, Write};
 use std::path::PathBuf;
-
-mod standard;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,8 +36,8 @@ pub(crate) struct Flags {
 pub(crate) fn execute(flags: &Flags) -> Result<()> {
     let out = flags.out.clone().unwrap_or_else(|| flags.package.with_extension("onnx"));
     if out == flags.package || (flags.out.is_none() && out.exists()) {
-        let said = format!("{} is there already: name the file with -o", out.display());
-        return Err(BadUsage(said).into());
+        let message = format!("{} is there already: name the file with -o", out.display());
+        return Err(BadUsage(message).into());
     }
     check_out(&out)?;
     let progress = Progress::new(2);
@@ -46,9 +45,9 @@ pub(crate) fn execute(flags: &Flags) -> Result<()> {
     let cannot = || format!("cannot unpack {}", flags.package.display());
     let package = Package::open(&flags.package).with_context(cannot)?;
     let mut model = package.model().with_context(cannot)?;
-    let others = standard::standardize(&mut model)?;
+    let others = standardize(&mut model)?;
     progress.step(&format!("writing {}", out.display()));
-    stop::whole(|| model.save(&out))?;
+    interrupt::uninterrupted(|| model.save(&out))?;
     drop(progress);
     let bytes = std::fs::metadata(&out)?.len();
     let mut to = io::stdout().lock();

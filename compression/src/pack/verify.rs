@@ -2,7 +2,7 @@
 //! outputs.
 
 use crate::args::{Output, Share};
-use crate::compare::{Comparison, Measure, Wanted, compare};
+use crate::compare::{CompareSettings, Comparison, Measure, compare};
 use crate::data::DataSet;
 use crate::keys;
 use crate::progress::Progress;
@@ -47,7 +47,7 @@ pub(crate) struct Flags {
     max_loss: Option<Share>,
     /// Measure of the loss [default: accuracy if there are labels, agreement for a classifier, else
     /// cosine]
-    #[arg(long, value_enum, value_name = "WHAT", requires = "data")]
+    #[arg(long, value_enum, value_name = "MEASURE", requires = "data")]
     measure: Option<Measure>,
     /// Compare only this output of the model; may be repeated [default: all]
     #[arg(long, value_name = "OUTPUT", requires = "data")]
@@ -72,7 +72,7 @@ pub(crate) fn execute(flags: &Flags) -> Result<()> {
     if let (Some(comparison), Some(loss_max)) = (&comparison, flags.max_loss) {
         comparison.check(loss_max).with_context(wrong)?;
     }
-    let found = Found { tensors, seal, trusted: key.is_some(), comparison };
+    let found = Verified { tensors, seal, trusted: key.is_some(), comparison };
     let mut to = io::stdout().lock();
     match flags.output {
         Output::Text => found.text(&mut to, &flags.package.display().to_string())?,
@@ -110,13 +110,13 @@ impl Flags {
         let original = Model::load(against).with_context(cannot)?;
         let model = package.model()?;
         let data = DataSet::load(data, &original)?;
-        let wanted = Wanted { measure: self.measure, of: &self.compare_output };
-        Ok(Some(compare([&original, &model], &data, wanted, progress)?))
+        let settings = CompareSettings { measure: self.measure, outputs: &self.compare_output };
+        Ok(Some(compare([&original, &model], &data, settings, progress)?))
     }
 }
 
 /// Result of the checks.
-struct Found {
+struct Verified {
     tensors: usize,
     seal: Seal,
     /// True if the signature is that of the key in the flags.
@@ -124,7 +124,7 @@ struct Found {
     comparison: Option<Comparison>,
 }
 
-impl Found {
+impl Verified {
     fn text(&self, to: &mut impl Write, package: &str) -> io::Result<()> {
         writeln!(to, "{package}: right")?;
         writeln!(to, "  tensors    {} decoded, checksums right", grouped(self.tensors as u64))?;
@@ -139,10 +139,10 @@ impl Found {
             }
         }
         let Some(comparison) = &self.comparison else { return Ok(()) };
-        let (words, rows) = (comparison.measure.words(), comparison.rows);
+        let (words, rows) = (comparison.measure.describe(), comparison.rows);
         writeln!(to, "  outputs    {words}, {rows} rows of {}", comparison.data)?;
         for figure in &comparison.figures {
-            let (words, apart) = (figure.words(), figure.difference_max);
+            let (words, apart) = (figure.describe(), figure.difference_max);
             writeln!(to, "             {words}, elements differ by at most {apart:.3e}")?;
         }
         Ok(())

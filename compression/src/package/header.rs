@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
             Self::Graph => "graph",
@@ -60,7 +60,7 @@ pub(crate) struct Section {
     /// CRC-32 of the stored bytes.
     pub(crate) checksum: u32,
     /// Byte range in the file.
-    pub(crate) place: Range<usize>,
+    pub(crate) range: Range<usize>,
     /// Bytes when decoded.
     pub(crate) decoded: u64,
 }
@@ -105,7 +105,7 @@ impl Header {
         }
         let sections = read_rows(table, cursor.at());
         let sections = sections.map_err(|error| in_header(error.within(FIXED_BYTES)))?;
-        let end = sections.last().map_or(cursor.at(), |section| section.place.end);
+        let end = sections.last().map_or(cursor.at(), |section| section.range.end);
         let problem = match end.cmp(&file.len()) {
             Ordering::Equal => return Ok(Self { minor, sections }),
             Ordering::Greater => "the file ends before its sections do: it is cut off",
@@ -161,7 +161,7 @@ fn read_rows(table: &[u8], mut start: usize) -> Result<Vec<Section>, CodecError>
         };
         let end = usize::try_from(stored).ok().and_then(|stored| start.checked_add(stored));
         let Some(end) = end else { return Err(cursor.fail("a section reaches past the end")) };
-        sections.push(Section { kind, storage, checksum, place: start..end, decoded });
+        sections.push(Section { kind, storage, checksum, range: start..end, decoded });
         start = end;
     }
     Ok(sections)

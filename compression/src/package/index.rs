@@ -123,14 +123,14 @@ pub(crate) struct Segment {
     pub(crate) tensor: usize,
     pub(crate) plan: Plan,
     /// Byte range in the file.
-    pub(crate) place: Range<usize>,
+    pub(crate) range: Range<usize>,
     checksum: u32,
 }
 
 impl Segment {
     /// Returns the bytes of the segment, after checking them.
     pub(crate) fn bytes<'a>(&self, file: &'a [u8]) -> Result<&'a [u8], CodecError> {
-        let bytes = file.get(self.place.clone());
+        let bytes = file.get(self.range.clone());
         let bytes = bytes.ok_or(CodecError::new("the segment lies outside the file"))?;
         if !checksum_fits(self.checksum, bytes) {
             return Err(CodecError::new("the checksum is not that of its bytes"));
@@ -172,10 +172,10 @@ impl Index {
                 problem: error.problem,
                 offset: (start as u64).saturating_add(error.offset as u64),
             })?;
-            let bytes = (row.bytes + row.place.len()) as u64;
+            let bytes = (row.bytes + row.range.len()) as u64;
             read.tensors.push(TensorEntry::in_segment(view, shape, &plan, bytes));
-            let Row { place, checksum, .. } = row;
-            read.segments.push(Segment { tensor: number, plan, place, checksum });
+            let Row { range, checksum, .. } = row;
+            read.segments.push(Segment { tensor: number, plan, range, checksum });
         }
         match rows.next() {
             None => Ok(read),
@@ -216,7 +216,7 @@ struct Row<'a> {
     /// Number of the initializer in the graph.
     tensor: u64,
     /// Byte range of the segment in the file.
-    place: Range<usize>,
+    range: Range<usize>,
     checksum: u32,
     /// Remaining bytes, for the codec.
     rest: &'a [u8],
@@ -231,7 +231,7 @@ impl Row<'_> {
         let form = form_of(view).ok_or(CodecError::new("a tensor of no fixed size has a segment"));
         // Unread bytes are reserved for later versions.
         let plan =
-            form.and_then(|form| Plan::read(&mut Cursor::new(self.rest), form, self.place.len()));
+            form.and_then(|form| Plan::read(&mut Cursor::new(self.rest), form, self.range.len()));
         plan.map_err(|error| error.within(self.start))
     }
 }
@@ -254,7 +254,7 @@ fn rows(index: &[u8], segments: Range<usize>) -> Result<Vec<Row<'_>>, CodecError
         let end = end.ok_or(cursor.fail("a segment reaches past the last"))?;
         rows.push(Row {
             tensor,
-            place: at..end,
+            range: at..end,
             checksum,
             rest: row.rest(),
             start: content + row.at(),

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_unknown_is_kept() {
+    fn unknown_fields_are_kept() {
         let text =
             r#"{"name":"m","accuracy":[{"measure":"top1","after":0.5,"seed":7}],"colour":["red"]}"#;
         let manifest: Manifest = serde_json::from_str(text).unwrap();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_nothing_written() {
+    fn an_empty_manifest_is_an_empty_object() {
         assert_eq!(serde_json::to_string(&Manifest::default()).unwrap(), "{}");
         assert_eq!(serde_json::from_str::<Manifest>("{}").unwrap(), Manifest::default());
     }

@@ -136,7 +136,7 @@ mod tests {
     use skysail_graph::{Model, mlp};
 
     #[test]
-    fn values_go_out_and_come_back() {
+    fn values_are_removed_and_restored() {
         let mut model = mlp(&[3, 4, 2], 1).unwrap();
         model.set_metadata("key", "value");
         let whole = model.to_bytes().unwrap();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_structure_is_refused() {
+    fn a_broken_structure_is_rejected() {
         for bytes in [[0x3A, 0x05, 0x00].as_slice(), &[0x3B], &[0x80], &[0x09, 1, 2]] {
             assert!(splice(bytes, |_| Change::Empty).is_err());
         }

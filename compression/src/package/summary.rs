@@ -29,7 +29,7 @@ impl Summary {
     pub(crate) fn of(package: &Package) -> Self {
         let bytes_of = |kind| {
             let section = package.header.section(kind);
-            section.map_or(0, |section| section.place.len() as u64)
+            section.map_or(0, |section| section.range.len() as u64)
         };
         let tensors = package.tensors().to_vec();
         Self {

@@ -45,7 +45,7 @@ fn package(writer: &PackageWriter<'_>) -> Package {
 }
 
 #[test]
-fn every_codec_gives_the_model_back() {
+fn every_codec_restores_the_model() {
     let model = model(300, 9);
     for codec in CODECS {
         let package = package(&PackageWriter::new(&model).codecs(&[codec]));
@@ -67,7 +67,7 @@ fn every_codec_gives_the_model_back() {
 }
 
 #[test]
-fn entries_say_what_tensors_take() {
+fn entries_have_the_sizes_of_tensors() {
     let model = model(1000, 9);
     let package = package(&PackageWriter::new(&model).codecs(&[Codec::Sparse]));
     let summary = package.summary();
@@ -85,7 +85,7 @@ fn entries_say_what_tensors_take() {
 }
 
 #[test]
-fn the_graph_comes_without_weights() {
+fn the_graph_is_available_without_weights() {
     let model = model(300, 9);
     let package = package(&PackageWriter::new(&model));
     let graph = package.graph_without_weights().unwrap();
@@ -97,7 +97,7 @@ fn the_graph_comes_without_weights() {
 }
 
 #[test]
-fn what_is_said_comes_back() {
+fn the_manifest_is_restored() {
     let model = model(50, 3);
     let manifest = Manifest {
         name: "example".into(),
@@ -110,7 +110,7 @@ fn what_is_said_comes_back() {
 }
 
 #[test]
-fn seals_are_checked() {
+fn digests_and_signatures_are_checked() {
     let model = model(50, 3);
     let signer = Signer::from_seed(&[7; 32]);
     let bytes = PackageWriter::new(&model).sign(signer.clone()).to_bytes().unwrap();
@@ -122,8 +122,8 @@ fn seals_are_checked() {
     // The last byte is the signature's; the byte 100 before the end is signed.
     for (back, digest) in [(1, false), (100, true)] {
         let mut bytes = bytes.clone();
-        let place = bytes.len() - back;
-        bytes[place] ^= 1;
+        let position = bytes.len() - back;
+        bytes[position] ^= 1;
         let error = Package::from_bytes(bytes).unwrap().verify().unwrap_err();
         assert_eq!(matches!(error, PackageError::Digest), digest);
         assert_eq!(matches!(error, PackageError::Signature(_)), !digest);
@@ -132,7 +132,7 @@ fn seals_are_checked() {
 }
 
 #[test]
-fn files_are_mapped_and_replaced_whole() {
+fn an_open_package_survives_its_replacement() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.sky");
     let (first, second) = (model(100, 5), model(200, 5));
@@ -152,7 +152,7 @@ fn files_are_mapped_and_replaced_whole() {
 }
 
 #[test]
-fn other_files_and_versions_are_told_apart() {
+fn errors_distinguish_other_files_and_versions() {
     let model = model(50, 3);
     let bytes = PackageWriter::new(&model).to_bytes().unwrap();
     let refusal = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -184,7 +184,7 @@ fn with_section(package: &[u8], kind: u8) -> Vec<u8> {
 }
 
 #[test]
-fn what_later_versions_add_is_passed_over_unless_it_must_not_be() {
+fn unknown_sections_are_ignored_unless_required() {
     let model = model(50, 3);
     let bytes = PackageWriter::new(&model).to_bytes().unwrap();
     let mut later = with_section(&bytes, 0x7F);
@@ -194,24 +194,24 @@ fn what_later_versions_add_is_passed_over_unless_it_must_not_be() {
     let package = Package::from_bytes(later).unwrap();
     assert_eq!(package.format_minor(), 3);
     assert!(package.model().is_ok());
-    let said = Package::from_bytes(with_section(&bytes, 0x80)).unwrap_err().to_string();
-    assert!(said.contains("does not know, and must"), "{said}");
+    let message = Package::from_bytes(with_section(&bytes, 0x80)).unwrap_err().to_string();
+    assert!(message.contains("does not know, and must"), "{message}");
 }
 
 #[test]
-fn damage_of_a_segment_names_the_tensor_and_the_place() {
+fn an_error_in_a_segment_names_the_tensor_and_the_offset() {
     let model = model(300, 9);
     let bytes = PackageWriter::new(&model).to_bytes().unwrap();
     let whole = Package::from_bytes(bytes.clone()).unwrap();
-    let place = whole.index.segments[1].place.start;
+    let position = whole.index.segments[1].range.start;
     let mut spoiled = bytes;
-    spoiled[place] ^= 0x10;
+    spoiled[position] ^= 0x10;
     let package = Package::from_bytes(spoiled).unwrap();
     assert!(package.tensor("floats").is_ok());
-    let said = package.tensor("longs").unwrap_err().to_string();
+    let message = package.tensor("longs").unwrap_err().to_string();
     let expected =
-        format!("tensor 'longs': the checksum is not that of its bytes, at byte {place}");
-    assert!(said.contains(&expected), "{said}");
+        format!("tensor 'longs': the checksum is not that of its bytes, at byte {position}");
+    assert!(message.contains(&expected), "{message}");
     assert!(package.model().is_err());
 }
 
@@ -230,7 +230,7 @@ fn a_small_file_can_not_ask_for_much_memory() {
 }
 
 #[test]
-fn values_in_files_are_taken_in_and_never_asked_for() {
+fn external_values_are_packed() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("values"), [7_u8; 400]).unwrap();
     let mut model = model(100, 3);
@@ -299,22 +299,22 @@ fn samples() -> Vec<Vec<u8>> {
 
 /// Damages `bytes` in one of the ways in which files are damaged.
 fn spoil(bytes: &mut Vec<u8>, random: &mut Random) {
-    let place = random.below(bytes.len());
+    let position = random.below(bytes.len());
     match random.below(8) {
-        0 => bytes.truncate(place),
-        1 => bytes[place] = [0, 1, 0x7F, 0x80, 0xFF][random.below(5)],
+        0 => bytes.truncate(position),
+        1 => bytes[position] = [0, 1, 0x7F, 0x80, 0xFF][random.below(5)],
         2 => {
             let from = random.below(bytes.len());
-            let length = random.below(16).min(bytes.len() - from.max(place));
-            bytes.copy_within(from..from + length, place);
+            let length = random.below(16).min(bytes.len() - from.max(position));
+            bytes.copy_within(from..from + length, position);
         }
-        3 => bytes.insert(place, random.below(256) as u8),
-        _ => bytes[place] ^= 1 << random.below(8),
+        3 => bytes.insert(position, random.below(256) as u8),
+        _ => bytes[position] ^= 1 << random.below(8),
     }
 }
 
 #[test]
-fn a_hundred_thousand_spoiled_packages_never_panic() {
+fn a_hundred_thousand_damaged_packages_never_panic() {
     let samples = samples();
     let mut random = Random(1);
     // The second pass ignores checksums, which stop nearly all packages.

@@ -5,7 +5,7 @@ use super::index::{form_of, put_row};
 use super::splice::{Change, splice};
 use super::{
     DECODED_PER_BYTE, Manifest, Package, PackageError, Signer, Summary, decoded_max,
-    refuse_external_data,
+    reject_external_data,
 };
 use crate::codec::words::Form;
 use crate::codec::{Analysis, CODECS, Codec, Coded, encode};
@@ -102,7 +102,8 @@ impl<'a> PackageWriter<'a> {
     /// Returns the package, decoded and compared with the model.
     fn checked(&self) -> Result<Package, PackageError> {
         let (model, stripped) = strip(self.model)?;
-        let tensors: Vec<Taken<'_>> = model.graph().initializers().map(Taken::of).collect();
+        let tensors: Vec<Initializer<'_>> =
+            model.graph().initializers().map(Initializer::of).collect();
         let coded = tensors.par_iter().map(|tensor| tensor.code(&self.codecs));
         let mut coded = coded.collect::<Result<Vec<_>, _>>()?;
         limit_ratio(&tensors, &mut coded)?;
@@ -151,7 +152,7 @@ impl<'a> PackageWriter<'a> {
 /// first.
 fn strip(model: &Model) -> Result<(Cow<'_, Model>, Vec<u8>), PackageError> {
     let stripped = stripped(model)?;
-    if refuse_external_data(&Model::from_bytes(&stripped)?).is_ok() {
+    if reject_external_data(&Model::from_bytes(&stripped)?).is_ok() {
         return Ok((Cow::Borrowed(model), stripped));
     }
     let mut whole = model.clone();
@@ -161,9 +162,9 @@ fn strip(model: &Model) -> Result<(Cow<'_, Model>, Vec<u8>), PackageError> {
 }
 
 fn stripped(model: &Model) -> Result<Vec<u8>, PackageError> {
-    let taken: Vec<bool> =
-        model.graph().initializers().map(|view| Taken::of(view).form.is_some()).collect();
-    let change = |number: usize| match taken.get(number) {
+    let has_segment: Vec<bool> =
+        model.graph().initializers().map(|view| Initializer::of(view).form.is_some()).collect();
+    let change = |number: usize| match has_segment.get(number) {
         Some(true) => Change::Empty,
         _ => Change::Keep,
     };
@@ -172,12 +173,12 @@ fn stripped(model: &Model) -> Result<Vec<u8>, PackageError> {
 }
 
 /// An initializer, and the form of its values if they get a segment.
-struct Taken<'a> {
+struct Initializer<'a> {
     view: TensorView<'a>,
     form: Option<Form>,
 }
 
-impl<'a> Taken<'a> {
+impl<'a> Initializer<'a> {
     fn of(view: TensorView<'a>) -> Self {
         let worth = |form: &Form| form.bytes() > IN_GRAPH_BYTES_MAX || view.is_external();
         Self { view, form: form_of(view).filter(worth) }
@@ -191,8 +192,11 @@ impl<'a> Taken<'a> {
 }
 
 /// Stores tensors raw if all together would be smaller than a reader accepts.
-fn limit_ratio(tensors: &[Taken<'_>], coded: &mut [Option<Coded>]) -> Result<(), PackageError> {
-    let dense = |tensor: &Taken<'_>| tensor.form.map_or(0, |form| form.bytes() as u64);
+fn limit_ratio(
+    tensors: &[Initializer<'_>],
+    coded: &mut [Option<Coded>],
+) -> Result<(), PackageError> {
+    let dense = |tensor: &Initializer<'_>| tensor.form.map_or(0, |form| form.bytes() as u64);
     let stored: usize = coded.iter().flatten().map(Coded::bytes).sum();
     if tensors.iter().map(dense).sum::<u64>() <= decoded_max(stored as u64) {
         return Ok(());
@@ -216,7 +220,7 @@ fn plain(kind: Kind, bytes: usize, checksum: u32) -> NewSection {
 fn packed(kind: Kind, content: Vec<u8>) -> Result<(NewSection, Vec<u8>), PackageError> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     let deflated = encoder.write_all(&content).and_then(|()| encoder.finish());
-    let deflated = deflated.map_err(PackageError::io("compress", Path::new(kind.word())))?;
+    let deflated = deflated.map_err(PackageError::io("compress", Path::new(kind.name())))?;
     let decoded = content.len() as u64;
     let (storage, stored) = if deflated.len() < content.len() {
         (Storage::Deflate, deflated)
@@ -228,7 +232,7 @@ fn packed(kind: Kind, content: Vec<u8>) -> Result<(NewSection, Vec<u8>), Package
 }
 
 /// Checks that every tensor decodes to its original bytes.
-fn compare(package: &Package, tensors: &[Taken<'_>]) -> Result<(), PackageError> {
+fn compare(package: &Package, tensors: &[Initializer<'_>]) -> Result<(), PackageError> {
     package.index.segments.par_iter().try_for_each(|segment| {
         let view = tensors[segment.tensor].view;
         if *view.bytes()? == package.decode(segment)? {
@@ -237,7 +241,7 @@ fn compare(package: &Package, tensors: &[Taken<'_>]) -> Result<(), PackageError>
         Err(PackageError::BadTensor {
             tensor: view.name().to_owned(),
             problem: "it does not come back as it was, by a mistake of this program",
-            offset: segment.place.start as u64,
+            offset: segment.range.start as u64,
         })
     })
 }

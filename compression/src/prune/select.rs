@@ -3,18 +3,18 @@
 use crate::Mask;
 
 /// Returns the magnitude of a finite weight as bits that sort alike: those of its absolute value.
-pub(super) fn size_bits(value: f32) -> u32 {
+pub(super) fn magnitude_bits(value: f32) -> u32 {
     value.abs().to_bits()
 }
 
 /// Keeps the `count` largest weights, or all that are not zero if those are fewer. Of equal weights
 /// the first are kept.
 pub(super) fn keep_largest(values: &[f32], count: usize) -> Mask {
-    let sizes: Vec<u32> = values.iter().map(|value| size_bits(*value)).collect();
-    let Some(mut cut) = Cut::at(sizes, count) else {
+    let sizes: Vec<u32> = values.iter().map(|value| magnitude_bits(*value)).collect();
+    let Some(mut cut) = Cutoff::at(sizes, count) else {
         return Mask::new(vec![false; values.len()]);
     };
-    Mask::new(values.iter().map(|value| cut.keeps(size_bits(*value))).collect())
+    Mask::new(values.iter().map(|value| cut.keeps(magnitude_bits(*value))).collect())
 }
 
 /// Keeps the weights of this magnitude and above.
@@ -25,14 +25,14 @@ pub(super) fn keep_above(values: &[f32], threshold: f32) -> Mask {
 
 /// Boundary below the largest weights.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cut {
+pub(super) struct Cutoff {
     /// Magnitude of the smallest weight that is kept.
     size: u32,
     /// Number of weights of exactly that magnitude that are still to be kept.
     equal: usize,
 }
 
-impl Cut {
+impl Cutoff {
     /// Finds the boundary below the `count` largest magnitudes, without zeros. `None` when it keeps
     /// nothing.
     pub(super) fn at(mut sizes: Vec<u32>, count: usize) -> Option<Self> {

@@ -22,14 +22,14 @@ fn weights(model: &Model, layer: usize) -> Vec<f32> {
     layers(model).unwrap()[layer].values(model).unwrap().into_owned()
 }
 
-fn apart(rule: PruneRule) -> PruneSettings {
-    PruneSettings::Apart(PerLayer::all(rule))
+fn per_layer(rule: PruneRule) -> PruneSettings {
+    PruneSettings::PerLayer(PerLayer::all(rule))
 }
 
 #[test]
-fn the_largest_stay_and_of_equal_ones_the_first() {
+fn the_largest_weights_stay_and_the_first_of_equal_ones() {
     let mut model = model(&[&[1.0, -3.0, 2.0, -2.0, 2.0, 0.5]]);
-    let report = prune(&mut model, &apart(PruneRule::Density(0.5))).unwrap();
+    let report = prune(&mut model, &per_layer(PruneRule::Density(0.5))).unwrap();
     assert_eq!(weights(&model, 0), [0.0, -3.0, 2.0, -2.0, 0.0, 0.0]);
     let expected = PrunedLayer { name: "w0".into(), weights: 6, kept: 3, threshold: Some(2.0) };
     assert_eq!(report.layers, [expected]);
@@ -40,23 +40,23 @@ fn the_largest_stay_and_of_equal_ones_the_first() {
 fn thresholds_are_absolute_or_in_standard_deviations() {
     let values = [1.0, -1.0, 3.0, -3.0];
     let mut absolute = model(&[&values]);
-    prune(&mut absolute, &apart(PruneRule::Threshold(3.0))).unwrap();
+    prune(&mut absolute, &per_layer(PruneRule::Threshold(3.0))).unwrap();
     assert_eq!(weights(&absolute, 0), [0.0, 0.0, 3.0, -3.0]);
     // The standard deviation is the root of 5, 2.24.
     let kept = |factor| {
         let mut model = model(&[&values]);
-        prune(&mut model, &apart(PruneRule::Deviations(factor))).unwrap().layers[0].kept
+        prune(&mut model, &per_layer(PruneRule::Deviations(factor))).unwrap().layers[0].kept
     };
     assert_eq!([kept(0.0), kept(0.44), kept(0.45), kept(1.35)], [4, 4, 2, 0]);
 }
 
 #[test]
-fn one_threshold_serves_all_layers_and_floors_go_before_it() {
+fn floors_override_the_global_threshold() {
     let (small, large): (&[f32], &[f32]) = (&[0.1, 0.2, 0.3, 0.4], &[1.0, 2.0, 3.0, 4.0]);
     let kept = |density, floor| {
         let mut model = model(&[small, large]);
         let floors = PerLayer::all(floor);
-        let report = prune(&mut model, &PruneSettings::Together { density, floors }).unwrap();
+        let report = prune(&mut model, &PruneSettings::Global { density, floors }).unwrap();
         (report.layers[0].kept, report.layers[1].kept)
     };
     assert_eq!(kept(0.5, 0.0), (0, 4));
@@ -67,10 +67,10 @@ fn one_threshold_serves_all_layers_and_floors_go_before_it() {
 }
 
 #[test]
-fn only_chosen_layers_count() {
+fn only_selected_layers_count() {
     let mut model = model(&[&[1.0, 2.0], &[3.0, 4.0]]);
     let floors = PerLayer::none().with("w1", Some(0.0));
-    let report = prune(&mut model, &PruneSettings::Together { density: 0.5, floors }).unwrap();
+    let report = prune(&mut model, &PruneSettings::Global { density: 0.5, floors }).unwrap();
     assert_eq!((report.layers.len(), report.layers[0].kept), (1, 1));
     assert_eq!((weights(&model, 0), weights(&model, 1)), (vec![1.0, 2.0], vec![0.0, 4.0]));
 }
@@ -80,7 +80,7 @@ fn halves_stay_halves() {
     let halves = crate::layers::to_f16(&[0.1, -0.2, 0.3]);
     let mut model = model(&[&[0.0; 3]]);
     model.set_initializer("w0", Tensor::new(&[3, 1], &halves).unwrap());
-    prune(&mut model, &apart(PruneRule::Density(2.0 / 3.0))).unwrap();
+    prune(&mut model, &per_layer(PruneRule::Density(2.0 / 3.0))).unwrap();
     let tensor = model.graph().initializer("w0").unwrap().to_tensor().unwrap();
     assert_eq!(tensor.element(), ElementType::Float16);
     assert_eq!(
@@ -90,23 +90,23 @@ fn halves_stay_halves() {
 }
 
 #[test]
-fn settings_that_cannot_be_met_are_errors_and_change_nothing() {
+fn invalid_settings_are_errors_and_change_nothing() {
     let mut model = mlp(&[4, 3, 2], 1).unwrap();
     let before = model.to_bytes().unwrap();
-    let mut said = |settings| prune(&mut model, &settings).unwrap_err().to_string();
+    let mut message = |settings| prune(&mut model, &settings).unwrap_err().to_string();
     assert_eq!(
-        said(apart(PruneRule::Density(1.5))),
+        message(per_layer(PruneRule::Density(1.5))),
         "the density is 1.5: it must be a share from 0 to 1"
     );
-    assert!(said(apart(PruneRule::Density(f64::NAN))).contains("is NaN"));
-    assert!(said(apart(PruneRule::Threshold(-1.0))).contains("must be 0 or more"));
-    assert!(said(apart(PruneRule::Deviations(f32::INFINITY))).contains("must be 0 or more"));
+    assert!(message(per_layer(PruneRule::Density(f64::NAN))).contains("is NaN"));
+    assert!(message(per_layer(PruneRule::Threshold(-1.0))).contains("must be 0 or more"));
+    assert!(message(per_layer(PruneRule::Deviations(f32::INFINITY))).contains("must be 0 or more"));
     let floors = PerLayer::all(2.0);
     assert!(
-        said(PruneSettings::Together { density: 0.5, floors }).contains("a layer's floor is 2")
+        message(PruneSettings::Global { density: 0.5, floors }).contains("a layer's floor is 2")
     );
     let unknown = PerLayer::all(PruneRule::Density(0.5)).with("fc7", None);
-    assert!(said(PruneSettings::Apart(unknown)).contains("no layer 'fc7'"));
+    assert!(message(PruneSettings::PerLayer(unknown)).contains("no layer 'fc7'"));
     assert_eq!(model.to_bytes().unwrap(), before);
 }
 
@@ -118,10 +118,10 @@ fn any_weights() -> impl Strategy<Value = Vec<f32>> {
 
 proptest! {
     #[test]
-    fn the_density_is_exact_and_nothing_kept_is_smaller_than_what_is_not(
+    fn the_density_is_exact_and_the_largest_weights_stay(
         values in any_weights(), density in 0.0..=1.0_f64,
     ) {
-        let mask = masks(&model(&[&values]), &apart(PruneRule::Density(density))).unwrap().remove(0);
+        let mask = masks(&model(&[&values]), &per_layer(PruneRule::Density(density))).unwrap().remove(0);
         let nonzero = Mask::of(&values).kept();
         prop_assert_eq!(mask.mask.kept(), share_of(values.len(), density).min(nonzero));
         let all = || values.iter().zip(mask.mask.as_slice());
@@ -130,12 +130,12 @@ proptest! {
     }
 
     #[test]
-    fn the_density_of_all_layers_together_is_exact(
+    fn the_global_density_is_exact(
         first in any_weights(), second in any_weights(), density in 0.0..=1.0_f64, floor in 0.0..=1.0_f64,
     ) {
         let model = model(&[&first, &second]);
         let floors = PerLayer::all(floor);
-        let found = masks(&model, &PruneSettings::Together { density, floors }).unwrap();
+        let found = masks(&model, &PruneSettings::Global { density, floors }).unwrap();
         let nonzero = [&first, &second].map(|values| Mask::of(values).kept());
         let floor = |index: usize| share_of(found[index].mask.len(), floor).min(nonzero[index]);
         let wanted = share_of(first.len() + second.len(), density);

@@ -51,7 +51,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_never_negative_has_zero_at_the_lowest_code() {
+    fn zero_is_the_lowest_code_of_a_positive_range() {
         let affine = Affine::spanning(Range::new(0.0, 6.0));
         assert_eq!((affine.zero(), affine.code(0.0), affine.code(6.0)), (0, 0, 255));
         assert_eq!((affine.code(-3.0), affine.code(9.0)), (0, 255));
@@ -61,13 +61,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_in_range_come_back_within_half_a_step(
-            low in -100.0_f32..0.0, high in 0.001_f32..100.0, place in 0.0_f32..=1.0,
+        fn numbers_in_range_are_rounded_by_half_a_step(
+            low in -100.0_f32..0.0, high in 0.001_f32..100.0, position in 0.0_f32..=1.0,
         ) {
             let affine = Affine::spanning(Range::new(low, high));
             prop_assert_eq!(affine.value(affine.code(0.0)), 0.0);
             // The code of zero is rounded too, so either end may lie half a step outside.
-            let value = low + (high - low) * place;
+            let value = low + (high - low) * position;
             let back = affine.value(affine.code(value));
             let inside = affine.value(0) <= value && value <= affine.value(255);
             let steps = if inside { 0.501 } else { 1.001 };

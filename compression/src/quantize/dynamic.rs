@@ -3,9 +3,9 @@
 //! Each row is quantized by its own range. No calibration is needed, and no row changes the results
 //! of another.
 
-use super::draft::{Draft, Stored};
 use super::int8::{Form, Granularity, Int8Weights, too_small};
 use super::product::Product;
+use super::rewrite::{Rewrite, Stored};
 use super::row_codes::{OPSET, RowCodes, Shared};
 use super::{QuantizeReport, require_opset, too_small_for};
 use crate::{CompressError, PerLayer, layers};
@@ -55,40 +55,40 @@ pub fn quantize_dynamic(
     for (layer, weights) in settings.layers.resolve(&layers)? {
         chosen.insert(layer.name.as_str(), weights.check()?);
     }
-    let mut draft = Draft::of(model);
+    let mut rewrite = Rewrite::of(model);
     let mut inputs: HashMap<&str, RowCodes> = HashMap::new();
     let mut shared = Shared::default();
-    for weight in draft.graph.weights()? {
+    for weight in rewrite.graph.weights()? {
         let name = weight.tensor.name();
         let Some(int8) = chosen.get(name) else { continue };
-        let product = match Product::of(&weight, &draft)? {
+        let product = match Product::of(&weight, &rewrite)? {
             Ok(product) => product,
             Err(reason) => {
-                draft.keep(name, reason);
+                rewrite.keep(name, reason);
                 continue;
             }
         };
-        if let Some(reason) = why_not(&product, *int8) {
-            draft.keep(name, &reason);
+        if let Some(reason) = unsupported_reason(&product, *int8) {
+            rewrite.keep(name, &reason);
             continue;
         }
         let (source, form) = (product.source(), Form::Unsigned);
-        let stored = draft.store_int8(&source, &product.matrix, 1, *int8, form, &[])?;
+        let stored = rewrite.store_int8(&source, &product.matrix, 1, *int8, form, &[])?;
         let codes = match inputs.get(product.input) {
             Some(codes) => codes.clone(),
-            None => RowCodes::of(product.input, opset, &mut shared, &mut draft)?,
+            None => RowCodes::of(product.input, opset, &mut shared, &mut rewrite)?,
         };
-        multiply(&product, &codes, &stored, &mut shared, &mut draft)?;
+        multiply(&product, &codes, &stored, &mut shared, &mut rewrite)?;
         inputs.insert(product.input, codes);
     }
-    let (edit, report) = draft.finish();
+    let (edit, report) = rewrite.finish();
     model.apply(edit)?;
     model.drop_unused();
     Ok(report)
 }
 
 /// Returns the reason to keep a product in floats, if there is one.
-fn why_not(product: &Product<'_, '_>, settings: Int8Weights) -> Option<String> {
+fn unsupported_reason(product: &Product<'_, '_>, settings: Int8Weights) -> Option<String> {
     let axis = (settings.granularity == Granularity::Channel).then_some(1);
     if product.matrix.dims[0] > INPUTS_MAX {
         return Some(format!(
@@ -104,12 +104,12 @@ fn multiply(
     input: &RowCodes,
     weight: &Stored,
     shared: &mut Shared,
-    draft: &mut Draft<'_>,
+    rewrite: &mut Rewrite<'_>,
 ) -> Result<(), CompressError> {
-    let (output, zero) = (product.output, shared.zero(draft)?);
+    let (output, zero) = (product.output, shared.zero(rewrite)?);
     let sums_of_weights = Tensor::new(&[weight.sums.len() as u64], &weight.sums)?;
-    let weights = draft.constant(&format!("{output}_weights"), sums_of_weights);
-    let mut fresh = |part| draft.edit.fresh(&format!("{output}_{part}"));
+    let weights = rewrite.constant(&format!("{output}_weights"), sums_of_weights);
+    let mut fresh = |part| rewrite.edit.fresh(&format!("{output}_{part}"));
     let [sums, floats, stepped, scaled, shift] =
         ["sums", "floats", "stepped", "scaled", "shift"].map(&mut fresh);
     let shifted = product.bias.map(|_| fresh("shifted"));
@@ -130,7 +130,7 @@ fn multiply(
         let name = format!("{output}_bias");
         nodes.push(NewNode::new("Add", &[shifted, bias], &[output]).name(&name));
     }
-    draft.edit.replace(product.node(), nodes);
+    rewrite.edit.replace(product.node(), nodes);
     Ok(())
 }
 

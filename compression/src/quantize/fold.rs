@@ -1,7 +1,7 @@
 //! Folds operators that follow a convolution into its weights: normalization by constants, and the
 //! addition of a constant for each channel.
 
-use super::draft::{Draft, Source};
+use super::rewrite::{Rewrite, Source};
 use crate::layers::{floats, is_float};
 use crate::{CompressError, Layer, layers};
 use skysail_graph::{Edit, Model, NewNode, Node, Tensor, Weight};
@@ -21,14 +21,14 @@ pub fn fold_batch_norms(model: &mut Model) -> Result<usize, CompressError> {
     let mut folded = 0;
     loop {
         let layers = layers(model)?;
-        let draft = Draft::of(model);
+        let rewrite = Rewrite::of(model);
         let mut edit = model.edit();
         let mut count = 0;
-        for weight in draft.graph.weights()? {
+        for weight in rewrite.graph.weights()? {
             let name = weight.tensor.name();
             let layer = layers.iter().find(|layer| layer.name == name);
             let Some(layer) = layer.filter(|_| weight.node.op_type() == "Conv") else { continue };
-            if let Some(fold) = Fold::of(layer, &weight, &draft)? {
+            if let Some(fold) = Fold::of(layer, &weight, &rewrite)? {
                 fold.write(layer, &mut edit)?;
                 count += 1;
             }
@@ -55,35 +55,37 @@ impl<'m> Fold<'m> {
     fn of(
         layer: &Layer,
         weight: &Weight<'m>,
-        draft: &Draft<'m>,
+        rewrite: &Rewrite<'m>,
     ) -> Result<Option<Self>, CompressError> {
         let conv = weight.node;
         let plain = |node: &Node<'_>| matches!(node.op_type(), "Cast" | "Identity");
         let source = Source { name: &layer.name, through: &weight.through, consumer: conv };
-        if weight.input != 1 || !weight.through.iter().all(plain) || !source.is_alone(&draft.links)
+        if weight.input != 1
+            || !weight.through.iter().all(plain)
+            || !source.is_sole_use(&rewrite.links)
         {
             return Ok(None);
         }
         let made = conv.outputs().first();
-        let next = made.and_then(|made| draft.links.single_consumer(made));
+        let next = made.and_then(|made| rewrite.links.single_consumer(made));
         let Some(next) = next.filter(|next| next.domain().is_empty()) else { return Ok(None) };
         let rank = layer.shape.len();
         let change = match next.op_type() {
-            "BatchNormalization" => normalization(next, draft)?,
-            "Add" => addition(next, conv, rank, draft)?,
+            "BatchNormalization" => normalization(next, rewrite)?,
+            "Add" => addition(next, conv, rank, rewrite)?,
             _ => None,
         };
         let channels = layer.shape.first().map_or(0, |channels| *channels as usize);
-        let (Some(change), Some(bias)) = (change, bias(conv, channels, draft)?) else {
+        let (Some(change), Some(bias)) = (change, bias(conv, channels, rewrite)?) else {
             return Ok(None);
         };
         let mut fold = Self { conv, next, weights: floats(weight.tensor)?.into_owned(), bias };
-        Ok(fold.take(&change, channels).then_some(fold))
+        Ok(fold.apply(&change, channels).then_some(fold))
     }
 
     /// Applies the change of each channel. Returns true if the number of channels is right and the
     /// results are finite.
-    fn take(&mut self, change: &Change, channels: usize) -> bool {
+    fn apply(&mut self, change: &Change, channels: usize) -> bool {
         if [change.factors.len(), change.offsets.len()] != [channels; 2] || channels == 0 {
             return false;
         }
@@ -113,12 +115,12 @@ impl<'m> Fold<'m> {
 fn bias(
     conv: Node<'_>,
     channels: usize,
-    draft: &Draft<'_>,
+    rewrite: &Rewrite<'_>,
 ) -> Result<Option<Vec<f32>>, CompressError> {
     let Some(name) = conv.inputs().get(2).filter(|name| !name.is_empty()) else {
         return Ok(Some(vec![0.0; channels]));
     };
-    let Some(tensor) = draft.constant_of(name)? else { return Ok(None) };
+    let Some(tensor) = rewrite.constant_of(name)? else { return Ok(None) };
     let values = floats(tensor)?.into_owned();
     Ok((values.len() == channels).then_some(values))
 }
@@ -130,14 +132,14 @@ struct Change {
 }
 
 /// Returns the change of each channel by a normalization with constants.
-fn normalization(node: Node<'_>, draft: &Draft<'_>) -> Result<Option<Change>, CompressError> {
+fn normalization(node: Node<'_>, rewrite: &Rewrite<'_>) -> Result<Option<Change>, CompressError> {
     let trains = node.int("training_mode")?.unwrap_or(0) != 0;
     if trains || node.outputs().iter().skip(1).any(|name| !name.is_empty()) {
         return Ok(None);
     }
     let mut parts = Vec::new();
     for name in node.inputs().iter().skip(1) {
-        match draft.constant_of(name)? {
+        match rewrite.constant_of(name)? {
             Some(tensor) => parts.push(floats(tensor)?),
             None => return Ok(None),
         }
@@ -161,16 +163,16 @@ fn addition(
     node: Node<'_>,
     conv: Node<'_>,
     rank: usize,
-    draft: &Draft<'_>,
+    rewrite: &Rewrite<'_>,
 ) -> Result<Option<Change>, CompressError> {
     let other = node.inputs().iter().find(|name| !conv.outputs().contains(name));
-    let tensor = other.map(|name| draft.constant_of(name)).transpose()?.flatten();
+    let tensor = other.map(|name| rewrite.constant_of(name)).transpose()?.flatten();
     let Some(tensor) = tensor.filter(|tensor| is_float(tensor.element())) else { return Ok(None) };
     let shape = tensor.shape()?;
     // Shapes align at the last dimension; the second dimension of the output counts channels.
-    let Some(place) = (shape.len() + 1).checked_sub(rank) else { return Ok(None) };
-    let mut others = shape.iter().enumerate().filter(|(index, _)| *index != place);
-    if place > 1 || place >= shape.len() || others.any(|(_, dim)| *dim != 1) {
+    let Some(position) = (shape.len() + 1).checked_sub(rank) else { return Ok(None) };
+    let mut others = shape.iter().enumerate().filter(|(index, _)| *index != position);
+    if position > 1 || position >= shape.len() || others.any(|(_, dim)| *dim != 1) {
         return Ok(None);
     }
     let offsets = floats(tensor)?.into_owned();
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_goes_into_weights_and_bias() {
+    fn following_nodes_are_folded_into_weights_and_bias() {
         for (bias, expected) in [(true, [10.5, 8.0]), (false, [8.5, 6.0])] {
             let mut model = model(bias, &[2, 1, 1]);
             assert_eq!(fold_batch_norms(&mut model).unwrap(), 2);

@@ -4,7 +4,7 @@
 //! Only graphs exactly as written are changed: results differ by the rounding of floats alone.
 
 use super::int8::column_sums;
-use super::row_codes::{HALF, LEAST, MIDDLE, NOTHING, PART};
+use super::row_codes::{CENTER_CODE, HALF, STEP_FACTOR, STEP_MIN, ZERO_FACTOR};
 use crate::CompressError;
 use skysail_graph::{Attribute, Edit, ElementType, Graph, Links, Model, NewNode, Node, TensorView};
 use std::collections::{HashMap, HashSet};
@@ -54,7 +54,7 @@ pub fn fuse_int8(
     let initializers = graph.initializers().map(|tensor| (tensor.name(), tensor)).collect();
     let finder = Finder { links: graph.links(), initializers };
     let mut edit = model.edit();
-    let products = finder.take(graph, operator, &mut edit)?;
+    let products = finder.replace_products(graph, operator, &mut edit)?;
     if !products.is_empty() {
         edit.import(operator.domain, operator.version);
         model.apply(edit)?;
@@ -81,7 +81,7 @@ struct Rows<'m> {
 }
 
 /// A complete product of quantized rows.
-struct Found<'m> {
+struct Match<'m> {
     rows: Rows<'m>,
     product: Int8Product,
     /// All of its nodes but those that quantize the rows.
@@ -98,54 +98,55 @@ struct Finder<'m> {
 
 impl<'m> Finder<'m> {
     /// Replaces all products, and returns each matrix once.
-    fn take(
+    fn replace_products(
         &self,
         graph: Graph<'m>,
         operator: Int8Operator<'_>,
         edit: &mut Edit,
     ) -> Result<Vec<Int8Product>, CompressError> {
         let mut products: Vec<Int8Product> = Vec::new();
-        let mut taken = HashSet::new();
+        let mut replaced = HashSet::new();
         for node in graph.nodes().filter(|node| is_product(*node)) {
-            let Some(mut found) = self.found(node)? else { continue };
-            if !found.nodes.iter().all(|node| taken.insert(node.index())) {
+            let Some(mut matched) = self.match_product(node)? else { continue };
+            if !matched.nodes.iter().all(|node| replaced.insert(node.index())) {
                 continue;
             }
-            let made = found.nodes.last().and_then(|node| node.outputs().first());
-            let made = made.map_or("", String::as_str);
-            match products.iter().find(|known| known.name == found.product.name) {
-                Some(known) if *known == found.product => {}
-                Some(_) => found.product.name = made.to_owned(),
+            let output = matched.nodes.last().and_then(|node| node.outputs().first());
+            let output = output.map_or("", String::as_str);
+            match products.iter().find(|known| known.name == matched.product.name) {
+                Some(known) if *known == matched.product => {}
+                Some(_) => matched.product.name = output.to_owned(),
                 None => {}
             }
-            let name = found.product.name.clone();
-            let mut new = NewNode::new(operator.op_type, &[found.rows.value], &[made])
+            let name = matched.product.name.clone();
+            let mut new = NewNode::new(operator.op_type, &[matched.rows.value], &[output])
                 .domain(operator.domain)
                 .attribute("weight", Attribute::Text(name.clone()));
-            if let Some(bias) = found.bias {
+            if let Some(bias) = matched.bias {
                 new = new.input(1, bias);
             }
-            if found.has_relu {
+            if matched.has_relu {
                 new = new.attribute("activation", Attribute::Text("Relu".into()));
             }
-            for node in &found.nodes {
+            for node in &matched.nodes {
                 edit.remove(*node);
             }
             edit.add(new);
             if !products.iter().any(|known| known.name == name) {
-                products.push(found.product);
+                products.push(matched.product);
             }
         }
         Ok(products)
     }
 
     /// Returns the product around a `MatMulInteger`, if it is as dynamic int8 writes it.
-    fn found(&self, node: Node<'m>) -> Result<Option<Found<'m>>, CompressError> {
+    fn match_product(&self, node: Node<'m>) -> Result<Option<Match<'m>>, CompressError> {
         let [codes, weight, zero, weight_zero] = node.inputs() else { return Ok(None) };
-        if !self.is_middle(zero)? || !self.is_middle(weight_zero)? {
+        if !self.is_zero_code(zero)? || !self.is_zero_code(weight_zero)? {
             return Ok(None);
         }
-        let (Some(rows), Some(weight)) = (self.rows(codes)?, self.initializers.get(&**weight))
+        let (Some(rows), Some(weight)) =
+            (self.match_rows(codes)?, self.initializers.get(&**weight))
         else {
             return Ok(None);
         };
@@ -154,9 +155,9 @@ impl<'m> Finder<'m> {
         if cast.int("to")? != Some(i64::from(ElementType::Float32.code())) {
             return Ok(None);
         }
-        let Some((stepped, step)) = self.next_of_two(cast, "Mul") else { return Ok(None) };
-        let Some((scaled, scales)) = self.next_of_two(stepped, "Mul") else { return Ok(None) };
-        let Some((added, shift)) = self.next_of_two(scaled, "Add") else { return Ok(None) };
+        let Some((stepped, step)) = self.next_binary(cast, "Mul") else { return Ok(None) };
+        let Some((scaled, scales)) = self.next_binary(stepped, "Mul") else { return Ok(None) };
+        let Some((added, shift)) = self.next_binary(scaled, "Add") else { return Ok(None) };
         let Some(scales) = self.floats(scales)? else { return Ok(None) };
         let mut sums = vec![0_i32; outputs];
         for row in codes.chunks_exact(outputs) {
@@ -167,47 +168,51 @@ impl<'m> Finder<'m> {
             return Ok(None);
         };
         let [center, weights] = shift.inputs() else { return Ok(None) };
-        let is_ours = step == rows.step
+        let is_match = step == rows.step
             && *center == rows.center
             && sums.len() == outputs
             && self.floats(weights)?.as_deref() == Some(&*sums)
-            && shift.outputs().first().and_then(|made| self.links.single_consumer(made)).is_some();
-        if !is_ours {
+            && shift
+                .outputs()
+                .first()
+                .and_then(|output| self.links.single_consumer(output))
+                .is_some();
+        if !is_match {
             return Ok(None);
         }
         let scales = if scales.len() == 1 { vec![scales[0]; outputs] } else { scales };
         let name = weight.name().to_owned();
         let product = Int8Product { name, inputs, outputs, codes, scales };
         let nodes = vec![node, cast, stepped, scaled, shift, added];
-        let mut found = Found { rows, product, nodes, bias: None, has_relu: false };
-        self.take_tail(added, &mut found)?;
-        Ok(Some(found))
+        let mut matched = Match { rows, product, nodes, bias: None, has_relu: false };
+        self.match_tail(added, &mut matched)?;
+        Ok(Some(matched))
     }
 
     /// Adds a bias and a `Relu` that follow a product.
-    fn take_tail(&self, mut last: Node<'m>, found: &mut Found<'m>) -> Result<(), CompressError> {
-        if let Some((next, bias)) = self.next_of_two(last, "Add") {
+    fn match_tail(&self, mut last: Node<'m>, matched: &mut Match<'m>) -> Result<(), CompressError> {
+        if let Some((next, bias)) = self.next_binary(last, "Add") {
             let tensor = self.initializers.get(bias);
             let is_bias = |tensor: &&TensorView<'m>| {
                 let shape = tensor.shape().ok();
                 tensor.element() == ElementType::Float32
-                    && shape.is_some_and(|shape| shape == [found.product.outputs as u64])
+                    && shape.is_some_and(|shape| shape == [matched.product.outputs as u64])
             };
             if tensor.filter(is_bias).is_some() {
-                found.bias = Some(bias);
-                found.nodes.push(next);
+                matched.bias = Some(bias);
+                matched.nodes.push(next);
                 last = next;
             }
         }
         if let Some(relu) = self.next(last, "Relu") {
-            found.has_relu = true;
-            found.nodes.push(relu);
+            matched.has_relu = true;
+            matched.nodes.push(relu);
         }
         Ok(())
     }
 
     /// Follows the quantization of rows from its last node back to the value.
-    fn rows(&self, codes: &str) -> Result<Option<Rows<'m>>, CompressError> {
+    fn match_rows(&self, codes: &str) -> Result<Option<Rows<'m>>, CompressError> {
         let Some(cast) = self.links.producer(codes).filter(|node| is(*node, "Cast")) else {
             return Ok(None);
         };
@@ -216,40 +221,45 @@ impl<'m> Finder<'m> {
         }
         let rows = || {
             let raised = cast.inputs().first()?;
-            let rounded = self.with_number(raised, "Add", MIDDLE)?;
-            let [scaled] = self.made_by(rounded, "Round")? else { return None };
-            let [shifted, inverse] = self.made_by(scaled, "Mul")? else { return None };
-            let [value, center] = self.made_by(shifted, "Sub")? else { return None };
-            let [step] = self.made_by(inverse, "Reciprocal")? else { return None };
-            let part = self.with_number(step, "Max", LEAST)?;
-            let farther = self.with_number(part, "Mul", PART)?;
-            let [up, down] = self.made_by(farther, "Max")? else { return None };
-            let [high, up_from] = self.made_by(up, "Sub")? else { return None };
-            let [down_from, low] = self.made_by(down, "Sub")? else { return None };
-            let [between, guard] = self.made_by(center, "Add")? else { return None };
-            let [high_half, low_half] = self.made_by(between, "Add")? else { return None };
-            let sum = self.with_number(guard, "Mul", NOTHING)?;
-            let is_ours = up_from == center
+            let rounded = self.operand_beside(raised, "Add", CENTER_CODE)?;
+            let [scaled] = self.inputs_of(rounded, "Round")? else { return None };
+            let [shifted, inverse] = self.inputs_of(scaled, "Mul")? else { return None };
+            let [value, center] = self.inputs_of(shifted, "Sub")? else { return None };
+            let [step] = self.inputs_of(inverse, "Reciprocal")? else { return None };
+            let part = self.operand_beside(step, "Max", STEP_MIN)?;
+            let farther = self.operand_beside(part, "Mul", STEP_FACTOR)?;
+            let [up, down] = self.inputs_of(farther, "Max")? else { return None };
+            let [high, up_from] = self.inputs_of(up, "Sub")? else { return None };
+            let [down_from, low] = self.inputs_of(down, "Sub")? else { return None };
+            let [between, guard] = self.inputs_of(center, "Add")? else { return None };
+            let [high_half, low_half] = self.inputs_of(between, "Add")? else { return None };
+            let sum = self.operand_beside(guard, "Mul", ZERO_FACTOR)?;
+            let is_match = up_from == center
                 && down_from == center
-                && self.with_number(high_half, "Mul", HALF)? == high
-                && self.with_number(low_half, "Mul", HALF)? == low
-                && self.is_end(high, "ReduceMax", value)?
-                && self.is_end(low, "ReduceMin", value)?
-                && self.is_end(sum, "ReduceSum", value)?;
-            is_ours.then_some(Rows { value, step, center })
+                && self.operand_beside(high_half, "Mul", HALF)? == high
+                && self.operand_beside(low_half, "Mul", HALF)? == low
+                && self.is_reduction(high, "ReduceMax", value)?
+                && self.is_reduction(low, "ReduceMin", value)?
+                && self.is_reduction(sum, "ReduceSum", value)?;
+            is_match.then_some(Rows { value, step, center })
         };
         Ok(rows())
     }
 
     /// Returns the inputs of the node that produces a value, if it has this operator.
-    fn made_by(&self, value: &str, op_type: &str) -> Option<&'m [String]> {
+    fn inputs_of(&self, value: &str, op_type: &str) -> Option<&'m [String]> {
         self.links.producer(value).filter(|node| is(*node, op_type)).map(|node| node.inputs())
     }
 
     /// Returns the first input of the node that produces a value, if it has this operator and its
     /// second input is a number.
-    fn with_number(&self, value: &str, op_type: &str, (_, number): (&str, f32)) -> Option<&'m str> {
-        let [first, second] = self.made_by(value, op_type)? else { return None };
+    fn operand_beside(
+        &self,
+        value: &str,
+        op_type: &str,
+        (_, number): (&str, f32),
+    ) -> Option<&'m str> {
+        let [first, second] = self.inputs_of(value, op_type)? else { return None };
         let constant = self.initializers.get(second.as_str())?;
         let is_number = constant.element() == ElementType::Float32
             && constant.rank() == 0
@@ -258,8 +268,8 @@ impl<'m> Finder<'m> {
     }
 
     /// Returns true if a value is this reduction of the last dimension, kept as 1.
-    fn is_end(&self, made: &str, op_type: &str, value: &str) -> Option<bool> {
-        let node = self.links.producer(made).filter(|node| is(*node, op_type))?;
+    fn is_reduction(&self, output: &str, op_type: &str, value: &str) -> Option<bool> {
+        let node = self.links.producer(output).filter(|node| is(*node, op_type))?;
         let axes = match node.inputs().get(1) {
             Some(axes) => self.initializers.get(axes.as_str())?.as_i64().ok()?.to_vec(),
             None => node.ints("axes").ok()??.to_vec(),
@@ -270,22 +280,22 @@ impl<'m> Finder<'m> {
 
     /// Returns the only consumer of a node, if it has this operator.
     fn next(&self, node: Node<'m>, op_type: &str) -> Option<Node<'m>> {
-        let [made] = node.outputs() else { return None };
-        self.links.single_consumer(made).filter(|next| is(*next, op_type))
+        let [output] = node.outputs() else { return None };
+        self.links.single_consumer(output).filter(|next| is(*next, op_type))
     }
 
     /// Returns the only consumer of a node, if it has this operator of two inputs, and its other
     /// input.
-    fn next_of_two(&self, node: Node<'m>, op_type: &str) -> Option<(Node<'m>, &'m str)> {
+    fn next_binary(&self, node: Node<'m>, op_type: &str) -> Option<(Node<'m>, &'m str)> {
         let next = self.next(node, op_type)?;
         let [first, second] = next.inputs() else { return None };
-        let made = node.outputs().first()?;
-        let other = if first == made { second } else { first };
-        (other != made).then_some((next, other))
+        let output = node.outputs().first()?;
+        let other = if first == output { second } else { first };
+        (other != output).then_some((next, other))
     }
 
     /// Returns true if a constant is the unsigned byte 128.
-    fn is_middle(&self, name: &str) -> Result<bool, CompressError> {
+    fn is_zero_code(&self, name: &str) -> Result<bool, CompressError> {
         let Some(tensor) = self.initializers.get(name) else { return Ok(false) };
         Ok(tensor.element() == ElementType::UInt8 && *tensor.values::<u8>()? == [128])
     }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 const ELEMENTS_MIN: u64 = 256;
 
 /// Limit of the relative error of a row or a column: rounding to 8 bits costs 0.004.
-const LOST_MAX: f64 = 0.01;
+const RELATIVE_ERROR_MAX: f64 = 0.01;
 
 /// Format of half precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn store_half(
         let name = tensor.name();
         let is_layer = layers.iter().any(|layer| layer.name == name);
         let format = if is_layer { chosen.get(name).copied() } else { settings.others };
-        let Some(format) = format.filter(|_| is_worth_it(tensor)) else { continue };
+        let Some(format) = format.filter(|_| is_large_matrix(tensor)) else { continue };
         let consumers = links.consumers(name);
         // Outputs of the graph keep their type, and so do the scales of quantized tensors.
         let others = |consumer: &Consumer<'_>| !is_quantizer(consumer.node);
@@ -97,7 +97,7 @@ fn is_quantizer(node: Node<'_>) -> bool {
     !node.domain().is_empty() || matches!(node.op_type(), "QuantizeLinear" | "DequantizeLinear")
 }
 
-fn is_worth_it(tensor: TensorView<'_>) -> bool {
+fn is_large_matrix(tensor: TensorView<'_>) -> bool {
     let large = tensor.count().is_ok_and(|count| count >= ELEMENTS_MIN);
     tensor.element() == ElementType::Float32 && tensor.rank() >= 2 && large
 }
@@ -136,7 +136,7 @@ impl HalfFormat {
                 (Tensor::new(&shape, &halves)?, back)
             }
         };
-        if let Some(size) = lost(&values, &back, &shape) {
+        if let Some(size) = lossy_slice(&values, &back, &shape) {
             return Ok(Err(too_small_for(&self.element().to_string(), size)));
         }
         let squares = values.iter().zip(&back).map(|(a, b)| f64::from(a - b).powi(2));
@@ -154,15 +154,15 @@ impl HalfFormat {
 
 /// Returns the largest magnitude in a row or column that loses too much, if there is one. Its
 /// values are so small that half precision has few digits for them, or none.
-fn lost(values: &[f32], back: &[f32], shape: &[u64]) -> Option<f32> {
+fn lossy_slice(values: &[f32], back: &[f32], shape: &[u64]) -> Option<f32> {
     let rows = shape.first().map_or(1, |rows| (*rows as usize).max(1));
     let columns = shape.last().map_or(1, |columns| (*columns as usize).max(1));
     let row = (values.len() / rows).max(1);
-    lost_of(values, back, rows, |place| place / row)
-        .or_else(|| lost_of(values, back, columns, |place| place % columns))
+    lossy_slice_of(values, back, rows, |position| position / row)
+        .or_else(|| lossy_slice_of(values, back, columns, |position| position % columns))
 }
 
-fn lost_of(
+fn lossy_slice_of(
     values: &[f32],
     back: &[f32],
     count: usize,
@@ -172,17 +172,19 @@ fn lost_of(
     #[derive(Clone, Copy, Default)]
     struct Sizes {
         all: f64,
-        lost: f64,
+        error: f64,
         largest: f32,
     }
     let mut sizes = vec![Sizes::default(); count];
-    for (place, (value, back)) in values.iter().zip(back).enumerate() {
-        let sizes = &mut sizes[slice(place)];
+    for (position, (value, back)) in values.iter().zip(back).enumerate() {
+        let sizes = &mut sizes[slice(position)];
         sizes.all += f64::from(*value).powi(2);
-        sizes.lost += f64::from(value - back).powi(2);
+        sizes.error += f64::from(value - back).powi(2);
         sizes.largest = sizes.largest.max(value.abs());
     }
-    let worst = sizes.iter().find(|sizes| sizes.lost > LOST_MAX * LOST_MAX * sizes.all);
+    let worst = sizes
+        .iter()
+        .find(|sizes| sizes.error > RELATIVE_ERROR_MAX * RELATIVE_ERROR_MAX * sizes.all);
     worst.map(|sizes| sizes.largest)
 }
 
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_stays() {
+    fn values_out_of_range_stay() {
         let mut model = mlp(&[32, 16], 3).unwrap();
         let mut values = vec![1.0_f32; 512];
         values[7] = 1e5;
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_become_zero_stays() {
+    fn weights_that_would_become_zero_stay() {
         for (tiny, format, stays) in [
             (1e-37, HalfFormat::Float16, true),
             (1e-37, HalfFormat::BFloat16, false),
@@ -238,14 +240,14 @@ mod tests {
         ] {
             for column in [false, true] {
                 let mut model = mlp(&[32, 16], 3).unwrap();
-                let place = |place: usize| if column { place % 32 } else { place / 32 };
-                let value = |at: usize| if place(at) == 5 { tiny } else { 0.5_f32 };
+                let position = |position: usize| if column { position % 32 } else { position / 32 };
+                let value = |at: usize| if position(at) == 5 { tiny } else { 0.5_f32 };
                 let values: Vec<f32> = (0..512).map(value).collect();
                 model.set_initializer("fc0.weight", Tensor::new(&[16, 32], &values).unwrap());
                 let report = store_half(&mut model, &HalfSettings::all(format)).unwrap();
                 assert_eq!(report.kept.len(), usize::from(stays), "{tiny} {format:?}");
-                let said = report.kept.iter().all(|kept| kept.reason.contains("become zero"));
-                assert!(said, "{:?}", report.kept);
+                let message = report.kept.iter().all(|kept| kept.reason.contains("become zero"));
+                assert!(message, "{:?}", report.kept);
             }
         }
     }

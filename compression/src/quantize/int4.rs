@@ -1,10 +1,10 @@
 //! int4 for weights alone: blocks of codes of 4 bits, each with a scale, for ONNX Runtime's
 //! operator `MatMulNBits`.
 
-use super::draft::Draft;
 use super::int8::too_small;
 use super::operand::Operand;
 use super::product::Product;
+use super::rewrite::Rewrite;
 use super::{QuantizeReport, QuantizedTensor, too_small_for};
 use crate::{CompressError, PerLayer, layers};
 use skysail_graph::{Attribute, Model, NewNode, Tensor};
@@ -58,28 +58,28 @@ pub fn quantize_int4(
     for (layer, weights) in settings.layers.resolve(&layers)? {
         chosen.insert(layer.name.as_str(), weights.check()?);
     }
-    let mut draft = Draft::of(model);
-    draft.edit.import(DOMAIN, 1);
+    let mut rewrite = Rewrite::of(model);
+    rewrite.edit.import(DOMAIN, 1);
     let mut stored = HashMap::new();
-    for weight in draft.graph.weights()? {
+    for weight in rewrite.graph.weights()? {
         let name = weight.tensor.name();
         let Some(int4) = chosen.get(name) else { continue };
-        match Product::of(&weight, &draft)? {
+        match Product::of(&weight, &rewrite)? {
             Ok(product) => {
                 if let Some(size) = too_small(&product.matrix, Some(1)) {
-                    draft.keep(name, &too_small_for("int4", size));
+                    rewrite.keep(name, &too_small_for("int4", size));
                     continue;
                 }
                 let key = (name.to_owned(), product.matrix.digest());
                 if !stored.contains_key(&key) {
-                    stored.insert(key.clone(), Stored::of(&product, *int4, &mut draft)?);
+                    stored.insert(key.clone(), Stored::of(&product, *int4, &mut rewrite)?);
                 }
-                multiply(&product, &stored[&key], *int4, settings.int8_inputs, &mut draft);
+                multiply(&product, &stored[&key], *int4, settings.int8_inputs, &mut rewrite);
             }
-            Err(reason) => draft.keep(name, reason),
+            Err(reason) => rewrite.keep(name, reason),
         }
     }
-    let (edit, report) = draft.finish();
+    let (edit, report) = rewrite.finish();
     if !report.tensors.is_empty() {
         model.apply(edit)?;
         model.drop_unused();
@@ -108,18 +108,18 @@ impl Stored {
     fn of<'m>(
         product: &Product<'_, 'm>,
         settings: Int4Weights,
-        draft: &mut Draft<'m>,
+        rewrite: &mut Rewrite<'m>,
     ) -> Result<Self, CompressError> {
         let source = product.source();
         let blocks = Blocks::of(&product.matrix, settings);
-        let codes = draft.place_of(&source, "int4");
-        draft.edit.set_initializer(&codes, blocks.codes()?);
-        let scales = draft.constant(&format!("{}_scale", source.name), blocks.scales()?);
+        let codes = rewrite.stored_name(&source, "int4");
+        rewrite.edit.set_initializer(&codes, blocks.codes()?);
+        let scales = rewrite.constant(&format!("{}_scale", source.name), blocks.scales()?);
         let zeros = match settings.symmetric {
             true => None,
-            false => Some(draft.constant(&format!("{}_zero", source.name), blocks.zeros()?)),
+            false => Some(rewrite.constant(&format!("{}_zero", source.name), blocks.zeros()?)),
         };
-        draft.report.tensors.push(QuantizedTensor {
+        rewrite.report.tensors.push(QuantizedTensor {
             name: source.name.to_owned(),
             stored: codes.clone(),
             bits: 4,
@@ -137,9 +137,9 @@ fn multiply(
     weight: &Stored,
     settings: Int4Weights,
     int8_inputs: bool,
-    draft: &mut Draft<'_>,
+    rewrite: &mut Rewrite<'_>,
 ) {
-    let sums = product.bias.map(|_| draft.edit.fresh(&format!("{}_sums", product.output)));
+    let sums = product.bias.map(|_| rewrite.edit.fresh(&format!("{}_sums", product.output)));
     let output = sums.as_deref().unwrap_or(product.output);
     let inputs =
         [Some(product.input), Some(&weight.codes), Some(&weight.scales), weight.zeros.as_deref()];
@@ -159,7 +159,7 @@ fn multiply(
         let name = format!("{}_bias", product.output);
         NewNode::new("Add", &[output, bias], &[product.output]).name(&name)
     });
-    draft.edit.replace(product.node(), [node].into_iter().chain(bias));
+    rewrite.edit.replace(product.node(), [node].into_iter().chain(bias));
 }
 
 /// A matrix in blocks along the inputs, output by output.
@@ -200,7 +200,7 @@ impl Blocks {
     }
 
     /// Returns the number of blocks of an output.
-    fn each(&self) -> usize {
+    fn blocks_per_output(&self) -> usize {
         self.blocks.len().checked_div(self.outputs).unwrap_or(0)
     }
 
@@ -213,32 +213,33 @@ impl Blocks {
             let codes: Vec<u8> = block.codes.iter().copied().chain(filler).collect();
             bytes.extend(packed(&codes));
         }
-        let shape = [self.outputs, self.each(), self.size / 2].map(|dim| dim as u64);
+        let shape = [self.outputs, self.blocks_per_output(), self.size / 2].map(|dim| dim as u64);
         Ok(Tensor::new(&shape, &bytes)?)
     }
 
     /// Returns the scales as `[outputs, blocks]`.
     fn scales(&self) -> Result<Tensor, CompressError> {
         let scales: Vec<f32> = self.blocks.iter().map(|block| block.scale).collect();
-        Ok(Tensor::new(&[self.outputs, self.each()].map(|dim| dim as u64), &scales)?)
+        Ok(Tensor::new(&[self.outputs, self.blocks_per_output()].map(|dim| dim as u64), &scales)?)
     }
 
     /// Returns the codes of zero as `[outputs, bytes]`, packed like the codes. Each output begins
     /// with a new byte.
     fn zeros(&self) -> Result<Tensor, CompressError> {
         let mut bytes = Vec::new();
-        for blocks in self.blocks.chunks(self.each().max(1)) {
+        for blocks in self.blocks.chunks(self.blocks_per_output().max(1)) {
             let zeros: Vec<u8> = blocks.iter().map(|block| block.zero).collect();
             bytes.extend(packed(&zeros));
         }
-        let shape = [self.outputs, self.each().div_ceil(2)].map(|dim| dim as u64);
+        let shape = [self.outputs, self.blocks_per_output().div_ceil(2)].map(|dim| dim as u64);
         Ok(Tensor::new(&shape, &bytes)?)
     }
 }
 
 impl Block {
     fn of(values: &[f32], symmetric: bool) -> Self {
-        let (scale, zero) = if symmetric { Self::around(values) } else { Self::spanning(values) };
+        let (scale, zero) =
+            if symmetric { Self::symmetric_scale(values) } else { Self::asymmetric_scale(values) };
         // The block is zero, or too small for a scale.
         let (scale, zero) = if scale.is_normal() { (scale, zero) } else { (1.0, MIDDLE) };
         let code = |value: &f32| (value / scale + f32::from(zero)).round().clamp(0.0, 15.0) as u8;
@@ -249,13 +250,13 @@ impl Block {
     ///
     /// There is one more code below it than above. So the largest weight, whatever its sign, gets
     /// the lowest code, and the scale takes the opposite sign.
-    fn around(values: &[f32]) -> (f32, u8) {
+    fn symmetric_scale(values: &[f32]) -> (f32, u8) {
         let larger = |a: f32, b: &f32| if b.abs() > a.abs() { *b } else { a };
         (values.iter().fold(0.0, larger) / -f32::from(MIDDLE), MIDDLE)
     }
 
     /// Returns the scale for codes from the smallest weight to the largest, zero included.
-    fn spanning(values: &[f32]) -> (f32, u8) {
+    fn asymmetric_scale(values: &[f32]) -> (f32, u8) {
         let low = values.iter().copied().fold(0.0, f32::min);
         let high = values.iter().copied().fold(0.0, f32::max);
         let scale = (high - low) / 15.0;
@@ -309,13 +310,13 @@ mod tests {
         let layers = PerLayer::all(Int4Weights { block: 48, symmetric: true });
         let mut model = mlp(&[4, 3], 1).unwrap();
         let settings = Int4Settings { layers, int8_inputs: false };
-        let said = quantize_int4(&mut model, &settings).unwrap_err().to_string();
-        assert!(said.contains("is 48: it must be 16, 32"), "{said}");
+        let message = quantize_int4(&mut model, &settings).unwrap_err().to_string();
+        assert!(message.contains("is 48: it must be 16, 32"), "{message}");
     }
 
     proptest! {
         #[test]
-        fn weights_come_back_within_half_a_step(
+        fn weights_are_rounded_by_half_a_step(
             values in prop::collection::vec(-5.0_f32..5.0, 1..40), symmetric: bool,
         ) {
             let block = Block::of(&values, symmetric);

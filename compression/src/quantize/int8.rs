@@ -48,7 +48,7 @@ pub(super) const SMALLEST: f32 = 1e-30;
 
 impl Form {
     /// Returns a description for a manifest.
-    pub(super) fn words(self) -> &'static str {
+    pub(super) fn description(self) -> &'static str {
         match self {
             Self::Widened => "signed",
             Self::Paired => "signed, pairs fit 16 bits",
@@ -101,26 +101,26 @@ impl Int8 {
         floors: &[f32],
     ) -> Self {
         let (channels, inner) = channels(operand, axis);
-        let channel = |place: usize| place / inner % channels;
-        let mut tops = vec![Tops::default(); channels];
-        for (place, value) in operand.values.iter().enumerate() {
-            tops[channel(place)].add(*value);
+        let channel = |position: usize| position / inner % channels;
+        let mut extremes = vec![Extremes::default(); channels];
+        for (position, value) in operand.values.iter().enumerate() {
+            extremes[channel(position)].add(*value);
         }
         let code_max = settings.code_max();
-        let scale = |(index, tops): (usize, &Tops)| {
+        let scale = |(index, extremes): (usize, &Extremes)| {
             let floor = floors.get(index).copied().unwrap_or(0.0);
-            let least = (tops.largest() / code_max).max(floor);
+            let least = (extremes.largest() / code_max).max(floor);
             let scale = match form {
-                Form::Paired => tops.paired(least),
+                Form::Paired => extremes.paired(least),
                 _ => least,
             };
             // The channel is zero.
             if scale.is_normal() { scale } else { 1.0 }
         };
-        let scales: Vec<f32> = tops.iter().enumerate().map(scale).collect();
+        let scales: Vec<f32> = extremes.iter().enumerate().map(scale).collect();
         let mut squares = 0.0;
-        let code = |(place, value): (usize, &f32)| {
-            let scale = scales[channel(place)];
+        let code = |(position, value): (usize, &f32)| {
+            let scale = scales[channel(position)];
             let code = (value / scale).round_ties_even().clamp(-code_max, code_max);
             squares += f64::from(value - code * scale).powi(2);
             code as i8
@@ -167,12 +167,12 @@ fn channels(operand: &Operand, axis: Option<usize>) -> (usize, usize) {
 
 /// The two largest weights of a channel above zero, and the two largest below by magnitude.
 #[derive(Debug, Clone, Copy, Default)]
-struct Tops {
+struct Extremes {
     above: [f32; 2],
     below: [f32; 2],
 }
 
-impl Tops {
+impl Extremes {
     fn add(&mut self, value: f32) {
         let (side, size) =
             if value > 0.0 { (&mut self.above, value) } else { (&mut self.below, -value) };
@@ -207,8 +207,8 @@ impl Tops {
 pub(super) fn too_small(operand: &Operand, axis: Option<usize>) -> Option<f32> {
     let (channels, inner) = channels(operand, axis);
     let mut largest = vec![0.0_f32; channels];
-    for (place, value) in operand.values.iter().enumerate() {
-        let largest = &mut largest[place / inner % channels];
+    for (position, value) in operand.values.iter().enumerate() {
+        let largest = &mut largest[position / inner % channels];
         *largest = largest.max(value.abs());
     }
     largest.into_iter().find(|largest| *largest > 0.0 && *largest < SMALLEST)
@@ -244,7 +244,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn weights_come_back_within_half_a_step(
+        fn weights_are_rounded_by_half_a_step(
             values in prop::collection::vec(-10.0_f32..10.0, 12), bits in 2_u8..=8, axis in 0_usize..3,
             paired: bool,
         ) {
@@ -254,9 +254,9 @@ mod tests {
             let int8 = Int8::of(&operand, Some(axis), settings, form, &[]);
             prop_assert_eq!(int8.scales.len(), operand.dims[axis]);
             let inner: usize = operand.dims[axis + 1..].iter().product();
-            for (place, value) in operand.values.iter().enumerate() {
-                let scale = int8.scales[place / inner % operand.dims[axis]];
-                let back = f32::from(int8.codes[place]) * scale;
+            for (position, value) in operand.values.iter().enumerate() {
+                let scale = int8.scales[position / inner % operand.dims[axis]];
+                let back = f32::from(int8.codes[position]) * scale;
                 prop_assert!((back - value).abs() <= scale * 0.5001, "{back} for {value}");
             }
         }
@@ -269,9 +269,9 @@ mod tests {
             let settings = Int8Weights { bits, granularity: Granularity::Channel };
             let axis = (!tensor).then_some(1);
             let int8 = Int8::of(&operand, axis, settings, Form::Paired, &[]);
-            for (place, first) in int8.codes.iter().enumerate() {
+            for (position, first) in int8.codes.iter().enumerate() {
                 for (other, second) in int8.codes.iter().enumerate() {
-                    if place != other && (tensor || place % 4 == other % 4) {
+                    if position != other && (tensor || position % 4 == other % 4) {
                         for bytes in [[255, 255], [255, 0], [0, 255], [255, 1]] {
                             let sum = bytes[0] * i32::from(*first) + bytes[1] * i32::from(*second);
                             prop_assert!(i16::try_from(sum).is_ok(), "{first} and {second}");

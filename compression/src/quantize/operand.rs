@@ -84,11 +84,12 @@ impl Operand {
         let old_strides = strides(&self.dims);
         let steps: Vec<usize> = perm.iter().map(|axis| old_strides[*axis]).collect();
         let new_strides = strides(&dims);
-        let old_place = |place: usize| {
+        let old_place = |position: usize| {
             let digits = dims.iter().zip(&new_strides).zip(&steps);
-            digits.map(|((dim, stride), step)| place / stride % dim * step).sum::<usize>()
+            digits.map(|((dim, stride), step)| position / stride % dim * step).sum::<usize>()
         };
-        self.values = (0..self.values.len()).map(|place| self.values[old_place(place)]).collect();
+        self.values =
+            (0..self.values.len()).map(|position| self.values[old_place(position)]).collect();
         self.dims = dims;
         true
     }
@@ -128,7 +129,7 @@ mod tests {
     use skysail_graph::{Attribute, ElementType, GraphBuilder, Tensor};
 
     #[test]
-    fn dimensions_change_places() {
+    fn dimensions_are_permuted() {
         let values: Vec<f32> = (0..24).map(|value| value as f32).collect();
         let mut operand = Operand { values, dims: vec![2, 3, 4] };
         assert!(operand.transpose(&[2, 0, 1]));
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_between_is_followed() {
+    fn nodes_before_the_product_are_applied() {
         let mut builder = GraphBuilder::new("between");
         let halves = crate::layers::to_f16(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         builder

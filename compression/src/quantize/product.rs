@@ -1,7 +1,7 @@
 //! Matrix products with a constant on the right: the common form of `MatMul` and `Gemm`.
 
-use super::draft::{Draft, Source};
 use super::operand::Operand;
+use super::rewrite::{Rewrite, Source};
 use crate::CompressError;
 use skysail_graph::{ElementType, Node, Role, Weight};
 
@@ -19,7 +19,7 @@ pub(super) struct Product<'a, 'm> {
 }
 
 /// Reason why a layer is no product.
-const NO_PRODUCT: &str = "it is no plain product of float32 values with a matrix on the right";
+const NOT_A_PRODUCT: &str = "it is no plain product of float32 values with a matrix on the right";
 
 impl<'a, 'm> Product<'a, 'm> {
     /// Returns the product that uses `weight`, or the reason why there is none.
@@ -28,17 +28,17 @@ impl<'a, 'm> Product<'a, 'm> {
     /// `NotFinite`, and `Graph` when the model contradicts itself.
     pub(super) fn of(
         weight: &'a Weight<'m>,
-        draft: &Draft<'m>,
+        rewrite: &Rewrite<'m>,
     ) -> Result<Result<Self, &'static str>, CompressError> {
         let node = weight.node;
-        let places = (node.inputs().first(), node.outputs().first());
-        let (Some(input), Some(output)) = places else { return Ok(Err(NO_PRODUCT)) };
+        let ends = (node.inputs().first(), node.outputs().first());
+        let (Some(input), Some(output)) = ends else { return Ok(Err(NOT_A_PRODUCT)) };
         let is_weight = matches!(weight.role, Role::Weight(_)) && weight.input == 1;
-        let element = draft.shapes.element(input).unwrap_or(ElementType::Float32);
+        let element = rewrite.shapes.element(input).unwrap_or(ElementType::Float32);
         if !is_weight || element != ElementType::Float32 || !is_plain(node)? {
-            return Ok(Err(NO_PRODUCT));
+            return Ok(Err(NOT_A_PRODUCT));
         }
-        let operand = Operand::of(weight, &draft.shapes)?;
+        let operand = Operand::of(weight, &rewrite.shapes)?;
         let Some(mut matrix) = operand.filter(|operand| operand.dims.len() == 2) else {
             return Ok(Err("it is no matrix, or its dimensions are not known"));
         };

@@ -9,7 +9,7 @@
 //! Their products are `step * sum of (code - 128) * weight + center * sum of weights`.
 //! [`fuse`](super::fuse) joins the operators again.
 
-use super::draft::Draft;
+use super::rewrite::Rewrite;
 use crate::CompressError;
 use skysail_graph::{Attribute, ElementType, NewNode, Tensor};
 
@@ -26,10 +26,10 @@ const CODE_MAX: f32 = 127.0;
 
 /// Constants of all rows: the end of the name, and the value.
 pub(super) const HALF: (&str, f32) = ("half", 0.5);
-pub(super) const NOTHING: (&str, f32) = ("nothing", 0.0);
-pub(super) const PART: (&str, f32) = ("part", 1.0 / CODE_MAX);
-pub(super) const LEAST: (&str, f32) = ("least", f32::MIN_POSITIVE);
-pub(super) const MIDDLE: (&str, f32) = ("middle", 128.0);
+pub(super) const ZERO_FACTOR: (&str, f32) = ("nothing", 0.0);
+pub(super) const STEP_FACTOR: (&str, f32) = ("part", 1.0 / CODE_MAX);
+pub(super) const STEP_MIN: (&str, f32) = ("least", f32::MIN_POSITIVE);
+pub(super) const CENTER_CODE: (&str, f32) = ("middle", 128.0);
 
 /// Names of the constants that all rows of a model share.
 #[derive(Debug, Default)]
@@ -42,33 +42,33 @@ impl Shared {
     pub(super) fn number(
         &mut self,
         (name, value): (&'static str, f32),
-        draft: &mut Draft<'_>,
+        rewrite: &mut Rewrite<'_>,
     ) -> Result<String, CompressError> {
-        self.tensor(name, || Ok(Tensor::new(&[], &[value])?), draft)
+        self.tensor(name, || Ok(Tensor::new(&[], &[value])?), rewrite)
     }
 
     /// Returns the name of the index of the last dimension.
-    fn last(&mut self, draft: &mut Draft<'_>) -> Result<String, CompressError> {
-        self.tensor("last", || Ok(Tensor::new(&[1], &[-1_i64])?), draft)
+    fn last(&mut self, rewrite: &mut Rewrite<'_>) -> Result<String, CompressError> {
+        self.tensor("last", || Ok(Tensor::new(&[1], &[-1_i64])?), rewrite)
     }
 
     /// Returns the name of the code of zero.
-    pub(super) fn zero(&mut self, draft: &mut Draft<'_>) -> Result<String, CompressError> {
-        self.tensor("zero", || Ok(Tensor::new(&[], &[128_u8])?), draft)
+    pub(super) fn zero(&mut self, rewrite: &mut Rewrite<'_>) -> Result<String, CompressError> {
+        self.tensor("zero", || Ok(Tensor::new(&[], &[128_u8])?), rewrite)
     }
 
     fn tensor(
         &mut self,
         name: &'static str,
         make: impl Fn() -> Result<Tensor, CompressError>,
-        draft: &mut Draft<'_>,
+        rewrite: &mut Rewrite<'_>,
     ) -> Result<String, CompressError> {
         if let Some((_, known)) = self.names.iter().find(|(known, _)| *known == name) {
             return Ok(known.clone());
         }
-        let made = draft.constant(&format!("rows_{name}"), make()?);
-        self.names.push((name, made.clone()));
-        Ok(made)
+        let output = rewrite.constant(&format!("rows_{name}"), make()?);
+        self.names.push((name, output.clone()));
+        Ok(output)
     }
 }
 
@@ -86,29 +86,29 @@ impl RowCodes {
         value: &str,
         opset: i64,
         shared: &mut Shared,
-        draft: &mut Draft<'_>,
+        rewrite: &mut Rewrite<'_>,
     ) -> Result<Self, CompressError> {
-        let mut writer = Writer { value, draft };
+        let mut writer = Writer { value, rewrite };
         let last = match opset >= SUM_AXES_OPSET {
-            true => shared.last(writer.draft)?,
+            true => shared.last(writer.rewrite)?,
             false => String::new(),
         };
         let mut end = |op_type: &str, name: &str, since: i64| {
-            let made = writer.name(name);
+            let output = writer.name(name);
             let mut node = match opset >= since {
-                true => NewNode::new(op_type, &[value, &last], &[&made]),
-                false => NewNode::new(op_type, &[value], &[&made])
+                true => NewNode::new(op_type, &[value, &last], &[&output]),
+                false => NewNode::new(op_type, &[value], &[&output])
                     .attribute("axes", Attribute::Ints(vec![-1])),
             };
             node = node.attribute("keepdims", Attribute::Int(1));
-            writer.draft.edit.add(node);
-            made
+            writer.rewrite.edit.add(node);
+            output
         };
         let high = end("ReduceMax", "high", AXES_OPSET);
         let low = end("ReduceMin", "low", AXES_OPSET);
         let sum = end("ReduceSum", "sum", SUM_AXES_OPSET);
-        let half = shared.number(HALF, writer.draft)?;
-        let nothing = shared.number(NOTHING, writer.draft)?;
+        let half = shared.number(HALF, writer.rewrite)?;
+        let nothing = shared.number(ZERO_FACTOR, writer.rewrite)?;
         let high_half = writer.add("Mul", &[&high, &half], "high_half");
         let low_half = writer.add("Mul", &[&low, &half], "low_half");
         let between = writer.add("Add", &[&high_half, &low_half], "between");
@@ -118,36 +118,36 @@ impl RowCodes {
         let up = writer.add("Sub", &[&high, &center], "up");
         let down = writer.add("Sub", &[&center, &low], "down");
         let farther = writer.add("Max", &[&up, &down], "farther");
-        let part = shared.number(PART, writer.draft)?;
-        let least = shared.number(LEAST, writer.draft)?;
+        let part = shared.number(STEP_FACTOR, writer.rewrite)?;
+        let least = shared.number(STEP_MIN, writer.rewrite)?;
         let part = writer.add("Mul", &[&farther, &part], "part");
         let step = writer.add("Max", &[&part, &least], "step");
         let inverse = writer.add("Reciprocal", &[&step], "inverse");
         let shifted = writer.add("Sub", &[value, &center], "shifted");
         let scaled = writer.add("Mul", &[&shifted, &inverse], "scaled");
         let rounded = writer.add("Round", &[&scaled], "rounded");
-        let middle = shared.number(MIDDLE, writer.draft)?;
+        let middle = shared.number(CENTER_CODE, writer.rewrite)?;
         let raised = writer.add("Add", &[&rounded, &middle], "raised");
         let codes = writer.name("codes");
         let to = Attribute::Int(i64::from(ElementType::UInt8.code()));
-        draft.edit.add(NewNode::new("Cast", &[&raised], &[&codes]).attribute("to", to));
+        rewrite.edit.add(NewNode::new("Cast", &[&raised], &[&codes]).attribute("to", to));
         Ok(Self { codes, step, center })
     }
 }
 
 struct Writer<'a, 'd, 'm> {
     value: &'a str,
-    draft: &'d mut Draft<'m>,
+    rewrite: &'d mut Rewrite<'m>,
 }
 
 impl Writer<'_, '_, '_> {
     fn name(&mut self, name: &str) -> String {
-        self.draft.edit.fresh(&format!("{}_{name}", self.value))
+        self.rewrite.edit.fresh(&format!("{}_{name}", self.value))
     }
 
     fn add(&mut self, op_type: &str, inputs: &[&str], name: &str) -> String {
-        let made = self.name(name);
-        self.draft.edit.add(NewNode::new(op_type, inputs, &[&made]));
-        made
+        let output = self.name(name);
+        self.rewrite.edit.add(NewNode::new(op_type, inputs, &[&output]));
+        output
     }
 }

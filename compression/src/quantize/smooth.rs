@@ -5,10 +5,10 @@
 //! them, and few are left for the rest. Each channel is divided by a constant, and the row of the
 //! weights is multiplied by it. That changes no result and evens out the ranges.
 
-use super::draft::Draft;
 use super::operand::Operand;
 use super::product::Product;
-use crate::calibrate::{Calibration, ChannelSizes};
+use super::rewrite::Rewrite;
+use crate::calibrate::{Calibration, ChannelMagnitudes};
 use crate::{CompressError, Layer, layers};
 use serde::Serialize;
 use skysail_graph::{Model, NewNode, Tensor};
@@ -58,7 +58,7 @@ pub struct SmoothedValue {
 /// [`quantize_static`]: super::quantize_static
 ///
 /// # Errors
-/// `BadSetting` and `NotFinite`, those of [`Calibration::channel_sizes`], and `Graph` for a broken
+/// `BadSetting` and `NotFinite`, those of [`Calibration::channel_magnitudes`], and `Graph` for a broken
 /// model.
 pub fn smooth(
     model: &mut Model,
@@ -71,12 +71,12 @@ pub fn smooth(
         return Err(CompressError::BadSetting { setting, value, wanted: "0 to 1" });
     }
     let layers = layers(model)?;
-    let draft = Draft::of(model);
-    let weights = draft.graph.weights()?;
+    let rewrite = Rewrite::of(model);
+    let weights = rewrite.graph.weights()?;
     let mut groups: Vec<(&str, Vec<Product<'_, '_>>)> = Vec::new();
     for weight in &weights {
-        let Ok(product) = Product::of(weight, &draft)? else { continue };
-        if !is_alone(&product, &draft) {
+        let Ok(product) = Product::of(weight, &rewrite)? else { continue };
+        if !is_sole_use(&product, &rewrite) {
             continue;
         }
         match groups.iter_mut().find(|(input, _)| *input == product.input) {
@@ -88,28 +88,28 @@ pub fn smooth(
     if values.is_empty() {
         return Ok(SmoothReport::default());
     }
-    let sizes = calibration.channel_sizes(model, &values)?;
+    let magnitudes = calibration.channel_magnitudes(model, &values)?;
     let report = SmoothReport::default();
-    let mut smoothing = Smoothing { draft, layers: &layers, sizes, strength, report };
+    let mut smoothing = Smoothing { rewrite, layers: &layers, magnitudes, strength, report };
     for (input, products) in groups {
         smoothing.apply(input, &products)?;
     }
-    let (report, (edit, _)) = (smoothing.report, smoothing.draft.finish());
+    let (report, (edit, _)) = (smoothing.report, smoothing.rewrite.finish());
     model.apply(edit)?;
     Ok(report)
 }
 
 /// Returns true if nothing else uses the product's matrix, and it is used in its stored order.
-fn is_alone<'m>(product: &Product<'_, 'm>, draft: &Draft<'m>) -> bool {
+fn is_sole_use<'m>(product: &Product<'_, 'm>, rewrite: &Rewrite<'m>) -> bool {
     let source = product.source();
     let plain = source.through.iter().all(|node| matches!(node.op_type(), "Cast" | "Identity"));
-    plain && source.is_alone(&draft.links)
+    plain && source.is_sole_use(&rewrite.links)
 }
 
 struct Smoothing<'m, 'l> {
-    draft: Draft<'m>,
+    rewrite: Rewrite<'m>,
     layers: &'l [Layer],
-    sizes: HashMap<String, ChannelSizes>,
+    magnitudes: HashMap<String, ChannelMagnitudes>,
     strength: f32,
     report: SmoothReport,
 }
@@ -117,18 +117,18 @@ struct Smoothing<'m, 'l> {
 impl Smoothing<'_, '_> {
     /// Smooths `input` for the products that use it.
     fn apply(&mut self, input: &str, products: &[Product<'_, '_>]) -> Result<(), CompressError> {
-        let sizes = self.sizes.get(input).map_or(&[][..], ChannelSizes::sizes);
+        let magnitudes = self.magnitudes.get(input).map_or(&[][..], ChannelMagnitudes::magnitudes);
         // The model is inconsistent where its channels are not the rows of the matrices.
-        if products.iter().any(|product| product.matrix.dims[0] != sizes.len()) {
+        if products.iter().any(|product| product.matrix.dims[0] != magnitudes.len()) {
             return Ok(());
         }
         let matrices: Vec<&Operand> = products.iter().map(|product| &product.matrix).collect();
-        let factors = factors(sizes, &matrices, self.strength);
+        let factors = factors(magnitudes, &matrices, self.strength);
         let inverse: Vec<f32> = factors.iter().map(|factor| 1.0 / factor).collect();
         let inverse = Tensor::new(&[inverse.len() as u64], &inverse)?;
-        let inverse = self.draft.constant(&format!("{input}_smoothing"), inverse);
-        let smoothed = self.draft.edit.fresh(&format!("{input}_smoothed"));
-        self.draft.edit.add(NewNode::new("Mul", &[input, &inverse], &[&smoothed]));
+        let inverse = self.rewrite.constant(&format!("{input}_smoothing"), inverse);
+        let smoothed = self.rewrite.edit.fresh(&format!("{input}_smoothed"));
+        self.rewrite.edit.add(NewNode::new("Mul", &[input, &inverse], &[&smoothed]));
         for product in products {
             self.scale(product, &factors, &smoothed)?;
         }
@@ -157,14 +157,14 @@ impl Smoothing<'_, '_> {
         if node.op_type() == "Gemm" && node.int("transB")?.unwrap_or(0) != 0 {
             scaled.transpose(&[1, 0]);
         }
-        self.draft.edit.set_initializer(name, layer.tensor(&scaled.values)?);
-        self.draft.edit.replace(node, [NewNode::copy_of(node).input(0, smoothed)]);
+        self.rewrite.edit.set_initializer(name, layer.tensor(&scaled.values)?);
+        self.rewrite.edit.replace(node, [NewNode::copy_of(node).input(0, smoothed)]);
         Ok(())
     }
 }
 
 /// Returns the divisor of each channel (equation 4), with a geometric mean of 1.
-fn factors(sizes: &[f32], matrices: &[&Operand], strength: f32) -> Vec<f32> {
+fn factors(magnitudes: &[f32], matrices: &[&Operand], strength: f32) -> Vec<f32> {
     let row_size = |row: usize| {
         let rows = matrices.iter().flat_map(|matrix| {
             let columns = matrix.dims[1];
@@ -172,11 +172,11 @@ fn factors(sizes: &[f32], matrices: &[&Operand], strength: f32) -> Vec<f32> {
         });
         rows.fold(SIZE_MIN, |largest, value| largest.max(value.abs()))
     };
-    let exponent = |(row, size): (usize, &f32)| {
-        strength * size.max(SIZE_MIN).ln() - (1.0 - strength) * row_size(row).ln()
+    let exponent = |(row, magnitude): (usize, &f32)| {
+        strength * magnitude.max(SIZE_MIN).ln() - (1.0 - strength) * row_size(row).ln()
     };
-    let exponents: Vec<f32> = sizes.iter().enumerate().map(exponent).collect();
-    let mean = exponents.iter().sum::<f32>() / sizes.len().max(1) as f32;
+    let exponents: Vec<f32> = magnitudes.iter().enumerate().map(exponent).collect();
+    let mean = exponents.iter().sum::<f32>() / magnitudes.len().max(1) as f32;
     exponents.iter().map(|exponent| (exponent - mean).exp()).collect()
 }
 

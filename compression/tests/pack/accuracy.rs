@@ -20,10 +20,10 @@ fn folder() -> Option<Folder> {
 fn a_package_that_loses_too_much_is_not_written() {
     let Some(folder) = folder() else { return };
     let gate = ["--data", "rows.npz", "--max-loss", "1%"];
-    let said = folder.fails(1, &[&["pack", "m.onnx", "--prune", "2%"], &gate[..]].concat());
-    assert!(said.contains("no package was written: it loses "), "{said}");
-    assert!(said.contains("agreement with the original's top class on 40 rows"), "{said}");
-    assert!(said.contains("and 1 % is allowed"), "{said}");
+    let message = folder.fails(1, &[&["pack", "m.onnx", "--prune", "2%"], &gate[..]].concat());
+    assert!(message.contains("no package was written: it loses "), "{message}");
+    assert!(message.contains("agreement with the original's top class on 40 rows"), "{message}");
+    assert!(message.contains("and 1 % is allowed"), "{message}");
     assert_eq!(folder.files(), ["m.onnx", "rows.npz"]);
     let found = folder.json(&[&["pack", "m.onnx"], &gate[..]].concat());
     assert_eq!(found["comparison"]["loss"], 0.0);
@@ -56,15 +56,15 @@ fn outputs_are_verified_against_the_original() {
     let output = &found["comparison"]["outputs"][0];
     let cosine = output["after"].as_f64().unwrap();
     assert!(cosine < 1.0 && cosine > 0.5, "{output}");
-    let said = folder.fails(2, &[&verify[..], &["--compare-output", "outptu"]].concat());
-    assert!(said.contains("the model has no output 'outptu'; the nearest are '"), "{said}");
+    let message = folder.fails(2, &[&verify[..], &["--compare-output", "outptu"]].concat());
+    assert!(message.contains("the model has no output 'outptu'; the nearest are '"), "{message}");
     let strict = ["--measure", "cosine", "--max-loss", "0"];
-    let said = folder.fails(1, &[&verify[..], &strict].concat());
-    assert!(said.contains("of cosine similarity to the original"), "{said}");
+    let message = folder.fails(1, &[&verify[..], &strict].concat());
+    assert!(message.contains("of cosine similarity to the original"), "{message}");
 }
 
 #[test]
-fn int4_gives_the_same_when_it_is_unpacked() {
+fn unpacked_int4_has_the_same_outputs() {
     let Some(folder) = folder() else { return };
     folder.done(&["pack", "m.onnx", "--int4"]);
     folder.done(&["unpack", "m.sky", "-o", "u.onnx"]);
@@ -92,8 +92,8 @@ fn a_folder_of_inputs_is_data_too() {
         (&80.into(), &"sets".into())
     );
     std::fs::remove_file(folder.path("sets/test_data_set_1/input_0.npy")).unwrap();
-    let said = folder.fails(1, &["pack", "m.onnx", "--data", "sets"]);
-    assert!(said.contains("test_data_set_1 has no input_0.npy or input_0.pb"), "{said}");
+    let message = folder.fails(1, &["pack", "m.onnx", "--data", "sets"]);
+    assert!(message.contains("test_data_set_1 has no input_0.npy or input_0.pb"), "{message}");
 }
 
 #[test]

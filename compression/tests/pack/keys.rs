@@ -4,7 +4,7 @@ use crate::support::{Folder, classifier};
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
-fn a_signature_is_of_its_key_and_of_no_other() {
+fn a_signature_is_valid_for_its_key_only() {
     let folder = Folder::new();
     folder.model("m.onnx", &classifier().0);
     folder.done(&["keygen", "a.key"]);
@@ -16,8 +16,8 @@ fn a_signature_is_of_its_key_and_of_no_other() {
     assert_eq!(found["trusted"], true);
     let public = std::fs::read_to_string(folder.path("a.key.pub")).unwrap();
     assert_eq!(found["signed_by"], public.trim());
-    let said = folder.fails(1, &["verify", "m.sky", "--key", "b.key.pub"]);
-    assert!(said.contains("it was signed with the key"), "{said}");
+    let message = folder.fails(1, &["verify", "m.sky", "--key", "b.key.pub"]);
+    assert!(message.contains("it was signed with the key"), "{message}");
     assert!(folder.done(&["verify", "m.sky"]).contains("--key says whether to trust it"));
 }
 
@@ -27,13 +27,13 @@ fn an_unsigned_package_does_not_pass() {
     folder.model("m.onnx", &classifier().0);
     folder.done(&["keygen", "a.key"]);
     folder.done(&["pack", "m.onnx"]);
-    let said = folder.fails(1, &["verify", "m.sky", "--key", "a.key.pub"]);
-    assert!(said.contains("it is not signed"), "{said}");
+    let message = folder.fails(1, &["verify", "m.sky", "--key", "a.key.pub"]);
+    assert!(message.contains("it is not signed"), "{message}");
     assert_eq!(folder.json(&["verify", "m.sky"])["trusted"], false);
 }
 
 #[test]
-fn keys_are_not_replaced_and_nothing_else_is_one() {
+fn keys_are_not_replaced_and_other_files_are_rejected() {
     let folder = Folder::new();
     folder.model("m.onnx", &classifier().0);
     folder.done(&["keygen", "a.key"]);
@@ -42,7 +42,7 @@ fn keys_are_not_replaced_and_nothing_else_is_one() {
     std::fs::remove_file(folder.path("a.key.pub")).unwrap();
     folder.fails(1, &["keygen", "a.key"]);
     assert_eq!(std::fs::read(folder.path("a.key")).unwrap(), key);
-    let said = folder.fails(1, &["pack", "m.onnx", "--sign", "m.onnx"]);
-    assert!(said.contains("--sign takes the private key that `keygen` wrote"), "{said}");
+    let message = folder.fails(1, &["pack", "m.onnx", "--sign", "m.onnx"]);
+    assert!(message.contains("--sign takes the private key that `keygen` wrote"), "{message}");
     assert_eq!(folder.files(), ["a.key", "m.onnx"]);
 }

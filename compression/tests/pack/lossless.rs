@@ -4,21 +4,21 @@ use crate::support::{Folder, assert_same, classifier, convolution, shared};
 use skysail_graph::{Model, Tensor};
 
 #[test]
-fn a_model_comes_back_the_same() {
+fn a_model_is_restored_exactly() {
     let folder = Folder::new();
     for model in [classifier().0, convolution()] {
         folder.model("small.onnx", &model);
-        let said = folder.done(&["pack", "small.onnx"]);
-        assert!(said.starts_with("small.sky: "), "{said}");
+        let message = folder.done(&["pack", "small.onnx"]);
+        assert!(message.starts_with("small.sky: "), "{message}");
         folder.done(&["unpack", "small.sky", "-o", "again.onnx"]);
         assert_eq!(folder.load("again.onnx").to_bytes().unwrap(), model.to_bytes().unwrap());
-        let said = folder.done(&["diff", "small.onnx", "small.sky"]);
-        assert!(said.ends_with("all tensors are the same\n"), "{said}");
+        let message = folder.done(&["diff", "small.onnx", "small.sky"]);
+        assert!(message.ends_with("all tensors are the same\n"), "{message}");
     }
 }
 
 #[test]
-fn real_models_come_back_the_same() {
+fn real_models_are_restored_exactly() {
     let names = ["resnet20-cifar10", "silero-vad-16k", "edge-float16", "triton-simple-string"];
     for name in names {
         let Some(path) = shared(&format!("models/{name}/model.onnx")) else { return };
@@ -32,7 +32,7 @@ fn real_models_come_back_the_same() {
 }
 
 #[test]
-fn the_manifest_says_what_it_is_told() {
+fn the_manifest_has_the_values_of_the_flags() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path("digits")).unwrap();
     folder.model("digits/model.onnx", &classifier().0);
@@ -50,7 +50,7 @@ fn the_manifest_says_what_it_is_told() {
 }
 
 #[test]
-fn inspect_tells_tensors_and_totals() {
+fn inspect_shows_tensors_and_totals() {
     let folder = Folder::new();
     let mut model = classifier().0;
     // The weights have three values, and half of them are zero.
@@ -58,14 +58,14 @@ fn inspect_tells_tensors_and_totals() {
     model.set_initializer("fc0.weight", Tensor::new(&[32, 16], &values).unwrap());
     folder.model("m.onnx", &model);
     folder.done(&["pack", "m.onnx"]);
-    let said = folder.done(&["inspect", "m.sky"]);
-    let head = said.lines().find(|line| line.starts_with("tensor ")).unwrap();
+    let message = folder.done(&["inspect", "m.sky"]);
+    let head = message.lines().find(|line| line.starts_with("tensor ")).unwrap();
     for column in ["shape", "kept", "code bits", "gap bits", "codec", "bytes", "share"] {
         assert!(head.contains(column), "{head}");
     }
-    let row = said.lines().find(|line| line.starts_with("fc0.weight")).unwrap();
+    let row = message.lines().find(|line| line.starts_with("fc0.weight")).unwrap();
     assert!(row.contains("32x16") && row.contains("float32"), "{row}");
-    let total = said.lines().find(|line| line.starts_with("4 tensors")).unwrap();
+    let total = message.lines().find(|line| line.starts_with("4 tensors")).unwrap();
 
     let found = folder.json(&["inspect", "m.sky"]);
     let tensors = found["tensors"].as_array().unwrap();
@@ -80,7 +80,7 @@ fn inspect_tells_tensors_and_totals() {
 }
 
 #[test]
-fn weights_are_drawn() {
+fn inspect_draws_weights() {
     let folder = Folder::new();
     folder.model("m.onnx", &classifier().0);
     folder.done(&["pack", "m.onnx", "--bits", "3"]);
@@ -91,12 +91,12 @@ fn weights_are_drawn() {
 }
 
 #[test]
-fn unpack_replaces_nothing_unasked() {
+fn unpack_does_not_replace_a_file_by_default() {
     let folder = Folder::new();
     folder.model("m.onnx", &classifier().0);
     folder.done(&["pack", "m.onnx", "--bits", "2"]);
-    let said = folder.fails(2, &["unpack", "m.sky"]);
-    assert!(said.contains("m.onnx is there already: name the file with -o"), "{said}");
+    let message = folder.fails(2, &["unpack", "m.sky"]);
+    assert!(message.contains("m.onnx is there already: name the file with -o"), "{message}");
     assert_same(&folder.load("m.onnx"), &classifier().0);
     folder.done(&["unpack", "m.sky", "-o", "m.onnx"]);
 }

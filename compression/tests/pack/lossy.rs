@@ -20,8 +20,8 @@ fn weights_are_pruned_and_shared() {
     folder.model("m.onnx", &classifier().0);
     let flags = ["--prune", "25%", "--prune-layer", "fc1.weight=0.5", "--bits", "3"];
     let layer = ["--bits-layer", "fc1.weight=2", "--init", "density"];
-    let said = folder.done(&[&["pack", "m.onnx"], &flags[..], &layer].concat());
-    assert!(said.contains("prune") && said.contains("12 values, density start"), "{said}");
+    let message = folder.done(&[&["pack", "m.onnx"], &flags[..], &layer].concat());
+    assert!(message.contains("prune") && message.contains("12 values, density start"), "{message}");
     folder.done(&["unpack", "m.sky", "-o", "u.onnx"]);
     let model = folder.load("u.onnx");
     assert_eq!(kept(&model, "fc0.weight"), (128, 8));
@@ -43,7 +43,7 @@ fn weights_are_pruned_and_shared() {
 }
 
 #[test]
-fn a_recipe_does_what_flags_do() {
+fn a_recipe_has_the_same_effect_as_flags() {
     let folder = Folder::new();
     folder.model("m.onnx", &classifier().0);
     let recipe = "threshold = 0.1\nbits = 3\n[bits-layer]\n\"fc1.weight\" = 2\n";
@@ -76,8 +76,8 @@ fn int4_unpacks_to_standard_operators() {
     folder.done(&["pack", "m.onnx", "--int4"]);
     let found = folder.json(&["diff", "m.onnx", "m.sky"]);
     assert_eq!(found["operators"]["MatMulNBits"], 2);
-    let said = folder.done(&["unpack", "m.sky", "-o", "u.onnx"]);
-    assert!(!said.contains("other domains"), "{said}");
+    let message = folder.done(&["unpack", "m.sky", "-o", "u.onnx"]);
+    assert!(!message.contains("other domains"), "{message}");
     let model = folder.load("u.onnx");
     assert!(model.graph().nodes().all(|node| node.domain().is_empty()));
 }
@@ -93,15 +93,15 @@ fn static_int8_is_calibrated() {
     folder.npz("images.npz", &[("image", images)]);
     for ranges in ["min-max", "percentile", "entropy"] {
         let flags = ["--int8", "static", "--calibrate", "images.npz", "--range-rule", ranges];
-        let said = folder.done(&[&["pack", "m.onnx", "--force"], &flags[..]].concat());
-        assert!(said.contains("int8     "), "{said}");
+        let message = folder.done(&[&["pack", "m.onnx", "--force"], &flags[..]].concat());
+        assert!(message.contains("int8     "), "{message}");
         let found = folder.json(&["diff", "m.onnx", "m.sky"]);
         assert!(found["operators"]["DequantizeLinear"].as_i64().unwrap() > 0, "{found}");
     }
 }
 
 #[test]
-fn int8_is_measured_and_float32_may_stay() {
+fn int8_is_timed_and_float32_may_stay() {
     if !can_run() {
         return;
     }
@@ -153,7 +153,7 @@ fn cancelling() -> Model {
 }
 
 #[test]
-fn a_difference_that_is_not_explained_is_refused() {
+fn an_unexplained_difference_is_rejected() {
     if !can_run() {
         return;
     }
@@ -161,16 +161,16 @@ fn a_difference_that_is_not_explained_is_refused() {
     folder.model("m.onnx", &cancelling());
     folder.npz("rows.npz", &[("x", Tensor::new(&[4, 2], &[1.0_f32; 8]).unwrap())]);
     let pack = ["pack", "m.onnx", "--int8", "dynamic", "--force", "--data", "rows.npz"];
-    let said = folder.fails(1, &pack);
-    assert!(said.contains("output 'y' differs by 1.000 of its size"), "{said}");
-    assert!(said.contains("--accept-difference"), "{said}");
+    let message = folder.fails(1, &pack);
+    assert!(message.contains("output 'y' differs by 1.000 of its size"), "{message}");
+    assert!(message.contains("--accept-difference"), "{message}");
     assert_eq!(folder.files(), ["m.onnx", "rows.npz"]);
-    let said = folder.done(&[&pack[..], &["--accept-difference"]].concat());
-    assert!(said.contains("accepted: output 'y'"), "{said}");
+    let message = folder.done(&[&pack[..], &["--accept-difference"]].concat());
+    assert!(message.contains("accepted: output 'y'"), "{message}");
 }
 
 #[test]
-fn outputs_are_compared_on_made_up_inputs_where_there_are_no_others() {
+fn outputs_are_compared_on_synthetic_inputs_without_data() {
     if !can_run() {
         return;
     }
@@ -184,20 +184,23 @@ fn outputs_are_compared_on_made_up_inputs_where_there_are_no_others() {
     ] {
         let found = folder.json(&[&["pack", "m.onnx"], flags].concat());
         let check = &found["checks"][0];
-        assert_eq!(check["inputs"], "made-up inputs", "{found}");
+        assert_eq!(check["inputs"], "synthetic inputs", "{found}");
         assert!(check["difference"].as_f64().unwrap() < 0.9, "{found}");
     }
 }
 
 #[test]
-fn what_would_become_zero_stays_and_is_told() {
+fn weights_that_would_become_zero_stay_and_are_reported() {
     let folder = Folder::new();
     let mut model = classifier().0;
     model.set_initializer("fc0.weight", Tensor::new(&[32, 16], &[1e-37_f32; 512]).unwrap());
     folder.model("m.onnx", &model);
     for flags in [&["--half", "fp16"][..], &["--int8", "dynamic", "--force"], &["--int4"]] {
-        let said = folder.done(&[&["pack", "m.onnx"], flags].concat());
-        assert!(said.contains("'fc0.weight' stayed as it was") && said.contains("1e-37"), "{said}");
+        let message = folder.done(&[&["pack", "m.onnx"], flags].concat());
+        assert!(
+            message.contains("'fc0.weight' stayed as it was") && message.contains("1e-37"),
+            "{message}"
+        );
         folder.done(&["unpack", "m.sky", "-o", "u.onnx"]);
         let weight = folder.load("u.onnx").graph().initializer("fc0.weight").unwrap().element();
         assert_eq!(weight, ElementType::Float32);
@@ -205,10 +208,10 @@ fn what_would_become_zero_stays_and_is_told() {
 }
 
 #[test]
-fn inspect_says_what_the_codes_are() {
+fn inspect_describes_the_codes() {
     let folder = Folder::new();
     folder.model("m.onnx", &classifier().0);
     folder.done(&["pack", "m.onnx", "--int8", "dynamic", "--force"]);
-    let said = folder.done(&["inspect", "m.sky"]);
-    assert!(said.contains("unsigned, 128 is zero"), "{said}");
+    let message = folder.done(&["inspect", "m.sky"]);
+    assert!(message.contains("unsigned, 128 is zero"), "{message}");
 }

@@ -13,6 +13,6 @@ mod support;
 mod lossless;
 mod lossy;
 mod accuracy;
-mod wrong;
+mod errors;
 mod keys;
-mod stop;
+mod interrupt;

@@ -57,10 +57,10 @@ impl Folder {
     /// Runs a command that must fail with this status, and returns its error text.
     pub(crate) fn fails(&self, status: i32, args: &[&str]) -> String {
         let output = self.run(args);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(status), "{args:?}: {said}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {message}");
         assert!(output.stdout.is_empty(), "{args:?} printed a result");
-        said
+        message
     }
 
     /// Saves a model in the folder.

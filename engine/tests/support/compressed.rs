@@ -2,8 +2,8 @@
 
 use super::{FLOAT, batch_of};
 use skysail_compression::{
-    ClusterSettings, Manifest, PackageWriter, PerLayer, PruneRule, PruneSettings, Start, cluster,
-    prune,
+    ClusterInit, ClusterSettings, Manifest, PackageWriter, PerLayer, PruneRule, PruneSettings,
+    cluster, prune,
 };
 use skysail_graph::{Attribute, GraphBuilder, Model, Tensor};
 
@@ -16,7 +16,7 @@ pub(crate) fn package(model: &Model) -> Vec<u8> {
 /// The model with this share of its weights, which have `2^bits` different values.
 pub(crate) fn compressed(model: &Model, density: f64, bits: u8) -> Model {
     let mut model = pruned(model, density);
-    let settings = ClusterSettings { bits: PerLayer::all(bits), start: Start::Linear };
+    let settings = ClusterSettings { bits: PerLayer::all(bits), init: ClusterInit::Linear };
     cluster(&mut model, &settings).unwrap();
     model
 }
@@ -25,7 +25,7 @@ pub(crate) fn compressed(model: &Model, density: f64, bits: u8) -> Model {
 pub(crate) fn pruned(model: &Model, density: f64) -> Model {
     let mut model = model.clone();
     let rule = PerLayer::all(PruneRule::Density(density));
-    prune(&mut model, &PruneSettings::Apart(rule)).unwrap();
+    prune(&mut model, &PruneSettings::PerLayer(rule)).unwrap();
     model
 }
 

@@ -56,7 +56,7 @@ fn round(
     (round, rounds): (u32, u32),
 ) -> Result<Pruned, CompressionError> {
     let rules = rules(&compressor.settings.density, f64::from(round) / f64::from(rounds));
-    let masks = masks(model, &PruneSettings::Apart(rules))?;
+    let masks = masks(model, &PruneSettings::PerLayer(rules))?;
     retrain(compressor, task, model, masks, Phase::Retrain { round, rounds })
 }
 

@@ -7,7 +7,7 @@ use crate::error::TrainError;
 use crate::job::{NetworkTask, TrainTask};
 use crate::layout::Layout;
 use crate::learner::Learner;
-use skysail_compression::{ClusterSettings, PerLayer, SharedLayer, share as share_values};
+use skysail_compression::{ClusterSettings, PerLayer, SharedLayer, share_values};
 use skysail_graph::Model;
 
 /// A model with shared values.
@@ -46,7 +46,7 @@ fn fine_tune(
     more: u32,
 ) -> Result<SharedModel, CompressionError> {
     let bits = with_extra_bits(&compressor.settings.bits, more);
-    let settings = ClusterSettings { bits, start: compressor.settings.start };
+    let settings = ClusterSettings { bits, init: compressor.settings.start };
     let layers = share_values(&pruned.model, &settings)?;
     let values = SharedTask::new(task, &pruned.model, &layers)?;
     let (parameters, accuracy) =

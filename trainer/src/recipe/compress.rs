@@ -5,7 +5,7 @@ use crate::compress::{CompressSettings, Phase};
 use crate::network::Distillation;
 use crate::schedule::Schedule;
 use serde::{Deserialize, Serialize};
-use skysail_compression::{PerLayer, Start};
+use skysail_compression::{ClusterInit, PerLayer};
 use std::collections::BTreeMap;
 
 /// Deep Compression of the trained model.
@@ -112,8 +112,8 @@ impl CompressRecipe {
             rounds: u32::try_from(self.rounds).unwrap_or(u32::MAX),
             bits: self.bits.per_layer(),
             start: match self.start {
-                StartRecipe::Linear => Start::Linear,
-                StartRecipe::Density => Start::Density,
+                StartRecipe::Linear => ClusterInit::Linear,
+                StartRecipe::Density => ClusterInit::Density,
             },
             distill: self.distill.as_ref().map(|distill| Distillation {
                 temperature: distill.temperature,

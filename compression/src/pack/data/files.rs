@@ -37,8 +37,8 @@ pub(super) fn archive(bytes: &[u8]) -> Result<Vec<Array>> {
     ensure!(archive.len() <= ARRAYS_MAX, "it has more than {ARRAYS_MAX} arrays");
     let mut left = BYTES_MAX;
     let mut arrays = Vec::new();
-    for place in 0..archive.len() {
-        let file = archive.by_index(place).context("it is damaged")?;
+    for position in 0..archive.len() {
+        let file = archive.by_index(position).context("it is damaged")?;
         let name = file.name().context("it is damaged")?.into_owned();
         let name = name.strip_suffix(".npy").unwrap_or(&name).to_owned();
         // Memory grows with the bytes read, whatever size the file states.
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn no_archive_can_do_harm() {
+    fn a_damaged_archive_is_read_or_rejected() {
         let array = npy::write(&Tensor::new(&[2], &[3_u8, 4]).unwrap()).unwrap();
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         zip.start_file("x.npy", SimpleFileOptions::default()).unwrap();
@@ -139,19 +139,19 @@ mod tests {
         let whole = zip.finish().unwrap().into_inner();
         let found = super::archive(&whole).unwrap();
         assert_eq!((found[0].name.as_str(), found[0].tensor.bytes()), ("x", &[3, 4][..]));
-        for place in 0..whole.len() {
+        for position in 0..whole.len() {
             // Either result is fine.
-            let _ = super::archive(&whole[..place]);
+            let _ = super::archive(&whole[..position]);
             for value in [0, 1, 127, 255] {
                 let mut changed = whole.clone();
-                changed[place] ^= value;
+                changed[position] ^= value;
                 let _ = super::archive(&changed);
             }
         }
     }
 
     #[test]
-    fn archives_that_are_none_are_refused() {
+    fn invalid_archives_are_rejected() {
         for bytes in [&b""[..], b"PK", &[0; 100]] {
             assert!(archive(bytes).is_err());
         }

@@ -75,14 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_split_to_what_the_model_takes() {
+    fn rows_are_split_to_batches_of_the_model() {
         let open = split(batch(20), &input(Dim::from("batch"))).unwrap();
         assert_eq!(open.iter().map(|batch| count(batch).unwrap()).collect::<Vec<_>>(), [16, 4]);
         assert_eq!(open[1][0].1.bytes(), &(32..40).collect::<Vec<u8>>());
         let fixed = split(batch(6), &input(Dim::Fixed(3))).unwrap();
         assert_eq!((fixed.len(), fixed[1][0].1.shape()), (2, &[3, 2][..]));
-        let said = split(batch(7), &input(Dim::Fixed(3))).unwrap_err().to_string();
-        assert!(said.contains("7 are no multiple"), "{said}");
+        let message = split(batch(7), &input(Dim::Fixed(3))).unwrap_err().to_string();
+        assert!(message.contains("7 are no multiple"), "{message}");
         assert!(split(batch(0), &input(Dim::Unknown)).is_err());
         assert_eq!(first_rows(&batch(5), 1).unwrap()[0].1.bytes(), [0, 1]);
     }

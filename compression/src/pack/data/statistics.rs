@@ -12,7 +12,7 @@ const PARTS: usize = 10;
 
 /// Running statistics of elements, batch by batch (mean and variance after Welford 1962).
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct RunningStatistics {
     count: u64,
     mean: f64,
     /// Sum of the squared differences from the mean.
@@ -23,7 +23,7 @@ pub(crate) struct Seen {
     every: u32,
 }
 
-impl Seen {
+impl RunningStatistics {
     /// Adds the finite elements of a tensor.
     pub(crate) fn add(&mut self, tensor: &Tensor) {
         for value in numbers(tensor).into_iter().filter(|value| value.is_finite()) {
@@ -43,10 +43,10 @@ impl Seen {
         self.sample.push(value);
         if self.sample.len() == SAMPLE_MAX {
             // Every other element stays: those of the doubled interval.
-            let mut place = 0;
+            let mut position = 0;
             self.sample.retain(|_| {
-                place += 1;
-                place % 2 == 1
+                position += 1;
+                position % 2 == 1
             });
             self.every += 1;
         }
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn all_batches_count() {
-        let mut seen = Seen::default();
+        let mut seen = RunningStatistics::default();
         seen.add(&Tensor::new(&[2], &[1.0_f32, f32::NAN]).unwrap());
         seen.add(&Tensor::new(&[3], &[2_i64, 3, 6]).unwrap());
         let found = seen.statistics().unwrap();
@@ -104,13 +104,13 @@ mod tests {
         assert!((found.deviation - 3.5_f64.sqrt()).abs() < 1e-4);
         assert_eq!(found.quantiles.len(), 9);
         assert_eq!(found.quantiles[8], 3.0);
-        assert_eq!(Seen::default().statistics(), None);
+        assert_eq!(RunningStatistics::default().statistics(), None);
     }
 
     #[test]
-    fn of_very_many_elements_a_part_is_kept() {
+    fn a_sample_of_very_many_elements_is_kept() {
         let values: Vec<u32> = (0..1_000_000).collect();
-        let mut seen = Seen::default();
+        let mut seen = RunningStatistics::default();
         seen.add(&Tensor::new(&[1_000_000], &values).unwrap());
         assert!(seen.sample.len() < SAMPLE_MAX);
         let median = seen.statistics().unwrap().quantiles[4];

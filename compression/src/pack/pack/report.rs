@@ -1,7 +1,7 @@
 //! The report of `pack`.
 
-use super::race::Cell;
-use super::steps::Done;
+use super::steps::Outcome;
+use super::timing::BatchTimes;
 use crate::args::{Output, Share};
 use crate::check::Checked;
 use crate::compare::Comparison;
@@ -16,7 +16,7 @@ pub(super) struct Report<'a> {
     pub(super) model: &'a Path,
     pub(super) out: &'a Path,
     pub(super) summary: Summary,
-    pub(super) done: Done,
+    pub(super) done: Outcome,
     pub(super) comparison: Option<Comparison>,
     pub(super) loss_max: Option<Share>,
 }
@@ -38,8 +38,8 @@ impl Report<'_> {
         for (what, how) in &self.done.lines {
             writeln!(to, "  {what:<8} {how}")?;
         }
-        for cell in &self.done.race {
-            writeln!(to, "  {:<8} {}", "speed", cell.words())?;
+        for cell in &self.done.int8_times {
+            writeln!(to, "  {:<8} {}", "speed", cell.describe())?;
         }
         for Checked { inputs, difference, explained } in &self.done.checks {
             let of = if explained.is_finite() {
@@ -60,10 +60,10 @@ impl Report<'_> {
     }
 
     fn compared(&self, to: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
-        let (words, rows) = (comparison.measure.words(), comparison.rows);
+        let (words, rows) = (comparison.measure.describe(), comparison.rows);
         writeln!(to, "  {:<8} {words}, {rows} rows of {}", "loss", comparison.data)?;
         for figure in &comparison.figures {
-            writeln!(to, "  {:<8} {}", "", figure.words())?;
+            writeln!(to, "  {:<8} {}", "", figure.describe())?;
         }
         let allowed = self.loss_max.map(|share| format!(", {share} allowed"));
         let lost = percent(comparison.loss());
@@ -72,7 +72,7 @@ impl Report<'_> {
 
     fn json(&self, to: &mut impl Write) -> io::Result<()> {
         let comparison = self.comparison.as_ref().map(Comparison::json);
-        let race: &[Cell] = &self.done.race;
+        let times: &[BatchTimes] = &self.done.int8_times;
         let report = json!({
             "package": self.out,
             "model": self.model,
@@ -81,7 +81,7 @@ impl Report<'_> {
             "digest": hex(&self.summary.digest),
             "steps": self.done.steps,
             "notes": self.done.notes,
-            "speed": race,
+            "speed": times,
             "checks": self.done.checks,
             "comparison": comparison,
             "loss_max": self.loss_max.map(|share| share.0),

@@ -1,6 +1,6 @@
 //! The lossy steps of `pack`, each of which changes the model.
 
-use super::race::{Cell, is_faster, race};
+use super::timing::{BatchTimes, is_faster, time_models};
 use crate::check::{Checked, Explained, check};
 use crate::data::DataSet;
 use crate::options::{Init, Int8, Options, Ranges};
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 const TABLES_OPSET: i64 = 13;
 
 /// Inputs of compression.
-pub(super) struct Work<'a> {
+pub(super) struct Compressor<'a> {
     pub(super) options: &'a Options,
     /// Typical inputs of the model.
     pub(super) typical: Option<&'a DataSet>,
@@ -31,7 +31,7 @@ pub(super) struct Work<'a> {
 
 /// Results of the steps.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(super) struct Outcome {
     /// Steps on the whole model, for the manifest.
     pub(super) steps: Vec<Step>,
     /// Steps on each tensor, for the manifest.
@@ -41,7 +41,7 @@ pub(super) struct Done {
     /// A line for each step, for people: its name and its effect.
     pub(super) lines: Vec<(&'static str, String)>,
     /// Run times of int8 and float32.
-    pub(super) race: Vec<Cell>,
+    pub(super) int8_times: Vec<BatchTimes>,
     /// Differences of the outputs after each step.
     pub(super) checks: Vec<Checked>,
 }
@@ -69,10 +69,10 @@ fn shares(options: &Options) -> bool {
     options.bits.is_some() || !options.bits_layer.is_empty()
 }
 
-impl Work<'_> {
+impl Compressor<'_> {
     /// Applies the steps in the paper's order; quantization comes last.
-    pub(super) fn compress(&self, original: &Model, model: &mut Model) -> Result<Done> {
-        let (options, mut done) = (self.options, Done::default());
+    pub(super) fn compress(&self, original: &Model, model: &mut Model) -> Result<Outcome> {
+        let (options, mut done) = (self.options, Outcome::default());
         if prunes(options) {
             self.progress.step("pruning");
             self.prune(model, &mut done)?;
@@ -111,7 +111,7 @@ impl Work<'_> {
     }
 
     /// Compares the outputs before and after a step.
-    fn check(&self, models: [&Model; 2], explained: Explained, done: &mut Done) -> Result<()> {
+    fn check(&self, models: [&Model; 2], explained: Explained, done: &mut Outcome) -> Result<()> {
         match check(models, self.typical, explained) {
             Ok(Ok(checked)) => done.checks.push(checked),
             Ok(Err(reason)) => done.notes.push(format!("outputs were not compared: {reason}")),
@@ -123,7 +123,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn prune(&self, model: &mut Model, done: &mut Done) -> Result<()> {
+    fn prune(&self, model: &mut Model, done: &mut Outcome) -> Result<()> {
         let options = self.options;
         let rule = options.threshold.map(PruneRule::Threshold);
         let mut apart = PerLayer { convolution: rule, fully_connected: rule, ..PerLayer::none() };
@@ -132,9 +132,9 @@ impl Work<'_> {
             apart = apart.with(&named.layer, Some(PruneRule::Density(named.value.0)));
             floors = floors.with(&named.layer, None);
         }
-        let mut pruned = prune(model, &PruneSettings::Apart(apart))?.layers;
+        let mut pruned = prune(model, &PruneSettings::PerLayer(apart))?.layers;
         if let Some(density) = options.prune {
-            let together = PruneSettings::Together { density: density.0, floors };
+            let together = PruneSettings::Global { density: density.0, floors };
             pruned.extend(prune(model, &together)?.layers);
         }
         for PrunedLayer { name, weights, kept, .. } in &pruned {
@@ -150,7 +150,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn share(&self, model: &mut Model, done: &mut Done) -> Result<()> {
+    fn share(&self, model: &mut Model, done: &mut Outcome) -> Result<()> {
         let options = self.options;
         let init = options.init.unwrap_or(Init::Linear);
         let mut bits = PerLayer {
@@ -161,7 +161,7 @@ impl Work<'_> {
         for named in &options.bits_layer {
             bits = bits.with(&named.layer, Some(named.value));
         }
-        let report = cluster(model, &ClusterSettings { bits, start: init.start() })?;
+        let report = cluster(model, &ClusterSettings { bits, init: init.cluster_init() })?;
         for layer in &report.layers {
             let settings = json!({ "bits": layer.bits, "values": layer.centroids });
             done.tensor(&layer.name, "cluster", settings);
@@ -173,7 +173,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn int8(&self, model: &mut Model, how: Int8, done: &mut Done) -> Result<()> {
+    fn int8(&self, model: &mut Model, how: Int8, done: &mut Outcome) -> Result<()> {
         let options = self.options;
         let batches: &[Batch] = self.typical.map_or(&[], |data| &data.batches);
         let mut runtime = OnnxRuntime(Threads::All);
@@ -201,13 +201,13 @@ impl Work<'_> {
         if !options.force {
             self.progress.step("measuring int8 against float32");
             for batch in batches.iter().take(1) {
-                done.race = race(model, &int8, batch)?;
+                done.int8_times = time_models(model, &int8, batch)?;
             }
-            if !is_faster(&done.race) {
-                let times: Vec<String> = done.race.iter().map(Cell::words).collect();
-                let said = format!("float32 kept, as {how} int8 was no faster");
-                done.notes.push(format!("{said}: {}", times.join("; ")));
-                done.line("int8", said);
+            if !is_faster(&done.int8_times) {
+                let times: Vec<String> = done.int8_times.iter().map(BatchTimes::describe).collect();
+                let message = format!("float32 kept, as {how} int8 was no faster");
+                done.notes.push(format!("{message}: {}", times.join("; ")));
+                done.line("int8", message);
                 return Ok(());
             }
         }
@@ -221,7 +221,7 @@ impl Work<'_> {
     }
 }
 
-impl Done {
+impl Outcome {
     fn line(&mut self, what: &'static str, how: String) {
         self.lines.push((what, how));
     }

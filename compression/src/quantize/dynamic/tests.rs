@@ -34,7 +34,7 @@ fn halves() -> Model {
 }
 
 #[test]
-fn products_become_products_of_integers() {
+fn products_become_integer_products() {
     let mut model = halves();
     let report = quantize_dynamic(&mut model, &DynamicSettings::default()).unwrap();
     let stored: Vec<_> = report.tensors.iter().map(|t| (t.stored.as_str(), t.scales)).collect();
@@ -68,7 +68,7 @@ fn products_become_products_of_integers() {
 }
 
 #[test]
-fn a_turned_weight_is_turned() {
+fn a_transposed_weight_is_transposed_back() {
     let mut model = mlp(&[2, 3], 1).unwrap();
     let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0_f32];
     model.set_initializer("fc0.weight", Tensor::new(&[3, 2], &values).unwrap());
@@ -81,7 +81,7 @@ fn a_turned_weight_is_turned() {
 }
 
 #[test]
-fn a_weight_that_two_share_is_stored_once() {
+fn a_shared_weight_is_stored_once() {
     let dims = [Dim::from("batch"), Dim::from(2)];
     let mut builder = GraphBuilder::new("shared");
     builder
@@ -101,7 +101,7 @@ fn a_weight_that_two_share_is_stored_once() {
 }
 
 #[test]
-fn what_is_no_plain_product_stays_with_a_reason() {
+fn other_products_stay_with_a_reason() {
     let dims = [Dim::from(2), Dim::from(2)];
     let weight = || Tensor::new(&[2, 2], &[1.0_f32; 4]).unwrap();
     let mut builder = GraphBuilder::new("others");
@@ -136,7 +136,7 @@ fn a_weight_in_two_layouts_is_stored_in_both() {
 }
 
 #[test]
-fn weights_too_small_for_scales_stay_and_are_told() {
+fn tiny_weights_stay_and_are_reported() {
     let mut model = mlp(&[2, 3, 2], 1).unwrap();
     let values = [1.0, 2.0, 1e-37, 4e-37, 5.0, 6.0_f32];
     model.set_initializer("fc0.weight", Tensor::new(&[3, 2], &values).unwrap());

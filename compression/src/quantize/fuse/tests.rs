@@ -56,7 +56,7 @@ fn two(tapped: &str) -> Model {
 }
 
 #[test]
-fn a_value_that_others_take_stays() {
+fn a_product_with_another_consumer_is_not_fused() {
     let mut model = two("first_sums");
     let products = fuse_int8(&mut model, OPERATOR).unwrap();
     assert_eq!(products.len(), 1);
@@ -66,7 +66,7 @@ fn a_value_that_others_take_stays() {
 }
 
 #[test]
-fn another_constant_makes_it_another_product() {
+fn a_product_with_other_constants_is_not_fused() {
     for (end, values) in [("half", [0.25_f32]), ("part", [0.01]), ("nothing", [1.0])] {
         let mut model = two("");
         model.set_initializer(&format!("rows_{end}"), Tensor::new(&[], &values).unwrap());

@@ -32,7 +32,7 @@ fn smoothed(strength: f32) -> Result<(Model, SmoothReport), CompressError> {
 }
 
 #[test]
-fn products_stay_the_same_and_ranges_meet() {
+fn smoothing_keeps_products_and_evens_out_ranges() {
     let (model, report) = smoothed(0.5).unwrap();
     let layers = vec!["a".to_owned(), "b".to_owned()];
     assert_eq!(report.values, [SmoothedValue { name: "n".into(), layers }]);
@@ -45,8 +45,8 @@ fn products_stay_the_same_and_ranges_meet() {
     for (before, after, turned) in
         [([1.0, -2.0, 0.5, 0.25], "a", false), ([4.0, 1.0, 1.0, 1.0], "b", true)]
     {
-        for (place, (before, after)) in before.iter().zip(floats(after)).enumerate() {
-            let row = if turned { place % 2 } else { place / 2 };
+        for (position, (before, after)) in before.iter().zip(floats(after)).enumerate() {
+            let row = if turned { position % 2 } else { position / 2 };
             assert!((after * inverse[row] - before).abs() < 1e-6);
         }
     }
@@ -63,6 +63,6 @@ fn products_stay_the_same_and_ranges_meet() {
 
 #[test]
 fn the_strength_is_checked() {
-    let said = smoothed(1.5).unwrap_err().to_string();
-    assert_eq!(said, "the strength of smoothing is 1.5: it must be 0 to 1");
+    let message = smoothed(1.5).unwrap_err().to_string();
+    assert_eq!(message, "the strength of smoothing is 1.5: it must be 0 to 1");
 }

@@ -1,14 +1,14 @@
 //! Writes the nodes of a plan.
 
-use super::plan::{Part, Plan, output_axis};
+use super::plan::{Plan, Treatment, output_axis};
 use crate::CompressError;
 use crate::calibrate::Range;
 use crate::layers::floats;
 use crate::quantize::QuantizeReport;
 use crate::quantize::affine::Affine;
-use crate::quantize::draft::{Draft, Source};
 use crate::quantize::int8::{Form, Granularity, Int8Weights};
 use crate::quantize::operand::Operand;
+use crate::quantize::rewrite::{Rewrite, Source};
 use skysail_graph::{Attribute, Edit, Model, NewNode, Node, Tensor, Weight};
 use std::collections::HashMap;
 
@@ -19,17 +19,17 @@ pub(super) fn build(
     chosen: &HashMap<String, Int8Weights>,
     ranges: &HashMap<String, Range>,
 ) -> Result<(Edit, QuantizeReport), CompressError> {
-    let draft = Draft::of(model);
-    let weights = draft.graph.weights()?;
-    let nodes: Vec<_> = draft.graph.nodes().collect();
-    let mut builder = Builder { draft, ranges, bytes: HashMap::new() };
+    let rewrite = Rewrite::of(model);
+    let weights = rewrite.graph.weights()?;
+    let nodes: Vec<_> = rewrite.graph.nodes().collect();
+    let mut builder = Builder { rewrite, ranges, bytes: HashMap::new() };
     for (layer, reason) in &plan.kept {
-        builder.draft.keep(layer, reason);
+        builder.rewrite.keep(layer, reason);
     }
     for node in nodes {
-        match plan.part(node) {
+        match plan.treatment(node) {
             None => {}
-            Some(Part::Layer { made }) => {
+            Some(Treatment::Layer { output }) => {
                 let weight = weights
                     .iter()
                     .find(|weight| weight.node.index() == node.index() && weight.input == 1);
@@ -37,15 +37,15 @@ pub(super) fn build(
                 if let (Some(weight), Some(settings)) = (weight, settings) {
                     builder.layer(weight, *settings)?;
                 }
-                if let Some(made) = made {
-                    builder.cut(made)?;
+                if let Some(output) = output {
+                    builder.requantize(output)?;
                 }
             }
-            Some(Part::Computes { made }) => builder.cut(made)?,
-            Some(Part::Moves) => builder.moves(node),
+            Some(Treatment::Computes { output }) => builder.requantize(output)?,
+            Some(Treatment::Moves) => builder.move_codes(node),
         }
     }
-    Ok(builder.draft.finish())
+    Ok(builder.rewrite.finish())
 }
 
 /// A quantized value.
@@ -61,29 +61,32 @@ struct Bytes {
 }
 
 struct Builder<'m, 'r> {
-    draft: Draft<'m>,
+    rewrite: Rewrite<'m>,
     ranges: &'r HashMap<String, Range>,
     bytes: HashMap<String, Bytes>,
 }
 
 impl<'m> Builder<'m, '_> {
     /// Adds the scale and the zero of a value.
-    fn meaning(&mut self, value: &str) -> Result<(Affine, String, String), CompressError> {
+    fn add_scale_and_zero(
+        &mut self,
+        value: &str,
+    ) -> Result<(Affine, String, String), CompressError> {
         let range = self.ranges.get(value).copied();
         let range = range.ok_or_else(|| CompressError::NotObserved { value: value.to_owned() })?;
         let affine = Affine::spanning(range);
         let scale = Tensor::new(&[], &[affine.scale()])?;
         let zero = Tensor::new(&[], &[affine.zero()])?;
-        let scale = self.draft.constant(&format!("{value}_scale"), scale);
-        let zero = self.draft.constant(&format!("{value}_zero"), zero);
+        let scale = self.rewrite.constant(&format!("{value}_scale"), scale);
+        let zero = self.rewrite.constant(&format!("{value}_zero"), zero);
         Ok((affine, scale, zero))
     }
 
     /// Quantizes a value and widens it again, for all its consumers.
-    fn cut(&mut self, value: &str) -> Result<(), CompressError> {
-        let (affine, scale, zero) = self.meaning(value)?;
-        let (from, to) = self.draft.edit.cut(value);
-        let codes = self.draft.edit.fresh(&format!("{value}_codes"));
+    fn requantize(&mut self, value: &str) -> Result<(), CompressError> {
+        let (affine, scale, zero) = self.add_scale_and_zero(value)?;
+        let (from, to) = self.rewrite.edit.cut(value);
+        let codes = self.rewrite.edit.fresh(&format!("{value}_codes"));
         self.quantize(&from, &codes, &to, [&scale, &zero]);
         let floats = value.to_owned();
         self.bytes.insert(value.to_owned(), Bytes { affine, codes, scale, zero, floats });
@@ -91,13 +94,13 @@ impl<'m> Builder<'m, '_> {
     }
 
     /// Returns the bytes of a value that others use as floats, quantized once.
-    fn bytes_of(&mut self, value: &str) -> Result<Bytes, CompressError> {
+    fn quantized(&mut self, value: &str) -> Result<Bytes, CompressError> {
         if let Some(bytes) = self.bytes.get(value) {
             return Ok(bytes.clone());
         }
-        let (affine, scale, zero) = self.meaning(value)?;
-        let codes = self.draft.edit.fresh(&format!("{value}_codes"));
-        let floats = self.draft.edit.fresh(&format!("{value}_rounded"));
+        let (affine, scale, zero) = self.add_scale_and_zero(value)?;
+        let codes = self.rewrite.edit.fresh(&format!("{value}_codes"));
+        let floats = self.rewrite.edit.fresh(&format!("{value}_rounded"));
         self.quantize(value, &codes, &floats, [&scale, &zero]);
         let bytes = Bytes { affine, codes, scale, zero, floats };
         self.bytes.insert(value.to_owned(), bytes.clone());
@@ -105,7 +108,7 @@ impl<'m> Builder<'m, '_> {
     }
 
     fn quantize(&mut self, from: &str, codes: &str, to: &str, [scale, zero]: [&str; 2]) {
-        self.draft
+        self.rewrite
             .edit
             .add(NewNode::new("QuantizeLinear", &[from, scale, zero], &[codes]))
             .add(NewNode::new("DequantizeLinear", &[codes, scale, zero], &[to]));
@@ -114,28 +117,28 @@ impl<'m> Builder<'m, '_> {
     /// Rewrites a layer to use bytes and a weight of bytes.
     fn layer(&mut self, weight: &Weight<'m>, settings: Int8Weights) -> Result<(), CompressError> {
         let node = weight.node;
-        let Some(operand) = Operand::of(weight, &self.draft.shapes)? else { return Ok(()) };
+        let Some(operand) = Operand::of(weight, &self.rewrite.shapes)? else { return Ok(()) };
         let axis = output_axis(node)?;
-        let input = self.bytes_of(node.inputs().first().map_or("", String::as_str))?;
+        let input = self.quantized(node.inputs().first().map_or("", String::as_str))?;
         let bias = self.bias(node)?;
         let floors = floors(&bias, input.affine);
         let (name, through) = (weight.tensor.name(), &weight.through);
         let source = Source { name, through, consumer: node };
         let stored =
-            self.draft.store_int8(&source, &operand, axis, settings, Form::Paired, &floors)?;
-        let wide = self.draft.edit.fresh(&format!("{name}_rounded"));
+            self.rewrite.store_int8(&source, &operand, axis, settings, Form::Paired, &floors)?;
+        let wide = self.rewrite.edit.fresh(&format!("{name}_rounded"));
         let parts = [stored.codes.as_str(), &stored.scale, &stored.zero];
         let mut widen = NewNode::new("DequantizeLinear", &parts, &[&wide]);
         if settings.granularity == Granularity::Channel {
             widen = widen.attribute("axis", Attribute::Int(axis as i64));
         }
-        self.draft.edit.add(widen);
+        self.rewrite.edit.add(widen);
         let mut layer = NewNode::copy_of(node).input(0, &input.floats).input(1, &wide);
         if let Some((name, values)) = bias {
             let bias = self.store_bias(&name, &values, input.affine, &stored.scales)?;
             layer = layer.input(2, &bias);
         }
-        self.draft.edit.replace(node, [layer]);
+        self.rewrite.edit.replace(node, [layer]);
         Ok(())
     }
 
@@ -143,7 +146,7 @@ impl<'m> Builder<'m, '_> {
     fn bias(&self, node: Node<'_>) -> Result<Option<(String, Vec<f32>)>, CompressError> {
         let name = node.inputs().get(2).filter(|name| !name.is_empty());
         let Some(name) = name else { return Ok(None) };
-        let tensor = self.draft.constant_of(name)?;
+        let tensor = self.rewrite.constant_of(name)?;
         tensor.map(|tensor| Ok((name.clone(), floats(tensor)?.into_owned()))).transpose()
     }
 
@@ -157,29 +160,29 @@ impl<'m> Builder<'m, '_> {
         weights: &[f32],
     ) -> Result<String, CompressError> {
         let scales: Vec<f32> = weights.iter().map(|scale| scale * input.scale()).collect();
-        let scale_of = |place: usize| scales[if scales.len() == 1 { 0 } else { place }];
-        let code = |(place, value): (usize, &f32)| {
-            (f64::from(*value) / f64::from(scale_of(place))).round_ties_even() as i32
+        let scale_of = |position: usize| scales[if scales.len() == 1 { 0 } else { position }];
+        let code = |(position, value): (usize, &f32)| {
+            (f64::from(*value) / f64::from(scale_of(position))).round_ties_even() as i32
         };
         let codes: Vec<i32> = values.iter().enumerate().map(code).collect();
         let zeros = vec![0_i32; scales.len()];
         let shape: &[u64] = if scales.len() == 1 { &[] } else { &[scales.len() as u64] };
         let (scale, zero) = (Tensor::new(shape, &scales)?, Tensor::new(shape, &zeros)?);
         let codes = Tensor::new(&[codes.len() as u64], &codes)?;
-        let codes = self.draft.constant(&format!("{name}_int32"), codes);
-        let scale = self.draft.constant(&format!("{name}_scale"), scale);
-        let zero = self.draft.constant(&format!("{name}_zero"), zero);
-        let wide = self.draft.edit.fresh(&format!("{name}_rounded"));
+        let codes = self.rewrite.constant(&format!("{name}_int32"), codes);
+        let scale = self.rewrite.constant(&format!("{name}_scale"), scale);
+        let zero = self.rewrite.constant(&format!("{name}_zero"), zero);
+        let wide = self.rewrite.edit.fresh(&format!("{name}_rounded"));
         let mut widen = NewNode::new("DequantizeLinear", &[&codes, &scale, &zero], &[&wide]);
         if scales.len() > 1 {
             widen = widen.attribute("axis", Attribute::Int(0));
         }
-        self.draft.edit.add(widen);
+        self.rewrite.edit.add(widen);
         Ok(wide)
     }
 
     /// Rewrites a node to work on the codes of its input.
-    fn moves(&mut self, node: Node<'m>) {
+    fn move_codes(&mut self, node: Node<'m>) {
         let input = node.inputs().first().map_or("", String::as_str);
         let Some(taken) = self.bytes.get(input).cloned() else { return };
         let mut moved = NewNode::copy_of(node).input(0, &taken.codes);
@@ -190,7 +193,7 @@ impl<'m> Builder<'m, '_> {
         let outputs = node.outputs().iter().enumerate().filter(|(_, name)| !name.is_empty());
         let mut nodes = Vec::new();
         for (index, value) in outputs {
-            let codes = self.draft.edit.fresh(&format!("{value}_codes"));
+            let codes = self.rewrite.edit.fresh(&format!("{value}_codes"));
             moved = moved.output(index, &codes);
             let parts = [codes.as_str(), &taken.scale, &taken.zero];
             let widen = NewNode::new("DequantizeLinear", &parts, &[value]);
@@ -199,7 +202,7 @@ impl<'m> Builder<'m, '_> {
             self.bytes.insert(value.clone(), Bytes { codes, floats, ..taken.clone() });
         }
         nodes.push(moved);
-        self.draft.edit.replace(node, nodes);
+        self.rewrite.edit.replace(node, nodes);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::CompressError;
 use crate::layers::is_float;
-use crate::quantize::draft::constant_of;
 use crate::quantize::int8::{Granularity, Int8Weights, too_small};
 use crate::quantize::operand::Operand;
+use crate::quantize::rewrite::constant_of;
 use crate::quantize::too_small_for;
 use skysail_graph::{ElementType, Graph, Links, Model, Node, Role, Shapes, Weight};
 use std::collections::{HashMap, HashSet};
@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 /// Treatment of each node.
 pub(super) struct Plan {
     /// Treatment by the index of the node.
-    parts: HashMap<usize, Part>,
+    treatments: HashMap<usize, Treatment>,
     /// Values that get a range of their own.
     observed: Vec<String>,
     /// Layers that cannot be int8, and the reasons.
@@ -21,17 +21,17 @@ pub(super) struct Plan {
 
 /// Treatment of a node.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Part {
+pub(super) enum Treatment {
     /// The node multiplies bytes by a weight.
     Layer {
         /// The value to quantize: the node's output, or that of an activation after it. `None`
         /// where the product is best left in floats.
-        made: Option<String>,
+        output: Option<String>,
     },
     /// The node computes with bytes, and its output has a range of its own.
     Computes {
         /// The value to quantize.
-        made: String,
+        output: String,
     },
     /// The node only moves or picks elements of its first input, floats or codes.
     Moves,
@@ -54,7 +54,7 @@ impl Plan {
                 continue;
             }
             let settings = chosen[name];
-            let reason = match why_not(&weight, graph, &planner.links, &shapes)? {
+            let reason = match unsupported_reason(&weight, graph, &planner.links, &shapes)? {
                 Some(reason) => Some(reason.to_owned()),
                 None => planner.why_too_small(&weight, settings, &shapes)?,
             };
@@ -63,14 +63,14 @@ impl Plan {
                 Some(reason) => kept.push((name.to_owned(), reason)),
             }
         }
-        let mut plan = planner.settle()?;
+        let mut plan = planner.plan()?;
         plan.kept = kept;
         Ok(plan)
     }
 
     /// Returns the treatment of a node, if it is changed.
-    pub(super) fn part(&self, node: Node<'_>) -> Option<&Part> {
-        self.parts.get(&node.index())
+    pub(super) fn treatment(&self, node: Node<'_>) -> Option<&Treatment> {
+        self.treatments.get(&node.index())
     }
 
     /// Returns the values whose ranges are needed.
@@ -80,7 +80,7 @@ impl Plan {
 }
 
 /// Returns the reason why the node of `weight` cannot multiply bytes, if there is one.
-fn why_not(
+fn unsupported_reason(
     weight: &Weight<'_>,
     graph: Graph<'_>,
     links: &Links<'_>,
@@ -135,11 +135,11 @@ struct Planner<'m, 't> {
 
 /// Treatments that do not pay, left out of the next attempt.
 #[derive(Default)]
-struct Refused {
+struct Excluded {
     /// Nodes whose result is only needed in floats.
     nodes: HashSet<usize>,
     /// Layers whose output nobody uses as bytes.
-    made: HashSet<usize>,
+    output: HashSet<usize>,
 }
 
 impl<'m> Planner<'m, '_> {
@@ -164,73 +164,73 @@ impl<'m> Planner<'m, '_> {
     }
 
     /// Chooses treatments, then drops those without use, until all have one.
-    fn settle(&self) -> Result<Plan, CompressError> {
-        let mut refused = Refused::default();
+    fn plan(&self) -> Result<Plan, CompressError> {
+        let mut excluded = Excluded::default();
         loop {
-            let plan = self.forward(&refused)?;
-            let before = refused.nodes.len() + refused.made.len();
-            self.refuse_useless(&plan, &mut refused);
-            if refused.nodes.len() + refused.made.len() == before {
+            let plan = self.forward(&excluded)?;
+            let before = excluded.nodes.len() + excluded.output.len();
+            self.exclude_useless(&plan, &mut excluded);
+            if excluded.nodes.len() + excluded.output.len() == before {
                 return Ok(plan);
             }
         }
     }
 
-    fn forward(&self, refused: &Refused) -> Result<Plan, CompressError> {
-        let mut parts = HashMap::new();
+    fn forward(&self, excluded: &Excluded) -> Result<Plan, CompressError> {
+        let mut treatments = HashMap::new();
         let mut observed: Vec<String> = Vec::new();
         // Values that exist as bytes.
         let mut bytes: HashSet<&str> = HashSet::new();
         for node in self.graph.nodes() {
             let index = node.index();
             let is_layer = self.layers.contains(&index);
-            if !is_layer && (refused.nodes.contains(&index) || !node.domain().is_empty()) {
+            if !is_layer && (excluded.nodes.contains(&index) || !node.domain().is_empty()) {
                 continue;
             }
             let Some(first) = node.inputs().first() else { continue };
-            let part = if is_layer {
+            let treatment = if is_layer {
                 if !bytes.contains(first.as_str()) && !observed.contains(first) {
                     observed.push(first.clone());
                 }
-                let made = (!refused.made.contains(&index)).then(|| self.last_of(node));
-                Part::Layer { made: made.map(str::to_owned) }
-            } else if self.moves(node)? && bytes.contains(first.as_str()) {
-                Part::Moves
+                let output = (!excluded.output.contains(&index)).then(|| self.last_of(node));
+                Treatment::Layer { output: output.map(str::to_owned) }
+            } else if self.only_moves(node)? && bytes.contains(first.as_str()) {
+                Treatment::Moves
             } else if self.tiny.contains(self.last_of(node)) {
                 continue;
             } else if computes(node) && node.inputs().iter().all(|v| bytes.contains(v.as_str())) {
-                Part::Computes { made: self.last_of(node).to_owned() }
+                Treatment::Computes { output: self.last_of(node).to_owned() }
             } else {
                 continue;
             };
-            match &part {
-                Part::Moves => bytes.extend(node.outputs().iter().map(String::as_str)),
-                Part::Layer { made: Some(_) } | Part::Computes { .. } => {
-                    let made = self.last_of(node);
-                    bytes.insert(made);
-                    observed.push(made.to_owned());
+            match &treatment {
+                Treatment::Moves => bytes.extend(node.outputs().iter().map(String::as_str)),
+                Treatment::Layer { output: Some(_) } | Treatment::Computes { .. } => {
+                    let output = self.last_of(node);
+                    bytes.insert(output);
+                    observed.push(output.to_owned());
                 }
-                Part::Layer { made: None } => {}
+                Treatment::Layer { output: None } => {}
             }
-            parts.insert(index, part);
+            treatments.insert(index, treatment);
         }
-        Ok(Plan { parts, observed, kept: Vec::new() })
+        Ok(Plan { treatments, observed, kept: Vec::new() })
     }
 
     /// Returns the value to quantize: the node's output, or that of an activation that alone uses
     /// it.
     fn last_of(&self, node: Node<'m>) -> &'m str {
-        let made = node.outputs().first().map_or("", String::as_str);
-        let next = self.links.single_consumer(made).filter(|next| next.domain().is_empty());
+        let output = node.outputs().first().map_or("", String::as_str);
+        let next = self.links.single_consumer(output).filter(|next| next.domain().is_empty());
         // The lowest code is then zero, or the limits lie inside the range: ONNX Runtime removes
         // the activation.
         let activation = next.filter(|next| matches!(next.op_type(), "Relu" | "Clip"));
-        activation.and_then(|next| next.outputs().first()).map_or(made, String::as_str)
+        activation.and_then(|next| next.outputs().first()).map_or(output, String::as_str)
     }
 
     /// Returns true if the node only moves or picks elements of its first input, so that it can do
     /// the same to codes.
-    fn moves(&self, node: Node<'_>) -> Result<bool, CompressError> {
+    fn only_moves(&self, node: Node<'_>) -> Result<bool, CompressError> {
         Ok(match node.op_type() {
             "Reshape" | "Flatten" | "Transpose" | "Squeeze" | "Unsqueeze" | "Slice" | "Split"
             | "Identity" | "DepthToSpace" | "SpaceToDepth" | "Expand" | "Tile" => true,
@@ -253,7 +253,7 @@ impl<'m> Planner<'m, '_> {
     }
 
     /// Excludes treatments whose bytes nobody uses as bytes.
-    fn refuse_useless(&self, plan: &Plan, refused: &mut Refused) {
+    fn exclude_useless(&self, plan: &Plan, excluded: &mut Excluded) {
         let nodes: Vec<_> = self.graph.nodes().collect();
         let mut useful: HashSet<usize> = HashSet::new();
         for node in nodes.into_iter().rev() {
@@ -264,25 +264,25 @@ impl<'m> Planner<'m, '_> {
                     .iter()
                     .any(|consumer| useful.contains(&consumer.node.index()))
             };
-            match plan.parts.get(&index) {
+            match plan.treatments.get(&index) {
                 None => {}
-                Some(Part::Layer { made }) => {
+                Some(Treatment::Layer { output }) => {
                     // A convolution has no kernel from bytes to floats.
                     let free = node.op_type() != "Conv";
-                    if free && made.as_ref().is_some_and(|made| !wanted(made)) {
-                        refused.made.insert(index);
+                    if free && output.as_ref().is_some_and(|output| !wanted(output)) {
+                        excluded.output.insert(index);
                     }
                     useful.insert(index);
                 }
-                Some(Part::Computes { made }) if wanted(made) || shrinks(node) => {
+                Some(Treatment::Computes { output }) if wanted(output) || shrinks(node) => {
                     useful.insert(index);
                 }
-                Some(Part::Moves)
-                    if node.outputs().iter().any(|made| wanted(made)) || shrinks(node) =>
+                Some(Treatment::Moves)
+                    if node.outputs().iter().any(|output| wanted(output)) || shrinks(node) =>
                 {
                     useful.insert(index);
                 }
-                Some(_) => drop(refused.nodes.insert(index)),
+                Some(_) => drop(excluded.nodes.insert(index)),
             }
         }
     }

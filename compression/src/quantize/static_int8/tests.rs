@@ -42,7 +42,7 @@ fn quantize(model: &mut Model, settings: &StaticSettings) -> Result<QuantizeRepo
 
 fn tensor(shape: &[u64]) -> Tensor {
     let count = shape.iter().product::<u64>();
-    let values: Vec<f32> = (0..count).map(|place| (place as f32 * 0.7).sin()).collect();
+    let values: Vec<f32> = (0..count).map(|position| (position as f32 * 0.7).sin()).collect();
     Tensor::new(shape, &values).unwrap()
 }
 
@@ -98,7 +98,7 @@ fn node<'m>(model: &'m Model, op_type: &str) -> Node<'m> {
 }
 
 #[test]
-fn a_residual_net_is_bytes_from_end_to_end() {
+fn a_residual_network_is_int8_from_end_to_end() {
     let mut model = residual();
     let report = quantize(&mut model, &StaticSettings::default()).unwrap();
     let names: Vec<_> = report.tensors.iter().map(|tensor| tensor.stored.as_str()).collect();
@@ -126,7 +126,7 @@ fn a_residual_net_is_bytes_from_end_to_end() {
 }
 
 #[test]
-fn weights_have_a_scale_for_each_output_and_biases_the_product_of_both() {
+fn bias_scales_are_products_of_input_and_weight_scales() {
     let mut model = residual();
     quantize(&mut model, &StaticSettings::default()).unwrap();
     let graph = model.graph();
@@ -166,13 +166,13 @@ fn a_bias_beside_weights_of_zero_keeps_its_value() {
         let initializer = |input: usize| graph.initializer(&bias.inputs()[input]).unwrap();
         let codes = initializer(0).values::<i32>().unwrap().into_owned();
         let scales = initializer(1).as_f32().unwrap().into_owned();
-        let value = |place: usize| codes[place] as f32 * scales[place % scales.len()];
+        let value = |position: usize| codes[position] as f32 * scales[position % scales.len()];
         assert!((value(0) / 1e6 - 1.0).abs() < 1e-5 && (value(1) / -5.0 - 1.0).abs() < 1e-3);
     }
 }
 
 #[test]
-fn what_moves_or_picks_works_on_codes() {
+fn moving_operators_work_on_codes() {
     let mut builder = GraphBuilder::new("moves");
     builder
         .input("x", ElementType::Float32, &image(3))
@@ -250,18 +250,18 @@ fn layers_can_be_left_out() {
 }
 
 #[test]
-fn what_cannot_be_is_told_and_changes_nothing() {
+fn invalid_settings_are_errors_and_change_nothing() {
     let mut model = residual();
     let before = model.to_bytes().unwrap();
-    let mut said =
+    let mut message =
         |settings: StaticSettings| quantize(&mut model, &settings).unwrap_err().to_string();
     let range = RangeRule::Percentile(0.0);
-    let percentile = said(StaticSettings { range, ..StaticSettings::default() });
+    let percentile = message(StaticSettings { range, ..StaticSettings::default() });
     assert_eq!(percentile, "the percentile is 0: it must be above 0, and 100 at most");
     let layers = PerLayer::all(Int8Weights::default()).with("c3.w", None);
-    assert!(said(StaticSettings { layers, ..StaticSettings::default() }).contains("'c3.w'"));
+    assert!(message(StaticSettings { layers, ..StaticSettings::default() }).contains("'c3.w'"));
     let layers = PerLayer::all(Int8Weights { bits: 9, ..Int8Weights::default() });
-    assert!(said(StaticSettings { layers, ..StaticSettings::default() }).contains("is 9"));
+    assert!(message(StaticSettings { layers, ..StaticSettings::default() }).contains("is 9"));
     assert_eq!(model.to_bytes().unwrap(), before);
     let mut none = Calibration { runner: &mut Fixed, batches: &[] };
     let refused = quantize_static(&mut model, &StaticSettings::default(), &mut none);
@@ -270,9 +270,9 @@ fn what_cannot_be_is_told_and_changes_nothing() {
 }
 
 /// Adds a node after the existing values, chosen by two numbers.
-fn add_random(builder: &mut GraphBuilder, values: &mut Vec<String>, (kind, place): (u8, usize)) {
-    let (from, to) = (values[place % values.len()].clone(), format!("v{}", values.len()));
-    let other = values[place / 7 % values.len()].clone();
+fn add_random(builder: &mut GraphBuilder, values: &mut Vec<String>, (kind, position): (u8, usize)) {
+    let (from, to) = (values[position % values.len()].clone(), format!("v{}", values.len()));
+    let other = values[position / 7 % values.len()].clone();
     let plain = |op_type: &str, inputs: &[&str]| NewNode::new(op_type, inputs, &[&to]).name(&to);
     match kind {
         0..4 => {
@@ -295,7 +295,7 @@ fn add_random(builder: &mut GraphBuilder, values: &mut Vec<String>, (kind, place
 
 proptest! {
     #[test]
-    fn any_graph_stays_whole(
+    fn random_graphs_stay_valid(
         choices in prop::collection::vec((0_u8..11, 0_usize..1000), 1..25), outputs in 1_usize..4,
     ) {
         let mut builder = GraphBuilder::new("random");

@@ -7,7 +7,7 @@ use skysail_graph::{Dim, GraphBuilder, Tensor};
 /// Builds a model that picks rows of two half-precision tables, one of them small.
 fn model() -> Model {
     let values: Vec<f32> =
-        (0..1 << 14).map(|place| (place as f32).sin() * (1 + place % 2) as f32).collect();
+        (0..1 << 14).map(|position| (position as f32).sin() * (1 + position % 2) as f32).collect();
     let wide = [("to", Attribute::Int(1))];
     let dims = [Dim::from("batch"), Dim::from("sequence")];
     let rows = [Dim::from("batch"), Dim::from("sequence"), Dim::from(2)];

@@ -10,7 +10,7 @@ fn folder() -> Folder {
 }
 
 #[test]
-fn bad_usage_is_told() {
+fn bad_usage_is_an_error_with_a_hint() {
     let folder = folder();
     folder.done(&["pack", "m.onnx", "-o", "p.sky"]);
     let cases: [(&[&str], &str); 13] = [
@@ -29,35 +29,35 @@ fn bad_usage_is_told() {
         (&["inspect", "p.sky", "--plot", "none/m.svg"], "there is no folder none"),
     ];
     for (args, expected) in cases {
-        let said = folder.fails(2, args);
-        assert!(said.contains(expected), "{args:?}: {said}");
+        let message = folder.fails(2, args);
+        assert!(message.contains(expected), "{args:?}: {message}");
     }
     assert_eq!(folder.files(), ["m.onnx", "p.sky"]);
-    let said = folder.fails(1, &["pack", "p.sky", "-o", "q.sky"]);
-    assert!(said.contains("it is a package already: `skysail-pack unpack`"), "{said}");
+    let message = folder.fails(1, &["pack", "p.sky", "-o", "q.sky"]);
+    assert!(message.contains("it is a package already: `skysail-pack unpack`"), "{message}");
 }
 
 #[test]
 fn help_has_examples() {
     let folder = folder();
     for command in ["pack", "unpack", "inspect", "verify", "diff", "keygen"] {
-        let said = folder.done(&[command, "--help"]);
-        assert!(said.contains("Examples:\n  skysail-pack "), "{said}");
+        let message = folder.done(&[command, "--help"]);
+        assert!(message.contains("Examples:\n  skysail-pack "), "{message}");
     }
 }
 
 #[test]
-fn an_unknown_layer_is_told_with_those_near_it() {
+fn an_error_suggests_layers_for_an_unknown_name() {
     let folder = folder();
     for flag in ["--prune-layer", "--bits-layer"] {
-        let said = folder.fails(2, &["pack", "m.onnx", flag, "fc1.wieght=1"]);
-        assert!(said.contains("no layer 'fc1.wieght'"), "{said}");
-        assert!(said.contains("the nearest are 'fc1.weight'"), "{said}");
+        let message = folder.fails(2, &["pack", "m.onnx", flag, "fc1.wieght=1"]);
+        assert!(message.contains("no layer 'fc1.wieght'"), "{message}");
+        assert!(message.contains("the nearest are 'fc1.weight'"), "{message}");
     }
 }
 
 #[test]
-fn a_bad_recipe_is_told_with_line_and_key() {
+fn an_error_in_a_recipe_names_the_line_and_the_key() {
     let folder = folder();
     let cases = [
         ("prune = 0.3\nbist = 5\n", "line 2"),
@@ -67,16 +67,16 @@ fn a_bad_recipe_is_told_with_line_and_key() {
     ];
     for (recipe, expected) in cases {
         std::fs::write(folder.path("bad.toml"), recipe).unwrap();
-        let said = folder.fails(64, &["pack", "m.onnx", "--recipe", "bad.toml"]);
-        assert!(said.contains(expected), "{said}");
+        let message = folder.fails(64, &["pack", "m.onnx", "--recipe", "bad.toml"]);
+        assert!(message.contains(expected), "{message}");
     }
-    let said = folder.fails(64, &["pack", "m.onnx", "--recipe", "none.toml"]);
-    assert!(said.contains("cannot read none.toml"), "{said}");
+    let message = folder.fails(64, &["pack", "m.onnx", "--recipe", "none.toml"]);
+    assert!(message.contains("cannot read none.toml"), "{message}");
     assert_eq!(folder.files(), ["bad.toml", "m.onnx"]);
 }
 
 #[test]
-fn data_that_does_not_fit_is_told() {
+fn an_error_says_why_data_does_not_fit() {
     let folder = folder();
     let rows = || classifier().1;
     let floats = |shape: &[u64]| {
@@ -97,29 +97,32 @@ fn data_that_does_not_fit_is_told() {
     for (arrays, expected) in cases {
         folder.npz("d.npz", arrays);
         for flag in ["--data", "--calibrate"] {
-            let said = folder.fails(1, &["pack", "m.onnx", flag, "d.npz"]);
-            assert!(said.contains("cannot use the data in d.npz"), "{said}");
-            assert!(said.contains(expected), "{said}");
+            let message = folder.fails(1, &["pack", "m.onnx", flag, "d.npz"]);
+            assert!(message.contains("cannot use the data in d.npz"), "{message}");
+            assert!(message.contains(expected), "{message}");
         }
     }
     std::fs::write(folder.path("d.npz"), b"no archive").unwrap();
-    let said = folder.fails(1, &["pack", "m.onnx", "--data", "d.npz"]);
-    assert!(said.contains("it is no .npz file"), "{said}");
+    let message = folder.fails(1, &["pack", "m.onnx", "--data", "d.npz"]);
+    assert!(message.contains("it is no .npz file"), "{message}");
     assert_eq!(folder.files(), ["d.npz", "m.onnx"]);
 }
 
 #[test]
-fn files_that_are_something_else_are_told() {
+fn files_of_another_kind_are_rejected() {
     let folder = folder();
     std::fs::write(folder.path("text.onnx"), b"not a model").unwrap();
-    let said = folder.fails(1, &["pack", "text.onnx"]);
-    assert!(said.contains("cannot use the model text.onnx: not a valid ONNX file"), "{said}");
-    let said = folder.fails(1, &["pack", "none.onnx"]);
-    assert!(said.contains("none.onnx") && said.matches("No such file").count() == 1, "{said}");
+    let message = folder.fails(1, &["pack", "text.onnx"]);
+    assert!(message.contains("cannot use the model text.onnx: not a valid ONNX file"), "{message}");
+    let message = folder.fails(1, &["pack", "none.onnx"]);
+    assert!(
+        message.contains("none.onnx") && message.matches("No such file").count() == 1,
+        "{message}"
+    );
     std::fs::write(folder.path("other.sky"), b"not a package").unwrap();
     for command in ["unpack", "inspect", "verify"] {
-        let said = folder.fails(1, &[command, "other.sky"]);
-        assert!(said.contains("not a .sky package"), "{said}");
+        let message = folder.fails(1, &[command, "other.sky"]);
+        assert!(message.contains("not a .sky package"), "{message}");
     }
     assert!(folder.fails(1, &["diff", "m.onnx", "text.onnx"]).contains("text.onnx"));
 }
@@ -134,8 +137,8 @@ fn a_damaged_package_names_tensor_and_offset() {
     let mut bytes = whole.clone();
     bytes[at] ^= 1;
     std::fs::write(folder.path("bad.sky"), &bytes).unwrap();
-    let said = folder.fails(1, &["verify", "bad.sky"]);
-    assert!(said.contains("tensor 'fc") && said.contains("at byte "), "{said}");
+    let message = folder.fails(1, &["verify", "bad.sky"]);
+    assert!(message.contains("tensor 'fc") && message.contains("at byte "), "{message}");
     assert!(folder.fails(1, &["unpack", "bad.sky"]).contains("tensor 'fc"));
     // The digest itself is damaged, then the file is cut off.
     let mut bytes = whole.clone();
@@ -148,22 +151,22 @@ fn a_damaged_package_names_tensor_and_offset() {
 }
 
 #[test]
-fn a_missing_runtime_is_told_with_what_brings_it() {
+fn an_error_about_a_missing_runtime_names_the_setup_command() {
     let folder = folder();
     folder.npz("rows.npz", &[("input", classifier().1)]);
     let mut command = folder.command(&["pack", "m.onnx", "--data", "rows.npz"]);
     let output = command.env("SKYSAIL_ONNXRUNTIME", "nowhere").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("ONNX Runtime is missing") && said.contains("cargo xtask setup"),
-        "{said}"
+        message.contains("ONNX Runtime is missing") && message.contains("cargo xtask setup"),
+        "{message}"
     );
     assert_eq!(folder.files(), ["m.onnx", "rows.npz"]);
 }
 
 #[test]
-fn a_model_that_no_runtime_takes_is_told() {
+fn a_model_that_cannot_run_is_an_error_only_with_data() {
     if !can_run() {
         return;
     }
@@ -177,9 +180,12 @@ fn a_model_that_no_runtime_takes_is_told() {
     model.apply(edit).unwrap();
     folder.model("own.onnx", &model);
     folder.npz("rows.npz", &[("input", classifier().1)]);
-    let said = folder.fails(1, &["pack", "own.onnx", "--data", "rows.npz"]);
-    assert!(said.contains("cannot run the original"), "{said}");
+    let message = folder.fails(1, &["pack", "own.onnx", "--data", "rows.npz"]);
+    assert!(message.contains("cannot run the original"), "{message}");
     folder.done(&["pack", "own.onnx"]);
-    let said = folder.done(&["unpack", "own.sky", "-o", "u.onnx"]);
-    assert!(said.contains("operators of other domains than ONNX's stayed: my.own."), "{said}");
+    let message = folder.done(&["unpack", "own.sky", "-o", "u.onnx"]);
+    assert!(
+        message.contains("operators of other domains than ONNX's stayed: my.own."),
+        "{message}"
+    );
 }

@@ -5,7 +5,7 @@ use skysail_graph::SplitMix64;
 
 /// Choice of the first centroids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
+pub enum ClusterInit {
     /// Even steps from the smallest weight to the largest. The paper's choice: the few large
     /// weights, which matter most, get values of their own.
     #[default]
@@ -19,11 +19,11 @@ pub enum Start {
     },
 }
 
-impl Start {
+impl ClusterInit {
     /// Returns `count` ascending centroids among `sorted`, which must not be empty.
     pub(super) fn centroids(self, sorted: &Sorted, count: usize) -> Vec<f64> {
         let values = sorted.values();
-        let at = |place: usize| f64::from(values[place.min(values.len() - 1)]);
+        let at = |position: usize| f64::from(values[position.min(values.len() - 1)]);
         match self {
             Self::Linear => {
                 let (low, high) = (at(0), at(values.len()));
@@ -60,14 +60,14 @@ mod tests {
 
     #[test]
     fn linear_spans_the_range_and_density_follows_the_weights() {
-        assert_eq!(Start::Linear.centroids(&sorted(), 3), [0.0, 5.0, 10.0]);
-        assert_eq!(Start::Density.centroids(&sorted(), 4), [1.0, 1.0, 1.0, 10.0]);
-        assert_eq!(Start::Linear.centroids(&sorted(), 1), [0.0]);
+        assert_eq!(ClusterInit::Linear.centroids(&sorted(), 3), [0.0, 5.0, 10.0]);
+        assert_eq!(ClusterInit::Density.centroids(&sorted(), 4), [1.0, 1.0, 1.0, 10.0]);
+        assert_eq!(ClusterInit::Linear.centroids(&sorted(), 1), [0.0]);
     }
 
     #[test]
-    fn random_starts_are_weights_and_repeat_with_their_seed() {
-        let draw = |seed| Start::Forgy { seed }.centroids(&sorted(), 6);
+    fn random_centroids_are_weights_and_repeat_with_their_seed() {
+        let draw = |seed| ClusterInit::Forgy { seed }.centroids(&sorted(), 6);
         assert_eq!(draw(1), draw(1));
         assert!((2..10).any(|seed| draw(seed) != draw(1)));
         assert!(draw(1).iter().all(|value| [0.0, 1.0, 2.0, 10.0].contains(value)));

@@ -5,7 +5,7 @@ use skysail_graph::{Dim, ElementType, Graph, Kind, Links, Model, SplitMix64, Ten
 
 /// Number of rows, and size of any other open dimension.
 const ROWS: u64 = 4;
-const OPEN: u64 = 8;
+const OPEN_SIZE: u64 = 8;
 
 /// Limit of the elements of an input.
 const ELEMENTS_MAX: u64 = 1 << 24;
@@ -14,7 +14,7 @@ const ELEMENTS_MAX: u64 = 1 << 24;
 ///
 /// # Errors
 /// Reason why there is no batch.
-pub(crate) fn sample(model: &Model) -> Result<Batch, String> {
+pub(crate) fn synthetic_batch(model: &Model) -> Result<Batch, String> {
     let graph = model.graph();
     let links = graph.links();
     let mut random = SplitMix64::new(0);
@@ -30,19 +30,19 @@ fn tensor(
     links: &Links<'_>,
     random: &mut SplitMix64,
 ) -> Result<Tensor, String> {
-    let no_sample = |why: &str| format!("no input '{}' can be made up: {why}", input.name);
+    let not_possible = |why: &str| format!("no input '{}' can be generated: {why}", input.name);
     let Kind::Tensor { element, dims: Some(dims) } = &input.kind else {
-        return Err(no_sample("its shape is not known"));
+        return Err(not_possible("its shape is not known"));
     };
-    let size = |(place, dim): (usize, &Dim)| match dim {
+    let size = |(position, dim): (usize, &Dim)| match dim {
         Dim::Fixed(size) => *size,
-        _ if place == 0 => ROWS,
-        _ => OPEN,
+        _ if position == 0 => ROWS,
+        _ => OPEN_SIZE,
     };
     let shape: Vec<u64> = dims.iter().enumerate().map(size).collect();
     let count = shape.iter().try_fold(1_u64, |count, size| count.checked_mul(*size));
     let count = count.filter(|count| *count <= ELEMENTS_MAX);
-    let count = count.ok_or_else(|| no_sample("it is too large"))?;
+    let count = count.ok_or_else(|| not_possible("it is too large"))?;
     let limit = positions(&input.name, graph, links);
     let mut integers =
         || (0..count).map(|_| (random.next_u64() % limit) as i64).collect::<Vec<_>>();
@@ -61,9 +61,9 @@ fn tensor(
             let bytes = (0..count).map(|_| random.next_u64() as u8).collect();
             Tensor::from_bytes(*element, &shape, bytes)
         }
-        other => return Err(no_sample(&format!("it is of {other}"))),
+        other => return Err(not_possible(&format!("it is of {other}"))),
     };
-    made.map_err(|error| no_sample(&error.to_string()))
+    made.map_err(|error| not_possible(&error.to_string()))
 }
 
 /// Returns the rows of the smallest table that this input indexes, else 2.
@@ -84,7 +84,7 @@ mod tests {
     use skysail_graph::GraphBuilder;
 
     #[test]
-    fn made_up_inputs_fit_the_model() {
+    fn synthetic_inputs_fit_the_model() {
         let mut builder = GraphBuilder::new("m");
         let dims = [Dim::from("batch"), Dim::from(3)];
         builder
@@ -94,7 +94,7 @@ mod tests {
             .node("Gather", &["table", "ids"], &["rows"], &[])
             .node("Add", &["rows", "x"], &["y"], &[])
             .output("y", ElementType::Float32, &[Dim::from("batch"), Dim::from(3), Dim::from(3)]);
-        let batch = sample(&builder.finish().unwrap()).unwrap();
+        let batch = synthetic_batch(&builder.finish().unwrap()).unwrap();
         let ids: Vec<i64> = bytemuck::pod_collect_to_vec(batch[0].1.bytes());
         assert_eq!((batch[0].1.shape(), ids.len()), (&[4, 3][..], 12));
         assert!(ids.iter().all(|id| (0..5).contains(id)) && ids.iter().any(|id| *id > 1));

@@ -7,7 +7,7 @@ use crate::CompressError;
 use skysail_graph::{Edit, Graph, Links, Model, Node, Shapes, Tensor, TensorView};
 use std::collections::HashMap;
 
-/// Returns the constant tensor of a value, see [`Draft::constant_of`].
+/// Returns the constant tensor of a value, see [`Rewrite::constant_of`].
 pub(super) fn constant_of<'m>(
     graph: Graph<'m>,
     links: &Links<'m>,
@@ -27,7 +27,7 @@ pub(super) fn constant_of<'m>(
 }
 
 /// Collects changes of a model, and the report about them.
-pub(super) struct Draft<'m> {
+pub(super) struct Rewrite<'m> {
     pub(super) graph: Graph<'m>,
     pub(super) links: Links<'m>,
     pub(super) shapes: Shapes,
@@ -62,7 +62,7 @@ pub(super) struct Source<'a, 'm> {
 
 impl<'m> Source<'_, 'm> {
     /// Returns true if the consumer alone uses the tensor.
-    pub(super) fn is_alone(&self, links: &Links<'m>) -> bool {
+    pub(super) fn is_sole_use(&self, links: &Links<'m>) -> bool {
         let mut value = self.name;
         self.through.iter().chain([&self.consumer]).all(|next| {
             let consumer = links.single_consumer(value);
@@ -72,7 +72,7 @@ impl<'m> Source<'_, 'm> {
     }
 }
 
-impl<'m> Draft<'m> {
+impl<'m> Rewrite<'m> {
     /// Creates a rewrite without changes.
     pub(super) fn of(model: &'m Model) -> Self {
         let graph = model.graph();
@@ -116,8 +116,8 @@ impl<'m> Draft<'m> {
     /// Returns the name to store another form of a tensor under.
     ///
     /// It is the tensor's own name if nothing else uses the tensor, else a new one.
-    pub(super) fn place_of(&mut self, source: &Source<'_, 'm>, suffix: &str) -> String {
-        if source.is_alone(&self.links) {
+    pub(super) fn stored_name(&mut self, source: &Source<'_, 'm>, suffix: &str) -> String {
+        if source.is_sole_use(&self.links) {
             return source.name.to_owned();
         }
         self.edit.fresh(&format!("{}_{suffix}", source.name))
@@ -145,7 +145,7 @@ impl<'m> Draft<'m> {
             return Ok(stored.clone());
         }
         let int8 = Int8::of(operand, axis, settings, form, floors);
-        let name = self.place_of(source, "int8");
+        let name = self.stored_name(source, "int8");
         let shape: Vec<u64> = operand.dims.iter().map(|dim| *dim as u64).collect();
         // A single scale is a scalar, scales of channels are a vector.
         let count = int8.scales.len();
@@ -172,7 +172,7 @@ impl<'m> Draft<'m> {
             stored: name,
             bits: settings.bits,
             scales: count,
-            codes: form.words(),
+            codes: form.description(),
             mean_squared_error: int8.mean_squared_error,
         });
         self.stored.insert(key, stored.clone());

@@ -13,7 +13,7 @@ fn interrupt(child: &Child) {
 }
 
 #[test]
-fn work_that_waits_is_ended_and_the_old_file_stays() {
+fn interrupted_work_leaves_the_old_file() {
     let folder = Folder::new();
     folder.model("m.onnx", &classifier().0);
     std::fs::write(folder.path("m.sky"), b"old").unwrap();

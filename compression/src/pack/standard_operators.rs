@@ -56,7 +56,7 @@ const BIAS: usize = 5;
 ///
 /// `None` for any other node, and where the weights are not constant or have an order of their own.
 fn int4_matrix(graph: Graph<'_>, node: Node<'_>) -> Result<Option<Tensor>, GraphError> {
-    let input = |place: usize| node.inputs().get(place).filter(|name| !name.is_empty());
+    let input = |position: usize| node.inputs().get(position).filter(|name| !name.is_empty());
     let is_int4 = node.op_type() == "MatMulNBits" && node.int("bits")?.unwrap_or(4) == 4;
     if node.domain() != RUNTIME || !is_int4 || node.outputs().len() != 1 || input(ORDER).is_some() {
         return Ok(None);
@@ -66,7 +66,7 @@ fn int4_matrix(graph: Graph<'_>, node: Node<'_>) -> Result<Option<Tensor>, Graph
     else {
         return Ok(None);
     };
-    let constant = |place| input(place).and_then(|name| graph.constant(name));
+    let constant = |position| input(position).and_then(|name| graph.constant(name));
     let (Some(codes), Some(scales)) = (constant(1), constant(SCALES)) else { return Ok(None) };
     let (codes, scales) = (codes.bytes()?, scales.as_f32()?);
     let zeros = match (input(ZEROS), constant(ZEROS)) {
@@ -82,10 +82,10 @@ fn int4_matrix(graph: Graph<'_>, node: Node<'_>) -> Result<Option<Tensor>, Graph
     if !fits || rows == 0 {
         return Ok(None);
     }
-    let nibble = |bytes: &[u8], place: usize| bytes[place / 2] >> (4 * (place % 2)) & 15;
+    let nibble = |bytes: &[u8], position: usize| bytes[position / 2] >> (4 * (position % 2)) & 15;
     let mut values = vec![0.0_f32; rows * columns];
-    for (place, value) in values.iter_mut().enumerate() {
-        let (row, column) = (place / columns, place % columns);
+    for (position, value) in values.iter_mut().enumerate() {
+        let (row, column) = (position / columns, position % columns);
         let number = column * blocks + row / block;
         let code = nibble(&codes[number * block / 2..], row % block);
         // A row of zeros is padded to whole bytes.
@@ -123,16 +123,16 @@ mod tests {
             let dense = original.graph().initializer("fc0.weight").unwrap();
             let (dense, found) = (dense.as_f32().unwrap(), weight.as_f32().unwrap());
             let largest = dense.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-            for (place, value) in found.iter().enumerate() {
+            for (position, value) in found.iter().enumerate() {
                 // The original matrix has a row for each output.
-                let (row, column) = (place / 6, place % 6);
+                let (row, column) = (position / 6, position % 6);
                 assert!((value - dense[column * 40 + row]).abs() < largest / 7.0);
             }
         }
     }
 
     #[test]
-    fn files_whose_initializers_must_be_inputs_get_no_others() {
+    fn old_file_formats_get_constants_instead_of_initializers() {
         let mut model = mlp(&[40, 6], 5).unwrap();
         quantize_int4(&mut model, &Int4Settings::default()).unwrap();
         let mut bytes = model.to_bytes().unwrap();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn other_domains_are_told_and_stay() {
+    fn operators_of_other_domains_are_kept_and_listed() {
         let mut model = mlp(&[4, 2], 1).unwrap();
         let mut edit = model.edit();
         edit.import("my.own", 1);

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// Lock that is held while a file is written or ONNX Runtime runs.
-static WHOLE: Mutex<()> = Mutex::new(());
+static LOCK: Mutex<()> = Mutex::new(());
 
 /// Stack of the work's thread in bytes, the same as that of a main thread: deep graphs are read by
 /// recursion.
@@ -17,7 +17,7 @@ const STACK_BYTES: usize = 8 << 20;
 
 /// Does work that must not be cut off: the process does not end meanwhile. Calls must not be
 /// nested.
-pub(crate) fn whole<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
     let _held = hold();
     work()
 }
@@ -47,5 +47,5 @@ pub(crate) fn run(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<
 }
 
 fn hold() -> MutexGuard<'static, ()> {
-    WHOLE.lock().unwrap_or_else(PoisonError::into_inner)
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
