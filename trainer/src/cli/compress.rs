@@ -23,7 +23,7 @@ const PACKAGE: &str = "model.sky";
 /// Rows of the test data from which the package's input and output statistics are computed.
 const SAMPLE: usize = 1_000;
 
-/// Compress a trained model into a package (model.sky) by the recipe's section [compress].
+/// Compress a trained model into a package (model.sky) by the recipe's section `compress`.
 ///
 /// Prunes the model in rounds and retrains it after each round. Then the remaining weights are
 /// clustered to a few shared values, which are fine-tuned (Deep Compression). Nothing is written if
