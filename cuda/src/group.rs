@@ -103,10 +103,10 @@ impl Communicator {
     ///
     /// # Errors
     /// `Length`, or as [`Communicator::all_reduce`].
-    pub fn all_gather(&mut self, mine: &Buffer<u8>, all: &mut Buffer<u8>) -> Result<(), CudaError> {
+    pub fn all_gather(&mut self, own: &Buffer<u8>, all: &mut Buffer<u8>) -> Result<(), CudaError> {
         const OPERATION: &str = "all-gather";
-        same_length(OPERATION, all.len(), mine.len() * self.world)?;
-        self.run(OPERATION, |comm| comm.all_gather(&mine.slice, &mut all.slice))
+        same_length(OPERATION, all.len(), own.len() * self.world)?;
+        self.run(OPERATION, |comm| comm.all_gather(&own.slice, &mut all.slice))
     }
 
     /// Copies the bytes of `root` to all ranks.

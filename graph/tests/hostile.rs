@@ -79,9 +79,9 @@ fn truncated_models_do_not_panic() {
 #[test]
 fn models_with_flipped_bits_do_not_panic() {
     let mut numbers = Numbers(1);
-    mutate(12_000, |spoiled, _| {
-        let place = numbers.below(spoiled.len());
-        spoiled[place] ^= 1 << numbers.below(8);
+    mutate(12_000, |corrupted, _| {
+        let place = numbers.below(corrupted.len());
+        corrupted[place] ^= 1 << numbers.below(8);
     });
 }
 
@@ -90,38 +90,38 @@ fn models_with_extreme_numbers_do_not_panic() {
     // Lengths, types and sizes at their limits are rare among flips of bits.
     const ENDS: [u8; 8] = [0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF, 10];
     let mut numbers = Numbers(2);
-    mutate(6_000, |spoiled, _| {
-        let place = numbers.below(spoiled.len());
-        spoiled[place] = ENDS[numbers.below(ENDS.len())];
+    mutate(6_000, |corrupted, _| {
+        let place = numbers.below(corrupted.len());
+        corrupted[place] = ENDS[numbers.below(ENDS.len())];
     });
 }
 
 #[test]
 fn spliced_models_do_not_panic() {
     let mut numbers = Numbers(3);
-    mutate(6_000, |spoiled, samples| {
+    mutate(6_000, |corrupted, samples| {
         let other = &samples[numbers.below(samples.len())];
         let from = numbers.range(other.len());
-        let to = numbers.range(spoiled.len());
+        let to = numbers.range(corrupted.len());
         let part = other.get(from).unwrap_or_default().to_vec();
-        spoiled.splice(to.start..to.end.min(spoiled.len()), part);
-        if spoiled.is_empty() {
-            spoiled.push(0);
+        corrupted.splice(to.start..to.end.min(corrupted.len()), part);
+        if corrupted.is_empty() {
+            corrupted.push(0);
         }
     });
 }
 
 /// Corrupts small models this many times in all. Some damage accumulates, so that rarer states
 /// occur too.
-fn mutate(count: usize, mut spoil: impl FnMut(&mut Vec<u8>, &[Vec<u8>])) {
+fn mutate(count: usize, mut corrupt: impl FnMut(&mut Vec<u8>, &[Vec<u8>])) {
     let samples = samples(12_000);
     for bytes in &samples {
-        let mut spoiled = bytes.clone();
+        let mut corrupted = bytes.clone();
         for turn in 0..count / samples.len() {
-            spoil(&mut spoiled, &samples);
-            exercise(&spoiled);
+            corrupt(&mut corrupted, &samples);
+            exercise(&corrupted);
             if turn % 4 == 3 {
-                spoiled.clone_from(bytes);
+                corrupted.clone_from(bytes);
             }
         }
     }

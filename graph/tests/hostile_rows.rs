@@ -93,14 +93,14 @@ fn loops(depth: usize, states: usize, constants: usize) -> GraphProto {
     let names: Vec<String> = (0..states).map(|state| format!("s{depth}.{state}")).collect();
     let next: Vec<String> = (0..states).map(|state| format!("t{depth}.{state}")).collect();
     let (turn, go, same) = (format!("i{depth}"), format!("g{depth}"), format!("h{depth}"));
-    let mut turned = names.clone();
-    turned.rotate_left(1);
+    let mut rotated = names.clone();
+    rotated.rotate_left(1);
     let mut inner = if depth == 0 {
         let relu = |(from, to): (&String, &String)| node("Relu", &[from], &[to]);
-        graph(turned.iter().zip(&next).map(relu).collect(), &[], &[])
+        graph(rotated.iter().zip(&next).map(relu).collect(), &[], &[])
     } else {
         let inputs: Vec<&str> =
-            ["", ""].into_iter().chain(turned.iter().map(String::as_str)).collect();
+            ["", ""].into_iter().chain(rotated.iter().map(String::as_str)).collect();
         let outputs: Vec<&str> = next.iter().map(String::as_str).collect();
         let body = loops(depth - 1, states, constants);
         let mut inside = node("Loop", &inputs, &outputs);

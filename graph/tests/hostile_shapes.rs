@@ -110,7 +110,7 @@ fn tensor(numbers: &mut Numbers) -> Tensor {
     let list: Vec<i64> = (0..numbers.below(7)).map(|_| numbers.pick(&LIMITS)).collect();
     let count = list.len() as u64;
     match (numbers.below(4), list.first()) {
-        (0, Some(lone)) => Tensor::new(&[], &[*lone]).unwrap(),
+        (0, Some(scalar)) => Tensor::new(&[], &[*scalar]).unwrap(),
         (1, _) if count.is_multiple_of(2) => Tensor::new(&[count / 2, 2], &list).unwrap(),
         (2, _) => {
             let floats: Vec<f32> = list.iter().map(|value| *value as f32).collect();

@@ -341,13 +341,13 @@ mod tests {
 
     /// Iterator that returns other entries on each walk.
     #[derive(Clone)]
-    struct Liar<'a> {
+    struct Inconsistent<'a> {
         walks: &'a Cell<u32>,
-        lies_from: u32,
+        changes_from: u32,
         is_over: bool,
     }
 
-    impl Iterator for Liar<'_> {
+    impl Iterator for Inconsistent<'_> {
         type Item = (u32, u32, f32);
 
         fn next(&mut self) -> Option<Self::Item> {
@@ -355,16 +355,16 @@ mod tests {
                 return None;
             }
             self.walks.set(self.walks.get() + 1);
-            Some((0, if self.walks.get() > self.lies_from { 1_000_000 } else { 2 }, 1.0))
+            Some((0, if self.walks.get() > self.changes_from { 1_000_000 } else { 2 }, 1.0))
         }
     }
 
     #[test]
     fn entries_that_change_between_walks_are_checked_too() {
-        for lies_from in 0..2 {
+        for changes_from in 0..2 {
             let walks = Cell::new(0);
-            let liar = Liar { walks: &walks, lies_from, is_over: false };
-            let error = SparseWeights::plain(2, 3, liar).unwrap_err().to_string();
+            let entries = Inconsistent { walks: &walks, changes_from, is_over: false };
+            let error = SparseWeights::plain(2, 3, entries).unwrap_err().to_string();
             assert!(error.contains("output 0, input 1000000"), "{error}");
         }
     }

@@ -110,14 +110,14 @@ fn a_row_has_the_same_product_alone_and_in_a_batch() {
     for level in levels() {
         let row = random.values(48);
         let alone = case.multiply(level, &row, Finish::default());
-        for stranger in [0.0, 1e9, -1e-30, f32::NAN, f32::INFINITY] {
+        for neighbour in [0.0, 1e9, -1e-30, f32::NAN, f32::INFINITY] {
             for place in 0..9 {
-                let mut x = vec![stranger; 48 * 9];
+                let mut x = vec![neighbour; 48 * 9];
                 x[place * 48..(place + 1) * 48].copy_from_slice(&row);
                 let together = case.multiply(level, &x, Finish::default());
-                assert_eq!(together[place * 40..(place + 1) * 40], alone, "{level} {stranger}");
+                assert_eq!(together[place * 40..(place + 1) * 40], alone, "{level} {neighbour}");
                 let other = (place + 1) % 9 * 40;
-                assert_eq!(together[other].is_nan(), !stranger.is_finite(), "{level} {stranger}");
+                assert_eq!(together[other].is_nan(), !neighbour.is_finite(), "{level} {neighbour}");
             }
         }
         let zeros = case.multiply(level, &[0.0; 48], Finish::default());

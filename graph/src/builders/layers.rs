@@ -103,12 +103,12 @@ impl Layers {
     ) -> Result<String, GraphError> {
         let (weight, bias_name) = (format!("{name}.weight"), format!("{name}.bias"));
         let shape = [outputs, inputs, kernel, kernel];
-        let taken = inputs.saturating_mul(kernel).saturating_mul(kernel);
-        self.weights(&weight, &shape, taken)?;
-        let mut taken = vec![input, &weight];
+        let fan_in = inputs.saturating_mul(kernel).saturating_mul(kernel);
+        self.weights(&weight, &shape, fan_in)?;
+        let mut operands = vec![input, &weight];
         if bias {
             self.filled(&bias_name, &[outputs], 0.0)?;
-            taken.push(&bias_name);
+            operands.push(&bias_name);
         }
         let sizes = Attribute::Ints(vec![kernel.cast_signed(); 2]);
         let attributes = [
@@ -116,7 +116,7 @@ impl Layers {
             ("pads", Attribute::Ints(vec![pad; 4])),
             ("strides", Attribute::Ints(vec![stride; 2])),
         ];
-        Ok(self.plain("Conv", name, &taken, &attributes))
+        Ok(self.plain("Conv", name, &operands, &attributes))
     }
 
     /// Adds a max pool of 2 × 2 pixels.
@@ -136,8 +136,8 @@ impl Layers {
         let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
         self.weights(&weight, &[outputs, inputs], inputs)?;
         self.filled(&bias, &[outputs], 0.0)?;
-        let turned = [("transB", Attribute::Int(1))];
-        Ok(self.plain("Gemm", name, &[input, &weight, &bias], &turned))
+        let transposed = [("transB", Attribute::Int(1))];
+        Ok(self.plain("Gemm", name, &[input, &weight, &bias], &transposed))
     }
 
     pub(super) fn relu(&mut self, name: &str, input: &str) -> String {

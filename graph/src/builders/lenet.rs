@@ -41,15 +41,15 @@ pub fn lenet_5(seed: u64) -> Result<Model, GraphError> {
 /// None in practice.
 pub fn fed_avg_cnn(seed: u64) -> Result<Model, GraphError> {
     let mut layers = Layers::new("fed-avg-cnn", seed);
-    let mut taken = digits(&mut layers);
+    let mut current = digits(&mut layers);
     for (place, [inputs, outputs]) in [[1, 32], [32, 64]].into_iter().enumerate() {
         let number = place + 1;
-        let made =
-            layers.conv(&format!("conv{number}"), &taken, [inputs, outputs, 5], [2, 1], true)?;
-        let made = layers.relu(&format!("relu{number}"), &made);
-        taken = layers.max_pool(&format!("pool{number}"), &made);
+        let convolved =
+            layers.conv(&format!("conv{number}"), &current, [inputs, outputs, 5], [2, 1], true)?;
+        let convolved = layers.relu(&format!("relu{number}"), &convolved);
+        current = layers.max_pool(&format!("pool{number}"), &convolved);
     }
-    let flat = layers.plain("Flatten", "flat", &[&taken], &[]);
+    let flat = layers.plain("Flatten", "flat", &[&current], &[]);
     let hidden = layers.dense("fc1", &flat, 64 * 7 * 7, 512)?;
     let hidden = layers.relu("relu3", &hidden);
     let logits = layers.dense("fc2", &hidden, 512, DIGITS)?;

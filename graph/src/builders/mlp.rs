@@ -27,7 +27,7 @@ pub fn mlp(sizes: &[u64], seed: u64) -> Result<Model, GraphError> {
     let mut random = SplitMix64::new(seed);
     let mut builder = GraphBuilder::new("mlp");
     builder.input("input", float, &[Dim::from("batch"), Dim::Fixed(sizes[0])]);
-    let mut taken = "input".to_owned();
+    let mut current = "input".to_owned();
     for layer in 0..layers {
         let (weight, bias) = (format!("fc{layer}.weight"), format!("fc{layer}.bias"));
         let (inputs, outputs) = (sizes[layer], sizes[layer + 1]);
@@ -38,14 +38,14 @@ pub fn mlp(sizes: &[u64], seed: u64) -> Result<Model, GraphError> {
         builder.initializer(&bias, uniform(&mut random, &[outputs], bound)?);
 
         let is_last = layer + 1 == layers;
-        let made = if is_last { "output".to_owned() } else { format!("fc{layer}") };
+        let output = if is_last { "output".to_owned() } else { format!("fc{layer}") };
         // PyTorch exports this layout. ONNX Runtime packs constant weights at load, and runs either
         // layout equally fast.
         let transposed = [("transB", Attribute::Int(1))];
-        builder.node("Gemm", &[&taken, &weight, &bias], &[&made], &transposed);
+        builder.node("Gemm", &[&current, &weight, &bias], &[&output], &transposed);
         if !is_last {
-            taken = format!("relu{layer}");
-            builder.node("Relu", &[&made], &[&taken], &[]);
+            current = format!("relu{layer}");
+            builder.node("Relu", &[&output], &[&current], &[]);
         }
     }
     builder.output("output", float, &[Dim::from("batch"), Dim::Fixed(sizes[layers])]);

@@ -39,19 +39,19 @@ pub fn resnet(settings: ResNetSettings, seed: u64) -> Result<Model, GraphError> 
     let mut layers = Layers::new("resnet", seed);
     let image = [Dim::Fixed(channels), Dim::from("height"), Dim::from("width")];
     let input = layers.input(ElementType::Float32, &image);
-    let mut taken = normalized(&mut layers, "stem", &input, [channels, width, 3], 1)?;
-    taken = layers.relu("stem.relu", &taken);
+    let mut current = normalized(&mut layers, "stem", &input, [channels, width, 3], 1)?;
+    current = layers.relu("stem.relu", &current);
     let mut inputs = width;
     for stage in 0..STAGES {
         let outputs = width << stage;
         for block in 0..blocks {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let name = format!("stage{stage}.block{block}");
-            taken = residual(&mut layers, &name, &taken, [inputs, outputs], stride)?;
+            current = residual(&mut layers, &name, &current, [inputs, outputs], stride)?;
             inputs = outputs;
         }
     }
-    let pooled = layers.plain("GlobalAveragePool", "pool", &[&taken], &[]);
+    let pooled = layers.plain("GlobalAveragePool", "pool", &[&current], &[]);
     let flat = layers.plain("Flatten", "flat", &[&pooled], &[]);
     let logits = layers.dense("fc", &flat, inputs, classes)?;
     layers.finish(&logits, classes)
@@ -66,13 +66,13 @@ fn normalized(
     stride: i64,
 ) -> Result<String, GraphError> {
     let pad = (sizes[2] / 2).cast_signed();
-    let made = layers.conv(&format!("{name}.conv"), input, sizes, [pad, stride], false)?;
+    let output = layers.conv(&format!("{name}.conv"), input, sizes, [pad, stride], false)?;
     let [scale, bias, mean, variance] =
         ["scale", "bias", "mean", "variance"].map(|part| format!("{name}.{part}"));
     for (parameter, value) in [(&scale, 1.0), (&bias, 0.0), (&mean, 0.0), (&variance, 1.0)] {
         layers.filled(parameter, &[sizes[1]], value)?;
     }
-    let inputs = [made.as_str(), &scale, &bias, &mean, &variance];
+    let inputs = [output.as_str(), &scale, &bias, &mean, &variance];
     let momentum = [("momentum", Attribute::Float(0.9))];
     Ok(layers.plain("BatchNormalization", &format!("{name}.norm"), &inputs, &momentum))
 }

@@ -50,13 +50,13 @@ pub fn transformer_encoder(settings: TransformerSettings, seed: u64) -> Result<M
     layers.weights("places", &[length, width], 600)?;
     constants(&mut layers, settings)?;
     let tokens = layers.plain("Gather", "embedded", &["tokens", &ids], &[]);
-    let mut taken = layers.plain("Add", "placed", &[&tokens, "places"], &[]);
+    let mut current = layers.plain("Add", "placed", &[&tokens, "places"], &[]);
     for layer in 0..count {
         let name = format!("layer{layer}");
-        taken = attention(&mut layers, &format!("{name}.attention"), &taken, width)?;
-        taken = feed_forward(&mut layers, &format!("{name}.feed"), &taken, [width, hidden])?;
+        current = attention(&mut layers, &format!("{name}.attention"), &current, width)?;
+        current = feed_forward(&mut layers, &format!("{name}.feed"), &current, [width, hidden])?;
     }
-    let last = norm(&mut layers, "last", &taken, width)?;
+    let last = norm(&mut layers, "last", &current, width)?;
     let over = [("axes", Attribute::Ints(vec![1])), ("keepdims", Attribute::Int(0))];
     let pooled = layers.plain("ReduceMean", "pooled", &[&last], &over);
     let logits = layers.dense("classifier", &pooled, width, classes)?;
@@ -80,8 +80,8 @@ fn norm(layers: &mut Layers, name: &str, input: &str, width: u64) -> Result<Stri
     let (scale, bias) = (format!("{name}.scale"), format!("{name}.bias"));
     layers.filled(&scale, &[width], 1.0)?;
     layers.filled(&bias, &[width], 0.0)?;
-    let made = format!("{name}.norm");
-    Ok(layers.plain("LayerNormalization", &made, &[input, &scale, &bias], &[]))
+    let output = format!("{name}.norm");
+    Ok(layers.plain("LayerNormalization", &output, &[input, &scale, &bias], &[]))
 }
 
 /// Adds a product with weights along the last dimension, and biases.
@@ -108,26 +108,26 @@ fn attention(
 ) -> Result<String, GraphError> {
     let part = |part: &str| format!("{name}.{part}");
     let from = norm(layers, name, input, width)?;
-    let turn = |order: [i64; 4]| [("perm", Attribute::Ints(order.to_vec()))];
+    let perm = |order: [i64; 4]| [("perm", Attribute::Ints(order.to_vec()))];
     let mut heads = Vec::with_capacity(3);
     // Keys are transposed once more: their product is with columns.
     for (which, order) in [("query", [0, 2, 1, 3]), ("key", [0, 2, 3, 1]), ("value", [0, 2, 1, 3])]
     {
-        let made = projected(layers, &part(which), &from, [width, width])?;
+        let output = projected(layers, &part(which), &from, [width, width])?;
         let split = part(&format!("{which}.split"));
-        let split = layers.plain("Reshape", &split, &[&made, "heads.shape"], &[]);
-        let turned = part(&format!("{which}.heads"));
-        heads.push(layers.plain("Transpose", &turned, &[&split], &turn(order)));
+        let split = layers.plain("Reshape", &split, &[&output, "heads.shape"], &[]);
+        let transposed = part(&format!("{which}.heads"));
+        heads.push(layers.plain("Transpose", &transposed, &[&split], &perm(order)));
     }
     let scores = layers.plain("MatMul", &part("scores"), &[&heads[0], &heads[1]], &[]);
     let scaled = layers.plain("Mul", &part("scaled"), &[&scores, "scale"], &[]);
     let last = [("axis", Attribute::Int(-1))];
     let shares = layers.plain("Softmax", &part("shares"), &[&scaled], &last);
     let mixed = layers.plain("MatMul", &part("mixed"), &[&shares, &heads[2]], &[]);
-    let turned = layers.plain("Transpose", &part("turned"), &[&mixed], &turn([0, 2, 1, 3]));
-    let joined = layers.plain("Reshape", &part("joined"), &[&turned, "joined.shape"], &[]);
-    let made = projected(layers, &part("output"), &joined, [width, width])?;
-    Ok(layers.plain("Add", &part("sum"), &[input, &made], &[]))
+    let transposed = layers.plain("Transpose", &part("turned"), &[&mixed], &perm([0, 2, 1, 3]));
+    let joined = layers.plain("Reshape", &part("joined"), &[&transposed, "joined.shape"], &[]);
+    let output = projected(layers, &part("output"), &joined, [width, width])?;
+    Ok(layers.plain("Add", &part("sum"), &[input, &output], &[]))
 }
 
 /// Adds two products with GELU between them, beside a shortcut.
@@ -139,15 +139,15 @@ fn feed_forward(
 ) -> Result<String, GraphError> {
     let part = |part: &str| format!("{name}.{part}");
     let from = norm(layers, name, input, width)?;
-    let made = projected(layers, &part("first"), &from, [width, hidden])?;
+    let output = projected(layers, &part("first"), &from, [width, hidden])?;
     // x/2 (1 + erf(x/√2)), in the form that exporters write.
-    let inner = layers.plain("Div", &part("inner"), &[&made, "root"], &[]);
+    let inner = layers.plain("Div", &part("inner"), &[&output, "root"], &[]);
     let error = layers.plain("Erf", &part("error"), &[&inner], &[]);
     let share = layers.plain("Add", &part("share"), &[&error, "one"], &[]);
-    let twice = layers.plain("Mul", &part("twice"), &[&made, &share], &[]);
+    let twice = layers.plain("Mul", &part("twice"), &[&output, &share], &[]);
     let gelu = layers.plain("Mul", &part("gelu"), &[&twice, "half"], &[]);
-    let made = projected(layers, &part("second"), &gelu, [hidden, width])?;
-    Ok(layers.plain("Add", &part("sum"), &[input, &made], &[]))
+    let output = projected(layers, &part("second"), &gelu, [hidden, width])?;
+    Ok(layers.plain("Add", &part("sum"), &[input, &output], &[]))
 }
 
 #[cfg(test)]

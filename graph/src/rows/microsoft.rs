@@ -107,13 +107,13 @@ fn conv_and_sum(call: &Call<'_, '_>) -> Outcome {
 /// Rows of the first matrix; all else is shared.
 fn gemm_quantized(call: &Call<'_, '_>) -> Outcome {
     call.shared_besides(&[0])?;
-    let turned = usize::from(call.int("transA").unwrap_or(0) != 0);
+    let transposed = usize::from(call.int("transA").unwrap_or(0) != 0);
     if let (true, Some([rows, _])) = (call.has_input(6), call.dims(6))
         && *rows != Dim::Fixed(1)
     {
         return dependent("it adds a fixed number of rows");
     }
-    let rows = axes::rows_outside(call, "sums over", |rows| rows != turned)?;
+    let rows = axes::rows_outside(call, "sums over", |rows| rows != transposed)?;
     Ok(vec![rows.at(0)])
 }
 

@@ -168,7 +168,7 @@ fn broadcast(
 /// Number at an index among `count`; a single one is repeated. Other broadcasts are not followed.
 fn number(numbers: &[Number], index: usize, count: usize) -> Option<&Number> {
     match numbers {
-        [lone] => Some(lone),
+        [scalar] => Some(scalar),
         many if many.len() == count => many.get(index),
         _ => None,
     }

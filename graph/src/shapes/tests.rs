@@ -47,12 +47,12 @@ fn one(
     attributes: &[(&str, Attribute)],
 ) -> String {
     let mut builder = graph(inputs);
-    let mut taken: Vec<&str> =
+    let mut inputs: Vec<&str> =
         inputs.iter().map(|input| input.split(':').next().unwrap()).collect();
     for (name, values) in lists {
         list(&mut builder, name, values);
-        taken.push(name);
+        inputs.push(name);
     }
-    builder.node(op_type, &taken, &["y"], attributes);
+    builder.node(op_type, &inputs, &["y"], attributes);
     described(&builder, "y")
 }

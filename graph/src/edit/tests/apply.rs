@@ -92,11 +92,11 @@ fn a_branch_keeps_a_shadowing_value() {
         let (from, to) = edit.cut("w");
         edit.add(NewNode::new("Abs", &[&from], &[&to]));
     });
-    let taken = ["then_branch", "else_branch"].map(|branch| {
+    let inputs = ["then_branch", "else_branch"].map(|branch| {
         let graph = node(&model, "If").graph(branch).unwrap().unwrap();
         graph.nodes().next().unwrap().inputs()[0].as_str()
     });
-    assert_eq!(taken, ["w", "w_after"]);
+    assert_eq!(inputs, ["w", "w_after"]);
 }
 
 #[test]
