@@ -17,19 +17,27 @@
 //!    such an operator.
 //!
 //! `FORMAT.md` describes the file. The program `skysail-pack` (feature `pack`) offers all of this
-//! on the command line.
+//! on the command line. Without the feature `compress`, the crate reads, writes and checks packages.
 
 // Finding weights.
+#[cfg(feature = "compress")]
 mod layers;
+#[cfg(feature = "compress")]
 mod per_layer;
 mod suggest;
 // Changing them.
+#[cfg(feature = "compress")]
 mod mask;
+#[cfg(feature = "compress")]
 mod prune;
+#[cfg(feature = "compress")]
 mod cluster;
+#[cfg(feature = "compress")]
 mod calibrate;
+#[cfg(feature = "compress")]
 mod quantize;
 // What that costs.
+#[cfg(feature = "compress")]
 mod evaluate;
 // Storing them.
 mod protobuf;
@@ -37,33 +45,45 @@ mod sparse;
 mod codec;
 mod package;
 mod error;
+// Serving them.
+mod fuse;
 // Reading typical inputs.
+#[cfg(feature = "compress")]
 pub mod npy;
 
+#[cfg(feature = "compress")]
 pub use calibrate::{
     Batch, Calibration, ChannelMagnitudes, Histogram, Range, RangeRule, Run, Runner,
     bytes_with_outputs,
 };
+#[cfg(feature = "compress")]
 pub use cluster::{
     ClusterInit, ClusterReport, ClusterSettings, ClusteredLayer, Codebook, SharedLayer, cluster,
     share_values,
 };
 pub use codec::{Codec, cursor::CodecError};
 pub use error::{CompressError, RunnerError};
+#[cfg(feature = "compress")]
 pub use evaluate::{Difference, accuracy, agreement, cosine, difference, top_1};
+pub use fuse::{Int8Operator, Int8Product, fuse_int8};
+#[cfg(feature = "compress")]
 pub use layers::{Layer, LayerKind, layers};
+#[cfg(feature = "compress")]
 pub use mask::Mask;
 pub use package::{
     Accuracy, Bits, Manifest, Package, PackageError, PackageWriter, Parent, PublicKey, Seal,
     Signer, Statistics, Step, Summary, TensorEntry, WEIGHTS_ELSEWHERE, decoded_max,
 };
+#[cfg(feature = "compress")]
 pub use per_layer::PerLayer;
+#[cfg(feature = "compress")]
 pub use prune::{LayerMask, PruneReport, PruneRule, PruneSettings, PrunedLayer, masks, prune};
+#[cfg(feature = "compress")]
 pub use quantize::{
     Affine, DynamicSettings, Granularity, HalfFormat, HalfSettings, Int4Settings, Int4Weights,
-    Int8Operator, Int8Product, Int8Weights, KeptLayer, QuantizeReport, QuantizedTensor,
-    SmoothReport, SmoothSettings, SmoothedValue, StaticSettings, fold_batch_norms, fuse_int8,
-    quantize_dynamic, quantize_int4, quantize_static, quantize_tables, smooth, store_half,
+    Int8Weights, KeptLayer, QuantizeReport, QuantizedTensor, SmoothReport, SmoothSettings,
+    SmoothedValue, StaticSettings, fold_batch_norms, quantize_dynamic, quantize_int4,
+    quantize_static, quantize_tables, smooth, store_half,
 };
 pub use sparse::{Sparse, SparseError};
 pub use suggest::nearest;

@@ -10,7 +10,6 @@ use skysail_graph::Model;
 pub use affine::Affine;
 pub use dynamic::{DynamicSettings, quantize_dynamic};
 pub use fold::fold_batch_norms;
-pub use fuse::{Int8Operator, Int8Product, fuse_int8};
 pub use half_storage::{HalfFormat, HalfSettings, store_half};
 pub use int4::{Int4Settings, Int4Weights, quantize_int4};
 pub use int8::{Granularity, Int8Weights};
@@ -31,7 +30,6 @@ mod tables;
 mod static_int8;
 mod int4;
 mod half_storage;
-mod fuse;
 
 /// Result of quantization.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]

@@ -37,7 +37,7 @@ impl Default for DynamicSettings {
 /// `MatMulInteger` follows, and multiplications by the scales. Weights are unsigned bytes, for
 /// which every processor has exact sums.
 ///
-/// The operators are ONNX's; [`fuse_int8`](super::fuse_int8) joins them into one. Weights in half
+/// The operators are ONNX's; [`fuse_int8`](crate::fuse_int8) joins them into one. Weights in half
 /// precision are widened first. Only a `Cast`, a `Transpose` or a change of shape may lie between a
 /// weight and its product.
 ///

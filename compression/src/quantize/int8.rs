@@ -6,6 +6,7 @@
 
 use super::operand::Operand;
 use crate::CompressError;
+use crate::fuse::column_sums;
 
 /// Settings of weights as signed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,15 +141,6 @@ impl Int8 {
         }
         column_sums(&sums, &self.scales)
     }
-}
-
-/// Converts sums of codes to sums of weights, by a scale for each column or one for all.
-pub(crate) fn column_sums(sums: &[i32], scales: &[f32]) -> Vec<f32> {
-    let scale = |column: usize| scales[if scales.len() == 1 { 0 } else { column }];
-    if scales.len() != 1 && scales.len() != sums.len() {
-        return Vec::new();
-    }
-    sums.iter().enumerate().map(|(column, sum)| *sum as f32 * scale(column)).collect()
 }
 
 /// Limit of the sum of two paired codes.

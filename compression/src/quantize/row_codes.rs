@@ -7,10 +7,11 @@
 //! from 1 to 255. A vector with NaN or infinity has a center of NaN, and so has its product.
 //!
 //! Their products are `step * sum of (code - 128) * weight + center * sum of weights`.
-//! [`fuse`](super::fuse) joins the operators again.
+//! [`fuse_int8`](crate::fuse_int8) joins the operators again.
 
 use super::rewrite::Rewrite;
 use crate::CompressError;
+use crate::fuse::{CENTER_CODE, HALF, STEP_FACTOR, STEP_MIN, ZERO_FACTOR};
 use skysail_graph::{Attribute, ElementType, NewNode, Tensor};
 
 /// First version of ONNX's operators with `Round`.
@@ -20,16 +21,6 @@ pub(super) const OPSET: i64 = 11;
 /// `ReduceMin`.
 const SUM_AXES_OPSET: i64 = 13;
 const AXES_OPSET: i64 = 18;
-
-/// Largest distance of a code from that of the center.
-const CODE_MAX: f32 = 127.0;
-
-/// Constants of all rows: the end of the name, and the value.
-pub(super) const HALF: (&str, f32) = ("half", 0.5);
-pub(super) const ZERO_FACTOR: (&str, f32) = ("nothing", 0.0);
-pub(super) const STEP_FACTOR: (&str, f32) = ("part", 1.0 / CODE_MAX);
-pub(super) const STEP_MIN: (&str, f32) = ("least", f32::MIN_POSITIVE);
-pub(super) const CENTER_CODE: (&str, f32) = ("middle", 128.0);
 
 /// Names of the constants that all rows of a model share.
 #[derive(Debug, Default)]

@@ -3,11 +3,19 @@
 //!
 //! Only graphs exactly as written are changed: results differ by the rounding of floats alone.
 
-use super::int8::column_sums;
-use super::row_codes::{CENTER_CODE, HALF, STEP_FACTOR, STEP_MIN, ZERO_FACTOR};
 use crate::CompressError;
 use skysail_graph::{Attribute, Edit, ElementType, Graph, Links, Model, NewNode, Node, TensorView};
 use std::collections::{HashMap, HashSet};
+
+/// Largest distance of a code from that of the center.
+const CODE_MAX: f32 = 127.0;
+
+/// Constants of all rows: the end of the name, and the value.
+pub(crate) const HALF: (&str, f32) = ("half", 0.5);
+pub(crate) const ZERO_FACTOR: (&str, f32) = ("nothing", 0.0);
+pub(crate) const STEP_FACTOR: (&str, f32) = ("part", 1.0 / CODE_MAX);
+pub(crate) const STEP_MIN: (&str, f32) = ("least", f32::MIN_POSITIVE);
+pub(crate) const CENTER_CODE: (&str, f32) = ("middle", 128.0);
 
 /// The operator that replaces the others.
 ///
@@ -319,6 +327,15 @@ fn matrix(tensor: TensorView<'_>) -> Result<Option<(usize, usize, Vec<i8>)>, Com
     let is_empty = *inputs == 0 || *outputs == 0;
     // The bytes were read, so the sizes fit.
     Ok((!is_empty).then_some((*inputs as usize, *outputs as usize, codes)))
+}
+
+/// Converts sums of codes to sums of weights, by a scale for each column or one for all.
+pub(crate) fn column_sums(sums: &[i32], scales: &[f32]) -> Vec<f32> {
+    let scale = |column: usize| scales[if scales.len() == 1 { 0 } else { column }];
+    if scales.len() != 1 && scales.len() != sums.len() {
+        return Vec::new();
+    }
+    sums.iter().enumerate().map(|(column, sum)| *sum as f32 * scale(column)).collect()
 }
 
 #[cfg(test)]
