@@ -100,7 +100,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A shape was given that the model does not accept.
-    #[error("input `{input}` takes the shape {expected:?} (-1 is any size), not {given:?}")]
+    #[error("input `{input}` has the shape {expected:?} (-1 is any size), not {given:?}")]
     Shape {
         /// Name of the input.
         input: String,

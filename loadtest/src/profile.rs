@@ -127,7 +127,7 @@ pub enum Error {
     },
     /// The file is no profile.
     #[error(
-        "{} is no capacity profile: {reason}; `skysail-load capacity --profile FILE` writes one",
+        "{} is not a capacity profile: {reason}; `skysail-load capacity --profile FILE` writes one",
         path.display()
     )]
     Invalid {
@@ -294,7 +294,7 @@ pub(crate) mod tests {
             (changed(|profile| profile.server.replicas = Some(0)), "are not right"),
         ] {
             assert!(message.contains(expected), "{message}");
-            assert!(message.contains("is no capacity profile"), "{message}");
+            assert!(message.contains("is not a capacity profile"), "{message}");
         }
         let absent = Profile::read(Path::new("/absent/profile.json")).unwrap_err();
         assert!(absent.to_string().starts_with("cannot read /absent/profile.json: No such file"));

@@ -25,7 +25,7 @@ impl Quantiles {
         Self(SHARES.map(|share| sorted_quantile(&values, share)).to_vec())
     }
 
-    /// Makes a table from the values at [`SHARES`]; empty if one of them is no number.
+    /// Makes a table from the values at [`SHARES`]; empty if one of them is not a number.
     pub fn from_shares(values: [f64; SHARES.len()]) -> Self {
         if values.iter().all(|value| value.is_finite()) {
             Self(values.to_vec())

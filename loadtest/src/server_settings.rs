@@ -98,7 +98,7 @@ async fn read_http(target: &Target) -> Result<Settings, Failure> {
         });
     }
     let page: Page = serde_json::from_slice(&body)
-        .map_err(|error| Failure::Broken(format!("this is no configuration: {error}")))?;
+        .map_err(|error| Failure::Broken(format!("this is not a configuration: {error}")))?;
     Ok(page.into())
 }
 

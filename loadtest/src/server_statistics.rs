@@ -252,7 +252,7 @@ async fn read_http(target: &Target) -> Result<Reading, Failure> {
         });
     }
     let pages: Pages = serde_json::from_slice(&body)
-        .map_err(|error| Failure::Broken(format!("these are no statistics: {error}")))?;
+        .map_err(|error| Failure::Broken(format!("these are not statistics: {error}")))?;
     Ok(of(pages.model_stats))
 }
 

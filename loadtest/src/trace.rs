@@ -144,7 +144,7 @@ fn times(mut from: impl BufRead, unit: Unit) -> Result<Vec<f64>, ReadError> {
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(fail("it is no text".to_owned()));
+                return Err(fail("it is not text".to_owned()));
             }
             Err(error) => return Err(ReadError::System(error)),
         }
@@ -190,7 +190,7 @@ impl Lines {
 
     fn parse_object(&self, text: &str) -> Result<f64, String> {
         let object: serde_json::Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| format!("it is no object: {error}"))?;
+            serde_json::from_str(text).map_err(|error| format!("it is not an object: {error}"))?;
         let found = object.iter().find_map(|(name, value)| Some((time_name(name)?, value)));
         let (unit, value) =
             found.ok_or_else(|| format!("no field is one of {}", NAMES.join(", ")))?;
@@ -198,7 +198,7 @@ impl Lines {
         match value {
             Value::Number(number) => scaled(number.as_f64().unwrap_or(f64::NAN), unit),
             Value::String(text) => Self { unit, column: None }.parse_text(text),
-            other => Err(format!("`{other}` is no time")),
+            other => Err(format!("`{other}` is not a time")),
         }
     }
 
@@ -211,7 +211,7 @@ impl Lines {
         });
         let (number, unit) = with_unit
             .or_else(|| Some((text.parse().ok()?, self.unit)))
-            .ok_or_else(|| format!("`{text}` is no time"))?;
+            .ok_or_else(|| format!("`{text}` is not a time"))?;
         scaled(number, unit)
     }
 }
@@ -220,7 +220,7 @@ fn scaled(number: f64, unit: Unit) -> Result<f64, String> {
     /// A hundred thousand years, more than any clock shows.
     const US_MAX: f64 = 3.2e18;
     let at_us = number * unit.us();
-    if at_us.abs() <= US_MAX { Ok(at_us) } else { Err(format!("`{number}` is no time")) }
+    if at_us.abs() <= US_MAX { Ok(at_us) } else { Err(format!("`{number}` is not a time")) }
 }
 
 /// Unit of a time column or field, `None` within if its name has none; `None` for other names.
@@ -283,14 +283,14 @@ mod tests {
     #[test]
     fn errors_are_described_with_their_line() {
         let message = |text: &str| read_text(text, Unit::S, 1.0).unwrap_err();
-        assert_eq!(message("1\nabc\n"), "FILE, line 2: `abc` is no time");
+        assert_eq!(message("1\nabc\n"), "FILE, line 2: `abc` is not a time");
         assert_eq!(
             message("1e300"),
-            "FILE, line 1: `1e300` is no time".replace("1e300", &1e300.to_string())
+            "FILE, line 1: `1e300` is not a time".replace("1e300", &1e300.to_string())
         );
         assert_eq!(message("a,time\nb\n"), "FILE, line 2: it has no column 2");
         assert!(message("{\"x\": 1}").starts_with("FILE, line 1: no field is one of timestamp"));
-        assert!(message("{").starts_with("FILE, line 1: it is no object"));
+        assert!(message("{").starts_with("FILE, line 1: it is not an object"));
         assert_eq!(message("\n#\n"), "FILE has no arrivals: write a time on each line, in seconds");
         for one in ["5", "5\n5"] {
             let said = message(one);

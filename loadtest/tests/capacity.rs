@@ -105,7 +105,7 @@ fn hopeless_commands_fail_at_once() {
         (&["tail", "http://127.0.0.1:1"], "is a server running at http://127.0.0.1:1?"),
         (&["tail", &format!("{url}/elsewhere")], "said 404 Not Found: no such path"),
         (&["plan", "--profile", "/absent", "--rate", "5"], "cannot read /absent: No such file"),
-        (&["plan", "--profile", wrong, "--rate", "5"], "is no capacity profile"),
+        (&["plan", "--profile", wrong, "--rate", "5"], "is not a capacity profile"),
     ] {
         let (code, message) = failed(arguments);
         assert_eq!(code, 1, "{message}");

@@ -177,7 +177,7 @@ fn hopeless_commands_fail_at_once() {
     for (arguments, expected) in [
         (&["--model", "unknown"][..], "does not describe the model `unknown`: 404: no model"),
         (&["--model", "digits", "--shape", "z:1"], "the model has no input `z`; it has x"),
-        (&["--model", "digits", "--shape", "x:1,5"], "takes the shape [-1, 4]"),
+        (&["--model", "digits", "--shape", "x:1,5"], "has the shape [-1, 4]"),
         (&["--model", "half"], "input `x` is FP16, which JSON cannot carry"),
     ] {
         let (code, message) = failed(&url, arguments);

@@ -128,7 +128,7 @@ fn cells(line: &str) -> Option<Vec<String>> {
 /// Number in a cell.
 fn number(row: &[String], cell: usize) -> Result<f64> {
     let text = row.get(cell).with_context(|| format!("no cell {cell} in {row:?}"))?;
-    text.parse().with_context(|| format!("'{text}' is no number"))
+    text.parse().with_context(|| format!("'{text}' is not a number"))
 }
 
 #[cfg(test)]

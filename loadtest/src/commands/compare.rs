@@ -52,11 +52,11 @@ fn read(path: &Path) -> Result<Report> {
     anyhow::ensure!(size <= REPORT_BYTES_MAX, "{name} is too large to be a report");
     let text = fs::read(path).with_context(|| format!("cannot read {name}"))?;
     let report: Report = serde_json::from_slice(&text).with_context(|| {
-        format!("{name} is no report: write it with `skysail-load run --output json`")
+        format!("{name} is not a report: write it with `skysail-load run --output json`")
     })?;
     anyhow::ensure!(
         report.requests > 0,
-        "{name} is no report of a run, or a report without requests"
+        "{name} is not a report of a run, or a report without requests"
     );
     Ok(report)
 }

@@ -33,7 +33,7 @@ pub(crate) fn total_rate(text: &str) -> Result<f64, String> {
 
 /// Parses an amount of money above 0.
 pub(crate) fn cost(text: &str) -> Result<f64, String> {
-    let cost: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    let cost: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
     if cost > 0.0 && cost.is_finite() { Ok(cost) } else { Err("it must be above 0".to_owned()) }
 }
 

@@ -17,7 +17,8 @@ pub(super) fn append_json(
             append_json(datatype, value, raw).map(|more| count + more)
         });
     }
-    append_element(datatype, data, raw).ok_or_else(|| format!("{data} is no {datatype}"))?;
+    append_element(datatype, data, raw)
+        .ok_or_else(|| format!("{data} is not a valid {datatype}"))?;
     Ok(1)
 }
 
@@ -139,8 +140,8 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_errors() {
-        assert_eq!(read(DataType::Int8, &json!([128])).unwrap_err(), "128 is no INT8");
-        assert_eq!(read(DataType::Uint8, &json!([1.5])).unwrap_err(), "1.5 is no UINT8");
-        assert_eq!(read(DataType::Bytes, &json!([1])).unwrap_err(), "1 is no BYTES");
+        assert_eq!(read(DataType::Int8, &json!([128])).unwrap_err(), "128 is not a valid INT8");
+        assert_eq!(read(DataType::Uint8, &json!([1.5])).unwrap_err(), "1.5 is not a valid UINT8");
+        assert_eq!(read(DataType::Bytes, &json!([1])).unwrap_err(), "1 is not a valid BYTES");
     }
 }

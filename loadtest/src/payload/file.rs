@@ -22,7 +22,7 @@ pub fn from_file(path: &Path) -> Result<Payload, Error> {
     // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
     let request: InferRequest = serde_json::from_slice(text)
-        .map_err(|error| fail(format!("it is no inference request: {error}")))?;
+        .map_err(|error| fail(format!("it is not an inference request: {error}")))?;
     let inputs = request.inputs.into_iter().map(input).collect::<Result<_, _>>()?;
     let InferRequest { id, parameters, outputs, .. } = request;
     Ok(Payload { id, parameters, inputs, outputs })
@@ -33,7 +33,8 @@ fn input(tensor: Tensor) -> Result<Input, Error> {
     let fail = |reason: String| Error::Elements { input: name.clone(), reason };
     let datatype = DataType::from_name(&datatype)
         .ok_or_else(|| Error::Datatype { input: name.clone(), datatype })?;
-    let expected = element_count(&shape).ok_or_else(|| fail(format!("{shape:?} is no shape")))?;
+    let expected =
+        element_count(&shape).ok_or_else(|| fail(format!("{shape:?} is not a shape")))?;
     let data = data.ok_or_else(|| fail("it has no `data`".to_owned()))?;
     let mut raw = Vec::new();
     let given = append_json(datatype, &data, &mut raw).map_err(fail)?;
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn errors_are_described() {
         let message = |text: &str| read(text).unwrap_err().to_string();
-        assert!(message("{").contains("it is no inference request: EOF"));
+        assert!(message("{").contains("it is not an inference request: EOF"));
         assert!(message(r#"{"a": 1}"#).contains("missing field `inputs`"));
         let of = |shape: &str, datatype: &str, data: &str| {
             message(&format!(
@@ -88,7 +89,7 @@ mod tests {
             of("[2]", "INT8", r#","data":[1]"#),
             "input `x`: the shape [2] has 2 elements, `data` 1"
         );
-        assert_eq!(of("[-1]", "INT8", r#","data":[1]"#), "input `x`: [-1] is no shape");
+        assert_eq!(of("[-1]", "INT8", r#","data":[1]"#), "input `x`: [-1] is not a shape");
         assert_eq!(of("[1]", "INT8", ""), "input `x`: it has no `data`");
         assert_eq!(of("[1]", "INT9", ""), "input `x` has the unknown datatype `INT9`");
         let missing = from_file(Path::new("does-not-exist.json")).unwrap_err().to_string();

@@ -191,7 +191,7 @@ mod tests {
         let message = |how| random(&model, &how).unwrap_err().to_string();
         assert_eq!(message(how(1, &[("z", &[1])])), "the model has no input `z`; it has x");
         let wrong = message(how(1, &[("x", &[1, 4])]));
-        assert_eq!(wrong, "input `x` takes the shape [1, 3] (-1 is any size), not [1, 4]");
+        assert_eq!(wrong, "input `x` has the shape [1, 3] (-1 is any size), not [1, 4]");
         assert!(message(how(4, &[])).contains("cannot have 4 rows"));
     }
 

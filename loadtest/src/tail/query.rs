@@ -41,7 +41,7 @@ pub enum Error {
         message: String,
     },
     /// The response is no list of slow requests.
-    #[error("what {address} answers is no list of slow requests: {reason}")]
+    #[error("the response of {address} is not a list of slow requests: {reason}")]
     Invalid {
         /// Address of the server.
         address: Address,

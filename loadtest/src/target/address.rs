@@ -14,7 +14,7 @@ pub struct Address {
 
 /// Error of an invalid address.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{url}` is no address of a server: {reason}")]
+#[error("`{url}` is not a server address: {reason}")]
 pub struct InvalidUrl {
     url: String,
     reason: String,

@@ -36,8 +36,9 @@ pub(super) async fn describe(target: &Target) -> Result<ModelMetadata, Failure> 
     if status != StatusCode::OK {
         return Err(status_failure(status, &text));
     }
-    serde_json::from_slice(&text)
-        .map_err(|error| Failure::Broken(format!("the answer is no model's metadata: {error}")))
+    serde_json::from_slice(&text).map_err(|error| {
+        Failure::Broken(format!("the response is not a model's metadata: {error}"))
+    })
 }
 
 /// Encodes an inference request, head and body.
@@ -122,7 +123,7 @@ pub(super) fn check_answer(start: &[u8]) -> Result<(), Failure> {
     const OUTPUTS: &[u8] = b"\"outputs\"";
     let Some(object) = start.trim_ascii_start().strip_prefix(b"{") else {
         let text = String::from_utf8_lossy(start);
-        let message = format!("the answer is no inference response: {}", text.trim_start());
+        let message = format!("the answer is not an inference response: {}", text.trim_start());
         return Err(Failure::from_status(StatusCode::OK.as_str(), &message));
     };
     let has_outputs = || object.windows(OUTPUTS.len()).any(|place| place == OUTPUTS);
@@ -178,7 +179,7 @@ mod tests {
         assert_eq!(said(r#"{"id":"a"}"#), Err(r#"200: {"id":"a"}"#.into()));
         assert_eq!(
             said("\n<html>"),
-            Err("200: the answer is no inference response: <html>".into())
+            Err("200: the answer is not an inference response: <html>".into())
         );
         assert!(said("").is_err());
         let long = format!(r#"{{"error":"{}"#, "x".repeat(START_BYTES));

@@ -126,14 +126,14 @@ impl Reader {
                     self.read_more(from).await?;
                     continue;
                 }
-                Err(_) => return Err(broken("a chunk's size is no number")),
+                Err(_) => return Err(broken("a chunk's size is not a number")),
             };
             if size == 0 {
                 return self.trailers(from).await;
             }
             self.body(from, size, keep).await?;
             if !self.line(from).await?.is_empty() {
-                return Err(broken("a chunk is longer than it says"));
+                return Err(broken("a chunk is longer than its size"));
             }
         }
     }
@@ -222,10 +222,10 @@ fn broken(what: &str) -> Failure {
 fn head(bytes: &[u8]) -> Result<Option<(usize, ResponseHead, BodyLength)>, String> {
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
     let mut response = Response::new(&mut headers);
-    let parsed = response.parse(bytes).map_err(|error| format!("no answer of HTTP: {error}"))?;
+    let parsed = response.parse(bytes).map_err(|error| format!("not an HTTP response: {error}"))?;
     let Status::Complete(length) = parsed else { return Ok(None) };
     let code = response.code.unwrap_or_default();
-    let status = StatusCode::from_u16(code).map_err(|_| format!("{code} is no status"))?;
+    let status = StatusCode::from_u16(code).map_err(|_| format!("{code} is not a status"))?;
     // HTTP/1.0 connections carry one request.
     let mut answer = ResponseHead { status, keep_alive: response.version == Some(1) };
     let body = body_length(response.headers, &mut answer)?;
@@ -240,7 +240,7 @@ fn body_length(headers: &[Header<'_>], answer: &mut ResponseHead) -> Result<Body
     for Header { name, value } in headers {
         if name.eq_ignore_ascii_case("content-length") {
             let number = str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
-            let number = number.ok_or("the answer's content-length is no number")?;
+            let number = number.ok_or("the answer's content-length is not a number")?;
             if length != BodyLength::Chunked {
                 length = BodyLength::Exactly(number);
             }
@@ -349,10 +349,13 @@ mod tests {
         for (bytes, expected) in [
             (&b""[..], "closed it before the answer was complete"),
             (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nx", "closed it before"),
-            (b"SSH-2.0\r\n\r\n", "no answer of HTTP"),
-            (b"HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n", "content-length is no number"),
-            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n", "no number"),
-            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nab\r\n", "longer than it"),
+            (b"SSH-2.0\r\n\r\n", "not an HTTP response"),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\n", "content-length is not a number"),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n", "not a number"),
+            (
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nab\r\n",
+                "longer than its",
+            ),
             (&endless, "head is too long"),
         ] {
             let message = read(bytes).await.unwrap_err().to_string();

@@ -43,7 +43,7 @@ fn bursts_and_ramps_change_the_rate() {
 fn an_invalid_recording_is_reported_with_its_line() {
     let responder = Responder::start();
     for (text, expected) in
-        [("1\n2\nthree\n", "line 3: `three` is no time"), ("# none\n", "has no arrivals")]
+        [("1\n2\nthree\n", "line 3: `three` is not a time"), ("# none\n", "has no arrivals")]
     {
         let trace = file(text);
         let law = format!("trace:{}", trace.path().display());

@@ -82,9 +82,9 @@ fn invalid_reports_are_not_compared() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x").display().to_string();
     for (text, expected) in [
-        ("no", "is no report: write it with"),
-        ("{}", "is no report of a run"),
-        ("[1]", "is no report"),
+        ("no", "is not a report: write it with"),
+        ("{}", "is not a report of a run"),
+        ("[1]", "is not a report"),
     ] {
         std::fs::write(&path, text).unwrap();
         let output = compare(&[&path, &path]);

@@ -78,7 +78,7 @@ fn a_server_that_closes_connections_gets_new_ones() {
 fn an_error_or_a_page_with_status_200_is_a_failure() {
     for (model, message) in [
         ("errs", "200: it broke"),
-        ("page", "200: the answer is no inference response: <html>Sign in</html>"),
+        ("page", "200: the answer is not an inference response: <html>Sign in</html>"),
     ] {
         for more in [&[][..], &["--http2", "--protocol", "binary"]] {
             let responder = Responder::start();

@@ -7,7 +7,7 @@ pub(crate) struct Weighted {
     pub(crate) weight: f64,
 }
 
-/// Parses `VALUE` or `VALUE=WEIGHT`. A text after the last `=` that is no number belongs to the
+/// Parses `VALUE` or `VALUE=WEIGHT`. A text after the last `=` that is not a number belongs to the
 /// value.
 pub(crate) fn weighted(text: &str) -> Result<Weighted, String> {
     let with_weight = text
