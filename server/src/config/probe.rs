@@ -27,8 +27,8 @@ pub(crate) struct Probe {
     /// [default: 300000].
     #[arg(long = "probe-timeout-ms", value_name = "MS")]
     timeout_ms: Option<u64>,
-    /// Memory limit of the child process in bytes [default: 16 times the files, 64 times a compressed
-    /// package; at least 2147483648, at most 3/4 of the machine].
+    /// Memory limit of the child process in bytes [default: 16 times the files (compressed packages: 64
+    /// times), at least 2147483648, at most 3/4 of RAM].
     #[arg(long = "probe-memory-bytes-max", value_name = "BYTES")]
     memory_bytes_max: Option<u64>,
     /// Folder that remembers the results, so that a restart does not repeat them

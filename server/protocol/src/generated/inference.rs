@@ -1091,7 +1091,7 @@ pub struct ModelConfigResponse {
     #[prost(message, optional, tag = "1")]
     pub config: ::core::option::Option<ModelConfig>,
 }
-/// One value of a request's, a tensor's or a response's parameters.
+/// Value of a parameter of a request, a tensor or a response.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InferParameter {
     #[prost(oneof = "infer_parameter::ParameterChoice", tags = "1, 2, 3, 4, 5")]
@@ -1113,8 +1113,8 @@ pub mod infer_parameter {
         Uint64Param(u64),
     }
 }
-/// A tensor's elements, flat and row by row, in the field of their type. FP16 and
-/// BF16 have none: they travel raw.
+/// Elements of a tensor in row-major order, in the field of their type. FP16 and
+/// BF16 have no field: they are sent raw.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InferTensorContents {
     /// BOOL
@@ -1163,8 +1163,8 @@ pub struct ModelInferRequest {
     pub outputs: ::prost::alloc::vec::Vec<
         model_infer_request::InferRequestedOutputTensor,
     >,
-    /// All inputs' elements or none's, one entry an input, in the order of inputs:
-    /// little-endian, without padding, BYTES elements each after a 4-byte length.
+    /// Elements of all inputs, or of none: one entry for each input, in order,
+    /// little-endian, without padding, each BYTES element after its 4-byte length.
     #[prost(bytes = "bytes", repeated, tag = "7")]
     pub raw_input_contents: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
@@ -1285,7 +1285,7 @@ pub struct ModelStatistics {
         InferResponseStatistics,
     >,
 }
-/// How often something took place, and how long it took in all.
+/// Count and total duration of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatisticDuration {
     #[prost(uint64, tag = "1")]
@@ -1312,7 +1312,7 @@ pub struct InferStatistics {
     #[prost(message, optional, tag = "8")]
     pub cache_miss: ::core::option::Option<StatisticDuration>,
 }
-/// Of the batches of one size.
+/// Statistics of the batches of one size.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InferBatchStatistics {
     #[prost(uint64, tag = "1")]
@@ -1324,7 +1324,7 @@ pub struct InferBatchStatistics {
     #[prost(message, optional, tag = "4")]
     pub compute_output: ::core::option::Option<StatisticDuration>,
 }
-/// Of the n-th response to each request, for models that send several.
+/// Statistics of the n-th response to each request, for models that send several.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InferResponseStatistics {
     #[prost(message, optional, tag = "1")]
@@ -1458,7 +1458,7 @@ pub mod system_shared_memory_status_response {
 pub struct SystemSharedMemoryRegisterRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Of the memory object that holds the region.
+    /// Key of the memory object that holds the region.
     #[prost(string, tag = "2")]
     pub key: ::prost::alloc::string::String,
     /// Bytes from the object's beginning to the region's.
@@ -1768,7 +1768,7 @@ pub mod grpc_inference_service_client {
                 .insert(GrpcMethod::new("inference.GRPCInferenceService", "ModelReady"));
             self.inner.unary(req, path, codec).await
         }
-        /// What is served.
+        /// Metadata of the server and its models.
         pub async fn server_metadata(
             &mut self,
             request: impl tonic::IntoRequest<super::ServerMetadataRequest>,
@@ -1873,7 +1873,7 @@ pub mod grpc_inference_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Inference: one answer a request, or a stream of each.
+        /// Inference: a single request and response, or streams of both.
         pub async fn model_infer(
             &mut self,
             request: impl tonic::IntoRequest<super::ModelInferRequest>,
@@ -2185,7 +2185,7 @@ pub mod grpc_inference_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Settings: an empty request reads them, another changes them too.
+        /// Settings: an empty request reads them, any other changes them.
         pub async fn trace_setting(
             &mut self,
             request: impl tonic::IntoRequest<super::TraceSettingRequest>,
@@ -2275,7 +2275,7 @@ pub mod grpc_inference_service_server {
             tonic::Response<super::ModelReadyResponse>,
             tonic::Status,
         >;
-        /// What is served.
+        /// Metadata of the server and its models.
         async fn server_metadata(
             &self,
             request: tonic::Request<super::ServerMetadataRequest>,
@@ -2304,7 +2304,7 @@ pub mod grpc_inference_service_server {
             tonic::Response<super::ModelStatisticsResponse>,
             tonic::Status,
         >;
-        /// Inference: one answer a request, or a stream of each.
+        /// Inference: a single request and response, or streams of both.
         async fn model_infer(
             &self,
             request: tonic::Request<super::ModelInferRequest>,
@@ -2394,7 +2394,7 @@ pub mod grpc_inference_service_server {
             tonic::Response<super::CudaSharedMemoryUnregisterResponse>,
             tonic::Status,
         >;
-        /// Settings: an empty request reads them, another changes them too.
+        /// Settings: an empty request reads them, any other changes them.
         async fn trace_setting(
             &self,
             request: tonic::Request<super::TraceSettingRequest>,

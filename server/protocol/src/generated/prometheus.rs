@@ -25,7 +25,7 @@ pub struct Histogram {
     /// Cumulative, by upper bounds.
     #[prost(message, repeated, tag = "3")]
     pub bucket: ::prost::alloc::vec::Vec<Bucket>,
-    /// Of a native histogram, whose buckets are counted each for itself.
+    /// Native histogram, with a count for each bucket.
     #[prost(sint32, optional, tag = "5")]
     pub schema: ::core::option::Option<i32>,
     #[prost(double, tag = "6")]
