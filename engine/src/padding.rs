@@ -68,8 +68,8 @@ impl Padding {
     }
 }
 
-/// The largest size that shares runs with this one: 1, 2, 4, 8, 16, and then four for each doubling,
-/// such as 20, 24, 28, 32, 40, 48.
+/// The largest size that shares runs with this one. Buckets are 1, 2, 4, 8, 16, and then four for
+/// each doubling, such as 20, 24, 28, 32.
 ///
 /// A request is padded to the longest of its batch. So each padded dimension grows by a quarter at
 /// most, and below 16 by less than double. There a run costs more for reading the model's weights

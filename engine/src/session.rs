@@ -5,7 +5,7 @@ use crate::executor::{BatchInput, ExecuteError, Execution, Executor, Stop, Stopp
 use crate::signature::{Signature, TensorSpec};
 use ort::ErrorCode;
 use ort::session::{RunOptions, Session};
-use plan::{Plans, Wanted};
+use plan::{PlannedRun, Plans};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,7 +45,7 @@ impl<R> From<ort::Error<R>> for SessionError {
     }
 }
 
-/// A session with its buffers.
+/// An ONNX Runtime session with its buffers.
 pub(crate) struct OrtExecutor {
     session: Session,
     /// Holds the flag that ends a run. The runtime reads it between two operators, so one long
@@ -87,7 +87,7 @@ impl OrtExecutor {
     /// Sets the final signature.
     pub(crate) fn set_signature(&mut self, signature: &Arc<Signature>) {
         if self.signature.proven != signature.proven {
-            // The buffers of outputs were made for what was known of their shapes.
+            // Buffers of outputs depend on the shapes that were known.
             self.plans.clear();
         }
         self.signature = Arc::clone(signature);
@@ -110,7 +110,7 @@ impl OrtExecutor {
         };
         self.relies_on_proofs = false;
         let again = self.run_once(inputs, given);
-        // Most often it is the input that does not suit the model.
+        // If both runs fail, the cause is most often the input.
         self.relies_on_proofs = again.is_err();
         if again.is_ok() {
             tracing::warn!("the runtime gives another shape than was proven: {error}");
@@ -126,19 +126,19 @@ impl OrtExecutor {
     ) -> Result<Execution, Failure> {
         let Self { session, options, signature, declared, .. } = self;
         let declared = self.relies_on_proofs.then_some(declared.as_slice());
-        let wanted = Wanted { signature, declared, inputs, given };
-        let before = |error| Failure { is_bound: false, error };
-        let plan = self.plans.of(session, &wanted).map_err(before)?;
-        plan.gather(&wanted).map_err(before)?;
+        let planned = PlannedRun { signature, declared, inputs, given };
+        let unbound = |error| Failure { is_bound: false, error };
+        let plan = self.plans.of(session, &planned).map_err(unbound)?;
+        plan.gather(&planned).map_err(unbound)?;
         let gathered = Instant::now();
-        let ran = plan.run(session, options, signature);
+        let result = plan.run(session, options, signature);
         let failed = |error| Failure { is_bound: plan.binds_outputs(), error };
-        let (outputs, executed) = ran.map_err(failed)?;
+        let (outputs, executed) = result.map_err(failed)?;
         Ok(Execution { outputs, gathered, executed })
     }
 }
 
-/// A run that failed.
+/// A failed run.
 struct Failure {
     /// True if outputs were bound to buffers.
     is_bound: bool,
@@ -160,7 +160,7 @@ impl Executor for OrtExecutor {
         given: &[usize],
         stop: &Stop,
     ) -> Result<Execution, ExecuteError> {
-        // The last run may have been told to stop, in time or just as it ended.
+        // The flag may still be set for the last run.
         self.options.unterminate().map_err(failure)?;
         let _attached = stop.attach(Arc::clone(&self.options) as Arc<dyn Stoppable>)?;
         self.run(inputs, given, stop).map_err(|error| match stop.is_stopped() {
@@ -185,7 +185,7 @@ fn failure(error: ort::Error) -> ExecuteError {
 
 impl Stoppable for RunOptions {
     fn stop(&self) {
-        // When that fails, the run goes on to its end.
+        // On an error the run goes on to its end.
         drop(self.terminate());
     }
 }

@@ -3,6 +3,7 @@
 //! In the engine, tensor data always has the protocol's binary form: little-endian elements in
 //! row-major order. A `BYTES` element is its length (`u32`) and then its bytes.
 
+use skysail_graph::ElementType;
 use smallvec::SmallVec;
 use std::fmt;
 
@@ -12,7 +13,7 @@ pub type Shape = SmallVec<[usize; 4]>;
 /// The element types of the Open Inference Protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DataType {
-    /// One byte, 0 or 1.
+    /// A byte, 0 or 1.
     Bool,
     /// 8-bit unsigned.
     Uint8,
@@ -84,6 +85,31 @@ impl DataType {
     /// The datatype of a name in the protocol.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|datatype| datatype.name() == name)
+    }
+
+    /// The element type of a graph that this datatype carries.
+    pub fn graph_element(self) -> ElementType {
+        match self {
+            Self::Bool => ElementType::Bool,
+            Self::Uint8 => ElementType::UInt8,
+            Self::Uint16 => ElementType::UInt16,
+            Self::Uint32 => ElementType::UInt32,
+            Self::Uint64 => ElementType::UInt64,
+            Self::Int8 => ElementType::Int8,
+            Self::Int16 => ElementType::Int16,
+            Self::Int32 => ElementType::Int32,
+            Self::Int64 => ElementType::Int64,
+            Self::Fp16 => ElementType::Float16,
+            Self::Fp32 => ElementType::Float32,
+            Self::Fp64 => ElementType::Float64,
+            Self::Bf16 => ElementType::BFloat16,
+            Self::Bytes => ElementType::String,
+        }
+    }
+
+    /// The datatype that carries an element type of a graph; `None` if the protocol has none.
+    pub fn from_graph(element: ElementType) -> Option<Self> {
+        Self::ALL.into_iter().find(|datatype| datatype.graph_element() == element)
     }
 
     /// Bytes of an element; `None` for `BYTES`, whose elements differ in size.

@@ -39,7 +39,7 @@ pub(crate) fn signature() -> Signature {
     }
 }
 
-/// One float a row in and out, in batches of so many rows.
+/// The same signature with batches of up to `rows_max` rows.
 pub(crate) fn batches(rows_max: usize) -> (Signature, Batching) {
     (signature(), Batching { rows_max, ..Batching::default() })
 }

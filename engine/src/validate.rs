@@ -21,7 +21,7 @@ pub enum InvalidRequest {
     /// An input that the model does not have.
     #[error("the model has no input '{name}'; its inputs are {inputs}")]
     UnknownInput {
-        /// As sent.
+        /// Name in the request.
         name: String,
         /// Names that exist.
         inputs: String,
@@ -29,13 +29,13 @@ pub enum InvalidRequest {
     /// A required input is missing.
     #[error("the model's input '{0}' is missing from the request")]
     MissingInput(String),
-    /// An input that came twice.
+    /// An input that the request has twice.
     #[error("input '{0}' stands in the request twice")]
     DuplicateInput(String),
     /// An output that the model does not have.
     #[error("the model has no output '{name}'; its outputs are {outputs}")]
     UnknownOutput {
-        /// As asked for.
+        /// Name in the request.
         name: String,
         /// Names that exist.
         outputs: String,
@@ -48,9 +48,9 @@ pub enum InvalidRequest {
     WrongDatatype {
         /// Name of the input.
         name: String,
-        /// As sent.
+        /// Datatype in the request.
         sent: DataType,
-        /// As the model has it.
+        /// Datatype of the model's input.
         wanted: DataType,
     },
     /// A shape that the model does not take.
@@ -58,9 +58,9 @@ pub enum InvalidRequest {
     WrongShape {
         /// Name of the input.
         name: String,
-        /// As sent.
+        /// Shape in the request.
         sent: String,
-        /// As the model has it.
+        /// Shape of the model's input.
         wanted: String,
     },
     /// A shape with more elements than can be.
@@ -71,9 +71,9 @@ pub enum InvalidRequest {
     WrongByteCount {
         /// Name of the input.
         name: String,
-        /// As sent.
+        /// Bytes sent.
         sent: usize,
-        /// As the shape has it.
+        /// Bytes of the shape.
         wanted: usize,
     },
     /// Lengths inside `BYTES` data that do not add up.
@@ -115,9 +115,9 @@ pub enum InvalidRequest {
     /// More rows than a batch may have.
     #[error("the request has {rows} rows, and the model's max_batch_size is {limit}")]
     TooManyRows {
-        /// As sent.
+        /// Rows of the request.
         rows: usize,
-        /// As configured.
+        /// Configured `max_batch_size`.
         limit: usize,
     },
     /// An input without elements, which the model is not run on.
@@ -125,7 +125,7 @@ pub enum InvalidRequest {
     NoElements {
         /// Name of the input.
         name: String,
-        /// As sent.
+        /// Shape in the request.
         sent: String,
         /// Reason why such a run is not made.
         why: &'static str,
@@ -135,24 +135,23 @@ pub enum InvalidRequest {
     Malformed(String),
 }
 
-/// One input in the model's order.
+/// A valid input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidInput {
-    /// Fits the model's dimensions.
+    /// Shape, which fits the model's dimensions.
     pub shape: Shape,
-    /// Has as many bytes as shape and datatype need.
+    /// Elements, with as many bytes as shape and datatype need.
     pub data: Payload,
 }
 
 /// A request that fits its model.
 #[derive(Clone, Debug, Default)]
 pub struct ValidRequest {
-    /// One for each input of the model that has no default, in its order, and then those with a
-    /// default that the request brings.
+    /// Required inputs in the model's order, then the optional inputs of the request.
     pub inputs: SmallVec<[ValidInput; 2]>,
-    /// Places of the latter among the model's optional inputs, growing.
+    /// Indices of the latter among the model's optional inputs, ascending.
     pub given: SmallVec<[usize; 2]>,
-    /// Places of the wanted outputs; all when empty.
+    /// Indices of the requested outputs; all outputs if empty.
     pub outputs: SmallVec<[usize; 4]>,
     /// Rows in the first dimension of a model that batches, else 1.
     pub rows: usize,

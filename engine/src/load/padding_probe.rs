@@ -58,7 +58,7 @@ pub(crate) fn decide(
         result = test(executor, signature, read(config, signature, Ties::Position)?);
     }
     Ok(result.map_err(|reason| match reason {
-        NotPadded::Fails(error) => format!("it does not run on made-up inputs: {error}"),
+        NotPadded::Fails(error) => format!("it does not run on synthetic inputs: {error}"),
         NotPadded::Differs(how) => format!("it changes its answer when padded: {how}"),
     }))
 }

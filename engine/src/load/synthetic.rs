@@ -36,7 +36,7 @@ pub(crate) fn row(signature: &Signature, seed: u64) -> Result<Vec<Input>, Execut
 pub(crate) fn element_count(spec: &TensorSpec, shape: &[usize]) -> Result<usize, String> {
     let element_bytes = spec.datatype.element_bytes().unwrap_or(4 + 1);
     let count = elements(shape).filter(|count| *count <= INPUT_BYTES_MAX / element_bytes);
-    count.ok_or_else(|| format!("input '{}' is too large to be made up: {shape:?}", spec.name))
+    count.ok_or_else(|| format!("input '{}' is too large for a trial run: {shape:?}", spec.name))
 }
 
 /// Shape of one row of an input; open dimensions get the size [`OPEN_DIM`].

@@ -3,8 +3,8 @@
 //!
 //! Time is divided into buckets, which are reused in turn. Each keeps the requests of the highest
 //! rank. The rank's upper part is the number of the turn, so new requests displace those of an
-//! earlier turn. The lowest rank kept is also an atomic: nearly every request is rejected by one load
-//! of it, and only the others take the bucket's lock.
+//! earlier turn. The lowest rank kept is also an atomic. One load of it rejects nearly every request,
+//! and only the others take the bucket's lock.
 
 use crate::error::Reason;
 use crate::request_record::{Outcome, RequestRecord};

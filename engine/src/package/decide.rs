@@ -32,8 +32,8 @@ pub(super) fn check(config: &CompressedConfig, layers: &[Found]) -> Result<(), P
     let names = layers.iter().map(|layer| layer.name.as_str());
     criteria::check_names(config, names).map_err(PrepareError::Config)?;
     for layer in layers {
-        let wanted = config.layers.get(&layer.name);
-        if let (LayerKind::Fixed(_, why), Some(Choice::Sparse)) = (&layer.kind, wanted) {
+        let choice = config.layers.get(&layer.name);
+        if let (LayerKind::Fixed(_, why), Some(Choice::Sparse)) = (&layer.kind, choice) {
             return Err(never_sparse(&layer.name, why));
         }
     }
@@ -91,7 +91,7 @@ pub(super) fn decide(
 pub(super) fn dense(layer: &Found) -> Decision {
     match &layer.kind {
         LayerKind::Fixed(execution, why) => Decision::new(*execution, *why),
-        LayerKind::Candidate(_) => Decision::new(Execution::Dense, "its owner wants it so"),
+        LayerKind::Candidate(_) => Decision::new(Execution::Dense, "it is configured so"),
     }
 }
 
@@ -118,7 +118,7 @@ impl OpenLayer<'_> {
             Err(error) => return Ok(Decision::new(Execution::Dense, error.to_string())),
         };
         if self.is_configured {
-            return Ok(Decision::new(Execution::Sparse, "its owner wants it so"));
+            return Ok(Decision::new(Execution::Sparse, "it is configured so"));
         }
         let times = match measurer.times(self.candidate, kernel, sizes) {
             Ok(times) => times,

@@ -117,12 +117,12 @@ impl Finder<'_> {
         }
         let is_transposed = |node: &Node<'_>| matches!(node.op_type(), "Identity" | "Transpose");
         if !through.iter().all(is_transposed) {
-            return dense("its weights are changed on their way");
+            return dense("its weights are changed before they are used");
         }
         let mut values = vec![name];
         values.extend(through.iter().filter_map(|node| Some(node.outputs().first()?.as_str())));
         if values.iter().any(|value| self.epilogues.links.single_consumer(value).is_none()) {
-            return dense("its weights are taken more than once");
+            return dense("its weights are used more than once");
         }
         if !self.package.tensors().iter().any(|entry| entry.name == name) {
             return dense("its weights are in the graph");
@@ -154,7 +154,7 @@ impl Finder<'_> {
         };
         let epilogue = self.epilogues.find(node, operation, affine)?;
         let (Some(input), Some(epilogue)) = (node.inputs().first().cloned(), epilogue) else {
-            return dense("it takes or makes nothing");
+            return dense("it has no input or no output");
         };
         Ok(LayerKind::Candidate(Box::new(Candidate { operation, input, epilogue })))
     }

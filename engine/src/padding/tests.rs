@@ -112,8 +112,8 @@ fn padded_model(datatype: DataType, fill: u8) -> (Signature, Batching) {
     (signature, Batching { rows_max: 64, padding, ..Batching::default() })
 }
 
-/// Outputs `x`, each element of `v` repeated by the size of axis `a`, and the number of elements in
-/// each row of `x` other than `fill`.
+/// Outputs `x`, then each element of `v` repeated by the size of axis `a`. The third output counts
+/// the elements in each row of `x` other than `fill`.
 fn run(signature: &Signature, inputs: &[BatchInput<'_>], fill: u8) -> Vec<OutputTensor> {
     let (x, v) = (bytes(&inputs[0]), bytes(&inputs[1]));
     let element_bytes = signature.inputs[0].datatype.element_bytes().unwrap();

@@ -30,7 +30,7 @@ pub(super) enum Ending {
     #[error("it ended the process with {0}")]
     Died(String),
     /// Killed from outside, possibly for a reason other than its work.
-    #[error("its process was killed by the system or by somebody, as it is when memory is short")]
+    #[error("its process was killed by the system or a user, as it is when memory is short")]
     Killed,
     #[error("it took longer than {0} ms; the flag --probe-timeout-ms sets that")]
     Time(u64),

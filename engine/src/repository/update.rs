@@ -77,7 +77,7 @@ impl Updater {
         self.shared.started.store(true, Ordering::Release);
         loop {
             match self.inbox.recv_timeout(self.pause()) {
-                // Whoever asked may have removed in the meantime.
+                // The client that asked may have left in the meantime.
                 Ok(Command::Load { model, config, done }) => {
                     drop(done.send(self.load(&model, config.as_deref())));
                 }

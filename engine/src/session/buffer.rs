@@ -1,4 +1,4 @@
-//! ONNX Runtime's tensors as plain bytes.
+//! Copies between ONNX Runtime's tensors and plain bytes.
 
 use crate::executor::BatchInput;
 use crate::request::OutputTensor;
@@ -10,8 +10,8 @@ use half::{bf16, f16};
 use ort::session::Session;
 use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
 
-/// Calls a function that is generic over the element type with that of a datatype. `BOOL` and
-/// `BYTES` have arms of their own, as not every byte is a bool or a string.
+/// Calls a function that is generic over the element type with the type of a datatype. `BOOL` and
+/// `BYTES` have their own arms, as not every byte is a valid bool or string.
 macro_rules! for_element {
     ($datatype:expr, $f:ident($($arg:expr),*), bool: $bool:expr, bytes: $bytes:expr) => {
         match $datatype {
@@ -33,7 +33,7 @@ macro_rules! for_element {
     };
 }
 
-/// A tensor of this shape in the session's memory.
+/// Allocates a tensor of this shape in the session's memory.
 pub(super) fn allocate(
     session: &Session,
     datatype: DataType,
@@ -43,7 +43,7 @@ pub(super) fn allocate(
     DynTensor::new(session.allocator(), element_type(datatype), dims)
 }
 
-/// Bytes that its elements take.
+/// Bytes of a tensor's elements.
 pub(super) fn bytes(tensor: &DynTensor) -> usize {
     tensor.data_type().byte_size(tensor.shape().num_elements()).unwrap_or(0)
 }
@@ -90,7 +90,7 @@ fn misfit() -> ort::Error {
     ort::Error::new("the members' bytes do not add up to the batch")
 }
 
-/// A tensor of the strings of all parts.
+/// Makes a tensor of the strings of all parts.
 pub(super) fn strings(input: &BatchInput<'_>) -> ort::Result<Tensor<String>> {
     let mut texts = Vec::new();
     for part in &input.parts {
@@ -101,7 +101,7 @@ pub(super) fn strings(input: &BatchInput<'_>) -> ort::Result<Tensor<String>> {
     Tensor::from_string_array((input.shape.to_vec(), texts.as_slice()))
 }
 
-/// A copy of a tensor's elements.
+/// Copies a tensor's elements to an output.
 pub(super) fn read(tensor: &DynTensor, spec: &TensorSpec) -> ort::Result<OutputTensor> {
     let shape: Shape =
         tensor.shape().iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect();
@@ -131,7 +131,8 @@ fn read_strings(tensor: &DynTensor) -> ort::Result<Bytes> {
     Ok(data.into())
 }
 
-fn element_type(datatype: DataType) -> TensorElementType {
+/// The runtime's element type of a datatype.
+pub(super) fn element_type(datatype: DataType) -> TensorElementType {
     match datatype {
         DataType::Bool => TensorElementType::Bool,
         DataType::Uint8 => TensorElementType::Uint8,

@@ -1,6 +1,7 @@
 //! Describes the inputs and outputs of a session.
 
 use super::SessionError;
+use super::buffer::element_type;
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::DataType;
 use ort::session::Session;
@@ -11,7 +12,7 @@ pub(super) fn signature(session: &Session) -> Result<Signature, SessionError> {
     let specs = |outlets: &[Outlet], side| -> Result<Vec<TensorSpec>, SessionError> {
         outlets.iter().map(|outlet| spec(outlet.name(), outlet.dtype(), side)).collect()
     };
-    // A default that no protocol carries stays what it is.
+    // An optional input that no protocol can carry always has its default.
     let defaults = session.overridable_initializers();
     let optional = defaults.iter().map(|default| spec(default.name(), default.dtype(), "input"));
     Ok(Signature {
@@ -49,21 +50,5 @@ fn kind(dtype: &ValueType) -> String {
 }
 
 fn datatype(element: TensorElementType) -> Option<DataType> {
-    Some(match element {
-        TensorElementType::Bool => DataType::Bool,
-        TensorElementType::Uint8 => DataType::Uint8,
-        TensorElementType::Uint16 => DataType::Uint16,
-        TensorElementType::Uint32 => DataType::Uint32,
-        TensorElementType::Uint64 => DataType::Uint64,
-        TensorElementType::Int8 => DataType::Int8,
-        TensorElementType::Int16 => DataType::Int16,
-        TensorElementType::Int32 => DataType::Int32,
-        TensorElementType::Int64 => DataType::Int64,
-        TensorElementType::Float16 => DataType::Fp16,
-        TensorElementType::Float32 => DataType::Fp32,
-        TensorElementType::Float64 => DataType::Fp64,
-        TensorElementType::Bfloat16 => DataType::Bf16,
-        TensorElementType::String => DataType::Bytes,
-        _ => return None,
-    })
+    DataType::ALL.into_iter().find(|datatype| element_type(*datatype) == element)
 }

@@ -1,4 +1,4 @@
-//! Makes the sessions of one version: how its graph is optimised, and whose threads run it.
+//! Makes the sessions of one version, with their graph optimisation and threads.
 
 use super::SessionError;
 use super::shared::SharedModel;
@@ -25,28 +25,28 @@ pub(crate) fn lock_operator_registration() -> MutexGuard<'static, ()> {
 pub(crate) struct SessionMaker<'a> {
     pub(crate) environment: &'a Environment,
     pub(crate) spawner: &'a Spawner,
-    /// The model's file.
+    /// Path of the model's file.
     pub(crate) path: &'a Path,
     pub(crate) source: Source<'a>,
     pub(crate) config: &'a ReplicaConfig,
 }
 
-/// Where a version's graph and weights are.
+/// Source of a version's graph and weights.
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'a> {
-    /// In its file, as it is.
+    /// The unchanged file.
     File,
-    /// In memory, as an ONNX file, and in operators of our own that its graph may have.
+    /// Bytes of an ONNX file in memory, and weights of its custom operators.
     Memory { model: &'a [u8], operators: Option<&'a OperatorWeights> },
 }
 
 impl SessionMaker<'_> {
-    /// A session with weights of its own.
+    /// Makes a session with its own weights.
     pub(crate) fn session(&self, threads: usize) -> Result<Session, SessionError> {
         self.commit(self.builder(self.level(), threads)?)
     }
 
-    /// The session of a builder.
+    /// Finishes a builder's session.
     pub(super) fn commit(&self, mut builder: SessionBuilder) -> Result<Session, SessionError> {
         let _guard = self.guard();
         Ok(match self.source {
@@ -55,7 +55,7 @@ impl SessionMaker<'_> {
         })
     }
 
-    /// Held while a session is made that has operators of our own.
+    /// Locks the registration of custom operators if the source has any.
     pub(super) fn guard(&self) -> Option<MutexGuard<'static, ()>> {
         let has_operators = matches!(self.source, Source::Memory { operators: Some(_), .. });
         has_operators.then(lock_operator_registration)
@@ -97,8 +97,8 @@ impl SessionMaker<'_> {
         let builder = builder
             .with_independent_thread_pool()?
             .with_intra_threads(threads)?
-            .with_thread_manager(Normal(self.spawner.clone()))?
-            // Threads that spin for work take the cores that answer requests.
+            .with_thread_manager(PoolThreads(self.spawner.clone()))?
+            // Spinning threads would take cores from the threads that serve requests.
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?;
         let Some(threads) = *inter_op_threads else { return Ok(builder) };
@@ -106,10 +106,10 @@ impl SessionMaker<'_> {
     }
 }
 
-/// Starts the threads of a session's own pool at normal priority.
-struct Normal(Spawner);
+/// Starts the threads of a session's own pool at the priority of runs.
+struct PoolThreads(Spawner);
 
-impl ThreadManager for Normal {
+impl ThreadManager for PoolThreads {
     type Thread = JoinHandle<()>;
 
     fn create(&self, work: impl FnOnce() + Send + 'static) -> ort::Result<Self::Thread> {

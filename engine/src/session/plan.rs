@@ -17,26 +17,26 @@ use ort::value::{DynTensor, DynTensorRef, Tensor};
 use smallvec::SmallVec;
 use std::time::Instant;
 
-/// Bytes of buffers that one session keeps bound for batch shapes it may see again.
+/// Bytes of buffers that one session keeps for later batches.
 const PLAN_BYTES_MAX: usize = 64 << 20;
-/// Batch shapes that one session keeps buffers for.
+/// Batch shapes that one session keeps buffers for, at most.
 const PLANS_MAX: usize = 64;
 
-/// A run that a plan is wanted for.
-pub(super) struct Wanted<'a, 'm> {
+/// A run that needs a plan.
+pub(super) struct PlannedRun<'a, 'm> {
     pub(super) signature: &'a Signature,
-    /// The outputs as the runtime has them; `None` where no proof is to be relied on.
+    /// Outputs as the runtime declares them; `None` to rely on no proof.
     pub(super) declared: Option<&'a [TensorSpec]>,
     /// Inputs without a default, and then the given ones that have one.
     pub(super) inputs: &'a [BatchInput<'m>],
-    /// Places of the latter among the optional inputs.
+    /// Indices of the latter among the optional inputs.
     pub(super) given: &'a [usize],
 }
 
-/// The outputs of a run, and when it was over.
-pub(super) type Ran = (SmallVec<[OutputTensor; 2]>, Instant);
+/// Outputs of a run, with the time of its end.
+pub(super) type RunOutputs = (SmallVec<[OutputTensor; 2]>, Instant);
 
-/// Buffers bound to a session.
+/// Buffers for one batch shape, bound to a session.
 pub(super) struct Plan {
     shapes: SmallVec<[Shape; 2]>,
     given: SmallVec<[usize; 2]>,
@@ -45,14 +45,14 @@ pub(super) struct Plan {
     binding: IoBinding,
     inputs: Vec<DynTensor>,
     outputs: Vec<Output>,
-    /// Where the runtime puts what has no buffer of ours.
+    /// Memory in which the runtime allocates outputs without our buffer.
     memory: MemoryInfo<'static>,
     bytes: usize,
-    /// The number of the last run that used it.
+    /// Number of the last run that used the plan.
     last_used: u64,
 }
 
-/// The plans of a session.
+/// Cache of a session's plans.
 #[derive(Default)]
 pub(super) struct Plans {
     all: Vec<Plan>,
@@ -62,31 +62,31 @@ pub(super) struct Plans {
 /// An output of the model.
 struct Output {
     /// Index among the bound outputs, which have one name each.
-    place: usize,
+    index: usize,
     memory: Memory,
 }
 
-/// Where an output comes to lie.
+/// Memory of an output.
 enum Memory {
-    /// In a buffer that is used again, and kept alive here.
+    /// A reused buffer, which is kept alive here.
     Bound(#[expect(dead_code, reason = "the session writes to it")] DynTensor),
-    /// Where the runtime finds room: the shape is known only after the run.
+    /// Allocated by the runtime, as the shape is known only after the run.
     Allocated,
-    /// Where another output of the same name lies.
+    /// Memory of another output with the same name.
     Shared,
 }
 
-impl<'a> Wanted<'a, '_> {
+impl<'a> PlannedRun<'a, '_> {
     /// Specification of each input.
     fn specs(&self) -> impl Iterator<Item = &'a TensorSpec> + use<'a> {
         let Self { signature, given, .. } = *self;
-        let optional = given.iter().filter_map(|&place| signature.optional_inputs.get(place));
+        let optional = given.iter().filter_map(|&index| signature.optional_inputs.get(index));
         signature.inputs.iter().chain(optional)
     }
 
-    /// The proven shape of an output that can have a buffer.
+    /// Proven shape of an output; `None` if it can not have a buffer.
     fn output_shape(&self, output: usize) -> Option<Shape> {
-        // With another value of an input than its default, all is open.
+        // Proofs hold only while optional inputs have their defaults.
         let is_proven = self.given.is_empty();
         let declared = self.declared?.get(output)?;
         if !is_proven || declared.datatype == DataType::Bytes {
@@ -100,17 +100,17 @@ impl<'a> Wanted<'a, '_> {
 }
 
 impl Plans {
-    /// The plan of a run, made when it is missing.
+    /// Returns the plan of a run, and makes it if it is missing.
     pub(super) fn of(
         &mut self,
         session: &Session,
-        wanted: &Wanted<'_, '_>,
+        run: &PlannedRun<'_, '_>,
     ) -> ort::Result<&mut Plan> {
-        let known = self.all.iter().position(|plan| plan.fits(wanted));
+        let known = self.all.iter().position(|plan| plan.fits(run));
         let index = match known {
             Some(index) => index,
             None => {
-                let plan = Plan::new(session, wanted)?;
+                let plan = Plan::new(session, run)?;
                 self.make_room(plan.bytes);
                 self.all.push(plan);
                 self.all.len() - 1
@@ -128,12 +128,12 @@ impl Plans {
         self.all.iter().any(Plan::binds_outputs)
     }
 
-    /// Drops all of them.
+    /// Drops all plans.
     pub(super) fn clear(&mut self) {
         self.all.clear();
     }
 
-    /// Drops the plans used longest ago until another of `bytes` fits.
+    /// Drops the least recently used plans until another of `bytes` fits.
     fn make_room(&mut self, bytes: usize) {
         let kept = |plans: &[Plan]| plans.iter().map(|plan| plan.bytes).sum::<usize>();
         while self.all.len() >= PLANS_MAX || kept(&self.all) + bytes > PLAN_BYTES_MAX {
@@ -145,19 +145,19 @@ impl Plans {
 }
 
 impl Plan {
-    fn new(session: &Session, wanted: &Wanted<'_, '_>) -> ort::Result<Self> {
+    fn new(session: &Session, run: &PlannedRun<'_, '_>) -> ort::Result<Self> {
         let mut plan = Self {
-            shapes: wanted.inputs.iter().map(|input| input.shape.clone()).collect(),
-            given: wanted.given.into(),
-            relies: wanted.declared.is_some(),
+            shapes: run.inputs.iter().map(|input| input.shape.clone()).collect(),
+            given: run.given.into(),
+            relies: run.declared.is_some(),
             binding: session.create_binding()?,
-            inputs: Vec::with_capacity(wanted.inputs.len()),
-            outputs: Vec::with_capacity(wanted.signature.outputs.len()),
+            inputs: Vec::with_capacity(run.inputs.len()),
+            outputs: Vec::with_capacity(run.signature.outputs.len()),
             memory: session.allocator().memory_info().to_owned(),
             bytes: 0,
             last_used: 0,
         };
-        for (spec, input) in wanted.specs().zip(wanted.inputs) {
+        for (spec, input) in run.specs().zip(run.inputs) {
             let tensor = buffer::allocate(session, spec.datatype, &input.shape)?;
             if spec.datatype != DataType::Bytes {
                 plan.binding.bind_input(&*spec.name, &tensor)?;
@@ -166,19 +166,19 @@ impl Plan {
             plan.inputs.push(tensor);
         }
         let mut names: Vec<&str> = Vec::new();
-        for (index, spec) in wanted.signature.outputs.iter().enumerate() {
-            if let Some(place) = names.iter().position(|name| *name == &*spec.name) {
-                plan.outputs.push(Output { place, memory: Memory::Shared });
+        for (index, spec) in run.signature.outputs.iter().enumerate() {
+            if let Some(index) = names.iter().position(|name| *name == &*spec.name) {
+                plan.outputs.push(Output { index, memory: Memory::Shared });
                 continue;
             }
-            let memory = plan.bind_output(session, spec, wanted.output_shape(index))?;
-            plan.outputs.push(Output { place: names.len(), memory });
+            let memory = plan.bind_output(session, spec, run.output_shape(index))?;
+            plan.outputs.push(Output { index: names.len(), memory });
             names.push(&spec.name);
         }
         Ok(plan)
     }
 
-    /// Binds a buffer of this shape for an output, or leaves that to the runtime.
+    /// Binds a buffer of this shape to an output; without a shape the runtime allocates it.
     fn bind_output(
         &mut self,
         session: &Session,
@@ -196,10 +196,10 @@ impl Plan {
     }
 
     /// Returns true if it can be used for a run.
-    fn fits(&self, wanted: &Wanted<'_, '_>) -> bool {
-        let shapes = wanted.inputs.iter().map(|input| &input.shape);
-        self.relies == wanted.declared.is_some()
-            && self.given.as_slice() == wanted.given
+    fn fits(&self, run: &PlannedRun<'_, '_>) -> bool {
+        let shapes = run.inputs.iter().map(|input| &input.shape);
+        self.relies == run.declared.is_some()
+            && self.given.as_slice() == run.given
             && self.shapes.iter().eq(shapes)
     }
 
@@ -208,10 +208,9 @@ impl Plan {
         self.outputs.iter().any(|output| matches!(output.memory, Memory::Bound(_)))
     }
 
-    /// Copies the members' data into the bound inputs.
-    pub(super) fn gather(&mut self, wanted: &Wanted<'_, '_>) -> ort::Result<()> {
-        for ((tensor, input), spec) in self.inputs.iter_mut().zip(wanted.inputs).zip(wanted.specs())
-        {
+    /// Copies the requests' data into the bound inputs.
+    pub(super) fn gather(&mut self, run: &PlannedRun<'_, '_>) -> ort::Result<()> {
+        for ((tensor, input), spec) in self.inputs.iter_mut().zip(run.inputs).zip(run.specs()) {
             if spec.datatype == DataType::Bytes {
                 let strings: Tensor<String> = buffer::strings(input)?;
                 self.binding.bind_input(&*spec.name, &strings)?;
@@ -222,17 +221,17 @@ impl Plan {
         Ok(())
     }
 
-    /// Runs, and gives copies of all outputs in the model's order.
+    /// Runs the session, and returns copies of all outputs in the model's order.
     pub(super) fn run(
         &mut self,
         session: &mut Session,
         options: &RunOptions,
         signature: &Signature,
-    ) -> ort::Result<Ran> {
+    ) -> ort::Result<RunOutputs> {
         let results = session.run_binding_with_options(&self.binding, options);
         let executed = Instant::now();
         let outputs = results.and_then(|results| self.read(&results, signature));
-        self.let_go(signature)?;
+        self.release_outputs(signature)?;
         Ok((outputs?, executed))
     }
 
@@ -242,18 +241,18 @@ impl Plan {
         signature: &Signature,
     ) -> ort::Result<SmallVec<[OutputTensor; 2]>> {
         let mut outputs = SmallVec::with_capacity(self.outputs.len());
-        for (Output { place, .. }, spec) in self.outputs.iter().zip(&signature.outputs) {
-            if *place >= results.len() {
+        for (Output { index, .. }, spec) in self.outputs.iter().zip(&signature.outputs) {
+            if *index >= results.len() {
                 return Err(ort::Error::new(format!("output '{}' is missing", spec.name)));
             }
-            let tensor: DynTensorRef<'_> = results[*place].view().downcast()?;
+            let tensor: DynTensorRef<'_> = results[*index].view().downcast()?;
             outputs.push(buffer::read(&tensor, spec)?);
         }
         Ok(outputs)
     }
 
-    /// Frees what the runtime allocated: the next run may need another size.
-    fn let_go(&mut self, signature: &Signature) -> ort::Result<()> {
+    /// Frees outputs that the runtime allocated, as the next run may need another size.
+    fn release_outputs(&mut self, signature: &Signature) -> ort::Result<()> {
         for (output, spec) in self.outputs.iter().zip(&signature.outputs) {
             if matches!(output.memory, Memory::Allocated) {
                 self.binding.bind_output_to_device(&*spec.name, &self.memory)?;

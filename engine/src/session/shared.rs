@@ -1,4 +1,4 @@
-//! One copy of the weights for all replicas of a version.
+//! Shares one copy of the weights among all replicas of a version.
 //!
 //! ONNX Runtime takes values for initializers by name, and sessions can share what kernels pack out
 //! of them. But it rewrites the graph first, and values that it folds or fuses in each session are
@@ -28,14 +28,14 @@ use std::sync::Arc;
 /// Bytes of the smallest initializer that is worth sharing.
 const SHARED_BYTES_MIN: u64 = 1 << 10;
 
-/// The file that the graph names for values that it does not have. Nobody opens it.
-const ELSEWHERE: &str = "shared";
+/// File name that the graph states for shared values. No code opens it.
+const SHARED_FILE: &str = "shared";
 
-/// An optimised graph, and beside it the weights. Every session holds on to what it uses of them.
+/// An optimised graph with its weights. Each session keeps the weights that it uses alive.
 pub(super) struct SharedModel {
     graph: Vec<u8>,
     weights: Vec<(String, Arc<DynValue>)>,
-    /// `None` where a kernel can not share what it packs.
+    /// Container of packed weights; `None` if a kernel can not share them.
     prepacked: Option<PrepackedWeights>,
 }
 
@@ -44,7 +44,7 @@ impl SharedModel {
         let mut model = optimized(maker)?;
         let mut weights = Vec::new();
         let optional = model.optional_inputs();
-        // What a request can give is no constant, and the runtime must keep its default itself.
+        // An optional input is no constant, so the runtime must keep its default itself.
         let is_constant = |view: &TensorView<'_>| optional.iter().all(|o| o.name != view.name());
         for view in model.graph().initializers().filter(is_constant) {
             if let Some(value) = shareable(&view)? {
@@ -52,12 +52,12 @@ impl SharedModel {
             }
         }
         for (name, _) in &weights {
-            model.move_initializer(name, ELSEWHERE);
+            model.move_initializer(name, SHARED_FILE);
         }
         Ok(Self { graph: model.to_bytes()?, weights, prepacked: Some(PrepackedWeights::new()) })
     }
 
-    /// A session of these weights.
+    /// Makes a session that shares the weights.
     pub(super) fn session(
         &mut self,
         maker: &SessionMaker<'_>,
@@ -81,7 +81,7 @@ impl SharedModel {
         mut builder: SessionBuilder,
     ) -> Result<Session, SessionError> {
         for (name, value) in &self.weights {
-            // One call is for those who read the graph, the other for the kernels that pack.
+            // The first call is for readers of the graph, the second for kernels that pack.
             builder = builder
                 .with_external_initializer(name, Arc::clone(value))?
                 .with_initializer(name, Arc::clone(value))?;
@@ -91,7 +91,7 @@ impl SharedModel {
     }
 }
 
-/// The model's graph as ONNX Runtime runs it.
+/// Optimises the model's graph with ONNX Runtime.
 fn optimized(maker: &SessionMaker<'_>) -> Result<Model, SessionError> {
     let memory = memfd_create("optimized", MemfdFlags::CLOEXEC).map_err(std::io::Error::from)?;
     let mut file = File::from(memory);
@@ -107,7 +107,7 @@ fn optimized(maker: &SessionMaker<'_>) -> Result<Model, SessionError> {
     Ok(model)
 }
 
-/// The values of an initializer, if it is large enough and of a type that the runtime takes.
+/// Values of an initializer; `None` if it is too small or of an unsupported type.
 fn shareable(view: &TensorView<'_>) -> Result<Option<DynValue>, SessionError> {
     use ElementType as E;
     let is_large = view.element().bytes(view.count()?) >= Some(SHARED_BYTES_MIN);

@@ -10,7 +10,7 @@ use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Model, Tensor};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
-/// `y` is `x` with so many columns more, for x of float32 `[batch, 2]`.
+/// A model whose output is `x` with more columns; `x` is float32 `[batch, 2]`.
 fn wider(columns: u64) -> Model {
     let mut graph = GraphBuilder::new("wider");
     graph
@@ -21,7 +21,7 @@ fn wider(columns: u64) -> Model {
     graph.finish().unwrap()
 }
 
-/// `y` is the first column of x, and nobody can tell before it runs.
+/// A model whose output is the first column of `x`, which no proof can show.
 fn picked() -> Model {
     let mut graph = GraphBuilder::new("picked");
     graph
@@ -33,7 +33,7 @@ fn picked() -> Model {
     graph.finish().unwrap()
 }
 
-/// An executor of `model` that takes the shapes of `proof` for its own.
+/// An executor of `model` that relies on the proven shapes of `proof`.
 fn executor(model: &Model, proof: &Model) -> OrtExecutor {
     let environment = skysail_onnxruntime::load(Some(1)).unwrap();
     let mut builder = Session::builder(&environment).unwrap();
@@ -48,7 +48,7 @@ fn executor(model: &Model, proof: &Model) -> OrtExecutor {
     executor
 }
 
-/// The columns of the answer to rows of ones.
+/// Runs rows of ones, and returns the number of output columns.
 fn columns(executor: &mut OrtExecutor, rows: usize) -> usize {
     let data = Payload::from([1.0_f32.to_le_bytes(); 2].concat().repeat(rows));
     let input = BatchInput { shape: smallvec![rows, 2], parts: SmallVec::from_slice(&[&data]) };
@@ -66,7 +66,7 @@ fn has_bound(executor: &OrtExecutor) -> bool {
 }
 
 #[test]
-fn a_proven_output_has_a_buffer_that_is_used_again() {
+fn a_proven_output_has_a_reused_buffer() {
     let mut executor = executor(&wider(3), &wider(3));
     for rows in [1, 4, 1] {
         assert_eq!(columns(&mut executor, rows), 5);
@@ -75,7 +75,7 @@ fn a_proven_output_has_a_buffer_that_is_used_again() {
 }
 
 #[test]
-fn a_proof_that_is_wrong_costs_no_answer() {
+fn a_wrong_proof_does_not_fail_a_run() {
     let mut executor = executor(&picked(), &wider(3));
     for rows in [1, 4, 1] {
         assert_eq!(columns(&mut executor, rows), 1);

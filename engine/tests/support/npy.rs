@@ -2,7 +2,6 @@
 
 use skysail_compression::npy;
 use skysail_engine::tensor::DataType;
-use skysail_graph::ElementType;
 use std::path::Path;
 
 /// An array in the protocol's form.
@@ -16,13 +15,8 @@ pub(crate) struct Array {
 pub(crate) fn read(path: &Path) -> Option<Array> {
     let bytes = std::fs::read(path).ok()?;
     let array = npy::read(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let datatype = match array.element {
-        ElementType::Float32 => DataType::Fp32,
-        ElementType::Int64 => DataType::Int64,
-        ElementType::Int32 => DataType::Int32,
-        ElementType::Int8 => DataType::Int8,
-        other => panic!("{}: elements of {other}", path.display()),
-    };
+    let datatype = DataType::from_graph(array.element);
+    let datatype = datatype.unwrap_or_else(|| panic!("{}: elements", path.display()));
     let shape = array.shape.iter().map(|size| usize::try_from(*size).unwrap()).collect();
     Some(Array { datatype, shape, data: array.bytes.into_owned() })
 }

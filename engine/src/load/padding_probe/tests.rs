@@ -119,7 +119,7 @@ fn dimensions_of_different_names_are_tied_by_position() {
 fn a_model_that_can_not_be_tested_is_not_padded() {
     let mut failing = puppet(|_| Err(ExecuteError::Request("no".into())));
     let why = decide(&mut *failing, &signature(), &batching(), &both()).unwrap().unwrap_err();
-    assert_eq!(why, "it does not run on made-up inputs: no");
+    assert_eq!(why, "it does not run on synthetic inputs: no");
     let why =
         decide(&mut *failing, &signature(), &Batching::default(), &both()).unwrap().unwrap_err();
     assert_eq!(why, "it runs every request alone");

@@ -73,7 +73,7 @@ proptest! {
         values.sort_unstable();
         let rank = (part * values.len() as f64).ceil().max(1.0) as usize;
         let truth = values[rank - 1] as f64 * 1e-9;
-        let told = snapshot.quantile(part).unwrap();
-        prop_assert!((truth / 1.091..truth * 1.091).contains(&told), "{told} for {truth}");
+        let estimate = snapshot.quantile(part).unwrap();
+        prop_assert!((truth / 1.091..truth * 1.091).contains(&estimate), "{estimate} for {truth}");
     }
 }

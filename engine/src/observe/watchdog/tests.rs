@@ -33,7 +33,7 @@ fn a_stalled_queue_is_noticed_within_a_second() {
 fn a_queue_with_progress_or_without_need_is_not_stalled() {
     let moves: Vec<_> = (0..20).map(|finished| progress(3, finished / 3)).collect();
     assert!(!checks(&moves).contains(&true));
-    assert!(!checks(&[progress(0, 0); 20]).contains(&true), "nobody waits");
+    assert!(!checks(&[progress(0, 0); 20]).contains(&true), "no request waits");
     let patient = Progress { is_lingering: true, is_idle: true, ..progress(3, 0) };
     assert!(!checks(&[patient; 20]).contains(&true), "its policy waits");
 }
