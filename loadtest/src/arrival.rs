@@ -90,7 +90,7 @@ impl Window {
     }
 }
 
-/// One of several equal partitions of the load, one for each thread.
+/// Equal partition of the load, one for each thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Partition {
     /// Number of the partition, from 0.

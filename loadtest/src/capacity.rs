@@ -64,7 +64,7 @@ pub enum Error {
     /// The load was not sent.
     #[error(transparent)]
     Run(Box<crate::Error>),
-    /// One request at a time takes longer than the objective.
+    /// Single requests take longer than the objective.
     #[error(
         "the objective of {objective_ms} ms cannot be met: one request at a time takes \
          {alone_ms:.3} ms (the fastest of ten {least_ms:.3} ms)"

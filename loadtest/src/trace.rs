@@ -90,10 +90,10 @@ pub enum Error {
 /// Reads a recording: the arrivals in order, in microseconds from the first one. `speed` is above
 /// 0; 2 plays it twice as fast.
 ///
-/// A line is a number in `unit`, a number with its unit (`12ms`), a date and time
-/// (`2026-11-16 18:17:03.97`), a row of CSV, or an object of JSON. The column or field is found by
-/// its name. Without column names in the first line it is the first column. A name may end in a
-/// unit: `arrival_ms`. Empty lines and those that begin with `#` are skipped.
+/// A line is a number in `unit`, a number with its unit (`12ms`), or a date and time
+/// (`2026-11-16 18:17:03.97`). A row of CSV or an object of JSON has such a time in a column or
+/// field, found by its name. Without column names in the first line it is the first column. A name
+/// may end in a unit: `arrival_ms`. Empty lines and those that begin with `#` are skipped.
 ///
 /// # Errors
 /// Fails if the file cannot be read, a line has no time, all times are equal, or there is none.

@@ -26,10 +26,10 @@ Examples:
   Recorded arrivals (a file with one time a line), and another objective:
     skysail-load plan --profile digits.json --trace times.txt --objective-ms 50
 
-A server is one like the measured one, with all its replicas. The engine's own scheduler is simulated
-with the measured run times and the measured time outside the engine.
+A server is one like the measured one, with all its replicas. The engine's own scheduler is
+simulated with the measured run times and the measured time outside the engine.
 
-Exit codes: 0 done; 1 failed: no profile, or an objective that no number of servers meets_objective; 2 bad
+Exit codes: 0 done; 1 failed: no profile, or an objective that no number of servers meets; 2 bad
 usage.";
 
 /// Plan how many servers a load needs

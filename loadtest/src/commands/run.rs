@@ -103,14 +103,14 @@ pub(crate) struct Flags {
     /// Most requests in flight at once [default: 8 without --rate, 128 with --rate]
     #[arg(long, value_name = "N")]
     connections: Option<NonZeroUsize>,
-    /// Requests a second, sent whether or not earlier ones are answered (an open loop) [default:
-    /// each connection sends again when it is answered (a closed loop)]
+    /// Requests a second of an open loop, sent whether or not earlier ones are answered [default:
+    /// closed loop, each connection sends again when answered]
     #[arg(long, value_name = "R", value_parser = values::rate)]
     rate: Option<f64>,
-    /// Arrival process of an open loop: constant, poisson, burst:TIMES,ON,PERIOD (TIMES the rate
-    /// during the last ON of each PERIOD), ramp:RATE[,TIME] (from --rate to RATE), or trace:FILE
-    /// (recorded times) [default: constant]
-    #[arg(long, value_name = "LAW", value_parser = values::arrival_pattern)]
+    /// Arrival process of an open loop: constant, poisson, burst, ramp or trace. Bursts are
+    /// burst:TIMES,ON,PERIOD, TIMES the rate during the last ON of each PERIOD. Ramps are
+    /// ramp:RATE[,TIME], from --rate to RATE. Recorded times are trace:FILE [default: constant]
+    #[arg(long, value_name = "PROCESS", value_parser = values::arrival_pattern)]
     arrival: Option<values::ArrivalPattern>,
     /// Unit of plain numbers in a recording: s, ms, us or ns
     #[arg(long, value_name = "UNIT", default_value = "s", value_parser = values::unit)]
