@@ -11,7 +11,7 @@ mod adaptive;
 mod model;
 mod rans;
 mod huffman;
-mod stream;
+pub(crate) mod stream;
 mod codebook;
 mod gaps;
 mod planes;

@@ -364,3 +364,5 @@ fn reject_external_data(graph: &Model) -> Result<(), PackageError> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod entropy_coders;

@@ -11,9 +11,9 @@ const PLAIN: u8 = 0;
 /// A single symbol, repeated.
 const CONSTANT: u8 = 1;
 /// Symbols by the adaptive coder, with a tree of bits.
-const ADAPTIVE: u8 = 2;
+pub(crate) const ADAPTIVE: u8 = 2;
 /// Symbols by a static model: the model, then the lanes of the range coder.
-const STATIC: u8 = 3;
+pub(crate) const STATIC: u8 = 3;
 
 /// Limit of the symbols of an adaptive stream: the adaptive coder is slow.
 const ADAPTIVE_SYMBOLS_MAX: usize = 1 << 12;
@@ -27,13 +27,27 @@ pub(crate) fn encode(symbols: &[u16], limit: usize) -> Vec<u8> {
         return bytes;
     }
     let mut candidates = vec![plain(symbols, limit)];
-    if symbols.len() <= ADAPTIVE_SYMBOLS_MAX {
+    if symbols.len() <= ADAPTIVE_SYMBOLS_MAX && !is_disabled(ADAPTIVE) {
         candidates.push(adaptive(symbols, limit));
     }
-    if limit <= SYMBOLS_MAX && u32::try_from(symbols.len()).is_ok() {
+    if limit <= SYMBOLS_MAX && u32::try_from(symbols.len()).is_ok() && !is_disabled(STATIC) {
         candidates.push(with_model(symbols, limit));
     }
     candidates.into_iter().min_by_key(Vec::len).unwrap_or_default()
+}
+
+/// Form that encoders must not use, to measure its gain.
+#[cfg(test)]
+pub(crate) static DISABLED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(u8::MAX);
+
+#[cfg(test)]
+fn is_disabled(form: u8) -> bool {
+    DISABLED.load(std::sync::atomic::Ordering::Relaxed) == form
+}
+
+#[cfg(not(test))]
+const fn is_disabled(_: u8) -> bool {
+    false
 }
 
 fn plain(symbols: &[u16], limit: usize) -> Vec<u8> {
