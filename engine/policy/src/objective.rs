@@ -1,7 +1,7 @@
 //! The objective that a model can keep.
 
-/// Least number of runs of one row in an objective: one that a request has just missed, its own,
-/// and half of one for everything else.
+/// Least number of runs of one row in an objective: one just missed, the request's own, and half of
+/// one for everything else.
 const RUNS_MIN: f64 = 2.5;
 
 /// Returns the wanted objective, or the least one that a model can keep whose single row runs for

@@ -1,9 +1,9 @@
 //! One step of a threshold that a given share of events exceeds.
 //!
-//! Each event above the threshold raises it by a step, each below lowers it by as much smaller a
-//! step as there are more of those. Steps up and down cancel where the share is the target
-//! (stochastic approximation of a quantile, Robbins and Monro, Annals of Mathematical Statistics
-//! 1951). A constant step follows a distribution that changes (Gibbs and Candes, NeurIPS 2021).
+//! Each event above the threshold raises it by a step, and each below lowers it by a smaller one.
+//! The steps cancel where the share is the target (stochastic approximation of a quantile, Robbins
+//! and Monro, Annals of Mathematical Statistics 1951). A constant step follows a distribution that
+//! changes (Gibbs and Candes, NeurIPS 2021).
 
 /// Rule of a threshold; its user stores the value.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,6 +1,5 @@
-//! The policies under simulated time: requests that arrive by a law, replicas that take as long
-//! as a model of a machine says, and between them the very scheduler that the live engine has.
-//! The same scenario and seed always have the same outcome.
+//! Simulates the policies: requests that arrive by a law, replicas with modelled run times, and the
+//! live engine's own scheduler. The same scenario and seed always have the same outcome.
 //!
 //! ```
 //! use skysail_policy::simulate::{Arrivals, Machine, Scenario, Traffic, simulate};

@@ -9,36 +9,36 @@ use std::sync::Arc;
 pub enum Arrivals {
     /// Independent of each other.
     Poisson {
-        /// How many a second.
+        /// Requests a second.
         per_s: f64,
     },
     /// Independent of each other, and in the last part of each period many times as many.
     Bursts {
-        /// How many a second between bursts.
+        /// Requests a second between bursts.
         per_s: f64,
-        /// How many times as many in one.
+        /// Factor of the rate in a burst.
         times: f64,
-        /// How long one lasts.
+        /// Length of a burst.
         on_us: u64,
         /// From the end of one to the end of the next.
         period_us: u64,
     },
     /// Days, each a wave that begins with its lowest point.
     Diurnal {
-        /// How many a second over the whole day.
+        /// Mean requests a second of the whole day.
         per_s: f64,
-        /// How far the wave goes from there, as a part of it, up to 1.
+        /// Amplitude of the wave as a share of the mean, up to 1.
         swing: f64,
-        /// How long a day is.
+        /// Length of a day.
         day_us: u64,
     },
     /// Independent of each other, and each moment more or fewer until they stay as they are.
     Ramp {
-        /// How many a second at the beginning.
+        /// Requests a second at the beginning.
         from_per_s: f64,
-        /// How many a second at the end, and from then on.
+        /// Requests a second at the end and after it.
         to_per_s: f64,
-        /// How long it takes.
+        /// Length of the ramp.
         over_us: u64,
     },
     /// Times that were recorded, in order.
@@ -56,7 +56,7 @@ impl Arrivals {
         Times::new(self, seed)
     }
 
-    /// How many a second at a time.
+    /// Returns the rate at a time.
     fn per_s(&self, at_us: f64) -> f64 {
         match *self {
             Self::Poisson { per_s } => per_s,
@@ -86,7 +86,7 @@ impl Arrivals {
         }
     }
 
-    /// Whether nothing comes any more.
+    /// Returns true if no request arrives any more.
     fn is_over(&self, at_us: f64) -> bool {
         match *self {
             Self::Ramp { to_per_s, over_us, .. } => to_per_s <= 0.0 && at_us >= over_us as f64,

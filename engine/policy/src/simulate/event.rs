@@ -1,4 +1,4 @@
-//! What happens later, in the order of time; at the same time, in the order it was planned.
+//! Planned events in the order of time; of the same time, in the order of planning.
 
 use super::request::Request;
 use crate::ready_queue::QueuedRequest;

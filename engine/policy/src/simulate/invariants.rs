@@ -1,4 +1,4 @@
-//! What must be true after every event of every simulation.
+//! Invariants that hold after every event of every simulation.
 
 use super::event::{Change, Observer, Queue};
 use super::outcome::Outcome;
@@ -32,7 +32,7 @@ pub(super) fn checked(scenario: &Scenario, seed: u64) -> Outcome {
 struct Taken {
     demand: Demand,
     batch_key: u32,
-    /// Its place in the order.
+    /// Key in the order of the queue.
     place: (u64, u64),
     cancels_us: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! What runs batches: how long each takes.
+//! The machine that runs batches, as a model of run times.
 
 use super::overhead::at_share;
 use super::random::Random;
@@ -6,13 +6,13 @@ use super::random::Random;
 /// A model on a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Machine {
-    /// What a run takes on average.
+    /// Mean run times.
     pub cost: Cost,
-    /// How runs of one size differ.
+    /// Variation of runs of one size.
     pub noise: Noise,
     /// Rare runs that take much longer.
     pub hiccups: Option<Hiccups>,
-    /// Times at which everything takes longer, or shorter.
+    /// Times at which runs take longer or shorter.
     pub paces: Vec<Pace>,
     /// Part of the runs that fail; they take as long.
     pub failing_share: f64,
@@ -57,7 +57,7 @@ pub enum Noise {
 pub struct Hiccups {
     /// Part of the runs.
     pub share: f64,
-    /// How many times as long they take.
+    /// Factor of their run time.
     pub times: f64,
 }
 
@@ -68,7 +68,7 @@ pub struct Pace {
     pub from_us: u64,
     /// Up to when.
     pub to_us: u64,
-    /// How many times as long.
+    /// Factor of the run times.
     pub times: f64,
 }
 
@@ -84,7 +84,7 @@ impl Machine {
         }
     }
 
-    /// What a run of so many rows takes on average, without hiccups and neighbours.
+    /// Mean run time of a batch, without hiccups and neighbours.
     pub fn mean_us(&self, rows: usize) -> f64 {
         match &self.cost {
             Cost::Line { fixed_us, row_us } => fixed_us + row_us * rows as f64,
@@ -92,8 +92,8 @@ impl Machine {
         }
     }
 
-    /// The most rows a second that one replica can make of batches up to `rows_max` rows whose
-    /// runs take up to `run_us_max` on average; 0 when no run is that short.
+    /// Returns the best rate of one replica, in rows a second, with batches of up to `rows_max`
+    /// rows and `run_us_max` mean run time. It is 0 if no run is that short.
     pub fn rows_per_s(&self, rows_max: usize, run_us_max: f64) -> f64 {
         let sizes = (1..=rows_max).map(|rows| (rows as f64, self.mean_us(rows)));
         let short = sizes.filter(|&(_, run_us)| run_us <= run_us_max);

@@ -1,4 +1,4 @@
-//! What became of the requests of a simulation.
+//! Outcome of a simulation.
 
 use super::request::Request;
 use crate::priority::Demand;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Length of the intervals that an outcome counts by itself.
 pub const INTERVAL_US: u64 = 100_000;
 
-/// What became of all requests.
+/// Outcomes of all requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// All of them.
@@ -17,7 +17,7 @@ pub struct Outcome {
     pub kinds: Vec<Tally>,
     /// Apart by time, one for each [`INTERVAL_US`].
     pub intervals: Vec<Interval>,
-    /// How many batches of each number of rows there were.
+    /// Number of batches by their rows.
     pub batches: BTreeMap<usize, u64>,
     /// Most requests that waited at once.
     pub waiting_max: usize,
@@ -39,7 +39,7 @@ pub struct Tally {
     pub arrived: u64,
     /// Answered while their callers were there.
     pub answered: u64,
-    /// Of those, within their deadlines, where they had one.
+    /// Answered requests within their deadlines, or without one.
     pub good: u64,
     /// Told that their run had failed.
     pub failed: u64,
@@ -53,7 +53,7 @@ pub struct Tally {
     pub expired: u64,
     /// Their callers had left when it was their turn.
     pub left: u64,
-    /// How long each of the answered took, sorted at the end.
+    /// Latencies of the answered requests, sorted at the end.
     pub latencies_us: Vec<u64>,
     /// After how long each of the dropped was told, sorted at the end.
     pub expired_after_us: Vec<u64>,
@@ -66,9 +66,9 @@ pub struct Interval {
     pub arrived: u64,
     /// That were answered in it.
     pub answered: u64,
-    /// Of those, within their deadlines.
+    /// Answered requests within their deadlines.
     pub good: u64,
-    /// Of those that arrived in it, answered within their deadlines, then or later.
+    /// Requests that arrived in it and were answered within their deadlines, then or later.
     pub good_arrived: u64,
 }
 

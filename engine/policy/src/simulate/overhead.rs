@@ -1,28 +1,28 @@
-//! What happens to a request outside of the queue and its run: on its way in and out, where it
-//! shares the machine's cores with everything else. How long that takes depends on how much comes.
+//! Time of a request outside of the queue and its run, on the way in and out. It shares the cores
+//! with everything else there, so it depends on the rate.
 
 use super::random::Random;
 
-/// All that is not the queue and the runs. The default takes no time.
+/// Everything besides the queue and the runs. The default takes no time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overhead {
     /// For how long each request takes up the front, which takes them in one after another.
     pub front_us: f64,
-    /// What was seen at several rates, by rising rate; between two of them it is in between.
+    /// Measurements at several rates, by rising rate. Between two of them they are interpolated.
     pub levels: Vec<Level>,
     /// Over how long the rate of a moment is taken.
     pub over_us: f64,
 }
 
-/// What was seen at a rate.
+/// Measurements at one rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Level {
     /// Requests a second.
     pub per_s: f64,
-    /// How many times as long runs took as they do alone.
+    /// Factor of the run times against runs on an idle machine.
     pub run_times: f64,
-    /// How long a request spent outside of the queue and its run: quantiles at even distances from
-    /// the shortest to the longest.
+    /// Time outside of the queue and the run: evenly spaced quantiles from the shortest to the
+    /// longest.
     pub around_us: Vec<f64>,
 }
 
@@ -37,13 +37,13 @@ impl Overhead {
         Some((low, high, part))
     }
 
-    /// How many times as long runs take at a rate.
+    /// Returns the factor of the run times at a rate.
     pub(super) fn run_times(&self, per_s: f64) -> f64 {
         self.between(per_s)
             .map_or(1.0, |(low, high, part)| mix(low.run_times, high.run_times, part))
     }
 
-    /// How long one request is outside at a rate.
+    /// Draws the time of one request outside at a rate.
     pub(super) fn around_us(&self, per_s: f64, random: &mut Random) -> f64 {
         let Some((low, high, part)) = self.between(per_s) else { return 0.0 };
         let share = random.unit();
@@ -64,7 +64,7 @@ pub(super) fn at_share(quantiles: &[f64], share: f64) -> f64 {
     mix(quantiles[index], next, place - index as f64)
 }
 
-/// How many requests come a second, lately: each counts less the longer ago it came.
+/// Recent rate of requests: each counts less the longer ago it arrived.
 #[derive(Debug)]
 pub(super) struct Rate {
     over_us: f64,

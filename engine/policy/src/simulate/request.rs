@@ -1,4 +1,4 @@
-//! What requests are like: drawn from kinds, by their weights.
+//! Requests, drawn from kinds by their weights.
 
 use super::random::Random;
 use super::scenario::Scenario;
@@ -7,7 +7,7 @@ use crate::priority::{Demand, Priority};
 /// Requests that are alike.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kind {
-    /// How many of them there are in proportion to the other kinds.
+    /// Weight among the other kinds.
     pub weight: f64,
     /// Fewest and most rows.
     pub rows: (usize, usize),
@@ -76,7 +76,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Whether its caller is gone.
+    /// Returns true if the caller has left.
     pub(super) fn is_cancelled(&self, now_us: u64) -> bool {
         self.cancels_us.is_some_and(|cancels_us| cancels_us <= now_us)
     }

@@ -13,7 +13,7 @@ use crate::replica_set::ReplicaId;
 use crate::scheduler::{Batch, RunEnd, RunSample, Start};
 use std::collections::{HashMap, VecDeque};
 
-/// How long a caller of a closed loop that was rejected waits at least before it asks again.
+/// Least wait of a rejected caller of a closed loop before its next request.
 const RETRY_US_MIN: f64 = 1_000.0;
 
 /// Plays a scenario until every request is answered.
@@ -21,7 +21,7 @@ pub fn simulate(scenario: &Scenario, seed: u64) -> Outcome {
     run(scenario, seed, &mut ())
 }
 
-/// The same, before the eyes of somebody.
+/// Plays a scenario and shows every event to an observer.
 pub(super) fn run(scenario: &Scenario, seed: u64, observer: &mut impl Observer) -> Outcome {
     let mut simulation = Simulation::new(scenario, seed, observer);
     simulation.open();
@@ -57,11 +57,11 @@ struct Simulation<'a, W> {
     /// By the number of the run.
     running: HashMap<u64, Running>,
     arrivals: Box<dyn Iterator<Item = u64> + 'a>,
-    /// What each caller of a closed loop waits for.
+    /// Request that each caller of a closed loop waits for.
     callers: Vec<Option<u64>>,
     requests: Requests,
     front: Front,
-    /// Who has come and is not through the front yet.
+    /// Requests that have arrived and are not through the front yet.
     entering: VecDeque<(Request, Demand)>,
     rate: Rate,
     /// Apart from each other, so that another policy meets the same requests.

@@ -1,4 +1,4 @@
-//! What is simulated.
+//! Description of a simulation.
 
 use super::arrival::Arrivals;
 use super::machine::Machine;
@@ -13,24 +13,23 @@ use crate::batch::{Limits, Policy};
 pub struct Scenario {
     /// When a batch starts.
     pub policy: Policy,
-    /// Its limits, and the number of replicas.
+    /// Limits of the batches, and the number of replicas.
     pub limits: Limits,
     /// Requests that may wait.
     pub requests_max: usize,
-    /// What runs the batches.
+    /// Machine that runs the batches.
     pub machine: Machine,
     /// Replicas that differ, join, fail or leave; if empty, as many as the limits say, all alike.
     pub replicas: Vec<SimulatedReplica>,
-    /// What else takes a request's time.
+    /// Time of requests outside of the queue and the runs.
     pub overhead: Overhead,
-    /// What is known of the machine before the first request.
+    /// Knowledge of the machine before the first request.
     pub known: Known,
     /// When requests come.
     pub traffic: Traffic,
-    /// What they are, drawn by their weights; with none they are of the default kind.
+    /// Kinds of requests, drawn by their weights; the default kind if there is none.
     pub kinds: Vec<Kind>,
-    /// How often the queue is looked through for those whose deadlines have passed; never, when
-    /// it is not given.
+    /// Period in which late requests are removed from the queue; never if `None`.
     pub expire_every_us: Option<u64>,
     /// When the queue closes: nothing comes any more, and what waits is answered.
     pub duration_us: u64,
@@ -62,21 +61,21 @@ pub enum Traffic {
     Open(Arrivals),
     /// From callers that ask again some time after they are answered.
     Closed {
-        /// How many.
+        /// Number of callers.
         callers: usize,
-        /// How long they think, on average.
+        /// Mean time from a response to the next request.
         think_us: f64,
     },
 }
 
-/// What is known of the machine's run times before the first request.
+/// Knowledge of the machine's run times before the first request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Known {
     /// Nothing.
     Nothing,
     /// A run of each power of two of rows, up to the first of more than 50 ms.
     Calibrated {
-        /// How wrong they are: how many times as long they took as they would now.
+        /// Error of the calibration: factor of its run times against the present ones.
         factor: f64,
     },
 }
@@ -93,7 +92,7 @@ impl Scenario {
         }
     }
 
-    /// What the tries have shown: rows and microseconds.
+    /// Results of the calibration: rows and microseconds.
     pub(super) fn calibration_runs(
         &self,
         machine: &Machine,

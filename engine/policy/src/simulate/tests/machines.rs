@@ -57,8 +57,8 @@ fn noisy(noise: Noise, machine: Machine) -> Machine {
     Machine { noise, ..machine }
 }
 
-/// A fixed cost that only batches pay for; rows that cost the same however they come; noise with
-/// a long tail; hiccups; a curve as measured on a device that is full at 32 rows; two replicas.
+/// Machines of many kinds. They have a fixed cost, a cost by row, noise with a long tail, hiccups,
+/// a curve of a device that is full at 32 rows, or two replicas.
 pub(super) fn all() -> Vec<Bench> {
     let light = || Noise::Gamma { shape: 100.0 };
     let heavy = Noise::Lognormal { sigma: 0.3 };

@@ -1,4 +1,4 @@
-//! What is outside of the queue and its runs: the front, the way in and out, the shared cores.
+//! Tests the time outside of the queue and the runs: the front, the way in and out, shared cores.
 
 use super::super::*;
 use crate::batch::{Limits, Policy};

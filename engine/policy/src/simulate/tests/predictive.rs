@@ -10,8 +10,8 @@ fn goodput(bench: &Bench, outcome: &Outcome) -> f64 {
     outcome.goodput_per_s() / arrived_per_s.min(bench.capacity_per_s())
 }
 
-/// Plays a bench at a load, prints what is telling, and gives the goodput and the 99th percentile
-/// of the latencies as a part of the objective.
+/// Plays a bench at a load and prints the result. Returns the goodput, and the 99th percentile of
+/// latency as a share of the objective.
 fn play(bench: &Bench, load: f64) -> (f64, f64) {
     let outcome = simulate(&bench.scenario(load, Policy::default()), 1);
     let total = &outcome.total;

@@ -1,4 +1,4 @@
-//! What is known of queues, so that the simulator can be believed.
+//! Compares the simulator with results of queueing theory.
 
 use super::super::*;
 use crate::batch::{Limits, Policy};
@@ -24,8 +24,8 @@ fn mean(latencies_us: &[u64]) -> f64 {
     latencies_us.iter().sum::<u64>() as f64 / latencies_us.len() as f64
 }
 
-/// Pollaczek and Khinchine: the mean wait is `load / (1 - load)` times half of the run, and times
-/// as much again as the variance of runs adds to their square.
+/// Pollaczek-Khinchine formula. The mean wait is `load / (1 - load)` times half of the mean run,
+/// times one plus the squared coefficient of variation of the runs.
 #[test]
 fn one_replica_that_runs_them_one_by_one_waits_as_pollaczek_and_khinchine_say() {
     for (noise, variance) in [(Noise::None, 0.0), (Noise::Gamma { shape: 2.0 }, 0.5)] {
