@@ -2,7 +2,7 @@
 //! start, runs end, replicas join, fail and leave. The live engine drives it under a lock with
 //! real executors, the simulator with simulated ones. Neither makes a decision of its own.
 
-use crate::admission::{Admission, Ahead, admit, remaining_us};
+use crate::admission::Admission;
 use crate::admission_margin::AdmissionMargin;
 use crate::batch::{Decision, FinishedRun, QueueView};
 use crate::inline_run::{RunOn, run_on};
@@ -15,11 +15,15 @@ use progress::CompletedRuns;
 use std::hash::Hash;
 
 mod classes;
+mod forecast;
 mod membership;
 mod progress;
+mod removal;
+mod run;
 
 pub use classes::MakePolicy;
 pub use progress::Progress;
+pub use run::{Batch, RunEnd, RunId, RunSample};
 
 /// Replicas that may fail one request before it is answered with the failure.
 pub const ATTEMPTS_MAX: u32 = 3;
@@ -36,55 +40,6 @@ pub enum Start<T> {
     },
     /// Nothing to do until a request is pushed, a run ends or a replica becomes ready.
     Nothing,
-}
-
-/// A batch that starts.
-#[derive(Debug)]
-pub struct Batch<T> {
-    /// Members, the most urgent first; at least one.
-    pub members: Vec<QueuedRequest<T>>,
-    /// Identity of the run, to be given to [`Scheduler::finish`].
-    pub run: RunId,
-    /// Replica that runs it.
-    pub replica: ReplicaId,
-    /// Rows of all members.
-    pub rows: usize,
-    /// Predicted run time, unless nothing is known of the replica's class.
-    pub predicted_us: Option<f64>,
-}
-
-/// Identity of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunId(u64);
-
-impl RunId {
-    /// Number of the run, counted from 0.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-}
-
-/// Rows and time of a run that succeeded.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RunSample {
-    /// Rows of the batch.
-    pub rows: usize,
-    /// Run time.
-    pub run_us: f64,
-}
-
-/// The end of a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RunEnd {
-    /// The run succeeded.
-    Succeeded(RunSample),
-    /// The run failed by the fault of the request or the model.
-    Failed,
-    /// The replica failed: it is ejected for a time.
-    ReplicaFailed {
-        /// Time after which the replica may work again, if it is known.
-        retry_in_us: Option<u64>,
-    },
 }
 
 /// Reason why a request is not queued.
@@ -349,16 +304,6 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         self.count_replicas();
     }
 
-    /// Removes every request whose deadline has passed. Looks at all of them.
-    pub fn expire(&mut self, now_us: u64) {
-        self.removed.extend(self.waiting.remove_all(|one| one.demand.is_late(now_us)));
-    }
-
-    /// Takes the requests that left the queue without being in a batch.
-    pub fn take_removed(&mut self) -> Vec<QueuedRequest<T>> {
-        std::mem::take(&mut self.removed)
-    }
-
     /// Teaches the run time of a batch on replicas of a class.
     pub fn observe(&mut self, class: ClassId, rows: usize, run_us: f64) {
         self.classes.observe(class, rows, run_us);
@@ -412,107 +357,6 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
     /// Rows that could be in the next batch.
     pub fn head_rows(&self) -> usize {
         self.waiting.head().map_or(0, |head| head.rows)
-    }
-
-    /// Decides whether a request that arrives now is queued.
-    fn admit(&self, demand: &Demand, now_us: u64) -> Admission {
-        if self.waiting.is_empty() && self.replicas.has_available() {
-            return Admission::Admit;
-        }
-        let Some(deadline_us) = demand.deadline_us else { return Admission::Admit };
-        let left_us = deadline_us.saturating_sub(now_us) as f64;
-        let classes = self.classes.iter().map(|class| Ahead {
-            batch_rows_max: class.policy.rows_max(),
-            slots: self.replicas.slots_of(class.id),
-            free_in_us: self.free_in_us(class.id, now_us),
-            sigmas: class.policy.sigmas(),
-            run_time: &class.run_time,
-        });
-        let rows_ahead = self.waiting.rows_before(demand);
-        admit(demand.rows, rows_ahead, left_us, self.admission_margin.share(), classes)
-    }
-
-    /// Time until a replica of a class can take a batch.
-    fn free_in_us(&self, class: ClassId, now_us: u64) -> f64 {
-        let ready_us = self.replicas.ready_in_us(class, now_us);
-        if ready_us == Some(0.0) {
-            return 0.0;
-        }
-        let remaining = |running: &Running| {
-            let elapsed_us = now_us.saturating_sub(running.started_us) as f64;
-            remaining_us(running.predicted_us, elapsed_us)
-        };
-        let runs = self.running.iter().filter(|running| running.class == class);
-        runs.map(remaining).chain(ready_us).fold(f64::INFINITY, f64::min)
-    }
-
-    /// Earliest end of a run on a replica of another class that is busy or ejected now.
-    fn finish_elsewhere_us(&self, class: ClassId, rows: usize, now_us: u64) -> u64 {
-        let finish_us = self.classes.iter().filter(|other| other.id != class).map(|other| {
-            let rows = rows.min(other.policy.rows_max()).max(1);
-            let run_us = other.run_time.predict_us(rows).unwrap_or(0.0);
-            match self.free_in_us(other.id, now_us) {
-                // It could have been chosen.
-                0.0 => f64::INFINITY,
-                free_in_us => free_in_us + run_us,
-            }
-        });
-        now_us.saturating_add(finish_us.fold(f64::INFINITY, f64::min) as u64)
-    }
-
-    /// Makes room for one request, if need be in place of a cancelled one or one of a lower
-    /// priority.
-    fn has_room(&mut self, demand: &Demand, is_cancelled: impl Fn(&T) -> bool) -> bool {
-        if self.waiting.len() < self.requests_max || self.remove_cancelled(is_cancelled) {
-            return true;
-        }
-        let last = self.waiting.pop_last_below(demand.priority);
-        let has_room = last.is_some();
-        self.removed.extend(last);
-        has_room
-    }
-
-    /// Removes cancelled requests from a full queue; false when it stays full. The search is
-    /// shared among many rejections, so that each costs the same however long the queue is.
-    fn remove_cancelled(&mut self, is_cancelled: impl Fn(&T) -> bool) -> bool {
-        if self.rejected.is_multiple_of((self.requests_max / 8).max(1)) {
-            self.removed.extend(self.waiting.remove_all(|one| is_cancelled(&one.item)));
-        }
-        let has_room = self.waiting.len() < self.requests_max;
-        self.rejected = if has_room { 0 } else { self.rejected + 1 };
-        has_room
-    }
-
-    /// Learns from removed requests whose clients still wait and whose time allowed for a run.
-    fn learn_removed(&mut self, before: usize, is_cancelled: &impl Fn(&T) -> bool) {
-        if self.removed.len() == before {
-            return;
-        }
-        let run_us = self
-            .classes
-            .iter()
-            .filter_map(|class| class.run_time.predict_us(class.policy.rows_max()));
-        let run_us = run_us.min_by(f64::total_cmp).unwrap_or(0.0);
-        let is_lost = |one: &&QueuedRequest<T>| {
-            let Demand { deadline_us, queued_us, .. } = one.demand;
-            let allowed_us = deadline_us.map(|us| us.saturating_sub(queued_us));
-            allowed_us.is_some_and(|us| us as f64 > run_us) && !is_cancelled(&one.item)
-        };
-        self.admission_margin.on_expired(self.removed[before..].iter().filter(is_lost).count());
-    }
-
-    /// Removes the most urgent requests with deadlines before a time, except for the last of all:
-    /// only a run shows how long a run takes. Returns false if there is none to remove.
-    fn expire_before(&mut self, deadlines_before_us: u64) -> bool {
-        let before = self.removed.len();
-        while self.waiting.len() > 1 {
-            let is_hopeless = |one: &QueuedRequest<T>| {
-                one.demand.deadline_us.is_some_and(|us| us < deadlines_before_us)
-            };
-            let Some(removed) = self.waiting.pop_head_if(is_hopeless) else { break };
-            self.removed.push(removed);
-        }
-        self.removed.len() > before
     }
 
     fn not_after_a_deadline(&self, until_us: u64) -> u64 {
