@@ -107,7 +107,7 @@ impl fmt::Display for Layers {
             .into_iter()
             .filter(|(count, _)| *count > 0)
             .enumerate()
-            .map(|(place, (count, name))| match (place, count) {
+            .map(|(index, (count, name))| match (index, count) {
                 (0, 1) => format!("1 layer {name}"),
                 (0, _) => format!("{count} layers {name}"),
                 _ => format!("{count} {name}"),
@@ -122,8 +122,8 @@ impl fmt::Display for Layers {
 /// Formats bytes as megabytes, with more digits for small values.
 fn megabytes(bytes: u64) -> String {
     let megabytes = bytes as f64 / 1e6;
-    let places = if megabytes < 0.1 { 3 } else { 1 };
-    format!("{megabytes:.places$}")
+    let digits = if megabytes < 0.1 { 3 } else { 1 };
+    format!("{megabytes:.digits$}")
 }
 
 #[cfg(test)]
@@ -159,9 +159,9 @@ mod tests {
         let mut layer = layer(Execution::Sparse);
         let times = LayerTimes { batch: 1, sparse_us: 3.2, dense_us: 12.0, dense_is_bound: true };
         layer.times.push(times);
-        let said = layer.to_string();
+        let text = layer.to_string();
         assert_eq!(
-            said,
+            text,
             "'fc' (Gemm [4, 2], 25.0 %) is sparse: it is faster; batch 1: 3 us sparse, at least \
              12 us dense"
         );

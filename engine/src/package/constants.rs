@@ -17,7 +17,7 @@ pub(super) struct Constants<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Broadcast {
     /// Dimensions after it.
-    pub(super) behind: usize,
+    pub(super) after: usize,
     /// Dimensions of the value that it is added to, at least.
     pub(super) rank: usize,
 }
@@ -56,7 +56,7 @@ impl Constants<'_> {
     ) -> Result<Option<Vec<f32>>, PackageError> {
         let Some(tensor) = self.floats(name)? else { return Ok(None) };
         let (shape, values) = (tensor.shape(), values(&tensor));
-        let is_own = |(place, size): (usize, &u64)| place == broadcast.behind || *size == 1;
+        let is_own = |(index, size): (usize, &u64)| index == broadcast.after || *size == 1;
         let fits = shape.len() <= broadcast.rank && shape.iter().rev().enumerate().all(is_own);
         Ok(match &values[..] {
             [value] if fits => Some(vec![*value; outputs]),

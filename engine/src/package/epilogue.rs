@@ -120,8 +120,8 @@ impl EpilogueFinder<'_> {
         };
         let broadcast = match operation {
             // Inputs may be rows without a batch dimension.
-            Operation::Product(_) => Broadcast { behind: 0, rank: 1 },
-            Operation::Convolution { rank, .. } => Broadcast { behind: rank, rank: rank + 2 },
+            Operation::Product(_) => Broadcast { after: 0, rank: 1 },
+            Operation::Convolution { rank, .. } => Broadcast { after: rank, rank: rank + 2 },
         };
         if let Some(values) = self.constants.per_output(added, operation.outputs(), broadcast)? {
             epilogue.affine.add(&values);
@@ -158,7 +158,7 @@ impl EpilogueFinder<'_> {
         };
         let mut rows = Vec::new();
         for name in names {
-            let broadcast = Broadcast { behind: 0, rank: 1 };
+            let broadcast = Broadcast { after: 0, rank: 1 };
             rows.extend(self.constants.per_output(name, operation.outputs(), broadcast)?);
         }
         let ([scale, shift, mean, variance], true) = (&rows[..], x == value && names.len() == 4)

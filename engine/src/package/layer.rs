@@ -174,7 +174,7 @@ impl Finder<'_> {
         let Some(name) = node.inputs().get(2).filter(|name| !name.is_empty()) else {
             return Ok(Some(affine));
         };
-        let broadcast = Broadcast { behind: 0, rank: if is_gemm { 2 } else { 1 } };
+        let broadcast = Broadcast { after: 0, rank: if is_gemm { 2 } else { 1 } };
         let bias = self.epilogues.constants.per_output(name, operation.outputs(), broadcast)?;
         Ok(bias.map(|mut bias| {
             bias.iter_mut().for_each(|value| *value *= beta);

@@ -119,7 +119,7 @@ impl Updater {
         let serves =
             self.models.get(name).is_some_and(|state| state.serving.contains_key(&version));
         if !serves {
-            self.set_status(name, version, Some((State::Loading, String::new())));
+            self.set_status(name, version, State::Loading, String::new());
         }
         let target =
             LoadTarget { name, version, folder: &source.folder, config, source: version_source };
@@ -143,7 +143,7 @@ impl Updater {
                     true => format!("serves from older files; the new ones failed: {reason}"),
                     false => reason,
                 };
-                self.set_status(name, version, Some((state, reason)));
+                self.set_status(name, version, state, reason);
                 self.models.entry(name.into()).or_default().failed.insert(version, origin);
             }
         }
@@ -154,7 +154,7 @@ impl Updater {
         state.failed.remove(&version);
         self.shared.serving.insert(Arc::clone(&in_service.endpoint));
         self.retiring.extend(state.serving.insert(version, in_service));
-        self.set_status(name, version, Some((State::Ready, String::new())));
+        self.set_status(name, version, State::Ready, String::new());
     }
 
     fn unload_version(&mut self, name: &str, version: u64) {
@@ -162,14 +162,14 @@ impl Updater {
         let state = self.models.entry(name.into()).or_default();
         if let Some(in_service) = state.serving.remove(&version) {
             self.retiring.push(in_service);
-            self.set_status(name, version, Some((State::Unloading, String::new())));
+            self.set_status(name, version, State::Unloading, String::new());
         }
     }
 
     /// Reports that a model's folder can not be used. Versions that serve go on.
     fn fail_model(&self, name: &str, reason: &str) {
         tracing::error!("model '{name}': {reason}");
-        self.set_status(name, 0, Some((State::Unavailable, reason.into())));
+        self.set_status(name, 0, State::Unavailable, reason.into());
     }
 
     fn load(&mut self, name: &str, config: Option<&str>) -> Result<(), RepositoryError> {
@@ -266,13 +266,9 @@ impl Updater {
         std::mem::take(&mut self.retiring).into_iter().for_each(|s| self.free(s));
     }
 
-    fn set_status(&self, name: &str, version: u64, next: Option<(State, String)>) {
+    fn set_status(&self, name: &str, version: u64, state: State, reason: String) {
         let mut status = self.shared.status.write();
         let key = (name.to_owned(), version);
-        let Some((state, reason)) = next else {
-            status.remove(&key);
-            return;
-        };
         let before = status.get(&key).map_or(State::Unavailable, |status| status.state);
         let legal = before == state || before.may_become(state);
         debug_assert!(legal || version == 0, "{name} {version}: {before} became {state}");
