@@ -183,6 +183,10 @@ impl Worker {
                 JobOutcome::Ended(Ending::Died(_) | Ending::Killed, _) if !has_died => {
                     has_died = true;
                 }
+                JobOutcome::Ended(Ending::Stopped, _) => {
+                    probe.set_load(Err(Ending::Stopped.to_string()));
+                    return None;
+                }
                 JobOutcome::Ended(ending, step) => {
                     return self.judge(probe, &ending, step, &crashed);
                 }
