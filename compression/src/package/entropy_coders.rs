@@ -1,7 +1,5 @@
 //! Prints the gain of each entropy coder, the table in FORMAT.md.
 
-#![expect(clippy::print_stdout, reason = "prints a table")]
-
 use super::*;
 use crate::codec::stream::{ADAPTIVE, DISABLED, STATIC};
 use crate::codec::{CODECS, Codec};
