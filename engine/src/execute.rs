@@ -51,7 +51,7 @@ pub(crate) fn run_job(model: &Model, job: &mut Job, run_on: RunOn) {
     entries.retain(|entry| !entry.reply.is_closed());
     let mut rest = entries.into_iter();
     while let Some(entry) = rest.next() {
-        if let Err((failure, entry)) = run_alone(model, job, entry, run_on) {
+        if let Some((failure, entry)) = run_alone(model, job, entry, run_on) {
             return leave(job, failure, std::iter::once(entry).chain(rest).collect());
         }
     }
@@ -75,13 +75,13 @@ fn run_alone(
     job: &mut Job,
     entry: Entry,
     run_on: RunOn,
-) -> Result<(), (Failure, Entry)> {
+) -> Option<(Failure, Entry)> {
     let mut alone = [entry];
     match run_together(model, job, &mut alone, run_on) {
         Ok(run) => reply(model, job, alone.into(), run),
         Err(Ended::Replica(failure)) => {
             let [entry] = alone;
-            return Err((failure, entry));
+            return Some((failure, entry));
         }
         Err(Ended::Answer(error)) => {
             let [entry] = alone;
@@ -89,7 +89,7 @@ fn run_alone(
             drop(entry.reply.send(Err(error)));
         }
     }
-    Ok(())
+    None
 }
 
 /// End of a run without outputs.
@@ -116,7 +116,7 @@ fn run_together(
         return Err(Ended::Answer(Error::Internal("a run elsewhere has no thread".into())));
     };
     let execution = execute(model, &mut **executor, &batch, stop)?;
-    split(model, job, &batch, execution, batched)
+    split(model, job, &batch, &execution, batched)
 }
 
 /// Gives each member its outputs, and notes the time of the run.
@@ -124,7 +124,7 @@ fn split(
     model: &Model,
     job: &mut Job,
     batch: &Batch<'_>,
-    execution: Execution,
+    execution: &Execution,
     batched: Instant,
 ) -> Result<Run, Ended> {
     let ran = Instant::now();

@@ -161,18 +161,18 @@ impl Executor for OrtExecutor {
         stop: &Stop,
     ) -> Result<Execution, ExecuteError> {
         // The flag may still be set for the last run.
-        self.options.unterminate().map_err(failure)?;
+        self.options.unterminate().map_err(|error| failure(&error))?;
         let _attached = stop.attach(Arc::clone(&self.options) as Arc<dyn Stoppable>)?;
         self.run(inputs, given, stop).map_err(|error| match stop.is_stopped() {
             true => ExecuteError::Stopped,
-            false => failure(error),
+            false => failure(&error),
         })
     }
 }
 
 /// Failure of a run. What the runtime cannot do at all is the model's fault; otherwise the model
 /// does not run on these inputs, which is the request's.
-fn failure(error: ort::Error) -> ExecuteError {
+fn failure(error: &ort::Error) -> ExecuteError {
     let message = error.to_string();
     match error.code() {
         ErrorCode::NotImplemented

@@ -1,5 +1,7 @@
 //! A backend beside ONNX Runtime: it opens files of its own, and everything else serves it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
+
 mod support;
 
 use skysail_engine::backend::{

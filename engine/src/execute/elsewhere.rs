@@ -44,7 +44,7 @@ fn finish(
 ) {
     let run = result.map_err(|error| ended(model, error)).and_then(|execution| {
         let batch = Batch::new(&entries, model.signature(), model.batching());
-        split(model, &mut job, &batch, execution, batched)
+        split(model, &mut job, &batch, &execution, batched)
     });
     match run {
         Ok(run) => reply(model, &mut job, entries, run),

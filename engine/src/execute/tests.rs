@@ -30,7 +30,7 @@ where
 fn run_together(endpoint: &Arc<Endpoint>, rows: &[f32]) -> Vec<Result<Vec<f32>, Error>> {
     let submit = |row: &f32| endpoint.submit(request(&[*row])).unwrap();
     let tickets: Vec<Ticket> = rows.iter().map(submit).collect();
-    run_waiting(&endpoint);
+    run_waiting(endpoint);
     tickets.into_iter().map(answer).collect()
 }
 

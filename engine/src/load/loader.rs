@@ -15,6 +15,7 @@ use crate::thread_priority::Spawner;
 use crate::zero_elements::ZeroElements;
 use skysail_policy::objective::reachable_us;
 use std::cell::OnceCell;
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -169,7 +170,7 @@ fn file_name(target: &LoadTarget<'_>) -> String {
     name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn text(error: BackendError) -> String {
+fn text(error: impl Display) -> String {
     error.to_string()
 }
 

@@ -86,7 +86,7 @@ fn next(queue: &Queue) -> Vec<Vec<usize>> {
     assert!(queue.len() > 0, "nothing waits");
     let job = queue.next_job().unwrap();
     let shapes = shapes(&job);
-    finish(&queue, job);
+    finish(queue, job);
     shapes
 }
 
