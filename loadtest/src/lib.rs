@@ -9,7 +9,6 @@
 pub mod arrival;
 pub mod capacity;
 pub mod confidence;
-mod get;
 pub mod payload;
 pub mod target;
 mod timer;

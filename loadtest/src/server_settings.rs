@@ -1,7 +1,8 @@
 //! Settings of the server for a model, from its configuration in Triton's form.
 
-use crate::get::{get, grpc, model_path, query, status_failure};
-use crate::target::{Failure, Target};
+use crate::target::grpc::{client, status_failure};
+use crate::target::http::get;
+use crate::target::{Failure, PAGE_BYTES_MAX, Target};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use skysail_protocol::grpc::ModelConfigRequest;
@@ -34,7 +35,7 @@ impl Settings {
     /// # Errors
     /// Fails if there is no response within `limit`, or no configuration.
     pub async fn read(target: &Target, limit: Duration) -> Result<Self, Failure> {
-        query(target, limit, read_http(target), read_grpc(target)).await
+        target.query(limit, read_http(target), read_grpc(target)).await
     }
 }
 
@@ -90,7 +91,8 @@ impl From<Page> for Settings {
 }
 
 async fn read_http(target: &Target) -> Result<Settings, Failure> {
-    let (status, body) = get(&target.address, &format!("{}/config", model_path(target))).await?;
+    let (status, body) =
+        get(&target.address, &format!("{}/config", target.path()), PAGE_BYTES_MAX).await?;
     if status != StatusCode::OK {
         return Err(Failure::Status {
             status: status.as_str().to_owned(),
@@ -105,7 +107,7 @@ async fn read_http(target: &Target) -> Result<Settings, Failure> {
 async fn read_grpc(target: &Target) -> Result<Settings, Failure> {
     let (name, version) = (target.model.clone(), target.version.clone().unwrap_or_default());
     let answer =
-        grpc(&target.address).await?.model_config(ModelConfigRequest { name, version }).await;
+        client(&target.address).await?.model_config(ModelConfigRequest { name, version }).await;
     let config = answer.map_err(|status| status_failure(&status))?.into_inner().config;
     let Some(config) = config else { return Ok(Settings::default()) };
     let count = |value: i32| u64::try_from(value).unwrap_or(0);

@@ -1,8 +1,9 @@
 //! Statistics of the server itself: requests, runs, and run times by batch size. They are Triton's,
 //! which other servers have too.
 
-use crate::get::{get, grpc, model_path, query, status_failure};
-use crate::target::{Failure, Target};
+use crate::target::grpc::{client, status_failure};
+use crate::target::http::get;
+use crate::target::{Failure, PAGE_BYTES_MAX, Target};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use skysail_protocol::grpc::{
@@ -86,7 +87,7 @@ impl Reading {
     /// # Errors
     /// Fails if there is no response within `limit`, or no statistics.
     pub async fn read(target: &Target, limit: Duration) -> Result<Self, Failure> {
-        query(target, limit, read_http(target), read_grpc(target)).await
+        target.query(limit, read_http(target), read_grpc(target)).await
     }
 
     /// Difference from an earlier reading. A model that was reloaded in between counts from there.
@@ -244,7 +245,8 @@ impl From<ModelStatistics> for Page {
 }
 
 async fn read_http(target: &Target) -> Result<Reading, Failure> {
-    let (status, body) = get(&target.address, &format!("{}/stats", model_path(target))).await?;
+    let (status, body) =
+        get(&target.address, &format!("{}/stats", target.path()), PAGE_BYTES_MAX).await?;
     if status != StatusCode::OK {
         return Err(Failure::Status {
             status: status.as_str().to_owned(),
@@ -259,7 +261,7 @@ async fn read_http(target: &Target) -> Result<Reading, Failure> {
 async fn read_grpc(target: &Target) -> Result<Reading, Failure> {
     let (name, version) = (target.model.clone(), target.version.clone().unwrap_or_default());
     let request = ModelStatisticsRequest { name, version };
-    let answer = grpc(&target.address).await?.model_statistics(request).await;
+    let answer = client(&target.address).await?.model_statistics(request).await;
     let models = answer.map_err(|status| status_failure(&status))?.into_inner().model_stats;
     Ok(of(models.into_iter().map(Page::from)))
 }

@@ -12,9 +12,14 @@ pub mod stream;
 pub use address::{Address, InvalidUrl};
 
 use crate::payload::{self, Payload};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use skysail_protocol::json::ModelMetadata;
 use std::io;
 use std::time::Duration;
+use tokio::time::timeout;
+
+/// Most bytes of a page that a query reads.
+pub(crate) const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Protocol of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +147,13 @@ impl Failure {
     }
 }
 
+/// Escapes a name for a path segment or a query value.
+pub(crate) fn percent_encoded(name: &str) -> String {
+    /// Characters that are left as they are.
+    const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(name, PLAIN).to_string()
+}
+
 /// Error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -159,6 +171,28 @@ impl Target {
     pub fn server(&self) -> Server {
         let Self { address, protocol, transport, .. } = self;
         Server { address: address.clone(), protocol: *protocol, transport: *transport }
+    }
+
+    /// Path of the model's own pages on the server.
+    pub(crate) fn path(&self) -> String {
+        let version = self.version.as_deref().map(percent_encoded);
+        let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
+        format!("/v2/models/{}{version}", percent_encoded(&self.model))
+    }
+
+    /// Queries the server over the target's protocol, by one of two futures.
+    ///
+    /// # Errors
+    /// Fails if there is no response within `limit`, or the future fails.
+    pub(crate) async fn query<T>(
+        &self,
+        limit: Duration,
+        over_http: impl Future<Output = Result<T, Failure>>,
+        over_grpc: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let querying =
+            async { if self.protocol.is_http() { over_http.await } else { over_grpc.await } };
+        timeout(limit, querying).await.unwrap_or(Err(Failure::Timeout(limit)))
     }
 
     /// Requests the model's metadata.

@@ -1,8 +1,8 @@
 //! Query of the slow requests.
 
 use super::{Tail, printable};
-use crate::get::{get, percent_encoded};
-use crate::target::{Address, Failure, Protocol, Target};
+use crate::target::http::get;
+use crate::target::{Address, Failure, PAGE_BYTES_MAX, Target, percent_encoded};
 use http::StatusCode;
 use serde::Deserialize;
 use std::time::Duration;
@@ -62,7 +62,7 @@ pub async fn read(
 ) -> Result<Tail, Error> {
     let model = model.map_or(String::new(), |model| format!("model={}&", percent_encoded(model)));
     let path = format!("/v2/debug/tail?{model}window={}s", window.as_secs().max(1));
-    let answer = timeout(limit, get(address, &path)).await;
+    let answer = timeout(limit, get(address, &path, PAGE_BYTES_MAX)).await;
     let (status, body) = answer
         .unwrap_or(Err(Failure::Timeout(limit)))
         .map_err(|failure| Error::Unreachable { address: address.clone(), failure })?;
@@ -89,7 +89,7 @@ fn message(body: &[u8]) -> Option<String> {
 
 /// Latency objective of the server itself for a model, if known.
 pub(crate) async fn objective_ms(target: &Target, limit: Duration) -> Option<f64> {
-    if !matches!(target.protocol, Protocol::Json | Protocol::Binary) {
+    if !target.protocol.is_http() {
         return None;
     }
     let window = Duration::from_secs(1);

@@ -23,7 +23,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 30;
 
 /// Requests the model's metadata.
 pub(super) async fn describe(target: &Target) -> Result<ModelMetadata, Failure> {
-    let mut client = GrpcInferenceServiceClient::new(channel(&target.address).await?);
+    let mut client = client(&target.address).await?;
     let (name, version) = (target.model.clone(), target.version.clone().unwrap_or_default());
     let answer = client.model_metadata(ModelMetadataRequest { name, version }).await;
     let metadata = answer.map_err(|status| status_failure(&status))?.into_inner();
@@ -102,6 +102,16 @@ impl Connection {
     }
 }
 
+/// Connects a client for other calls than inference.
+///
+/// # Errors
+/// Fails if there is no server.
+pub(crate) async fn client(
+    address: &Address,
+) -> Result<GrpcInferenceServiceClient<Channel>, Failure> {
+    Ok(GrpcInferenceServiceClient::new(channel(address).await?))
+}
+
 async fn channel(address: &Address) -> Result<Channel, Failure> {
     let connector = Channel::from_shared(address.to_string())
         .map_err(|error| Failure::Connect(error.to_string()))?
@@ -110,7 +120,7 @@ async fn channel(address: &Address) -> Result<Channel, Failure> {
 }
 
 /// Failure for a gRPC status.
-pub(super) fn status_failure(status: &Status) -> Failure {
+pub(crate) fn status_failure(status: &Status) -> Failure {
     match (status.code(), status.source()) {
         // The status is local: no server answered.
         (Code::Unavailable, Some(cause)) => Failure::Connect(chain(cause)),

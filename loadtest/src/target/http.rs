@@ -7,9 +7,8 @@ use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use skysail_protocol::HEADER_LENGTH;
 use skysail_protocol::json::{ErrorBody, ModelMetadata};
 use std::net::SocketAddr;
@@ -19,8 +18,6 @@ use tokio::net::{TcpStream, lookup_host};
 pub(super) const TEXT_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a response with status 200 that are checked.
 pub(super) const START_BYTES: usize = 512;
-/// Characters that a path segment may contain unescaped.
-const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Body of a request, in memory.
 pub(super) type Body = Full<Bytes>;
@@ -29,16 +26,35 @@ pub(crate) type Request = http::Request<Body>;
 
 /// Requests the model's metadata.
 pub(super) async fn describe(target: &Target) -> Result<ModelMetadata, Failure> {
-    let request = request(target, Method::GET, "", Bytes::new());
-    let mut sender = open(&resolve(&target.address).await?).await?;
-    let response = sender.send_request(request).await.map_err(|error| Failure::broken(&error))?;
-    let (status, text) = text(response).await?;
+    let (status, text) = get(&target.address, &target.path(), TEXT_BYTES_MAX).await?;
     if status != StatusCode::OK {
         return Err(status_failure(status, &text));
     }
     serde_json::from_slice(&text).map_err(|error| {
         Failure::Broken(format!("the response is not a model's metadata: {error}"))
     })
+}
+
+/// Reads the page at `path`, over a new connection.
+///
+/// # Errors
+/// Fails if there is no server, it does not speak HTTP, or the page is larger than `bytes_max`. A
+/// status other than 200 is no error.
+pub(crate) async fn get(
+    address: &Address,
+    path: &str,
+    bytes_max: usize,
+) -> Result<(StatusCode, Bytes), Failure> {
+    let stream = TokioIo::new(dial(&resolve(address).await?).await?);
+    let opened = handshake(stream).await;
+    let (mut sender, connection) = opened.map_err(|error| Failure::broken(&error))?;
+    // The error of the connection is also the error of its request.
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    let request = request(address, Method::GET, path, Bytes::new());
+    let response = sender.send_request(request).await.map_err(|error| Failure::broken(&error))?;
+    let page = text(response, bytes_max).await;
+    driver.abort();
+    page
 }
 
 /// Encodes an inference request, head and body.
@@ -53,25 +69,21 @@ pub(super) fn encode(target: &Target, payload: &Payload) -> Result<Request, payl
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         payload.to_json()?
     };
-    let mut request = request(target, Method::POST, "/infer", body.into());
+    let mut request =
+        request(&target.address, Method::POST, &format!("{}/infer", target.path()), body.into());
     request.headers_mut().extend(headers);
     Ok(request)
 }
 
-/// Request for one of the model's own paths.
-fn request(target: &Target, method: Method, path: &str, body: Bytes) -> Request {
-    let model = utf8_percent_encode(&target.model, IN_PATH);
-    let version = target.version.as_deref().map(|version| utf8_percent_encode(version, IN_PATH));
-    let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
-    let path = format!("{}/v2/models/{model}{version}{path}", target.address.prefix());
-
+/// Request for a path of the server.
+fn request(address: &Address, method: Method, path: &str, body: Bytes) -> Request {
     let length = body.len();
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
-    // Prefix, name and version contain only valid characters.
-    *request.uri_mut() = path.parse().unwrap_or_default();
+    // Prefix and path contain only valid characters.
+    *request.uri_mut() = format!("{}{path}", address.prefix()).parse().unwrap_or_default();
     let headers = request.headers_mut();
-    if let Ok(host) = HeaderValue::from_str(&target.address.authority()) {
+    if let Ok(host) = HeaderValue::from_str(&address.authority()) {
         headers.insert(HOST, host);
     }
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
@@ -85,14 +97,6 @@ pub(super) async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Failur
     Ok(found.map_err(|error| Failure::connect(&error))?.collect())
 }
 
-async fn open(addresses: &[SocketAddr]) -> Result<SendRequest<Body>, Failure> {
-    let opened = handshake(TokioIo::new(dial(addresses).await?)).await;
-    let (sender, connection) = opened.map_err(|error| Failure::broken(&error))?;
-    // The error of the connection is also the error of its request.
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(sender)
-}
-
 /// Connects to the first of the addresses that listens.
 pub(super) async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
     let stream = TcpStream::connect(addresses).await.map_err(|error| Failure::connect(&error))?;
@@ -101,9 +105,12 @@ pub(super) async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, Failure>
 }
 
 /// Status and body of a small response.
-pub(super) async fn text(response: Response<Incoming>) -> Result<(StatusCode, Bytes), Failure> {
+pub(super) async fn text(
+    response: Response<Incoming>,
+    bytes_max: usize,
+) -> Result<(StatusCode, Bytes), Failure> {
     let (head, body) = response.into_parts();
-    let body = Limited::new(body, TEXT_BYTES_MAX).collect().await;
+    let body = Limited::new(body, bytes_max).collect().await;
     let body = body.map_err(|error| Failure::broken(error.as_ref()))?;
     Ok((head.status, body.to_bytes()))
 }
@@ -146,11 +153,10 @@ mod tests {
 
     #[test]
     fn paths_hold_any_name() {
-        let plain = request(&target(None), Method::POST, "/infer", Bytes::new());
-        assert_eq!(plain.uri(), "/p/v2/models/a%20b%2Fc/infer");
-        let version = request(&target(Some("1")), Method::GET, "", Bytes::new());
-        assert_eq!(version.uri(), "/p/v2/models/a%20b%2Fc/versions/1");
-        assert_eq!(version.headers()[HOST], "host:8000");
+        let infer = encode(&target(None), &Payload::default()).unwrap();
+        assert_eq!(infer.uri(), "/p/v2/models/a%20b%2Fc/infer");
+        assert_eq!(infer.headers()[HOST], "host:8000");
+        assert_eq!(target(Some("1")).path(), "/v2/models/a%20b%2Fc/versions/1");
     }
 
     #[test]

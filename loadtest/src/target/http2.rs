@@ -1,6 +1,8 @@
 //! Target over HTTP/2 without TLS: several senders share a connection.
 
-use super::http::{Body, Request, START_BYTES, check_answer, dial, resolve, status_failure, text};
+use super::http::{
+    Body, Request, START_BYTES, TEXT_BYTES_MAX, check_answer, dial, resolve, status_failure, text,
+};
 use super::{Address, Failure, Server};
 use http::header::{CONNECTION, HOST};
 use http::{StatusCode, Uri, Version};
@@ -80,7 +82,7 @@ impl Connection {
         let mut response = answer.map_err(|error| Failure::broken(&error))?;
         let status = response.status();
         if status != StatusCode::OK {
-            let (status, text) = text(response).await?;
+            let (status, text) = text(response, TEXT_BYTES_MAX).await?;
             return Err(status_failure(status, &text));
         }
         let mut start = Vec::new();
