@@ -5,7 +5,8 @@
 //! request. Only a run shows that a model has become fast again, so a wrong prediction never stops
 //! the queue.
 
-use crate::run_time::RunTime;
+use crate::ablation::{Part, is_off};
+use crate::run_time::{RunTime, SIGMAS};
 
 /// Share of the best rate at which a batch is large enough, when larger ones are likely to be late.
 const ENOUGH: f64 = 0.9;
@@ -15,12 +16,12 @@ const ENOUGH: f64 = 0.9;
 pub struct Ahead<'a> {
     /// Rows of the largest batches that they are given.
     pub batch_rows_max: usize,
+    /// Rows that their next batch should have by the time it starts.
+    pub rows_expected: usize,
     /// Batches that they run side by side.
     pub slots: usize,
     /// Time until one of them can take a batch; infinite if that is not known.
     pub free_in_us: f64,
-    /// Standard deviations added to a predicted run time.
-    pub sigmas: f64,
     /// Learned run times.
     pub run_time: &'a RunTime,
 }
@@ -45,7 +46,9 @@ impl Ahead<'_> {
         let rate = |rows: usize| self.run_time.predict_us(rows).map(|us| rows as f64 / us);
         let (own, best) = (rate(rows_ahead), rate(self.batch_rows_max));
         let is_full = rows_ahead >= self.batch_rows_max;
-        let is_enough = is_full || own.zip(best).is_some_and(|(own, best)| own >= ENOUGH * best);
+        let is_enough = is_full
+            || is_off(Part::FillFirst)
+            || own.zip(best).is_some_and(|(own, best)| own >= ENOUGH * best);
         if rows_ahead > 0 && is_enough { 1.0 - margin } else { 1.0 }
     }
 
@@ -54,11 +57,11 @@ impl Ahead<'_> {
         let rows_max = self.rows_max();
         // Behind a full batch the own one will be full too, by requests that arrive later.
         let own_rows = match rows_ahead / rows_max {
-            0 => (rows_ahead + rows).clamp(1, rows_max.max(rows)),
+            0 => (rows_ahead + rows).max(self.rows_expected).clamp(1, rows_max.max(rows)),
             _ => rows_max.max(rows),
         };
         let own = self.run_time.estimate(own_rows);
-        self.free_in_us + own.map_or(0.0, |own| own.upper_us(self.sigmas))
+        self.free_in_us + own.map_or(0.0, |own| own.upper_us(SIGMAS))
     }
 }
 
@@ -126,7 +129,7 @@ mod tests {
     }
 
     fn class(run_time: &RunTime, free_in_us: f64) -> Ahead<'_> {
-        Ahead { batch_rows_max: 8, slots: 1, free_in_us, sigmas: 1.0, run_time }
+        Ahead { batch_rows_max: 8, rows_expected: 1, slots: 1, free_in_us, run_time }
     }
 
     fn is_admitted(rows_ahead: usize, left_us: f64, classes: &[Ahead<'_>]) -> bool {

@@ -5,6 +5,7 @@
 //! a small target. It is zero while runs are as predicted. It grows with what predictions do not
 //! know, such as a shared core or a pause of the machine.
 
+use crate::ablation::{Part, is_off};
 use crate::share_tracker::ShareTracker;
 
 /// Largest margin, as a share of the time that a request has.
@@ -22,7 +23,7 @@ pub(crate) struct AdmissionMargin(f64);
 
 impl AdmissionMargin {
     pub(crate) fn share(self) -> f64 {
-        self.0
+        if is_off(Part::AdmissionMargin) { 0.0 } else { self.0 }
     }
 
     /// Raises the margin after `requests` have expired together.

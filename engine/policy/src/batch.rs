@@ -6,6 +6,7 @@ pub mod fixed;
 pub mod predictive;
 pub mod quantile;
 mod linger;
+mod size_explorer;
 
 use crate::run_time::RunTime;
 use aimd::Aimd;
@@ -54,9 +55,6 @@ pub struct FinishedRun {
     pub rows: usize,
     /// How long it took.
     pub run_us: f64,
-    /// Whether the deadline of its most urgent member had passed when it was over; `None` without
-    /// a deadline.
-    pub missed: Option<bool>,
     /// Rows that wait now and share a batch key.
     pub rows_waiting: usize,
 }
@@ -75,9 +73,9 @@ pub trait BatchPolicy: Send {
     /// Rows of the batches that it makes of a long queue.
     fn rows_max(&self) -> usize;
 
-    /// How many sigmas above the mean a run is taken to last, when a promise hangs on it.
-    fn sigmas(&self) -> f64 {
-        2.0
+    /// Rows that the next batch should have by the time it starts, as the last ones had.
+    fn rows_expected(&self) -> usize {
+        1
     }
 }
 

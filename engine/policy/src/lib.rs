@@ -1,6 +1,7 @@
 //! The engine's decisions, and nothing else: each is a function of a state, an event and the
 //! time it is given. No I/O, no clock, no threads, so that simulated time can drive them.
 
+pub mod ablation;
 pub mod priority;
 pub mod run_time;
 pub mod objective;

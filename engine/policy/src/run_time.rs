@@ -6,11 +6,16 @@
 //! Only the product of the two is observed, and they drift: the pace follows a median of runs, the
 //! curve their mean. So sizes that do not run move along with the curve of those that do.
 
+use crate::ablation::{Part, is_off};
+
 /// Number of buckets: one for each power of two up to 2^15 rows. Larger sizes share the last.
 const BUCKETS: usize = 16;
 
-/// Weight of a new observation in the curve and in the deviation.
-const CURVE_WEIGHT: f64 = 0.05;
+/// Weight of a new observation in the curve.
+const CURVE_WEIGHT: f64 = 0.02;
+
+/// Weight of a new observation in the mean deviation.
+const DEVIATION_WEIGHT: f64 = 0.05;
 
 /// Weight of the last runs in the logarithm of the pace. It is much larger than the curve's, so
 /// that a change of all sizes is learned as the pace.
@@ -25,11 +30,15 @@ const PACE_MAX: f64 = 16.0;
 /// Runs of smaller sizes after which the knowledge of a size is old.
 const OLD_RUNS: u32 = 32;
 
-/// Weight of the first observation of an old size.
+/// Weight of a surprising observation of an old size.
 const OLD_WEIGHT: f64 = 0.5;
 
-/// Largest factor by which rows in one run take longer than apart.
-const TOGETHER_MAX: f64 = 1.5;
+/// Mean deviations by which such an observation differs at least. A larger weight for others would
+/// only add noise, and a size that looks fast by chance would be chosen for it.
+const OLD_SURPRISE_MIN: f64 = 3.0;
+
+/// Mean deviations added to a predicted run time, where a promise depends on it.
+pub const SIGMAS: f64 = 2.0;
 
 /// Deviation of a size that was seen once, as a share of its run time.
 const FIRST_DEVIATION: f64 = 0.1;
@@ -111,18 +120,18 @@ impl RunTime {
         };
         let point = self.points[bucket].get_or_insert(first);
         let (before_us, was_at_rest) = (point.run_us, point.is_at_rest());
-        let weight = if point.age >= OLD_RUNS { OLD_WEIGHT } else { CURVE_WEIGHT };
         let distance = (at_pace_1 - point.run_us).abs();
-        point.deviation_us += CURVE_WEIGHT * (distance - point.deviation_us);
+        let is_surprise = distance >= OLD_SURPRISE_MIN * point.deviation_us;
+        let weight = if point.age >= OLD_RUNS && is_surprise { OLD_WEIGHT } else { CURVE_WEIGHT };
+        point.deviation_us += DEVIATION_WEIGHT * (distance - point.deviation_us);
         point.rows += weight * (first.rows - point.rows);
         point.run_us += weight * (at_pace_1 - point.run_us);
         (point.age, point.rests) = (0, 0);
         let learned = point.run_us / before_us;
-        if !was_at_rest {
+        if !was_at_rest && !is_off(Part::Drift) {
             self.take_along(learned);
         }
         self.rest(bucket);
-        self.bound_others(bucket);
     }
 
     /// Moves sizes at rest along with the mean of those that run, of which one has moved.
@@ -151,6 +160,9 @@ impl RunTime {
         self.surprises[2] = surprise.clamp(1.0 / SURPRISE_MAX, SURPRISE_MAX);
         let mut sorted = self.surprises;
         sorted.sort_by(f64::total_cmp);
+        if is_off(Part::Pace) {
+            return;
+        }
         self.pace *= sorted[1].powf(PACE_WEIGHT);
         // The change of the pace must not be learned twice.
         let learned = sorted[1].powf(-PACE_WEIGHT);
@@ -167,21 +179,6 @@ impl RunTime {
             point.deviation_us *= self.pace;
         }
         self.pace = 1.0;
-    }
-
-    /// Bounds other sizes by the observed one. Smaller sizes at rest take no longer, larger ones no
-    /// less, and not much longer than their rows apart.
-    fn bound_others(&mut self, bucket: usize) {
-        let Some(seen) = self.points[bucket] else { return };
-        let (smaller, larger) = self.points.split_at_mut(bucket);
-        for point in smaller.iter_mut().flatten().filter(|point| point.is_at_rest()) {
-            point.suppose(point.run_us.min(seen.run_us));
-        }
-        for point in larger.iter_mut().skip(1).flatten() {
-            let apart_us = seen.run_us * point.rows / seen.rows;
-            let most_us = TOGETHER_MAX * apart_us.max(seen.run_us);
-            point.suppose(point.run_us.max(seen.run_us).min(most_us));
-        }
     }
 
     /// Returns true if a batch of about this size has not run for long, or never.

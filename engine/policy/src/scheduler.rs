@@ -64,7 +64,6 @@ struct Running {
     rows: usize,
     started_us: u64,
     predicted_us: f64,
-    deadline_us: Option<u64>,
 }
 
 /// Consequence of a decision of the policy.
@@ -285,15 +284,14 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
     /// Takes note of the end of a run, and learns its run time.
     pub fn finish(&mut self, run: RunId, end: RunEnd, now_us: u64) {
         let Some(at) = self.running.iter().position(|running| running.id == run) else { return };
-        let Running { replica, class, deadline_us, .. } = self.running.swap_remove(at);
+        let Running { replica, class, .. } = self.running.swap_remove(at);
         self.finished += 1;
         self.completed.put(run, now_us);
         self.replicas.end(replica, matches!(end, RunEnd::Succeeded(_)));
         match end {
             RunEnd::Succeeded(RunSample { rows, run_us }) => {
-                let missed = deadline_us.map(|deadline_us| now_us > deadline_us);
                 let rows_waiting = self.head_rows();
-                let run = FinishedRun { rows, run_us, missed, rows_waiting };
+                let run = FinishedRun { rows, run_us, rows_waiting };
                 self.classes.finished(class, &run, now_us);
             }
             RunEnd::Failed => {}
@@ -371,7 +369,7 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         members: &[QueuedRequest<T>],
         now_us: u64,
     ) -> Option<Running> {
-        let first = members.first()?;
+        members.first()?;
         let rows = members.iter().map(|one| one.demand.rows).sum();
         let id = RunId(self.next_run);
         self.next_run += 1;
@@ -385,7 +383,6 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
             rows,
             started_us: now_us,
             predicted_us: self.classes.predict_us(class, rows).unwrap_or(0.0),
-            deadline_us: first.demand.deadline_us,
         };
         self.running.push(running);
         Some(running)

@@ -24,6 +24,7 @@ mod replica;
 mod overhead;
 mod scenario;
 mod outcome;
+mod reference;
 mod event;
 mod run;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use arrival::{Arrivals, Times};
 pub use machine::{Cost, Hiccups, Machine, Noise, Pace};
 pub use outcome::{INTERVAL_US, Interval, Outcome, Tally};
 pub use overhead::{Level, Overhead};
+pub use reference::{REFERENCE_MODELS, ReferenceModel};
 pub use replica::SimulatedReplica;
 pub use request::{Cancelling, Deadline, Kind};
 pub use run::simulate;

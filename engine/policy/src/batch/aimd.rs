@@ -58,7 +58,7 @@ mod tests {
     }
 
     fn finish(policy: &mut Aimd, rows: usize, run_us: f64) {
-        let run = FinishedRun { rows, run_us, missed: None, rows_waiting: 0 };
+        let run = FinishedRun { rows, run_us, rows_waiting: 0 };
         policy.finished(&run, &RunTime::default(), 0);
     }
 

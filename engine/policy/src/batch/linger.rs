@@ -6,6 +6,7 @@
 //! up for it; and when the callers do not come back, waits become ever rarer.
 
 use super::{Decision, FinishedRun};
+use crate::ablation::{Part, is_off};
 use crate::run_time::RunTime;
 
 /// Part of the last run that the next one may wait.
@@ -38,7 +39,8 @@ impl Linger {
             run_time.predict_us(rows).map(|run_us| (wait_us + run_us) / rows.max(1) as f64)
         };
         let (then_us, now_us) = (row_us(self.rows_expected, wait_us), row_us(rows_waiting, 0.0));
-        run_time.is_old(self.rows_expected)
+        is_off(Part::LingerCompare)
+            || run_time.is_old(self.rows_expected)
             || then_us.zip(now_us).is_none_or(|(then_us, now_us)| then_us < now_us)
     }
 
@@ -72,7 +74,7 @@ impl Linger {
             return;
         }
         self.next_skip = (2 * self.next_skip).clamp(1, SKIPPED_MAX);
-        self.skip = self.next_skip;
+        self.skip = if is_off(Part::LingerSkip) { 0 } else { self.next_skip };
     }
 
     /// Learns that a run is over, when batches may have `rows_max` rows.
@@ -100,7 +102,7 @@ mod tests {
     const RUN: Decision = Decision::Run { rows_max: 64 };
 
     fn run(rows: usize, run_us: f64, rows_waiting: usize) -> FinishedRun {
-        FinishedRun { rows, run_us, missed: None, rows_waiting }
+        FinishedRun { rows, run_us, rows_waiting }
     }
 
     fn after_run(rows: usize, run_us: f64, rows_waiting: usize) -> Linger {

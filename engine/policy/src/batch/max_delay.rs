@@ -38,8 +38,8 @@ impl BatchPolicy for MaxDelay {
         self.policy.rows_max()
     }
 
-    fn sigmas(&self) -> f64 {
-        self.policy.sigmas()
+    fn rows_expected(&self) -> usize {
+        self.policy.rows_expected()
     }
 }
 

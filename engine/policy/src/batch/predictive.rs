@@ -1,33 +1,36 @@
-//! The default: batches as large as the deadlines in the queue allow, and no larger than pays.
+//! Default policy: batches as large as the deadlines in the queue allow, at nearly the best rate.
 //!
 //! An idle replica starts at once with what waits, so that batches grow with the load by
-//! themselves. The model of run times says three things: which size makes nearly the best rate
-//! within half of the objective (larger batches would only make their members wait); how many
-//! rows the most urgent request leaves time for; and, when that is too few to keep up, which
-//! requests can not be met any more, so that dropping them keeps the batches behind them large
-//! (the "early drop" of Nexus, SOSP 2019, section 4.3).
+//! themselves. Learned run times decide three things:
 //!
-//! How cautious it is follows from what happens: the number of sigmas added to a run time rises
-//! with each deadline missed and falls a little with each kept, and so settles where few batches in
-//! a hundred are late (stochastic approximation of a quantile, Robbins and Monro 1951).
+//! - the size that makes nearly the best rate within the objective, as larger batches would only
+//!   make their members wait;
+//! - the rows for which the most urgent request leaves time;
+//! - when that is too few to keep up, the requests that cannot be met any more. Their expiry keeps
+//!   the batches behind them large ("early drop" of Nexus, SOSP 2019, section 4.3).
 
 use super::linger::Linger;
+use super::size_explorer::SizeExplorer;
 use super::{BatchPolicy, Decision, FinishedRun, Limits, QueueView};
-use crate::run_time::RunTime;
-use crate::share_tracker::ShareTracker;
+use crate::ablation::{Part, is_off};
+use crate::run_time::{RunTime, SIGMAS};
 
-/// Rule of the sigmas: the most urgent member of one batch in a hundred misses its deadline. Fewer
-/// requests do, as the others of a batch have more time.
-const SIGMAS: ShareTracker = ShareTracker { target: 0.01, step: 0.25, bounds: (1.0, 8.0) };
+/// Factor by which a run may exceed [`Limits::run_us_max`].
+///
+/// A request that arrives just after such a run has started is not met by the next. Batches are
+/// only so large under overload. Some requests are rejected then anyway, and a larger batch serves
+/// the others faster.
+const OVERSHOOT: f64 = 1.3;
 
-/// How much longer a run may be than one that everybody could wait for twice. Batches are only so
-/// large when more comes than can be done; then some have to be refused anyway, and a larger batch
-/// serves the others faster.
-const OVERSHOOT: f64 = 1.15;
+/// Longest run, as a share of the objective.
+const RUN_SHARE_MAX: f64 = 0.75;
 
-/// A batch cut to fit the most urgent request must still make this part of the possible rate.
-/// Otherwise that request is given up for those behind it.
-const CUT_RATE_MIN: f64 = 0.9;
+/// Mean deviations above the mean run time that a request must have left not to expire. One that
+/// would just be met by a run of mean length is too often late.
+const EXPIRY_SIGMAS: f64 = 1.25;
+
+/// Weight of a batch in the mean rows of the last batches.
+const TYPICAL_WEIGHT: f64 = 0.2;
 
 /// The policy `predictive`.
 #[derive(Clone, Debug)]
@@ -35,7 +38,8 @@ pub struct Predictive {
     limits: Limits,
     /// Rows of the best batch within the objective, as far as is known.
     rows_best: usize,
-    sigmas: f64,
+    /// Mean rows of the last batches.
+    rows_typical: f64,
     linger: Linger,
     explorer: SizeExplorer,
 }
@@ -47,7 +51,7 @@ impl Predictive {
         Self {
             limits,
             rows_best,
-            sigmas: 2.0,
+            rows_typical: 1.0,
             linger: Linger::default(),
             explorer: SizeExplorer::default(),
         }
@@ -55,20 +59,12 @@ impl Predictive {
 
     fn rows_best(&self, run_time: &RunTime) -> usize {
         let rows_max = self.limits.rows_max.max(1);
-        let Some(run_us_max) = self.limits.run_us_max() else { return rows_max };
-        let within = run_time.rows_within(OVERSHOOT * run_us_max, 0.0, rows_max).max(1);
-        run_time.efficient_rows(within)
-    }
-
-    /// Rows that a batch may have so that the most urgent request is met, or what can not be.
-    fn fit(&self, wanted: usize, slack_us: f64, run_time: &RunTime) -> Option<usize> {
-        let fitting = run_time.rows_within(slack_us, self.sigmas, wanted);
-        if fitting >= wanted {
-            return Some(fitting);
-        }
-        // It is cut only where the run is long by itself; a few rows less save nothing then.
-        let rate = |rows: usize| run_time.predict_us(rows).map_or(1.0, |us| rows as f64 / us);
-        (fitting > 0 && rate(fitting) >= CUT_RATE_MIN * rate(wanted)).then_some(fitting)
+        let Limits { objective_us: Some(objective_us), .. } = self.limits else { return rows_max };
+        let overshoot = if is_off(Part::LongBatches) { 1.0 } else { OVERSHOOT };
+        let run_us_max = self.limits.run_us_max().map_or(0.0, |us| overshoot * us);
+        let run_us_max = run_us_max.min(RUN_SHARE_MAX * objective_us);
+        let within = run_time.rows_within(run_us_max, 0.0, rows_max).max(1);
+        if is_off(Part::EfficientSize) { within } else { run_time.efficient_rows(within) }
     }
 
     /// What to do, whether or not somebody waits already.
@@ -85,16 +81,15 @@ impl Predictive {
         };
         let slack_us = deadline_us.saturating_sub(now_us) as f64;
         let run = run_time.estimate(wanted);
-        let (run_us, upper_us) = run.map_or((0.0, 0.0), |e| (e.run_us, e.upper_us(self.sigmas)));
-        match self.fit(wanted, slack_us, run_time) {
-            Some(rows) if rows >= wanted => {
-                let latest_us = deadline_us.saturating_sub(upper_us as u64);
-                self.start(queue, latest_us, run_time, now_us)
-            }
-            Some(rows_max) => Decision::Run { rows_max },
-            // Whoever may still be met is not given up: to promise less is for admission.
-            None => Decision::Expire { deadlines_before_us: now_us.saturating_add(run_us as u64) },
+        let upper_us = |sigmas| run.map_or(0.0, |run| run.upper_us(sigmas)) as u64;
+        if upper_us(SIGMAS) as f64 <= slack_us || is_off(Part::EarlyExpiry) {
+            let latest_us = deadline_us.saturating_sub(upper_us(SIGMAS));
+            return self.start(queue, latest_us, run_time, now_us);
         }
+        if upper_us(EXPIRY_SIGMAS) as f64 <= slack_us {
+            return Decision::Run { rows_max: wanted };
+        }
+        Decision::Expire { deadlines_before_us: now_us.saturating_add(upper_us(EXPIRY_SIGMAS)) }
     }
 
     /// Runs what waits, or waits a moment where that pays, until `latest_us` at most.
@@ -105,7 +100,7 @@ impl Predictive {
         run_time: &RunTime,
         now_us: u64,
     ) -> Decision {
-        if !self.linger.pays(queue.rows_waiting, run_time, now_us) {
+        if is_off(Part::Linger) || !self.linger.pays(queue.rows_waiting, run_time, now_us) {
             return Decision::Run { rows_max: self.rows_best };
         }
         self.linger.decide(queue.rows_waiting, self.rows_best, latest_us, now_us)
@@ -126,9 +121,7 @@ impl BatchPolicy for Predictive {
     }
 
     fn finished(&mut self, run: &FinishedRun, run_time: &RunTime, now_us: u64) {
-        if let Some(missed) = run.missed {
-            self.sigmas = SIGMAS.next(self.sigmas, missed);
-        }
+        self.rows_typical += TYPICAL_WEIGHT * (run.rows as f64 - self.rows_typical);
         let before = self.rows_best;
         self.rows_best = self.rows_best(run_time);
         self.explorer.finished(run, before, self.rows_best);
@@ -139,49 +132,8 @@ impl BatchPolicy for Predictive {
         self.rows_best
     }
 
-    fn sigmas(&self) -> f64 {
-        self.sigmas
-    }
-}
-
-/// Tries larger batches once in a while when more waits and nobody knows how long they run now:
-/// what was too slow once would otherwise be thought so for ever.
-#[derive(Clone, Debug)]
-struct SizeExplorer {
-    /// Full batches since the last try.
-    full: u32,
-    /// How many it takes until the next; doubled by each try in vain.
-    patience: u32,
-}
-
-impl Default for SizeExplorer {
-    fn default() -> Self {
-        Self { full: 0, patience: Self::PATIENCE.0 }
-    }
-}
-
-impl SizeExplorer {
-    /// Least and most patience.
-    const PATIENCE: (u32, u32) = (8, 1024);
-
-    fn is_due(&mut self, rows: usize, run_time: &RunTime) -> bool {
-        let is_due = self.full >= self.patience && run_time.is_old(rows);
-        if is_due {
-            self.full = 0;
-        }
-        is_due
-    }
-
-    fn finished(&mut self, run: &FinishedRun, best_before: usize, best: usize) {
-        // Requests of several rows may leave a few places free.
-        let is_full =
-            run.rows >= best_before || (run.rows_waiting > 0 && 2 * run.rows > best_before);
-        self.full = self.full.saturating_add(u32::from(is_full));
-        if best > best_before {
-            self.patience = Self::PATIENCE.0;
-        } else if run.rows > best_before {
-            self.patience = (2 * self.patience).min(Self::PATIENCE.1);
-        }
+    fn rows_expected(&self) -> usize {
+        if is_off(Part::ExpectedRows) { 1 } else { self.rows_typical as usize }
     }
 }
 
@@ -202,7 +154,7 @@ mod tests {
 
     fn policy(objective_us: Option<f64>) -> Predictive {
         let mut policy = Predictive::new(Limits { rows_max: 256, objective_us, replicas: 1 });
-        let run = FinishedRun { rows: 1, run_us: 1.0, missed: None, rows_waiting: 0 };
+        let run = FinishedRun { rows: 1, run_us: 1.0, rows_waiting: 0 };
         policy.finished(&run, &known(), 0);
         policy
     }
@@ -223,38 +175,20 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_takes_about_half_of_the_objective_at_most() {
-        // 2.56 ms + 1 ms is less than 10 ms, and more than 1.15 times 1.5 ms, which are 72 rows.
+    fn a_batch_takes_two_thirds_of_the_objective_at_most() {
+        // 256 rows take 3.56 ms: less than 13 ms, and more than 1.95 ms, which are 95 rows.
         assert_eq!(policy(Some(20_000.0)).rows_max(), 256);
         let rows = policy(Some(3_000.0)).rows_max();
-        assert!((65..=73).contains(&rows), "{rows}");
+        assert!((88..=97).contains(&rows), "{rows}");
         assert_eq!(policy(None).rows_max(), 256);
     }
 
     #[test]
-    fn a_batch_shrinks_a_little_for_the_most_urgent_request() {
-        let decision = policy(None).decide(&queue(256, Some(3_200)), &known(), 0);
-        let Decision::Run { rows_max } = decision else { panic!("{decision:?}") };
-        assert!((180..=220).contains(&rows_max), "{rows_max}");
-    }
-
-    #[test]
-    fn who_can_not_be_met_is_given_up_for_those_behind() {
+    fn a_request_that_cannot_be_met_expires_for_those_behind() {
         let decision = policy(None).decide(&queue(256, Some(1_300)), &known(), 0);
         let Decision::Expire { deadlines_before_us } = decision else { panic!("{decision:?}") };
         assert!((3_500..4_500).contains(&deadlines_before_us), "{deadlines_before_us}");
         let decision = policy(None).decide(&queue(1, Some(900)), &known(), 0);
         assert!(matches!(decision, Decision::Expire { .. }), "{decision:?}");
-    }
-
-    #[test]
-    fn missed_deadlines_make_it_cautious_and_kept_ones_bold_again() {
-        let mut policy = policy(Some(3_000.0));
-        let run = |missed| FinishedRun { rows: 1, run_us: 1.0, missed, rows_waiting: 0 };
-        let before = policy.sigmas();
-        (0..10).for_each(|_| policy.finished(&run(Some(true)), &known(), 0));
-        assert!(policy.sigmas() > before + 2.0);
-        (0..5_000).for_each(|_| policy.finished(&run(Some(false)), &known(), 0));
-        assert_eq!(policy.sigmas(), SIGMAS.bounds.0);
     }
 }

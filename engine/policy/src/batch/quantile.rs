@@ -121,7 +121,7 @@ mod tests {
             let slow = if run % 50 == 0 { 1.5 } else { 1.0 };
             let rows = policy.rows_max();
             let run_us = slow * run_us(rows as f64);
-            let run = FinishedRun { rows, run_us, missed: None, rows_waiting: 0 };
+            let run = FinishedRun { rows, run_us, rows_waiting: 0 };
             policy.finished(&run, &RunTime::default(), 0);
         }
         policy

@@ -135,14 +135,6 @@ fn what_was_not_seen_for_long_is_learned_anew() {
     assert!(!run_time.is_old(64));
 }
 
-#[test]
-fn rows_that_run_together_take_no_longer_than_apart() {
-    let mut run_time = RunTime::default();
-    (0..20).for_each(|_| run_time.observe(8, 800_000.0));
-    (0..20).for_each(|_| run_time.observe(1, 1_000.0));
-    assert!(run_time.predict_us(8).is_some_and(|us| us < 13_000.0));
-}
-
 /// Ten microseconds and one for each row.
 fn line() -> RunTime {
     let mut run_time = RunTime::default();

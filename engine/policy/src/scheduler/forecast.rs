@@ -16,9 +16,9 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         let left_us = deadline_us.saturating_sub(now_us) as f64;
         let classes = self.classes.iter().map(|class| Ahead {
             batch_rows_max: class.policy.rows_max(),
+            rows_expected: class.policy.rows_expected(),
             slots: self.replicas.slots_of(class.id),
             free_in_us: self.free_in_us(class.id, now_us),
-            sigmas: class.policy.sigmas(),
             run_time: &class.run_time,
         });
         let rows_ahead = self.waiting.rows_before(demand);
