@@ -188,6 +188,8 @@ fn only_late_ranks_are_named() {
         if timed_out.fetch_add(1, Ordering::SeqCst) == 1 {
             release.lock().unwrap().take();
         }
+        // No rank leaves before both have failed: the other would report that instead.
+        let _closed = released.recv_timeout(Duration::from_secs(20));
         Err(error.into())
     });
     match collective_error(result.unwrap_err()) {

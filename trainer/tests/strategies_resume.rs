@@ -8,6 +8,7 @@ use skysail_trainer::{
     CollectiveError, DeepGradient, DeepGradientSettings, Learner, Sparsity, Staleness, State,
     Strategy, Synchronous, TrainError, threads,
 };
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::strategies::{
     ALL, LONG, MOMENTUM, Make, RATE, WIDTH, deep, downpour, local, share, synchronous,
@@ -155,6 +156,7 @@ fn a_missing_rank_is_named_by_every_strategy() {
     for (name, make) in resumable() {
         let (release, released) = crossbeam_channel::unbounded::<()>();
         let release = std::sync::Mutex::new(Some(release));
+        let failed = AtomicUsize::new(0);
         let short = Duration::from_secs(1);
         let result = threads(3, short, |rank, collective| {
             let mut learner = Regression::new(WIDTH);
@@ -168,7 +170,11 @@ fn a_missing_rank_is_named_by_every_strategy() {
                 let batch = batch(WIDTH, 4, 1);
                 let stepped = strategy.step(&mut learner, &mut parameters, &batch, RATE);
                 if let Err(error) = stepped {
-                    release.lock().unwrap().take();
+                    // No rank leaves before both have failed: the other would report that instead.
+                    if failed.fetch_add(1, Ordering::SeqCst) == 1 {
+                        release.lock().unwrap().take();
+                    }
+                    let _closed = released.recv_timeout(LONG);
                     return Err(error);
                 }
             }
