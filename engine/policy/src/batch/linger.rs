@@ -1,4 +1,4 @@
-//! ReadyQueue for the callers that the last batch answered, where that pays.
+//! Waits for the clients that the last batch answered, where that pays.
 //!
 //! Callers that ask again as soon as they are answered otherwise fall into two groups that take
 //! turns, each batch half as large as it could be. A wait costs a small part of a run, and ends
