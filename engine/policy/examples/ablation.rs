@@ -1,5 +1,6 @@
-//! Ablation of the batching policy, in the simulator: what each part is worth, and how the whole
-//! compares with the best size and delay set by hand. Prints `bench/results/ablation.md`.
+//! Ablation of the batching policy in the simulator, printed as `bench/results/ablation.md`.
+//!
+//! It measures what each part is worth, and compares the whole with sizes and delays set by hand.
 //! `cargo run -p skysail-policy --release --features ablation --example ablation`
 #![expect(clippy::print_stdout, reason = "the tables go to standard output")]
 

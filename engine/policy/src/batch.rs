@@ -1,4 +1,4 @@
-//! When a batch starts, how large it may be, and which requests can no longer be met.
+//! Batching policies: the start of a batch, its size, and the requests that cannot be met.
 
 pub mod aimd;
 pub mod max_delay;
@@ -16,23 +16,23 @@ use predictive::Predictive;
 use quantile::Quantile;
 use serde::Deserialize;
 
-/// What a batching policy may know of a queue. All rows counted can share a run.
+/// Queue as a batching policy sees it. All rows counted can share a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueView {
     /// Rows that could go into the next batch, at least 1.
     pub rows_waiting: usize,
-    /// When the most urgent of them was queued, or whoever a wait under way began for.
+    /// Time when the most urgent request was queued, or the one that a wait began for.
     pub queued_us: u64,
-    /// Its deadline.
+    /// Deadline of the most urgent request.
     pub deadline_us: Option<u64>,
 }
 
-/// What to do with a queue that has something in it while a replica is idle.
+/// Decision about a queue with requests, while a replica is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Start a batch of at most so many rows (at least 1).
+    /// Start a batch.
     Run {
-        /// Limit of the batch; a single request larger than it runs alone.
+        /// Most rows of the batch, at least 1; a single request with more runs alone.
         rows_max: usize,
     },
     /// Ask again at this time, or earlier if something arrives.
@@ -40,22 +40,21 @@ pub enum Decision {
         /// In the same clock as `now_us`.
         until_us: u64,
     },
-    /// Give up those whose deadlines are before this time, as long as others wait behind them,
-    /// and ask again.
+    /// Remove requests with earlier deadlines, as long as others wait behind them, and ask again.
     Expire {
         /// In the same clock as `now_us`.
         deadlines_before_us: u64,
     },
 }
 
-/// A run that is over, while a replica is idle again.
+/// Run that has ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FinishedRun {
     /// Rows of its batch.
     pub rows: usize,
-    /// How long it took.
+    /// Run time, in microseconds.
     pub run_us: f64,
-    /// Rows that wait now and share a batch key.
+    /// Rows that wait at its end and share a batch key.
     pub rows_waiting: usize,
 }
 
@@ -70,29 +69,30 @@ pub trait BatchPolicy: Send {
     /// Learns that a run is over.
     fn finished(&mut self, _run: &FinishedRun, _run_time: &RunTime, _now_us: u64) {}
 
-    /// Rows of the batches that it makes of a long queue.
+    /// Rows of the batches that a long queue is made into.
     fn rows_max(&self) -> usize;
 
-    /// Rows that the next batch should have by the time it starts, as the last ones had.
+    /// Rows that the next batch should have by the time it starts, as the last batches had.
     fn rows_expected(&self) -> usize {
         1
     }
 }
 
-/// How large batches may become, and what they are to keep.
+/// Limits of batches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Rows of the largest batch; 0 counts as 1.
     pub rows_max: usize,
-    /// How soon an answer should be there, from when the request was queued.
+    /// Time from when a request is queued to its response, in microseconds.
     pub objective_us: Option<f64>,
     /// Replicas that take batches from the queue; 0 counts as 1.
     pub replicas: usize,
 }
 
 impl Limits {
-    /// How long a run may be so that whoever comes just after one has started is answered in
-    /// time by the next: the rest of a run, and a run. With several replicas one is free sooner.
+    /// Longest run with which every request can be met, in microseconds. A request that arrives
+    /// just after a run has started waits for the rest of that run, and then for its own. With
+    /// several replicas one is free sooner.
     pub fn run_us_max(&self) -> Option<f64> {
         let replicas = self.replicas.max(1) as f64;
         self.objective_us.map(|objective_us| objective_us / (1.0 + 1.0 / replicas))
@@ -103,7 +103,7 @@ impl Limits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PolicyName {
-    /// As large as the deadlines allow, by learned run times: [`Predictive`].
+    /// Sizes that the deadlines allow, by learned run times: [`Predictive`].
     #[default]
     Predictive,
     /// Additive increase, multiplicative decrease: [`Aimd`].

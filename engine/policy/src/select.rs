@@ -8,13 +8,13 @@ pub enum Selection {
     /// The highest version.
     #[default]
     Newest,
-    /// One version and no other.
+    /// A named version and no other.
     Named(u64),
     /// Several versions by weight, the same one for the same key: a canary.
     Split(Vec<Share>),
 }
 
-/// One version's part of a split.
+/// Part of a version in a split.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {
     /// Number of the version.

@@ -1,4 +1,4 @@
-//! One step of a threshold that a given share of events exceeds.
+//! Step of a threshold that a given share of events exceeds.
 //!
 //! Each event above the threshold raises it by a step, and each below lowers it by a smaller one.
 //! The steps cancel where the share is the target (stochastic approximation of a quantile, Robbins

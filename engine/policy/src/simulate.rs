@@ -18,6 +18,7 @@
 
 mod random;
 mod arrival;
+mod kind;
 mod request;
 mod machine;
 mod replica;
@@ -33,11 +34,11 @@ mod invariants;
 mod tests;
 
 pub use arrival::{Arrivals, Times};
+pub use kind::{Cancelling, Deadline, Kind};
 pub use machine::{Cost, Hiccups, Machine, Noise, Pace};
 pub use outcome::{INTERVAL_US, Interval, Outcome, Tally};
 pub use overhead::{Level, Overhead};
 pub use reference::{REFERENCE_MODELS, ReferenceModel};
 pub use replica::SimulatedReplica;
-pub use request::{Cancelling, Deadline, Kind};
 pub use run::simulate;
 pub use scenario::{Known, Scenario, Traffic};

@@ -39,7 +39,7 @@ pub struct Loaded {
     pub current: bool,
 }
 
-/// One step towards the wanted versions.
+/// Step towards the wanted versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Load the version. If it serves from older files already, replace it only on success.

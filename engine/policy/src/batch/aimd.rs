@@ -1,6 +1,6 @@
-//! Additive increase, multiplicative decrease: the size grows by a row with each full batch whose
-//! run is short enough, and shrinks by a tenth with each that is not (Clipper, NSDI 2017,
-//! section 4.3.1).
+//! Additive increase, multiplicative decrease (Clipper, NSDI 2017, section 4.3.1).
+//!
+//! The size grows by a row with each full batch in time, and shrinks by a tenth with each late one.
 
 use super::{BatchPolicy, Decision, FinishedRun, Limits, QueueView};
 use crate::run_time::RunTime;
@@ -8,7 +8,7 @@ use crate::run_time::RunTime;
 /// Rows added for a full batch in time.
 const INCREASE: f64 = 1.0;
 
-/// What is left of the size after a batch too late.
+/// Factor of the size after a late batch.
 const DECREASE: f64 = 0.9;
 
 /// The policy `aimd`.

@@ -13,8 +13,8 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// Batches of at most `rows_max` rows (0 counts as 1), started when the most urgent request has
-    /// waited `delay_max_us`, or earlier when a preferred size (else the maximum) can be filled.
+    /// Makes batches of at most `rows_max` rows; 0 counts as 1. They start when the most urgent
+    /// request has waited `delay_max_us`, or when a preferred size, else the largest, is filled.
     pub fn new(rows_max: usize, delay_max_us: u64, preferred_rows: &[usize]) -> Self {
         let rows_max = rows_max.max(1);
         let mut preferred: Vec<usize> =
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_make_no_sense_are_left_out() {
+    fn sizes_out_of_range_are_ignored() {
         let mut policy = Fixed::new(0, 0, &[0, 7]);
         assert_eq!(decide(&mut policy, &queue(7, 0), 0), Decision::Run { rows_max: 1 });
     }

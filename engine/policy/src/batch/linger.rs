@@ -1,38 +1,39 @@
-//! Waits for the clients that the last batch answered, where that pays.
+//! Linger: a short wait for the clients of the last batch, whose next requests fill the batch.
 //!
-//! Callers that ask again as soon as they are answered otherwise fall into two groups that take
-//! turns, each batch half as large as it could be. A wait costs a small part of a run, and ends
-//! early when as many rows wait as can be expected. It is for models of which a larger batch makes
-//! up for it; and when the callers do not come back, waits become ever rarer.
+//! Clients that ask again at once otherwise fall into two groups that take turns. Each batch is
+//! then half as large as it could be. A linger costs a small share of a run, and ends early when
+//! the expected rows wait. It is used where a larger batch makes up for it. When clients do not
+//! come back, lingers become ever rarer.
 
 use super::{Decision, FinishedRun};
 use crate::ablation::{Part, is_off};
 use crate::run_time::RunTime;
 
-/// Part of the last run that the next one may wait.
+/// Longest linger, as a share of the last run.
 const WAIT_SHARE: f64 = 0.125;
 
-/// Runs shorter than this are not worth a timer.
+/// Shortest run before a linger, in microseconds: a timer must be worth it.
 const RUN_US_MIN: f64 = 1000.0;
 
-/// Most runs without a wait after waits that brought nothing.
+/// Most runs without a linger after lingers in vain.
 const SKIPPED_MAX: u32 = 256;
 
+/// State of the lingers before one queue.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Linger {
     rows_expected: usize,
     until_us: u64,
-    /// Rows when the wait began; `None` before.
+    /// Rows when the linger began; `None` before.
     rows_at_first: Option<usize>,
-    /// Runs to go without a wait.
+    /// Runs left without a linger.
     skip: u32,
-    /// How many the next wait in vain will skip.
+    /// Runs without a linger after the last one in vain.
     next_skip: u32,
 }
 
 impl Linger {
-    /// Whether all that are expected, after the wait, take less time a row than those that wait
-    /// now do at once; it is tried where nobody has known for long.
+    /// Returns true if the expected rows take less time a row, linger included, than the rows that
+    /// wait take at once. Also true where the run time of the expected rows is old.
     pub(super) fn pays(&self, rows_waiting: usize, run_time: &RunTime, now_us: u64) -> bool {
         let wait_us = self.until_us.saturating_sub(now_us) as f64;
         let row_us = |rows: usize, wait_us: f64| {
@@ -44,12 +45,12 @@ impl Linger {
             || then_us.zip(now_us).is_none_or(|(then_us, now_us)| then_us < now_us)
     }
 
-    /// A wait is over for another reason than that it was in vain.
+    /// Ends a linger without a judgement.
     pub(super) fn end(&mut self) {
         self.rows_at_first = None;
     }
 
-    /// Runs, or waits until `latest_us` at most.
+    /// Runs the batch, or lingers until `latest_us` at most.
     pub(super) fn decide(
         &mut self,
         rows_waiting: usize,
@@ -65,7 +66,7 @@ impl Linger {
         Decision::Run { rows_max }
     }
 
-    /// Whether the wait that is over has brought at least half of what it was for.
+    /// Judges the linger that ends: in vain unless half of the missing rows arrived.
     fn judge(&mut self, rows_waiting: usize) {
         let Some(at_first) = self.rows_at_first.take() else { return };
         let missing = self.rows_expected.saturating_sub(at_first);
@@ -77,10 +78,10 @@ impl Linger {
         self.skip = if is_off(Part::LingerSkip) { 0 } else { self.next_skip };
     }
 
-    /// Learns that a run is over, when batches may have `rows_max` rows.
+    /// Learns from a run, while batches may have `rows_max` rows.
     pub(super) fn finished(&mut self, run: &FinishedRun, rows_max: usize, now_us: u64) {
         if self.rows_at_first.is_some() {
-            // Another replica's run ends while somebody waits: that wait is not prolonged.
+            // The run of another replica does not prolong a linger.
             return;
         }
         self.rows_expected = run.rows.saturating_add(run.rows_waiting).min(rows_max);

@@ -4,7 +4,7 @@
 use super::{BatchPolicy, Decision, FinishedRun, QueueView};
 use crate::run_time::RunTime;
 
-/// A policy with a delay before it.
+/// Policy with a longest delay before its batches.
 pub struct MaxDelay {
     policy: Box<dyn BatchPolicy>,
     delay_max_us: u64,

@@ -36,7 +36,7 @@ const TYPICAL_WEIGHT: f64 = 0.2;
 #[derive(Clone, Debug)]
 pub struct Predictive {
     limits: Limits,
-    /// Rows of the best batch within the objective, as far as is known.
+    /// Rows of the best batch within the objective, by the learned run times.
     rows_best: usize,
     /// Mean rows of the last batches.
     rows_typical: f64,
@@ -45,7 +45,7 @@ pub struct Predictive {
 }
 
 impl Predictive {
-    /// Batches within these limits. Without an objective they are as large as they may be.
+    /// Makes batches within these limits; without an objective, of the most rows.
     pub fn new(limits: Limits) -> Self {
         let rows_best = limits.rows_max.max(1);
         Self {
@@ -67,7 +67,7 @@ impl Predictive {
         if is_off(Part::EfficientSize) { within } else { run_time.efficient_rows(within) }
     }
 
-    /// What to do, whether or not somebody waits already.
+    /// Decides, whether or not a linger is under way.
     fn choose(&mut self, queue: &QueueView, run_time: &RunTime, now_us: u64) -> Decision {
         if queue.rows_waiting > self.rows_best && self.rows_best < self.limits.rows_max {
             let rows_max = (2 * self.rows_best).min(self.limits.rows_max);
@@ -92,7 +92,7 @@ impl Predictive {
         Decision::Expire { deadlines_before_us: now_us.saturating_add(upper_us(EXPIRY_SIGMAS)) }
     }
 
-    /// Runs what waits, or waits a moment where that pays, until `latest_us` at most.
+    /// Runs the rows that wait, or lingers where that pays, until `latest_us` at most.
     fn start(
         &mut self,
         queue: &QueueView,

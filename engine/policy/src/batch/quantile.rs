@@ -1,7 +1,8 @@
-//! Quantile regression: the 99th percentile of the run time as a line over the batch size, fitted
-//! as runs come in, and the size at which it meets its limit (Clipper, NSDI 2017, section 4.3.1;
-//! the fit is Koenker and Bassett's pinball loss, Econometrica 1978, by steps down its
-//! subgradient).
+//! Quantile regression of run times (Clipper, NSDI 2017, section 4.3.1).
+//!
+//! The 99th percentile of the run time is a line over the batch size. Batches have the size at
+//! which it meets the limit. The line is fitted run by run, by steps down the subgradient of the
+//! pinball loss (Koenker and Bassett, Econometrica 1978).
 
 use super::{BatchPolicy, Decision, FinishedRun, Limits, QueueView};
 use crate::run_time::RunTime;
@@ -15,7 +16,7 @@ const RUNS_MIN: u32 = 20;
 /// A step's size, as a part of the run times seen.
 const STEP: f64 = 0.05;
 
-/// How much further than the largest batch seen the line is followed.
+/// Factor by which a batch may exceed the largest one seen.
 const BEYOND: f64 = 1.25;
 
 /// The policy `quantile`.
@@ -49,7 +50,7 @@ impl Quantile {
         }
     }
 
-    /// One step down the pinball loss of a run.
+    /// Takes one step down the pinball loss of a run.
     fn fit(&mut self, rows: f64, run_us: f64) {
         if self.runs == 0 {
             (self.scale_us, self.fixed_us) = (run_us, run_us);

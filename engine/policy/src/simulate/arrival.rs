@@ -1,4 +1,4 @@
-//! When requests arrive. All times are microseconds from the beginning.
+//! Arrival times of requests. All times are microseconds from the beginning.
 
 use super::random::Random;
 use std::borrow::Borrow;

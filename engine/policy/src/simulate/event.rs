@@ -15,7 +15,7 @@ pub(super) type Queue = Scheduler<Request, u32>;
 pub(super) enum Event {
     /// The next request of an open loop comes.
     Arrive,
-    /// One that came is through the front.
+    /// A request that arrived enters the queue.
     Enter,
     /// A caller of a closed loop asks.
     Ask { caller: usize },
@@ -72,7 +72,7 @@ pub(super) enum Change {
     Drained,
 }
 
-/// Somebody who sees everything that happens, and the queue as it is then.
+/// Observer of everything that happens, with the queue at that time.
 pub(super) trait Observer {
     /// A request came, and was taken in or not.
     fn came(
@@ -84,7 +84,7 @@ pub(super) trait Observer {
     ) {
     }
 
-    /// One left the queue without an answer.
+    /// A request left the queue without a response.
     fn dropped(&mut self, _now_us: u64, _waiter: &QueuedRequest<Request>) {}
 
     /// A replica joined, became ready or was told to leave.
@@ -106,7 +106,7 @@ pub(super) trait Observer {
     fn quiet(&mut self, _now_us: u64, _queue: &Queue) {}
 }
 
-/// Nobody.
+/// Observer that ignores everything.
 impl Observer for () {}
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) fn checked(scenario: &Scenario, seed: u64) -> Outcome {
     outcome
 }
 
-/// One that has been taken in.
+/// Request that was queued.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Taken {
     demand: Demand,
@@ -37,11 +37,11 @@ struct Taken {
     cancels_us: Option<u64>,
 }
 
-/// One that runs.
+/// Request that runs.
 #[derive(Clone, Copy, Debug)]
 struct Running {
     demand: Demand,
-    /// Which of all batches it is in.
+    /// Number of its batch.
     batch: usize,
     started_us: u64,
 }
@@ -59,12 +59,12 @@ struct Checker<'a> {
     replicas: Replicas,
     /// Requests that were put into the queue.
     pushed: u64,
-    /// When each batch started.
+    /// Start of each batch.
     starts_us: Vec<u64>,
     longest_run_us: u64,
     /// The last answer of the policy at this time, if it was to wait.
     waits_until_us: Option<u64>,
-    /// Since when somebody waits while a replica is idle.
+    /// Time since which a request waits beside an idle replica.
     idle_since_us: Option<u64>,
 }
 

@@ -45,10 +45,10 @@ pub enum Noise {
     },
     /// With a shorter one.
     Gamma {
-        /// One over its variance, at least 1.
+        /// Inverse of the variance, at least 1.
         shape: f64,
     },
-    /// As it was seen: quantiles at even distances from the least to the most.
+    /// Measured noise: quantiles at even distances from the least to the most.
     Measured(Vec<f64>),
 }
 
@@ -73,7 +73,7 @@ pub struct Pace {
 }
 
 impl Machine {
-    /// One without noise, with a part for each run and a part for each row.
+    /// Makes a machine without noise, with a cost for each run and one for each row.
     pub fn line(fixed_us: f64, row_us: f64) -> Self {
         Self {
             cost: Cost::Line { fixed_us, row_us },
@@ -100,7 +100,7 @@ impl Machine {
         short.map(|(rows, run_us)| 1e6 * rows / run_us).fold(0.0, f64::max)
     }
 
-    /// One run that begins at a time.
+    /// Draws the time of a run that begins at a time.
     pub(super) fn run_us(&self, rows: usize, at_us: u64, random: &mut Random) -> f64 {
         let noise = match &self.noise {
             Noise::None => 1.0,

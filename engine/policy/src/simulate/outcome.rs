@@ -27,7 +27,7 @@ pub struct Outcome {
     pub replicas: usize,
     /// For how long requests came.
     pub duration_us: u64,
-    /// When nothing came any more and everybody was answered.
+    /// Time of the last response.
     pub end_us: u64,
 }
 
@@ -62,9 +62,9 @@ pub struct Tally {
 /// Requests of a short time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interval {
-    /// That arrived in it.
+    /// Requests that arrived in it.
     pub arrived: u64,
-    /// That were answered in it.
+    /// Requests that were answered in it.
     pub answered: u64,
     /// Answered requests within their deadlines.
     pub good: u64,
@@ -161,7 +161,7 @@ impl Outcome {
         *self.batches.entry(rows).or_default() += 1;
     }
 
-    /// One is answered, at this time.
+    /// Counts a response at a time.
     pub(super) fn finished(
         &mut self,
         request: &Request,

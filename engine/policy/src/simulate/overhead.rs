@@ -27,7 +27,7 @@ pub struct Level {
 }
 
 impl Overhead {
-    /// Which levels hold at a rate, and how much the second counts.
+    /// Returns the two levels around a rate, and the weight of the second.
     fn between(&self, per_s: f64) -> Option<(&Level, &Level, f64)> {
         let above = self.levels.partition_point(|level| level.per_s < per_s);
         let high = self.levels.get(above).or(self.levels.last())?;
@@ -99,7 +99,7 @@ pub(super) struct Front {
 }
 
 impl Front {
-    /// When a request that comes now is in.
+    /// Returns the time when a request that arrives now is in.
     pub(super) fn take(&mut self, now_us: u64, front_us: f64) -> u64 {
         self.free_us = self.free_us.max(now_us as f64) + front_us;
         self.free_us as u64

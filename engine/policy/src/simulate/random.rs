@@ -48,7 +48,7 @@ impl Random {
         self.unit() < share
     }
 
-    /// Which of these weights, in proportion to them.
+    /// Draws an index in proportion to the weights.
     pub(crate) fn choose(&mut self, weights: impl Iterator<Item = f64> + Clone) -> usize {
         let mut left = self.unit() * weights.clone().sum::<f64>();
         let chosen = weights.clone().position(|weight| {

@@ -6,7 +6,7 @@ use crate::replica_set::{ClassId, Traits};
 /// Time after which a failed replica refuses a batch.
 const REFUSAL_US: f64 = 500.0;
 
-/// One replica.
+/// Replica of a scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimulatedReplica {
     /// Class whose run times it shares.
@@ -26,7 +26,7 @@ pub struct SimulatedReplica {
 }
 
 impl Default for SimulatedReplica {
-    /// One batch at a time on the machine of the scenario, from the beginning to the end.
+    /// Runs a batch at a time on the machine of the scenario, from the beginning to the end.
     fn default() -> Self {
         Self {
             class: 0,

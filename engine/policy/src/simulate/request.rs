@@ -1,64 +1,9 @@
 //! Requests, drawn from kinds by their weights.
 
+use super::kind::{Deadline, Kind};
 use super::random::Random;
 use super::scenario::Scenario;
 use crate::priority::{Demand, Priority};
-
-/// Requests that are alike.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Kind {
-    /// Weight among the other kinds.
-    pub weight: f64,
-    /// Fewest and most rows.
-    pub rows: (usize, usize),
-    /// Batch keys that they are spread over: requests of different batch keys share no run.
-    pub batch_keys: u32,
-    /// When they want their answer.
-    pub deadline: Deadline,
-    /// As a request says it.
-    pub priority: u64,
-    /// Callers that do not wait for their answer.
-    pub cancelling: Option<Cancelling>,
-}
-
-impl Default for Kind {
-    /// One row, one batch key, within the objective, and they stay.
-    fn default() -> Self {
-        Self {
-            weight: 1.0,
-            rows: (1, 1),
-            batch_keys: 1,
-            deadline: Deadline::Objective,
-            priority: 0,
-            cancelling: None,
-        }
-    }
-}
-
-/// When a request wants its answer, counted from its arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deadline {
-    /// Whenever it comes.
-    None,
-    /// Within the objective of the scenario, if it has one.
-    Objective,
-    /// Evenly between two times.
-    Between {
-        /// The shortest.
-        least_us: u64,
-        /// The longest.
-        most_us: u64,
-    },
-}
-
-/// Callers that leave before they are answered.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cancelling {
-    /// Part of all.
-    pub share: f64,
-    /// After how long, on average.
-    pub after_us: f64,
-}
 
 /// A request on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +13,7 @@ pub(super) struct Request {
     pub(super) kind: usize,
     pub(super) came_us: u64,
     pub(super) batch_key: u32,
-    /// Which of the callers of a closed loop.
+    /// Index of the client of a closed loop.
     pub(super) caller: Option<usize>,
     pub(super) cancels_us: Option<u64>,
     /// Replicas that have failed it.
@@ -144,6 +89,7 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kind::Cancelling;
     use super::*;
 
     #[test]

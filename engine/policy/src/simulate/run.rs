@@ -384,8 +384,8 @@ impl<'a, W: Observer> Simulation<'a, W> {
         self.answer_dropped(now_us);
     }
 
-    /// When a caller has the answer of a run that is over now. What was outside before it counts
-    /// here too: for those who come independently of each other it makes no difference.
+    /// Returns the time when a client has its response of a run that ends now. Overhead before the
+    /// run counts here too, which makes no difference to independent arrivals.
     fn answered_us(&mut self, now_us: u64) -> u64 {
         let around_us =
             self.scenario.overhead.around_us(self.rate.per_s(), &mut self.overhead_random);

@@ -1,17 +1,17 @@
 //! Description of a simulation.
 
 use super::arrival::Arrivals;
+use super::kind::Kind;
 use super::machine::Machine;
 use super::overhead::Overhead;
 use super::random::Random;
 use super::replica::SimulatedReplica;
-use super::request::Kind;
 use crate::batch::{Limits, Policy};
 
-/// One version of a model, and who asks for its answers.
+/// Version of a model, its machine and its traffic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
-    /// When a batch starts.
+    /// Batching policy.
     pub policy: Policy,
     /// Limits of the batches, and the number of replicas.
     pub limits: Limits,
@@ -25,13 +25,13 @@ pub struct Scenario {
     pub overhead: Overhead,
     /// Knowledge of the machine before the first request.
     pub known: Known,
-    /// When requests come.
+    /// Arrivals of requests.
     pub traffic: Traffic,
     /// Kinds of requests, drawn by their weights; the default kind if there is none.
     pub kinds: Vec<Kind>,
     /// Period in which late requests are removed from the queue; never if `None`.
     pub expire_every_us: Option<u64>,
-    /// When the queue closes: nothing comes any more, and what waits is answered.
+    /// Time when the queue closes: no request arrives later, and all that wait are answered.
     pub duration_us: u64,
 }
 
@@ -54,7 +54,7 @@ impl Default for Scenario {
     }
 }
 
-/// When requests come.
+/// Arrivals of requests.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Traffic {
     /// Whatever becomes of the others.

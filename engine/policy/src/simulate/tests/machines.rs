@@ -10,9 +10,9 @@ pub(super) struct Bench {
     pub(super) limits: Limits,
     /// Least goodput of `predictive` at 0.7 and 0.9 of the capacity, as a part of what comes.
     pub(super) good_when_busy: f64,
-    /// And at twice and five times the capacity, as a part of that.
+    /// The same at twice and five times the capacity, as a part of that.
     pub(super) good_in_overload: f64,
-    /// And as a part of what the best size and delay set by hand give.
+    /// The same as a part of what the best size and delay set by hand give.
     pub(super) against_fixed: f64,
 }
 
