@@ -34,14 +34,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_runs_stay_and_long_or_unknown_ones_go() {
+    fn short_runs_are_inline_and_long_or_unknown_ones_are_not() {
         assert_eq!(run_on(Some(12.0), false), RunOn::Caller);
         assert_eq!(run_on(Some(INLINE_RUN_US_MAX * 2.0), false), RunOn::ReplicaThread);
         assert_eq!(run_on(None, false), RunOn::ReplicaThread);
     }
 
     #[test]
-    fn a_busy_front_gives_full_batches_away() {
+    fn a_full_batch_runs_inline_only_if_it_is_very_short() {
         assert_eq!(run_on(Some(100.0), false), RunOn::Caller);
         assert_eq!(run_on(Some(100.0), true), RunOn::ReplicaThread);
         assert_eq!(run_on(Some(12.0), true), RunOn::Caller);

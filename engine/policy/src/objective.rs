@@ -15,7 +15,7 @@ mod tests {
     use super::reachable_us;
 
     #[test]
-    fn only_what_can_not_be_kept_is_changed() {
+    fn only_an_objective_that_cannot_be_met_is_changed() {
         assert_eq!(reachable_us(20_000.0, Some(3_000.0)), 20_000.0);
         assert_eq!(reachable_us(20_000.0, None), 20_000.0);
         assert_eq!(reachable_us(20_000.0, Some(40_000.0)), 100_000.0);

@@ -101,13 +101,13 @@ mod tests {
     }
 
     #[test]
-    fn who_has_waited_long_enough_goes_before_a_higher_priority() {
+    fn a_long_wait_goes_before_a_higher_priority() {
         assert!(due(0, None, 2) < due(1_000_001, None, 1));
         assert!(due(0, None, 9) < due(8_000_001, None, 1));
     }
 
     #[test]
-    fn who_allows_an_hour_waits_no_longer_than_who_allows_for_ever() {
+    fn a_deadline_in_an_hour_waits_no_longer_than_none() {
         assert_eq!(due(7, Some(3_600_000_000), 0), due(7, None, 0));
         assert!(due(u64::MAX, None, 9) == u64::MAX);
     }

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pinned_wins_and_the_rest_fills_the_cores() {
+    fn pinned_settings_win_and_the_rest_fills_the_cores() {
         let of = |count, threads, cost| {
             let Replicas { count, threads } = choose(Pinned { count, threads }, cost, None, 8);
             (count, threads)

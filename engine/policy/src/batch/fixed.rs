@@ -108,7 +108,7 @@ mod tests {
                     prop_assert!(waited_us < delay_us && rows_waiting < rows_max);
                     prop_assert!(until_us > now_us && until_us <= queued_us + delay_us);
                 }
-                Decision::Expire { .. } => prop_assert!(false, "nobody is given up"),
+                Decision::Expire { .. } => prop_assert!(false, "no request expires"),
             }
         }
     }

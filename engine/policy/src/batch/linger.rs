@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_a_part_of_the_last_run_for_those_just_answered() {
+    fn lingers_a_share_of_the_last_run_for_its_clients() {
         let mut linger = after_run(32, 8_000.0, 20);
         assert_eq!(decide(&mut linger, 20, 10_000), Decision::Wait { until_us: 11_000 });
         assert_eq!(decide(&mut linger, 51, 10_500), Decision::Wait { until_us: 11_000 });

@@ -1,4 +1,4 @@
-//! Exploration of larger batches, whose run times nobody has seen for long.
+//! Exploration of larger batches whose run times are old.
 
 use super::FinishedRun;
 use crate::ablation::{Part, is_off};

@@ -78,7 +78,7 @@ fn of_several_excesses_the_largest_is_the_cause() {
 }
 
 #[test]
-fn who_waits_longer_for_the_others_than_for_the_batch_was_in_a_long_queue() {
+fn a_wait_mostly_for_other_requests_is_a_long_queue() {
     let facts = Facts {
         total_us: 30_000,
         queued_us: 29_000,
@@ -105,7 +105,7 @@ fn a_load_is_blamed_for_what_it_can_bring_about_and_no_more() {
 }
 
 #[test]
-fn who_got_no_answer_has_the_cause_of_that() {
+fn a_request_without_a_response_has_the_cause_of_its_end() {
     let end = |end, sending_us| cause(&Facts { end, sending_us, ..ordinary() });
     assert_eq!(end(End::Shed, 900), Cause::Shed);
     assert_eq!(end(End::Failed, 900), Cause::Failed);
@@ -173,7 +173,7 @@ proptest! {
     /// A named cause exists and took a quarter of the latency. A part that took more than half of
     /// it is always named.
     #[test]
-    fn what_is_named_took_its_part(facts in facts()) {
+    fn the_named_cause_took_its_share(facts in facts()) {
         let cause = cause(&facts);
         let part = SHARE_MIN * facts.total_us as f64;
         if cause != Cause::LoadInProgress {

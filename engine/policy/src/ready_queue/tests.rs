@@ -39,7 +39,7 @@ fn equal_deadlines_keep_the_order_of_arrival() {
 }
 
 #[test]
-fn what_does_not_fit_is_passed_over_and_keeps_its_place() {
+fn a_request_that_does_not_fit_is_passed_over_and_keeps_its_place() {
     let mut waiting = waiting(&[('a', 0, 3, 1), ('b', 0, 2, 2), ('c', 0, 1, 3), ('d', 0, 9, 4)]);
     assert_eq!(batch(&mut waiting, 4), "ac");
     assert_eq!(batch(&mut waiting, 4), "b");

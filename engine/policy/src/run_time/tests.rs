@@ -44,7 +44,7 @@ fn curve_and_pace_do_not_drift_apart_however_many_runs_there_are() {
     let mut run_time = RunTime::default();
     for (run, unit) in units().take(400_000).enumerate() {
         let rows = 1 << (run % 5);
-        // SizeExplorer batches take no longer, which nobody believes, and times vary fourfold.
+        // Larger batches take no longer, which is not plausible, and times vary fourfold.
         run_time.observe(rows, 10.0 * 4.0_f64.powf(unit));
         let predicted = run_time.predict_us(rows).unwrap();
         assert!((5.0..80.0).contains(&predicted), "run {run}: {predicted} us");
@@ -53,7 +53,7 @@ fn curve_and_pace_do_not_drift_apart_however_many_runs_there_are() {
 }
 
 #[test]
-fn sizes_that_do_not_run_stay_what_they_were_however_skewed_the_runs_of_others_are() {
+fn idle_sizes_keep_their_run_times_while_skewed_runs_of_others_go_on() {
     let mut run_time = RunTime::default();
     for rows in [1_usize, 2, 4, 8, 16, 32, 64] {
         (0..20).for_each(|_| run_time.observe(rows, 100.0 + 10.0 * rows as f64));
@@ -123,7 +123,7 @@ fn the_spread_is_learned() {
 }
 
 #[test]
-fn what_was_not_seen_for_long_is_learned_anew() {
+fn a_size_that_did_not_run_for_long_is_learned_anew() {
     let mut run_time = RunTime::default();
     (0..20).for_each(|_| run_time.observe(1, 1_000.0));
     (0..20).for_each(|_| run_time.observe(64, 60_000.0));

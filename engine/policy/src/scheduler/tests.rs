@@ -46,16 +46,16 @@ fn start(queue: &mut Queue, now_us: u64) -> Option<(Vec<u32>, RunId)> {
     }
 }
 
-fn dropped(queue: &mut Queue) -> Vec<u32> {
-    queue.take_removed().iter().map(|waiter| waiter.item).collect()
+fn removed(queue: &mut Queue) -> Vec<u32> {
+    queue.take_removed().iter().map(|queued| queued.item).collect()
 }
 
 #[test]
-fn an_idle_replica_takes_everyone_and_a_busy_one_only_whom_it_can_serve() {
+fn an_idle_replica_takes_every_request_and_a_busy_one_only_those_it_can_serve() {
     let mut queue = predictive(1, 100);
     push(&mut queue, 0, 0, 10).unwrap();
     let (members, run) = start(&mut queue, 0).unwrap();
-    assert_eq!(members, [0], "nobody knows better than a run");
+    assert_eq!(members, [0], "only a run shows how long it takes");
     // 600 us are left of this run, and the next takes 1,000.
     assert!(push(&mut queue, 1, 400, 1_700).is_err());
     push(&mut queue, 2, 400, 2_200).unwrap();
@@ -78,29 +78,29 @@ fn a_refusal_says_when_to_come_again() {
 }
 
 #[test]
-fn a_full_queue_refuses_until_somebody_leaves() {
+fn a_full_queue_rejects_until_a_request_is_cancelled() {
     let mut queue = predictive(1, 2);
     push(&mut queue, 0, 0, 50_000).unwrap();
     push(&mut queue, 1, 0, 50_000).unwrap();
     assert_eq!(push(&mut queue, 2, 0, 50_000), Err(Rejection::Full));
     queue.rejected = 0;
     queue.push(2, demand(0, None), (), 0, |&item| item == 0).unwrap();
-    assert_eq!((dropped(&mut queue), queue.len()), (vec![0], 2));
+    assert_eq!((removed(&mut queue), queue.len()), (vec![0], 2));
 }
 
 #[test]
-fn who_is_late_or_has_left_is_not_in_a_batch() {
+fn late_and_cancelled_requests_are_not_batched() {
     let mut queue = predictive(1, 100);
     (0..4).for_each(|item| push(&mut queue, item, 0, 5_000 + u64::from(item)).unwrap());
     let Start::Run(batch) = queue.start(5_001, true, |&item| item == 2) else {
-        panic!("somebody waits")
+        panic!("a request waits")
     };
     assert_eq!(batch.members.iter().map(|w| w.item).collect::<Vec<_>>(), [3]);
-    assert_eq!(dropped(&mut queue), [0, 1, 2]);
+    assert_eq!(removed(&mut queue), [0, 1, 2]);
 }
 
 #[test]
-fn who_can_not_be_met_is_dropped_before_it_costs_compute_unless_nobody_else_waits() {
+fn a_request_that_cannot_be_met_expires_before_it_runs_unless_it_is_the_last() {
     let mut queue = predictive(1, 100);
     push(&mut queue, 0, 0, 50_000).unwrap();
     let (_, run) = start(&mut queue, 0).unwrap();
@@ -108,7 +108,7 @@ fn who_can_not_be_met_is_dropped_before_it_costs_compute_unless_nobody_else_wait
     // The run took much longer than foreseen.
     queue.finish(run, RunEnd::Failed, 5_500);
     assert_eq!(start(&mut queue, 5_500).unwrap().0, [3]);
-    assert_eq!(dropped(&mut queue), [1, 2]);
+    assert_eq!(removed(&mut queue), [1, 2]);
 }
 
 #[test]
@@ -129,13 +129,13 @@ fn a_wrong_model_of_run_times_mends_itself() {
             now_us,
         );
         answered = members.len();
-        dropped(&mut queue);
+        removed(&mut queue);
     }
     assert_eq!(answered, 4, "full batches again");
 }
 
 #[test]
-fn a_policy_that_waits_is_overruled_by_the_impatient() {
+fn a_policy_that_waits_can_be_overruled() {
     let mut queue = queue(|| Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
     queue.push(7, demand(0, None), (), 0, |_| false).unwrap();
     assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 1_000 }));
@@ -143,16 +143,16 @@ fn a_policy_that_waits_is_overruled_by_the_impatient() {
 }
 
 #[test]
-fn a_wait_ends_when_somebody_is_late() {
+fn a_wait_ends_when_a_deadline_passes() {
     let mut queue = queue(|| Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
     queue.push(7, demand(0, Some(400)), (), 0, |_| false).unwrap();
     assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 401 }));
     assert!(matches!(queue.start(401, true, |_| false), Start::Nothing));
-    assert_eq!(dropped(&mut queue), [7]);
+    assert_eq!(removed(&mut queue), [7]);
 }
 
 #[test]
-fn a_wait_does_not_begin_anew_for_somebody_more_urgent() {
+fn a_wait_does_not_begin_anew_for_a_more_urgent_request() {
     let mut queue = queue(|| Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
     push(&mut queue, 1, 0, 90_000).unwrap();
     assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 1_000 }));
@@ -166,14 +166,14 @@ fn a_wait_does_not_begin_anew_for_somebody_more_urgent() {
 }
 
 #[test]
-fn a_wait_never_ends_in_the_past_for_somebody_late_behind_the_head() {
+fn a_late_request_behind_the_head_does_not_end_a_wait_in_the_past() {
     let mut queue = queue(|| Box::new(Fixed::new(8, 1_000, &[])), 1, 10);
     let low = Demand { priority: Priority::new(9), ..demand(0, Some(300)) };
     queue.push(1, low, (), 0, |_| false).unwrap();
     push(&mut queue, 2, 0, 90_000).unwrap();
     assert!(matches!(queue.start(0, true, |_| false), Start::Wait { until_us: 301 }));
     assert!(matches!(queue.start(301, true, |_| false), Start::Wait { until_us: 1_000 }));
-    assert_eq!(dropped(&mut queue), [1]);
+    assert_eq!(removed(&mut queue), [1]);
 }
 
 #[test]
@@ -191,13 +191,13 @@ fn nothing_starts_without_an_idle_replica() {
 }
 
 #[test]
-fn an_arrival_tells_those_who_are_late_while_every_replica_is_busy() {
+fn an_arrival_removes_late_requests_while_every_replica_is_busy() {
     let mut queue = predictive(1, 10);
     push(&mut queue, 0, 0, 50_000).unwrap();
     let _running = start(&mut queue, 0).unwrap();
     push(&mut queue, 1, 0, 2_500).unwrap();
     push(&mut queue, 2, 2_600, 90_000).unwrap();
-    assert_eq!((dropped(&mut queue), queue.len()), (vec![1], 1));
+    assert_eq!((removed(&mut queue), queue.len()), (vec![1], 1));
 }
 
 #[test]
@@ -211,18 +211,18 @@ fn the_urgent_take_the_place_of_the_patient_in_a_full_queue() {
     push(1, 6).unwrap();
     assert_eq!(push(2, 6), Err(Rejection::Full));
     push(3, 1).unwrap();
-    assert_eq!((dropped(&mut queue), queue.len()), (vec![1], 2));
+    assert_eq!((removed(&mut queue), queue.len()), (vec![1], 2));
 }
 
 #[test]
-fn who_would_be_late_by_the_end_of_the_run_does_not_ride_along() {
+fn a_request_that_would_be_late_at_the_end_of_the_run_is_not_batched() {
     let mut queue = predictive(1, 10);
     let high = Demand { priority: Priority::new(1), ..demand(0, Some(50_000)) };
     queue.push(0, high, (), 0, |_| false).unwrap();
     push(&mut queue, 1, 0, 4_000).unwrap();
     push(&mut queue, 2, 0, 50_000).unwrap();
     assert_eq!(start(&mut queue, 3_500).unwrap().0, [0, 2]);
-    assert_eq!(dropped(&mut queue), [1]);
+    assert_eq!(removed(&mut queue), [1]);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_request_is_behind_the_run_that_should_end_first() {
 }
 
 #[test]
-fn its_progress_says_who_waits_for_what() {
+fn progress_tells_waiting_from_running() {
     let mut queue = queue(|| Box::new(Fixed::new(2, 5_000, &[])), 1, 100);
     let progress = queue.progress();
     assert_eq!((progress.waiting, progress.finished, progress.is_idle), (0, 0, true));
@@ -326,7 +326,7 @@ fn a_request_that_only_the_busy_replica_can_serve_in_time_waits_for_it() {
     assert_eq!(run(&mut queue, 0).replica, fast);
     (1..3).for_each(|item| push(&mut queue, item, 0, 4_000).unwrap());
     assert!(matches!(queue.start(0, true, |_| false), Start::Nothing), "ten milliseconds are late");
-    assert!(dropped(&mut queue).is_empty());
+    assert!(removed(&mut queue).is_empty());
 }
 
 /// The same two replicas with the predictive policy.
@@ -365,7 +365,7 @@ fn attempts_are_bounded_and_end_with_the_last_replica() {
     for id in ids {
         queue.drain(id);
     }
-    assert_eq!((dropped(&mut queue), queue.len()), (vec![7], 0), "nobody would run it");
+    assert_eq!((removed(&mut queue), queue.len()), (vec![7], 0), "no replica is left to run it");
     assert_eq!(again(&mut queue, 1), Err(7));
     assert_eq!(push(&mut queue, 8, 0, 90_000), Err(Rejection::NoReplica));
 }

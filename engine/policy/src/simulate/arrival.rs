@@ -4,7 +4,7 @@ use super::random::Random;
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-/// Arrivals that ask nobody's leave: an open loop.
+/// Arrivals independent of responses: an open loop.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Arrivals {
     /// Independent of each other.

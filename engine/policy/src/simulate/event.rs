@@ -75,17 +75,17 @@ pub(super) enum Change {
 /// Observer of everything that happens, with the queue at that time.
 pub(super) trait Observer {
     /// A request came, and was taken in or not.
-    fn came(
+    fn arrived(
         &mut self,
         _now_us: u64,
         _queue: &Queue,
         _waiter: &QueuedRequest<Request>,
-        _refused: Option<Rejection>,
+        _rejected: Option<Rejection>,
     ) {
     }
 
     /// A request left the queue without a response.
-    fn dropped(&mut self, _now_us: u64, _waiter: &QueuedRequest<Request>) {}
+    fn removed(&mut self, _now_us: u64, _waiter: &QueuedRequest<Request>) {}
 
     /// A replica joined, became ready or was told to leave.
     fn replica(&mut self, _now_us: u64, _id: ReplicaId, _change: Change) {}

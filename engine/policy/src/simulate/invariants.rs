@@ -137,23 +137,26 @@ impl<'a> Checker<'a> {
                 self.ensure(queue.len() >= self.scenario.requests_max, "only a full queue is full");
             }
             Rejection::Overloaded { retry_in_us } => {
-                self.ensure(demand.deadline_us.is_some(), "who can wait is not too late");
+                self.ensure(
+                    demand.deadline_us.is_some(),
+                    "a request without a deadline is not rejected for it",
+                );
                 self.ensure(retry_in_us.is_finite() && retry_in_us > 0.0, "there is a later");
                 let has_nothing_to_do = queue.is_empty() && queue.replicas().has_available();
-                self.ensure(!has_nothing_to_do, "an idle replica takes whoever comes");
+                self.ensure(!has_nothing_to_do, "an idle replica takes every request");
             }
             Rejection::NoReplica => self.ensure(self.replicas.are_gone(), "no replica is left"),
         }
     }
 
     /// Takes one out of the books of those who wait, with what is written there.
-    fn leave_queue(&mut self, waiter: &QueuedRequest<Request>) -> Taken {
-        let taken = self.taken.remove(&waiter.item.token);
-        self.ensure(taken.is_some(), "only who waits leaves the queue");
+    fn leave_queue(&mut self, queued: &QueuedRequest<Request>) -> Taken {
+        let taken = self.taken.remove(&queued.item.token);
+        self.ensure(taken.is_some(), "only a waiting request leaves the queue");
         let taken = taken.unwrap();
         self.waiting.remove(&taken.place);
-        self.ensure(taken.demand == waiter.demand, "a request keeps its demand");
-        self.ensure(taken.batch_key == waiter.item.batch_key, "a request keeps its batch_key");
+        self.ensure(taken.demand == queued.demand, "a request keeps its demand");
+        self.ensure(taken.batch_key == queued.item.batch_key, "a request keeps its batch_key");
         taken
     }
 
@@ -174,7 +177,7 @@ impl<'a> Checker<'a> {
         let attempts = if self.fails() { ATTEMPTS_MAX as usize } else { 1 };
         let before = self.scenario.requests_max + self.slots() * self.scenario.limits.rows_max;
         let before = if self.fails() { before } else { self.scenario.requests_max };
-        self.ensure(overtaken <= attempts * before, "nobody starves");
+        self.ensure(overtaken <= attempts * before, "no request starves");
     }
 
     /// For how long a policy may leave a replica idle beside a queue.
@@ -200,22 +203,22 @@ impl<'a> Checker<'a> {
         let again = if self.fails() { self.slots() * self.scenario.limits.rows_max } else { 0 };
         let requests_max = self.scenario.requests_max + again;
         self.ensure(outcome.waiting_max <= requests_max, "the queue is bounded");
-        self.ensure(outcome.utilization() <= 1.0, "nobody works more than all the time");
+        self.ensure(outcome.utilization() <= 1.0, "a replica runs no more than all the time");
         let kinds: u64 = outcome.kinds.iter().map(|kind| kind.arrived).sum();
         self.ensure(kinds == total.arrived, "kinds add up");
     }
 }
 
 impl Observer for Checker<'_> {
-    fn came(
+    fn arrived(
         &mut self,
         now_us: u64,
         queue: &Queue,
-        waiter: &QueuedRequest<Request>,
+        queued: &QueuedRequest<Request>,
         rejected: Option<Rejection>,
     ) {
         self.go_to(now_us);
-        let QueuedRequest { item: request, demand } = waiter;
+        let QueuedRequest { item: request, demand } = queued;
         self.ensure(request.token == self.answers.len() as u64, "tokens count up");
         self.answers.push(0);
         match rejected {
@@ -225,23 +228,23 @@ impl Observer for Checker<'_> {
                 self.check_refusal(refusal, demand, queue);
             }
         }
-        self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
+        self.ensure(queue.len() == self.waiting.len(), "no request is lost or made up");
         let again = if self.fails() { self.slots() * self.scenario.limits.rows_max } else { 0 };
         let requests_max = self.scenario.requests_max + again;
         self.ensure(queue.len() <= requests_max, "the queue is bounded");
     }
 
-    fn dropped(&mut self, now_us: u64, waiter: &QueuedRequest<Request>) {
+    fn removed(&mut self, now_us: u64, queued: &QueuedRequest<Request>) {
         self.go_to(now_us);
-        let taken = self.leave_queue(waiter);
-        self.answer(waiter.item.token);
+        let taken = self.leave_queue(queued);
+        self.answer(queued.item.token);
         let is_late = taken.demand.deadline_us.is_some_and(|us| us < self.now_us);
         let is_cancelled = taken.cancels_us.is_some_and(|us| us <= self.now_us);
-        // What a run should take is the scheduler's guess: whoever has a deadline may be given up.
+        // The run time is a prediction of the scheduler: any request with a deadline may expire.
         let may_give_up = taken.demand.deadline_us.is_some();
         let was_full = self.waiting.len() + 1 >= self.scenario.requests_max;
         let reason = is_late || is_cancelled || may_give_up || was_full || self.replicas.are_gone();
-        self.ensure(reason, "nobody is dropped without a reason");
+        self.ensure(reason, "no request is removed without a reason");
     }
 
     fn replica(&mut self, now_us: u64, id: ReplicaId, change: Change) {
@@ -257,7 +260,7 @@ impl Observer for Checker<'_> {
         self.ensure(is_allowed, "a ready replica with a free slot runs the batch");
         let head = self.waiting.first_key_value().map(|(_, &token)| token);
         self.ensure(head == Some(members[0].item.token), "the most urgent starts");
-        let rows: usize = members.iter().map(|waiter| waiter.demand.rows).sum();
+        let rows: usize = members.iter().map(|queued| queued.demand.rows).sum();
         let limit = self.scenario.limits.rows_max.max(1);
         // This one may try a larger batch than it thinks best.
         let rows_max = match self.scenario.policy.name() {
@@ -265,21 +268,21 @@ impl Observer for Checker<'_> {
             _ => queue.batch_rows_max().min(limit),
         };
         self.ensure(rows <= rows_max || members.len() == 1, "a batch is within its limit");
-        let taken: Vec<Taken> = members.iter().map(|waiter| self.leave_queue(waiter)).collect();
+        let taken: Vec<Taken> = members.iter().map(|queued| self.leave_queue(queued)).collect();
         self.ensure(taken.is_sorted_by(|a, b| a.place < b.place), "the most urgent are first");
         self.ensure(
             taken.iter().all(|one| one.batch_key == taken[0].batch_key),
             "a batch is of one batch_key",
         );
         self.check_passed_over(&taken);
-        for (waiter, taken) in members.iter().zip(taken) {
+        for (queued, taken) in members.iter().zip(taken) {
             let is_late = taken.demand.deadline_us.is_some_and(|us| us < self.now_us);
             let is_cancelled = taken.cancels_us.is_some_and(|us| us <= self.now_us);
-            self.ensure(!is_late && !is_cancelled, "nobody runs for nothing");
+            self.ensure(!is_late && !is_cancelled, "no late or cancelled request runs");
             self.check_patience(&taken);
             let batch = self.starts_us.len();
             let running = Running { demand: taken.demand, batch, started_us: self.now_us };
-            self.running.insert(waiter.item.token, running);
+            self.running.insert(queued.item.token, running);
         }
         self.starts_us.push(self.now_us);
         self.idle_since_us = None;
@@ -319,15 +322,15 @@ impl Observer for Checker<'_> {
         self.go_to(now_us);
         self.replicas.ends(batch.replica);
         let mut batches = Vec::new();
-        for waiter in batch.members.iter().filter(|one| answered.contains(&one.item.token)) {
-            let running = self.running.remove(&waiter.item.token);
+        for queued in batch.members.iter().filter(|one| answered.contains(&one.item.token)) {
+            let running = self.running.remove(&queued.item.token);
             self.ensure(running.is_some(), "a request that is answered has run");
             let running = running.unwrap();
-            self.ensure(running.demand == waiter.demand, "replies do not cross");
+            self.ensure(running.demand == queued.demand, "replies do not cross");
             let is_long = running.started_us < self.now_us || self.fails();
             self.ensure(is_long, "a run takes time");
             self.longest_run_us = self.longest_run_us.max(self.now_us - running.started_us);
-            self.answer(waiter.item.token);
+            self.answer(queued.item.token);
             batches.push(running.batch);
         }
         batches.dedup();
@@ -337,7 +340,7 @@ impl Observer for Checker<'_> {
     /// A replica idles beside a queue only while a policy waits, and never for long.
     fn quiet(&mut self, now_us: u64, queue: &Queue) {
         self.go_to(now_us);
-        self.ensure(queue.len() == self.waiting.len(), "nobody is lost or made up");
+        self.ensure(queue.len() == self.waiting.len(), "no request is lost or made up");
         self.ensure(self.replicas.agree(queue), "no replica is lost or made up");
         if !queue.replicas().has_available() || queue.is_empty() {
             self.idle_since_us = None;
@@ -349,7 +352,7 @@ impl Observer for Checker<'_> {
             self.idle_since_us = None;
             return;
         }
-        self.ensure(self.waits_until_us.is_some(), "nobody idles beside work");
+        self.ensure(self.waits_until_us.is_some(), "no replica idles beside work");
         let since_us = *self.idle_since_us.get_or_insert(self.now_us);
         let longest_us = self.wait_us_max();
         self.ensure(self.now_us - since_us <= longest_us, "waits do not add up");

@@ -49,13 +49,13 @@ pub struct Tally {
     pub rejected_overloaded: u64,
     /// Rejected, as there was no replica.
     pub rejected_no_replica: u64,
-    /// Taken in, and given up before they ran.
+    /// Requests that expired in the queue.
     pub expired: u64,
     /// Their callers had left when it was their turn.
     pub left: u64,
     /// Latencies of the answered requests, sorted at the end.
     pub latencies_us: Vec<u64>,
-    /// After how long each of the dropped was told, sorted at the end.
+    /// Time in the queue of each expired request, sorted at the end.
     pub expired_after_us: Vec<u64>,
 }
 
@@ -78,7 +78,7 @@ impl Tally {
         at_quantile(&self.latencies_us, quantile)
     }
 
-    /// The time after which this part of the dropped had been progress; 0 without any.
+    /// Time in the queue that this share of the expired did not exceed; 0 without any.
     pub fn expired_after_us(&self, quantile: f64) -> u64 {
         at_quantile(&self.expired_after_us, quantile)
     }
@@ -132,7 +132,7 @@ impl Outcome {
         if count == 0 { 0.0 } else { rows / count as f64 }
     }
 
-    pub(super) fn came(&mut self, request: &Request, rejected: Option<Rejection>, now_us: u64) {
+    pub(super) fn arrived(&mut self, request: &Request, rejected: Option<Rejection>, now_us: u64) {
         self.interval(now_us).arrived += 1;
         self.count(request, |tally| {
             tally.arrived += 1;
@@ -153,7 +153,7 @@ impl Outcome {
                 return;
             }
             tally.expired += 1;
-            tally.expired_after_us.push(now_us - request.came_us);
+            tally.expired_after_us.push(now_us - request.arrived_us);
         });
     }
 
@@ -173,7 +173,7 @@ impl Outcome {
         let is_good = !demand.is_late(now_us);
         let is_answered = !has_failed && !request.is_cancelled(now_us);
         if is_answered {
-            self.interval(request.came_us).good_arrived += u64::from(is_good);
+            self.interval(request.arrived_us).good_arrived += u64::from(is_good);
             let interval = self.interval(now_us);
             interval.answered += 1;
             interval.good += u64::from(is_good);
@@ -182,7 +182,7 @@ impl Outcome {
             if is_answered {
                 tally.answered += 1;
                 tally.good += u64::from(is_good);
-                tally.latencies_us.push(now_us - request.came_us);
+                tally.latencies_us.push(now_us - request.arrived_us);
             } else if request.is_cancelled(now_us) {
                 tally.left += 1;
             } else {

@@ -79,7 +79,7 @@ impl Rate {
         Self { over_us: over_us.max(1.0), at_us: 0, requests: 0.0, time_us: 0.0 }
     }
 
-    pub(super) fn came(&mut self, now_us: u64) {
+    pub(super) fn arrived(&mut self, now_us: u64) {
         let passed_us = now_us.saturating_sub(self.at_us) as f64;
         let kept = (-passed_us / self.over_us).exp();
         self.requests = self.requests * kept + 1.0;
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_has_the_quantiles() {
+    fn drawn_values_have_the_quantiles() {
         let levels = vec![level(1.0, 1.0, &[0.0, 100.0, 1_000.0])];
         let overhead = Overhead { levels, ..Overhead::default() };
         let mut random = Random::new(1, 0);
@@ -142,9 +142,9 @@ mod tests {
     #[test]
     fn the_rate_is_that_of_lately() {
         let mut rate = Rate::new(100_000.0);
-        (1..=1_000).for_each(|n| rate.came(n * 1_000));
+        (1..=1_000).for_each(|n| rate.arrived(n * 1_000));
         assert!((950.0..1_050.0).contains(&rate.per_s()), "{}", rate.per_s());
-        (1..=2_000).for_each(|n| rate.came(1_000_000 + n * 250));
+        (1..=2_000).for_each(|n| rate.arrived(1_000_000 + n * 250));
         assert!((3_900.0..4_100.0).contains(&rate.per_s()), "{}", rate.per_s());
     }
 

@@ -46,7 +46,7 @@ impl SimulatedReplica {
         Traits { class, in_flight_max: self.in_flight_max, runs_inline: true }
     }
 
-    /// Time after which a batch that starts now is refused, while the replica fails.
+    /// Time after which a batch that starts now is rejected, while the replica fails.
     pub(super) fn refuses_in_us(&self, now_us: u64) -> Option<f64> {
         let fails = self.failures_us.iter().any(|&(from, to)| (from..to).contains(&now_us));
         fails.then_some(REFUSAL_US)

@@ -11,7 +11,7 @@ pub(super) struct Request {
     /// Tells it apart from all others; they count up.
     pub(super) token: u64,
     pub(super) kind: usize,
-    pub(super) came_us: u64,
+    pub(super) arrived_us: u64,
     pub(super) batch_key: u32,
     /// Index of the client of a closed loop.
     pub(super) caller: Option<usize>,
@@ -70,7 +70,7 @@ impl Requests {
         let request = Request {
             token: self.next_token,
             kind: index,
-            came_us: now_us,
+            arrived_us: now_us,
             batch_key: random.between(1, u64::from(kind.batch_keys)) as u32,
             caller,
             cancels_us: cancels_us.map(|after_us| now_us.saturating_add(after_us)),

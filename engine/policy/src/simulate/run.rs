@@ -143,7 +143,7 @@ impl<'a, W: Observer> Simulation<'a, W> {
             Event::Expire => {
                 self.will_expire = false;
                 self.queue.expire(now_us);
-                self.answer_dropped(now_us);
+                self.answer_removed(now_us);
             }
             Event::Close => self.is_open = false,
         }
@@ -168,7 +168,7 @@ impl<'a, W: Observer> Simulation<'a, W> {
 
     fn arrive(&mut self, caller: Option<usize>, now_us: u64) {
         let (request, demand) = self.requests.draw(caller, now_us);
-        self.rate.came(now_us);
+        self.rate.arrived(now_us);
         let front_us = self.scenario.overhead.front_us;
         if front_us > 0.0 {
             self.entering.push_back((request, demand));
@@ -192,10 +192,15 @@ impl<'a, W: Observer> Simulation<'a, W> {
                 (None, None) => {}
             }
         }
-        self.outcome.came(&request, rejected, now_us);
+        self.outcome.arrived(&request, rejected, now_us);
         self.outcome.waiting_max = self.outcome.waiting_max.max(self.queue.len());
-        self.answer_dropped(now_us);
-        self.observer.came(now_us, &self.queue, &QueuedRequest { item: request, demand }, rejected);
+        self.answer_removed(now_us);
+        self.observer.arrived(
+            now_us,
+            &self.queue,
+            &QueuedRequest { item: request, demand },
+            rejected,
+        );
         self.plan_expiry(now_us);
     }
 
@@ -215,15 +220,15 @@ impl<'a, W: Observer> Simulation<'a, W> {
         }
     }
 
-    fn answer_dropped(&mut self, now_us: u64) {
-        let mut dropped = self.queue.take_removed();
+    fn answer_removed(&mut self, now_us: u64) {
+        let mut removed = self.queue.take_removed();
         // Batch keys are looked through in no order that could be repeated.
-        dropped.sort_unstable_by_key(|waiter| waiter.item.token);
-        for waiter in dropped {
-            self.outcome.expired(&waiter.item, now_us);
-            self.observer.dropped(now_us, &waiter);
-            if let Some(caller) = waiter.item.caller {
-                self.release(caller, waiter.item.token, now_us, RETRY_US_MIN);
+        removed.sort_unstable_by_key(|queued| queued.item.token);
+        for queued in removed {
+            self.outcome.expired(&queued.item, now_us);
+            self.observer.removed(now_us, &queued);
+            if let Some(caller) = queued.item.caller {
+                self.release(caller, queued.item.token, now_us, RETRY_US_MIN);
             }
         }
     }
@@ -232,7 +237,7 @@ impl<'a, W: Observer> Simulation<'a, W> {
         loop {
             let started =
                 self.queue.start(now_us, self.is_open, |request| request.is_cancelled(now_us));
-            self.answer_dropped(now_us);
+            self.answer_removed(now_us);
             match started {
                 Start::Run(batch) => self.begin(batch, now_us),
                 Start::Wait { until_us } => {
@@ -302,7 +307,7 @@ impl<'a, W: Observer> Simulation<'a, W> {
             Change::Joined { .. } | Change::Failed => {}
         }
         self.observer.replica(now_us, id, change);
-        self.answer_dropped(now_us);
+        self.answer_removed(now_us);
     }
 
     /// A replica breaks down, with all that it runs.
@@ -326,7 +331,7 @@ impl<'a, W: Observer> Simulation<'a, W> {
         let run_us = alone_us * self.scenario.overhead.run_times(self.rate.per_s());
         let has_failed = self.machine_random.chance(machine.failing_share);
         let (run_us, end) = match (replica.refuses_in_us(now_us), has_failed) {
-            (Some(refused_us), _) => (refused_us, RunEnd::ReplicaFailed { retry_in_us: None }),
+            (Some(rejected_us), _) => (rejected_us, RunEnd::ReplicaFailed { retry_in_us: None }),
             (None, true) => (run_us, RunEnd::Failed),
             (None, false) => (run_us, RunEnd::Succeeded(RunSample { rows, run_us })),
         };
@@ -381,7 +386,7 @@ impl<'a, W: Observer> Simulation<'a, W> {
                 self.release(caller, request.token, answered_us, 0.0);
             }
         }
-        self.answer_dropped(now_us);
+        self.answer_removed(now_us);
     }
 
     /// Returns the time when a client has its response of a run that ends now. Overhead before the

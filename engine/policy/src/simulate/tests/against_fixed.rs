@@ -24,7 +24,7 @@ fn best_fixed_per_s(bench: &Bench, load: f64) -> (f64, String) {
 }
 
 #[test]
-fn no_size_or_delay_set_by_hand_is_much_better() {
+fn no_fixed_size_or_delay_is_much_better() {
     for bench in all() {
         for load in [0.5, 0.9, 1.5] {
             let outcome = simulate(&bench.scenario(load, Policy::default()), 1);

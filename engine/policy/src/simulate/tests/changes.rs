@@ -24,7 +24,7 @@ fn good_and_late(bench: &Bench, policy: Policy) -> (Outcome, u64) {
 }
 
 #[test]
-fn a_burst_costs_only_those_who_came_in_it() {
+fn a_burst_costs_only_requests_of_the_burst() {
     for bench in all() {
         let (outcome, late) = good_and_late(&bench, Policy::default());
         let fixed = Policy::fixed(0);

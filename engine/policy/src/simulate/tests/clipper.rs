@@ -5,7 +5,7 @@ use super::machines::all;
 use crate::batch::{Limits, Policy, PolicyName};
 
 #[test]
-fn they_settle_where_a_run_takes_half_of_the_objective() {
+fn batches_settle_where_a_run_takes_half_of_the_objective() {
     // 40 ms are left for a run: 35 rows.
     let machine =
         Machine { noise: Noise::Gamma { shape: 400.0 }, ..Machine::line(5_000.0, 1_000.0) };
@@ -28,7 +28,7 @@ fn they_settle_where_a_run_takes_half_of_the_objective() {
 }
 
 #[test]
-fn they_keep_up_with_what_a_machine_can_do() {
+fn clippers_policies_keep_up_with_a_machine() {
     for bench in all().iter().filter(|bench| bench.name != "tight") {
         for policy in [PolicyName::Aimd, PolicyName::Quantile].map(Policy::from) {
             let mut scenario = bench.scenario(0.8, policy.clone());

@@ -28,7 +28,7 @@ fn at_all_rates(run_times: f64, around_us: &[f64]) -> Overhead {
 
 /// Pollaczek and Khinchine for the front alone: it takes 800 us at a load of 0.8.
 #[test]
-fn who_comes_while_the_front_is_taken_waits() {
+fn a_request_that_arrives_while_the_front_is_busy_waits() {
     let overhead = Overhead { front_us: 800.0, ..Overhead::default() };
     let found_us = mean_us(&scenario(1_000.0, 1.0, overhead));
     let expected_us = 800.0 + 0.8 / 0.2 * 400.0 + 1.0;
@@ -36,7 +36,7 @@ fn who_comes_while_the_front_is_taken_waits() {
 }
 
 #[test]
-fn the_way_in_and_out_adds_to_each_latency_and_keeps_nobody_else() {
+fn overhead_adds_to_each_latency_and_delays_no_other_request() {
     let alone = simulate(&scenario(500.0, 1_000.0, Overhead::default()), 3).total;
     let around = at_all_rates(1.0, &[300.0]);
     let found = simulate(&scenario(500.0, 1_000.0, around), 3).total;

@@ -18,8 +18,8 @@ fn play(bench: &Bench, load: f64) -> (f64, f64) {
     let part = |quantile| total.latency_us(quantile) as f64 / bench.objective_us() as f64;
     let goodput = goodput(bench, &outcome);
     println!(
-        "{:12} load {load:.1}: goodput {goodput:.3}, p50 {:.2}, p99 {:.2}, batch {:4.1}, refused \
-         {}, dropped {}, late {}",
+        "{:12} load {load:.1}: goodput {goodput:.3}, p50 {:.2}, p99 {:.2}, batch {:4.1}, rejected \
+         {}, expired {}, late {}",
         bench.name,
         part(0.5),
         part(0.99),
@@ -44,7 +44,7 @@ fn answers_in_time_up_to_nine_tenths_of_the_capacity() {
 }
 
 #[test]
-fn keeps_its_goodput_when_far_more_comes_than_it_can_do() {
+fn goodput_stays_high_under_overload() {
     for bench in all() {
         for load in [2.0, 5.0] {
             let (goodput, p99) = play(&bench, load);
@@ -56,7 +56,7 @@ fn keeps_its_goodput_when_far_more_comes_than_it_can_do() {
 }
 
 #[test]
-fn those_who_are_given_up_are_told_within_the_objective() {
+fn expired_requests_are_answered_within_the_objective() {
     for bench in all() {
         let outcome = simulate(&bench.scenario(2.0, Policy::default()), 1);
         let told_us = outcome.total.expired_after_us(0.99);

@@ -18,7 +18,7 @@ fn mixed(policy: Policy, load: f64, deadline_of_low: Deadline) -> Scenario {
 }
 
 #[test]
-fn the_high_ones_keep_their_deadlines_when_too_much_comes() {
+fn high_priorities_meet_their_deadlines_under_overload() {
     for policy in PolicyName::ALL.map(Policy::from) {
         let outcome = simulate(&mixed(policy.clone(), 2.0, Deadline::Objective), 1);
         let [high, low] = [&outcome.kinds[0], &outcome.kinds[1]];
@@ -28,7 +28,7 @@ fn the_high_ones_keep_their_deadlines_when_too_much_comes() {
 }
 
 #[test]
-fn the_low_ones_wait_but_do_not_starve() {
+fn low_priorities_wait_but_do_not_starve() {
     let mut scenario = mixed(Policy::default(), 1.2, Deadline::None);
     scenario.kinds[0] = Kind { weight: 8.0, deadline: Deadline::None, ..scenario.kinds[0].clone() };
     scenario.kinds[1].weight = 2.0;

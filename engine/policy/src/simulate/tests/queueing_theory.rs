@@ -59,7 +59,7 @@ fn callers_that_do_not_think_fill_every_batch() {
 }
 
 #[test]
-fn who_leaves_or_fails_is_counted_as_such() {
+fn cancelled_and_failed_requests_are_counted_apart() {
     let machine = Machine { failing_share: 0.25, ..Machine::line(1_000.0, 10.0) };
     let cancelling = Some(Cancelling { share: 0.5, after_us: 1.0 });
     let traffic = Traffic::Open(Arrivals::Poisson { per_s: 500.0 });
@@ -75,7 +75,7 @@ fn who_leaves_or_fails_is_counted_as_such() {
 }
 
 #[test]
-fn a_queue_that_closes_answers_all_and_waits_for_nobody() {
+fn a_queue_that_closes_answers_all_without_a_wait() {
     let arrivals = Arrivals::Recorded(vec![0, 900_000, 1_000_000, 2_000_000]);
     let mut scenario = patient(8, 1, Machine::line(1_000.0, 0.0), Traffic::Open(arrivals));
     scenario.policy = Policy::fixed(500_000);
