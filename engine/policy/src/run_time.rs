@@ -27,15 +27,15 @@ const SURPRISE_MAX: f64 = 4.0;
 /// Largest pace before it becomes part of the curve.
 const PACE_MAX: f64 = 16.0;
 
-/// Runs of smaller sizes after which the knowledge of a size is old.
-const OLD_RUNS: u32 = 32;
+/// Runs of smaller sizes after which the knowledge of a size is stale.
+const STALE_RUNS: u32 = 32;
 
-/// Weight of a surprising observation of an old size.
-const OLD_WEIGHT: f64 = 0.5;
+/// Weight of a surprising observation of a stale size.
+const STALE_WEIGHT: f64 = 0.5;
 
 /// Mean deviations by which such an observation differs at least. A larger weight for others would
 /// only add noise, and a size that looks fast by chance would be chosen for it.
-const OLD_SURPRISE_MIN: f64 = 3.0;
+const STALE_SURPRISE_MIN: f64 = 3.0;
 
 /// Mean deviations added to a predicted run time, where a promise depends on it.
 pub const SIGMAS: f64 = 2.0;
@@ -53,17 +53,17 @@ struct Point {
     /// Runs of smaller sizes since the last of this.
     age: u32,
     /// Runs of any other size since then.
-    rests: u32,
+    idle_runs: u32,
 }
 
 impl Point {
-    fn is_at_rest(&self) -> bool {
-        self.rests >= OLD_RUNS
+    fn is_idle(&self) -> bool {
+        self.idle_runs >= STALE_RUNS
     }
 
-    /// Sets a run time that was not observed. The deviation of a size at rest stays in proportion.
-    fn suppose(&mut self, run_us: f64) {
-        if self.is_at_rest() {
+    /// Sets a run time that was not observed. The deviation of an idle size stays in proportion.
+    fn assume(&mut self, run_us: f64) {
+        if self.is_idle() {
             self.deviation_us *= run_us / self.run_us;
         }
         self.run_us = run_us;
@@ -116,38 +116,39 @@ impl RunTime {
             run_us: at_pace_1,
             deviation_us: at_pace_1 * FIRST_DEVIATION,
             age: 0,
-            rests: 0,
+            idle_runs: 0,
         };
         let point = self.points[bucket].get_or_insert(first);
-        let (before_us, was_at_rest) = (point.run_us, point.is_at_rest());
+        let (before_us, was_idle) = (point.run_us, point.is_idle());
         let distance = (at_pace_1 - point.run_us).abs();
-        let is_surprise = distance >= OLD_SURPRISE_MIN * point.deviation_us;
-        let weight = if point.age >= OLD_RUNS && is_surprise { OLD_WEIGHT } else { CURVE_WEIGHT };
+        let is_surprise = distance >= STALE_SURPRISE_MIN * point.deviation_us;
+        let weight =
+            if point.age >= STALE_RUNS && is_surprise { STALE_WEIGHT } else { CURVE_WEIGHT };
         point.deviation_us += DEVIATION_WEIGHT * (distance - point.deviation_us);
         point.rows += weight * (first.rows - point.rows);
         point.run_us += weight * (at_pace_1 - point.run_us);
-        (point.age, point.rests) = (0, 0);
+        (point.age, point.idle_runs) = (0, 0);
         let learned = point.run_us / before_us;
-        if !was_at_rest && !is_off(Part::Drift) {
-            self.take_along(learned);
+        if !was_idle && !is_off(Part::Drift) {
+            self.scale_idle_sizes(learned);
         }
-        self.rest(bucket);
+        self.age_others(bucket);
     }
 
-    /// Moves sizes at rest along with the mean of those that run, of which one has moved.
-    fn take_along(&mut self, learned: f64) {
-        let at_work = self.points.iter().flatten().filter(|point| !point.is_at_rest()).count();
+    /// Moves idle sizes along with the mean of those that run, of which one has moved.
+    fn scale_idle_sizes(&mut self, learned: f64) {
+        let at_work = self.points.iter().flatten().filter(|point| !point.is_idle()).count();
         let share = learned.powf(1.0 / at_work.max(1) as f64);
-        for point in self.points.iter_mut().flatten().filter(|point| point.is_at_rest()) {
-            point.suppose(point.run_us * share);
+        for point in self.points.iter_mut().flatten().filter(|point| point.is_idle()) {
+            point.assume(point.run_us * share);
         }
     }
 
     /// Ages the knowledge of all other sizes.
-    fn rest(&mut self, bucket: usize) {
+    fn age_others(&mut self, bucket: usize) {
         for (place, point) in self.points.iter_mut().enumerate() {
             let Some(point) = point.as_mut().filter(|_| place != bucket) else { continue };
-            point.rests = point.rests.saturating_add(1);
+            point.idle_runs = point.idle_runs.saturating_add(1);
             if place > bucket {
                 point.age = point.age.saturating_add(1);
             }
@@ -182,8 +183,8 @@ impl RunTime {
     }
 
     /// Returns true if a batch of about this size has not run for long, or never.
-    pub fn is_old(&self, rows: usize) -> bool {
-        self.points[bucket(rows)].is_none_or(|point| point.age >= OLD_RUNS)
+    pub fn is_stale(&self, rows: usize) -> bool {
+        self.points[bucket(rows)].is_none_or(|point| point.age >= STALE_RUNS)
     }
 
     /// Predicts the mean run time of a batch; `None` before the first observation.

@@ -33,7 +33,7 @@ pub(super) struct Linger {
 
 impl Linger {
     /// Returns true if the expected rows take less time a row, linger included, than the rows that
-    /// wait take at once. Also true where the run time of the expected rows is old.
+    /// wait take at once. Also true where the run time of the expected rows is stale.
     pub(super) fn pays(&self, rows_waiting: usize, run_time: &RunTime, now_us: u64) -> bool {
         let wait_us = self.until_us.saturating_sub(now_us) as f64;
         let row_us = |rows: usize, wait_us: f64| {
@@ -41,7 +41,7 @@ impl Linger {
         };
         let (then_us, now_us) = (row_us(self.rows_expected, wait_us), row_us(rows_waiting, 0.0));
         is_off(Part::LingerCompare)
-            || run_time.is_old(self.rows_expected)
+            || run_time.is_stale(self.rows_expected)
             || then_us.zip(now_us).is_none_or(|(then_us, now_us)| then_us < now_us)
     }
 

@@ -1,10 +1,10 @@
-//! Exploration of larger batches whose run times are old.
+//! Exploration of larger batches whose run times are stale.
 
 use super::FinishedRun;
 use crate::ablation::{Part, is_off};
 use crate::run_time::RunTime;
 
-/// Runs a larger batch now and then, when more waits and its run time is old. A size that was too
+/// Runs a larger batch now and then, when more waits and its run time is stale. A size that was too
 /// slow once would otherwise count as slow for ever.
 #[derive(Clone, Debug)]
 pub(super) struct SizeExplorer {
@@ -26,7 +26,7 @@ impl SizeExplorer {
 
     pub(super) fn is_due(&mut self, rows: usize, run_time: &RunTime) -> bool {
         let is_due =
-            !is_off(Part::Exploration) && self.full >= self.patience && run_time.is_old(rows);
+            !is_off(Part::Exploration) && self.full >= self.patience && run_time.is_stale(rows);
         if is_due {
             self.full = 0;
         }

@@ -22,9 +22,9 @@ fn lies_between_its_neighbours_and_grows_in_proportion_above_them() {
     assert!(close(run_time.predict_us(16), 160.0));
     let mut run_time = RunTime::default();
     run_time.points[2] =
-        Some(Point { rows: 4.0, run_us: 40.0, deviation_us: 4.0, age: 0, rests: 0 });
+        Some(Point { rows: 4.0, run_us: 40.0, deviation_us: 4.0, age: 0, idle_runs: 0 });
     run_time.points[3] =
-        Some(Point { rows: 8.0, run_us: 60.0, deviation_us: 8.0, age: 0, rests: 0 });
+        Some(Point { rows: 8.0, run_us: 60.0, deviation_us: 8.0, age: 0, idle_runs: 0 });
     let middle = run_time.estimate(6).unwrap();
     assert_eq!(middle, Estimate { run_us: 50.0, deviation_us: 6.0 });
     assert!(close(run_time.predict_us(16), 120.0));
@@ -127,12 +127,12 @@ fn a_size_that_did_not_run_for_long_is_learned_anew() {
     let mut run_time = RunTime::default();
     (0..20).for_each(|_| run_time.observe(1, 1_000.0));
     (0..20).for_each(|_| run_time.observe(64, 60_000.0));
-    assert!(run_time.is_old(8) && !run_time.is_old(64));
-    (0..OLD_RUNS).for_each(|_| run_time.observe(1, 1_000.0));
-    assert!(run_time.is_old(64) && !run_time.is_old(1));
+    assert!(run_time.is_stale(8) && !run_time.is_stale(64));
+    (0..STALE_RUNS).for_each(|_| run_time.observe(1, 1_000.0));
+    assert!(run_time.is_stale(64) && !run_time.is_stale(1));
     run_time.observe(64, 20_000.0);
     assert!(run_time.predict_us(64).is_some_and(|us| us < 45_000.0));
-    assert!(!run_time.is_old(64));
+    assert!(!run_time.is_stale(64));
 }
 
 /// Ten microseconds and one for each row.
@@ -145,7 +145,7 @@ fn line() -> RunTime {
             run_us: 10.0 + rows as f64,
             deviation_us: 0.0,
             age: 0,
-            rests: 0,
+            idle_runs: 0,
         });
     }
     run_time
@@ -165,7 +165,8 @@ fn the_efficient_size_is_where_larger_ones_bring_nothing() {
     assert_eq!(line().efficient_rows(100), 100);
     let mut flat = RunTime::default();
     flat.observe(1, 100.0);
-    flat.points[1] = Some(Point { rows: 2.0, run_us: 200.0, deviation_us: 0.0, age: 0, rests: 0 });
+    flat.points[1] =
+        Some(Point { rows: 2.0, run_us: 200.0, deviation_us: 0.0, age: 0, idle_runs: 0 });
     assert_eq!(flat.efficient_rows(64), 1, "rows bring nothing together");
     assert_eq!(RunTime::default().efficient_rows(64), 64, "nothing is known");
 }
