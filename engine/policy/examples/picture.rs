@@ -35,13 +35,13 @@ struct Run {
 }
 
 #[derive(Default)]
-struct Story {
+struct Timeline {
     runs: Vec<Run>,
     rejected_us: Vec<u64>,
 }
 
-/// Lets requests come and batches run.
-fn tell() -> Story {
+/// Simulates arrivals and batches.
+fn play() -> Timeline {
     let limits = Limits { rows_max: 256, objective_us: Some(OBJECTIVE_US as f64), replicas: 1 };
     let mut scheduler: Scheduler<u64, ()> =
         Scheduler::new(Box::new(move || Box::new(Predictive::new(limits))), 4096);
@@ -49,7 +49,7 @@ fn tell() -> Story {
     for rows in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
         (0..50).for_each(|_| scheduler.observe(ClassId::default(), rows, run_us(rows) as f64));
     }
-    let mut story = Story::default();
+    let mut timeline = Timeline::default();
     let mut running: Option<(u64, Batch<u64>, u64)> = None;
     let mut due = 0.0;
     for now_us in (0..END_US).step_by(50) {
@@ -57,7 +57,7 @@ fn tell() -> Story {
             let arrivals_us: Vec<u64> = batch.members.iter().map(|member| member.item).collect();
             let ran = RunSample { rows: arrivals_us.len(), run_us: (ended_us - started_us) as f64 };
             scheduler.finish(batch.run, RunEnd::Succeeded(ran), now_us);
-            story.runs.push(Run { started_us, ended_us, arrivals_us });
+            timeline.runs.push(Run { started_us, ended_us, arrivals_us });
         }
         due += rate(now_us) * 0.05;
         while due >= 1.0 {
@@ -66,16 +66,16 @@ fn tell() -> Story {
             let priority = Priority::default();
             let demand = Demand { rows: 1, queued_us: now_us, deadline_us, priority };
             if scheduler.push(now_us, demand, (), now_us, |_| false).is_err() {
-                story.rejected_us.push(now_us);
+                timeline.rejected_us.push(now_us);
             }
         }
         let dropped = scheduler.take_removed();
-        story.rejected_us.extend(dropped.iter().map(|member| member.item));
+        timeline.rejected_us.extend(dropped.iter().map(|member| member.item));
         if let Start::Run(batch) = scheduler.start(now_us, true, |_| false) {
             running = Some((now_us + run_us(batch.members.len()), batch, now_us));
         }
     }
-    story
+    timeline
 }
 
 const LEFT: f64 = 90.0;
@@ -94,7 +94,7 @@ fn ticks(svg: &mut String, times_us: &[u64], y: f64, colour: &str) -> std::fmt::
     Ok(())
 }
 
-fn draw(story: &Story) -> Result<String, std::fmt::Error> {
+fn draw(timeline: &Timeline) -> Result<String, std::fmt::Error> {
     let mut svg = String::from(concat!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 910 300" "#,
         r#"font-family="sans-serif" font-size="12">"#,
@@ -110,10 +110,10 @@ fn draw(story: &Story) -> Result<String, std::fmt::Error> {
         let at = x + 4.0;
         writeln!(svg, r##"<text x="{at:.1}" y="290" fill="#777">{from_ms} ms: {text}</text>"##)?;
     }
-    let answered: Vec<u64> = story.runs.iter().flat_map(|run| run.arrivals_us.clone()).collect();
+    let answered: Vec<u64> = timeline.runs.iter().flat_map(|run| run.arrivals_us.clone()).collect();
     ticks(&mut svg, &answered, 16.0, "#2a7")?;
-    ticks(&mut svg, &story.rejected_us, 40.0, "#c33")?;
-    story.runs.iter().try_for_each(|run| draw_run(&mut svg, run))?;
+    ticks(&mut svg, &timeline.rejected_us, 40.0, "#c33")?;
+    timeline.runs.iter().try_for_each(|run| draw_run(&mut svg, run))?;
     let objective = latency_y(OBJECTIVE_US);
     let (end, text_y) = (LEFT + WIDTH, objective - 4.0);
     writeln!(
@@ -146,6 +146,6 @@ fn draw_run(svg: &mut String, run: &Run) -> std::fmt::Result {
 }
 
 fn main() -> std::fmt::Result {
-    println!("{}", draw(&tell())?);
+    println!("{}", draw(&play())?);
     Ok(())
 }
