@@ -57,8 +57,8 @@ fn noisy(noise: Noise, machine: Machine) -> Machine {
     Machine { noise, ..machine }
 }
 
-/// Machines of many kinds: a fixed cost, a cost by row, noise with a long tail, hiccups, a curve that
-/// bends at 32 rows, two replicas.
+/// Machines of many kinds. Some have a fixed cost, a cost by row, noise with a long tail or
+/// hiccups. One is a device that is full at 32 rows, and one has two replicas.
 pub(super) fn all() -> Vec<Bench> {
     let light = || Noise::Gamma { shape: 100.0 };
     let heavy = Noise::Lognormal { sigma: 0.3 };
