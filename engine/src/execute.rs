@@ -107,10 +107,10 @@ fn run_together(
     run_on: RunOn,
 ) -> Result<Run, Ended> {
     let batched = Instant::now();
-    let never = Arc::default();
+    let never = Stop::default();
     let callers = (run_on == RunOn::ReplicaThread)
         .then(|| CallerSet::watch(entries.iter_mut().map(|entry| &mut entry.reply)));
-    let stop = callers.as_ref().map_or(&never, |callers| callers.stop());
+    let stop = callers.as_ref().map_or(&never, |callers| &**callers.stop());
     let batch = Batch::new(entries, model.signature(), model.batching());
     let Runner::Direct(executor) = &mut job.replica.runner else {
         return Err(Ended::Answer(Error::Internal("a run elsewhere has no thread".into())));

@@ -159,13 +159,16 @@ impl ReplicaSet {
         }
     }
 
-    /// Lets ejected replicas whose time is over take batches again.
-    pub fn readmit(&mut self, now_us: u64) {
+    /// Lets ejected replicas whose time is over take batches again. Returns true if there was one.
+    pub fn readmit(&mut self, now_us: u64) -> bool {
+        let mut has_readmitted = false;
         for replica in &mut self.replicas {
             if matches!(replica.state, ReplicaState::Ejected { until_us } if until_us <= now_us) {
                 replica.state = ReplicaState::Ready;
+                has_readmitted = true;
             }
         }
+        has_readmitted
     }
 
     /// The earliest time at which an ejected replica is tried again.
@@ -205,13 +208,14 @@ impl ReplicaSet {
 
     /// Counts a batch that a replica has ended; with success, or for the fault of another.
     pub fn end(&mut self, id: ReplicaId, has_succeeded: bool) {
-        if let Some(replica) = self.get_mut(id) {
-            replica.in_flight = replica.in_flight.saturating_sub(1);
-            if has_succeeded {
-                replica.failures = 0;
-            }
+        let Some(replica) = self.get_mut(id) else { return };
+        replica.in_flight = replica.in_flight.saturating_sub(1);
+        if has_succeeded {
+            replica.failures = 0;
         }
-        self.remove_drained();
+        if replica.state == ReplicaState::Draining {
+            self.remove_drained();
+        }
     }
 
     /// State of a replica; [`ReplicaState::Gone`] for one that is not in the set.

@@ -175,7 +175,9 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         is_cancelled: impl Fn(&T) -> bool,
     ) -> Start<T> {
         let before = self.removed.len();
-        self.replicas.readmit(now_us);
+        if self.replicas.readmit(now_us) {
+            self.count_replicas();
+        }
         let start = self.next_batch(now_us, may_wait, &is_cancelled);
         self.learn_removed(before, &is_cancelled);
         start
@@ -276,8 +278,22 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         let is_out =
             |one: &QueuedRequest<T>| one.demand.is_late(finish_us) || is_cancelled(&one.item);
         let members = self.waiting.take_batch(rows_max, is_out, &mut self.removed);
-        let Running { id, rows, .. } = self.begin(replica, class, &members, now_us)?;
+        members.first()?;
+        let rows = members.iter().map(|one| one.demand.rows).sum();
         let predicted_us = self.classes.predict_us(class, rows);
+        let id = RunId(self.next_run);
+        self.next_run += 1;
+        self.replicas.begin(replica);
+        self.waits_since_us = None;
+        self.admission_margin.on_run(members.len());
+        self.running.push(Running {
+            id,
+            replica,
+            class,
+            rows,
+            started_us: now_us,
+            predicted_us: predicted_us.unwrap_or(0.0),
+        });
         Some(Batch { members, run: id, replica, rows, predicted_us })
     }
 
@@ -297,9 +313,9 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
             RunEnd::Failed => {}
             RunEnd::ReplicaFailed { retry_in_us } => {
                 self.replicas.eject(replica, retry_in_us, now_us);
+                self.count_replicas();
             }
         }
-        self.count_replicas();
     }
 
     /// Teaches the run time of a batch on replicas of a class.
@@ -360,32 +376,6 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
     fn not_after_a_deadline(&self, until_us: u64) -> u64 {
         let earliest = self.waiting.earliest_deadline_us();
         earliest.map_or(until_us, |deadline_us| until_us.min(deadline_us.saturating_add(1)))
-    }
-
-    fn begin(
-        &mut self,
-        replica: ReplicaId,
-        class: ClassId,
-        members: &[QueuedRequest<T>],
-        now_us: u64,
-    ) -> Option<Running> {
-        members.first()?;
-        let rows = members.iter().map(|one| one.demand.rows).sum();
-        let id = RunId(self.next_run);
-        self.next_run += 1;
-        self.replicas.begin(replica);
-        self.waits_since_us = None;
-        self.admission_margin.on_run(members.len());
-        let running = Running {
-            id,
-            replica,
-            class,
-            rows,
-            started_us: now_us,
-            predicted_us: self.classes.predict_us(class, rows).unwrap_or(0.0),
-        };
-        self.running.push(running);
-        Some(running)
     }
 
     /// The part of the queue that a policy sees. A wait goes on when a more urgent request
