@@ -90,6 +90,9 @@ pub struct ModelConfig {
     /// Outputs that the configuration declares.
     #[serde(skip)]
     pub expected_outputs: Vec<ExpectedTensor>,
+    /// Name of the file of labels in the model's folder, by output.
+    #[serde(skip)]
+    pub labels: BTreeMap<String, String>,
     /// Parameters of the configuration, unchanged.
     #[serde(skip)]
     pub parameters: BTreeMap<String, String>,

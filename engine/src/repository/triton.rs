@@ -13,6 +13,7 @@ use serde::Deserialize;
 use skysail_policy::batch::Policy;
 use skysail_policy::versions::VersionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
 use text_format::with_colons;
 
 #[cfg(test)]
@@ -87,6 +88,8 @@ struct TritonTensor {
     dims: Vec<i64>,
     /// True for an optional input.
     optional: bool,
+    /// File of labels of an output, in the model's folder.
+    label_filename: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -211,6 +214,7 @@ impl TritonConfig {
                 ..ReplicaConfig::default()
             },
             warm_up: self.model_warmup.into_iter().map(TritonWarmUp::into_warm_up).collect(),
+            labels: labels(&self.output)?,
             expected_inputs: expected(self.input)?,
             expected_outputs: expected(self.output)?,
             parameters: BTreeMap::new(),
@@ -264,6 +268,23 @@ fn apply_parameter(
         _ => warnings.push(format!("config.pbtxt: parameter '{key}' has no effect here")),
     }
     Ok(())
+}
+
+/// The files of labels, by output. A file lies in the model's folder, or in one inside.
+fn labels(outputs: &[TritonTensor]) -> Result<BTreeMap<String, String>, String> {
+    let labelled = outputs.iter().filter(|output| !output.label_filename.is_empty());
+    let label = |output: &TritonTensor| {
+        let (name, file) = (output.name.clone(), output.label_filename.clone());
+        let is_inside =
+            Path::new(&file).components().all(|part| matches!(part, Component::Normal(_)));
+        match is_inside {
+            true => Ok((name, file)),
+            false => Err(format!(
+                "label_filename of output '{name}' is '{file}': a file in the model's folder"
+            )),
+        }
+    };
+    labelled.map(label).collect()
 }
 
 fn expected(tensors: Vec<TritonTensor>) -> Result<Vec<ExpectedTensor>, String> {

@@ -37,7 +37,8 @@ fn supported_settings_take_effect_and_others_are_named() {
     assert_eq!(config.expected_inputs[0].dims, Some(vec![3, -1]));
     assert_eq!(config.expected_outputs[0].datatype, Some(DataType::Bytes));
     let all = warnings.join("\n");
-    for named in ["preserve_ordering", "label_filename", "KIND_GPU", "'shape'"] {
+    assert_eq!(config.labels, [("y".to_owned(), "l.txt".to_owned())].into());
+    for named in ["preserve_ordering", "KIND_GPU", "'shape'"] {
         assert!(all.contains(named), "{named} is not in:\n{all}");
     }
 }
@@ -85,6 +86,16 @@ fn warm_ups_have_the_configured_data() {
     assert_eq!(said(0), ("zeros", 0, 0, vec![2], WarmUpData::Zero));
     assert_eq!(said(1), ("noise", 4, 3, vec![2, 3], WarmUpData::Random));
     assert_eq!(said(2), ("bytes", 0, 0, vec![], WarmUpData::File("raw".into())));
+}
+
+#[test]
+fn a_file_of_labels_lies_in_the_models_folder() {
+    let labels =
+        |file: &str| from_text(&format!("output {{ name: 'y' label_filename: '{file}' }}"), "m");
+    assert_eq!(labels("names/en.txt").unwrap().0.labels["y"], "names/en.txt");
+    for outside in ["../x", "/etc/passwd", "a/../../x", "."] {
+        assert!(labels(outside).unwrap_err().contains("label_filename of output 'y'"), "{outside}");
+    }
 }
 
 #[test]
