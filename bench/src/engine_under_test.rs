@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use skysail_engine::Engine;
 use skysail_engine::config::{ControlMode, EngineConfig};
 use skysail_engine::endpoint::Endpoint;
+use skysail_engine::repository::LoadWith;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ impl TestEngine {
     pub(crate) fn start(cores: usize, objective_ms: Option<f64>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let engine = Engine::start(EngineConfig {
-            models: folder.path().to_owned(),
+            models: folder.path().to_owned().into(),
             control: ControlMode::Explicit,
             poll_ms: 1_000,
             load_at_start: Vec::new(),
@@ -39,7 +40,7 @@ impl TestEngine {
 
     /// Loads an installed model.
     pub(crate) fn load(&self, name: &str) -> Result<Arc<Endpoint>> {
-        let loading = self.engine.repository().load(name, None);
+        let loading = self.engine.repository().load(name, LoadWith::default());
         block_on(loading)?.with_context(|| format!("{name} is not loaded"))?;
         Ok(self.engine.lookup(name, None)?)
     }

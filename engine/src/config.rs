@@ -1,12 +1,12 @@
 //! Settings of the engine and of each model. All have defaults: a bare ONNX file serves.
 
+use crate::repository::Roots;
 use crate::tensor::DataType;
 use serde::Deserialize;
 use skysail_policy::batch::Policy;
 use skysail_policy::versions::VersionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
 
 mod compressed;
 mod probe;
@@ -40,8 +40,8 @@ pub enum ControlMode {
 /// Settings of the engine.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// Folder of models.
-    pub models: PathBuf,
+    /// Places that models come from.
+    pub models: Roots,
     /// Control mode of the repository.
     pub control: ControlMode,
     /// Milliseconds between scans in mode `poll`.

@@ -55,7 +55,7 @@ impl Engine {
     ) -> Result<Self, StartError> {
         let environment = runtime::load(config.cores)?;
         backends.push(backend::onnxruntime(environment).map_err(StartError::Thread)?);
-        let folder = config.models.display().to_string();
+        let folder = config.models.to_string();
         let repository = Repository::open(config, backends)
             .map_err(|error| StartError::Repository { folder, error })?;
         let _watchdog =

@@ -3,6 +3,9 @@
 
 mod lifecycle;
 mod load_stopwatch;
+mod load_with;
+mod roots;
+mod sent_files;
 mod serving_map;
 pub(crate) mod source;
 mod triton;
@@ -19,7 +22,6 @@ use load_stopwatch::LoadStopwatch;
 use parking_lot::RwLock;
 use serving_map::ServingMap;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -28,6 +30,9 @@ use tokio::sync::oneshot;
 use update::{Command, Updater};
 
 pub use lifecycle::State;
+pub use load_with::LoadWith;
+pub use roots::{Copied, Mirror, Root, Roots};
+pub use sent_files::{SentFiles, SentFilesError};
 
 /// Status of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ pub enum RepositoryError {
     #[error("models are loaded and unloaded by name in control mode `explicit` only")]
     NotExplicit,
     /// The repository has no folder of this name.
-    #[error("the repository has no folder '{0}'")]
+    #[error("there is no model '{0}': no repository has a folder of this name")]
     NoSuchModel(String),
     /// No version could be loaded.
     #[error("model '{model}' was not loaded: {reason}")]
@@ -74,7 +79,7 @@ pub(crate) struct Shared {
 /// Repository of the models in a folder.
 pub struct Repository {
     shared: Arc<Shared>,
-    models: PathBuf,
+    roots: Roots,
     control: ControlMode,
     commands: mpsc::Sender<Command>,
     /// Flag that ends probes, so that the thread does not wait for them.
@@ -83,12 +88,12 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Starts to load the models of the folder.
+    /// Starts to load the models of all roots.
     ///
     /// # Errors
-    /// The folder can not be read, or the thread not be started.
+    /// A repository can not be read, or the thread not be started.
     pub fn open(config: EngineConfig, backends: Vec<Arc<dyn Backend>>) -> std::io::Result<Self> {
-        std::fs::read_dir(&config.models)?;
+        config.models.check()?;
         let shared = Arc::new(Shared::default());
         let (commands, inbox) = mpsc::channel();
         let EngineConfig { cores, objective_ms, .. } = config;
@@ -96,13 +101,13 @@ impl Repository {
         let probe = config.probe.clone().map(start).transpose()?;
         let stop_probe = probe.as_ref().map(Probe::stopper);
         let loader = Loader { backends, spawner: Spawner::start()?, probe, cores, objective_ms };
-        let (models, control) = (config.models.clone(), config.control);
+        let (roots, control) = (config.models.clone(), config.control);
         let updater = Updater::new(config, loader, Arc::clone(&shared), inbox);
         let thread = std::thread::Builder::new().name("repository".into()).spawn(move || {
             thread_priority::lower_priority(Role::Load);
             updater.run();
         })?;
-        Ok(Self { shared, models, control, commands, stop_probe, thread: Some(thread) })
+        Ok(Self { shared, roots, control, commands, stop_probe, thread: Some(thread) })
     }
 
     /// Finds the endpoint of a model, or of one of its versions.
@@ -163,14 +168,22 @@ impl Repository {
     /// for a model without known versions.
     pub fn index(&self) -> BTreeMap<(String, u64), Status> {
         let mut index = self.shared.status.read().clone();
+        for (name, note) in self.roots.notes() {
+            let versions = (name.clone(), 0)..=(name, u64::MAX);
+            for (_, status) in index.range_mut(versions) {
+                if status.reason.is_empty() {
+                    status.reason.clone_from(&note);
+                }
+            }
+        }
         if self.control != ControlMode::Explicit {
             return index;
         }
-        for name in source::names(&self.models).unwrap_or_default() {
+        for (name, problem) in self.roots.names() {
             let versions = (name.clone(), 0)..=(name.clone(), u64::MAX);
             if index.range(versions).next().is_none() {
-                let status = Status { state: State::Unavailable, reason: "not loaded".into() };
-                index.insert((name, 0), status);
+                let reason = problem.unwrap_or_else(|| "not loaded".into());
+                index.insert((name, 0), Status { state: State::Unavailable, reason });
             }
         }
         index
@@ -181,13 +194,17 @@ impl Repository {
         self.shared.started.load(Ordering::Acquire)
     }
 
-    /// Loads or reloads a model. `config` is Triton's model configuration as JSON, and replaces the
-    /// settings in the folder.
+    /// Loads or reloads a model, with the settings and files that replace those in its folder.
     ///
     /// # Errors
     /// The control mode does not allow it, or no version could be loaded.
-    pub async fn load(&self, model: &str, config: Option<String>) -> Result<(), RepositoryError> {
-        self.send(|done| Command::Load { model: model.into(), config, done }).await
+    pub async fn load(
+        &self,
+        model: &str,
+        with: impl Into<LoadWith>,
+    ) -> Result<(), RepositoryError> {
+        let with = with.into();
+        self.send(|done| Command::Load { model: model.into(), with, done }).await
     }
 
     /// Takes all versions of a model out of service.

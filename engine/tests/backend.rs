@@ -98,7 +98,7 @@ fn engine(content: &str) -> (Engine, tempfile::TempDir) {
     std::fs::write(folder.path().join("zero/model.toml"), settings).unwrap();
     let models = folder.path().to_owned();
     let config = EngineConfig {
-        models,
+        models: models.into(),
         control: ControlMode::None,
         poll_ms: 5,
         load_at_start: vec![],

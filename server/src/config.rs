@@ -315,7 +315,7 @@ impl Config {
     /// The engine's settings.
     pub(crate) fn engine(&self) -> EngineConfig {
         EngineConfig {
-            models: self.repository.models.clone(),
+            models: self.repository.models.clone().into(),
             control: match self.repository.model_control {
                 Control::None => ControlMode::None,
                 Control::Poll => ControlMode::Poll,

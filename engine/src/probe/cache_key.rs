@@ -2,18 +2,13 @@
 
 use super::Subject;
 use super::verdict_cache::VerdictCache;
+use crate::repository::source::FILES_MAX;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// Files of one version, at most; a version with more is probed at each start.
-const FILES_MAX: usize = 4096;
-
-/// Depth of its folders, at most.
-const DEPTH_MAX: usize = 8;
 
 /// Bytes of one read.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -28,9 +23,13 @@ pub(super) fn key(
     runtime: &str,
     cache: &mut VerdictCache,
 ) -> io::Result<(String, u64)> {
-    let mut files = Vec::new();
+    if subject.fingerprint.len() >= FILES_MAX {
+        return Err(io::Error::other("its folder holds too much"));
+    }
     let mut folder = subject.folder.clone();
-    collect(&folder, DEPTH_MAX, &mut files)?;
+    let file = |path: PathBuf| fs::metadata(&path).map(|metadata| (path, metadata));
+    let paths = subject.fingerprint.iter().map(|state| folder.join(&state.path));
+    let mut files: Vec<(PathBuf, Metadata)> = paths.map(file).collect::<io::Result<_>>()?;
     if !files.iter().any(|(path, _)| *path == subject.file) {
         // The file is outside of the folder.
         folder = PathBuf::new();
@@ -70,25 +69,6 @@ pub(crate) fn runtime_identity(cores: usize) -> String {
     let is_relevant = |line: &&str| line.starts_with("model name") || line.starts_with("flags");
     let cpu: Vec<&str> = cpu.lines().filter(is_relevant).take(2).collect();
     format!("{}\n{cores}\n{}", ort::info(), cpu.join("\n"))
-}
-
-/// Collects all files under a folder, in the order of their paths.
-fn collect(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, Metadata)>) -> io::Result<()> {
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-    paths.sort();
-    for path in paths {
-        let metadata = fs::metadata(&path)?;
-        if files.len() >= FILES_MAX || depth == 0 {
-            return Err(io::Error::other("its folder holds too much"));
-        }
-        match metadata.is_dir() {
-            true => collect(&path, depth - 1, files)?,
-            false if metadata.is_file() => files.push((path, metadata)),
-            false => {}
-        }
-    }
-    Ok(())
 }
 
 /// Describes a file's state, which differs after each change. It includes the inode's time of

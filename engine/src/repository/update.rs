@@ -1,7 +1,9 @@
 //! The thread that loads and unloads versions, as the folder changes or on command.
 
 use super::lifecycle::State;
-use super::source::{self, ModelSource};
+use super::load_with::LoadWith;
+use super::roots::NoSource;
+use super::source::ModelSource;
 use super::{RepositoryError, Shared, Status};
 use crate::config::{ControlMode, EngineConfig, ModelConfig};
 use crate::endpoint::Endpoint;
@@ -10,7 +12,6 @@ use crate::load::loader::Loader;
 use crate::replica::thread;
 use model_state::{InService, ModelState, Origin};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -25,11 +26,7 @@ const RETIRE_POLL: Duration = Duration::from_millis(20);
 /// Command to the thread.
 pub(super) enum Command {
     /// Load a model by name.
-    Load {
-        model: String,
-        config: Option<String>,
-        done: oneshot::Sender<Result<(), RepositoryError>>,
-    },
+    Load { model: String, with: LoadWith, done: oneshot::Sender<Result<(), RepositoryError>> },
     /// Unload a model by name.
     Unload { model: String, done: oneshot::Sender<Result<(), RepositoryError>> },
     /// Unload everything and end.
@@ -68,7 +65,7 @@ impl Updater {
                     if self.shared.stopping.load(Ordering::Relaxed) {
                         break;
                     }
-                    if let Err(error) = self.load(&name, None) {
+                    if let Err(error) = self.load(&name, &LoadWith::default()) {
                         tracing::error!("{error}");
                     }
                 }
@@ -78,8 +75,8 @@ impl Updater {
         loop {
             match self.inbox.recv_timeout(self.pause()) {
                 // The client that asked may have left in the meantime.
-                Ok(Command::Load { model, config, done }) => {
-                    drop(done.send(self.load(&model, config.as_deref())));
+                Ok(Command::Load { model, with, done }) => {
+                    drop(done.send(self.load(&model, &with)));
                 }
                 Ok(Command::Unload { model, done }) => drop(done.send(self.unload(&model))),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -172,9 +169,16 @@ impl Updater {
         self.set_status(name, 0, State::Unavailable, reason.into());
     }
 
-    fn load(&mut self, name: &str, config: Option<&str>) -> Result<(), RepositoryError> {
-        let folder = self.folder(name)?;
-        let source = source::scan_model(&folder, name, config);
+    fn load(&mut self, name: &str, with: &LoadWith) -> Result<(), RepositoryError> {
+        let roots = &self.config.models;
+        let not_loaded = |reason| RepositoryError::NotLoaded { model: name.into(), reason };
+        if with.files.is_none() {
+            roots.fetch(name).map_err(not_loaded)?;
+        }
+        let source = roots.scan_model(name, with).map_err(|error| match error {
+            NoSource::Unknown => RepositoryError::NoSuchModel(name.into()),
+            NoSource::Unread(reason) => not_loaded(reason),
+        })?;
         // A load by name tries failed versions again even if nothing changed.
         self.models.entry(name.into()).or_default().failed.clear();
         self.follow_model(name, &source);
@@ -193,21 +197,12 @@ impl Updater {
     }
 
     fn unload(&mut self, name: &str) -> Result<(), RepositoryError> {
-        if !self.models.contains_key(name) {
-            // A model that was never loaded counts as unloaded.
-            return self.folder(name).map(drop);
+        // A model that was never loaded counts as unloaded.
+        if !self.models.contains_key(name) && !self.config.models.names().contains_key(name) {
+            return Err(RepositoryError::NoSuchModel(name.into()));
         }
         self.unload_all(name);
         Ok(())
-    }
-
-    fn folder(&self, name: &str) -> Result<PathBuf, RepositoryError> {
-        let folder = self.config.models.join(name);
-        let is_model = source::is_plain(name) && !name.starts_with('.') && folder.is_dir();
-        match is_model {
-            true => Ok(folder),
-            false => Err(RepositoryError::NoSuchModel(name.into())),
-        }
     }
 
     fn unload_all(&mut self, name: &str) {

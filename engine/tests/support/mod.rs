@@ -59,7 +59,7 @@ impl Models {
         let folder = tempfile::tempdir().unwrap();
         let models = folder.path().to_owned();
         let config = EngineConfig {
-            models,
+            models: models.into(),
             control,
             poll_ms: 5,
             load_at_start: vec![],

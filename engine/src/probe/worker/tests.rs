@@ -3,7 +3,7 @@
 use crate::config::{ModelConfig, ProbeSettings};
 use crate::load::LoadTarget;
 use crate::probe::Probe;
-use crate::repository::source::{VersionSource, scan_model};
+use crate::repository::source::{VersionSource, scan_folder};
 use crate::zero_elements::ZeroTrials;
 use std::fs;
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ impl Folder {
         if fs::read_to_string(&file).ok().as_deref() != Some(bytes) {
             fs::write(file, bytes).unwrap();
         }
-        let source = scan_model(&folder, name, None).versions.remove(&1).unwrap();
+        let source = scan_folder(&folder, name, None).versions.remove(&1).unwrap();
         (folder, source)
     }
 

@@ -1,9 +1,9 @@
 //! Follows the folder: finds the versions to load and unload.
 
 use super::super::lifecycle::State;
-use super::super::source::{self, ModelSource};
+use super::super::source::ModelSource;
 use super::Updater;
-use super::model_state::InService;
+use super::model_state::{InService, ModelState};
 use crate::config::ModelConfig;
 use crate::load::LoadTarget;
 use skysail_policy::versions::{Loaded, Step, Versions, steps};
@@ -13,16 +13,17 @@ use std::sync::atomic::Ordering;
 impl Updater {
     /// Scans the folder, and loads and unloads versions of every model accordingly.
     pub(super) fn follow_folder(&mut self) {
-        let found = match source::scan(&self.config.models) {
-            Ok(found) => found,
-            Err(error) => {
-                let folder = self.config.models.display();
-                tracing::error!("{folder} can not be read, so everything stays as it is: {error}");
-                return;
-            }
+        let scan = self.config.models.scan();
+        for root in &scan.unread {
+            tracing::error!("{}, so its models stay as they are", root.reason);
+        }
+        let lost = |(name, state): &(&String, &ModelState)| {
+            let folder = state.last_scan.as_ref().map(|scan| scan.folder.as_path());
+            scan.has_lost(name, folder)
         };
         let removed: Vec<String> =
-            self.models.keys().filter(|name| !found.contains_key(*name)).cloned().collect();
+            self.models.iter().filter(lost).map(|(name, _)| name.clone()).collect();
+        let found = scan.models;
         for name in removed {
             self.unload_all(&name);
             self.forget_model(&name);
