@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use skysail_engine::cause::{Cause, Run};
 use skysail_engine::observe::statistics::Statistics;
+use skysail_engine::parameters::CustomParameters;
 use skysail_engine::request_record::{Ends, Outcome, RequestId, RequestRecord};
 use skysail_engine::stage::Stage;
 use skysail_loadtest::quantiles::median;
@@ -128,6 +129,7 @@ fn record(model: &Arc<str>, accepted: Instant, number: u32) -> RequestRecord {
         model: Arc::clone(model),
         version: 1,
         request_id: RequestId::own(),
+        parameters: CustomParameters::default(),
         trace_id: None,
         accepted,
         ends,

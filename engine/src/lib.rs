@@ -11,6 +11,7 @@ pub mod payload;
 pub mod signature;
 pub mod batching;
 pub mod batching_verdict;
+pub mod parameters;
 pub mod request;
 pub mod padding;
 pub mod validate;

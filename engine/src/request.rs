@@ -1,5 +1,6 @@
 //! A prediction request and its response, independent of any protocol.
 
+use crate::parameters::CustomParameters;
 use crate::payload::Payload;
 use crate::tensor::{DataType, Shape};
 use bytes::Bytes;
@@ -19,6 +20,8 @@ pub struct Request {
     pub timeout_us: Option<u64>,
     /// Priority: 1 is the highest, and 0 stands for the default.
     pub priority: u64,
+    /// Parameters that the protocol gives no meaning.
+    pub parameters: CustomParameters,
     /// Arrival of the head, from which the timeout counts. Default: now.
     pub accepted: Option<Instant>,
     /// Arrival of the whole request, from which the objective counts. Default: now.

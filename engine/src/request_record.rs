@@ -1,6 +1,7 @@
 //! The record of one finished request: stages, batch, outcome, and the cause of its latency.
 
 use crate::error::{Reason, ShedReason};
+use crate::parameters::CustomParameters;
 use crate::request::CacheLookup;
 use crate::stage::Stage;
 use skysail_policy::cause::{BlockingBatch, Cause, End, Facts, Run, cause};
@@ -131,6 +132,8 @@ pub struct RequestRecord {
     pub version: u64,
     /// Id of the request: the caller's, or a generated one.
     pub request_id: RequestId,
+    /// Parameters of the request that the protocol gives no meaning.
+    pub parameters: CustomParameters,
     /// Id of the trace, if the request is traced.
     pub trace_id: Option<u128>,
     /// Arrival of the request's head.

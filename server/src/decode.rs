@@ -4,8 +4,12 @@ pub(crate) mod binary;
 pub(crate) mod grpc;
 pub(crate) mod json;
 mod elements;
+mod fault;
+mod number;
 mod parameters;
+mod reader;
 
+use parameters::{OutputParameters, RequestParameters};
 use skysail_engine::request::Request;
 use skysail_engine::tensor::DataType;
 use smallvec::SmallVec;
@@ -17,12 +21,10 @@ pub(crate) struct Decoded {
     pub(crate) request: Request,
     /// Id of the request, repeated in the response.
     pub(crate) id: String,
-    /// True for each requested output that is to be raw, in the order of `request.outputs`.
-    pub(crate) binary: SmallVec<[bool; 4]>,
-    /// All outputs are to be raw, if none was requested by name.
-    pub(crate) binary_by_default: bool,
-    /// The response is to mark the end of the request, in a stream.
-    pub(crate) wants_final_marker: bool,
+    /// Known parameters of the request.
+    pub(crate) parameters: RequestParameters,
+    /// Known parameters of each requested output, in the order of `request.outputs`.
+    pub(crate) outputs: SmallVec<[OutputParameters; 4]>,
 }
 
 /// Parses the name of a datatype.
@@ -39,6 +41,14 @@ fn datatype(name: &str) -> Result<DataType, String> {
 impl Decoded {
     /// True if the output at this index of the response is to be raw.
     pub(crate) fn is_binary(&self, output: usize) -> bool {
-        self.binary.get(output).copied().unwrap_or(self.binary_by_default)
+        let wanted = self.outputs.get(output).and_then(|output| output.binary_data);
+        wanted.unwrap_or(self.parameters.binary_data_output)
+    }
+
+    #[expect(dead_code, reason = "the encoder follows")]
+    /// True if BYTES of the output at this index of the response are to be base64 in JSON.
+    pub(crate) fn is_base64(&self, output: usize) -> bool {
+        let wanted = self.outputs.get(output).and_then(|output| output.b64);
+        wanted.unwrap_or(self.parameters.b64_output)
     }
 }

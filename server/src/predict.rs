@@ -83,7 +83,7 @@ async fn run<T>(
     let (received, arrived) = (Instant::now(), call.thread.clock().arrival());
     tracker.received(received, arrived);
     let mut decoded = decode(endpoint)?;
-    tracker.decoded(&decoded.id);
+    tracker.decoded(&decoded);
     let mut request = std::mem::take(&mut decoded.request);
     (request.accepted, request.received) = (Some(call.accepted), Some(arrived));
     let timeout_us = call.timeout_us(endpoint, request.timeout_us);

@@ -113,9 +113,11 @@ async fn inconsistent_requests() {
         let output = InferRequestedOutputTensor { name: "z".into(), ..Default::default() };
         request.outputs.push(output);
     }
-    fn with_an_unknown_parameter(request: &mut ModelInferRequest) {
-        let value = InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(1)) };
-        request.parameters.insert("no_such".into(), value);
+    fn with_a_timeout_in_words(request: &mut ModelInferRequest) {
+        let soon = ParameterChoice::StringParam("soon".into());
+        request
+            .parameters
+            .insert("timeout".into(), InferParameter { parameter_choice: Some(soon) });
     }
     expect_errors(&[
         (|r| r.model_version = "x".into(), "version 'x' is no number"),
@@ -123,7 +125,7 @@ async fn inconsistent_requests() {
         (without_inputs, "input 'x' is missing"),
         (with_every_input_twice, "'x' stands in the request twice"),
         (for_an_unknown_output, "no output 'z'"),
-        (with_an_unknown_parameter, "'no_such' of the request is not known"),
+        (with_a_timeout_in_words, "'timeout' must be a natural number, not \"soon\""),
     ])
     .await;
 }

@@ -85,14 +85,20 @@ fn tensors_that_do_not_match_the_signature() {
         (r#""name": "x", "shape": [], "datatype": "FP32", "data": [1]"#, "shape []"),
         (r#""name": "x", "shape": [-1, 2], "datatype": "FP32", "data": []"#, "-1"),
         (r#""name": "x", "shape": [1.5, 2], "datatype": "FP32", "data": []"#, "1.5"),
-        (r#""name": "x", "shape": 2, "datatype": "FP32", "data": []"#, "a shape"),
+        (
+            r#""name": "x", "shape": 2, "datatype": "FP32", "data": []"#,
+            "a list of natural numbers, not 2",
+        ),
         (r#""name": "x", "shape": [1, 2], "datatype": "INT8", "data": [1, 2]"#, "datatype INT8"),
         (r#""name": "x", "shape": [1, 2], "datatype": "FLOAT", "data": [1, 2]"#, "'FLOAT' is not"),
         (r#""name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2, 3]"#, "12 bytes"),
         (r#""name": "x", "shape": [1, 2], "datatype": "FP32", "data": []"#, "0 bytes"),
         (r#""name": "x", "shape": [1, 2], "datatype": "FP32""#, "no 'data'"),
-        (r#""name": "x", "shape": [1, 2], "data": [1, 2]"#, "missing field `datatype`"),
-        (r#""name": 3, "shape": [1, 2], "datatype": "FP32", "data": [1, 2]"#, "integer `3`"),
+        (r#""name": "x", "shape": [1, 2], "data": [1, 2]"#, "input 'x' has no 'datatype'"),
+        (
+            r#""name": 3, "shape": [1, 2], "datatype": "FP32", "data": [1, 2]"#,
+            "inputs[0]: 'name' must be a text, not 3",
+        ),
     ];
     for (fields, words) in cases {
         server.infer("add", add_input(fields)).expect_error(400, words);
@@ -113,13 +119,13 @@ fn duplicate_fields() {
     let twice = format!("{{\"inputs\": [{input}, {input}]}}");
     server.infer("add", twice).expect_error(400, "'x' stands in the request twice");
     let fields = r#""name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1], "data": [2]"#;
-    server.infer("add", add_input(fields)).expect_error(400, "duplicate field `data`");
+    server.infer("add", add_input(fields)).expect_error(400, "'data' stands there twice");
     let fields = r#""data": [1], "name": "x", "shape": [1, 2], "datatype": "FP32", "data": [2]"#;
-    server.infer("add", add_input(fields)).expect_error(400, "duplicate field `data`");
+    server.infer("add", add_input(fields)).expect_error(400, "'data' stands there twice");
     let fields = r#""name": "x", "shape": [2, 2], "shape": [1, 2], "datatype": "FP32", "data": []"#;
-    server.infer("add", add_input(fields)).expect_error(400, "duplicate field `shape`");
+    server.infer("add", add_input(fields)).expect_error(400, "'shape' stands there twice");
     let twice = r#"{"inputs": [], "inputs": []}"#;
-    server.infer("add", twice).expect_error(400, "duplicate field `inputs`");
+    server.infer("add", twice).expect_error(400, "'inputs' stands there twice");
     expect_good(&server);
 }
 
@@ -132,24 +138,22 @@ fn numbers_out_of_range() {
         server.infer("add", add_input(&format!("{fields} {data}")))
     };
     with("1e39").expect_error(400, "too large for FP32");
-    with("1e999").expect_error(400, "out of range");
-    with("NaN").expect_error(400, "can not be read");
-    with("Infinity").expect_error(400, "can not be read");
-    with("null").expect_error(400, "null");
-    with("\"1\"").expect_error(400, "string \"1\"");
-    with("true").expect_error(400, "boolean `true`");
-    with("{}").expect_error(400, "map");
+    with("1e999").expect_error(400, "too large for FP32");
+    with("nan").expect_error(400, "can not be read");
+    with("-NaN").expect_error(400, "can not be read");
+    with("\"1\"").expect_error(400, "a number for FP32, not \"1\"");
+    with("true").expect_error(400, "a number for FP32, not true");
+    with("{}").expect_error(400, "a number for FP32, not {}");
     expect_good(&server);
 }
 
 #[test]
-fn parameters_without_effect() {
+fn known_parameters_of_another_type() {
     let server = server();
     let with = |parameters: &str| {
         let start = format!("{{\"parameters\": {parameters},");
         server.infer("add", ADD_REQUEST.replacen('{', &start, 1))
     };
-    with(r#"{"no_such": 1}"#).expect_error(400, "'no_such' of the request");
     with(r#"{"timeout": "soon"}"#).expect_error(400, "'timeout' must be a natural number");
     with(r#"{"timeout": -1}"#).expect_error(400, "'timeout' must be a natural number");
     for priority in ["-1", "1.5", "\"high\"", "true", "18446744073709551616"] {
@@ -161,11 +165,12 @@ fn parameters_without_effect() {
     }
     with(r#"{"binary_data_output": 1}"#).expect_error(400, "true or false");
     with(r#"{"sequence_id": 7}"#).expect_error(501, "sequences are not supported");
-    with("[]").expect_error(400, "an object of parameters");
+    with("[]").expect_error(400, "'parameters' must be an object, not []");
     let fields = r#""name": "x", "shape": [1, 2], "datatype": "FP32", "parameters":"#;
     let of_input =
         |parameters: &str| server.infer("add", add_input(&format!("{fields} {parameters}")));
-    of_input(r#"{"no_such": 1}"#).expect_error(400, "'no_such' of an input");
+    of_input(r#"{"binary_data_size": "8"}"#)
+        .expect_error(400, "input 'x': parameter 'binary_data_size'");
     of_input(r#"{"binary_data_size": 8}"#).expect_error(400, "no header inference-header");
     expect_good(&server);
 }
@@ -174,8 +179,8 @@ fn parameters_without_effect() {
 fn bodies_that_are_not_json() {
     let server = server();
     server.infer("add", "").expect_error(400, "can not be read");
-    server.infer("add", &ADD_REQUEST[..50]).expect_error(400, "EOF");
-    server.infer("add", format!("{ADD_REQUEST} x")).expect_error(400, "trailing");
+    server.infer("add", &ADD_REQUEST[..50]).expect_error(400, "where it ends, there should be");
+    server.infer("add", format!("{ADD_REQUEST} x")).expect_error(400, "the end of the JSON");
     server.infer("add", b"{\"id\": \"\xff\xfe\"}").expect_error(400, "not UTF-8");
     server.infer("add", "\u{feff}{}").expect_error(400, "can not be read");
     server.infer("add", vec![0; 100]).expect_error(400, "can not be read");
@@ -261,9 +266,11 @@ fn decompression_bombs_use_little_memory() {
     bomb.expect_error(413, "larger than 16000000 bytes; the server's flag --body-bytes-max");
 
     let deep = "[".repeat(10_000_000);
-    server.infer("add", &deep).expect_error(400, "can not be read");
+    server.infer("add", &deep).expect_error(400, "must be an object with 'inputs'");
     let fields = r#""name": "x", "shape": [1, 2], "datatype": "FP32", "data":"#;
-    server.infer("add", add_input(&format!("{fields} {deep}"))).expect_error(400, "recursion");
+    server
+        .infer("add", add_input(&format!("{fields} {deep}")))
+        .expect_error(400, "at most 128 lists and objects");
     server.infer("add", format!("{{\"x\": {deep}")).expect_error(400, "can not be read");
 
     let many = |element: &str| element.repeat(15_000_000 / element.len());
@@ -272,12 +279,12 @@ fn decompression_bombs_use_little_memory() {
     let shape = format!("\"name\": \"x\", \"shape\": [{}1]", many("1,"));
     server.infer("add", add_input(&shape)).expect_error(400, "64 dimensions");
     let parameters = format!("{{\"parameters\": {{{}\"b\": 1}}}}", many("\"a\":1,"));
-    server.infer("add", parameters).expect_error(400, "64 parameters");
+    server.infer("add", parameters).expect_error(400, "no 'inputs'");
     let outputs = format!("{{\"outputs\": [{}{{\"name\":\"y\"}}]}}", many("{\"name\":\"\"},"));
-    server.infer("add", outputs).expect_error(400, "4096 tensors");
+    server.infer("add", outputs).expect_error(400, "more than 4096 outputs");
     let input = r#"{"name":"","shape":[],"datatype":"BOOL","data":[]},"#;
     let inputs = format!("{{\"inputs\": [{}{{}}]}}", many(input));
-    server.infer("add", inputs).expect_error(400, "4096 tensors");
+    server.infer("add", inputs).expect_error(400, "more than 4096 inputs");
 
     let after = server.peak_memory_bytes();
     assert!(after < before + GROWTH_BYTES_MAX, "{before} bytes became {after}");

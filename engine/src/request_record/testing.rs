@@ -8,6 +8,7 @@ pub(crate) fn record(total_us: u64, outcome: Outcome) -> RequestRecord {
         model: "m".into(),
         version: 1,
         request_id: RequestId::own(),
+        parameters: CustomParameters::default(),
         trace_id: None,
         accepted: Instant::now(),
         ends: Ends::NONE,

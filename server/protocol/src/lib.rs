@@ -23,6 +23,11 @@ pub mod parameter {
     pub const BINARY_DATA_SIZE: &str = "binary_data_size";
     /// Request, bool: all outputs are to be raw, unless an output says otherwise.
     pub const BINARY_DATA_OUTPUT: &str = "binary_data_output";
+    /// Input, bool: elements of BYTES may be objects such as `{"b64": "aGk="}` in JSON. Requested
+    /// output, bool: its BYTES are to be such objects in JSON.
+    pub const B64: &str = "b64";
+    /// Request, bool: BYTES of all outputs are to be base64 in JSON, unless an output says otherwise.
+    pub const B64_OUTPUT: &str = "b64_output";
     /// Requested output, integer: number of the highest classes to return.
     pub const CLASSIFICATION: &str = "classification";
 

@@ -31,7 +31,7 @@ pub(crate) fn decode(
     })?;
     let (mut decoded, inputs) = json::header(&header.contiguous())?;
     for input in inputs {
-        let tensor = match input.binary_data_size {
+        let tensor = match input.parameters.binary_data_size {
             None => input.with_data()?,
             Some(size) => {
                 let left = body.len();
@@ -58,7 +58,8 @@ fn raw(body: Payload, signature: &Signature, has_rows: bool) -> Result<Decoded, 
     let [spec] = signature.inputs.as_slice() else {
         return Err(Error::malformed("a raw body needs a model with just one input"));
     };
-    let mut decoded = Decoded { binary_by_default: true, ..Decoded::default() };
+    let mut decoded = Decoded::default();
+    decoded.parameters.binary_data_output = true;
     let mut dims = spec.dims.clone();
     if spec.any_rank {
         dims.push(None);

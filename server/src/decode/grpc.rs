@@ -1,9 +1,10 @@
 //! Decodes gRPC inference requests.
 
 use super::Decoded;
-use super::parameters::{InputParameters, OutputParameters, Parameters, Value};
+use super::parameters::{InputParameters, KnownParameters, OutputParameters, Value};
 use crate::status::Error;
 use bytes::Bytes;
+use skysail_engine::parameters::{CustomParameters, ParameterOwner};
 use skysail_engine::payload::Payload;
 use skysail_engine::request::InputTensor;
 use skysail_engine::tensor::{DataType, Shape, push_bytes_element};
@@ -17,17 +18,18 @@ use std::collections::HashMap;
 /// # Errors
 /// When the message is inconsistent.
 pub(crate) fn decode(message: ModelInferRequest) -> Result<Decoded, Error> {
-    let parameters = fold(&message.parameters, Parameters::default(), Parameters::set)?;
-    let mut decoded = Decoded {
-        id: message.id,
-        binary_by_default: true,
-        wants_final_marker: parameters.wants_final_marker,
-        ..Decoded::default()
-    };
-    decoded.request.timeout_us = parameters.timeout_us;
-    decoded.request.priority = parameters.priority;
-    for output in message.outputs {
-        fold(&output.parameters, OutputParameters::default(), OutputParameters::set)?;
+    let mut decoded = Decoded { id: message.id, ..Decoded::default() };
+    // Elements always go into raw_output_contents.
+    decoded.parameters.binary_data_output = true;
+    let custom = &mut decoded.request.parameters;
+    take(&message.parameters, &mut decoded.parameters, custom, ParameterOwner::Request)?;
+    decoded.request.timeout_us = decoded.parameters.timeout_us;
+    decoded.request.priority = decoded.parameters.priority;
+    for (index, output) in message.outputs.into_iter().enumerate() {
+        let mut known = OutputParameters::default();
+        let custom = &mut decoded.request.parameters;
+        take(&output.parameters, &mut known, custom, ParameterOwner::Output(index))?;
+        decoded.outputs.push(known);
         decoded.request.outputs.push(output.name);
     }
     let raw = message.raw_input_contents;
@@ -38,14 +40,16 @@ pub(crate) fn decode(message: ModelInferRequest) -> Result<Decoded, Error> {
         )));
     }
     let mut raw = raw.into_iter();
-    for input in message.inputs {
+    for (index, input) in message.inputs.into_iter().enumerate() {
+        let custom = &mut decoded.request.parameters;
+        let mut known = InputParameters::default();
+        take(&input.parameters, &mut known, custom, ParameterOwner::Input(index))?;
         decoded.request.inputs.push(tensor(input, raw.next())?);
     }
     Ok(decoded)
 }
 
 fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<InputTensor, Error> {
-    fold(&input.parameters, InputParameters::default(), InputParameters::set)?;
     let InferInputTensor { name, datatype, shape, contents, .. } = input;
     let datatype = super::datatype(&datatype)
         .map_err(|error| Error::malformed(format!("input '{name}': {error}")))?;
@@ -109,22 +113,25 @@ fn narrow<W: Copy + std::fmt::Display, T: TryFrom<W>, const N: usize>(
     Ok(data)
 }
 
-fn fold<T>(
+/// Takes the parameters of one owner.
+fn take(
     parameters: &HashMap<String, InferParameter>,
-    mut into: T,
-    set: impl Fn(&mut T, &str, &Value<'_>) -> Result<(), Error>,
-) -> Result<T, Error> {
+    known: &mut impl KnownParameters,
+    custom: &mut CustomParameters,
+    owner: ParameterOwner,
+) -> Result<(), Error> {
     for (name, parameter) in parameters {
         let value = match &parameter.parameter_choice {
             Some(ParameterChoice::BoolParam(value)) => Value::Bool(*value),
             Some(ParameterChoice::Int64Param(value)) => Value::Integer((*value).into()),
             Some(ParameterChoice::Uint64Param(value)) => Value::Integer((*value).into()),
             Some(ParameterChoice::StringParam(value)) => Value::Text(value),
-            Some(ParameterChoice::DoubleParam(_)) | None => Value::Other,
+            Some(ParameterChoice::DoubleParam(value)) => Value::Float(*value),
+            None => Value::Null,
         };
-        set(&mut into, name, &value)?;
+        known.take(custom, owner, name, value)?;
     }
-    Ok(into)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,25 +1,22 @@
 //! Decodes the JSON part of HTTP inference requests.
 
 use super::Decoded;
-use super::elements::Elements;
-use super::parameters::{InputParameters, OutputParameters, Parameters, Value};
+use super::elements::{self, AnyNesting};
+use super::fault::Fault;
+use super::number::Number;
+use super::parameters::{InputParameters, KnownParameters, OutputParameters, Value};
+use super::reader::{Kind, Reader};
 use crate::status::Error;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use skysail_engine::parameters::{CustomParameters, ParameterOwner};
 use skysail_engine::payload::Payload;
 use skysail_engine::request::InputTensor;
 use skysail_engine::tensor::{DataType, Shape};
+use skysail_protocol::parameter;
 use smallvec::SmallVec;
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
 /// Most inputs, or outputs, of one request. A few bytes of JSON take many times their size in
 /// memory, so each list has a limit.
 const TENSORS_MAX: usize = 4096;
-/// Most parameters in one object.
-const PARAMETERS_MAX: usize = 64;
 /// Most dimensions of one tensor.
 const DIMENSIONS_MAX: usize = 64;
 
@@ -27,10 +24,8 @@ const DIMENSIONS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct JsonInput {
     pub(super) tensor: InputTensor,
-    pub(super) binary_data_size: Option<usize>,
+    pub(super) parameters: InputParameters,
     has_data: bool,
-    /// Error in the parameters. It is kept here, as serde has only one kind of error.
-    error: Option<Error>,
 }
 
 /// Decodes a body of JSON only.
@@ -40,7 +35,7 @@ pub(super) struct JsonInput {
 pub(crate) fn decode(body: &[u8]) -> Result<Decoded, Error> {
     let (mut decoded, inputs) = header(body)?;
     for input in inputs {
-        if input.binary_data_size.is_some() {
+        if input.parameters.binary_data_size.is_some() {
             return Err(Error::malformed(format!(
                 "input '{}' has binary_data_size, and the request has no header {}",
                 input.tensor.name,
@@ -73,325 +68,321 @@ impl JsonInput {
     }
 }
 
+/// The text of a body of JSON.
+pub(super) fn text(json: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(json).map_err(|error| {
+        Error::malformed(format!("the JSON is not UTF-8 after {} bytes", error.valid_up_to()))
+    })
+}
+
 /// Decodes the JSON part, with the inputs apart.
 pub(super) fn header(json: &[u8]) -> Result<(Decoded, SmallVec<[JsonInput; 2]>), Error> {
-    let text = std::str::from_utf8(json)
-        .map_err(|error| Error::malformed(format!("the JSON is not UTF-8: {error}")))?;
-    let header: Header<'_> = serde_json::from_str(text)
-        .map_err(|error| Error::malformed(format!("the JSON can not be read: {error}")))?;
-    let parameters = header.parameters.map(|p| p.fold(Parameters::default(), Parameters::set));
-    let parameters = parameters.transpose()?.unwrap_or_default();
-    let mut decoded = Decoded {
-        id: header.id.unwrap_or_default().into_owned(),
-        binary_by_default: parameters.binary_data_output,
-        wants_final_marker: parameters.wants_final_marker,
-        ..Decoded::default()
-    };
-    decoded.request.timeout_us = parameters.timeout_us;
-    decoded.request.priority = parameters.priority;
-    for output in header.outputs.map(|outputs| outputs.0).unwrap_or_default() {
-        let parameters =
-            output.parameters.map(|p| p.fold(OutputParameters::default(), OutputParameters::set));
-        let wanted = parameters.transpose()?.and_then(|parameters| parameters.binary_data);
-        decoded.binary.push(wanted.unwrap_or(decoded.binary_by_default));
-        decoded.request.outputs.push(output.name.into_owned());
+    let mut reader = Reader::new(text(json)?);
+    if reader.kind() != Kind::Object {
+        return Err(reader.wrong("the body", "an object with 'inputs'").into());
     }
-    let inputs = header.inputs.ok_or_else(|| Error::malformed("the JSON has no 'inputs'"));
-    let Tensors(mut inputs) = inputs?;
-    match inputs.iter_mut().find_map(|input| input.error.take()) {
-        Some(error) => Err(error),
-        None => Ok((decoded, inputs)),
-    }
-}
-
-#[derive(Deserialize)]
-struct Header<'a> {
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    parameters: Option<Pairs<'a>>,
-    inputs: Option<Tensors<JsonInput>>,
-    #[serde(borrow)]
-    outputs: Option<Tensors<Output<'a>>>,
-}
-
-#[derive(Deserialize)]
-struct Output<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    parameters: Option<Pairs<'a>>,
-}
-
-/// An object of parameters, in order.
-struct Pairs<'a>(Vec<(Cow<'a, str>, OwnedValue<'a>)>);
-
-/// Value of a parameter in JSON.
-enum OwnedValue<'a> {
-    Bool(bool),
-    Integer(i128),
-    Text(Cow<'a, str>),
-    Other,
-}
-
-impl Pairs<'_> {
-    fn fold<T>(
-        &self,
-        mut into: T,
-        set: impl Fn(&mut T, &str, &Value<'_>) -> Result<(), Error>,
-    ) -> Result<T, Error> {
-        for (name, value) in &self.0 {
-            let value = match value {
-                OwnedValue::Bool(value) => Value::Bool(*value),
-                OwnedValue::Integer(value) => Value::Integer(*value),
-                OwnedValue::Text(value) => Value::Text(value),
-                OwnedValue::Other => Value::Other,
-            };
-            set(&mut into, name, &value)?;
+    let mut decoded = Decoded::default();
+    let mut inputs = SmallVec::new();
+    let mut seen = Seen::default();
+    let mut is_v1 = false;
+    reader.object(|reader, key| {
+        match key {
+            "id" | "parameters" | "inputs" | "outputs" => seen.once(key)?,
+            "instances" => is_v1 = true,
+            _ => {}
         }
-        Ok(into)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor;
-        impl<'de> Visitor<'de> for PairsVisitor {
-            type Value = Pairs<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of parameters")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(Name(name)) = map.next_key()? {
-                    limit(pairs.len(), PARAMETERS_MAX, "parameters in one object")?;
-                    pairs.push((name, map.next_value()?));
-                }
-                Ok(Pairs(pairs))
-            }
+        if reader.null()? {
+            seen.forget(key);
+            return Ok(());
         }
-        deserializer.deserialize_map(PairsVisitor)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for OwnedValue<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?.get();
-        Ok(match raw.as_bytes().first() {
-            Some(b't') => Self::Bool(true),
-            Some(b'f') => Self::Bool(false),
-            Some(b'"') => serde_json::from_str(raw).map_or(Self::Other, Self::Text),
-            _ => raw.parse().map_or(Self::Other, Self::Integer),
-        })
-    }
-}
-
-/// A string borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The inputs or the outputs of a request.
-struct Tensors<T>(SmallVec<[T; 2]>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tensors<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TensorsVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for TensorsVisitor<T> {
-            type Value = Tensors<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of tensors")
+        let custom = &mut decoded.request.parameters;
+        match key {
+            "id" => match reader.kind() {
+                Kind::Text => decoded.id = reader.text()?.into_owned(),
+                _ => return Err(reader.wrong("'id'", "a text")),
+            },
+            "parameters" => {
+                parameters(reader, &mut decoded.parameters, custom, ParameterOwner::Request)?;
             }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tensors<T>, A::Error> {
-                let mut tensors = SmallVec::new();
-                while let Some(tensor) = seq.next_element()? {
-                    limit(tensors.len(), TENSORS_MAX, "tensors in one array")?;
-                    tensors.push(tensor);
-                }
-                Ok(Tensors(tensors))
-            }
+            "inputs" => tensors(reader, "inputs", |reader, index| {
+                inputs.push(input(reader, index, custom)?);
+                Ok(())
+            })?,
+            "outputs" => tensors(reader, "outputs", |reader, index| {
+                let (name, known) = output(reader, index, custom)?;
+                decoded.request.outputs.push(name);
+                decoded.outputs.push(known);
+                Ok(())
+            })?,
+            _ => drop(reader.skip()?),
         }
-        deserializer.deserialize_seq(TensorsVisitor(PhantomData))
+        Ok(())
+    })?;
+    reader.end()?;
+    if !seen.has("inputs") {
+        let hint = match is_v1 {
+            true => "; 'instances' are for POST /v1/models/NAME:predict",
+            false => "",
+        };
+        return Err(Error::malformed(format!("the JSON has no 'inputs'{hint}")));
+    }
+    decoded.request.timeout_us = decoded.parameters.timeout_us;
+    decoded.request.priority = decoded.parameters.priority;
+    Ok((decoded, inputs))
+}
+
+/// Fields that an object has had.
+#[derive(Default)]
+struct Seen(SmallVec<[&'static str; 4]>);
+
+impl Seen {
+    const FIELDS: [&str; 8] =
+        ["id", "parameters", "inputs", "outputs", "name", "shape", "datatype", "data"];
+
+    /// Marks a field, which must be new.
+    fn once(&mut self, field: &str) -> Result<(), Fault> {
+        if self.has(field) {
+            return Err(Fault::value(format!("'{field}' stands there twice")));
+        }
+        self.0.extend(Self::FIELDS.into_iter().find(|known| *known == field));
+        Ok(())
+    }
+
+    fn has(&self, field: &str) -> bool {
+        self.0.contains(&field)
+    }
+
+    /// Unmarks a field that was null.
+    fn forget(&mut self, field: &str) {
+        self.0.retain(|seen| *seen != field);
     }
 }
 
-/// Checks that there is room for one more entry.
-fn limit<E: serde::de::Error>(count: usize, most: usize, of: &str) -> Result<(), E> {
-    if count < most {
-        return Ok(());
+/// Reads a list of inputs or outputs, each by `each` with its index.
+fn tensors(
+    reader: &mut Reader<'_>,
+    field: &str,
+    mut each: impl FnMut(&mut Reader<'_>, usize) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    if reader.kind() != Kind::List {
+        return Err(reader.wrong(&format!("'{field}'"), "a list of objects"));
     }
-    Err(E::custom(format_args!("more than {most} {of}")))
+    let mut count = 0;
+    reader.list(|reader| {
+        if count == TENSORS_MAX {
+            return Err(Fault::value(format!("more than {TENSORS_MAX} {field}")));
+        }
+        if reader.kind() != Kind::Object {
+            return Err(reader.wrong(&format!("{field}[{count}]"), "an object"));
+        }
+        each(reader, count)?;
+        count += 1;
+        Ok(())
+    })
 }
 
-impl<'de> Deserialize<'de> for JsonInput {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(InputVisitor)
+/// Reads an object of parameters.
+fn parameters(
+    reader: &mut Reader<'_>,
+    known: &mut impl KnownParameters,
+    custom: &mut CustomParameters,
+    owner: ParameterOwner,
+) -> Result<(), Fault> {
+    if reader.kind() != Kind::Object {
+        return Err(reader.wrong("'parameters'", "an object"));
     }
+    reader.object(|reader, name| {
+        let text;
+        let value = match reader.kind() {
+            Kind::Null => reader.null().map(|_| Value::Null)?,
+            Kind::Bool => Value::Bool(reader.bool()?),
+            Kind::Number => match reader.number()? {
+                Number::Integer(value) => Value::Integer(value),
+                number => Value::Float(number.to_f64()),
+            },
+            Kind::Text => {
+                text = reader.text()?;
+                Value::Text(&text)
+            }
+            Kind::List | Kind::Object | Kind::None => Value::Json(reader.skip()?),
+        };
+        Ok(known.take(custom, owner, name, value)?)
+    })
 }
 
-struct InputVisitor;
+/// Reads a requested output: its name and its known parameters.
+fn output(
+    reader: &mut Reader<'_>,
+    index: usize,
+    custom: &mut CustomParameters,
+) -> Result<(String, OutputParameters), Fault> {
+    let (mut name, mut known) = (None, OutputParameters::default());
+    let mut seen = Seen::default();
+    let read = reader.object(|reader, key| {
+        if matches!(key, "name" | "parameters") {
+            seen.once(key)?;
+        }
+        if reader.null()? {
+            return Ok(());
+        }
+        match key {
+            "name" => name = Some(tensor_name(reader)?),
+            "parameters" => {
+                parameters(reader, &mut known, custom, ParameterOwner::Output(index))?;
+            }
+            _ => drop(reader.skip()?),
+        }
+        Ok(())
+    });
+    let part = part("output", name.as_deref(), index);
+    read.map_err(|fault| fault.of(&part))?;
+    let name = name.ok_or_else(|| Fault::value(format!("{part} has no 'name'")))?;
+    Ok((name, known))
+}
 
-impl<'de> Visitor<'de> for InputVisitor {
-    type Value = JsonInput;
+/// Reads an input.
+fn input(
+    reader: &mut Reader<'_>,
+    index: usize,
+    custom: &mut CustomParameters,
+) -> Result<JsonInput, Fault> {
+    let mut fields = InputFields::default();
+    let read = fields.read(reader, index, custom);
+    let part = part("input", fields.name.as_deref(), index);
+    read.map_err(|fault| fault.of(&part))?;
+    let missing = |field: &str| Fault::value(format!("{part} has no '{field}'"));
+    let name = fields.name.ok_or_else(|| missing("name"))?;
+    let shape = fields.shape.ok_or_else(|| missing("shape"))?;
+    let datatype = fields.datatype.ok_or_else(|| missing("datatype"))?;
+    let has_data = fields.data.is_some();
+    let data = fields.data.unwrap_or_default().into();
+    let tensor = InputTensor { name, datatype, shape, data };
+    Ok(JsonInput { tensor, parameters: fields.parameters, has_data })
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an input with name, shape, datatype and data")
-    }
+/// Fields of an input as far as they are read.
+#[derive(Default)]
+struct InputFields<'a> {
+    name: Option<String>,
+    shape: Option<Shape>,
+    datatype: Option<DataType>,
+    parameters: InputParameters,
+    data: Option<Vec<u8>>,
+    /// Place of data that stands before its datatype. It is read at the end.
+    early: Option<Reader<'a>>,
+    any_base64: bool,
+}
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonInput, A::Error> {
-        use serde::de::Error as _;
-        let (mut name, mut shape, mut datatype) = (None, None, None);
-        let (mut parameters, mut wrong) = (InputParameters::default(), None);
-        let mut data: Option<Vec<u8>> = None;
-        // Data before its datatype is decoded once the datatype is known.
-        let mut early: Option<&RawValue> = None;
-        while let Some(Name(key)) = map.next_key()? {
-            match &*key {
-                "name" => once(&mut name, "name", map.next_value::<String>()?)?,
-                "shape" => once(&mut shape, "shape", map.next_value::<JsonShape>()?.0)?,
-                "datatype" => once(&mut datatype, "datatype", map.next_value::<JsonDataType>()?.0)?,
+impl<'a> InputFields<'a> {
+    fn read(
+        &mut self,
+        reader: &mut Reader<'a>,
+        index: usize,
+        custom: &mut CustomParameters,
+    ) -> Result<(), Fault> {
+        let mut seen = Seen::default();
+        reader.object(|reader, key| {
+            if matches!(key, "name" | "shape" | "datatype" | "parameters" | "data") {
+                seen.once(key)?;
+            }
+            if reader.null()? {
+                return Ok(());
+            }
+            match key {
+                "name" => self.name = Some(tensor_name(reader)?),
+                "shape" => self.shape = Some(shape(reader)?),
+                "datatype" => self.datatype = Some(datatype(reader)?),
                 "parameters" => {
-                    let pairs = map.next_value::<Pairs<'_>>()?;
-                    match pairs.fold(parameters, InputParameters::set) {
-                        Ok(known) => parameters = known,
-                        Err(error) => wrong = Some(error),
-                    }
+                    let owner = ParameterOwner::Input(index);
+                    parameters(reader, &mut self.parameters, custom, owner)?;
                 }
-                "data" if data.is_some() || early.is_some() => {
-                    return Err(A::Error::duplicate_field("data"));
-                }
-                "data" => match datatype {
-                    Some(datatype) => {
-                        let data = data.insert(Vec::new());
-                        map.next_value_seed(Elements { datatype, data })?;
+                "data" => match self.datatype {
+                    Some(datatype) => self.read_data(reader, datatype)?,
+                    None => {
+                        self.early = Some(reader.clone());
+                        reader.skip()?;
                     }
-                    None => early = Some(map.next_value()?),
                 },
-                _ => drop(map.next_value::<IgnoredAny>()?),
+                _ => drop(reader.skip()?),
             }
+            Ok(())
+        })?;
+        if let (Some(mut early), Some(datatype)) = (self.early.take(), self.datatype) {
+            self.read_data(&mut early, datatype)?;
         }
-        let name = name.ok_or_else(|| A::Error::missing_field("name"))?;
-        let shape = shape.ok_or_else(|| A::Error::missing_field("shape"))?;
-        let datatype = datatype.ok_or_else(|| A::Error::missing_field("datatype"))?;
-        if let Some(early) = early {
-            let mut deserializer = serde_json::Deserializer::from_str(early.get());
-            Elements { datatype, data: data.insert(Vec::new()) }
-                .deserialize(&mut deserializer)
-                .map_err(A::Error::custom)?;
+        if self.any_base64 && !self.parameters.b64 {
+            return Err(Fault::value(format!(
+                "'data' holds an object: base64 needs the input's parameter \"{}\": true",
+                parameter::B64
+            )));
         }
-        let has_data = data.is_some();
-        let tensor = InputTensor { name, datatype, shape, data: data.unwrap_or_default().into() };
-        let binary_data_size = parameters.binary_data_size;
-        Ok(JsonInput { tensor, binary_data_size, has_data, error: wrong })
+        Ok(())
+    }
+
+    fn read_data(&mut self, reader: &mut Reader<'_>, datatype: DataType) -> Result<(), Fault> {
+        let mut data = Vec::with_capacity(self.expected_bytes(datatype, reader.left()));
+        self.any_base64 = elements::read(reader, datatype, &mut data, &mut AnyNesting)?;
+        self.data = Some(data);
+        Ok(())
+    }
+
+    /// Bytes of the shape's elements, at most what `left` bytes of JSON can hold.
+    fn expected_bytes(&self, datatype: DataType, left: usize) -> usize {
+        let element_bytes = datatype.element_bytes().unwrap_or(0);
+        let product = |count: usize, dim: &usize| count.checked_mul(*dim);
+        let elements = self.shape.as_ref().and_then(|shape| shape.iter().try_fold(1, product));
+        // An element and its comma are two characters at least.
+        elements.unwrap_or(0).min(left / 2 + 1).saturating_mul(element_bytes)
     }
 }
 
-/// Sets a field, which must not be set yet.
-fn once<T, E: serde::de::Error>(
-    field: &mut Option<T>,
-    name: &'static str,
-    value: T,
-) -> Result<(), E> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(E::duplicate_field(name)),
+/// A part of the request in messages: by its name, or else by its place.
+fn part(kind: &str, name: Option<&str>, index: usize) -> String {
+    match name {
+        Some(name) => format!("{kind} '{}'", name.escape_debug()),
+        None => format!("{kind}s[{index}]"),
     }
 }
 
-struct JsonShape(Shape);
+fn tensor_name(reader: &mut Reader<'_>) -> Result<String, Fault> {
+    match reader.kind() {
+        Kind::Text => Ok(reader.text()?.into_owned()),
+        _ => Err(reader.wrong("'name'", "a text")),
+    }
+}
 
-impl<'de> Deserialize<'de> for JsonShape {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ShapeVisitor;
-        impl<'de> Visitor<'de> for ShapeVisitor {
-            type Value = JsonShape;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a shape: an array of natural numbers")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<JsonShape, A::Error> {
-                let mut shape = Shape::new();
-                while let Some(dim) = seq.next_element()? {
-                    limit(shape.len(), DIMENSIONS_MAX, "dimensions in a shape")?;
-                    shape.push(dim);
-                }
-                Ok(JsonShape(shape))
-            }
+fn shape(reader: &mut Reader<'_>) -> Result<Shape, Fault> {
+    const NATURAL: &str = "a list of natural numbers";
+    if reader.kind() != Kind::List {
+        return Err(reader.wrong("'shape'", NATURAL));
+    }
+    let mut before = reader.clone();
+    let mut shape = Shape::new();
+    reader.list(|reader| {
+        if shape.len() == DIMENSIONS_MAX {
+            return Err(Fault::value(format!("'shape' has more than {DIMENSIONS_MAX} dimensions")));
         }
-        deserializer.deserialize_seq(ShapeVisitor)
-    }
+        let dim = match reader.kind() {
+            Kind::Number => reader.number()?,
+            Kind::None => return Err(reader.syntax("a number")),
+            _ => return Err(before.wrong("'shape'", NATURAL)),
+        };
+        let natural = match dim {
+            Number::Integer(dim) => usize::try_from(dim).ok(),
+            _ => None,
+        };
+        shape.push(natural.ok_or_else(|| before.wrong("'shape'", NATURAL))?);
+        Ok(())
+    })?;
+    Ok(shape)
 }
 
-struct JsonDataType(DataType);
-
-impl<'de> Deserialize<'de> for JsonDataType {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Name(name) = Name::deserialize(deserializer)?;
-        super::datatype(&name).map(Self).map_err(serde::de::Error::custom)
+fn datatype(reader: &mut Reader<'_>) -> Result<DataType, Fault> {
+    match reader.kind() {
+        Kind::Text => super::datatype(&reader.text()?).map_err(Fault::value),
+        _ => Err(reader.wrong("'datatype'", "a text such as FP32")),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(json: &str) -> String {
-        decode(json.as_bytes()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn keys_may_have_any_order() {
-        let json = r#"{"outputs": [{"name": "y", "parameters": {"binary_data": true}}],
-            "inputs": [{"data": [[1, 2]], "extra": {}, "shape": [1, 2], "datatype": "INT8",
-            "name": "x \"q\""}], "id": "7", "parameters": {"timeout": 5}}"#;
-        let decoded = decode(json.as_bytes()).unwrap();
-        let input = &decoded.request.inputs[0];
-        assert_eq!((input.name.as_str(), input.shape.as_slice()), ("x \"q\"", &[1, 2][..]));
-        assert_eq!(&*input.data.contiguous(), [1, 2]);
-        assert_eq!((decoded.id.as_str(), decoded.request.timeout_us), ("7", Some(5)));
-        assert!(decoded.is_binary(0));
-    }
-
-    #[test]
-    fn every_mistake_has_its_own_message() {
-        let input = |fields: &str| format!("{{\"inputs\": [{{\"name\": \"x\", {fields}}}]}}");
-        let cases = [
-            (error("{"), "can not be read"),
-            (error("[]"), "can not be read"),
-            (error("{}"), "no 'inputs'"),
-            (error(&input("\"shape\": [1], \"data\": [1]")), "missing field `datatype`"),
-            (error(&input("\"datatype\": \"INT8\", \"data\": [1]")), "missing field `shape`"),
-            (error(&input("\"shape\": [1], \"datatype\": \"INT8\"")), "no 'data'"),
-            (error(&input("\"shape\": [-1], \"datatype\": \"INT8\", \"data\": []")), "usize"),
-            (error(&input("\"shape\": [1], \"datatype\": \"FLOAT\"")), "'FLOAT' is not one of"),
-            (
-                error(&input(r#""shape": [1], "datatype": "INT8", "parameters": {"x": 1}"#)),
-                "parameter 'x' of an input",
-            ),
-            (error(r#"{"inputs": [], "parameters": {"magic": 1}}"#), "'magic' of the request"),
-            (error(r#"{"inputs": [], "parameters": 3}"#), "an object of parameters"),
-            (error(r#"{"inputs": [], "inputs": []}"#), "duplicate field `inputs`"),
-            (error(&input("\"name\": \"x\"")), "duplicate field `name`"),
-            (error(&input("\"data\": [], \"data\": []")), "duplicate field `data`"),
-        ];
-        for (message, wanted) in cases {
-            assert!(message.contains(wanted), "'{message}' should say '{wanted}'");
-        }
-    }
-
-    #[test]
-    fn an_unsupported_parameter_keeps_its_kind_of_error() {
-        let json = r#"{"inputs": [{"name": "x", "datatype": "INT8", "shape": [1],
-            "parameters": {"shared_memory_region": "r"}}]}"#;
-        assert!(matches!(decode(json.as_bytes()), Err(Error::Unsupported(_))));
-    }
-
-    #[test]
-    fn invalid_utf8_is_an_error_with_the_reason() {
-        assert!(decode(b"{\"id\": \"\xff\"}").unwrap_err().to_string().contains("not UTF-8"));
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::observe::slowest::WINDOW_MAX;
+use skysail_engine::parameters::{CustomParameters, ParameterValue};
 use skysail_engine::request_record::RequestRecord;
 use skysail_engine::stage::Stage;
 use std::sync::Arc;
@@ -97,12 +98,32 @@ fn of_model(model: &Arc<Endpoint>, window: Duration, now: Instant) -> Value {
     })
 }
 
+/// The custom parameters of a request, by their place in it; null if it has none.
+fn parameters(parameters: &CustomParameters) -> Value {
+    if parameters.is_empty() {
+        return Value::Null;
+    }
+    let json = |value: ParameterValue<'_>| match value {
+        ParameterValue::Null => Value::Null,
+        ParameterValue::Bool(value) => value.into(),
+        ParameterValue::Integer(value) => {
+            i64::try_from(value).map_or_else(|_| value.to_string().into(), Value::from)
+        }
+        ParameterValue::Float(value) => value.into(),
+        ParameterValue::Text(text) | ParameterValue::Json(text) => text.into(),
+    };
+    let kept =
+        parameters.iter().map(|(owner, name, value)| (format!("{owner}{name}"), json(value)));
+    Value::Object(kept.collect())
+}
+
 fn of_request(record: &RequestRecord, now: Instant) -> Value {
     let ago = now.saturating_duration_since(record.ended());
     let stage = |stage: Stage| Some((stage.name().to_owned(), record.stage_us(stage)?.into()));
     let stages: Map<String, Value> = Stage::ALL.into_iter().filter_map(stage).collect();
     json!({
         "request_id": record.request_id.to_string(),
+        "parameters": parameters(&record.parameters),
         "trace_id": record.trace_id.map(|id| format!("{id:032x}")),
         "ended_ms_ago": u64::try_from(ago.as_millis()).unwrap_or(u64::MAX),
         "total_us": record.total_us(),

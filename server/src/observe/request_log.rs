@@ -38,7 +38,7 @@ pub(crate) fn without_response(
 ) {
     let Some(limiter) = statistics.log_limiter(record.outcome) else { return };
     let RateLimit::Allow { suppressed } = limiter.check(server.uptime_s()) else { return };
-    let RequestRecord { model, version, request_id, outcome, .. } = record;
+    let RequestRecord { model, version, request_id, outcome, parameters, .. } = record;
     let reason = outcome.reason().unwrap_or_default();
     log_suppressed(model, *version, *outcome, suppressed);
     let why = error.map_or_else(|| record.explanation(), Error::to_string);
@@ -49,6 +49,7 @@ pub(crate) fn without_response(
         %request_id,
         reason,
         took_us = record.total_us(),
+        parameters = (!parameters.is_empty()).then(|| tracing::field::display(parameters)),
         "request {}: {}",
         outcome.name(),
         one_line(&why)

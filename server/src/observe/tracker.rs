@@ -5,12 +5,14 @@
 use super::request_log;
 use super::tracing::Context;
 use crate::call::{Call, micros};
+use crate::decode::Decoded;
 use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::cause::{BlockingBatch, Cause};
 use skysail_engine::endpoint::{Endpoint, ServedOutcome};
 use skysail_engine::error::Reason;
 use skysail_engine::observe::statistics::Statistics;
+use skysail_engine::parameters::CustomParameters;
 use skysail_engine::request::Stages;
 use skysail_engine::request_record::{Ends, Outcome, RequestId, RequestRecord};
 use skysail_engine::ticket::Ticket;
@@ -48,6 +50,7 @@ pub(crate) struct RequestTracker<'a> {
     call: &'a Call<'a>,
     ends: Ends,
     id: Option<RequestId>,
+    parameters: CustomParameters,
     /// Arrival of the last byte in the socket, if all of the request is there.
     arrived: Option<Instant>,
     behind: Option<BlockingBatch>,
@@ -62,7 +65,8 @@ impl<'a> RequestTracker<'a> {
     ) -> Self {
         let id = call.request_id;
         let (ends, arrived, behind, is_over) = (Ends::NONE, None, None, false);
-        Self { server, endpoint, call, ends, id, arrived, behind, is_over }
+        let parameters = CustomParameters::default();
+        Self { server, endpoint, call, ends, id, parameters, arrived, behind, is_over }
     }
 
     /// Marks the whole request as read at `received`, and as in its socket since `arrived`.
@@ -71,11 +75,12 @@ impl<'a> RequestTracker<'a> {
         self.ends.push(self.since(received));
     }
 
-    /// Marks the request as decoded. A non-empty `id` replaces the id of its head.
-    pub(crate) fn decoded(&mut self, id: &str) {
-        if !id.is_empty() {
-            self.id = Some(RequestId::of_caller(id));
+    /// Marks the request as decoded. A non-empty id in it replaces the id of its head.
+    pub(crate) fn decoded(&mut self, decoded: &Decoded) {
+        if !decoded.id.is_empty() {
+            self.id = Some(RequestId::of_caller(&decoded.id));
         }
+        self.parameters = decoded.request.parameters.clone();
         self.ends.push(self.since(Instant::now()));
     }
 
@@ -157,6 +162,7 @@ impl<'a> RequestTracker<'a> {
             model: Arc::clone(self.endpoint.name()),
             version: self.endpoint.version(),
             request_id: self.id.unwrap_or_else(RequestId::own),
+            parameters: self.parameters.clone(),
             trace_id: trace.map(Context::trace_id),
             accepted,
             ends: self.ends,

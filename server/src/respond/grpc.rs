@@ -17,7 +17,7 @@ pub(crate) fn respond(response: Response, decoded: Decoded) -> ModelInferRespons
         id: decoded.id,
         ..ModelInferResponse::default()
     };
-    if decoded.wants_final_marker {
+    if decoded.parameters.wants_final_marker {
         let last = InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
         message.parameters.insert(parameter::FINAL_RESPONSE.into(), last);
     }

@@ -94,6 +94,7 @@ mod tests {
     use crate::observe::tracing::Context;
     use crate::observe::tracing::sample::Reason;
     use skysail_engine::cause::{Cause, Run};
+    use skysail_engine::parameters::CustomParameters;
     use skysail_engine::request_record::{Ends, Outcome, RequestId, RequestRecord};
     use std::time::Instant;
 
@@ -106,6 +107,7 @@ mod tests {
             model: "m".into(),
             version: 1,
             request_id: RequestId::own(),
+            parameters: CustomParameters::default(),
             trace_id: None,
             accepted: Instant::now(),
             ends,

@@ -7,6 +7,7 @@ use http::header::HeaderValue;
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, TraceId};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use skysail_engine::parameters::{ParameterOwner, ParameterValue};
 use skysail_engine::request_record::RequestRecord;
 use skysail_engine::stage::Stage;
 use std::borrow::Cow;
@@ -122,11 +123,29 @@ fn attributes(record: &RequestRecord) -> Vec<KeyValue> {
     if let Some(cache) = record.cache {
         attributes.push(KeyValue::new("skysail.cache", cache.name()));
     }
+    for (owner, name, value) in record.parameters.iter() {
+        attributes.push(parameter(owner, name, value));
+    }
     if let Some(behind) = record.behind {
         attributes.push(KeyValue::new("skysail.behind.number", number(behind.number)));
         attributes.push(KeyValue::new("skysail.behind.rows", number(behind.rows as u64)));
     }
     attributes
+}
+
+/// An attribute for a custom parameter.
+fn parameter(owner: ParameterOwner, name: &str, value: ParameterValue<'_>) -> KeyValue {
+    let key = format!("skysail.parameters.{owner}{name}");
+    match value {
+        ParameterValue::Bool(value) => KeyValue::new(key, value),
+        ParameterValue::Float(value) => KeyValue::new(key, value),
+        ParameterValue::Text(text) => KeyValue::new(key, text.to_owned()),
+        ParameterValue::Integer(value) => match i64::try_from(value) {
+            Ok(value) => KeyValue::new(key, value),
+            Err(_) => KeyValue::new(key, value.to_string()),
+        },
+        other => KeyValue::new(key, other.to_string()),
+    }
 }
 
 /// Converts to a signed number, the only kind in attributes.
