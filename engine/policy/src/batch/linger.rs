@@ -9,8 +9,12 @@ use super::{Decision, FinishedRun};
 use crate::ablation::{Part, is_off};
 use crate::run_time::RunTime;
 
-/// Longest linger, as a share of the last run.
+/// Longest linger with an objective, as a share of the last run.
 const WAIT_SHARE: f64 = 0.125;
+
+/// The same without an objective, where throughput counts more than latency. Clients of one machine
+/// take that long to read their responses and to ask again.
+const WAIT_SHARE_FREE: f64 = 0.2;
 
 /// Shortest run before a linger, in microseconds: a timer must be worth it.
 const RUN_US_MIN: f64 = 1000.0;
@@ -19,8 +23,9 @@ const RUN_US_MIN: f64 = 1000.0;
 const SKIPPED_MAX: u32 = 256;
 
 /// State of the lingers before one queue.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Linger {
+    wait_share: f64,
     rows_expected: usize,
     until_us: u64,
     /// Rows when the linger began; `None` before.
@@ -32,6 +37,12 @@ pub(super) struct Linger {
 }
 
 impl Linger {
+    pub(super) fn new(has_objective: bool) -> Self {
+        let wait_share = if has_objective { WAIT_SHARE } else { WAIT_SHARE_FREE };
+        let (rows_expected, until_us, rows_at_first, skip, next_skip) = (0, 0, None, 0, 0);
+        Self { wait_share, rows_expected, until_us, rows_at_first, skip, next_skip }
+    }
+
     /// Returns true if the expected rows take less time a row, linger included, than the rows that
     /// wait take at once. Also true where the run time of the expected rows is stale.
     pub(super) fn pays(&self, rows_waiting: usize, run_time: &RunTime, now_us: u64) -> bool {
@@ -90,7 +101,7 @@ impl Linger {
             return;
         }
         match self.skip {
-            0 => self.until_us = now_us.saturating_add((run.run_us * WAIT_SHARE) as u64),
+            0 => self.until_us = now_us.saturating_add((run.run_us * self.wait_share) as u64),
             _ => self.skip -= 1,
         }
     }
@@ -107,7 +118,7 @@ mod tests {
     }
 
     fn after_run(rows: usize, run_us: f64, rows_waiting: usize) -> Linger {
-        let mut linger = Linger::default();
+        let mut linger = Linger::new(true);
         linger.finished(&run(rows, run_us, rows_waiting), 64, 10_000);
         linger
     }
@@ -125,6 +136,13 @@ mod tests {
     }
 
     #[test]
+    fn without_an_objective_a_linger_is_longer() {
+        let mut linger = Linger::new(false);
+        linger.finished(&run(32, 8_000.0, 20), 64, 10_000);
+        assert_eq!(decide(&mut linger, 20, 10_000), Decision::Wait { until_us: 11_600 });
+    }
+
+    #[test]
     fn a_deadline_ends_the_wait() {
         let mut linger = after_run(32, 8_000.0, 20);
         assert_eq!(linger.decide(20, 64, 10_200, 10_000), Decision::Wait { until_us: 10_200 });
@@ -135,7 +153,7 @@ mod tests {
     fn one_caller_never_waits_and_a_full_batch_neither() {
         assert_eq!(decide(&mut after_run(1, 8_000.0, 0), 1, 10_001), RUN);
         assert_eq!(decide(&mut after_run(64, 8_000.0, 64), 64, 10_000), RUN);
-        assert_eq!(decide(&mut Linger::default(), 1, 5), RUN);
+        assert_eq!(decide(&mut Linger::new(true), 1, 5), RUN);
         assert_eq!(decide(&mut after_run(32, 8_000.0, 0), 1, 11_000), RUN);
     }
 
@@ -165,7 +183,7 @@ mod tests {
 
     #[test]
     fn waits_in_vain_become_rare_and_one_that_pays_brings_them_back() {
-        let mut linger = Linger::default();
+        let mut linger = Linger::new(true);
         let mut waits = 0;
         let mut now_us = 0;
         for _ in 0..1_000 {

@@ -52,7 +52,7 @@ impl Predictive {
             limits,
             rows_best,
             rows_typical: 1.0,
-            linger: Linger::default(),
+            linger: Linger::new(limits.objective_us.is_some()),
             explorer: SizeExplorer::default(),
         }
     }

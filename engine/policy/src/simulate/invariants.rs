@@ -185,7 +185,7 @@ impl<'a> Checker<'a> {
         let policy = &self.scenario.policy;
         let own_us = match policy.name() {
             // Each run that ends meanwhile may prolong it by a part of itself.
-            PolicyName::Predictive => (self.longest_run_us / 8 + 1) * self.slots() as u64,
+            PolicyName::Predictive => (self.longest_run_us / 5 + 1) * self.slots() as u64,
             _ => 0,
         };
         own_us + policy.max_delay_us
