@@ -112,7 +112,8 @@ fn noise(profile: &Profile) -> Noise {
 fn scenario(profile: &Profile, machine: Machine) -> Scenario {
     let server = profile.server;
     let rows = profile.rows_per_request as usize;
-    let objective_us = profile.server_objective_ms.map(|ms| response_reserve::inside(ms * 1e3));
+    let whole_us = profile.server_objective_ms.map(|ms| ms * 1e3);
+    let objective_us = whole_us.map(response_reserve::inside);
     let rows_max = server.batch_rows_max.map_or(rows, |max| max as usize).max(rows);
     let replicas = server.replicas.map_or(1, |count| count as usize);
     Scenario {
@@ -123,7 +124,7 @@ fn scenario(profile: &Profile, machine: Machine) -> Scenario {
         limits: Limits { rows_max, objective_us, replicas },
         requests_max: server.queue_max.map_or(QUEUE_MAX, |max| max as usize),
         machine,
-        overhead: Overhead::default(),
+        overhead: Overhead { objective_us: whole_us, ..Overhead::default() },
         known: Known::Calibrated { factor: 1.0 },
         kinds: vec![Kind { rows: (rows, rows), ..Kind::default() }],
         ..Scenario::default()

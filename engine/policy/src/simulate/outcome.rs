@@ -1,7 +1,6 @@
 //! Outcome of a simulation.
 
 use super::request::Request;
-use crate::priority::Demand;
 use crate::scheduler::Rejection;
 use std::collections::BTreeMap;
 
@@ -162,15 +161,9 @@ impl Outcome {
     }
 
     /// Counts a response at a time.
-    pub(super) fn finished(
-        &mut self,
-        request: &Request,
-        demand: &Demand,
-        has_failed: bool,
-        now_us: u64,
-    ) {
+    pub(super) fn finished(&mut self, request: &Request, has_failed: bool, now_us: u64) {
         self.end_us = self.end_us.max(now_us);
-        let is_good = !demand.is_late(now_us);
+        let is_good = request.due_us.is_none_or(|due_us| now_us <= due_us);
         let is_answered = !has_failed && !request.is_cancelled(now_us);
         if is_answered {
             self.interval(request.arrived_us).good_arrived += u64::from(is_good);

@@ -2,6 +2,8 @@
 //! with everything else there, so it depends on the rate.
 
 use super::random::Random;
+use crate::overload_pause::OverloadPause;
+use crate::response_reserve::ResponseReserve;
 
 /// Everything besides the queue and the runs. The default takes no time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +14,9 @@ pub struct Overhead {
     pub levels: Vec<Level>,
     /// Over how long the rate of a moment is taken.
     pub over_us: f64,
+    /// Objective as clients see it. The server keeps a reserve of it for what follows a run. If
+    /// absent, requests have the objective of the limits.
+    pub objective_us: Option<f64>,
 }
 
 /// Measurements at one rate.
@@ -92,17 +97,60 @@ impl Rate {
     }
 }
 
-/// The front: who comes while it is taken waits.
+/// The front, an I/O thread: who comes while it is taken waits. It pauses after it has shed
+/// requests, as the server's threads do.
 #[derive(Debug, Default)]
 pub(super) struct Front {
     free_us: f64,
+    pause: OverloadPause,
 }
 
 impl Front {
     /// Returns the time when a request that arrives now is in.
     pub(super) fn take(&mut self, now_us: u64, front_us: f64) -> u64 {
+        if now_us as f64 >= self.free_us {
+            // It has looked at its sockets, and found nothing.
+            self.free_us += self.pause.before_poll().map_or(0.0, |us| us as f64);
+        }
         self.free_us = self.free_us.max(now_us as f64) + front_us;
         self.free_us as u64
+    }
+
+    /// Counts a request that is in, with its time limit.
+    pub(super) fn entered(&self, limit_us: Option<u64>, is_rejected: bool) {
+        self.pause.on_request(limit_us);
+        if is_rejected {
+            self.pause.on_rejection();
+        }
+    }
+}
+
+/// The part of the objective that the server keeps for what follows a run.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    objective_us: f64,
+    rule: ResponseReserve,
+    reserve_us: f64,
+}
+
+impl Reserve {
+    pub(super) fn new(objective_us: f64) -> Self {
+        let rule = ResponseReserve::new(objective_us);
+        Self { objective_us, rule, reserve_us: rule.least_us() }
+    }
+
+    pub(super) fn objective_us(&self) -> u64 {
+        self.objective_us as u64
+    }
+
+    /// Time that a request has for queue and run.
+    pub(super) fn inside_us(&self) -> u64 {
+        (self.objective_us - self.reserve_us) as u64
+    }
+
+    /// Learns the time outside of queue and run of one response.
+    pub(super) fn learn(&mut self, around_us: f64) {
+        self.reserve_us = self.rule.next_us(self.reserve_us, around_us);
     }
 }
 
@@ -153,5 +201,23 @@ mod tests {
         let mut front = Front::default();
         let found = [0, 0, 1, 100].map(|now_us| front.take(now_us, 2.5));
         assert_eq!(found, [2, 5, 7, 102]);
+    }
+
+    #[test]
+    fn the_front_pauses_after_it_has_shed_requests() {
+        let mut front = Front::default();
+        assert_eq!(front.take(0, 10.0), 10);
+        front.entered(Some(12_000), true);
+        assert_eq!(front.take(20, 10.0), 1_020, "a pause of a millisecond from 10 us on");
+        front.entered(Some(12_000), false);
+        assert_eq!(front.take(5_000, 10.0), 5_010);
+    }
+
+    #[test]
+    fn slow_responses_leave_less_time_for_queue_and_run() {
+        let mut reserve = Reserve::new(20_000.0);
+        assert_eq!(reserve.inside_us(), 18_000);
+        (0..1_000).for_each(|_| reserve.learn(3_000.0));
+        assert!((16_800..17_100).contains(&reserve.inside_us()), "{}", reserve.inside_us());
     }
 }

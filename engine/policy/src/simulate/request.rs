@@ -12,6 +12,8 @@ pub(super) struct Request {
     pub(super) token: u64,
     pub(super) kind: usize,
     pub(super) arrived_us: u64,
+    /// Time by which its client wants the response.
+    pub(super) due_us: Option<u64>,
     pub(super) batch_key: u32,
     /// Index of the client of a closed loop.
     pub(super) caller: Option<usize>,
@@ -27,11 +29,19 @@ impl Request {
     }
 }
 
+/// The objective of a request that arrives now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Objective {
+    /// Time until the client has its response.
+    pub(super) client_us: Option<u64>,
+    /// Part of it for queue and run.
+    pub(super) inside_us: Option<u64>,
+}
+
 /// Draws requests.
 #[derive(Debug)]
 pub(super) struct Requests {
     kinds: Vec<Kind>,
-    objective_us: Option<u64>,
     random: Random,
     next_token: u64,
 }
@@ -42,16 +52,20 @@ impl Requests {
             [] => vec![Kind::default()],
             kinds => kinds.to_vec(),
         };
-        let objective_us = scenario.limits.objective_us.map(|us| us as u64);
-        Self { kinds, objective_us, random, next_token: 0 }
+        Self { kinds, random, next_token: 0 }
     }
 
     pub(super) fn kinds(&self) -> usize {
         self.kinds.len()
     }
 
-    /// The next request, which comes now.
-    pub(super) fn draw(&mut self, caller: Option<usize>, now_us: u64) -> (Request, Demand) {
+    /// The next request, which comes now, under this objective.
+    pub(super) fn draw(
+        &mut self,
+        caller: Option<usize>,
+        objective: Objective,
+        now_us: u64,
+    ) -> (Request, Demand) {
         let random = &mut self.random;
         let index = match self.kinds.len() {
             1 => 0,
@@ -59,11 +73,15 @@ impl Requests {
         };
         let kind = &self.kinds[index];
         let rows = random.between(kind.rows.0 as u64, kind.rows.1 as u64) as usize;
-        let allowed_us = match kind.deadline {
-            Deadline::None => None,
-            Deadline::Objective => self.objective_us,
-            Deadline::Between { least_us, most_us } => Some(random.between(least_us, most_us)),
+        let (client_us, inside_us) = match kind.deadline {
+            Deadline::None => (None, None),
+            Deadline::Objective => (objective.client_us, objective.inside_us),
+            Deadline::Between { least_us, most_us } => {
+                let timeout_us = Some(random.between(least_us, most_us));
+                (timeout_us, timeout_us)
+            }
         };
+        let after = |us: Option<u64>| us.map(|us| now_us.saturating_add(us));
         let cancels_us = kind.cancelling.filter(|cancelling| random.chance(cancelling.share));
         let cancels_us =
             cancels_us.map(|cancelling| random.exponential(cancelling.after_us) as u64);
@@ -71,6 +89,7 @@ impl Requests {
             token: self.next_token,
             kind: index,
             arrived_us: now_us,
+            due_us: after(client_us),
             batch_key: random.between(1, u64::from(kind.batch_keys)) as u32,
             caller,
             cancels_us: cancels_us.map(|after_us| now_us.saturating_add(after_us)),
@@ -80,7 +99,7 @@ impl Requests {
         let demand = Demand {
             rows,
             queued_us: now_us,
-            deadline_us: allowed_us.map(|us| now_us.saturating_add(us)),
+            deadline_us: after(inside_us),
             priority: Priority::new(kind.priority),
         };
         (request, demand)
@@ -100,13 +119,15 @@ mod tests {
         let rare = Kind { deadline, cancelling, priority: 2, ..Kind::default() };
         let scenario = Scenario { kinds: vec![often, rare], ..Scenario::default() };
         let mut requests = Requests::new(&scenario, Random::new(1, 0));
-        let drawn: Vec<_> = (0..4_000).map(|_| requests.draw(None, 1_000)).collect();
+        let objective = Objective { client_us: Some(60_000), inside_us: Some(50_000) };
+        let drawn: Vec<_> = (0..4_000).map(|_| requests.draw(None, objective, 1_000)).collect();
         let (rare, often): (Vec<_>, Vec<_>) = drawn.iter().partition(|(r, _)| r.kind == 1);
         assert!((900..1_100).contains(&rare.len()));
         assert!(
             often.iter().all(|(r, t)| (1..=2).contains(&r.batch_key) && (2..=4).contains(&t.rows))
         );
         assert!(often.iter().all(|(r, t)| t.deadline_us == Some(51_000) && r.cancels_us.is_none()));
+        assert!(often.iter().all(|(r, _)| r.due_us == Some(61_000)));
         let due =
             |demand: &Demand| demand.deadline_us.is_some_and(|us| (1_005..=1_009).contains(&us));
         assert!(rare.iter().all(|(r, t)| r.batch_key == 1 && due(t) && t.priority.level() == 2));

@@ -2,10 +2,10 @@
 
 use super::event::{Change, Event, Events, Observer, Queue};
 use super::outcome::Outcome;
-use super::overhead::{Front, Rate};
+use super::overhead::{Front, Rate, Reserve};
 use super::random::Random;
 use super::replica::SimulatedReplica;
-use super::request::{Request, Requests};
+use super::request::{Objective, Request, Requests};
 use super::scenario::{Scenario, Traffic};
 use crate::priority::Demand;
 use crate::ready_queue::QueuedRequest;
@@ -64,6 +64,7 @@ struct Simulation<'a, W> {
     /// Requests that have arrived and are not through the front yet.
     entering: VecDeque<(Request, Demand)>,
     rate: Rate,
+    reserve: Option<Reserve>,
     /// Apart from each other, so that another policy meets the same requests.
     machine_random: Random,
     caller_random: Random,
@@ -104,6 +105,7 @@ impl<'a, W: Observer> Simulation<'a, W> {
             front: Front::default(),
             entering: VecDeque::new(),
             rate: Rate::new(scenario.overhead.over_us),
+            reserve: scenario.overhead.objective_us.map(Reserve::new),
             events: Events::default(),
             is_open: true,
             wakes_us: None,
@@ -166,8 +168,17 @@ impl<'a, W: Observer> Simulation<'a, W> {
         }
     }
 
+    fn objective(&self) -> Objective {
+        if let Some(reserve) = &self.reserve {
+            let (client_us, inside_us) = (reserve.objective_us(), reserve.inside_us());
+            return Objective { client_us: Some(client_us), inside_us: Some(inside_us) };
+        }
+        let us = self.scenario.limits.objective_us.map(|us| us as u64);
+        Objective { client_us: us, inside_us: us }
+    }
+
     fn arrive(&mut self, caller: Option<usize>, now_us: u64) {
-        let (request, demand) = self.requests.draw(caller, now_us);
+        let (request, demand) = self.requests.draw(caller, self.objective(), now_us);
         self.rate.arrived(now_us);
         let front_us = self.scenario.overhead.front_us;
         if front_us > 0.0 {
@@ -182,6 +193,8 @@ impl<'a, W: Observer> Simulation<'a, W> {
         let is_cancelled = |request: &Request| request.is_cancelled(now_us);
         let pushed = self.queue.push(request, demand, request.batch_key, now_us, is_cancelled);
         let rejected = pushed.err();
+        let limit_us = request.due_us.map(|due_us| due_us - request.arrived_us);
+        self.front.entered(limit_us, rejected.is_some());
         if let Some(caller) = request.caller {
             self.callers[caller] = Some(request.token);
             match (rejected, request.cancels_us) {
@@ -365,7 +378,7 @@ impl<'a, W: Observer> Simulation<'a, W> {
                 _ => true,
             };
             if is_over {
-                answered.push((*request, *demand));
+                answered.push(*request);
             } else {
                 again.push(request.token);
             }
@@ -376,12 +389,12 @@ impl<'a, W: Observer> Simulation<'a, W> {
             }
             self.observer.requeued(now_us, &batch, &again);
         }
-        let tokens: Vec<u64> = answered.iter().map(|(request, _)| request.token).collect();
+        let tokens: Vec<u64> = answered.iter().map(|request| request.token).collect();
         self.observer.finished(now_us, &batch, &tokens);
         let has_failed = !matches!(end, RunEnd::Succeeded(_));
-        for (request, demand) in &answered {
+        for request in &answered {
             let answered_us = self.answered_us(now_us);
-            self.outcome.finished(request, demand, has_failed, answered_us);
+            self.outcome.finished(request, has_failed, answered_us);
             if let Some(caller) = request.caller {
                 self.release(caller, request.token, answered_us, 0.0);
             }
@@ -394,6 +407,9 @@ impl<'a, W: Observer> Simulation<'a, W> {
     fn answered_us(&mut self, now_us: u64) -> u64 {
         let around_us =
             self.scenario.overhead.around_us(self.rate.per_s(), &mut self.overhead_random);
+        if let Some(reserve) = &mut self.reserve {
+            reserve.learn(around_us);
+        }
         now_us.saturating_add(around_us as u64)
     }
 }

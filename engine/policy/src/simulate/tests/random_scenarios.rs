@@ -38,7 +38,8 @@ fn overhead(random: &mut Random, per_s: f64) -> Overhead {
     };
     let levels = vec![level(per_s / 2.0, random), level(per_s, random)];
     let front_us = if random.chance(0.5) { 0.0 } else { random.exponential(0.3e6 / per_s) };
-    Overhead { front_us, levels, over_us: random.between(0, 300_000) as f64 }
+    let objective_us = random.chance(0.5).then(|| 1.0 + random.exponential(60_000.0));
+    Overhead { front_us, levels, over_us: random.between(0, 300_000) as f64, objective_us }
 }
 
 fn kind(random: &mut Random) -> Kind {
