@@ -33,6 +33,7 @@ pub use lifecycle::State;
 pub use load_with::LoadWith;
 pub use roots::{Copied, Mirror, Root, Roots};
 pub use sent_files::{SentFiles, SentFilesError};
+pub use source::is_model_name;
 
 /// Status of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub enum RepositoryError {
     #[error("models are loaded and unloaded by name in control mode `explicit` only")]
     NotExplicit,
     /// The repository has no folder of this name.
-    #[error("there is no model '{0}': no repository has a folder of this name")]
+    #[error("there is no folder '{0}' in any repository, and no model of this name elsewhere")]
     NoSuchModel(String),
     /// No version could be loaded.
     #[error("model '{model}' was not loaded: {reason}")]
@@ -192,6 +193,11 @@ impl Repository {
     /// True once everything found at the start has been loaded, or has failed to.
     pub fn is_started(&self) -> bool {
         self.shared.started.load(Ordering::Acquire)
+    }
+
+    /// True if models are loaded and unloaded by name.
+    pub fn loads_by_name(&self) -> bool {
+        self.control == ControlMode::Explicit
     }
 
     /// Loads or reloads a model, with the settings and files that replace those in its folder.

@@ -7,12 +7,14 @@ use skysail_engine::config::{ControlMode, EngineConfig};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+mod place;
 mod probe;
 #[cfg(test)]
 mod tests;
 mod tracing;
 
 pub(crate) use self::tracing::Tracing;
+pub(crate) use place::NamedPlace;
 pub(crate) use probe::Probe;
 
 const EXAMPLES: &str = "\
@@ -23,11 +25,16 @@ Examples:
       Serve with a latency objective of 20 ms. Requests that can not meet it are rejected at once.
   skysail-server --models models --model-control explicit --load-model digits
       Serve one model; load and unload others by name through the API.
+  skysail-server --model digits=/mnt/models
+      Serve one model, a file or a folder that may be mounted or replaced later.
   skysail-server --models models --http 0.0.0.0:8000 --grpc 0.0.0.0:8001
       Accept connections from other machines.
 
 The folder holds DIR/NAME/VERSION/model.onnx, and optionally DIR/NAME/model.toml with settings of
 the model. A model repository of Triton (with config.pbtxt) works unchanged.";
+
+/// The repository, unless the settings name one or a model.
+const DEFAULT_MODELS: &str = "models";
 
 /// Smallest objective in milliseconds: the engine counts microseconds.
 const OBJECTIVE_MS_MIN: f64 = 0.001;
@@ -79,14 +86,15 @@ pub(crate) struct Config {
 macro_rules! settings {
     (
         $(#[$doc:meta])* $name:ident / $flags:ident {
-            $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr, $flag:literal, $value:literal;)*
+            $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr, $flag:literal, $value:literal
+                $(, $read:literal)?;)*
         }
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub(crate) struct $name {
-            $($(#[$field_doc])* pub(crate) $field: $type,)*
+            $($(#[$field_doc])* $(#[serde(deserialize_with = $read)])? pub(crate) $field: $type,)*
         }
 
         impl Default for $name {
@@ -133,8 +141,12 @@ settings! {
 settings! {
     /// The model repository.
     Repository / RepositoryFlags {
-        /// Model repository: a folder with DIR/NAME/VERSION/model.onnx [default: models].
-        models: PathBuf = "models".into(), "models", "DIR";
+        /// Model repository: a folder with DIR/NAME/VERSION/model.onnx; may be repeated
+        /// [default: models, unless --model is given].
+        models: Vec<PathBuf> = Vec::new(), "models", "DIR", "place::one_or_many";
+        /// A model with a path of its own: a file, or a folder that is the model. The path may
+        /// appear later with --model-control poll; may be repeated.
+        model: Vec<NamedPlace> = Vec::new(), "model", "NAME=PATH", "place::one_or_many";
         /// Mode of loading and updating models [default: poll].
         model_control: Control = Control::Poll, "model-control", "MODE";
         /// Interval between two scans of the folder in milliseconds, with --model-control poll
@@ -159,8 +171,11 @@ settings! {
     /// Limits on single requests, and on all requests together.
     Limits / LimitFlags {
         /// Largest body of a request in bytes, before and after decompression. Requests other than
-        /// inference are limited to 1048576 [default: 268435456].
+        /// inference and loading by name are limited to 1048576 [default: 268435456].
         body_bytes_max: usize = 256 << 20, "body-bytes-max", "BYTES";
+        /// Largest request in bytes to load a model by name, with the files that are sent with it,
+        /// before and after decompression [default: 268435456].
+        load_bytes_max: usize = 256 << 20, "load-bytes-max", "BYTES";
         /// Largest total size in bytes of all request and response bodies in memory. Further
         /// requests are rejected as busy [default: 4294967296].
         in_flight_bytes_max: usize = 4 << 30, "in-flight-bytes-max", "BYTES";
@@ -276,6 +291,10 @@ impl Config {
         flags.log.apply(&mut config.log);
         config.tracing = flags.tracing.or(&config.tracing);
         flags.telemetry.apply(&mut config.telemetry);
+        let Repository { models, model, .. } = &mut config.repository;
+        if models.is_empty() && model.is_empty() {
+            models.push(DEFAULT_MODELS.into());
+        }
         config.check()?;
         Ok(config)
     }
@@ -287,8 +306,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        let models = &self.repository.models;
-        ensure!(models.is_dir(), "--models {}: there is no such folder", models.display());
+        place::check(&self.repository.models, &self.repository.model)?;
         ensure!(self.repository.poll_ms > 0, "poll_ms must be at least 1");
         self.probe.check()?;
         if let Some(ms) = self.latency.objective_ms {
@@ -315,7 +333,7 @@ impl Config {
     /// The engine's settings.
     pub(crate) fn engine(&self) -> EngineConfig {
         EngineConfig {
-            models: self.repository.models.clone().into(),
+            models: place::roots(&self.repository.models, &self.repository.model),
             control: match self.repository.model_control {
                 Control::None => ControlMode::None,
                 Control::Poll => ControlMode::Poll,

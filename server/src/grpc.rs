@@ -16,6 +16,7 @@ use accounted_request::{AccountedRequest, typed_bytes};
 use accounted_response::AccountedResponse;
 use deadline::{Arrival, Responses};
 use futures_util::StreamExt;
+use prost::Message;
 use serde_json::Value;
 pub(crate) use services::services;
 use skysail_protocol::grpc::grpc_inference_service_server::GrpcInferenceService;
@@ -235,6 +236,8 @@ impl GrpcInferenceService for Service {
         request: Request<RepositoryModelLoadRequest>,
     ) -> Reply<RepositoryModelLoadResponse> {
         let request = request.into_inner();
+        let mut permit = self.server.budget().permit();
+        permit.add(request.encoded_len())?;
         admin::repository::load(&self.server, &request.model_name, request.parameters).await?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }

@@ -81,8 +81,13 @@ async fn dispatch(
             Ok(json_response(StatusCode::OK, &json))
         }
         Route::Admin(route) => {
-            let limits = server.body_limits().for_admin();
-            let (body, _permit) = read_body(server, thread, &head.headers, body, limits).await?;
+            let limits = match route {
+                route::Admin::Load { .. } => server.load_limits(),
+                _ => server.body_limits().for_admin(),
+            };
+            let (body, mut permit) = read_body(server, thread, &head.headers, body, limits).await?;
+            // Files are decoded from text.
+            permit.grow_to(2 * body.len())?;
             admin::respond(server, &head.method, route, &body).await
         }
     }

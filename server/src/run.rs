@@ -36,7 +36,8 @@ pub(crate) async fn run(
     let http = bind(config.listen.http, "http")?;
     let grpc = bind(config.listen.grpc, "grpc")?;
     let metrics = bind(config.listen.metrics, "metrics")?;
-    let engine = Engine::start(config.engine())?;
+    let engine_config = config.engine();
+    let engine = Engine::start(engine_config.clone())?;
     let limits = config.limits.clone();
     let (tracing, exporter) = traces::start(&config.tracing)?;
     let server = Server::new(engine, limits.clone(), log)
@@ -47,7 +48,7 @@ pub(crate) async fn run(
     tracing::info!(
         "skysail-server {} serves {}: HTTP on {}, gRPC on {}, metrics on {}",
         env!("CARGO_PKG_VERSION"),
-        config.repository.models.display(),
+        engine_config.models,
         http.local_addr()?,
         grpc.local_addr()?,
         metrics.local_addr()?,

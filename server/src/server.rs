@@ -72,6 +72,11 @@ impl Server {
         BodyLimits { bytes_max: self.limits.body_bytes_max, pause_ms: self.limits.body_timeout_ms }
     }
 
+    /// Limits of a request to load a model by name, which may bring its files.
+    pub(crate) fn load_limits(&self) -> BodyLimits {
+        BodyLimits { bytes_max: self.limits.load_bytes_max, ..self.body_limits() }
+    }
+
     pub(crate) fn budget(&self) -> &Arc<MemoryBudget> {
         &self.budget
     }

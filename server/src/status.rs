@@ -4,7 +4,7 @@ use crate::config::Limits;
 use http::StatusCode;
 use skysail_engine::Error as EngineError;
 use skysail_engine::error::ShedReason;
-use skysail_engine::repository::RepositoryError;
+use skysail_engine::repository::{RepositoryError, SentFilesError};
 use skysail_engine::validate::InvalidRequest;
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
@@ -26,6 +26,9 @@ pub(crate) enum Error {
     /// Error of the repository.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// Files that came with a request can not be taken.
+    #[error("the files of the model are not taken: {0}")]
+    Files(#[from] SentFilesError),
     /// The request is invalid.
     #[error("{0}")]
     Malformed(String),
@@ -118,6 +121,10 @@ impl Error {
             Self::Repository(RepositoryError::Closed) => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
             }
+            Self::Files(SentFilesError::Io(_)) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal)
+            }
+            Self::Files(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
             Self::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
             Self::NoSuchPath(_) => (StatusCode::NOT_FOUND, Code::Unimplemented),

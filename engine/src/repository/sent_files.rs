@@ -1,7 +1,7 @@
 //! Files of a model that came with the request to load it, in a private temporary folder.
 
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use tempfile::TempDir;
@@ -55,11 +55,16 @@ impl SentFiles {
                 return Err(SentFilesError::TooMany);
             }
             let file = folder.path().join(confined(path)?);
-            if let Some(parent) = file.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            // Two spellings of one path, or a file where another path has a folder, are an error.
-            io::Write::write_all(&mut fs::File::create_new(&file)?, bytes)?;
+            let made = file.parent().map_or(Ok(()), fs::create_dir_all);
+            let written = made
+                .and_then(|()| fs::File::create_new(&file))
+                .and_then(|mut file| file.write_all(bytes));
+            written.map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                    refused(path, "another file is where it or its folder would be")
+                }
+                _ => error.into(),
+            })?;
         }
         Ok(Self(folder))
     }
@@ -70,19 +75,14 @@ impl SentFiles {
     }
 }
 
-/// Compares folders, each of which has its own name.
-impl PartialEq for SentFiles {
-    fn eq(&self, other: &Self) -> bool {
-        self.folder() == other.folder()
-    }
+fn refused(path: &str, problem: &'static str) -> SentFilesError {
+    let path = path.chars().take(100).collect::<String>().escape_debug().to_string();
+    SentFilesError::Path { path, problem }
 }
 
 /// Checks that a path leads to a file below its folder and is written in the plain form.
 fn confined(path: &str) -> Result<PathBuf, SentFilesError> {
-    let fail = |problem| {
-        let path = path.chars().take(100).collect::<String>().escape_debug().to_string();
-        Err(SentFilesError::Path { path, problem })
-    };
+    let fail = |problem| Err(refused(path, problem));
     if path.len() > PATH_BYTES_MAX {
         return fail("it is too long");
     }
@@ -149,8 +149,10 @@ mod tests {
     #[test]
     fn two_files_of_one_path_are_an_error() {
         let twice = SentFiles::store([("1/a", &b"x"[..]), ("1/a", b"y")]);
-        assert!(matches!(twice, Err(SentFilesError::Io(_))));
+        assert!(matches!(twice, Err(SentFilesError::Path { .. })));
         let below_a_file = SentFiles::store([("1/a", &b"x"[..]), ("1/a/b", b"y")]);
-        assert!(matches!(below_a_file, Err(SentFilesError::Io(_))));
+        assert!(matches!(below_a_file, Err(SentFilesError::Path { .. })));
+        let above = SentFiles::store([("1/a/b", &b"x"[..]), ("1/a", b"y")]);
+        assert!(matches!(above, Err(SentFilesError::Path { .. })));
     }
 }

@@ -58,9 +58,7 @@ impl PartialEq for VersionSource {
             let file = source.file.as_deref().map_err(String::clone);
             file.map(|file| file.strip_prefix(&source.folder).unwrap_or(file).to_owned())
         };
-        self.fingerprint == other.fingerprint
-            && self.sent == other.sent
-            && below(self) == below(other)
+        self.fingerprint == other.fingerprint && below(self) == below(other)
     }
 }
 
@@ -142,7 +140,7 @@ pub(crate) fn names(folder: &Path) -> std::io::Result<Vec<String>> {
 }
 
 /// True if a folder of this name is a model of its repository.
-pub(crate) fn is_model_name(name: &str) -> bool {
+pub fn is_model_name(name: &str) -> bool {
     is_plain(name) && !name.starts_with('.')
 }
 

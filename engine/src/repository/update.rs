@@ -112,7 +112,7 @@ impl Updater {
         config: &ModelConfig,
     ) {
         let Some(version_source) = source.versions.get(&version) else { return };
-        let origin = Origin { source: version_source.clone(), config: config.clone() };
+        let mut origin = Origin { source: version_source.clone(), config: config.clone() };
         let serves =
             self.models.get(name).is_some_and(|state| state.serving.contains_key(&version));
         if !serves {
@@ -141,6 +141,8 @@ impl Updater {
                     false => reason,
                 };
                 self.set_status(name, version, state, reason);
+                // Sent files that do not serve are removed.
+                origin.source.sent = None;
                 self.models.entry(name.into()).or_default().failed.insert(version, origin);
             }
         }

@@ -58,4 +58,6 @@ pub mod parameter {
     pub const UNLOAD_DEPENDENTS: &str = "unload_dependents";
     /// Load, string: configuration of the model as JSON, instead of the repository's.
     pub const CONFIG: &str = "config";
+    /// Load, bytes (base64 over HTTP): start of the names of files, before `VERSION/NAME`.
+    pub const FILE: &str = "file:";
 }

@@ -25,7 +25,8 @@ fn help_texts_state_the_actual_defaults() {
     ];
     for (flag, value) in defaults.concat() {
         let value = match flag {
-            "load-model" => continue,
+            "load-model" | "model" => continue,
+            "models" => "models, unless --model is given".to_owned(),
             "io-threads" | "compute-threads" => "number of cores".to_owned(),
             _ => value.trim_matches('"').to_lowercase(),
         };

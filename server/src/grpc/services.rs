@@ -27,6 +27,9 @@ const STREAM: &str = "ModelStreamInfer";
 /// Methods whose messages have tensors.
 const INFERENCE: [&str; 2] = ["ModelInfer", STREAM];
 
+/// The method whose message may have the files of a model.
+const LOAD: &str = "RepositoryModelLoad";
+
 /// A future response.
 type FutureResponse = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
@@ -41,15 +44,17 @@ pub(crate) fn services<H: Health>(
     server: Arc<Server>,
     health: HealthServer<H>,
 ) -> Result<Services> {
-    let (limits, budget) = (server.body_limits(), Arc::clone(server.budget()));
+    let (body_limits, load_limits) = (server.body_limits(), server.load_limits());
+    let budget = Arc::clone(server.budget());
     let inference = GrpcInferenceServiceServer::new(Service::new(server))
-        .max_decoding_message_size(limits.bytes_max)
+        .max_decoding_message_size(body_limits.bytes_max)
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(Gzip)
         .accept_compressed(Deflate)
         .send_compressed(Gzip)
         .send_compressed(Deflate);
-    let admin = inference.clone().max_decoding_message_size(limits.for_admin().bytes_max);
+    let load = inference.clone().max_decoding_message_size(load_limits.bytes_max);
+    let admin = inference.clone().max_decoding_message_size(body_limits.for_admin().bytes_max);
     let reflection = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -63,7 +68,11 @@ pub(crate) fn services<H: Health>(
         match service {
             "inference.GRPCInferenceService" => {
                 let is_stream = method == STREAM;
-                let service = if INFERENCE.contains(&method) { &inference } else { &admin };
+                let (service, limits) = match method {
+                    LOAD => (&load, load_limits),
+                    _ if INFERENCE.contains(&method) => (&inference, body_limits),
+                    _ => (&admin, body_limits),
+                };
                 let mut service = service.clone();
                 let arrival = match Arrival::now(Arc::clone(&thread), request.headers()) {
                     Ok(arrival) => arrival,

@@ -1,15 +1,18 @@
 //! HTTP responses to all requests but inference: the gRPC messages as JSON.
 
 use super::route::{Admin, Target};
-use super::{ChunkedBody, json_response};
+use super::{ChunkedBody, OFFLOAD_BYTES, json_response, offload};
 use crate::admin::{self, json::to_json};
 use crate::server::Server;
 use crate::status::Error;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use skysail_engine::payload::Payload;
 use skysail_protocol::grpc::ModelRepositoryParameter;
 use skysail_protocol::grpc::model_repository_parameter::ParameterChoice;
+use skysail_protocol::parameter;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -41,7 +44,9 @@ pub(super) async fn respond(
         }
         Admin::Index => index(server, body)?,
         Admin::Load { model } => {
-            admin::repository::load(server, &model, load_parameters(body)?).await?;
+            let is_large = body.len() >= OFFLOAD_BYTES;
+            let parameters = offload(is_large, || load_parameters(body))?;
+            admin::repository::load(server, &model, parameters).await?;
             return Ok(empty());
         }
         Admin::Unload { model } => {
@@ -88,14 +93,29 @@ fn load_parameters(body: &Payload) -> Result<HashMap<String, ModelRepositoryPara
     let Value::Object(parameters) = parameters else {
         return Err(Error::malformed("'parameters' must be an object"));
     };
-    let choice = |value: Value| match value {
+    let given = parameters.into_iter().filter(|(_, value)| !value.is_null());
+    let each = |(name, value): (String, Value)| {
+        let parameter_choice = load_parameter(&name, value)?;
+        Ok((name, ModelRepositoryParameter { parameter_choice }))
+    };
+    given.map(each).collect()
+}
+
+/// A parameter's value as the message has it. The bytes of a file come as base64.
+fn load_parameter(name: &str, value: Value) -> Result<Option<ParameterChoice>, Error> {
+    Ok(match value {
         Value::Bool(value) => Some(ParameterChoice::BoolParam(value)),
+        Value::String(text) if name.starts_with(parameter::FILE) => {
+            let bytes = BASE64_STANDARD.decode(text).map_err(|error| {
+                let name = name.escape_debug();
+                Error::malformed(format!("parameter '{name}' must be a file in base64: {error}"))
+            })?;
+            Some(ParameterChoice::BytesParam(bytes))
+        }
         Value::String(value) => Some(ParameterChoice::StringParam(value)),
         Value::Number(value) => value.as_i64().map(ParameterChoice::Int64Param),
         _ => None,
-    };
-    let each = |(name, value)| (name, ModelRepositoryParameter { parameter_choice: choice(value) });
-    Ok(parameters.into_iter().map(each).collect())
+    })
 }
 
 fn trace(

@@ -95,6 +95,18 @@ def test_a_configuration_can_come_with_the_request(explicit, adder_model):
     assert infer(explicit, rows=3) == 1
 
 
+def test_files_can_come_with_the_request(explicit, adder_model):
+    files = {"file:1/model.onnx": adder(7).SerializeToString()}
+    for model in [adder_model, "sent"]:
+        explicit.client.load_model(model, config="{}", files=files)
+        assert infer(explicit, model) == 7
+    # Loaded again without files, it has those of its folder.
+    explicit.client.load_model(adder_model)
+    assert infer(explicit) == 1
+    explicit.client.unload_model("sent")
+    assert not explicit.client.is_model_ready("sent")
+
+
 def test_a_new_version_takes_over(explicit, adder_model):
     explicit.client.load_model(adder_model)
     write(explicit.folder, adder_model, adder(5), version=2)
@@ -130,7 +142,8 @@ def test_what_served_goes_on_when_it_can_not_be_replaced(explicit, adder_model):
         ("adder", {"config": "{"}, "bad", "not valid"),
         ("adder", {"config": '{"max_batch_siez": 1}'}, "bad", "max_batch_siez"),
         ("adder", {"config": '{"name": "other"}'}, "bad", "'other'"),
-        ("adder", {"config": "{}", "files": {"file:1/model.onnx": b"x"}}, "unsupported", "files"),
+        ("adder", {"config": "{}", "files": {"file:1/model.onnx": b"x"}}, "bad", "Protobuf"),
+        ("adder", {"config": "{}", "files": {"file:../x": b"x"}}, "bad", "../x"),
     ],
 )
 def test_what_can_not_be_loaded(explicit, adder_model, model, options, kind, says):

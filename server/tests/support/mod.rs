@@ -80,6 +80,11 @@ impl Server {
 
     /// Starts a server, and waits only until it listens.
     pub(crate) fn start_unready(models: &Path, flags: &[&str]) -> Self {
+        Self::start_in(models, flags, &[])
+    }
+
+    /// Starts a server with variables of its environment, and waits only until it listens.
+    pub(crate) fn start_in(models: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = command();
         for port in ["--http", "--grpc", "--metrics"] {
             command.args([port, "127.0.0.1:0"]);
@@ -87,6 +92,7 @@ impl Server {
         command.arg("--models").arg(models).args(flags);
         // A test must not touch the user's own cache.
         command.env("XDG_CACHE_HOME", models.join(".cache"));
+        command.envs(variables.iter().copied());
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut log = String::new();
