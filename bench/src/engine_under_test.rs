@@ -3,7 +3,7 @@
 use crate::load::block_on;
 use anyhow::{Context, Result};
 use skysail_engine::Engine;
-use skysail_engine::config::{ControlMode, EngineConfig};
+use skysail_engine::config::{ControlMode, EngineConfig, ReadyWhen};
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::repository::LoadWith;
 use std::fs;
@@ -26,6 +26,7 @@ impl TestEngine {
             control: ControlMode::Explicit,
             poll_ms: 1_000,
             load_at_start: Vec::new(),
+            ready_when: ReadyWhen::All,
             cores,
             objective_ms,
             probe: None,

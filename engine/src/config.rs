@@ -1,5 +1,6 @@
 //! Settings of the engine and of each model. All have defaults: a bare ONNX file serves.
 
+pub use crate::repository::ReadyWhen;
 use crate::repository::Roots;
 use crate::tensor::DataType;
 use serde::Deserialize;
@@ -46,8 +47,10 @@ pub struct EngineConfig {
     pub control: ControlMode,
     /// Milliseconds between scans in mode `poll`.
     pub poll_ms: u64,
-    /// Models to load at the start in mode `explicit`.
+    /// Models to load at the start in mode `explicit`. Rule `named` of readiness waits for them.
     pub load_at_start: Vec<String>,
+    /// Rule for the models that must serve before the repository is ready.
+    pub ready_when: ReadyWhen,
     /// Cores that replicas may use together.
     pub cores: usize,
     /// Default latency objective in milliseconds, for models without their own.

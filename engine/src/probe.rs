@@ -92,11 +92,6 @@ impl Probe {
         self.early.lock().push(probe);
     }
 
-    /// Forgets the early probes of versions that were not loaded.
-    pub(crate) fn forget_early(&self) {
-        self.early.lock().clear();
-    }
-
     /// Waits until the version has loaded and run one row in a child. Returns `None` for a version
     /// without a file.
     ///

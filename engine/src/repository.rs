@@ -1,9 +1,11 @@
-//! The repository of models. One thread scans its folder, loads and unloads versions, and frees
-//! versions that no request uses any more.
+//! The repository of models. One thread scans its folder and decides, others load versions, and it
+//! frees versions that no request uses any more.
 
 mod lifecycle;
+mod load_pool;
 mod load_stopwatch;
 mod load_with;
+mod readiness;
 mod roots;
 mod sent_files;
 mod serving_map;
@@ -18,22 +20,27 @@ use crate::error::Error;
 use crate::load::loader::Loader;
 use crate::probe::{self, Probe};
 use crate::thread_priority::{self, Role, Spawner};
+use load_pool::LoadQueue;
 use load_stopwatch::LoadStopwatch;
 use parking_lot::RwLock;
 use serving_map::ServingMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
-use tokio::sync::oneshot;
-use update::{Command, Updater};
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+use update::{Done, Event, Updater};
 
 pub use lifecycle::State;
 pub use load_with::LoadWith;
+pub use readiness::{Readiness, ReadyWhen};
 pub use roots::{Copied, Mirror, Root, Roots};
 pub use sent_files::{SentFiles, SentFilesError};
 pub use source::is_model_name;
+
+/// Time that a start waits for the first scan of the folder. A longer scan goes on beside it.
+const FIRST_SCAN_MAX: Duration = Duration::from_secs(1);
 
 /// Status of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +51,23 @@ pub struct Status {
     pub reason: String,
 }
 
+impl Status {
+    /// The status of a version that was unloaded and could be loaded again.
+    fn unloaded() -> Self {
+        Self { state: State::Unavailable, reason: "unloaded".into() }
+    }
+
+    /// Describes the status; version 0 stands for the model as a whole.
+    fn words(&self, version: u64) -> String {
+        let Self { state, reason } = self;
+        let version = if version == 0 { String::new() } else { format!("version {version} ") };
+        let colon = if reason.is_empty() { "" } else { ": " };
+        format!("{version}is {state}{colon}{reason}")
+    }
+}
+
 /// Error of a command to the repository.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RepositoryError {
     /// The control mode does not allow the command.
     #[error("models are loaded and unloaded by name in control mode `explicit` only")]
@@ -67,14 +89,35 @@ pub enum RepositoryError {
 }
 
 /// State that the updating thread shares with others.
-#[derive(Default)]
 pub(crate) struct Shared {
     serving: ServingMap,
     status: RwLock<BTreeMap<(String, u64), Status>>,
-    started: AtomicBool,
+    /// Models that the folder has, or that commands have asked for.
+    asked: RwLock<BTreeSet<String>>,
     loading: LoadStopwatch,
-    /// True once loading is to end before the next version.
-    stopping: AtomicBool,
+    loads: LoadQueue,
+    /// True once the versions of the start are known.
+    is_read: AtomicBool,
+    /// Failures of models that were named for the start, once it is over.
+    start: watch::Sender<Option<Vec<RepositoryError>>>,
+}
+
+impl Shared {
+    fn new(cores: usize) -> Self {
+        Self {
+            serving: ServingMap::default(),
+            status: RwLock::default(),
+            asked: RwLock::default(),
+            loading: LoadStopwatch::default(),
+            loads: LoadQueue::new(cores),
+            is_read: AtomicBool::new(false),
+            start: watch::Sender::new(None),
+        }
+    }
+
+    fn is_started(&self) -> bool {
+        self.start.borrow().is_some()
+    }
 }
 
 /// Repository of the models in a folder.
@@ -82,7 +125,10 @@ pub struct Repository {
     shared: Arc<Shared>,
     roots: Roots,
     control: ControlMode,
-    commands: mpsc::Sender<Command>,
+    ready_when: ReadyWhen,
+    /// Models that must serve, by the settings.
+    named: Vec<String>,
+    events: mpsc::Sender<Event>,
     /// Flag that ends probes, so that the thread does not wait for them.
     stop_probe: Option<Arc<AtomicBool>>,
     thread: Option<JoinHandle<()>>,
@@ -95,20 +141,26 @@ impl Repository {
     /// A repository can not be read, or the thread not be started.
     pub fn open(config: EngineConfig, backends: Vec<Arc<dyn Backend>>) -> std::io::Result<Self> {
         config.models.check()?;
-        let shared = Arc::new(Shared::default());
-        let (commands, inbox) = mpsc::channel();
-        let EngineConfig { cores, objective_ms, .. } = config;
+        let (events, inbox) = mpsc::channel();
+        let EngineConfig { cores, objective_ms, control, ready_when, .. } = config;
+        let shared = Arc::new(Shared::new(cores));
         let start = |settings| Probe::start(settings, cores, probe::runtime_identity(cores));
         let probe = config.probe.clone().map(start).transpose()?;
         let stop_probe = probe.as_ref().map(Probe::stopper);
         let loader = Loader { backends, spawner: Spawner::start()?, probe, cores, objective_ms };
-        let (roots, control) = (config.models.clone(), config.control);
-        let updater = Updater::new(config, loader, Arc::clone(&shared), inbox);
+        let (roots, named) = (config.models.clone(), config.load_at_start.clone());
+        let channel = (events.clone(), inbox);
+        let updater = Updater::new(config, Arc::new(loader), Arc::clone(&shared), channel);
+        let (read, is_read) = mpsc::channel();
         let thread = std::thread::Builder::new().name("repository".into()).spawn(move || {
             thread_priority::lower_priority(Role::Load);
-            updater.run();
+            // Nobody waits for a scan that takes long.
+            updater.run(|| _ = read.send(()));
         })?;
-        Ok(Self { shared, roots, control, commands, stop_probe, thread: Some(thread) })
+        // So that no client is told that a model is missing which lies in the folder.
+        let _ = is_read.recv_timeout(FIRST_SCAN_MAX);
+        let thread = Some(thread);
+        Ok(Self { shared, roots, control, ready_when, named, events, stop_probe, thread })
     }
 
     /// Finds the endpoint of a model, or of one of its versions.
@@ -130,22 +182,41 @@ impl Repository {
         version: Option<u64>,
         key: u64,
     ) -> Result<Arc<Endpoint>, Error> {
-        if let Some(endpoint) = self.shared.serving.lookup(name, version, key)? {
-            return Ok(endpoint);
+        match self.shared.serving.lookup(name, version, key) {
+            Ok(Some(endpoint)) => Ok(endpoint),
+            Ok(None) => Err(self.not_serving(name, version)),
+            Err(error) => Err(self.ask_for(name, version).unwrap_or(error)),
         }
+    }
+
+    /// Reason why no version of a model serves. Versions that wait to be loaded go first now.
+    fn not_serving(&self, name: &str, version: Option<u64>) -> Error {
+        self.shared.loads.ask(name, version);
         let status = self.shared.status.read();
         let mut states = status.iter().filter(|((model, _), _)| model == name).peekable();
-        if states.peek().is_none() {
-            return Err(Error::ModelNotFound { model: name.into() });
+        let model = name.into();
+        if states.peek().is_some() {
+            let words = states.map(|((_, version), status)| status.words(*version));
+            let reason = words.collect::<Vec<_>>().join("; ");
+            return Error::ModelNotReady { model, reason };
         }
-        let words = |((_, version), status): (&(String, u64), &Status)| {
-            let Status { state, reason } = status;
-            let version = if *version == 0 { String::new() } else { format!("version {version} ") };
-            let colon = if reason.is_empty() { "" } else { ": " };
-            format!("{version}is {state}{colon}{reason}")
-        };
-        let reason = states.map(words).collect::<Vec<_>>().join("; ");
-        Err(Error::ModelNotReady { model: name.into(), reason })
+        match self.shared.is_read.load(Ordering::Acquire) {
+            true => Error::ModelNotFound { model },
+            false => Error::ModelNotReady { model, reason: "the repository is being read".into() },
+        }
+    }
+
+    /// Lets a version that is being loaded, beside others that serve, go first. Returns `None` if
+    /// it is not.
+    fn ask_for(&self, name: &str, version: Option<u64>) -> Option<Error> {
+        let status = self.shared.status.read();
+        let status = status.get(&(name.to_owned(), version?))?;
+        if status.state != State::Loading {
+            return None;
+        }
+        self.shared.loads.ask(name, version);
+        let reason = status.words(version?);
+        Some(Error::ModelNotReady { model: name.into(), reason })
     }
 
     /// Endpoints of all versions in service.
@@ -192,7 +263,33 @@ impl Repository {
 
     /// True once everything found at the start has been loaded, or has failed to.
     pub fn is_started(&self) -> bool {
-        self.shared.started.load(Ordering::Acquire)
+        self.shared.is_started()
+    }
+
+    /// Waits until everything found at the start has been loaded or has failed to. Returns the
+    /// failures of models that the settings name.
+    pub async fn start_failures(&self) -> Vec<RepositoryError> {
+        let mut start = self.shared.start.subscribe();
+        // The sender lives as long as this repository.
+        let failures = start.wait_for(Option::is_some).await;
+        failures.ok().and_then(|failures| failures.clone()).unwrap_or_default()
+    }
+
+    /// Readiness by the rule of the settings.
+    pub fn readiness(&self) -> Readiness {
+        // The start's end is read first: states that follow it are newer.
+        let is_started = self.is_started();
+        let asked = self.shared.asked.read();
+        let index = self.shared.status.read();
+        let Self { ready_when, ref named, .. } = *self;
+        let named = match self.control {
+            // Commands ask for models, and unload those that were named for the start.
+            ControlMode::Explicit if ready_when == ReadyWhen::All => &[],
+            _ => named.as_slice(),
+        };
+        let facts =
+            readiness::Facts { ready_when, named, asked: &asked, index: &index, is_started };
+        readiness::readiness(&facts)
     }
 
     /// True if models are loaded and unloaded by name.
@@ -201,6 +298,7 @@ impl Repository {
     }
 
     /// Loads or reloads a model, with the settings and files that replace those in its folder.
+    /// Returns when that is done.
     ///
     /// # Errors
     /// The control mode does not allow it, or no version could be loaded.
@@ -210,39 +308,36 @@ impl Repository {
         with: impl Into<LoadWith>,
     ) -> Result<(), RepositoryError> {
         let with = with.into();
-        self.send(|done| Command::Load { model: model.into(), with, done }).await
+        self.send(|done| Event::Load { model: model.into(), with, done }).await
     }
 
-    /// Takes all versions of a model out of service.
+    /// Takes all versions of a model out of service. Returns when they are freed, which waits for
+    /// the requests that use them.
     ///
     /// # Errors
     /// The control mode does not allow it, or there is no such model.
     pub async fn unload(&self, model: &str) -> Result<(), RepositoryError> {
-        self.send(|done| Command::Unload { model: model.into(), done }).await
+        self.send(|done| Event::Unload { model: model.into(), done }).await
     }
 
     /// Sends a command to the thread and waits for its result.
-    async fn send(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<(), RepositoryError>>) -> Command,
-    ) -> Result<(), RepositoryError> {
+    async fn send(&self, command: impl FnOnce(Done) -> Event) -> Result<(), RepositoryError> {
         if self.control != ControlMode::Explicit {
             return Err(RepositoryError::NotExplicit);
         }
         let (done, result) = oneshot::channel();
-        self.commands.send(command(done)).map_err(|_| RepositoryError::Closed)?;
+        self.events.send(command(done)).map_err(|_| RepositoryError::Closed)?;
         result.await.map_err(|_| RepositoryError::Closed)?
     }
 }
 
 impl Drop for Repository {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
         if let Some(stop) = &self.stop_probe {
             stop.store(true, Ordering::Relaxed);
         }
         // An error means that the thread has ended already.
-        drop(self.commands.send(Command::Stop));
+        drop(self.events.send(Event::Stop));
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }

@@ -7,7 +7,7 @@ mod support;
 use skysail_engine::backend::{
     Backend, BackendError, Gate, OpenVersion, ReplicaCost, RunClock, VersionFile,
 };
-use skysail_engine::config::{ControlMode, EngineConfig};
+use skysail_engine::config::{ControlMode, EngineConfig, ReadyWhen};
 use skysail_engine::executor::{BatchInput, ExecuteError, Execution, Executor, Stop};
 use skysail_engine::replica::Replica;
 use skysail_engine::request::{InputTensor, OutputTensor, Request};
@@ -102,6 +102,7 @@ fn engine(content: &str) -> (Engine, tempfile::TempDir) {
         control: ControlMode::None,
         poll_ms: 5,
         load_at_start: vec![],
+        ready_when: ReadyWhen::All,
         cores: 1,
         objective_ms: None,
         probe: None,

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, ValueEnum};
 use serde::Deserialize;
-use skysail_engine::config::{ControlMode, EngineConfig};
+use skysail_engine::config::{ControlMode, EngineConfig, ReadyWhen};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -152,8 +152,14 @@ settings! {
         /// Interval between two scans of the folder in milliseconds, with --model-control poll
         /// [default: 1000].
         poll_ms: u64 = 1000, "poll-ms", "MS";
-        /// Model to load at the start, with --model-control explicit; may be repeated.
+        /// Model to load at the start, with --model-control explicit, or to wait for, with
+        /// --ready-when named; may be repeated.
         load_model: Vec<String> = Vec::new(), "load-model", "NAME";
+        /// End the start with exit code 1 if no version of a model of --load-model can be served, with
+        /// --model-control explicit [default: true].
+        exit_on_load_error: bool = true, "exit-on-load-error", "BOOL";
+        /// Models that must serve before the server says that it is ready [default: all].
+        ready_when: Ready = Ready::All, "ready-when", "WHICH";
     }
 }
 
@@ -240,6 +246,18 @@ pub(crate) enum Control {
     Explicit,
 }
 
+/// Models that must serve before the server is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Ready {
+    /// All models of the folder; with --model-control explicit, all that are to be loaded.
+    All,
+    /// The models of --load-model, in any mode of control.
+    Named,
+    /// At least one.
+    Any,
+}
+
 /// Level of a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -322,10 +340,16 @@ impl Config {
             self.telemetry.request_records || self.tracing.otlp.is_none(),
             "otlp needs request-records, which traces are made of: drop one of the two settings"
         );
-        let explicit = self.repository.model_control == Control::Explicit;
+        let Repository { model_control, ready_when, load_model, .. } = &self.repository;
+        let (explicit, named) = (*model_control == Control::Explicit, *ready_when == Ready::Named);
         ensure!(
-            explicit || self.repository.load_model.is_empty(),
-            "load-model needs model-control explicit: in other modes everything is loaded"
+            explicit || named || load_model.is_empty(),
+            "load-model needs model-control explicit or ready-when named: otherwise everything is \
+             loaded and waited for"
+        );
+        ensure!(
+            !named || !load_model.is_empty(),
+            "ready-when named needs load-model, with the names of the models to wait for"
         );
         Ok(())
     }
@@ -341,6 +365,11 @@ impl Config {
             },
             poll_ms: self.repository.poll_ms,
             load_at_start: self.repository.load_model.clone(),
+            ready_when: match self.repository.ready_when {
+                Ready::All => ReadyWhen::All,
+                Ready::Named => ReadyWhen::Named,
+                Ready::Any => ReadyWhen::Any,
+            },
             cores: self.threads.compute,
             objective_ms: self.latency.objective_ms,
             probe: self.probe.engine(),

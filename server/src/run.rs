@@ -3,17 +3,18 @@
 use crate::accept::{IoHandles, bind, serve};
 use crate::admin::log_settings::LogSettings;
 use crate::admin::trace::Trace;
-use crate::config::Config;
+use crate::config::{Config, Control};
 use crate::grpc::services;
 use crate::http;
 use crate::metrics_port::MetricsPort;
 use crate::observe::{request_log, tracing as traces};
 use crate::server::Server;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use skysail_engine::Engine;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 /// Period at which readiness is reported to `grpc.health.v1`.
@@ -53,6 +54,9 @@ pub(crate) async fn run(
         grpc.local_addr()?,
         metrics.local_addr()?,
     );
+    let exits_on_failure = config.repository.exit_on_load_error
+        && config.repository.model_control == Control::Explicit;
+    let (ending, stop) = watch_end(Arc::clone(&server), stop, exits_on_failure);
     let (reporter, health) = health_reporter();
     let watcher = tokio::spawn(report_health(Arc::clone(&server), reporter, stop.clone()));
     let metrics_port = Arc::new(MetricsPort::start(&server, &config.threads, &stop));
@@ -72,7 +76,43 @@ pub(crate) async fn run(
     watcher.abort();
     exporter.stop().await;
     tracing::info!("stopped");
-    Ok(())
+    ending.await?
+}
+
+/// Watches for the end: the signal to stop, or a failed start. Returns the result to end with, and
+/// what changes at the end.
+fn watch_end(
+    server: Arc<Server>,
+    mut stop: watch::Receiver<bool>,
+    exits_on_failure: bool,
+) -> (JoinHandle<Result<()>>, watch::Receiver<bool>) {
+    let (end, ends) = watch::channel(false);
+    let ending = tokio::spawn(async move {
+        let result = tokio::select! {
+            _ = stop.changed() => Ok(()),
+            error = failed_start(&server), if exits_on_failure => Err(error),
+        };
+        server.begin_to_stop();
+        // Sending fails if nothing is left to stop.
+        let _ = end.send(true);
+        tokio::spawn(async move { end.closed().await });
+        result
+    });
+    (ending, ends)
+}
+
+/// Returns the failures of models that were named for the start. Without any it waits for ever.
+async fn failed_start(server: &Server) -> anyhow::Error {
+    let failures = server.engine().repository().start_failures().await;
+    if failures.is_empty() {
+        return std::future::pending().await;
+    }
+    let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    anyhow!(
+        "the start has failed, as --load-model names what can not be served: {}; with \
+         --exit-on-load-error false the server starts without",
+        failures.join("; ")
+    )
 }
 
 /// Reports the server's readiness to the standard health service.
@@ -87,15 +127,20 @@ async fn report_health(
         if poll.is_multiple_of(SUMMARY_POLLS) {
             request_log::summaries(&server);
         }
-        let status = if server.is_ready() { Serving } else { NotServing };
-        if reported != Some(status) {
+        let readiness = server.readiness();
+        if reported.as_ref() != Some(&readiness) {
+            match &readiness {
+                Ok(()) => tracing::info!("the server is ready"),
+                Err(why) => tracing::info!("the server is not ready: {why}"),
+            }
+            let status = if readiness.is_ok() { Serving } else { NotServing };
             reporter.set_service_status("", status).await;
             reporter.set_service_status("inference.GRPCInferenceService", status).await;
-            reported = Some(status);
+            reported = Some(readiness);
         }
         tokio::select! {
             () = tokio::time::sleep(HEALTH_POLL) => {}
-            _ = stop.changed() => server.begin_to_stop(),
+            _ = stop.changed() => {}
         }
     }
 }

@@ -131,9 +131,21 @@ impl Server {
         self.engine.lookup(name, version).is_ok_and(|model| !model.is_stalled())
     }
 
-    /// True if the server accepts new requests.
+    /// Checks that the server goes on and everything serves that should.
+    ///
+    /// # Errors
+    /// The reason why the server is not ready.
+    pub(crate) fn readiness(&self) -> Result<(), String> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err("the server is stopping".into());
+        }
+        let readiness = self.engine.repository().readiness();
+        if readiness.is_ready() { Ok(()) } else { Err(readiness.to_string()) }
+    }
+
+    /// True if the server goes on and everything serves that should.
     pub(crate) fn is_ready(&self) -> bool {
-        self.engine.repository().is_started() && !self.stopping.load(Ordering::Relaxed)
+        self.readiness().is_ok()
     }
 
     /// Makes the server report that it is not ready, as it is about to stop.

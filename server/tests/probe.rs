@@ -54,7 +54,7 @@ fn models_that_crash_are_unavailable_and_others_serve() {
         server.infer(name, ADD_REQUEST).expect_error(503, words);
     }
     assert_eq!(server.infer("sound", ADD_REQUEST).status, 200);
-    assert_eq!(server.get("/v2/health/ready").status, 200);
+    assert_eq!(server.get("/v2/health/ready").status, 503);
     let log = server.stop();
     assert!(log.contains("the last words"), "{log}");
 }

@@ -91,7 +91,8 @@ fn invalid_settings_are_errors() {
         );
     }
     expect_failed_start(&with(&["--objective-ms", "soon"]), 2, &["--objective-ms", "soon"]);
-    expect_failed_start(&with(&["--load-model", "digits"]), 64, &["explicit"]);
+    expect_failed_start(&with(&["--load-model", "digits"]), 64, &["explicit", "named"]);
+    expect_failed_start(&with(&["--ready-when", "named"]), 64, &["needs load-model"]);
     let untold = ["--otlp", "http://localhost:4317", "--request-records", "false"];
     expect_failed_start(&with(&untold), 64, &["otlp needs request-records"]);
     expect_failed_start(&with(&["--trace-file", folder]), 1, &["--trace-file", folder]);

@@ -14,6 +14,7 @@ pub mod replica_set;
 pub mod scheduler;
 pub mod replicas;
 pub mod versions;
+pub mod load_order;
 pub mod cause;
 pub mod select;
 pub mod overload_pause;

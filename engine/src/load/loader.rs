@@ -41,11 +41,6 @@ impl Loader {
         }
     }
 
-    /// Forgets versions that were probed early and not loaded.
-    pub(crate) fn forget_early(&self) {
-        self.probe.iter().for_each(Probe::forget_early);
-    }
-
     /// Loads a version.
     ///
     /// # Errors

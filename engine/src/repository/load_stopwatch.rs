@@ -1,34 +1,40 @@
-//! Cumulative time spent on loading and unloading models. One thread writes it; readers take no
-//! lock.
+//! Cumulative time in which models were loaded or unloaded. Readers take no lock.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 /// Bit of the word that is set while the stopwatch runs.
 const RUNNING: u64 = 1 << 63;
 
-/// The stopwatch. Its word holds the elapsed time while stopped, and the current time minus the
-/// elapsed time while running. So one read gives either.
+/// The stopwatch. It runs while at least one load does. Its word holds the elapsed time while
+/// stopped, and the current time minus the elapsed time while running. So one read gives either.
 pub(crate) struct LoadStopwatch {
     origin: Instant,
     word: AtomicU64,
+    /// Loads that run.
+    loads: Mutex<usize>,
 }
 
 impl Default for LoadStopwatch {
     fn default() -> Self {
-        Self { origin: Instant::now(), word: AtomicU64::new(0) }
+        Self { origin: Instant::now(), word: AtomicU64::new(0), loads: Mutex::new(0) }
     }
 }
 
-/// A guard that stops the stopwatch when it is dropped.
+/// A guard that ends one load's time when it is dropped.
 pub(crate) struct Running<'a>(&'a LoadStopwatch);
 
 impl LoadStopwatch {
-    /// Starts the stopwatch.
+    /// Starts the stopwatch, unless another load runs.
     pub(crate) fn start(&self) -> Running<'_> {
-        let elapsed = self.word.load(Relaxed);
-        let since = self.micros(Instant::now()).saturating_sub(elapsed);
-        self.word.store(since | RUNNING, Relaxed);
+        let mut loads = self.loads.lock();
+        if *loads == 0 {
+            let elapsed = self.word.load(Relaxed);
+            let since = self.micros(Instant::now()).saturating_sub(elapsed);
+            self.word.store(since | RUNNING, Relaxed);
+        }
+        *loads += 1;
         Running(self)
     }
 
@@ -46,8 +52,12 @@ impl LoadStopwatch {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let elapsed = self.0.elapsed_us(Instant::now());
-        self.0.word.store(elapsed, Relaxed);
+        let mut loads = self.0.loads.lock();
+        *loads = loads.saturating_sub(1);
+        if *loads == 0 {
+            let elapsed = self.0.elapsed_us(Instant::now());
+            self.0.word.store(elapsed, Relaxed);
+        }
     }
 }
 
@@ -68,5 +78,18 @@ mod tests {
         let elapsed = stopwatch.elapsed_us(after(2_000_000));
         assert!(elapsed < 900_000_000, "it ran for a moment: {elapsed}");
         assert_eq!(stopwatch.elapsed_us(after(3_000_000)), elapsed);
+    }
+
+    #[test]
+    fn it_runs_until_the_last_of_several_loads_ends() {
+        let stopwatch = LoadStopwatch::default();
+        let after = |ms| stopwatch.origin + Duration::from_millis(ms);
+        let (first, second) = (stopwatch.start(), stopwatch.start());
+        drop(first);
+        let runs =
+            || stopwatch.elapsed_us(after(2_000_000)) != stopwatch.elapsed_us(after(1_000_000));
+        assert!(runs());
+        drop(second);
+        assert!(!runs());
     }
 }

@@ -206,6 +206,12 @@ impl Roots {
         locations.into_iter().map(problem).collect()
     }
 
+    /// True if a model of this name may lie elsewhere, so that [`fetch`](Self::fetch) takes time.
+    pub(crate) fn is_elsewhere(&self, name: &str) -> bool {
+        let has = |root: &Root| root.model.as_ref().is_none_or(|model| model == name);
+        self.0.iter().any(|root| root.mirror.is_some() && has(root))
+    }
+
     /// Copies a model's newest state from a place elsewhere, and waits for that. It does nothing for
     /// models on this machine.
     ///

@@ -1,34 +1,39 @@
-//! The thread that loads and unloads versions, as the folder changes or on command.
+//! The thread that updates the repository, as the folder changes or on command. It decides what is
+//! loaded and unloaded, and never loads itself: threads of the pool do, and report here.
 
 use super::lifecycle::State;
+use super::load_pool::{LoadJob, LoadPool, Loaded};
 use super::load_with::LoadWith;
-use super::roots::NoSource;
 use super::source::ModelSource;
 use super::{RepositoryError, Shared, Status};
-use crate::config::{ControlMode, EngineConfig, ModelConfig};
-use crate::endpoint::Endpoint;
-use crate::load::LoadTarget;
+use crate::config::{ControlMode, EngineConfig};
 use crate::load::loader::Loader;
-use crate::replica::thread;
-use model_state::{InService, ModelState, Origin};
-use std::collections::BTreeMap;
+pub(super) use model_state::{Done, InService, Origin};
+use model_state::{ModelState, NextLoad};
+use skysail_policy::versions::Step;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
+mod by_name;
 mod follow;
 mod model_state;
+mod retire;
 
 /// Period at which the thread checks if retired versions are still in use.
 const RETIRE_POLL: Duration = Duration::from_millis(20);
 
-/// Command to the thread.
-pub(super) enum Command {
+/// An event that the thread handles.
+pub(super) enum Event {
     /// Load a model by name.
-    Load { model: String, with: LoadWith, done: oneshot::Sender<Result<(), RepositoryError>> },
+    Load { model: String, with: LoadWith, done: Done },
     /// Unload a model by name.
-    Unload { model: String, done: oneshot::Sender<Result<(), RepositoryError>> },
+    Unload { model: String, done: Done },
+    /// The files of a model to be loaded by name are copied, or why not.
+    Fetched { model: String, result: Result<(), String> },
+    /// A load has ended.
+    Loaded(Loaded),
     /// Unload everything and end.
     Stop,
 }
@@ -36,59 +41,93 @@ pub(super) enum Command {
 /// State of the thread.
 pub(super) struct Updater {
     config: EngineConfig,
-    loader: Loader,
     shared: Arc<Shared>,
-    inbox: mpsc::Receiver<Command>,
+    pool: LoadPool,
+    /// Sends events to this thread.
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
     models: BTreeMap<String, ModelState>,
     retiring: Vec<InService>,
-    /// Time of the next scan of the folder; `None` unless it is polled.
+    /// Clients that wait until a model's versions are freed.
+    unloading: Vec<(String, Done)>,
+    /// Models that have reached their goal, and have further loads by name to begin.
+    settled: VecDeque<String>,
+    /// Models of the start that are not loaded yet, nor failed.
+    starting: BTreeSet<String>,
+    /// Failures of the start, of models that were named for it.
+    start_failures: Vec<RepositoryError>,
+    /// True once no place that models come from was unread.
+    has_read_all: bool,
+    /// Time of the next scan of the folder; `None` unless there is one.
     next_scan: Option<Instant>,
 }
 
 impl Updater {
     pub(super) fn new(
         config: EngineConfig,
-        loader: Loader,
+        loader: Arc<Loader>,
         shared: Arc<Shared>,
-        inbox: mpsc::Receiver<Command>,
+        (events, inbox): (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     ) -> Self {
-        let (models, retiring) = (BTreeMap::new(), Vec::new());
-        Self { config, loader, shared, inbox, models, retiring, next_scan: None }
+        let pool = LoadPool::new(loader, Arc::clone(&shared), events.clone());
+        Self {
+            config,
+            shared,
+            pool,
+            events,
+            inbox,
+            models: BTreeMap::new(),
+            retiring: Vec::new(),
+            unloading: Vec::new(),
+            settled: VecDeque::new(),
+            starting: BTreeSet::new(),
+            start_failures: Vec::new(),
+            has_read_all: false,
+            next_scan: None,
+        }
     }
 
-    pub(super) fn run(mut self) {
-        match self.config.control {
-            ControlMode::None => self.follow_folder(),
-            ControlMode::Poll => self.scan_again(),
-            ControlMode::Explicit => {
-                for name in self.config.load_at_start.clone() {
-                    if self.shared.stopping.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    if let Err(error) = self.load(&name, &LoadWith::default()) {
-                        tracing::error!("{error}");
-                    }
-                }
-            }
-        }
-        self.shared.started.store(true, Ordering::Release);
+    /// Runs until it is told to stop. `is_read` is called once all versions of the start are known.
+    pub(super) fn run(mut self, is_read: impl FnOnce()) {
+        self.begin();
+        is_read();
+        self.end_start();
         loop {
             match self.inbox.recv_timeout(self.pause()) {
-                // The client that asked may have left in the meantime.
-                Ok(Command::Load { model, with, done }) => {
-                    drop(done.send(self.load(&model, &with)));
-                }
-                Ok(Command::Unload { model, done }) => drop(done.send(self.unload(&model))),
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    if self.next_scan.is_some_and(|time| time <= Instant::now()) {
-                        self.scan_again();
-                    }
-                }
-                Ok(Command::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Ok(Event::Load { model, with, done }) => self.load(&model, NextLoad { with, done }),
+                Ok(Event::Fetched { model, result }) => self.finish_fetch(&model, result),
+                Ok(Event::Unload { model, done }) => self.unload(&model, done),
+                Ok(Event::Loaded(loaded)) => self.finish_load(loaded),
+                Ok(Event::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
+            if self.next_scan.is_some_and(|time| time <= Instant::now()) {
+                self.scan_again();
+            }
+            self.load_next();
             self.free_retired();
         }
         self.stop();
+    }
+
+    fn begin(&mut self) {
+        match self.config.control {
+            ControlMode::None | ControlMode::Poll => self.scan_again(),
+            ControlMode::Explicit => self.load_named(),
+        }
+        self.shared.is_read.store(true, Ordering::Release);
+    }
+
+    /// Reports the end of the start, once nothing of it is loading any more.
+    fn end_start(&mut self) {
+        if self.starting.is_empty() && self.has_read_all {
+            let failures = std::mem::take(&mut self.start_failures);
+            self.shared.start.send_if_modified(|start| {
+                let is_first = start.is_none();
+                start.get_or_insert(failures);
+                is_first
+            });
+        }
     }
 
     fn pause(&self) -> Duration {
@@ -101,51 +140,81 @@ impl Updater {
 
     fn scan_again(&mut self) {
         self.follow_folder();
-        self.next_scan = Some(Instant::now() + Duration::from_millis(self.config.poll_ms));
+        // Without polling, scans end when every place has been read.
+        let goes_on = self.config.control == ControlMode::Poll || !self.has_read_all;
+        let next = Instant::now() + Duration::from_millis(self.config.poll_ms);
+        self.next_scan = goes_on.then_some(next);
+        self.end_start();
     }
 
-    fn load_version(
-        &mut self,
-        name: &str,
-        version: u64,
-        source: &ModelSource,
-        config: &ModelConfig,
-    ) {
-        let Some(version_source) = source.versions.get(&version) else { return };
-        let mut origin = Origin { source: version_source.clone(), config: config.clone() };
-        let serves =
-            self.models.get(name).is_some_and(|state| state.serving.contains_key(&version));
-        if !serves {
-            self.set_status(name, version, State::Loading, String::new());
-        }
-        let target =
-            LoadTarget { name, version, folder: &source.folder, config, source: version_source };
-        let running = self.shared.loading.start();
-        let loaded = self.loader.load(&target).and_then(|model| {
-            let threads = thread::spawn_threads(&model, &self.loader.spawner);
-            let threads = threads.map_err(|error| format!("no thread for it: {error}"))?;
-            let endpoint = Arc::new(Endpoint::new(model).map_err(|error| error.to_string())?);
-            Ok(InService { endpoint, threads, origin: origin.clone() })
-        });
-        drop(running);
-        match loaded {
-            Ok(in_service) => self.put_in_service(name, version, in_service),
-            Err(reason) => {
-                let path = version_source.folder.display();
-                tracing::error!(
-                    "model '{name}' version {version} ({path}) is not loaded: {reason}"
-                );
-                let state = if serves { State::Ready } else { State::Unavailable };
-                let reason = match serves {
-                    true => format!("serves from older files; the new ones failed: {reason}"),
-                    false => reason,
-                };
-                self.set_status(name, version, state, reason);
-                // Sent files that do not serve are removed.
-                origin.source.sent = None;
-                self.models.entry(name.into()).or_default().failed.insert(version, origin);
+    /// Takes the steps of a model that can be taken now. When none is left, its clients are answered.
+    fn advance(&mut self, name: &str) {
+        while let Some(goal) = self.models.get(name).and_then(|state| state.goal.clone()) {
+            let mut has_unloaded = false;
+            for step in self.steps(name, &goal) {
+                match step {
+                    Step::Load(version) => self.begin_load(name, version, &goal),
+                    Step::Unload(version) => {
+                        self.unload_version(name, version);
+                        has_unloaded = true;
+                    }
+                }
+            }
+            if !has_unloaded {
+                break;
             }
         }
+        if self.is_settled(name) {
+            self.settle(name);
+        }
+    }
+
+    /// True if no version of a model is still to be loaded.
+    fn is_settled(&self, name: &str) -> bool {
+        let Some(state) = self.models.get(name) else { return true };
+        let steps = state.goal.as_ref().map(|goal| self.steps(name, goal)).unwrap_or_default();
+        state.fetching.is_none() && !steps.iter().any(|step| matches!(step, Step::Load(_)))
+    }
+
+    /// Hands a version to the threads that load, unless they have it.
+    fn begin_load(&mut self, name: &str, version: u64, goal: &ModelSource) {
+        let Some(origin) = Origin::of(goal, version) else { return };
+        let state = self.models.entry(name.into()).or_default();
+        let has_it = state.loading.contains_key(&version);
+        if !state.serving.contains_key(&version) {
+            self.set_status(name, version, State::Loading, String::new());
+        }
+        // Files that have changed meanwhile are loaded when the load of the old ones has ended.
+        if !has_it {
+            let state = self.models.entry(name.into()).or_default();
+            state.loading.insert(version, origin.clone());
+            let (name, folder) = (name.to_owned(), goal.folder.clone());
+            self.pool.push(LoadJob { name, version, folder, origin });
+        }
+    }
+
+    /// Takes the result of a load, if it is still wanted.
+    fn finish_load(&mut self, loaded: Loaded) {
+        let Loaded { name, version, origin, result } = loaded;
+        let Some(state) = self.models.get_mut(&name) else {
+            return self.retiring.extend(result);
+        };
+        let is_wanted = state.loads(version);
+        state.loading.remove(&version);
+        match result {
+            Ok(in_service) if is_wanted => self.put_in_service(&name, version, in_service),
+            Err(reason) if is_wanted => self.fail_version(&name, version, origin, reason),
+            result => {
+                tracing::info!(
+                    "model '{name}' version {version}: what was loaded is dropped, as it is not \
+                     wanted any more"
+                );
+                self.retiring.extend(result);
+            }
+        }
+        self.advance(&name);
+        self.clear_loading(&name, version);
+        self.forget_gone(&name);
     }
 
     fn put_in_service(&mut self, name: &str, version: u64, in_service: InService) {
@@ -156,13 +225,21 @@ impl Updater {
         self.set_status(name, version, State::Ready, String::new());
     }
 
-    fn unload_version(&mut self, name: &str, version: u64) {
-        self.shared.serving.remove(name, version);
+    fn fail_version(&mut self, name: &str, version: u64, mut origin: Origin, reason: String) {
+        let path = origin.source.folder.display();
+        tracing::error!("model '{name}' version {version} ({path}) is not loaded: {reason}");
+        // Sent files that do not serve are removed.
+        origin.source.sent = None;
         let state = self.models.entry(name.into()).or_default();
-        if let Some(in_service) = state.serving.remove(&version) {
-            self.retiring.push(in_service);
-            self.set_status(name, version, State::Unloading, String::new());
-        }
+        state.failed.insert(version, origin);
+        let (state, reason) = match state.serving.contains_key(&version) {
+            true => {
+                let reason = format!("serves from older files; the new ones failed: {reason}");
+                (State::Ready, reason)
+            }
+            false => (State::Unavailable, reason),
+        };
+        self.set_status(name, version, state, reason);
     }
 
     /// Reports that a model's folder can not be used. Versions that serve go on.
@@ -171,22 +248,27 @@ impl Updater {
         self.set_status(name, 0, State::Unavailable, reason.into());
     }
 
-    fn load(&mut self, name: &str, with: &LoadWith) -> Result<(), RepositoryError> {
-        let roots = &self.config.models;
-        let not_loaded = |reason| RepositoryError::NotLoaded { model: name.into(), reason };
-        if with.files.is_none() {
-            roots.fetch(name).map_err(not_loaded)?;
+    /// Answers the clients of a model that has reached its goal.
+    fn settle(&mut self, name: &str) {
+        let failure = self.failure(name);
+        if self.starting.remove(name) {
+            self.note_start(name, failure.clone());
+            self.end_start();
         }
-        let source = roots.scan_model(name, with).map_err(|error| match error {
-            NoSource::Unknown => RepositoryError::NoSuchModel(name.into()),
-            NoSource::Unread(reason) => not_loaded(reason),
-        })?;
-        // A load by name tries failed versions again even if nothing changed.
-        self.models.entry(name.into()).or_default().failed.clear();
-        self.follow_model(name, &source);
-        match self.failure(name) {
-            Some(reason) => Err(RepositoryError::NotLoaded { model: name.into(), reason }),
-            None => Ok(()),
+        let Some(state) = self.models.get_mut(name) else { return };
+        // Sent files live on with the versions that serve from them.
+        if let Some(goal) = &mut state.goal {
+            Arc::make_mut(goal).versions.values_mut().for_each(|version| version.sent = None);
+        }
+        for done in std::mem::take(&mut state.waiting) {
+            let result = failure.clone().map_or(Ok(()), |reason| {
+                Err(RepositoryError::NotLoaded { model: name.into(), reason })
+            });
+            // The client may have left.
+            drop(done.send(result));
+        }
+        if !state.next.is_empty() {
+            self.settled.push_back(name.into());
         }
     }
 
@@ -198,71 +280,6 @@ impl Updater {
         std::iter::once(0).chain(failed).find_map(reason)
     }
 
-    fn unload(&mut self, name: &str) -> Result<(), RepositoryError> {
-        // A model that was never loaded counts as unloaded.
-        if !self.models.contains_key(name) && !self.config.models.names().contains_key(name) {
-            return Err(RepositoryError::NoSuchModel(name.into()));
-        }
-        self.unload_all(name);
-        Ok(())
-    }
-
-    fn unload_all(&mut self, name: &str) {
-        let Some(state) = self.models.get(name) else { return };
-        let versions: Vec<u64> = state.serving.keys().copied().collect();
-        versions.into_iter().for_each(|version| self.unload_version(name, version));
-    }
-
-    /// Forgets a model whose folder is removed, except versions that are still being unloaded.
-    fn forget_model(&mut self, name: &str) {
-        self.models.remove(name);
-        let mut status = self.shared.status.write();
-        status.retain(|(model, _), status| model != name || status.state == State::Unloading);
-    }
-
-    /// Frees retired versions that no request holds any more. So that never happens on a request's
-    /// thread.
-    fn free_retired(&mut self) {
-        let in_use = |s: &mut InService| {
-            let model = Arc::strong_count(s.endpoint.model());
-            Arc::strong_count(&s.endpoint) > 1
-                || model > 1 + s.threads.iter().filter(|thread| !thread.is_finished()).count()
-        };
-        let free = self.retiring.extract_if(.., |s| !in_use(s)).collect::<Vec<_>>();
-        for in_service in free {
-            self.free(in_service);
-        }
-    }
-
-    fn free(&self, in_service: InService) {
-        let _running = self.shared.loading.start();
-        let InService { endpoint, threads, .. } = in_service;
-        let model = endpoint.model();
-        model.queue().close();
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a replica's thread of model '{}' had panicked", model.name());
-            }
-        }
-        let (name, version) = (model.name(), model.version());
-        tracing::info!("model '{name}' version {version} is unloaded");
-        let mut status = self.shared.status.write();
-        let key = (name.to_string(), version);
-        if status.get(&key).is_some_and(|status| status.state == State::Unloading) {
-            match self.models.get(&key.0).is_some_and(|state| state.is_on_disk(version)) {
-                true => status
-                    .insert(key, Status { state: State::Unavailable, reason: "unloaded".into() }),
-                false => status.remove(&key),
-            };
-        }
-    }
-
-    fn stop(mut self) {
-        let names: Vec<String> = self.models.keys().cloned().collect();
-        names.iter().for_each(|name| self.unload_all(name));
-        std::mem::take(&mut self.retiring).into_iter().for_each(|s| self.free(s));
-    }
-
     fn set_status(&self, name: &str, version: u64, state: State, reason: String) {
         let mut status = self.shared.status.write();
         let key = (name.to_owned(), version);
@@ -270,5 +287,21 @@ impl Updater {
         let legal = before == state || before.may_become(state);
         debug_assert!(legal || version == 0, "{name} {version}: {before} became {state}");
         status.insert(key, Status { state, reason });
+    }
+
+    /// Ends the status LOADING of a version that is not loaded any more.
+    fn clear_loading(&self, name: &str, version: u64) {
+        let Some(state) = self.models.get(name) else { return };
+        if state.loading.contains_key(&version) || state.serving.contains_key(&version) {
+            return;
+        }
+        let mut status = self.shared.status.write();
+        let key = (name.to_owned(), version);
+        if status.get(&key).is_some_and(|status| status.state == State::Loading) {
+            match state.is_on_disk(version) {
+                true => drop(status.insert(key, Status::unloaded())),
+                false => drop(status.remove(&key)),
+            }
+        }
     }
 }

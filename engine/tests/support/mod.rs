@@ -5,7 +5,7 @@
 
 use ort::environment::Environment;
 use skysail_engine::backend::onnxruntime;
-use skysail_engine::config::{ControlMode, EngineConfig};
+use skysail_engine::config::{ControlMode, EngineConfig, ReadyWhen};
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::repository::Repository;
 use skysail_engine::request::{InputTensor, Request, Response};
@@ -63,6 +63,7 @@ impl Models {
             control,
             poll_ms: 5,
             load_at_start: vec![],
+            ready_when: ReadyWhen::All,
             cores,
             objective_ms: None,
             probe: None,

@@ -25,7 +25,14 @@ pub(super) async fn respond(
 ) -> Result<Response<ChunkedBody>, Error> {
     let json = match route {
         Admin::Live => json!({"live": true}),
-        Admin::Ready => return Ok(ready(server.is_ready(), &json!({"ready": server.is_ready()}))),
+        Admin::Ready => {
+            let readiness = server.readiness();
+            let json = match &readiness {
+                Ok(()) => json!({"ready": true}),
+                Err(why) => json!({"ready": false, "error": why}),
+            };
+            return Ok(ready(readiness.is_ok(), &json));
+        }
         Admin::Server => to_json("ServerMetadataResponse", &admin::metadata::server())?,
         Admin::Model(Target { model, version }) => {
             let metadata = admin::metadata::model(server, &model, version)?;

@@ -74,8 +74,15 @@ impl Server {
     /// Starts a server with more flags.
     pub(crate) fn start_with(models: &Path, flags: &[&str]) -> Self {
         let server = Self::start_unready(models, flags);
-        wait_until("the server to be ready", || server.get("/v2/health/ready").status == 200);
+        wait_until("the server to start", || server.has_started());
         server
+    }
+
+    /// True once every model has been loaded or has failed.
+    fn has_started(&self) -> bool {
+        let answer = self.get("/v2/health/ready");
+        let why = answer.text();
+        answer.status == 200 || !(why.contains("LOADING") || why.contains("is being read"))
     }
 
     /// Starts a server, and waits only until it listens.

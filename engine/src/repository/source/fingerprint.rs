@@ -20,7 +20,7 @@ const BEHIND_LINKS: &str = "..";
 pub(crate) struct FileState {
     /// Path below the version's folder.
     pub(crate) path: PathBuf,
-    length: u64,
+    pub(crate) length: u64,
     modified: Option<SystemTime>,
     inode: u64,
     device: u64,

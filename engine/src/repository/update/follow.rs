@@ -4,101 +4,70 @@ use super::super::lifecycle::State;
 use super::super::source::ModelSource;
 use super::Updater;
 use super::model_state::{InService, ModelState};
-use crate::config::ModelConfig;
-use crate::load::LoadTarget;
 use skysail_policy::versions::{Loaded, Step, Versions, steps};
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 impl Updater {
-    /// Scans the folder, and loads and unloads versions of every model accordingly.
+    /// Scans the folder, and begins to load and unload versions of every model accordingly.
     pub(super) fn follow_folder(&mut self) {
         let scan = self.config.models.scan();
         for root in &scan.unread {
             tracing::error!("{}, so its models stay as they are", root.reason);
         }
+        self.has_read_all |= scan.unread.is_empty();
         let lost = |(name, state): &(&String, &ModelState)| {
-            let folder = state.last_scan.as_ref().map(|scan| scan.folder.as_path());
-            scan.has_lost(name, folder)
+            scan.has_lost(name, state.goal.as_ref().map(|goal| goal.folder.as_path()))
         };
         let removed: Vec<String> =
             self.models.iter().filter(lost).map(|(name, _)| name.clone()).collect();
-        let found = scan.models;
         for name in removed {
-            self.unload_all(&name);
             self.forget_model(&name);
         }
-        found.iter().for_each(|(name, source)| self.probe_early(name, source));
-        for (name, source) in found {
-            if self.shared.stopping.load(Ordering::Relaxed) {
-                return;
-            }
-            let state = self.models.entry(name.clone()).or_default();
-            if state.last_scan.as_ref() != Some(&source) {
-                state.last_scan = Some(source.clone());
-                self.follow_model(&name, &source);
-                // Otherwise all old versions would stay until the last new one is loaded.
-                self.free_retired();
-            }
+        let kept = self.models.iter().filter(|(_, state)| !state.is_gone);
+        let asked = kept.map(|(name, _)| name).chain(scan.models.keys());
+        *self.shared.asked.write() = asked.cloned().collect();
+        let goal = |name| self.models.get(name).and_then(|state| state.goal.as_deref());
+        let changed: Vec<(String, ModelSource)> =
+            scan.models.into_iter().filter(|(name, source)| goal(name) != Some(source)).collect();
+        if !self.shared.is_started() {
+            self.starting.extend(changed.iter().map(|(name, _)| name.clone()));
         }
-        self.loader.forget_early();
-    }
-
-    /// Starts to probe versions of a model that are to be loaded, while others load.
-    fn probe_early(&self, name: &str, source: &ModelSource) {
-        let Ok(config) = &source.config else { return };
-        let state = self.models.get(name);
-        let found = source.versions.keys().copied().collect();
-        for version in config.versions.wanted(&found) {
-            let is_over = state.is_some_and(|state| state.is_settled(source, version, config));
-            if let (Some(of_version), false) = (source.versions.get(&version), is_over) {
-                let (folder, source) = (&source.folder, of_version);
-                self.loader.probe_early(&LoadTarget { name, version, folder, config, source });
-            }
+        for (name, source) in changed {
+            self.set_goal(&name, source);
+            self.advance(&name);
         }
     }
 
-    /// Loads and unloads versions of one model until they match its settings.
-    pub(super) fn follow_model(&mut self, name: &str, source: &ModelSource) {
+    /// Lets a model follow its folder as it is now.
+    pub(super) fn set_goal(&mut self, name: &str, source: ModelSource) {
         source.warnings.iter().for_each(|warning| tracing::warn!("model '{name}': {warning}"));
-        let config = match &source.config {
+        let goal = Arc::new(source);
+        let state = self.models.entry(name.into()).or_default();
+        (state.goal, state.is_gone) = (Some(Arc::clone(&goal)), false);
+        self.withdraw_loads(name);
+        let config = match &goal.config {
             Ok(config) => config,
             Err(error) => return self.fail_model(name, error),
         };
-        self.reset_status(name, source, config);
-        let found: BTreeSet<u64> = source.versions.keys().copied().collect();
+        self.reset_status(name, &goal);
+        let found: BTreeSet<u64> = goal.versions.keys().copied().collect();
         if config.versions.wanted(&found).is_empty() {
             let file = config.file_names().join(" or ");
             self.fail_model(name, &format!("no version is to serve: no VERSION/{file} that fits"));
         }
-        loop {
-            let steps = self.steps(name, source, config, &found);
-            if steps.is_empty() {
-                return;
-            }
-            for step in steps {
-                if self.shared.stopping.load(Ordering::Relaxed) {
-                    return;
-                }
-                match step {
-                    Step::Load(version) => self.load_version(name, version, source, config),
-                    Step::Unload(version) => self.unload_version(name, version),
-                }
-            }
-        }
     }
 
     /// Drops statuses of a model that come from an earlier state of its folder.
-    fn reset_status(&mut self, name: &str, source: &ModelSource, config: &ModelConfig) {
-        if let Some(state) = self.models.get_mut(name) {
-            state.failed.retain(|version, _| source.versions.contains_key(version));
-        }
+    fn reset_status(&mut self, name: &str, goal: &ModelSource) {
+        let Some(state) = self.models.get_mut(name) else { return };
+        state.failed.retain(|version, _| goal.versions.contains_key(version));
         let mut status = self.shared.status.write();
         status.retain(|(model, version), status| {
             let is_over = status.state == State::Unavailable;
-            model != name || !is_over || source.versions.contains_key(version)
+            model != name || !is_over || goal.versions.contains_key(version)
         });
-        for loaded in self.loaded(name, source, config).iter().filter(|loaded| loaded.current) {
+        for loaded in self.loaded(name, goal).iter().filter(|loaded| loaded.current) {
             if let Some(status) = status.get_mut(&(name.to_owned(), loaded.version)) {
                 status.reason.clear();
             }
@@ -106,31 +75,50 @@ impl Updater {
     }
 
     /// Next steps of a model, as the version policy decides.
-    fn steps(
-        &self,
-        name: &str,
-        source: &ModelSource,
-        config: &ModelConfig,
-        found: &BTreeSet<u64>,
-    ) -> Vec<Step> {
-        let Some(state) = self.models.get(name) else { return Vec::new() };
+    pub(super) fn steps(&self, name: &str, goal: &ModelSource) -> Vec<Step> {
+        let (Some(state), Ok(config)) = (self.models.get(name), &goal.config) else {
+            return Vec::new();
+        };
         let failed = state.failed.iter();
-        let failed = failed.filter(|(version, origin)| origin.matches(source, **version, config));
+        let failed = failed.filter(|(version, origin)| origin.matches(goal, **version));
         let versions = Versions {
-            found: found.clone(),
-            serving: self.loaded(name, source, config),
+            found: goal.versions.keys().copied().collect(),
+            serving: self.loaded(name, goal),
             failed: failed.map(|(&version, _)| version).collect(),
         };
         steps(&config.versions, &versions)
     }
 
     /// Versions of a model that serve.
-    fn loaded(&self, name: &str, source: &ModelSource, config: &ModelConfig) -> Vec<Loaded> {
+    fn loaded(&self, name: &str, goal: &ModelSource) -> Vec<Loaded> {
         let Some(state) = self.models.get(name) else { return Vec::new() };
         let loaded = |(&version, in_service): (&u64, &InService)| Loaded {
             version,
-            current: in_service.origin.matches(source, version, config),
+            current: in_service.origin.matches(goal, version),
         };
         state.serving.iter().map(loaded).collect()
+    }
+
+    /// Unloads and forgets a model whose folder is removed. Versions that are still being unloaded
+    /// keep their status.
+    fn forget_model(&mut self, name: &str) {
+        self.unload_all(name);
+        let Some(state) = self.models.get_mut(name) else { return };
+        (state.goal, state.is_gone) = (None, true);
+        self.withdraw_loads(name);
+        let mut status = self.shared.status.write();
+        status.retain(|(model, _), status| model != name || status.state == State::Unloading);
+        drop(status);
+        if self.starting.remove(name) {
+            self.end_start();
+        }
+        self.forget_gone(name);
+    }
+
+    /// Forgets a model without a folder once none of its loads runs.
+    pub(super) fn forget_gone(&mut self, name: &str) {
+        if self.models.get(name).is_some_and(|state| state.is_gone && state.loading.is_empty()) {
+            self.models.remove(name);
+        }
     }
 }

@@ -1,58 +1,97 @@
-//! State of one model in the updating thread: versions that serve, and those that failed.
+//! State of one model in the updating thread: what it is to become, and its versions that serve,
+//! load, or have failed.
 
+use super::super::RepositoryError;
+use super::super::load_with::LoadWith;
 use super::super::source::{ModelSource, VersionSource};
 use crate::config::ModelConfig;
 use crate::endpoint::Endpoint;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// Sender of a command's result. The client that asked may have left.
+pub(in crate::repository) type Done = oneshot::Sender<Result<(), RepositoryError>>;
 
 /// A version in memory, with the threads of its replicas.
-pub(super) struct InService {
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) threads: Vec<JoinHandle<()>>,
-    pub(super) origin: Origin,
+pub(in crate::repository) struct InService {
+    pub(in crate::repository) endpoint: Arc<Endpoint>,
+    pub(in crate::repository) threads: Vec<JoinHandle<()>>,
+    pub(in crate::repository) origin: Origin,
 }
 
-/// File and settings that a version was loaded from.
+/// File and settings that a version is loaded from.
 #[derive(Clone, PartialEq)]
-pub(super) struct Origin {
-    pub(super) source: VersionSource,
-    pub(super) config: ModelConfig,
+pub(in crate::repository) struct Origin {
+    pub(in crate::repository) source: VersionSource,
+    pub(in crate::repository) config: ModelConfig,
 }
 
 impl Origin {
-    /// True if loading the version now would use the same file and settings.
-    pub(super) fn matches(&self, source: &ModelSource, version: u64, config: &ModelConfig) -> bool {
-        source.versions.get(&version) == Some(&self.source) && self.config == *config
+    /// The origin of a version of a folder; `None` if the folder lacks the version or its settings.
+    pub(super) fn of(source: &ModelSource, version: u64) -> Option<Self> {
+        let config = source.config.as_ref().ok()?.clone();
+        Some(Self { source: source.versions.get(&version)?.clone(), config })
     }
+
+    /// True if loading the version now would use the same file and settings.
+    pub(super) fn matches(&self, source: &ModelSource, version: u64) -> bool {
+        let config = source.config.as_ref().ok();
+        source.versions.get(&version) == Some(&self.source) && config == Some(&self.config)
+    }
+
+    /// Bytes of the version's files.
+    pub(in crate::repository) fn bytes(&self) -> u64 {
+        self.source.fingerprint.iter().fold(0, |sum, file| sum.saturating_add(file.length))
+    }
+}
+
+/// A load by name that waits for the one before it.
+pub(super) struct NextLoad {
+    pub(super) with: LoadWith,
+    pub(super) done: Done,
 }
 
 /// State of one model.
 #[derive(Default)]
 pub(super) struct ModelState {
+    /// Folder that the versions are to follow; `None` if none is to serve.
+    pub(super) goal: Option<Arc<ModelSource>>,
     pub(super) serving: BTreeMap<u64, InService>,
+    /// Versions that wait to be loaded or are. Each is loaded once at a time.
+    pub(super) loading: BTreeMap<u64, Origin>,
     /// Versions that failed to load. They are not tried again before they change.
     pub(super) failed: BTreeMap<u64, Origin>,
-    /// Contents of its folder at the last scan.
-    pub(super) last_scan: Option<ModelSource>,
+    /// True if its folder is gone.
+    pub(super) is_gone: bool,
+    /// A load by name whose files are being copied from elsewhere.
+    pub(super) fetching: Option<NextLoad>,
+    /// Clients that wait until the goal is reached.
+    pub(super) waiting: Vec<Done>,
+    /// Loads by name that come after that.
+    pub(super) next: VecDeque<NextLoad>,
 }
 
 impl ModelState {
-    /// True if the folder had the version at the last scan.
+    /// True if the folder had the version when it was last read.
     pub(super) fn is_on_disk(&self, version: u64) -> bool {
-        self.last_scan.as_ref().is_none_or(|last_scan| last_scan.versions.contains_key(&version))
+        let has_version = |goal: &Arc<ModelSource>| goal.versions.contains_key(&version);
+        !self.is_gone && self.goal.as_ref().is_none_or(has_version)
     }
 
-    /// True if the version, as it is now, serves or has failed.
-    pub(super) fn is_settled(
-        &self,
-        source: &ModelSource,
-        version: u64,
-        config: &ModelConfig,
-    ) -> bool {
-        let serves = self.serving.get(&version).map(|in_service| &in_service.origin);
-        let origins = serves.into_iter().chain(self.failed.get(&version));
-        origins.into_iter().any(|origin| origin.matches(source, version, config))
+    /// True if the version is being loaded for the goal.
+    pub(super) fn loads(&self, version: u64) -> bool {
+        let (Some(goal), Some(origin)) = (&self.goal, self.loading.get(&version)) else {
+            return false;
+        };
+        origin.matches(goal, version)
+    }
+
+    /// Takes all clients that wait for a load.
+    pub(super) fn take_clients(&mut self) -> Vec<Done> {
+        let next = self.fetching.take().into_iter().chain(std::mem::take(&mut self.next));
+        let next = next.map(|next| next.done);
+        std::mem::take(&mut self.waiting).into_iter().chain(next).collect()
     }
 }

@@ -1,0 +1,96 @@
+//! Takes versions out of service, and frees them when no request holds them any more.
+
+use super::super::Status;
+use super::super::lifecycle::State;
+use super::Updater;
+use super::model_state::InService;
+use std::sync::Arc;
+
+impl Updater {
+    pub(super) fn unload_version(&mut self, name: &str, version: u64) {
+        self.shared.serving.remove(name, version);
+        let state = self.models.entry(name.into()).or_default();
+        if let Some(in_service) = state.serving.remove(&version) {
+            self.retiring.push(in_service);
+            self.set_status(name, version, State::Unloading, String::new());
+        }
+    }
+
+    pub(super) fn unload_all(&mut self, name: &str) {
+        let Some(state) = self.models.get(name) else { return };
+        let versions: Vec<u64> = state.serving.keys().copied().collect();
+        versions.into_iter().for_each(|version| self.unload_version(name, version));
+    }
+
+    /// Takes back the loads of a model that wait. Those that run go on, and their results are
+    /// dropped if they do not fit the goal.
+    pub(super) fn withdraw_loads(&mut self, name: &str) {
+        let Some(state) = self.models.get(name) else { return };
+        let loading: Vec<u64> = state.loading.keys().copied().collect();
+        for version in loading {
+            if self.pool.withdraw(name, version) {
+                if let Some(state) = self.models.get_mut(name) {
+                    state.loading.remove(&version);
+                }
+                self.clear_loading(name, version);
+            }
+        }
+    }
+
+    /// Frees retired versions that no request holds any more. So that never happens on a request's
+    /// thread.
+    pub(super) fn free_retired(&mut self) {
+        let in_use = |s: &mut InService| {
+            let model = Arc::strong_count(s.endpoint.model());
+            Arc::strong_count(&s.endpoint) > 1
+                || model > 1 + s.threads.iter().filter(|thread| !thread.is_finished()).count()
+        };
+        let free = self.retiring.extract_if(.., |s| !in_use(s)).collect::<Vec<_>>();
+        for in_service in free {
+            self.free(in_service);
+        }
+        let retiring = &self.retiring;
+        let is_done = |(name, _): &mut (String, _)| {
+            !retiring.iter().any(|s| **s.endpoint.model().name() == **name)
+        };
+        for (_, done) in self.unloading.extract_if(.., is_done) {
+            // The client may have left.
+            drop(done.send(Ok(())));
+        }
+    }
+
+    fn free(&self, in_service: InService) {
+        let _running = self.shared.loading.start();
+        let InService { endpoint, threads, .. } = in_service;
+        let model = endpoint.model();
+        model.queue().close();
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a replica's thread of model '{}' had panicked", model.name());
+            }
+        }
+        let (name, version) = (model.name(), model.version());
+        tracing::info!("model '{name}' version {version} is unloaded");
+        let mut status = self.shared.status.write();
+        let key = (name.to_string(), version);
+        if status.get(&key).is_some_and(|status| status.state == State::Unloading) {
+            match self.models.get(&key.0).is_some_and(|state| state.is_on_disk(version)) {
+                true => status.insert(key, Status::unloaded()),
+                false => status.remove(&key),
+            };
+        }
+    }
+
+    /// Ends all loads, and frees everything.
+    pub(super) fn stop(mut self) {
+        self.pool.close();
+        while let Ok(event) = self.inbox.try_recv() {
+            if let super::Event::Loaded(loaded) = event {
+                self.retiring.extend(loaded.result);
+            }
+        }
+        let names: Vec<String> = self.models.keys().cloned().collect();
+        names.iter().for_each(|name| self.unload_all(name));
+        std::mem::take(&mut self.retiring).into_iter().for_each(|s| self.free(s));
+    }
+}
