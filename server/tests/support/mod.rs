@@ -80,9 +80,10 @@ impl Server {
 
     /// True once every model has been loaded or has failed.
     fn has_started(&self) -> bool {
-        let answer = self.get("/v2/health/ready");
-        let why = answer.text();
-        answer.status == 200 || !(why.contains("LOADING") || why.contains("is being read"))
+        let index = self.post("/v2/repository/index", "").json();
+        let is_loading = |entry: &Value| entry["state"] == "LOADING";
+        !index.as_array().unwrap().iter().any(is_loading)
+            && !self.get("/v2/health/ready").text().contains("is being read")
     }
 
     /// Starts a server, and waits only until it listens.

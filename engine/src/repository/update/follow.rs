@@ -27,9 +27,10 @@ impl Updater {
         let kept = self.models.iter().filter(|(_, state)| !state.is_gone);
         let asked = kept.map(|(name, _)| name).chain(scan.models.keys());
         *self.shared.asked.write() = asked.cloned().collect();
-        let goal = |name| self.models.get(name).and_then(|state| state.goal.as_deref());
-        let changed: Vec<(String, ModelSource)> =
-            scan.models.into_iter().filter(|(name, source)| goal(name) != Some(source)).collect();
+        let has_changed = |(name, source): &(String, ModelSource)| {
+            self.models.get(name).and_then(|state| state.goal.as_deref()) != Some(source)
+        };
+        let changed: Vec<_> = scan.models.into_iter().filter(has_changed).collect();
         if !self.shared.is_started() {
             self.starting.extend(changed.iter().map(|(name, _)| name.clone()));
         }
