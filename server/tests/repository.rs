@@ -281,8 +281,8 @@ fn mode_explicit_loads_and_unloads_by_name() {
     assert_eq!(server.infer("add", ADD_REQUEST).status, 404);
     assert_eq!(load("add").status, 200);
     assert_eq!(sum(&server), 2.0);
-    load("no-such").expect_error(404, "no model 'no-such'");
-    load("..%2fadd").expect_error(404, "no model '../add'");
+    load("no-such").expect_error(404, "no folder 'no-such'");
+    load("..%2fadd").expect_error(404, "no folder '../add'");
     load("broken").expect_error(400, "'broken' was not loaded: ONNX Runtime can not load it");
     // A new file is loaded on request only, and a broken one not at all.
     models.add("add", &add(3.0));
