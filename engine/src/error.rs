@@ -6,7 +6,9 @@ use crate::validate::InvalidRequest;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The repository holds no such model.
-    #[error("there is no model '{model}'; `repository/index` lists the models")]
+    #[error(
+        "Request for unknown model: there is no model '{model}'; `repository/index` lists the models"
+    )]
     ModelNotFound {
         /// As the request names it.
         model: String,
@@ -106,13 +108,13 @@ pub enum Error {
 /// Classes of failures that are counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Refused before it ran: a bad request, or no room.
+    /// Refused before it ran: a bad request, no room, or no time left.
     Rejected,
-    /// The caller left, or the timeout passed.
+    /// The caller left, or the time of its call passed.
     Cancelled,
     /// The model or its runtime failed.
     Backend,
-    /// Anything else.
+    /// Anything else: the server failed, or the response can not be given as asked.
     Other,
 }
 
@@ -176,8 +178,8 @@ impl Error {
             Self::Invalid(_)
             | Self::QueueFull { .. }
             | Self::Overloaded { .. }
-            | Self::Dropped { .. } => Reason::Rejected,
-            Self::TimedOut { .. } => Reason::Cancelled,
+            | Self::Dropped { .. }
+            | Self::TimedOut { .. } => Reason::Rejected,
             Self::Execute { .. } | Self::ModelFailed { .. } | Self::Unavailable { .. } => {
                 Reason::Backend
             }

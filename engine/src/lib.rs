@@ -9,6 +9,7 @@ pub mod error;
 pub mod tensor;
 pub mod payload;
 pub mod signature;
+pub mod labels;
 pub mod batching;
 pub mod batching_verdict;
 pub mod parameters;

@@ -3,6 +3,7 @@
 use crate::batching::Batching;
 use crate::batching_verdict::BatchingVerdict;
 use crate::config::ModelConfig;
+use crate::labels::Labels;
 use crate::layers::Layers;
 use crate::observe::statistics::Statistics;
 use crate::queue::{Deadline, Queue};
@@ -17,6 +18,7 @@ use skysail_policy::batch::Limits;
 use skysail_policy::priority::Priority;
 use skysail_policy::response_reserve;
 use skysail_policy::scheduler::MakePolicy;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -54,6 +56,8 @@ pub struct Description {
     pub threads: usize,
     /// Execution of its layers, if it is a package.
     pub layers: Option<Layers>,
+    /// Labels of classes, by the index of the output.
+    pub labels: BTreeMap<usize, Labels>,
     /// Results of runs without elements.
     pub(crate) zero_elements: ZeroElements,
 }
@@ -73,6 +77,7 @@ impl Description {
             batching_verdict: BatchingVerdict::Configured { rows_max, proof },
             threads: 1,
             layers: None,
+            labels: BTreeMap::new(),
             zero_elements: ZeroElements::default(),
         }
     }
@@ -211,6 +216,11 @@ impl Model {
     /// Execution of its layers, if it is a package.
     pub fn layers(&self) -> Option<&Layers> {
         self.description.layers.as_ref()
+    }
+
+    /// Labels of the classes of an output, if it has some.
+    pub fn labels(&self, output: &str) -> Option<&Labels> {
+        self.description.labels.get(&self.signature().output_index(output)?)
     }
 
     /// Reason why requests share runs, or run alone.

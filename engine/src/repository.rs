@@ -73,10 +73,13 @@ pub enum RepositoryError {
     #[error("models are loaded and unloaded by name in control mode `explicit` only")]
     NotExplicit,
     /// The repository has no folder of this name.
-    #[error("there is no folder '{0}' in any repository, and no model of this name elsewhere")]
+    #[error(
+        "failed to load or unload '{0}': there is no folder '{0}' in any repository, and no model \
+         of this name elsewhere"
+    )]
     NoSuchModel(String),
     /// No version could be loaded.
-    #[error("model '{model}' was not loaded: {reason}")]
+    #[error("failed to load '{model}': {reason}")]
     NotLoaded {
         /// Name of the model.
         model: String,

@@ -240,7 +240,7 @@ impl fmt::Display for Description {
             Outcome::Failed(Reason::Rejected) => "the request was invalid",
             Outcome::Failed(Reason::Cancelled) => "the caller left",
             Outcome::Failed(Reason::Backend) => "the model failed",
-            Outcome::Failed(Reason::Other) => "the server failed",
+            Outcome::Failed(Reason::Other) => "the response could not be made",
         })
     }
 }

@@ -8,5 +8,6 @@ pub(crate) mod json;
 pub(crate) mod metadata;
 pub(crate) mod repository;
 pub(crate) mod log_settings;
+pub(crate) mod shared_memory;
 pub(crate) mod statistics;
 pub(crate) mod trace;

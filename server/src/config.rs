@@ -44,7 +44,7 @@ const OBJECTIVE_MS_MIN: f64 = 0.001;
 #[command(version, about, after_help = EXAMPLES)]
 pub(crate) struct Flags {
     /// TOML file with settings, which flags override. Its sections: [listen], [repository],
-    /// [probe], [latency], [limits], [threads], [log], [tracing], [telemetry].
+    /// [probe], [latency], [limits], [shared_memory], [threads], [log], [tracing], [telemetry].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -57,6 +57,8 @@ pub(crate) struct Flags {
     latency: Latency,
     #[command(flatten)]
     limits: LimitFlags,
+    #[command(flatten)]
+    shared_memory: SharedMemoryFlags,
     #[command(flatten)]
     threads: ThreadFlags,
     #[command(flatten)]
@@ -76,6 +78,7 @@ pub(crate) struct Config {
     pub(crate) probe: Probe,
     pub(crate) latency: Latency,
     pub(crate) limits: Limits,
+    pub(crate) shared_memory: SharedMemory,
     pub(crate) threads: Threads,
     pub(crate) log: Log,
     pub(crate) tracing: Tracing,
@@ -206,6 +209,15 @@ settings! {
 }
 
 settings! {
+    /// Memory that clients on the same machine share with the server.
+    SharedMemory / SharedMemoryFlags {
+        /// Prefix of the keys of system shared memory that clients may register; may be repeated,
+        /// and `/` allows every key. Without it, shared memory is off.
+        prefixes: Vec<String> = Vec::new(), "shared-memory", "PREFIX";
+    }
+}
+
+settings! {
     /// Threads and cores.
     Threads / ThreadFlags {
         /// Threads that serve connections [default: number of cores].
@@ -305,6 +317,7 @@ impl Config {
         let Latency { objective_ms } = flags.latency;
         config.latency.objective_ms = objective_ms.or(config.latency.objective_ms);
         flags.limits.apply(&mut config.limits);
+        flags.shared_memory.apply(&mut config.shared_memory);
         flags.threads.apply(&mut config.threads);
         flags.log.apply(&mut config.log);
         config.tracing = flags.tracing.or(&config.tracing);
@@ -333,6 +346,8 @@ impl Config {
         }
         ensure!(self.limits.connections_max > 0, "connections_max must be at least 1");
         ensure!(self.limits.header_bytes_max >= 8192, "header_bytes_max must be at least 8192");
+        let is_empty = self.shared_memory.prefixes.iter().any(String::is_empty);
+        ensure!(!is_empty, "shared-memory is empty: it needs a prefix, and '/' allows every key");
         ensure!(self.threads.io > 0, "io-threads must be at least 1");
         ensure!(self.threads.compute > 0, "compute-threads must be at least 1");
         self.tracing.check()?;

@@ -6,12 +6,15 @@ pub(crate) mod json;
 mod elements;
 mod fault;
 mod number;
-mod parameters;
+pub(crate) mod parameters;
 mod reader;
 
-use parameters::{OutputParameters, RequestParameters};
-use skysail_engine::request::Request;
+use crate::shared_memory::{Place, Places};
+use crate::status::Error;
+use parameters::{InputParameters, OutputParameters, RequestParameters};
+use skysail_engine::request::{InputTensor, Request};
 use skysail_engine::tensor::DataType;
+use skysail_protocol::parameter;
 use smallvec::SmallVec;
 
 /// A decoded request, and the encoding of its response.
@@ -25,6 +28,8 @@ pub(crate) struct Decoded {
     pub(crate) parameters: RequestParameters,
     /// Known parameters of each requested output, in the order of `request.outputs`.
     pub(crate) outputs: SmallVec<[OutputParameters; 4]>,
+    /// Places of tensors in shared memory, if some are there.
+    pub(crate) places: Option<Box<Places>>,
 }
 
 /// Parses the name of a datatype.
@@ -39,6 +44,69 @@ fn datatype(name: &str) -> Result<DataType, String> {
 }
 
 impl Decoded {
+    /// Adds a requested output.
+    ///
+    /// # Errors
+    /// When its parameters contradict each other.
+    fn push_output(&mut self, name: String, mut known: OutputParameters) -> Result<(), Error> {
+        if let Some(place) = known.place.take("output", &name)? {
+            let other = match known {
+                OutputParameters { classes: 1.., .. } => Some(parameter::CLASSIFICATION),
+                OutputParameters { binary_data: Some(true), .. } => Some(parameter::BINARY_DATA),
+                _ => None,
+            };
+            if let Some(other) = other {
+                return Err(Error::malformed(format!(
+                    "output '{}' has parameters {other} and {}: one only",
+                    name.escape_debug(),
+                    parameter::SHARED_MEMORY_REGION
+                )));
+            }
+            self.places.get_or_insert_default().outputs.push((self.outputs.len(), place));
+        }
+        self.outputs.push(known);
+        self.request.outputs.push(name);
+        Ok(())
+    }
+
+    /// Adds an input. One in shared memory has no elements yet, and `has_data` is then false.
+    ///
+    /// # Errors
+    /// When it has elements twice, or not at all.
+    fn push_input(
+        &mut self,
+        input: InputTensor,
+        known: &mut InputParameters,
+        has_data: bool,
+    ) -> Result<(), Error> {
+        let place = known.place.take("input", &input.name)?;
+        match (place, has_data) {
+            (None, true) => {}
+            (Some(place), false) => {
+                let index = self.request.inputs.len();
+                self.places.get_or_insert_default().inputs.push((index, place));
+            }
+            (None, false) => {
+                return Err(Error::malformed(format!("input '{}' has no 'data'", input.name)));
+            }
+            (Some(_), true) => {
+                return Err(Error::malformed(format!(
+                    "input '{}' has data and parameter {}: one only",
+                    input.name,
+                    parameter::SHARED_MEMORY_REGION
+                )));
+            }
+        }
+        self.request.inputs.push(input);
+        Ok(())
+    }
+
+    /// Place in shared memory of the output at this index of the response.
+    pub(crate) fn place(&self, output: usize) -> Option<&Place> {
+        let outputs = &self.places.as_ref()?.outputs;
+        outputs.iter().find(|(index, _)| *index == output).map(|(_, place)| place)
+    }
+
     /// True if the output at this index of the response is to be raw.
     pub(crate) fn is_binary(&self, output: usize) -> bool {
         let wanted = self.outputs.get(output).and_then(|output| output.binary_data);

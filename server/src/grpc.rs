@@ -77,7 +77,8 @@ async fn infer(
     let AccountedRequest { message, permit, rejected } = request;
     let Arrival { thread, accepted, limit, request_id } = arrival;
     let name = message.model_name.clone();
-    let version = version(&message.model_version)?;
+    let version = version(&message.model_version);
+    let version = version.inspect_err(|_| server.count_without_model())?;
     let call = Call::new(server, &thread, (&name, version), accepted);
     let call = Call { limit, request_id, trace, ..call };
     if let Some(error) = rejected {
@@ -150,7 +151,7 @@ impl GrpcInferenceService for Service {
         &self,
         _: Request<ServerMetadataRequest>,
     ) -> Reply<ServerMetadataResponse> {
-        Ok(Response::new(admin::metadata::server()))
+        Ok(Response::new(admin::metadata::server(&self.server)))
     }
 
     async fn model_metadata(
@@ -253,22 +254,25 @@ impl GrpcInferenceService for Service {
 
     async fn system_shared_memory_status(
         &self,
-        _: Request<SystemSharedMemoryStatusRequest>,
+        request: Request<SystemSharedMemoryStatusRequest>,
     ) -> Reply<SystemSharedMemoryStatusResponse> {
-        Ok(Response::new(SystemSharedMemoryStatusResponse::default()))
+        let name = request.into_inner().name;
+        Ok(Response::new(admin::shared_memory::status(&self.server, &name)?))
     }
 
     async fn system_shared_memory_register(
         &self,
-        _: Request<SystemSharedMemoryRegisterRequest>,
+        request: Request<SystemSharedMemoryRegisterRequest>,
     ) -> Reply<SystemSharedMemoryRegisterResponse> {
-        Err(no_shared_memory())
+        admin::shared_memory::register(&self.server, request.into_inner())?;
+        Ok(Response::new(SystemSharedMemoryRegisterResponse {}))
     }
 
     async fn system_shared_memory_unregister(
         &self,
-        _: Request<SystemSharedMemoryUnregisterRequest>,
+        request: Request<SystemSharedMemoryUnregisterRequest>,
     ) -> Reply<SystemSharedMemoryUnregisterResponse> {
+        admin::shared_memory::unregister(&self.server, &request.into_inner().name);
         Ok(Response::new(SystemSharedMemoryUnregisterResponse {}))
     }
 
@@ -283,7 +287,7 @@ impl GrpcInferenceService for Service {
         &self,
         _: Request<CudaSharedMemoryRegisterRequest>,
     ) -> Reply<CudaSharedMemoryRegisterResponse> {
-        Err(no_shared_memory())
+        Err(admin::shared_memory::no_cuda().into())
     }
 
     async fn cuda_shared_memory_unregister(
@@ -325,10 +329,6 @@ impl GrpcInferenceService for Service {
         };
         Ok(Response::new(LogSettingsResponse { settings: log_image(settings) }))
     }
-}
-
-fn no_shared_memory() -> Status {
-    Error::Unsupported("shared memory is not supported".into()).into()
 }
 
 fn log_changes(

@@ -7,7 +7,7 @@ use crate::decode;
 use crate::memory_budget::MemoryPermit;
 use crate::observe::debug;
 use crate::observe::tracing::write_headers;
-use crate::predict::{Prediction, failed_early, predict};
+use crate::predict::{Arriving, Prediction, predict};
 use crate::respond;
 use crate::server::Server;
 use crate::status::Error;
@@ -100,10 +100,10 @@ async fn infer(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Response<ChunkedBody>, Error> {
+    let arriving = Arriving::new(server, call);
     let read = read_body(server, call.thread, headers, body, server.body_limits()).await;
-    let (payload, permit) = read.inspect_err(|error| failed_early(server, call, error))?;
-    let header_length = header_length(headers);
-    let header_length = header_length.inspect_err(|error| failed_early(server, call, error))?;
+    let read = read.and_then(|(payload, permit)| Ok((payload, permit, header_length(headers)?)));
+    let (payload, permit, header_length) = arriving.end(read)?;
     let encoding = accepted_encoding(headers);
     // Raw tensors after the JSON are not copied.
     let json_bytes = header_length.unwrap_or(payload.len()).min(payload.len());

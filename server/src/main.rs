@@ -13,6 +13,8 @@ mod call;
 mod decode;
 mod in_flight;
 mod predict;
+mod classification;
+mod shared_memory;
 mod respond;
 mod status;
 mod admin;

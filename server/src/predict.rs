@@ -1,10 +1,12 @@
 //! The path of every inference request, the same for all protocols.
 
 use crate::call::Call;
+use crate::classification;
 use crate::decode::Decoded;
 use crate::observe::request_log;
 use crate::observe::tracker::{RequestTracker, TrackedResponse};
 use crate::server::Server;
+use crate::shared_memory::Windows;
 use crate::status::Error;
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request::{Response, Stages};
@@ -34,7 +36,7 @@ pub(crate) async fn predict<T: TrackedResponse>(
 ) -> Result<T, Error> {
     let endpoint = server.engine().route(call.model, call.version, call.stable_key());
     let endpoint = endpoint.map_err(Error::from);
-    let endpoint = endpoint.inspect_err(|error| request_log::unknown_model(server, call, error))?;
+    let endpoint = endpoint.inspect_err(|error| without_model(server, call, error))?;
     let mut tracker = RequestTracker::begin(server, &endpoint, call);
     match run(server, &endpoint, call, &mut tracker, decode, respond).await {
         Ok((mut response, Done { stages, responded })) => {
@@ -52,9 +54,46 @@ pub(crate) async fn predict<T: TrackedResponse>(
 
 /// Records a request that failed before it was handed to [`predict`].
 pub(crate) fn failed_early(server: &Arc<Server>, call: &Call<'_>, error: &Error) {
-    if let Ok(endpoint) = server.engine().route(call.model, call.version, call.stable_key()) {
-        pause_if_shed(call, error);
-        RequestTracker::begin(server, &endpoint, call).fail(error);
+    match server.engine().route(call.model, call.version, call.stable_key()) {
+        Ok(endpoint) => {
+            pause_if_shed(call, error);
+            RequestTracker::begin(server, &endpoint, call).fail(error);
+        }
+        Err(unknown) => without_model(server, call, &unknown.into()),
+    }
+}
+
+/// Counts and logs a request whose model or version does not serve.
+fn without_model(server: &Server, call: &Call<'_>, error: &Error) {
+    server.count_without_model();
+    request_log::unknown_model(server, call, error);
+}
+
+/// A request whose bytes still arrive. Dropped before they have, it records a cancelled request.
+pub(crate) struct Arriving<'a> {
+    server: &'a Arc<Server>,
+    call: &'a Call<'a>,
+    has_arrived: bool,
+}
+
+impl<'a> Arriving<'a> {
+    pub(crate) fn new(server: &'a Arc<Server>, call: &'a Call<'a>) -> Self {
+        Self { server, call, has_arrived: false }
+    }
+
+    /// Ends the arrival, and records a request that failed in it.
+    pub(crate) fn end<T>(mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.has_arrived = true;
+        result.inspect_err(|error| failed_early(self.server, self.call, error))
+    }
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        if !self.has_arrived {
+            let error = Error::BodyBroken("the client left".into());
+            failed_early(self.server, self.call, &error);
+        }
     }
 }
 
@@ -83,6 +122,8 @@ async fn run<T>(
     let (received, arrived) = (Instant::now(), call.thread.clock().arrival());
     tracker.received(received, arrived);
     let mut decoded = decode(endpoint)?;
+    let windows = Windows::open(server, &mut decoded)?;
+    classification::check(endpoint, &decoded)?;
     tracker.decoded(&decoded);
     let mut request = std::mem::take(&mut decoded.request);
     (request.accepted, request.received) = (Some(call.accepted), Some(arrived));
@@ -91,9 +132,11 @@ async fn run<T>(
     call.thread.pause().on_request(timeout_us.or_else(|| endpoint.objective_us()));
     let ticket = endpoint.submit(request)?;
     tracker.queued(&ticket);
-    let response = wait_for_response(endpoint, ticket, call, timeout_us).await?;
+    let mut response = wait_for_response(endpoint, ticket, call, timeout_us).await?;
     let stages = response.stages;
     let id = server.trace().wants(endpoint).then(|| decoded.id.clone());
+    classification::classify_outputs(endpoint, &mut response, &decoded)?;
+    windows.store(&mut response, &mut decoded)?;
     let response = respond(Prediction { response, decoded })?;
     let responded = Instant::now();
     endpoint.responded(&stages, responded);

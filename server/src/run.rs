@@ -9,6 +9,7 @@ use crate::http;
 use crate::metrics_port::MetricsPort;
 use crate::observe::{request_log, tracing as traces};
 use crate::server::Server;
+use crate::shared_memory::SharedMemory;
 use anyhow::{Result, anyhow};
 use skysail_engine::Engine;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(crate) async fn run(
     let server = Server::new(engine, limits.clone(), log)
         .with_trace(trace)
         .with_tracing(tracing)
+        .with_shared_memory(SharedMemory::new(&config.shared_memory.prefixes))
         .with_request_records(config.telemetry.request_records);
     let server = Arc::new(server);
     tracing::info!(

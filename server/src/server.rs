@@ -7,6 +7,7 @@ use crate::config::Limits;
 use crate::in_flight::InFlight;
 use crate::memory_budget::MemoryBudget;
 use crate::observe::tracing::{Context, Tracing};
+use crate::shared_memory::SharedMemory;
 use crate::status::Error;
 use skysail_engine::Engine;
 use skysail_engine::error::Reason;
@@ -14,7 +15,7 @@ use skysail_engine::observe::log_limiter::LogLimiter;
 use skysail_engine::observe::statistics::Statistics;
 use skysail_engine::request_record::RequestRecord;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// The server, independent of protocols.
@@ -23,6 +24,7 @@ pub(crate) struct Server {
     limits: Limits,
     budget: Arc<MemoryBudget>,
     in_flight: InFlight,
+    shared_memory: SharedMemory,
     stopping: AtomicBool,
     trace: Trace,
     log: LogSettings,
@@ -30,6 +32,7 @@ pub(crate) struct Server {
     started: Instant,
     keeps_request_records: bool,
     unknown_model: LogLimiter,
+    without_model: AtomicU64,
 }
 
 impl Server {
@@ -39,6 +42,7 @@ impl Server {
             budget: MemoryBudget::new(limits.in_flight_bytes_max),
             in_flight: InFlight::new(limits.requests_max),
             limits,
+            shared_memory: SharedMemory::default(),
             stopping: AtomicBool::new(false),
             trace: Trace::default(),
             log,
@@ -46,12 +50,18 @@ impl Server {
             started: Instant::now(),
             keeps_request_records: true,
             unknown_model: LogLimiter::default(),
+            without_model: AtomicU64::new(0),
         }
     }
 
     /// Turns request records on or off. Without them, only counters are kept.
     pub(crate) fn with_request_records(self, keeps_request_records: bool) -> Self {
         Self { keeps_request_records, ..self }
+    }
+
+    /// Sets the shared memory that clients may use.
+    pub(crate) fn with_shared_memory(self, shared_memory: SharedMemory) -> Self {
+        Self { shared_memory, ..self }
     }
 
     /// Sets the protocol's trace.
@@ -85,6 +95,10 @@ impl Server {
         &self.in_flight
     }
 
+    pub(crate) fn shared_memory(&self) -> &SharedMemory {
+        &self.shared_memory
+    }
+
     pub(crate) fn trace(&self) -> &Trace {
         &self.trace
     }
@@ -110,6 +124,16 @@ impl Server {
     /// Rate limit of log lines about models that do not serve.
     pub(crate) fn unknown_model_limiter(&self) -> &LogLimiter {
         &self.unknown_model
+    }
+
+    /// Counts a request whose model or version does not serve.
+    pub(crate) fn count_without_model(&self) {
+        self.without_model.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests whose model or version did not serve.
+    pub(crate) fn without_model(&self) -> u64 {
+        self.without_model.load(Ordering::Relaxed)
     }
 
     /// Records and traces a finished request.

@@ -71,6 +71,12 @@ pub(crate) enum Error {
         /// The limit in microseconds.
         limit_us: u64,
     },
+    /// No shared memory region has this name.
+    #[error("there is no shared memory region '{0}': register it first")]
+    NoSuchRegion(String),
+    /// A shared memory region has this name already.
+    #[error("there is a shared memory region '{0}' already: unregister it first")]
+    RegionExists(String),
     /// The server is at a limit.
     #[error("the server holds {what}, its limit; try again later")]
     Busy {
@@ -125,6 +131,8 @@ impl Error {
                 (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal)
             }
             Self::Files(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+            Self::NoSuchRegion(_) => (StatusCode::NOT_FOUND, Code::NotFound),
+            Self::RegionExists(_) => (StatusCode::BAD_REQUEST, Code::AlreadyExists),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
             Self::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
             Self::NoSuchPath(_) => (StatusCode::NOT_FOUND, Code::Unimplemented),

@@ -283,7 +283,7 @@ fn mode_explicit_loads_and_unloads_by_name() {
     assert_eq!(sum(&server), 2.0);
     load("no-such").expect_error(404, "no folder 'no-such'");
     load("..%2fadd").expect_error(404, "no folder '../add'");
-    load("broken").expect_error(400, "'broken' was not loaded: ONNX Runtime can not load it");
+    load("broken").expect_error(400, "failed to load 'broken': ONNX Runtime can not load it");
     // A new file is loaded on request only, and a broken one not at all.
     models.add("add", &add(3.0));
     assert_eq!((sum(&server), load("add").status, sum(&server)), (2.0, 200, 4.0));
@@ -317,9 +317,9 @@ fn a_load_can_override_settings() {
     assert_eq!(with(r#"{"max_batch_size": 3}"#).status, 200);
     assert_eq!(server.get("/v2/models/add/config").json()["max_batch_size"], 3);
     with(r#"{"max_batch_siez": 3}"#).expect_error(400, "max_batch_siez");
-    with("not json").expect_error(400, "was not loaded");
+    with("not json").expect_error(400, "failed to load");
     load(r#"{"parameters": {"no_such": 1}}"#).expect_error(400, "'no_such'");
-    load(r#"{"parameters": {"file:1/model.onnx": "AAAA"}}"#).expect_error(400, "was not loaded");
+    load(r#"{"parameters": {"file:1/model.onnx": "AAAA"}}"#).expect_error(400, "failed to load");
     load("[").expect_error(400, "no JSON object");
     assert_eq!(server.get("/v2/models/add/config").json()["max_batch_size"], 3);
 }

@@ -23,7 +23,7 @@ fn published_clients_get_what_they_expect() {
     expect_success(&made);
     let trace = folder.path().join("trace.json");
     let trace_flags = ["--trace-file", trace.to_str().unwrap()];
-    let flags = [&["--model-control", "none"], &trace_flags[..]].concat();
+    let flags = [&["--model-control", "none", "--shared-memory", "/"], &trace_flags[..]].concat();
     let all = Server::start_with(&served, &flags);
     let by_name = Server::start_with(&explicit, &["--model-control", "explicit"]);
     let more = env::var("SKYSAIL_PYTEST_ARGS").unwrap_or_default();

@@ -6,6 +6,7 @@ use super::{LoadTarget, batchability, calibrate, expected_tensors, padding_probe
 use crate::backend::{Backend, BackendError, OpenVersion, VersionFile};
 use crate::batching::Batching;
 use crate::config::ModelConfig;
+use crate::labels;
 use crate::model::{Description, Model};
 use crate::padding::Padding;
 use crate::probe::{Probe, ProbedVersion};
@@ -110,6 +111,7 @@ impl Loader {
         batching.padding = decide_padding(&mut first, &signature, &batching, target)?.map(Arc::new);
         expected_tensors::check_inputs(&config.expected_inputs, &signature, batching.is_on())?;
         expected_tensors::check_outputs(&config.expected_outputs, &signature, batching.is_on())?;
+        let labels = labels::read_all(target.folder, &config.labels, &signature)?;
 
         let run_max = calibrate::run_max(&batching, config.objective_ms.or(self.objective_ms));
         let (config, rows_max) = (&config.replicas, batching.rows_max);
@@ -130,6 +132,7 @@ impl Loader {
             batching_verdict: verdict,
             threads,
             layers: version.layers(),
+            labels,
             zero_elements: ZeroElements { trials: probed.and_then(ProbedVersion::zero_trials) },
             ..Description::new(target.name, target.version, signature, batching)
         };

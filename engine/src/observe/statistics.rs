@@ -46,9 +46,9 @@ impl Timed {
 
 /// All statistics of one version. Durations are sums over requests, as in Triton.
 pub struct Statistics {
-    /// Answered requests, with the time from the queue to their outputs.
+    /// Answered requests, with the time from decoded inputs to outputs.
     pub success: Timed,
-    /// Requests that got no response.
+    /// Requests that got no response, with their whole time.
     pub fail: Timed,
     /// Time in the queue.
     pub queue: Timed,
@@ -68,7 +68,6 @@ pub struct Statistics {
     last_run_ms: AtomicU64,
     failures: [AtomicU64; Reason::ALL.len()],
     shed: [AtomicU64; ShedReason::ALL.len()],
-    answered: AtomicU64,
     missed: AtomicU64,
     batches: Sizes,
     batch_rows: Histogram,
@@ -97,7 +96,6 @@ impl Default for Statistics {
             last_run_ms: AtomicU64::new(0),
             failures: Default::default(),
             shed: Default::default(),
-            answered: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             batches: Sizes::default(),
             batch_rows: Histogram::new(Unit::Count),
@@ -112,7 +110,7 @@ impl Default for Statistics {
 }
 
 impl Statistics {
-    /// Counts a run and its requests.
+    /// Counts a run and its requests, which may still be left without a response.
     pub(crate) fn record_batch(&self, stages: &Stages, entries: &[Entry]) {
         let members = entries.len();
         let in_queue: Duration = entries.iter().map(|e| stages.batched - e.queued).sum();
@@ -124,7 +122,6 @@ impl Statistics {
         self.compute_input.add(members, input * times);
         self.compute_infer.add(members, infer * times);
         self.compute_output.add(members, output * times);
-        self.success.add(members, in_queue + (stages.split - stages.batched) * times);
         self.rows.fetch_add(stages.batch_rows() as u64, Relaxed);
         self.runs.fetch_add(1, Relaxed);
         self.last_run_ms.store(now_ms(), Relaxed);
@@ -132,11 +129,10 @@ impl Statistics {
         self.batches.record(stages.batch_rows(), [input, infer, output].map(nanos));
     }
 
-    /// Counts a request that was answered without its own run.
+    /// Counts a request that gets its outputs without its own run.
     pub(crate) fn record_hit(&self, looked_up: Duration, stages: &Stages) {
         self.cache_hit.add(1, looked_up);
         self.queue.add(1, stages.queue());
-        self.success.add(1, looked_up + stages.total());
     }
 
     /// Counts a cache miss.
@@ -165,10 +161,12 @@ impl Statistics {
         self.shed[reason as usize].fetch_add(1, Relaxed);
     }
 
-    /// Counts an answered request; `missed` if it was later than its objective.
-    pub fn record_answer(&self, missed: bool) {
-        let counter = if missed { &self.missed } else { &self.answered };
-        counter.fetch_add(1, Relaxed);
+    /// Counts an answered request with its time; `missed` if it was later than its objective.
+    pub fn record_answer(&self, missed: bool, time: Duration) {
+        self.success.add(1, time);
+        if missed {
+            self.missed.fetch_add(1, Relaxed);
+        }
     }
 
     /// Records the stage times of a finished request. Keeps the request for a while if it was slow or
@@ -241,8 +239,9 @@ impl Statistics {
     pub fn outcomes(&self) -> [u64; Outcome::NAMES.len()] {
         let shed: u64 = ShedReason::ALL.iter().map(|&reason| self.shed(reason)).sum();
         let all: u64 = Reason::ALL.iter().map(|&reason| self.failures(reason)).sum();
-        let [answered, missed] = [&self.answered, &self.missed].map(|count| count.load(Relaxed));
-        [answered, missed, shed, all.saturating_sub(shed)]
+        // Read first, as a request is counted as answered before it is as missed.
+        let missed = self.missed.load(Relaxed);
+        [self.success.count().saturating_sub(missed), missed, shed, all.saturating_sub(shed)]
     }
 
     /// Exemplar: the last kept request whose stage time, or total time if `stage` is `None`, is

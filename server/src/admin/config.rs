@@ -4,6 +4,7 @@ use super::metadata::PLATFORM;
 use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::VersionPolicy;
+use skysail_engine::config::ModelConfig as EngineConfig;
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::signature::TensorSpec;
 use skysail_engine::tensor::DataType as EngineDataType;
@@ -37,7 +38,7 @@ pub(crate) fn model(
         version_policy: Some(version_policy(&config.versions)),
         max_batch_size: int32(model.batching().rows_max),
         input: required.chain(optional).collect(),
-        output: signature.outputs.iter().map(|spec| output(spec, batches)).collect(),
+        output: signature.outputs.iter().map(|spec| output(spec, batches, config)).collect(),
         instance_group: vec![ModelInstanceGroup {
             name: name.into(),
             count: int32(model.model().replicas()),
@@ -108,11 +109,12 @@ fn input(spec: &TensorSpec, batches: bool, optional: bool) -> ModelInput {
     }
 }
 
-fn output(spec: &TensorSpec, batches: bool) -> ModelOutput {
+fn output(spec: &TensorSpec, batches: bool, config: &EngineConfig) -> ModelOutput {
     ModelOutput {
         name: spec.name.to_string(),
         data_type: data_type(spec.datatype).into(),
         dims: spec.wire_dims_of_row(batches).collect(),
+        label_filename: config.labels.get(&*spec.name).cloned().unwrap_or_default(),
         ..ModelOutput::default()
     }
 }

@@ -14,7 +14,8 @@ use std::collections::HashMap;
 pub(crate) const PLATFORM: &str = "onnxruntime_onnx";
 
 /// Extensions of the protocol that are supported.
-const EXTENSIONS: [&str; 7] = [
+const EXTENSIONS: [&str; 8] = [
+    "classification",
     "model_configuration",
     "model_repository",
     "binary_tensor_data",
@@ -24,6 +25,9 @@ const EXTENSIONS: [&str; 7] = [
     "logging",
 ];
 
+/// Extension that is supported if shared memory is on.
+const SHARED_MEMORY: &str = "system_shared_memory";
+
 /// Property with the verdict on the independence of rows.
 const ROWS: &str = "rows";
 
@@ -31,11 +35,12 @@ const ROWS: &str = "rows";
 const ROWS_REASON: &str = "rows_reason";
 
 /// The server's name, version and extensions.
-pub(crate) fn server() -> ServerMetadataResponse {
+pub(crate) fn server(server: &Server) -> ServerMetadataResponse {
+    let shared_memory = server.shared_memory().is_on().then_some(SHARED_MEMORY);
     ServerMetadataResponse {
         name: "skysail".into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        extensions: EXTENSIONS.map(String::from).to_vec(),
+        extensions: EXTENSIONS.into_iter().chain(shared_memory).map(String::from).collect(),
     }
 }
 

@@ -19,13 +19,14 @@ fn help_texts_state_the_actual_defaults() {
         Listen::defaults(),
         Repository::defaults(),
         Limits::defaults(),
+        SharedMemory::defaults(),
         Threads::defaults(),
         Log::defaults(),
         Telemetry::defaults(),
     ];
     for (flag, value) in defaults.concat() {
         let value = match flag {
-            "load-model" | "model" => continue,
+            "load-model" | "model" | "shared-memory" => continue,
             "models" => "models, unless --model is given".to_owned(),
             "io-threads" | "compute-threads" => "number of cores".to_owned(),
             _ => value.trim_matches('"').to_lowercase(),

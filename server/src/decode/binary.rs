@@ -30,21 +30,18 @@ pub(crate) fn decode(
         ))
     })?;
     let (mut decoded, inputs) = json::header(&header.contiguous())?;
-    for input in inputs {
-        let tensor = match input.parameters.binary_data_size {
-            None => input.with_data()?,
-            Some(size) => {
-                let left = body.len();
-                let data = body.split_to(size).ok_or_else(|| {
-                    let name = &input.tensor.name;
-                    Error::malformed(format!(
-                        "input '{name}' has binary_data_size {size}, and {left} bytes are left"
-                    ))
-                })?;
-                input.with_bytes(data)?
-            }
-        };
-        decoded.request.inputs.push(tensor);
+    for mut input in inputs {
+        if let Some(size) = input.parameters.binary_data_size {
+            let left = body.len();
+            let data = body.split_to(size).ok_or_else(|| {
+                let name = &input.tensor.name;
+                Error::malformed(format!(
+                    "input '{name}' has binary_data_size {size}, and {left} bytes are left"
+                ))
+            })?;
+            input = input.with_bytes(data)?;
+        }
+        decoded.push_input(input.tensor, &mut input.parameters, input.has_data)?;
     }
     if !body.is_empty() {
         let left = body.len();

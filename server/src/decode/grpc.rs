@@ -11,6 +11,7 @@ use skysail_engine::tensor::{DataType, Shape, push_bytes_element};
 use skysail_protocol::grpc::infer_parameter::ParameterChoice;
 use skysail_protocol::grpc::model_infer_request::InferInputTensor;
 use skysail_protocol::grpc::{InferParameter, InferTensorContents, ModelInferRequest};
+use skysail_protocol::parameter;
 use std::collections::HashMap;
 
 /// Decodes a message. Raw tensors are not copied.
@@ -29,12 +30,12 @@ pub(crate) fn decode(message: ModelInferRequest) -> Result<Decoded, Error> {
         let mut known = OutputParameters::default();
         let custom = &mut decoded.request.parameters;
         take(&output.parameters, &mut known, custom, ParameterOwner::Output(index))?;
-        decoded.outputs.push(known);
-        decoded.request.outputs.push(output.name);
+        decoded.push_output(output.name, known)?;
     }
     let raw = message.raw_input_contents;
-    if !raw.is_empty() && raw.len() != message.inputs.len() {
-        let (raw, inputs) = (raw.len(), message.inputs.len());
+    let in_message = message.inputs.iter().filter(|input| !is_in_shared_memory(input)).count();
+    if !raw.is_empty() && raw.len() != in_message {
+        let (raw, inputs) = (raw.len(), in_message);
         return Err(Error::malformed(format!(
             "the request has {raw} raw_input_contents for {inputs} inputs"
         )));
@@ -44,9 +45,17 @@ pub(crate) fn decode(message: ModelInferRequest) -> Result<Decoded, Error> {
         let custom = &mut decoded.request.parameters;
         let mut known = InputParameters::default();
         take(&input.parameters, &mut known, custom, ParameterOwner::Input(index))?;
-        decoded.request.inputs.push(tensor(input, raw.next())?);
+        let is_shared = is_in_shared_memory(&input);
+        let has_data = !is_shared || input.contents.is_some();
+        let bytes = if is_shared { None } else { raw.next() };
+        decoded.push_input(tensor(input, bytes)?, &mut known, has_data)?;
     }
     Ok(decoded)
+}
+
+/// True if an input's elements are not in the message.
+fn is_in_shared_memory(input: &InferInputTensor) -> bool {
+    input.parameters.contains_key(parameter::SHARED_MEMORY_REGION)
 }
 
 fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<InputTensor, Error> {

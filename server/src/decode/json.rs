@@ -25,7 +25,8 @@ const DIMENSIONS_MAX: usize = 64;
 pub(super) struct JsonInput {
     pub(super) tensor: InputTensor,
     pub(super) parameters: InputParameters,
-    has_data: bool,
+    /// True if its elements came with it.
+    pub(super) has_data: bool,
 }
 
 /// Decodes a body of JSON only.
@@ -34,7 +35,7 @@ pub(super) struct JsonInput {
 /// When it is not a valid inference request.
 pub(crate) fn decode(body: &[u8]) -> Result<Decoded, Error> {
     let (mut decoded, inputs) = header(body)?;
-    for input in inputs {
+    for mut input in inputs {
         if input.parameters.binary_data_size.is_some() {
             return Err(Error::malformed(format!(
                 "input '{}' has binary_data_size, and the request has no header {}",
@@ -42,29 +43,21 @@ pub(crate) fn decode(body: &[u8]) -> Result<Decoded, Error> {
                 skysail_protocol::HEADER_LENGTH
             )));
         }
-        decoded.request.inputs.push(input.with_data()?);
+        decoded.push_input(input.tensor, &mut input.parameters, input.has_data)?;
     }
     Ok(decoded)
 }
 
 impl JsonInput {
-    /// The tensor, whose elements must be in the JSON.
-    pub(super) fn with_data(self) -> Result<InputTensor, Error> {
-        if self.has_data {
-            return Ok(self.tensor);
-        }
-        Err(Error::malformed(format!("input '{}' has no 'data'", self.tensor.name)))
-    }
-
     /// The tensor, whose elements must be in the bytes that follow.
-    pub(super) fn with_bytes(self, data: Payload) -> Result<InputTensor, Error> {
+    pub(super) fn with_bytes(self, data: Payload) -> Result<Self, Error> {
         if self.has_data {
             return Err(Error::malformed(format!(
                 "input '{}' has both 'data' and binary_data_size",
                 self.tensor.name
             )));
         }
-        Ok(InputTensor { data, ..self.tensor })
+        Ok(Self { tensor: InputTensor { data, ..self.tensor }, has_data: true, ..self })
     }
 }
 
@@ -83,6 +76,7 @@ pub(super) fn header(json: &[u8]) -> Result<(Decoded, SmallVec<[JsonInput; 2]>),
     }
     let mut decoded = Decoded::default();
     let mut inputs = SmallVec::new();
+    let mut outputs: SmallVec<[_; 2]> = SmallVec::new();
     let mut seen = Seen::default();
     let mut is_v1 = false;
     reader.object(|reader, key| {
@@ -109,9 +103,7 @@ pub(super) fn header(json: &[u8]) -> Result<(Decoded, SmallVec<[JsonInput; 2]>),
                 Ok(())
             })?,
             "outputs" => tensors(reader, "outputs", |reader, index| {
-                let (name, known) = output(reader, index, custom)?;
-                decoded.request.outputs.push(name);
-                decoded.outputs.push(known);
+                outputs.push(output(reader, index, custom)?);
                 Ok(())
             })?,
             _ => drop(reader.skip()?),
@@ -125,6 +117,9 @@ pub(super) fn header(json: &[u8]) -> Result<(Decoded, SmallVec<[JsonInput; 2]>),
             false => "",
         };
         return Err(Error::malformed(format!("the JSON has no 'inputs'{hint}")));
+    }
+    for (name, known) in outputs {
+        decoded.push_output(name, known)?;
     }
     decoded.request.timeout_us = decoded.parameters.timeout_us;
     decoded.request.priority = decoded.parameters.priority;

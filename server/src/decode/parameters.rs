@@ -1,6 +1,7 @@
 //! Parameters of a request, its inputs and its outputs. Those that the protocol knows take effect,
 //! and all others are kept as custom ones.
 
+use crate::shared_memory::PlaceParameters;
 use crate::status::Error;
 pub(crate) use skysail_engine::parameters::ParameterValue as Value;
 use skysail_engine::parameters::{CustomParameters, ParameterOwner};
@@ -81,12 +82,14 @@ fn no_sequences() -> Error {
 }
 
 /// Known parameters of an input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InputParameters {
     /// Bytes of its raw elements after the JSON.
     pub(crate) binary_data_size: Option<usize>,
     /// Elements of BYTES may be objects with base64.
     pub(crate) b64: bool,
+    /// Place of its elements in shared memory, if they are there.
+    pub(crate) place: PlaceParameters,
 }
 
 impl KnownParameters for InputParameters {
@@ -98,19 +101,23 @@ impl KnownParameters for InputParameters {
                     size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
             }
             parameter::B64 => self.b64 = boolean(name, value)?.unwrap_or(false),
-            name => return shared_memory(name),
+            name => return self.place.set(name, value),
         }
         Ok(true)
     }
 }
 
 /// Known parameters of a requested output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OutputParameters {
     /// The output is to be raw, or not; `None` if the request decides.
     pub(crate) binary_data: Option<bool>,
     /// BYTES are to be base64 in JSON, or not; `None` if the request decides.
     pub(crate) b64: Option<bool>,
+    /// Number of the highest classes to return instead of all scores; 0 for the scores.
+    pub(crate) classes: usize,
+    /// Place for its elements in shared memory, if they go there.
+    pub(crate) place: PlaceParameters,
 }
 
 impl KnownParameters for OutputParameters {
@@ -119,28 +126,12 @@ impl KnownParameters for OutputParameters {
             parameter::BINARY_DATA => self.binary_data = boolean(name, value)?,
             parameter::B64 => self.b64 = boolean(name, value)?,
             parameter::CLASSIFICATION => {
-                if natural(name, value)?.is_some_and(|count| count > 0) {
-                    return Err(Error::Unsupported(
-                        "the classification extension is not supported: sort the scores yourself"
-                            .into(),
-                    ));
-                }
+                let count = natural(name, value)?.unwrap_or(0);
+                self.classes = usize::try_from(count).unwrap_or(usize::MAX);
             }
-            name => return shared_memory(name),
+            name => return self.place.set(name, value),
         }
         Ok(true)
-    }
-}
-
-/// Refuses the parameters of shared memory; any other name is not known.
-fn shared_memory(name: &str) -> Result<bool, Error> {
-    match name {
-        parameter::SHARED_MEMORY_REGION
-        | parameter::SHARED_MEMORY_OFFSET
-        | parameter::SHARED_MEMORY_BYTE_SIZE => Err(Error::Unsupported(
-            "shared memory is not supported: send the bytes in the body".into(),
-        )),
-        _ => Ok(false),
     }
 }
 
@@ -154,13 +145,22 @@ fn boolean(name: &str, value: &Value<'_>) -> Result<Option<bool>, Error> {
 }
 
 /// The value of a parameter that is a natural number; `None` if it is null.
-fn natural(name: &str, value: &Value<'_>) -> Result<Option<u64>, Error> {
+pub(crate) fn natural(name: &str, value: &Value<'_>) -> Result<Option<u64>, Error> {
     match value {
         Value::Null => Ok(None),
         Value::Integer(number) => u64::try_from(*number)
             .map(Some)
             .map_err(|_| wrong_type(name, "a natural number below 2^64", value)),
         _ => Err(wrong_type(name, "a natural number", value)),
+    }
+}
+
+/// The value of a parameter that is a text; `None` if it is null.
+pub(crate) fn text<'a>(name: &str, value: &Value<'a>) -> Result<Option<&'a str>, Error> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Text(text) => Ok(Some(text)),
+        _ => Err(wrong_type(name, "a text", value)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP responses to all requests but inference: the gRPC messages as JSON.
 
-use super::route::{Admin, Target};
+use super::route::{Admin, RegionAction, Target};
 use super::{ChunkedBody, OFFLOAD_BYTES, json_response, offload};
 use crate::admin::{self, json::to_json};
 use crate::server::Server;
@@ -33,7 +33,7 @@ pub(super) async fn respond(
             };
             return Ok(ready(readiness.is_ok(), &json));
         }
-        Admin::Server => to_json("ServerMetadataResponse", &admin::metadata::server())?,
+        Admin::Server => to_json("ServerMetadataResponse", &admin::metadata::server(server))?,
         Admin::Model(Target { model, version }) => {
             let metadata = admin::metadata::model(server, &model, version)?;
             to_json("ModelMetadataResponse", &metadata)?
@@ -65,14 +65,42 @@ pub(super) async fn respond(
             Method::GET => server.log().get(),
             _ => server.log().set(&object(body)?)?,
         },
-        Admin::SharedMemory => json!([]),
-        Admin::SharedMemoryRegister => {
-            return Err(Error::Unsupported("shared memory is not supported".into()));
+        Admin::SharedMemory { region, action } => {
+            return shared_memory(server, &region.unwrap_or_default(), action, body);
         }
-        // Nothing is ever registered, and client programs start with this call.
-        Admin::SharedMemoryUnregister => return Ok(empty()),
+        Admin::CudaSharedMemory(action) => match action {
+            RegionAction::Status => json!([]),
+            RegionAction::Register => return Err(admin::shared_memory::no_cuda()),
+            RegionAction::Unregister => return Ok(empty()),
+        },
     };
     Ok(json_response(StatusCode::OK, &json))
+}
+
+fn shared_memory(
+    server: &Server,
+    region: &str,
+    action: RegionAction,
+    body: &Payload,
+) -> Result<Response<ChunkedBody>, Error> {
+    use admin::shared_memory::{register, register_request, status, unregister};
+    match action {
+        RegionAction::Status => {
+            let status = to_json("SystemSharedMemoryStatusResponse", &status(server, region)?)?;
+            // A list over HTTP, in the order of names.
+            let regions = status["regions"].as_object();
+            let regions: Vec<&Value> = regions.into_iter().flat_map(|all| all.values()).collect();
+            Ok(json_response(StatusCode::OK, &json!(regions)))
+        }
+        RegionAction::Register => {
+            register(server, register_request(region.to_owned(), &object(body)?)?)?;
+            Ok(empty())
+        }
+        RegionAction::Unregister => {
+            unregister(server, region);
+            Ok(empty())
+        }
+    }
 }
 
 fn empty() -> Response<ChunkedBody> {

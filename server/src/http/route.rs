@@ -43,9 +43,20 @@ pub(super) enum Admin {
         model: Option<String>,
     },
     Log,
-    SharedMemory,
-    SharedMemoryRegister,
-    SharedMemoryUnregister,
+    /// System shared memory, or one region of it.
+    SharedMemory {
+        region: Option<String>,
+        action: RegionAction,
+    },
+    CudaSharedMemory(RegionAction),
+}
+
+/// An action on regions of shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RegionAction {
+    Status,
+    Register,
+    Unregister,
 }
 
 impl From<Admin> for Route {
@@ -99,12 +110,23 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Error> {
         }
         ["v2", "trace", "setting"] => either(method, Admin::Trace { model: None }),
         ["v2", "logging"] => either(method, Admin::Log),
-        ["v2", "systemsharedmemory" | "cudasharedmemory", .., "status"] => get(Admin::SharedMemory),
-        ["v2", "systemsharedmemory" | "cudasharedmemory", .., "register"] => {
-            post(Admin::SharedMemoryRegister)
-        }
-        ["v2", "systemsharedmemory" | "cudasharedmemory", .., "unregister"] => {
-            post(Admin::SharedMemoryUnregister)
+        ["v2", kind @ ("systemsharedmemory" | "cudasharedmemory"), of @ .., action] => {
+            let region = match of {
+                [] => None,
+                ["region", region] => Some(name(region)?),
+                _ => return Err(nowhere()),
+            };
+            let (wanted, action) = match (*action, &region) {
+                ("status", _) => (Method::GET, RegionAction::Status),
+                ("register", Some(_)) => (Method::POST, RegionAction::Register),
+                ("unregister", _) => (Method::POST, RegionAction::Unregister),
+                _ => return Err(nowhere()),
+            };
+            let route = match *kind {
+                "cudasharedmemory" => Admin::CudaSharedMemory(action),
+                _ => Admin::SharedMemory { region, action },
+            };
+            only(method, &wanted, route)
         }
         _ => Err(nowhere()),
     }

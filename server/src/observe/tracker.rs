@@ -49,6 +49,10 @@ pub(crate) struct RequestTracker<'a> {
     endpoint: &'a Arc<Endpoint>,
     call: &'a Call<'a>,
     ends: Ends,
+    /// Time from acceptance until the inputs were decoded.
+    decoded: Duration,
+    /// The request was given to the engine.
+    is_queued: bool,
     id: Option<RequestId>,
     parameters: CustomParameters,
     /// Arrival of the last byte in the socket, if all of the request is there.
@@ -64,9 +68,19 @@ impl<'a> RequestTracker<'a> {
         call: &'a Call<'a>,
     ) -> Self {
         let id = call.request_id;
-        let (ends, arrived, behind, is_over) = (Ends::NONE, None, None, false);
-        let parameters = CustomParameters::default();
-        Self { server, endpoint, call, ends, id, parameters, arrived, behind, is_over }
+        Self {
+            server,
+            endpoint,
+            call,
+            ends: Ends::NONE,
+            decoded: Duration::ZERO,
+            is_queued: false,
+            id,
+            parameters: CustomParameters::default(),
+            arrived: None,
+            behind: None,
+            is_over: false,
+        }
     }
 
     /// Marks the whole request as read at `received`, and as in its socket since `arrived`.
@@ -81,11 +95,13 @@ impl<'a> RequestTracker<'a> {
             self.id = Some(RequestId::of_caller(&decoded.id));
         }
         self.parameters = decoded.request.parameters.clone();
-        self.ends.push(self.since(Instant::now()));
+        self.decoded = self.since(Instant::now());
+        self.ends.push(self.decoded);
     }
 
     /// Marks the request as queued.
     pub(crate) fn queued(&mut self, ticket: &Ticket) {
+        self.is_queued = true;
         self.behind = ticket.behind();
         self.ends.push(self.since(ticket.queued()));
     }
@@ -102,7 +118,7 @@ impl<'a> RequestTracker<'a> {
         let objective = self.endpoint.objective_us().map(Duration::from_micros);
         let latency = self.arrived.map(|arrived| responded.saturating_duration_since(arrived));
         let missed = objective.is_some() && latency > objective;
-        statistics.record_answer(missed);
+        statistics.record_answer(missed, self.since(stages.split).saturating_sub(self.decoded));
         let latency_us = micros(latency.unwrap_or_default());
         self.endpoint.observe(ServedOutcome::Completed { latency_us });
         if !server.keeps_request_records() {
@@ -129,11 +145,13 @@ impl<'a> RequestTracker<'a> {
 
     /// Records a request that was shed or failed.
     pub(crate) fn fail(mut self, error: &Error) {
-        let outcome = match error.shed_reason() {
-            Some(reason) => Outcome::Shed(reason),
-            None => Outcome::Failed(self.server.reason(error)),
+        let reason = match (self.server.reason(error), error) {
+            // It ran, and its response can not be given as asked.
+            (Reason::Rejected, Error::Malformed(_)) if self.is_queued => Reason::Other,
+            (reason, _) => reason,
         };
-        self.finish_without_response(outcome, self.server.reason(error), Some(error));
+        let shed = error.shed_reason().map(Outcome::Shed);
+        self.finish_without_response(shed.unwrap_or(Outcome::Failed(reason)), reason, Some(error));
     }
 
     fn finish_without_response(&mut self, outcome: Outcome, reason: Reason, error: Option<&Error>) {

@@ -2,6 +2,7 @@
 
 use super::json::{push_elements, push_shape, push_text};
 use crate::decode::Decoded;
+use crate::shared_memory::Place;
 use crate::status::Error;
 use bytes::Bytes;
 use skysail_engine::request::{OutputTensor, Response};
@@ -38,12 +39,17 @@ pub(crate) fn respond(response: &Response, decoded: &Decoded) -> Result<Body, Er
         if index > 0 {
             json.push(b',');
         }
-        let raw = decoded.is_binary(index);
-        push_output(&mut json, output, raw)?;
-        any_raw |= raw;
+        let form = match decoded.place(index) {
+            Some(place) => Form::InSharedMemory(place),
+            None if decoded.is_binary(index) => Form::Raw,
+            None => Form::Json,
+        };
+        push_output(&mut json, output, &form)?;
+        any_raw |= matches!(form, Form::Raw);
     }
     json.extend_from_slice(b"]}");
     let header_length = any_raw.then_some(json.len());
+    // An output in shared memory has no bytes left.
     let raw = response.outputs.iter().enumerate().filter(|(index, _)| decoded.is_binary(*index));
     Ok(Body { chunks: chunks(json, raw.map(|(_, output)| &output.data)), header_length })
 }
@@ -58,16 +64,35 @@ pub(crate) fn error(error: &Error) -> Bytes {
     json.into()
 }
 
-fn push_output(json: &mut Vec<u8>, output: &OutputTensor, raw: bool) -> Result<(), Error> {
+/// A way to return the elements of an output.
+enum Form<'a> {
+    Json,
+    /// After the JSON.
+    Raw,
+    InSharedMemory(&'a Place),
+}
+
+fn push_output(json: &mut Vec<u8>, output: &OutputTensor, form: &Form<'_>) -> Result<(), Error> {
     json.extend_from_slice(b"{\"name\":");
     push_text(json, &output.name);
     drop(write!(json, ",\"datatype\":\"{}\",\"shape\":", output.datatype.name()));
     push_shape(json, &output.shape);
-    if raw {
-        drop(write!(json, ",\"parameters\":{{\"binary_data_size\":{}}}", output.data.len()));
-    } else {
-        json.extend_from_slice(b",\"data\":");
-        push_elements(json, output)?;
+    match form {
+        Form::Raw => {
+            drop(write!(json, ",\"parameters\":{{\"binary_data_size\":{}}}", output.data.len()));
+        }
+        Form::Json => {
+            json.extend_from_slice(b",\"data\":");
+            push_elements(json, output)?;
+        }
+        Form::InSharedMemory(Place { region, offset, byte_size }) => {
+            json.extend_from_slice(b",\"parameters\":{\"shared_memory_region\":");
+            push_text(json, region);
+            drop(write!(
+                json,
+                ",\"shared_memory_offset\":{offset},\"shared_memory_byte_size\":{byte_size}}}"
+            ));
+        }
     }
     json.push(b'}');
     Ok(())

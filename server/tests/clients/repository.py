@@ -53,6 +53,12 @@ model_warmup [ {
 parameters { key: "intra_op_thread_count" value: { string_value: "1" } }
 """
 
+LABELLED_CONFIG = """
+max_batch_size: 4
+input [ { name: "x" data_type: TYPE_FP32 dims: [ -1 ] } ]
+output [ { name: "y" data_type: TYPE_FP32 dims: [ -1 ] label_filename: "labels.txt" } ]
+"""
+
 
 def main(folder, shipped, data):
     """Fills `folder`, and prints the models that are missing."""
@@ -70,6 +76,7 @@ def main(folder, shipped, data):
     write(served, "slow", slow())
     write(served, "picky", picky())
     write_triton(served)
+    write_labelled(served)
     write_unusable(served)
     write(explicit, "adder", adder(1))
     write(explicit, "other", adder(10))
@@ -99,6 +106,13 @@ def write_triton(served):
     for version in [*VERSIONS, VERSION_LEFT_OUT]:
         write(served, "triton", adder(version), version)
     (served / "triton/config.pbtxt").write_text(TRITON_CONFIG)
+
+
+def write_labelled(served):
+    """A model whose outputs are scores of classes with labels."""
+    write(served, "labelled", identity("FP32", 2))
+    (served / "labelled/config.pbtxt").write_text(LABELLED_CONFIG)
+    (served / "labelled/labels.txt").write_text("cat\ndog\nhen\nowl\n")
 
 
 def write_unusable(served):

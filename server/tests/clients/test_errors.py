@@ -150,26 +150,6 @@ def test_sequences_are_not_supported(protocol, sequence):
     assert (status, "sequences" in message) == (protocol.status["unsupported"], True)
 
 
-def test_classification_is_not_supported(protocol):
-    outputs = wanted(protocol.module, ["y"], class_count=2)
-    status, message = refusal(protocol, outputs=outputs)
-    assert (status, "classification" in message) == (protocol.status["unsupported"], True)
-
-
 def test_a_parameter_that_has_no_effect_is_refused_by_name(protocol):
     status, message = refusal(protocol, parameters={"temperature": 1})
     assert (status, "'temperature'" in message) == (protocol.status["bad"], True)
-
-
-def test_shared_memory_is_not_supported(protocol):
-    there = protocol.module.InferInput("x", [1, 3], "FP32").set_shared_memory("region", 12)
-    status, message = refusal(protocol, inputs=[there])
-    assert (status, "shared memory" in message) == (protocol.status["unsupported"], True)
-    with pytest.raises(InferenceServerException) as error:
-        protocol.client.register_system_shared_memory("region", "/region", 12)
-    assert error.value.status() == protocol.status["unsupported"]
-    protocol.client.get_system_shared_memory_status()
-    protocol.client.get_cuda_shared_memory_status()
-    # Programs for Triton start with these calls, even if nothing is registered.
-    protocol.client.unregister_system_shared_memory()
-    protocol.client.unregister_cuda_shared_memory()

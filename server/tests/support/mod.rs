@@ -6,6 +6,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod http;
+pub(crate) mod memory;
 pub(crate) mod models;
 
 use http::{Answer, Connection};

@@ -124,10 +124,19 @@ fn a_huge_shape_reserves_no_memory() {
 
 #[test]
 fn an_unsupported_parameter_keeps_its_kind_of_error() {
-    let json = input_with(
-        r#""datatype": "INT8", "shape": [1], "parameters": {"shared_memory_region": "r"}"#,
-    );
+    let json = r#"{"inputs": [], "parameters": {"sequence_id": 7}}"#;
     assert!(matches!(decode(json.as_bytes()), Err(Error::Unsupported(_))));
+}
+
+#[test]
+fn an_input_in_shared_memory_has_no_data() {
+    let place = r#""parameters": {"shared_memory_region": "r", "shared_memory_byte_size": 1}"#;
+    let fields = format!(r#""datatype": "INT8", "shape": [1], {place}"#);
+    let decoded = decode(input_with(&fields).as_bytes()).unwrap();
+    assert_eq!(decoded.places.unwrap().inputs[0].1.region, "r");
+    let both = format!("{fields}, \"data\": [1]");
+    let error = decode(input_with(&both).as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("data and parameter shared_memory_region: one only"), "{error}");
 }
 
 #[test]

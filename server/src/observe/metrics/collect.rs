@@ -77,7 +77,7 @@ impl Version<'_> {
             (
                 (
                     "nv_inference_request_duration_us",
-                    "Time of answered requests, from queue to outputs",
+                    "Time of answered requests, from decoded inputs to outputs",
                 ),
                 counted.success.ns() / 1000,
             ),
@@ -254,6 +254,9 @@ fn add_server(families: &mut Families, server: &Server) {
     let loading_us = server.engine().repository().loading_us(Instant::now());
     let what = ("skysail_loading_seconds", "Time in which models were loaded or unloaded");
     families.gauge(what, Vec::new(), loading_us as f64 / 1e6);
+    let help = "Inference requests whose model or version did not serve";
+    let what = ("skysail_requests_without_model_total", help);
+    families.counter(what, Vec::new(), server.without_model());
     let what = ("skysail_spans_sent_total", "Spans that the collector accepted");
     families.counter(what, Vec::new(), server.tracing().sent());
     let what = ("skysail_spans_dropped_total", "Spans that could not be sent");
