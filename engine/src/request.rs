@@ -117,11 +117,7 @@ pub struct Stages {
 
 impl Stages {
     /// Stages of a request that is answered without a run.
-    pub(crate) fn without_run(
-        queued: Instant,
-        answered: Instant,
-        cache: Option<CacheLookup>,
-    ) -> Self {
+    pub fn without_run(queued: Instant, answered: Instant, cache: Option<CacheLookup>) -> Self {
         Self {
             queued,
             batched: answered,

@@ -90,14 +90,6 @@ pub enum InvalidRequest {
         /// Elements of the shape.
         wanted: usize,
     },
-    /// A string that the runtime can not hold.
-    #[error("input '{name}' holds a string that {problem}; ONNX strings are UTF-8 without NUL")]
-    BadString {
-        /// Name of the input.
-        name: String,
-        /// Description of the problem.
-        problem: &'static str,
-    },
     /// Inputs with different numbers of rows.
     #[error(
         "input '{name}' has {rows} rows in its first dimension, and '{first}' has {first_rows}"
@@ -113,7 +105,9 @@ pub enum InvalidRequest {
         first_rows: usize,
     },
     /// More rows than a batch may have.
-    #[error("the request has {rows} rows, and the model's max_batch_size is {limit}")]
+    #[error(
+        "inference request batch-size must be <= {limit}: the request has {rows} rows, and the model's max_batch_size is {limit}"
+    )]
     TooManyRows {
         /// Rows of the request.
         rows: usize,
@@ -322,11 +316,6 @@ fn check_strings(name: &str, data: &Payload, wanted: usize) -> Result<(), Invali
     for element in crate::tensor::bytes_elements(&bytes) {
         found += 1;
         length += 4 + element.len();
-        let bad = |problem| InvalidRequest::BadString { name: name.into(), problem };
-        let text = std::str::from_utf8(element).map_err(|_| bad("is not UTF-8"))?;
-        if text.contains('\0') {
-            return Err(bad("holds a NUL"));
-        }
     }
     if found != wanted || length != bytes.len() {
         let sent = bytes.len();

@@ -7,12 +7,14 @@ use skysail_engine::config::{ControlMode, EngineConfig, ReadyWhen};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+mod http;
 mod place;
 mod probe;
 #[cfg(test)]
 mod tests;
 mod tracing;
 
+pub(crate) use self::http::{Http, NonFinite};
 pub(crate) use self::tracing::Tracing;
 pub(crate) use place::NamedPlace;
 pub(crate) use probe::Probe;
@@ -43,12 +45,14 @@ const OBJECTIVE_MS_MIN: f64 = 0.001;
 #[derive(Parser, Debug)]
 #[command(version, about, after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// TOML file with settings, which flags override. Its sections: [listen], [repository],
+    /// TOML file with settings, which flags override. Its sections: [listen], [http], [repository],
     /// [probe], [latency], [limits], [shared_memory], [threads], [log], [tracing], [telemetry].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     listen: ListenFlags,
+    #[command(flatten)]
+    http: Http,
     #[command(flatten)]
     repository: RepositoryFlags,
     #[command(flatten)]
@@ -74,6 +78,7 @@ pub(crate) struct Flags {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) listen: Listen,
+    pub(crate) http: Http,
     pub(crate) repository: Repository,
     pub(crate) probe: Probe,
     pub(crate) latency: Latency,
@@ -312,6 +317,7 @@ impl Config {
     pub(crate) fn new(flags: Flags) -> Result<Self> {
         let mut config = flags.config.as_deref().map(Self::read).transpose()?.unwrap_or_default();
         flags.listen.apply(&mut config.listen);
+        config.http = flags.http.or(&config.http);
         flags.repository.apply(&mut config.repository);
         config.probe = flags.probe.or(&config.probe);
         let Latency { objective_ms } = flags.latency;
@@ -339,6 +345,7 @@ impl Config {
     fn check(&self) -> Result<()> {
         place::check(&self.repository.models, &self.repository.model)?;
         ensure!(self.repository.poll_ms > 0, "poll_ms must be at least 1");
+        self.http.check()?;
         self.probe.check()?;
         if let Some(ms) = self.latency.objective_ms {
             let is_time = ms.is_finite() && ms >= OBJECTIVE_MS_MIN;

@@ -8,6 +8,7 @@ mod fault;
 mod number;
 pub(crate) mod parameters;
 mod reader;
+pub(crate) mod v1;
 
 use crate::shared_memory::{Place, Places};
 use crate::status::Error;
@@ -16,6 +17,7 @@ use skysail_engine::request::{InputTensor, Request};
 use skysail_engine::tensor::DataType;
 use skysail_protocol::parameter;
 use smallvec::SmallVec;
+pub(crate) use v1::Instances;
 
 /// A decoded request, and the encoding of its response.
 #[derive(Debug, Default)]
@@ -30,6 +32,8 @@ pub(crate) struct Decoded {
     pub(crate) outputs: SmallVec<[OutputParameters; 4]>,
     /// Places of tensors in shared memory, if some are there.
     pub(crate) places: Option<Box<Places>>,
+    /// Instances of a V1 request.
+    pub(crate) instances: Instances,
 }
 
 /// Parses the name of a datatype.
@@ -113,7 +117,6 @@ impl Decoded {
         wanted.unwrap_or(self.parameters.binary_data_output)
     }
 
-    #[expect(dead_code, reason = "the encoder follows")]
     /// True if BYTES of the output at this index of the response are to be base64 in JSON.
     pub(crate) fn is_base64(&self, output: usize) -> bool {
         let wanted = self.outputs.get(output).and_then(|output| output.b64);

@@ -9,29 +9,35 @@ use crate::observe::debug;
 use crate::observe::tracing::write_headers;
 use crate::predict::{Arriving, Prediction, predict};
 use crate::respond;
+use crate::respond::http::Body;
 use crate::server::Server;
 use crate::status::Error;
 use bytes::Bytes;
 pub(crate) use chunked_body::{ChunkedBody, SLOW_BYTES_MIN};
+pub(crate) use cors::Cors;
 use flate2::Compression;
 use flate2::read::{GzEncoder, ZlibEncoder};
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER,
 };
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use route::{Route, Target, route};
 use serde_json::Value;
+use skysail_engine::endpoint::Endpoint;
 use skysail_engine::payload::Payload;
 use skysail_engine::request_record::RequestId;
 use skysail_protocol::HEADER_LENGTH;
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
 mod admin;
 mod chunked_body;
+mod cors;
+mod near_paths;
 mod route;
 
 /// Bodies of at least this size are decoded without blocking the thread's other connections.
@@ -50,10 +56,31 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Response<ChunkedBody> {
     let accepted = thread.clock().arrival();
-    match dispatch(&server, &thread, request, accepted).await {
-        Ok(response) => response,
-        Err(error) => error_response(&error),
+    let cors = server.cors().headers_for(&request);
+    let mut response = match &cors {
+        Some(cors) if cors.is_preflight() => no_content(),
+        _ => match dispatch(&server, &thread, request, accepted).await {
+            Ok(response) => response,
+            Err(error) => error_response(&error),
+        },
+    };
+    if let Some(cors) = cors {
+        cors.write(response.headers_mut());
     }
+    response
+}
+
+fn no_content() -> Response<ChunkedBody> {
+    let mut response = Response::new(ChunkedBody::new(SmallVec::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// Version of the inference protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    V1,
+    V2,
 }
 
 async fn dispatch(
@@ -65,16 +92,11 @@ async fn dispatch(
     let (head, body) = request.into_parts();
     let route = route(&head.method, head.uri.path())?;
     match route {
-        Route::Infer(Target { model, version }) => {
-            let trace = server.tracing().begin(&head.headers);
-            let trace = trace.as_ref();
-            let request_id = request_id(&head.headers);
-            let call = Call::new(server, thread, (&model, version), accepted);
-            let call = Call { request_id, trace, ..call };
-            let response = infer(server, &call, &head.headers, body).await;
-            let mut response = response.unwrap_or_else(|error| error_response(&error));
-            write_headers(trace, response.headers_mut());
-            Ok(response)
+        Route::Infer(target) => {
+            Ok(traced(server, (thread, accepted), &head, body, target, Protocol::V2).await)
+        }
+        Route::Predict(target) => {
+            Ok(traced(server, (thread, accepted), &head, body, target, Protocol::V1).await)
         }
         Route::Slowest => {
             let json = offload(true, || debug::slowest(server, head.uri.query()))?;
@@ -93,40 +115,81 @@ async fn dispatch(
     }
 }
 
+/// Serves an inference request, with the headers of its trace.
+async fn traced(
+    server: &Arc<Server>,
+    (thread, accepted): (&IoThread, Instant),
+    head: &Parts,
+    body: Incoming,
+    Target { model, version }: Target,
+    protocol: Protocol,
+) -> Response<ChunkedBody> {
+    let trace = server.tracing().begin(&head.headers);
+    let trace = trace.as_ref();
+    let request_id = request_id(&head.headers);
+    let call = Call::new(server, thread, (&model, version), accepted);
+    let call = Call { request_id, trace, ..call };
+    let response = infer(server, &call, protocol, &head.headers, body).await;
+    let mut response = response.unwrap_or_else(|error| error_response(&error));
+    write_headers(trace, response.headers_mut());
+    response
+}
+
 /// Serves an inference request.
 async fn infer(
     server: &Arc<Server>,
     call: &Call<'_>,
+    protocol: Protocol,
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Response<ChunkedBody>, Error> {
     let arriving = Arriving::new(server, call);
     let read = read_body(server, call.thread, headers, body, server.body_limits()).await;
-    let read = read.and_then(|(payload, permit)| Ok((payload, permit, header_length(headers)?)));
+    let header_length = || match protocol {
+        Protocol::V1 => Ok(None),
+        Protocol::V2 => header_length(headers),
+    };
+    let read = read.and_then(|(payload, permit)| Ok((payload, permit, header_length()?)));
     let (payload, permit, header_length) = arriving.end(read)?;
     let encoding = accepted_encoding(headers);
     // Raw tensors after the JSON are not copied.
     let json_bytes = header_length.unwrap_or(payload.len()).min(payload.len());
     let is_large = json_bytes >= OFFLOAD_BYTES;
-    let decode = |model: &skysail_engine::endpoint::Endpoint| match header_length {
-        Some(length) => {
+    let decode = |model: &Endpoint| match (protocol, header_length) {
+        (Protocol::V1, _) => decode::v1::decode(&payload.contiguous(), model.signature()),
+        (Protocol::V2, None) => decode::json::decode(&payload.contiguous()),
+        (Protocol::V2, Some(length)) => {
             decode::binary::decode(payload, length, model.signature(), model.batching().is_on())
         }
-        None => decode::json::decode(&payload.contiguous()),
     };
     let decode = |model: &_| offload(is_large, || decode(model));
-    let respond = |prediction: Prediction| respond_prediction(&prediction, encoding, permit);
+    let respond = |prediction: Prediction| {
+        let bytes: usize = prediction.response.outputs.iter().map(|o| o.data.len()).sum();
+        let is_large = bytes >= OFFLOAD_BYTES;
+        let body = offload(is_large, || encode(server, protocol, &prediction))?;
+        body_response(body, encoding, is_large, permit)
+    };
     predict(server, call, decode, respond).await
 }
 
-fn respond_prediction(
-    prediction: &Prediction,
+/// Encodes the body of a response.
+fn encode(server: &Server, protocol: Protocol, prediction: &Prediction) -> Result<Body, Error> {
+    let Prediction { response, decoded } = prediction;
+    match protocol {
+        Protocol::V1 => {
+            let body = respond::v1::respond(response, decoded.instances, server.non_finite())?;
+            Ok(Body { chunks: smallvec![body], header_length: None })
+        }
+        Protocol::V2 => respond::http::respond(response, decoded, server.non_finite()),
+    }
+}
+
+fn body_response(
+    body: Body,
     encoding: Encoding,
+    is_large: bool,
     permit: MemoryPermit,
 ) -> Result<Response<ChunkedBody>, Error> {
-    let Prediction { response, decoded } = prediction;
-    let bytes: usize = response.outputs.iter().map(|output| output.data.len()).sum();
-    let body = offload(bytes >= OFFLOAD_BYTES, || respond::http::respond(response, decoded))?;
     let content_type = match body.header_length {
         Some(_) => "application/octet-stream",
         None => "application/json",
@@ -134,7 +197,7 @@ fn respond_prediction(
     let chunks = match encoding {
         Encoding::Identity => body.chunks,
         encoding => {
-            smallvec![offload(bytes >= OFFLOAD_BYTES, || compress(&body.chunks, encoding))?]
+            smallvec![offload(is_large, || compress(&body.chunks, encoding))?]
         }
     };
     let mut response = Response::new(ChunkedBody::new(chunks).charged_to(permit));

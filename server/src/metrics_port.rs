@@ -97,7 +97,9 @@ fn only_get(request: &Request<Incoming>) -> Result<(), Error> {
 
 fn no_such_path(path: &str, method: &Method) -> Error {
     match *method {
-        Method::GET => Error::NoSuchPath(path.escape_debug().to_string()),
+        Method::GET => {
+            Error::no_such_path(path, "this port has GET /metrics, and GET / for the dashboard")
+        }
         _ => Error::WrongMethod("GET"),
     }
 }

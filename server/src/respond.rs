@@ -3,3 +3,4 @@
 pub(crate) mod grpc;
 pub(crate) mod http;
 mod json;
+pub(crate) mod v1;

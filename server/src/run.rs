@@ -5,7 +5,7 @@ use crate::admin::log_settings::LogSettings;
 use crate::admin::trace::Trace;
 use crate::config::{Config, Control};
 use crate::grpc::services;
-use crate::http;
+use crate::http::{self, Cors};
 use crate::metrics_port::MetricsPort;
 use crate::observe::{request_log, tracing as traces};
 use crate::server::Server;
@@ -43,6 +43,8 @@ pub(crate) async fn run(
     let limits = config.limits.clone();
     let (tracing, exporter) = traces::start(&config.tracing)?;
     let server = Server::new(engine, limits.clone(), log)
+        .with_cors(Cors::new(&config.http.cors_origin)?)
+        .with_non_finite(config.http.json_non_finite.unwrap_or_default())
         .with_trace(trace)
         .with_tracing(tracing)
         .with_shared_memory(SharedMemory::new(&config.shared_memory.prefixes))

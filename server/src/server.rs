@@ -3,7 +3,8 @@
 use crate::admin::log_settings::LogSettings;
 use crate::admin::trace::Trace;
 use crate::body::BodyLimits;
-use crate::config::Limits;
+use crate::config::{Limits, NonFinite};
+use crate::http::Cors;
 use crate::in_flight::InFlight;
 use crate::memory_budget::MemoryBudget;
 use crate::observe::tracing::{Context, Tracing};
@@ -33,6 +34,8 @@ pub(crate) struct Server {
     keeps_request_records: bool,
     unknown_model: LogLimiter,
     without_model: AtomicU64,
+    cors: Cors,
+    non_finite: NonFinite,
 }
 
 impl Server {
@@ -51,6 +54,8 @@ impl Server {
             keeps_request_records: true,
             unknown_model: LogLimiter::default(),
             without_model: AtomicU64::new(0),
+            cors: Cors::default(),
+            non_finite: NonFinite::default(),
         }
     }
 
@@ -64,6 +69,16 @@ impl Server {
         Self { shared_memory, ..self }
     }
 
+    /// Sets the origins of web pages that may call the HTTP API.
+    pub(crate) fn with_cors(self, cors: Cors) -> Self {
+        Self { cors, ..self }
+    }
+
+    /// Sets the notation of NaN and infinities in JSON.
+    pub(crate) fn with_non_finite(self, non_finite: NonFinite) -> Self {
+        Self { non_finite, ..self }
+    }
+
     /// Sets the protocol's trace.
     pub(crate) fn with_trace(self, trace: Trace) -> Self {
         Self { trace, ..self }
@@ -72,6 +87,16 @@ impl Server {
     /// Sets the tracing of requests.
     pub(crate) fn with_tracing(self, tracing: Tracing) -> Self {
         Self { tracing, ..self }
+    }
+
+    /// Origins of web pages that may call the HTTP API.
+    pub(crate) fn cors(&self) -> &Cors {
+        &self.cors
+    }
+
+    /// Notation of NaN and infinities in JSON.
+    pub(crate) fn non_finite(&self) -> NonFinite {
+        self.non_finite
     }
 
     pub(crate) fn engine(&self) -> &Engine {

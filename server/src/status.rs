@@ -36,8 +36,13 @@ pub(crate) enum Error {
     #[error("{0}")]
     Unsupported(String),
     /// No such path.
-    #[error("there is no path {0}; GET /v2 describes this server")]
-    NoSuchPath(String),
+    #[error("there is no path {path}; {instead}")]
+    NoSuchPath {
+        /// The path, cut if it is long.
+        path: String,
+        /// Paths that exist.
+        instead: String,
+    },
     /// The path exists, for other methods.
     #[error("this path takes {0} only")]
     WrongMethod(&'static str),
@@ -91,6 +96,17 @@ impl Error {
         Self::Malformed(message.into())
     }
 
+    /// A path that does not exist, with words on those that do.
+    pub(crate) fn no_such_path(path: &str, instead: impl Into<String>) -> Self {
+        const SHOWN_CHARS: usize = 200;
+        let mut path = path.escape_debug().to_string();
+        if let Some((end, _)) = path.char_indices().nth(SHOWN_CHARS) {
+            path.truncate(end);
+            path.push_str("...");
+        }
+        Self::NoSuchPath { path, instead: instead.into() }
+    }
+
     /// Status of the error over HTTP and over gRPC: the one table of both.
     pub(crate) fn status(&self) -> (StatusCode, Code) {
         use EngineError as E;
@@ -135,7 +151,7 @@ impl Error {
             Self::RegionExists(_) => (StatusCode::BAD_REQUEST, Code::AlreadyExists),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
             Self::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
-            Self::NoSuchPath(_) => (StatusCode::NOT_FOUND, Code::Unimplemented),
+            Self::NoSuchPath { .. } => (StatusCode::NOT_FOUND, Code::Unimplemented),
             Self::WrongMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
             Self::UnknownEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),

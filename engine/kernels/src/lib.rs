@@ -1,6 +1,10 @@
-//! Kernels for compressed weights, and ONNX Runtime's custom operators over them.
+//! Kernels for compressed weights, and ONNX Runtime's custom operators over them; also its tensors of
+//! strings.
 
-#![allow(unsafe_code, reason = "vector instructions, and threads that write to one slice")]
+#![allow(
+    unsafe_code,
+    reason = "vector instructions, threads that write to one slice, and strings of the runtime"
+)]
 
 mod weights;
 mod level;
@@ -17,6 +21,7 @@ mod activation;
 mod parallel;
 mod scratch;
 mod aligned;
+mod strings;
 mod error;
 
 pub use activation::Activation;
@@ -29,4 +34,5 @@ pub use measure::{Candidate, Limits, Probe, median_times, min_cpu_times, thread_
 pub use operators::{DOMAIN, DOMAIN_VERSION, INT8_MATMUL, OperatorWeights, operators};
 pub use parallel::{Parallel, Serial};
 pub use scratch::Scratch;
+pub use strings::{string_elements, string_tensor};
 pub use weights::SparseWeights;

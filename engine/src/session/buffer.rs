@@ -3,12 +3,13 @@
 use crate::executor::BatchInput;
 use crate::request::OutputTensor;
 use crate::signature::TensorSpec;
-use crate::tensor::{DataType, Shape, bytes_elements, push_bytes_element};
+use crate::tensor::{DataType, Shape, bytes_elements, elements, push_bytes_element};
 use bytemuck::Pod;
 use bytes::Bytes;
 use half::{bf16, f16};
 use ort::session::Session;
 use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
+use skysail_kernels::{string_elements, string_tensor};
 
 /// Calls a function that is generic over the element type with the type of a datatype. `BOOL` and
 /// `BYTES` have their own arms, as not every byte is a valid bool or string.
@@ -92,13 +93,9 @@ fn misfit() -> ort::Error {
 
 /// Makes a tensor of the strings of all parts.
 pub(super) fn strings(input: &BatchInput<'_>) -> ort::Result<Tensor<String>> {
-    let mut texts = Vec::new();
-    for part in &input.parts {
-        for element in bytes_elements(&part.contiguous()) {
-            texts.push(String::from_utf8_lossy(element).into_owned());
-        }
-    }
-    Tensor::from_string_array((input.shape.to_vec(), texts.as_slice()))
+    let parts: Vec<_> = input.parts.iter().map(|part| part.contiguous()).collect();
+    let count = elements(&input.shape).ok_or_else(misfit)?;
+    string_tensor(&input.shape, count, parts.iter().flat_map(|part| bytes_elements(part)))
 }
 
 /// Copies a tensor's elements to an output.
@@ -125,9 +122,8 @@ fn read_bool(tensor: &DynTensor) -> ort::Result<Bytes> {
 }
 
 fn read_strings(tensor: &DynTensor) -> ort::Result<Bytes> {
-    let (_, texts) = tensor.try_extract_strings()?;
     let mut data = Vec::new();
-    texts.iter().for_each(|text| push_bytes_element(&mut data, text.as_bytes()));
+    string_elements(tensor, |element| push_bytes_element(&mut data, element))?;
     Ok(data.into())
 }
 

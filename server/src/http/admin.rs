@@ -8,13 +8,13 @@ use crate::status::Error;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::{Method, Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use skysail_engine::payload::Payload;
 use skysail_protocol::grpc::ModelRepositoryParameter;
 use skysail_protocol::grpc::model_repository_parameter::ParameterChoice;
 use skysail_protocol::parameter;
 use smallvec::SmallVec;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Answers a request of an admin route.
 pub(super) async fn respond(
@@ -34,6 +34,12 @@ pub(super) async fn respond(
             return Ok(ready(readiness.is_ok(), &json));
         }
         Admin::Server => to_json("ServerMetadataResponse", &admin::metadata::server(server))?,
+        Admin::V1Models => json!({"models": serving_names(server)}),
+        Admin::V1Model(Target { model, version }) => {
+            server.engine().lookup(&model, version)?;
+            let is_ready = server.is_model_ready(&model, version);
+            return Ok(ready(is_ready, &json!({"name": model, "ready": is_ready})));
+        }
         Admin::Model(Target { model, version }) => {
             let metadata = admin::metadata::model(server, &model, version)?;
             to_json("ModelMetadataResponse", &metadata)?
@@ -108,48 +114,91 @@ fn empty() -> Response<ChunkedBody> {
 }
 
 /// The body as a JSON object; an empty one is an empty object.
-fn object(body: &Payload) -> Result<serde_json::Map<String, Value>, Error> {
+fn object(body: &Payload) -> Result<Map<String, Value>, Error> {
     if body.is_empty() {
-        return Ok(serde_json::Map::new());
+        return Ok(Map::new());
     }
-    serde_json::from_slice(&body.contiguous())
-        .map_err(|error| Error::malformed(format!("the body is no JSON object: {error}")))
+    // A value of any kind, so that the only errors are those of the JSON itself.
+    match serde_json::from_slice(&body.contiguous()) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Null) => Ok(Map::new()),
+        Ok(other) => {
+            Err(Error::malformed(format!("the body must be an object, not {}", shown(&other))))
+        }
+        Err(error) => {
+            Err(Error::malformed(format!("the JSON of the body can not be read: {error}")))
+        }
+    }
+}
+
+/// Names of all models that serve.
+fn serving_names(server: &Server) -> BTreeSet<String> {
+    let serving = server.engine().repository().serving();
+    serving.iter().map(|endpoint| endpoint.name().to_string()).collect()
+}
+
+/// A value for a message, cut if it is long.
+fn shown(value: &Value) -> String {
+    const CHARS_MAX: usize = 40;
+    let text = value.to_string();
+    match text.char_indices().nth(CHARS_MAX) {
+        None => text,
+        Some((end, _)) => format!("{}...", &text[..end]),
+    }
 }
 
 fn index(server: &Server, body: &Payload) -> Result<Value, Error> {
-    let ready_only = object(body)?.get("ready").and_then(Value::as_bool).unwrap_or(false);
+    let ready_only = match object(body)?.remove("ready") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(ready)) => ready,
+        Some(other) => {
+            let other = shown(&other);
+            return Err(Error::malformed(format!("'ready' must be true or false, not {other}")));
+        }
+    };
     let index = admin::repository::index(server, ready_only);
     Ok(to_json("RepositoryIndexResponse", &index)?["models"].take())
 }
 
 fn load_parameters(body: &Payload) -> Result<HashMap<String, ModelRepositoryParameter>, Error> {
     let mut object = object(body)?;
-    let Some(parameters) = object.remove("parameters") else { return Ok(HashMap::new()) };
-    let Value::Object(parameters) = parameters else {
-        return Err(Error::malformed("'parameters' must be an object"));
+    let parameters = match object.remove("parameters") {
+        None | Some(Value::Null) => return Ok(HashMap::new()),
+        Some(Value::Object(parameters)) => parameters,
+        Some(other) => {
+            let other = shown(&other);
+            return Err(Error::malformed(format!("'parameters' must be an object, not {other}")));
+        }
     };
     let given = parameters.into_iter().filter(|(_, value)| !value.is_null());
     let each = |(name, value): (String, Value)| {
-        let parameter_choice = load_parameter(&name, value)?;
+        let parameter_choice = Some(load_parameter(&name, value)?);
         Ok((name, ModelRepositoryParameter { parameter_choice }))
     };
     given.map(each).collect()
 }
 
 /// A parameter's value as the message has it. The bytes of a file come as base64.
-fn load_parameter(name: &str, value: Value) -> Result<Option<ParameterChoice>, Error> {
+fn load_parameter(name: &str, value: Value) -> Result<ParameterChoice, Error> {
+    let wrong = |wanted: &str| {
+        let name = name.escape_debug();
+        Error::malformed(format!("parameter '{name}' must be {wanted}"))
+    };
     Ok(match value {
-        Value::Bool(value) => Some(ParameterChoice::BoolParam(value)),
+        Value::Bool(value) => ParameterChoice::BoolParam(value),
         Value::String(text) if name.starts_with(parameter::FILE) => {
-            let bytes = BASE64_STANDARD.decode(text).map_err(|error| {
-                let name = name.escape_debug();
-                Error::malformed(format!("parameter '{name}' must be a file in base64: {error}"))
-            })?;
-            Some(ParameterChoice::BytesParam(bytes))
+            let bytes = BASE64_STANDARD.decode(text);
+            ParameterChoice::BytesParam(bytes.map_err(|_| wrong("a file in base64"))?)
         }
-        Value::String(value) => Some(ParameterChoice::StringParam(value)),
-        Value::Number(value) => value.as_i64().map(ParameterChoice::Int64Param),
-        _ => None,
+        Value::String(value) => ParameterChoice::StringParam(value),
+        Value::Number(value) => match value.as_i64() {
+            Some(value) => ParameterChoice::Int64Param(value),
+            None => return Err(wrong("a whole number of 64 bits, if it is a number")),
+        },
+        other => {
+            let other = shown(&other);
+            return Err(wrong(&format!("a text, a number, true or false, not {other}")));
+        }
     })
 }
 
@@ -175,7 +224,7 @@ fn trace(
     Ok(Value::Object(settings.into_iter().map(image).collect()))
 }
 
-fn trace_changes(object: serde_json::Map<String, Value>) -> Result<admin::trace::Settings, Error> {
+fn trace_changes(object: Map<String, Value>) -> Result<admin::trace::Settings, Error> {
     let text = |value: Value| match value {
         Value::String(text) => Ok(text),
         Value::Number(number) => Ok(number.to_string()),

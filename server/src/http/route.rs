@@ -1,5 +1,6 @@
 //! Routes of the HTTP port.
 
+use super::near_paths::near;
 use crate::status::Error;
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -16,6 +17,8 @@ pub(super) struct Target {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Infer(Target),
+    /// Inference by the V1 protocol.
+    Predict(Target),
     /// The slowest requests.
     Slowest,
     Admin(Admin),
@@ -27,6 +30,10 @@ pub(super) enum Admin {
     Live,
     Ready,
     Server,
+    /// Names of all models, in the V1 protocol.
+    V1Models,
+    /// Readiness of a model, in the V1 protocol.
+    V1Model(Target),
     Model(Target),
     ModelReady(Target),
     ModelConfig(Target),
@@ -67,7 +74,7 @@ impl From<Admin> for Route {
 
 /// Finds the route.
 pub(super) fn route(method: &Method, path: &str) -> Result<Route, Error> {
-    let nowhere = || Error::NoSuchPath(path.escape_debug().to_string());
+    let nowhere = || no_such_path(path);
     let trimmed = path.strip_prefix('/').ok_or_else(nowhere)?;
     let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
     // No route has more parts than this.
@@ -93,15 +100,17 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Error> {
             either(method, Admin::Trace { model: Some(name(model)?) })
         }
         ["v2", "models", model, "versions", version, rest @ ..] => {
-            let version = version.parse().map(Some).map_err(|_| {
-                Error::malformed(format!("version '{}' is no number", version.escape_debug()))
-            })?;
-            let target = Target { model: name(model)?, version };
+            let target = Target { model: name(model)?, version: Some(number(version)?) };
             of_model(method, target, rest).unwrap_or_else(|| Err(nowhere()))
         }
         ["v2", "models", model, rest @ ..] => {
             let target = Target { model: name(model)?, version: None };
             of_model(method, target, rest).unwrap_or_else(|| Err(nowhere()))
+        }
+        ["v1", "models"] => get(Admin::V1Models),
+        ["v1", "models", model] => v1_model(method, model, None, model),
+        ["v1", "models", model, "versions", version] => {
+            v1_model(method, model, Some(without_predict(version)), version)
         }
         ["v2", "repository", "index"] => post(Admin::Index),
         ["v2", "repository", "models", model, "load"] => post(Admin::Load { model: name(model)? }),
@@ -142,6 +151,45 @@ fn of_model(method: &Method, target: Target, rest: &[&str]) -> Option<Result<Rou
         _ => return None,
     };
     Some(only(method, &method_wanted, route))
+}
+
+/// Verb of the V1 protocol, behind the last part of a path.
+const PREDICT: &str = ":predict";
+
+/// A path of the V1 protocol, whose last part may end with the verb.
+fn v1_model(
+    method: &Method,
+    model: &str,
+    version: Option<&str>,
+    last: &str,
+) -> Result<Route, Error> {
+    let version = version.map(number).transpose()?;
+    let target = Target { model: name(without_predict(model))?, version };
+    match last.ends_with(PREDICT) {
+        true => only(method, &Method::POST, Route::Predict(target)),
+        false => only(method, &Method::GET, Admin::V1Model(target)),
+    }
+}
+
+fn without_predict(part: &str) -> &str {
+    part.strip_suffix(PREDICT).unwrap_or(part)
+}
+
+fn number(version: &str) -> Result<u64, Error> {
+    version
+        .parse()
+        .map_err(|_| Error::malformed(format!("version '{}' is no number", version.escape_debug())))
+}
+
+fn no_such_path(path: &str) -> Error {
+    let near = match near(path) {
+        near if near.is_empty() => near,
+        near => format!("near it are {near}; "),
+    };
+    let instead = format!(
+        "{near}GET /v2 describes this server, and POST /v2/repository/index lists its models"
+    );
+    Error::no_such_path(path, instead)
 }
 
 fn only(method: &Method, wanted: &Method, route: impl Into<Route>) -> Result<Route, Error> {
@@ -188,6 +236,18 @@ mod tests {
     }
 
     #[test]
+    fn paths_of_v1_have_their_verb_at_the_end() {
+        let target = |version| Target { model: "a:b".to_owned(), version };
+        let predict = |path: &str| route(&Method::POST, path).unwrap();
+        assert_eq!(predict("/v1/models/a:b:predict"), Route::Predict(target(None)));
+        let versioned = predict("/v1/models/a%3Ab/versions/2:predict");
+        assert_eq!(versioned, Route::Predict(target(Some(2))));
+        assert_eq!(get("/v1/models/a:b").unwrap(), Admin::V1Model(target(None)).into());
+        assert!(matches!(get("/v1/models/a:predict"), Err(Error::WrongMethod("POST"))));
+        assert!(matches!(get("/v1/models/a/versions/x"), Err(Error::Malformed(_))));
+    }
+
+    #[test]
     fn statistics_of_all_models_precede_a_model_named_stats() {
         let all = Admin::Statistics(Target { model: String::new(), version: None }).into();
         assert_eq!(get("/v2/models/stats").unwrap(), all);
@@ -196,9 +256,10 @@ mod tests {
     #[test]
     fn an_unknown_route_is_an_error_with_the_reason() {
         assert!(matches!(get("/v2/models/m/infer"), Err(Error::WrongMethod("POST"))));
-        assert!(matches!(get("/v1"), Err(Error::NoSuchPath(_))));
+        assert!(matches!(get("/v1"), Err(Error::NoSuchPath { .. })));
         assert!(matches!(get("/v2/models/m/versions/x"), Err(Error::Malformed(_))));
         assert!(matches!(get("/v2/models/%ff"), Err(Error::Malformed(_))));
-        assert!(matches!(get("/a/b/c/d/e/f/g/h/i/j"), Err(Error::NoSuchPath(_))));
+        assert!(matches!(get("/a/b/c/d/e/f/g/h/i/j"), Err(Error::NoSuchPath { .. })));
+        assert!(get(&format!("/{}", "ü".repeat(10_000))).unwrap_err().to_string().len() < 600);
     }
 }

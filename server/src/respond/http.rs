@@ -1,6 +1,7 @@
 //! Encodes HTTP inference responses: JSON, then the raw tensors that were asked for.
 
-use super::json::{push_elements, push_shape, push_text};
+use super::json::{Base64, Elements, Notation, push_flat, push_shape, push_text};
+use crate::config::NonFinite;
 use crate::decode::Decoded;
 use crate::shared_memory::Place;
 use crate::status::Error;
@@ -24,7 +25,11 @@ pub(crate) struct Body {
 ///
 /// # Errors
 /// When an output is to be JSON, and JSON can not represent it.
-pub(crate) fn respond(response: &Response, decoded: &Decoded) -> Result<Body, Error> {
+pub(crate) fn respond(
+    response: &Response,
+    decoded: &Decoded,
+    non_finite: NonFinite,
+) -> Result<Body, Error> {
     let mut json = Vec::with_capacity(256);
     json.extend_from_slice(b"{\"model_name\":");
     push_text(&mut json, &response.model);
@@ -42,7 +47,10 @@ pub(crate) fn respond(response: &Response, decoded: &Decoded) -> Result<Body, Er
         let form = match decoded.place(index) {
             Some(place) => Form::InSharedMemory(place),
             None if decoded.is_binary(index) => Form::Raw,
-            None => Form::Json,
+            None if decoded.is_base64(index) => {
+                Form::Json(Notation { non_finite, base64: Base64::Always })
+            }
+            None => Form::Json(Notation { non_finite, base64: Base64::Never }),
         };
         push_output(&mut json, output, &form)?;
         any_raw |= matches!(form, Form::Raw);
@@ -66,7 +74,7 @@ pub(crate) fn error(error: &Error) -> Bytes {
 
 /// A way to return the elements of an output.
 enum Form<'a> {
-    Json,
+    Json(Notation),
     /// After the JSON.
     Raw,
     InSharedMemory(&'a Place),
@@ -81,9 +89,10 @@ fn push_output(json: &mut Vec<u8>, output: &OutputTensor, form: &Form<'_>) -> Re
         Form::Raw => {
             drop(write!(json, ",\"parameters\":{{\"binary_data_size\":{}}}", output.data.len()));
         }
-        Form::Json => {
+        Form::Json(notation) => {
             json.extend_from_slice(b",\"data\":");
-            push_elements(json, output)?;
+            let (name, datatype, data) = (&*output.name, output.datatype, &*output.data);
+            push_flat(json, &Elements { name, datatype, data }, *notation)?;
         }
         Form::InSharedMemory(Place { region, offset, byte_size }) => {
             json.extend_from_slice(b",\"parameters\":{\"shared_memory_region\":");
