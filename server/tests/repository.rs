@@ -320,7 +320,7 @@ fn a_load_can_override_settings() {
     with("not json").expect_error(400, "failed to load");
     load(r#"{"parameters": {"no_such": 1}}"#).expect_error(400, "'no_such'");
     load(r#"{"parameters": {"file:1/model.onnx": "AAAA"}}"#).expect_error(400, "failed to load");
-    load("[").expect_error(400, "no JSON object");
+    load("[").expect_error(400, "can not be read");
     assert_eq!(server.get("/v2/models/add/config").json()["max_batch_size"], 3);
 }
 
