@@ -7,7 +7,7 @@ use crate::padding::Members;
 use crate::payload::Payload;
 use crate::queue::Entry;
 use crate::request::{OutputTensor, Outputs, Response, Stages};
-use crate::signature::Signature;
+use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{Shape, elements};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -22,6 +22,7 @@ pub(crate) struct Batch<'a> {
     /// Number of inputs without a default. The others have no batch dimension.
     required: usize,
     padded: Option<Members<'a>>,
+    outputs: &'a [TensorSpec],
 }
 
 impl<'a> Batch<'a> {
@@ -34,7 +35,8 @@ impl<'a> Batch<'a> {
         let members = entries.iter().map(|entry| &entry.request);
         let padding = batching.padding.as_ref().filter(|_| entries.len() > 1);
         let padded = padding.and_then(|padding| Members::new(padding, members));
-        Self { entries, batches: batching.is_on(), required: signature.inputs.len(), padded }
+        let (batches, required) = (batching.is_on(), signature.inputs.len());
+        Self { entries, batches, required, padded, outputs: &signature.outputs }
     }
 
     /// Number of members.
@@ -80,14 +82,32 @@ impl<'a> Batch<'a> {
     /// copied.
     pub(crate) fn split(&self, outputs: &[OutputTensor]) -> Result<Vec<Outputs>, ExecuteError> {
         if let [only] = self.entries {
-            return Ok(vec![wanted(only, outputs).cloned().collect()]);
+            let own = wanted(only, outputs).cloned().collect();
+            return Ok(vec![self.reshape(only, own)?]);
         }
         let cuts = outputs.iter().enumerate().map(|(place, output)| Cut::new(output, place, self));
         let cuts: Vec<Cut<'_>> = cuts.collect::<Result<_, _>>()?;
         let split_one = |(member, entry): (usize, &Entry)| {
-            wanted(entry, &cuts).map(|cut| cut.member(member, entry.request.rows, self)).collect()
+            let own = wanted(entry, &cuts).map(|cut| cut.member(member, entry.request.rows, self));
+            self.reshape(entry, own.collect())
         };
-        Ok(self.entries.iter().enumerate().map(split_one).collect())
+        self.entries.iter().enumerate().map(split_one).collect()
+    }
+
+    /// Gives a member's outputs the shapes that clients see.
+    fn reshape(&self, entry: &Entry, mut outputs: Outputs) -> Result<Outputs, ExecuteError> {
+        for (output, spec) in outputs.iter_mut().zip(wanted(entry, self.outputs)) {
+            if spec.reshape.is_some() {
+                output.shape = spec.outer_shape(output.shape.clone()).ok_or_else(|| {
+                    let (name, shape) = (&output.name, &output.shape);
+                    let problem = format!(
+                        "output '{name}' has shape {shape:?}, which its reshape does not fit"
+                    );
+                    ExecuteError::Model(problem)
+                })?;
+            }
+        }
+        Ok(outputs)
     }
 }
 
@@ -192,6 +212,6 @@ pub(crate) fn reply(model: &Model, entries: Vec<Entry>, run: Run) {
             },
         };
         // A caller that left while its batch ran wants no answer.
-        drop(entry.reply.send(Ok(response)));
+        entry.reply.send(Ok(response));
     }
 }

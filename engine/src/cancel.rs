@@ -16,19 +16,20 @@ pub(crate) struct CallerSet {
 }
 
 impl CallerSet {
-    /// Watches the callers at the other ends of these channels; some may have left already.
+    /// Watches the callers at the other ends of these channels. Some may have left already; one
+    /// without a channel has.
     ///
     /// Must not be called on an async runtime's thread. There a channel may wake its watcher only
     /// to be polled again, and that wake would count as a caller leaving.
     pub(crate) fn watch<'a, T: 'a>(
-        replies: impl ExactSizeIterator<Item = &'a mut oneshot::Sender<T>>,
+        replies: impl ExactSizeIterator<Item = Option<&'a mut oneshot::Sender<T>>>,
     ) -> Arc<Self> {
         let remaining = AtomicUsize::new(replies.len());
         let callers = Arc::new(Self { remaining, stop: Arc::default() });
         let waker = Waker::from(Arc::clone(&callers));
         let mut context = Context::from_waker(&waker);
         for reply in replies {
-            if reply.poll_closed(&mut context).is_ready() {
+            if reply.is_none_or(|reply| reply.poll_closed(&mut context).is_ready()) {
                 callers.caller_left();
             }
         }

@@ -2,18 +2,24 @@
 
 pub use crate::repository::ReadyWhen;
 use crate::repository::Roots;
-use crate::tensor::DataType;
 use serde::Deserialize;
 use skysail_policy::batch::Policy;
+use skysail_policy::queue_policy::QueuePolicies;
 use skysail_policy::versions::VersionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::sync::Arc;
 
 mod compressed;
+mod padding;
 mod probe;
+mod tensors;
+mod warm_up;
 
 pub use compressed::{Choice, CompressedConfig};
+pub use padding::{Fill, PaddingConfig};
 pub use probe::ProbeSettings;
+pub use tensors::{BatchInputKind, DerivedInput, ExpectedTensor, RaggedConfig, ScatteredOutput};
+pub use warm_up::{WarmUp, WarmUpData, WarmUpInput};
 
 /// Rows of the largest batch of a model that batches without a configured size.
 pub const BATCH_ROWS_MAX: usize = 256;
@@ -25,7 +31,7 @@ const CACHE_BYTES_MIN: usize = 1 << 20;
 pub(crate) const FILE_NAMES: [&str; 2] = ["model.onnx", "model.sky"];
 
 /// Replicas of a model, and threads of each, at most.
-const THREADS_MAX: usize = 1024;
+pub(crate) const THREADS_MAX: usize = 1024;
 
 /// Control mode: how the repository follows its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,51 +102,27 @@ pub struct ModelConfig {
     /// Name of the file of labels in the model's folder, by output.
     #[serde(skip)]
     pub labels: BTreeMap<String, String>,
+    /// Inputs that are joined flat, and what is made for each batch.
+    #[serde(skip)]
+    pub ragged: Option<RaggedConfig>,
+    /// Priority levels, and the limits of the queue at each.
+    #[serde(skip)]
+    pub queue_policies: QueuePolicies,
+    /// True if responses become available in the order of their requests.
+    #[serde(skip)]
+    pub preserve_ordering: bool,
+    /// Labels that the model's metrics have beside the model and the version.
+    #[serde(skip)]
+    pub metric_tags: BTreeMap<String, String>,
+    /// Libraries of operators in the model's folder.
+    #[serde(skip)]
+    pub operator_libraries: Vec<String>,
     /// Parameters of the configuration, unchanged.
     #[serde(skip)]
     pub parameters: BTreeMap<String, String>,
-}
-
-/// Padding, with which requests of different sizes share runs. Without inputs they do not.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PaddingConfig {
-    /// Inputs that are padded in their open dimensions except the first, with the fill value.
-    pub inputs: BTreeMap<String, Fill>,
-}
-
-/// Fill value of a padded input.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged, expecting = "a number or a boolean")]
-pub enum Fill {
-    /// `true` or `false`.
-    Bool(bool),
-    /// A number without a fraction.
-    Integer(i64),
-    /// A number with a fraction, `inf` or `nan`.
-    Float(f64),
-}
-
-/// Compares bits, so that `nan` equals `nan` and unchanged settings are equal.
-impl PartialEq for Fill {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Bool(a), Self::Bool(b)) => a == b,
-            (Self::Integer(a), Self::Integer(b)) => a == b,
-            (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits(),
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Fill {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bool(bit) => write!(f, "{bit}"),
-            Self::Integer(integer) => write!(f, "{integer}"),
-            Self::Float(float) => write!(f, "{float}"),
-        }
-    }
+    /// Triton's configuration as it was declared, by the schema's names.
+    #[serde(skip)]
+    pub declared: Option<Arc<serde_json::Value>>,
 }
 
 /// Limits of a queue.
@@ -192,56 +174,6 @@ impl ReplicaConfig {
     pub(crate) fn first_threads(&self) -> usize {
         self.threads.unwrap_or(1)
     }
-}
-
-/// A warm-up run that is made before the model is ready.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WarmUp {
-    /// Name for errors.
-    pub name: String,
-    /// Rows of the run; 0 counts as 1.
-    pub rows: usize,
-    /// Number of runs; 0 counts as 1.
-    pub count: usize,
-    /// Data by input; inputs that are not named get zeros.
-    pub inputs: BTreeMap<String, WarmUpInput>,
-}
-
-/// Data of one input of a warm-up.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WarmUpInput {
-    /// Dimensions without the batch dimension.
-    pub dims: Vec<usize>,
-    /// Elements of the input.
-    pub data: WarmUpData,
-}
-
-/// Elements of a warm-up's input.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WarmUpData {
-    /// Zeros, or empty strings.
-    #[default]
-    Zero,
-    /// Deterministic noise.
-    Random,
-    /// Bytes of a file in the model's folder `warmup/`.
-    File(String),
-}
-
-/// An input or output that the configuration declares; checked against the graph.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpectedTensor {
-    /// Name of the input or output.
-    pub name: String,
-    /// Declared datatype.
-    pub datatype: Option<DataType>,
-    /// Declared dimensions without the batch dimension; -1 for any size.
-    pub dims: Option<Vec<i64>>,
-    /// True if a request may leave it out.
-    pub optional: bool,
 }
 
 /// Reads `versions = { latest = 2 }`, `{ all = true }` or `{ specific = [1, 3] }`.
@@ -311,79 +243,4 @@ impl ModelConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_file_is_the_default() {
-        assert_eq!(ModelConfig::from_toml("").unwrap(), ModelConfig::default());
-    }
-
-    #[test]
-    fn unchanged_settings_are_equal_for_every_fill_value() {
-        let read = |fill| ModelConfig::from_toml(&format!("padding.inputs.x = {fill}")).unwrap();
-        for fill in ["nan", "inf", "0.5", "0", "true"] {
-            assert_eq!(read(fill), read(fill), "{fill}");
-        }
-        assert_ne!(read("nan"), read("0.5"));
-    }
-
-    #[test]
-    fn reads_every_table() {
-        let text = r#"
-            max_batch_size = 8
-            versions = { specific = [1, 3] }
-            [batching]
-            max_delay_us = 500
-            preferred_sizes = [4, 8]
-            [queue]
-            requests_max = 10
-            timeout_us = 20000
-            [cache]
-            bytes_max = 2000000
-            [replicas]
-            count = 2
-            threads = 1
-            [compressed]
-            execution = "sparse"
-            layers = { "fc1.weight" = "dense", "fc2.weight" = "auto" }
-            [[warm_up]]
-            rows = 4
-            inputs.x = { dims = [3], data = "random" }
-        "#;
-        let config = ModelConfig::from_toml(text).unwrap();
-        assert_eq!(config.versions, VersionPolicy::Specific([1, 3].into()));
-        assert_eq!(config.batching.preferred_sizes, [4, 8]);
-        assert_eq!(config.queue, QueueLimits { requests_max: 10, timeout_us: Some(20_000) });
-        assert_eq!(config.cache, Some(CacheConfig { bytes_max: 2_000_000 }));
-        assert_eq!(config.replicas.count, Some(2));
-        assert_eq!(config.compressed.execution, Choice::Sparse);
-        assert_eq!(config.compressed.layers["fc1.weight"], Choice::Dense);
-        assert_eq!(config.warm_up[0].inputs["x"].data, WarmUpData::Random);
-    }
-
-    #[test]
-    fn a_wrong_key_is_named_with_its_line() {
-        let error = ModelConfig::from_toml("max_batch_size = 8\n[batching]\nmax_dealy_us = 5\n");
-        let error = error.unwrap_err();
-        assert!(error.contains("line 3") && error.contains("max_dealy_us"), "{error}");
-        let error = ModelConfig::from_toml("[compressed]\nexecution = \"int8\"\n").unwrap_err();
-        assert!(error.contains("line 2") && error.contains("`auto`"), "{error}");
-    }
-
-    #[test]
-    fn numbers_out_of_their_limits_are_named() {
-        let check = |text| ModelConfig::from_toml(text).unwrap().check().err();
-        assert_eq!(check("replicas = { count = 4, threads = 1024 }"), None);
-        for (text, named) in [
-            ("replicas.count = 0", "replicas.count is 0"),
-            ("replicas.threads = 9000000000", "replicas.threads is 9000000000"),
-            ("replicas.inter_op_threads = 2000", "replicas.inter_op_threads is 2000"),
-            ("queue.requests_max = 0", "queue.requests_max is 0"),
-            ("cache.bytes_max = 64", "cache.bytes_max is 64"),
-        ] {
-            let error = check(text).unwrap();
-            assert!(error.contains(named), "{error}");
-        }
-    }
-}
+mod tests;

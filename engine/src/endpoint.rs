@@ -4,7 +4,7 @@
 use crate::batching::Batching;
 use crate::config::ModelConfig;
 use crate::error::Error;
-use crate::model::Model;
+use crate::model::{Model, TimeLimits};
 use crate::observe::slowest::SlowestRequests;
 use crate::observe::statistics::Statistics;
 use crate::request::{Request, Response, Stages};
@@ -93,9 +93,9 @@ impl Endpoint {
         self.model.objective_us()
     }
 
-    /// Longest wait of a request with this timeout of its own, in microseconds.
-    pub fn timeout_us(&self, own: Option<u64>) -> Option<u64> {
-        self.model.timeout_us(own)
+    /// Time limits of a request.
+    pub fn time_limits(&self, request: &Request) -> TimeLimits {
+        self.model.time_limits(request)
     }
 
     /// Counters and histograms. Holding them does not keep the endpoint in memory.

@@ -86,7 +86,7 @@ fn run_alone(
         Err(Ended::Answer(error)) => {
             let [entry] = alone;
             // The caller may have left in the meantime: then nobody wants the error.
-            drop(entry.reply.send(Err(error)));
+            entry.reply.send(Err(error));
         }
     }
     None
@@ -109,7 +109,7 @@ fn run_together(
     let batched = Instant::now();
     let never = Stop::default();
     let callers = (run_on == RunOn::ReplicaThread)
-        .then(|| CallerSet::watch(entries.iter_mut().map(|entry| &mut entry.reply)));
+        .then(|| CallerSet::watch(entries.iter_mut().map(|entry| entry.reply.channel())));
     let stop = callers.as_ref().map_or(&never, |callers| &**callers.stop());
     let batch = Batch::new(entries, model.signature(), model.batching());
     let Runner::Direct(executor) = &mut job.replica.runner else {

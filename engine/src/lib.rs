@@ -26,6 +26,8 @@ mod cancel;
 mod execute;
 pub mod executor;
 pub mod backend;
+pub mod reply;
+mod reshape;
 pub mod replica;
 mod session;
 mod optional_inputs;

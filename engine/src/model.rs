@@ -6,8 +6,9 @@ use crate::config::ModelConfig;
 use crate::labels::Labels;
 use crate::layers::Layers;
 use crate::observe::statistics::Statistics;
-use crate::queue::{Deadline, Queue};
+use crate::queue::Queue;
 use crate::replica::{Replica, ReplicaId, ReplicaState};
+use crate::reply::SharedOrder;
 use crate::request::{Outputs, Request, Stages};
 use crate::response_reserve::SharedReserve;
 use crate::signature::Signature;
@@ -15,13 +16,17 @@ use crate::validate::{InvalidRequest, ValidRequest};
 use crate::zero_elements::ZeroElements;
 use skysail_graph::Independence;
 use skysail_policy::batch::Limits;
-use skysail_policy::priority::Priority;
 use skysail_policy::response_reserve;
 use skysail_policy::scheduler::MakePolicy;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+mod timing;
+
+pub use timing::TimeLimits;
+pub(crate) use timing::Timing;
 
 /// A version that answers requests: its description, its queue and its statistics.
 pub struct Model {
@@ -30,6 +35,7 @@ pub struct Model {
     /// True while its queue has requests and makes no progress.
     is_stalled: AtomicBool,
     reserve: SharedReserve,
+    response_order: Option<SharedOrder>,
     queue: Queue,
 }
 
@@ -83,26 +89,20 @@ impl Description {
     }
 }
 
-/// Arrival, deadline and priority of a request.
-#[derive(Clone, Copy)]
-pub(crate) struct Timing {
-    pub(crate) queued: Instant,
-    pub(crate) priority: Priority,
-    pub(crate) deadline: Option<Deadline>,
-}
-
 impl Model {
     /// Makes a version of replicas that have run.
     pub fn new(description: Description, replicas: Vec<Replica>) -> Self {
         let Description { name, config, batching, .. } = &description;
         let make_policy = make_policy(config, batching.rows_max, replicas.len());
-        let queue = Queue::new(name, make_policy, config.queue.requests_max);
+        let (requests_max, policies) = (config.queue.requests_max, config.queue_policies.clone());
+        let queue = Queue::new(name, make_policy, requests_max, policies);
         for replica in replicas {
             queue.join(replica);
         }
         let reserve = SharedReserve::new(objective_us(config).unwrap_or(0));
         let (statistics, is_stalled) = (Arc::default(), AtomicBool::new(false));
-        Self { description, statistics, is_stalled, reserve, queue }
+        let response_order = config.preserve_ordering.then(SharedOrder::default);
+        Self { description, statistics, is_stalled, reserve, response_order, queue }
     }
 
     /// Returns the wanted outputs of a request whose inputs have no elements, if they follow
@@ -117,15 +117,20 @@ impl Model {
         self.description.zero_elements.outputs_without_run(request, &self.description.signature)
     }
 
-    /// Arrival, deadline and priority of a request that is queued now.
+    /// Arrival, priority and time limits of a request that is queued now.
     pub(crate) fn timing(&self, request: &Request, queued: Instant) -> Timing {
-        let deadline = self.deadline(request, queued);
-        Timing { queued, priority: Priority::new(request.priority), deadline }
+        let (config, limits) = (self.config(), self.time_limits(request));
+        timing::timing(config, request, limits, self.reserve.us(), queued)
     }
 
-    /// Longest wait of a request with this timeout of its own, in microseconds.
-    pub fn timeout_us(&self, own: Option<u64>) -> Option<u64> {
-        own.or(self.description.config.queue.timeout_us)
+    /// Time limits of a request.
+    pub fn time_limits(&self, request: &Request) -> TimeLimits {
+        timing::limits(self.config(), request, self.objective_us())
+    }
+
+    /// The order of its responses, if its settings ask for one.
+    pub(crate) fn response_order(&self) -> Option<&SharedOrder> {
+        self.response_order.as_ref()
     }
 
     /// Latency objective in microseconds.
@@ -138,22 +143,6 @@ impl Model {
         if self.description.config.objective_ms.is_some() && stages.run.is_some() {
             self.reserve.learn(responded - stages.executed);
         }
-    }
-
-    /// Deadline of a request that is queued now. A timeout counts from the acceptance of the
-    /// request, as its client counts. The objective counts from its last byte, as a slow upload is
-    /// not the server's delay.
-    fn deadline(&self, request: &Request, queued: Instant) -> Option<Deadline> {
-        // A deadline beyond the end of time is none.
-        let after = |start: Instant, us| start.checked_add(Duration::from_micros(us));
-        if let Some(allowed_us) = self.timeout_us(request.timeout_us) {
-            let at = after(request.accepted.unwrap_or(queued), allowed_us)?;
-            return Some(Deadline { at, allowed_us, is_timeout: true });
-        }
-        let allowed_us = self.objective_us()?;
-        let inside_us = allowed_us.saturating_sub(self.reserve.us());
-        let at = after(request.received.unwrap_or(queued), inside_us)?;
-        Some(Deadline { at, allowed_us, is_timeout: false })
     }
 
     /// Name of the model.

@@ -4,46 +4,23 @@
 
 use crate::error::Error;
 use crate::replica::{ClassId, Replica, ReplicaId, ReplicaState, Running, Slots};
-use crate::request::Response;
-use crate::validate::{BatchKey, ValidRequest, unique_batch_key};
+use crate::validate::{BatchKey, unique_batch_key};
 use parking_lot::{Condvar, Mutex};
 use skysail_policy::cause::{BlockingBatch, Run};
 use skysail_policy::inline_run::RunOn;
-use skysail_policy::priority::{Demand, Priority};
+use skysail_policy::priority::{Demand, Priority, StartBy};
+use skysail_policy::queue_policy::QueuePolicies;
 use skysail_policy::ready_queue::QueuedRequest;
 use skysail_policy::scheduler::{
     Batch, MakePolicy, Progress, Rejection, RunEnd, RunId, RunSample, Scheduler, Start,
 };
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
+mod entry;
 #[cfg(test)]
 mod tests;
 
-/// A request that waits.
-pub(crate) struct Entry {
-    pub(crate) request: ValidRequest,
-    pub(crate) queued: Instant,
-    pub(crate) priority: Priority,
-    pub(crate) deadline: Option<Deadline>,
-    /// Batch that ran when it was queued, if no replica was free.
-    pub(crate) behind: Option<BlockingBatch>,
-    /// Requests that waited when it was queued.
-    pub(crate) ahead: usize,
-    /// Replicas that have failed it.
-    pub(crate) attempts: u32,
-    pub(crate) reply: oneshot::Sender<Result<Response, Error>>,
-}
-
-/// When a response is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Deadline {
-    pub(crate) at: Instant,
-    /// Time that was allowed in total.
-    pub(crate) allowed_us: u64,
-    /// True for a timeout of the request or of its queue, false for the latency objective.
-    pub(crate) is_timeout: bool,
-}
+pub(crate) use entry::{Deadline, Entry, WaitLimit};
 
 /// A batch with the replica that runs it.
 pub(crate) struct Job {
@@ -89,6 +66,7 @@ pub(crate) struct Queue {
     work: Condvar,
     model: String,
     requests_max: usize,
+    policies: QueuePolicies,
     epoch: Instant,
 }
 
@@ -107,13 +85,19 @@ struct Removed {
 
 impl Queue {
     /// Makes a queue without replicas.
-    pub(crate) fn new(model: &str, make_policy: MakePolicy, requests_max: usize) -> Self {
-        let scheduler = Scheduler::new(make_policy, requests_max);
+    pub(crate) fn new(
+        model: &str,
+        make_policy: MakePolicy,
+        requests_max: usize,
+        policies: QueuePolicies,
+    ) -> Self {
+        let scheduler = Scheduler::new(make_policy, requests_max).with_policies(policies.clone());
         Self {
             state: Mutex::new(State { scheduler, slots: Slots::default(), open: true }),
             work: Condvar::new(),
             model: model.into(),
             requests_max,
+            policies,
             epoch: Instant::now(),
         }
     }
@@ -151,6 +135,9 @@ impl Queue {
             rows: entry.request.rows,
             queued_us: self.micros(entry.queued),
             deadline_us: entry.deadline.map(|deadline| self.micros(deadline.at)),
+            start_by: entry
+                .wait_limit
+                .map(|limit| StartBy { at_us: self.micros(limit.at), action: limit.action }),
             priority: entry.priority,
         }
     }
@@ -174,13 +161,22 @@ impl Queue {
         let removed = state.take_removed();
         drop(state);
         self.answer_removed(removed);
-        pushed.map(|()| behind).map_err(|refusal| self.rejected(refusal, deadline))
+        let rejected = |rejection| self.rejected(rejection, deadline, demand.priority);
+        pushed.map(|()| behind).map_err(rejected)
     }
 
-    fn rejected(&self, rejection: Rejection, deadline: Option<Deadline>) -> Error {
+    fn rejected(
+        &self,
+        rejection: Rejection,
+        deadline: Option<Deadline>,
+        priority: Priority,
+    ) -> Error {
         let model = self.model.clone();
         match rejection {
-            Rejection::Full => Error::QueueFull { model, limit: self.requests_max },
+            Rejection::Full => {
+                let of_level = self.policies.requests_max(priority).unwrap_or(usize::MAX);
+                Error::QueueFull { model, limit: self.requests_max.min(of_level) }
+            }
             Rejection::Overloaded { retry_in_us } => {
                 let deadline_us = deadline.map_or(0, |deadline| deadline.allowed_us);
                 let retry_after_ms = (retry_in_us / 1e3).ceil().max(1.0) as u64;
@@ -255,7 +251,7 @@ impl Queue {
         let retry_after_ms = retry_in.map(|time| micros(time).div_ceil(1000));
         for entry in lost {
             let (model, message) = (self.model.clone(), message.clone());
-            drop(entry.reply.send(Err(Error::Unavailable { model, message, retry_after_ms })));
+            entry.reply.send(Err(Error::Unavailable { model, message, retry_after_ms }));
         }
     }
 
@@ -351,21 +347,20 @@ impl Queue {
     fn answer_removed(&self, removed: Removed) {
         let now = Instant::now();
         for QueuedRequest { item: entry, .. } in removed.requests {
-            let error = match entry.deadline {
-                _ if !removed.has_replicas => self.rejected(Rejection::NoReplica, None),
+            let (model, priority) = (self.model.clone(), entry.priority);
+            let error = match (entry.passed_timeout_us(now), entry.deadline) {
+                _ if !removed.has_replicas => self.rejected(Rejection::NoReplica, None, priority),
+                (Some(timeout_us), _) => Error::TimedOut { timeout_us },
                 // A higher priority took its place in a full queue.
-                None => self.rejected(Rejection::Full, None),
-                Some(Deadline { is_timeout: true, allowed_us, at }) if now > at => {
-                    Error::TimedOut { timeout_us: allowed_us }
-                }
+                (None, None) => self.rejected(Rejection::Full, None, priority),
                 // It was admitted, so the queue is one objective long at most.
-                Some(Deadline { allowed_us, .. }) => Error::Dropped {
-                    model: self.model.clone(),
+                (None, Some(Deadline { allowed_us, .. })) => Error::Dropped {
+                    model,
                     deadline_us: allowed_us,
                     retry_after_ms: allowed_us.div_ceil(1000).max(1),
                 },
             };
-            drop(entry.reply.send(Err(error)));
+            entry.reply.send(Err(error));
         }
     }
 

@@ -16,8 +16,11 @@ pub struct Request {
     pub inputs: SmallVec<[InputTensor; 2]>,
     /// Names of the requested outputs; all outputs if empty.
     pub outputs: Vec<String>,
-    /// Timeout in microseconds from `accepted`. Default: the model's timeout or objective.
+    /// Timeout of its own in microseconds: of the time in the queue where the model limits that,
+    /// else from `accepted` to the response. Default: the model's timeout or objective.
     pub timeout_us: Option<u64>,
+    /// Time limit of its call in microseconds, from `accepted` to the response.
+    pub limit_us: Option<u64>,
     /// Priority: 1 is the highest, and 0 stands for the default.
     pub priority: u64,
     /// Parameters that the protocol gives no meaning.

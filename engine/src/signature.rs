@@ -1,5 +1,6 @@
 //! Signature of a model: names, datatypes and dimensions of its inputs and outputs.
 
+use crate::reshape::Reshape;
 use crate::tensor::{DataType, Shape};
 use skysail_graph::OutputShape;
 use smallvec::SmallVec;
@@ -19,14 +20,21 @@ pub struct TensorSpec {
     pub dim_names: Vec<String>,
     /// True if the graph leaves the number of dimensions open; `dims` is then empty.
     pub any_rank: bool,
+    /// Shape that clients see, if it is another than the graph's, which `dims` is.
+    pub reshape: Option<Box<Reshape>>,
 }
 
 impl TensorSpec {
-    /// Dimensions as the protocol writes them: -1 for any size, and a single -1 for any rank.
+    /// Dimensions as clients see them: -1 for any size, and a single -1 for any rank.
     pub fn wire_dims(&self) -> impl Iterator<Item = i64> {
-        let wire = |dim: usize| i64::try_from(dim).unwrap_or(i64::MAX);
-        let dims = self.dims.iter().map(move |dim| dim.map_or(-1, wire));
-        dims.chain(self.any_rank.then_some(-1))
+        let outer = self.reshape.as_ref().map(|reshape| reshape.outer_dims());
+        let any_rank = self.any_rank && outer.is_none();
+        wire(outer.unwrap_or(&self.dims)).chain(any_rank.then_some(-1))
+    }
+
+    /// Dimensions in the graph in the same form, without the batch dimension of a model that batches.
+    pub(crate) fn graph_dims_of_row(&self, batches: bool) -> impl Iterator<Item = i64> {
+        wire(&self.dims).skip(usize::from(batches))
     }
 
     /// The same dimensions without the batch dimension of a model that batches.
@@ -34,11 +42,33 @@ impl TensorSpec {
         self.wire_dims().skip(usize::from(batches && !self.any_rank))
     }
 
-    /// True if a tensor of this shape fits.
+    /// True if a tensor of this shape fits into the graph.
     pub fn accepts(&self, shape: &[usize]) -> bool {
         let fits = |(dim, size): (&Option<usize>, &usize)| dim.is_none_or(|dim| dim == *size);
         self.any_rank || (shape.len() == self.dims.len() && self.dims.iter().zip(shape).all(fits))
     }
+
+    /// Shape in the graph of a client's tensor; `None` if that does not fit.
+    pub(crate) fn inner_shape(&self, shape: Shape) -> Option<Shape> {
+        let inner = match &self.reshape {
+            None => shape,
+            Some(reshape) => reshape.inner(&shape)?,
+        };
+        self.accepts(&inner).then_some(inner)
+    }
+
+    /// Shape that clients see of a tensor of the graph; `None` if that does not fit.
+    pub(crate) fn outer_shape(&self, shape: Shape) -> Option<Shape> {
+        match &self.reshape {
+            None => Some(shape),
+            Some(reshape) => reshape.outer(&shape),
+        }
+    }
+}
+
+fn wire(dims: &[Option<usize>]) -> impl Iterator<Item = i64> {
+    let size = |dim: usize| i64::try_from(dim).unwrap_or(i64::MAX);
+    dims.iter().map(move |dim| dim.map_or(-1, size))
 }
 
 /// Shapes of outputs that are proven from the graph. Declared shapes are no proof: some exporters
@@ -105,7 +135,7 @@ mod tests {
 
     fn spec(dims: &[Option<usize>], any_rank: bool) -> TensorSpec {
         let (name, datatype, dim_names) = ("x".into(), DataType::Fp32, vec![]);
-        TensorSpec { name, datatype, dims: dims.into(), dim_names, any_rank }
+        TensorSpec { name, datatype, dims: dims.into(), dim_names, any_rank, reshape: None }
     }
 
     fn wire(spec: &TensorSpec, batches: bool) -> Vec<i64> {

@@ -27,7 +27,7 @@ pub(crate) const HANG: Duration = Duration::from_secs(20);
 /// A tensor spec of this name, datatype and dimensions.
 pub(crate) fn spec(name: &str, datatype: DataType, dims: &[Option<usize>]) -> TensorSpec {
     let (name, dims, dim_names) = (name.into(), dims.into(), vec![]);
-    TensorSpec { name, datatype, dims, dim_names, any_rank: false }
+    TensorSpec { name, datatype, dims, dim_names, any_rank: false, reshape: None }
 }
 
 /// A signature with one float in and one out for each row.

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::execute::run_and_finish;
 use crate::model::{Model, Timing};
 use crate::queue::Entry;
+use crate::reply::ReplySender;
 use crate::request::Response;
 use crate::validate::ValidRequest;
 use skysail_policy::cause::BlockingBatch;
@@ -65,10 +66,24 @@ impl Ticket {
         request: ValidRequest,
         timing: Timing,
     ) -> Result<Self, Error> {
-        let Timing { queued, priority, deadline } = timing;
-        let (reply, receiver) = oneshot::channel();
+        let Timing { queued, priority, deadline, wait_limit } = timing;
+        let (channel, receiver) = oneshot::channel();
+        let reply = match model.response_order() {
+            None => channel.into(),
+            Some(order) => ReplySender::in_order(channel, order),
+        };
         let (behind, ahead, attempts) = (None, 0, 0);
-        let entry = Entry { request, queued, priority, deadline, behind, ahead, attempts, reply };
+        let entry = Entry {
+            request,
+            queued,
+            priority,
+            deadline,
+            wait_limit,
+            behind,
+            ahead,
+            attempts,
+            reply,
+        };
         let behind = model.queue().push(entry)?;
         let (model, reply) = (Arc::clone(model), Reply::Own(receiver));
         Ok(Self { model, reply, turn: Turn::Queued, queued, behind })

@@ -284,10 +284,19 @@ fn validate_input(input: InputTensor, spec: &TensorSpec) -> Result<ValidInput, I
         let wanted = spec.datatype;
         return Err(InvalidRequest::WrongDatatype { name, sent: datatype, wanted });
     }
-    if !spec.accepts(&shape) {
-        let (sent, wanted) = (list(shape.iter()), list(spec.wire_dims()));
-        return Err(InvalidRequest::WrongShape { name, sent, wanted });
-    }
+    let shape = match &spec.reshape {
+        None if spec.accepts(&shape) => shape,
+        _ => {
+            let wrong = |name| {
+                let (sent, wanted) = (list(shape.iter()), list(spec.wire_dims()));
+                InvalidRequest::WrongShape { name, sent, wanted }
+            };
+            match spec.inner_shape(shape.clone()) {
+                Some(inner) => inner,
+                None => return Err(wrong(name)),
+            }
+        }
+    };
     let Some(count) = elements(&shape).filter(|&count| count > 0 || is_small(&shape)) else {
         return Err(InvalidRequest::TooManyElements(name));
     };

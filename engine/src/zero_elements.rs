@@ -88,12 +88,9 @@ fn proven_outputs(request: &ValidRequest, signature: &Signature) -> Option<Outpu
         let spec = signature.outputs.get(index)?;
         let shape = signature.output_shape(index, &sizes)?;
         let fits = spec.accepts(&shape) && elements(&shape) == Some(0);
-        fits.then(|| OutputTensor {
-            name: spec.name.clone(),
-            datatype: spec.datatype,
-            shape,
-            data: Bytes::new(),
-        })
+        let shape = spec.outer_shape(shape).filter(|_| fits)?;
+        let (name, datatype) = (spec.name.clone(), spec.datatype);
+        Some(OutputTensor { name, datatype, shape, data: Bytes::new() })
     };
     requested.iter().map(output).collect()
 }

@@ -47,6 +47,7 @@ impl Backend for Zeros {
             dims: smallvec![None, Some(2)],
             dim_names: Vec::new(),
             any_rank: false,
+            reshape: None,
         };
         let (inputs, outputs) = (vec![spec("x")], vec![spec("y")]);
         Ok(Box::new(Opened(Arc::new(Signature { inputs, outputs, ..Signature::default() }))))

@@ -78,7 +78,7 @@ fn channels(count: usize) -> (Vec<Sender<()>>, Vec<Receiver<()>>) {
 }
 
 fn watch(replies: &mut [Sender<()>]) -> Arc<CallerSet> {
-    CallerSet::watch(replies.iter_mut().inspect(|_| yield_now()))
+    CallerSet::watch(replies.iter_mut().inspect(|_| yield_now()).map(Some))
 }
 
 /// Makes each caller leave on its own thread.

@@ -4,7 +4,6 @@ use crate::accept::IoThread;
 use crate::observe::tracing::Context;
 use crate::server::Server;
 use crate::status::Error;
-use skysail_engine::endpoint::Endpoint;
 use skysail_engine::request_record::RequestId;
 use std::time::{Duration, Instant};
 
@@ -51,20 +50,6 @@ impl<'a> Call<'a> {
         self.accepted.checked_add(self.limit?)
     }
 
-    /// Longest wait in the queue, in microseconds, if it is limited.
-    ///
-    /// The call's limit shortens the request's timeout, or the model's timeout or objective. It
-    /// never lengthens them.
-    pub(crate) fn timeout_us(&self, endpoint: &Endpoint, own: Option<u64>) -> Option<u64> {
-        let timeout = endpoint.timeout_us(own);
-        let limit = self.limit_us();
-        let objective = endpoint.objective_us().filter(|_| timeout.is_none());
-        match (objective, limit) {
-            (Some(objective), Some(limit)) if objective <= limit => None,
-            _ => timeout.into_iter().chain(limit).min(),
-        }
-    }
-
     /// The error of a call whose deadline has passed.
     pub(crate) fn deadline_passed(&self) -> Error {
         Error::DeadlinePassed { limit_us: self.limit_us().unwrap_or_default() }
@@ -76,7 +61,8 @@ impl<'a> Call<'a> {
         if is_over && error.shed_reason().is_some() { self.deadline_passed() } else { error }
     }
 
-    fn limit_us(&self) -> Option<u64> {
+    /// Time limit of the call in microseconds.
+    pub(crate) fn limit_us(&self) -> Option<u64> {
         self.limit.map(micros)
     }
 }

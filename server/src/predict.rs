@@ -9,6 +9,7 @@ use crate::server::Server;
 use crate::shared_memory::Windows;
 use crate::status::Error;
 use skysail_engine::endpoint::Endpoint;
+use skysail_engine::model::TimeLimits;
 use skysail_engine::request::{Response, Stages};
 use skysail_engine::ticket::Ticket;
 use std::pin::pin;
@@ -127,12 +128,12 @@ async fn run<T>(
     tracker.decoded(&decoded);
     let mut request = std::mem::take(&mut decoded.request);
     (request.accepted, request.received) = (Some(call.accepted), Some(arrived));
-    let timeout_us = call.timeout_us(endpoint, request.timeout_us);
-    request.timeout_us = timeout_us;
-    call.thread.pause().on_request(timeout_us.or_else(|| endpoint.objective_us()));
+    request.limit_us = call.limit_us();
+    let limits = endpoint.time_limits(&request);
+    call.thread.pause().on_request(limits.timeout_us.or(limits.objective_us));
     let ticket = endpoint.submit(request)?;
     tracker.queued(&ticket);
-    let mut response = wait_for_response(endpoint, ticket, call, timeout_us).await?;
+    let mut response = wait_for_response(endpoint, ticket, call, limits).await?;
     let stages = response.stages;
     let id = server.trace().wants(endpoint).then(|| decoded.id.clone());
     classification::classify_outputs(endpoint, &mut response, &decoded)?;
@@ -149,15 +150,20 @@ async fn run<T>(
 /// Waits for the response.
 ///
 /// A timeout that passes while every replica is busy is reported when it passes, not when a
-/// replica is free. A request that runs by then is answered, unless the call itself is over.
+/// replica is free. So is the time in the queue. A request that runs by then is answered, unless
+/// the call itself is over.
 async fn wait_for_response(
     endpoint: &Endpoint,
     ticket: Ticket,
     call: &Call<'_>,
-    timeout_us: Option<u64>,
+    limits: TimeLimits,
 ) -> Result<Response, Error> {
+    let after = |start: Instant, us: Option<u64>| start.checked_add(just_after(us?));
+    let response = after(call.accepted, limits.timeout_us);
+    let mut late = [after(ticket.queued(), limits.wait_us), response];
+    late.sort_unstable();
     let mut ticket = pin!(ticket);
-    if let Some(late) = timeout_us.and_then(|us| call.accepted.checked_add(just_after(us))) {
+    for late in late.into_iter().flatten() {
         tokio::select! {
             biased;
             response = &mut ticket => return Ok(response?),

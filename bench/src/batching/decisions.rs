@@ -78,6 +78,7 @@ impl LongQueue {
             rows: 1,
             queued_us,
             deadline_us: Some(queued_us + self.random.random_range(500_000..1_500_000)),
+            start_by: None,
             priority: Priority::default(),
         };
         (0..count).map(|_| new()).collect()

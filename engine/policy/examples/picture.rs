@@ -64,7 +64,8 @@ fn play() -> Timeline {
             due -= 1.0;
             let deadline_us = Some(now_us + OBJECTIVE_US);
             let priority = Priority::default();
-            let demand = Demand { rows: 1, queued_us: now_us, deadline_us, priority };
+            let start_by = None;
+            let demand = Demand { rows: 1, queued_us: now_us, deadline_us, start_by, priority };
             if scheduler.push(now_us, demand, (), now_us, |_| false).is_err() {
                 timeline.rejected_us.push(now_us);
             }

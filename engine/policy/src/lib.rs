@@ -3,6 +3,7 @@
 
 pub mod ablation;
 pub mod priority;
+pub mod queue_policy;
 pub mod run_time;
 pub mod objective;
 mod admission_margin;
@@ -18,6 +19,7 @@ pub mod load_order;
 pub mod cause;
 pub mod select;
 pub mod overload_pause;
+pub mod response_order;
 pub mod response_reserve;
 pub mod share_tracker;
 mod mix;

@@ -4,6 +4,9 @@
 use crate::priority::{Demand, Priority, QueueKey};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
+use tally::Tally;
+
+mod tally;
 
 /// Most requests that are passed over because they do not fit into a batch.
 const PASSED_OVER_MAX: usize = 16;
@@ -34,10 +37,18 @@ impl<T> Bucket<T> {
         self.waiters.first_key_value().map(|(&place, _)| place)
     }
 
-    fn remove(&mut self, place: QueueKey) -> Option<QueuedRequest<T>> {
+    fn remove(&mut self, place: QueueKey, tally: &mut Tally) -> Option<QueuedRequest<T>> {
         let waiter = self.waiters.remove(&place)?;
         self.rows -= waiter.demand.rows;
+        tally.remove(place, &waiter.demand);
         Some(waiter)
+    }
+
+    /// Puts a request behind all that are not delayed.
+    fn delay(&mut self, place: QueueKey, tally: &mut Tally) {
+        let Some(waiter) = self.waiters.remove(&place) else { return };
+        tally.rows_delayed += waiter.demand.rows;
+        self.waiters.insert(QueueKey { is_delayed: true, ..place }, waiter);
     }
 }
 
@@ -56,10 +67,9 @@ pub struct ReadyQueue<T, L> {
     buckets: HashMap<L, Bucket<T>>,
     /// The bucket of each bucket's most urgent item.
     heads: BTreeMap<QueueKey, L>,
-    len: usize,
-    rows: usize,
+    tally: Tally,
     next_number: u64,
-    /// The last key that was the last in the order.
+    /// The last key that was the last in the order of those that are not delayed.
     last: Option<QueueKey>,
 }
 
@@ -68,8 +78,7 @@ impl<T, L: Clone + Eq + Hash> Default for ReadyQueue<T, L> {
         Self {
             buckets: HashMap::new(),
             heads: BTreeMap::new(),
-            len: 0,
-            rows: 0,
+            tally: Tally::default(),
             next_number: 0,
             last: None,
         }
@@ -77,19 +86,30 @@ impl<T, L: Clone + Eq + Hash> Default for ReadyQueue<T, L> {
 }
 
 impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
+    /// Counts the requests of each priority level from now on; nothing waits yet.
+    pub fn count_levels(&mut self) {
+        self.tally.by_level = Some(HashMap::new());
+    }
+
     /// Number of requests that wait.
     pub fn len(&self) -> usize {
-        self.len
+        self.tally.len
+    }
+
+    /// Number of requests of a priority level that wait, where levels are counted.
+    pub fn len_of(&self, priority: Priority) -> usize {
+        let by_level = self.tally.by_level.as_ref();
+        by_level.and_then(|by_level| by_level.get(&priority)).copied().unwrap_or(0)
     }
 
     /// True if no request waits.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.tally.len == 0
     }
 
     /// Rows of all requests.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.tally.rows
     }
 
     /// Estimates the rows that go before a request of this demand. It is exact for the first and
@@ -99,22 +119,23 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         let (Some((first, _)), Some(last)) = (self.heads.first_key_value(), self.last) else {
             return 0;
         };
+        let rows = self.tally.rows - self.tally.rows_delayed;
         if due_us >= last.due_us {
-            return self.rows;
+            return rows;
         }
-        if due_us < first.due_us {
+        if due_us < first.due_us || first.is_delayed {
             return 0;
         }
         let part = (due_us - first.due_us) as f64 / (last.due_us - first.due_us) as f64;
-        (self.rows as f64 * part) as usize
+        (rows as f64 * part) as usize
     }
 
     /// Adds a request.
     pub fn push(&mut self, item: T, demand: Demand, bucket: L) {
-        let place = QueueKey { due_us: demand.due_us(), number: self.next_number };
+        let (due_us, number) = (demand.due_us(), self.next_number);
+        let place = QueueKey { is_delayed: false, due_us, number };
         self.next_number += 1;
-        self.len += 1;
-        self.rows += demand.rows;
+        self.tally.add(&demand);
         self.last = self.last.max(Some(place));
         if let Some(known) = self.buckets.get_mut(&bucket) {
             let before = known.head();
@@ -145,39 +166,59 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         is_out: impl FnOnce(&QueuedRequest<T>) -> bool,
     ) -> Option<QueuedRequest<T>> {
         let bucket = self.heads.first_key_value()?.1.clone();
-        self.change(&bucket, |bucket| {
+        self.change(&bucket, |bucket, tally| {
             let (&place, waiter) = bucket.waiters.first_key_value()?;
-            is_out(waiter).then(|| bucket.remove(place)).flatten()
+            is_out(waiter).then(|| bucket.remove(place, tally)).flatten()
+        })
+    }
+
+    /// Puts the most urgent request behind all that are not delayed, if it is to be delayed and
+    /// is not yet. Returns true if it did.
+    pub fn delay_head_if(&mut self, is_to_be_delayed: impl FnOnce(&Demand) -> bool) -> bool {
+        let Some((&place, bucket)) = self.heads.first_key_value() else { return false };
+        if place.is_delayed {
+            return false;
+        }
+        let bucket = bucket.clone();
+        self.change(&bucket, |bucket, tally| {
+            let head = bucket.waiters.get(&place);
+            let is_delayed = head.is_some_and(|waiter| is_to_be_delayed(&waiter.demand));
+            if is_delayed {
+                bucket.delay(place, tally);
+            }
+            is_delayed
         })
     }
 
     /// Removes the most urgent request and others that can share its run, up to `rows_max` rows. A
     /// first request with more rows is alone. Of the others, those for which `is_out` returns true
-    /// go to `out` instead.
+    /// go to `out` instead, and those that are to be delayed go behind all that are not.
     pub fn take_batch(
         &mut self,
         rows_max: usize,
         is_out: impl Fn(&QueuedRequest<T>) -> bool,
+        is_to_be_delayed: impl Fn(&Demand) -> bool,
         out: &mut Vec<QueuedRequest<T>>,
     ) -> Vec<QueuedRequest<T>> {
         let Some(bucket) = self.heads.first_key_value().map(|(_, bucket)| bucket.clone()) else {
             return Vec::new();
         };
-        self.change(&bucket, |bucket| {
+        self.change(&bucket, |bucket, tally| {
             let mut batch: Vec<QueuedRequest<T>> = Vec::new();
             let mut passed_over = Vec::new();
             let mut rows = 0;
             while (batch.is_empty() || rows < rows_max) && passed_over.len() < PASSED_OVER_MAX {
-                let Some((place, waiter)) = bucket.waiters.pop_first() else { break };
-                if !batch.is_empty() && is_out(&waiter) {
-                    bucket.rows -= waiter.demand.rows;
-                    out.push(waiter);
-                } else if batch.is_empty() || rows + waiter.demand.rows <= rows_max {
-                    bucket.rows -= waiter.demand.rows;
+                let Some((&place, waiter)) = bucket.waiters.first_key_value() else { break };
+                let is_first = batch.is_empty();
+                if !is_first && is_out(waiter) {
+                    out.extend(bucket.remove(place, tally));
+                } else if !is_first && !place.is_delayed && is_to_be_delayed(&waiter.demand) {
+                    bucket.delay(place, tally);
+                } else if is_first || rows + waiter.demand.rows <= rows_max {
                     rows += waiter.demand.rows;
-                    batch.push(waiter);
+                    batch.extend(bucket.remove(place, tally));
                 } else {
-                    passed_over.push((place, waiter));
+                    passed_over.extend(bucket.waiters.pop_first());
                 }
             }
             bucket.waiters.extend(passed_over);
@@ -193,7 +234,9 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         });
         let (place, last, key) = lasts.max_by_key(|(place, ..)| *place)?;
         let key = key.clone();
-        (last > priority).then(|| self.change(&key, |bucket| bucket.remove(place))).flatten()
+        (last > priority)
+            .then(|| self.change(&key, |bucket, tally| bucket.remove(place, tally)))
+            .flatten()
     }
 
     /// Removes every request for which `is_out` returns true. Looks at all of them.
@@ -204,10 +247,11 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         let buckets: Vec<L> = self.buckets.keys().cloned().collect();
         let mut removed = Vec::new();
         for bucket in buckets {
-            removed.extend(self.change(&bucket, |bucket| {
+            removed.extend(self.change(&bucket, |bucket, tally| {
                 let places = bucket.waiters.iter().filter(|(_, waiter)| is_out(waiter));
                 let places: Vec<QueueKey> = places.map(|(&place, _)| place).collect();
-                places.into_iter().filter_map(|place| bucket.remove(place)).collect::<Vec<_>>()
+                let remove = |place| bucket.remove(place, tally);
+                places.into_iter().filter_map(remove).collect::<Vec<_>>()
             }));
         }
         removed
@@ -219,13 +263,21 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         waiters.filter_map(|waiter| waiter.demand.deadline_us).min()
     }
 
-    /// Changes a bucket, and keeps the counts and the heads in step with it.
-    fn change<R: Default>(&mut self, key: &L, change: impl FnOnce(&mut Bucket<T>) -> R) -> R {
+    /// Earliest time at which half of a request's time in the queue has passed. Looks at all.
+    pub fn earliest_half_wait_us(&self) -> Option<u64> {
+        let waiters = self.buckets.values().flat_map(|bucket| bucket.waiters.values());
+        waiters.filter_map(|waiter| waiter.demand.half_wait_us()).min()
+    }
+
+    /// Changes a bucket, and keeps the heads in step with it.
+    fn change<R: Default>(
+        &mut self,
+        key: &L,
+        change: impl FnOnce(&mut Bucket<T>, &mut Tally) -> R,
+    ) -> R {
         let Some(bucket) = self.buckets.get_mut(key) else { return R::default() };
-        let (head, len, rows) = (bucket.head(), bucket.waiters.len(), bucket.rows);
-        let result = change(bucket);
-        self.len -= len - bucket.waiters.len();
-        self.rows -= rows - bucket.rows;
+        let head = bucket.head();
+        let result = change(bucket, &mut self.tally);
         let new_head = bucket.head();
         if head != new_head {
             head.map(|head| self.heads.remove(&head));
@@ -234,7 +286,7 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
                 None => drop(self.buckets.remove(key)),
             }
         }
-        if self.len == 0 {
+        if self.tally.len == 0 {
             self.last = None;
         }
         result

@@ -7,6 +7,7 @@ use crate::admission_margin::AdmissionMargin;
 use crate::batch::{Decision, FinishedRun, QueueView};
 use crate::inline_run::{RunOn, run_on};
 use crate::priority::Demand;
+use crate::queue_policy::QueuePolicies;
 use crate::ready_queue::{Head, QueuedRequest, ReadyQueue};
 use crate::replica_set::{ClassId, ReplicaId, ReplicaSet};
 use crate::run_time::RunTime;
@@ -91,6 +92,7 @@ pub struct Scheduler<T, K> {
     finished: u64,
     completed: CompletedRuns,
     requests_max: usize,
+    policies: QueuePolicies,
     /// Rejections since a full queue was last searched for cancelled requests.
     rejected: usize,
     removed: Vec<QueuedRequest<T>>,
@@ -113,11 +115,21 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
             finished: 0,
             completed: CompletedRuns::default(),
             requests_max,
+            policies: QueuePolicies::default(),
             rejected: 0,
             removed: Vec::new(),
             admission_margin: AdmissionMargin::default(),
             waits_since_us: None,
         }
+    }
+
+    /// Limits the requests of each priority level that may wait.
+    pub fn with_policies(mut self, policies: QueuePolicies) -> Self {
+        if policies.limits_levels() {
+            self.waiting.count_levels();
+        }
+        self.policies = policies;
+        self
     }
 
     /// Queues a request, and removes the most urgent ones that are late: while every replica is
@@ -195,6 +207,9 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
             while let Some(out) = self.waiting.pop_head_if(is_out) {
                 self.removed.push(out);
             }
+            if self.waiting.delay_head_if(|demand| demand.is_to_be_delayed(now_us)) {
+                continue;
+            }
             let head = self.waiting.head();
             let chosen = head.and_then(|head| Some((head, self.choose(&head)?)));
             let Some((head, (replica, class))) = chosen else {
@@ -239,6 +254,12 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
             Decision::Run { rows_max } => Next::Run { rows_max },
             Decision::Wait { until_us } if may_wait && until_us > now_us => {
                 self.waits_since_us = Some(view.queued_us);
+                // A wait takes half of the time in the queue at most.
+                let half_us = self.waiting.earliest_half_wait_us();
+                let until_us = half_us.map_or(until_us, |us| until_us.min(us));
+                if until_us <= now_us {
+                    return Next::Run { rows_max: head.rows };
+                }
                 let until_us = self.not_after_a_deadline(until_us);
                 if until_us > now_us {
                     return Next::Wait { until_us };
@@ -275,9 +296,12 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         let rows = rows_max.min(rows_waiting.max(1));
         let run_us = self.classes.predict_us(class, rows).unwrap_or(0.0);
         let finish_us = now_us.saturating_add(run_us as u64);
-        let is_out =
-            |one: &QueuedRequest<T>| one.demand.is_late(finish_us) || is_cancelled(&one.item);
-        let members = self.waiting.take_batch(rows_max, is_out, &mut self.removed);
+        let is_out = |one: &QueuedRequest<T>| {
+            let demand = &one.demand;
+            demand.misses_deadline(finish_us) || demand.is_late(now_us) || is_cancelled(&one.item)
+        };
+        let is_delayed = |demand: &Demand| demand.is_to_be_delayed(now_us);
+        let members = self.waiting.take_batch(rows_max, is_out, is_delayed, &mut self.removed);
         members.first()?;
         let rows = members.iter().map(|one| one.demand.rows).sum();
         let predicted_us = self.classes.predict_us(class, rows);

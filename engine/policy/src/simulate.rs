@@ -34,7 +34,7 @@ mod invariants;
 mod tests;
 
 pub use arrival::{Arrivals, Times};
-pub use kind::{Cancelling, Deadline, Kind};
+pub use kind::{Cancelling, Deadline, Kind, WaitLimit};
 pub use machine::{Cost, Hiccups, Machine, Noise, Pace};
 pub use outcome::{INTERVAL_US, Interval, Outcome, Tally};
 pub use overhead::{Level, Overhead};

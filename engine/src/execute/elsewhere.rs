@@ -14,7 +14,7 @@ use std::time::Instant;
 pub(super) fn start(model: &Arc<Model>, mut job: Job, executor: &dyn AsyncExecutor) {
     let batched = Instant::now();
     let mut entries = std::mem::take(&mut job.entries);
-    let callers = CallerSet::watch(entries.iter_mut().map(|entry| &mut entry.reply));
+    let callers = CallerSet::watch(entries.iter_mut().map(|entry| entry.reply.channel()));
     let stop = Arc::clone(callers.stop());
     let inputs = {
         let batch = Batch::new(&entries, model.signature(), model.batching());
@@ -50,7 +50,7 @@ fn finish(
         Ok(run) => reply(model, &mut job, entries, run),
         Err(Ended::Replica(failure)) => leave(&mut job, failure, entries),
         Err(Ended::Answer(error)) => match entries.pop() {
-            Some(only) if entries.is_empty() => drop(only.reply.send(Err(error))),
+            Some(only) if entries.is_empty() => only.reply.send(Err(error)),
             last => {
                 entries.extend(last);
                 entries.retain(|entry| !entry.reply.is_closed());

@@ -2,6 +2,7 @@
 
 use crate::config::ExpectedTensor;
 use crate::signature::{Signature, TensorSpec, list};
+use crate::tensor::DataType;
 
 /// Checks the inputs.
 ///
@@ -66,16 +67,22 @@ fn check_spec(
 ) -> Result<(), String> {
     let name = &tensor.name;
     if tensor.datatype.is_some_and(|datatype| datatype != spec.datatype) {
-        let datatype = spec.datatype;
-        return Err(format!("{side} '{name}' is {datatype} in the graph, not as configured"));
+        let (datatype, said) = (spec.datatype, tensor.datatype.map_or("", DataType::name));
+        return Err(format!(
+            "{side} '{name}' is {datatype} in the graph, and its data_type {said}"
+        ));
     }
-    let Some(dims) = tensor.dims.as_ref().filter(|_| !spec.any_rank) else { return Ok(()) };
-    let graph: Vec<i64> = spec.wire_dims_of_row(batches).collect();
+    let dims = tensor.reshape.as_ref().or(tensor.dims.as_ref());
+    let Some(dims) = dims.filter(|_| !spec.any_rank) else { return Ok(()) };
+    let graph: Vec<i64> = spec.graph_dims_of_row(batches).collect();
     let fits = |(a, b): (&i64, &i64)| a == b || *a == -1 || *b == -1;
     if graph.len() != dims.len() || !graph.iter().zip(dims).all(fits) {
         let (graph, dims) = (list(graph.iter()), list(dims.iter()));
         let batch = if batches { " after the batch dimension" } else { "" };
-        return Err(format!("{side} '{name}' has dims {graph}{batch} in the graph, not {dims}"));
+        let said = if tensor.reshape.is_some() { "its reshape is" } else { "its dims are" };
+        return Err(format!(
+            "{side} '{name}' has dims {graph}{batch} in the graph, and {said} {dims}"
+        ));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::model::{Description, Model};
 use crate::padding::Padding;
 use crate::probe::{Probe, ProbedVersion};
 use crate::replica::{ClassId, Replica};
+use crate::reshape;
 use crate::signature::Signature;
 use crate::thread_priority::Spawner;
 use crate::zero_elements::ZeroElements;
@@ -112,6 +113,7 @@ impl Loader {
         expected_tensors::check_inputs(&config.expected_inputs, &signature, batching.is_on())?;
         expected_tensors::check_outputs(&config.expected_outputs, &signature, batching.is_on())?;
         let labels = labels::read_all(target.folder, &config.labels, &signature)?;
+        let signature = Arc::new(as_clients_see(&signature, config, batching.is_on()));
 
         let run_max = calibrate::run_max(&batching, config.objective_ms.or(self.objective_ms));
         let (config, rows_max) = (&config.replicas, batching.rows_max);
@@ -161,6 +163,14 @@ impl Loader {
         config.objective_ms = Some(objective_ms);
         config
     }
+}
+
+/// The signature with the shapes that the configuration gives clients.
+fn as_clients_see(signature: &Signature, config: &ModelConfig, has_rows: bool) -> Signature {
+    let mut signature = signature.clone();
+    let (inputs, outputs) = (&config.expected_inputs, &config.expected_outputs);
+    reshape::apply(&mut signature, inputs, outputs, has_rows);
+    signature
 }
 
 fn file_name(target: &LoadTarget<'_>) -> String {

@@ -49,7 +49,7 @@ mod tests {
         let dim_names = names.iter().map(|&name| name.into()).collect();
         let dims = dims.iter().copied().collect();
         let (name, datatype) = ("x".into(), DataType::Fp32);
-        TensorSpec { name, datatype, dims, dim_names, any_rank: false }
+        TensorSpec { name, datatype, dims, dim_names, any_rank: false, reshape: None }
     }
 
     fn of(inputs: &[TensorSpec]) -> Vec<ZeroDims> {

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use skysail_policy::batch::fixed::Fixed;
 use skysail_policy::batch::{BatchPolicy, Decision, FinishedRun, QueueView};
 use skysail_policy::priority::Priority;
+use skysail_policy::queue_policy::QueuePolicies;
 use skysail_policy::run_time::RunTime;
 use skysail_policy::scheduler::MakePolicy;
 use smallvec::smallvec;
@@ -31,7 +32,7 @@ fn queue(executors: usize, rows_max: usize, delay_us: u64, requests_max: usize) 
 }
 
 fn queue_of(executors: usize, make_policy: MakePolicy, requests_max: usize) -> Queue {
-    let queue = Queue::new("m", make_policy, requests_max);
+    let queue = Queue::new("m", make_policy, requests_max, QueuePolicies::default());
     for _ in 0..executors {
         queue.join(Replica::direct(puppet(|inputs| Ok(echo(inputs)))));
     }
@@ -56,10 +57,11 @@ fn entry(shape: &[usize]) -> (Entry, Reply) {
             queued,
             priority,
             deadline: None,
+            wait_limit: None,
             behind: None,
             ahead: 0,
             attempts: 0,
-            reply,
+            reply: reply.into(),
         },
         receiver,
     )

@@ -37,6 +37,7 @@ fn spec(name: &str, dtype: &ValueType, side: &'static str) -> Result<TensorSpec,
         dims: shape.iter().map(|&dim| usize::try_from(dim).ok()).collect(),
         dim_names: dimension_symbols.iter().cloned().collect(),
         any_rank: false,
+        reshape: None,
     })
 }
 

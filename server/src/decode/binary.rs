@@ -99,7 +99,7 @@ mod tests {
     fn signature() -> Signature {
         let dims = [None, Some(2)].into_iter().collect();
         let (name, datatype, dim_names) = ("x".into(), DataType::Int16, vec![]);
-        let x = TensorSpec { name, datatype, dims, dim_names, any_rank: false };
+        let x = TensorSpec { name, datatype, dims, dim_names, any_rank: false, reshape: None };
         Signature { inputs: vec![x], outputs: vec![], ..Signature::default() }
     }
 

@@ -5,7 +5,13 @@ use crate::priority::Priority;
 use proptest::prelude::*;
 
 fn demand(rows: usize, deadline_us: u64) -> Demand {
-    Demand { rows, queued_us: 0, deadline_us: Some(deadline_us), priority: Priority::default() }
+    Demand {
+        rows,
+        queued_us: 0,
+        deadline_us: Some(deadline_us),
+        start_by: None,
+        priority: Priority::default(),
+    }
 }
 
 fn waiting(items: &[(char, u8, usize, u64)]) -> ReadyQueue<char, u8> {
@@ -17,7 +23,7 @@ fn waiting(items: &[(char, u8, usize, u64)]) -> ReadyQueue<char, u8> {
 }
 
 fn batch(waiting: &mut ReadyQueue<char, u8>, rows_max: usize) -> String {
-    let batch = waiting.take_batch(rows_max, |_| false, &mut Vec::new());
+    let batch = waiting.take_batch(rows_max, |_| false, |_| false, &mut Vec::new());
     batch.iter().map(|waiter| waiter.item).collect()
 }
 
@@ -54,6 +60,30 @@ fn rows_before_are_exact_at_both_ends() {
     assert_eq!(before(200), 5);
 }
 
+#[test]
+fn delayed_requests_fill_a_batch_behind_all_others() {
+    let mut waiting =
+        waiting(&[('a', 0, 1, 10), ('b', 0, 1, 20), ('c', 0, 1, 30), ('d', 1, 2, 99)]);
+    let is_early = |demand: &Demand| demand.deadline_us < Some(30);
+    assert!(waiting.delay_head_if(is_early) && waiting.delay_head_if(is_early));
+    assert!(!waiting.delay_head_if(is_early));
+    assert_eq!((waiting.rows_before(&demand(1, 40)), waiting.rows_before(&demand(1, 99))), (0, 3));
+    assert_eq!(batch(&mut waiting, 2), "ca");
+    assert_eq!(batch(&mut waiting, 2), "d");
+    assert_eq!(waiting.rows_before(&demand(1, 40)), 0);
+    assert!(!waiting.delay_head_if(|_| true), "it is delayed once");
+    assert_eq!((batch(&mut waiting, 2), waiting.len(), waiting.rows()), ("b".into(), 0, 0));
+}
+
+#[test]
+fn members_behind_the_head_are_delayed_too() {
+    let mut waiting = waiting(&[('a', 0, 1, 10), ('b', 0, 1, 20), ('c', 0, 1, 30)]);
+    let is_second = |demand: &Demand| demand.deadline_us == Some(20);
+    let taken = waiting.take_batch(2, |_| false, is_second, &mut Vec::new());
+    assert_eq!(taken.iter().map(|one| one.item).collect::<String>(), "ac");
+    assert_eq!(batch(&mut waiting, 2), "b");
+}
+
 /// An operation of the property below.
 #[derive(Clone, Debug)]
 enum Step {
@@ -88,7 +118,7 @@ proptest! {
                 }
                 Step::Take { rows_max } => {
                     let batch_key = list.first().map(|first| first.2);
-                    let taken = waiting.take_batch(rows_max, |_| false, &mut Vec::new());
+                    let taken = waiting.take_batch(rows_max, |_| false, |_| false, &mut Vec::new());
                     let mut rows = 0;
                     for (place, waiter) in taken.iter().enumerate() {
                         let at = list.iter().position(|entry| entry.1 == waiter.item).unwrap();

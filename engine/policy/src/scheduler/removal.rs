@@ -6,7 +6,7 @@ use crate::ready_queue::QueuedRequest;
 use std::hash::Hash;
 
 impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
-    /// Removes every request whose deadline has passed. Looks at all of them.
+    /// Removes every request whose deadline or time in the queue has passed. Looks at all of them.
     pub fn expire(&mut self, now_us: u64) {
         self.removed.extend(self.waiting.remove_all(|one| one.demand.is_late(now_us)));
     }
@@ -17,8 +17,16 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
     }
 
     /// Makes room for one request, if need be in place of a cancelled one or one of a lower
-    /// priority.
+    /// priority. Within the limit of a level, only a cancelled one of that level makes room.
     pub(super) fn has_room(&mut self, demand: &Demand, is_cancelled: impl Fn(&T) -> bool) -> bool {
+        if let Some(level_max) = self.policies.requests_max(demand.priority)
+            && self.waiting.len_of(demand.priority) >= level_max
+        {
+            self.remove_cancelled(&is_cancelled);
+            if self.waiting.len_of(demand.priority) >= level_max {
+                return false;
+            }
+        }
         if self.waiting.len() < self.requests_max || self.remove_cancelled(is_cancelled) {
             return true;
         }

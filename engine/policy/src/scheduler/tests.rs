@@ -10,7 +10,7 @@ use crate::replica_set::{ReplicaState, Traits};
 type Queue = Scheduler<u32, ()>;
 
 fn demand(queued_us: u64, deadline_us: Option<u64>) -> Demand {
-    Demand { rows: 1, queued_us, deadline_us, priority: Priority::default() }
+    Demand { rows: 1, queued_us, deadline_us, start_by: None, priority: Priority::default() }
 }
 
 fn queue(

@@ -7,6 +7,7 @@ use super::run::run;
 use super::scenario::Scenario;
 use crate::batch::PolicyName;
 use crate::priority::Demand;
+use crate::queue_policy::TimeoutAction;
 use crate::ready_queue::QueuedRequest;
 use crate::replica_set::ReplicaId;
 use crate::scheduler::Rejection;
@@ -32,8 +33,8 @@ pub(super) fn checked(scenario: &Scenario, seed: u64) -> Outcome {
 struct Taken {
     demand: Demand,
     batch_key: u32,
-    /// Key in the order of the queue.
-    place: (u64, u64),
+    /// Key in the order of the queue: delayed, virtual deadline, order of arrival.
+    place: (bool, u64, u64),
     cancels_us: Option<u64>,
 }
 
@@ -53,7 +54,7 @@ struct Checker<'a> {
     now_us: u64,
     /// By token: how often each has been answered; every request that came is in it.
     answers: Vec<u32>,
-    waiting: BTreeMap<(u64, u64), u64>,
+    waiting: BTreeMap<(bool, u64, u64), u64>,
     taken: HashMap<u64, Taken>,
     running: HashMap<u64, Running>,
     replicas: Replicas,
@@ -109,11 +110,39 @@ impl<'a> Checker<'a> {
 
     /// Puts a request into the books of those who wait.
     fn enter(&mut self, request: &Request, demand: &Demand) {
-        let place = (demand.due_us(), self.pushed);
+        let place = (false, demand.due_us(), self.pushed);
         self.pushed += 1;
         let Request { batch_key, cancels_us, .. } = *request;
         self.waiting.insert(place, request.token);
         self.taken.insert(request.token, Taken { demand: *demand, batch_key, place, cancels_us });
+    }
+
+    /// Requests of the same priority that wait.
+    fn waiting_of(&self, demand: &Demand) -> usize {
+        self.taken.values().filter(|taken| taken.demand.priority == demand.priority).count()
+    }
+
+    /// Moves those behind all others whose time in the queue has passed, if they are to run then.
+    fn delay(&mut self) {
+        let is_delayed = |taken: &Taken| {
+            let start_by = taken.demand.start_by;
+            !taken.place.0
+                && start_by.is_some_and(|start_by| {
+                    start_by.action == TimeoutAction::Delay && start_by.at_us < self.now_us
+                })
+        };
+        let delayed: Vec<u64> = self
+            .taken
+            .iter()
+            .filter(|(_, taken)| is_delayed(taken))
+            .map(|(&token, _)| token)
+            .collect();
+        for token in delayed {
+            let Some(taken) = self.taken.get_mut(&token) else { continue };
+            self.waiting.remove(&taken.place);
+            taken.place.0 = true;
+            self.waiting.insert(taken.place, token);
+        }
     }
 
     fn go_to(&mut self, now_us: u64) {
@@ -134,7 +163,10 @@ impl<'a> Checker<'a> {
     fn check_refusal(&self, refusal: Rejection, demand: &Demand, queue: &Queue) {
         match refusal {
             Rejection::Full => {
-                self.ensure(queue.len() >= self.scenario.requests_max, "only a full queue is full");
+                let level_max = self.scenario.policies.requests_max(demand.priority);
+                let is_full = level_max.is_some_and(|max| self.waiting_of(demand) >= max);
+                let is_full = is_full || queue.len() >= self.scenario.requests_max;
+                self.ensure(is_full, "only a full queue is full");
             }
             Rejection::Overloaded { retry_in_us } => {
                 self.ensure(
@@ -167,6 +199,14 @@ impl<'a> Checker<'a> {
         let passed: Vec<Taken> = before.filter(|one| one.batch_key == last.batch_key).collect();
         self.ensure(passed.len() < PASSED_OVER_MAX, "few are passed over");
         self.ensure(passed.iter().all(|one| one.demand.rows > 1), "one row always fits");
+    }
+
+    /// True if the deadline has passed, or the time in the queue of a request that does not run then.
+    fn is_late(&self, demand: &Demand) -> bool {
+        let has_waited = demand.start_by.is_some_and(|start_by| {
+            start_by.action == TimeoutAction::Reject && start_by.at_us < self.now_us
+        });
+        has_waited || demand.deadline_us.is_some_and(|us| us < self.now_us)
     }
 
     /// After its virtual deadline only those overtake a request who were there before, and each
@@ -232,13 +272,16 @@ impl Observer for Checker<'_> {
         let again = if self.fails() { self.slots() * self.scenario.limits.rows_max } else { 0 };
         let requests_max = self.scenario.requests_max + again;
         self.ensure(queue.len() <= requests_max, "the queue is bounded");
+        let level_max = self.scenario.policies.requests_max(demand.priority);
+        let is_bounded = level_max.is_none_or(|max| self.waiting_of(demand) <= max + again);
+        self.ensure(is_bounded, "a level is bounded");
     }
 
     fn removed(&mut self, now_us: u64, queued: &QueuedRequest<Request>) {
         self.go_to(now_us);
         let taken = self.leave_queue(queued);
         self.answer(queued.item.token);
-        let is_late = taken.demand.deadline_us.is_some_and(|us| us < self.now_us);
+        let is_late = self.is_late(&taken.demand);
         let is_cancelled = taken.cancels_us.is_some_and(|us| us <= self.now_us);
         // The run time is a prediction of the scheduler: any request with a deadline may expire.
         let may_give_up = taken.demand.deadline_us.is_some();
@@ -254,6 +297,7 @@ impl Observer for Checker<'_> {
 
     fn started(&mut self, now_us: u64, queue: &Queue, batch: &Batch<Request>) {
         self.go_to(now_us);
+        self.delay();
         let members = &batch.members[..];
         self.ensure(!members.is_empty(), "a batch has members");
         let is_allowed = self.replicas.starts(batch.replica, queue);
@@ -276,10 +320,13 @@ impl Observer for Checker<'_> {
         );
         self.check_passed_over(&taken);
         for (queued, taken) in members.iter().zip(taken) {
-            let is_late = taken.demand.deadline_us.is_some_and(|us| us < self.now_us);
+            let is_late = self.is_late(&taken.demand);
             let is_cancelled = taken.cancels_us.is_some_and(|us| us <= self.now_us);
             self.ensure(!is_late && !is_cancelled, "no late or cancelled request runs");
-            self.check_patience(&taken);
+            // Only those may starve whose model asks for it.
+            if !taken.place.0 {
+                self.check_patience(&taken);
+            }
             let batch = self.starts_us.len();
             let running = Running { demand: taken.demand, batch, started_us: self.now_us };
             self.running.insert(queued.item.token, running);

@@ -1,5 +1,7 @@
 //! Kinds of requests that a scenario draws from.
 
+use crate::queue_policy::TimeoutAction;
+
 /// Requests that are alike.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kind {
@@ -11,6 +13,8 @@ pub struct Kind {
     pub batch_keys: u32,
     /// Time by which their responses are due.
     pub deadline: Deadline,
+    /// End of their time in the queue, if that is limited.
+    pub wait: Option<WaitLimit>,
     /// Priority, as a request states it.
     pub priority: u64,
     /// Callers that do not wait for their answer.
@@ -25,6 +29,7 @@ impl Default for Kind {
             rows: (1, 1),
             batch_keys: 1,
             deadline: Deadline::Objective,
+            wait: None,
             priority: 0,
             cancelling: None,
         }
@@ -45,6 +50,17 @@ pub enum Deadline {
         /// The longest.
         most_us: u64,
     },
+}
+
+/// Time in the queue, drawn evenly between two times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitLimit {
+    /// The shortest.
+    pub least_us: u64,
+    /// The longest.
+    pub most_us: u64,
+    /// What becomes of a request afterwards.
+    pub action: TimeoutAction,
 }
 
 /// Callers that leave before they are answered.

@@ -1,9 +1,10 @@
 //! Requests, drawn from kinds by their weights.
 
-use super::kind::{Deadline, Kind};
+use super::kind::{Deadline, Kind, WaitLimit};
 use super::random::Random;
 use super::scenario::Scenario;
-use crate::priority::{Demand, Priority};
+use crate::priority::{Demand, StartBy};
+use crate::queue_policy::QueuePolicies;
 
 /// A request on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub(super) struct Objective {
 #[derive(Debug)]
 pub(super) struct Requests {
     kinds: Vec<Kind>,
+    policies: QueuePolicies,
     random: Random,
     next_token: u64,
 }
@@ -52,7 +54,8 @@ impl Requests {
             [] => vec![Kind::default()],
             kinds => kinds.to_vec(),
         };
-        Self { kinds, random, next_token: 0 }
+        let policies = scenario.policies.clone();
+        Self { kinds, policies, random, next_token: 0 }
     }
 
     pub(super) fn kinds(&self) -> usize {
@@ -82,6 +85,10 @@ impl Requests {
             }
         };
         let after = |us: Option<u64>| us.map(|us| now_us.saturating_add(us));
+        let start_by = kind.wait.map(|WaitLimit { least_us, most_us, action }| StartBy {
+            at_us: now_us.saturating_add(random.between(least_us, most_us)),
+            action,
+        });
         let cancels_us = kind.cancelling.filter(|cancelling| random.chance(cancelling.share));
         let cancels_us =
             cancels_us.map(|cancelling| random.exponential(cancelling.after_us) as u64);
@@ -100,7 +107,8 @@ impl Requests {
             rows,
             queued_us: now_us,
             deadline_us: after(inside_us),
-            priority: Priority::new(kind.priority),
+            start_by,
+            priority: self.policies.priority(kind.priority),
         };
         (request, demand)
     }

@@ -84,6 +84,7 @@ impl<'a, W: Observer> Simulation<'a, W> {
         let (policy, limits) = (scenario.policy.clone(), scenario.limits);
         let make_policy = Box::new(move || policy.build(limits));
         let queue = Queue::new(make_policy, scenario.requests_max);
+        let queue = queue.with_policies(scenario.policies.clone());
         let replicas = replicas.into_iter().map(|replica| Replica { replica, id: None });
         let requests = Requests::new(scenario, Random::new(seed, 2));
         let (arrivals, callers): (Box<dyn Iterator<Item = u64>>, _) = match &scenario.traffic {

@@ -7,6 +7,7 @@ use super::overhead::Overhead;
 use super::random::Random;
 use super::replica::SimulatedReplica;
 use crate::batch::{Limits, Policy};
+use crate::queue_policy::QueuePolicies;
 
 /// Version of a model, its machine and its traffic.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Scenario {
     pub limits: Limits,
     /// Requests that may wait.
     pub requests_max: usize,
+    /// Priority levels, and how many requests of each may wait.
+    pub policies: QueuePolicies,
     /// Machine that runs the batches.
     pub machine: Machine,
     /// Replicas that differ, join, fail or leave; if empty, as many as the limits say, all alike.
@@ -42,6 +45,7 @@ impl Default for Scenario {
             policy: Policy::default(),
             limits: Limits { rows_max: 64, objective_us: Some(50_000.0), replicas: 1 },
             requests_max: 4_096,
+            policies: QueuePolicies::default(),
             machine: Machine::line(1_000.0, 100.0),
             replicas: Vec::new(),
             overhead: Overhead::default(),

@@ -29,7 +29,7 @@ fn recording() -> (Box<dyn Executor>, Recorded) {
 }
 
 fn input(dims: &[usize], data: WarmUpData) -> WarmUpInput {
-    WarmUpInput { dims: dims.into(), data }
+    WarmUpInput { datatype: None, dims: dims.into(), data }
 }
 
 fn batching() -> Batching {
@@ -64,6 +64,58 @@ fn configured_runs_are_made_as_configured() {
     assert_eq!(recorded[1], recorded[0]);
     assert_eq!(recorded[2], [(shape(&[2, 2]), vec![7; 16]), (shape(&[2]), vec![0; 8])]);
     assert_eq!(recorded.len(), 3);
+}
+
+#[test]
+fn a_sample_of_one_row_is_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("warmup")).unwrap();
+    let write =
+        |name: &str, bytes: &[u8]| std::fs::write(folder.path().join("warmup").join(name), bytes);
+    write("x", &[7; 8]).unwrap();
+    write("s", b"\x02\0\0\0ab").unwrap();
+    write("three", &[7; 12]).unwrap();
+    write("text", b"hello").unwrap();
+    let run = |executor: &mut dyn Executor, x: &str, s: &str| {
+        let file = |dims: &[usize], name: &str| input(dims, WarmUpData::File(name.into()));
+        let inputs = [("x".into(), file(&[2], x)), ("s".into(), file(&[], s))].into();
+        let wanted = WarmUp { rows: 3, inputs, ..WarmUp::default() };
+        run_configured(executor, &two_inputs(), &batching(), &[wanted], folder.path())
+    };
+    let (mut executor, recorded) = recording();
+    run(&mut *executor, "x", "s").unwrap();
+    let shape = |sizes: &[usize]| Shape::from_slice(sizes);
+    let texts = b"\x02\0\0\0ab".repeat(3);
+    assert_eq!(recorded.lock().unwrap()[0], [(shape(&[3, 2]), vec![7; 24]), (shape(&[3]), texts)]);
+    for (x, s, wanted) in [
+        (
+            "three",
+            "s",
+            "input 'x' 'three': it has 12 bytes: one row needs 8 bytes, and 3 rows need 24",
+        ),
+        ("x", "text", "input 's' 'text': its 5 bytes are no BYTES elements"),
+        ("x", "missing", "warmup/missing"),
+    ] {
+        let error = run(&mut *executor, x, s).unwrap_err();
+        assert!(error.contains(wanted), "'{error}' should say '{wanted}'");
+    }
+}
+
+#[test]
+fn an_optional_input_is_given_if_it_is_named() {
+    let optional_inputs = vec![spec("scale", DataType::Fp32, &[Some(1)])];
+    let signature = Signature { optional_inputs, ..two_inputs() };
+    let scale = WarmUpInput { datatype: Some(DataType::Fp32), ..input(&[1], WarmUpData::Random) };
+    let wanted = WarmUp { inputs: [("scale".into(), scale.clone())].into(), ..WarmUp::default() };
+    let (mut executor, _) = recording();
+    let folder = Path::new(".");
+    let error = run_configured(&mut *executor, &signature, &batching(), &[wanted], folder);
+    assert!(error.unwrap_err().contains("takes no inputs that have a default"));
+    let scale = WarmUpInput { datatype: Some(DataType::Int64), ..scale };
+    let wanted = WarmUp { inputs: [("scale".into(), scale)].into(), ..WarmUp::default() };
+    let error = run_configured(&mut *executor, &signature, &batching(), &[wanted], folder);
+    let wanted = "input 'scale' is FP32 in the graph, and its data_type INT64";
+    assert!(error.unwrap_err().contains(wanted));
 }
 
 #[test]

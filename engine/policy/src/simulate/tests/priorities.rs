@@ -1,7 +1,9 @@
 //! Requests of two priorities on one queue.
 
+use super::super::invariants::checked;
 use super::super::*;
 use crate::batch::{Limits, Policy, PolicyName};
+use crate::queue_policy::TimeoutAction;
 
 /// A fifth of them is of the highest priority, the others of the lowest.
 fn mixed(policy: Policy, load: f64, deadline_of_low: Deadline) -> Scenario {
@@ -44,4 +46,38 @@ fn low_priorities_wait_but_do_not_starve() {
     assert!(waits_s[1] > 7.0 && waits_s[1] <= waits_s[0] + 8.1, "{waits_s:?}");
     let answered_before_the_end: u64 = outcome.intervals[..300].iter().map(|i| i.answered).sum();
     assert!(answered_before_the_end > high.arrived, "some of the low ones are among them");
+}
+
+/// Twice as many requests as the machine can answer, whose time in the queue is 20 ms.
+fn limited(action: TimeoutAction) -> Scenario {
+    let machine = Machine::line(5_000.0, 500.0);
+    let wait = Some(WaitLimit { least_us: 20_000, most_us: 20_000, action });
+    Scenario {
+        limits: Limits { rows_max: 8, objective_us: None, replicas: 1 },
+        requests_max: 1_000_000,
+        traffic: Traffic::Open(Arrivals::Poisson { per_s: 2.0 * machine.rows_per_s(8, 1e9) }),
+        machine,
+        kinds: vec![Kind { deadline: Deadline::None, wait, ..Kind::default() }],
+        duration_us: 2_000_000,
+        ..Scenario::default()
+    }
+}
+
+#[test]
+fn a_rejected_request_has_waited_its_time_and_an_answered_one_has_not() {
+    let outcome = checked(&limited(TimeoutAction::Reject), 1);
+    let all = &outcome.kinds[0];
+    assert!(all.expired > all.arrived / 3 && all.answered > all.arrived / 3, "{all:?}");
+    // A run is 9 ms, and no part of the time in the queue.
+    let longest_us = all.latency_us(1.0);
+    assert!((20_000..=29_100).contains(&longest_us), "{longest_us}");
+}
+
+#[test]
+fn delayed_requests_are_all_answered_in_the_end_and_the_others_in_time() {
+    let outcome = checked(&limited(TimeoutAction::Delay), 1);
+    let all = &outcome.kinds[0];
+    assert_eq!((all.answered, all.expired), (all.arrived, 0));
+    let (median_us, longest_us) = (all.latency_us(0.4), all.latency_us(1.0));
+    assert!(median_us < 30_000 && longest_us > 1_000_000, "{median_us} and {longest_us}");
 }

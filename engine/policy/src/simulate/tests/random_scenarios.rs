@@ -4,6 +4,7 @@ use super::super::invariants::checked;
 use super::super::random::Random;
 use super::super::*;
 use crate::batch::{Limits, Policy, PolicyName};
+use crate::queue_policy::{QueuePolicies, QueuePolicy, TimeoutAction};
 
 /// Scenarios for each policy.
 const COUNT: u64 = 600;
@@ -58,7 +59,28 @@ fn kind(random: &mut Random) -> Kind {
         deadline,
         priority: random.between(0, 10),
         cancelling: random.chance(0.3).then_some(cancelling),
+        wait: random.chance(0.4).then(|| wait(random)),
     }
+}
+
+fn wait(random: &mut Random) -> WaitLimit {
+    let least_us = random.between(0, 5_000);
+    let action = if random.chance(0.5) { TimeoutAction::Delay } else { TimeoutAction::Reject };
+    WaitLimit { least_us, most_us: least_us + random.between(0, 200_000), action }
+}
+
+/// Priority levels of which some have limits of their own.
+fn policies(random: &mut Random) -> QueuePolicies {
+    if random.chance(0.5) {
+        return QueuePolicies::default();
+    }
+    let mut policy = || QueuePolicy {
+        requests_max: random.chance(0.5).then(|| random.between(0, 40) as usize),
+        ..QueuePolicy::default()
+    };
+    let (default, by_level) = (policy(), [(2, policy()), (3, policy())].into());
+    let lowest = random.between(1, 30);
+    QueuePolicies::with_levels(lowest, random.between(1, lowest), default, by_level)
 }
 
 fn traffic(random: &mut Random, per_s: f64, duration_us: u64) -> Traffic {
@@ -124,6 +146,7 @@ fn scenario(policy: Policy, seed: u64) -> Scenario {
         policy,
         limits,
         requests_max: if random.chance(0.5) { 4_096 } else { random.between(0, 60) as usize },
+        policies: policies(random),
         machine,
         replicas: Vec::new(),
         overhead: if random.chance(0.3) { overhead(random, per_s) } else { Overhead::default() },

@@ -1,0 +1,73 @@
+//! The way of a response to its caller: at once, or in the order of the requests.
+
+use crate::error::Error;
+use crate::request::Response;
+use parking_lot::Mutex;
+use skysail_policy::response_order::ResponseOrder;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+type Channel = oneshot::Sender<Result<Response, Error>>;
+
+/// Responses of one model that leave in the order of their requests.
+#[derive(Clone, Default)]
+pub(crate) struct SharedOrder(Arc<Mutex<ResponseOrder<(Channel, Result<Response, Error>)>>>);
+
+/// Sends the response of one request.
+pub(crate) struct ReplySender {
+    channel: Option<Channel>,
+    turn: Option<(SharedOrder, u64)>,
+}
+
+impl From<Channel> for ReplySender {
+    /// Sends at once.
+    fn from(channel: Channel) -> Self {
+        Self { channel: Some(channel), turn: None }
+    }
+}
+
+impl ReplySender {
+    /// Sends after the responses of all requests that have come before.
+    pub(crate) fn in_order(channel: Channel, order: &SharedOrder) -> Self {
+        let number = order.0.lock().take();
+        Self { channel: Some(channel), turn: Some((order.clone(), number)) }
+    }
+
+    /// Sends the response. A caller that has left gets none.
+    pub(crate) fn send(mut self, response: Result<Response, Error>) {
+        let Some(channel) = self.channel.take() else { return };
+        match self.turn.take() {
+            None => drop(channel.send(response)),
+            Some((order, number)) => order.give_back(number, Some((channel, response))),
+        }
+    }
+
+    /// True if the caller has left.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.channel.as_ref().is_none_or(Channel::is_closed)
+    }
+
+    /// The channel, which tells when the caller leaves.
+    pub(crate) fn channel(&mut self) -> Option<&mut Channel> {
+        self.channel.as_mut()
+    }
+}
+
+impl Drop for ReplySender {
+    /// Lets those behind it go on without its response.
+    fn drop(&mut self) {
+        if let Some((order, number)) = self.turn.take() {
+            order.give_back(number, None);
+        }
+    }
+}
+
+impl SharedOrder {
+    fn give_back(&self, number: u64, response: Option<(Channel, Result<Response, Error>)>) {
+        // Sending wakes callers: not under the lock.
+        let free = self.0.lock().give_back(number, response);
+        for (channel, response) in free {
+            drop(channel.send(response));
+        }
+    }
+}
