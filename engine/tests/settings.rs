@@ -109,7 +109,10 @@ fn a_failed_warm_up_fails_the_load_and_is_named() {
     assert!(error.contains("warm-up 'first': ") && error.contains("indices"), "{error}");
     models.write("short/warmup/tokens", [0; 7]);
     let error = load("short", "inputs.x = { dims = [1], data.file = 'tokens' }").unwrap_err();
-    assert!(error.contains("warm-up 'first': ") && error.contains("it has 7 bytes: one row needs 8"), "{error}");
+    assert!(
+        error.contains("warm-up 'first': ") && error.contains("it has 7 bytes: one row needs 8"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Default for Priority {
 pub struct StartBy {
     /// Time by which its run has to start.
     pub at_us: u64,
-    /// What becomes of it afterwards.
+    /// Treatment of the request afterwards.
     pub action: TimeoutAction,
 }
 

@@ -1,5 +1,4 @@
-//! Limits of a queue by priority level: the longest time in the queue, what becomes of a request
-//! that has waited so long, and how many may wait.
+//! Limits of a queue by priority level: of the time in the queue, and of the requests that wait.
 //!
 //! They are kept apart from deadlines. A deadline is the time of the response, and admission and
 //! batches are made for it. The time in the queue only says when a request must have started.
@@ -10,7 +9,7 @@ use std::collections::BTreeMap;
 /// Levels of a model that configures none.
 const LEVELS: u64 = 9;
 
-/// What becomes of a request whose time in the queue has passed.
+/// Treatment of a request whose time in the queue has passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TimeoutAction {
     /// It is answered with an error.
@@ -25,7 +24,7 @@ pub enum TimeoutAction {
 pub struct QueuePolicy {
     /// Longest time in the queue, in microseconds.
     pub wait_max_us: Option<u64>,
-    /// What becomes of a request that has waited so long.
+    /// Treatment of a request that has waited so long.
     pub timeout_action: TimeoutAction,
     /// True if a request's own timeout replaces that time, if it is shorter.
     pub allows_override: bool,

@@ -79,9 +79,9 @@ fn check_spec(
     if graph.len() != dims.len() || !graph.iter().zip(dims).all(fits) {
         let (graph, dims) = (list(graph.iter()), list(dims.iter()));
         let batch = if batches { " after the batch dimension" } else { "" };
-        let said = if tensor.reshape.is_some() { "its reshape is" } else { "its dims are" };
+        let said = if tensor.reshape.is_some() { "a reshape to " } else { "" };
         return Err(format!(
-            "{side} '{name}' has dims {graph}{batch} in the graph, and {said} {dims}"
+            "{side} '{name}' has dims {graph}{batch} in the graph, not {said}{dims}"
         ));
     }
     Ok(())

@@ -39,7 +39,7 @@ pub(crate) struct WaitLimit {
     pub(crate) at: Instant,
     /// Time that was allowed in total.
     pub(crate) allowed_us: u64,
-    /// What becomes of the request then.
+    /// Treatment of the request then.
     pub(crate) action: TimeoutAction,
 }
 

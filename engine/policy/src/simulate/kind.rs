@@ -59,7 +59,7 @@ pub struct WaitLimit {
     pub least_us: u64,
     /// The longest.
     pub most_us: u64,
-    /// What becomes of a request afterwards.
+    /// Treatment of a request afterwards.
     pub action: TimeoutAction,
 }
 

@@ -2,6 +2,7 @@
 
 use super::node::Mistake;
 use super::schema::schema;
+use Use::{Honoured, Ignored, Refused};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
@@ -21,8 +22,6 @@ pub(super) enum Use {
 
 /// A field, or a group of fields, with its treatment and an explanation.
 pub(super) type Entry = (&'static str, Use, &'static str);
-
-use Use::{Honoured, Ignored, Refused};
 
 /// The treatment of each field; a group without entries inside is treated as a whole.
 pub(super) const FIELDS: &[Entry] = &[
