@@ -10,7 +10,7 @@ pub(crate) mod parameters;
 mod reader;
 pub(crate) mod v1;
 
-use crate::shared_memory::{Place, Places};
+use crate::shared_memory::Places;
 use crate::status::Error;
 use parameters::{InputParameters, OutputParameters, RequestParameters};
 use skysail_engine::request::{InputTensor, Request};
@@ -105,10 +105,10 @@ impl Decoded {
         Ok(())
     }
 
-    /// Place in shared memory of the output at this index of the response.
-    pub(crate) fn place(&self, output: usize) -> Option<&Place> {
-        let outputs = &self.places.as_ref()?.outputs;
-        outputs.iter().find(|(index, _)| *index == output).map(|(_, place)| place)
+    /// True if the output at this index of the response goes into shared memory.
+    pub(crate) fn is_in_shared_memory(&self, output: usize) -> bool {
+        let places = self.places.as_ref();
+        places.is_some_and(|places| places.outputs.iter().any(|(index, _)| *index == output))
     }
 
     /// True if the output at this index of the response is to be raw.

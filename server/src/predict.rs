@@ -137,7 +137,7 @@ async fn run<T>(
     let stages = response.stages;
     let id = server.trace().wants(endpoint).then(|| decoded.id.clone());
     classification::classify_outputs(endpoint, &mut response, &decoded)?;
-    windows.store(&mut response, &mut decoded)?;
+    windows.store(&mut response)?;
     let response = respond(Prediction { response, decoded })?;
     let responded = Instant::now();
     endpoint.responded(&stages, responded);

@@ -6,7 +6,8 @@
 
 use crate::status::Error;
 use parking_lot::RwLock;
-pub(crate) use place::{Place, PlaceParameters, Places};
+use place::Place;
+pub(crate) use place::{PlaceParameters, Places};
 use region::Region;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,7 +3,6 @@
 use super::json::{Base64, Elements, Notation, push_flat, push_shape, push_text};
 use crate::config::NonFinite;
 use crate::decode::Decoded;
-use crate::shared_memory::Place;
 use crate::status::Error;
 use bytes::Bytes;
 use skysail_engine::request::{OutputTensor, Response};
@@ -44,13 +43,13 @@ pub(crate) fn respond(
         if index > 0 {
             json.push(b',');
         }
-        let form = match decoded.place(index) {
-            Some(place) => Form::InSharedMemory(place),
-            None if decoded.is_binary(index) => Form::Raw,
-            None if decoded.is_base64(index) => {
+        let form = match decoded.is_in_shared_memory(index) {
+            true => Form::InSharedMemory,
+            false if decoded.is_binary(index) => Form::Raw,
+            false if decoded.is_base64(index) => {
                 Form::Json(Notation { non_finite, base64: Base64::Always })
             }
-            None => Form::Json(Notation { non_finite, base64: Base64::Never }),
+            false => Form::Json(Notation { non_finite, base64: Base64::Never }),
         };
         push_output(&mut json, output, &form)?;
         any_raw |= matches!(form, Form::Raw);
@@ -73,14 +72,14 @@ pub(crate) fn error(error: &Error) -> Bytes {
 }
 
 /// A way to return the elements of an output.
-enum Form<'a> {
+enum Form {
     Json(Notation),
     /// After the JSON.
     Raw,
-    InSharedMemory(&'a Place),
+    InSharedMemory,
 }
 
-fn push_output(json: &mut Vec<u8>, output: &OutputTensor, form: &Form<'_>) -> Result<(), Error> {
+fn push_output(json: &mut Vec<u8>, output: &OutputTensor, form: &Form) -> Result<(), Error> {
     json.extend_from_slice(b"{\"name\":");
     push_text(json, &output.name);
     drop(write!(json, ",\"datatype\":\"{}\",\"shape\":", output.datatype.name()));
@@ -94,14 +93,8 @@ fn push_output(json: &mut Vec<u8>, output: &OutputTensor, form: &Form<'_>) -> Re
             let (name, datatype, data) = (&*output.name, output.datatype, &*output.data);
             push_flat(json, &Elements { name, datatype, data }, *notation)?;
         }
-        Form::InSharedMemory(Place { region, offset, byte_size }) => {
-            json.extend_from_slice(b",\"parameters\":{\"shared_memory_region\":");
-            push_text(json, region);
-            drop(write!(
-                json,
-                ",\"shared_memory_offset\":{offset},\"shared_memory_byte_size\":{byte_size}}}"
-            ));
-        }
+        // Triton's C++ client takes any parameters of an output as those of raw elements.
+        Form::InSharedMemory => {}
     }
     json.push(b'}');
     Ok(())

@@ -11,7 +11,7 @@ pub(crate) struct Place {
     pub(crate) region: String,
     /// Start in the region, in bytes.
     pub(crate) offset: u64,
-    /// Bytes of an input; for an output, those that it may take, and then those that it took.
+    /// Bytes of an input, or those that an output may take.
     pub(crate) byte_size: u64,
 }
 

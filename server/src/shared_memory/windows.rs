@@ -80,16 +80,11 @@ impl Windows {
         Ok(Self { outputs, _permit: Some(permit) })
     }
 
-    /// Moves the outputs that have a window into it, and notes the bytes that each takes.
+    /// Moves the outputs that have a window into it.
     ///
     /// # Errors
     /// When an output does not fit; then nothing has been written.
-    pub(crate) fn store(
-        &self,
-        response: &mut Response,
-        decoded: &mut Decoded,
-    ) -> Result<(), Error> {
-        let Some(places) = &mut decoded.places else { return Ok(()) };
+    pub(crate) fn store(&self, response: &mut Response) -> Result<(), Error> {
         let mut total = 0;
         for (index, window) in &self.outputs {
             let Some(output) = response.outputs.get(*index) else { continue };
@@ -103,10 +98,9 @@ impl Windows {
             total += bytes;
         }
         offload(total >= OFFLOAD_BYTES, || {
-            for ((index, window), (_, place)) in self.outputs.iter().zip(&mut places.outputs) {
+            for (index, window) in &self.outputs {
                 let Some(output) = response.outputs.get_mut(*index) else { continue };
                 window.write(&output.data)?;
-                place.byte_size = output.data.len() as u64;
                 output.data = Bytes::new();
             }
             Ok(())

@@ -53,6 +53,14 @@ def test_measures_every_kind_of_load(protocol, load, rows, tmp_path):
     measure(protocol, "digits", tmp_path / "out.csv", "-b", rows, *load)
 
 
+@pytest.mark.parametrize("model", ["digits", "identity-BYTES"])
+@pytest.mark.parametrize("protocol", URL)
+def test_measures_tensors_in_shared_memory(protocol, model, tmp_path):
+    shared = ["--shared-memory", "system", "--concurrency-range", "2"]
+    shape = ["--shape", "x:2"] if model == "identity-BYTES" else []
+    measure(protocol, model, tmp_path / "out.csv", *shared, *shape)
+
+
 @pytest.mark.parametrize("protocol", URL)
 @pytest.mark.parametrize(
     ("model", "options"),
