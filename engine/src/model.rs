@@ -3,6 +3,7 @@
 use crate::batching::Batching;
 use crate::batching_verdict::BatchingVerdict;
 use crate::config::ModelConfig;
+use crate::error::Error;
 use crate::labels::Labels;
 use crate::layers::Layers;
 use crate::observe::statistics::Statistics;
@@ -12,8 +13,8 @@ use crate::reply::SharedOrder;
 use crate::request::{Outputs, Request, Stages};
 use crate::response_reserve::SharedReserve;
 use crate::signature::Signature;
-use crate::validate::{InvalidRequest, ValidRequest};
-use crate::zero_elements::ZeroElements;
+use crate::validate::ValidRequest;
+use crate::zero_elements::{NoAnswer, ZeroElements};
 use skysail_graph::Independence;
 use skysail_policy::batch::Limits;
 use skysail_policy::response_reserve;
@@ -113,8 +114,15 @@ impl Model {
     pub(crate) fn answer_without_elements(
         &self,
         request: &ValidRequest,
-    ) -> Result<Option<Outputs>, InvalidRequest> {
-        self.description.zero_elements.outputs_without_run(request, &self.description.signature)
+    ) -> Result<Option<Outputs>, Error> {
+        let Description { zero_elements, signature, .. } = &self.description;
+        zero_elements.outputs_without_run(request, signature).map_err(|error| match error {
+            NoAnswer::Invalid(error) => error.into(),
+            NoAnswer::NotYet => {
+                let reason = "inputs without elements are still tried in another process".into();
+                Error::ModelNotReady { model: self.name().to_string(), reason }
+            }
+        })
     }
 
     /// Arrival, priority and time limits of a request that is queued now.

@@ -1,14 +1,15 @@
 //! Probe: a version first meets ONNX Runtime in a child process. Some files end the process while
 //! they load or run; a child that ends does not end the server.
 //!
-//! One thread runs the children, one at a time. It works ahead: while a version is loaded here, the
-//! next one is probed there.
+//! Each load that waits for a probe has a worker, a thread with a child. What a version can serve
+//! without, trials of zero dimensions that take long, comes when nothing is loaded.
 
 mod cache_key;
 mod child;
 mod pending;
 mod process;
 mod protocol;
+mod queue;
 mod verdict_cache;
 mod worker;
 mod zero_dims;
@@ -20,16 +21,17 @@ use crate::config::ProbeSettings;
 use crate::load::row_comparison::RowComparison;
 use crate::load::{LoadTarget, is_package};
 use crate::repository::source::FileState;
-use crate::zero_elements::ZeroTrials;
+use crate::zero_elements::TrialCell;
 use parking_lot::Mutex;
 use pending::PendingProbe;
 use protocol::SessionSettings;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak, mpsc};
 use std::thread::{Builder, JoinHandle};
-use worker::Worker;
+use std::time::Duration;
+use worker::{Context, Worker};
 
 /// Subject of a probe: a file in a given state, with the settings of its sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,19 +54,18 @@ impl Subject {
     }
 }
 
-/// Probes versions in a child process.
+/// Time that a load waits for trials of zero dimensions. A version serves without their results.
+const ZERO_TRIALS_MAX: Duration = Duration::from_secs(1);
+
+/// Probes versions in child processes.
 pub(crate) struct Probe {
-    /// Requests for the worker; `None` once dropped.
-    requests: Option<mpsc::Sender<Weak<PendingProbe>>>,
-    /// Probes that were requested early and are not waited for yet.
-    early: Mutex<Vec<Arc<PendingProbe>>>,
-    stopping: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    context: Arc<Context>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Probe {
-    /// Starts the worker thread. Its children run models on `cores` threads; `runtime` is the
-    /// result of [`runtime_identity`].
+    /// Starts the first worker. Its child runs models on `cores` threads; `runtime` is the result of
+    /// [`runtime_identity`].
     ///
     /// # Errors
     /// The system can not start a thread.
@@ -73,23 +74,10 @@ impl Probe {
         cores: usize,
         runtime: String,
     ) -> io::Result<Self> {
-        let (requests, inbox) = mpsc::channel();
-        let stopping = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopping);
-        let work = move || Worker::new(settings, cores, runtime, stop).run(&inbox);
-        let thread = Builder::new().name("probe".into()).spawn(work)?;
-        let (requests, thread) = (Some(requests), Some(thread));
-        Ok(Self { requests, early: Mutex::default(), stopping, thread })
-    }
-
-    /// Starts to probe a version that is to be loaded later.
-    pub(crate) fn probe_early(&self, target: &LoadTarget<'_>) {
-        let Some(subject) = Subject::new(target) else { return };
-        if self.early.lock().iter().any(|probe| probe.subject == subject) {
-            return;
-        }
-        let probe = self.request(subject);
-        self.early.lock().push(probe);
+        let context = Arc::new(Context::new(settings, cores, runtime));
+        let probe = Self { context, workers: Mutex::default() };
+        probe.add_worker()?;
+        Ok(probe)
     }
 
     /// Waits until the version has loaded and run one row in a child. Returns `None` for a version
@@ -102,62 +90,82 @@ impl Probe {
         target: &LoadTarget<'_>,
     ) -> Result<Option<ProbedVersion<'_>>, String> {
         let Some(subject) = Subject::new(target) else { return Ok(None) };
-        let mut early = self.early.lock();
-        let index = early.iter().position(|probe| probe.subject == subject);
-        let probe = index.map(|index| early.remove(index));
-        drop(early);
-        let probe = probe.unwrap_or_else(|| self.request(subject));
-        probe.wait_load(&self.stopping)?;
-        Ok(Some(ProbedVersion { probe, stopping: &self.stopping }))
-    }
-
-    fn request(&self, subject: Subject) -> Arc<PendingProbe> {
         let probe = Arc::new(PendingProbe::new(subject));
-        let sent = self.requests.as_ref().map(|requests| requests.send(Arc::downgrade(&probe)));
-        if !matches!(sent, Some(Ok(()))) {
-            // The thread has ended, so nothing can be probed any more.
-            probe.set_load(Ok(()));
-            probe.set_zero_trials(None);
+        let version = ProbedVersion::new(probe, &self.context);
+        if self.context.queue.push(&version.probe)
+            && let Err(error) = self.add_worker()
+        {
+            tracing::debug!("a probe waits for another's end: {error}");
         }
-        probe
+        version.probe.wait_load(&self.context.stopping)?;
+        Ok(Some(version))
     }
 
-    /// Returns the flag that ends the probe that runs and those that wait.
+    fn add_worker(&self) -> io::Result<()> {
+        let mut workers = self.workers.lock();
+        workers.retain(|worker| !worker.is_finished());
+        let is_first = workers.is_empty();
+        let context = Arc::clone(&self.context);
+        let work = move || Worker::new(context, is_first).run();
+        workers.push(Builder::new().name("probe".into()).spawn(work)?);
+        Ok(())
+    }
+
+    /// Returns the flag that ends the probes that run and those that wait.
     pub(crate) fn stopper(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stopping)
+        Arc::clone(&self.context.stopping)
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.stopping.store(true, Relaxed);
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
+        self.context.stopping.store(true, Relaxed);
+        self.context.queue.close();
+        for worker in self.workers.get_mut().drain(..) {
+            drop(worker.join());
         }
     }
 }
 
-/// A version that loaded and ran one row in a child, so that it may be loaded here.
+/// A version that loaded and ran one row in a child, so that it may be loaded here. While this
+/// lives, the version counts as being loaded.
 pub(crate) struct ProbedVersion<'a> {
     probe: Arc<PendingProbe>,
-    stopping: &'a AtomicBool,
+    context: &'a Context,
 }
 
-impl ProbedVersion<'_> {
+impl<'a> ProbedVersion<'a> {
+    fn new(probe: Arc<PendingProbe>, context: &'a Context) -> Self {
+        context.queue.begin_load();
+        Self { probe, context }
+    }
+
+    /// Microseconds of the child's run of one row, if it was made now.
+    pub(crate) fn row_us(&self) -> Option<f64> {
+        // A child runs all layers of a package on the runtime. Here some run on our own kernels.
+        let row_us = self.probe.row_us().filter(|_| !is_package(&self.probe.subject.file));
+        row_us.map(|us| us as f64)
+    }
+
     /// Waits until the child has compared batched rows with rows run alone. Returns the result if
     /// the child used the same kernels that serve.
     ///
     /// # Errors
     /// The reason not to compare rows here.
     pub(crate) fn row_comparison(&self) -> Result<Option<RowComparison>, String> {
-        let found = self.probe.wait_rows(self.stopping)?;
-        // A child runs all layers of a package on the runtime. Here some run on our own kernels.
+        let found = self.probe.wait_rows(&self.context.stopping)?;
         Ok(found.filter(|_| !is_package(&self.probe.subject.file)))
     }
 
-    /// Waits until all zero dimensions are tried; `None` if none were.
-    pub(crate) fn zero_trials(&self) -> Option<ZeroTrials> {
-        self.probe.wait_zero_trials(self.stopping)
+    /// Results for zero dimensions. Waits for those that come soon.
+    pub(crate) fn zero_trials(&self) -> TrialCell {
+        self.probe.wait_zero_trials(&self.context.stopping, ZERO_TRIALS_MAX);
+        Arc::clone(&self.probe.zero_trials)
+    }
+}
+
+impl Drop for ProbedVersion<'_> {
+    fn drop(&mut self) {
+        self.context.queue.end_load();
     }
 }

@@ -22,7 +22,7 @@ use crate::probe::{self, Probe};
 use crate::thread_priority::{self, Role, Spawner};
 use load_pool::LoadQueue;
 use load_stopwatch::LoadStopwatch;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serving_map::ServingMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -150,7 +150,8 @@ impl Repository {
         let start = |settings| Probe::start(settings, cores, probe::runtime_identity(cores));
         let probe = config.probe.clone().map(start).transpose()?;
         let stop_probe = probe.as_ref().map(Probe::stopper);
-        let loader = Loader { backends, spawner: Spawner::start()?, probe, cores, objective_ms };
+        let (spawner, comparing) = (Spawner::start()?, Mutex::default());
+        let loader = Loader { backends, spawner, probe, cores, objective_ms, comparing };
         let (roots, named) = (config.models.clone(), config.load_at_start.clone());
         let channel = (events.clone(), inbox);
         let updater = Updater::new(config, Arc::new(loader), Arc::clone(&shared), channel);

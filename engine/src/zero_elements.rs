@@ -11,6 +11,7 @@ use crate::validate::{InvalidRequest, ValidInput, ValidRequest};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 #[cfg(test)]
 mod tests;
@@ -28,36 +29,56 @@ pub(crate) struct ZeroTrials {
     pub(crate) crashed: BTreeSet<ZeroDims>,
 }
 
+/// Results of the trials of one version, once they are over; the inner `None` if there are none, so
+/// that every request runs.
+pub(crate) type TrialCell = Arc<OnceLock<Option<ZeroTrials>>>;
+
 /// A version's handling of inputs without elements.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ZeroElements {
-    /// Results of the trials; every request runs if there were none.
-    pub(crate) trials: Option<ZeroTrials>,
+    pub(crate) trials: TrialCell,
+}
+
+impl Default for ZeroElements {
+    fn default() -> Self {
+        Self { trials: Arc::new(OnceLock::from(None)) }
+    }
+}
+
+/// Reason why a request without elements is not answered.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// A run is not known to be safe.
+    Invalid(InvalidRequest),
+    /// The trials are not over.
+    NotYet,
 }
 
 impl ZeroElements {
     /// The requested outputs if they follow without a run; `None` if the request must run.
     ///
     /// # Errors
-    /// An input has no elements, the outputs do not follow, and a run is not known to be safe.
+    /// An input has no elements, the outputs do not follow, and a run is not known to be safe, or not
+    /// yet.
     pub(crate) fn outputs_without_run(
         &self,
         request: &ValidRequest,
         signature: &Signature,
-    ) -> Result<Option<Outputs>, InvalidRequest> {
+    ) -> Result<Option<Outputs>, NoAnswer> {
         if !request.inputs.iter().any(is_empty) {
             return Ok(None);
         }
         if let Some(outputs) = proven_outputs(request, signature) {
             return Ok(Some(outputs));
         }
-        let Some(trials) = &self.trials else { return Ok(None) };
+        let trials = self.trials.get().ok_or(NoAnswer::NotYet)?;
+        let Some(trials) = trials else { return Ok(None) };
         let dims = zero_dims(&request.inputs, &signature.inputs);
         // A size that the graph fixes at zero was zero in every trial.
         if dims.is_empty() || trials.survived.contains(&dims) {
             return Ok(None);
         }
-        Err(rejection(request, signature, &dims, trials))
+        Err(NoAnswer::Invalid(rejection(request, signature, &dims, trials)))
     }
 }
 

@@ -17,6 +17,9 @@ pub const CHEAP_BATCH_ROWS: usize = 16;
 /// Least share of their time that the threads of a run spend on it rather than on waiting.
 pub const EFFICIENCY_MIN: f64 = 0.7;
 
+/// Error of an efficiency from a few runs, as a share of it.
+const EFFICIENCY_ERROR: f64 = 0.15;
+
 /// Replicas and threads of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replicas {
@@ -71,6 +74,30 @@ pub fn efficiency(one: &[(usize, f64)], all: &[(usize, f64)], cores: usize) -> O
     let smallest = one.iter().find_map(each)?;
     let largest = one.iter().rev().find_map(each)?;
     Some(smallest.min(largest))
+}
+
+/// Certainty of a choice while its efficiency is being measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// More runs of the same size may change the choice.
+    Open,
+    /// More runs of the same size hardly change it, and larger batches may.
+    OfSize,
+    /// Neither does.
+    Final,
+}
+
+/// Returns the certainty of the choice that follows from an efficiency, which is measured to within
+/// [`EFFICIENCY_ERROR`]. Larger batches can only lower it.
+pub fn certainty(efficiency: Option<f64>, cores: usize) -> Certainty {
+    let Some(efficiency) = efficiency else { return Certainty::Open };
+    let fewest = widest(efficiency * (1.0 - EFFICIENCY_ERROR), cores);
+    let most = widest(efficiency * (1.0 + EFFICIENCY_ERROR), cores);
+    match (fewest, most) {
+        (_, 1) => Certainty::Final,
+        (fewest, most) if fewest == most => Certainty::OfSize,
+        _ => Certainty::Open,
+    }
 }
 
 /// Chooses replicas and threads. Each setting that is pinned is kept.
@@ -147,6 +174,26 @@ mod tests {
         assert_eq!(free(0.95, 16), (1, 16));
         assert_eq!(free(1.0 / 16.0, 16), (16, 1));
         assert_eq!(free(1.2, 6), (1, 6));
+    }
+
+    #[test]
+    fn a_choice_is_certain_where_an_error_of_the_efficiency_changes_nothing() {
+        assert_eq!(certainty(None, 2), Certainty::Open);
+        assert_eq!(certainty(Some(0.7), 2), Certainty::Open);
+        assert_eq!(certainty(Some(0.95), 2), Certainty::OfSize);
+        assert_eq!(certainty(Some(0.5), 2), Certainty::Final);
+        for cores in 1..=64 {
+            for percent in 0..=120 {
+                let efficiency = f64::from(percent) / 100.0;
+                let chosen = |factor: f64| free(efficiency * factor, cores);
+                if certainty(Some(efficiency), cores) != Certainty::Open {
+                    assert_eq!(chosen(0.86), chosen(1.14), "{percent} % on {cores}");
+                }
+                if certainty(Some(efficiency), cores) == Certainty::Final {
+                    assert_eq!(chosen(0.1), chosen(1.0), "{percent} % on {cores}");
+                }
+            }
+        }
     }
 
     #[test]

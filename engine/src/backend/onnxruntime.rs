@@ -13,6 +13,7 @@ use crate::signature::Signature;
 use crate::thread_priority::Spawner;
 use ort::environment::Environment;
 use skysail_graph::{Independence, Model, RowCause};
+use skysail_policy::replicas::Certainty;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -101,7 +102,8 @@ impl OrtBackend {
         let rows_max = if has_rows { rows_max } else { 0 };
         let run_max = calibrate::run_max(&Batching::default(), None);
         let (signature, rows, clock) = (&signature, &VARIANT_ROWS, clock(threads));
-        let comparison = Comparison { signature, rows_max, clock, rows, run_max };
+        let certainty = &|_: &_| Certainty::Open;
+        let comparison = Comparison { signature, rows_max, clock, rows, run_max, certainty };
         let [us_of_fewer, us_of_more] = comparison.run([&mut of_fewer, &mut of_more]);
         let count = |it: &Executable| it.layers.count(Execution::Sparse);
         let (path, counts) = (file.path.display(), (count(&fewer), count(&more)));

@@ -13,7 +13,8 @@ use skysail_graph::Independence;
 
 /// Decides the limits of batches, and returns the reason.
 ///
-/// `proof` says whether rows are independent. `probed` waits for trial runs in another process.
+/// `proof` says whether rows are independent. `probed` waits for trial runs in another process. They
+/// count only if `is_compared`.
 ///
 /// # Errors
 /// The configured `max_batch_size` does not fit the graph, or the trial ended its process.
@@ -22,13 +23,14 @@ pub(crate) fn decide(
     signature: &Signature,
     proof: Independence,
     target: &LoadTarget<'_>,
-    probed: Option<&ProbedVersion<'_>>,
+    (probed, is_compared): (Option<&ProbedVersion<'_>>, bool),
 ) -> Result<(Batching, BatchingVerdict), String> {
     let verdict = match target.config.max_batch_size {
         Some(rows_max) => {
             check_configured(signature, rows_max)?;
             BatchingVerdict::Configured { rows_max, proof }
         }
+        None if proof == Independence::Independent && !is_compared => BatchingVerdict::Proven,
         None => {
             let is_proven = proof == Independence::Independent;
             let trial =

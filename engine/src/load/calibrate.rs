@@ -8,6 +8,7 @@ use crate::config::BATCH_ROWS_MAX;
 use crate::executor::{ExecuteError, Executor};
 use crate::run_clock::RunClock;
 use crate::signature::Signature;
+use skysail_policy::replicas::Certainty;
 use smallvec::{SmallVec, smallvec};
 use std::time::Duration;
 
@@ -32,6 +33,12 @@ const RUNS_MAX: usize = 3;
 /// Total time of runs of one size after which another run adds little.
 const RUNS_ENOUGH: Duration = Duration::from_millis(5);
 
+/// Run so long that what a first run does beside it does not count: one of each size is enough.
+pub(crate) const ONCE_ENOUGH: Duration = Duration::from_millis(250);
+
+/// Share of the run time that a batch of twice the size is expected to have, at least.
+const EXPECTED_MIN: f64 = 0.8;
+
 /// The same for comparing two executors, whose difference is smaller than their run times.
 const COMPARISON_ENOUGH: Duration = Duration::from_millis(100);
 
@@ -49,6 +56,12 @@ pub(crate) fn run_max(batching: &Batching, objective_ms: Option<f64>) -> Duratio
         true => run_max,
         false => run_max.max(CONFIGURED_RUN_MAX),
     }
+}
+
+/// Microseconds of the longest run of a row for which requests share runs unasked.
+pub(crate) fn shared_run_max_us(objective_ms: Option<f64>) -> f64 {
+    let batching = Batching { larger_requests_run_alone: true, ..Batching::default() };
+    micros(run_max(&batching, objective_ms))
 }
 
 /// Calibration of one executor with synthetic inputs.
@@ -96,27 +109,38 @@ impl<'a> Calibration<'a> {
         Some(self.clock.now().saturating_sub(started))
     }
 
-    /// Measures the sizes 1, 2, 4 and so on up to `rows_max`, which comes last. Stops after the
-    /// first size that fails or is too long.
-    pub(crate) fn sweep(&mut self, rows_max: usize, run_max: Duration) -> BatchTimes {
-        let mut times = Vec::new();
+    /// Measures the sizes 1, 2, 4 and so on up to `rows_max`, which comes last. Stops before the
+    /// first size that is surely too long, or after one that fails or is too long. Sizes that are
+    /// `known` do not run again.
+    pub(crate) fn sweep(
+        &mut self,
+        rows_max: usize,
+        run_max: Duration,
+        known: &[(usize, f64)],
+    ) -> BatchTimes {
+        let mut times = BatchTimes::new();
         let mut rows = 1;
-        while let Some(run_us) = self.measure(rows) {
+        loop {
+            let known_us = known.iter().find(|(of, _)| *of == rows).map(|(_, run_us)| *run_us);
+            let Some(run_us) = known_us.or_else(|| self.measure(rows)) else { return times };
+            let growth = times.last().map_or(1.0, |(_, before_us)| run_us / before_us);
             times.push((rows, run_us));
-            if rows >= rows_max || run_us > micros(run_max) {
-                break;
+            let next_us = run_us * growth.clamp(1.0, 2.0) * EXPECTED_MIN;
+            if rows >= rows_max || run_us.max(next_us) > micros(run_max) {
+                return times;
             }
             rows = (rows * 2).min(rows_max);
         }
-        times
     }
 
-    /// Runs the sizes that another executor of the same model was measured with. Each runs twice,
-    /// to allocate and to plan; a long run is made once, as on the other executor.
+    /// Runs sizes that another executor of the same model was measured with. Short ones run twice,
+    /// to allocate and to plan. Of long ones only the largest runs, for its memory.
     pub(crate) fn rerun(&mut self, times: &[(usize, f64)], run_max: Duration) {
         let rows_max = largest_batch_within(times, run_max);
-        for (rows, _) in times.iter().filter(|(rows, _)| *rows <= rows_max) {
-            if self.run(*rows).is_some_and(|time| time <= RUNS_ENOUGH) {
+        for (rows, run_us) in times.iter().filter(|(rows, _)| *rows <= rows_max) {
+            let is_short = *run_us <= micros(RUNS_ENOUGH);
+            let is_largest = *rows == rows_max && *run_us <= micros(ONCE_ENOUGH);
+            if (is_short || is_largest) && self.run(*rows).is_some() && is_short {
                 self.run(*rows);
             }
         }
@@ -135,13 +159,15 @@ pub(crate) struct Comparison<'a> {
     pub(crate) rows: &'a [usize],
     /// The longest run that is tried.
     pub(crate) run_max: Duration,
+    /// Certainty of what follows from the times so far.
+    pub(crate) certainty: &'a dyn Fn(&[BatchTimes; 2]) -> Certainty,
 }
 
 impl Comparison<'_> {
     /// Measures each size on both executors in turn, so that other load on the machine slows both.
-    /// Stops after the first size that is too long.
+    /// Stops after the first size that is too long, or once more runs would change nothing.
     pub(crate) fn run(&self, executors: [&mut dyn Executor; 2]) -> [BatchTimes; 2] {
-        let Self { signature, rows_max, clock, rows, run_max } = *self;
+        let Self { signature, rows_max, clock, rows, run_max, certainty } = *self;
         let mut calibrations =
             executors.map(|executor| Calibration::new(executor, signature, clock));
         let mut times = [BatchTimes::new(), BatchTimes::new()];
@@ -153,15 +179,19 @@ impl Comparison<'_> {
                     *fastest = time.min(*fastest);
                     spent += time;
                 }
+                for (times, fastest) in times.iter_mut().zip(fastest) {
+                    times.retain(|(of, _)| *of != rows);
+                    times.push((rows, micros(fastest)));
+                }
                 // The first round allocates.
-                if round > 0 && spent > COMPARISON_ENOUGH {
+                let counts = round > 0 || fastest.iter().all(|time| *time > ONCE_ENOUGH);
+                let is_enough = spent > COMPARISON_ENOUGH || certainty(&times) != Certainty::Open;
+                if counts && is_enough {
                     break;
                 }
             }
-            for (times, fastest) in times.iter_mut().zip(fastest) {
-                times.push((rows, micros(fastest)));
-            }
-            if fastest.iter().any(|time| *time > run_max) {
+            let is_long = fastest.iter().any(|time| *time > run_max);
+            if is_long || certainty(&times) == Certainty::Final {
                 break;
             }
         }

@@ -1,6 +1,7 @@
 //! Loads one version: opens it with its backend, decides how its requests share runs, makes and
 //! calibrates its replicas, and warms them up.
 
+use super::calibrate::{BatchTimes, Calibration, ONCE_ENOUGH};
 use super::replica_planner::{PlannedReplicas, ReplicaPlanner};
 use super::{LoadTarget, batchability, calibrate, expected_tensors, padding_probe, warm_up};
 use crate::backend::{Backend, BackendError, OpenVersion, VersionFile};
@@ -15,6 +16,7 @@ use crate::reshape;
 use crate::signature::Signature;
 use crate::thread_priority::Spawner;
 use crate::zero_elements::ZeroElements;
+use parking_lot::Mutex;
 use skysail_policy::objective::reachable_us;
 use std::cell::OnceCell;
 use std::fmt::Display;
@@ -33,16 +35,11 @@ pub(crate) struct Loader {
     pub(crate) probe: Option<Probe>,
     pub(crate) cores: usize,
     pub(crate) objective_ms: Option<f64>,
+    /// Held by a load that compares numbers of threads.
+    pub(crate) comparing: Mutex<()>,
 }
 
 impl Loader {
-    /// Lets a version that is to be loaded later be probed in the meantime.
-    pub(crate) fn probe_early(&self, target: &LoadTarget<'_>) {
-        if let Some(probe) = self.probe_of(target) {
-            probe.probe_early(target);
-        }
-    }
-
     /// Loads a version.
     ///
     /// # Errors
@@ -81,7 +78,6 @@ impl Loader {
         let path = target.source.file.as_deref().map_err(String::clone)?;
         let unknown = || format!("no backend opens '{}'", path.display());
         let backend = self.backend_of(path).ok_or_else(unknown)?;
-        self.probe_early(target);
         let probed: OnceCell<Option<ProbedVersion<'_>>> = OnceCell::new();
         let gate = || {
             let probe = self.probe_of(target);
@@ -106,26 +102,34 @@ impl Loader {
         let signature = Arc::clone(version.signature());
         let proof = version.row_independence();
         let mut first = version.replica(config.replicas.first_threads()).map_err(text)?;
+        let objective_ms = config.objective_ms.or(self.objective_ms);
+        let known = first_times(version, &mut first, probed, config);
+        // Rows so long share no run, even on all cores, so that nothing depends on a comparison.
+        let long_us = calibrate::shared_run_max_us(objective_ms) * self.cores as f64;
+        let is_compared = known.first().is_none_or(|(_, row_us)| *row_us <= long_us);
         let executor = first.executor();
         let (mut batching, verdict) =
-            batchability::decide(executor, &signature, proof, target, probed)?;
+            batchability::decide(executor, &signature, proof, target, (probed, is_compared))?;
         batching.padding = decide_padding(&mut first, &signature, &batching, target)?.map(Arc::new);
         expected_tensors::check_inputs(&config.expected_inputs, &signature, batching.is_on())?;
         expected_tensors::check_outputs(&config.expected_outputs, &signature, batching.is_on())?;
         let labels = labels::read_all(target.folder, &config.labels, &signature)?;
         let signature = Arc::new(as_clients_see(&signature, config, batching.is_on()));
 
-        let run_max = calibrate::run_max(&batching, config.objective_ms.or(self.objective_ms));
+        let run_max = calibrate::run_max(&batching, objective_ms);
         let (config, rows_max) = (&config.replicas, batching.rows_max);
-        let planner = ReplicaPlanner { version, config, rows_max, cores: self.cores, run_max };
+        let Self { cores, comparing, .. } = self;
+        let planner =
+            ReplicaPlanner { version, config, rows_max, cores: *cores, run_max, comparing };
         let PlannedReplicas { mut replicas, threads, run_times } =
-            planner.make(first).map_err(text)?;
+            planner.make(first, known).map_err(text)?;
         for executor in replicas.iter_mut().filter_map(Replica::executor) {
             let (folder, warm_ups) = (target.folder, &target.config.warm_up);
             warm_up::run_configured(executor, &signature, &batching, warm_ups, folder)?;
         }
         if batching.larger_requests_run_alone {
-            batching.rows_max = calibrate::largest_batch_within(&run_times, run_max);
+            let rows_max = calibrate::largest_batch_within(&run_times, run_max);
+            batching.rows_max = if is_compared { rows_max } else { 1 };
         }
         let description = Description {
             file_name: file_name(target),
@@ -135,7 +139,9 @@ impl Loader {
             threads,
             layers: version.layers(),
             labels,
-            zero_elements: ZeroElements { trials: probed.and_then(ProbedVersion::zero_trials) },
+            zero_elements: probed.map_or_else(ZeroElements::default, |probed| ZeroElements {
+                trials: probed.zero_trials(),
+            }),
             ..Description::new(target.name, target.version, signature, batching)
         };
         let model = Model::new(description, replicas);
@@ -171,6 +177,23 @@ fn as_clients_see(signature: &Signature, config: &ModelConfig, has_rows: bool) -
     let (inputs, outputs) = (&config.expected_inputs, &config.expected_outputs);
     reshape::apply(&mut signature, inputs, outputs, has_rows);
     signature
+}
+
+/// Run time of one row: of the child's run if that is long enough to stand alone, or of runs here.
+fn first_times(
+    version: &dyn OpenVersion,
+    first: &mut Replica,
+    probed: Option<&ProbedVersion<'_>>,
+    config: &ModelConfig,
+) -> BatchTimes {
+    let enough_us = ONCE_ENOUGH.as_secs_f64() * 1e6;
+    let of_child = probed.and_then(ProbedVersion::row_us);
+    let threads = config.replicas.first_threads();
+    let row_us = of_child.filter(|us| *us > enough_us).or_else(|| {
+        let executor = first.executor()?;
+        Calibration::new(executor, version.signature(), version.clock(threads)).measure(1)
+    });
+    row_us.map(|row_us| (1, row_us)).into_iter().collect()
 }
 
 fn file_name(target: &LoadTarget<'_>) -> String {

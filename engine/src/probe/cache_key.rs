@@ -3,6 +3,7 @@
 use super::Subject;
 use super::verdict_cache::VerdictCache;
 use crate::repository::source::FILES_MAX;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::fs::{self, File, Metadata};
@@ -21,7 +22,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub(super) fn key(
     subject: &Subject,
     runtime: &str,
-    cache: &mut VerdictCache,
+    cache: &Mutex<VerdictCache>,
 ) -> io::Result<(String, u64)> {
     if subject.fingerprint.len() >= FILES_MAX {
         return Err(io::Error::other("its folder holds too much"));
@@ -48,12 +49,13 @@ pub(super) fn key(
     for (path, metadata) in &files {
         part(&path.strip_prefix(&folder).unwrap_or(path).to_string_lossy());
         let state = state(path, metadata);
-        let digest = match cache.digest(&state) {
+        let known = cache.lock().digest(&state);
+        let digest = match known {
             Some(digest) => digest,
             None => {
                 let digest = digest(path)?;
                 if state == self::state(path, &fs::metadata(path)?) {
-                    cache.insert_digest(&state, &digest);
+                    cache.lock().insert_digest(&state, &digest);
                 }
                 digest
             }

@@ -1,12 +1,13 @@
 //! The probe's child process, which loads and runs a file for the first time. It reports each step
 //! before it takes it, so the server knows which step ended it.
 
-use super::protocol::{Job, LINE_BYTES_MAX, Report};
+use super::protocol::{Extent, Job, LINE_BYTES_MAX, Report};
 use super::zero_dims;
 use crate::config::{BATCH_ROWS_MAX, Choice, CompressedConfig, ModelConfig, ReplicaConfig};
 use crate::load::{is_package, row_comparison, synthetic, trial_run};
 use crate::package::{self, Executable};
 use crate::payload::Payload;
+use crate::run_clock::RunClock;
 use crate::runtime;
 use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
 use crate::thread_priority::{self, Role, Spawner};
@@ -19,9 +20,16 @@ use skysail_onnxruntime::LoadError;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 /// Score for the kernel's out-of-memory killer, which then ends this process before the server.
 const OOM_SCORE: &str = "800";
+
+/// Time of a job after which zero dimensions are left for another one.
+const QUICK: Duration = Duration::from_millis(150);
+
+/// Longest run of a row whose batches are compared. Longer runs are hardly worth sharing.
+const COMPARED_ROW_MAX: Duration = Duration::from_secs(1);
 
 /// Reason for which the child ends with a failure.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +108,7 @@ impl Child<'_> {
 
     fn probe(&self, job: &Job, output: &mut impl Write) -> Result<(), JobError> {
         send(output, &Report::Loading)?;
+        let started = Instant::now();
         let replicas = ReplicaConfig::from(job.settings);
         let executable = self.executable(job)?;
         let source = match &executable {
@@ -113,25 +122,50 @@ impl Child<'_> {
         let first_threads = replicas.first_threads();
         let mut first = OrtExecutor::first(maker.session(first_threads)?)?;
         send(output, &Report::RunningRow)?;
+        let clock = if first_threads == 1 { RunClock::CallerCpu } else { RunClock::Wall };
         let row = synthetic::row(first.signature(), 1);
+        let before = clock.now();
         let runs = row.and_then(|row| trial_run::run(&mut first, &[&row])).is_ok();
+        let row_time = clock.now().saturating_sub(before);
+        if runs {
+            let us = u64::try_from(row_time.as_micros()).unwrap_or(u64::MAX);
+            send(output, &Report::RowTime { us })?;
+        }
         send(output, &Report::RanRow)?;
-        let signature = first.signature().clone();
-        let has_rows = runs && row_comparison::has_rows(&signature);
-        let compared =
-            has_rows.then(|| row_comparison::run(&mut first, &signature, BATCH_ROWS_MAX));
-        send(output, &Report::ComparedRows(compared))?;
+        if job.extent == Extent::Quick {
+            self.compare_rows(&mut first, runs && row_time <= COMPARED_ROW_MAX, output)?;
+        }
+        let limit = (job.extent == Extent::Quick).then(|| started + QUICK);
+        let mut trials = ZeroDimTrials { runs, limit, output };
         let mut candidates = zero_dims::candidates(&first.signature().inputs);
         candidates.retain(|dims| !job.crashed.contains(dims));
-        let mut survived = try_zero_dims(&mut first, &candidates, runs, output)?;
+        let Some(mut survived) = trials.run(&mut first, &candidates)? else { return Ok(()) };
         drop(first);
         // Kernels divide work differently with several threads.
         if self.cores > 1 && replicas.threads.is_none() && !survived.is_empty() {
-            send(output, &Report::MultiThreaded)?;
+            if trials.is_late() {
+                return Ok(trials.leave()?);
+            }
+            send(trials.output, &Report::MultiThreaded)?;
             let mut shared = OrtExecutor::first(maker.session(self.cores)?)?;
-            survived = try_zero_dims(&mut shared, &survived, runs, output)?;
+            match trials.run(&mut shared, &survived)? {
+                Some(still) => survived = still,
+                None => return Ok(()),
+            }
         }
         survived.into_iter().try_for_each(|dims| Ok(send(output, &Report::Survived(dims))?))
+    }
+
+    fn compare_rows(
+        &self,
+        first: &mut OrtExecutor,
+        compares: bool,
+        output: &mut impl Write,
+    ) -> io::Result<()> {
+        let signature = first.signature().clone();
+        let has_rows = compares && row_comparison::has_rows(&signature);
+        let compared = has_rows.then(|| row_comparison::run(first, &signature, BATCH_ROWS_MAX));
+        send(output, &Report::ComparedRows(compared))
     }
 
     /// A package with all layers run by the runtime. The other layers run on our own kernels, which
@@ -169,31 +203,53 @@ impl From<io::Error> for JobError {
     }
 }
 
-/// Tries zero dimensions, and returns those that are safe.
-///
-/// A failed run is safe if `runs` says that the model takes the same inputs otherwise. Else the
-/// runtime may reject the synthetic inputs before it reaches the kernel that would crash.
-fn try_zero_dims(
-    executor: &mut OrtExecutor,
-    candidates: &BTreeSet<ZeroDims>,
+/// Trials of zero dimensions.
+struct ZeroDimTrials<'a, W: Write> {
+    /// True if the model takes the same inputs otherwise.
     runs: bool,
-    output: &mut impl Write,
-) -> io::Result<BTreeSet<ZeroDims>> {
-    let mut survived = BTreeSet::new();
-    for dims in candidates {
-        let Ok(mut row) = synthetic::row(executor.signature(), 1) else { break };
-        for &(index, dim) in dims {
-            if let Some((shape, data)) = row.get_mut(index) {
-                shape[dim] = 0;
-                *data = Payload::default();
+    /// Time after which the rest is left for another job.
+    limit: Option<Instant>,
+    output: &'a mut W,
+}
+
+impl<W: Write> ZeroDimTrials<'_, W> {
+    fn is_late(&self) -> bool {
+        self.limit.is_some_and(|limit| limit < Instant::now())
+    }
+
+    fn leave(&mut self) -> io::Result<()> {
+        send(self.output, &Report::LeftZeroDims)
+    }
+
+    /// Tries dimensions, and returns those that are safe; `None` if they are left.
+    ///
+    /// A failed run is safe if the model runs otherwise. Else the runtime may reject the synthetic
+    /// inputs before it reaches the kernel that would crash.
+    fn run(
+        &mut self,
+        executor: &mut OrtExecutor,
+        candidates: &BTreeSet<ZeroDims>,
+    ) -> io::Result<Option<BTreeSet<ZeroDims>>> {
+        let mut survived = BTreeSet::new();
+        for dims in candidates {
+            if self.is_late() {
+                self.leave()?;
+                return Ok(None);
+            }
+            let Ok(mut row) = synthetic::row(executor.signature(), 1) else { break };
+            for &(index, dim) in dims {
+                if let Some((shape, data)) = row.get_mut(index) {
+                    shape[dim] = 0;
+                    *data = Payload::default();
+                }
+            }
+            send(self.output, &Report::TryingZero(dims.clone()))?;
+            if trial_run::run(executor, &[&row]).is_ok() || self.runs {
+                survived.insert(dims.clone());
             }
         }
-        send(output, &Report::TryingZero(dims.clone()))?;
-        if trial_run::run(executor, &[&row]).is_ok() || runs {
-            survived.insert(dims.clone());
-        }
+        Ok(Some(survived))
     }
-    Ok(survived)
 }
 
 fn send(output: &mut impl Write, report: &Report) -> io::Result<()> {

@@ -2,10 +2,10 @@
 
 use super::Subject;
 use crate::load::row_comparison::RowComparison;
-use crate::zero_elements::ZeroTrials;
+use crate::zero_elements::{TrialCell, ZeroTrials};
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Period at which a waiting thread checks for the server's stop.
 const POLL: Duration = Duration::from_millis(50);
@@ -13,6 +13,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// A probe, shared by the thread that waits for it and the worker.
 pub(super) struct PendingProbe {
     pub(super) subject: Subject,
+    /// Results for zero dimensions, which may come when the version serves already.
+    pub(super) zero_trials: TrialCell,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -21,15 +23,18 @@ pub(super) struct PendingProbe {
 struct State {
     /// Success, or the reason not to load the version.
     load: Option<Result<(), String>>,
+    /// Microseconds of the run of one row.
+    row_us: Option<u64>,
     /// Result of comparing rows, or the reason not to compare them here.
     rows: Option<Result<Option<RowComparison>, String>>,
-    /// Results for zero dimensions; the inner `None` if nothing was tried.
-    zero_trials: Option<Option<ZeroTrials>>,
+    /// True once no result for zero dimensions will come soon.
+    is_over: bool,
 }
 
 impl PendingProbe {
     pub(super) fn new(subject: Subject) -> Self {
-        Self { subject, state: Mutex::default(), changed: Condvar::new() }
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        Self { subject, zero_trials: TrialCell::default(), state, changed }
     }
 
     /// Sets whether the version may be loaded; only the first call counts.
@@ -37,10 +42,21 @@ impl PendingProbe {
         let mut state = self.state.lock();
         if let Err(why) = &load {
             state.rows.get_or_insert(Err(why.clone()));
+            state.is_over = true;
         }
         state.load.get_or_insert(load);
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Sets the run time of one row, before the version may be loaded.
+    pub(super) fn set_row_us(&self, row_us: u64) {
+        self.state.lock().row_us = Some(row_us);
+    }
+
+    /// Microseconds of the run of one row, if the probe has made it.
+    pub(super) fn row_us(&self) -> Option<u64> {
+        self.state.lock().row_us
     }
 
     /// Sets the result of comparing rows.
@@ -51,9 +67,15 @@ impl PendingProbe {
 
     /// Sets the results for zero dimensions, and completes the probe.
     pub(super) fn set_zero_trials(&self, trials: Option<ZeroTrials>) {
+        self.zero_trials.get_or_init(|| trials);
+        self.postpone_zero_trials();
+    }
+
+    /// Lets nobody wait for the results for zero dimensions, which come later.
+    pub(super) fn postpone_zero_trials(&self) {
         let mut state = self.state.lock();
         state.rows.get_or_insert(Ok(None));
-        state.zero_trials.get_or_insert(trials);
+        state.is_over = true;
         drop(state);
         self.changed.notify_all();
     }
@@ -61,27 +83,32 @@ impl PendingProbe {
     /// Waits until the version may be loaded; the error is the reason why it may not.
     pub(super) fn wait_load(&self, stopping: &AtomicBool) -> Result<(), String> {
         let stopped = || Err("the server stops".into());
-        self.wait(stopping, |state| state.load.clone()).unwrap_or_else(stopped)
+        self.wait(stopping, None, |state| state.load.clone()).unwrap_or_else(stopped)
     }
 
     /// Waits for the result of comparing rows; the error is the reason not to compare them here.
     pub(super) fn wait_rows(&self, stopping: &AtomicBool) -> Result<Option<RowComparison>, String> {
         let stopped = || Err("the server stops".into());
-        self.wait(stopping, |state| state.rows.clone()).unwrap_or_else(stopped)
+        self.wait(stopping, None, |state| state.rows.clone()).unwrap_or_else(stopped)
     }
 
-    /// Waits for the results for zero dimensions.
-    pub(super) fn wait_zero_trials(&self, stopping: &AtomicBool) -> Option<ZeroTrials> {
-        self.wait(stopping, |state| state.zero_trials.clone()).flatten()
+    /// Waits for the results for zero dimensions, unless they come later or take long.
+    pub(super) fn wait_zero_trials(&self, stopping: &AtomicBool, time: Duration) {
+        self.wait(stopping, Some(Instant::now() + time), |state| state.is_over.then_some(()));
     }
 
-    fn wait<T>(&self, stopping: &AtomicBool, get: impl Fn(&State) -> Option<T>) -> Option<T> {
+    fn wait<T>(
+        &self,
+        stopping: &AtomicBool,
+        until: Option<Instant>,
+        get: impl Fn(&State) -> Option<T>,
+    ) -> Option<T> {
         let mut state = self.state.lock();
         loop {
             if let Some(found) = get(&state) {
                 return Some(found);
             }
-            if stopping.load(Relaxed) {
+            if stopping.load(Relaxed) || until.is_some_and(|until| until <= Instant::now()) {
                 return None;
             }
             self.changed.wait_for(&mut state, POLL);

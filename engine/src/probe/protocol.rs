@@ -14,8 +14,19 @@ pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Job {
     pub(super) file: PathBuf,
     pub(super) settings: SessionSettings,
+    pub(super) extent: Extent,
     /// Zero dimensions that ended an earlier child.
     pub(super) crashed: Vec<ZeroDims>,
+}
+
+/// Extent of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Extent {
+    /// Everything, but zero dimensions only if that is quick.
+    Quick,
+    /// One row, and zero dimensions however long that takes.
+    ZeroDims,
 }
 
 /// Settings that make sessions of one file differ.
@@ -53,6 +64,8 @@ pub(super) enum Report {
     Rejected { always: bool },
     /// The child runs one row.
     RunningRow,
+    /// Time of the row's run, which comes before its end is reported.
+    RowTime { us: u64 },
     /// The row's run is over. It may have failed, as synthetic inputs need not be valid.
     RanRow,
     /// The child survived batches of all kinds of values. Carries the comparison if the model has
@@ -64,6 +77,8 @@ pub(super) enum Report {
     TryingZero(ZeroDims),
     /// The child survived these zero dimensions in every session that the server may use.
     Survived(ZeroDims),
+    /// Trials of zero dimensions would take long, and are left for another job.
+    LeftZeroDims,
     /// The job is over.
     Done,
 }

@@ -1,25 +1,27 @@
-//! The thread that runs the probe's children: sends them jobs, judges how they end, and caches the
-//! verdicts.
+//! A thread that runs children of the probe, one at a time: sends them jobs, judges how they end, and
+//! caches the verdicts.
 
 use super::cache_key;
 use super::pending::PendingProbe;
 use super::process::{Ending, Limits, Process};
-use super::protocol::{Job, Report};
+use super::protocol::{Extent, Job, Report};
+use super::queue::{ProbeQueue, Work};
 use super::verdict_cache::{Verdict, VerdictCache};
 use crate::config::ProbeSettings;
 use crate::load::is_package;
 use crate::load::row_comparison::RowComparison;
 use crate::thread_priority::{self, Role};
 use crate::zero_elements::{ZeroDims, ZeroTrials};
+use parking_lot::Mutex;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 #[cfg(test)]
 mod tests;
 
-/// Time without a job after which the child is ended and new verdicts are written.
+/// Time without a job after which a child is ended and new verdicts are written.
 const IDLE: Duration = Duration::from_millis(500);
 
 /// Memory after a job above which a child is not used for another.
@@ -48,8 +50,8 @@ const MEMORY_SHARE: f64 = 0.75;
 
 /// Outcome of one job in one child.
 enum JobOutcome {
-    /// The job is complete.
-    Done(ZeroTrials, Option<RowComparison>),
+    /// The job is complete, but for zero dimensions that it may have left.
+    Done { zero_trials: ZeroTrials, rows: Option<RowComparison>, left_zero_dims: bool },
     /// The file can not be loaded, which a load here reports too; `always` if every attempt fails.
     Rejected { always: bool },
     /// The child ended while it loaded or ran one row.
@@ -58,75 +60,109 @@ enum JobOutcome {
     EndedAtZero(Ending, ZeroDims),
 }
 
-pub(super) struct Worker {
+/// Result of probing one version.
+enum Found {
+    /// A verdict that may be cached.
+    Verdict(Verdict),
+    /// Everything but results for zero dimensions, which take long.
+    LeftZeroDims,
+    /// Nothing to be cached.
+    Nothing,
+}
+
+/// State that all workers share.
+pub(super) struct Context {
     settings: ProbeSettings,
     cores: usize,
     runtime: String,
-    cache: VerdictCache,
-    stopping: Arc<AtomicBool>,
-    child: Option<Process>,
+    cache: Mutex<VerdictCache>,
+    pub(super) queue: ProbeQueue,
+    pub(super) stopping: Arc<AtomicBool>,
     /// True once a warning was logged that no child can be used.
-    has_warned: bool,
+    has_warned: AtomicBool,
+}
+
+impl Context {
+    /// The context of workers for the runtime with this identity.
+    pub(super) fn new(settings: ProbeSettings, cores: usize, runtime: String) -> Self {
+        let cache = Mutex::new(VerdictCache::read(settings.cache.as_deref()));
+        let (queue, stopping) = (ProbeQueue::default(), Arc::default());
+        Self {
+            settings,
+            cores,
+            runtime,
+            cache,
+            queue,
+            stopping,
+            has_warned: AtomicBool::new(false),
+        }
+    }
+}
+
+/// A worker with its child.
+pub(super) struct Worker {
+    context: Arc<Context>,
+    child: Option<Process>,
+    /// True if the thread waits for work as long as the server runs.
+    stays: bool,
 }
 
 impl Worker {
-    /// A worker for the runtime with this identity.
-    pub(super) fn new(
-        settings: ProbeSettings,
-        cores: usize,
-        runtime: String,
-        stopping: Arc<AtomicBool>,
-    ) -> Self {
-        let cache = VerdictCache::read(settings.cache.as_deref());
-        Self { settings, cores, runtime, cache, stopping, child: None, has_warned: false }
+    pub(super) fn new(context: Arc<Context>, stays: bool) -> Self {
+        Self { context, child: None, stays }
     }
 
-    pub(super) fn run(mut self, requests: &mpsc::Receiver<Weak<PendingProbe>>) {
+    pub(super) fn run(mut self) {
         thread_priority::lower_priority(Role::Load);
-        if self.cache.is_empty() {
+        if self.stays && self.context.cache.lock().is_empty() {
             // The child starts while the first files are read. An error is reported when it is used.
-            self.child = Process::start(&self.settings, self.cores).ok();
+            self.child = Process::start(&self.context.settings, self.context.cores).ok();
         }
+        let context = Arc::clone(&self.context);
         loop {
-            match requests.recv_timeout(IDLE) {
-                Ok(probe) => {
-                    // No thread may need it any more.
-                    if let Some(probe) = probe.upgrade() {
-                        self.complete(&probe);
+            match context.queue.next(IDLE) {
+                Work::Probe(probe) => self.complete(&probe),
+                Work::ZeroTrials(probe) => {
+                    self.complete_later(&probe);
+                    context.queue.end_later();
+                }
+                Work::Idle => {
+                    self.child = None;
+                    context.cache.lock().save();
+                    if !self.stays {
+                        return;
                     }
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    self.child = None;
-                    self.cache.save();
-                }
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Work::Closed => break,
             }
         }
-        self.cache.save();
+        context.cache.lock().save();
     }
 
-    /// Completes a probe from the cache or with a child. All of its results are set in any case.
-    fn complete(&mut self, probe: &PendingProbe) {
-        if self.stopping.load(Relaxed) {
+    /// Completes a probe from the cache or with a child. All of its results are set in any case, but
+    /// those for zero dimensions that come later.
+    fn complete(&mut self, probe: &Arc<PendingProbe>) {
+        let context = Arc::clone(&self.context);
+        if context.stopping.load(Relaxed) {
             return probe.set_load(Err(Ending::Stopped.to_string()));
         }
-        let subject = &probe.subject;
-        let key = cache_key::key(subject, &self.runtime, &mut self.cache);
+        let key = cache_key::key(&probe.subject, &context.runtime, &context.cache);
         let (key, bytes) = key.map_or((None, 0), |(key, bytes)| (Some(key), bytes));
-        let cached = key.as_deref().and_then(|key| self.cache.verdict(key));
+        let cached = key.as_deref().and_then(|key| context.cache.lock().verdict(key));
         let verdict = match cached {
             Some(cached) => Some(cached),
-            None => {
-                let found = self.probe(probe, bytes);
-                // A verdict on files that changed in the meantime is not cached.
-                let now = cache_key::key(subject, &self.runtime, &mut self.cache).ok();
-                if let (Some(found), Some(key)) = (&found, &key)
-                    && now.is_some_and(|(now, _)| now == *key)
-                {
-                    self.cache.insert_verdict(key, found.clone());
+            None => match self.probe(probe, bytes, Extent::Quick) {
+                Found::Verdict(found) => {
+                    self.remember(probe, key.as_deref(), &found);
+                    Some(found)
                 }
-                found
-            }
+                Found::Nothing => None,
+                Found::LeftZeroDims => {
+                    probe.set_load(Ok(()));
+                    probe.postpone_zero_trials();
+                    return context.queue.push_later(Arc::clone(probe));
+                }
+            },
         };
         match verdict {
             Some(Verdict::Crashes(why)) => probe.set_load(Err(why)),
@@ -147,9 +183,40 @@ impl Worker {
         }
     }
 
+    /// Tries the zero dimensions of a version that is loaded already.
+    fn complete_later(&mut self, probe: &PendingProbe) {
+        let context = Arc::clone(&self.context);
+        if context.stopping.load(Relaxed) {
+            return;
+        }
+        let key = cache_key::key(&probe.subject, &context.runtime, &context.cache);
+        let (key, bytes) = key.map_or((None, 0), |(key, bytes)| (Some(key), bytes));
+        if let Found::Verdict(Verdict::Runs { zero_trials, .. }) =
+            self.probe(probe, bytes, Extent::ZeroDims)
+        {
+            let rows = probe.wait_rows(&context.stopping).ok().flatten();
+            let verdict = Verdict::Runs { zero_trials: zero_trials.clone(), rows };
+            self.remember(probe, key.as_deref(), &verdict);
+            probe.set_zero_trials(Some(zero_trials));
+        }
+        // Dimensions without a result are not run.
+        probe.set_zero_trials(Some(ZeroTrials::default()));
+    }
+
+    /// Caches a verdict, unless its files have changed in the meantime.
+    fn remember(&self, probe: &PendingProbe, key: Option<&str>, verdict: &Verdict) {
+        let Context { runtime, cache, .. } = &*self.context;
+        let now = cache_key::key(&probe.subject, runtime, cache).ok();
+        if let Some(key) = key
+            && now.is_some_and(|(now, _)| now == *key)
+        {
+            cache.lock().insert_verdict(key, verdict.clone());
+        }
+    }
+
     /// Probes a version in as many children as it takes. Returns the verdict to be cached, and sets
     /// results that are not.
-    fn probe(&mut self, probe: &PendingProbe, bytes: u64) -> Option<Verdict> {
+    fn probe(&mut self, probe: &PendingProbe, bytes: u64, extent: Extent) -> Found {
         let memory_bytes = self.memory_bytes(probe, bytes);
         let mut crashed: Vec<ZeroDims> = Vec::new();
         let (mut has_died, mut is_lasting) = (false, true);
@@ -157,27 +224,32 @@ impl Worker {
             let job = Job {
                 file: probe.subject.file.clone(),
                 settings: probe.subject.settings,
+                extent,
                 crashed: crashed.clone(),
             };
             let outcome = match self.run_job(probe, &job, memory_bytes) {
                 Ok(outcome) => outcome,
-                Err(_) if self.stopping.load(Relaxed) => {
+                Err(_) if self.context.stopping.load(Relaxed) => {
                     probe.set_load(Err(Ending::Stopped.to_string()));
-                    return None;
+                    return Found::Nothing;
                 }
                 Err(error) => {
                     self.warn_unprobed(&error);
-                    return None;
+                    return Found::Nothing;
                 }
             };
             match outcome {
-                JobOutcome::Done(zero_trials, rows) => {
+                JobOutcome::Done { left_zero_dims: true, .. } => return Found::LeftZeroDims,
+                JobOutcome::Done { zero_trials, rows, .. } => {
                     let crashed = crashed.into_iter().collect();
                     let zero_trials = ZeroTrials { crashed, ..zero_trials };
-                    probe.set_zero_trials(Some(zero_trials.clone()));
-                    return is_lasting.then_some(Verdict::Runs { zero_trials, rows });
+                    if is_lasting {
+                        return Found::Verdict(Verdict::Runs { zero_trials, rows });
+                    }
+                    probe.set_zero_trials(Some(zero_trials));
+                    return Found::Nothing;
                 }
-                JobOutcome::Rejected { always: true } => return Some(Verdict::Rejected),
+                JobOutcome::Rejected { always: true } => return Found::Verdict(Verdict::Rejected),
                 JobOutcome::Rejected { always: false } => break,
                 // One death may be chance, or caused by earlier jobs of this child.
                 JobOutcome::Ended(Ending::Died(_) | Ending::Killed, _) if !has_died => {
@@ -185,10 +257,11 @@ impl Worker {
                 }
                 JobOutcome::Ended(Ending::Stopped, _) => {
                     probe.set_load(Err(Ending::Stopped.to_string()));
-                    return None;
+                    return Found::Nothing;
                 }
                 JobOutcome::Ended(ending, step) => {
-                    return self.judge(probe, &ending, step, &crashed);
+                    let verdict = self.judge(probe, &ending, step, &crashed);
+                    return verdict.map_or(Found::Nothing, Found::Verdict);
                 }
                 JobOutcome::EndedAtZero(ending, dims) => {
                     // A timeout may come from a busy machine.
@@ -201,12 +274,12 @@ impl Worker {
         let crashed = crashed.into_iter().collect();
         probe.set_load(Ok(()));
         probe.set_zero_trials(Some(ZeroTrials { crashed, ..ZeroTrials::default() }));
-        None
+        Found::Nothing
     }
 
     /// Derives the verdict from the way in which a child ended.
     fn judge(
-        &mut self,
+        &self,
         probe: &PendingProbe,
         ending: &Ending,
         step: &str,
@@ -237,14 +310,14 @@ impl Worker {
         let mut child = self.child(memory_bytes)?;
         child.send(job)?;
         let outcome = JobMonitor { probe, child: &mut child, timeout: self.timeout() }
-            .follow(memory_bytes, &self.stopping);
+            .follow(memory_bytes, &self.context.stopping);
         match &outcome {
-            JobOutcome::Done(..) | JobOutcome::Rejected { .. }
+            JobOutcome::Done { .. } | JobOutcome::Rejected { .. }
                 if child.memory_bytes() <= KEPT_BYTES =>
             {
                 self.child = Some(child);
             }
-            JobOutcome::Done(..) | JobOutcome::Rejected { .. } => {}
+            JobOutcome::Done { .. } | JobOutcome::Rejected { .. } => {}
             JobOutcome::Ended(..) | JobOutcome::EndedAtZero(..) => {
                 let (file, words) = (job.file.display(), child.last_words());
                 let doing = match &outcome {
@@ -252,7 +325,7 @@ impl Worker {
                         format!("with zero as (input, dimension) {dims:?} {ending}")
                     }
                     JobOutcome::Ended(ending, step) => format!("{step} {ending}"),
-                    JobOutcome::Done(..) | JobOutcome::Rejected { .. } => String::new(),
+                    JobOutcome::Done { .. } | JobOutcome::Rejected { .. } => String::new(),
                 };
                 tracing::warn!("trial of {file}: {doing}; its process wrote last: {words}");
             }
@@ -264,13 +337,13 @@ impl Worker {
     fn child(&mut self, memory_bytes: u64) -> io::Result<Process> {
         let mut child = match self.child.take() {
             Some(child) => child,
-            None => Process::start(&self.settings, self.cores)?,
+            None => Process::start(&self.context.settings, self.context.cores)?,
         };
         if child.is_ready {
             return Ok(child);
         }
         let time = self.timeout();
-        match child.next(Limits { time, memory_bytes, stopping: &self.stopping }) {
+        match child.next(Limits { time, memory_bytes, stopping: &self.context.stopping }) {
             Ok(Report::Ready) => {
                 child.is_ready = true;
                 Ok(child)
@@ -283,7 +356,7 @@ impl Worker {
     }
 
     fn timeout(&self) -> Duration {
-        Duration::from_millis(self.settings.timeout_ms)
+        Duration::from_millis(self.context.settings.timeout_ms)
     }
 
     fn memory_bytes(&self, probe: &PendingProbe, bytes: u64) -> u64 {
@@ -291,13 +364,13 @@ impl Worker {
         let factor = if is_package { PACKAGE_MEMORY_FACTOR } else { MEMORY_FACTOR };
         let by_files = bytes.saturating_mul(factor).max(MEMORY_MIN);
         let machine = machine_bytes().map(|bytes| (bytes as f64 * MEMORY_SHARE) as u64);
-        self.settings.memory_bytes_max.unwrap_or(by_files.min(machine.unwrap_or(u64::MAX)))
+        self.context.settings.memory_bytes_max.unwrap_or(by_files.min(machine.unwrap_or(u64::MAX)))
     }
 
     /// Warns once that versions are loaded without a probe.
-    fn warn_unprobed(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.has_warned, true) {
-            let program = self.settings.program.display();
+    fn warn_unprobed(&self, error: &io::Error) {
+        if !self.context.has_warned.swap(true, Relaxed) {
+            let program = self.context.settings.program.display();
             tracing::warn!(
                 "versions are loaded without a trial in a process of their own, as {program} can \
                  not be used for that: {error}; --probe never turns trials off"
@@ -319,6 +392,7 @@ impl JobMonitor<'_> {
         let Self { probe, child, timeout } = self;
         let (mut time, mut step, mut started) = (timeout, Report::Loading, Instant::now());
         let (mut zero_trials, mut rows) = (ZeroTrials::default(), None);
+        let mut left_zero_dims = false;
         loop {
             let report = match child.next(Limits { time, memory_bytes, stopping }) {
                 Ok(report) => report,
@@ -326,7 +400,9 @@ impl JobMonitor<'_> {
             };
             match report {
                 Report::Rejected { always } => return JobOutcome::Rejected { always },
-                Report::Done => return JobOutcome::Done(zero_trials, rows),
+                Report::Done => return JobOutcome::Done { zero_trials, rows, left_zero_dims },
+                Report::LeftZeroDims => left_zero_dims = true,
+                Report::RowTime { us } => probe.set_row_us(us),
                 Report::Survived(dims) => drop(zero_trials.survived.insert(dims)),
                 Report::RanRow => {
                     probe.set_load(Ok(()));

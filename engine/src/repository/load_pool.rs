@@ -15,7 +15,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Microseconds after which a load no longer keeps others from starting.
-const TURN_US: u64 = 300_000;
+const TURN_US: u64 = 1_500_000;
 
 /// Microseconds of waiting after which a load goes before cheaper ones.
 const PATIENCE_US: u64 = 10_000_000;

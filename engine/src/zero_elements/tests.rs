@@ -37,12 +37,14 @@ fn request(rows: usize, any: usize) -> ValidRequest {
 
 fn with_trials(survived: &[ZeroDims], crashed: &[ZeroDims]) -> ZeroElements {
     let [survived, crashed] = [survived, crashed].map(|dims| dims.iter().cloned().collect());
-    ZeroElements { trials: Some(ZeroTrials { survived, crashed }) }
+    ZeroElements { trials: Arc::new(OnceLock::from(Some(ZeroTrials { survived, crashed }))) }
 }
 
 #[track_caller]
 fn assert_rejected(zero_elements: &ZeroElements, request: &ValidRequest, words: &[&str]) {
-    let error = zero_elements.outputs_without_run(request, &signature()).unwrap_err().to_string();
+    let error = zero_elements.outputs_without_run(request, &signature()).unwrap_err();
+    let NoAnswer::Invalid(error) = error else { panic!("{error:?}") };
+    let error = error.to_string();
     assert!(words.iter().all(|word| error.contains(word)), "{error}");
 }
 
@@ -53,6 +55,16 @@ fn without_trials_everything_runs() {
             ZeroElements::default().outputs_without_run(&request, &signature()).unwrap().is_none()
         );
     }
+}
+
+#[test]
+fn while_the_trials_go_on_only_inputs_with_elements_run() {
+    let zero_elements = ZeroElements { trials: Arc::default() };
+    let run = |request| zero_elements.outputs_without_run(&request, &signature());
+    assert!(matches!(run(request(2, 2)), Ok(None)));
+    assert!(matches!(run(request(0, 2)), Err(NoAnswer::NotYet)));
+    drop(zero_elements.trials.set(Some(ZeroTrials::default())));
+    assert!(matches!(run(request(0, 2)), Err(NoAnswer::Invalid(_))));
 }
 
 #[test]

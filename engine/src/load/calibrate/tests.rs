@@ -31,32 +31,51 @@ fn sizes(tried: &[(usize, f64)]) -> Vec<usize> {
 fn a_sweep_measures_every_size_up_to_the_largest() {
     let (mut executor, runs) = up_to(usize::MAX);
     let mut calibration = Calibration::new(&mut *executor, &signature(), RunClock::CallerCpu);
-    let tried = calibration.sweep(20, LONG);
+    let tried = calibration.sweep(20, LONG, &[]);
     assert_eq!(sizes(&tried), [1, 2, 4, 8, 16, 20]);
-    assert_eq!(sizes(&calibration.sweep(0, LONG)), [1]);
+    assert_eq!(sizes(&calibration.sweep(0, LONG, &[])), [1]);
     runs.lock().unwrap().clear();
     calibration.rerun(&tried, LONG);
     let mut repeated = std::mem::take(&mut *runs.lock().unwrap());
     repeated.dedup();
     assert_eq!(repeated, [1, 2, 4, 8, 16, 20]);
-    // The last size was too long and is not run again. A single row always is.
-    Calibration::new(&mut *executor, &signature(), RunClock::CallerCpu)
-        .rerun(&[(1, 2e9), (2, 3e9)], LONG);
-    assert!(runs.lock().unwrap().contains(&1) && !runs.lock().unwrap().contains(&2));
+    // Of long runs only the largest is made again, and none that is very long.
+    let mut rerun = |times: &[(usize, f64)]| {
+        Calibration::new(&mut *executor, &signature(), RunClock::CallerCpu).rerun(times, LONG);
+        std::mem::take(&mut *runs.lock().unwrap())
+    };
+    assert_eq!(rerun(&[(1, 10.0), (2, 20_000.0), (4, 40_000.0)]), [1, 1, 4]);
+    assert!(rerun(&[(1, 2e6), (2, 3e6)]).is_empty());
 }
 
 #[test]
 fn a_sweep_stops_at_the_first_size_that_is_too_long_or_fails() {
     let (mut executor, _) = up_to(2);
     let mut calibration = Calibration::new(&mut *executor, &signature(), RunClock::CallerCpu);
-    assert_eq!(sizes(&calibration.sweep(20, LONG)), [1, 2]);
-    assert_eq!(sizes(&calibration.sweep(20, Duration::ZERO)), [1]);
+    assert_eq!(sizes(&calibration.sweep(20, LONG, &[])), [1, 2]);
+    assert_eq!(sizes(&calibration.sweep(20, Duration::ZERO, &[])), [1]);
     assert!(calibration.measure(2).is_some());
     assert!(calibration.measure(3).is_none());
     let (mut failing, _) = up_to(0);
     assert!(
-        Calibration::new(&mut *failing, &signature(), RunClock::Wall).sweep(20, LONG).is_empty()
+        Calibration::new(&mut *failing, &signature(), RunClock::Wall)
+            .sweep(20, LONG, &[])
+            .is_empty()
     );
+}
+
+#[test]
+fn a_sweep_repeats_no_size_and_tries_none_that_is_surely_too_long() {
+    let (mut executor, runs) = up_to(usize::MAX);
+    let mut calibration = Calibration::new(&mut *executor, &signature(), RunClock::CallerCpu);
+    let run_max = Duration::from_millis(50);
+    let known = [(1, 5_000.0), (2, 9_000.0), (4, 18_000.0), (8, 36_000.0)];
+    assert_eq!(calibration.sweep(64, run_max, &known), known);
+    assert!(runs.lock().unwrap().is_empty());
+    // Twice as many rows for little more time may still fit.
+    let known = [(1, 30_000.0), (2, 36_000.0)];
+    assert_eq!(sizes(&calibration.sweep(4, run_max, &known)), [1, 2, 4]);
+    assert!(runs.lock().unwrap().iter().all(|rows| *rows == 4));
 }
 
 #[test]
@@ -65,7 +84,9 @@ fn inputs_that_are_too_large_are_not_measured() {
     let mut huge = signature();
     huge.inputs[0].dims.push(Some(1 << 50));
     assert!(
-        Calibration::new(&mut *executor, &huge, RunClock::CallerCpu).sweep(20, LONG).is_empty()
+        Calibration::new(&mut *executor, &huge, RunClock::CallerCpu)
+            .sweep(20, LONG, &[])
+            .is_empty()
     );
     assert!(runs.lock().unwrap().is_empty());
 }
@@ -95,7 +116,8 @@ fn executors_are_compared_in_turn_at_the_sizes_that_both_run() {
     let signature = signature();
     let compare = |rows_max: usize, run_max: Duration, executors: [&mut dyn Executor; 2]| {
         let (signature, clock, rows) = (&signature, RunClock::Wall, &[1, 4]);
-        Comparison { signature, rows_max, clock, rows, run_max }.run(executors)
+        let certainty = &|_: &_| Certainty::Open;
+        Comparison { signature, rows_max, clock, rows, run_max, certainty }.run(executors)
     };
     let [times, of_others] = compare(20, LONG, [&mut *one, &mut *other]);
     assert_eq!((sizes(&times), sizes(&of_others)), (vec![1, 4], vec![1, 4]));
@@ -107,4 +129,21 @@ fn executors_are_compared_in_turn_at_the_sizes_that_both_run() {
     let (mut failing, _) = up_to(0);
     let [times, of_failing] = compare(20, LONG, [&mut *one, &mut *failing]);
     assert_eq!((times.len(), of_failing.len()), (0, 0));
+}
+
+#[test]
+fn a_comparison_ends_once_more_runs_change_nothing() {
+    let [(mut one, runs), (mut other, _)] = [up_to(4), up_to(4)];
+    let signature = signature();
+    let mut count = |certainty: Certainty| {
+        let (signature, clock, rows, certainty) =
+            (&signature, RunClock::Wall, &[1, 4], &|_: &[BatchTimes; 2]| certainty);
+        let comparison =
+            Comparison { signature, rows_max: 20, clock, rows, run_max: LONG, certainty };
+        comparison.run([&mut *one, &mut *other]);
+        std::mem::take(&mut *runs.lock().unwrap())
+    };
+    assert_eq!(count(Certainty::Final), [1, 1]);
+    assert_eq!(count(Certainty::OfSize), [1, 1, 4, 4]);
+    assert!(count(Certainty::Open).len() > 4);
 }

@@ -55,7 +55,7 @@ impl Folder {
         let (folder, source) = self.write(name, name);
         let config = &ModelConfig::default();
         let target = LoadTarget { name, version: 1, folder: &folder, config, source: &source };
-        Ok(probe.wait(&target)?.unwrap().zero_trials())
+        Ok(probe.wait(&target)?.unwrap().zero_trials().get().unwrap().clone())
     }
 }
 
@@ -130,7 +130,7 @@ fn another_file_or_runtime_is_probed_again() {
     let same = Probe::start(folder.without_child(), 2, "runtime 1".into()).unwrap();
     let config = &ModelConfig::default();
     let target = LoadTarget { name: "sound", version: 1, folder: &path, config, source: &source };
-    assert_eq!(same.wait(&target).unwrap().unwrap().zero_trials(), None);
+    assert_eq!(same.wait(&target).unwrap().unwrap().zero_trials().get(), Some(&None));
 }
 
 #[test]
@@ -149,17 +149,40 @@ fn a_file_that_can_not_be_loaded_is_left_to_the_load() {
 }
 
 #[test]
-fn an_early_probe_that_crashes_leaves_the_others() {
+fn a_probe_that_crashes_or_hangs_leaves_the_others() {
     let folder = Folder::new();
     let probe = Probe::start(folder.settings(), 2, "runtime 1".into()).unwrap();
-    let names = ["a", "dies-at-load", "b"];
+    std::thread::scope(|scope| {
+        let hanging = scope.spawn(|| folder.probe_with(&probe, "hangs"));
+        let names = ["a", "dies-at-load", "b"];
+        let others = names.map(|name| scope.spawn(|| folder.probe_with(&probe, name)));
+        let results = others.map(|other| other.join().unwrap());
+        assert!(results[0].is_ok() && results[1].is_err() && results[2].is_ok(), "{results:?}");
+        probe.stopper().store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(hanging.join().unwrap().unwrap_err(), "the server stops");
+    });
+}
+
+#[test]
+fn zero_dimensions_that_are_left_are_tried_after_the_load() {
+    let folder = Folder::new();
+    let probe = Probe::start(folder.settings(), 2, "runtime 1".into()).unwrap();
+    let (path, source) = folder.write("leaves-zero", "leaves-zero");
     let config = &ModelConfig::default();
-    for name in names {
-        let (path, source) = folder.write(name, name);
-        probe.probe_early(&LoadTarget { name, version: 1, folder: &path, config, source: &source });
+    let target =
+        LoadTarget { name: "leaves-zero", version: 1, folder: &path, config, source: &source };
+    let version = probe.wait(&target).unwrap().unwrap();
+    let trials = version.zero_trials();
+    assert_eq!(trials.get(), None, "they wait for the end of the load");
+    drop(version);
+    let started = Instant::now();
+    while trials.get().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(20), "they are never tried");
+        std::thread::yield_now();
     }
-    let results = names.map(|name| folder.probe_with(&probe, name));
-    assert!(results[0].is_ok() && results[1].is_err() && results[2].is_ok(), "{results:?}");
+    assert_eq!(trials.get(), Some(&Some(survived())));
+    drop(probe);
+    assert_eq!(folder.probe(folder.without_child(), "leaves-zero"), Ok(Some(survived())));
 }
 
 #[test]
@@ -169,7 +192,6 @@ fn a_stopping_server_does_not_wait_for_a_probe() {
     let (path, source) = folder.write("hangs", "hangs");
     let config = &ModelConfig::default();
     let target = LoadTarget { name: "hangs", version: 1, folder: &path, config, source: &source };
-    probe.probe_early(&target);
     let started = Instant::now();
     let stop = probe.stopper();
     let error = std::thread::scope(|scope| {
