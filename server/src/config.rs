@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, ValueEnum};
 use serde::Deserialize;
 use skysail_engine::config::{ControlMode, EngineConfig, ReadyWhen};
+use skysail_engine::repository::Roots;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,8 @@ const OBJECTIVE_MS_MIN: f64 = 0.001;
 #[command(version, about, after_help = EXAMPLES)]
 pub(crate) struct Flags {
     /// TOML file with settings, which flags override. Its sections: [listen], [http], [repository],
-    /// [probe], [latency], [limits], [shared_memory], [threads], [log], [tracing], [telemetry].
+    /// [store], [probe], [latency], [limits], [shared_memory], [threads], [log], [tracing],
+    /// [telemetry].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -55,6 +57,8 @@ pub(crate) struct Flags {
     http: Http,
     #[command(flatten)]
     repository: RepositoryFlags,
+    #[command(flatten)]
+    store: StoreFlags,
     #[command(flatten)]
     probe: Probe,
     #[command(flatten)]
@@ -80,6 +84,7 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     pub(crate) http: Http,
     pub(crate) repository: Repository,
+    pub(crate) store: Store,
     pub(crate) probe: Probe,
     pub(crate) latency: Latency,
     pub(crate) limits: Limits,
@@ -149,11 +154,11 @@ settings! {
 settings! {
     /// The model repository.
     Repository / RepositoryFlags {
-        /// Model repository: a folder with DIR/NAME/VERSION/model.onnx; may be repeated
-        /// [default: models, unless --model is given].
-        models: Vec<PathBuf> = Vec::new(), "models", "DIR", "place::one_or_many";
-        /// A model with a path of its own: a file, or a folder that is the model. The path may
-        /// appear later with --model-control poll; may be repeated.
+        /// Model repository: a folder with DIR/NAME/VERSION/model.onnx, or s3://BUCKET/PATH, gs://…,
+        /// az://… or https://… with WebDAV; may be repeated [default: models, unless --model is given].
+        models: Vec<String> = Vec::new(), "models", "DIR", "place::one_or_many";
+        /// A model with a path of its own: a file, a folder that is the model, or either in a store.
+        /// The path may appear later with --model-control poll; may be repeated.
         model: Vec<NamedPlace> = Vec::new(), "model", "NAME=PATH", "place::one_or_many";
         /// Mode of loading and updating models [default: poll].
         model_control: Control = Control::Poll, "model-control", "MODE";
@@ -168,6 +173,20 @@ settings! {
         exit_on_load_error: bool = true, "exit-on-load-error", "BOOL";
         /// Models that must serve before the server says that it is ready [default: all].
         ready_when: Ready = Ready::All, "ready-when", "WHICH";
+    }
+}
+
+settings! {
+    /// Copies of models from object stores, whose credentials are in the environment.
+    Store / StoreFlags {
+        /// Folder for copies of models from object stores, which one server uses at a time
+        /// [default: skysail/store in $XDG_CACHE_HOME or ~/.cache].
+        cache: PathBuf = store_cache(), "store-cache", "DIR";
+        /// Most bytes in that folder; what is in use stays [default: 21474836480].
+        cache_bytes_max: u64 = 20 << 30, "store-cache-bytes", "BYTES";
+        /// Interval between two looks at a store in milliseconds, with --model-control poll
+        /// [default: 10000].
+        poll_ms: u64 = 10_000, "store-poll-ms", "MS";
     }
 }
 
@@ -300,6 +319,10 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
+fn store_cache() -> PathBuf {
+    probe::cache().map_or("skysail-store".into(), |cache| cache.join("store"))
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -319,6 +342,7 @@ impl Config {
         flags.listen.apply(&mut config.listen);
         config.http = flags.http.or(&config.http);
         flags.repository.apply(&mut config.repository);
+        flags.store.apply(&mut config.store);
         config.probe = flags.probe.or(&config.probe);
         let Latency { objective_ms } = flags.latency;
         config.latency.objective_ms = objective_ms.or(config.latency.objective_ms);
@@ -343,7 +367,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        place::check(&self.repository.models, &self.repository.model)?;
+        self.repository.check_places()?;
+        ensure!(self.store.poll_ms > 0, "store-poll-ms must be at least 1");
         ensure!(self.repository.poll_ms > 0, "poll_ms must be at least 1");
         self.http.check()?;
         self.probe.check()?;
@@ -376,10 +401,10 @@ impl Config {
         Ok(())
     }
 
-    /// The engine's settings.
-    pub(crate) fn engine(&self) -> EngineConfig {
+    /// The engine's settings, with the places that models come from.
+    pub(crate) fn engine(&self, roots: Roots) -> EngineConfig {
         EngineConfig {
-            models: place::roots(&self.repository.models, &self.repository.model),
+            models: roots,
             control: match self.repository.model_control {
                 Control::None => ControlMode::None,
                 Control::Poll => ControlMode::Poll,

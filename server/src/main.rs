@@ -4,6 +4,7 @@ mod config;
 mod logging;
 mod run;
 mod server;
+mod stores;
 mod accept;
 mod http;
 mod grpc;

@@ -10,6 +10,7 @@ use crate::metrics_port::MetricsPort;
 use crate::observe::{request_log, tracing as traces};
 use crate::server::Server;
 use crate::shared_memory::SharedMemory;
+use crate::stores::Stores;
 use anyhow::{Result, anyhow};
 use skysail_engine::Engine;
 use std::sync::Arc;
@@ -38,7 +39,8 @@ pub(crate) async fn run(
     let http = bind(config.listen.http, "http")?;
     let grpc = bind(config.listen.grpc, "grpc")?;
     let metrics = bind(config.listen.metrics, "metrics")?;
-    let engine_config = config.engine();
+    let mut stores = Stores::new(&config);
+    let engine_config = config.engine(config.repository.open_places(&mut stores)?);
     let engine = Engine::start(engine_config.clone())?;
     let limits = config.limits.clone();
     let (tracing, exporter) = traces::start(&config.tracing)?;
@@ -46,6 +48,7 @@ pub(crate) async fn run(
         .with_cors(Cors::new(&config.http.cors_origin)?)
         .with_non_finite(config.http.json_non_finite.unwrap_or_default())
         .with_trace(trace)
+        .with_stores(stores)
         .with_tracing(tracing)
         .with_shared_memory(SharedMemory::new(&config.shared_memory.prefixes))
         .with_request_records(config.telemetry.request_records);

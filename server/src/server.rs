@@ -10,6 +10,7 @@ use crate::memory_budget::MemoryBudget;
 use crate::observe::tracing::{Context, Tracing};
 use crate::shared_memory::SharedMemory;
 use crate::status::Error;
+use crate::stores::Stores;
 use skysail_engine::Engine;
 use skysail_engine::error::Reason;
 use skysail_engine::observe::log_limiter::LogLimiter;
@@ -29,6 +30,7 @@ pub(crate) struct Server {
     stopping: AtomicBool,
     trace: Trace,
     log: LogSettings,
+    stores: Option<Stores>,
     tracing: Tracing,
     started: Instant,
     keeps_request_records: bool,
@@ -50,6 +52,7 @@ impl Server {
             trace: Trace::default(),
             log,
             tracing: Tracing::default(),
+            stores: None,
             started: Instant::now(),
             keeps_request_records: true,
             unknown_model: LogLimiter::default(),
@@ -82,6 +85,16 @@ impl Server {
     /// Sets the protocol's trace.
     pub(crate) fn with_trace(self, trace: Trace) -> Self {
         Self { trace, ..self }
+    }
+
+    /// Sets the stores that models come from.
+    pub(crate) fn with_stores(self, stores: Stores) -> Self {
+        Self { stores: Some(stores), ..self }
+    }
+
+    /// Stores that models come from.
+    pub(crate) fn stores(&self) -> Option<&Stores> {
+        self.stores.as_ref()
     }
 
     /// Sets the tracing of requests.

@@ -257,9 +257,7 @@ impl Worker {
         }
         let mut state = self.state.lock();
         for name in listing.keys() {
-            let is_copied = self.copies.view().join(name).exists();
-            let waits = (!is_copied).then(|| "it is being copied".to_owned());
-            state.models.entry(name.clone()).or_insert(waits);
+            state.models.entry(name.clone()).or_default();
         }
         Ok(listing)
     }

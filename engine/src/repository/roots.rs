@@ -282,8 +282,11 @@ fn scan_locations(name: &str, locations: &[Location<'_>], config: Option<&str>) 
         Some(_) => match path.canonicalize() {
             Ok(path) => path,
             Err(_) => {
-                let reason = problem.clone().unwrap_or_else(|| "it is not copied yet".into());
-                return ModelSource::unreadable(path, format!("{}: {reason}", root.label));
+                let label = &root.label;
+                return match problem {
+                    Some(problem) => ModelSource::unreadable(path, format!("{label}: {problem}")),
+                    None => ModelSource::coming(path, format!("it is being copied from {label}")),
+                };
             }
         },
     };

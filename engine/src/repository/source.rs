@@ -35,6 +35,8 @@ pub(crate) struct ModelSource {
     pub(crate) warnings: Vec<String>,
     /// Files by version.
     pub(crate) versions: BTreeMap<u64, VersionSource>,
+    /// True if its files are still being copied to this machine.
+    pub(crate) is_coming: bool,
 }
 
 /// Files of one version.
@@ -66,7 +68,12 @@ impl ModelSource {
     /// A model that can not be read, for this reason.
     pub(crate) fn unreadable(path: &Path, reason: String) -> Self {
         let (warnings, versions) = (Vec::new(), BTreeMap::new());
-        Self { folder: path.to_owned(), config: Err(reason), warnings, versions }
+        Self { folder: path.to_owned(), config: Err(reason), warnings, versions, is_coming: false }
+    }
+
+    /// A model whose files are still being copied to this machine.
+    pub(crate) fn coming(path: &Path, reason: String) -> Self {
+        Self { is_coming: true, ..Self::unreadable(path, reason) }
     }
 }
 
@@ -75,7 +82,7 @@ pub(crate) fn scan_folder(folder: &Path, name: &str, config: Option<&str>) -> Mo
     let (config, warnings) = settings::read(folder, name, config);
     let file_names = file_names(&config);
     let versions = scan_versions(folder, &file_names);
-    ModelSource { folder: folder.to_owned(), config, warnings, versions }
+    ModelSource { folder: folder.to_owned(), config, warnings, versions, is_coming: false }
 }
 
 /// Scans a model with a path of its own: a file, a folder with the file directly in it, or a model's
@@ -120,7 +127,8 @@ fn scan_file(path: &Path, name: &str, config: Option<&str>) -> ModelSource {
     let fingerprint = fingerprint(&folder, of_it);
     let file = Ok(path.to_owned());
     let version = VersionSource { folder: folder.clone(), file, fingerprint, sent: None };
-    ModelSource { folder, config, warnings, versions: [(ONLY_VERSION, version)].into() }
+    let versions = [(ONLY_VERSION, version)].into();
+    ModelSource { folder, config, warnings, versions, is_coming: false }
 }
 
 /// Names of the models in a repository's folder.

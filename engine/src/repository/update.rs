@@ -4,6 +4,7 @@
 use super::lifecycle::State;
 use super::load_pool::{LoadJob, LoadPool, Loaded};
 use super::load_with::LoadWith;
+use super::roots::Unread;
 use super::source::ModelSource;
 use super::{RepositoryError, Shared, Status};
 use crate::config::{ControlMode, EngineConfig};
@@ -56,6 +57,8 @@ pub(super) struct Updater {
     starting: BTreeSet<String>,
     /// Failures of the start, of models that were named for it.
     start_failures: Vec<RepositoryError>,
+    /// Places that could not be read at the last scan.
+    unread: Vec<Unread>,
     /// True once no place that models come from was unread.
     has_read_all: bool,
     /// Time of the next scan of the folder; `None` unless there is one.
@@ -82,6 +85,7 @@ impl Updater {
             settled: VecDeque::new(),
             starting: BTreeSet::new(),
             start_failures: Vec::new(),
+            unread: Vec::new(),
             has_read_all: false,
             next_scan: None,
         }

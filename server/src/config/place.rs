@@ -1,30 +1,32 @@
 //! Places that models come from, as flags and settings name them.
 
+use super::Repository;
+use crate::stores::{self, Stores, is_store};
 use anyhow::{Result, ensure};
-use serde::de::{Deserialize, Deserializer};
+use serde::de::{Deserialize, Deserializer, IntoDeserializer};
 use skysail_engine::repository::{Root, Roots, is_model_name};
-use std::path::PathBuf;
+use std::path::Path;
 use std::str::FromStr;
 
 /// A place of models with the name of the one that it is, as `NAME=PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamedPlace {
     name: String,
-    path: PathBuf,
+    place: String,
 }
 
 impl FromStr for NamedPlace {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, path) = text.split_once('=').ok_or("it must be NAME=PATH")?;
+        let (name, place) = text.split_once('=').ok_or("it must be NAME=PATH")?;
         if !is_model_name(name) {
             return Err(format!("'{name}' can not be the name of a model"));
         }
-        if path.is_empty() {
+        if place.is_empty() {
             return Err(format!("there is no path after '{name}='"));
         }
-        Ok(Self { name: name.into(), path: path.into() })
+        Ok(Self { name: name.into(), place: place.into() })
     }
 }
 
@@ -45,7 +47,6 @@ pub(super) fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         One(String),
         Many(Vec<String>),
     }
-    use serde::de::IntoDeserializer;
     let texts = match OneOrMany::deserialize(deserializer)? {
         OneOrMany::One(text) => vec![text],
         OneOrMany::Many(texts) => texts,
@@ -54,25 +55,56 @@ pub(super) fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     texts.into_iter().map(read).collect()
 }
 
-/// Checks the places as far as their words go.
-///
-/// # Errors
-/// A repository is no folder, or a place or a name is given twice.
-pub(super) fn check(models: &[PathBuf], named: &[NamedPlace]) -> Result<()> {
-    for (at, folder) in models.iter().enumerate() {
-        ensure!(folder.is_dir(), "--models {}: there is no such folder", folder.display());
-        let same = |other: &PathBuf| other.canonicalize().ok() == folder.canonicalize().ok();
-        ensure!(!models[..at].iter().any(same), "--models {}: it is given twice", folder.display());
+impl Repository {
+    /// Checks the places as far as their words go.
+    ///
+    /// # Errors
+    /// A repository is no folder, a URL none of a store, or a place or a name is given twice.
+    pub(super) fn check_places(&self) -> Result<()> {
+        let real = |place: &str| match is_store(place) {
+            true => Some(place.trim_end_matches('/').into()),
+            false => Path::new(place).canonicalize().ok(),
+        };
+        for (at, place) in self.models.iter().enumerate() {
+            match is_store(place) {
+                true => stores::check(place)?,
+                false => {
+                    let is_there = Path::new(place).is_dir();
+                    ensure!(is_there, "--models {place}: there is no such folder");
+                }
+            }
+            let is_twice = self.models[..at].iter().any(|other| real(other) == real(place));
+            ensure!(!is_twice, "--models {place}: it is given twice");
+        }
+        for (at, NamedPlace { name, place }) in self.model.iter().enumerate() {
+            if is_store(place) {
+                stores::check(place)?;
+            }
+            let is_twice = self.model[..at].iter().any(|other| other.name == *name);
+            ensure!(!is_twice, "--model {name}=…: there are two models of this name");
+        }
+        Ok(())
     }
-    for (at, NamedPlace { name, .. }) in named.iter().enumerate() {
-        let is_twice = named[..at].iter().any(|other| other.name == *name);
-        ensure!(!is_twice, "--model {name}=…: there are two models of this name");
-    }
-    Ok(())
-}
 
-/// The engine's places.
-pub(super) fn roots(models: &[PathBuf], named: &[NamedPlace]) -> Roots {
-    let repositories = models.iter().map(Root::repository);
-    repositories.chain(named.iter().map(|place| Root::model(&place.name, &place.path))).collect()
+    /// Opens all places for the engine.
+    ///
+    /// # Errors
+    /// A store can not be opened.
+    pub(crate) fn open_places(&self, stores: &mut Stores) -> Result<Roots> {
+        let repository = |place: &String, stores: &mut Stores| match is_store(place) {
+            true => stores.open(place, None),
+            false => Ok(Root::repository(place)),
+        };
+        let mut roots = Vec::new();
+        for place in &self.models {
+            roots.push(repository(place, stores)?);
+        }
+        for NamedPlace { name, place } in &self.model {
+            roots.push(match is_store(place) {
+                true => stores.open(place, Some(name))?,
+                false => Root::model(name, place),
+            });
+        }
+        Ok(roots.into_iter().collect())
+    }
 }

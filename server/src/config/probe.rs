@@ -83,7 +83,7 @@ impl Probe {
 }
 
 /// The user's cache folder for skysail, if there is one.
-fn cache() -> Option<PathBuf> {
+pub(super) fn cache() -> Option<PathBuf> {
     let folder = |name: &str| var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || folder("HOME").map(|home| home.join(".cache"));
     folder("XDG_CACHE_HOME").or_else(home).map(|folder| folder.join("skysail"))

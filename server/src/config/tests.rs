@@ -18,6 +18,7 @@ fn help_texts_state_the_actual_defaults() {
     let defaults = [
         Listen::defaults(),
         Repository::defaults(),
+        Store::defaults(),
         Limits::defaults(),
         SharedMemory::defaults(),
         Threads::defaults(),
@@ -26,7 +27,7 @@ fn help_texts_state_the_actual_defaults() {
     ];
     for (flag, value) in defaults.concat() {
         let value = match flag {
-            "load-model" | "model" | "shared-memory" => continue,
+            "load-model" | "model" | "shared-memory" | "store-cache" => continue,
             "models" => "models, unless --model is given".to_owned(),
             "io-threads" | "compute-threads" => "number of cores".to_owned(),
             _ => value.trim_matches('"').to_lowercase(),
@@ -71,7 +72,9 @@ fn the_objective_is_optional_and_set_by_flag_or_file() {
     let objective = |text: &str, flags: &[&str]| {
         std::fs::write(file, text).unwrap();
         let flags = [&["--models", models, "--config", file], flags].concat();
-        config(&flags).map(|config| config.engine().objective_ms).map_err(|e| e.to_string())
+        config(&flags)
+            .map(|config| config.engine(Roots::default()).objective_ms)
+            .map_err(|e| e.to_string())
     };
     assert_eq!(objective("", &[]), Ok(None));
     assert_eq!(objective("[latency]\nobjective_ms = 50\n", &[]), Ok(Some(50.0)));

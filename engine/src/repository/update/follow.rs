@@ -12,8 +12,11 @@ impl Updater {
     /// Scans the folder, and begins to load and unload versions of every model accordingly.
     pub(super) fn follow_folder(&mut self) {
         let scan = self.config.models.scan();
-        for root in &scan.unread {
-            tracing::error!("{}, so its models stay as they are", root.reason);
+        if self.unread != scan.unread {
+            for root in &scan.unread {
+                tracing::error!("{}, so its models stay as they are", root.reason);
+            }
+            self.unread.clone_from(&scan.unread);
         }
         self.has_read_all |= scan.unread.is_empty();
         let lost = |(name, state): &(&String, &ModelState)| {
@@ -49,6 +52,9 @@ impl Updater {
         self.withdraw_loads(name);
         let config = match &goal.config {
             Ok(config) => config,
+            Err(reason) if goal.is_coming => {
+                return self.set_status(name, 0, State::Loading, reason.clone());
+            }
             Err(error) => return self.fail_model(name, error),
         };
         self.reset_status(name, &goal);
@@ -65,7 +71,7 @@ impl Updater {
         state.failed.retain(|version, _| goal.versions.contains_key(version));
         let mut status = self.shared.status.write();
         status.retain(|(model, version), status| {
-            let is_over = status.state == State::Unavailable;
+            let is_over = status.state == State::Unavailable || *version == 0;
             model != name || !is_over || goal.versions.contains_key(version)
         });
         for loaded in self.loaded(name, goal).iter().filter(|loaded| loaded.current) {

@@ -36,6 +36,7 @@ pub(super) fn families(server: &Server) -> Families {
         of.add_state(&mut families);
     }
     add_ready(&mut families, server);
+    add_stores(&mut families, server);
     add_server(&mut families, server);
     families
 }
@@ -246,6 +247,22 @@ fn add_ready(families: &mut Families, server: &Server) {
         }
         let is_ready = status.state == State::Ready && server.is_model_ready(&name, Some(version));
         families.gauge(what, labels(&name, version.to_string()), f64::from(u8::from(is_ready)));
+    }
+}
+
+/// Metrics of the object stores that models come from.
+fn add_stores(families: &mut Families, server: &Server) {
+    let Some(stores) = server.stores() else { return };
+    for store in stores.status() {
+        let labels = || vec![("store", store.label.clone())];
+        let what = ("skysail_store_up", "1 if the last look at the object store succeeded");
+        families.gauge(what, labels(), f64::from(u8::from(store.is_up)));
+        let what = ("skysail_store_downloaded_bytes_total", "Bytes from the object store");
+        families.counter(what, labels(), store.downloaded);
+    }
+    if let Some(bytes) = stores.cache_bytes() {
+        let what = ("skysail_store_cache_bytes", "Bytes of the copies from object stores on disk");
+        families.gauge(what, Vec::new(), bytes as f64);
     }
 }
 
