@@ -118,7 +118,7 @@ macro_rules! settings {
 
         #[derive(Args, Debug)]
         struct $flags {
-            $($(#[$field_doc])* #[arg(long = $flag, value_name = $value)] $field: Option<$type>,)*
+            $($(#[$field_doc])* #[arg(id = $flag, long = $flag, value_name = $value)] $field: Option<$type>,)*
         }
 
         #[cfg(test)]

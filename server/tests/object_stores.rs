@@ -18,8 +18,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use support::http::Connection;
-use support::models::{ADD_REQUEST, Models, add};
+use support::models::{ADD_REQUEST, add};
 use support::{Server, wait_until};
+
+/// A header of a signed request. This store believes every signature.
+const SIGNED: &str = "authorization: AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, \
+                      SignedHeaders=host, Signature=0";
 
 /// Bytes of the large file of a model, of which a part arrives before a cut.
 const LARGE: usize = 4 << 20;
@@ -82,7 +86,8 @@ impl Store {
 
     /// Starts a server of models in the store, through `address`.
     fn serve_at(&self, address: SocketAddr, cache: &Path, flags: &[&str]) -> Server {
-        let empty = Models::empty();
+        let empty = cache.join("empty");
+        fs::create_dir_all(&empty).unwrap();
         let endpoint = format!("http://{address}");
         let variables = [
             ("AWS_ENDPOINT", endpoint.as_str()),
@@ -93,7 +98,7 @@ impl Store {
         let cache = cache.to_str().unwrap();
         let flags =
             [&["--store-cache", cache, "--store-poll-ms", "20", "--poll-ms", "5"], flags].concat();
-        Server::start_in(empty.path(), &flags, &variables)
+        Server::start_in(&empty, &flags, &variables)
     }
 
     fn serve(&self, cache: &Path, flags: &[&str]) -> Server {
@@ -113,7 +118,8 @@ impl Drop for Store {
 }
 
 fn send(address: SocketAddr, method: &str, path: &str, body: &[u8]) {
-    let answer = Connection::open(address).request(method, path, &[], body);
+    let headers = [SIGNED, "x-amz-acl: public-read"];
+    let answer = Connection::open(address).request(method, path, &headers, body);
     assert!(answer.status < 300, "{method} {path}: {}", answer.text());
 }
 

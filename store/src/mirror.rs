@@ -226,11 +226,11 @@ impl Worker {
                 Err(Failure::Here(reason)) => Some(reason),
                 Err(Failure::Changed) => {
                     is_settled = false;
-                    Some("it changed while it was copied".into())
+                    continue;
                 }
                 Err(Failure::Away(reason)) => {
-                    away = Some(reason.clone());
-                    Some(reason)
+                    away = Some(reason);
+                    continue;
                 }
             };
             self.note(name, problem);
@@ -278,7 +278,11 @@ impl Worker {
                     return Ok(());
                 }
                 Err(Failure::Changed) => {}
-                Err(Failure::Away(reason) | Failure::Here(reason)) => {
+                Err(Failure::Away(reason)) => {
+                    self.away(&reason);
+                    return Err(of_store(reason));
+                }
+                Err(Failure::Here(reason)) => {
                     self.note(model, Some(reason.clone()));
                     return Err(of_store(reason));
                 }

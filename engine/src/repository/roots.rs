@@ -44,6 +44,8 @@ pub(crate) struct Unread {
     path: PathBuf,
     /// Root and reason, for people.
     pub(crate) reason: String,
+    /// True if the log says so already.
+    pub(crate) is_reported: bool,
 }
 
 /// Reason why a model has no source.
@@ -219,8 +221,8 @@ impl Roots {
     /// The place can not be read.
     pub(crate) fn fetch(&self, name: &str) -> Result<(), String> {
         let has = |root: &&Root| root.model.as_ref().is_none_or(|model| model == name);
-        let mirrors = self.0.iter().filter(has).filter_map(|root| root.mirror.as_ref());
-        mirrors.map(|mirror| mirror.fetch(name)).collect()
+        let mut mirrors = self.0.iter().filter(has).filter_map(|root| root.mirror.as_ref());
+        mirrors.try_for_each(|mirror| mirror.fetch(name))
     }
 
     /// Reasons why models that serve may not be the newest, by name.
@@ -245,7 +247,8 @@ impl Roots {
             if let Some(mirror) = &root.mirror
                 && let Copied::NotYet(reason) = mirror.state()
             {
-                unread.push(Unread { path: root.path.clone(), reason: root.unread(&reason) });
+                let (path, reason) = (root.path.clone(), root.unread(&reason));
+                unread.push(Unread { path, reason, is_reported: true });
             }
             match root.models() {
                 Ok(models) => {
@@ -254,7 +257,10 @@ impl Roots {
                         locations.entry(name).or_default().push(Location { root, path, problem });
                     }
                 }
-                Err(reason) => unread.push(Unread { path: root.path.clone(), reason }),
+                Err(reason) => {
+                    let path = root.path.clone();
+                    unread.push(Unread { path, reason, is_reported: false });
+                }
             }
         }
         (locations, unread)

@@ -12,12 +12,12 @@ impl Updater {
     /// Scans the folder, and begins to load and unload versions of every model accordingly.
     pub(super) fn follow_folder(&mut self) {
         let scan = self.config.models.scan();
-        if self.unread != scan.unread {
-            for root in &scan.unread {
+        for root in scan.unread.iter().filter(|root| !root.is_reported) {
+            if !self.unread.contains(root) {
                 tracing::error!("{}, so its models stay as they are", root.reason);
             }
-            self.unread.clone_from(&scan.unread);
         }
+        self.unread.clone_from(&scan.unread);
         self.has_read_all |= scan.unread.is_empty();
         let lost = |(name, state): &(&String, &ModelState)| {
             scan.has_lost(name, state.goal.as_ref().map(|goal| goal.folder.as_path()))
