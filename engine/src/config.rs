@@ -102,6 +102,9 @@ pub struct ModelConfig {
     /// Name of the file of labels in the model's folder, by output.
     #[serde(skip)]
     pub labels: BTreeMap<String, String>,
+    /// Order of dimensions of inputs that are images. Clients read it; it changes no data.
+    #[serde(skip)]
+    pub image_formats: BTreeMap<String, String>,
     /// Inputs that are joined flat, and what is made for each batch.
     #[serde(skip)]
     pub ragged: Option<RaggedConfig>,

@@ -72,6 +72,26 @@ fn classes_that_cannot_be_are_errors() {
 }
 
 #[test]
+fn a_changed_file_of_labels_is_read_again() {
+    let (models, server) = server();
+    models.write("same/labels/en.txt", "chat\nchien\n");
+    support::wait_until("the new labels", || {
+        server.infer("same", request(&json!(1))).text().contains("0.700000:1:chien")
+    });
+}
+
+#[test]
+fn image_formats_are_returned_for_clients() {
+    let models = Models::empty();
+    let input = "input { name: 'x' data_type: TYPE_FP32 format: FORMAT_NCHW dims: [ -1 ] }\n";
+    models.add("same", &same()).write("same/config.pbtxt", format!("max_batch_size: 4\n{input}"));
+    let server = Server::start(models.path());
+    let config = server.get("/v2/models/same/config").json();
+    assert_eq!(config["input"][0]["format"], "FORMAT_NCHW");
+    assert!(!server.log().contains("format"), "{}", server.log());
+}
+
+#[test]
 fn a_file_of_labels_must_be_there_and_readable() {
     let models = Models::empty();
     let reason = |name: &str, labels: Option<&[u8]>, words: &str| {

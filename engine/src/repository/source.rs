@@ -11,8 +11,8 @@ mod tests;
 
 use super::sent_files::SentFiles;
 use crate::config::{FILE_NAMES, ModelConfig};
-use fingerprint::fingerprint;
 pub(crate) use fingerprint::{FILES_MAX, FileState};
+use fingerprint::{fingerprint, states};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,8 @@ pub(crate) struct VersionSource {
     pub(crate) file: Result<PathBuf, String>,
     /// State of each file of the version.
     pub(crate) fingerprint: Vec<FileState>,
+    /// States of the model's files of labels, which all versions share.
+    pub(crate) labels: Vec<FileState>,
     /// Files that came with the request to load the model. They exist as long as this does.
     pub(crate) sent: Option<Arc<SentFiles>>,
 }
@@ -60,11 +62,26 @@ impl PartialEq for VersionSource {
             let file = source.file.as_deref().map_err(String::clone);
             file.map(|file| file.strip_prefix(&source.folder).unwrap_or(file).to_owned())
         };
-        self.fingerprint == other.fingerprint && below(self) == below(other)
+        (&self.fingerprint, &self.labels, below(self))
+            == (&other.fingerprint, &other.labels, below(other))
+    }
+}
+
+impl VersionSource {
+    fn new(folder: PathBuf, file: Result<PathBuf, String>, fingerprint: Vec<FileState>) -> Self {
+        Self { folder, file, fingerprint, labels: Vec::new(), sent: None }
     }
 }
 
 impl ModelSource {
+    /// Adds the states of the files of labels.
+    fn with_labels(mut self) -> Self {
+        let files = self.config.iter().flat_map(|config| config.labels.values());
+        let labels = states(&self.folder, files.map(PathBuf::from));
+        self.versions.values_mut().for_each(|version| version.labels.clone_from(&labels));
+        self
+    }
+
     /// A model that can not be read, for this reason.
     pub(crate) fn unreadable(path: &Path, reason: String) -> Self {
         let (warnings, versions) = (Vec::new(), BTreeMap::new());
@@ -83,6 +100,7 @@ pub(crate) fn scan_folder(folder: &Path, name: &str, config: Option<&str>) -> Mo
     let file_names = file_names(&config);
     let versions = scan_versions(folder, &file_names);
     ModelSource { folder: folder.to_owned(), config, warnings, versions, is_coming: false }
+        .with_labels()
 }
 
 /// Scans a model with a path of its own: a file, a folder with the file directly in it, or a model's
@@ -106,9 +124,9 @@ pub(crate) fn scan_path(path: &Path, name: &str, config: Option<&str>) -> ModelS
         return source;
     }
     let fingerprint = fingerprint(path, |_| true);
-    let version = VersionSource { folder: path.to_owned(), file, fingerprint, sent: None };
+    let version = VersionSource::new(path.to_owned(), file, fingerprint);
     source.versions.insert(ONLY_VERSION, version);
-    source
+    source.with_labels()
 }
 
 /// Scans a model that is one file, with its weights in files beside it whose names begin alike.
@@ -126,9 +144,9 @@ fn scan_file(path: &Path, name: &str, config: Option<&str>) -> ModelSource {
     };
     let fingerprint = fingerprint(&folder, of_it);
     let file = Ok(path.to_owned());
-    let version = VersionSource { folder: folder.clone(), file, fingerprint, sent: None };
+    let version = VersionSource::new(folder.clone(), file, fingerprint);
     let versions = [(ONLY_VERSION, version)].into();
-    ModelSource { folder, config, warnings, versions, is_coming: false }
+    ModelSource { folder, config, warnings, versions, is_coming: false }.with_labels()
 }
 
 /// Names of the models in a repository's folder.
@@ -171,7 +189,7 @@ fn scan_versions(folder: &Path, file_names: &[String]) -> BTreeMap<u64, VersionS
         let file = model_file(&folder, file_names).transpose();
         if let (Some(version), Some(file)) = (name.to_str().and_then(version_of), file) {
             let fingerprint = fingerprint(&folder, |_| true);
-            versions.insert(version, VersionSource { folder, file, fingerprint, sent: None });
+            versions.insert(version, VersionSource::new(folder, file, fingerprint));
         }
     }
     versions

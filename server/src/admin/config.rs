@@ -9,6 +9,7 @@ use skysail_engine::endpoint::Endpoint;
 use skysail_engine::signature::TensorSpec;
 use skysail_engine::tensor::DataType as EngineDataType;
 use skysail_protocol::grpc::model_config::SchedulingChoice;
+use skysail_protocol::grpc::model_input::Format;
 use skysail_protocol::grpc::model_instance_group::Kind;
 use skysail_protocol::grpc::model_version_policy::{All, Latest, PolicyChoice, Specific};
 use skysail_protocol::grpc::{
@@ -29,8 +30,8 @@ pub(crate) fn model(
     let signature = model.signature();
     let batches = model.batching().is_on();
     // Inputs with a default have no batch dimension: a request that has one runs alone.
-    let required = signature.inputs.iter().map(|spec| input(spec, batches, false));
-    let optional = signature.optional_inputs.iter().map(|spec| input(spec, false, true));
+    let required = signature.inputs.iter().map(|spec| input(spec, batches, false, config));
+    let optional = signature.optional_inputs.iter().map(|spec| input(spec, false, true, config));
     Ok(ModelConfig {
         name: name.into(),
         platform: PLATFORM.into(),
@@ -99,11 +100,13 @@ fn version_policy(policy: &VersionPolicy) -> ModelVersionPolicy {
     ModelVersionPolicy { policy_choice: Some(choice) }
 }
 
-fn input(spec: &TensorSpec, batches: bool, optional: bool) -> ModelInput {
+fn input(spec: &TensorSpec, batches: bool, optional: bool, config: &EngineConfig) -> ModelInput {
+    let format = config.image_formats.get(&*spec.name).and_then(|name| Format::from_str_name(name));
     ModelInput {
         name: spec.name.to_string(),
         data_type: data_type(spec.datatype).into(),
         dims: spec.wire_dims_of_row(batches).collect(),
+        format: format.unwrap_or_default().into(),
         optional,
         ..ModelInput::default()
     }

@@ -34,6 +34,25 @@ pub(super) fn fingerprint(folder: &Path, wanted: impl Fn(&str) -> bool) -> Vec<F
     files
 }
 
+/// States of these files below a folder, as far as they are there.
+pub(super) fn states(folder: &Path, files: impl Iterator<Item = PathBuf>) -> Vec<FileState> {
+    let found = |file: PathBuf| {
+        let metadata = fs::metadata(folder.join(&file)).ok()?;
+        Some(state(file, &metadata))
+    };
+    files.filter_map(found).collect()
+}
+
+fn state(path: PathBuf, metadata: &fs::Metadata) -> FileState {
+    FileState {
+        path,
+        length: metadata.len(),
+        modified: metadata.modified().ok(),
+        inode: metadata.ino(),
+        device: metadata.dev(),
+    }
+}
+
 fn collect(
     folder: &Path,
     below: &Path,
@@ -57,12 +76,6 @@ fn collect(
             }
             continue;
         }
-        files.push(FileState {
-            path: below,
-            length: metadata.len(),
-            modified: metadata.modified().ok(),
-            inode: metadata.ino(),
-            device: metadata.dev(),
-        });
+        files.push(state(below, &metadata));
     }
 }

@@ -59,6 +59,7 @@ pub(super) fn convert(
         },
         warm_up: warm_ups(triton.model_warmup)?,
         labels: tensors::labels(&triton.output)?,
+        image_formats: tensors::image_formats(&triton.input),
         expected_inputs: tensors::expected(triton.input, "input")?,
         expected_outputs: tensors::expected(triton.output, "output")?,
         metric_tags: tags(triton.metric_tags)?,

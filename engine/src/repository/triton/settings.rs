@@ -32,6 +32,8 @@ pub(super) struct TritonTensor {
     pub(super) name: String,
     pub(super) data_type: String,
     pub(super) dims: Vec<i64>,
+    /// Order of an image's dimensions.
+    pub(super) format: String,
     pub(super) reshape: Option<TritonReshape>,
     /// True for an optional input.
     pub(super) optional: bool,

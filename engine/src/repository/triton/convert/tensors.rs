@@ -67,6 +67,12 @@ pub(super) fn labels(outputs: &[TritonTensor]) -> Result<BTreeMap<String, String
     Ok(labels)
 }
 
+/// The order of dimensions of inputs that are images.
+pub(super) fn image_formats(inputs: &[TritonTensor]) -> BTreeMap<String, String> {
+    let images = inputs.iter().filter(|input| !matches!(&*input.format, "" | "FORMAT_NONE"));
+    images.map(|input| (input.name.clone(), input.format.clone())).collect()
+}
+
 /// Checks that each reshape keeps the number of elements.
 pub(super) fn check_reshapes(config: &ModelConfig) -> Result<(), Mistake> {
     let sides = [("input", &config.expected_inputs), ("output", &config.expected_outputs)];
