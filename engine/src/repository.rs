@@ -324,6 +324,16 @@ impl Repository {
         self.send(|done| Event::Unload { model: model.into(), done }).await
     }
 
+    /// Gives all loads up, as the server is about to stop. Whoever waits for one gets the error
+    /// [`RepositoryError::Closed`]. What serves goes on.
+    pub fn stop_loading(&self) {
+        if let Some(stop) = &self.stop_probe {
+            stop.store(true, Ordering::Relaxed);
+        }
+        // An error means that the thread has ended already.
+        drop(self.events.send(Event::StopLoading));
+    }
+
     /// Sends a command to the thread and waits for its result.
     async fn send(&self, command: impl FnOnce(Done) -> Event) -> Result<(), RepositoryError> {
         if self.control != ControlMode::Explicit {

@@ -210,9 +210,10 @@ impl Server {
         self.readiness().is_ok()
     }
 
-    /// Makes the server report that it is not ready, as it is about to stop.
+    /// Makes the server report that it is not ready, as it is about to stop, and ends all loads.
     pub(crate) fn begin_to_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.engine.repository().stop_loading();
     }
 
     /// Reason under which a failed request is counted.

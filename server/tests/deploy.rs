@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use support::Server;
 use support::http::Connection;
 use support::models::{ADD_REQUEST, Models, add};
+use support::wait_until;
 
 /// Names of all metrics of a server whose model has an objective and a cache.
 fn exposed() -> BTreeSet<String> {
@@ -82,4 +83,73 @@ fn every_flag_in_the_manifest_exists() {
     for flag in flags {
         assert!(help.contains(&format!("--{flag} ")), "there is no --{flag}");
     }
+}
+
+/// A probe of the manifest.
+struct Probe {
+    path: String,
+    /// Failures in a row that count.
+    failures: usize,
+}
+
+impl Probe {
+    /// Reads a probe, whose port must be that of HTTP.
+    fn of(manifest: &str, name: &str) -> Self {
+        let (_, rest) = manifest.split_once(&format!("{name}:\n")).unwrap();
+        let value = |key: &str| {
+            let (_, value) = rest.split_once(&format!("{key}: ")).unwrap();
+            value.split([',', ' ', '}', '\n']).next().unwrap().to_owned()
+        };
+        assert_eq!(value("port"), "http", "{name}");
+        let is_set = rest.split("Probe:").next().unwrap().contains("failureThreshold");
+        let failures = if is_set { value("failureThreshold").parse().unwrap() } else { 3 };
+        Self { path: value("path"), failures }
+    }
+
+    /// True if the server passes, as the kubelet decides.
+    fn passes(&self, server: &Server) -> bool {
+        (0..self.failures.min(3)).any(|_| (200..400).contains(&server.get(&self.path).status))
+    }
+}
+
+/// A server with the flags of the manifest, but for its paths and addresses.
+fn as_deployed(manifest: &str, models: &Models) -> Server {
+    let own = ["--models", "--http", "--grpc", "--metrics", "--probe-cache", "--log-format"];
+    let flags = manifest.lines().filter_map(|line| line.trim().strip_prefix("- --"));
+    let flags: Vec<_> = flags.map(|flag| format!("--{flag}")).collect();
+    let is_own = |flag: &&str| own.iter().any(|own| flag.split('=').next() == Some(own));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).filter(|f| !is_own(f)).collect();
+    Server::start_unready(models.path(), &flags)
+}
+
+#[test]
+fn a_rollout_with_a_broken_model_replaces_no_good_server() {
+    let manifest = deploy::text("kubernetes/skysail.yaml");
+    assert!(manifest.contains("maxUnavailable: 0"), "a good server goes only after a ready one");
+    assert!(manifest.contains("--http=0.0.0.0:8000"));
+    assert!(manifest.contains("{ name: http, containerPort: 8000 }"));
+    let probe = |name| Probe::of(&manifest, name);
+    let [startup, readiness, liveness] =
+        ["startupProbe", "readinessProbe", "livenessProbe"].map(probe);
+    let models = Models::empty();
+    models.add("add", &add(1.0));
+    let old = as_deployed(&manifest, &models);
+    wait_until("the old server to be ready", || readiness.passes(&old));
+    // The model that comes with the rollout is broken.
+    models.write("broken/1/model.onnx", "no model");
+    let new = as_deployed(&manifest, &models);
+    assert!(startup.passes(&new) && liveness.passes(&new), "it would be restarted");
+    assert!(!readiness.passes(&new));
+    new.wait_for_state("broken", "1", "UNAVAILABLE");
+    new.wait_for_state("add", "1", "READY");
+    assert!(!readiness.passes(&new), "it would replace the old one");
+    assert!(startup.passes(&new) && liveness.passes(&new), "a restart would mend nothing");
+    for server in [&old, &new] {
+        assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
+    }
+    assert!([&startup, &readiness, &liveness].iter().all(|probe| probe.passes(&old)));
+    // With the model repaired, the rollout goes on.
+    models.add("broken", &add(2.0));
+    let mended = as_deployed(&manifest, &models);
+    wait_until("the mended server to be ready", || readiness.passes(&mended));
 }

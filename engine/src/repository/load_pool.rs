@@ -180,8 +180,8 @@ impl LoadPool {
         state.order.withdraw(&key)
     }
 
-    /// Drops the jobs that wait, and waits for those that run.
-    pub(super) fn close(&mut self) {
+    /// Drops the jobs that wait, and starts no more.
+    pub(super) fn stop(&self) {
         let dropped = {
             let mut state = self.queue().state.lock();
             state.is_closed = true;
@@ -189,6 +189,11 @@ impl LoadPool {
         };
         drop(dropped);
         self.queue().changed.notify_all();
+    }
+
+    /// Drops the jobs that wait, and waits for those that run.
+    pub(super) fn close(&mut self) {
+        self.stop();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread that loads models had panicked");

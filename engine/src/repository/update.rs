@@ -35,6 +35,8 @@ pub(super) enum Event {
     Fetched { model: String, result: Result<(), String> },
     /// A load has ended.
     Loaded(Loaded),
+    /// Give all loads up, and answer whoever waits for one. What serves goes on.
+    StopLoading,
     /// Unload everything and end.
     Stop,
 }
@@ -61,6 +63,8 @@ pub(super) struct Updater {
     unread: Vec<Unread>,
     /// True once no place that models come from was unread.
     has_read_all: bool,
+    /// True once all loads are given up.
+    is_stopping: bool,
     /// Time of the next scan of the folder; `None` unless there is one.
     next_scan: Option<Instant>,
 }
@@ -87,6 +91,7 @@ impl Updater {
             start_failures: Vec::new(),
             unread: Vec::new(),
             has_read_all: false,
+            is_stopping: false,
             next_scan: None,
         }
     }
@@ -98,6 +103,10 @@ impl Updater {
         self.end_start();
         loop {
             match self.inbox.recv_timeout(self.pause()) {
+                // Their clients are told when the sender is dropped.
+                Ok(Event::Load { .. } | Event::Unload { .. } | Event::Fetched { .. })
+                    if self.is_stopping => {}
+                Ok(Event::StopLoading) => self.stop_loading(),
                 Ok(Event::Load { model, with, done }) => self.load(&model, NextLoad { with, done }),
                 Ok(Event::Fetched { model, result }) => self.finish_fetch(&model, result),
                 Ok(Event::Unload { model, done }) => self.unload(&model, done),
@@ -200,7 +209,7 @@ impl Updater {
     /// Takes the result of a load, if it is still wanted.
     fn finish_load(&mut self, loaded: Loaded) {
         let Loaded { name, version, origin, result } = loaded;
-        let Some(state) = self.models.get_mut(&name) else {
+        let Some(state) = self.models.get_mut(&name).filter(|_| !self.is_stopping) else {
             return self.retiring.extend(result);
         };
         let is_wanted = state.loads(version);

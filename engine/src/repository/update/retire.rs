@@ -81,6 +81,15 @@ impl Updater {
         }
     }
 
+    /// Gives all loads up. Their clients are told by the end of their channels.
+    pub(super) fn stop_loading(&mut self) {
+        self.is_stopping = true;
+        self.next_scan = None;
+        self.pool.stop();
+        self.unloading.clear();
+        self.models.values_mut().for_each(|state| drop(state.take_clients()));
+    }
+
     /// Ends all loads, and frees everything.
     pub(super) fn stop(mut self) {
         self.pool.close();
