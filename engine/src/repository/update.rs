@@ -269,6 +269,10 @@ impl Updater {
             self.end_start();
         }
         let Some(state) = self.models.get_mut(name) else { return };
+        // A model that was loaded by name is to serve from now on.
+        if !state.serving.is_empty() && self.config.control == ControlMode::Explicit {
+            self.shared.asked.write().insert(name.into());
+        }
         // Sent files live on with the versions that serve from them.
         if let Some(goal) = &mut state.goal {
             Arc::make_mut(goal).versions.values_mut().for_each(|version| version.sent = None);

@@ -14,6 +14,7 @@ impl Updater {
     pub(super) fn load_named(&mut self) {
         let names = self.config.load_at_start.clone();
         self.starting = names.iter().cloned().collect();
+        self.shared.asked.write().extend(names.iter().cloned());
         self.has_read_all = true;
         for name in names {
             let (done, _) = oneshot::channel();
@@ -74,7 +75,6 @@ impl Updater {
         // A load by name tries failed versions again even if nothing changed.
         state.failed.clear();
         state.waiting.push(done);
-        self.shared.asked.write().insert(name.into());
         self.set_goal(name, source);
         self.advance(name);
     }
@@ -83,7 +83,6 @@ impl Updater {
     fn refuse_load(&mut self, name: &str, error: RepositoryError, done: Done) {
         if self.starting.remove(name) {
             tracing::error!("{error}");
-            self.shared.asked.write().insert(name.into());
             self.start_failures.push(error.clone());
             self.end_start();
         }
