@@ -62,7 +62,8 @@ fn unknown_models_and_versions() {
 #[test]
 fn unknown_paths_and_methods() {
     let server = server();
-    server.get("/").expect_error(404, "GET /v2");
+    server.get("/no-such").expect_error(404, "GET /v2 describes this server");
+    server.get("/v2/model/add").expect_error(404, "near it are GET /v2/models/NAME");
     server.get("/v2/models/add/no-such").expect_error(404, "/v2/models/add/no-such");
     server.get(&format!("/v2/models{}", "/x".repeat(100))).expect_error(404, "no path");
     let infer = server.get("/v2/models/add/infer");

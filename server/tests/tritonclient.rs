@@ -1,4 +1,4 @@
-//! Triton's published clients against the server, by pytest in `clients/`.
+//! The published clients of Triton and KServe against the server, by pytest in `clients/`.
 //!
 //! SKYSAIL_PYTEST_ARGS is passed to pytest. SKYSAIL_CLIENTS_PYTHON names the interpreter.
 
@@ -17,7 +17,8 @@ fn published_clients_get_what_they_expect() {
     let folder = tempfile::tempdir().unwrap();
     let data = Path::new(ROOT).join("../shared/data");
     let models = Path::new(ROOT).join("models");
-    let [served, explicit] = ["served", "explicit"].map(|name| folder.path().join(name));
+    let [served, explicit, plain] =
+        ["served", "explicit", "plain"].map(|name| folder.path().join(name));
     let script = Path::new(CLIENTS).join("repository.py");
     let made = python().arg(script).args([folder.path(), &models, &data]).output().unwrap();
     expect_success(&made);
@@ -26,6 +27,7 @@ fn published_clients_get_what_they_expect() {
     let flags = [&["--model-control", "none", "--shared-memory", "/"], &trace_flags[..]].concat();
     let all = Server::start_with(&served, &flags);
     let by_name = Server::start_with(&explicit, &["--model-control", "explicit"]);
+    let nulls = Server::start_with(&plain, &["--json-non-finite", "null"]);
     let more = env::var("SKYSAIL_PYTEST_ARGS").unwrap_or_default();
     let tested = python()
         .args(["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", CLIENTS])
@@ -37,11 +39,13 @@ fn published_clients_get_what_they_expect() {
         .env("SKYSAIL_EXPLICIT_HTTP", by_name.http().to_string())
         .env("SKYSAIL_EXPLICIT_GRPC", by_name.grpc().to_string())
         .env("SKYSAIL_EXPLICIT_MODELS", explicit)
+        .env("SKYSAIL_NULL_HTTP", nulls.http().to_string())
         .output()
         .unwrap();
     // First, so that long logs do not bury failures.
     all.stop();
     by_name.stop();
+    nulls.stop();
     expect_success(&tested);
 }
 

@@ -90,6 +90,7 @@ fn mistakes_are_errors_with_a_reason() {
 #[test]
 fn models_are_listed_with_their_readiness() {
     let server = server(&[]);
+    assert_eq!(server.get("/").json(), json!({"status": "alive"}));
     let list = server.get("/v1/models").json();
     assert_eq!(list, json!({"models": ["add", "masked", "same", "sum"]}));
     assert_eq!(server.get("/v1/models/add").json(), json!({"name": "add", "ready": true}));

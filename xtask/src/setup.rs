@@ -15,6 +15,8 @@ use std::{
 /// Version and hashes of the wheel that holds ONNX Runtime, in pip's format.
 const ONNX_RUNTIME: &str = include_str!("../onnxruntime.txt");
 const REQUIREMENTS: &str = "server/tests/clients/requirements.txt";
+/// Packages that are installed without what they name.
+const ALONE: &str = "server/tests/clients/kserve.txt";
 const SEE_PIP: &str = "pip says why above. The download needs the network once, and the clients \
     need CPython 3.11 to 3.13";
 
@@ -46,8 +48,9 @@ pub(crate) fn onnx_runtime() -> Result<()> {
 pub(crate) fn clients() -> Result<PathBuf> {
     let venv = venv();
     let interpreter = python::interpreter(&venv);
-    let requirements = workspace::root().join(REQUIREMENTS);
-    let wanted = fs::read_to_string(&requirements).context(REQUIREMENTS)?;
+    let [requirements, alone] = [REQUIREMENTS, ALONE].map(|file| workspace::root().join(file));
+    let read = |path: &Path| fs::read_to_string(path).with_context(|| path.display().to_string());
+    let wanted = read(&requirements)? + &read(&alone)?;
     let stamp = venv.join("installed.txt");
     let done =
         || fs::read_to_string(&stamp).is_ok_and(|text| text == wanted) && interpreter.exists();
@@ -60,9 +63,11 @@ pub(crate) fn clients() -> Result<PathBuf> {
     }
     println!("setup: downloading the Python clients into target/ (once, about a minute)");
     python::make_venv(&venv)?;
-    let mut pip = python::pip(&interpreter, "install");
-    pip.args(["--quiet", "--requirement"]).arg(requirements);
-    ensure!(workspace::run(&mut pip).is_ok(), "cannot download the Python clients: {SEE_PIP}");
+    for (list, flags) in [(requirements, &[][..]), (alone, &["--no-deps"][..])] {
+        let mut pip = python::pip(&interpreter, "install");
+        pip.arg("--quiet").args(flags).arg("--requirement").arg(list);
+        ensure!(workspace::run(&mut pip).is_ok(), "cannot download the Python clients: {SEE_PIP}");
+    }
     fs::write(stamp, wanted)?;
     Ok(interpreter)
 }

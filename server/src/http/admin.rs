@@ -34,6 +34,7 @@ pub(super) async fn respond(
             return Ok(ready(readiness.is_ok(), &json));
         }
         Admin::Server => to_json("ServerMetadataResponse", &admin::metadata::server(server))?,
+        Admin::V1Live => json!({"status": "alive"}),
         Admin::V1Models => json!({"models": serving_names(server)}),
         Admin::V1Model(Target { model, version }) => {
             server.engine().lookup(&model, version)?;

@@ -1,7 +1,8 @@
 //! Paths that are like one that does not exist, for the message that says so.
 
 /// Every path, with NAME, VERSION and REGION in the place of names.
-const PATHS: [(&str, &str); 27] = [
+const PATHS: [(&str, &str); 28] = [
+    ("GET", "/"),
     ("GET", "/v2"),
     ("GET", "/v2/health/live"),
     ("GET", "/v2/health/ready"),

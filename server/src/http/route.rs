@@ -30,6 +30,8 @@ pub(super) enum Admin {
     Live,
     Ready,
     Server,
+    /// Liveness, in the V1 protocol.
+    V1Live,
     /// Names of all models, in the V1 protocol.
     V1Models,
     /// Readiness of a model, in the V1 protocol.
@@ -107,6 +109,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Error> {
             let target = Target { model: name(model)?, version: None };
             of_model(method, target, rest).unwrap_or_else(|| Err(nowhere()))
         }
+        [""] => get(Admin::V1Live),
         ["v1", "models"] => get(Admin::V1Models),
         ["v1", "models", model] => v1_model(method, model, None, model),
         ["v1", "models", model, "versions", version] => {

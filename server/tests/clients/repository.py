@@ -4,7 +4,7 @@
 
 FOLDER/served gets the models of SHIPPED as they are, those of DATA in the layout of a repository,
 and small graphs of our own, each for one thing that a client can do. FOLDER/explicit gets a few
-for the tests that load and unload.
+for the tests that load and unload, and FOLDER/plain one for a server with other settings.
 """
 
 import sys
@@ -62,7 +62,7 @@ output [ { name: "y" data_type: TYPE_FP32 dims: [ -1 ] label_filename: "labels.t
 
 def main(folder, shipped, data):
     """Fills `folder`, and prints the models that are missing."""
-    served, explicit = folder / "served", folder / "explicit"
+    served, explicit, plain = (folder / name for name in ["served", "explicit", "plain"])
     served.mkdir(parents=True)
     for model in sorted(shipped.iterdir()):
         (served / model.name).symlink_to(model.resolve())
@@ -81,6 +81,7 @@ def main(folder, shipped, data):
     write(explicit, "adder", adder(1))
     write(explicit, "other", adder(10))
     (explicit / "empty").mkdir()
+    write(plain, "identity-FP32", identity("FP32", 2))
 
 
 def link_data(data, served):

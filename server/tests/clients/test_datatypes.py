@@ -1,9 +1,23 @@
 """Every datatype, rank and size survives a round trip."""
 
+import json
+import urllib.request
+
 import ml_dtypes
 import numpy as np
 import pytest
-from asking import CLIENTS, PROTOCOLS, as_bytes, carries, http_json, texts
+import tritonclient.http
+from asking import (
+    CLIENTS,
+    HTTP,
+    PROTOCOLS,
+    as_bytes,
+    carries,
+    http_json,
+    tensors,
+    texts,
+    wanted,
+)
 from repository import DATATYPES, ODD_MODEL, ODD_NAMES, RANKS
 from tritonclient.utils import InferenceServerException
 
@@ -106,10 +120,49 @@ def test_columns_stored_first_are_sent_row_by_row(protocol):
 
 
 @pytest.mark.parametrize("item", [b"\xff\xfe", b"a\x00b"], ids=["not UTF-8", "NUL"])
-def test_bytes_that_are_no_text_are_refused(protocol, item):
-    x = np.array([[item]], dtype=np.object_)
+def test_bytes_need_not_be_text(protocol, item):
+    x = np.array([[item, b"text"]], dtype=np.object_)
     sent = protocol.module.InferInput("x", x.shape, "BYTES").set_data_from_numpy(x)
+    y = protocol.client.infer("identity-BYTES", [sent]).as_numpy("y")
+    np.testing.assert_array_equal(y, x)
+
+
+def test_bytes_that_are_no_text_are_an_error_in_json(http):
+    x = np.array([[b"\xff\xfe"]], dtype=np.object_)
     with pytest.raises(InferenceServerException) as error:
-        protocol.client.infer("identity-BYTES", [sent])
-    assert error.value.status() == protocol.status["bad"]
-    assert "'x'" in error.value.message()
+        http.infer(
+            "identity-BYTES",
+            tensors(tritonclient.http, {"x": x}),
+            outputs=wanted(tritonclient.http, ["y"], binary_data=False),
+        )
+    assert error.value.status() == "400" and '"b64": true' in error.value.message()
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP64"])
+@pytest.mark.parametrize("raw_in", [False, True])
+@pytest.mark.parametrize("raw_out", [False, True])
+def test_numbers_that_are_not_finite(http, datatype, raw_in, raw_out):
+    x = np.array([[np.nan, np.inf, -np.inf, 0.1]], dtype={"FP32": "f4", "FP64": "f8"}[datatype])
+    inputs = tensors(tritonclient.http, {"x": x}, binary_data=raw_in)
+    outputs = wanted(tritonclient.http, ["y"], binary_data=raw_out)
+    y = http.infer(f"identity-{datatype}", inputs, outputs=outputs).as_numpy("y")
+    np.testing.assert_array_equal(y, x)
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "BF16"])
+def test_halves_are_numbers_in_json(datatype):
+    dtype = {"FP16": np.float16, "BF16": ml_dtypes.bfloat16}[datatype]
+    values = RANDOM.normal(size=200).tolist()
+    tensor = {"name": "x", "shape": [1, 200], "datatype": datatype, "data": values}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    address = f"http://{HTTP}/v2/models/identity-{datatype}/infer"
+    with urllib.request.urlopen(urllib.request.Request(address, body)) as answer:
+        given = json.load(answer)["outputs"][0]["data"]
+    np.testing.assert_array_equal(np.array(given), np.array(values).astype(dtype).astype(float))
+
+
+def test_brain_floats_keep_their_bits(protocol):
+    x = RANDOM.normal(size=(2, 50)).astype(ml_dtypes.bfloat16)
+    sent = protocol.module.InferInput("x", x.shape, "BF16").set_data_from_numpy(x)
+    y = protocol.client.infer("identity-BF16", [sent]).as_numpy("y")
+    np.testing.assert_array_equal(y.astype(ml_dtypes.bfloat16).view(np.uint16), x.view(np.uint16))

@@ -164,3 +164,11 @@ def test_every_refusal_is_json_with_an_error(path, body, status):
         post(path, body)
     assert error.value.status == status
     assert json.loads(error.value.read())["error"]
+
+
+def test_parameters_of_any_kind_are_taken(protocol):
+    result = infer_mixed(protocol, parameters={"tenant": "blue", "trace": True, "weight": 3})
+    np.testing.assert_array_equal(result.as_numpy("same floats"), FLOATS)
+    response = result.get_response()
+    parameters = response.get("parameters") if protocol.kind == "http" else response.parameters
+    assert not parameters
