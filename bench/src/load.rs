@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use skysail_loadtest::arrival::{Arrival, Window};
-use skysail_loadtest::payload::{Random, Source};
+use skysail_loadtest::payload::{Payload, Random, Source};
 use skysail_loadtest::report::Report;
 use skysail_loadtest::target::{Protocol, Target};
 use skysail_loadtest::{Load, prepare, run};
@@ -71,13 +71,26 @@ impl ClosedLoop<'_> {
     /// # Errors
     /// Fails if any request fails.
     pub(crate) fn run(&self, generator: Generator, folder: &Path) -> Result<LoadResult> {
+        self.run_with(&row(), generator, folder)
+    }
+
+    /// Sends the load with these requests.
+    ///
+    /// # Errors
+    /// Fails if any request fails.
+    pub(crate) fn run_with(
+        &self,
+        source: &Source,
+        generator: Generator,
+        folder: &Path,
+    ) -> Result<LoadResult> {
         match generator {
-            Generator::Wrk => self.wrk(folder),
-            Generator::SkysailLoad => self.skysail_load(),
+            Generator::Wrk => self.wrk(source, folder),
+            Generator::SkysailLoad => self.skysail_load(source),
         }
     }
 
-    fn skysail_load(&self) -> Result<LoadResult> {
+    fn skysail_load(&self, source: &Source) -> Result<LoadResult> {
         let load = Load {
             arrival: Arrival::Closed,
             connections: self.connections,
@@ -87,7 +100,7 @@ impl ClosedLoop<'_> {
             timeout: Duration::from_secs(10),
             objective: None,
         };
-        let report = drive(self.target()?, &load)?;
+        let report = drive_with(self.target()?, source, &load)?;
         Ok(LoadResult {
             answered: report.answered as f64,
             requests_per_s: report.requests_per_s,
@@ -96,8 +109,8 @@ impl ClosedLoop<'_> {
         })
     }
 
-    fn wrk(&self, folder: &Path) -> Result<LoadResult> {
-        let (body, header_length) = self.body()?;
+    fn wrk(&self, source: &Source, folder: &Path) -> Result<LoadResult> {
+        let (body, header_length) = self.body(source)?;
         let (body_file, script) = (folder.join("body"), folder.join("wrk.lua"));
         std::fs::write(&body_file, body)?;
         let mut lua = format!(
@@ -120,16 +133,20 @@ impl ClosedLoop<'_> {
         read_wrk(&text).with_context(|| format!("wrk says: {text}"))
     }
 
-    /// Encodes a request of random inputs: its body, and the length of the JSON part where raw
-    /// elements follow.
-    fn body(&self) -> Result<(Vec<u8>, Option<usize>)> {
-        let metadata = block_on(self.target()?.describe())??;
-        let payload = row().payload(&metadata)?;
+    /// Encodes a request: its body, and the length of the JSON part where raw elements follow.
+    fn body(&self, source: &Source) -> Result<(Vec<u8>, Option<usize>)> {
+        let payload = self.payload(source)?;
         if matches!(self.protocol, Protocol::Json) {
             return Ok((payload.to_json()?, None));
         }
         let binary = payload.to_binary()?;
         Ok((binary.body, Some(binary.header_length)))
+    }
+
+    /// A request of a source, before it is encoded.
+    pub(crate) fn payload(&self, source: &Source) -> Result<Payload> {
+        let metadata = block_on(self.target()?.describe())??;
+        Ok(source.payload(&metadata)?)
     }
 
     fn target(&self) -> Result<Target> {
@@ -140,8 +157,13 @@ impl ClosedLoop<'_> {
 
 /// Puts a load on a model with random inputs; every request must be answered.
 pub(crate) fn drive(target: Target, load: &Load) -> Result<Report> {
+    drive_with(target, &row(), load)
+}
+
+/// Puts a load on a model with requests of a source; every request must be answered.
+fn drive_with(target: Target, source: &Source, load: &Load) -> Result<Report> {
     let report = block_on(async {
-        let prepared = prepare(target, &row(), load.timeout).await?;
+        let prepared = prepare(target, source, load.timeout).await?;
         run(&prepared, load, pending(), |_| {}).await
     })??;
     ensure!(report.failed == 0, "{} requests failed: {:?}", report.failed, report.failures);

@@ -11,6 +11,7 @@ mod progress;
 mod limit;
 mod load;
 mod loadgen;
+mod parameters;
 mod planning;
 mod process;
 mod serve;
@@ -40,6 +41,8 @@ enum Benchmark {
     Batching(batching::Flags),
     /// Packages: size, decoding, kernels for sparse weights, whole models, loading
     Compression(compression::Flags),
+    /// Custom parameters: time of a JSON request with them and without
+    Parameters(parameters::Flags),
     /// Plans: predicted latencies beside measured ones
     Planning(planning::Flags),
     /// Request records: throughput with and without, and the cost of one record
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Benchmark::Batching(flags) => batching::run(&flags),
         Benchmark::Compression(flags) => compression::run(&flags),
         Benchmark::Loadgen(flags) => loadgen::run(&flags),
+        Benchmark::Parameters(flags) => parameters::run(&flags),
         Benchmark::Planning(flags) => planning::run(&flags),
         Benchmark::Tracing(flags) => tracing::run(&flags),
         Benchmark::Training(flags) => training::run(&flags),

@@ -16,7 +16,7 @@ use std::{
 const ONNX_RUNTIME: &str = include_str!("../onnxruntime.txt");
 const REQUIREMENTS: &str = "server/tests/clients/requirements.txt";
 /// Packages that are installed without what they name.
-const ALONE: &str = "server/tests/clients/kserve.txt";
+const ALONE: &str = "server/tests/kserve_clients/requirements.txt";
 const SEE_PIP: &str = "pip says why above. The download needs the network once, and the clients \
     need CPython 3.11 to 3.13";
 

@@ -7,6 +7,7 @@ use skysail_engine::payload::Payload;
 use skysail_engine::request::InputTensor;
 use skysail_engine::signature::Signature;
 use skysail_engine::tensor::{DataType, Shape};
+use smallvec::SmallVec;
 
 /// Decodes a body whose first `header_length` bytes are JSON. With 0, it is one raw tensor: one
 /// row, if the model's first dimension is one of rows.
@@ -57,10 +58,8 @@ fn raw(body: Payload, signature: &Signature, has_rows: bool) -> Result<Decoded, 
     };
     let mut decoded = Decoded::default();
     decoded.parameters.binary_data_output = true;
-    let mut dims = spec.dims.clone();
-    if spec.any_rank {
-        dims.push(None);
-    }
+    let mut dims: SmallVec<[Option<usize>; 4]> =
+        spec.wire_dims().map(|dim| usize::try_from(dim).ok()).collect();
     if let (Some(first), true) = (dims.first_mut(), has_rows) {
         *first = Some(1);
     }

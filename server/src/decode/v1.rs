@@ -219,11 +219,11 @@ fn is_named(value: &mut Reader<'_>) -> bool {
 /// Adds or removes a dimension of 1 where a row of the model has another number of dimensions. Returns
 /// true if the only instance became the whole tensor.
 fn fit_rank(shape: &mut Shape, spec: &TensorSpec, are_instances: bool) -> bool {
-    let rank = spec.dims.len();
-    if spec.any_rank {
+    if spec.any_rank && spec.reshape.is_none() {
         return false;
     }
-    if shape.len() + 1 == rank && spec.dims.last() == Some(&Some(1)) {
+    let (rank, last) = (spec.wire_dims().count(), spec.wire_dims().last());
+    if shape.len() + 1 == rank && last == Some(1) {
         shape.push(1);
     }
     let is_one = are_instances && shape.len() == rank + 1 && shape.first() == Some(&1);

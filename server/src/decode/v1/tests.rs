@@ -5,8 +5,14 @@ use skysail_engine::tensor::DataType;
 
 fn spec(name: &str, datatype: DataType, dims: &[Option<usize>]) -> TensorSpec {
     let dims = dims.iter().copied().collect();
-    let (name, dim_names) = (name.into(), vec![]);
-    TensorSpec { name, datatype, dims, dim_names, any_rank: false, reshape: None }
+    TensorSpec {
+        name: name.into(),
+        datatype,
+        dims,
+        dim_names: vec![],
+        any_rank: false,
+        reshape: None,
+    }
 }
 
 fn signature(inputs: Vec<TensorSpec>) -> Signature {

@@ -1,0 +1,88 @@
+//! `skysail-bench parameters`: the cost of custom parameters. One server gets JSON requests with and
+//! without them, in turn.
+
+use crate::engine_under_test::{SMALL_MLP, install_mlp};
+use crate::load::{ClosedLoop, Generator, row};
+use crate::process::Server;
+use crate::targets::{self, Target};
+use anyhow::{Result, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use skysail_loadtest::payload::Source;
+use skysail_loadtest::quantiles::median;
+use skysail_loadtest::target::Protocol;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Model of the benchmark, and its load.
+const NAME: &str = "small";
+const CONNECTIONS: usize = 64;
+
+/// Greatest time of a request with parameters, as a multiple of one without.
+const TIME_MAX: f64 = 1.05;
+
+/// Measure the cost of custom parameters
+#[derive(Args)]
+pub(crate) struct Flags {
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Measurements of each kind of request, in turn
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Executable of the server
+    #[arg(long, default_value = "target/release/skysail-server")]
+    server: PathBuf,
+}
+
+/// Runs the benchmark and prints its tables.
+pub(crate) fn run(flags: &Flags) -> Result<()> {
+    ensure!(flags.server.is_file(), "{} is not built", flags.server.display());
+    let folder = tempfile::tempdir()?;
+    let models = folder.path().join("models");
+    install_mlp(&models, NAME, SMALL_MLP)?;
+    let server = Server::start_with(&flags.server, &models, &[])?;
+    server.first_answer(NAME)?;
+    let load = ClosedLoop {
+        address: &server.http,
+        model: NAME,
+        protocol: Protocol::Json,
+        connections: CONNECTIONS,
+        seconds: flags.seconds,
+    };
+    let plain: Value = serde_json::from_slice(&load.payload(&row())?.to_json()?)?;
+    let sources = [("plain", plain.clone()), ("parameters", with_parameters(plain))];
+    let sources = sources.map(|(name, request)| (folder.path().join(name), request));
+    for (file, request) in &sources {
+        std::fs::write(file, request.to_string())?;
+    }
+    let sources = sources.map(|(file, _)| Source::File(file));
+    let mut out = io::stdout().lock();
+    writeln!(out, "| round | without req/s | with req/s | time with/without |")?;
+    writeln!(out, "|---:|---:|---:|---:|")?;
+    let mut ratios = Vec::new();
+    for round in 0..flags.rounds {
+        let mut seen = [f64::NAN; 2];
+        // The order alternates, as the machine may become slower or faster.
+        for turn in 0..2 {
+            let which = (round + turn) % 2;
+            let generator = Generator::of(Protocol::Json);
+            seen[which] = load.run_with(&sources[which], generator, folder.path())?.requests_per_s;
+        }
+        let [without, with] = seen;
+        let ratio = without / with;
+        writeln!(out, "| {} | {without:.0} | {with:.0} | {ratio:.3} |", round + 1)?;
+        ratios.push(ratio);
+    }
+    writeln!(out)?;
+    let what = "small MLP, JSON, 64 connections: time with parameters / without, median";
+    targets::print(&mut out, &[(what, median(&ratios), Target::AtMost(TIME_MAX))])?;
+    Ok(())
+}
+
+/// The request as clients with parameters of their own send it.
+fn with_parameters(mut request: Value) -> Value {
+    request["parameters"] = json!({"tenant": "blue", "trace": true, "weight": 3});
+    request["inputs"][0]["parameters"] = json!({"content_type": "np"});
+    request
+}
