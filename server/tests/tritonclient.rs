@@ -25,7 +25,9 @@ fn published_clients_get_what_they_expect() {
     expect_success(&made);
     let trace = folder.path().join("trace.json");
     let trace_flags = ["--trace-file", trace.to_str().unwrap()];
-    let flags = [&["--model-control", "none", "--shared-memory", "/"], &trace_flags[..]].concat();
+    // Some models are there for the reason that they can not serve.
+    let some_ready = ["--model-control", "none", "--ready-when", "any"];
+    let flags = [&some_ready[..], &["--shared-memory", "/"], &trace_flags].concat();
     let all = Server::start_with(&served, &flags);
     let by_name = Server::start_with(&explicit, &["--model-control", "explicit"]);
     let nulls = Server::start_with(&plain, &["--json-non-finite", "null"]);
