@@ -12,6 +12,9 @@ pub const KEPT_MAX: usize = 64;
 /// Most bytes of names and values that are kept of a request.
 pub const BYTES_MAX: usize = 4096;
 
+/// Bytes that are reserved at once, enough for the parameters of most requests.
+const FIRST_BYTES: usize = 128;
+
 /// Value of a parameter, in any protocol.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ParameterValue<'a> {
@@ -77,6 +80,9 @@ impl CustomParameters {
         if kept.entries.len() == KEPT_MAX || bytes > BYTES_MAX - kept.text.len() {
             kept.left_out += 1;
             return;
+        }
+        if kept.entries.is_empty() {
+            kept.text.reserve(FIRST_BYTES);
         }
         let name = kept.push_text(name);
         let value = match value {

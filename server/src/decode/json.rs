@@ -78,31 +78,29 @@ pub(super) fn header(json: &[u8]) -> Result<(Decoded, SmallVec<[JsonInput; 2]>),
     let mut inputs = SmallVec::new();
     let mut outputs: SmallVec<[_; 2]> = SmallVec::new();
     let mut seen = Seen::default();
-    let mut is_v1 = false;
+    let mut has_inputs = false;
     reader.object(|reader, key| {
-        match key {
-            "id" | "parameters" | "inputs" | "outputs" => seen.once(key)?,
-            "instances" => is_v1 = true,
-            _ => {}
-        }
+        let field = seen.once(key)?;
         if reader.null()? {
-            seen.forget(key);
             return Ok(());
         }
         let custom = &mut decoded.request.parameters;
-        match key {
-            "id" => match reader.kind() {
+        match field {
+            Field::Id => match reader.kind() {
                 Kind::Text => decoded.id = reader.text()?.into_owned(),
                 _ => return Err(reader.wrong("'id'", "a text")),
             },
-            "parameters" => {
+            Field::Parameters => {
                 parameters(reader, &mut decoded.parameters, custom, ParameterOwner::Request)?;
             }
-            "inputs" => tensors(reader, "inputs", |reader, index| {
-                inputs.push(input(reader, index, custom)?);
-                Ok(())
-            })?,
-            "outputs" => tensors(reader, "outputs", |reader, index| {
+            Field::Inputs => {
+                has_inputs = true;
+                tensors(reader, "inputs", |reader, index| {
+                    inputs.push(input(reader, index, custom)?);
+                    Ok(())
+                })?;
+            }
+            Field::Outputs => tensors(reader, "outputs", |reader, index| {
                 outputs.push(output(reader, index, custom)?);
                 Ok(())
             })?,
@@ -111,8 +109,8 @@ pub(super) fn header(json: &[u8]) -> Result<(Decoded, SmallVec<[JsonInput; 2]>),
         Ok(())
     })?;
     reader.end()?;
-    if !seen.has("inputs") {
-        let hint = match is_v1 {
+    if !has_inputs {
+        let hint = match seen.has(Field::Instances) {
             true => "; 'instances' are for POST /v1/models/NAME:predict",
             false => "",
         };
@@ -126,30 +124,57 @@ pub(super) fn header(json: &[u8]) -> Result<(Decoded, SmallVec<[JsonInput; 2]>),
     Ok((decoded, inputs))
 }
 
-/// Fields that an object has had.
+/// Field of a request, an input or an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Id,
+    Parameters,
+    Inputs,
+    Outputs,
+    Name,
+    Shape,
+    Datatype,
+    Data,
+    /// Field of the V1 protocol.
+    Instances,
+    /// A field that has no meaning.
+    Other,
+}
+
+impl Field {
+    fn of(key: &str) -> Self {
+        match key {
+            "id" => Self::Id,
+            "parameters" => Self::Parameters,
+            "inputs" => Self::Inputs,
+            "outputs" => Self::Outputs,
+            "name" => Self::Name,
+            "shape" => Self::Shape,
+            "datatype" => Self::Datatype,
+            "data" => Self::Data,
+            "instances" => Self::Instances,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Fields that an object has had, one bit each.
 #[derive(Default)]
-struct Seen(SmallVec<[&'static str; 4]>);
+struct Seen(u16);
 
 impl Seen {
-    const FIELDS: [&str; 8] =
-        ["id", "parameters", "inputs", "outputs", "name", "shape", "datatype", "data"];
-
-    /// Marks a field, which must be new.
-    fn once(&mut self, field: &str) -> Result<(), Fault> {
-        if self.has(field) {
-            return Err(Fault::value(format!("'{field}' stands there twice")));
+    /// Marks the field of a key, which must be new if it has a meaning.
+    fn once(&mut self, key: &str) -> Result<Field, Fault> {
+        let field = Field::of(key);
+        if self.has(field) && field != Field::Other {
+            return Err(Fault::value(format!("'{key}' stands there twice")));
         }
-        self.0.extend(Self::FIELDS.into_iter().find(|known| *known == field));
-        Ok(())
+        self.0 |= 1 << field as u16;
+        Ok(field)
     }
 
-    fn has(&self, field: &str) -> bool {
-        self.0.contains(&field)
-    }
-
-    /// Unmarks a field that was null.
-    fn forget(&mut self, field: &str) {
-        self.0.retain(|seen| *seen != field);
+    fn has(&self, field: Field) -> bool {
+        self.0 & (1 << field as u16) != 0
     }
 }
 
@@ -214,24 +239,21 @@ fn output(
     let (mut name, mut known) = (None, OutputParameters::default());
     let mut seen = Seen::default();
     let read = reader.object(|reader, key| {
-        if matches!(key, "name" | "parameters") {
-            seen.once(key)?;
-        }
+        let field = seen.once(key)?;
         if reader.null()? {
             return Ok(());
         }
-        match key {
-            "name" => name = Some(tensor_name(reader)?),
-            "parameters" => {
+        match field {
+            Field::Name => name = Some(tensor_name(reader)?),
+            Field::Parameters => {
                 parameters(reader, &mut known, custom, ParameterOwner::Output(index))?;
             }
             _ => drop(reader.skip()?),
         }
         Ok(())
     });
-    let part = part("output", name.as_deref(), index);
-    read.map_err(|fault| fault.of(&part))?;
-    let name = name.ok_or_else(|| Fault::value(format!("{part} has no 'name'")))?;
+    read.map_err(|fault| fault.of(part("output", name.as_deref(), index)))?;
+    let name = name.ok_or_else(|| Fault::value(format!("outputs[{index}] has no 'name'")))?;
     Ok((name, known))
 }
 
@@ -243,10 +265,11 @@ fn input(
 ) -> Result<JsonInput, Fault> {
     let mut fields = InputFields::default();
     let read = fields.read(reader, index, custom);
-    let part = part("input", fields.name.as_deref(), index);
-    read.map_err(|fault| fault.of(&part))?;
-    let missing = |field: &str| Fault::value(format!("{part} has no '{field}'"));
-    let name = fields.name.ok_or_else(|| missing("name"))?;
+    read.map_err(|fault| fault.of(part("input", fields.name.as_deref(), index)))?;
+    let name = fields.name.ok_or_else(|| Fault::value(format!("inputs[{index}] has no 'name'")))?;
+    let missing = |field: &str| {
+        Fault::value(format!("{} has no '{field}'", part("input", Some(&name), index)))
+    };
     let shape = fields.shape.ok_or_else(|| missing("shape"))?;
     let datatype = fields.datatype.ok_or_else(|| missing("datatype"))?;
     let has_data = fields.data.is_some();
@@ -277,21 +300,19 @@ impl<'a> InputFields<'a> {
     ) -> Result<(), Fault> {
         let mut seen = Seen::default();
         reader.object(|reader, key| {
-            if matches!(key, "name" | "shape" | "datatype" | "parameters" | "data") {
-                seen.once(key)?;
-            }
+            let field = seen.once(key)?;
             if reader.null()? {
                 return Ok(());
             }
-            match key {
-                "name" => self.name = Some(tensor_name(reader)?),
-                "shape" => self.shape = Some(shape(reader)?),
-                "datatype" => self.datatype = Some(datatype(reader)?),
-                "parameters" => {
+            match field {
+                Field::Name => self.name = Some(tensor_name(reader)?),
+                Field::Shape => self.shape = Some(shape(reader)?),
+                Field::Datatype => self.datatype = Some(datatype(reader)?),
+                Field::Parameters => {
                     let owner = ParameterOwner::Input(index);
                     parameters(reader, &mut self.parameters, custom, owner)?;
                 }
-                "data" => match self.datatype {
+                Field::Data => match self.datatype {
                     Some(datatype) => self.read_data(reader, datatype)?,
                     None => {
                         self.early = Some(reader.clone());

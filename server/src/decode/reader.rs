@@ -246,7 +246,10 @@ impl<'a> Reader<'a> {
     }
 
     fn expect(&mut self, wanted: u8) -> Result<(), Fault> {
-        self.expect_or(wanted, &format!("'{}'", char::from(wanted)))
+        if self.eat(wanted) {
+            return Ok(());
+        }
+        Err(self.syntax(&format!("'{}'", char::from(wanted))))
     }
 
     #[inline]
