@@ -6,7 +6,6 @@ import urllib.request
 
 import numpy as np
 import pytest
-import tritonclient.http
 from asking import HTTP, tensor, tensors, wanted
 from tritonclient.utils import InferenceServerException
 
