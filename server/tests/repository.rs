@@ -245,6 +245,7 @@ fn a_repository_of_triton_is_served_unchanged() {
         output [ { name: "y" data_type: TYPE_FP32 dims: [ 2 ] } ]
         version_policy: { all { } }
         dynamic_batching { preserve_ordering: true }
+        instance_group [ { count: 1 gpus: [ 0 ] } ]
         "#,
     );
     let server = polling(&models);
@@ -254,7 +255,8 @@ fn a_repository_of_triton_is_served_unchanged() {
         (&config["max_batch_size"], &config["default_model_filename"]),
         (&4.into(), &"sum.onnx".into())
     );
-    assert!(server.stop().contains("preserve_ordering"));
+    let log = server.stop();
+    assert!(log.contains("instance_group.gpus") && !log.contains("preserve_ordering"), "{log}");
 }
 
 #[test]

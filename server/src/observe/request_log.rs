@@ -42,8 +42,10 @@ pub(crate) fn without_response(
     let reason = outcome.reason().unwrap_or_default();
     log_suppressed(model, *version, *outcome, suppressed);
     let why = error.map_or_else(|| record.explanation(), Error::to_string);
+    // What a client asks for can also be wrong after the run.
+    let is_clients = matches!(error, Some(Error::Malformed(_)));
     line!(
-        is_warning(*outcome),
+        is_warning(*outcome) && !is_clients,
         model = &**model,
         version,
         %request_id,
