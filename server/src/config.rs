@@ -30,6 +30,8 @@ Examples:
       Serve one model; load and unload others by name through the API.
   skysail-server --model digits=/mnt/models
       Serve one model, a file or a folder that may be mounted or replaced later.
+  skysail-server --models s3://bucket/models --models models
+      Serve what a bucket has, and a folder. Credentials are in the environment.
   skysail-server --models models --http 0.0.0.0:8000 --grpc 0.0.0.0:8001
       Accept connections from other machines.
 

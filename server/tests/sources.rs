@@ -84,6 +84,14 @@ fn a_path_may_be_a_file_or_a_folder_that_is_the_model() {
         wait_for_sum(&server, model, wanted);
     }
     assert!(server.state("versions", "7").is_some());
+    let named = [&flags.each_ref().map(String::as_str)[..], &["--model-control", "explicit"]];
+    let by_name = Server::start_with(
+        models.path(),
+        &[&named.concat()[..], &["--load-model", "file"]].concat(),
+    );
+    assert_eq!((sum(&by_name, "file"), sum(&by_name, "direct")), (Some(11.0), None));
+    assert_eq!(load(&by_name, "direct", &json!({})).status, 200);
+    assert_eq!(sum(&by_name, "direct"), Some(21.0));
     elsewhere.write("file.onnx", add(11.0).to_bytes().unwrap());
     wait_for_sum(&server, "file", 12.0);
 }

@@ -14,6 +14,8 @@ use std::{
 
 /// The profile of the first build.
 const QUICK: &str = "quick";
+/// Features of the first build, without those that few need at first.
+const QUICK_FEATURES: [&str; 3] = ["--no-default-features", "--features", "dashboard"];
 const QUICK_NOTE: &str = "a quick build, which serves small models at about two thirds of full speed; \
     `cargo xtask serve --release` makes the fast one";
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -24,12 +26,13 @@ const REQUEST: &[u8] = b"GET /v2/health/ready HTTP/1.0\r\n\r\n";
 /// Sets up, builds the server and becomes it: its signals and its exit status are its own.
 pub(crate) fn serve(is_release: bool, flags: &[String]) -> Result<()> {
     let profile = if is_release { "release" } else { QUICK };
-    let server = ["--profile", profile, "--package", "skysail-server"];
+    let mut server = vec!["--profile", profile, "--package", "skysail-server"];
     if !is_release {
         println!("serve: {QUICK_NOTE}");
+        server.extend(QUICK_FEATURES);
     }
     // The download waits for the network while the build computes.
-    workspace::run_beside(workspace::cargo("build").args(server), setup::onnx_runtime)?;
+    workspace::run_beside(workspace::cargo("build").args(&server), setup::onnx_runtime)?;
     let own_models = value_of("--models", flags).is_some();
     let address = value_of("--http", flags).unwrap_or("127.0.0.1:8000");
     // A server that is ready there now is another one, and this one will report the conflict.
@@ -38,7 +41,7 @@ pub(crate) fn serve(is_release: bool, flags: &[String]) -> Result<()> {
     }
     // Cargo knows where the program is, and becomes the program in turn.
     let mut run = workspace::cargo("run");
-    run.arg("--quiet").args(server).arg("--");
+    run.arg("--quiet").args(&server).arg("--");
     if !own_models {
         run.args(["--models", "models"]);
     }

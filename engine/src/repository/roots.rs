@@ -154,6 +154,14 @@ impl Roots {
             std::fs::read_dir(&root.path).map_err(|error| {
                 std::io::Error::new(error.kind(), format!("{}: {error}", root.label))
             })?;
+            if source::is_model_itself(&root.path) {
+                tracing::warn!(
+                    "{} has a model's file directly in it, which is not served: `--model NAME={}` \
+                     serves such a folder",
+                    root.label,
+                    root.label
+                );
+            }
         }
         Ok(())
     }

@@ -165,6 +165,11 @@ pub(crate) fn names(folder: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// True if a folder is a model rather than a repository.
+pub(crate) fn is_model_itself(folder: &Path) -> bool {
+    FILE_NAMES.iter().any(|name| folder.join(name).is_file())
+}
+
 /// True if a folder of this name is a model of its repository.
 pub fn is_model_name(name: &str) -> bool {
     is_plain(name) && !name.starts_with('.')

@@ -85,3 +85,39 @@ fn the_objective_is_optional_and_set_by_flag_or_file() {
         assert!(error.contains("objective-ms"), "{bad}: {error}");
     }
 }
+
+#[test]
+fn places_are_one_or_many_and_none_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (a, b, file) = (at("a"), at("b"), folder.path().join("s.toml"));
+    let read = |text: &str, flags: &[&str]| {
+        std::fs::write(&file, format!("[repository]\n{text}\n")).unwrap();
+        let flags = [&["--config", file.to_str().unwrap()], flags].concat();
+        config(&flags).map(|config| config.repository).map_err(|error| format!("{error:#}"))
+    };
+    let one = read(&format!("models = '{a}'\nmodel = 'm={b}'"), &[]).unwrap();
+    assert_eq!((one.models.len(), one.model.len()), (1, 1));
+    let many = read(&format!("models = ['{a}', '{b}']"), &[]).unwrap();
+    assert_eq!(many.models, [a.clone(), b.clone()]);
+    let flags = read(&format!("models = '{a}'"), &["--models", &b]).unwrap();
+    assert_eq!(flags.models, [b.clone()]);
+    let named = read("", &["--model", "m=/not/there/yet"]).unwrap();
+    assert!(named.models.is_empty(), "no other repository is served then");
+    for (text, words) in [
+        (format!("models = ['{a}', '{a}/.']"), "given twice"),
+        (format!("model = ['m={a}', 'm={b}']\nmodels = '{a}'"), "two models of this name"),
+        (format!("models = '{a}/none'"), "no such folder"),
+        ("model = 'm'".into(), "NAME=PATH"),
+        ("model = '../m=x'".into(), "can not be the name of a model"),
+        ("models = 5".into(), "a string or a list of strings"),
+        ("models = 'ftp://x/y'".into(), "ftp://x/y"),
+    ] {
+        let error = read(&text, &[]).unwrap_err();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+}

@@ -15,8 +15,8 @@ pub(crate) struct Stores;
 /// Always.
 pub(crate) fn check(url: &str) -> Result<()> {
     bail!(
-        "{url}: this build serves folders only. For object stores, build it with \
-         `cargo build --release --package skysail-server`"
+        "{url}: this build has no object stores. `cargo xtask serve --release` makes one that has, and \
+         so does `cargo build --release --package skysail-server`"
     )
 }
 
