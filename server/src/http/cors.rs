@@ -21,7 +21,7 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 /// Seconds for which a browser may remember the answer to a preflight request.
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("600");
 
-/// What the answer to a preflight request depends on.
+/// Headers that the answer to a preflight request depends on.
 const PREFLIGHT_VARY: HeaderValue = HeaderValue::from_static(
     "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
 );

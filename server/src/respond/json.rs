@@ -18,11 +18,11 @@ pub(super) struct Notation {
 /// Elements of BYTES that are written as objects with base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Base64 {
-    /// None. Those that are no UTF-8 are an error.
+    /// No element. One that is no UTF-8 is an error.
     Never,
-    /// Those that are no UTF-8.
+    /// Elements that are no UTF-8.
     IfNeeded,
-    /// All.
+    /// Every element.
     Always,
 }
 
