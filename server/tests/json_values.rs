@@ -1,5 +1,7 @@
 //! Values in JSON that are no plain numbers or texts, and requests of many rows.
 
+#![expect(clippy::expect_used, reason = "a test panics")]
+
 mod support;
 
 use serde_json::{Value, json};

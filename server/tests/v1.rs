@@ -1,5 +1,7 @@
 //! The V1 protocol: predictions for instances.
 
+#![expect(clippy::expect_used, reason = "a test panics")]
+
 mod support;
 
 use serde_json::json;
@@ -34,6 +36,7 @@ fn predict(server: &Server, model: &str, body: &str) -> Answer {
     server.post(&format!("/v1/models/{model}:predict"), body)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write the value where they pass it")]
 #[track_caller]
 fn expect_predictions(answer: &Answer, predictions: serde_json::Value) {
     assert_eq!(answer.status, 200, "{}", answer.text());
