@@ -1,7 +1,5 @@
 //! Web pages of other origins that call the server.
 
-#![expect(clippy::unwrap_used, reason = "a test panics")]
-
 mod support;
 
 use support::Server;
