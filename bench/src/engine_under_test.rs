@@ -30,6 +30,7 @@ impl TestEngine {
             cores,
             objective_ms,
             probe: None,
+            operator_libraries: Vec::new(),
         })?;
         Ok(Self { engine, folder })
     }

@@ -12,7 +12,7 @@ use ort::environment::Environment;
 use skysail_graph::{Independence, RowCause};
 use std::fmt::Display;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 mod onnxruntime;
@@ -45,6 +45,8 @@ pub struct VersionFile<'a> {
     pub path: &'a Path,
     /// Settings of the model.
     pub config: &'a ModelConfig,
+    /// Libraries of operators that it may use.
+    pub operator_libraries: &'a [PathBuf],
 }
 
 /// Permission to give a file to code that may end the process. It may wait for a trial in another

@@ -7,6 +7,7 @@ use skysail_policy::batch::Policy;
 use skysail_policy::queue_policy::QueuePolicies;
 use skysail_policy::versions::VersionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 mod compressed;
@@ -18,7 +19,7 @@ mod warm_up;
 pub use compressed::{Choice, CompressedConfig};
 pub use padding::{Fill, PaddingConfig};
 pub use probe::ProbeSettings;
-pub use tensors::{BatchInputKind, DerivedInput, ExpectedTensor, RaggedConfig, ScatteredOutput};
+pub use tensors::ExpectedTensor;
 pub use warm_up::{WarmUp, WarmUpData, WarmUpInput};
 
 /// Rows of the largest batch of a model that batches without a configured size.
@@ -63,6 +64,8 @@ pub struct EngineConfig {
     pub objective_ms: Option<f64>,
     /// Settings of the probe, which tries versions in a child process; `None` turns it off.
     pub probe: Option<ProbeSettings>,
+    /// Libraries of operators that every model may use. Their code runs in this process.
+    pub operator_libraries: Vec<PathBuf>,
 }
 
 /// Settings of a model, from its `model.toml` or `config.pbtxt`.
@@ -102,12 +105,6 @@ pub struct ModelConfig {
     /// Name of the file of labels in the model's folder, by output.
     #[serde(skip)]
     pub labels: BTreeMap<String, String>,
-    /// Order of dimensions of inputs that are images. Clients read it; it changes no data.
-    #[serde(skip)]
-    pub image_formats: BTreeMap<String, String>,
-    /// Inputs that are joined flat, and what is made for each batch.
-    #[serde(skip)]
-    pub ragged: Option<RaggedConfig>,
     /// Priority levels, and the limits of the queue at each.
     #[serde(skip)]
     pub queue_policies: QueuePolicies,

@@ -15,7 +15,7 @@ pub(crate) mod warm_up;
 
 use crate::config::ModelConfig;
 use crate::repository::source::VersionSource;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Extension of a package's file name.
 const PACKAGE_EXTENSION: &str = "sky";
@@ -32,6 +32,29 @@ pub(crate) struct LoadTarget<'a> {
     pub(crate) config: &'a ModelConfig,
     /// File of the version.
     pub(crate) source: &'a VersionSource,
+}
+
+impl LoadTarget<'_> {
+    /// Libraries of operators that the version may use: those of all models, and its own.
+    ///
+    /// # Errors
+    /// One of its own is missing, or leads out of the model's folder.
+    pub(crate) fn operator_libraries(&self, of_all: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+        let mut libraries = of_all.to_vec();
+        for file in &self.config.operator_libraries {
+            let path = self.folder.join(file);
+            let with_path =
+                |error: std::io::Error| format!("operator library {}: {error}", path.display());
+            let (found, folder) = (path.canonicalize(), self.folder.canonicalize());
+            let found = found.map_err(with_path)?;
+            if !found.starts_with(folder.map_err(with_path)?) {
+                let path = path.display();
+                return Err(format!("operator library {path}: it leads out of the model's folder"));
+            }
+            libraries.push(found);
+        }
+        Ok(libraries)
+    }
 }
 
 /// True if a file is a package, by its name.

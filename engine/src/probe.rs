@@ -40,12 +40,15 @@ struct Subject {
     folder: PathBuf,
     fingerprint: Vec<FileState>,
     settings: SessionSettings,
+    /// Libraries of operators that it may use.
+    libraries: Vec<PathBuf>,
 }
 
 impl Subject {
-    /// The subject of a version; `None` if it has no file.
-    fn new(target: &LoadTarget<'_>) -> Option<Self> {
+    /// The subject of a version; `None` if it has no file, or a library of it is missing.
+    fn new(target: &LoadTarget<'_>, libraries: &[PathBuf]) -> Option<Self> {
         Some(Self {
+            libraries: target.operator_libraries(libraries).ok()?,
             file: target.source.file.clone().ok()?,
             folder: target.source.folder.clone(),
             fingerprint: target.source.fingerprint.clone(),
@@ -61,6 +64,8 @@ const ZERO_TRIALS_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Probe {
     context: Arc<Context>,
     workers: Mutex<Vec<JoinHandle<()>>>,
+    /// Libraries of operators that every version may use.
+    libraries: Vec<PathBuf>,
 }
 
 impl Probe {
@@ -75,9 +80,15 @@ impl Probe {
         runtime: String,
     ) -> io::Result<Self> {
         let context = Arc::new(Context::new(settings, cores, runtime));
-        let probe = Self { context, workers: Mutex::default() };
+        let probe = Self { context, workers: Mutex::default(), libraries: Vec::new() };
         probe.add_worker()?;
         Ok(probe)
+    }
+
+    /// Lets every version use these libraries of operators.
+    pub(crate) fn with_libraries(mut self, libraries: Vec<PathBuf>) -> Self {
+        self.libraries = libraries;
+        self
     }
 
     /// Waits until the version has loaded and run one row in a child. Returns `None` for a version
@@ -89,7 +100,7 @@ impl Probe {
         &self,
         target: &LoadTarget<'_>,
     ) -> Result<Option<ProbedVersion<'_>>, String> {
-        let Some(subject) = Subject::new(target) else { return Ok(None) };
+        let Some(subject) = Subject::new(target, &self.libraries) else { return Ok(None) };
         let probe = Arc::new(PendingProbe::new(subject));
         let version = ProbedVersion::new(probe, &self.context);
         if self.context.queue.push(&version.probe)

@@ -71,3 +71,30 @@ impl SharedOrder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(number: u64) -> Result<Response, Error> {
+        Err(Error::TimedOut { timeout_us: number })
+    }
+
+    #[test]
+    fn a_response_waits_for_those_before_it_unless_they_never_come() {
+        let order = SharedOrder::default();
+        let (channels, mut receivers): (Vec<_>, Vec<_>) =
+            (0..4).map(|_| oneshot::channel()).unzip();
+        let mut senders: Vec<ReplySender> =
+            channels.into_iter().map(|channel| ReplySender::in_order(channel, &order)).collect();
+        let mut has = |at: usize| receivers[at].try_recv().is_ok();
+        let (last, third, second) = (senders.pop(), senders.pop(), senders.pop());
+        second.unwrap().send(error(1));
+        last.unwrap().send(error(3));
+        assert!(!has(1) && !has(3), "the first is not there");
+        senders.pop().unwrap().send(error(0));
+        assert!(has(0) && has(1) && !has(3));
+        drop(third);
+        assert!(has(3));
+    }
+}

@@ -150,8 +150,17 @@ impl Repository {
         let start = |settings| Probe::start(settings, cores, probe::runtime_identity(cores));
         let probe = config.probe.clone().map(start).transpose()?;
         let stop_probe = probe.as_ref().map(Probe::stopper);
+        let operator_libraries = config.operator_libraries.clone();
+        for library in &operator_libraries {
+            let library = library.display();
+            tracing::warn!(
+                "the operator library {library} runs in the server, with all its rights"
+            );
+        }
+        let probe = probe.map(|probe| probe.with_libraries(operator_libraries.clone()));
         let (spawner, comparing) = (Spawner::start()?, Mutex::default());
-        let loader = Loader { backends, spawner, probe, cores, objective_ms, comparing };
+        let loader =
+            Loader { backends, spawner, probe, cores, objective_ms, comparing, operator_libraries };
         let (roots, named) = (config.models.clone(), config.load_at_start.clone());
         let channel = (events.clone(), inbox);
         let updater = Updater::new(config, Arc::new(loader), Arc::clone(&shared), channel);

@@ -103,7 +103,6 @@ mod tests {
             dims: Some(dims.into()),
             reshape: Some(shape.into()),
             optional: false,
-            ragged: false,
         };
         Reshape::new(&tensor, graph, has_rows).unwrap()
     }

@@ -33,6 +33,8 @@ pub(crate) enum SessionError {
     Element { side: &'static str, name: String, element: String },
     #[error("its sparse layers can not be run: {0}")]
     Kernel(#[from] skysail_kernels::KernelError),
+    #[error("the operator library {path} can not be loaded: {error}")]
+    OperatorLibrary { path: String, error: String },
     #[error("its optimised graph can not be kept: {0}")]
     Keep(#[from] std::io::Error),
     #[error("its optimised graph can not be read: {0}")]

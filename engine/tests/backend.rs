@@ -107,6 +107,7 @@ fn engine(content: &str) -> (Engine, tempfile::TempDir) {
         cores: 1,
         objective_ms: None,
         probe: None,
+        operator_libraries: Vec::new(),
     };
     let engine = Engine::start_with(config, vec![Arc::new(Zeros)]).unwrap();
     support::wait_until("it has started", || engine.repository().is_started());

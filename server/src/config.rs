@@ -164,6 +164,9 @@ settings! {
         model: Vec<NamedPlace> = Vec::new(), "model", "NAME=PATH", "place::one_or_many";
         /// Mode of loading and updating models [default: poll].
         model_control: Control = Control::Poll, "model-control", "MODE";
+        /// Library of operators, such as onnxruntime-extensions, that every model may use; may be
+        /// repeated. Its code runs in the server, with all its rights.
+        op_library: Vec<PathBuf> = Vec::new(), "op-library", "FILE", "place::one_or_many";
         /// Interval between two scans of the folder in milliseconds, with --model-control poll
         /// [default: 1000].
         poll_ms: u64 = 1000, "poll-ms", "MS";
@@ -422,6 +425,7 @@ impl Config {
             cores: self.threads.compute,
             objective_ms: self.latency.objective_ms,
             probe: self.probe.engine(),
+            operator_libraries: self.repository.op_library.clone(),
         }
     }
 }

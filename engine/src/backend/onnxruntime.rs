@@ -123,7 +123,8 @@ impl OrtBackend {
             }
         };
         let (environment, spawner, path) = (&self.environment, &self.spawner, file.path);
-        SessionMaker { environment, spawner, path, source, config: &file.config.replicas }
+        let (config, libraries) = (&file.config.replicas, file.operator_libraries);
+        SessionMaker { environment, spawner, path, source, config, libraries }
     }
 }
 

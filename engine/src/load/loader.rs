@@ -21,7 +21,7 @@ use skysail_policy::objective::reachable_us;
 use std::cell::OnceCell;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,6 +37,8 @@ pub(crate) struct Loader {
     pub(crate) objective_ms: Option<f64>,
     /// Held by a load that compares numbers of threads.
     pub(crate) comparing: Mutex<()>,
+    /// Libraries of operators that every version may use.
+    pub(crate) operator_libraries: Vec<PathBuf>,
 }
 
 impl Loader {
@@ -85,7 +87,15 @@ impl Loader {
             drop(probed.set(met.map_err(BackendError::new)?.flatten()));
             Ok(())
         };
-        let file = VersionFile { path, config: target.config };
+        let libraries = target.operator_libraries(&self.operator_libraries)?;
+        for library in libraries.iter().skip(self.operator_libraries.len()) {
+            let (name, library) = (target.name, library.display());
+            tracing::warn!(
+                "model '{name}': the operator library {library} runs in the server, with all its \
+                 rights: serve it only if you trust it"
+            );
+        }
+        let file = VersionFile { path, config: target.config, operator_libraries: &libraries };
         let mut version = backend.open(file, &gate).map_err(text)?;
         let probed = probed.get().and_then(Option::as_ref);
         self.make(target, backend.name(), &mut *version, probed)

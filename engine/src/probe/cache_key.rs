@@ -36,6 +36,8 @@ pub(super) fn key(
         folder = PathBuf::new();
         files = vec![(subject.file.clone(), fs::metadata(&subject.file)?)];
     }
+    let library = |path: &PathBuf| fs::metadata(path).map(|metadata| (path.clone(), metadata));
+    files.extend(subject.libraries.iter().map(library).collect::<io::Result<Vec<_>>>()?);
     let bytes = files.iter().map(|(_, metadata)| metadata.len()).sum();
     let mut all = Sha256::new();
     let mut part = |text: &str| {

@@ -118,7 +118,8 @@ impl Child<'_> {
             }
         };
         let (environment, spawner, path) = (self.environment, self.spawner, &*job.file);
-        let maker = SessionMaker { environment, spawner, path, source, config: &replicas };
+        let (config, libraries) = (&replicas, &*job.libraries);
+        let maker = SessionMaker { environment, spawner, path, source, config, libraries };
         let first_threads = replicas.first_threads();
         let mut first = OrtExecutor::first(maker.session(first_threads)?)?;
         send(output, &Report::RunningRow)?;

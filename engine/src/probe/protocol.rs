@@ -15,6 +15,8 @@ pub(super) struct Job {
     pub(super) file: PathBuf,
     pub(super) settings: SessionSettings,
     pub(super) extent: Extent,
+    /// Libraries of operators that it may use.
+    pub(super) libraries: Vec<PathBuf>,
     /// Zero dimensions that ended an earlier child.
     pub(super) crashed: Vec<ZeroDims>,
 }

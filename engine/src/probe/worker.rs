@@ -225,6 +225,7 @@ impl Worker {
                 file: probe.subject.file.clone(),
                 settings: probe.subject.settings,
                 extent,
+                libraries: probe.subject.libraries.clone(),
                 crashed: crashed.clone(),
             };
             let outcome = match self.run_job(probe, &job, memory_bytes) {

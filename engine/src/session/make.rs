@@ -9,7 +9,7 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use parking_lot::{Mutex, MutexGuard};
 use skysail_kernels::{OperatorWeights, operators};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 /// ONNX Runtime registers the domain of our operators with the first session that has them. It
@@ -29,6 +29,8 @@ pub(crate) struct SessionMaker<'a> {
     pub(crate) path: &'a Path,
     pub(crate) source: Source<'a>,
     pub(crate) config: &'a ReplicaConfig,
+    /// Libraries of operators that the graph may use.
+    pub(crate) libraries: &'a [PathBuf],
 }
 
 /// Source of a version's graph and weights.
@@ -89,6 +91,12 @@ impl SessionMaker<'_> {
         let mut builder = Session::builder(self.environment)?.with_optimization_level(level)?;
         if let Source::Memory { operators: Some(weights), .. } = self.source {
             builder = builder.with_operators(operators(weights)?)?;
+        }
+        for library in self.libraries {
+            builder = builder.with_operator_library(library).map_err(|error| {
+                let (path, error) = (library.display().to_string(), error.to_string());
+                SessionError::OperatorLibrary { path, error }
+            })?;
         }
         let ReplicaConfig { threads: pinned, inter_op_threads, .. } = self.config;
         if threads > 1 && pinned.is_none() && inter_op_threads.is_none() {

@@ -67,6 +67,7 @@ impl Models {
             cores,
             objective_ms: None,
             probe: None,
+            operator_libraries: Vec::new(),
         };
         Self {
             repository: Some(

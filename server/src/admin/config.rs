@@ -1,15 +1,14 @@
 //! The effective configuration of a model, in Triton's format.
 
+use super::json;
 use super::metadata::PLATFORM;
 use crate::server::Server;
 use crate::status::Error;
 use skysail_engine::VersionPolicy;
-use skysail_engine::config::ModelConfig as EngineConfig;
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::signature::TensorSpec;
 use skysail_engine::tensor::DataType as EngineDataType;
 use skysail_protocol::grpc::model_config::SchedulingChoice;
-use skysail_protocol::grpc::model_input::Format;
 use skysail_protocol::grpc::model_instance_group::Kind;
 use skysail_protocol::grpc::model_version_policy::{All, Latest, PolicyChoice, Specific};
 use skysail_protocol::grpc::{
@@ -29,17 +28,22 @@ pub(crate) fn model(
     let config = model.config();
     let signature = model.signature();
     let batches = model.batching().is_on();
+    let declared = config.declared.as_deref();
+    let declared: Option<ModelConfig> = declared.and_then(|it| json::from_json("ModelConfig", it));
+    let declared = declared.unwrap_or_default();
+    let scheduling = declared.scheduling_choice.clone();
     // Inputs with a default have no batch dimension: a request that has one runs alone.
-    let required = signature.inputs.iter().map(|spec| input(spec, batches, false, config));
-    let optional = signature.optional_inputs.iter().map(|spec| input(spec, false, true, config));
+    let required = signature.inputs.iter().map(|spec| input(spec, batches, false, &declared));
+    let optional = signature.optional_inputs.iter().map(|spec| input(spec, false, true, &declared));
+    let input = required.chain(optional).collect();
     Ok(ModelConfig {
         name: name.into(),
         platform: PLATFORM.into(),
         backend: model.model().backend().into(),
         version_policy: Some(version_policy(&config.versions)),
         max_batch_size: int32(model.batching().rows_max),
-        input: required.chain(optional).collect(),
-        output: signature.outputs.iter().map(|spec| output(spec, batches, config)).collect(),
+        input,
+        output: signature.outputs.iter().map(|spec| output(spec, batches, &declared)).collect(),
         instance_group: vec![ModelInstanceGroup {
             name: name.into(),
             count: int32(model.model().replicas()),
@@ -47,11 +51,11 @@ pub(crate) fn model(
             ..ModelInstanceGroup::default()
         }],
         default_model_filename: model.model().file_name().into(),
-        scheduling_choice: batches.then(|| batching(&model)),
+        scheduling_choice: scheduling.or_else(|| batches.then(|| batching(&model))),
         parameters: parameters(&model),
         response_cache: Some(ModelResponseCache { enable: config.cache.is_some() }),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
-        ..ModelConfig::default()
+        ..declared
     })
 }
 
@@ -100,25 +104,25 @@ fn version_policy(policy: &VersionPolicy) -> ModelVersionPolicy {
     ModelVersionPolicy { policy_choice: Some(choice) }
 }
 
-fn input(spec: &TensorSpec, batches: bool, optional: bool, config: &EngineConfig) -> ModelInput {
-    let format = config.image_formats.get(&*spec.name).and_then(|name| Format::from_str_name(name));
+/// An input as it is served, with the rest of its declaration.
+fn input(spec: &TensorSpec, batches: bool, optional: bool, declared: &ModelConfig) -> ModelInput {
+    let declared = declared.input.iter().find(|input| input.name == *spec.name);
     ModelInput {
         name: spec.name.to_string(),
         data_type: data_type(spec.datatype).into(),
         dims: spec.wire_dims_of_row(batches).collect(),
-        format: format.unwrap_or_default().into(),
         optional,
-        ..ModelInput::default()
+        ..declared.cloned().unwrap_or_default()
     }
 }
 
-fn output(spec: &TensorSpec, batches: bool, config: &EngineConfig) -> ModelOutput {
+fn output(spec: &TensorSpec, batches: bool, declared: &ModelConfig) -> ModelOutput {
+    let declared = declared.output.iter().find(|output| output.name == *spec.name);
     ModelOutput {
         name: spec.name.to_string(),
         data_type: data_type(spec.datatype).into(),
         dims: spec.wire_dims_of_row(batches).collect(),
-        label_filename: config.labels.get(&*spec.name).cloned().unwrap_or_default(),
-        ..ModelOutput::default()
+        ..declared.cloned().unwrap_or_default()
     }
 }
 

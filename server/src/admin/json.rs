@@ -32,6 +32,13 @@ pub(crate) fn to_json(name: &str, message: &impl Message) -> Result<Value, Error
     Ok(value)
 }
 
+/// Converts JSON by the schema's names to the message `inference.NAME`; `None` if it does not fit.
+pub(crate) fn from_json<T: Message + Default>(name: &str, value: &Value) -> Option<T> {
+    let pool = pool().as_ref().ok()?;
+    let descriptor = pool.get_message_by_name(&format!("inference.{name}"))?;
+    DynamicMessage::deserialize(descriptor, value).ok()?.transcode_to().ok()
+}
+
 fn pool() -> &'static Result<DescriptorPool, String> {
     static POOL: OnceLock<Result<DescriptorPool, String>> = OnceLock::new();
     POOL.get_or_init(|| {

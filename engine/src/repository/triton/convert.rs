@@ -59,7 +59,6 @@ pub(super) fn convert(
         },
         warm_up: warm_ups(triton.model_warmup)?,
         labels: tensors::labels(&triton.output)?,
-        image_formats: tensors::image_formats(&triton.input),
         expected_inputs: tensors::expected(triton.input, "input")?,
         expected_outputs: tensors::expected(triton.output, "output")?,
         metric_tags: tags(triton.metric_tags)?,
@@ -67,7 +66,6 @@ pub(super) fn convert(
         ..ModelConfig::default()
     };
     tensors::check_reshapes(&config)?;
-    config.ragged = tensors::ragged(triton.batch_input, triton.batch_output, &config)?;
     for (key, parameter) in triton.parameters {
         apply_parameter(&mut config, &key, &parameter.string_value, warnings)?;
         config.parameters.insert(key, parameter.string_value);

@@ -1,7 +1,7 @@
 //! Tests the settings of Triton's model configuration: with effect, with a warning, and invalid.
 
 use super::*;
-use crate::config::{BatchInputKind, CacheConfig, ExpectedTensor, QueueLimits, WarmUp, WarmUpData};
+use crate::config::{CacheConfig, ExpectedTensor, QueueLimits, WarmUp, WarmUpData};
 use crate::tensor::DataType;
 use skysail_policy::priority::Priority;
 use skysail_policy::queue_policy::{QueuePolicy, TimeoutAction};
@@ -104,7 +104,6 @@ fn every_datatype_has_its_name() {
         dims: None,
         reshape: None,
         optional: false,
-        ragged: false,
     };
     assert_eq!(config.expected_inputs, [open]);
 }

@@ -55,9 +55,19 @@ impl Version<'_> {
         }
     }
 
+    /// Labels of Triton's metrics: those that the model's configuration adds come last.
+    fn triton_labels(&self) -> Labels {
+        let mut labels = self.labels();
+        if !self.is_other {
+            let tags = self.model.config().metric_tags.iter();
+            labels.extend(tags.map(|(key, value)| (format!("_{key}").into(), value.clone())));
+        }
+        labels
+    }
+
     fn labels_and(&self, name: &'static str, value: &str) -> Labels {
         let mut labels = self.labels();
-        labels.push((name, value.to_owned()));
+        labels.push((name.into(), value.to_owned()));
         labels
     }
 
@@ -100,18 +110,16 @@ impl Version<'_> {
             ),
         ];
         for (what, value) in counters {
-            families.counter(what, self.labels(), value);
+            families.counter(what, self.triton_labels(), value);
         }
         for reason in Reason::ALL {
             let what = ("nv_inference_request_failure", "Requests without a response, by reason");
-            families.counter(
-                what,
-                self.labels_and("reason", reason.name()),
-                counted.failures(reason),
-            );
+            let mut labels = self.triton_labels();
+            labels.push(("reason".into(), reason.name().to_owned()));
+            families.counter(what, labels, counted.failures(reason));
         }
         let what = ("nv_inference_pending_request_count", "Requests in the queue");
-        families.gauge(what, self.labels(), self.model.model().waiting() as f64);
+        families.gauge(what, self.triton_labels(), self.model.model().waiting() as f64);
     }
 
     /// Triton's counters of a cache, and its size, if the model has one.
@@ -129,7 +137,7 @@ impl Version<'_> {
             (("nv_cache_miss_duration_per_model", miss_time), miss.ns() / 1000),
         ];
         for (what, value) in counters {
-            families.counter(what, self.labels(), value);
+            families.counter(what, self.triton_labels(), value);
         }
         let what = ("skysail_cache_bytes", "Memory of the responses in the cache");
         families.gauge(what, self.labels(), holds.bytes as f64);
@@ -216,12 +224,12 @@ impl Version<'_> {
 }
 
 fn labels(model: &str, version: String) -> Labels {
-    vec![("model", model.to_owned()), ("version", version)]
+    vec![("model".into(), model.to_owned()), ("version".into(), version)]
 }
 
 fn exemplar(record: &RequestRecord, stage: Option<Stage>) -> Exemplar {
-    let request_id = ("request_id", record.request_id.to_string());
-    let trace_id = record.trace_id.map(|id| ("trace_id", format!("{id:032x}")));
+    let request_id = ("request_id".into(), record.request_id.to_string());
+    let trace_id = record.trace_id.map(|id| ("trace_id".into(), format!("{id:032x}")));
     let ns = match stage {
         Some(stage) => record.ends.stage_ns(stage).unwrap_or(0) as f64,
         None => record.total_us() as f64 * 1e3,
@@ -254,7 +262,7 @@ fn add_ready(families: &mut Families, server: &Server) {
 fn add_stores(families: &mut Families, server: &Server) {
     let Some(stores) = server.stores() else { return };
     for store in stores.status() {
-        let labels = || vec![("store", store.label.clone())];
+        let labels = || vec![("store".into(), store.label.clone())];
         let what = ("skysail_store_up", "1 if the last look at the object store succeeded");
         families.gauge(what, labels(), f64::from(u8::from(store.is_up)));
         let what = ("skysail_store_downloaded_bytes_total", "Bytes from the object store");

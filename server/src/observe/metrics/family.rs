@@ -1,6 +1,7 @@
 //! Metrics grouped by name, independent of formats.
 
 use skysail_engine::observe::histogram::Snapshot;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -26,7 +27,7 @@ impl Kind {
 }
 
 /// Labels, in the order of output.
-pub(super) type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(Cow<'static, str>, String)>;
 
 /// Metrics of one name.
 #[derive(Debug)]
@@ -142,14 +143,14 @@ pub(super) mod testing {
     /// A family of each kind.
     pub(crate) fn families() -> Families {
         let mut families = Families::default();
-        let model = |name: &str| vec![("model", name.to_owned())];
+        let model = |name: &str| vec![("model".into(), name.to_owned())];
         families.gauge(("c", "Now"), vec![], 0.5);
         for count in [3, 4] {
             families.counter(("a_total", "Counts \\ things"), model("a\"b\\c\nd"), count);
         }
         let rows = Histogram::new(Unit::Count);
         [1, 1, 3, 100].iter().for_each(|&row| rows.record(row));
-        let labels = vec![("request_id", "r\"1".to_owned())];
+        let labels = vec![("request_id".into(), "r\"1".to_owned())];
         let exemplar = Exemplar { labels, value: 3.0, time_s: 1_700_000_000.25 };
         let counts =
             Counts { snapshot: rows.snapshot(), powers: 0..=2, exemplars: vec![(2, exemplar)] };

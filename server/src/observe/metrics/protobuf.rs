@@ -7,6 +7,7 @@ use skysail_protocol::prometheus::{
     self, Bucket, BucketSpan, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily,
     MetricType, Timestamp,
 };
+use std::borrow::Cow;
 
 pub(super) const CONTENT_TYPE: &str = "application/vnd.google.protobuf; \
     proto=io.prometheus.client.MetricFamily; encoding=delimited";
@@ -49,8 +50,10 @@ fn metric(kind: MetricType, labels: &Labels, value: &Value) -> Metric {
 }
 
 fn pairs(labels: &Labels) -> Vec<LabelPair> {
-    let pair =
-        |(name, value): &(&str, String)| LabelPair { name: (*name).into(), value: value.clone() };
+    let pair = |(name, value): &(Cow<'static, str>, String)| LabelPair {
+        name: name.to_string(),
+        value: value.clone(),
+    };
     labels.iter().map(pair).collect()
 }
 

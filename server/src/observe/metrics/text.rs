@@ -114,7 +114,7 @@ impl std::fmt::Display for Braced<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self(labels, bound) = self;
         let bound = bound.iter().map(|bound| ("le", *bound));
-        let labels = labels.iter().map(|(name, value)| (*name, value.as_str())).chain(bound);
+        let labels = labels.iter().map(|(name, value)| (&**name, value.as_str())).chain(bound);
         let mut separator = '{';
         for (name, value) in labels {
             write!(f, "{separator}{name}=\"{}\"", escaped(value, true))?;

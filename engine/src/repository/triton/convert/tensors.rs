@@ -1,11 +1,9 @@
 //! Inputs and outputs as a configuration declares them.
 
 use super::is_inside;
-use crate::config::{
-    BatchInputKind, DerivedInput, ExpectedTensor, ModelConfig, RaggedConfig, ScatteredOutput,
-};
+use crate::config::{ExpectedTensor, ModelConfig};
 use crate::repository::triton::node::Mistake;
-use crate::repository::triton::settings::{TritonBatchTensor, TritonTensor};
+use crate::repository::triton::settings::TritonTensor;
 use crate::signature::list;
 use crate::tensor::{DataType, elements};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +41,6 @@ pub(super) fn expected(
             dims: Some(tensor.dims).filter(|dims| !dims.is_empty()),
             reshape: tensor.reshape.map(|reshape| reshape.shape),
             optional: tensor.optional,
-            ragged: tensor.allow_ragged_batch,
         })
     };
     tensors.into_iter().enumerate().map(expect).collect()
@@ -65,12 +62,6 @@ pub(super) fn labels(outputs: &[TritonTensor]) -> Result<BTreeMap<String, String
         labels.insert(output.name.clone(), file.clone());
     }
     Ok(labels)
-}
-
-/// The order of dimensions of inputs that are images.
-pub(super) fn image_formats(inputs: &[TritonTensor]) -> BTreeMap<String, String> {
-    let images = inputs.iter().filter(|input| !matches!(&*input.format, "" | "FORMAT_NONE"));
-    images.map(|input| (input.name.clone(), input.format.clone())).collect()
 }
 
 /// Checks that each reshape keeps the number of elements.
@@ -106,79 +97,4 @@ fn parts(dims: &[i64]) -> Vec<Option<usize>> {
         elements(&sizes?)
     };
     dims.split(|dim| *dim == -1).map(sizes).collect()
-}
-
-/// Reads the inputs and outputs that are made for each batch.
-pub(super) fn ragged(
-    inputs: Vec<TritonBatchTensor>,
-    outputs: Vec<TritonBatchTensor>,
-    config: &ModelConfig,
-) -> Result<Option<RaggedConfig>, Mistake> {
-    let declared = &config.expected_inputs;
-    let ragged: BTreeSet<String> =
-        declared.iter().filter(|input| input.ragged).map(|input| input.name.clone()).collect();
-    if ragged.is_empty() && inputs.is_empty() && outputs.is_empty() {
-        return Ok(None);
-    }
-    if config.max_batch_size.unwrap_or(0) == 0 {
-        let field = if inputs.is_empty() { "input" } else { "batch_input" };
-        let problem = "requests share a batch only if max_batch_size is above 0";
-        return Err(Mistake::in_field(field, problem));
-    }
-    let source = |tensor: &TritonBatchTensor, field: &str| {
-        let [name] = tensor.source_input.as_slice() else {
-            let problem = format!("has {} inputs: exactly one", tensor.source_input.len());
-            return Err(Mistake::in_field(format!("{field}.source_input"), problem));
-        };
-        if !declared.iter().any(|input| input.name == *name) {
-            let problem = format!("is '{name}', which is no input of the configuration");
-            return Err(Mistake::in_field(format!("{field}.source_input"), problem));
-        }
-        Ok(name.clone())
-    };
-    let mut derived = Vec::new();
-    for (index, tensor) in inputs.iter().enumerate() {
-        let field = format!("batch_input[{index}]");
-        let (source, name) = (source(tensor, &field)?, target(tensor, &field)?);
-        let kind = kind(&tensor.kind);
-        let datatype = datatype(&tensor.data_type);
-        let is_number =
-            |it: &DataType| matches!(it, DataType::Fp32 | DataType::Int32 | DataType::Int64);
-        let Some(datatype) = datatype.filter(is_number) else {
-            let problem = "must be TYPE_INT32, TYPE_INT64 or TYPE_FP32";
-            return Err(Mistake::in_field(format!("{field}.data_type"), problem));
-        };
-        derived.push(DerivedInput { name, kind, datatype, source });
-    }
-    let mut scattered = Vec::new();
-    for (index, tensor) in outputs.iter().enumerate() {
-        let field = format!("batch_output[{index}]");
-        scattered.push(ScatteredOutput {
-            name: target(tensor, &field)?,
-            source: source(tensor, &field)?,
-        });
-    }
-    Ok(Some(RaggedConfig { inputs: ragged, derived, scattered }))
-}
-
-fn target(tensor: &TritonBatchTensor, field: &str) -> Result<String, Mistake> {
-    match tensor.target_name.as_slice() {
-        [name] => Ok(name.clone()),
-        names => {
-            let problem = format!("has {} names: exactly one", names.len());
-            Err(Mistake::in_field(format!("{field}.target_name"), problem))
-        }
-    }
-}
-
-/// The schema has no other kinds, and leaves out the first one.
-fn kind(name: &str) -> BatchInputKind {
-    match name {
-        "BATCH_ACCUMULATED_ELEMENT_COUNT" => BatchInputKind::AccumulatedCount,
-        "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO" => BatchInputKind::AccumulatedCountWithZero,
-        "BATCH_MAX_ELEMENT_COUNT_AS_SHAPE" => BatchInputKind::MaxCountAsShape,
-        "BATCH_ITEM_SHAPE" => BatchInputKind::ItemShape,
-        "BATCH_ITEM_SHAPE_FLATTEN" => BatchInputKind::ItemShapeFlat,
-        _ => BatchInputKind::Count,
-    }
 }

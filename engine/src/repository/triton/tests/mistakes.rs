@@ -143,7 +143,10 @@ fn batching_that_contradicts_itself() {
             "dynamic_batching { priority_levels: 2 default_priority_level: 1\n priority_queue_policy { key: 3 value {} } }",
             "line 2: dynamic_batching.priority_queue_policy: is level 3: the levels are 1 to 2",
         ),
-        ("input { name: 'x' allow_ragged_batch: true }", "max_batch_size is above 0"),
+        (
+            "max_batch_size: 4\nbatch_input {}",
+            "line 2: batch_input: no inputs are made for a batch",
+        ),
     ];
     check(&cases, from_text);
 }
@@ -208,36 +211,5 @@ fn a_reshape_that_changes_the_elements() {
     ] {
         let error = read(dims, shape).unwrap_err();
         assert!(error.starts_with("line 3: output[0].reshape: of output 'y' is ["), "{error}");
-    }
-}
-
-#[test]
-fn inputs_made_for_a_batch_that_do_not_fit() {
-    let read = |batch: &str| {
-        let input = "input { name: 'x' dims: -1 allow_ragged_batch: true } max_batch_size: 4";
-        from_text(&format!("{input} {batch}"), "m")
-    };
-    let (config, _) = read(
-        "batch_input { target_name: 'i' data_type: TYPE_INT32 source_input: 'x' kind: BATCH_ITEM_SHAPE }
-         batch_output { target_name: 'y' source_input: 'x' }",
-    )
-    .unwrap();
-    let ragged = config.ragged.unwrap();
-    assert!(ragged.inputs.contains("x") && ragged.scattered[0].source == "x");
-    assert_eq!(ragged.derived[0].kind, BatchInputKind::ItemShape);
-    for (batch, wanted) in [
-        (
-            "batch_input { target_name: 'i' source_input: 'x' data_type: TYPE_BOOL }",
-            "[0].data_type: must be",
-        ),
-        (
-            "batch_input { target_name: 'i' source_input: 'z' data_type: TYPE_INT32 }",
-            "is 'z', which",
-        ),
-        ("batch_input { target_name: 'i' data_type: TYPE_INT32 }", "has 0 inputs: exactly one"),
-        ("batch_output { source_input: 'x' }", "batch_output[0].target_name: has 0 names"),
-    ] {
-        let error = read(batch).unwrap_err();
-        assert!(error.contains(wanted), "'{error}' should say '{wanted}'");
     }
 }
