@@ -12,6 +12,9 @@ const FILES_MAX: usize = 1024;
 /// Bytes of a path, at most.
 const PATH_BYTES_MAX: usize = 1024;
 
+/// Bytes of the longest name that file systems take.
+const NAME_BYTES_MAX: usize = 255;
+
 /// Folders and file in a path, at most.
 const DEPTH_MAX: usize = 8;
 
@@ -97,6 +100,9 @@ fn confined(path: &str) -> Result<PathBuf, SentFilesError> {
     if !parts.iter().all(is_plain) {
         return fail("each part must be a plain name");
     }
+    if parts.iter().any(|part| part.len() > NAME_BYTES_MAX) {
+        return fail("a part is longer than the name of a file can be");
+    }
     if parts.len() > DEPTH_MAX {
         return fail("it has too many parts");
     }
@@ -114,6 +120,7 @@ mod tests {
         }
         let long = format!("1/{}", "a".repeat(2000));
         let deep = "1/".repeat(9) + "x";
+        let long_name = format!("1/{}", "a".repeat(256));
         for path in [
             "",
             "/",
@@ -130,6 +137,7 @@ mod tests {
             "1/a\0b",
             "1/a\nb",
             &long,
+            &long_name,
             &deep,
         ] {
             assert!(matches!(confined(path), Err(SentFilesError::Path { .. })), "{path:?}");
