@@ -15,6 +15,7 @@ mod parameters;
 mod planning;
 mod process;
 mod serve;
+mod startup;
 mod tracing;
 mod training;
 
@@ -36,6 +37,8 @@ enum Benchmark {
     Ab(ab::Flags),
     /// The request path: throughput, latency and CPU time against ONNX Runtime in process
     Serve(serve::Flags),
+    /// The start: time until many models are loaded, and the runs of a slow one before it is ready
+    Startup(startup::Flags),
     /// Batching policies: goodput against fixed settings, overload, bursts, cost of a decision, a
     /// neighbour
     Batching(batching::Flags),
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
     let result: Result<()> = match Flags::parse().benchmark {
         Benchmark::Ab(flags) => ab::run(&flags),
         Benchmark::Serve(flags) => serve::run(&flags),
+        Benchmark::Startup(flags) => startup::run(&flags),
         Benchmark::Batching(flags) => batching::run(&flags),
         Benchmark::Compression(flags) => compression::run(&flags),
         Benchmark::Loadgen(flags) => loadgen::run(&flags),

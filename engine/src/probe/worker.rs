@@ -9,15 +9,16 @@ use super::queue::{ProbeQueue, Work};
 use super::verdict_cache::{Verdict, VerdictCache};
 use crate::config::ProbeSettings;
 use crate::load::is_package;
-use crate::load::row_comparison::RowComparison;
 use crate::thread_priority::{self, Role};
 use crate::zero_elements::{ZeroDims, ZeroTrials};
+use monitor::{JobMonitor, JobOutcome};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+mod monitor;
 #[cfg(test)]
 mod tests;
 
@@ -30,12 +31,6 @@ const KEPT_BYTES: u64 = 512 << 20;
 /// Children for one version, at most.
 const CHILDREN_MAX: usize = 10;
 
-/// Timeout of a run with zero dimensions, at least.
-const ZERO_TIMEOUT_MIN: Duration = Duration::from_secs(10);
-
-/// Timeout of a run with zero dimensions, as a multiple of the time for one row.
-const ZERO_TIMEOUT_FACTOR: u32 = 20;
-
 /// Default memory limit of a child, at least.
 const MEMORY_MIN: u64 = 2 << 30;
 
@@ -47,18 +42,6 @@ const PACKAGE_MEMORY_FACTOR: u64 = 64;
 
 /// Default memory limit of a child as a share of the machine's memory, at most.
 const MEMORY_SHARE: f64 = 0.75;
-
-/// Outcome of one job in one child.
-enum JobOutcome {
-    /// The job is complete, but for zero dimensions that it may have left.
-    Done { zero_trials: ZeroTrials, rows: Option<RowComparison>, left_zero_dims: bool },
-    /// The file can not be loaded, which a load here reports too; `always` if every attempt fails.
-    Rejected { always: bool },
-    /// The child ended while it loaded or ran one row.
-    Ended(Ending, &'static str),
-    /// The child ended while these dimensions were zero.
-    EndedAtZero(Ending, ZeroDims),
-}
 
 /// Result of probing one version.
 enum Found {
@@ -377,62 +360,6 @@ impl Worker {
                  not be used for that: {error}; --probe never turns trials off"
             );
         }
-    }
-}
-
-/// Follows one job in a child.
-struct JobMonitor<'a> {
-    probe: &'a PendingProbe,
-    child: &'a mut Process,
-    timeout: Duration,
-}
-
-impl JobMonitor<'_> {
-    /// Reads reports and sets results until the job or the child ends.
-    fn follow(self, memory_bytes: u64, stopping: &AtomicBool) -> JobOutcome {
-        let Self { probe, child, timeout } = self;
-        let (mut time, mut step, mut started) = (timeout, Report::Loading, Instant::now());
-        let (mut zero_trials, mut rows) = (ZeroTrials::default(), None);
-        let mut left_zero_dims = false;
-        loop {
-            let report = match child.next(Limits { time, memory_bytes, stopping }) {
-                Ok(report) => report,
-                Err(ending) => return ended(ending, step),
-            };
-            match report {
-                Report::Rejected { always } => return JobOutcome::Rejected { always },
-                Report::Done => return JobOutcome::Done { zero_trials, rows, left_zero_dims },
-                Report::LeftZeroDims => left_zero_dims = true,
-                Report::RowTime { us } => probe.set_row_us(us),
-                Report::Survived(dims) => drop(zero_trials.survived.insert(dims)),
-                Report::RanRow => {
-                    probe.set_load(Ok(()));
-                    let by_row = started.elapsed() * ZERO_TIMEOUT_FACTOR;
-                    time = timeout.min(ZERO_TIMEOUT_MIN.max(by_row));
-                    step = Report::RanRow;
-                }
-                Report::ComparedRows(found) => {
-                    rows.clone_from(&found);
-                    probe.set_rows(found);
-                }
-                Report::RunningRow => (step, started) = (Report::RunningRow, Instant::now()),
-                Report::TryingZero(_) | Report::Loading | Report::MultiThreaded => step = report,
-                Report::Ready => {}
-            }
-        }
-    }
-}
-
-/// The outcome of a job whose child ended after its last report.
-fn ended(ending: Ending, last: Report) -> JobOutcome {
-    match (ending, last) {
-        (ending @ Ending::Stopped, _) => JobOutcome::Ended(ending, "then"),
-        (ending, Report::TryingZero(dims)) => JobOutcome::EndedAtZero(ending, dims),
-        (ending, Report::RunningRow) => JobOutcome::Ended(ending, "when it ran one row"),
-        (ending, Report::RanRow | Report::MultiThreaded) => {
-            JobOutcome::Ended(ending, "after it ran one row")
-        }
-        (ending, _) => JobOutcome::Ended(ending, "when it loaded"),
     }
 }
 

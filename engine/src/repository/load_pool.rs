@@ -211,7 +211,8 @@ impl Worker {
             self.shared.loads.finish(&key);
             let (name, version) = key;
             // Without a receiver the repository is closing, which drops what was loaded.
-            drop(self.events.send(Event::Loaded(Loaded { name, version, origin, result })));
+            let loaded = Box::new(Loaded { name, version, origin, result });
+            drop(self.events.send(Event::Loaded(loaded)));
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) enum Event {
     /// The files of a model to be loaded by name are copied, or why not.
     Fetched { model: String, result: Result<(), String> },
     /// A load has ended.
-    Loaded(Loaded),
+    Loaded(Box<Loaded>),
     /// Give all loads up, and answer whoever waits for one. What serves goes on.
     StopLoading,
     /// Unload everything and end.
@@ -110,7 +110,7 @@ impl Updater {
                 Ok(Event::Load { model, with, done }) => self.load(&model, NextLoad { with, done }),
                 Ok(Event::Fetched { model, result }) => self.finish_fetch(&model, result),
                 Ok(Event::Unload { model, done }) => self.unload(&model, done),
-                Ok(Event::Loaded(loaded)) => self.finish_load(loaded),
+                Ok(Event::Loaded(loaded)) => self.finish_load(*loaded),
                 Ok(Event::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
             }

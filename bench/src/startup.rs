@@ -1,0 +1,253 @@
+//! `skysail-bench startup`: the time until a server has loaded many models, beside an older build.
+//! A slow model is measured in its own runs.
+
+use crate::engine_under_test::install;
+use crate::load::block_on;
+use crate::process::Server;
+use crate::targets::{self, Figures, Target};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde_json::Value;
+use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Tensor};
+use skysail_loadtest::quantiles::median;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Greatest ratio of the new build's time to the old one's.
+const RATIO_MAX: f64 = 0.5;
+
+/// Greatest time until the tiny models are ready, in seconds.
+const TINY_S_MAX: f64 = 1.0;
+
+/// Greatest time until a slow model is ready, in its runs: two, and what a run does not explain.
+const RUNS_MAX: f64 = 2.5;
+
+/// Tiny models beside the real ones.
+const TINY: usize = 10;
+
+/// Time limit of a start.
+const START_MAX: Duration = Duration::from_secs(300);
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench startup --old ../before/skysail-server
+  cargo xtask bench startup --rounds 1 --slow-steps 40";
+
+/// Measures the start with many models
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// Executable of the build to compare with
+    #[arg(long, value_name = "FILE")]
+    old: Option<PathBuf>,
+    /// Executable of the build under test
+    #[arg(long, value_name = "FILE", default_value = "target/release/skysail-server")]
+    new: PathBuf,
+    /// Folder with real models
+    #[arg(long, value_name = "DIR", default_value = "../shared/data")]
+    data: PathBuf,
+    /// Alternations; each starts both builds twice, with and without results of earlier trials
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rounds: usize,
+    /// Products of large matrices that the slow model makes in a run
+    #[arg(long, value_name = "N", default_value_t = 250)]
+    slow_steps: usize,
+}
+
+/// Times of one start in seconds.
+#[derive(Clone, Copy)]
+struct Start {
+    /// Time until every model is ready or has failed.
+    all_s: f64,
+    /// Time until the tiny models are.
+    tiny_s: f64,
+}
+
+/// Runs the benchmark and prints its tables.
+pub(crate) fn run(flags: &Flags) -> Result<()> {
+    let builds: Vec<&PathBuf> = flags.old.iter().chain([&flags.new]).collect();
+    for program in &builds {
+        ensure!(program.is_file(), "{} does not exist", program.display());
+    }
+    ensure!(flags.rounds > 0, "--rounds is above 0");
+    let mut out = io::stdout().lock();
+    let mut figures = many(&mut out, flags, &builds)?;
+    figures.extend(slow(&mut out, flags)?);
+    writeln!(out, "\n### Targets\n")?;
+    targets::print(&mut out, &figures)?;
+    Ok(out.flush()?)
+}
+
+/// Measures starts with all real models and the tiny ones.
+fn many(out: &mut impl Write, flags: &Flags, builds: &[&PathBuf]) -> Result<Figures> {
+    let folder = tempfile::tempdir()?;
+    let names = install_all(folder.path(), &flags.data)?;
+    writeln!(out, "## Start with {} models: medians of {} rounds\n", names.len(), flags.rounds)?;
+    writeln!(out, "| trials known | build | all loaded, s | tiny ones, s |\n|---|---|---:|---:|")?;
+    let mut starts = vec![[Vec::new(), Vec::new()]; builds.len()];
+    for round in 0..flags.rounds {
+        for index in 0..builds.len() {
+            let which = (index + round) % builds.len();
+            let cache = tempfile::tempdir()?;
+            for of_kind in &mut starts[which] {
+                of_kind.push(start(builds[which], folder.path(), cache.path(), &names)?);
+            }
+        }
+    }
+    let mut figures = Figures::new();
+    for (kind, known) in ["no", "yes"].into_iter().enumerate() {
+        let of = |which: usize, value: fn(&Start) -> f64| {
+            median(&starts[which][kind].iter().map(value).collect::<Vec<f64>>())
+        };
+        for (which, build) in builds.iter().enumerate() {
+            let (all_s, tiny_s) = (of(which, |start| start.all_s), of(which, |start| start.tiny_s));
+            let build = build.display();
+            writeln!(out, "| {known} | {build} | {all_s:.2} | {tiny_s:.2} |")?;
+        }
+        let new = builds.len() - 1;
+        let what = format!("trials known: {known}; until");
+        if new > 0 {
+            let ratio = of(new, |start| start.all_s) / of(0, |start| start.all_s);
+            let what = format!("{what} all are loaded, relative to the old build");
+            figures.push((what, ratio, Target::AtMost(RATIO_MAX)));
+        }
+        let tiny_s = of(new, |start| start.tiny_s);
+        figures.push((
+            format!("{what} the tiny ones are ready, s"),
+            tiny_s,
+            Target::AtMost(TINY_S_MAX),
+        ));
+    }
+    Ok(figures)
+}
+
+/// Measures the time until a slow model is ready, in its own runs.
+fn slow(out: &mut impl Write, flags: &Flags) -> Result<Figures> {
+    let (folder, cache) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    save_slow(folder.path(), flags.slow_steps)?;
+    let names = BTreeSet::from(["slow".to_owned()]);
+    let server = launch(&flags.new, folder.path(), cache.path())?;
+    let ready_s = wait_loaded(&server, &names)?.all_s;
+    let began = Instant::now();
+    let request = r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1]}]}"#;
+    post(&server.http, "/v2/models/slow/infer", request)?;
+    let run_s = began.elapsed().as_secs_f64();
+    let runs = ready_s / run_s;
+    writeln!(out, "\nThe slow model runs {run_s:.2} s, and is ready after {ready_s:.2} s.")?;
+    let what = "a slow model is ready, in its runs".to_owned();
+    Ok(vec![(what, runs, Target::AtMost(RUNS_MAX))])
+}
+
+/// Installs the real models that are there, and the tiny ones. Returns their names.
+fn install_all(models: &Path, data: &Path) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let folder = data.join("models");
+    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let file = entry.path().join("model.onnx");
+        if file.is_file() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            install(models, &name, &file)?;
+            names.insert(name);
+        }
+    }
+    for index in 0..TINY {
+        let dims = [Dim::from("batch"), Dim::from(2)];
+        let mut graph = GraphBuilder::new("tiny");
+        graph
+            .input("x", ElementType::Float32, &dims)
+            .initializer("value", Tensor::new(&[], &[index as f32])?)
+            .node("Add", &["x", "value"], &["y"], &[])
+            .output("y", ElementType::Float32, &dims);
+        let name = format!("tiny{index}");
+        let version = models.join(&name).join("1");
+        fs::create_dir_all(&version)?;
+        graph.finish()?.save(version.join("model.onnx"))?;
+        names.insert(name);
+    }
+    Ok(names)
+}
+
+/// Writes a model whose runs take seconds: a chain of products of large matrices.
+fn save_slow(models: &Path, steps: usize) -> Result<()> {
+    const SIDE: u64 = 1024;
+    let matrix = vec![1.0 / SIDE as f32; (SIDE * SIDE) as usize];
+    let mut graph = GraphBuilder::new("slow");
+    graph
+        .input("x", ElementType::Float32, &[Dim::from(1)])
+        .initializer("matrix", Tensor::new(&[SIDE, SIDE], &matrix)?)
+        .node("Add", &["x", "matrix"], &["step0"], &[]);
+    for step in 1..=steps {
+        let (from, to) = (format!("step{}", step - 1), format!("step{step}"));
+        graph.node("MatMul", &[&from, "matrix"], &[&to], &[]);
+    }
+    let last = format!("step{steps}");
+    graph.node("ReduceMean", &[&last], &["y"], &[("keepdims", Attribute::Int(0))]).output(
+        "y",
+        ElementType::Float32,
+        &[],
+    );
+    let version = models.join("slow/1");
+    fs::create_dir_all(&version)?;
+    Ok(graph.finish()?.save(version.join("model.onnx"))?)
+}
+
+fn launch(build: &Path, models: &Path, cache: &Path) -> Result<Server> {
+    let mut command = Server::command(build, models);
+    command.env("XDG_CACHE_HOME", cache);
+    Server::run(command)
+}
+
+fn start(build: &Path, models: &Path, cache: &Path, names: &BTreeSet<String>) -> Result<Start> {
+    let server = launch(build, models, cache)?;
+    let start = wait_loaded(&server, names)?;
+    // Trials that come after the load, and the cache of all of them, are waited for.
+    block_on(tokio::time::sleep(Duration::from_secs(2)))?;
+    Ok(start)
+}
+
+/// Waits until all models are ready or have failed.
+fn wait_loaded(server: &Server, names: &BTreeSet<String>) -> Result<Start> {
+    let mut tiny_s = None;
+    loop {
+        let after_s = server.started.elapsed().as_secs_f64();
+        let index = post(&server.http, "/v2/repository/index", "").unwrap_or_default();
+        let loaded: BTreeSet<&str> = index
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|entry| entry["state"] != "LOADING")
+            .filter_map(|entry| entry["name"].as_str())
+            .collect();
+        let is_loaded = |name: &&String| loaded.contains(name.as_str());
+        if names.iter().filter(|name| name.starts_with("tiny")).all(|name| is_loaded(&name)) {
+            tiny_s.get_or_insert(after_s);
+        }
+        if names.iter().all(|name| is_loaded(&name)) {
+            return Ok(Start { all_s: after_s, tiny_s: tiny_s.unwrap_or(after_s) });
+        }
+        if server.started.elapsed() > START_MAX {
+            bail!("not everything is loaded after {after_s:.0} s");
+        }
+        block_on(tokio::time::sleep(Duration::from_millis(5)))?;
+    }
+}
+
+/// Posts a request on a connection of its own, and returns the JSON of the response.
+fn post(address: &str, path: &str, body: &str) -> Result<Value> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    let (head, json) = response.split_once("\r\n\r\n").context("the response has no body")?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{path}: {head} {json}");
+    Ok(serde_json::from_str(json)?)
+}
