@@ -51,8 +51,8 @@ fn runs_take_longer_where_the_cores_are_shared() {
     assert!((1_500.0..1_530.0).contains(&found_us), "{found_us}");
 }
 
-/// Under twice the capacity, responses are in time for their clients although each takes up to 4 ms
-/// after its run, and the front pauses after it has rejected requests.
+/// Under twice the capacity, responses of up to 4 ms after their runs are in time. The front pauses
+/// after it has rejected requests.
 #[test]
 fn the_reserve_and_the_pause_leave_responses_in_time_under_overload() {
     let objective_us = 20_000.0;
