@@ -173,6 +173,41 @@ fn an_operator_library_that_can_not_be_loaded_is_named() {
     assert!(log.contains("ops.so runs in the server, with all its rights"), "{log}");
 }
 
+/// Compiles a library that leaves a file behind when ONNX Runtime registers it.
+fn operator_library(models: &Models, library: &str) -> std::path::PathBuf {
+    let registered = models.path().join(".registered");
+    models.write(
+        ".ops.rs",
+        format!(
+            "use std::ffi::c_void;\n\
+             #[unsafe(no_mangle)]\n\
+             pub extern \"C\" fn RegisterCustomOps(_: *mut c_void, _: *const c_void) -> *mut c_void {{\n\
+                 std::fs::write({registered:?}, \"\").unwrap();\n\
+                 std::ptr::null_mut()\n\
+             }}\n"
+        ),
+    );
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let status = std::process::Command::new(rustc)
+        .args(["--edition=2024", "--crate-type=cdylib", "--crate-name=ops", "-o"])
+        .arg(models.path().join(library))
+        .arg(models.path().join(".ops.rs"))
+        .status();
+    assert!(status.unwrap().success());
+    registered
+}
+
+#[test]
+fn an_operator_library_registers_with_the_runtime() {
+    let models = Models::empty();
+    models.add("add", &add(1.0));
+    models.write("add/config.pbtxt", "model_operations { op_library_filename: 'ops.so' }");
+    let registered = operator_library(&models, "add/ops.so");
+    let server = Server::start(models.path());
+    assert_eq!(server.infer("add", ADD_REQUEST).status, 200);
+    assert!(registered.exists());
+}
+
 #[test]
 fn a_library_by_flag_is_of_every_model() {
     let models = Models::empty();
