@@ -13,10 +13,11 @@ use support::{CORES, Models};
 const NORMAL: i32 = 0;
 /// Nice value of threads that run models.
 const EXECUTE: i32 = 5;
-/// Nice value of the thread that loads models.
+/// Nice value of the threads that load models, and of the one that decides what to load.
 const LOAD: i32 = 15;
 
-/// Name and nice value of every thread of this process.
+/// Name and nice value of every thread of this process, but for those of the pool that loads, which
+/// come and go.
 fn threads() -> Vec<(String, i32)> {
     let thread = |task: fs::DirEntry| {
         let stat = fs::read_to_string(task.path().join("stat")).ok()?;
@@ -25,7 +26,10 @@ fn threads() -> Vec<(String, i32)> {
         Some((name.to_owned(), fields.split_whitespace().nth(16)?.parse().ok()?))
     };
     let tasks = fs::read_dir("/proc/self/task").unwrap();
-    tasks.filter_map(|task| thread(task.unwrap())).collect()
+    let all = tasks.filter_map(|task| thread(task.unwrap()));
+    let (loading, others): (Vec<_>, _) = all.partition(|(name, _)| name == "load");
+    assert!(loading.iter().all(|(_, nice)| *nice == LOAD), "{loading:?}");
+    others
 }
 
 #[test]

@@ -19,10 +19,16 @@ pub(super) const OBJECTIVE_MS: f64 = 20.0;
 
 /// Loaded model, unloaded when dropped.
 pub(super) struct LoadedModel<'a> {
-    engine: &'a TestEngine,
+    /// Dropped before `loaded`, as an unload waits until nobody holds the endpoint.
     endpoint: Arc<Endpoint>,
-    name: String,
+    loaded: Loaded<'a>,
     requests: Vec<Request>,
+}
+
+/// Unloads a model when dropped.
+struct Loaded<'a> {
+    engine: &'a TestEngine,
+    name: String,
 }
 
 impl<'a> LoadedModel<'a> {
@@ -38,13 +44,13 @@ impl<'a> LoadedModel<'a> {
         fs::write(folder.join("model.toml"), setting.toml(fixed))?;
         let endpoint = engine.load(&name)?;
         let requests = bench_model::requests(&endpoint)?;
-        Ok(Self { engine, endpoint, name, requests })
+        Ok(Self { endpoint, loaded: Loaded { engine, name }, requests })
     }
 
     /// Sends requests until `end`.
     pub(super) fn send(&self, arrivals: &Arrivals, end: Duration, seed: u64) -> Result<Run> {
         let times = arrivals.times(seed).map(Duration::from_micros).take_while(|at| *at < end);
-        drive(&self.endpoint, &self.requests, times).with_context(|| self.name.clone())
+        drive(&self.endpoint, &self.requests, times).with_context(|| self.name().to_owned())
     }
 
     /// Sends a Poisson process of a rate, and measures the requests in the window.
@@ -72,7 +78,7 @@ impl<'a> LoadedModel<'a> {
 
     /// Name of the model in the engine.
     pub(super) fn name(&self) -> &str {
-        &self.name
+        &self.loaded.name
     }
 
     /// Latency objective of the model.
@@ -81,7 +87,7 @@ impl<'a> LoadedModel<'a> {
     }
 }
 
-impl Drop for LoadedModel<'_> {
+impl Drop for Loaded<'_> {
     fn drop(&mut self) {
         // A failure leaves the model in memory.
         drop(self.engine.unload(&self.name));

@@ -56,8 +56,9 @@ pub(super) fn run(
     let model = baseline.load(engine, Setting::Predictive)?;
     model.measure(baseline.capacity_per_s, budget.settle, 2)?;
     let default = FixedSettings::default();
-    let other = LoadedModel::load(engine, neighbour, Setting::Predictive, &default)?;
-    engine.unload(other.name())?;
+    // It is unloaded again at once.
+    let other =
+        LoadedModel::load(engine, neighbour, Setting::Predictive, &default)?.name().to_owned();
     let (mut alone, mut beside) = (ClientView::default(), ClientView::default());
     let arrivals = Arrivals::Poisson { per_s: LOAD_SHARE * baseline.capacity_per_s };
     let length = budget.long / 3;
@@ -65,7 +66,7 @@ pub(super) fn run(
         progress(format_args!("{}: neighbour, round {round} of {ROUNDS}", baseline.model.name));
         alone.add(&model.send(&arrivals, length, round)?);
         let (run, loads) =
-            send_beside(engine, &model, other.name(), || model.send(&arrivals, length, round))?;
+            send_beside(engine, &model, &other, || model.send(&arrivals, length, round))?;
         beside.add(&run);
         beside.loads += loads;
     }

@@ -27,7 +27,7 @@ fn help_texts_state_the_actual_defaults() {
     ];
     for (flag, value) in defaults.concat() {
         let value = match flag {
-            "load-model" | "model" | "shared-memory" | "store-cache" => continue,
+            "load-model" | "model" | "op-library" | "shared-memory" | "store-cache" => continue,
             "models" => "models, unless --model is given".to_owned(),
             "io-threads" | "compute-threads" => "number of cores".to_owned(),
             _ => value.trim_matches('"').to_lowercase(),
