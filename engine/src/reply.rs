@@ -9,9 +9,12 @@ use tokio::sync::oneshot;
 
 type Channel = oneshot::Sender<Result<Response, Error>>;
 
+/// A response, and who waits for it.
+type Held = (Channel, Result<Response, Error>);
+
 /// Responses of one model that leave in the order of their requests.
 #[derive(Clone, Default)]
-pub(crate) struct SharedOrder(Arc<Mutex<ResponseOrder<(Channel, Result<Response, Error>)>>>);
+pub(crate) struct SharedOrder(Arc<Mutex<ResponseOrder<Held>>>);
 
 /// Sends the response of one request.
 pub(crate) struct ReplySender {
