@@ -6,8 +6,9 @@ use crate::model::Model;
 use crate::padding::Members;
 use crate::payload::Payload;
 use crate::queue::Entry;
+use crate::ragged::{Ragged, Scatter};
 use crate::request::{OutputTensor, Outputs, Response, Stages};
-use crate::signature::{Signature, TensorSpec};
+use crate::signature::{Signature, TensorSpec, list};
 use crate::tensor::{Shape, elements};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -22,6 +23,8 @@ pub(crate) struct Batch<'a> {
     /// Number of inputs without a default. The others have no batch dimension.
     required: usize,
     padded: Option<Members<'a>>,
+    /// Joining of ragged inputs.
+    ragged: Option<&'a Ragged>,
     outputs: &'a [TensorSpec],
 }
 
@@ -36,7 +39,8 @@ impl<'a> Batch<'a> {
         let padding = batching.padding.as_ref().filter(|_| entries.len() > 1);
         let padded = padding.and_then(|padding| Members::new(padding, members));
         let (batches, required) = (batching.is_on(), signature.inputs.len());
-        Self { entries, batches, required, padded, outputs: &signature.outputs }
+        let ragged = batching.ragged.as_deref();
+        Self { entries, batches, required, padded, ragged, outputs: &signature.outputs }
     }
 
     /// Number of members.
@@ -66,10 +70,18 @@ impl<'a> Batch<'a> {
             if let Some(padded) = &self.padded {
                 padded.enlarge(index, &mut shape);
             }
+            let ragged = self.ragged.filter(|_| index < self.required);
+            let members = ragged
+                .map_or_else(Vec::new, |ragged| ragged.join(index, self.shapes(index), &mut shape));
             let parts = (0..self.entries.len()).map(|member| self.part(member, index));
-            BatchInput { shape, parts: parts.collect() }
+            BatchInput { shape, parts: parts.collect(), members }
         };
         (0..first.request.inputs.len()).map(together).collect()
+    }
+
+    /// Shape of each member's input.
+    fn shapes(&self, input: usize) -> impl Iterator<Item = &Shape> {
+        self.entries.iter().map(move |entry| &entry.request.inputs[input].shape)
     }
 
     /// Data of a member for an input.
@@ -81,7 +93,7 @@ impl<'a> Batch<'a> {
     /// Gives each member its rows of the outputs that it wants. Only outputs of padded members are
     /// copied.
     pub(crate) fn split(&self, outputs: &[OutputTensor]) -> Result<Vec<Outputs>, ExecuteError> {
-        if let [only] = self.entries {
+        if let ([only], None) = (self.entries, self.ragged) {
             let own = wanted(only, outputs).cloned().collect();
             return Ok(vec![self.reshape(only, own)?]);
         }
@@ -123,6 +135,8 @@ struct Cut<'a> {
     output: &'a OutputTensor,
     /// Index among the model's outputs.
     place: usize,
+    /// Shape of each member's part, if it is not divided by rows; else empty.
+    shapes: Vec<Shape>,
     ranges: SmallVec<[Range<usize>; 8]>,
 }
 
@@ -132,11 +146,18 @@ impl<'a> Cut<'a> {
         place: usize,
         batch: &Batch<'_>,
     ) -> Result<Self, ExecuteError> {
+        if let Some(scatter) = batch.ragged.and_then(|ragged| ragged.scatter(place)) {
+            return Self::scattered(output, place, scatter, batch);
+        }
         let rows = batch.rows();
         if output.shape.first() != Some(&rows) {
+            let advice = match batch.ragged {
+                None => "set max_batch_size = 0 for this model",
+                Some(_) => "send one row in each request, or divide it by a batch_output",
+            };
             return Err(ExecuteError::Model(format!(
                 "output '{}' has shape {:?} for a batch of {rows} rows, so the first dimension is \
-                 no batch dimension: set max_batch_size = 0 for this model",
+                 no batch dimension: {advice}",
                 output.name, output.shape
             )));
         }
@@ -147,10 +168,43 @@ impl<'a> Cut<'a> {
             )));
         }
         let row_elements = elements(&output.shape[1..]).unwrap_or(0);
+        let counts = batch.entries.iter().map(|entry| entry.request.rows * row_elements);
+        Self::of(output, place, counts)
+    }
+
+    /// Divides an output by the shapes of an input.
+    fn scattered(
+        output: &'a OutputTensor,
+        place: usize,
+        scatter: &Scatter,
+        batch: &Batch<'_>,
+    ) -> Result<Self, ExecuteError> {
+        let shapes: Vec<Shape> =
+            batch.shapes(scatter.source()).map(|shape| scatter.shape(shape)).collect();
+        let counts = shapes.iter().map(|shape| elements(shape));
+        let sum = |sum: usize, count: Option<usize>| sum.checked_add(count?);
+        if counts.clone().try_fold(0, sum) != elements(&output.shape) {
+            let (name, shape) = (&output.name, list(output.shape.iter()));
+            let parts: Vec<String> = shapes.iter().map(|shape| list(shape.iter())).collect();
+            return Err(ExecuteError::Model(format!(
+                "output '{name}' has shape {shape}, and its batch_output needs the elements of \
+                 {}",
+                parts.join(" and ")
+            )));
+        }
+        let cut = Self::of(output, place, counts.map(Option::unwrap_or_default))?;
+        Ok(Self { shapes, ..cut })
+    }
+
+    /// Divides an output into parts of so many elements.
+    fn of(
+        output: &'a OutputTensor,
+        place: usize,
+        counts: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<Self, ExecuteError> {
         let mut start = 0;
-        let mut ranges = SmallVec::with_capacity(batch.entries.len());
-        for entry in batch.entries {
-            let count = entry.request.rows * row_elements;
+        let mut ranges = SmallVec::with_capacity(counts.len());
+        for count in counts {
             let length = match output.datatype.element_bytes() {
                 Some(element_bytes) => count * element_bytes,
                 None => strings_length(output.data.get(start..).unwrap_or_default(), count),
@@ -164,12 +218,15 @@ impl<'a> Cut<'a> {
                 "output '{name}' has {bytes} bytes, and its shape needs {start}"
             )));
         }
-        Ok(Self { output, place, ranges })
+        Ok(Self { output, place, shapes: Vec::new(), ranges })
     }
 
     fn member(&self, member: usize, rows: usize, batch: &Batch<'_>) -> OutputTensor {
-        let mut shape: Shape = self.output.shape.clone();
-        shape[0] = rows;
+        let shape = self.shapes.get(member).cloned().unwrap_or_else(|| {
+            let mut shape: Shape = self.output.shape.clone();
+            shape[0] = rows;
+            shape
+        });
         let own = OutputTensor {
             name: self.output.name.clone(),
             datatype: self.output.datatype,

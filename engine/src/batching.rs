@@ -1,6 +1,7 @@
 //! Limits under which requests of a model share runs.
 
 use crate::padding::Padding;
+use crate::ragged::Ragged;
 use std::sync::Arc;
 
 /// Limits of the batches of one model, and how their members are padded.
@@ -13,6 +14,8 @@ pub struct Batching {
     pub larger_requests_run_alone: bool,
     /// Padding of requests of different sizes; `None` if those run apart.
     pub padding: Option<Arc<Padding>>,
+    /// Joining of requests of different shapes; `None` if no input allows it.
+    pub ragged: Option<Arc<Ragged>>,
 }
 
 impl Batching {

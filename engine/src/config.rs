@@ -13,12 +13,14 @@ use std::sync::Arc;
 mod compressed;
 mod padding;
 mod probe;
+mod ragged;
 mod tensors;
 mod warm_up;
 
 pub use compressed::{Choice, CompressedConfig};
 pub use padding::{Fill, PaddingConfig};
 pub use probe::ProbeSettings;
+pub use ragged::{BatchInputKind, MadeInput, RaggedConfig, ScatteredOutput};
 pub use tensors::ExpectedTensor;
 pub use warm_up::{WarmUp, WarmUpData, WarmUpInput};
 
@@ -102,6 +104,9 @@ pub struct ModelConfig {
     /// Outputs that the configuration declares.
     #[serde(skip)]
     pub expected_outputs: Vec<ExpectedTensor>,
+    /// Inputs whose requests are joined flat; `None` if there are none.
+    #[serde(skip)]
+    pub ragged: Option<RaggedConfig>,
     /// Name of the file of labels in the model's folder, by output.
     #[serde(skip)]
     pub labels: BTreeMap<String, String>,

@@ -22,6 +22,8 @@ pub struct BatchInput<'a> {
     pub shape: Shape,
     /// Data of each member, in order; together as many bytes as the shape needs.
     pub parts: SmallVec<[&'a Payload; 8]>,
+    /// Shape of each member, if the model has ragged inputs; else empty.
+    pub members: Vec<Shape>,
 }
 
 /// The inputs of a batch that runs elsewhere. They share the memory of the requests.

@@ -15,6 +15,7 @@ pub mod batching_verdict;
 pub mod parameters;
 pub mod request;
 pub mod padding;
+pub mod ragged;
 pub mod validate;
 mod zero_elements;
 mod response_reserve;

@@ -227,7 +227,7 @@ pub(crate) fn unique_batch_key() -> BatchKey {
 }
 
 /// Builds the key of a request. Inputs whose dimensions are all fixed are the same in every
-/// request. A padded dimension counts as the largest size that it may be padded to. Where the
+/// request, and ragged ones are joined flat. A padded dimension counts as the largest size that it may be padded to. Where the
 /// number of dimensions differs, it goes before them, so that the sizes of two inputs are not
 /// confused.
 fn batch_key(inputs: &[ValidInput], signature: &Signature, batching: &Batching) -> BatchKey {
@@ -236,8 +236,10 @@ fn batch_key(inputs: &[ValidInput], signature: &Signature, batching: &Batching) 
         .as_ref()
         .filter(|padding| padding.sizes(inputs.iter().map(|input| &input.shape)).is_some());
     let first = usize::from(batching.is_on());
-    let open = inputs.iter().zip(&signature.inputs).enumerate().filter(|(_, (_, spec))| {
-        spec.any_rank || spec.dims.iter().skip(first).any(Option::is_none)
+    let is_flat = |index| batching.ragged.as_ref().is_some_and(|ragged| ragged.is_flat(index));
+    let open = inputs.iter().zip(&signature.inputs).enumerate().filter(|(index, (_, spec))| {
+        let is_open = spec.any_rank || spec.dims.iter().skip(first).any(Option::is_none);
+        is_open && !is_flat(*index)
     });
     open.flat_map(|(index, (input, spec))| {
         let rank = spec.any_rank.then_some(input.shape.len());

@@ -55,6 +55,11 @@ pub(crate) enum NoAnswer {
 }
 
 impl ZeroElements {
+    /// The handling for a version without trials, now and later: what needs a run is rejected.
+    pub(crate) fn untried() -> Self {
+        Self { trials: Arc::new(OnceLock::from(Some(ZeroTrials::default()))) }
+    }
+
     /// The requested outputs if they follow without a run; `None` if the request must run.
     ///
     /// # Errors

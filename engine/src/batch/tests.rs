@@ -110,7 +110,11 @@ impl Member {
         let inputs: Vec<BatchInput<'_>> = request
             .inputs
             .iter()
-            .map(|i| BatchInput { shape: input(i), parts: [&i.data].into_iter().collect() })
+            .map(|i| BatchInput {
+                shape: input(i),
+                parts: [&i.data].into_iter().collect(),
+                members: vec![],
+            })
             .collect();
         let all = run(signature, &inputs);
         match self.outputs.as_slice() {

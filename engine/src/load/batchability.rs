@@ -44,7 +44,7 @@ pub(crate) fn decide(
         _ => (0, false),
     };
     log(target, &verdict);
-    Ok((Batching { rows_max, larger_requests_run_alone, padding: None }, verdict))
+    Ok((Batching { rows_max, larger_requests_run_alone, padding: None, ragged: None }, verdict))
 }
 
 /// Derives the verdict from the proof. A comparison of rows, made earlier or now, must not

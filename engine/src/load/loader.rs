@@ -11,6 +11,7 @@ use crate::labels;
 use crate::model::{Description, Model};
 use crate::padding::Padding;
 use crate::probe::{Probe, ProbedVersion};
+use crate::ragged::{Ragged, RaggedPlan, RaggedVersion};
 use crate::replica::{ClassId, Replica};
 use crate::reshape;
 use crate::signature::Signature;
@@ -97,8 +98,13 @@ impl Loader {
         }
         let file = VersionFile { path, config: target.config, operator_libraries: &libraries };
         let mut version = backend.open(file, &gate).map_err(text)?;
+        let plan = RaggedPlan::read(target.config, version.signature())?;
+        let ragged = plan.as_ref().map(|plan| Arc::clone(&plan.ragged));
+        if let Some(plan) = plan {
+            version = Box::new(RaggedVersion { inner: version, plan });
+        }
         let probed = probed.get().and_then(Option::as_ref);
-        self.make(target, backend.name(), &mut *version, probed)
+        self.make(target, backend.name(), &mut *version, (probed, ragged))
     }
 
     fn make(
@@ -106,7 +112,7 @@ impl Loader {
         target: &LoadTarget<'_>,
         backend: &'static str,
         version: &mut dyn OpenVersion,
-        probed: Option<&ProbedVersion<'_>>,
+        (probed, ragged): (Option<&ProbedVersion<'_>>, Option<Arc<Ragged>>),
     ) -> Result<Model, String> {
         let config = target.config;
         let signature = Arc::clone(version.signature());
@@ -120,6 +126,7 @@ impl Loader {
         let executor = first.executor();
         let (mut batching, verdict) =
             batchability::decide(executor, &signature, proof, target, (probed, is_compared))?;
+        batching.ragged = ragged;
         batching.padding = decide_padding(&mut first, &signature, &batching, target)?.map(Arc::new);
         expected_tensors::check_inputs(&config.expected_inputs, &signature, batching.is_on())?;
         expected_tensors::check_outputs(&config.expected_outputs, &signature, batching.is_on())?;
@@ -149,9 +156,7 @@ impl Loader {
             threads,
             layers: version.layers(),
             labels,
-            zero_elements: probed.map_or_else(ZeroElements::default, |probed| ZeroElements {
-                trials: probed.zero_trials(),
-            }),
+            zero_elements: zero_elements(probed, &batching),
             ..Description::new(target.name, target.version, signature, batching)
         };
         let model = Model::new(description, replicas);
@@ -178,6 +183,16 @@ impl Loader {
         }
         config.objective_ms = Some(objective_ms);
         config
+    }
+}
+
+/// Handling of inputs without elements. A child tries dimensions of the graph, and those of ragged
+/// requests are others: of them it has tried none.
+fn zero_elements(probed: Option<&ProbedVersion<'_>>, batching: &Batching) -> ZeroElements {
+    match (probed, &batching.ragged) {
+        (None, _) => ZeroElements::default(),
+        (Some(probed), None) => ZeroElements { trials: probed.zero_trials() },
+        (Some(_), Some(_)) => ZeroElements::untried(),
     }
 }
 

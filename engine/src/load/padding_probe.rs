@@ -122,8 +122,11 @@ fn run<'a, const N: usize>(
     executor: &mut dyn Executor,
     inputs: impl Iterator<Item = (Shape, [&'a Payload; N])>,
 ) -> Result<Outputs, ExecuteError> {
-    let inputs =
-        inputs.map(|(shape, parts)| BatchInput { shape, parts: parts.into_iter().collect() });
+    let inputs = inputs.map(|(shape, parts)| BatchInput {
+        shape,
+        parts: parts.into_iter().collect(),
+        members: Vec::new(),
+    });
     Ok(executor.execute(&inputs.collect::<Vec<_>>(), &Stop::default())?.outputs)
 }
 

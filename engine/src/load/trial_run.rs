@@ -20,7 +20,8 @@ pub(crate) fn run(
         if let (Some(dim), true) = (shape.first_mut(), rows.len() > 1) {
             *dim = rows.len();
         }
-        BatchInput { shape, parts: rows.iter().map(|row| &row[index].1).collect() }
+        let parts = rows.iter().map(|row| &row[index].1).collect();
+        BatchInput { shape, parts, members: Vec::new() }
     };
     let inputs: Vec<_> = (0..first.len()).map(batched).collect();
     Ok(executor.execute(&inputs, &Stop::default())?.outputs)

@@ -47,6 +47,7 @@ pub(crate) fn run_configured(
         let batch = inputs.iter().map(|(shape, data)| BatchInput {
             shape: shape.clone(),
             parts: std::iter::once(data).collect(),
+            members: Vec::new(),
         });
         let batch: Vec<BatchInput<'_>> = batch.collect();
         for _ in 0..warm_up.count.max(1) {

@@ -173,7 +173,7 @@ proptest! {
         for (ticket, member) in tickets.into_iter().zip(&members) {
             let alone = inputs(&signature, *member);
             let alone: Vec<BatchInput<'_>> = alone.iter().map(|input| {
-                BatchInput { shape: input.shape.clone(), parts: [&input.data].into_iter().collect() }
+                BatchInput { shape: input.shape.clone(), parts: [&input.data].into_iter().collect(), members: vec![] }
             }).collect();
             let response = block_on(ticket).unwrap();
             for (got, wanted) in response.outputs.iter().zip(run(&signature, &alone, fill)) {

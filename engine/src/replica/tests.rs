@@ -32,6 +32,7 @@ impl Given {
         let inputs = inputs.iter().map(|(shape, parts)| BatchInput {
             shape: shape.clone(),
             parts: parts.iter().collect(),
+            members: vec![],
         });
         let outputs = echo(&inputs.collect::<Vec<_>>());
         let now = Instant::now();

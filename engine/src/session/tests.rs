@@ -51,7 +51,11 @@ fn executor(model: &Model, proof: &Model) -> OrtExecutor {
 /// Runs rows of ones, and returns the number of output columns.
 fn columns(executor: &mut OrtExecutor, rows: usize) -> usize {
     let data = Payload::from([1.0_f32.to_le_bytes(); 2].concat().repeat(rows));
-    let input = BatchInput { shape: smallvec![rows, 2], parts: SmallVec::from_slice(&[&data]) };
+    let input = BatchInput {
+        shape: smallvec![rows, 2],
+        parts: SmallVec::from_slice(&[&data]),
+        members: vec![],
+    };
     let outputs = executor.execute(&[input], &Stop::default()).unwrap().outputs;
     let (shape, values) = (&outputs[0].shape, floats(&outputs[0].data));
     assert_eq!((shape[0], values.len()), (rows, shape[0] * shape[1]));

@@ -21,7 +21,7 @@ fn signature() -> Signature {
 }
 
 fn batching() -> Batching {
-    Batching { rows_max: 8, larger_requests_run_alone: true, padding: None }
+    Batching { rows_max: 8, larger_requests_run_alone: true, ..Batching::default() }
 }
 
 fn request(rows: usize, any: usize) -> ValidRequest {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 mod queues;
+mod ragged;
 mod tensors;
 
 /// Labels that a model may add to its metrics.
@@ -32,6 +33,7 @@ pub(super) fn convert(
     warnings: &mut Vec<String>,
 ) -> Result<ModelConfig, Mistake> {
     check_kind(&triton, model)?;
+    let ragged = ragged::read(&triton)?;
     let max_batch_size = natural(triton.max_batch_size, "max_batch_size")?;
     // Without batch size and tensors, the engine decides on batching.
     let is_unspecified = max_batch_size == 0 && triton.input.is_empty();
@@ -63,6 +65,7 @@ pub(super) fn convert(
         expected_outputs: tensors::expected(triton.output, "output")?,
         metric_tags: tags(triton.metric_tags)?,
         operator_libraries: operator_libraries(triton.model_operations.op_library_filename)?,
+        ragged,
         ..ModelConfig::default()
     };
     tensors::check_reshapes(&config)?;

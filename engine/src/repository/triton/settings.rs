@@ -12,6 +12,8 @@ pub(super) struct TritonConfig {
     pub(super) max_batch_size: i64,
     pub(super) input: Vec<TritonTensor>,
     pub(super) output: Vec<TritonTensor>,
+    pub(super) batch_input: Vec<TritonBatchTensor>,
+    pub(super) batch_output: Vec<TritonBatchTensor>,
     pub(super) version_policy: TritonVersions,
     pub(super) instance_group: Vec<TritonInstances>,
     pub(super) dynamic_batching: TritonBatching,
@@ -33,6 +35,8 @@ pub(super) struct TritonTensor {
     pub(super) reshape: Option<TritonReshape>,
     /// True for an optional input.
     pub(super) optional: bool,
+    /// True for an input whose requests are joined flat.
+    pub(super) allow_ragged_batch: bool,
     /// File of labels of an output, in the model's folder.
     pub(super) label_filename: String,
 }
@@ -41,6 +45,16 @@ pub(super) struct TritonTensor {
 #[serde(default)]
 pub(super) struct TritonReshape {
     pub(super) shape: Vec<i64>,
+}
+
+/// A `batch_input` or a `batch_output`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct TritonBatchTensor {
+    pub(super) kind: String,
+    pub(super) target_name: Vec<String>,
+    pub(super) data_type: String,
+    pub(super) source_input: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]

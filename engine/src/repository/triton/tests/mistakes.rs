@@ -1,6 +1,7 @@
 //! Tests that every mistake is told with its line and field, in the words of the schema.
 
 use super::*;
+use crate::config::BatchInputKind;
 
 /// Asserts that each text has an error that says this.
 fn check(cases: &[(&str, &str)], read: fn(&str, &str) -> Read) {
@@ -143,10 +144,6 @@ fn batching_that_contradicts_itself() {
             "dynamic_batching { priority_levels: 2 default_priority_level: 1\n priority_queue_policy { key: 3 value {} } }",
             "line 2: dynamic_batching.priority_queue_policy: is level 3: the levels are 1 to 2",
         ),
-        (
-            "max_batch_size: 4\nbatch_input {}",
-            "line 2: batch_input: no inputs are made for a batch",
-        ),
     ];
     check(&cases, from_text);
 }
@@ -212,4 +209,75 @@ fn a_reshape_that_changes_the_elements() {
         let error = read(dims, shape).unwrap_err();
         assert!(error.starts_with("line 3: output[0].reshape: of output 'y' is ["), "{error}");
     }
+}
+
+#[test]
+fn ragged_batches_that_do_not_fit() {
+    let made = |rest: &str| {
+        format!(
+            "max_batch_size: 4 input {{ name: 'x' dims: -1 allow_ragged_batch: true }}\n\
+             output {{ name: 'y' dims: -1 }}\n{rest}"
+        )
+    };
+    let (config, _) = from_text(
+        &made(
+            "batch_input { target_name: 'i' data_type: TYPE_INT32 source_input: 'x' kind: BATCH_ITEM_SHAPE }
+             batch_output { target_name: 'y' source_input: 'x' }",
+        ),
+        "m",
+    )
+    .unwrap();
+    let ragged = config.ragged.unwrap();
+    assert!(ragged.inputs.contains("x") && ragged.scattered[0].source == "x");
+    assert_eq!(ragged.made[0].kind, BatchInputKind::ItemShape);
+    for (rest, wanted) in [
+        (
+            "batch_input { target_name: 'i' source_input: 'x' data_type: TYPE_BOOL }",
+            "line 3: batch_input[0].data_type: must be TYPE_INT32 or TYPE_FP32",
+        ),
+        (
+            "batch_input { target_name: 'i' data_type: TYPE_INT32\nsource_input: 'z' }",
+            "line 4: batch_input[0].source_input: is 'z', which is no input",
+        ),
+        ("batch_input { target_name: 'i' data_type: TYPE_INT32 }", "has 0 inputs: exactly one"),
+        (
+            "batch_input { target_name: 'x' source_input: 'x' data_type: TYPE_INT32 }",
+            "line 3: batch_input[0].target_name: is 'x', which requests bring",
+        ),
+        (
+            "batch_output { source_input: 'x' }",
+            "line 3: batch_output[0].target_name: has 0 names: exactly one",
+        ),
+        (
+            "batch_output { target_name: 'z' source_input: 'x' }",
+            "batch_output[0].target_name: is 'z', which is no output of the configuration",
+        ),
+        (
+            "batch_output [ { target_name: 'y' source_input: 'x' },\n\
+             { target_name: 'y' source_input: 'x' } ]",
+            "line 4: batch_output[1].target_name: is 'y', as another",
+        ),
+        (
+            "batch_output { target_name: 'y' source_input: 's' }
+             input { name: 's' dims: 1 reshape { shape: [] } }",
+            "batch_output[0].source_input: is 's', which has a reshape",
+        ),
+    ] {
+        let error = from_text(&made(rest), "m").unwrap_err();
+        assert!(error.contains(wanted), "'{error}' should say '{wanted}'");
+    }
+    for (text, wanted) in [
+        ("dims: -1", "requests share a batch only if max_batch_size is above 0"),
+        ("} max_batch_size: 4 input { name: 'z'", "needs the dims of a request's row"),
+        ("dims: 1 reshape { shape: [] } } max_batch_size: 4 input { name: 'z'", "for a reshape"),
+        ("dims: 1 optional: true } max_batch_size: 4 input { name: 'z'", "it is optional"),
+        ("dims: 1 data_type: TYPE_STRING } max_batch_size: 4 input { name: 'z'", "for numbers"),
+    ] {
+        let text = format!("input {{ name: 'x'\nallow_ragged_batch: true\n{text} }}");
+        let error = from_text(&text, "m").unwrap_err();
+        let place = "line 2: input[0].allow_ragged_batch: ";
+        assert!(error.starts_with(place) && error.contains(wanted), "'{error}'");
+    }
+    let error = from_text("batch_input { target_name: 'i' }", "m").unwrap_err();
+    assert!(error.starts_with("line 1: batch_input[0]: requests share a batch only"), "{error}");
 }
