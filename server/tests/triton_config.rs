@@ -180,7 +180,7 @@ fn operator_library(models: &Models, library: &str) -> std::path::PathBuf {
         ".ops.rs",
         format!(
             "use std::ffi::c_void;\n\
-             #[unsafe(no_mangle)]\n\
+             #[no_mangle]\n\
              pub extern \"C\" fn RegisterCustomOps(_: *mut c_void, _: *const c_void) -> *mut c_void {{\n\
                  std::fs::write({registered:?}, \"\").unwrap();\n\
                  std::ptr::null_mut()\n\
@@ -189,7 +189,7 @@ fn operator_library(models: &Models, library: &str) -> std::path::PathBuf {
     );
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let status = std::process::Command::new(rustc)
-        .args(["--edition=2024", "--crate-type=cdylib", "--crate-name=ops", "-o"])
+        .args(["--edition=2021", "--crate-type=cdylib", "--crate-name=ops", "-o"])
         .arg(models.path().join(library))
         .arg(models.path().join(".ops.rs"))
         .status();
