@@ -190,7 +190,8 @@ impl Queue {
         }
     }
 
-    /// Returns a job for the thread of a caller, if it is short; else wakes a replica's thread.
+    /// Returns a job for the thread of a caller, if it is short; else wakes a replica's thread. That
+    /// one also waits until an ejected replica is tried again.
     pub(crate) fn start_here(&self) -> Option<Job> {
         let mut state = self.state.lock();
         if !state.scheduler.has_work() {

@@ -265,6 +265,12 @@ impl ReplicaSet {
         self.replicas.iter().any(Replica::is_available)
     }
 
+    /// True if a replica takes a batch now, or is ejected until a time.
+    pub fn has_available_or_ejected(&self) -> bool {
+        let is_ejected = |one: &Replica| matches!(one.state, ReplicaState::Ejected { .. });
+        self.replicas.iter().any(|one| one.is_available() || is_ejected(one))
+    }
+
     /// Number of replicas that take a batch now.
     pub fn available(&self) -> usize {
         self.replicas.iter().filter(|replica| replica.is_available()).count()

@@ -372,9 +372,10 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         &self.replicas
     }
 
-    /// True if a request waits and a replica could take it.
+    /// True if a request waits, and [`Scheduler::start`] would run it or tell when to ask again. No
+    /// end of a run comes to ask for a request whose replicas are all ejected.
     pub fn has_work(&self) -> bool {
-        !self.waiting.is_empty() && self.replicas.has_available()
+        !self.waiting.is_empty() && self.replicas.has_available_or_ejected()
     }
 
     /// The thread on which the next batch should run.

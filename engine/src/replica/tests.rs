@@ -8,7 +8,7 @@ use crate::executor::{
     AsyncExecutor, BatchInput, BatchInputs, Completion, ExecuteError, Execution, Stop,
 };
 use crate::model::{Description, Model};
-use crate::testing::{HANG, Threads, answer, batches, request};
+use crate::testing::{HANG, Threads, answer, batches, help, request};
 use crate::ticket::Ticket;
 use parking_lot::Mutex;
 use std::sync::{Arc, mpsc};
@@ -160,6 +160,29 @@ fn a_request_whose_replica_fails_is_answered_by_another() {
     assert_eq!(states[1].1, ReplicaState::Ready);
     assert_eq!(answer(submit(&endpoint, &[8.0])).unwrap(), [8.0]);
     assert!(given.try_recv().is_err(), "an ejected replica gets nothing");
+}
+
+#[test]
+fn a_request_after_all_replicas_were_ejected_waits_for_one_and_needs_no_other_event() {
+    let (replica, given) = remote(1);
+    let (endpoint, _threads) = served(0, vec![replica]);
+    let mut left = submit(&endpoint, &[1.0]);
+    assert!(help(&mut left).is_pending());
+    let batch = next(&given);
+    // Nobody waits for it, so it leaves the queue after its replica has failed.
+    drop(left);
+    batch.fail(ExecuteError::Replica { message: "it broke".into(), retry_in: None });
+    let states = endpoint.model().replica_states();
+    assert!(matches!(states[0].1, ReplicaState::Ejected { .. }), "{states:?}");
+    while endpoint.model().waiting() > 0 {
+        std::thread::yield_now();
+    }
+    // The thread is most likely asleep after this.
+    (0..20).for_each(|_| std::thread::yield_now());
+    let mut ticket = submit(&endpoint, &[2.0]);
+    assert!(help(&mut ticket).is_pending());
+    next(&given).echo();
+    assert_eq!(answer(ticket).unwrap(), [2.0]);
 }
 
 #[test]

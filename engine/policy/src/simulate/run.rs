@@ -247,8 +247,9 @@ impl<'a, W: Observer> Simulation<'a, W> {
         }
     }
 
+    /// Starts what can start. Like the live engine, it asks only while there is work.
     fn start_all(&mut self, now_us: u64) {
-        loop {
+        while self.queue.has_work() {
             let started =
                 self.queue.start(now_us, self.is_open, |request| request.is_cancelled(now_us));
             self.answer_removed(now_us);
