@@ -232,6 +232,7 @@ impl Queue {
         let mut lost = Vec::new();
         let is_requeued = !entries.is_empty();
         for mut entry in entries {
+            entry.set_running(false);
             match failure {
                 Some(_) => entry.attempts += 1,
                 None => entry.request.batch_key = unique_batch_key(),
@@ -256,7 +257,7 @@ impl Queue {
         }
     }
 
-    /// True if a request waits that a replica could run.
+    /// True if a request waits that a replica could run, or for an ejected replica.
     pub(crate) fn has_work(&self) -> bool {
         self.state.lock().scheduler.has_work()
     }
@@ -408,6 +409,7 @@ impl State {
         };
         let entry = |QueuedRequest { item, demand, .. }: QueuedRequest<Box<Entry>>| {
             let mut entry = *item;
+            entry.set_running(true);
             if let Some(behind) = &mut entry.behind {
                 self.scheduler.settle(behind, demand.queued_us, now_us);
             }

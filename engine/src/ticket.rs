@@ -17,6 +17,7 @@ use skysail_policy::inline_run::RunOn;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -66,6 +67,19 @@ impl Ticket {
         request: ValidRequest,
         timing: Timing,
     ) -> Result<Self, Error> {
+        Self::enqueue_watched(model, request, timing, None)
+    }
+
+    /// Puts a request into the queue of a model. `is_running` tells others when it runs.
+    ///
+    /// # Errors
+    /// When the queue is full or closed, or no response in time is possible.
+    pub(crate) fn enqueue_watched(
+        model: &Arc<Model>,
+        request: ValidRequest,
+        timing: Timing,
+        is_running: Option<Arc<AtomicBool>>,
+    ) -> Result<Self, Error> {
         let Timing { queued, priority, deadline, wait_limit } = timing;
         let (channel, receiver) = oneshot::channel();
         let reply = match model.response_order() {
@@ -82,6 +96,7 @@ impl Ticket {
             behind,
             ahead,
             attempts,
+            is_running,
             reply,
         };
         let behind = model.queue().push(entry)?;

@@ -6,7 +6,6 @@ use super::cache::{Cache, CacheKey, CacheUsage, data_bytes};
 use crate::config::CacheConfig;
 use crate::error::Error;
 use crate::model::{Model, Timing};
-use crate::queue::Deadline;
 use crate::request::{CacheLookup, Outputs, Response, Stages};
 use crate::ticket::Ticket;
 use crate::validate::ValidRequest;
@@ -40,6 +39,8 @@ pub(super) struct InFlight {
     key: CacheKey,
     /// Lets one caller at a time lead.
     response: OnceCell<Response>,
+    /// True while the leader's request runs: it is no longer in the queue.
+    is_running: Arc<AtomicBool>,
     /// Ticket of a leader that left; the next leader goes on with it.
     abandoned: Mutex<Option<Ticket>>,
 }
@@ -112,8 +113,9 @@ impl CoalescingCache {
                 if let Some(outputs) = self.cache.get(&key) {
                     return Found::Response(outputs);
                 }
-                let (response, abandoned) = (OnceCell::new(), Mutex::default());
-                let started = Arc::new(InFlight { key, response, abandoned });
+                let (response, is_running) = (OnceCell::new(), Arc::default());
+                let abandoned = Mutex::default();
+                let started = Arc::new(InFlight { key, response, is_running, abandoned });
                 place.insert(Waiters { in_flight: Arc::clone(&started), count: 1 });
                 return Found::InFlight(started);
             }
@@ -175,7 +177,7 @@ impl Waiter {
         let mut response = pin!(self.in_flight.response.get_or_try_init(lead));
         let response = poll_fn(|cx| match response.as_mut().poll(cx) {
             // A leader is queued, and the queue answers it when its time is over.
-            Poll::Pending if !leads.load(Relaxed) => timed_out(timing.deadline),
+            Poll::Pending if !leads.load(Relaxed) => self.in_flight.timed_out(&timing),
             polled => polled,
         });
         let response = response.await?;
@@ -212,7 +214,10 @@ impl Waiter {
         self.model.statistics().record_miss(looked_up);
         let timing = Timing { queued: Instant::now(), ..timing };
         let request = self.in_flight.key.request().clone();
-        let ticket = Ticket::enqueue(&self.model, request, timing)?;
+        // The run of a leader before may have failed.
+        self.in_flight.is_running.store(false, Relaxed);
+        let is_running = Some(Arc::clone(&self.in_flight.is_running));
+        let ticket = Ticket::enqueue_watched(&self.model, request, timing, is_running)?;
         let response = self.follow(ticket).await?;
         self.insert(&response);
         Ok(response)
@@ -256,12 +261,15 @@ impl Drop for Followed<'_> {
     }
 }
 
-/// Returns the timeout's error once it has passed, to a caller whose request is not queued.
-fn timed_out<T>(deadline: Option<Deadline>) -> Poll<Result<T, Error>> {
-    match deadline {
-        Some(Deadline { at, allowed_us, is_timeout: true }) if Instant::now() > at => {
-            Poll::Ready(Err(Error::TimedOut { timeout_us: allowed_us }))
-        }
-        _ => Poll::Pending,
+impl InFlight {
+    /// Returns an error to a caller that does not lead, once its timeout has passed. So does its
+    /// time in the queue, while the leader's request is still there.
+    fn timed_out<T>(&self, timing: &Timing) -> Poll<Result<T, Error>> {
+        let now = Instant::now();
+        let wait_limit = timing.wait_limit.filter(|_| !self.is_running.load(Relaxed));
+        let of_limit = wait_limit.and_then(|limit| limit.passed_us(now));
+        let timeout_us = of_limit.or_else(|| timing.deadline?.passed_timeout_us(now));
+        timeout_us
+            .map_or(Poll::Pending, |timeout_us| Poll::Ready(Err(Error::TimedOut { timeout_us })))
     }
 }

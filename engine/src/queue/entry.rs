@@ -5,6 +5,8 @@ use crate::validate::ValidRequest;
 use skysail_policy::cause::BlockingBatch;
 use skysail_policy::priority::Priority;
 use skysail_policy::queue_policy::TimeoutAction;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 /// A request that waits.
@@ -20,6 +22,8 @@ pub(crate) struct Entry {
     pub(crate) ahead: usize,
     /// Replicas that have failed it.
     pub(crate) attempts: u32,
+    /// True while it runs, for others that wait for its response.
+    pub(crate) is_running: Option<Arc<AtomicBool>>,
     pub(crate) reply: ReplySender,
 }
 
@@ -46,11 +50,27 @@ pub(crate) struct WaitLimit {
 impl Entry {
     /// The timeout that has ended its time in the queue, in microseconds.
     pub(super) fn passed_timeout_us(&self, now: Instant) -> Option<u64> {
-        let deadline = self.deadline.filter(|deadline| deadline.is_timeout && now > deadline.at);
-        let wait_limit = self.wait_limit;
-        let wait_limit =
-            wait_limit.filter(|limit| limit.action == TimeoutAction::Reject && now > limit.at);
-        let of_limit = wait_limit.map(|limit| limit.allowed_us);
-        of_limit.or(deadline.map(|deadline| deadline.allowed_us))
+        let of_limit = self.wait_limit.and_then(|limit| limit.passed_us(now));
+        of_limit.or_else(|| self.deadline?.passed_timeout_us(now))
+    }
+
+    pub(super) fn set_running(&self, is_running: bool) {
+        if let Some(running) = &self.is_running {
+            running.store(is_running, Relaxed);
+        }
+    }
+}
+
+impl Deadline {
+    /// The timeout, in microseconds, if it is one and has passed.
+    pub(crate) fn passed_timeout_us(&self, now: Instant) -> Option<u64> {
+        (self.is_timeout && now > self.at).then_some(self.allowed_us)
+    }
+}
+
+impl WaitLimit {
+    /// The time that was allowed, in microseconds, if it has passed and the request is rejected.
+    pub(crate) fn passed_us(&self, now: Instant) -> Option<u64> {
+        (self.action == TimeoutAction::Reject && now > self.at).then_some(self.allowed_us)
     }
 }

@@ -61,6 +61,7 @@ fn entry(shape: &[usize]) -> (Entry, Reply) {
             behind: None,
             ahead: 0,
             attempts: 0,
+            is_running: None,
             reply: reply.into(),
         },
         receiver,

@@ -18,9 +18,10 @@ use crate::testing::{
 };
 use crate::ticket::Ticket;
 use skysail_policy::inline_run::RunOn;
+use skysail_policy::queue_policy::{QueuePolicies, QueuePolicy, TimeoutAction};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mod memory;
 mod crowd;
@@ -60,8 +61,15 @@ where
 
 /// A model with a cache, run by hand on a thread of its own.
 fn handled() -> (Arc<Endpoint>, Hand, Threads) {
+    handled_as(QueuePolicy::default())
+}
+
+/// The same, with limits of the time in the queue.
+fn handled_as(policy: QueuePolicy) -> (Arc<Endpoint>, Hand, Threads) {
     let (executor, hand) = by_hand(LONG);
-    let endpoint = endpoint(batches(0), vec![executor], settings(Some(CacheConfig::default())));
+    let queue_policies = QueuePolicies::new(policy);
+    let config = ModelConfig { queue_policies, ..settings(Some(CacheConfig::default())) };
+    let endpoint = endpoint(batches(0), vec![executor], config);
     let threads = Threads::start(&endpoint);
     (endpoint, hand, threads)
 }
@@ -286,6 +294,60 @@ fn a_follower_has_a_deadline_of_its_own() {
     assert!(matches!(refused, Err(Error::TimedOut { timeout_us: 0 })));
     hand.let_go(Act::Echo);
     assert_eq!(answer(leader).unwrap(), [1.0]);
+}
+
+/// Asks after a ticket for longer than its time in the queue.
+fn waits_on(ticket: &mut Ticket) {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2) {
+        assert!(help(ticket).is_pending());
+    }
+}
+
+#[test]
+fn a_follower_has_a_time_in_the_queue_of_its_own_until_the_leader_runs() {
+    let policy = QueuePolicy { allows_override: true, ..QueuePolicy::default() };
+    let (endpoint, hand, _threads) = handled_as(policy);
+    let busy = waiting(&endpoint, request(&[0.0]));
+    hand.next_batch();
+    let hurried = || {
+        let hurried = Request { timeout_us: Some(1), ..request(&[1.0]) };
+        endpoint.submit(hurried).unwrap()
+    };
+    let patient = Request { timeout_us: Some(10_000_000), ..request(&[1.0]) };
+    let leader = waiting(&endpoint, patient);
+    let mut queued = hurried();
+    let refused = loop {
+        if let Poll::Ready(answer) = help(&mut queued) {
+            break answer;
+        }
+    };
+    assert!(matches!(refused, Err(Error::TimedOut { timeout_us: 1 })));
+    hand.let_go(Act::Echo);
+    hand.next_batch();
+    let mut running = hurried();
+    waits_on(&mut running);
+    hand.let_go(Act::Echo);
+    assert_eq!(
+        [busy, leader, running].map(|ticket| answer(ticket).unwrap()),
+        [[0.0], [1.0], [1.0]]
+    );
+}
+
+#[test]
+fn a_follower_whose_time_in_the_queue_only_delays_is_answered() {
+    let (wait_max_us, timeout_action) = (Some(1), TimeoutAction::Delay);
+    let policy = QueuePolicy { wait_max_us, timeout_action, ..QueuePolicy::default() };
+    let (endpoint, hand, _threads) = handled_as(policy);
+    let busy = waiting(&endpoint, request(&[0.0]));
+    hand.next_batch();
+    let leader = waiting(&endpoint, request(&[1.0]));
+    let mut follower = endpoint.submit(request(&[1.0])).unwrap();
+    waits_on(&mut follower);
+    hand.let_go(Act::Echo);
+    hand.let_go(Act::Echo);
+    let answers = [busy, leader, follower].map(|ticket| answer(ticket).unwrap());
+    assert_eq!(answers, [[0.0], [1.0], [1.0]]);
 }
 
 #[test]
