@@ -15,7 +15,8 @@ pub enum TimeoutAction {
     /// It is answered with an error.
     #[default]
     Reject,
-    /// It runs after all requests whose time has not passed. New requests may delay it for ever.
+    /// It runs after all requests whose time has not passed. New requests may delay it until its
+    /// deadline, or without one for ever.
     Delay,
 }
 
@@ -100,6 +101,14 @@ impl QueuePolicies {
     /// Requests that may wait at a level, if it has a limit of its own.
     pub fn requests_max(&self, priority: Priority) -> Option<usize> {
         self.of(priority).requests_max
+    }
+
+    /// True if any level delays requests that have waited for too long.
+    pub fn delays(&self) -> bool {
+        let delays = |policy: &QueuePolicy| {
+            policy.timeout_action == TimeoutAction::Delay && policy.limits_wait()
+        };
+        delays(&self.default) || self.by_level.values().any(delays)
     }
 
     /// True if any level has a limit of its own on the number of requests.

@@ -68,6 +68,7 @@ pub(super) fn convert(
         ragged,
         ..ModelConfig::default()
     };
+    queues::check_order(&config)?;
     tensors::check_reshapes(&config)?;
     for (key, parameter) in triton.parameters {
         apply_parameter(&mut config, &key, &parameter.string_value, warnings)?;

@@ -92,7 +92,7 @@ pub(super) const FIELDS: &[Entry] = &[
     (
         "dynamic_batching.preserve_ordering",
         Honoured,
-        "responses become available in the order of their requests",
+        "responses become available in the order of their requests; refused with `DELAY`",
     ),
     (
         "dynamic_batching.priority_levels",
@@ -107,7 +107,7 @@ pub(super) const FIELDS: &[Entry] = &[
     (
         "dynamic_batching.default_queue_policy.timeout_action",
         Honoured,
-        "`DELAY`: after all requests whose time has not passed",
+        "`DELAY`: after all requests whose time has not passed; an error at the objective",
     ),
     (
         "dynamic_batching.default_queue_policy.default_timeout_microseconds",

@@ -177,3 +177,24 @@ fn queue_policies_are_read_by_level() {
     let third = QueuePolicy { wait_max_us, timeout_action, ..QueuePolicy::default() };
     assert_eq!(policies.of(policies.priority(3)), &third);
 }
+
+#[test]
+fn an_order_of_responses_is_refused_where_requests_may_be_delayed() {
+    let read = |rest: &str| {
+        from_text(&format!("dynamic_batching {{ preserve_ordering: true {rest} }}"), "m")
+    };
+    let delay = "timeout_action: DELAY default_timeout_microseconds: 900";
+    let of_level = format!(
+        "priority_levels: 2 default_priority_level: 1
+         priority_queue_policy {{ key: 2 value {{ {delay} }} }}"
+    );
+    let own = "default_queue_policy { timeout_action: DELAY allow_timeout_override: true }";
+    for rest in [&format!("default_queue_policy {{ {delay} }}"), &of_level, own] {
+        let refused = format!("{:?}", read(rest).unwrap_err());
+        assert!(refused.contains("dynamic_batching.preserve_ordering"), "{refused}");
+        assert!(refused.contains("use REJECT"), "{refused}");
+    }
+    // Without a time, nothing is ever delayed.
+    read("default_queue_policy { timeout_action: DELAY }").unwrap();
+    read("default_queue_policy { default_timeout_microseconds: 900 }").unwrap();
+}

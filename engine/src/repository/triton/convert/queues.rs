@@ -1,6 +1,6 @@
 //! Priority levels and queue policies.
 
-use crate::config::QueueLimits;
+use crate::config::{ModelConfig, QueueLimits};
 use crate::repository::triton::node::Mistake;
 use crate::repository::triton::settings::{TritonBatching, TritonQueue, TritonTimeoutAction};
 use skysail_policy::queue_policy::{QueuePolicies, QueuePolicy, TimeoutAction};
@@ -48,6 +48,19 @@ pub(super) fn policies(batching: &TritonBatching) -> Result<QueuePolicies, Mista
     }
     let of_others = policy(batching.default_queue_policy);
     Ok(QueuePolicies::with_levels(levels, default, of_others, by_level))
+}
+
+/// Checks that no delayed request holds the responses of others.
+///
+/// # Errors
+/// Responses keep their order, and a policy delays requests.
+pub(super) fn check_order(config: &ModelConfig) -> Result<(), Mistake> {
+    if config.preserve_ordering && config.queue_policies.delays() {
+        let problem = "does not go with the timeout_action DELAY, as a delayed request would hold the \
+                       responses of all that came after it: use REJECT, or leave the order out";
+        return Err(Mistake::in_field("dynamic_batching.preserve_ordering", problem));
+    }
+    Ok(())
 }
 
 fn policy(queue: TritonQueue) -> QueuePolicy {
