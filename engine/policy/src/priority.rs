@@ -8,7 +8,7 @@
 //! request is overtaken only by those that arrive within a bounded time, so none starves.
 //!
 //! The one exception is asked for by a model's settings: a request that is delayed, as its time in
-//! the queue has passed, goes behind all that are not.
+//! the queue has passed, goes behind all that are not. It stays there until its deadline at most.
 
 use crate::queue_policy::TimeoutAction;
 

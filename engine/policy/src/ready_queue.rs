@@ -37,7 +37,7 @@ impl<T> Bucket<T> {
         self.waiters.first_key_value().map(|(&place, _)| place)
     }
 
-    fn remove(&mut self, place: QueueKey, tally: &mut Tally) -> Option<QueuedRequest<T>> {
+    fn remove<L>(&mut self, place: QueueKey, tally: &mut Tally<L>) -> Option<QueuedRequest<T>> {
         let waiter = self.waiters.remove(&place)?;
         self.rows -= waiter.demand.rows;
         tally.remove(place, &waiter.demand);
@@ -45,10 +45,11 @@ impl<T> Bucket<T> {
     }
 
     /// Puts a request behind all that are not delayed.
-    fn delay(&mut self, place: QueueKey, tally: &mut Tally) {
+    fn delay<L>(&mut self, place: QueueKey, key: L, tally: &mut Tally<L>) {
         let Some(waiter) = self.waiters.remove(&place) else { return };
-        tally.rows_delayed += waiter.demand.rows;
-        self.waiters.insert(QueueKey { is_delayed: true, ..place }, waiter);
+        let place = QueueKey { is_delayed: true, ..place };
+        tally.delay(place, &waiter.demand, key);
+        self.waiters.insert(place, waiter);
     }
 }
 
@@ -67,7 +68,7 @@ pub struct ReadyQueue<T, L> {
     buckets: HashMap<L, Bucket<T>>,
     /// The bucket of each bucket's most urgent item.
     heads: BTreeMap<QueueKey, L>,
-    tally: Tally,
+    tally: Tally<L>,
     next_number: u64,
     /// The last key that was the last in the order of those that are not delayed.
     last: Option<QueueKey>,
@@ -175,19 +176,29 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
     /// Puts the most urgent request behind all that are not delayed, if it is to be delayed and
     /// is not yet. Returns true if it did.
     pub fn delay_head_if(&mut self, is_to_be_delayed: impl FnOnce(&Demand) -> bool) -> bool {
-        let Some((&place, bucket)) = self.heads.first_key_value() else { return false };
+        let Some((&place, key)) = self.heads.first_key_value() else { return false };
         if place.is_delayed {
             return false;
         }
-        let bucket = bucket.clone();
-        self.change(&bucket, |bucket, tally| {
+        let key = key.clone();
+        self.change(&key, |bucket, tally| {
             let head = bucket.waiters.get(&place);
             let is_delayed = head.is_some_and(|waiter| is_to_be_delayed(&waiter.demand));
             if is_delayed {
-                bucket.delay(place, tally);
+                bucket.delay(place, key.clone(), tally);
             }
             is_delayed
         })
+    }
+
+    /// Removes the delayed request with the earliest deadline, if that is before a time.
+    pub fn pop_delayed_before(&mut self, time_us: u64) -> Option<QueuedRequest<T>> {
+        let (&(deadline_us, place), key) = self.tally.delayed.first_key_value()?;
+        if deadline_us >= time_us {
+            return None;
+        }
+        let key = key.clone();
+        self.change(&key, |bucket, tally| bucket.remove(place, tally))
     }
 
     /// Removes the most urgent request and others that can share its run, up to `rows_max` rows. A
@@ -200,10 +211,10 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
         is_to_be_delayed: impl Fn(&Demand) -> bool,
         out: &mut Vec<QueuedRequest<T>>,
     ) -> Vec<QueuedRequest<T>> {
-        let Some(bucket) = self.heads.first_key_value().map(|(_, bucket)| bucket.clone()) else {
+        let Some(key) = self.heads.first_key_value().map(|(_, key)| key.clone()) else {
             return Vec::new();
         };
-        self.change(&bucket, |bucket, tally| {
+        self.change(&key, |bucket, tally| {
             let mut batch: Vec<QueuedRequest<T>> = Vec::new();
             let mut passed_over = Vec::new();
             let mut rows = 0;
@@ -213,7 +224,7 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
                 if !is_first && is_out(waiter) {
                     out.extend(bucket.remove(place, tally));
                 } else if !is_first && !place.is_delayed && is_to_be_delayed(&waiter.demand) {
-                    bucket.delay(place, tally);
+                    bucket.delay(place, key.clone(), tally);
                 } else if is_first || rows + waiter.demand.rows <= rows_max {
                     rows += waiter.demand.rows;
                     batch.extend(bucket.remove(place, tally));
@@ -273,7 +284,7 @@ impl<T, L: Clone + Eq + Hash> ReadyQueue<T, L> {
     fn change<R: Default>(
         &mut self,
         key: &L,
-        change: impl FnOnce(&mut Bucket<T>, &mut Tally) -> R,
+        change: impl FnOnce(&mut Bucket<T>, &mut Tally<L>) -> R,
     ) -> R {
         let Some(bucket) = self.buckets.get_mut(key) else { return R::default() };
         let head = bucket.head();

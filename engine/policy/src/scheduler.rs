@@ -132,9 +132,9 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         self
     }
 
-    /// Queues a request, and removes the most urgent ones that are late: while every replica is
-    /// busy, nothing else would. `is_cancelled` tells requests whose client has left; they make
-    /// room in a full queue.
+    /// Queues a request, and removes the most urgent ones and the delayed ones that are late: while
+    /// every replica is busy, nothing else would. `is_cancelled` tells requests whose client has
+    /// left; they make room in a full queue.
     ///
     /// # Errors
     /// When the queue is full, the response would be late, or there is no replica.
@@ -153,6 +153,7 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         while let Some(late) = self.waiting.pop_head_if(|head| head.demand.is_late(now_us)) {
             self.removed.push(late);
         }
+        self.remove_late_delayed(now_us);
         self.learn_removed(before, &is_cancelled);
         match self.admit(&demand, now_us) {
             Admission::Reject { retry_in_us } => Err(Rejection::Overloaded { retry_in_us }),
@@ -190,6 +191,7 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         if self.replicas.readmit(now_us) {
             self.count_replicas();
         }
+        self.remove_late_delayed(now_us);
         let start = self.next_batch(now_us, may_wait, &is_cancelled);
         self.learn_removed(before, &is_cancelled);
         start

@@ -76,6 +76,22 @@ fn delayed_requests_fill_a_batch_behind_all_others() {
 }
 
 #[test]
+fn delayed_requests_leave_at_their_deadlines_in_the_order_of_those() {
+    let mut waiting =
+        waiting(&[('a', 0, 1, 20), ('b', 0, 1, 10), ('c', 1, 1, 30), ('d', 0, 1, 40)]);
+    assert!(waiting.pop_delayed_before(u64::MAX).is_none(), "none is delayed");
+    for _ in 0..3 {
+        assert!(waiting.delay_head_if(|demand| demand.deadline_us < Some(40)));
+    }
+    let mut pop = |time_us| waiting.pop_delayed_before(time_us).map(|one| one.item);
+    assert_eq!([pop(10), pop(11), pop(11), pop(21)], [None, Some('b'), None, Some('a')]);
+    assert_eq!((waiting.len(), batch(&mut waiting, 2)), (2, "d".into()));
+    assert_eq!(batch(&mut waiting, 2), "c");
+    assert!(waiting.pop_delayed_before(u64::MAX).is_none(), "one that has left is forgotten");
+    assert!(waiting.is_empty() && waiting.heads.is_empty());
+}
+
+#[test]
 fn members_behind_the_head_are_delayed_too() {
     let mut waiting = waiting(&[('a', 0, 1, 10), ('b', 0, 1, 20), ('c', 0, 1, 30)]);
     let is_second = |demand: &Demand| demand.deadline_us == Some(20);

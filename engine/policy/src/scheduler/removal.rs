@@ -11,6 +11,14 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         self.removed.extend(self.waiting.remove_all(|one| one.demand.is_late(now_us)));
     }
 
+    /// Removes the delayed requests whose deadlines have passed. Under overload none of them may
+    /// ever become the most urgent.
+    pub(super) fn remove_late_delayed(&mut self, now_us: u64) {
+        while let Some(late) = self.waiting.pop_delayed_before(now_us) {
+            self.removed.push(late);
+        }
+    }
+
     /// Takes the requests that left the queue without being in a batch.
     pub fn take_removed(&mut self) -> Vec<QueuedRequest<T>> {
         std::mem::take(&mut self.removed)

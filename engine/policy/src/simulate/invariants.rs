@@ -201,6 +201,18 @@ impl<'a> Checker<'a> {
         self.ensure(passed.iter().all(|one| one.demand.rows > 1), "one row always fits");
     }
 
+    /// A delayed request waits until its deadline at most. All those in front of the first member
+    /// of a batch have been looked at, and are delayed.
+    fn check_delayed(&self, first: &Taken) {
+        let is_delayed = |one: &&Taken| {
+            let (is_delayed, due_us, number) = one.place;
+            is_delayed && (first.place.0 || (due_us, number) < (first.place.1, first.place.2))
+        };
+        let mut delayed = self.taken.values().filter(is_delayed);
+        let is_in_time = |one: &Taken| one.demand.deadline_us.is_none_or(|us| us >= self.now_us);
+        self.ensure(delayed.all(is_in_time), "a delayed request leaves at its deadline");
+    }
+
     /// True if the deadline has passed, or the time in the queue of a request that does not run then.
     fn is_late(&self, demand: &Demand) -> bool {
         let has_waited = demand.start_by.is_some_and(|start_by| {
@@ -319,6 +331,7 @@ impl Observer for Checker<'_> {
             "a batch is of one batch_key",
         );
         self.check_passed_over(&taken);
+        self.check_delayed(&taken[0]);
         for (queued, taken) in members.iter().zip(taken) {
             let is_late = self.is_late(&taken.demand);
             let is_cancelled = taken.cancels_us.is_some_and(|us| us <= self.now_us);

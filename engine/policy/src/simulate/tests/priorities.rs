@@ -81,3 +81,15 @@ fn delayed_requests_are_all_answered_in_the_end_and_the_others_in_time() {
     let (median_us, longest_us) = (all.latency_us(0.4), all.latency_us(1.0));
     assert!(median_us < 30_000 && longest_us > 1_000_000, "{median_us} and {longest_us}");
 }
+
+#[test]
+fn delayed_requests_leave_at_their_deadlines_though_they_never_are_the_most_urgent() {
+    let mut scenario = limited(TimeoutAction::Delay);
+    scenario.kinds[0].deadline = Deadline::Between { least_us: 200_000, most_us: 200_000 };
+    let outcome = checked(&scenario, 1);
+    let all = &outcome.kinds[0];
+    assert!(all.expired > all.arrived / 4 && all.answered > all.arrived / 3, "{all:?}");
+    // No more wait than come in the time to the deadline.
+    let most = outcome.total.arrived / 8;
+    assert!((outcome.waiting_max as u64) < most, "{} of {most}", outcome.waiting_max);
+}
