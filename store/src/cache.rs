@@ -4,13 +4,20 @@
 //! what may be removed.
 
 use crate::digest;
+pub(crate) use held::{Held, Reservation};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use tokio::sync::OwnedMutexGuard;
+
+mod held;
+#[cfg(test)]
+mod tests;
 
 /// Contents of objects, with a limit on all of them together.
 pub struct Cache {
@@ -27,12 +34,10 @@ struct State {
     reserved: HashMap<String, u64>,
     /// Contents that this process has read as a whole.
     verified: HashSet<String>,
-}
-
-/// Room for a content that is being downloaded.
-pub(crate) struct Reservation {
-    cache: Arc<Cache>,
-    name: String,
+    /// Number of models in the making that need a content, by its digest.
+    held: HashMap<String, usize>,
+    /// Locks of objects' states that are being downloaded.
+    downloading: HashMap<String, Weak<tokio::sync::Mutex<()>>>,
 }
 
 impl Cache {
@@ -82,36 +87,62 @@ impl Cache {
         self.folder.join("partial").join(digest::of_text(state))
     }
 
-    /// Digest of an object's state that was downloaded before and is still here, as a whole.
-    pub(crate) fn known(&self, state: &str) -> Option<String> {
+    /// Waits until nobody else downloads an object's state, and keeps others from it.
+    pub(crate) async fn lock(&self, state: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let locks = &mut self.state.lock().downloading;
+            locks.retain(|_, lock| lock.strong_count() > 0);
+            let known = locks.get(state).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let lock = Arc::default();
+                locks.insert(state.to_owned(), Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
+
+    /// Content of an object's state that was downloaded before and is still here, as a whole.
+    pub(crate) fn known(self: &Arc<Self>, state: &str, stopping: &AtomicBool) -> Option<Held> {
         let note = self.note(state);
-        let digest = fs::read_to_string(&note).ok()?;
-        if self.is_sound(&digest) {
-            return Some(digest);
+        let held = Held::new(self, &fs::read_to_string(&note).ok()?);
+        match self.is_sound(held.digest(), stopping) {
+            Ok(true) => return Some(held),
+            Ok(false) => drop(fs::remove_file(note)),
+            // It may be sound: the note stays.
+            Err(_) => {}
         }
-        drop(fs::remove_file(note));
         None
     }
 
     /// Takes a finished download, and remembers that it is the content of an object's state.
-    pub(crate) fn adopt(&self, state: &str, digest: &str) -> io::Result<()> {
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        state: &str,
+        digest: &str,
+        stopping: &AtomicBool,
+    ) -> io::Result<Held> {
         let (partial, content) = (self.partial(state), self.content(digest));
-        if self.is_sound(digest) {
+        let held = Held::new(self, digest);
+        if self.is_sound(digest, stopping).unwrap_or(false) {
             fs::remove_file(partial)?;
         } else {
             fs::rename(partial, &content)?;
             self.state.lock().verified.insert(digest.to_owned());
         }
-        fs::write(self.note(state), digest)
+        fs::write(self.note(state), digest)?;
+        Ok(held)
     }
 
     /// True if every file of a copy is a content of this cache that can still be read as it was.
-    pub(crate) fn verify_copy(&self, copy: &Path) -> bool {
+    pub(crate) fn verify_copy(&self, copy: &Path, stopping: &AtomicBool) -> bool {
         let contents: HashMap<u64, String> = files(&self.folder.join("contents"))
             .map(|(name, metadata)| (metadata.ino(), name))
             .collect();
-        let is_sound =
-            |file: &Metadata| contents.get(&file.ino()).is_some_and(|digest| self.is_sound(digest));
+        let is_sound = |file: &Metadata| {
+            let digest = contents.get(&file.ino());
+            digest.is_some_and(|digest| self.is_sound(digest, stopping).unwrap_or(false))
+        };
         all_files(copy).iter().all(|(_, metadata)| is_sound(metadata))
     }
 
@@ -135,13 +166,11 @@ impl Cache {
         let contents: Vec<_> = files(&self.folder.join("contents")).collect();
         let on_disk = stale.iter().chain(&contents).map(|(_, metadata)| metadata.len());
         total = on_disk.fold(total, u64::saturating_add);
-        let in_use: u64 = contents
-            .iter()
-            .filter(|(_, m)| m.nlink() > 1)
-            .map(|(_, metadata)| metadata.len())
-            .sum();
         // What went out of use longest ago goes first.
-        let mut unused: Vec<_> = contents.into_iter().filter(|(_, m)| m.nlink() == 1).collect();
+        let (used, mut unused): (Vec<_>, Vec<_>) = contents
+            .into_iter()
+            .partition(|(name, m)| m.nlink() > 1 || shared.held.contains_key(name));
+        let in_use: u64 = used.iter().map(|(_, metadata)| metadata.len()).sum();
         unused.sort_by_key(|(_, metadata)| (metadata.ctime(), metadata.ctime_nsec()));
         let stale = stale.into_iter().map(|file| ("partial", file));
         for (folder, (name, metadata)) in
@@ -167,22 +196,26 @@ impl Cache {
     }
 
     /// True if a content is here and its bytes have its digest. Each is read once.
-    fn is_sound(&self, digest: &str) -> bool {
+    ///
+    /// # Errors
+    /// The content can not be read, or not before the stop.
+    fn is_sound(&self, digest: &str, stopping: &AtomicBool) -> io::Result<bool> {
         let path = self.content(digest);
         if self.state.lock().verified.contains(digest) && path.is_file() {
-            return true;
+            return Ok(true);
         }
-        match digest::of_file(&path) {
+        match digest::of_file(&path, stopping) {
             Ok(found) if found == digest => {
                 self.state.lock().verified.insert(found);
-                true
+                Ok(true)
             }
             Ok(_) => {
                 tracing::warn!("{} has changed on disk, so it is downloaded again", path.display());
                 drop(fs::remove_file(path));
-                false
+                Ok(false)
             }
-            Err(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -200,12 +233,6 @@ impl Cache {
                 drop(fs::remove_file(note));
             }
         }
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.cache.state.lock().reserved.remove(&self.name);
     }
 }
 
@@ -233,56 +260,4 @@ pub(crate) fn all_files(folder: &Path) -> Vec<(PathBuf, Metadata)> {
         }
     }
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn put(cache: &Arc<Cache>, state: &str, bytes: &[u8]) -> Result<String, String> {
-        let _room = cache.reserve(state, bytes.len() as u64)?;
-        fs::write(cache.partial(state), bytes).unwrap();
-        let digest = digest::of_file(&cache.partial(state)).unwrap();
-        cache.adopt(state, &digest).unwrap();
-        Ok(digest)
-    }
-
-    #[test]
-    fn what_is_not_in_use_makes_room() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path(), 100).unwrap();
-        let used = put(&cache, "used", &[1; 40]).unwrap();
-        fs::hard_link(cache.content(&used), cache.copies().join("x")).unwrap();
-        put(&cache, "unused", &[2; 40]).unwrap();
-        put(&cache, "next", &[3; 50]).unwrap();
-        assert_eq!((cache.known("used"), cache.known("unused")), (Some(used), None));
-        assert!(cache.known("next").is_some() && cache.bytes() == 90);
-        let error = put(&cache, "large", &[4; 70]).unwrap_err();
-        assert!(error.contains("70 bytes more do not fit") && error.contains("40 are in use"));
-        assert_eq!(cache.bytes(), 40);
-    }
-
-    #[test]
-    fn downloads_at_the_same_time_share_the_room() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path(), 100).unwrap();
-        let first = cache.reserve("first", 60).unwrap();
-        assert!(cache.reserve("second", 60).is_err());
-        drop(first);
-        assert!(cache.reserve("second", 60).is_ok());
-    }
-
-    #[test]
-    fn a_content_that_changed_on_disk_is_not_used() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open(folder.path(), 100).unwrap();
-        let digest = put(&cache, "a", b"abc").unwrap();
-        assert_eq!(cache.known("a"), Some(digest.clone()));
-        assert!(Cache::open(folder.path(), 100).is_err(), "one process at a time");
-        drop(cache);
-        fs::write(folder.path().join("contents").join(&digest), b"abd").unwrap();
-        let cache = Cache::open(folder.path(), 100).unwrap();
-        assert_eq!(cache.known("a"), None);
-        assert_eq!(cache.bytes(), 0);
-    }
 }

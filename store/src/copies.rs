@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Name of the file that says that a place was once copied as a whole.
@@ -61,11 +62,15 @@ impl Copies {
         entries.filter_map(name).filter(|name| !name.starts_with('.')).collect()
     }
 
-    /// Removes copies from an earlier run whose files are not as they were.
-    pub(crate) fn remove_spoiled(&self) {
+    /// Removes copies from an earlier run whose files are not as they were. A stop ends it early.
+    pub(crate) fn remove_spoiled(&self, stopping: &AtomicBool) {
         for name in self.names() {
             let copy = self.view.join(&name).canonicalize();
-            if !copy.is_ok_and(|copy| self.cache.verify_copy(&copy)) {
+            let is_sound = copy.is_ok_and(|copy| self.cache.verify_copy(&copy, stopping));
+            if stopping.load(Relaxed) {
+                return;
+            }
+            if !is_sound {
                 tracing::warn!("the copy of model '{name}' is spoiled, and removed");
                 self.remove(&name);
             }

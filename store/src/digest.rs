@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Bytes of one read.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -18,11 +19,14 @@ impl Hasher {
         self.0.update(bytes);
     }
 
-    /// Adds a file's content.
-    pub(crate) fn add_file(&mut self, path: &Path) -> io::Result<()> {
+    /// Adds a file's content. A stop ends it with an error.
+    pub(crate) fn add_file(&mut self, path: &Path, stopping: &AtomicBool) -> io::Result<()> {
         let mut file = File::open(path)?;
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
+            if stopping.load(Relaxed) {
+                return Err(io::Error::other("the server stops"));
+            }
             match file.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => self.update(&buffer[..count]),
@@ -49,8 +53,8 @@ pub(crate) fn of_text(text: &str) -> String {
 }
 
 /// Digest of a file's content.
-pub(crate) fn of_file(path: &Path) -> io::Result<String> {
+pub(crate) fn of_file(path: &Path, stopping: &AtomicBool) -> io::Result<String> {
     let mut hasher = Hasher::default();
-    hasher.add_file(path)?;
+    hasher.add_file(path, stopping)?;
     Ok(hasher.finish())
 }

@@ -1,6 +1,6 @@
 //! Downloads one object into the cache. A download that was cut goes on where it was.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Held};
 use crate::digest::Hasher;
 use crate::listing::{Object, words};
 use futures_util::StreamExt;
@@ -9,7 +9,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Progress of all downloads of a place.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Bytes that came.
+    pub(crate) downloaded: AtomicU64,
+    /// True once they are to end.
+    pub(crate) stopping: AtomicBool,
+}
 
 /// Reason why an object was not downloaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +47,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Downloads an object unless its content is in the cache, and returns its digest. `downloaded`
-/// counts the bytes that came.
+/// Downloads an object unless its content is in the cache, and returns the content.
 ///
 /// # Errors
 /// The object has changed, the store is away, or there is no room for it.
@@ -47,15 +55,17 @@ pub(crate) async fn download(
     store: &Arc<dyn ObjectStore>,
     cache: &Arc<Cache>,
     (label, object): (&str, &Object),
-    downloaded: &AtomicU64,
-) -> Result<String, Failure> {
+    progress: &Progress,
+) -> Result<Held, Failure> {
     let state = format!("{label}\n{}\n{}", object.key, object.state);
-    if let Some(digest) = cache.known(&state) {
-        return Ok(digest);
+    // Two models may be of the same place.
+    let _alone = cache.lock(&state).await;
+    if let Some(held) = cache.known(&state, &progress.stopping) {
+        return Ok(held);
     }
     let _room = cache.reserve(&state, object.size).map_err(Failure::Here)?;
     let partial = cache.partial(&state);
-    let (mut file, mut hasher, mut length) = resume(&partial, object)?;
+    let (mut file, mut hasher, mut length) = resume(&partial, object, &progress.stopping)?;
     if length < object.size || object.size == 0 {
         let options = GetOptions {
             if_match: object.etag.clone(),
@@ -85,7 +95,7 @@ pub(crate) async fn download(
             }
             file.write_all(&chunk)?;
             hasher.update(&chunk);
-            downloaded.fetch_add(chunk.len() as u64, Relaxed);
+            progress.downloaded.fetch_add(chunk.len() as u64, Relaxed);
         }
     }
     if length != object.size {
@@ -93,8 +103,7 @@ pub(crate) async fn download(
     }
     file.sync_all()?;
     let digest = hasher.finish();
-    cache.adopt(&state, &digest)?;
-    Ok(digest)
+    Ok(cache.adopt(&state, &digest, &progress.stopping)?)
 }
 
 /// True if an error says nothing of ranges.
@@ -103,7 +112,11 @@ fn is_final(error: &Error) -> bool {
 }
 
 /// Opens the partial file of an object at its end, with the digest of what is there.
-fn resume(partial: &Path, object: &Object) -> io::Result<(File, Hasher, u64)> {
+fn resume(
+    partial: &Path,
+    object: &Object,
+    stopping: &AtomicBool,
+) -> io::Result<(File, Hasher, u64)> {
     let there = fs::metadata(partial).map_or(0, |metadata| metadata.len());
     // Without an ETag, nothing tells if the rest would be of the same content.
     if there > object.size || object.etag.is_none() {
@@ -115,6 +128,6 @@ fn resume(partial: &Path, object: &Object) -> io::Result<(File, Hasher, u64)> {
     let file = OpenOptions::new().create(true).append(true).open(partial)?;
     let length = file.metadata()?.len();
     let mut hasher = Hasher::default();
-    hasher.add_file(partial)?;
+    hasher.add_file(partial, stopping)?;
     Ok((file, hasher, length))
 }

@@ -1,8 +1,8 @@
 //! Keeps the copy of a place current, on a thread of its own.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Held};
 use crate::copies::{Copies, Files};
-use crate::download::{Failure, download};
+use crate::download::{Failure, Progress, download};
 use crate::listing::{Listing, Object, list};
 use crate::place::Place;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -10,10 +10,11 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
@@ -72,10 +73,12 @@ struct Worker {
     copies: Copies,
     follow: Follow,
     state: Mutex<State>,
-    downloaded: AtomicU64,
+    progress: Progress,
     /// Locks of the models that are being copied.
     busy: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     is_away: AtomicBool,
+    /// Tells that a look has found the store away.
+    went_away: Notify,
 }
 
 struct State {
@@ -104,16 +107,19 @@ impl Mirror {
             copies,
             follow,
             state: Mutex::new(State { models, copied }),
-            downloaded: AtomicU64::new(0),
+            progress: Progress::default(),
             busy: Mutex::default(),
             is_away: AtomicBool::new(false),
+            went_away: Notify::new(),
         });
         let (requests, inbox) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = Arc::clone(&worker);
-        let thread = std::thread::Builder::new()
-            .name("store".into())
-            .spawn(move || runtime.block_on(run.run(inbox)))?;
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || {
+            runtime.block_on(run.run(inbox));
+            // A look-up of a host's name may take long, and nobody needs it now.
+            runtime.shutdown_background();
+        })?;
         Ok(Self { worker, requests: Some(requests), thread: Some(thread) })
     }
 
@@ -145,7 +151,7 @@ impl Mirror {
 
     /// Bytes downloaded so far.
     pub fn downloaded(&self) -> u64 {
-        self.worker.downloaded.load(Relaxed)
+        self.worker.progress.downloaded.load(Relaxed)
     }
 
     /// Copies the newest state of one model, and waits for that.
@@ -165,7 +171,8 @@ impl Mirror {
 
 impl Drop for Mirror {
     fn drop(&mut self) {
-        // The thread ends with its inbox, in the middle of a download if need be.
+        // The thread ends with its inbox, in the middle of a download or a file if need be.
+        self.worker.progress.stopping.store(true, Relaxed);
         self.requests = None;
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
@@ -186,13 +193,17 @@ impl Worker {
         passes.abort();
     }
 
-    /// Looks at the place again and again, or until it was copied once.
+    /// Looks at the place again and again, or until it was copied once, or while the store is away.
     async fn passes(self: Arc<Self>) {
         loop {
             let is_settled = self.pass().await;
             let pause = match self.follow {
                 Follow::Changes(pause) if is_settled => pause,
-                Follow::Once | Follow::ByName if self.state.lock().copied == Copied::All => return,
+                Follow::Once if self.is_copied() => return,
+                Follow::ByName if self.is_copied() => {
+                    self.went_away.notified().await;
+                    SOON
+                }
                 _ => SOON,
             };
             sleep_until(Instant::now() + pause).await;
@@ -210,7 +221,6 @@ impl Worker {
             }
         };
         if self.follow == Follow::ByName {
-            self.state.lock().copied = Copied::All;
             return true;
         }
         self.forget_removed(&listing);
@@ -249,6 +259,10 @@ impl Worker {
         }
     }
 
+    fn is_copied(&self) -> bool {
+        self.state.lock().copied == Copied::All
+    }
+
     /// Lists the place, and notes the names of its models.
     async fn look(&self) -> Result<Listing, String> {
         let listing = list(&self.place, self.model.as_deref()).await?;
@@ -258,6 +272,10 @@ impl Worker {
         let mut state = self.state.lock();
         for name in listing.keys() {
             state.models.entry(name.clone()).or_default();
+        }
+        if self.follow == Follow::ByName {
+            // Nothing more is to be copied before it is asked for.
+            state.copied = Copied::All;
         }
         Ok(listing)
     }
@@ -302,14 +320,17 @@ impl Worker {
         let label = self.place.label();
         let one = |object: Object| async move {
             let (store, of_place) = (&self.place.store, (label, &object));
-            let digest = download(store, &self.cache, of_place, &self.downloaded).await?;
-            Ok::<_, Failure>((object.path, digest))
+            let content = download(store, &self.cache, of_place, &self.progress).await?;
+            Ok::<_, Failure>((object.path, content))
         };
-        let files: Files = stream::iter(objects.clone())
+        // They are held until the model is shown.
+        let contents: Vec<_> = stream::iter(objects.clone())
             .map(one)
             .buffer_unordered(FILES_AT_ONCE)
             .try_collect()
             .await?;
+        let digest = |(path, held): &(String, Held)| (path.clone(), held.digest().to_owned());
+        let files: Files = contents.iter().map(digest).collect();
         self.copies.show(name, &files)?;
         Ok(())
     }
@@ -338,12 +359,13 @@ impl Worker {
         }
         let has_copy = self.copies.is_complete();
         if has_copy && matches!(self.state.lock().copied, Copied::NotYet(_)) {
-            self.copies.remove_spoiled();
+            self.copies.remove_spoiled(&self.progress.stopping);
             let names = self.copies.names();
             self.state.lock().models.extend(names.into_iter().map(|name| (name, None)));
         }
         let reason = reason.to_owned();
         let copied = if has_copy { Copied::Before(reason) } else { Copied::NotYet(reason) };
         self.state.lock().copied = copied;
+        self.went_away.notify_one();
     }
 }

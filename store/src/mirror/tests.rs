@@ -4,6 +4,7 @@ use super::*;
 use crate::digest;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt};
 use std::fs;
 use std::path::Path;
@@ -153,6 +154,61 @@ fn a_model_that_does_not_fit_leaves_the_others() {
     assert!(problem.contains("do not fit into the cache of 1000 bytes"), "{problem}");
 }
 
+#[test]
+fn an_outage_of_a_load_by_name_ends_with_the_store_s_return() {
+    let setting = Setting::new();
+    setting.put("p/a/1/model.onnx", b"one");
+    let mirror = setting.mirror(Follow::ByName);
+    mirror.fetch("a").unwrap();
+    setting.delete("p/a/1/model.onnx");
+    mirror.fetch("a").unwrap_err();
+    assert!(mirror.is_away() && mirror.state() != Copied::All);
+    setting.put("p/a/1/model.onnx", b"one");
+    wait_until("the store's return", || mirror.state() == Copied::All);
+    assert!(!mirror.is_away());
+}
+
+#[test]
+fn two_mirrors_of_one_place_download_it_once() {
+    let setting = Setting::new();
+    setting.put("p/a/1/model.onnx", b"0123456789");
+    // Both have begun before the first byte comes.
+    let slow = ThrottleConfig {
+        wait_get_per_call: Duration::from_millis(50),
+        ..ThrottleConfig::default()
+    };
+    let store = Arc::new(ThrottledStore::new(Arc::clone(&setting.store), slow));
+    let cache = setting.cache(1 << 20);
+    let start = |name: &str| {
+        let place = Place::new(Arc::clone(&store) as Arc<dyn ObjectStore>, "p/a".into(), "memory");
+        Mirror::start(place, Some(name.into()), Arc::clone(&cache), Follow::Once).unwrap()
+    };
+    let mirrors = ["m", "n"].map(start);
+    for mirror in &mirrors {
+        wait_until("the model", || mirror.state() == Copied::All);
+        assert_eq!(read(mirror, "1/model.onnx").unwrap(), b"0123456789");
+    }
+    assert_eq!(mirrors.iter().map(Mirror::downloaded).sum::<u64>(), 10);
+}
+
+#[test]
+fn a_model_that_never_fits_is_not_downloaded_again_and_again() {
+    let setting = Setting::new();
+    for file in 0..6 {
+        setting.put(&format!("p/large/1/{file}"), &[file; 20]);
+    }
+    let store = Arc::clone(&setting.store) as Arc<dyn ObjectStore>;
+    let place = Place::new(store, Key::from("p"), "memory");
+    let mirror = Mirror::start(place, None, setting.cache(110), OFTEN).unwrap();
+    wait_until("the problem", || mirror.models().get("large").is_some_and(Option::is_some));
+    // Each comes with another look.
+    for model in ["a", "b", "c"] {
+        setting.put(&format!("p/{model}/1/x"), model.as_bytes());
+        wait_until("the next look", || read(&mirror, &format!("{model}/1/x")).is_some());
+    }
+    assert!(mirror.downloaded() <= 6 * 20 + 3, "{} bytes", mirror.downloaded());
+}
+
 /// Downloads the object at `p/x` as it is listed by `listed`.
 fn download_listed(
     setting: &Setting,
@@ -166,9 +222,9 @@ fn download_listed(
     let mut object = listing["m"].as_ref().unwrap()[0].clone();
     listed(&mut object);
     prepare(&cache.partial(&format!("memory\n{}\n{}", object.key, object.state)));
-    let downloaded = AtomicU64::new(0);
-    let result = block_on(download(&store, &cache, ("memory", &object), &downloaded));
-    (result, downloaded.load(Relaxed))
+    let progress = Progress::default();
+    let result = block_on(download(&store, &cache, ("memory", &object), &progress));
+    (result.map(|held| held.digest().to_owned()), progress.downloaded.load(Relaxed))
 }
 
 #[test]
