@@ -28,6 +28,10 @@ pub(crate) fn decide(
     let verdict = match target.config.max_batch_size {
         Some(rows_max) => {
             check_configured(signature, rows_max)?;
+            if rows_max > 0 {
+                // Rows run together here only if another process has survived that.
+                probed.map(ProbedVersion::row_comparison).transpose()?;
+            }
             BatchingVerdict::Configured { rows_max, proof }
         }
         None if proof == Independence::Independent && !is_compared => BatchingVerdict::Proven,

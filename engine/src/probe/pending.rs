@@ -65,6 +65,12 @@ impl PendingProbe {
         self.changed.notify_all();
     }
 
+    /// Sets the reason not to run rows together; only the first result counts.
+    pub(super) fn refuse_rows(&self, why: String) {
+        self.state.lock().rows.get_or_insert(Err(why));
+        self.changed.notify_all();
+    }
+
     /// Sets the results for zero dimensions, and completes the probe.
     pub(super) fn set_zero_trials(&self, trials: Option<ZeroTrials>) {
         self.zero_trials.get_or_init(|| trials);

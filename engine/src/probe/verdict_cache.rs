@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const FILE: &str = "probes.json";
 
 /// Version of the file's format. Files of other versions are not read.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Bytes of the largest file that is read.
 const BYTES_MAX: u64 = 16 << 20;
@@ -27,6 +27,9 @@ const ENTRIES_MAX: usize = 1024;
 pub(super) enum Verdict {
     /// The version ended the process, and is not loaded for this reason.
     Crashes(String),
+    /// The version ran one row, and ended the process with several. It is not loaded for this reason
+    /// if rows are to share runs.
+    CrashesWithRows(String),
     /// The version can not be loaded, for a reason that a load reports.
     Rejected,
     /// The version loads and runs.
@@ -188,7 +191,7 @@ mod tests {
     fn a_broken_file_counts_as_empty_and_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(FILE);
-        for broken in ["", "{", "[]", "\u{0}", r#"{"format":3,"verdicts":[],"digests":[]}"#] {
+        for broken in ["", "{", "[]", "\u{0}", r#"{"format":4,"verdicts":[],"digests":[]}"#] {
             std::fs::write(&file, broken).unwrap();
             let mut cache = VerdictCache::read(Some(folder.path()));
             assert!(cache.is_empty(), "{broken}");

@@ -11,7 +11,7 @@ use crate::config::ProbeSettings;
 use crate::load::is_package;
 use crate::thread_priority::{self, Role};
 use crate::zero_elements::{ZeroDims, ZeroTrials};
-use monitor::{JobMonitor, JobOutcome};
+use monitor::{JobMonitor, JobOutcome, Step};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -148,7 +148,15 @@ impl Worker {
             },
         };
         match verdict {
-            Some(Verdict::Crashes(why)) => probe.set_load(Err(why)),
+            Some(Verdict::Crashes(why)) => {
+                probe.set_load(Err(why));
+                probe.set_zero_trials(Some(ZeroTrials::default()));
+            }
+            Some(Verdict::CrashesWithRows(why)) => {
+                probe.set_load(Ok(()));
+                probe.refuse_rows(why);
+                probe.set_zero_trials(Some(ZeroTrials::default()));
+            }
             Some(Verdict::Rejected) => {
                 probe.set_load(Ok(()));
                 probe.set_zero_trials(Some(ZeroTrials::default()));
@@ -266,14 +274,17 @@ impl Worker {
         &self,
         probe: &PendingProbe,
         ending: &Ending,
-        step: &str,
+        step: Step,
         crashed: &[ZeroDims],
     ) -> Option<Verdict> {
         let file = probe.subject.file.display();
         let why = format!("it was tried in a process of its own, and {step} {ending}");
         tracing::debug!("{file}: {why}");
         match ending {
-            Ending::Died(_) if crashed.is_empty() => Some(Verdict::Crashes(why)),
+            Ending::Died(_) if crashed.is_empty() => Some(match step {
+                Step::Rows => Verdict::CrashesWithRows(why),
+                Step::Load | Step::Row | Step::Later => Verdict::Crashes(why),
+            }),
             // A busy machine, or one short of memory, may be the cause. So this is not cached.
             _ => {
                 probe.set_load(Err(why));
@@ -291,8 +302,12 @@ impl Worker {
         job: &Job,
         memory_bytes: u64,
     ) -> io::Result<JobOutcome> {
-        let mut child = self.child(memory_bytes)?;
-        child.send(job)?;
+        let is_kept = self.child.is_some();
+        let mut child = match self.send(job, memory_bytes) {
+            // A kept child may have been killed while it had no job, which tells nothing of this one.
+            Err(_) if is_kept => self.send(job, memory_bytes)?,
+            sent => sent?,
+        };
         let outcome = JobMonitor { probe, child: &mut child, timeout: self.timeout() }
             .follow(memory_bytes, &self.context.stopping);
         match &outcome {
@@ -315,6 +330,13 @@ impl Worker {
             }
         }
         Ok(outcome)
+    }
+
+    /// Sends a job to the kept child, or to a new one.
+    fn send(&mut self, job: &Job, memory_bytes: u64) -> io::Result<Process> {
+        let mut child = self.child(memory_bytes)?;
+        child.send(job)?;
+        Ok(child)
     }
 
     /// Returns a child that takes jobs: the kept one, or a new one.

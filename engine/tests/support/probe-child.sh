@@ -54,5 +54,13 @@ while read -r job; do
         kill -FPE $$ ;;
     esac
     echo '{"survived":[[0,1]]}'
+    case "$job" in
+    *ends-idle*)
+        # As if it were killed between two jobs. Its process is told for a test to wait for its end.
+        file=${job#*\"file\":\"}
+        echo $$ > "${file%%\"*}.pid"
+        echo '"done"'
+        exit 0 ;;
+    esac
     echo '"done"'
 done

@@ -5,6 +5,7 @@ use super::super::process::{Ending, Limits, Process};
 use super::super::protocol::Report;
 use crate::load::row_comparison::RowComparison;
 use crate::zero_elements::{ZeroDims, ZeroTrials};
+use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -20,10 +21,32 @@ pub(super) enum JobOutcome {
     Done { zero_trials: ZeroTrials, rows: Option<RowComparison>, left_zero_dims: bool },
     /// The file can not be loaded, which a load here reports too; `always` if every attempt fails.
     Rejected { always: bool },
-    /// The child ended while it loaded or ran one row.
-    Ended(Ending, &'static str),
+    /// The child ended at this step.
+    Ended(Ending, Step),
     /// The child ended while these dimensions were zero.
     EndedAtZero(Ending, ZeroDims),
+}
+
+/// Step of a job at which its child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Load,
+    Row,
+    /// Rows were run together, to be compared with rows run alone.
+    Rows,
+    /// Anything after that, but zero dimensions.
+    Later,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Load => "when it loaded",
+            Self::Row => "when it ran one row",
+            Self::Rows => "after it ran one row",
+            Self::Later => "then",
+        })
+    }
 }
 
 /// Follows one job in a child.
@@ -60,6 +83,7 @@ impl JobMonitor<'_> {
                 Report::ComparedRows(found) => {
                     rows.clone_from(&found);
                     probe.set_rows(found);
+                    step = Report::ComparedRows(None);
                 }
                 Report::RunningRow => (step, started) = (Report::RunningRow, Instant::now()),
                 Report::TryingZero(_) | Report::Loading | Report::MultiThreaded => step = report,
@@ -72,12 +96,13 @@ impl JobMonitor<'_> {
 /// The outcome of a job whose child ended after its last report.
 fn ended(ending: Ending, last: Report) -> JobOutcome {
     match (ending, last) {
-        (ending @ Ending::Stopped, _) => JobOutcome::Ended(ending, "then"),
+        (ending @ Ending::Stopped, _) => JobOutcome::Ended(ending, Step::Later),
         (ending, Report::TryingZero(dims)) => JobOutcome::EndedAtZero(ending, dims),
-        (ending, Report::RunningRow) => JobOutcome::Ended(ending, "when it ran one row"),
-        (ending, Report::RanRow | Report::MultiThreaded) => {
-            JobOutcome::Ended(ending, "after it ran one row")
+        (ending, Report::RunningRow) => JobOutcome::Ended(ending, Step::Row),
+        (ending, Report::RanRow) => JobOutcome::Ended(ending, Step::Rows),
+        (ending, Report::ComparedRows(_) | Report::MultiThreaded) => {
+            JobOutcome::Ended(ending, Step::Later)
         }
-        (ending, _) => JobOutcome::Ended(ending, "when it loaded"),
+        (ending, _) => JobOutcome::Ended(ending, Step::Load),
     }
 }

@@ -86,6 +86,44 @@ fn a_version_that_crashes_is_not_loaded_and_that_is_cached() {
 }
 
 #[test]
+fn a_version_that_crashes_with_several_rows_may_run_one_and_that_is_cached() {
+    let folder = Folder::new();
+    let (path, source) = folder.write("dies-with-rows", "dies-with-rows");
+    let config = &ModelConfig::default();
+    let target =
+        LoadTarget { name: "dies-with-rows", version: 1, folder: &path, config, source: &source };
+    for settings in [folder.settings(), folder.without_child()] {
+        let probe = Probe::start(settings, 2, "runtime 1".into()).unwrap();
+        let version = probe.wait(&target).unwrap().unwrap();
+        let error = version.row_comparison().unwrap_err();
+        assert!(error.contains("after it ran one row it ended the process"), "{error}");
+        // Nothing is known of zero dimensions, and nobody waits for that.
+        let trials = version.zero_trials();
+        let started = Instant::now();
+        while trials.get().is_none() {
+            assert!(started.elapsed() < Duration::from_secs(20), "they stay open");
+            std::thread::yield_now();
+        }
+        assert_eq!(trials.get(), Some(&Some(ZeroTrials::default())));
+    }
+}
+
+#[test]
+fn a_child_that_ends_between_jobs_is_replaced() {
+    let folder = Folder::new();
+    let probe = Probe::start(folder.settings(), 2, "runtime 1".into()).unwrap();
+    assert!(folder.probe_with(&probe, "ends-idle").is_ok());
+    let pid = fs::read_to_string(folder.0.path().join("ends-idle/1/model.onnx.pid")).unwrap();
+    let stat = format!("/proc/{}/stat", pid.trim());
+    let runs = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    while runs() {
+        std::thread::yield_now();
+    }
+    let error = folder.probe_with(&probe, "dies-at-load").unwrap_err();
+    assert!(error.contains("when it loaded"), "{error}");
+}
+
+#[test]
 fn a_single_crash_is_no_verdict() {
     let folder = Folder::new();
     assert_eq!(folder.probe(folder.settings(), "dies-once"), Ok(Some(survived())));
