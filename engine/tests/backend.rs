@@ -10,17 +10,47 @@ use skysail_engine::backend::{
 use skysail_engine::config::{ControlMode, EngineConfig, ReadyWhen};
 use skysail_engine::executor::{BatchInput, ExecuteError, Execution, Executor, Stop};
 use skysail_engine::replica::Replica;
+use skysail_engine::repository::{Copied, Mirror, Root, Roots};
 use skysail_engine::request::{InputTensor, OutputTensor, Request};
 use skysail_engine::signature::{Signature, TensorSpec};
 use skysail_engine::tensor::DataType;
 use skysail_engine::{Engine, Error};
 use smallvec::smallvec;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
+/// A point that threads reach, and pass once it is open.
+#[derive(Default)]
+struct Barrier {
+    is_reached: AtomicBool,
+    is_open: AtomicBool,
+}
+
+impl Barrier {
+    fn pass(&self) {
+        self.is_reached.store(true, Relaxed);
+        support::wait_until("the barrier", || self.is_open.load(Relaxed));
+    }
+
+    fn wait_reached(&self) {
+        support::wait_until("its being reached", || self.is_reached.load(Relaxed));
+    }
+
+    fn open(&self) {
+        self.is_open.store(true, Relaxed);
+    }
+}
+
 /// Opens `.zeros` files: models of one input that answer zeros of its shape.
-struct Zeros;
+#[derive(Default)]
+struct Zeros {
+    /// Barrier of each file that is opened.
+    opening: Option<Arc<Barrier>>,
+}
 
 impl Backend for Zeros {
     fn name(&self) -> &'static str {
@@ -37,6 +67,7 @@ impl Backend for Zeros {
         gate: Gate<'_>,
     ) -> Result<Box<dyn OpenVersion + 'a>, BackendError> {
         gate()?;
+        self.opening.iter().for_each(|barrier| barrier.pass());
         let text = std::fs::read_to_string(file.path).map_err(BackendError::new)?;
         if text.trim() != "zeros" {
             return Err(BackendError::new("it does not hold the word zeros"));
@@ -50,7 +81,8 @@ impl Backend for Zeros {
             reshape: None,
         };
         let (inputs, outputs) = (vec![spec("x")], vec![spec("y")]);
-        Ok(Box::new(Opened(Arc::new(Signature { inputs, outputs, ..Signature::default() }))))
+        let signature = Arc::new(Signature { inputs, outputs, ..Signature::default() });
+        Ok(Box::new(Opened(signature)))
     }
 }
 
@@ -92,15 +124,24 @@ impl Executor for ZeroExecutor {
 
 fn engine(content: &str) -> (Engine, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let version = folder.path().join("zero/1");
-    std::fs::create_dir_all(&version).unwrap();
-    std::fs::write(version.join("model.zeros"), content).unwrap();
+    write(&folder.path().join("zero"), content);
+    let engine = start(folder.path().to_owned().into(), Zeros::default());
+    support::wait_until("it has started", || engine.repository().is_started());
+    (engine, folder)
+}
+
+/// Writes a model.
+fn write(folder: &Path, content: &str) {
+    std::fs::create_dir_all(folder.join("1")).unwrap();
+    std::fs::write(folder.join("1/model.zeros"), content).unwrap();
     let settings = "file = \"model.zeros\"\nmax_batch_size = 8\n";
-    std::fs::write(folder.path().join("zero/model.toml"), settings).unwrap();
-    let models = folder.path().to_owned();
+    std::fs::write(folder.join("model.toml"), settings).unwrap();
+}
+
+fn start(models: Roots, backend: Zeros) -> Engine {
     let config = EngineConfig {
-        models: models.into(),
-        control: ControlMode::None,
+        models,
+        control: ControlMode::Poll,
         poll_ms: 5,
         load_at_start: vec![],
         ready_when: ReadyWhen::All,
@@ -109,9 +150,33 @@ fn engine(content: &str) -> (Engine, tempfile::TempDir) {
         probe: None,
         operator_libraries: Vec::new(),
     };
-    let engine = Engine::start_with(config, vec![Arc::new(Zeros)]).unwrap();
-    support::wait_until("it has started", || engine.repository().is_started());
-    (engine, folder)
+    Engine::start_with(config, vec![Arc::new(backend)]).unwrap()
+}
+
+/// A copy of a place elsewhere, which the test makes.
+struct Copy {
+    view: PathBuf,
+    /// Times that the models were listed.
+    scans: AtomicUsize,
+}
+
+impl Mirror for Copy {
+    fn copy(&self) -> &Path {
+        &self.view
+    }
+
+    fn models(&self) -> BTreeMap<String, Option<String>> {
+        self.scans.fetch_add(1, Relaxed);
+        [("zero".into(), None)].into()
+    }
+
+    fn state(&self) -> Copied {
+        Copied::All
+    }
+
+    fn fetch(&self, _model: &str) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 fn request(rows: usize) -> Request {
@@ -143,4 +208,31 @@ fn what_a_backend_does_not_open_is_told_in_its_words() {
         panic!("it serves")
     };
     assert!(reason.contains("it does not hold the word zeros"), "{reason}");
+}
+
+#[test]
+fn a_copy_that_moves_during_a_load_is_loaded_from_its_new_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (copies, view) = (folder.path().join("copies"), folder.path().join("view"));
+    let opening = Arc::new(Barrier::default());
+    write(&copies.join("1"), "zeros");
+    std::fs::create_dir_all(&view).unwrap();
+    symlink(copies.join("1"), view.join("zero")).unwrap();
+    let copy = Arc::new(Copy { view: view.clone(), scans: AtomicUsize::new(0) });
+    let root = Root::mirrored("a store", None, Arc::clone(&copy) as Arc<dyn Mirror>);
+    let backend = Zeros { opening: Some(Arc::clone(&opening)) };
+    let engine = start([root].into_iter().collect(), backend);
+    opening.wait_reached();
+    // The same file, in another folder.
+    std::fs::create_dir_all(copies.join("2/1")).unwrap();
+    for file in ["model.toml", "1/model.zeros"] {
+        std::fs::hard_link(copies.join("1").join(file), copies.join("2").join(file)).unwrap();
+    }
+    symlink(copies.join("2"), view.join(".zero")).unwrap();
+    std::fs::rename(view.join(".zero"), view.join("zero")).unwrap();
+    std::fs::remove_dir_all(copies.join("1")).unwrap();
+    let scans = copy.scans.load(Relaxed);
+    support::wait_until("scans of the new copy", || copy.scans.load(Relaxed) > scans + 2);
+    opening.open();
+    support::wait_until("the model", || engine.lookup("zero", None).is_ok());
 }

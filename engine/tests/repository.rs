@@ -7,7 +7,9 @@ mod support;
 use skysail_engine::Error;
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::repository::State;
+use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use support::{Models, ask, block_on, floats, graphs, request, values, wait_until};
 
 /// Output of the model for 0.
@@ -80,6 +82,32 @@ fn a_held_endpoint_does_not_block_the_folder() {
     drop(held);
     wait_until("version 1 to be freed", || {
         status(&models, "m", 1) == Some((State::Unavailable, "unloaded".into()))
+    });
+}
+
+#[test]
+fn models_that_come_and_go_leave_the_repository_ready() {
+    let models = Models::polled();
+    wait_until("the start", || models.repository().is_started());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                let readiness = models.repository().readiness();
+                assert!(readiness.is_ready(), "{readiness}");
+            }
+        });
+        for number in 0..20 {
+            // Whole folders come and go at once.
+            models.write(".unseen-model/1/model.onnx", graphs::add(1.0).to_bytes().unwrap());
+            let name = format!("m{number}");
+            fs::rename(models.path(".unseen-model"), models.path(&name)).unwrap();
+            wait_until("the model", || status(&models, &name, 1) == ready() || watch.is_finished());
+            fs::rename(models.path(&name), models.path(&format!(".gone-{number}"))).unwrap();
+            wait_until("its end", || status(&models, &name, 1).is_none() || watch.is_finished());
+        }
+        is_over.store(true, Relaxed);
+        watch.join().unwrap();
     });
 }
 

@@ -14,6 +14,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// Microseconds after which a load no longer keeps others from starting.
 const TURN_US: u64 = 1_500_000;
 
@@ -25,6 +28,9 @@ const LONG_LOADS_MAX: usize = 24;
 
 /// Time without a load after which a thread ends.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// Time after which a thread that could not be started is tried again.
+const SPAWN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Name and version of a load.
 pub(super) type LoadKey = (String, u64);
@@ -51,6 +57,8 @@ pub(super) struct LoadQueue {
     state: Mutex<State>,
     changed: Condvar,
     started: Instant,
+    /// Time without a load after which a thread ends.
+    idle_max: Duration,
 }
 
 struct State {
@@ -68,7 +76,8 @@ impl LoadQueue {
         let limits = LoadLimits { slots, running_max, turn_us: TURN_US, patience_us: PATIENCE_US };
         let order = LoadOrder::new(limits);
         let state = State { order, jobs: BTreeMap::new(), idle: 0, is_closed: false };
-        Self { state: Mutex::new(state), changed: Condvar::new(), started: Instant::now() }
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Self { state, changed, started: Instant::now(), idle_max: IDLE }
     }
 
     /// Lets a model's waiting loads go first: all of them, or that of one version.
@@ -77,6 +86,18 @@ impl LoadQueue {
             model == name && version.is_none_or(|version| version == *number)
         };
         self.state.lock().order.ask(is_asked);
+    }
+
+    /// Adds a job, or replaces one that waits. Returns true if there are more than waiting threads.
+    fn add(&self, job: LoadJob) -> bool {
+        let key = (job.name.clone(), job.version);
+        let mut state = self.state.lock();
+        state.order.push(key.clone(), job.origin.bytes(), self.now_us());
+        state.jobs.insert(key, job);
+        let lacks_threads = state.jobs.len() > state.idle;
+        drop(state);
+        self.changed.notify_one();
+        lacks_threads
     }
 
     fn now_us(&self) -> u64 {
@@ -97,14 +118,18 @@ impl LoadQueue {
                 self.changed.notify_one();
                 return state.jobs.remove(&key);
             }
-            let idle_left = IDLE.saturating_sub(waits_since.elapsed());
-            if idle_left.is_zero() {
+            let pause = if state.jobs.is_empty() {
+                self.idle_max.saturating_sub(waits_since.elapsed())
+            } else {
+                // Jobs that wait for a turn need this thread then.
+                let turn = state.order.next_turn_us(now_us);
+                turn.map_or(IDLE, |at| Duration::from_micros(at.saturating_sub(now_us).max(1_000)))
+            };
+            if pause.is_zero() {
                 return None;
             }
-            let turn = state.order.next_turn_us(now_us);
-            let turn = turn.map(|at| Duration::from_micros(at.saturating_sub(now_us).max(1_000)));
             state.idle += 1;
-            self.changed.wait_for(&mut state, turn.unwrap_or(idle_left).min(idle_left));
+            self.changed.wait_for(&mut state, pause);
             state.idle -= 1;
         }
     }
@@ -119,6 +144,8 @@ impl LoadQueue {
 pub(super) struct LoadPool {
     worker: Arc<Worker>,
     threads: Vec<JoinHandle<()>>,
+    /// True if the system had no thread to give when one was needed.
+    lacks_thread: bool,
 }
 
 /// Everything that a thread of the pool needs.
@@ -135,7 +162,8 @@ impl LoadPool {
         shared: Arc<Shared>,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        Self { worker: Arc::new(Worker { loader, shared, events }), threads: Vec::new() }
+        let worker = Arc::new(Worker { loader, shared, events });
+        Self { worker, threads: Vec::new(), lacks_thread: false }
     }
 
     fn queue(&self) -> &LoadQueue {
@@ -144,16 +172,7 @@ impl LoadPool {
 
     /// Adds a job, or replaces one that waits. The threads have the priority of the caller.
     pub(super) fn push(&mut self, job: LoadJob) {
-        let key = (job.name.clone(), job.version);
-        let bytes = job.origin.bytes();
-        let queue = self.queue();
-        let lacks_threads = {
-            let mut state = queue.state.lock();
-            state.order.push(key.clone(), bytes, queue.now_us());
-            state.jobs.insert(key, job);
-            state.jobs.len() > state.idle
-        };
-        queue.changed.notify_one();
+        let lacks_threads = self.queue().add(job);
         self.threads.retain(|thread| !thread.is_finished());
         let threads_max = self.worker.loader.cores.saturating_add(LONG_LOADS_MAX);
         if lacks_threads && self.threads.len() < threads_max {
@@ -161,11 +180,31 @@ impl LoadPool {
         }
     }
 
+    /// Time after which [`keep_going`](Self::keep_going) is to be called; `None` if it need not be.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        self.lacks_thread.then_some(SPAWN_PAUSE)
+    }
+
+    /// Tries again to start a thread that the system did not give, if jobs still wait.
+    pub(super) fn keep_going(&mut self) {
+        if !self.lacks_thread {
+            return;
+        }
+        self.threads.retain(|thread| !thread.is_finished());
+        let jobs_wait = !self.queue().state.lock().jobs.is_empty();
+        self.lacks_thread = jobs_wait;
+        if jobs_wait {
+            self.spawn();
+        }
+    }
+
     fn spawn(&mut self) {
         let worker = Arc::clone(&self.worker);
-        match Builder::new().name("load".into()).spawn(move || worker.run()) {
+        let thread = Builder::new().name("load".into()).spawn(move || worker.run());
+        let lacked_thread = std::mem::replace(&mut self.lacks_thread, thread.is_err());
+        match thread {
             Ok(thread) => self.threads.push(thread),
-            Err(error) if self.threads.is_empty() => {
+            Err(error) if self.threads.is_empty() && !lacked_thread => {
                 tracing::error!("models wait to be loaded, as no thread can be started: {error}");
             }
             Err(error) => tracing::debug!("one thread less loads models: {error}"),

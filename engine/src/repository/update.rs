@@ -118,6 +118,7 @@ impl Updater {
                 self.scan_again();
             }
             self.load_next();
+            self.pool.keep_going();
             self.free_retired();
         }
         self.stop();
@@ -148,6 +149,7 @@ impl Updater {
             Some(time) => time.saturating_duration_since(Instant::now()),
             None => Duration::from_secs(3600),
         };
+        let pause = self.pool.pause().map_or(pause, |of_pool| pause.min(of_pool));
         if self.retiring.is_empty() { pause } else { pause.min(RETIRE_POLL) }
     }
 
@@ -162,6 +164,14 @@ impl Updater {
 
     /// Takes the steps of a model that can be taken now. When none is left, its clients are answered.
     fn advance(&mut self, name: &str) {
+        self.take_steps(name);
+        if self.is_settled(name) {
+            self.settle(name);
+        }
+    }
+
+    /// Begins the loads of a model that can begin now, and unloads what is to go.
+    fn take_steps(&mut self, name: &str) {
         while let Some(goal) = self.models.get(name).and_then(|state| state.goal.clone()) {
             let mut has_unloaded = false;
             for step in self.steps(name, &goal) {
@@ -176,9 +186,6 @@ impl Updater {
             if !has_unloaded {
                 break;
             }
-        }
-        if self.is_settled(name) {
-            self.settle(name);
         }
     }
 
@@ -212,7 +219,9 @@ impl Updater {
         let Some(state) = self.models.get_mut(&name).filter(|_| !self.is_stopping) else {
             return self.retiring.extend(result);
         };
-        let is_wanted = state.loads(version);
+        // The files of a copy that was replaced meanwhile may be gone, and those of the new one be fine.
+        let is_wanted = state.loads(version)
+            && (result.is_ok() || state.lies_in(version, &origin.source.folder));
         state.loading.remove(&version);
         match result {
             Ok(in_service) if is_wanted => self.put_in_service(&name, version, in_service),
@@ -245,6 +254,9 @@ impl Updater {
         origin.source.sent = None;
         let state = self.models.entry(name.into()).or_default();
         state.failed.insert(version, origin);
+        // A version that serves in its place begins to load before it counts as broken.
+        self.take_steps(name);
+        let state = self.models.entry(name.into()).or_default();
         let (state, reason) = match state.serving.contains_key(&version) {
             true => {
                 let reason = format!("serves from older files; the new ones failed: {reason}");

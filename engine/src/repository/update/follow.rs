@@ -4,6 +4,7 @@ use super::super::lifecycle::State;
 use super::super::source::ModelSource;
 use super::Updater;
 use super::model_state::{InService, ModelState};
+use crate::config::ModelConfig;
 use skysail_policy::versions::{Loaded, Step, Versions, steps};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,12 +25,14 @@ impl Updater {
         };
         let removed: Vec<String> =
             self.models.iter().filter(lost).map(|(name, _)| name.clone()).collect();
+        // Readiness may be asked for at any moment: a model is not asked for once it is being
+        // forgotten, nor before it has a status.
+        self.shared.asked.write().retain(|name| !removed.contains(name));
         for name in removed {
             self.forget_model(&name);
         }
-        let kept = self.models.iter().filter(|(_, state)| !state.is_gone);
-        let asked = kept.map(|(name, _)| name).chain(scan.models.keys());
-        *self.shared.asked.write() = asked.cloned().collect();
+        let kept = self.models.iter().filter(|(_, state)| !state.is_gone).map(|(name, _)| name);
+        let asked: BTreeSet<String> = kept.chain(scan.models.keys()).cloned().collect();
         let has_changed = |(name, source): &(String, ModelSource)| {
             self.models.get(name).and_then(|state| state.goal.as_deref()) != Some(source)
         };
@@ -41,23 +44,32 @@ impl Updater {
             self.set_goal(&name, source);
             self.advance(&name);
         }
+        *self.shared.asked.write() = asked;
     }
 
-    /// Lets a model follow its folder as it is now.
+    /// Lets a model follow its folder as it is now. Statuses of its loads are set before those of
+    /// an earlier state of the folder go.
     pub(super) fn set_goal(&mut self, name: &str, source: ModelSource) {
         source.warnings.iter().for_each(|warning| tracing::warn!("model '{name}': {warning}"));
         let goal = Arc::new(source);
         let state = self.models.entry(name.into()).or_default();
         (state.goal, state.is_gone) = (Some(Arc::clone(&goal)), false);
-        self.withdraw_loads(name);
-        let config = match &goal.config {
-            Ok(config) => config,
+        let withdrawn = self.withdraw(name);
+        match &goal.config {
+            Ok(config) => self.follow_versions(name, &goal, config),
             Err(reason) if goal.is_coming => {
-                return self.set_status(name, 0, State::Loading, reason.clone());
+                self.set_status(name, 0, State::Loading, reason.clone());
             }
-            Err(error) => return self.fail_model(name, error),
-        };
-        self.reset_status(name, &goal);
+            Err(error) => self.fail_model(name, error),
+        }
+        for version in withdrawn {
+            self.clear_loading(name, version);
+        }
+    }
+
+    fn follow_versions(&mut self, name: &str, goal: &ModelSource, config: &ModelConfig) {
+        self.take_steps(name);
+        self.reset_status(name, goal);
         let found: BTreeSet<u64> = goal.versions.keys().copied().collect();
         if config.versions.wanted(&found).is_empty() {
             let file = config.file_names().join(" or ");

@@ -7,6 +7,7 @@ use super::super::source::{ModelSource, VersionSource};
 use crate::config::ModelConfig;
 use crate::endpoint::Endpoint;
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -86,6 +87,12 @@ impl ModelState {
             return false;
         };
         origin.matches(goal, version)
+    }
+
+    /// True if the goal has the version in this folder.
+    pub(super) fn lies_in(&self, version: u64, folder: &Path) -> bool {
+        let source = self.goal.as_ref().and_then(|goal| goal.versions.get(&version));
+        source.is_some_and(|source| source.folder == folder)
     }
 
     /// Takes all clients that wait for a load.

@@ -3,7 +3,7 @@
 use super::super::Status;
 use super::super::lifecycle::State;
 use super::Updater;
-use super::model_state::InService;
+use super::model_state::{InService, Origin};
 use std::sync::Arc;
 
 impl Updater {
@@ -25,16 +25,18 @@ impl Updater {
     /// Takes back the loads of a model that wait. Those that run go on, and their results are
     /// dropped if they do not fit the goal.
     pub(super) fn withdraw_loads(&mut self, name: &str) {
-        let Some(state) = self.models.get(name) else { return };
-        let loading: Vec<u64> = state.loading.keys().copied().collect();
-        for version in loading {
-            if self.pool.withdraw(name, version) {
-                if let Some(state) = self.models.get_mut(name) {
-                    state.loading.remove(&version);
-                }
-                self.clear_loading(name, version);
-            }
+        for version in self.withdraw(name) {
+            self.clear_loading(name, version);
         }
+    }
+
+    /// Takes back the loads of a model that wait, and returns their versions. They keep the status
+    /// LOADING.
+    pub(super) fn withdraw(&mut self, name: &str) -> Vec<u64> {
+        let Some(state) = self.models.get_mut(name) else { return Vec::new() };
+        let pool = &self.pool;
+        let is_withdrawn = |version: &u64, _: &mut Origin| pool.withdraw(name, *version);
+        state.loading.extract_if(.., is_withdrawn).map(|(version, _)| version).collect()
     }
 
     /// Frees retired versions that no request holds any more. So that never happens on a request's
@@ -42,7 +44,9 @@ impl Updater {
     pub(super) fn free_retired(&mut self) {
         let in_use = |s: &mut InService| {
             let model = Arc::strong_count(s.endpoint.model());
+            // A run whose client has left goes on for a while, and nobody is to wait for its thread.
             Arc::strong_count(&s.endpoint) > 1
+                || s.endpoint.model().busy() > 0
                 || model > 1 + s.threads.iter().filter(|thread| !thread.is_finished()).count()
         };
         let free = self.retiring.extract_if(.., |s| !in_use(s)).collect::<Vec<_>>();
