@@ -33,6 +33,9 @@ const CACHE_BYTES_MIN: usize = 1 << 20;
 /// Default names of a model's file: an ONNX model, or a package.
 pub(crate) const FILE_NAMES: [&str; 2] = ["model.onnx", "model.sky"];
 
+/// Runs of one warm-up, at most.
+const WARM_UPS_MAX: usize = 1000;
+
 /// Replicas of a model, and threads of each, at most.
 pub(crate) const THREADS_MAX: usize = 1024;
 
@@ -201,13 +204,33 @@ fn versions<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Version
     }
 }
 
+/// Replaces the names of Rust's types in an error.
+fn in_plain_words(error: &str) -> String {
+    [
+        ("expected usize", "it must be a natural number"),
+        ("expected u64", "it must be a natural number"),
+        ("expected i32", "it must be an integer"),
+        ("expected f64", "it must be a number"),
+        ("expected a boolean", "it must be true or false"),
+        ("expected a sequence", "it must be a list"),
+        ("expected a map", "it must be a table"),
+        ("invalid type: ", "wrong value: "),
+        ("unknown variant", "unknown value"),
+        ("unit variant", "a plain value"),
+        ("newtype variant", "a value of its own"),
+        ("expected struct ", "it must be a table: "),
+    ]
+    .iter()
+    .fold(error.to_owned(), |text, (ours, plain)| text.replace(ours, plain))
+}
+
 impl ModelConfig {
     /// Reads a `model.toml`.
     ///
     /// # Errors
     /// Names the line and the key.
     pub fn from_toml(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| error.to_string())
+        toml::from_str(text).map_err(|error| in_plain_words(&error.to_string()))
     }
 
     /// Checks that numbers are within their limits.
@@ -228,6 +251,10 @@ impl ModelConfig {
         }
         if let Some(ms) = self.objective_ms.filter(|ms| !ms.is_finite() || *ms <= 0.0) {
             return Err(format!("objective_ms is {ms}: a number of milliseconds above 0"));
+        }
+        if let Some(warm_up) = self.warm_up.iter().find(|warm_up| warm_up.count > WARM_UPS_MAX) {
+            let WarmUp { name, count, .. } = warm_up;
+            return Err(format!("warm_up '{name}' has count {count}: at most {WARM_UPS_MAX}"));
         }
         self.batching.check().map_err(|problem| format!("batching.{problem}"))?;
         if let Some(CacheConfig { bytes_max }) = self.cache

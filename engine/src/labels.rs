@@ -1,9 +1,8 @@
 //! Labels of the classes of an output, from a file with one label a line.
 
+use crate::regular_file;
 use crate::signature::Signature;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 /// Bytes of the largest file of labels.
@@ -28,14 +27,8 @@ impl Labels {
     /// Reads a file in the folder of a model.
     fn read(folder: &Path, file: &str) -> Result<Self, String> {
         let bad = |why: &dyn std::fmt::Display| format!("the file of labels '{file}' {why}");
-        let opened = File::open(folder.join(file));
-        let opened = opened.map_err(|error| bad(&format_args!("can not be read: {error}")))?;
-        let mut bytes = Vec::new();
-        let read = opened.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
-        read.map_err(|error| bad(&format_args!("can not be read: {error}")))?;
-        if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(bad(&format_args!("is larger than {FILE_BYTES_MAX} bytes")));
-        }
+        let bytes = regular_file::read(&folder.join(file), FILE_BYTES_MAX);
+        let bytes = bytes.map_err(|why| bad(&why))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| bad(&"is not UTF-8"))?;
         Self::parse(text).map_err(|why| bad(&why))
     }

@@ -42,6 +42,7 @@ pub mod observe;
 mod sync;
 pub mod probe;
 mod load;
+mod regular_file;
 pub mod repository;
 mod thread_priority;
 pub mod runtime;

@@ -197,7 +197,11 @@ impl Repository {
     ) -> Result<Arc<Endpoint>, Error> {
         match self.shared.serving.lookup(name, version, key) {
             Ok(Some(endpoint)) => Ok(endpoint),
-            Ok(None) => Err(self.not_serving(name, version)),
+            Ok(None) => {
+                let error = self.not_serving(name, version);
+                // A version may have begun to serve between the two looks.
+                self.shared.serving.lookup(name, version, key).ok().flatten().ok_or(error)
+            }
             Err(error) => Err(self.ask_for(name, version).unwrap_or(error)),
         }
     }

@@ -242,7 +242,7 @@ mod tests {
         for shape in [&[0, 2][..], &[3, 0]] {
             let mut none = floats(shape, &[]);
             classify(&mut none, 2, true, None).unwrap();
-            assert_eq!(strings(&none), [String::new(); 0]);
+            assert!(strings(&none).is_empty());
             assert_eq!(elements(&none.shape), Some(0));
         }
         let mut scalar = floats(&[], &[2.5]);

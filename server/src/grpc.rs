@@ -120,9 +120,7 @@ async fn infer_in_stream(
         match infer(server, request, arrival, trace.as_ref()).await {
             Ok(AccountedResponse { message, permit, .. }) => (message, String::new(), Some(permit)),
             Err(error) if stream.status_errors => return Err(error.into()),
-            Err(error) => {
-                (ModelInferResponse { id, ..Default::default() }, error.to_string(), None)
-            }
+            Err(error) => (ModelInferResponse { id, ..Default::default() }, error.message(), None),
         };
     let infer_response = Some(infer_response);
     Ok((ModelStreamInferResponse { error_message, infer_response }, permit))

@@ -14,6 +14,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// Advice on when to retry, in milliseconds, if nothing better is known.
 const RETRY_AFTER_MS: u64 = 1000;
 
+/// Bytes of the longest message.
+const MESSAGE_BYTES_MAX: usize = 1000;
+
 /// Metadata with the time to retry that gRPC's own clients follow.
 const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 
@@ -107,6 +110,11 @@ impl Error {
         Self::NoSuchPath { path, instead: instead.into() }
     }
 
+    /// The error in words, of a length that every client takes: in gRPC it is a header.
+    pub(crate) fn message(&self) -> String {
+        cut(self.to_string())
+    }
+
     /// Status of the error over HTTP and over gRPC: the one table of both.
     pub(crate) fn status(&self) -> (StatusCode, Code) {
         use EngineError as E;
@@ -188,6 +196,15 @@ impl Error {
     }
 }
 
+/// Cuts a message that quotes what a client sent, at a character.
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+        message.push_str("...");
+    }
+    message
+}
+
 impl From<InvalidRequest> for Error {
     fn from(error: InvalidRequest) -> Self {
         Self::Engine(error.into())
@@ -196,7 +213,7 @@ impl From<InvalidRequest> for Error {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let (code, message) = (error.status().1, error.to_string());
+        let (code, message) = (error.status().1, error.message());
         let Some(ms) = error.retry_after_ms() else { return Self::new(code, message) };
         let mut metadata = MetadataMap::new();
         metadata.insert(RETRY_PUSHBACK, i32::try_from(ms).unwrap_or(i32::MAX).into());
@@ -211,6 +228,15 @@ mod tests {
 
     fn overloaded(retry_after_ms: u64) -> Error {
         EngineError::Overloaded { model: "m".into(), deadline_us: 5, retry_after_ms }.into()
+    }
+
+    #[test]
+    fn a_message_that_quotes_a_long_name_is_cut() {
+        let error = Error::malformed("é".repeat(20_000));
+        let message = error.message();
+        assert!(message.len() <= MESSAGE_BYTES_MAX + 3 && message.ends_with("é..."), "{message}");
+        assert_eq!(Status::from(error).message(), message);
+        assert_eq!(Error::malformed("short").message(), "short");
     }
 
     #[test]

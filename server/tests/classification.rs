@@ -1,7 +1,5 @@
 //! The highest classes of an output, with labels from a file.
 
-#![expect(clippy::unwrap_used, reason = "a test panics")]
-
 mod support;
 
 use serde_json::{Value, json};

@@ -1,7 +1,5 @@
 //! Tensors in system shared memory: regions, places of tensors, and clients that break the rules.
 
-#![expect(clippy::unwrap_used, reason = "a test panics")]
-
 mod support;
 
 use serde_json::{Value, json};

@@ -5,11 +5,10 @@ use crate::batching::Batching;
 use crate::config::{WarmUp, WarmUpData, WarmUpInput};
 use crate::executor::{BatchInput, Executor, Stop};
 use crate::payload::Payload;
+use crate::regular_file;
 use crate::repository::source::is_plain;
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{Shape, bytes_elements, elements};
-use std::fs;
-use std::io;
 use std::path::Path;
 
 #[cfg(test)]
@@ -153,10 +152,6 @@ fn read(folder: &Path, name: &str) -> Result<Vec<u8>, String> {
             "has the file '{name}', which is no name in the model's folder warmup"
         ));
     }
-    let path = folder.join("warmup").join(name);
-    let with_path = |error: io::Error| format!("{}: {error}", path.display());
-    if fs::metadata(&path).map_err(with_path)?.len() > INPUT_BYTES_MAX as u64 {
-        return Err(format!("{}: larger than {INPUT_BYTES_MAX} bytes", path.display()));
-    }
-    fs::read(&path).map_err(with_path)
+    let read = regular_file::read(&folder.join("warmup").join(name), INPUT_BYTES_MAX as u64);
+    read.map_err(|why| format!("has the file 'warmup/{name}', which {why}"))
 }

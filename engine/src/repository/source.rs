@@ -11,6 +11,7 @@ mod tests;
 
 use super::sent_files::SentFiles;
 use crate::config::{FILE_NAMES, ModelConfig};
+use crate::regular_file;
 pub(crate) use fingerprint::{FILES_MAX, FileState};
 use fingerprint::{fingerprint, states};
 use std::collections::BTreeMap;
@@ -69,6 +70,11 @@ impl PartialEq for VersionSource {
 
 impl VersionSource {
     fn new(folder: PathBuf, file: Result<PathBuf, String>, fingerprint: Vec<FileState>) -> Self {
+        let file = file.and_then(|file| match regular_file::check(&file) {
+            Err(Some(why)) => Err(format!("{} {why}", file.display())),
+            // One that has just gone is not there at the next scan.
+            Ok(()) | Err(None) => Ok(file),
+        });
         Self { folder, file, fingerprint, labels: Vec::new(), sent: None }
     }
 }

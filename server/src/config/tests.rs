@@ -105,7 +105,7 @@ fn places_are_one_or_many_and_none_twice() {
     let many = read(&format!("models = ['{a}', '{b}']"), &[]).unwrap();
     assert_eq!(many.models, [a.clone(), b.clone()]);
     let flags = read(&format!("models = '{a}'"), &["--models", &b]).unwrap();
-    assert_eq!(flags.models, [b.clone()]);
+    assert_eq!(flags.models, std::slice::from_ref(&b));
     let named = read("", &["--model", "m=/not/there/yet"]).unwrap();
     assert!(named.models.is_empty(), "no other repository is served then");
     for (text, words) in [

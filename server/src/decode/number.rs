@@ -220,7 +220,7 @@ mod tests {
             assert_eq!(bf16::from_f32(number(text).to_f32_for_rounding()).to_f32(), expected);
         }
         // The same with 1 + 2^-11 for FP16.
-        for (text, expected) in [("1.00048828125", 1.0), ("1.00048828125001", 1.0009765625)] {
+        for (text, expected) in [("1.00048828125", 1.0), ("1.00048828125001", 1.000_976_6)] {
             assert_eq!(f16::from_f32(number(text).to_f32_for_rounding()).to_f32(), expected);
         }
         // The middle of two floats, and a little more than a double tells.

@@ -67,7 +67,7 @@ pub(crate) fn unknown_model(server: &Server, call: &Call<'_>, error: &Error) {
     if suppressed > 0 {
         tracing::info!("{suppressed} more requests for models that do not serve");
     }
-    let why = error.to_string();
+    let why = error.message();
     match call.request_id {
         Some(id) => tracing::info!(request_id = %id, "request failed: {}", one_line(&why)),
         None => tracing::info!("request failed: {}", one_line(&why)),

@@ -66,7 +66,7 @@ pub(crate) fn error(error: &Error) -> Bytes {
     let mut json = Vec::with_capacity(256);
     json.extend_from_slice(b"{\"error\":");
     // Writing to memory does not fail.
-    drop(serde_json::to_writer(&mut json, &format_args!("{error}")));
+    drop(serde_json::to_writer(&mut json, &error.message()));
     json.push(b'}');
     json.into()
 }

@@ -2,9 +2,8 @@
 
 use super::is_plain;
 use crate::config::ModelConfig;
+use crate::regular_file;
 use crate::repository::triton;
-use std::fs;
-use std::io;
 use std::path::Path;
 
 /// Bytes of the largest settings file that is read.
@@ -37,26 +36,33 @@ fn check(config: ModelConfig) -> Result<ModelConfig, String> {
 
 fn read_config(folder: &Path, name: &str) -> Result<(ModelConfig, Vec<String>), String> {
     let (toml, pbtxt) = (folder.join("model.toml"), folder.join("config.pbtxt"));
-    if toml.is_file() {
+    if is_there(&toml) {
         let config = ModelConfig::from_toml(&read_text(&toml)?)
             .map_err(|error| format!("{}: {error}", toml.display()))?;
-        let warnings = match pbtxt.is_file() {
+        let warnings = match is_there(&pbtxt) {
             true => vec![format!("{} is not read: model.toml goes before it", pbtxt.display())],
             false => Vec::new(),
         };
         return Ok((config, warnings));
     }
-    if pbtxt.is_file() {
+    if is_there(&pbtxt) {
         return triton::from_text(&read_text(&pbtxt)?, name)
             .map_err(|error| format!("{}: {error}", pbtxt.display()));
     }
     Ok((ModelConfig::default(), Vec::new()))
 }
 
+/// True for whatever has the name of a file, so that what is no file is not taken for none.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
 fn read_text(path: &Path) -> Result<String, String> {
-    let with_path = |error: io::Error| format!("{}: {error}", path.display());
-    if fs::metadata(path).map_err(with_path)?.len() > CONFIG_BYTES_MAX {
-        return Err(format!("{}: larger than {CONFIG_BYTES_MAX} bytes", path.display()));
-    }
-    fs::read_to_string(path).map_err(with_path)
+    let with_path = |why: &str| format!("{} {why}", path.display());
+    let bytes = regular_file::read(path, CONFIG_BYTES_MAX).map_err(|why| with_path(&why))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        with_path(&format!("is not UTF-8 in line {line}"))
+    })
 }

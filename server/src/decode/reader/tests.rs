@@ -21,7 +21,10 @@ fn value(reader: &mut Reader<'_>) -> Result<Value, Fault> {
         Kind::Text => reader.text()?.into(),
         Kind::List => {
             let mut items = Vec::new();
-            reader.list(|reader| Ok(items.push(value(reader)?)))?;
+            reader.list(|reader| {
+                items.push(value(reader)?);
+                Ok(())
+            })?;
             items.into()
         }
         Kind::Object => {
