@@ -323,7 +323,12 @@ fn a_load_can_override_settings() {
     load(r#"{"parameters": {"no_such": 1}}"#).expect_error(400, "'no_such'");
     load(r#"{"parameters": {"file:1/model.onnx": "AAAA"}}"#).expect_error(400, "failed to load");
     load("[").expect_error(400, "can not be read");
+    let none = r#"{"version_policy": {"specific": {"versions": [7]}}}"#;
+    with(none).expect_error(400, "no version is to serve");
+    with(r#"{"default_model_filename": "none.onnx"}"#).expect_error(400, "none.onnx");
+    load(r#"{"parameters": {"file:x": "AAAA"}}"#).expect_error(400, "no version is to serve");
     assert_eq!(server.get("/v2/models/add/config").json()["max_batch_size"], 3);
+    assert_eq!(server.get("/v2/health/ready").status, 200);
 }
 
 #[test]

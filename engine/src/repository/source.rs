@@ -94,6 +94,14 @@ impl ModelSource {
         Self { folder: path.to_owned(), config: Err(reason), warnings, versions, is_coming: false }
     }
 
+    /// Reason why these settings let no version serve, if they do not.
+    pub(crate) fn nothing_to_serve(&self, config: &ModelConfig) -> Option<String> {
+        let found = self.versions.keys().copied().collect();
+        let file = config.file_names().join(" or ");
+        let is_none = config.versions.wanted(&found).is_empty();
+        is_none.then(|| format!("no version is to serve: no VERSION/{file} that fits"))
+    }
+
     /// A model whose files are still being copied to this machine.
     pub(crate) fn coming(path: &Path, reason: String) -> Self {
         Self { is_coming: true, ..Self::unreadable(path, reason) }

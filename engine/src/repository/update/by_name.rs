@@ -72,6 +72,11 @@ impl Updater {
             Ok(source) => source,
             Err(error) => return self.refuse_load(name, error, done),
         };
+        let nothing =
+            source.config.as_ref().ok().and_then(|config| source.nothing_to_serve(config));
+        if let Some(reason) = nothing.filter(|_| !state.serving.is_empty()) {
+            return self.refuse_load(name, not_loaded(reason), done);
+        }
         // A load by name tries failed versions again even if nothing changed.
         state.failed.clear();
         state.waiting.push(done);

@@ -70,10 +70,8 @@ impl Updater {
     fn follow_versions(&mut self, name: &str, goal: &ModelSource, config: &ModelConfig) {
         self.take_steps(name);
         self.reset_status(name, goal);
-        let found: BTreeSet<u64> = goal.versions.keys().copied().collect();
-        if config.versions.wanted(&found).is_empty() {
-            let file = config.file_names().join(" or ");
-            self.fail_model(name, &format!("no version is to serve: no VERSION/{file} that fits"));
+        if let Some(reason) = goal.nothing_to_serve(config) {
+            self.fail_model(name, &reason);
         }
     }
 
