@@ -60,6 +60,24 @@ fn models_that_crash_are_unavailable_and_others_serve() {
 }
 
 #[test]
+fn a_model_that_crashes_with_several_rows_serves_if_it_shares_no_runs() {
+    let models = Models::empty();
+    models.add("dies-with-rows-shared", &add(1.0)).add("dies-with-rows-alone", &add(2.0));
+    models.write("dies-with-rows-shared/model.toml", "max_batch_size = 8");
+    models.write("dies-with-rows-alone/model.toml", "max_batch_size = 0");
+    let check = |server: Server| {
+        let (state, reason) = server.state("dies-with-rows-shared", "1").unwrap();
+        let words = "after it ran one row it ended the process with signal 11 (SIGSEGV)";
+        assert!(state == "UNAVAILABLE" && reason.contains(words), "{state} {reason}");
+        assert_eq!(server.infer("dies-with-rows-alone", ADD_REQUEST).status, 200);
+        server.stop();
+    };
+    check(with_script(&models, &[]));
+    // A restart decides the same.
+    check(remembering(&models));
+}
+
+#[test]
 fn a_model_that_hangs_delays_others_up_to_the_timeout() {
     let models = Models::empty();
     models.add("hangs", &add(1.0)).add("sound", &add(2.0));
