@@ -210,7 +210,8 @@ impl Repository {
     fn not_serving(&self, name: &str, version: Option<u64>) -> Error {
         self.shared.loads.ask(name, version);
         let status = self.shared.status.read();
-        let mut states = status.iter().filter(|((model, _), _)| model == name).peekable();
+        let versions = (name.to_owned(), 0)..=(name.to_owned(), u64::MAX);
+        let mut states = status.range(versions).peekable();
         let model = name.into();
         if states.peek().is_some() {
             let words = states.map(|((_, version), status)| status.words(*version));

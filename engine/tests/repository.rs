@@ -6,10 +6,14 @@ mod support;
 
 use skysail_engine::Error;
 use skysail_engine::endpoint::Endpoint;
-use skysail_engine::repository::State;
+use skysail_engine::repository::{Copied, Mirror, Root, State};
+use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Waker};
 use support::{Models, ask, block_on, floats, graphs, request, values, wait_until};
 
 /// Output of the model for 0.
@@ -25,6 +29,66 @@ fn status(models: &Models, name: &str, version: u64) -> Option<(State, String)> 
 
 fn ready() -> Option<(State, String)> {
     Some((State::Ready, String::new()))
+}
+
+/// A place elsewhere with the model `m`, which adds the number of the copying that brought it.
+struct Elsewhere {
+    copy: PathBuf,
+    begun: AtomicUsize,
+    /// Each copying ends with one of these.
+    ends: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Mirror for Elsewhere {
+    fn copy(&self) -> &Path {
+        &self.copy
+    }
+
+    fn models(&self) -> BTreeMap<String, Option<String>> {
+        [("m".into(), None)].into()
+    }
+
+    fn state(&self) -> Copied {
+        Copied::All
+    }
+
+    fn fetch(&self, model: &str) -> Result<(), String> {
+        let number = self.begun.fetch_add(1, SeqCst) + 1;
+        self.ends.lock().unwrap().recv().unwrap();
+        let folder = self.copy.join(model).join("1");
+        fs::create_dir_all(&folder).unwrap();
+        let graph = graphs::add(number as f32).to_bytes().unwrap();
+        fs::write(folder.join("model.onnx"), graph).unwrap();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_load_does_not_take_the_files_of_one_that_was_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (end, ends) = mpsc::channel();
+    let place = Arc::new(Elsewhere {
+        copy: folder.path().to_owned(),
+        begun: AtomicUsize::new(0),
+        ends: Mutex::new(ends),
+    });
+    let root = Root::mirrored("elsewhere", None, Arc::clone(&place) as Arc<dyn Mirror>);
+    let models = Models::explicit_of(folder, [root].into_iter().collect());
+    let mut once = Context::from_waker(Waker::noop());
+    let mut given_up = pin!(models.repository().load("m", None));
+    assert!(given_up.as_mut().poll(&mut once).is_pending());
+    wait_until("the copying", || place.begun.load(SeqCst) == 1);
+    block_on(models.repository().unload("m")).unwrap();
+    assert!(block_on(given_up).unwrap_err().to_string().contains("unloaded"));
+    let mut wanted = pin!(models.repository().load("m", None));
+    assert!(wanted.as_mut().poll(&mut once).is_pending());
+    // Commands are taken in order: the load is known once this one is refused.
+    block_on(models.repository().unload("other")).unwrap_err();
+    end.send(()).unwrap();
+    end.send(()).unwrap();
+    block_on(wanted).unwrap();
+    assert_eq!(zero(&models.repository().lookup("m", None).unwrap()), 2.0);
+    assert_eq!(place.begun.load(SeqCst), 2);
 }
 
 #[test]

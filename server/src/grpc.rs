@@ -227,7 +227,9 @@ impl GrpcInferenceService for Service {
         request: Request<RepositoryIndexRequest>,
     ) -> Reply<RepositoryIndexResponse> {
         let ready_only = request.into_inner().ready;
-        Ok(Response::new(admin::repository::index(&self.server, ready_only)))
+        // It may read the folders of models.
+        let index = offload(true, || admin::repository::index(&self.server, ready_only));
+        Ok(Response::new(index))
     }
 
     async fn repository_model_load(

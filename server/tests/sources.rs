@@ -205,7 +205,33 @@ fn sent_files_serve_as_long_as_their_model() {
     assert_eq!(sum(&server, "add"), Some(2.0));
     assert_eq!(server.post("/v2/repository/models/new/unload", "{}").status, 200);
     wait_until("the files to be removed", || folders() == idle);
-    server.infer("new", ADD_REQUEST).expect_error(503, "unloaded");
+    server.infer("new", ADD_REQUEST).expect_error(404, "new");
+}
+
+#[test]
+fn models_of_sent_files_alone_are_forgotten() {
+    let models = Models::empty();
+    models.add("add", &add(1.0));
+    let server = Server::start_with(models.path(), &["--model-control", "explicit"]);
+    let names = || {
+        let index = server.post("/v2/repository/index", "{}").json();
+        let models = index.as_array().unwrap().iter();
+        models.map(|model| model["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let sent = with_files(&[("1/model.onnx", &add(5.0).to_bytes().unwrap())]);
+    for model in ["add", "one", "two"] {
+        assert_eq!(load(&server, model, &sent).status, 200);
+        assert_eq!(sum(&server, model), Some(6.0));
+        let unload = format!("/v2/repository/models/{model}/unload");
+        assert_eq!(server.post(&unload, "{}").status, 200);
+    }
+    let broken = with_files(&[("1/model.onnx", b"no model")]);
+    load(&server, "three", &broken).expect_error(400, "three");
+    wait_until("the models to be forgotten", || names() == ["add"]);
+    server.infer("add", ADD_REQUEST).expect_error(503, "unloaded");
+    // The name can be used again.
+    assert_eq!(load(&server, "one", &sent).status, 200);
+    assert_eq!(sum(&server, "one"), Some(6.0));
 }
 
 #[test]

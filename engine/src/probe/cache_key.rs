@@ -1,15 +1,15 @@
 //! Key of a cached verdict: a digest of everything that decides a probe's result.
 
 use super::Subject;
-use super::verdict_cache::VerdictCache;
+use super::worker::Context;
 use crate::repository::source::FILES_MAX;
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Bytes of one read.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -18,12 +18,9 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// the bytes of all files. All files count, as any of them may hold weights.
 ///
 /// # Errors
-/// A file can not be read.
-pub(super) fn key(
-    subject: &Subject,
-    runtime: &str,
-    cache: &Mutex<VerdictCache>,
-) -> io::Result<(String, u64)> {
+/// A file can not be read, or not before the stop.
+pub(super) fn key(subject: &Subject, context: &Context) -> io::Result<(String, u64)> {
+    let Context { runtime, cache, stopping, .. } = context;
     if subject.fingerprint.len() >= FILES_MAX {
         return Err(io::Error::other("its folder holds too much"));
     }
@@ -55,7 +52,7 @@ pub(super) fn key(
         let digest = match known {
             Some(digest) => digest,
             None => {
-                let digest = digest(path)?;
+                let digest = digest(path, stopping)?;
                 if state == self::state(path, &fs::metadata(path)?) {
                     cache.lock().insert_digest(&state, &digest);
                 }
@@ -84,11 +81,14 @@ fn state(path: &Path, metadata: &Metadata) -> String {
     format!("{device}/{inode}/{length}/{times:?}/{path}")
 }
 
-fn digest(path: &Path) -> io::Result<String> {
+fn digest(path: &Path, stopping: &AtomicBool) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut digest = Sha256::new();
     loop {
+        if stopping.load(Relaxed) {
+            return Err(io::Error::other("the server stops"));
+        }
         match file.read(&mut buffer) {
             Ok(0) => return Ok(hex(&digest.finalize())),
             Ok(count) => digest.update(&buffer[..count]),

@@ -57,8 +57,8 @@ enum Found {
 pub(super) struct Context {
     settings: ProbeSettings,
     cores: usize,
-    runtime: String,
-    cache: Mutex<VerdictCache>,
+    pub(super) runtime: String,
+    pub(super) cache: Mutex<VerdictCache>,
     pub(super) queue: ProbeQueue,
     pub(super) stopping: Arc<AtomicBool>,
     /// True once a warning was logged that no child can be used.
@@ -129,7 +129,7 @@ impl Worker {
         if context.stopping.load(Relaxed) {
             return probe.set_load(Err(Ending::Stopped.to_string()));
         }
-        let key = cache_key::key(&probe.subject, &context.runtime, &context.cache);
+        let key = cache_key::key(&probe.subject, &context);
         let (key, bytes) = key.map_or((None, 0), |(key, bytes)| (Some(key), bytes));
         let cached = key.as_deref().and_then(|key| context.cache.lock().verdict(key));
         let verdict = match cached {
@@ -180,7 +180,7 @@ impl Worker {
         if context.stopping.load(Relaxed) {
             return;
         }
-        let key = cache_key::key(&probe.subject, &context.runtime, &context.cache);
+        let key = cache_key::key(&probe.subject, &context);
         let (key, bytes) = key.map_or((None, 0), |(key, bytes)| (Some(key), bytes));
         if let Found::Verdict(Verdict::Runs { zero_trials, .. }) =
             self.probe(probe, bytes, Extent::ZeroDims)
@@ -196,12 +196,11 @@ impl Worker {
 
     /// Caches a verdict, unless its files have changed in the meantime.
     fn remember(&self, probe: &PendingProbe, key: Option<&str>, verdict: &Verdict) {
-        let Context { runtime, cache, .. } = &*self.context;
-        let now = cache_key::key(&probe.subject, runtime, cache).ok();
+        let now = cache_key::key(&probe.subject, &self.context).ok();
         if let Some(key) = key
             && now.is_some_and(|(now, _)| now == *key)
         {
-            cache.lock().insert_verdict(key, verdict.clone());
+            self.context.cache.lock().insert_verdict(key, verdict.clone());
         }
     }
 

@@ -216,6 +216,11 @@ impl Roots {
         locations.into_iter().map(problem).collect()
     }
 
+    /// True if a root is known to have a model of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.locations().0.contains_key(name)
+    }
+
     /// True if a model of this name may lie elsewhere, so that [`fetch`](Self::fetch) takes time.
     pub(crate) fn is_elsewhere(&self, name: &str) -> bool {
         let has = |root: &Root| root.model.as_ref().is_none_or(|model| model == name);

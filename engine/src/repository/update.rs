@@ -50,6 +50,8 @@ pub(super) struct Updater {
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
     models: BTreeMap<String, ModelState>,
+    /// Models whose files are being copied by a thread of their own.
+    fetches: BTreeSet<String>,
     retiring: Vec<InService>,
     /// Clients that wait until a model's versions are freed.
     unloading: Vec<(String, Done)>,
@@ -84,6 +86,7 @@ impl Updater {
             events,
             inbox,
             models: BTreeMap::new(),
+            fetches: BTreeSet::new(),
             retiring: Vec::new(),
             unloading: Vec::new(),
             settled: VecDeque::new(),
@@ -108,7 +111,7 @@ impl Updater {
                     if self.is_stopping => {}
                 Ok(Event::StopLoading) => self.stop_loading(),
                 Ok(Event::Load { model, with, done }) => self.load(&model, NextLoad { with, done }),
-                Ok(Event::Fetched { model, result }) => self.finish_fetch(&model, result),
+                Ok(Event::Fetched { model, result }) => self.end_fetch(&model, result),
                 Ok(Event::Unload { model, done }) => self.unload(&model, done),
                 Ok(Event::Loaded(loaded)) => self.finish_load(*loaded),
                 Ok(Event::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -299,6 +302,7 @@ impl Updater {
         if !state.next.is_empty() {
             self.settled.push_back(name.into());
         }
+        self.forget_failed(name);
     }
 
     /// Reason why a model, or the first of its failed versions, is not loaded.

@@ -7,7 +7,7 @@ use ort::environment::Environment;
 use skysail_engine::backend::onnxruntime;
 use skysail_engine::config::{ControlMode, EngineConfig, ReadyWhen};
 use skysail_engine::endpoint::Endpoint;
-use skysail_engine::repository::Repository;
+use skysail_engine::repository::{Repository, Roots};
 use skysail_engine::request::{InputTensor, Request, Response};
 use skysail_engine::tensor::{DataType, Shape};
 use skysail_engine::{Error, runtime};
@@ -55,11 +55,20 @@ impl Models {
         Self::open(ControlMode::Poll, 1)
     }
 
+    /// Opens a repository that loads models by name from these places.
+    pub(crate) fn explicit_of(folder: TempDir, roots: Roots) -> Self {
+        Self::open_roots(folder, roots, ControlMode::Explicit, 1)
+    }
+
     fn open(control: ControlMode, cores: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let models = folder.path().to_owned();
+        Self::open_roots(folder, models.into(), control, cores)
+    }
+
+    fn open_roots(folder: TempDir, models: Roots, control: ControlMode, cores: usize) -> Self {
         let config = EngineConfig {
-            models: models.into(),
+            models,
             control,
             poll_ms: 5,
             load_at_start: vec![],

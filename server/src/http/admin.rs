@@ -56,7 +56,8 @@ pub(super) async fn respond(
             let statistics = admin::statistics::models(server, &model, version)?;
             to_json("ModelStatisticsResponse", &statistics)?
         }
-        Admin::Index => index(server, body)?,
+        // It may read the folders of models.
+        Admin::Index => offload(true, || index(server, body))?,
         Admin::Load { model } => {
             let is_large = body.len() >= OFFLOAD_BYTES;
             let parameters = offload(is_large, || load_parameters(body))?;

@@ -4,8 +4,9 @@ use super::super::lifecycle::State;
 use super::super::load_with::LoadWith;
 use super::super::roots::NoSource;
 use super::super::{RepositoryError, Status};
-use super::model_state::{Done, NextLoad};
+use super::model_state::{Done, Fetching, ModelState, NextLoad};
 use super::{Event, Updater};
+use crate::config::ControlMode;
 use std::thread::Builder;
 use tokio::sync::oneshot;
 
@@ -36,14 +37,24 @@ impl Updater {
         let is_settled = self.is_settled(name);
         let state = self.models.entry(name.into()).or_default();
         if !is_settled {
+            // Loads whose clients have left are replaced by this one.
+            state.next.retain(|next| !next.done.is_closed());
             return state.next.push_back(load);
         }
-        let is_elsewhere = load.with.files.is_none() && self.config.models.is_elsewhere(name);
-        state.fetching = Some(load);
-        if !is_elsewhere {
-            return self.finish_fetch(name, Ok(()));
+        if load.with.files.is_some() || !self.config.models.is_elsewhere(name) {
+            return self.finish_fetch(name, load, Ok(()));
         }
-        // Copying takes long, and other models do not wait for it.
+        let has_begun = !self.fetches.contains(name);
+        state.fetching = Some(Fetching { load, has_begun });
+        // Files that are being copied for a load that was given up may be older ones.
+        if has_begun {
+            self.begin_fetch(name);
+        }
+    }
+
+    /// Copies the files of a model. That takes long, and other models do not wait for it.
+    fn begin_fetch(&mut self, name: &str) {
+        self.fetches.insert(name.into());
         let (roots, events, model) =
             (self.config.models.clone(), self.events.clone(), name.to_owned());
         let fetch = move || {
@@ -52,15 +63,27 @@ impl Updater {
             drop(events.send(Event::Fetched { model, result }));
         };
         if let Err(error) = Builder::new().name("fetch".into()).spawn(fetch) {
-            self.finish_fetch(name, Err(error.to_string()));
+            self.end_fetch(name, Err(error.to_string()));
+        }
+    }
+
+    /// Takes the end of a copying. The load that it was for may have been given up, and another come.
+    pub(super) fn end_fetch(&mut self, name: &str, result: Result<(), String>) {
+        self.fetches.remove(name);
+        let Some(state) = self.models.get_mut(name) else { return };
+        match state.fetching.take() {
+            Some(Fetching { load, has_begun: true }) => self.finish_fetch(name, load, result),
+            Some(Fetching { load, .. }) => {
+                state.fetching = Some(Fetching { load, has_begun: true });
+                self.begin_fetch(name);
+            }
+            None => {}
         }
     }
 
     /// Loads a model whose files are here now.
-    pub(super) fn finish_fetch(&mut self, name: &str, result: Result<(), String>) {
-        let Some(state) = self.models.get_mut(name) else { return };
-        // It may have been unloaded meanwhile.
-        let Some(NextLoad { with, done }) = state.fetching.take() else { return };
+    fn finish_fetch(&mut self, name: &str, load: NextLoad, result: Result<(), String>) {
+        let NextLoad { with, done } = load;
         let not_loaded = |reason| RepositoryError::NotLoaded { model: name.into(), reason };
         let source = result.map_err(not_loaded).and_then(|()| {
             self.config.models.scan_model(name, &with).map_err(|error| match error {
@@ -72,6 +95,7 @@ impl Updater {
             Ok(source) => source,
             Err(error) => return self.refuse_load(name, error, done),
         };
+        let state = self.models.entry(name.into()).or_default();
         let nothing =
             source.config.as_ref().ok().and_then(|config| source.nothing_to_serve(config));
         if let Some(reason) = nothing.filter(|_| !state.serving.is_empty()) {
@@ -101,6 +125,18 @@ impl Updater {
         }
     }
 
+    /// Forgets a model of sent files that failed to load, unless it serves or a root has it.
+    pub(super) fn forget_failed(&mut self, name: &str) {
+        let is_over = |state: &ModelState| state.serving.is_empty() && state.is_idle();
+        let is_explicit = self.config.control == ControlMode::Explicit;
+        if is_explicit
+            && self.models.get(name).is_some_and(is_over)
+            && !self.config.models.has(name)
+        {
+            self.forget_model(name);
+        }
+    }
+
     /// Begins the loads by name that waited for the one before them.
     pub(super) fn load_next(&mut self) {
         while let Some(name) = self.settled.pop_front() {
@@ -115,7 +151,7 @@ impl Updater {
     pub(super) fn unload(&mut self, name: &str, done: Done) {
         let Some(state) = self.models.get_mut(name) else {
             // A model that was never loaded counts as unloaded.
-            let is_known = self.config.models.names().contains_key(name);
+            let is_known = self.config.models.has(name);
             let unknown = || RepositoryError::NoSuchModel(name.into());
             // The client may have left, here and below.
             return drop(done.send(is_known.then_some(()).ok_or_else(unknown)));
@@ -130,6 +166,11 @@ impl Updater {
             drop(client.send(Err(RepositoryError::NotLoaded { model, reason })));
         }
         self.shared.asked.write().remove(name);
+        if !self.config.models.has(name) {
+            // Clients can send files under ever new names.
+            self.forget_model(name);
+            return self.unloading.push((name.into(), done));
+        }
         self.withdraw_loads(name);
         for version in loading.into_iter().filter(|version| !serving.contains(version)) {
             self.set_status(name, version, State::Unavailable, Status::unloaded().reason);

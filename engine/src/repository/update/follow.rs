@@ -118,7 +118,7 @@ impl Updater {
 
     /// Unloads and forgets a model whose folder is removed. Versions that are still being unloaded
     /// keep their status.
-    fn forget_model(&mut self, name: &str) {
+    pub(super) fn forget_model(&mut self, name: &str) {
         self.unload_all(name);
         let Some(state) = self.models.get_mut(name) else { return };
         (state.goal, state.is_gone) = (None, true);
@@ -134,7 +134,7 @@ impl Updater {
 
     /// Forgets a model without a folder once none of its loads runs.
     pub(super) fn forget_gone(&mut self, name: &str) {
-        if self.models.get(name).is_some_and(|state| state.is_gone && state.loading.is_empty()) {
+        if self.models.get(name).is_some_and(|state| state.is_gone && state.is_idle()) {
             self.models.remove(name);
         }
     }

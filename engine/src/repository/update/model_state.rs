@@ -54,6 +54,13 @@ pub(super) struct NextLoad {
     pub(super) done: Done,
 }
 
+/// A load by name whose files are to be copied from elsewhere first.
+pub(super) struct Fetching {
+    pub(super) load: NextLoad,
+    /// True once the copying for this load has begun, and not for one before it.
+    pub(super) has_begun: bool,
+}
+
 /// State of one model.
 #[derive(Default)]
 pub(super) struct ModelState {
@@ -67,7 +74,7 @@ pub(super) struct ModelState {
     /// True if its folder is gone.
     pub(super) is_gone: bool,
     /// A load by name whose files are being copied from elsewhere.
-    pub(super) fetching: Option<NextLoad>,
+    pub(super) fetching: Option<Fetching>,
     /// Clients that wait until the goal is reached.
     pub(super) waiting: Vec<Done>,
     /// Loads by name that come after that.
@@ -79,6 +86,11 @@ impl ModelState {
     pub(super) fn is_on_disk(&self, version: u64) -> bool {
         let has_version = |goal: &Arc<ModelSource>| goal.versions.contains_key(&version);
         !self.is_gone && self.goal.as_ref().is_none_or(has_version)
+    }
+
+    /// True if nothing of it is being loaded, and no load waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.loading.is_empty() && self.fetching.is_none() && self.next.is_empty()
     }
 
     /// True if the version is being loaded for the goal.
@@ -97,7 +109,8 @@ impl ModelState {
 
     /// Takes all clients that wait for a load.
     pub(super) fn take_clients(&mut self) -> Vec<Done> {
-        let next = self.fetching.take().into_iter().chain(std::mem::take(&mut self.next));
+        let fetching = self.fetching.take().map(|fetching| fetching.load);
+        let next = fetching.into_iter().chain(std::mem::take(&mut self.next));
         let next = next.map(|next| next.done);
         std::mem::take(&mut self.waiting).into_iter().chain(next).collect()
     }
