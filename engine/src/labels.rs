@@ -98,9 +98,9 @@ mod tests {
             assert!(error.contains(words), "{error}");
         }
         let error = Labels::read(folder.path(), "none").unwrap_err();
-        assert!(error.contains("'none' can not be read"), "{error}");
+        assert!(error.contains("'none' is not there"), "{error}");
         let error = Labels::read(folder.path(), "").unwrap_err();
-        assert!(error.contains("can not be read"), "{error}");
+        assert!(error.contains("is not a regular file"), "{error}");
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn a_file_of_labels_must_be_there_and_readable() {
         (name.to_owned(), words.to_owned())
     };
     let wanted = [
-        reason("missing", None, "'labels/en.txt' can not be read"),
+        reason("missing", None, "'labels/en.txt' is not there"),
         reason("binary", Some(b"\xff\xfe"), "'labels/en.txt' is not UTF-8"),
         reason("long", Some(&[b'x'; 2000]), "more than 1024 bytes in line 1"),
     ];
