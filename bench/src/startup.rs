@@ -206,7 +206,7 @@ fn start(build: &Path, models: &Path, cache: &Path, names: &BTreeSet<String>) ->
     let server = launch(build, models, cache)?;
     let start = wait_loaded(&server, names)?;
     // Trials that come after the load, and the cache of all of them, are waited for.
-    block_on(tokio::time::sleep(Duration::from_secs(2)))?;
+    pause(Duration::from_secs(2))?;
     Ok(start)
 }
 
@@ -233,8 +233,13 @@ fn wait_loaded(server: &Server, names: &BTreeSet<String>) -> Result<Start> {
         if server.started.elapsed() > START_MAX {
             bail!("not everything is loaded after {after_s:.0} s");
         }
-        block_on(tokio::time::sleep(Duration::from_millis(5)))?;
+        pause(Duration::from_millis(5))?;
     }
+}
+
+fn pause(duration: Duration) -> Result<()> {
+    // A timer is made inside the runtime.
+    block_on(async move { tokio::time::sleep(duration).await })
 }
 
 /// Posts a request on a connection of its own, and returns the JSON of the response.
