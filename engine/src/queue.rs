@@ -1,8 +1,10 @@
 //! The queue of one version of a model and its replicas, under one lock. The scheduler
 //! (`skysail_policy::scheduler`) makes the decisions; here are the clock, the executors and the
-//! threads that wait.
+//! threads that run its batches.
 
 use crate::error::Error;
+use crate::model::Model;
+use crate::replica::thread_pool::ThreadPoolHandle;
 use crate::replica::{ClassId, Replica, ReplicaId, ReplicaState, Running, Slots};
 use crate::validate::{BatchKey, unique_batch_key};
 use parking_lot::{Condvar, Mutex};
@@ -14,6 +16,7 @@ use skysail_policy::ready_queue::QueuedRequest;
 use skysail_policy::scheduler::{
     Batch, MakePolicy, Progress, Rejection, RunEnd, RunId, RunSample, Scheduler, Start,
 };
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 mod entry;
@@ -62,8 +65,12 @@ impl Job {
 /// Requests that wait for the replicas of one version.
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// Signals the threads that there may be a job.
+    /// Tells threads that wait for a time that there may be a job before.
     work: Condvar,
+    /// Tells that a thread has left, or that nothing waits any more.
+    ended: Condvar,
+    /// Source of threads, once the model serves.
+    pool: OnceLock<(ThreadPoolHandle, Weak<Model>)>,
     model: String,
     requests_max: usize,
     policies: QueuePolicies,
@@ -74,6 +81,10 @@ struct State {
     scheduler: Scheduler<Box<Entry>, BatchKey>,
     slots: Slots,
     open: bool,
+    /// Threads that run batches of this queue, or are called to.
+    threads: usize,
+    /// Threads among these that wait for a time.
+    waiting_threads: usize,
 }
 
 /// Requests that left the queue without being in a batch.
@@ -93,8 +104,10 @@ impl Queue {
     ) -> Self {
         let scheduler = Scheduler::new(make_policy, requests_max).with_policies(policies.clone());
         Self {
-            state: Mutex::new(State { scheduler, slots: Slots::default(), open: true }),
+            state: Mutex::new(State::new(scheduler)),
             work: Condvar::new(),
+            ended: Condvar::new(),
+            pool: OnceLock::new(),
             model: model.into(),
             requests_max,
             policies,
@@ -102,13 +115,19 @@ impl Queue {
         }
     }
 
+    /// Lets threads of the pool run its batches.
+    pub(crate) fn serve_with(&self, pool: ThreadPoolHandle, model: &Arc<Model>) {
+        // A model is put into service once.
+        drop(self.pool.set((pool, Arc::downgrade(model))));
+        self.wake_thread();
+    }
+
     /// Adds a replica, which takes batches at once.
     pub(crate) fn join(&self, replica: Replica) -> ReplicaId {
         let mut state = self.state.lock();
         let id = state.scheduler.join(replica.traits, true);
         state.slots.add(id, replica);
-        drop(state);
-        self.work.notify_all();
+        self.call_thread(&mut state);
         id
     }
 
@@ -125,9 +144,25 @@ impl Queue {
         self.answer_removed(removed);
     }
 
-    /// Number of threads that run or start its batches: one for each replica that needs one.
+    /// Number of threads that run its batches now, or are called to.
     pub(crate) fn threads(&self) -> usize {
-        self.state.lock().slots.direct().max(1)
+        self.state.lock().threads
+    }
+
+    /// Lets a thread look at the queue, unless each replica has one: those look again after a run.
+    fn call_thread(&self, state: &mut State) {
+        if state.waiting_threads > 0 {
+            self.work.notify_one();
+            return;
+        }
+        // Batches that run elsewhere are started by one thread.
+        if !state.scheduler.has_work() || state.threads >= state.slots.direct().max(1) {
+            return;
+        }
+        let Some((pool, model)) = self.pool.get() else { return };
+        let Some(model) = model.upgrade() else { return };
+        state.threads += 1;
+        pool.serve(model);
     }
 
     fn demand(&self, entry: &Entry) -> Demand {
@@ -202,12 +237,11 @@ impl Queue {
             RunOn::ReplicaThread => None,
         };
         let removed = state.take_removed();
-        let has_rest = job.is_none() && !state.scheduler.is_empty();
+        if job.is_none() {
+            self.call_thread(&mut state);
+        }
         drop(state);
         self.answer_removed(removed);
-        if has_rest {
-            self.work.notify_one();
-        }
         job
     }
 
@@ -242,10 +276,10 @@ impl Queue {
             lost.extend(state.scheduler.requeue(Box::new(entry), demand, key, attempts).err());
         }
         let removed = state.take_removed();
-        if !state.open || is_requeued {
-            // Threads may wait for the last entries, and another thread has run them.
-            self.work.notify_all();
+        if is_requeued {
+            self.call_thread(&mut state);
         }
+        self.tell_if_ended(&state);
         drop(state);
         drop(freed);
         self.answer_removed(removed);
@@ -262,12 +296,13 @@ impl Queue {
         self.state.lock().scheduler.has_work()
     }
 
-    /// Wakes a replica's thread.
+    /// Lets a thread look at the queue.
     pub(crate) fn wake_thread(&self) {
-        self.work.notify_one();
+        self.call_thread(&mut self.state.lock());
     }
 
-    /// Waits for the next job; `None` when the queue is closed and empty.
+    /// Returns the next job of a thread, after a wait if the policy asks for one. The thread leaves
+    /// with `None`, when there is nothing that it could run.
     pub(crate) fn next_job(&self) -> Option<Job> {
         let mut state = self.state.lock();
         loop {
@@ -282,18 +317,35 @@ impl Queue {
             match started {
                 Ok(job) => {
                     // What is left may be another thread's, and nobody told that one of it.
-                    if state.scheduler.has_work() {
-                        self.work.notify_one();
-                    }
+                    self.call_thread(&mut state);
                     return Some(job);
                 }
-                Err(_) if !state.open && state.scheduler.is_empty() => return None,
-                Err(Some(until_us)) => {
+                Err(Some(until_us)) if !state.scheduler.is_empty() => {
                     let until = self.epoch + Duration::from_micros(until_us);
+                    state.waiting_threads += 1;
                     self.work.wait_until(&mut state, until);
+                    state.waiting_threads -= 1;
                 }
-                Err(None) => self.work.wait(&mut state),
+                Err(_) => {
+                    state.threads = state.threads.saturating_sub(1);
+                    self.tell_if_ended(&state);
+                    return None;
+                }
             }
+        }
+    }
+
+    /// Counts a thread out that does not come back for a job.
+    pub(crate) fn leave(&self) {
+        let mut state = self.state.lock();
+        state.threads = state.threads.saturating_sub(1);
+        self.call_thread(&mut state);
+        self.tell_if_ended(&state);
+    }
+
+    fn tell_if_ended(&self, state: &State) {
+        if state.has_ended() {
+            self.ended.notify_all();
         }
     }
 
@@ -302,10 +354,11 @@ impl Queue {
         let mut state = self.state.lock();
         state.scheduler.expire(self.now_us());
         let removed = state.take_removed();
-        if !state.open {
-            // Threads may wait for the last entries, which have left now.
+        if !removed.requests.is_empty() {
+            // A thread may wait for the sake of what has left.
             self.work.notify_all();
         }
+        self.tell_if_ended(&state);
         drop(state);
         self.answer_removed(removed);
     }
@@ -338,10 +391,18 @@ impl Queue {
         self.state.lock().scheduler.len()
     }
 
-    /// Rejects requests from now on, and ends the replicas' threads once none waits.
+    /// Rejects requests from now on. Those that wait are still run.
     pub(crate) fn close(&self) {
-        self.state.lock().open = false;
+        let mut state = self.state.lock();
+        state.open = false;
         self.work.notify_all();
+        self.call_thread(&mut state);
+    }
+
+    /// Waits until a closed queue is empty and no thread runs a batch of it.
+    pub(crate) fn wait_until_ended(&self) {
+        let mut state = self.state.lock();
+        self.ended.wait_while(&mut state, |state| !state.has_ended());
     }
 
     /// Answers requests that left the queue without being in a batch. A caller that left gets
@@ -380,6 +441,15 @@ fn micros(time: Duration) -> u64 {
 }
 
 impl State {
+    fn new(scheduler: Scheduler<Box<Entry>, BatchKey>) -> Self {
+        Self { scheduler, slots: Slots::default(), open: true, threads: 0, waiting_threads: 0 }
+    }
+
+    /// True if a closed queue is empty, and no thread runs a batch of it.
+    fn has_ended(&self) -> bool {
+        !self.open && self.threads == 0 && self.scheduler.is_empty()
+    }
+
     /// Takes the requests that left the queue without being in a batch.
     fn take_removed(&mut self) -> Removed {
         let requests = self.scheduler.take_removed();

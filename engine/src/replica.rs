@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 mod seen_sizes;
 mod slots;
-pub(crate) mod thread;
 #[cfg(test)]
 mod tests;
+pub(crate) mod thread_pool;
 
 pub use skysail_policy::replica_set::{ClassId, ReplicaId, ReplicaState, Traits};
 pub(crate) use slots::{Running, Slots};

@@ -19,6 +19,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::load::loader::Loader;
 use crate::probe::{self, Probe};
+use crate::replica::thread_pool::ThreadPool;
 use crate::thread_priority::{self, Role, Spawner};
 use load_pool::LoadQueue;
 use load_stopwatch::LoadStopwatch;
@@ -158,9 +159,9 @@ impl Repository {
             );
         }
         let probe = probe.map(|probe| probe.with_libraries(operator_libraries.clone()));
-        let (spawner, comparing) = (Spawner::start()?, Mutex::default());
+        let (threads, comparing) = (ThreadPool::start(Spawner::start()?)?, Mutex::default());
         let loader =
-            Loader { backends, spawner, probe, cores, objective_ms, comparing, operator_libraries };
+            Loader { backends, threads, probe, cores, objective_ms, comparing, operator_libraries };
         let (roots, named) = (config.models.clone(), config.load_at_start.clone());
         let channel = (events.clone(), inbox);
         let updater = Updater::new(config, Arc::new(loader), Arc::clone(&shared), channel);

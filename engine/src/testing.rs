@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::execute::run_job;
 use crate::executor::Executor;
 use crate::model::{Description, Model};
-use crate::replica::{Replica, thread};
+use crate::replica::Replica;
+use crate::replica::thread_pool::ThreadPool;
 use crate::request::{InputTensor, Request, Response};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::DataType;
@@ -18,7 +19,6 @@ use smallvec::smallvec;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Time after which a test hangs.
@@ -110,17 +110,17 @@ pub(crate) fn answer(ticket: Ticket) -> Result<Vec<f32>, Error> {
     block_on(ticket).map(|response| rows(&response))
 }
 
-/// Threads of a model's replicas, which are joined on drop.
+/// Threads that run a model's batches, which end on drop.
 pub(crate) struct Threads {
     model: Arc<Model>,
-    threads: Vec<JoinHandle<()>>,
+    _pool: ThreadPool,
 }
 
 impl Threads {
     pub(crate) fn start(endpoint: &Arc<Endpoint>) -> Self {
-        let model = endpoint.model();
-        let threads = thread::spawn_threads(model, &Spawner::start().unwrap()).unwrap();
-        Self { model: Arc::clone(model), threads }
+        let pool = ThreadPool::start(Spawner::start().unwrap()).unwrap();
+        endpoint.model().queue().serve_with(pool.handle(), endpoint.model());
+        Self { model: Arc::clone(endpoint.model()), _pool: pool }
     }
 }
 
@@ -129,7 +129,7 @@ impl Drop for Threads {
         self.model.queue().close();
         // A failing test may hold what a thread waits for.
         if !std::thread::panicking() {
-            self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+            self.model.queue().wait_until_ended();
         }
     }
 }

@@ -38,7 +38,8 @@ type Work = Box<dyn FnOnce() + Send>;
 struct SpawnRequest {
     name: String,
     work: Work,
-    started: mpsc::Sender<io::Result<JoinHandle<()>>>,
+    /// Receiver of the result; `None` if nobody waits for it.
+    started: Option<mpsc::Sender<io::Result<JoinHandle<()>>>>,
 }
 
 /// Starts threads with the priority of running models, from a thread of any priority.
@@ -57,8 +58,14 @@ impl Spawner {
         Builder::new().name("spawner".into()).spawn(move || {
             lower_priority(Role::Execute);
             for SpawnRequest { name, work, started } in inbox {
-                // The requesting thread waits for this, so sending does not fail.
-                drop(started.send(Builder::new().name(name).spawn(work)));
+                let thread = Builder::new().name(name).spawn(work);
+                match started {
+                    // The requesting thread waits for this, so sending does not fail.
+                    Some(started) => drop(started.send(thread)),
+                    None => drop(thread.inspect_err(|error| {
+                        tracing::warn!("a thread could not be started: {error}");
+                    })),
+                }
             }
         })?;
         Ok(Self { requests })
@@ -71,8 +78,15 @@ impl Spawner {
     pub(crate) fn spawn(&self, name: String, work: Work) -> io::Result<JoinHandle<()>> {
         let ended = || io::Error::other("the thread that starts others has ended");
         let (started, result) = mpsc::channel();
-        self.requests.send(SpawnRequest { name, work, started }).map_err(|_| ended())?;
+        let request = SpawnRequest { name, work, started: Some(started) };
+        self.requests.send(request).map_err(|_| ended())?;
         result.recv().map_err(|_| ended())?
+    }
+
+    /// Starts a thread of this name soon. The log tells if the system has none to give.
+    pub(crate) fn request(&self, name: String, work: Work) {
+        // The spawner's thread ends after all its clones, of which this is one.
+        drop(self.requests.send(SpawnRequest { name, work, started: None }));
     }
 }
 

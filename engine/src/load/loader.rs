@@ -12,10 +12,10 @@ use crate::model::{Description, Model};
 use crate::padding::Padding;
 use crate::probe::{Probe, ProbedVersion};
 use crate::ragged::{Ragged, RaggedPlan, RaggedVersion};
+use crate::replica::thread_pool::ThreadPool;
 use crate::replica::{ClassId, Replica};
 use crate::reshape;
 use crate::signature::Signature;
-use crate::thread_priority::Spawner;
 use crate::zero_elements::ZeroElements;
 use parking_lot::Mutex;
 use skysail_policy::objective::reachable_us;
@@ -30,8 +30,8 @@ use std::time::Instant;
 pub(crate) struct Loader {
     /// Backends, the first that opens a file opens it.
     pub(crate) backends: Vec<Arc<dyn Backend>>,
-    /// Starts threads of normal priority, which a loading thread cannot.
-    pub(crate) spawner: Spawner,
+    /// Threads that run the batches of the versions.
+    pub(crate) threads: ThreadPool,
     /// Tries versions in another process first, if that is on.
     pub(crate) probe: Option<Probe>,
     pub(crate) cores: usize,

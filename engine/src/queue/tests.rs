@@ -326,49 +326,26 @@ fn a_closed_queue_takes_nothing_in_and_gives_out_the_rest() {
     assert!(queue.next_job().is_none());
 }
 
-/// Attempts at a race that needs a sleeping thread.
-const TRIES: usize = 100;
-
-/// Starts a thread that takes the next job. It is most likely asleep when this returns.
-fn taker(queue: &Arc<Queue>) -> mpsc::Receiver<Option<Job>> {
-    let (took, has_taken) = mpsc::channel();
-    let (queue, (started, has_started)) = (Arc::clone(queue), mpsc::channel());
+#[test]
+fn a_thread_without_work_leaves_and_a_closed_queue_ends_with_its_last_entry() {
+    let queue = Arc::new(plain());
+    assert!(queue.next_job().is_none(), "nothing waits");
+    let _first = push(&queue, &[1]);
+    let job = queue.next_job().unwrap();
+    let second = push(&queue, &[1]);
+    assert!(queue.next_job().is_none(), "the only replica is busy");
+    queue.close();
+    let (sender, has_ended) = mpsc::channel();
+    let waits = Arc::clone(&queue);
     std::thread::spawn(move || {
-        started.send(()).unwrap();
-        // The test may have failed in the meantime.
-        drop(took.send(queue.next_job()));
+        waits.wait_until_ended();
+        sender.send(()).unwrap();
     });
-    has_started.recv().unwrap();
-    (0..20).for_each(|_| std::thread::yield_now());
-    has_taken
-}
-
-#[test]
-fn who_takes_a_batch_wakes_another_for_what_is_left() {
-    for _ in 0..TRIES {
-        let queue = Arc::new(queue(2, 4, 0, 1000));
-        let other = taker(&queue);
-        let _replies = [[1, 2], [1, 3]].map(|shape| push(&queue, &shape));
-        let here = queue.next_job().unwrap();
-        let there = other.recv_timeout(HANG).expect("nobody told the thread").unwrap();
-        assert_eq!((here.entries.len(), there.entries.len()), (1, 1));
-    }
-}
-
-#[test]
-fn a_thread_ends_when_the_last_entry_of_a_closed_queue_leaves() {
-    for _ in 0..TRIES {
-        let queue = Arc::new(plain());
-        let _first = push(&queue, &[1]);
-        let job = queue.next_job().unwrap();
-        let second = push(&queue, &[1]);
-        queue.close();
-        // The only replica is busy here, so the thread has to wait.
-        let thread = taker(&queue);
-        drop(second);
-        finish(&queue, job);
-        assert!(thread.recv_timeout(HANG).expect("the thread waits for ever").is_none());
-    }
+    drop(second);
+    finish(&queue, job);
+    assert!(has_ended.try_recv().is_err(), "an entry is left");
+    assert!(queue.next_job().is_none(), "its caller has left");
+    has_ended.recv_timeout(HANG).expect("it has ended, and nobody told");
 }
 
 /// An entry of the property below: its rows, its other dimension, and whether its caller leaves.

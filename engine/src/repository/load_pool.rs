@@ -5,7 +5,6 @@ use super::update::{Event, InService, Origin};
 use crate::endpoint::Endpoint;
 use crate::load::LoadTarget;
 use crate::load::loader::Loader;
-use crate::replica::thread::spawn_threads;
 use parking_lot::{Condvar, Mutex};
 use skysail_policy::load_order::{LoadLimits, LoadOrder};
 use std::collections::BTreeMap;
@@ -255,7 +254,7 @@ impl Worker {
         }
     }
 
-    /// Loads a version, and starts the threads of its replicas.
+    /// Loads a version, and lets threads run its batches.
     fn load(&self, job: &LoadJob) -> Result<InService, String> {
         let _running = self.shared.loading.start();
         let LoadJob { name, version, folder, origin } = job;
@@ -263,8 +262,7 @@ impl Worker {
         let target = LoadTarget { name, version: *version, folder, config, source };
         let model = self.loader.load(&target)?;
         let endpoint = Endpoint::new(Arc::clone(&model)).map_err(|error| error.to_string())?;
-        let threads = spawn_threads(&model, &self.loader.spawner);
-        let threads = threads.map_err(|error| format!("no thread for it: {error}"))?;
-        Ok(InService { endpoint: Arc::new(endpoint), threads, origin: origin.clone() })
+        model.queue().serve_with(self.loader.threads.handle(), &model);
+        Ok(InService { endpoint: Arc::new(endpoint), origin: origin.clone() })
     }
 }

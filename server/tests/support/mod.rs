@@ -232,6 +232,11 @@ impl Server {
         peak.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// Number of its threads.
+    pub(crate) fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap().count()
+    }
+
     /// Ids of its running child processes.
     pub(crate) fn children(&self) -> Vec<u32> {
         let id = self.process.id();

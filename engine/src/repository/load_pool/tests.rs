@@ -1,6 +1,7 @@
 //! Tests the threads that load, with a loader that opens nothing.
 
 use super::*;
+use crate::replica::thread_pool::ThreadPool;
 use crate::repository::source::scan_folder;
 use crate::thread_priority::Spawner;
 use std::fs;
@@ -32,7 +33,7 @@ fn a_thread_that_could_not_be_started_is_started_later() {
     let (events, inbox) = mpsc::channel();
     let loader = Loader {
         backends: Vec::new(),
-        spawner: Spawner::start().unwrap(),
+        threads: ThreadPool::start(Spawner::start().unwrap()).unwrap(),
         probe: None,
         cores: 1,
         objective_ms: None,

@@ -9,16 +9,14 @@ use crate::endpoint::Endpoint;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// Sender of a command's result. The client that asked may have left.
 pub(in crate::repository) type Done = oneshot::Sender<Result<(), RepositoryError>>;
 
-/// A version in memory, with the threads of its replicas.
+/// A version in memory.
 pub(in crate::repository) struct InService {
     pub(in crate::repository) endpoint: Arc<Endpoint>,
-    pub(in crate::repository) threads: Vec<JoinHandle<()>>,
     pub(in crate::repository) origin: Origin,
 }
 

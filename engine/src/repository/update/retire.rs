@@ -47,7 +47,7 @@ impl Updater {
             // A run whose client has left goes on for a while, and nobody is to wait for its thread.
             Arc::strong_count(&s.endpoint) > 1
                 || s.endpoint.model().busy() > 0
-                || model > 1 + s.threads.iter().filter(|thread| !thread.is_finished()).count()
+                || model > 1 + s.endpoint.model().queue().threads()
         };
         let free = self.retiring.extract_if(.., |s| !in_use(s)).collect::<Vec<_>>();
         for in_service in free {
@@ -65,14 +65,10 @@ impl Updater {
 
     fn free(&self, in_service: InService) {
         let _running = self.shared.loading.start();
-        let InService { endpoint, threads, .. } = in_service;
+        let InService { endpoint, .. } = in_service;
         let model = endpoint.model();
         model.queue().close();
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a replica's thread of model '{}' had panicked", model.name());
-            }
-        }
+        model.queue().wait_until_ended();
         let (name, version) = (model.name(), model.version());
         tracing::info!("model '{name}' version {version} is unloaded");
         let mut status = self.shared.status.write();
