@@ -10,6 +10,17 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
+/// Sockets that a thread takes in at once. The runtime's own queue holds 256 tasks; more would go
+/// to a second queue that is served first, and those that came early would wait longest.
+const EVENTS_MAX: usize = 128;
+
+/// The same while it still has tasks to run.
+const EVENTS_WHILE_BUSY_MAX: usize = 64;
+
+/// Tasks that run before the thread looks for events again: those of all sockets that it took in,
+/// each of which wakes its task up to twice more.
+const TASKS_BETWEEN_EVENTS: u32 = 256;
+
 /// State of one I/O thread that all of its connections share.
 #[derive(Debug, Default)]
 pub(crate) struct IoThread {
@@ -76,6 +87,9 @@ fn start() -> std::io::Result<(Runtime, Arc<IoThread>)> {
         // Responses come from the threads that run models. By default the runtime polls such
         // wake-ups rarely, and under load responses would wait behind ten times as many requests.
         .global_queue_interval(1)
+        .event_interval(TASKS_BETWEEN_EVENTS)
+        .max_io_events_per_tick(EVENTS_MAX)
+        .max_io_events_per_busy_tick(EVENTS_WHILE_BUSY_MAX)
         .on_thread_park(move || parked.park())
         .on_thread_unpark(move || unparked.clock.unpark())
         .build()?;
