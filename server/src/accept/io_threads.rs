@@ -17,8 +17,8 @@ const EVENTS_MAX: usize = 128;
 /// The same while it still has tasks to run.
 const EVENTS_WHILE_BUSY_MAX: usize = 64;
 
-/// Tasks that run before the thread looks for events again: those of all sockets that it took in,
-/// each of which wakes its task up to twice more.
+/// Tasks that run before the thread looks for events again. A request runs its task two or three
+/// times.
 const TASKS_BETWEEN_EVENTS: u32 = 256;
 
 /// State of one I/O thread that all of its connections share.
