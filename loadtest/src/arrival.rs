@@ -109,6 +109,11 @@ impl Partition {
     pub fn share(self, total: usize) -> usize {
         total / self.count + usize::from(self.index < total % self.count)
     }
+
+    /// Number of things in the shares before this one.
+    pub fn first(self, total: usize) -> usize {
+        total / self.count * self.index + self.index.min(total % self.count)
+    }
 }
 
 /// Send times of the requests of one [`Partition`] in an open loop.
@@ -228,6 +233,8 @@ mod tests {
 
     #[test]
     fn shares_add_up() {
+        let firsts: Vec<_> = Partition::all(3).map(|part| part.first(8)).collect();
+        assert_eq!(firsts, [0, 3, 6]);
         let shares: Vec<_> = Partition::all(3).map(|part| part.share(8)).collect();
         assert_eq!(shares, [3, 3, 2]);
     }

@@ -42,8 +42,8 @@ pub struct Recorder {
     pub scheduled: Vec<Scheduled>,
     /// Utilization of the busiest thread, 0 to 1.
     pub utilization: f64,
-    /// Responses within the measurement, whenever their requests were sent.
-    pub answered_in_window: u64,
+    /// Responses of each connection within the measurement, whenever their requests were sent.
+    pub answered_by_connection: Vec<u64>,
     /// Requests that were due while every connection was in use.
     pub waited: u64,
     /// Failed requests by message.
@@ -87,7 +87,7 @@ impl Recorder {
             // All memory is allocated now, and none during the run.
             scheduled: vec![Scheduled::default(); intervals],
             utilization: 0.0,
-            answered_in_window: 0,
+            answered_by_connection: vec![0; load.connections],
             waited: 0,
             failures: HashMap::new(),
             last_end: Duration::ZERO,
@@ -97,9 +97,16 @@ impl Recorder {
         }
     }
 
-    /// Counts a response, whether or not its request counts.
-    pub fn count_answer(&mut self, end: Duration) {
-        self.answered_in_window += u64::from(self.window.counts(end));
+    /// Counts a response on a connection, whether or not its request counts.
+    pub fn count_answer(&mut self, connection: usize, end: Duration) {
+        if let Some(answered) = self.answered_by_connection.get_mut(connection) {
+            *answered += u64::from(self.window.counts(end));
+        }
+    }
+
+    /// Responses within the measurement, whenever their requests were sent.
+    pub fn answered_in_window(&self) -> u64 {
+        self.answered_by_connection.iter().sum()
     }
 
     /// Records the completion of a request that counts.
@@ -170,7 +177,8 @@ impl Recorder {
             mine.in_time += theirs.in_time;
         }
         self.utilization = self.utilization.max(other.utilization);
-        self.answered_in_window += other.answered_in_window;
+        let both = self.answered_by_connection.iter_mut().zip(&other.answered_by_connection);
+        both.for_each(|(mine, theirs)| *mine += theirs);
         self.waited += other.waited;
         for (message, count) in &other.failures {
             self.count_failure(message.clone(), *count);
@@ -189,7 +197,8 @@ impl Recorder {
         }
         self.scheduled.fill(Scheduled::default());
         (self.utilization, self.last_end) = (0.0, Duration::ZERO);
-        (self.answered_in_window, self.waited) = (0, 0);
+        self.answered_by_connection.fill(0);
+        self.waited = 0;
         self.failures.clear();
     }
 
@@ -274,13 +283,13 @@ mod tests {
         let mut first = Recorder::new(&load(), 1);
         // The measurement is from 1 s to 11 s.
         for ms in [999, 1_000, 10_999, 11_000] {
-            first.count_answer(Duration::from_millis(ms));
+            first.count_answer(0, Duration::from_millis(ms));
         }
         let mut total = Recorder::new(&load(), 1);
         total.add(&first);
-        assert_eq!((total.answered_in_window, total.answered()), (2, 0));
+        assert_eq!((total.answered_in_window(), total.answered()), (2, 0));
         first.clear();
-        assert_eq!(first.answered_in_window, 0);
+        assert_eq!(first.answered_in_window(), 0);
     }
 
     #[test]

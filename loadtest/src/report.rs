@@ -62,6 +62,8 @@ pub struct Report {
     pub requests_per_s: f64,
     /// Rows a second of the same responses.
     pub rows_per_s: f64,
+    /// Fewest responses of a connection in a closed loop, relative to the mean of all connections.
+    pub slowest_connection_share: Option<f64>,
     /// Mean latency.
     pub latency_us_mean: Option<f64>,
     /// Median latency.

@@ -102,17 +102,18 @@ impl Sender {
         let sender = Arc::new(self);
         let mut tasks = JoinSet::new();
         let end = sender.load.window.end();
+        let count = connections.len();
+        let numbered = (part.first(sender.load.connections)..).zip(connections);
         match sender.load.arrival.schedule(part, end) {
             None => {
-                for connection in connections {
-                    tasks.spawn(sender.clone().closed_loop(connection));
+                for (number, connection) in numbered {
+                    tasks.spawn(sender.clone().closed_loop(number, connection));
                 }
             }
             Some(schedule) => {
                 let due = Arc::new(DueRequests::new(schedule.clone()));
-                let count = connections.len();
-                for connection in connections {
-                    tasks.spawn(sender.clone().open_loop(connection, due.clone()));
+                for (number, connection) in numbered {
+                    tasks.spawn(sender.clone().open_loop(number, connection, due.clone()));
                 }
                 // The connections begin to wait first, or the first request would find none of
                 // them.
@@ -125,22 +126,27 @@ impl Sender {
         Ok(())
     }
 
-    async fn closed_loop(self: Arc<Self>, mut connection: Connection) {
+    async fn closed_loop(self: Arc<Self>, number: usize, mut connection: Connection) {
         loop {
             let at = self.start.elapsed();
             if at >= self.load.window.end() {
                 return;
             }
-            self.send(&mut connection, at).await;
+            self.send(number, &mut connection, at).await;
         }
     }
 
-    async fn open_loop(self: Arc<Self>, mut connection: Connection, due: Arc<DueRequests>) {
+    async fn open_loop(
+        self: Arc<Self>,
+        number: usize,
+        mut connection: Connection,
+        due: Arc<DueRequests>,
+    ) {
         while let Some((at, waited)) = due.next().await {
             if waited && self.load.window.counts(at) {
                 self.recorder.lock().waited += 1;
             }
-            self.send(&mut connection, at).await;
+            self.send(number, &mut connection, at).await;
         }
     }
 
@@ -164,8 +170,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends the request that was scheduled `at`.
-    async fn send(&self, connection: &mut Connection, at: Duration) {
+    /// Sends the request that was scheduled `at`, on the connection of this number.
+    async fn send(&self, number: usize, connection: &mut Connection, at: Duration) {
         let kind = self.mix.choose(self.choice.fetch_add(1, Ordering::Relaxed));
         let deadline = self.start + at + self.load.timeout;
         let late = Err(Failure::Timeout(self.load.timeout));
@@ -174,20 +180,19 @@ impl Sender {
         } else {
             late
         };
-        self.record(kind, at, &result);
+        self.record(number, Completion { kind, at, end: self.start.elapsed(), result: &result });
         if matches!(result, Err(Failure::Connect(_))) {
             sleep(RETRY_PAUSE).await;
         }
     }
 
-    fn record(&self, kind: usize, at: Duration, result: &Result<(), Failure>) {
-        let end = self.start.elapsed();
+    fn record(&self, number: usize, completion: Completion<'_>) {
         let mut recorder = self.recorder.lock();
-        if result.is_ok() {
-            recorder.count_answer(end);
+        if completion.result.is_ok() {
+            recorder.count_answer(number, completion.end);
         }
-        if self.load.window.counts(at) {
-            recorder.record_completion(Completion { kind, at, end, result });
+        if self.load.window.counts(completion.at) {
+            recorder.record_completion(completion);
         }
     }
 }

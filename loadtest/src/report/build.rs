@@ -34,7 +34,7 @@ impl Report {
             (elapsed.measured.as_secs_f64(), elapsed.drained.as_secs_f64());
         let target_requests_per_s = target_rate(load, recorded, elapsed_s);
         let requests = recorded.answered() + recorded.failed();
-        let requests_per_s = rate(recorded.answered_in_window as f64, elapsed_s);
+        let requests_per_s = rate(recorded.answered_in_window() as f64, elapsed_s);
         let mut report = Self {
             elapsed_s,
             drained_s,
@@ -45,6 +45,7 @@ impl Report {
             rejected: recorded.rejected(),
             requests_per_s,
             rows_per_s: requests_per_s * rows_mean(prepared, recorded),
+            slowest_connection_share: slowest_connection_share(load, recorded),
             utilization: recorded.utilization,
             waited_for_connection: target_requests_per_s.map(|_| recorded.waited),
             invalid_because: target_requests_per_s.and_then(|wanted| {
@@ -133,6 +134,15 @@ fn target_rate(load: &Load, recorded: &Recorder, elapsed_s: f64) -> Option<f64> 
         Arrival::Process { .. } => (elapsed_s > 0.0 && !recorded.send_delay_ns.is_empty())
             .then(|| recorded.send_delay_ns.len() as f64 / elapsed_s),
     }
+}
+
+/// Fewest responses of a connection, relative to the mean. In an open loop a connection has no share
+/// of its own: any free one takes the next request.
+fn slowest_connection_share(load: &Load, recorded: &Recorder) -> Option<f64> {
+    let by_connection = &recorded.answered_by_connection;
+    let (total, fewest) = (recorded.answered_in_window(), by_connection.iter().min()?);
+    let is_shared = load.arrival == Arrival::Closed && total > 0;
+    is_shared.then(|| *fewest as f64 * by_connection.len() as f64 / total as f64)
 }
 
 /// Mean rows of a response.
@@ -280,7 +290,7 @@ mod tests {
         for n in 0..1_000 {
             let at = load.window.warm_up + ms(n * 10);
             let end = at + ms(5);
-            recorded.count_answer(end);
+            recorded.count_answer(0, end);
             recorded.record_completion(Completion { kind: 0, at, end, result: &Ok(()) });
         }
         let (at, end) = (load.window.warm_up, load.window.end() + ms(10_000));
@@ -306,12 +316,26 @@ mod tests {
         for n in 0..1_000 {
             let at = load.window.warm_up + ms(n * 10);
             let end = load.window.warm_up + ms(n * 20);
-            recorded.count_answer(end);
+            recorded.count_answer(0, end);
             recorded.record_completion(Completion { kind: 0, at, end, result: &Ok(()) });
         }
         let elapsed = Elapsed { measured: load.window.duration, drained: ms(20_000) };
         let report = Report::new(&prepared(1), &load, &recorded, elapsed, Vec::new());
         assert_eq!((report.answered, report.requests_per_s), (1_000, 50.0));
+    }
+
+    #[test]
+    fn a_starved_connection_shows_in_a_closed_loop() {
+        let mut load = Load { connections: 4, ..load() };
+        let mut recorded = Recorder::new(&load, 1);
+        for (connection, answered) in [30, 10, 40, 40].into_iter().enumerate() {
+            (0..answered).for_each(|_| recorded.count_answer(connection, load.window.warm_up));
+        }
+        assert_eq!(slowest_connection_share(&load, &recorded), None);
+        load.arrival = Arrival::Closed;
+        let share = slowest_connection_share(&load, &recorded).unwrap();
+        assert!((share - 10.0 / 30.0).abs() < 1e-9, "{share}");
+        assert_eq!(slowest_connection_share(&load, &Recorder::new(&load, 1)), None);
     }
 
     #[test]

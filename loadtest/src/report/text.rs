@@ -91,6 +91,12 @@ impl Report {
         if let (Some(p99), Some(max)) = (self.send_delay_us_p99, self.send_delay_us_max) {
             writeln!(to, "send delay   p99 {}, max {}", format_us(p99), format_us(max))?;
         }
+        if let Some(share) = self.slowest_connection_share.filter(|_| self.connections > 1) {
+            writeln!(
+                to,
+                "fairness     the slowest connection had {share:.2} of the mean's responses"
+            )?;
+        }
         match self.waited_for_connection {
             Some(waited @ 1..) => {
                 writeln!(to, "waited       {waited} requests, for a free connection")
