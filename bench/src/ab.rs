@@ -1,21 +1,23 @@
 //! `skysail-bench ab`: two builds of the server in alternating runs, so that changes of the
 //! machine's speed affect both alike.
 
+use crate::alternation::{alternate, ratio};
+use crate::build::Build;
+use crate::comparison::{self, Bounds};
 use crate::engine_under_test::{WIDE_MLP, install};
-use crate::load::{ClosedLoop, Generator, LoadResult};
-use crate::process::Server;
+use crate::load::ClosedLoop;
 use crate::targets::{self, Figure, Target};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use skysail_loadtest::quantiles::median;
 use skysail_loadtest::target::Protocol;
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use tempfile::TempDir;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// Least ratio of the new build's throughput to the old one's.
-const THROUGHPUT_MIN: f64 = 0.98;
+/// Least ratio of the new build's throughput, and greatest of its CPU time.
+const BOUNDS: Bounds = Bounds { throughput_min: 0.98, cpu_max: COST_MAX };
 /// Greatest ratio of the new build's CPU time, memory or start time to the old one's.
 const COST_MAX: f64 = 1.02;
 
@@ -48,32 +50,22 @@ pub(crate) struct Flags {
     small: PathBuf,
 }
 
-/// Load that both builds are measured under.
-#[derive(Clone, Copy)]
-struct Case {
-    model: &'static str,
-    protocol: Protocol,
-    connections: usize,
-}
-
-const CASES: [Case; 7] = [
-    Case { model: "small", protocol: Protocol::Binary, connections: 1 },
-    Case { model: "small", protocol: Protocol::Binary, connections: 64 },
-    Case { model: "small", protocol: Protocol::Json, connections: 1 },
-    Case { model: "small", protocol: Protocol::Json, connections: 64 },
-    Case { model: "small", protocol: Protocol::Grpc, connections: 1 },
-    Case { model: "small", protocol: Protocol::Grpc, connections: 64 },
-    Case { model: "wide", protocol: Protocol::Binary, connections: 64 },
+/// Loads that both builds are measured under: model, protocol, connections.
+const LOADS: [(&str, Protocol, usize); 7] = [
+    ("small", Protocol::Binary, 1),
+    ("small", Protocol::Binary, 64),
+    ("small", Protocol::Json, 1),
+    ("small", Protocol::Json, 64),
+    ("small", Protocol::Grpc, 1),
+    ("small", Protocol::Grpc, 64),
+    ("wide", Protocol::Binary, 64),
 ];
 
 /// Runs the benchmark and prints its tables.
 pub(crate) fn run(flags: &Flags) -> Result<()> {
-    for program in [&flags.old, &flags.new] {
-        ensure!(program.is_file(), "{} does not exist", program.display());
-    }
     ensure!(flags.rounds > 0 && flags.starts > 0, "--rounds and --starts are above 0");
     let mut out = io::stdout().lock();
-    let builds = [Build::new(&flags.old)?, Build::new(&flags.new)?];
+    let builds = [Build::new("old", &flags.old)?, Build::new("new", &flags.new)?];
     let mut figures = idle(&mut out, flags, &builds)?;
     figures.extend(loads(&mut out, flags, &builds)?);
     writeln!(out, "\n### Targets\n")?;
@@ -81,50 +73,30 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// Build of the server, with its own cache for the verdicts of its probes.
-struct Build {
-    executable: PathBuf,
-    cache: TempDir,
-}
-
-impl Build {
-    fn new(executable: &Path) -> Result<Self> {
-        Ok(Self { executable: std::path::absolute(executable)?, cache: tempfile::tempdir()? })
-    }
-
-    fn start(&self, models: &Path) -> Result<Server> {
-        let mut command = Server::command(&self.executable, models);
-        command.env("XDG_CACHE_HOME", self.cache.path());
-        Server::run(command)
-    }
-}
-
 /// Measures start time and idle memory with the small model, the server's defaults, and files that
 /// each build has seen before.
 fn idle(out: &mut impl Write, flags: &Flags, builds: &[Build; 2]) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     install(folder.path(), "small", &flags.small)?;
-    for build in builds {
-        build.start(folder.path())?.first_answer("small")?;
-    }
-    let (mut starts_ms, mut resident_mb) = ([vec![], vec![]], [vec![], vec![]]);
-    for round in 0..flags.starts {
-        for which in order(round) {
-            let server = builds[which].start(folder.path())?;
-            server.first_answer("small")?;
-            starts_ms[which].push(server.started.elapsed().as_secs_f64() * 1e3);
-            resident_mb[which].push(server.resident_mb()?);
-        }
-    }
+    let start = |build: &Build| {
+        let server = build.start(folder.path(), &[])?;
+        server.first_answer("small")?;
+        Ok((server.started.elapsed().as_secs_f64() * 1e3, server.resident_mb()?))
+    };
+    builds.iter().try_for_each(|build| start(build).map(drop))?;
+    let starts = alternate(flags.starts, builds.each_ref(), |build| start(build))?;
     writeln!(out, "## Start and idle memory, the small model alone\n")?;
     writeln!(out, "| what | old | new | new/old |\n|---|---:|---:|---:|")?;
+    let of = |figure: fn(&(f64, f64)) -> f64| {
+        starts.each_ref().map(|starts| starts.iter().map(figure).collect::<Vec<f64>>())
+    };
     let mut figures = Vec::new();
-    for (what, values) in
-        [("start to first response, ms", &starts_ms), ("idle: resident MB", &resident_mb)]
-    {
-        let [old, new] = values.each_ref().map(|values| median(values));
-        let ratio = ratio(values);
-        writeln!(out, "| {what} | {old:.1} | {new:.1} | {ratio:.3} |")?;
+    for (what, [old, new]) in [
+        ("start to first response, ms", of(|(ms, _)| *ms)),
+        ("idle: resident MB", of(|(_, mb)| *mb)),
+    ] {
+        let ratio = ratio(&new, &old);
+        writeln!(out, "| {what} | {:.1} | {:.1} | {ratio:.3} |", median(&old), median(&new))?;
         figures.push((what.to_owned(), ratio, Target::AtMost(COST_MAX)));
     }
     Ok(figures)
@@ -144,114 +116,22 @@ fn loads(out: &mut impl Write, flags: &Flags, builds: &[Build; 2]) -> Result<Vec
         let replicas = format!("replicas = {{ count = {count}, threads = {threads} }}\n");
         fs::write(install(&models, name, file)?.join("model.toml"), replicas)?;
     }
-    let servers = [builds[0].start(&models)?, builds[1].start(&models)?];
+    let servers = [builds[0].start(&models, &[])?, builds[1].start(&models, &[])?];
     for server in &servers {
         server.first_answer("small")?;
         server.first_answer("wide")?;
     }
     writeln!(
         out,
-        "\n## Closed loops, one row a request: medians of {} rounds of {} s\n\n\
-         | model | protocol | connections | old req/s | new req/s | new/old | old CPU us/req | new \
-         CPU us/req | new/old | old p99 us | new p99 us |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "\n## Closed loops, one row a request: medians of {} rounds of {} s\n",
         flags.rounds, flags.seconds
     )?;
+    comparison::head(out)?;
+    let duration = Duration::from_secs(flags.seconds);
     let mut figures = Vec::new();
-    for case in CASES {
-        let measured = case.measure(&servers, flags, folder.path());
-        let measured = measured.with_context(|| case.name())?;
-        figures.extend(case.row(out, &measured)?);
-        out.flush()?;
+    for (model, protocol, connections) in LOADS {
+        let closed = ClosedLoop { models: &[model], protocol, connections, duration };
+        figures.extend(comparison::row(out, servers.each_ref(), &closed, flags.rounds, BOUNDS)?);
     }
     Ok(figures)
-}
-
-/// Measurements of one build under one load.
-#[derive(Default)]
-struct Measured {
-    requests_per_s: Vec<f64>,
-    p99_us: Vec<f64>,
-    answered: f64,
-    cpu_s: f64,
-}
-
-impl Case {
-    fn name(self) -> String {
-        format!("{}, {}, {}", self.model, self.protocol.name(), self.connections)
-    }
-
-    fn measure(self, servers: &[Server; 2], flags: &Flags, folder: &Path) -> Result<[Measured; 2]> {
-        let mut measured = [Measured::default(), Measured::default()];
-        for server in servers {
-            self.send(server, 1, folder)?;
-        }
-        for round in 0..flags.rounds {
-            for which in order(round) {
-                let (server, measured) = (&servers[which], &mut measured[which]);
-                let before_s = server.cpu_s()?;
-                let result = self.send(server, flags.seconds, folder)?;
-                measured.cpu_s += server.cpu_s()? - before_s;
-                measured.answered += result.answered;
-                measured.requests_per_s.push(result.requests_per_s);
-                measured.p99_us.push(result.p99_us);
-            }
-        }
-        Ok(measured)
-    }
-
-    fn send(self, server: &Server, seconds: u64, folder: &Path) -> Result<LoadResult> {
-        let Self { model, protocol, connections } = self;
-        let closed =
-            ClosedLoop { address: server.address(protocol), model, protocol, connections, seconds };
-        closed.run(Generator::of(protocol), folder)
-    }
-
-    fn row(self, out: &mut impl Write, measured: &[Measured; 2]) -> Result<[Figure; 2]> {
-        let rates = measured.each_ref().map(|build| build.requests_per_s.clone());
-        let throughput = ratio(&rates);
-        // The kernel counts in hundredths of a second, so the rounds are summed.
-        let [old_us, new_us] = measured.each_ref().map(|m| m.cpu_s / m.answered.max(1.0) * 1e6);
-        let cpu = new_us / old_us;
-        let [old, new] = rates.each_ref().map(|rates| median(rates));
-        let [old_p99, new_p99] = measured.each_ref().map(|build| median(&build.p99_us));
-        writeln!(
-            out,
-            "| {} | {} | {} | {old:.0} | {new:.0} | {throughput:.3} | {old_us:.1} | {new_us:.1} \
-             | {cpu:.3} | {old_p99:.0} | {new_p99:.0} |",
-            self.model,
-            self.protocol.name(),
-            self.connections,
-        )?;
-        let name = self.name();
-        Ok([
-            (format!("{name}: req/s"), throughput, Target::AtLeast(THROUGHPUT_MIN)),
-            (format!("{name}: CPU a request"), cpu, Target::AtMost(COST_MAX)),
-        ])
-    }
-}
-
-/// Order of the two builds in a round; it alternates.
-fn order(round: usize) -> [usize; 2] {
-    [round % 2, (round + 1) % 2]
-}
-
-/// Median ratio of the new build's values to the old one's, round by round.
-fn ratio([old, new]: &[Vec<f64>; 2]) -> f64 {
-    median(&old.iter().zip(new).map(|(old, new)| new / old).collect::<Vec<_>>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_machine_that_slows_down_changes_no_ratio() {
-        assert_eq!(ratio(&[vec![100.0, 50.0, 10.0], vec![98.0, 49.0, 9.8]]), 0.98);
-    }
-
-    #[test]
-    fn builds_alternate() {
-        assert_eq!([order(0), order(1), order(2)], [[0, 1], [1, 0], [0, 1]]);
-    }
 }

@@ -6,6 +6,7 @@ use skysail_engine::Engine;
 use skysail_engine::config::{ControlMode, EngineConfig, ReadyWhen};
 use skysail_engine::endpoint::Endpoint;
 use skysail_engine::repository::LoadWith;
+use skysail_graph::{Dim, ElementType, GraphBuilder, Model, Tensor};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,11 +74,28 @@ pub(crate) const SMALL_MLP: &[u64] = &[784, 300, 100, 10];
 /// Layers of the wide MLP, with 100 MB of weights.
 pub(crate) const WIDE_MLP: &[u64] = &[1024, 4096, 4096, 1000];
 
-/// Builds an MLP with random weights as version 1 of a model, and returns the model's folder.
-pub(crate) fn install_mlp(models: &Path, name: &str, layers: &[u64]) -> Result<PathBuf> {
+/// Saves a model as version 1, and returns the model's folder.
+pub(crate) fn install_model(models: &Path, name: &str, model: &Model) -> Result<PathBuf> {
     let folder = models.join(name);
     let version = folder.join("1");
     fs::create_dir_all(&version)?;
-    skysail_graph::mlp(layers, 1)?.save(version.join("model.onnx"))?;
+    model.save(version.join("model.onnx"))?;
     Ok(folder)
+}
+
+/// Builds a model that adds `value` to two numbers as version 1 of a model.
+pub(crate) fn install_tiny(models: &Path, name: &str, value: f32) -> Result<PathBuf> {
+    let dims = [Dim::from("batch"), Dim::from(2)];
+    let mut graph = GraphBuilder::new("tiny");
+    graph
+        .input("x", ElementType::Float32, &dims)
+        .initializer("value", Tensor::new(&[], &[value])?)
+        .node("Add", &["x", "value"], &["y"], &[])
+        .output("y", ElementType::Float32, &dims);
+    install_model(models, name, &graph.finish()?)
+}
+
+/// Builds an MLP with random weights as version 1 of a model, and returns the model's folder.
+pub(crate) fn install_mlp(models: &Path, name: &str, layers: &[u64]) -> Result<PathBuf> {
+    install_model(models, name, &skysail_graph::mlp(layers, 1)?)
 }

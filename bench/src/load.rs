@@ -1,17 +1,21 @@
 //! Closed loops on the server, by `wrk` where it is installed and speaks the protocol, else by our
 //! own load tester. Its client costs more than `wrk`'s, and both run on the server's cores.
 
+mod wrk;
+
+use crate::process::Server;
 use anyhow::{Context, Result, ensure};
 use skysail_loadtest::arrival::{Arrival, Window};
 use skysail_loadtest::payload::{Payload, Random, Source};
+use skysail_loadtest::quantiles::median;
 use skysail_loadtest::report::Report;
 use skysail_loadtest::target::{Protocol, Target};
-use skysail_loadtest::{Load, prepare, run};
-use std::fmt::Write;
+use skysail_loadtest::{Load, RequestKind, prepare, prepare_mix, run};
 use std::future::pending;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
+
+/// Time limit of a request.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Load generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,16 +27,6 @@ pub(crate) enum Generator {
 }
 
 impl Generator {
-    /// Generator for a protocol on this machine.
-    pub(crate) fn of(protocol: Protocol) -> Self {
-        let has_wrk = || Command::new("wrk").arg("--version").output().is_ok();
-        match protocol {
-            Protocol::Grpc | Protocol::GrpcStream => Self::SkysailLoad,
-            Protocol::Binary | Protocol::Json if has_wrk() => Self::Wrk,
-            Protocol::Binary | Protocol::Json => Self::SkysailLoad,
-        }
-    }
-
     /// Name of the generator.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -42,18 +36,17 @@ impl Generator {
     }
 }
 
-/// Closed loop.
+/// Closed loop: each connection sends again as soon as it is answered.
+#[derive(Clone, Copy)]
 pub(crate) struct ClosedLoop<'a> {
-    /// `HOST:PORT` of the protocol.
-    pub(crate) address: &'a str,
-    /// Name of the model.
-    pub(crate) model: &'a str,
+    /// Names of the models, at least one; each request goes to one of them at random.
+    pub(crate) models: &'a [&'a str],
     /// Protocol of the requests.
     pub(crate) protocol: Protocol,
-    /// Connections that send again as soon as they are answered.
+    /// Number of connections.
     pub(crate) connections: usize,
-    /// Duration in seconds.
-    pub(crate) seconds: u64,
+    /// Duration of the load.
+    pub(crate) duration: Duration,
 }
 
 /// Result of a closed loop.
@@ -63,15 +56,55 @@ pub(crate) struct LoadResult {
     pub(crate) requests_per_s: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    /// Fewest responses of a connection relative to the mean; `None` from `wrk`.
+    pub(crate) slowest_connection_share: Option<f64>,
+}
+
+/// Result of a closed loop, with the CPU time that the server used for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Served {
+    pub(crate) load: LoadResult,
+    cpu_s: f64,
+}
+
+/// CPU time of a request over all rounds, in microseconds. The kernel counts in hundredths of a
+/// second, so the rounds are summed.
+pub(crate) fn cpu_us(rounds: &[Served]) -> f64 {
+    let answered: f64 = rounds.iter().map(|round| round.load.answered).sum();
+    rounds.iter().map(|round| round.cpu_s).sum::<f64>() / answered.max(1.0) * 1e6
+}
+
+/// A figure of each round.
+pub(crate) fn each(rounds: &[Served], figure: fn(&LoadResult) -> f64) -> Vec<f64> {
+    rounds.iter().map(|round| figure(&round.load)).collect()
+}
+
+/// Median of a figure of each round.
+pub(crate) fn median_of(rounds: &[Served], figure: fn(&LoadResult) -> f64) -> f64 {
+    median(&each(rounds, figure))
 }
 
 impl ClosedLoop<'_> {
-    /// Sends the load.
+    /// Generator of this load on this machine. `wrk` counts in whole seconds.
+    pub(crate) fn generator(&self) -> Generator {
+        let is_for_wrk = self.protocol.is_http() && self.duration.subsec_nanos() == 0;
+        if is_for_wrk && wrk::is_installed() { Generator::Wrk } else { Generator::SkysailLoad }
+    }
+
+    /// Sends the load to `HOST:PORT`.
     ///
     /// # Errors
     /// Fails if any request fails.
-    pub(crate) fn run(&self, generator: Generator, folder: &Path) -> Result<LoadResult> {
-        self.run_with(&row(), generator, folder)
+    pub(crate) fn run(&self, address: &str) -> Result<LoadResult> {
+        self.run_by(self.generator(), address)
+    }
+
+    /// Sends the load by a generator.
+    ///
+    /// # Errors
+    /// Fails if any request fails.
+    pub(crate) fn run_by(&self, generator: Generator, address: &str) -> Result<LoadResult> {
+        self.run_with(&row(), generator, address)
     }
 
     /// Sends the load with these requests.
@@ -82,60 +115,78 @@ impl ClosedLoop<'_> {
         &self,
         source: &Source,
         generator: Generator,
-        folder: &Path,
+        address: &str,
     ) -> Result<LoadResult> {
         match generator {
-            Generator::Wrk => self.wrk(source, folder),
-            Generator::SkysailLoad => self.skysail_load(source),
+            Generator::Wrk => wrk::run(self, source, address),
+            Generator::SkysailLoad => self.skysail_load(source, address),
         }
     }
 
-    fn skysail_load(&self, source: &Source) -> Result<LoadResult> {
+    /// Sends the load to a server.
+    ///
+    /// # Errors
+    /// Fails if any request fails.
+    pub(crate) fn on(&self, server: &Server) -> Result<Served> {
+        self.on_by(self.generator(), server)
+    }
+
+    /// Sends the load to a server by a generator.
+    ///
+    /// # Errors
+    /// Fails if any request fails.
+    pub(crate) fn on_by(&self, generator: Generator, server: &Server) -> Result<Served> {
+        let before_s = server.cpu_s()?;
+        let load = self.run_by(generator, server.address(self.protocol))?;
+        Ok(Served { load, cpu_s: server.cpu_s()? - before_s })
+    }
+
+    /// Sends the load to a server for a second at most, before it is measured.
+    ///
+    /// # Errors
+    /// Fails if any request fails.
+    pub(crate) fn warm_up(&self, server: &Server) -> Result<()> {
+        let duration = self.duration.min(Duration::from_secs(1));
+        let load = ClosedLoop { duration, ..*self };
+        load.run(server.address(self.protocol)).map(drop)
+    }
+
+    fn skysail_load(&self, source: &Source, address: &str) -> Result<LoadResult> {
         let load = Load {
             arrival: Arrival::Closed,
             connections: self.connections,
             threads: 1,
             busy_poll: false,
-            window: Window { warm_up: Duration::ZERO, duration: Duration::from_secs(self.seconds) },
-            timeout: Duration::from_secs(10),
+            window: Window { warm_up: Duration::ZERO, duration: self.duration },
+            timeout: TIMEOUT,
             objective: None,
         };
-        let report = drive_with(self.target()?, source, &load)?;
+        let server = self.target(address)?.server();
+        let kind = |model: &&str| RequestKind {
+            model: (*model).to_owned(),
+            version: None,
+            source: source.clone(),
+            weight: 1.0,
+        };
+        let kinds: Vec<RequestKind> = self.models.iter().map(kind).collect();
+        let report = block_on(async {
+            let prepared = prepare_mix(&server, &kinds, load.timeout).await?;
+            run(&prepared, &load, pending(), |_| {}).await
+        })??;
+        let report = all_answered(report)?;
         Ok(LoadResult {
             answered: report.answered as f64,
             requests_per_s: report.requests_per_s,
             p50_us: report.latency_us_p50.unwrap_or_default(),
             p99_us: report.latency_us_p99.unwrap_or_default(),
+            slowest_connection_share: report.slowest_connection_share,
         })
     }
 
-    fn wrk(&self, source: &Source, folder: &Path) -> Result<LoadResult> {
-        let (body, header_length) = self.body(source)?;
-        let (body_file, script) = (folder.join("body"), folder.join("wrk.lua"));
-        std::fs::write(&body_file, body)?;
-        let mut lua = format!(
-            "wrk.method = 'POST'\nwrk.body = io.open('{}', 'rb'):read('*a')\n",
-            body_file.display()
-        );
-        if let Some(length) = header_length {
-            writeln!(lua, "wrk.headers['Inference-Header-Content-Length'] = '{length}'")?;
-        }
-        std::fs::write(&script, lua)?;
-        let output = Command::new("wrk")
-            .args(["-t1", "--latency"])
-            .args([format!("-c{}", self.connections), format!("-d{}s", self.seconds)])
-            .arg("-s")
-            .arg(&script)
-            .arg(format!("http://{}/v2/models/{}/infer", self.address, self.model))
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(output.status.success() && !text.contains("Non-2xx"), "wrk says: {text}");
-        read_wrk(&text).with_context(|| format!("wrk says: {text}"))
-    }
-
-    /// Encodes a request: its body, and the length of the JSON part where raw elements follow.
-    fn body(&self, source: &Source) -> Result<(Vec<u8>, Option<usize>)> {
-        let payload = self.payload(source)?;
+    /// Encodes a request of HTTP: its body, and the length of the JSON part where raw elements
+    /// follow.
+    fn body(&self, source: &Source, address: &str) -> Result<(Vec<u8>, Option<usize>)> {
+        let payload = self.payload(source, address)?;
         if matches!(self.protocol, Protocol::Json) {
             return Ok((payload.to_json()?, None));
         }
@@ -143,29 +194,43 @@ impl ClosedLoop<'_> {
         Ok((binary.body, Some(binary.header_length)))
     }
 
-    /// A request of a source, before it is encoded.
-    pub(crate) fn payload(&self, source: &Source) -> Result<Payload> {
-        let metadata = block_on(self.target()?.describe())??;
+    /// Bytes of a request of HTTP/1.1 to the first model, with one row of random inputs.
+    pub(crate) fn request_bytes(&self, address: &str) -> Result<Vec<u8>> {
+        let (body, header_length) = self.body(&row(), address)?;
+        let model = self.models.first().context("no model")?;
+        let header = header_length
+            .map(|length| format!("Inference-Header-Content-Length: {length}\r\n"))
+            .unwrap_or_default();
+        let head = format!(
+            "POST /v2/models/{model}/infer HTTP/1.1\r\nHost: {address}\r\n{header}\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        Ok([head.as_bytes(), &body].concat())
+    }
+
+    /// A request of a source to the first model, before it is encoded.
+    pub(crate) fn payload(&self, source: &Source, address: &str) -> Result<Payload> {
+        let metadata = block_on(self.target(address)?.describe())??;
         Ok(source.payload(&metadata)?)
     }
 
-    fn target(&self) -> Result<Target> {
-        let address = format!("http://{}", self.address).parse()?;
-        Ok(Target::new(address, self.protocol, self.model))
+    fn target(&self, address: &str) -> Result<Target> {
+        let model = self.models.first().context("no model")?;
+        Ok(Target::new(format!("http://{address}").parse()?, self.protocol, *model))
     }
 }
 
 /// Puts a load on a model with random inputs; every request must be answered.
 pub(crate) fn drive(target: Target, load: &Load) -> Result<Report> {
-    drive_with(target, &row(), load)
-}
-
-/// Puts a load on a model with requests of a source; every request must be answered.
-fn drive_with(target: Target, source: &Source, load: &Load) -> Result<Report> {
     let report = block_on(async {
-        let prepared = prepare(target, source, load.timeout).await?;
+        let prepared = prepare(target, &row(), load.timeout).await?;
         run(&prepared, load, pending(), |_| {}).await
     })??;
+    all_answered(report)
+}
+
+fn all_answered(report: Report) -> Result<Report> {
     ensure!(report.failed == 0, "{} requests failed: {:?}", report.failed, report.failures);
     Ok(report)
 }
@@ -180,39 +245,8 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
 }
 
-/// Parses the output of `wrk --latency`.
-fn read_wrk(text: &str) -> Option<LoadResult> {
-    let word_after = |mark: &str| {
-        let line = text.lines().find(|line| line.trim_start().starts_with(mark))?;
-        line.trim_start().strip_prefix(mark)?.split_whitespace().next()
-    };
-    let answered = text.lines().find(|line| line.contains(" requests in "))?;
-    Some(LoadResult {
-        answered: answered.split_whitespace().next()?.parse().ok()?,
-        requests_per_s: word_after("Requests/sec:")?.parse().ok()?,
-        p50_us: microseconds(word_after("50%")?)?,
-        p99_us: microseconds(word_after("99%")?)?,
-    })
-}
-
-/// Parses `1.50ms` as 1500.
-fn microseconds(text: &str) -> Option<f64> {
-    let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
-    let (number, factor) =
-        units.iter().find_map(|(unit, f)| Some((text.strip_suffix(unit)?, f)))?;
-    Some(number.parse::<f64>().ok()? * factor)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_output_of_wrk_is_parsed() {
-        let text = "  Latency Distribution\n     50%  571.00us\n     99%    1.42ms\n  \
-                    364000 requests in 4.00s, 100MB read\nRequests/sec:  90997.01\n";
-        let seen = read_wrk(text).unwrap();
-        assert_eq!((seen.answered, seen.p50_us, seen.p99_us), (364_000.0, 571.0, 1420.0));
-        assert!(read_wrk("unable to connect").is_none());
-    }
+/// Waits while a server works or rests by itself.
+pub(crate) fn wait(duration: Duration) -> Result<()> {
+    // A timer is made inside the runtime.
+    block_on(async { tokio::time::sleep(duration).await })
 }

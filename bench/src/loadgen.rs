@@ -5,6 +5,7 @@
 mod perf_analyzer;
 mod responder;
 
+use crate::alternation::{Side, alternate_all};
 use crate::cores::Cores;
 use crate::engine_under_test::{WIDE_MLP, install_mlp};
 use crate::load::{ClosedLoop, Generator, LoadResult, drive};
@@ -20,7 +21,7 @@ use skysail_loadtest::quantiles;
 use skysail_loadtest::report::Report;
 use skysail_loadtest::target::{self, Protocol};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Requests a second that one core must drive.
@@ -80,21 +81,19 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
 /// Measures one thread of each generator against the trivial responder.
 fn trivial(out: &mut impl Write, flags: &Flags) -> Result<Figures> {
     let responder = Responder::start()?;
-    let folder = tempfile::tempdir()?;
     writeln!(out, "## One thread against a trivial responder\n")?;
     writeln!(out, "| loop | generator | connections | req/s | p50 us | p99 us | busy |")?;
     writeln!(out, "|---|---|---:|---:|---:|---:|---:|")?;
     let mut best = 0.0_f64;
     for connections in [16, 64] {
-        let closed = |seconds| ClosedLoop {
-            address: &responder.address,
-            model: "trivial",
+        let closed = ClosedLoop {
+            models: &["trivial"],
             protocol: Protocol::Json,
             connections,
-            seconds,
+            duration: Duration::from_secs(flags.seconds),
         };
-        if Generator::of(Protocol::Json) == Generator::Wrk {
-            let seen = closed(flags.seconds).run(Generator::Wrk, folder.path())?;
+        if closed.generator() == Generator::Wrk {
+            let seen = closed.run(&responder.address)?;
             let LoadResult { requests_per_s: rate, p50_us, p99_us, .. } = seen;
             writeln!(
                 out,
@@ -177,7 +176,7 @@ fn agreement(out: &mut impl Write, flags: &Flags) -> Result<Figures> {
     let mut figures = Vec::new();
     for model in &MODELS {
         server.first_answer(model.name)?;
-        let alternation = Alternation { model, server: &server, folder: folder.path(), flags };
+        let alternation = Alternation { model, server: &server, flags };
         figures.extend(alternation.compare(out, perf_analyzer.as_ref().ok())?);
     }
     Ok(figures)
@@ -187,7 +186,6 @@ fn agreement(out: &mut impl Write, flags: &Flags) -> Result<Figures> {
 struct Alternation<'a> {
     model: &'a AgreementModel,
     server: &'a Server,
-    folder: &'a Path,
     flags: &'a Flags,
 }
 
@@ -197,35 +195,38 @@ impl Alternation<'_> {
         out: &mut impl Write,
         perf_analyzer: Option<&PerfAnalyzer>,
     ) -> Result<Figures> {
-        let (mut ours, mut wrk, mut perf) = (Vec::new(), Vec::new(), Vec::new());
-        let has_wrk = Generator::of(Protocol::Binary) == Generator::Wrk;
-        self.closed(1).run(Generator::SkysailLoad, self.folder)?;
-        for _ in 0..self.flags.rounds {
-            let closed = self.closed(self.flags.seconds);
-            ours.push(closed.run(Generator::SkysailLoad, self.folder)?);
-            if has_wrk {
-                wrk.push(closed.run(Generator::Wrk, self.folder)?);
-            }
-            if let Some(perf_analyzer) = perf_analyzer {
-                perf.push(
-                    perf_analyzer.run(&closed, self.model.sizes[0]).context("perf_analyzer")?,
-                );
-            }
+        let models = [self.model.name];
+        let closed = ClosedLoop {
+            models: &models,
+            protocol: Protocol::Binary,
+            connections: self.model.connections,
+            duration: Duration::from_secs(self.flags.seconds),
+        };
+        closed.warm_up(self.server)?;
+        let address = &*self.server.http;
+        let mut sides: Vec<(&str, Side<'_, LoadResult>)> =
+            vec![("skysail-load", Box::new(|| closed.run_by(Generator::SkysailLoad, address)))];
+        if closed.generator() == Generator::Wrk {
+            sides.push(("wrk", Box::new(|| closed.run_by(Generator::Wrk, address))));
         }
+        if let Some(perf_analyzer) = perf_analyzer {
+            let width = self.model.sizes[0];
+            let run = move || perf_analyzer.run(&closed, address, width).context("perf_analyzer");
+            sides.push(("perf_analyzer", Box::new(run)));
+        }
+        let measured = alternate_all(self.flags.rounds, &mut sides, |(_, run)| run())?;
         let (name, connections) = (self.model.name, self.model.connections);
-        let ours = median(&ours);
+        let ours = measured.first().and_then(|ours| median(ours));
         let mut figures = Vec::new();
-        for (by, seen) in
-            [("skysail-load", ours), ("wrk", median(&wrk)), ("perf_analyzer", median(&perf))]
-        {
-            let Some(LoadResult { requests_per_s: rate, p50_us, p99_us, .. }) = seen else {
+        for ((by, _), seen) in sides.iter().zip(&measured) {
+            let Some(LoadResult { requests_per_s: rate, p50_us, p99_us, .. }) = median(seen) else {
                 continue;
             };
             writeln!(
                 out,
                 "| {name} | {connections} | {by} | {rate:.0} | {p50_us:.0} | {p99_us:.0} |"
             )?;
-            if let (Some(ours), true) = (ours, by != "skysail-load") {
+            if let (Some(ours), true) = (ours, *by != "skysail-load") {
                 let off = |ours: f64, theirs: f64| (ours / theirs - 1.0).abs();
                 let throughput = off(ours.requests_per_s, rate);
                 figures.push((
@@ -242,16 +243,6 @@ impl Alternation<'_> {
         }
         Ok(figures)
     }
-
-    fn closed(&self, seconds: u64) -> ClosedLoop<'_> {
-        ClosedLoop {
-            address: &self.server.http,
-            model: self.model.name,
-            protocol: Protocol::Binary,
-            connections: self.model.connections,
-            seconds,
-        }
-    }
 }
 
 /// Median of each figure.
@@ -264,5 +255,6 @@ fn median(results: &[LoadResult]) -> Option<LoadResult> {
         requests_per_s: of(|result| result.requests_per_s),
         p50_us: of(|result| result.p50_us),
         p99_us: of(|result| result.p99_us),
+        slowest_connection_share: None,
     })
 }

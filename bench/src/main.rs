@@ -1,20 +1,26 @@
 //! Command line of the benchmarks. Each prints its figures beside their targets.
 
 mod ab;
+mod alternation;
 mod bare_responder;
+mod build;
+mod comparison;
 mod targets;
 mod batching;
 mod compression;
 mod cores;
 mod engine_under_test;
+mod http;
 mod progress;
 mod limit;
 mod load;
 mod loadgen;
+mod open_files;
 mod parameters;
 mod planning;
 mod process;
 mod serve;
+mod session_alone;
 mod startup;
 mod tracing;
 mod training;
@@ -35,7 +41,8 @@ struct Flags {
 enum Benchmark {
     /// Two builds of the server against each other: throughput, CPU time, memory, start
     Ab(ab::Flags),
-    /// The request path: throughput, latency and CPU time against ONNX Runtime in process
+    /// The server: request path, many connections, many models, large bodies, loading, each beside
+    /// its limit or an older build
     Serve(serve::Flags),
     /// The start: time until many models are loaded, and the runs of a slow one before it is ready
     Startup(startup::Flags),
@@ -52,6 +59,9 @@ enum Benchmark {
     Tracing(tracing::Flags),
     /// Training: time of a step, bytes on the wire, ranks under MPI, recipes
     Training(training::Flags),
+    /// One session of ONNX Runtime in a process of its own
+    #[command(hide = true)]
+    SessionAlone(session_alone::Flags),
     /// The load generator: its own limit, and its agreement with others
     Loadgen(loadgen::Flags),
 }
@@ -60,6 +70,7 @@ fn main() -> ExitCode {
     let result: Result<()> = match Flags::parse().benchmark {
         Benchmark::Ab(flags) => ab::run(&flags),
         Benchmark::Serve(flags) => serve::run(&flags),
+        Benchmark::SessionAlone(flags) => session_alone::run(&flags),
         Benchmark::Startup(flags) => startup::run(&flags),
         Benchmark::Batching(flags) => batching::run(&flags),
         Benchmark::Compression(flags) => compression::run(&flags),

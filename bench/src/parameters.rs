@@ -1,18 +1,19 @@
 //! `skysail-bench parameters`: the cost of custom parameters. One server gets JSON requests with and
 //! without them, in turn.
 
+use crate::alternation::{alternate, ratio};
 use crate::engine_under_test::{SMALL_MLP, install_mlp};
-use crate::load::{ClosedLoop, Generator, row};
+use crate::load::{ClosedLoop, row};
 use crate::process::Server;
 use crate::targets::{self, Target};
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use skysail_loadtest::payload::Source;
-use skysail_loadtest::quantiles::median;
 use skysail_loadtest::target::Protocol;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Model of the benchmark, and its load.
 const NAME: &str = "small";
@@ -44,39 +45,31 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     let server = Server::start_with(&flags.server, &models, &[])?;
     server.first_answer(NAME)?;
     let load = ClosedLoop {
-        address: &server.http,
-        model: NAME,
+        models: &[NAME],
         protocol: Protocol::Json,
         connections: CONNECTIONS,
-        seconds: flags.seconds,
+        duration: Duration::from_secs(flags.seconds),
     };
-    let plain: Value = serde_json::from_slice(&load.payload(&row())?.to_json()?)?;
+    let plain: Value = serde_json::from_slice(&load.payload(&row(), &server.http)?.to_json()?)?;
     let sources = [("plain", plain.clone()), ("parameters", with_parameters(plain))];
     let sources = sources.map(|(name, request)| (folder.path().join(name), request));
     for (file, request) in &sources {
         std::fs::write(file, request.to_string())?;
     }
     let sources = sources.map(|(file, _)| Source::File(file));
+    let [without, with] = alternate(flags.rounds, sources, |source| {
+        Ok(load.run_with(source, load.generator(), &server.http)?.requests_per_s)
+    })?;
     let mut out = io::stdout().lock();
     writeln!(out, "| round | without req/s | with req/s | time with/without |")?;
     writeln!(out, "|---:|---:|---:|---:|")?;
-    let mut ratios = Vec::new();
-    for round in 0..flags.rounds {
-        let mut seen = [f64::NAN; 2];
-        // The order alternates, as the machine may become slower or faster.
-        for turn in 0..2 {
-            let which = (round + turn) % 2;
-            let generator = Generator::of(Protocol::Json);
-            seen[which] = load.run_with(&sources[which], generator, folder.path())?.requests_per_s;
-        }
-        let [without, with] = seen;
+    for (round, (without, with)) in without.iter().zip(&with).enumerate() {
         let ratio = without / with;
         writeln!(out, "| {} | {without:.0} | {with:.0} | {ratio:.3} |", round + 1)?;
-        ratios.push(ratio);
     }
     writeln!(out)?;
     let what = "small MLP, JSON, 64 connections: time with parameters / without, median";
-    targets::print(&mut out, &[(what, median(&ratios), Target::AtMost(TIME_MAX))])?;
+    targets::print(&mut out, &[(what, ratio(&without, &with), Target::AtMost(TIME_MAX))])?;
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! Server process under test, on free ports, with its use of resources.
 
-use crate::load::{block_on, row};
-use anyhow::{Context, Result, bail};
+use crate::http;
+use crate::load::{block_on, row, wait};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use skysail_loadtest::target::{Protocol, Target};
 use skysail_loadtest::{Prepared, prepare};
 use std::io::{BufRead, BufReader};
@@ -14,6 +16,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 
 /// Time limit until the server answers.
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Time limit until all models serve.
+const READY_MAX: Duration = Duration::from_secs(300);
 
 /// Clock ticks a second of the kernel: `sysconf(_SC_CLK_TCK)` is 100 on every Linux.
 const TICKS_PER_S: f64 = 100.0;
@@ -92,6 +97,25 @@ impl Server {
         })?
     }
 
+    /// Waits until all models serve.
+    pub(crate) fn wait_ready(&self) -> Result<()> {
+        while let Err(error) = http::get(&self.http, "/v2/health/ready") {
+            ensure!(self.started.elapsed() < READY_MAX, "the server is not ready: {error:#}");
+            wait(Duration::from_millis(5))?;
+        }
+        Ok(())
+    }
+
+    /// Number and threads of a model's replicas.
+    pub(crate) fn replicas(&self, model: &str) -> Result<(usize, usize)> {
+        let config = http::get(&self.http, &format!("/v2/models/{model}/config"))?;
+        let config: Value = serde_json::from_str(&config)?;
+        let count = config["instance_group"][0]["count"].as_u64();
+        let threads = config["parameters"]["intra_op_thread_count"]["string_value"].as_str();
+        let count = count.context("the configuration has no count")?.try_into()?;
+        Ok((count, threads.context("the configuration has no threads")?.parse()?))
+    }
+
     /// `HOST:PORT` of a protocol.
     pub(crate) fn address(&self, protocol: Protocol) -> &str {
         if protocol.is_http() { &self.http } else { &self.grpc }
@@ -108,10 +132,18 @@ impl Server {
 
     /// Resident memory, in MB.
     pub(crate) fn resident_mb(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-        Ok(kilobytes.context("no VmRSS")? / 1024.0)
+        resident_mb(self.child.id())
+    }
+
+    /// Resident memory after a rest, in MB. Some memory is given back late.
+    pub(crate) fn resident_mb_after(&self, rest: Duration) -> Result<f64> {
+        wait(rest)?;
+        self.resident_mb()
+    }
+
+    /// Number of threads.
+    pub(crate) fn threads(&self) -> Result<f64> {
+        status(self.child.id(), "Threads:")
     }
 }
 
@@ -121,6 +153,19 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Resident memory of a process, in MB.
+pub(crate) fn resident_mb(process: u32) -> Result<f64> {
+    Ok(status(process, "VmRSS:")? / 1024.0)
+}
+
+/// Number in the line of a process's status that begins with `mark`.
+fn status(process: u32, mark: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(mark));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.with_context(|| format!("the process has no {mark}"))
 }
 
 /// Word after `mark` in a line.

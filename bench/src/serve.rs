@@ -1,153 +1,170 @@
-//! `skysail-bench serve`: the request path on a small and a wide MLP, over every protocol, beside
-//! ONNX Runtime in process and the targets.
+//! `skysail-bench serve`: the server beside its limits, which are ONNX Runtime in process, a bare
+//! HTTP responder and memcpy, and beside an older build.
 
-use crate::bare_responder::BareResponder;
-use crate::engine_under_test::{SMALL_MLP, WIDE_MLP, install_mlp};
-use crate::limit::{self, Limit};
-use crate::load::{ClosedLoop, Generator, LoadResult};
+mod extent;
+mod requests;
+mod paths;
+mod caller;
+mod connections;
+mod models;
+mod cnn;
+mod wide;
+mod bodies;
+mod loading;
+mod footprint;
+
+use crate::build::Build;
 use crate::process::Server;
+use crate::progress::progress;
+use crate::targets::{self, Figures};
 use anyhow::{Context, Result, ensure};
-use clap::Args;
-use skysail_loadtest::quantiles::median;
-use skysail_loadtest::target::Protocol;
+use clap::{Args, ValueEnum};
+use extent::Extent;
+use ort::environment::Environment;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-mod table;
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench serve
+  cargo xtask bench serve --old ../before/skysail-server
+  cargo xtask bench serve --tables connections,models --rounds 1
+  cargo xtask bench serve --quick";
 
-/// Measure the request path
+/// Measure the server
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// Seconds of each measurement
-    #[arg(long, default_value_t = 4)]
+    /// Tables to print, separated by commas [default: all]
+    #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
+    tables: Vec<Table>,
+    /// Executable of the build to compare with; without it, there are no ratios to it
+    #[arg(long, value_name = "FILE")]
+    old: Option<PathBuf>,
+    /// Executable of the build under test
+    #[arg(
+        long,
+        visible_alias = "server",
+        value_name = "FILE",
+        default_value = "target/release/skysail-server"
+    )]
+    new: PathBuf,
+    /// Rounds of each measurement; each measures every side once, in turn
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of one measurement
+    #[arg(long, value_name = "S", default_value_t = 3)]
     seconds: u64,
-    /// Executable of the server
-    #[arg(long, default_value = "target/release/skysail-server")]
-    server: PathBuf,
+    /// Run a short check with few and small measurements; its figures are not meaningful
+    #[arg(long)]
+    quick: bool,
 }
 
-/// Model of the benchmark.
-struct Model {
-    name: &'static str,
-    /// Widths of the layers, the input's first.
-    sizes: &'static [u64],
+/// Table of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Table {
+    /// Two MLPs over every protocol, one to 64 connections; start and idle memory
+    Requests,
+    /// Small MLP, 64 connections, over every protocol, relative to the old build
+    Paths,
+    /// Latency of one caller, relative to a bare responder and ONNX Runtime's own run
+    Caller,
+    /// Tail and fairness with thousands of connections; memory of a connection at rest
+    Connections,
+    /// Requests spread over many models; memory and threads of idle models
+    Models,
+    /// Small CNN, one and 64 connections
+    Cnn,
+    /// Wide MLP, one to 64 connections, relative to ONNX Runtime
+    Wide,
+    /// Bodies of 1 kB to 10 MB, relative to memcpy
+    Bodies,
+    /// Time to load a large model, and the memory that loading and unloading leave
+    Load,
+    /// Memory of one-operator models, and of many replicas
+    Footprint,
 }
 
-const MODELS: [Model; 2] =
-    [Model { name: "small", sizes: SMALL_MLP }, Model { name: "wide", sizes: WIDE_MLP }];
+impl Table {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Requests => "The request path, one row a request",
+            Self::Paths => "Paths: small MLP, 64 connections",
+            Self::Caller => "One caller",
+            Self::Connections => "Many connections",
+            Self::Models => "Many models",
+            Self::Cnn => "Small CNN",
+            Self::Wide => "Wide MLP",
+            Self::Bodies => "Bodies of an identity model",
+            Self::Load => "Load and unload of a large model",
+            Self::Footprint => "Idle memory",
+        }
+    }
 
-/// All measurements.
-struct Results {
-    limits: Vec<(&'static str, Limit)>,
-    rows: Vec<Row>,
-    /// Results by connections; empty without `wrk`.
-    bare: Vec<(usize, LoadResult)>,
-    start_ms: f64,
-    resident_mb: f64,
-}
-
-/// Row of the table of requests.
-struct Row {
-    model: &'static str,
-    protocol: Protocol,
-    connections: usize,
-    generator: Generator,
-    seen: LoadResult,
-    cpu_us: f64,
+    fn print(self, out: &mut impl Write, bench: &Bench) -> Result<Figures> {
+        match self {
+            Self::Requests => requests::table(out, bench),
+            Self::Paths => paths::table(out, bench),
+            Self::Caller => caller::table(out, bench),
+            Self::Connections => connections::table(out, bench),
+            Self::Models => models::table(out, bench),
+            Self::Cnn => cnn::table(out, bench),
+            Self::Wide => wide::table(out, bench),
+            Self::Bodies => bodies::table(out, bench),
+            Self::Load => loading::table(out, bench),
+            Self::Footprint => footprint::table(out, bench),
+        }
+    }
 }
 
 /// Runs the benchmark and prints its tables.
 pub(crate) fn run(flags: &Flags) -> Result<()> {
-    ensure!(flags.server.is_file(), "{} is not built", flags.server.display());
-    let folder = tempfile::tempdir()?;
-    for model in &MODELS {
-        install_mlp(folder.path(), model.name, model.sizes)?;
-    }
-    let limits = limits(folder.path())?;
-    let mut rows = Vec::new();
-    let server = Server::start(&flags.server, folder.path())?;
-    for model in &MODELS {
-        server.first_answer(model.name)?;
-        for protocol in [Protocol::Binary, Protocol::Json, Protocol::Grpc] {
-            for connections in [1, 16, 64] {
-                let row = measure(&server, model, protocol, connections, flags, folder.path());
-                rows.push(row.with_context(|| format!("{} {}", model.name, protocol.name()))?);
-            }
-        }
-    }
-    drop(server);
-    let bare = bare(flags, folder.path())?;
-    let (start_ms, resident_mb) = idle(&flags.server)?;
-    table::print(&Results { limits, rows, bare, start_ms, resident_mb })
-}
-
-/// Measures a bare responder under the loads of the small model: 1, 16 and 64 connections.
-fn bare(flags: &Flags, folder: &Path) -> Result<Vec<(usize, LoadResult)>> {
-    let generator = Generator::of(Protocol::Binary);
-    if generator != Generator::Wrk {
-        return Ok(Vec::new());
-    }
-    let bare =
-        BareResponder::start(std::thread::available_parallelism()?.get(), MODELS[0].sizes[0])?;
-    let measure = |connections| {
-        let closed = ClosedLoop {
-            address: &bare.address,
-            model: MODELS[0].name,
-            protocol: Protocol::Binary,
-            connections,
-            seconds: flags.seconds,
-        };
-        Ok((connections, closed.run(generator, folder)?))
-    };
-    [1, 16, 64].into_iter().map(measure).collect()
-}
-
-fn limits(folder: &Path) -> Result<Vec<(&'static str, Limit)>> {
+    ensure!(flags.rounds > 0 && flags.seconds > 0, "--rounds and --seconds are above 0");
     let cores = std::thread::available_parallelism()?.get();
-    let environment = skysail_engine::runtime::load(cores)?;
-    let mut limits = Vec::new();
-    for model in &MODELS {
-        let path = folder.join(model.name).join("1/model.onnx");
-        let width = usize::try_from(model.sizes[0])?;
-        for threads in [1, cores] {
-            for rows in [1, 16, 32, 64, 128] {
-                let limit = limit::measure(&environment, &path, width, threads, rows)?;
-                limits.push((model.name, limit));
-            }
+    let bench = Bench {
+        builds: Build::all(flags.old.as_deref(), &flags.new)?,
+        extent: Extent::new(flags),
+        cores,
+        environment: skysail_engine::runtime::load(cores)?,
+    };
+    let tables: &[Table] =
+        if flags.tables.is_empty() { Table::value_variants() } else { &flags.tables };
+    let mut out = io::stdout().lock();
+    for table in tables {
+        progress(format_args!("{}", table.title()));
+        writeln!(out, "\n## {}\n", table.title())?;
+        let figures = table.print(&mut out, &bench).with_context(|| table.title())?;
+        if !figures.is_empty() {
+            writeln!(out)?;
+            targets::print(&mut out, &figures)?;
         }
+        out.flush()?;
     }
-    Ok(limits)
+    Ok(())
 }
 
-fn measure(
-    server: &Server,
-    model: &Model,
-    protocol: Protocol,
-    connections: usize,
-    flags: &Flags,
-    folder: &Path,
-) -> Result<Row> {
-    let address = server.address(protocol);
-    let closed =
-        |seconds| ClosedLoop { address, model: model.name, protocol, connections, seconds };
-    let generator = Generator::of(protocol);
-    closed(1).run(generator, folder)?;
-    let before = server.cpu_s()?;
-    let seen = closed(flags.seconds).run(generator, folder)?;
-    let cpu_us = (server.cpu_s()? - before) / seen.answered.max(1.0) * 1e6;
-    Ok(Row { model: model.name, protocol, connections, generator, seen, cpu_us })
+/// Everything that the tables share.
+struct Bench {
+    /// The old build, if any, and then the new one.
+    builds: Vec<Build>,
+    extent: Extent,
+    cores: usize,
+    environment: Environment,
 }
 
-/// Start to first response in milliseconds, and memory of a server with one small model in MB.
-fn idle(executable: &Path) -> Result<(f64, f64)> {
-    let folder = tempfile::tempdir()?;
-    install_mlp(folder.path(), "small", SMALL_MLP)?;
-    let mut starts = Vec::new();
-    let mut resident_mb = 0.0;
-    for _ in 0..5 {
-        let server = Server::start(executable, folder.path())?;
-        server.first_answer(MODELS[0].name)?;
-        starts.push(server.started.elapsed().as_secs_f64() * 1e3);
-        resident_mb = server.resident_mb()?;
+impl Bench {
+    /// The build under test.
+    fn new_build(&self) -> Result<&Build> {
+        self.builds.last().context("there is no build")
     }
-    Ok((median(&starts), resident_mb))
+
+    /// Starts every build with these models and flags, and waits until all models serve.
+    fn start(&self, models: &Path, flags: &[&str]) -> Result<Vec<Server>> {
+        let start = |build: &Build| {
+            let server = build.start(models, flags)?;
+            server.wait_ready()?;
+            Ok(server)
+        };
+        self.builds.iter().map(start).collect()
+    }
 }

@@ -1,8 +1,10 @@
 //! `skysail-bench startup`: the time until a server has loaded many models, beside an older build.
 //! A slow model is measured in its own runs.
 
-use crate::engine_under_test::install;
-use crate::load::block_on;
+use crate::alternation::alternate_all;
+use crate::engine_under_test::{install, install_tiny};
+use crate::http;
+use crate::load::wait;
 use crate::process::Server;
 use crate::targets::{self, Figures, Target};
 use anyhow::{Context, Result, bail, ensure};
@@ -12,8 +14,7 @@ use skysail_graph::{Attribute, Dim, ElementType, GraphBuilder, Tensor};
 use skysail_loadtest::quantiles::median;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -88,20 +89,16 @@ fn many(out: &mut impl Write, flags: &Flags, builds: &[&PathBuf]) -> Result<Figu
     let names = install_all(folder.path(), &flags.data)?;
     writeln!(out, "## Start with {} models: medians of {} rounds\n", names.len(), flags.rounds)?;
     writeln!(out, "| trials known | build | all loaded, s | tiny ones, s |\n|---|---|---:|---:|")?;
-    let mut starts = vec![[Vec::new(), Vec::new()]; builds.len()];
-    for round in 0..flags.rounds {
-        for index in 0..builds.len() {
-            let which = (index + round) % builds.len();
-            let cache = tempfile::tempdir()?;
-            for of_kind in &mut starts[which] {
-                of_kind.push(start(builds[which], folder.path(), cache.path(), &names)?);
-            }
-        }
-    }
+    let starts = alternate_all(flags.rounds, &mut builds.to_vec(), |build| {
+        let cache = tempfile::tempdir()?;
+        let start = || start(build, folder.path(), cache.path(), &names);
+        Ok([start()?, start()?])
+    })?;
     let mut figures = Figures::new();
     for (kind, known) in ["no", "yes"].into_iter().enumerate() {
         let of = |which: usize, value: fn(&Start) -> f64| {
-            median(&starts[which][kind].iter().map(value).collect::<Vec<f64>>())
+            let of_kind = starts[which].iter().map(|starts| value(&starts[kind]));
+            median(&of_kind.collect::<Vec<f64>>())
         };
         for (which, build) in builds.iter().enumerate() {
             let (all_s, tiny_s) = (of(which, |start| start.all_s), of(which, |start| start.tiny_s));
@@ -139,7 +136,7 @@ fn slow(out: &mut impl Write, flags: &Flags) -> Result<Figures> {
     wait_loaded(&server, &names)?;
     let began = Instant::now();
     let request = r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1]}]}"#;
-    post(&server.http, "/v2/models/slow/infer", request)?;
+    http::post(&server.http, "/v2/models/slow/infer", request)?;
     let run_s = began.elapsed().as_secs_f64();
     let runs = ready_s / run_s;
     writeln!(
@@ -164,17 +161,8 @@ fn install_all(models: &Path, data: &Path) -> Result<BTreeSet<String>> {
         }
     }
     for index in 0..TINY {
-        let dims = [Dim::from("batch"), Dim::from(2)];
-        let mut graph = GraphBuilder::new("tiny");
-        graph
-            .input("x", ElementType::Float32, &dims)
-            .initializer("value", Tensor::new(&[], &[index as f32])?)
-            .node("Add", &["x", "value"], &["y"], &[])
-            .output("y", ElementType::Float32, &dims);
         let name = format!("tiny{index}");
-        let version = models.join(&name).join("1");
-        fs::create_dir_all(&version)?;
-        graph.finish()?.save(version.join("model.onnx"))?;
+        install_tiny(models, &name, index as f32)?;
         names.insert(name);
     }
     Ok(names)
@@ -214,7 +202,7 @@ fn start(build: &Path, models: &Path, cache: &Path, names: &BTreeSet<String>) ->
     let server = launch(build, models, cache)?;
     let start = wait_loaded(&server, names)?;
     // Trials that come after the load, and the cache of all of them, are waited for.
-    pause(Duration::from_secs(2))?;
+    wait(Duration::from_secs(2))?;
     Ok(start)
 }
 
@@ -223,7 +211,8 @@ fn wait_loaded(server: &Server, names: &BTreeSet<String>) -> Result<Start> {
     let mut tiny_s = None;
     loop {
         let after_s = server.started.elapsed().as_secs_f64();
-        let index = post(&server.http, "/v2/repository/index", "").unwrap_or_default();
+        let index = http::post(&server.http, "/v2/repository/index", "").unwrap_or_default();
+        let index: Value = serde_json::from_str(&index).unwrap_or_default();
         let loaded: BTreeSet<&str> = index
             .as_array()
             .into_iter()
@@ -241,26 +230,6 @@ fn wait_loaded(server: &Server, names: &BTreeSet<String>) -> Result<Start> {
         if server.started.elapsed() > START_MAX {
             bail!("not everything is loaded after {after_s:.0} s");
         }
-        pause(Duration::from_millis(5))?;
+        wait(Duration::from_millis(5))?;
     }
-}
-
-fn pause(duration: Duration) -> Result<()> {
-    // A timer is made inside the runtime.
-    block_on(async move { tokio::time::sleep(duration).await })
-}
-
-/// Posts a request on a connection of its own, and returns the JSON of the response.
-fn post(address: &str, path: &str, body: &str) -> Result<Value> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response)?;
-    let (head, json) = response.split_once("\r\n\r\n").context("the response has no body")?;
-    ensure!(head.starts_with("HTTP/1.1 200"), "{path}: {head} {json}");
-    Ok(serde_json::from_str(json)?)
 }

@@ -1,8 +1,9 @@
 //! `skysail-bench tracing`: the cost of request records. Two servers of the same build, with and
 //! without records, are measured in turn under the same load.
 
+use crate::alternation::{alternate, ratio};
 use crate::engine_under_test::{SMALL_MLP, install_mlp};
-use crate::load::{ClosedLoop, Generator, LoadResult};
+use crate::load::ClosedLoop;
 use crate::process::Server;
 use crate::targets::{self, Target};
 use anyhow::{Result, ensure};
@@ -12,11 +13,10 @@ use skysail_engine::observe::statistics::Statistics;
 use skysail_engine::parameters::CustomParameters;
 use skysail_engine::request_record::{Ends, Outcome, RequestId, RequestRecord};
 use skysail_engine::stage::Stage;
-use skysail_loadtest::quantiles::median;
 use skysail_loadtest::target::Protocol;
 use std::hint::black_box;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const NAME: &str = "small";
 const CONNECTIONS: usize = 64;
 
 /// Records that are made to measure the cost of one.
-const JOURNEYS: u32 = 2_000_000;
+const RECORDS: u32 = 2_000_000;
 
 /// Measure the cost of request records
 #[derive(Args)]
@@ -49,25 +49,25 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     install_mlp(folder.path(), NAME, SMALL_MLP)?;
     let start = |on| Server::start_with(&flags.server, folder.path(), &["--request-records", on]);
     let servers = [start("false")?, start("true")?];
+    let closed = ClosedLoop {
+        models: &[NAME],
+        protocol: Protocol::Binary,
+        connections: CONNECTIONS,
+        duration: Duration::from_secs(flags.seconds),
+    };
     for server in &servers {
         server.first_answer(NAME)?;
-        ask(server, 1, folder.path())?;
+        closed.warm_up(server)?;
     }
+    let [off, on] = alternate(flags.rounds, servers.each_ref(), |server| {
+        Ok(closed.run(&server.http)?.requests_per_s)
+    })?;
     let mut out = io::stdout().lock();
     writeln!(out, "| round | off req/s | on req/s | on/off |\n|---:|---:|---:|---:|")?;
-    let mut ratios = Vec::new();
-    for round in 0..flags.rounds {
-        let mut seen = [f64::NAN; 2];
-        // The order alternates, as the machine may become slower or faster.
-        for turn in 0..2 {
-            let which = (round + turn) % 2;
-            seen[which] = ask(&servers[which], flags.seconds, folder.path())?.requests_per_s;
-        }
-        let [off, on] = seen;
+    for (round, (off, on)) in off.iter().zip(&on).enumerate() {
         writeln!(out, "| {} | {off:.0} | {on:.0} | {:.3} |", round + 1, on / off)?;
-        ratios.push(on / off);
     }
-    let ratio = median(&ratios);
+    let ratio = ratio(&on, &off);
     writeln!(out)?;
     let percent = (1.0 - ratio) * 100.0;
     targets::print(
@@ -80,24 +80,13 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-fn ask(server: &Server, seconds: u64, folder: &Path) -> Result<LoadResult> {
-    let closed = ClosedLoop {
-        address: &server.http,
-        model: NAME,
-        protocol: Protocol::Binary,
-        connections: CONNECTIONS,
-        seconds,
-    };
-    closed.run(Generator::of(Protocol::Binary), folder)
-}
-
 /// Time to make a record, find its cause, count it, and keep it if it is slow.
 fn note_us() -> f64 {
     let statistics = Statistics::default();
     let model: Arc<str> = NAME.into();
     let mut accepted = Instant::now();
     let begun = Instant::now();
-    for number in 0..JOURNEYS {
+    for number in 0..RECORDS {
         accepted = accepted.max(Instant::now());
         let mut record = record(&model, accepted, number);
         record.find_cause();
@@ -105,7 +94,7 @@ fn note_us() -> f64 {
     }
     let spent = begun.elapsed();
     black_box(statistics.total());
-    spent.as_secs_f64() * 1e6 / f64::from(JOURNEYS)
+    spent.as_secs_f64() * 1e6 / f64::from(RECORDS)
 }
 
 /// Record of one of many requests, which differ by some ten microseconds.

@@ -49,20 +49,25 @@ impl PerfAnalyzer {
     ///
     /// # Errors
     /// Fails if the program does not end in time, or its output is invalid.
-    pub(super) fn run(&self, closed: &ClosedLoop<'_>, width: u64) -> Result<LoadResult> {
+    pub(super) fn run(
+        &self,
+        closed: &ClosedLoop<'_>,
+        address: &str,
+        width: u64,
+    ) -> Result<LoadResult> {
         let folder = tempfile::tempdir()?;
         let table = folder.path().join("table.csv");
         let connections = closed.connections.to_string();
         let mut command = self.command();
         command
-            .args(["-i", "http", "-m", closed.model, "-u", closed.address])
+            .args(["-i", "http", "-m", closed.models.first().context("no model")?, "-u", address])
             .arg(format!("--shape=input:1,{width}"))
             .arg(format!("--concurrency-range={connections}"))
             // The program wants three windows that agree; the alternation replaces that.
-            .arg(format!("--measurement-interval={}", closed.seconds * 1000 / 3))
+            .arg(format!("--measurement-interval={}", closed.duration.as_millis() / 3))
             .args(["--max-trials=4", "--stability-percentage=999", "-f"])
             .arg(&table);
-        let output = bounded(closed.seconds + RUN_S, &mut command);
+        let output = bounded(closed.duration.as_secs() + RUN_S, &mut command);
         let text = std::fs::read_to_string(&table);
         match (text, output) {
             (Ok(text), _) => read(&text, closed).with_context(|| format!("it says: {text}")),
@@ -101,10 +106,11 @@ fn read(text: &str, closed: &ClosedLoop<'_>) -> Option<LoadResult> {
     };
     let requests_per_s = cell("Inferences/Second")?;
     Some(LoadResult {
-        answered: requests_per_s * closed.seconds as f64,
+        answered: requests_per_s * closed.duration.as_secs_f64(),
         requests_per_s,
         p50_us: cell("p50 latency")?,
         p99_us: cell("p99 latency")?,
+        slowest_connection_share: None,
     })
 }
 
@@ -112,15 +118,15 @@ fn read(text: &str, closed: &ClosedLoop<'_>) -> Option<LoadResult> {
 mod tests {
     use super::*;
     use skysail_loadtest::target::Protocol;
+    use std::time::Duration;
 
     #[test]
     fn the_table_is_parsed() {
         let closed = ClosedLoop {
-            address: "h:1",
-            model: "m",
+            models: &["m"],
             protocol: Protocol::Binary,
             connections: 4,
-            seconds: 2,
+            duration: Duration::from_secs(2),
         };
         let text = "Concurrency,Inferences/Second,Client Send,p50 latency,p90 latency,p99 latency\n\
                     4,1500.5,3,2600,2700,3100\n";
