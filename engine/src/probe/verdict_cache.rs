@@ -1,5 +1,6 @@
 //! Cache of probe verdicts in one small file, so that a restart probes nothing again.
 
+use super::cache_key::length_of;
 use crate::load::row_comparison::RowComparison;
 use crate::zero_elements::ZeroTrials;
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,11 @@ impl VerdictCache {
 
     pub(super) fn digest(&mut self, state: &str) -> Option<String> {
         get(&mut self.contents.digests, state)
+    }
+
+    /// True if the cache has the digest of a file of this length.
+    pub(super) fn knows_length(&self, length: u64) -> bool {
+        self.contents.digests.iter().any(|(state, _)| length_of(state) == Some(length))
     }
 
     pub(super) fn insert_verdict(&mut self, key: &str, verdict: Verdict) {

@@ -1,7 +1,8 @@
 //! A thread that runs children of the probe, one at a time: sends them jobs, judges how they end, and
 //! caches the verdicts.
 
-use super::cache_key;
+use super::Subject;
+use super::cache_key::{self, SubjectFiles};
 use super::pending::PendingProbe;
 use super::process::{Ending, Limits, Process};
 use super::protocol::{Extent, Job, Report};
@@ -59,6 +60,8 @@ pub(super) struct Context {
     cores: usize,
     pub(super) runtime: String,
     pub(super) cache: Mutex<VerdictCache>,
+    /// Verdicts to be cached once a worker has nothing else to do.
+    unkept: Mutex<Vec<NewVerdict>>,
     pub(super) queue: ProbeQueue,
     pub(super) stopping: Arc<AtomicBool>,
     /// True once a warning was logged that no child can be used.
@@ -75,11 +78,19 @@ impl Context {
             cores,
             runtime,
             cache,
+            unkept: Mutex::default(),
             queue,
             stopping,
             has_warned: AtomicBool::new(false),
         }
     }
+}
+
+/// A verdict that is not cached yet, and the files that it is of.
+struct NewVerdict {
+    subject: Subject,
+    files: SubjectFiles,
+    verdict: Verdict,
 }
 
 /// A worker with its child.
@@ -111,6 +122,7 @@ impl Worker {
                 }
                 Work::Idle => {
                     self.child = None;
+                    self.keep_verdicts();
                     context.cache.lock().save();
                     if !self.stays {
                         return;
@@ -119,6 +131,7 @@ impl Worker {
                 Work::Closed => break,
             }
         }
+        self.keep_verdicts();
         context.cache.lock().save();
     }
 
@@ -129,14 +142,13 @@ impl Worker {
         if context.stopping.load(Relaxed) {
             return probe.set_load(Err(Ending::Stopped.to_string()));
         }
-        let key = cache_key::key(&probe.subject, &context);
-        let (key, bytes) = key.map_or((None, 0), |(key, bytes)| (Some(key), bytes));
-        let cached = key.as_deref().and_then(|key| context.cache.lock().verdict(key));
-        let verdict = match cached {
+        let files = cache_key::files(&probe.subject).ok();
+        let bytes = files.as_ref().map_or(0, SubjectFiles::bytes);
+        let verdict = match self.cached(&probe.subject, files.as_ref()) {
             Some(cached) => Some(cached),
             None => match self.probe(probe, bytes, Extent::Quick) {
                 Found::Verdict(found) => {
-                    self.remember(probe, key.as_deref(), &found);
+                    self.remember(probe, files, &found);
                     Some(found)
                 }
                 Found::Nothing => None,
@@ -180,27 +192,51 @@ impl Worker {
         if context.stopping.load(Relaxed) {
             return;
         }
-        let key = cache_key::key(&probe.subject, &context);
-        let (key, bytes) = key.map_or((None, 0), |(key, bytes)| (Some(key), bytes));
+        let files = cache_key::files(&probe.subject).ok();
+        let bytes = files.as_ref().map_or(0, SubjectFiles::bytes);
         if let Found::Verdict(Verdict::Runs { zero_trials, .. }) =
             self.probe(probe, bytes, Extent::ZeroDims)
         {
             let rows = probe.wait_rows(&context.stopping).ok().flatten();
             let verdict = Verdict::Runs { zero_trials: zero_trials.clone(), rows };
-            self.remember(probe, key.as_deref(), &verdict);
+            self.remember(probe, files, &verdict);
             probe.set_zero_trials(Some(zero_trials));
         }
         // Dimensions without a result are not run.
         probe.set_zero_trials(Some(ZeroTrials::default()));
     }
 
-    /// Caches a verdict, unless its files have changed in the meantime.
-    fn remember(&self, probe: &PendingProbe, key: Option<&str>, verdict: &Verdict) {
-        let now = cache_key::key(&probe.subject, &self.context).ok();
-        if let Some(key) = key
-            && now.is_some_and(|(now, _)| now == *key)
-        {
-            self.context.cache.lock().insert_verdict(key, verdict.clone());
+    /// The cached verdict of a version with these files.
+    fn cached(&self, subject: &Subject, files: Option<&SubjectFiles>) -> Option<Verdict> {
+        let (files, context) = (files?, &self.context);
+        let is_this = |new: &&NewVerdict| new.subject == *subject && new.files == *files;
+        if let Some(new) = context.unkept.lock().iter().rev().find(is_this) {
+            return Some(new.verdict.clone());
+        }
+        if files.are_new(&context.cache.lock()) {
+            return None;
+        }
+        let key = cache_key::key(subject, files, context).ok()?;
+        context.cache.lock().verdict(&key)
+    }
+
+    /// Notes a verdict to be cached; `files` are those that were found before the probe.
+    fn remember(&self, probe: &PendingProbe, files: Option<SubjectFiles>, verdict: &Verdict) {
+        let Some(files) = files else { return };
+        let (subject, verdict) = (probe.subject.clone(), verdict.clone());
+        self.context.unkept.lock().push(NewVerdict { subject, files, verdict });
+    }
+
+    /// Caches the verdicts that were noted, of files that have not changed meanwhile.
+    fn keep_verdicts(&self) {
+        let context = &self.context;
+        let unkept = std::mem::take(&mut *context.unkept.lock());
+        for NewVerdict { subject, files, verdict } in unkept {
+            if cache_key::files(&subject).is_ok_and(|now| now == files)
+                && let Ok(key) = cache_key::key(&subject, &files, context)
+            {
+                context.cache.lock().insert_verdict(&key, verdict);
+            }
         }
     }
 

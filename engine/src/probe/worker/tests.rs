@@ -172,6 +172,20 @@ fn another_file_or_runtime_is_probed_again() {
 }
 
 #[test]
+fn a_file_of_a_known_length_is_read_to_find_its_verdict() {
+    let folder = Folder::new();
+    assert_eq!(folder.probe(folder.settings(), "sound"), Ok(Some(survived())));
+    // The same bytes in another file, which is as long.
+    let (_, source) = folder.write("copy", "sound");
+    let config = &ModelConfig::default();
+    let path = folder.0.path().join("copy");
+    let target = LoadTarget { name: "copy", version: 1, folder: &path, config, source: &source };
+    let probe = Probe::start(folder.without_child(), 2, "runtime 1".into()).unwrap();
+    let version = probe.wait(&target).unwrap().unwrap();
+    assert_eq!(version.zero_trials().get(), Some(&Some(survived())));
+}
+
+#[test]
 fn without_a_child_versions_are_loaded_unprobed() {
     let folder = Folder::new();
     assert_eq!(folder.probe(folder.without_child(), "dies-at-load"), Ok(None));
