@@ -117,6 +117,11 @@ pub trait OpenVersion {
         Ok(replicas)
     }
 
+    /// True if a run of one replica of this many threads prepares the others too.
+    fn shares_runs(&self, _threads: usize) -> bool {
+        false
+    }
+
     /// Clock that measures the runs of a replica with this many threads.
     fn clock(&self, threads: usize) -> RunClock;
 

@@ -117,6 +117,10 @@ pub trait Executor: Send {
         let problem = "its backend takes no inputs that have a default: leave them out";
         Err(ExecuteError::Request(problem.into()))
     }
+
+    /// Gives back memory that larger batches have left, by one run of these inputs. Nothing may
+    /// depend on it.
+    fn shrink(&mut self, _inputs: &[BatchInput<'_>]) {}
 }
 
 /// Runs batches of one version elsewhere, several at a time: in another process, on another

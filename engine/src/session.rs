@@ -1,5 +1,5 @@
-//! An executor of ONNX Runtime: one session, with buffers that are bound and reused for each batch
-//! shape.
+//! An executor of ONNX Runtime: a session, with buffers that are bound and reused for each batch
+//! shape. Several executors may run one session at once, each with its own buffers.
 
 use crate::executor::{BatchInput, ExecuteError, Execution, Executor, Stop, Stoppable};
 use crate::signature::{Signature, TensorSpec};
@@ -18,6 +18,12 @@ mod shared;
 mod tests;
 
 pub(crate) use make::{SessionMaker, Source, lock_operator_registration};
+
+/// Bytes of buffers that an executor keeps after its trial runs.
+const IDLE_PLAN_BYTES_MAX: usize = 1 << 20;
+
+/// Option of a run after which the runtime gives back what its memory pool does not use.
+const SHRINK_OPTION: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cpu:0");
 
 /// Reason why a model file cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +55,8 @@ impl<R> From<ort::Error<R>> for SessionError {
 
 /// An ONNX Runtime session with its buffers.
 pub(crate) struct OrtExecutor {
-    session: Session,
+    /// Other executors of the version may run it too.
+    session: Arc<Session>,
     /// Holds the flag that ends a run. The runtime reads it between two operators, so one long
     /// operator runs to its end.
     options: Arc<RunOptions>,
@@ -64,11 +71,15 @@ pub(crate) struct OrtExecutor {
 impl OrtExecutor {
     /// Makes an executor of a model that is known only from its session.
     pub(crate) fn first(session: Session) -> Result<Self, SessionError> {
+        let session = Arc::new(session);
         let signature = Arc::new(describe::signature(&session)?);
         Self::new(session, signature)
     }
 
-    pub(crate) fn new(session: Session, signature: Arc<Signature>) -> Result<Self, SessionError> {
+    pub(crate) fn new(
+        session: Arc<Session>,
+        signature: Arc<Signature>,
+    ) -> Result<Self, SessionError> {
         let options = Arc::new(RunOptions::new()?);
         let declared = describe::signature(&session)?.outputs;
         Ok(Self {
@@ -79,6 +90,11 @@ impl OrtExecutor {
             relies_on_proofs: true,
             plans: Plans::default(),
         })
+    }
+
+    /// The session, which other executors may run too.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 
     /// Inputs and outputs.
@@ -121,6 +137,17 @@ impl OrtExecutor {
         again.map_err(|_| error)
     }
 
+    /// Runs a batch after which the session keeps no memory for larger ones.
+    fn run_shrinking(&mut self, inputs: &[BatchInput<'_>]) -> ort::Result<()> {
+        let mut options = RunOptions::new()?;
+        let (key, value) = SHRINK_OPTION;
+        options.set(key, value)?;
+        let own = std::mem::replace(&mut self.options, Arc::new(options));
+        let ran = self.run(inputs, &[], &Stop::default());
+        self.options = own;
+        ran.map(drop)
+    }
+
     fn run_once(
         &mut self,
         inputs: &[BatchInput<'_>],
@@ -133,7 +160,7 @@ impl OrtExecutor {
         let plan = self.plans.of(session, &planned).map_err(unbound)?;
         plan.gather(&planned).map_err(unbound)?;
         let gathered = Instant::now();
-        let result = plan.run(session, options, signature);
+        let result = plan.run(options, signature);
         let failed = |error| Failure { is_bound: plan.binds_outputs(), error };
         let (outputs, executed) = result.map_err(failed)?;
         Ok(Execution { outputs, gathered, executed })
@@ -169,6 +196,13 @@ impl Executor for OrtExecutor {
             true => ExecuteError::Stopped,
             false => failure(&error),
         })
+    }
+
+    fn shrink(&mut self, inputs: &[BatchInput<'_>]) {
+        if let Err(error) = self.run_shrinking(inputs) {
+            tracing::debug!("memory of trial runs is kept: {error}");
+        }
+        self.plans.shrink(IDLE_PLAN_BYTES_MAX);
     }
 }
 

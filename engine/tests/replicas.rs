@@ -101,18 +101,22 @@ fn answers(model: &Arc<Endpoint>) -> Vec<Vec<u8>> {
     outputs.map(|output| output.data.to_vec()).collect()
 }
 
-/// Loads a file with one replica and with three, and compares their outputs.
+/// Loads a file with one replica and with three, and compares their outputs. Replicas of one thread
+/// share a session, and those with threads of their own the weights.
 fn check(models: &Models, name: &str, file: &Path) {
-    let load = |count: usize| {
-        let name = format!("{name}-{count}");
+    let load = |count: usize, threads: usize| {
+        let name = format!("{name}-{count}-{threads}");
         models.link(&name, file);
         // Without batching, all requests run in the same way on every replica.
-        let toml = format!("max_batch_size = 0\nreplicas = {{ count = {count}, threads = 1 }}");
+        let replicas = format!("replicas = {{ count = {count}, threads = {threads} }}");
+        let toml = format!("max_batch_size = 0\n{replicas}");
         models.write(&format!("{name}/model.toml"), toml).load(&name).unwrap()
     };
-    let (one, three) = (load(1), load(3));
-    assert_eq!((one.model().replicas(), three.model().replicas()), (1, 3));
-    assert_eq!(answers(&three), answers(&one), "{name}");
+    for threads in [1, 2] {
+        let (one, three) = (load(1, threads), load(3, threads));
+        assert_eq!((one.model().replicas(), three.model().replicas()), (1, 3));
+        assert_eq!(answers(&three), answers(&one), "{name} on {threads} threads");
+    }
 }
 
 #[test]

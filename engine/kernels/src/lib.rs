@@ -1,9 +1,9 @@
-//! Kernels for compressed weights, and ONNX Runtime's custom operators over them; also its tensors of
-//! strings.
+//! Kernels for compressed weights, and ONNX Runtime's custom operators over them; also what else of
+//! the runtime and its memory takes unsafe code: tensors of strings, concurrent runs, the heap.
 
 #![allow(
     unsafe_code,
-    reason = "vector instructions, threads that write to one slice, and strings of the runtime"
+    reason = "vector instructions, threads that write to one slice, and calls of the runtime and C"
 )]
 
 mod weights;
@@ -22,11 +22,14 @@ mod parallel;
 mod scratch;
 mod aligned;
 mod strings;
+mod shared_session;
+mod heap;
 mod error;
 
 pub use activation::Activation;
 pub use conv::{ConvInput, Convolution, Images, SparseConv};
 pub use error::{Count, KernelError};
+pub use heap::{give_back_ends, trim_heaps};
 pub use int8::Int8Matrix;
 pub use level::{LEVEL_VARIABLE, Level};
 pub use matrix::{Finish, Formats, SparseMatrix};
@@ -34,5 +37,6 @@ pub use measure::{Candidate, Limits, Probe, median_times, min_cpu_times, thread_
 pub use operators::{DOMAIN, DOMAIN_VERSION, INT8_MATMUL, OperatorWeights, operators};
 pub use parallel::{Parallel, Serial};
 pub use scratch::Scratch;
+pub use shared_session::RunBinding;
 pub use strings::{string_elements, string_tensor};
 pub use weights::SparseWeights;

@@ -12,10 +12,11 @@ use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
 use crate::signature::Signature;
 use crate::thread_priority::Spawner;
 use ort::environment::Environment;
+use ort::session::Session;
 use skysail_graph::{Independence, Model, RowCause};
 use skysail_policy::replicas::Certainty;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Extension of an ONNX file's name.
 const ONNX_EXTENSION: &str = "onnx";
@@ -23,8 +24,8 @@ const ONNX_EXTENSION: &str = "onnx";
 /// Batch sizes at which variants of a package are compared.
 const VARIANT_ROWS: [usize; 3] = [1, 4, 16];
 
-/// Replicas from which on they share their weights. The weights exist as they were and as they
-/// are packed for the processor, so that two replicas gain nothing.
+/// Replicas from which on their sessions share weights, if they cannot share one session. The weights
+/// exist as they were and as they are packed for the processor, so that two replicas gain nothing.
 const SHARING_MIN: usize = 3;
 
 /// Sessions of ONNX Runtime on the CPU.
@@ -139,6 +140,8 @@ struct OrtVersion<'a> {
     signature: Arc<Signature>,
     /// The session that described the version.
     first: Option<OrtExecutor>,
+    /// Sessions made so far, by the number of threads of their runs.
+    made: Vec<(usize, Weak<Session>)>,
 }
 
 impl<'a> OrtVersion<'a> {
@@ -157,11 +160,30 @@ impl<'a> OrtVersion<'a> {
         }
         let signature = Arc::new(signature);
         first.set_signature(&signature);
-        Ok(Self { backend, file, executable, graph, signature, first: Some(first) })
+        Ok(Self {
+            backend,
+            file,
+            executable,
+            graph,
+            signature,
+            first: Some(first),
+            made: Vec::new(),
+        })
     }
 
     fn sessions(&self) -> SessionMaker<'_> {
         self.backend.sessions(self.file, self.executable.as_ref())
+    }
+
+    /// The session of a replica: that of one with as many threads if they may share it.
+    fn session(&self, threads: usize) -> Result<Arc<Session>, SessionError> {
+        let sessions = self.sessions();
+        let mut made = self.made.iter().filter(|(of, _)| *of == threads);
+        let shared = sessions.can_be_shared(threads).then(|| made.find_map(|(_, it)| it.upgrade()));
+        match shared.flatten() {
+            Some(session) => Ok(session),
+            None => Ok(Arc::new(sessions.session(threads)?)),
+        }
     }
 }
 
@@ -186,11 +208,9 @@ impl OpenVersion for OrtVersion<'_> {
         let is_first = threads == self.file.config.replicas.first_threads();
         let executor = match self.first.take().filter(|_| is_first) {
             Some(first) => first,
-            None => {
-                let session = self.sessions().session(threads)?;
-                OrtExecutor::new(session, Arc::clone(&self.signature))?
-            }
+            None => OrtExecutor::new(self.session(threads)?, Arc::clone(&self.signature))?,
         };
+        self.made.push((threads, Arc::downgrade(executor.session())));
         Ok(Replica::direct(Box::new(executor)))
     }
 
@@ -202,7 +222,7 @@ impl OpenVersion for OrtVersion<'_> {
     ) -> Result<Vec<Replica>, BackendError> {
         let mut replicas = Vec::new();
         match count {
-            SHARING_MIN.. => {
+            SHARING_MIN.. if !self.shares_runs(threads) => {
                 drop(existing);
                 let sessions = self
                     .sessions()
@@ -215,7 +235,8 @@ impl OpenVersion for OrtVersion<'_> {
                         Vec::new()
                     });
                 for session in sessions {
-                    let executor = OrtExecutor::new(session, Arc::clone(&self.signature))?;
+                    let executor =
+                        OrtExecutor::new(Arc::new(session), Arc::clone(&self.signature))?;
                     replicas.push(Replica::direct(Box::new(executor)));
                 }
             }
@@ -225,6 +246,10 @@ impl OpenVersion for OrtVersion<'_> {
             replicas.push(self.replica(threads)?);
         }
         Ok(replicas)
+    }
+
+    fn shares_runs(&self, threads: usize) -> bool {
+        self.sessions().can_be_shared(threads)
     }
 
     fn clock(&self, threads: usize) -> RunClock {

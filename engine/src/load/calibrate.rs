@@ -146,6 +146,13 @@ impl<'a> Calibration<'a> {
             }
         }
     }
+
+    /// Gives back memory that larger batches have left.
+    pub(crate) fn shrink(&mut self) {
+        if let Ok(row) = &self.row {
+            trial_run::shrink(self.executor, row);
+        }
+    }
 }
 
 /// A comparison of two executors of one model.

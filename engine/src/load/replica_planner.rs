@@ -164,7 +164,12 @@ impl ReplicaPlanner<'_, '_> {
             let mut calibration = Calibration::new(executor, &signature, clock);
             match index {
                 0 => run_times = calibration.sweep(self.rows_max, self.run_max, known),
+                _ if self.version.shares_runs(threads) => continue,
                 _ => calibration.rerun(&run_times, self.run_max),
+            }
+            // A single size leaves no more than requests need.
+            if run_times.len() > 1 {
+                calibration.shrink();
             }
         }
         Ok(PlannedReplicas { replicas, threads, run_times })

@@ -14,7 +14,17 @@ pub(crate) fn run(
     executor: &mut dyn Executor,
     rows: &[&Vec<Input>],
 ) -> Result<Outputs, ExecuteError> {
-    let Some(first) = rows.first() else { return Ok(Outputs::new()) };
+    Ok(executor.execute(&inputs(rows), &Stop::default())?.outputs)
+}
+
+/// Gives back memory that trial runs have left, but what a run of this row needs.
+pub(crate) fn shrink(executor: &mut dyn Executor, row: &Vec<Input>) {
+    executor.shrink(&inputs(&[row]));
+}
+
+/// The inputs of a batch of rows.
+fn inputs<'a>(rows: &[&'a Vec<Input>]) -> Vec<BatchInput<'a>> {
+    let Some(first) = rows.first() else { return Vec::new() };
     let batched = |index: usize| {
         let mut shape = first[index].0.clone();
         if let (Some(dim), true) = (shape.first_mut(), rows.len() > 1) {
@@ -23,8 +33,7 @@ pub(crate) fn run(
         let parts = rows.iter().map(|row| &row[index].1).collect();
         BatchInput { shape, parts, members: Vec::new() }
     };
-    let inputs: Vec<_> = (0..first.len()).map(batched).collect();
-    Ok(executor.execute(&inputs, &Stop::default())?.outputs)
+    (0..first.len()).map(batched).collect()
 }
 
 /// The elements of floating-point data; `None` for other datatypes.

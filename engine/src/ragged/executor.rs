@@ -32,6 +32,22 @@ impl Executor for RaggedExecutor {
         given: &[usize],
         stop: &Stop,
     ) -> Result<Execution, ExecuteError> {
+        self.with_graph_inputs(inputs, |inner, graph| inner.execute_given(graph, given, stop))?
+    }
+
+    fn shrink(&mut self, inputs: &[BatchInput<'_>]) {
+        // Inputs that do not fit leave the memory as it is.
+        drop(self.with_graph_inputs(inputs, |inner, graph| inner.shrink(graph)));
+    }
+}
+
+impl RaggedExecutor {
+    /// Calls `work` with the executor of the graph and the inputs that it takes.
+    fn with_graph_inputs<T>(
+        &mut self,
+        inputs: &[BatchInput<'_>],
+        work: impl FnOnce(&mut dyn Executor, &[BatchInput<'_>]) -> T,
+    ) -> Result<T, ExecuteError> {
         let missing = || ExecuteError::Model("a batch lacks an input".into());
         let (brought, optional) = inputs.split_at_checked(self.required).ok_or_else(missing)?;
         let make = |input: &GraphInput| match *input {
@@ -45,7 +61,7 @@ impl Executor for RaggedExecutor {
         let graph = self.inputs.iter().zip(made.iter().map(|(shape, data)| (shape, data)));
         let graph = graph.map(input).chain(optional.iter().map(|it| copied(it, it.shape.clone())));
         let graph: SmallVec<[BatchInput<'_>; 4]> = graph.collect();
-        self.inner.execute_given(&graph, given, stop)
+        Ok(work(&mut *self.inner, &graph))
     }
 }
 

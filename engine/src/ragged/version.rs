@@ -62,6 +62,10 @@ impl OpenVersion for RaggedVersion<'_> {
         Ok(replicas)
     }
 
+    fn shares_runs(&self, threads: usize) -> bool {
+        self.inner.shares_runs(threads)
+    }
+
     fn clock(&self, threads: usize) -> RunClock {
         self.inner.clock(threads)
     }

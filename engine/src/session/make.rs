@@ -63,6 +63,15 @@ impl SessionMaker<'_> {
         has_operators.then(lock_operator_registration)
     }
 
+    /// True if replicas of this many threads may run one session. Its operators are the runtime's
+    /// then, which take concurrent runs, and it has no threads of its own.
+    pub(crate) fn can_be_shared(&self, threads: usize) -> bool {
+        let ReplicaConfig { threads: pinned, inter_op_threads, .. } = self.config;
+        let has_threads = inter_op_threads.is_some() || (threads > 1 && pinned.is_some());
+        let has_operators = matches!(self.source, Source::Memory { operators: Some(_), .. });
+        !has_threads && !has_operators && self.libraries.is_empty()
+    }
+
     /// Several sessions that share their weights.
     pub(crate) fn sessions_sharing_weights(
         &self,

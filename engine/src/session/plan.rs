@@ -12,9 +12,11 @@ use crate::request::OutputTensor;
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{DataType, Shape};
 use ort::memory::MemoryInfo;
-use ort::session::{IoBinding, RunOptions, Session, SessionOutputs};
+use ort::session::{RunOptions, Session};
 use ort::value::{DynTensor, DynTensorRef, Tensor};
+use skysail_kernels::RunBinding;
 use smallvec::SmallVec;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Bytes of buffers that one session keeps for later batches.
@@ -42,7 +44,7 @@ pub(super) struct Plan {
     given: SmallVec<[usize; 2]>,
     /// True if it was made with proven shapes.
     relies: bool,
-    binding: IoBinding,
+    binding: RunBinding,
     inputs: Vec<DynTensor>,
     outputs: Vec<Output>,
     /// Memory in which the runtime allocates outputs without our buffer.
@@ -103,7 +105,7 @@ impl Plans {
     /// Returns the plan of a run, and makes it if it is missing.
     pub(super) fn of(
         &mut self,
-        session: &Session,
+        session: &Arc<Session>,
         run: &PlannedRun<'_, '_>,
     ) -> ort::Result<&mut Plan> {
         let known = self.all.iter().position(|plan| plan.fits(run));
@@ -128,6 +130,22 @@ impl Plans {
         self.all.iter().any(Plan::binds_outputs)
     }
 
+    /// Bytes of the buffers of all plans.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.all.iter().map(|plan| plan.bytes).sum()
+    }
+
+    /// Drops the largest plans, until the others have at most so many bytes.
+    pub(super) fn shrink(&mut self, bytes_max: usize) {
+        self.all.sort_by_key(|plan| plan.bytes);
+        let mut bytes = 0;
+        self.all.retain(|plan| {
+            bytes += plan.bytes;
+            bytes <= bytes_max
+        });
+    }
+
     /// Drops all plans.
     pub(super) fn clear(&mut self) {
         self.all.clear();
@@ -145,12 +163,12 @@ impl Plans {
 }
 
 impl Plan {
-    fn new(session: &Session, run: &PlannedRun<'_, '_>) -> ort::Result<Self> {
+    fn new(session: &Arc<Session>, run: &PlannedRun<'_, '_>) -> ort::Result<Self> {
         let mut plan = Self {
             shapes: run.inputs.iter().map(|input| input.shape.clone()).collect(),
             given: run.given.into(),
             relies: run.declared.is_some(),
-            binding: session.create_binding()?,
+            binding: RunBinding::new(session)?,
             inputs: Vec::with_capacity(run.inputs.len()),
             outputs: Vec::with_capacity(run.signature.outputs.len()),
             memory: session.allocator().memory_info().to_owned(),
@@ -160,7 +178,7 @@ impl Plan {
         for (spec, input) in run.specs().zip(run.inputs) {
             let tensor = buffer::allocate(session, spec.datatype, &input.shape)?;
             if spec.datatype != DataType::Bytes {
-                plan.binding.bind_input(&*spec.name, &tensor)?;
+                plan.binding.bind_input(&spec.name, &tensor)?;
                 plan.bytes += buffer::bytes(&tensor);
             }
             plan.inputs.push(tensor);
@@ -186,12 +204,12 @@ impl Plan {
         shape: Option<Shape>,
     ) -> ort::Result<Memory> {
         let Some(shape) = shape else {
-            self.binding.bind_output_to_device(&*spec.name, &self.memory)?;
+            self.binding.bind_output_to_device(&spec.name, &self.memory)?;
             return Ok(Memory::Allocated);
         };
         let mut tensor = buffer::allocate(session, spec.datatype, &shape)?;
         self.bytes += buffer::bytes(&tensor);
-        self.binding.bind_output(&*spec.name, &mut tensor)?;
+        self.binding.bind_output(&spec.name, &mut tensor)?;
         Ok(Memory::Bound(tensor))
     }
 
@@ -213,7 +231,7 @@ impl Plan {
         for ((tensor, input), spec) in self.inputs.iter_mut().zip(run.inputs).zip(run.specs()) {
             if spec.datatype == DataType::Bytes {
                 let strings: Tensor<String> = buffer::strings(input)?;
-                self.binding.bind_input(&*spec.name, &strings)?;
+                self.binding.bind_input(&spec.name, &strings)?;
             } else {
                 buffer::fill(tensor, spec.datatype, input)?;
             }
@@ -224,38 +242,37 @@ impl Plan {
     /// Runs the session, and returns copies of all outputs in the model's order.
     pub(super) fn run(
         &mut self,
-        session: &mut Session,
         options: &RunOptions,
         signature: &Signature,
     ) -> ort::Result<RunOutputs> {
-        let results = session.run_binding_with_options(&self.binding, options);
-        let executed = Instant::now();
-        let outputs = results.and_then(|results| self.read(&results, signature));
-        self.release_outputs(signature)?;
-        Ok((outputs?, executed))
-    }
-
-    fn read(
-        &self,
-        results: &SessionOutputs<'_>,
-        signature: &Signature,
-    ) -> ort::Result<SmallVec<[OutputTensor; 2]>> {
-        let mut outputs = SmallVec::with_capacity(self.outputs.len());
-        for (Output { index, .. }, spec) in self.outputs.iter().zip(&signature.outputs) {
-            if *index >= results.len() {
-                return Err(ort::Error::new(format!("output '{}' is missing", spec.name)));
+        let Self { binding, outputs: wanted, .. } = self;
+        let mut executed = None;
+        // Outputs of one name are bound once, and read for each of them.
+        let mut read: SmallVec<[Option<OutputTensor>; 2]> = wanted.iter().map(|_| None).collect();
+        let ran = binding.run(options, |index, value| {
+            executed.get_or_insert_with(Instant::now);
+            let tensor: DynTensorRef<'_> = value.view().downcast()?;
+            let specs = wanted.iter().zip(&signature.outputs).zip(&mut read);
+            for ((_, spec), read) in specs.filter(|((output, _), _)| output.index == index) {
+                *read = Some(buffer::read(&tensor, spec)?);
             }
-            let tensor: DynTensorRef<'_> = results[*index].view().downcast()?;
-            outputs.push(buffer::read(&tensor, spec)?);
-        }
-        Ok(outputs)
+            Ok(())
+        });
+        let executed = executed.unwrap_or_else(Instant::now);
+        self.release_outputs(signature)?;
+        ran?;
+        let missing =
+            |spec: &TensorSpec| ort::Error::new(format!("output '{}' is missing", spec.name));
+        let outputs = read.into_iter().zip(&signature.outputs);
+        let outputs = outputs.map(|(output, spec)| output.ok_or_else(|| missing(spec)));
+        Ok((outputs.collect::<ort::Result<_>>()?, executed))
     }
 
     /// Frees outputs that the runtime allocated, as the next run may need another size.
     fn release_outputs(&mut self, signature: &Signature) -> ort::Result<()> {
         for (output, spec) in self.outputs.iter().zip(&signature.outputs) {
             if matches!(output.memory, Memory::Allocated) {
-                self.binding.bind_output_to_device(&*spec.name, &self.memory)?;
+                self.binding.bind_output_to_device(&spec.name, &self.memory)?;
             }
         }
         Ok(())

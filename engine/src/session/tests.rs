@@ -48,15 +48,21 @@ fn executor(model: &Model, proof: &Model) -> OrtExecutor {
     executor
 }
 
+/// Rows of ones.
+fn ones(rows: usize) -> Payload {
+    Payload::from([1.0_f32.to_le_bytes(); 2].concat().repeat(rows))
+}
+
+/// The input of a batch.
+fn batch(data: &Payload, rows: usize) -> BatchInput<'_> {
+    let parts = SmallVec::from_slice(&[data]);
+    BatchInput { shape: smallvec![rows, 2], parts, members: vec![] }
+}
+
 /// Runs rows of ones, and returns the number of output columns.
 fn columns(executor: &mut OrtExecutor, rows: usize) -> usize {
-    let data = Payload::from([1.0_f32.to_le_bytes(); 2].concat().repeat(rows));
-    let input = BatchInput {
-        shape: smallvec![rows, 2],
-        parts: SmallVec::from_slice(&[&data]),
-        members: vec![],
-    };
-    let outputs = executor.execute(&[input], &Stop::default()).unwrap().outputs;
+    let data = ones(rows);
+    let outputs = executor.execute(&[batch(&data, rows)], &Stop::default()).unwrap().outputs;
     let (shape, values) = (&outputs[0].shape, floats(&outputs[0].data));
     assert_eq!((shape[0], values.len()), (rows, shape[0] * shape[1]));
     let is_right =
@@ -67,6 +73,37 @@ fn columns(executor: &mut OrtExecutor, rows: usize) -> usize {
 
 fn has_bound(executor: &OrtExecutor) -> bool {
     executor.plans.any_binds()
+}
+
+#[test]
+fn buffers_of_large_batches_are_given_back_and_those_of_small_ones_stay() {
+    let mut executor = executor(&wider(2), &wider(2));
+    for rows in [1, 1 << 18] {
+        assert_eq!(columns(&mut executor, rows), 4);
+    }
+    assert!(executor.plans.bytes() > super::IDLE_PLAN_BYTES_MAX);
+    let row = ones(1);
+    executor.shrink(&[batch(&row, 1)]);
+    assert_eq!(executor.plans.bytes(), 8 + 16);
+    assert_eq!(columns(&mut executor, 1 << 18), 4);
+}
+
+#[test]
+fn executors_run_one_session_at_once_and_each_has_its_own_outputs() {
+    let mut first = executor(&wider(3), &wider(3));
+    let (session, signature) = (Arc::clone(first.session()), Arc::clone(&first.signature));
+    let mut others: Vec<OrtExecutor> = (0..3)
+        .map(|_| OrtExecutor::new(Arc::clone(&session), Arc::clone(&signature)).unwrap())
+        .collect();
+    std::thread::scope(|scope| {
+        for (index, executor) in others.iter_mut().chain([&mut first]).enumerate() {
+            scope.spawn(move || {
+                for run in 0..500 {
+                    assert_eq!(columns(executor, 1 + (run * (index + 3)) % 50), 5);
+                }
+            });
+        }
+    });
 }
 
 #[test]
