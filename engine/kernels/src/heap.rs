@@ -8,12 +8,12 @@ use std::sync::{Mutex, PoisonError};
 /// block is freed.
 const LARGE_BLOCK: usize = 256 << 10;
 
-/// Bytes of the largest block in a heap, as large as the C library allows; larger ones have memory
-/// of their own. It would choose that by itself, but not once the other threshold is set.
-const BLOCK_MAX: usize = 32 << 20;
+/// Bytes of the largest block in a heap; larger ones have memory of their own. The C library would
+/// adapt it to the blocks that it frees, but not once the other threshold is set.
+const BLOCK_MAX: usize = 16 << 20;
 
-/// Bytes that the C library keeps at the end of a heap for later blocks. This is what it would
-/// choose by itself once it has freed a block of [`BLOCK_MAX`].
+/// Bytes that the C library keeps at the end of a heap for later blocks. It would choose twice the
+/// largest block too.
 const END_KEPT: usize = 2 * BLOCK_MAX;
 
 /// Gives the free memory between used blocks back to the system, in all heaps.

@@ -6,6 +6,7 @@ use crate::endpoint::Endpoint;
 use crate::load::LoadTarget;
 use crate::load::loader::Loader;
 use parking_lot::{Condvar, Mutex};
+use skysail_kernels::give_back_ends;
 use skysail_policy::load_order::{LoadLimits, LoadOrder};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -244,6 +245,7 @@ impl Worker {
     fn run(&self) {
         while let Some(job) = self.shared.loads.next() {
             let result = self.load(&job);
+            give_back_ends(|| {});
             let LoadJob { name, version, origin, .. } = job;
             let key = (name, version);
             self.shared.loads.finish(&key);

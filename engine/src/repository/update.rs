@@ -9,6 +9,7 @@ use super::source::ModelSource;
 use super::{RepositoryError, Shared, Status};
 use crate::config::{ControlMode, EngineConfig};
 use crate::load::loader::Loader;
+use heap::HeapTrimmer;
 pub(super) use model_state::{Done, InService, Origin};
 use model_state::{ModelState, NextLoad};
 use skysail_policy::versions::Step;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 mod by_name;
 mod follow;
+mod heap;
 mod model_state;
 mod retire;
 
@@ -61,6 +63,7 @@ pub(super) struct Updater {
     starting: BTreeSet<String>,
     /// Failures of the start, of models that were named for it.
     start_failures: Vec<RepositoryError>,
+    heap: HeapTrimmer,
     /// Places that could not be read at the last scan.
     unread: Vec<Unread>,
     /// True once no place that models come from was unread.
@@ -92,6 +95,7 @@ impl Updater {
             settled: VecDeque::new(),
             starting: BTreeSet::new(),
             start_failures: Vec::new(),
+            heap: HeapTrimmer::default(),
             unread: Vec::new(),
             has_read_all: false,
             is_stopping: false,
@@ -123,6 +127,7 @@ impl Updater {
             self.load_next();
             self.pool.keep_going();
             self.free_retired();
+            self.heap.trim_if_due();
         }
         self.stop();
     }
@@ -153,6 +158,7 @@ impl Updater {
             None => Duration::from_secs(3600),
         };
         let pause = self.pool.pause().map_or(pause, |of_pool| pause.min(of_pool));
+        let pause = self.heap.pause().map_or(pause, |of_heap| pause.min(of_heap));
         if self.retiring.is_empty() { pause } else { pause.min(RETIRE_POLL) }
     }
 
@@ -218,6 +224,7 @@ impl Updater {
 
     /// Takes the result of a load, if it is still wanted.
     fn finish_load(&mut self, loaded: Loaded) {
+        self.heap.note_change();
         let Loaded { name, version, origin, result } = loaded;
         let Some(state) = self.models.get_mut(&name).filter(|_| !self.is_stopping) else {
             return self.retiring.extend(result);

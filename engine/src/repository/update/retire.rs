@@ -4,6 +4,7 @@ use super::super::Status;
 use super::super::lifecycle::State;
 use super::Updater;
 use super::model_state::{InService, Origin};
+use skysail_kernels::give_back_ends;
 use std::sync::Arc;
 
 impl Updater {
@@ -52,6 +53,7 @@ impl Updater {
         let free = self.retiring.extract_if(.., |s| !in_use(s)).collect::<Vec<_>>();
         for in_service in free {
             self.free(in_service);
+            self.heap.note_change();
         }
         let retiring = &self.retiring;
         let is_done = |(name, _): &mut (String, _)| {
@@ -69,7 +71,8 @@ impl Updater {
         let model = endpoint.model();
         model.queue().close();
         model.queue().wait_until_ended();
-        let (name, version) = (model.name(), model.version());
+        let (name, version) = (model.name().clone(), model.version());
+        give_back_ends(|| drop(endpoint));
         tracing::info!("model '{name}' version {version} is unloaded");
         let mut status = self.shared.status.write();
         let key = (name.to_string(), version);
