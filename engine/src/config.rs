@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 mod compressed;
+mod lines;
 mod padding;
 mod probe;
 mod ragged;
@@ -18,6 +19,7 @@ mod tensors;
 mod warm_up;
 
 pub use compressed::{Choice, CompressedConfig};
+pub use lines::FieldLines;
 pub use padding::{Fill, PaddingConfig};
 pub use probe::ProbeSettings;
 pub use ragged::{BatchInputKind, MadeInput, RaggedConfig, ScatteredOutput};
@@ -131,6 +133,9 @@ pub struct ModelConfig {
     /// Triton's configuration as it was declared, by the schema's names.
     #[serde(skip)]
     pub declared: Option<Arc<serde_json::Value>>,
+    /// Lines of its fields.
+    #[serde(skip)]
+    pub lines: FieldLines,
 }
 
 /// Limits of a queue.
@@ -246,7 +251,10 @@ impl ModelConfig {
         ];
         for (key, value) in limited {
             if let Some(value) = value.filter(|value| !(1..=THREADS_MAX).contains(value)) {
-                return Err(format!("{key} is {value}: at least 1, at most {THREADS_MAX}"));
+                return Err(format!(
+                    "{key} is {value}: set it to a number from 1 to {THREADS_MAX}, or leave it out \
+                     and the server chooses"
+                ));
             }
         }
         if let Some(ms) = self.objective_ms.filter(|ms| !ms.is_finite() || *ms <= 0.0) {

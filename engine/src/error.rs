@@ -75,7 +75,7 @@ pub enum Error {
         timeout_us: u64,
     },
     /// ONNX Runtime ran the model and failed.
-    #[error("model '{model}' failed on this input: {message}")]
+    #[error("model '{model}' failed on this input: {message}; change its shapes or values")]
     Execute {
         /// Name of the model.
         model: String,

@@ -15,6 +15,7 @@ pub(crate) mod warm_up;
 
 use crate::config::ModelConfig;
 use crate::repository::source::VersionSource;
+use expected_tensors::Mismatch;
 use std::path::{Path, PathBuf};
 
 /// Extension of a package's file name.
@@ -35,6 +36,19 @@ pub(crate) struct LoadTarget<'a> {
 }
 
 impl LoadTarget<'_> {
+    /// Names the place in the configuration of what does not fit the graph.
+    fn in_configuration(&self, mismatch: &Mismatch) -> String {
+        let Mismatch { field, problem } = mismatch;
+        match self.config.lines.line(field) {
+            Some(line) => {
+                let file = self.folder.join("config.pbtxt");
+                format!("{}: line {line}: {field}: {problem}", file.display())
+            }
+            // It came as JSON, with the request to load the model.
+            None => format!("the configuration: {field}: {problem}"),
+        }
+    }
+
     /// Libraries of operators that the version may use: those of all models, and its own.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use crate::model::Model;
 use crate::replica::thread_pool::ThreadPoolHandle;
 use crate::replica::{ClassId, Replica, ReplicaId, ReplicaState, Running, Slots};
 use crate::validate::{BatchKey, unique_batch_key};
+use intake::Intake;
 use parking_lot::{Condvar, Mutex};
 use skysail_policy::cause::{BlockingBatch, Run};
 use skysail_policy::inline_run::RunOn;
@@ -20,6 +21,7 @@ use std::sync::{OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 mod entry;
+mod intake;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -81,7 +83,7 @@ pub(crate) struct Queue {
 struct State {
     scheduler: Scheduler<Box<Entry>, BatchKey>,
     slots: Slots,
-    open: bool,
+    intake: Intake,
     /// Threads that run batches of this queue, or are called to.
     threads: usize,
     /// Threads among these that wait for a time.
@@ -158,9 +160,8 @@ impl Queue {
         let (deadline, demand) = (entry.deadline, self.demand(&entry));
         let batch_key = entry.request.batch_key.clone();
         let mut state = self.state.lock();
-        if !state.open {
-            let reason = "it is being unloaded".into();
-            return Err(Error::ModelNotReady { model: self.model.clone(), reason });
+        if let Intake::Closed { reason } = state.intake {
+            return Err(self.closed(reason));
         }
         let behind = state.scheduler.behind(demand.queued_us);
         (entry.behind, entry.ahead) = (behind, state.scheduler.len());
@@ -348,7 +349,13 @@ fn micros(time: Duration) -> u64 {
 
 impl State {
     fn new(scheduler: Scheduler<Box<Entry>, BatchKey>) -> Self {
-        Self { scheduler, slots: Slots::default(), open: true, threads: 0, waiting_threads: 0 }
+        Self {
+            scheduler,
+            slots: Slots::default(),
+            intake: Intake::Open,
+            threads: 0,
+            waiting_threads: 0,
+        }
     }
 
     /// Takes the requests that left the queue without being in a batch.
@@ -360,7 +367,8 @@ impl State {
 
     /// Returns the next job, or the time until which there is none.
     fn start(&mut self, now_us: u64) -> Result<Job, Option<u64>> {
-        match self.scheduler.start(now_us, self.open, is_cancelled) {
+        let may_wait = self.intake == Intake::Open;
+        match self.scheduler.start(now_us, may_wait, is_cancelled) {
             Start::Run(batch) => self.job(batch, now_us).ok_or(None),
             Start::Wait { until_us } => Err(Some(until_us)),
             Start::Nothing => Err(None),

@@ -3,7 +3,8 @@
 use crate::error::Error;
 use crate::request::Response;
 use parking_lot::Mutex;
-use skysail_policy::response_order::ResponseOrder;
+use skysail_policy::priority::Priority;
+use skysail_policy::response_order::{Place, ResponseOrders};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -12,14 +13,14 @@ type Channel = oneshot::Sender<Result<Response, Error>>;
 /// A response, and who waits for it.
 type Held = (Channel, Result<Response, Error>);
 
-/// Responses of one model that leave in the order of their requests.
+/// Responses of one model that leave in the order of their requests, at each priority level.
 #[derive(Clone, Default)]
-pub(crate) struct SharedOrder(Arc<Mutex<ResponseOrder<Held>>>);
+pub(crate) struct SharedOrder(Arc<Mutex<ResponseOrders<Held>>>);
 
 /// Sends the response of one request.
 pub(crate) struct ReplySender {
     channel: Option<Channel>,
-    turn: Option<(SharedOrder, u64)>,
+    turn: Option<(SharedOrder, Place)>,
 }
 
 impl From<Channel> for ReplySender {
@@ -30,10 +31,10 @@ impl From<Channel> for ReplySender {
 }
 
 impl ReplySender {
-    /// Sends after the responses of all requests that have come before.
-    pub(crate) fn in_order(channel: Channel, order: &SharedOrder) -> Self {
-        let number = order.0.lock().take();
-        Self { channel: Some(channel), turn: Some((order.clone(), number)) }
+    /// Sends after the responses of all requests of its level that have come before.
+    pub(crate) fn in_order(channel: Channel, order: &SharedOrder, level: Priority) -> Self {
+        let place = order.0.lock().take(level);
+        Self { channel: Some(channel), turn: Some((order.clone(), place)) }
     }
 
     /// Sends the response. A caller that has left gets none.
@@ -41,7 +42,7 @@ impl ReplySender {
         let Some(channel) = self.channel.take() else { return };
         match self.turn.take() {
             None => drop(channel.send(response)),
-            Some((order, number)) => order.give_back(number, Some((channel, response))),
+            Some((order, place)) => order.give_back(place, Some((channel, response))),
         }
     }
 
@@ -59,16 +60,16 @@ impl ReplySender {
 impl Drop for ReplySender {
     /// Lets those behind it go on without its response.
     fn drop(&mut self) {
-        if let Some((order, number)) = self.turn.take() {
-            order.give_back(number, None);
+        if let Some((order, place)) = self.turn.take() {
+            order.give_back(place, None);
         }
     }
 }
 
 impl SharedOrder {
-    fn give_back(&self, number: u64, response: Option<(Channel, Result<Response, Error>)>) {
+    fn give_back(&self, place: Place, response: Option<(Channel, Result<Response, Error>)>) {
         // Sending wakes callers: not under the lock.
-        let free = self.0.lock().give_back(number, response);
+        let free = self.0.lock().give_back(place, response);
         for (channel, response) in free {
             drop(channel.send(response));
         }
@@ -88,8 +89,8 @@ mod tests {
         let order = SharedOrder::default();
         let (channels, mut receivers): (Vec<_>, Vec<_>) =
             (0..4).map(|_| oneshot::channel()).unzip();
-        let mut senders: Vec<ReplySender> =
-            channels.into_iter().map(|channel| ReplySender::in_order(channel, &order)).collect();
+        let in_order = |channel| ReplySender::in_order(channel, &order, Priority::default());
+        let mut senders: Vec<ReplySender> = channels.into_iter().map(in_order).collect();
         let mut has = |at: usize| receivers[at].try_recv().is_ok();
         let (last, third, second) = (senders.pop(), senders.pop(), senders.pop());
         second.unwrap().send(error(1));

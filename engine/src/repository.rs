@@ -5,6 +5,7 @@ mod lifecycle;
 mod load_pool;
 mod load_stopwatch;
 mod load_with;
+mod places;
 mod readiness;
 mod roots;
 mod sent_files;
@@ -340,13 +341,19 @@ impl Repository {
     }
 
     /// Gives all loads up, as the server is about to stop. Whoever waits for one gets the error
-    /// [`RepositoryError::Closed`]. What serves goes on.
-    pub fn stop_loading(&self) {
+    /// [`RepositoryError::Closed`]. What serves goes on, and no request waits for others any more.
+    pub fn begin_to_stop(&self) {
         if let Some(stop) = &self.stop_probe {
             stop.store(true, Ordering::Relaxed);
         }
         // An error means that the thread has ended already.
-        drop(self.events.send(Event::StopLoading));
+        drop(self.events.send(Event::BeginToStop));
+    }
+
+    /// Refuses the requests that still wait, and all that come, as the time to stop is over.
+    pub fn refuse_all(&self) {
+        // An error means that the thread has ended already.
+        drop(self.events.send(Event::RefuseAll));
     }
 
     /// Sends a command to the thread and waits for its result.

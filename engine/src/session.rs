@@ -12,6 +12,7 @@ use std::time::Instant;
 mod buffer;
 mod describe;
 mod make;
+mod message;
 mod plan;
 mod shared;
 #[cfg(test)]
@@ -28,7 +29,9 @@ const SHRINK_OPTION: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cp
 /// Reason why a model file cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
-    #[error("ONNX Runtime can not load it: {0}")]
+    #[error(
+        "ONNX Runtime can not load it: {0}; check the file with onnx.checker, or export it again"
+    )]
     Runtime(String),
     #[error(
         "its {side} '{name}' is {kind}, which no tensor protocol carries; export the model so that \
@@ -49,7 +52,7 @@ pub(crate) enum SessionError {
 
 impl<R> From<ort::Error<R>> for SessionError {
     fn from(error: ort::Error<R>) -> Self {
-        Self::Runtime(error.to_string())
+        Self::Runtime(message::plain(&error.to_string()))
     }
 }
 
@@ -209,7 +212,7 @@ impl Executor for OrtExecutor {
 /// Failure of a run. What the runtime cannot do at all is the model's fault; otherwise the model
 /// does not run on these inputs, which is the request's.
 fn failure(error: &ort::Error) -> ExecuteError {
-    let message = error.to_string();
+    let message = message::plain(&error.to_string());
     match error.code() {
         ErrorCode::NotImplemented
         | ErrorCode::EngineError

@@ -84,7 +84,7 @@ impl Ticket {
         let (channel, receiver) = oneshot::channel();
         let reply = match model.response_order() {
             None => channel.into(),
-            Some(order) => ReplySender::in_order(channel, order),
+            Some(order) => ReplySender::in_order(channel, order, priority),
         };
         let (behind, ahead, attempts) = (None, 0, 0);
         let entry = Entry {

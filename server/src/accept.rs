@@ -3,6 +3,7 @@
 use crate::config::Limits;
 use anyhow::{Context, Result};
 pub(crate) use arrival_clock::ArrivalClock;
+use connections::Connections;
 use handshake_timeout::HandshakeTimeout;
 use http::{Request, Response};
 use http_body::Body;
@@ -10,7 +11,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 pub(crate) use io_threads::{IoHandles, IoThread, IoThreads};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::convert::Infallible;
@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
 mod arrival_clock;
+mod connections;
 mod handshake_timeout;
 mod io_threads;
 
@@ -56,13 +57,15 @@ pub(crate) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     })
 }
 
-/// Serves a port until `stop` changes, then waits for the requests in flight.
+/// Serves a port until `stop` changes, then waits for the requests in flight. Those that the time
+/// to stop does not suffice for get a response of `refuse`.
 pub(crate) async fn serve<S, F, B>(
     listener: TcpListener,
     limits: Limits,
     threads: IoHandles,
     mut stop: watch::Receiver<bool>,
     service: S,
+    refuse: fn() -> Response<B>,
 ) where
     S: Fn(Arc<IoThread>, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
@@ -72,28 +75,18 @@ pub(crate) async fn serve<S, F, B>(
 {
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let builder = Arc::new(builder(&limits));
-    let graceful = GracefulShutdown::new();
-    loop {
-        let next = tokio::select! {
-            next = next(&listener, &permits) => next,
-            _ = stop.changed() => break,
-        };
-        let (stream, permit) = match next {
-            Ok(next) => next,
-            Err(error) => {
-                // Usually out of file descriptors: connections that end free some.
-                tracing::warn!("a connection was not accepted: {error}");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            }
-        };
+    let connections = Connections::default();
+    let begin = |stream, permit| {
         let (runtime, thread) = threads.next();
         let (thread, service) = (Arc::clone(thread), service.clone());
+        let give_up = connections.give_up();
         let service = service_fn(move |request| {
             let response = service(Arc::clone(&thread), request);
-            async move { Ok::<_, Infallible>(response.await) }
+            let give_up = give_up.clone();
+            async move { Ok::<_, Infallible>(give_up.or_refuse(response, refuse).await) }
         });
-        let (builder, watcher, limits) = (Arc::clone(&builder), graceful.watcher(), limits.clone());
+        let (builder, member, limits) =
+            (Arc::clone(&builder), connections.member(), limits.clone());
         runtime.spawn(async move {
             let _permit = permit;
             let io = match with_timeouts(stream, &limits) {
@@ -101,16 +94,45 @@ pub(crate) async fn serve<S, F, B>(
                 Err(error) => return tracing::debug!("a connection broke: {error}"),
             };
             let connection = builder.serve_connection(io, service);
-            if let Err(error) = watcher.watch(connection).await {
+            if let Err(error) = member.run(connection).await {
                 tracing::debug!("a connection broke: {error}");
             }
         });
+    };
+    loop {
+        let next = tokio::select! {
+            next = next(&listener, &permits) => next,
+            _ = stop.changed() => break,
+        };
+        match next {
+            Ok((stream, permit)) => begin(stream, permit),
+            Err(error) => {
+                // Usually out of file descriptors: connections that end free some.
+                tracing::warn!("a connection was not accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
     }
-    drop(listener);
-    let limit = Duration::from_millis(limits.stop_timeout_ms);
-    if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests still ran {} ms after the signal to stop", limits.stop_timeout_ms);
+    // Connections that wait in the system may have sent their requests already.
+    for (stream, permit) in waiting(listener, &permits) {
+        begin(stream, permit);
     }
+    connections.finish(Duration::from_millis(limits.stop_timeout_ms)).await;
+}
+
+/// Connections that can be accepted without a wait. Then nothing listens any more.
+fn waiting(
+    listener: TcpListener,
+    permits: &Arc<Semaphore>,
+) -> Vec<(std::net::TcpStream, OwnedSemaphorePermit)> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    std::iter::from_fn(|| {
+        let permit = Arc::clone(permits).try_acquire_owned().ok()?;
+        let (stream, _) = listener.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((stream, permit))
+    })
+    .collect()
 }
 
 /// Waits for a permit, and then for a connection.

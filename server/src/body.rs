@@ -100,27 +100,36 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
+    /// Names of gzip, of which the second is the older one (RFC 9110, section 8.4.1.3).
+    const GZIP: &[&str] = &["gzip", "x-gzip"];
+    const DEFLATE: &[&str] = &["deflate"];
+
     /// Parses a `Content-Encoding`.
     pub(crate) fn from_name(name: &str) -> Result<Self, Error> {
-        match name.trim() {
-            "" | "identity" => Ok(Self::Identity),
-            "gzip" => Ok(Self::Gzip),
-            "deflate" => Ok(Self::Deflate),
+        let name = name.trim();
+        let is_known = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
+        match name {
+            _ if is_known(&["", "identity"]) => Ok(Self::Identity),
+            _ if is_known(Self::GZIP) => Ok(Self::Gzip),
+            _ if is_known(Self::DEFLATE) => Ok(Self::Deflate),
             other => Err(Error::UnknownEncoding(other.escape_default().to_string())),
         }
     }
 
     /// The best known encoding of an `Accept-Encoding`.
     pub(crate) fn accepted(header: &str) -> Self {
-        let named = |wanted: &str| {
+        let named = |wanted: &[&str]| {
             header.split(',').any(|part| {
                 let mut words = part.split(';').map(str::trim);
-                words.next() == Some(wanted) && words.all(|word| word != "q=0")
+                let is_wanted =
+                    |name: &str| wanted.iter().any(|one| name.eq_ignore_ascii_case(one));
+                words.next().is_some_and(is_wanted)
+                    && words.all(|word| !word.eq_ignore_ascii_case("q=0"))
             })
         };
-        if named("gzip") {
+        if named(Self::GZIP) {
             Self::Gzip
-        } else if named("deflate") {
+        } else if named(Self::DEFLATE) {
             Self::Deflate
         } else {
             Self::Identity
@@ -214,5 +223,19 @@ mod tests {
         assert_eq!(Encoding::accepted("deflate, gzip;q=0.5"), Encoding::Gzip);
         assert_eq!(Encoding::accepted("gzip;q=0, deflate"), Encoding::Deflate);
         assert_eq!(Encoding::accepted("br"), Encoding::Identity);
+        assert_eq!(Encoding::accepted("X-GZip"), Encoding::Gzip);
+        assert_eq!(Encoding::accepted("Deflate, gzip;Q=0"), Encoding::Deflate);
+    }
+
+    #[test]
+    fn names_of_encodings_have_no_case() {
+        for name in ["gzip", "GZIP", " x-gzip ", "X-GZip"] {
+            assert_eq!(Encoding::from_name(name).unwrap(), Encoding::Gzip, "{name}");
+        }
+        assert_eq!(Encoding::from_name("Deflate").unwrap(), Encoding::Deflate);
+        assert_eq!(Encoding::from_name("IDENTITY").unwrap(), Encoding::Identity);
+        for name in ["br", "gzip, gzip", "gzipped"] {
+            assert!(matches!(Encoding::from_name(name), Err(Error::UnknownEncoding(_))), "{name}");
+        }
     }
 }

@@ -5,10 +5,12 @@ pub(crate) mod grpc;
 pub(crate) mod json;
 mod elements;
 mod fault;
+mod names;
 mod number;
 pub(crate) mod parameters;
 mod reader;
 pub(crate) mod v1;
+pub(crate) mod value;
 
 use crate::shared_memory::Places;
 use crate::status::Error;

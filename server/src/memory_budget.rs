@@ -1,8 +1,17 @@
-//! The memory that request and response bodies may take together.
+//! The memory that request and response bodies, and the strings in them, may take together.
 
 use crate::status::Error;
+use skysail_engine::request::InputTensor;
+use skysail_engine::tensor::{DataType, elements};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Bytes that ONNX Runtime takes for a string, beside those of a long one, and that are taken to
+/// read it back.
+const STRING_BYTES: usize = 48;
+
+/// Times that a string is in memory as one of the runtime's: given to the model, and given by it.
+const COPIES: usize = 2;
 
 /// Bytes of bodies in flight, with a limit.
 #[derive(Debug)]
@@ -27,6 +36,35 @@ impl MemoryBudget {
     pub(crate) fn permit(self: &Arc<Self>) -> MemoryPermit {
         MemoryPermit { budget: Arc::clone(self), bytes: 0 }
     }
+
+    /// Charges what the strings of these inputs will take in a run, if there are any. A small string
+    /// takes many times its bytes.
+    ///
+    /// # Errors
+    /// When the budget is exceeded, by them alone or together with others.
+    pub(crate) fn charge_strings(
+        self: &Arc<Self>,
+        inputs: &[InputTensor],
+    ) -> Result<Option<MemoryPermit>, Error> {
+        let strings = inputs.iter().filter(|input| input.datatype == DataType::Bytes);
+        let bytes: usize = strings.map(string_bytes).fold(0, usize::saturating_add);
+        if bytes == 0 {
+            return Ok(None);
+        }
+        if bytes > self.bytes_max {
+            return Err(Error::StringsTooLarge { bytes, limit: self.bytes_max });
+        }
+        let mut permit = self.permit();
+        permit.add(bytes)?;
+        Ok(Some(permit))
+    }
+}
+
+/// Memory for the strings of an input in a run. Each has a length of four bytes in the data, so
+/// that a shape without data counts for little.
+fn string_bytes(input: &InputTensor) -> usize {
+    let count = elements(&input.shape).unwrap_or(usize::MAX).min(input.data.len() / 4);
+    count.saturating_mul(STRING_BYTES).saturating_add(input.data.len()).saturating_mul(COPIES)
 }
 
 impl MemoryPermit {
@@ -89,6 +127,25 @@ impl Drop for MemoryPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strings_are_charged_with_what_a_run_takes_for_them() {
+        let input = |datatype, count: usize, bytes: usize| {
+            let (name, shape) = ("x".to_owned(), [count].as_slice().into());
+            InputTensor { name, datatype, shape, data: vec![0; bytes].into() }
+        };
+        let budget = MemoryBudget::new(2 * (48 + 4) * 10);
+        let charge = |inputs: &[InputTensor]| budget.charge_strings(inputs);
+        assert!(charge(&[input(DataType::Int8, 4000, 4000)]).unwrap().is_none());
+        let ten = charge(&[input(DataType::Bytes, 10, 40)]).unwrap();
+        let one = charge(&[input(DataType::Bytes, 1, 4)]);
+        assert!(matches!(one, Err(Error::Busy { .. })), "{one:?}");
+        drop(ten);
+        assert!(charge(&[input(DataType::Bytes, 1, 4)]).is_ok());
+        let many = charge(&[input(DataType::Bytes, 11, 44)]);
+        assert!(matches!(many, Err(Error::StringsTooLarge { bytes: 1144, .. })), "{many:?}");
+        assert!(charge(&[input(DataType::Bytes, usize::MAX, 40)]).is_ok(), "there is no such data");
+    }
 
     #[test]
     fn a_dropped_permit_returns_its_bytes() {

@@ -50,7 +50,12 @@ impl MetricsPort {
             debug::SLOWEST => self.slowest(request),
             path => self.dashboard(path, request.method()),
         };
-        response.unwrap_or_else(|error| error_response(&error).map(BodyExt::boxed_unsync))
+        response.unwrap_or_else(|error| Self::refuse(&error))
+    }
+
+    /// The response to an error.
+    pub(crate) fn refuse(error: &Error) -> Response<Body> {
+        error_response(error).map(BodyExt::boxed_unsync)
     }
 
     fn metrics(&self, request: &Request<Incoming>) -> Result<Response<Body>, Error> {

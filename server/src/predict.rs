@@ -126,6 +126,7 @@ async fn run<T>(
     let windows = Windows::open(server, &mut decoded)?;
     classification::check(endpoint, &decoded)?;
     tracker.decoded(&decoded);
+    let _strings = server.budget().charge_strings(&decoded.request.inputs)?;
     let mut request = std::mem::take(&mut decoded.request);
     (request.accepted, request.received) = (Some(call.accepted), Some(arrived));
     request.limit_us = call.limit_us();

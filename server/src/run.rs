@@ -10,6 +10,7 @@ use crate::metrics_port::MetricsPort;
 use crate::observe::{request_log, tracing as traces};
 use crate::server::Server;
 use crate::shared_memory::SharedMemory;
+use crate::status::Error;
 use crate::stores::Stores;
 use anyhow::{Result, anyhow};
 use skysail_engine::Engine;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tonic::Status;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 /// Period at which readiness is reported to `grpc.health.v1`.
@@ -64,21 +66,39 @@ pub(crate) async fn run(
     let exits_on_failure = config.repository.exit_on_load_error
         && config.repository.model_control == Control::Explicit;
     let (ending, stop) = watch_end(Arc::clone(&server), stop, exits_on_failure);
+    tokio::spawn(refuse_late(Arc::clone(&server), stop.clone()));
     let (reporter, health) = health_reporter();
     let watcher = tokio::spawn(report_health(Arc::clone(&server), reporter, stop.clone()));
     let metrics_port = Arc::new(MetricsPort::start(&server, &config.threads, &stop));
     let grpc_services = services(Arc::clone(&server), health)?;
     tokio::join!(
-        serve(http, limits.clone(), threads.clone(), stop.clone(), move |thread, request| {
-            http::serve(Arc::clone(&server), thread, request)
-        }),
-        serve(grpc, limits.clone(), threads.clone(), stop.clone(), move |thread, request| {
-            grpc_services(thread, request)
-        }),
-        serve(metrics, limits, threads, stop, move |_, request| {
-            let port = Arc::clone(&metrics_port);
-            async move { port.serve(&request) }
-        }),
+        serve(
+            http,
+            limits.clone(),
+            threads.clone(),
+            stop.clone(),
+            move |thread, request| http::serve(Arc::clone(&server), thread, request),
+            || http::error_response(&Error::Stopping),
+        ),
+        serve(
+            grpc,
+            limits.clone(),
+            threads.clone(),
+            stop.clone(),
+            move |thread, request| grpc_services(thread, request),
+            || Status::from(Error::Stopping).into_http(),
+        ),
+        serve(
+            metrics,
+            limits,
+            threads,
+            stop,
+            move |_, request| {
+                let port = Arc::clone(&metrics_port);
+                async move { port.serve(&request) }
+            },
+            || MetricsPort::refuse(&Error::Stopping),
+        ),
     );
     watcher.abort();
     exporter.stop().await;
@@ -106,6 +126,14 @@ fn watch_end(
         result
     });
     (ending, ends)
+}
+
+/// Refuses the requests that still wait when the time to stop is over.
+async fn refuse_late(server: Arc<Server>, mut stop: watch::Receiver<bool>) {
+    // An error means the end, too.
+    let _ = stop.changed().await;
+    tokio::time::sleep(server.stop_timeout()).await;
+    server.engine().repository().refuse_all();
 }
 
 /// Returns the failures of models that were named for the start. Without any it waits for ever.

@@ -18,7 +18,7 @@ use skysail_engine::observe::statistics::Statistics;
 use skysail_engine::request_record::RequestRecord;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The server, independent of protocols.
 pub(crate) struct Server {
@@ -125,6 +125,11 @@ impl Server {
         BodyLimits { bytes_max: self.limits.load_bytes_max, ..self.body_limits() }
     }
 
+    /// Time that requests have once the server stops.
+    pub(crate) fn stop_timeout(&self) -> Duration {
+        Duration::from_millis(self.limits.stop_timeout_ms)
+    }
+
     pub(crate) fn budget(&self) -> &Arc<MemoryBudget> {
         &self.budget
     }
@@ -211,9 +216,10 @@ impl Server {
     }
 
     /// Makes the server report that it is not ready, as it is about to stop, and ends all loads.
+    /// What waits for a fuller batch runs at once.
     pub(crate) fn begin_to_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-        self.engine.repository().stop_loading();
+        self.engine.repository().begin_to_stop();
     }
 
     /// Reason under which a failed request is counted.

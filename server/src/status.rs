@@ -85,6 +85,20 @@ pub(crate) enum Error {
     /// A shared memory region has this name already.
     #[error("there is a shared memory region '{0}' already: unregister it first")]
     RegionExists(String),
+    /// The strings of one request need more memory than all requests together may take.
+    #[error(
+        "the request's strings need {bytes} bytes of memory, and all requests together may take \
+         {limit}: send fewer strings at once, or raise the server's flag --in-flight-bytes-max"
+    )]
+    StringsTooLarge {
+        /// Bytes that they need.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The server stops before the request could be answered.
+    #[error("the server is stopping: send the request to another one, or later again")]
+    Stopping,
     /// The server is at a limit.
     #[error("the server holds {what}, its limit; try again later")]
     Busy {
@@ -127,7 +141,8 @@ impl Error {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
             }
             Self::Engine(E::QueueFull { .. } | E::Overloaded { .. } | E::Dropped { .. })
-            | Self::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            | Self::Busy { .. }
+            | Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             Self::Engine(E::TimedOut { .. }) | Self::DeadlinePassed { .. } => {
                 (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded)
             }
@@ -162,7 +177,9 @@ impl Error {
             Self::NoSuchPath { .. } => (StatusCode::NOT_FOUND, Code::Unimplemented),
             Self::WrongMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
             Self::UnknownEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented),
-            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
+            Self::BodyTooLarge { .. } | Self::StringsTooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted)
+            }
             Self::BodyTooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
             Self::BodyBroken(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
         }
@@ -180,7 +197,8 @@ impl Error {
             }
             Self::Engine(E::QueueFull { .. } | E::ModelNotReady { .. })
             | Self::Repository(RepositoryError::Closed)
-            | Self::Busy { .. } => Some(RETRY_AFTER_MS),
+            | Self::Busy { .. }
+            | Self::Stopping => Some(RETRY_AFTER_MS),
             _ => None,
         }
     }

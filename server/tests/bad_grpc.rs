@@ -21,7 +21,7 @@ use skysail_protocol::grpc::{
 };
 use std::future::poll_fn;
 use support::Server;
-use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, same, slow, waits};
+use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, same, slow, texts, waits};
 use tokio_stream::StreamExt;
 use tonic::client::{Grpc, GrpcService};
 use tonic::codec::CompressionEncoding;
@@ -84,6 +84,17 @@ async fn expect_errors(cases: &[Case]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tensors_that_do_not_match_the_signature() {
+    fn with_elements_twice(request: &mut ModelInferRequest) {
+        let fp32_contents = vec![1.0, 2.0];
+        let contents = InferTensorContents { fp32_contents, ..Default::default() };
+        request.inputs[0].contents = Some(contents);
+    }
+    fn with_integers_for_floats(request: &mut ModelInferRequest) {
+        let int_contents = vec![1, 2];
+        let contents = InferTensorContents { int_contents, ..Default::default() };
+        request.inputs[0].contents = Some(contents);
+        request.raw_input_contents.clear();
+    }
     expect_errors(&[
         (|r| r.inputs[0].name = "z".into(), "no input 'z'; its inputs are 'x'"),
         (|r| r.inputs[0].datatype = "INT8".into(), "datatype INT8"),
@@ -94,7 +105,9 @@ async fn tensors_that_do_not_match_the_signature() {
         (|r| r.raw_input_contents = vec![Bytes::from_static(&[0; 7])], "brings 7 bytes"),
         (|r| r.raw_input_contents.push(Bytes::new()), "2 raw_input_contents for 1 inputs"),
         (|r| r.raw_input_contents.clear(), "brings 0 bytes"),
-        (|r| r.inputs[0].contents = Some(InferTensorContents::default()), "one only"),
+        (|r| r.inputs[0].contents = Some(InferTensorContents::default()), "one of the two"),
+        (with_elements_twice, "input 'x' has contents"),
+        (with_integers_for_floats, "datatype FP32 and elements in int_contents"),
     ])
     .await;
 }
@@ -128,6 +141,23 @@ async fn inconsistent_requests() {
         (with_a_timeout_in_words, "'timeout' must be a natural number, not \"soon\""),
     ])
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_that_need_too_much_memory() {
+    let models = Models::empty();
+    models.add("texts", &texts());
+    let server = Server::start_with(models.path(), &["--in-flight-bytes-max", "1000000"]);
+    let mut client = client(&server).await;
+    let mut ask = async |count: usize| {
+        let mut request = ModelInferRequest { model_name: "texts".into(), ..request() };
+        request.inputs[0].datatype = "BYTES".into();
+        request.inputs[0].shape = vec![count as i64];
+        request.raw_input_contents = vec![vec![0; 4 * count].into()];
+        client.model_infer(request).await
+    };
+    expect_error(ask(20_000).await, Code::ResourceExhausted, "--in-flight-bytes-max");
+    assert_eq!(ask(1000).await.unwrap().into_inner().outputs[0].shape, [1000]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

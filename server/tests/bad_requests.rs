@@ -127,6 +127,15 @@ fn duplicate_fields() {
     server.infer("add", add_input(fields)).expect_error(400, "'shape' stands there twice");
     let twice = r#"{"inputs": [], "inputs": []}"#;
     server.infer("add", twice).expect_error(400, "'inputs' stands there twice");
+    let twice = r#"{"timeout": 5, "tenant": "a", "timeout": 5}"#;
+    let of_request = ADD_REQUEST.replacen('{', &format!("{{\"parameters\": {twice},"), 1);
+    server.infer("add", of_request).expect_error(400, "parameter 'timeout' stands there twice");
+    let fields = r#""name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2],"#;
+    let own = format!(r#"{fields} "parameters": {{"a": 1, "\u0061": null}}"#);
+    server.infer("add", add_input(&own)).expect_error(400, "input 'x': parameter 'a' stands there");
+    let output = r#"{"name": "y", "parameters": {"b64": true, "b64": false}}"#;
+    let of_output = ADD_REQUEST.replacen('{', &format!("{{\"outputs\": [{output}],"), 1);
+    server.infer("add", of_output).expect_error(400, "output 'y': parameter 'b64' stands there");
     expect_good(&server);
 }
 
@@ -165,6 +174,7 @@ fn known_parameters_of_another_type() {
         assert_eq!(with(&format!(r#"{{"priority": {priority}}}"#)).status, 200);
     }
     with(r#"{"binary_data_output": 1}"#).expect_error(400, "true or false");
+    with(r#"{"timeout": 1e999}"#).expect_error(400, "natural number, not 1e999");
     with(r#"{"sequence_id": 7}"#).expect_error(501, "sequences are not supported");
     with("[]").expect_error(400, "'parameters' must be an object, not []");
     let fields = r#""name": "x", "shape": [1, 2], "datatype": "FP32", "parameters":"#;
@@ -185,6 +195,21 @@ fn bodies_that_are_not_json() {
     server.infer("add", b"{\"id\": \"\xff\xfe\"}").expect_error(400, "not UTF-8");
     server.infer("add", "\u{feff}{}").expect_error(400, "can not be read");
     server.infer("add", vec![0; 100]).expect_error(400, "can not be read");
+    expect_good(&server);
+}
+
+#[test]
+fn bodies_of_other_requests_that_are_not_json() {
+    let server = server();
+    for path in ["/v2/repository/index", "/v2/repository/models/add/load", "/v2/logging"] {
+        let post = |body: &str| server.post(path, body);
+        post(" ").expect_error(400, "the body must be an object");
+        post("{\n\"a\"")
+            .expect_error(400, "at line 2, column 4, where it ends, there should be ':'");
+        post(r#"{"a": tru}"#).expect_error(400, "there should be a value");
+        post(r#"{"a": 1, "a": 2}"#).expect_error(400, "'a' stands there twice");
+        post("[]").expect_error(400, "the body must be an object, not []");
+    }
     expect_good(&server);
 }
 
@@ -238,7 +263,12 @@ fn unknown_and_wrong_encodings() {
         server.connect().request("POST", "/v2/models/add/infer", &[&header], body)
     };
     let good = ADD_REQUEST.as_bytes();
-    assert_eq!(with("gzip", &gzip(good)).status, 200);
+    for name in ["gzip", "GZIP", "x-gzip", "X-Gzip"] {
+        assert_eq!(with(name, &gzip(good)).status, 200, "{name}");
+    }
+    let accepted = ["Accept-Encoding: GZip"];
+    let small = server.connect().request("POST", "/v2/models/add/infer", &accepted, good);
+    assert_eq!(small.header("content-encoding"), Some("gzip"));
     let mut deflate = ZlibEncoder::new(Vec::new(), Compression::fast());
     deflate.write_all(good).unwrap();
     assert_eq!(with("deflate", &deflate.finish().unwrap()).status, 200);
@@ -280,7 +310,10 @@ fn decompression_bombs_use_little_memory() {
     let shape = format!("\"name\": \"x\", \"shape\": [{}1]", many("1,"));
     server.infer("add", add_input(&shape)).expect_error(400, "64 dimensions");
     let parameters = format!("{{\"parameters\": {{{}\"b\": 1}}}}", many("\"a\":1,"));
-    server.infer("add", parameters).expect_error(400, "no 'inputs'");
+    server.infer("add", parameters).expect_error(400, "parameter 'a' stands there twice");
+    let names: Vec<String> = (0..1_000_000).map(|name| format!("\"{name}\":1")).collect();
+    let parameters = format!("{{\"parameters\": {{{}}}}}", names.join(","));
+    server.infer("add", parameters).expect_error(400, "'16384' is one of more than 16384");
     let outputs = format!("{{\"outputs\": [{}{{\"name\":\"y\"}}]}}", many("{\"name\":\"\"},"));
     server.infer("add", outputs).expect_error(400, "more than 4096 outputs");
     let input = r#"{"name":"","shape":[],"datatype":"BOOL","data":[]},"#;

@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use std::io::Write;
 use support::Server;
 use support::http::{Answer, Connection};
-use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, slow, waits};
+use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, slow, texts, waits};
 
 const INFER: &str = "/v2/models/add/infer";
 
@@ -120,6 +120,39 @@ fn bodies_share_one_memory_budget() {
     assert_eq!(server.infer("add", padded(300)).status, 200);
     assert_eq!(first.answer().status, 200);
     assert_eq!(server.infer("add", format!("{TWO_ROWS:2500}")).status, 200);
+}
+
+/// Sends this many raw texts of one byte to the model `texts`.
+fn send_texts(server: &Server, count: usize) -> Answer {
+    let parameters = r#""parameters": {"binary_data_output": true}"#;
+    let own = format!(r#""parameters": {{"binary_data_size": {}}}"#, 5 * count);
+    let json = format!(
+        r#"{{{parameters}, "inputs": [{{"name": "x", "shape": [{count}], "datatype": "BYTES", {own}}}]}}"#
+    );
+    let header = format!("Inference-Header-Content-Length: {}", json.len());
+    let body = [json.as_bytes(), &b"\x01\0\0\0a".repeat(count)].concat();
+    server.connect().request("POST", "/v2/models/texts/infer", &[&header], &body)
+}
+
+#[test]
+fn texts_count_with_what_a_run_takes_for_them() {
+    const COUNT: usize = 1 << 20;
+    let models = Models::empty();
+    models.add("texts", &texts());
+    let server = Server::start_with(models.path(), &["--in-flight-bytes-max", "120000000"]);
+    assert_eq!(send_texts(&server, 10).status, 200);
+    let before = server.peak_memory_bytes();
+    let answer = send_texts(&server, COUNT);
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.ends_with(&b"\x01\0\0\0a".repeat(COUNT)));
+    let after = server.peak_memory_bytes();
+    assert!(after < before + 120_000_000, "{before} bytes became {after}");
+    let large = send_texts(&server, 2 * COUNT);
+    large.expect_error(413, "raise the server's flag --in-flight-bytes-max");
+    assert!(large.header("retry-after").is_none());
+    assert_eq!(send_texts(&server, COUNT).status, 200);
+    let again = server.peak_memory_bytes();
+    assert!(again < before + 120_000_000, "{before} bytes became {again}: a run keeps its texts");
 }
 
 #[test]

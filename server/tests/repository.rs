@@ -4,9 +4,11 @@
 
 mod support;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use support::Server;
-use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, shared, slow, unsupported};
+use support::models::{ADD_REQUEST, Models, SLOW_REQUEST, add, shared, slow, unsupported, waits};
 
 /// A server that polls its folder very often.
 fn polling(models: &Models) -> Server {
@@ -329,6 +331,61 @@ fn a_load_can_override_settings() {
     load(r#"{"parameters": {"file:x": "AAAA"}}"#).expect_error(400, "no version is to serve");
     assert_eq!(server.get("/v2/models/add/config").json()["max_batch_size"], 3);
     assert_eq!(server.get("/v2/health/ready").status, 200);
+}
+
+#[test]
+fn errors_show_no_place_of_this_machine() {
+    let models = Models::empty();
+    models.write("bad/1/model.onnx", "no model").write("settings/model.toml", "x = 1");
+    models.add("settings", &add(1.0)).add("add", &add(1.0));
+    let server = explicit(&models, &["--load-model", "add"]);
+    let load = |name: &str, body: &str| {
+        let answer = server.post(&format!("/v2/repository/models/{name}/load"), body);
+        assert_eq!(answer.status, 400);
+        answer.error()
+    };
+    let file = |bytes: &[u8]| {
+        let file = BASE64_STANDARD.encode(bytes);
+        serde_json::json!({"parameters": {"file:1/model.onnx": file}}).to_string()
+    };
+    let errors = [
+        load("bad", ""),
+        load("settings", ""),
+        load("sent", &file(b"no model")),
+        load("sent", &file(&unsupported().to_bytes().unwrap())),
+        server.state("bad", "1").unwrap().1,
+    ];
+    let folder = models.path().display().to_string();
+    for error in &errors {
+        for hidden in [&folder, "/tmp", "/proc", "onnxruntime_src", ".cc:", ".h:"] {
+            assert!(!error.contains(hidden), "{error}");
+        }
+    }
+    assert!(errors[1].contains("'settings': settings/model.toml: "), "{}", errors[1]);
+    assert!(errors[3].contains("NoSuchOperator"), "{}", errors[3]);
+    // Whoever runs the server sees the whole path.
+    assert!(server.log().contains(&folder));
+}
+
+#[test]
+fn unloading_runs_at_once_what_waits_for_a_fuller_batch() {
+    let models = Models::empty();
+    models.add("add", &add(1.0)).write("add/model.toml", waits(8, 3_600_000));
+    let server = explicit(&models, &["--load-model", "add"]);
+    let ask = || {
+        let mut client = server.connect();
+        client.send_request("POST", "/v2/models/add/infer", &[], ADD_REQUEST.as_bytes());
+        server.wait_for_waiting("add", 1);
+        client
+    };
+    let mut client = ask();
+    // New files replace the version that the request waits for.
+    models.add("add", &add(2.0));
+    assert_eq!(server.post("/v2/repository/models/add/load", "").status, 200);
+    assert_eq!(client.answer().json()["outputs"][0]["data"][0], 2.0);
+    let mut client = ask();
+    assert_eq!(server.post("/v2/repository/models/add/unload", "").status, 200);
+    assert_eq!(client.answer().json()["outputs"][0]["data"][0], 3.0);
 }
 
 #[test]

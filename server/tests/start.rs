@@ -1,10 +1,10 @@
-//! Starting the server, errors at the start, and stopping.
+//! Starting the server, and errors at the start.
 
 mod support;
 
 use std::net::TcpListener;
 use std::process::Output;
-use support::models::{Models, SLOW_REQUEST, digits_request, slow, waits};
+use support::models::{Models, digits_request};
 use support::{Server, command, run};
 
 /// Checks the exit code and the message of a command that fails to start.
@@ -107,40 +107,4 @@ fn an_empty_folder_is_ready_and_has_no_models() {
     let server = Server::start(models.path());
     assert_eq!(server.post("/v2/repository/index", "").text(), "[]");
     server.infer("digits", digits_request()).expect_error(404, "no model 'digits'");
-}
-
-#[test]
-fn stopping_finishes_running_requests() {
-    let models = Models::empty();
-    models.add("slow", &slow());
-    let server = Server::start(models.path());
-    let mut client = server.connect();
-    client.send_request("POST", "/v2/models/slow/infer", &[], SLOW_REQUEST.as_bytes());
-    let mut idle = server.connect();
-    assert_eq!(idle.request("GET", "/v2/health/ready", &[], b"").status, 200);
-    server.tell_to_stop();
-    assert_eq!(client.answer().status, 200);
-    let log = server.stop();
-    assert!(log.contains("stopped"), "{log}");
-}
-
-#[test]
-fn stopping_waits_up_to_its_timeout() {
-    let models = Models::digits();
-    models.write("digits/model.toml", waits(8, 60_000));
-    let server = Server::start_with(models.path(), &["--stop-timeout-ms", "100"]);
-    let mut client = server.connect();
-    client.send_request("POST", "/v2/models/digits/infer", &[], &digits_request());
-    server.wait_for_waiting("digits", 1);
-    let log = server.stop();
-    assert!(log.contains("still ran 100 ms"), "{log}");
-}
-
-#[test]
-fn stopping_works_at_the_limit_of_connections() {
-    let models = Models::digits();
-    let server = Server::start_with(models.path(), &["--connections-max", "1"]);
-    let mut only = server.connect();
-    assert_eq!(only.request("GET", "/v2/health/live", &[], b"").status, 200);
-    server.stop();
 }

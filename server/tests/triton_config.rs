@@ -134,6 +134,54 @@ fn the_time_in_the_queue_is_no_part_of_the_run() {
 }
 
 #[test]
+fn a_level_does_not_wait_for_the_responses_of_another() {
+    let models = Models::empty();
+    let settings = "dynamic_batching { preserve_ordering: true priority_levels: 2 \
+                    default_priority_level: 2 } instance_group { count: 2 kind: KIND_CPU }";
+    models.add("long", &as_long_as_wanted()).write("long/config.pbtxt", settings);
+    let server = Server::start(models.path());
+    let mut low = server.connect();
+    low.send_request("POST", "/v2/models/long/infer", &[], LONG_REQUEST.as_bytes());
+    support::wait_until("the long run", || server.metric("skysail_replicas_busy", &[]) == 1.0);
+    let request = short_request(0).replacen('{', r#"{"id": "urgent", "#, 1);
+    let urgent = request.replacen("\"timeout\": 0", "\"priority\": 1", 1);
+    let answer = server.infer("long", urgent);
+    assert_eq!((answer.status, &answer.json()["id"]), (200, &json!("urgent")));
+    // One of the same level waits for its turn.
+    let mut behind = server.connect();
+    behind.send_request("POST", "/v2/models/long/infer", &[], short_request(0).as_bytes());
+    support::wait_until("its run", || server.statistics("long")["execution_count"] == 2);
+    drop(low);
+    assert_eq!(behind.answer().status, 200);
+}
+
+#[test]
+fn what_does_not_fit_the_graph_is_named_with_its_line() {
+    let models = Models::empty();
+    let settings = |changed: (&str, &str)| SCALED.replacen(changed.0, changed.1, 1);
+    let cases = [
+        ("name", ("name: \"x\"", "name: \"z\""), "line 3: input[0].name: "),
+        (
+            "type",
+            ("\"length\" data_type: TYPE_FP32", "\"length\" data_type: TYPE_INT8"),
+            "line 4: input[1].data_type: ",
+        ),
+        ("dims", ("dims: [ 3 ] }", "dims: [ 4 ] }"), "line 5: output[0].dims: "),
+        ("spare", ("{ name: \"n\"", "{ name: \"m\""), "line 6: output[1].name: "),
+    ];
+    for (model, change, _) in cases {
+        models.add(model, &scaled()).write(&format!("{model}/config.pbtxt"), settings(change));
+    }
+    let server = Server::start_unready(models.path(), &[]);
+    for (model, _, place) in cases {
+        let reason = server.wait_for_state(model, "1", "UNAVAILABLE");
+        assert!(reason.starts_with(&format!("{model}/config.pbtxt: {place}")), "{reason}");
+        assert!(reason.contains("graph"), "{reason}");
+    }
+    assert!(server.state("spare", "1").unwrap().1.contains("its outputs are 'y', 'n'"));
+}
+
+#[test]
 fn a_request_is_rejected_when_its_time_in_the_queue_has_passed() {
     let models = Models::empty();
     models.add("long", &as_long_as_wanted());

@@ -38,5 +38,5 @@ pub use operators::{DOMAIN, DOMAIN_VERSION, INT8_MATMUL, OperatorWeights, operat
 pub use parallel::{Parallel, Serial};
 pub use scratch::Scratch;
 pub use shared_session::RunBinding;
-pub use strings::{string_elements, string_tensor};
+pub use strings::{Strings, string_tensor};
 pub use weights::SparseWeights;

@@ -1,21 +1,23 @@
 //! Tensors of strings of any bytes. ONNX Runtime holds them, and its bindings take and give texts
 //! without NUL only.
 
-use ort::value::{DynTensor, Tensor, TensorElementType};
+use ort::memory::Allocator;
+use ort::value::{DynTensor, TensorElementType};
 use ort::{AsPointer, ortsys};
 use std::ptr;
 
-/// Makes a tensor of strings, of `count` elements.
+/// Makes a tensor of strings of this shape. The runtime takes 32 bytes for each, and more for long
+/// ones; nothing else is allocated.
 ///
 /// # Errors
-/// When shape, count and elements do not fit each other, or the runtime fails.
+/// When shape and elements do not fit each other, or the runtime fails.
 pub fn string_tensor<'a>(
     shape: &[usize],
-    count: usize,
     elements: impl Iterator<Item = &'a [u8]>,
-) -> ort::Result<Tensor<String>> {
-    let empty = vec![""; count];
-    let mut tensor = Tensor::from_string_array((shape.to_vec(), empty.as_slice()))?;
+) -> ort::Result<DynTensor> {
+    let allocator = Allocator::default();
+    let dims: Vec<i64> = shape.iter().map(|&dim| dim as i64).collect();
+    let mut tensor = DynTensor::new(&allocator, TensorElementType::String, dims)?;
     for (index, element) in elements.enumerate().filter(|(_, element)| !element.is_empty()) {
         let mut buffer = ptr::null_mut();
         // SAFETY: the tensor is one of strings. The runtime refuses an index beyond its end.
@@ -31,30 +33,52 @@ pub fn string_tensor<'a>(
     Ok(tensor)
 }
 
-/// Hands each string of a tensor to `each`, in order.
-///
-/// # Errors
-/// When the tensor holds no strings, or the runtime fails.
-pub fn string_elements(tensor: &DynTensor, mut each: impl FnMut(&[u8])) -> ort::Result<()> {
-    if *tensor.data_type() != TensorElementType::String {
-        return Err(ort::Error::new("the tensor holds no strings"));
+/// Copies of all strings of a tensor, one after the other.
+#[derive(Debug)]
+pub struct Strings {
+    content: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl Strings {
+    /// Copies the strings of a tensor.
+    ///
+    /// # Errors
+    /// When the tensor holds no strings, or the runtime fails.
+    pub fn of(tensor: &DynTensor) -> ort::Result<Self> {
+        if *tensor.data_type() != TensorElementType::String {
+            return Err(ort::Error::new("the tensor holds no strings"));
+        }
+        let count = tensor.shape().num_elements();
+        let mut bytes = 0;
+        // SAFETY: the tensor is one of strings.
+        ortsys![unsafe GetStringTensorDataLength(tensor.ptr(), &mut bytes)?];
+        let (mut content, mut starts) = (vec![0_u8; bytes], vec![0_usize; count]);
+        // SAFETY: the buffers are as long as the runtime is told, and as it demands.
+        ortsys![unsafe GetStringTensorContent(
+            tensor.ptr(),
+            content.as_mut_ptr().cast(),
+            content.len(),
+            starts.as_mut_ptr(),
+            starts.len()
+        )?];
+        Ok(Self { content, starts })
     }
-    let count = tensor.shape().num_elements();
-    let mut bytes = 0;
-    // SAFETY: the tensor is one of strings.
-    ortsys![unsafe GetStringTensorDataLength(tensor.ptr(), &mut bytes)?];
-    let (mut content, mut starts) = (vec![0_u8; bytes], vec![0_usize; count]);
-    // SAFETY: the buffers are as long as the runtime is told, and as it demands.
-    ortsys![unsafe GetStringTensorContent(
-        tensor.ptr(),
-        content.as_mut_ptr().cast(),
-        content.len(),
-        starts.as_mut_ptr(),
-        starts.len()
-    )?];
-    let ends = starts.iter().skip(1).copied().chain([bytes]);
-    for (start, end) in starts.iter().zip(ends) {
-        each(content.get(*start..end).unwrap_or_default());
+
+    /// Number of strings.
+    pub fn count(&self) -> usize {
+        self.starts.len()
     }
-    Ok(())
+
+    /// Bytes of all strings together.
+    pub fn bytes(&self) -> usize {
+        self.content.len()
+    }
+
+    /// The strings, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.starts.iter().skip(1).copied().chain([self.content.len()]);
+        let range = |(start, end): (&usize, usize)| self.content.get(*start..end);
+        self.starts.iter().zip(ends).map(move |bounds| range(bounds).unwrap_or_default())
+    }
 }

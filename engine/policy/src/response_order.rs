@@ -1,11 +1,53 @@
 //! Lets responses out in the order of their requests, where a model's settings ask for that.
+//!
+//! Each priority level has an order of its own. One order for all would hold the response of an urgent
+//! request behind those of every earlier one, and levels would have no effect.
 
+use crate::priority::Priority;
 use std::collections::BTreeMap;
 
-/// Responses that wait for those before them. A request takes a number, and gives its response
+/// Responses of several levels, whose orders do not depend on each other.
+#[derive(Debug)]
+pub struct ResponseOrders<T> {
+    /// Levels with requests that are not answered.
+    levels: BTreeMap<Priority, ResponseOrder<T>>,
+}
+
+/// The place of a response in the order of its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    level: Priority,
+    number: u64,
+}
+
+impl<T> Default for ResponseOrders<T> {
+    fn default() -> Self {
+        Self { levels: BTreeMap::new() }
+    }
+}
+
+impl<T> ResponseOrders<T> {
+    /// Takes the place of the next request of a level.
+    pub fn take(&mut self, level: Priority) -> Place {
+        Place { level, number: self.levels.entry(level).or_default().take() }
+    }
+
+    /// Gives a place back, with the response if there is one. Returns the responses that may leave
+    /// now, in order.
+    pub fn give_back(&mut self, place: Place, response: Option<T>) -> Vec<T> {
+        let Some(order) = self.levels.get_mut(&place.level) else { return Vec::new() };
+        let free = order.give_back(place.number, response);
+        if order.is_over() {
+            self.levels.remove(&place.level);
+        }
+        free
+    }
+}
+
+/// Responses of one level that wait for those before them. A request takes a number, and gives its response
 /// back under it, or nothing if there will be none.
 #[derive(Debug)]
-pub struct ResponseOrder<T> {
+struct ResponseOrder<T> {
     taken: u64,
     /// The first number that is not given back.
     next: u64,
@@ -20,14 +62,14 @@ impl<T> Default for ResponseOrder<T> {
 
 impl<T> ResponseOrder<T> {
     /// Takes the number of the next request.
-    pub fn take(&mut self) -> u64 {
+    fn take(&mut self) -> u64 {
         self.taken += 1;
         self.taken - 1
     }
 
     /// Gives a number back, with its response if there is one. Returns the responses that may
     /// leave now, in order.
-    pub fn give_back(&mut self, number: u64, response: Option<T>) -> Vec<T> {
+    fn give_back(&mut self, number: u64, response: Option<T>) -> Vec<T> {
         if number < self.next || number >= self.taken {
             return Vec::new();
         }
@@ -40,9 +82,9 @@ impl<T> ResponseOrder<T> {
         free
     }
 
-    /// Number of responses that wait.
-    pub fn held(&self) -> usize {
-        self.held.len()
+    /// True if every number that was taken is given back.
+    fn is_over(&self) -> bool {
+        self.next == self.taken
     }
 }
 
@@ -50,6 +92,21 @@ impl<T> ResponseOrder<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_level_waits_for_no_other_and_leaves_nothing_behind() {
+        let [high, low] = [1, 2].map(Priority::new);
+        let mut orders = ResponseOrders::default();
+        let places = [low, low, high, low].map(|level| orders.take(level));
+        let [low1, low2, urgent, low3] = places;
+        assert_eq!(orders.give_back(urgent, Some("urgent")), ["urgent"]);
+        assert_eq!(orders.levels.len(), 1);
+        assert!(orders.give_back(urgent, Some("again")).is_empty());
+        assert!(orders.give_back(low2, Some("second")).is_empty());
+        assert_eq!(orders.give_back(low1, None), ["second"]);
+        assert_eq!(orders.give_back(low3, Some("third")), ["third"]);
+        assert!(orders.levels.is_empty());
+    }
 
     proptest! {
         #[test]
@@ -71,7 +128,8 @@ mod tests {
                 let wanted: Vec<u64> =
                     (0..first_missing).filter(|number| !without.contains(number)).collect();
                 prop_assert_eq!(&left, &wanted);
-                prop_assert_eq!(responses.held(), given.len() - first_missing as usize);
+                prop_assert_eq!(responses.held.len(), given.len() - first_missing as usize);
+                prop_assert_eq!(responses.is_over(), first_missing == 20);
             }
         }
     }

@@ -128,8 +128,12 @@ impl Loader {
             batchability::decide(executor, &signature, proof, target, (probed, is_compared))?;
         batching.ragged = ragged;
         batching.padding = decide_padding(&mut first, &signature, &batching, target)?.map(Arc::new);
-        expected_tensors::check_inputs(&config.expected_inputs, &signature, batching.is_on())?;
-        expected_tensors::check_outputs(&config.expected_outputs, &signature, batching.is_on())?;
+        let has_rows = batching.is_on();
+        expected_tensors::check_inputs(&config.expected_inputs, &signature, has_rows)
+            .and_then(|()| {
+                expected_tensors::check_outputs(&config.expected_outputs, &signature, has_rows)
+            })
+            .map_err(|mismatch| target.in_configuration(&mismatch))?;
         let labels = labels::read_all(target.folder, &config.labels, &signature)?;
         let signature = Arc::new(as_clients_see(&signature, config, batching.is_on()));
 

@@ -103,6 +103,34 @@ fn a_batch_holds_entries_of_one_shape_in_their_order() {
 }
 
 #[test]
+fn what_waits_for_a_fuller_batch_runs_at_once_when_nothing_more_comes() {
+    let queue = queue(1, 4, FOR_EVER_US, 1000);
+    let _replies = [1, 1].map(|rows| push(&queue, &[rows]));
+    assert!(queue.start_here().is_none());
+    let shapes = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| next(&queue));
+        queue.expect_no_more();
+        thread.join().unwrap()
+    });
+    assert_eq!(shapes, [[1], [1]]);
+    // The last ones do not wait either.
+    let _reply = push(&queue, &[3]);
+    assert_eq!(next(&queue), [[3]]);
+}
+
+#[test]
+fn refused_requests_are_told_why() {
+    let queue = queue(1, 4, FOR_EVER_US, 1000);
+    let mut reply = push(&queue, &[1]);
+    queue.refuse_all("the server is stopping");
+    let refused = reply.try_recv().unwrap().unwrap_err();
+    assert!(matches!(refused, Error::ModelNotReady { .. }), "{refused}");
+    assert!(queue.push(entry(&[1]).0).unwrap_err().to_string().contains("is stopping"));
+    assert!(queue.next_job().is_none());
+    assert_eq!(queue.len(), 0);
+}
+
+#[test]
 fn a_batch_never_passes_its_limit_but_for_one_larger_request_alone() {
     let queue = plain();
     let _replies = [3, 2, 1, 9, 1, 4].map(|rows| push(&queue, &[rows]));

@@ -89,14 +89,6 @@ impl Queue {
         }
     }
 
-    /// Rejects requests from now on. Those that wait are still run.
-    pub(crate) fn close(&self) {
-        let mut state = self.state.lock();
-        state.open = false;
-        self.work.notify_all();
-        self.call_thread(&mut state);
-    }
-
     /// Waits until a closed queue is empty and no thread runs a batch of it.
     pub(crate) fn wait_until_ended(&self) {
         let mut state = self.state.lock();
@@ -107,6 +99,6 @@ impl Queue {
 impl State {
     /// True if a closed queue is empty, and no thread runs a batch of it.
     pub(super) fn has_ended(&self) -> bool {
-        !self.open && self.threads == 0 && self.scheduler.is_empty()
+        self.intake.is_closed() && self.threads == 0 && self.scheduler.is_empty()
     }
 }

@@ -87,6 +87,12 @@ impl Root {
         Self { path, model, label: label.into(), mirror: Some(mirror) }
     }
 
+    /// The path of the root, and the folder around that if it may be a file.
+    fn folders(&self) -> impl Iterator<Item = &Path> {
+        let around = self.model.as_ref().and_then(|_| self.path.parent());
+        std::iter::once(self.path.as_path()).chain(around)
+    }
+
     /// Models of the root by name, with their problems.
     fn models(&self) -> Result<BTreeMap<String, Option<String>>, String> {
         if let Some(mirror) = &self.mirror {
@@ -164,6 +170,11 @@ impl Roots {
             }
         }
         Ok(())
+    }
+
+    /// Folders that have models, or the file of one.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().flat_map(Root::folders)
     }
 
     /// Scans all models of all roots.

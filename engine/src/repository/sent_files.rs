@@ -18,6 +18,9 @@ const NAME_BYTES_MAX: usize = 255;
 /// Folders and file in a path, at most.
 const DEPTH_MAX: usize = 8;
 
+/// Start of the name of each folder of sent files.
+const PREFIX: &str = "skysail-sent-";
+
 /// Files that were sent. They are removed when this is dropped.
 #[derive(Debug)]
 pub struct SentFiles(TempDir);
@@ -37,7 +40,10 @@ pub enum SentFilesError {
     #[error("there are more than {FILES_MAX} files")]
     TooMany,
     /// The system can not store them.
-    #[error("the files can not be stored: {0}")]
+    #[error(
+        "the server can not store the files in its folder for temporary files: {}; make room there",
+        .0.kind()
+    )]
     Io(#[from] io::Error),
 }
 
@@ -51,8 +57,7 @@ impl SentFiles {
     ) -> Result<Self, SentFilesError> {
         // The folder's owner alone may enter it.
         let owner_only = fs::Permissions::from_mode(0o700);
-        let folder =
-            tempfile::Builder::new().prefix("skysail-sent-").permissions(owner_only).tempdir()?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).permissions(owner_only).tempdir()?;
         for (count, (path, bytes)) in files.into_iter().enumerate() {
             if count >= FILES_MAX {
                 return Err(SentFilesError::TooMany);
@@ -70,6 +75,11 @@ impl SentFiles {
             })?;
         }
         Ok(Self(folder))
+    }
+
+    /// Start of the paths of all sent files.
+    pub(crate) fn path_start() -> String {
+        std::env::temp_dir().join(PREFIX).display().to_string()
     }
 
     /// Folder of the model.

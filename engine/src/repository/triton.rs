@@ -53,5 +53,6 @@ fn settings_of(checked: &Checked, model: &str) -> Result<(ModelConfig, Vec<Strin
         .map_err(|_| Mistake::in_field("", "the configuration can not be read"))?;
     let mut config = convert::convert(triton, model, &mut warnings)?;
     config.declared = Some(Arc::new(value));
+    config.lines = checked.lines.clone();
     Ok((config, warnings))
 }

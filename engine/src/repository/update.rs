@@ -4,6 +4,7 @@
 use super::lifecycle::State;
 use super::load_pool::{LoadJob, LoadPool, Loaded};
 use super::load_with::LoadWith;
+use super::places::Places;
 use super::roots::Unread;
 use super::source::ModelSource;
 use super::{RepositoryError, Shared, Status};
@@ -37,8 +38,11 @@ pub(super) enum Event {
     Fetched { model: String, result: Result<(), String> },
     /// A load has ended.
     Loaded(Box<Loaded>),
-    /// Give all loads up, and answer whoever waits for one. What serves goes on.
-    StopLoading,
+    /// Give all loads up, and answer whoever waits for one. What serves goes on, without waits for
+    /// fuller batches.
+    BeginToStop,
+    /// Refuse the requests that wait.
+    RefuseAll,
     /// Unload everything and end.
     Stop,
 }
@@ -46,6 +50,7 @@ pub(super) enum Event {
 /// State of the thread.
 pub(super) struct Updater {
     config: EngineConfig,
+    places: Places,
     shared: Arc<Shared>,
     pool: LoadPool,
     /// Sends events to this thread.
@@ -83,6 +88,7 @@ impl Updater {
     ) -> Self {
         let pool = LoadPool::new(loader, Arc::clone(&shared), events.clone());
         Self {
+            places: Places::new(&config),
             config,
             shared,
             pool,
@@ -113,7 +119,8 @@ impl Updater {
                 // Their clients are told when the sender is dropped.
                 Ok(Event::Load { .. } | Event::Unload { .. } | Event::Fetched { .. })
                     if self.is_stopping => {}
-                Ok(Event::StopLoading) => self.stop_loading(),
+                Ok(Event::BeginToStop) => self.begin_to_stop(),
+                Ok(Event::RefuseAll) => self.refuse_all(),
                 Ok(Event::Load { model, with, done }) => self.load(&model, NextLoad { with, done }),
                 Ok(Event::Fetched { model, result }) => self.end_fetch(&model, result),
                 Ok(Event::Unload { model, done }) => self.unload(&model, done),
@@ -211,7 +218,7 @@ impl Updater {
         let state = self.models.entry(name.into()).or_default();
         let has_it = state.loading.contains_key(&version);
         if !state.serving.contains_key(&version) {
-            self.set_status(name, version, State::Loading, String::new());
+            self.set_status(name, version, State::Loading, "");
         }
         // Files that have changed meanwhile are loaded when the load of the old ones has ended.
         if !has_it {
@@ -253,8 +260,10 @@ impl Updater {
         let state = self.models.entry(name.into()).or_default();
         state.failed.remove(&version);
         self.shared.serving.insert(Arc::clone(&in_service.endpoint));
-        self.retiring.extend(state.serving.insert(version, in_service));
-        self.set_status(name, version, State::Ready, String::new());
+        if let Some(replaced) = state.serving.insert(version, in_service) {
+            self.retire(replaced);
+        }
+        self.set_status(name, version, State::Ready, "");
     }
 
     fn fail_version(&mut self, name: &str, version: u64, mut origin: Origin, reason: String) {
@@ -274,13 +283,13 @@ impl Updater {
             }
             false => (State::Unavailable, reason),
         };
-        self.set_status(name, version, state, reason);
+        self.set_status(name, version, state, &reason);
     }
 
     /// Reports that a model's folder can not be used. Versions that serve go on.
     fn fail_model(&self, name: &str, reason: &str) {
         tracing::error!("model '{name}': {reason}");
-        self.set_status(name, 0, State::Unavailable, reason.into());
+        self.set_status(name, 0, State::Unavailable, reason);
     }
 
     /// Answers the clients of a model that has reached its goal.
@@ -320,7 +329,9 @@ impl Updater {
         std::iter::once(0).chain(failed).find_map(reason)
     }
 
-    fn set_status(&self, name: &str, version: u64, state: State, reason: String) {
+    /// Sets the status of a version, whose reason clients read.
+    fn set_status(&self, name: &str, version: u64, state: State, reason: &str) {
+        let reason = self.places.hide(reason);
         let mut status = self.shared.status.write();
         let key = (name.to_owned(), version);
         let before = status.get(&key).map_or(State::Unavailable, |status| status.state);

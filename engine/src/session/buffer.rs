@@ -8,8 +8,8 @@ use bytemuck::Pod;
 use bytes::Bytes;
 use half::{bf16, f16};
 use ort::session::Session;
-use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
-use skysail_kernels::{string_elements, string_tensor};
+use ort::value::{DynTensor, PrimitiveTensorElementType, TensorElementType};
+use skysail_kernels::{Strings, string_tensor};
 
 /// Calls a function that is generic over the element type with the type of a datatype. `BOOL` and
 /// `BYTES` have their own arms, as not every byte is a valid bool or string.
@@ -92,10 +92,10 @@ fn misfit() -> ort::Error {
 }
 
 /// Makes a tensor of the strings of all parts.
-pub(super) fn strings(input: &BatchInput<'_>) -> ort::Result<Tensor<String>> {
+pub(super) fn strings(input: &BatchInput<'_>) -> ort::Result<DynTensor> {
     let parts: Vec<_> = input.parts.iter().map(|part| part.contiguous()).collect();
-    let count = elements(&input.shape).ok_or_else(misfit)?;
-    string_tensor(&input.shape, count, parts.iter().flat_map(|part| bytes_elements(part)))
+    elements(&input.shape).ok_or_else(misfit)?;
+    string_tensor(&input.shape, parts.iter().flat_map(|part| bytes_elements(part)))
 }
 
 /// Copies a tensor's elements to an output.
@@ -122,8 +122,9 @@ fn read_bool(tensor: &DynTensor) -> ort::Result<Bytes> {
 }
 
 fn read_strings(tensor: &DynTensor) -> ort::Result<Bytes> {
-    let mut data = Vec::new();
-    string_elements(tensor, |element| push_bytes_element(&mut data, element))?;
+    let strings = Strings::of(tensor)?;
+    let mut data = Vec::with_capacity(strings.bytes() + size_of::<u32>() * strings.count());
+    strings.iter().for_each(|element| push_bytes_element(&mut data, element));
     Ok(data.into())
 }
 

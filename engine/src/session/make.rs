@@ -1,6 +1,7 @@
 //! Makes the sessions of one version, with their graph optimisation and threads.
 
 use super::SessionError;
+use super::message::plain;
 use super::shared::SharedModel;
 use crate::config::ReplicaConfig;
 use crate::thread_priority::Spawner;
@@ -103,7 +104,7 @@ impl SessionMaker<'_> {
         }
         for library in self.libraries {
             builder = builder.with_operator_library(library).map_err(|error| {
-                let (path, error) = (library.display().to_string(), error.to_string());
+                let (path, error) = (library.display().to_string(), plain(&error.to_string()));
                 SessionError::OperatorLibrary { path, error }
             })?;
         }

@@ -13,7 +13,7 @@ use crate::signature::{Signature, TensorSpec};
 use crate::tensor::{DataType, Shape};
 use ort::memory::MemoryInfo;
 use ort::session::{RunOptions, Session};
-use ort::value::{DynTensor, DynTensorRef, Tensor};
+use ort::value::{DynTensor, DynTensorRef};
 use skysail_kernels::RunBinding;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub(super) struct Plan {
     /// True if it was made with proven shapes.
     relies: bool,
     binding: RunBinding,
-    inputs: Vec<DynTensor>,
+    inputs: Vec<Input>,
     outputs: Vec<Output>,
     /// Memory in which the runtime allocates outputs without our buffer.
     memory: MemoryInfo<'static>,
@@ -59,6 +59,17 @@ pub(super) struct Plan {
 pub(super) struct Plans {
     all: Vec<Plan>,
     runs: u64,
+}
+
+/// An input of the model.
+enum Input {
+    /// A reused buffer.
+    Buffer(DynTensor),
+    /// Strings, which are made for each run and freed after it: they take many times their bytes.
+    Strings {
+        /// A tensor that is bound between two runs.
+        placeholder: DynTensor,
+    },
 }
 
 /// An output of the model.
@@ -176,12 +187,18 @@ impl Plan {
             last_used: 0,
         };
         for (spec, input) in run.specs().zip(run.inputs) {
-            let tensor = buffer::allocate(session, spec.datatype, &input.shape)?;
-            if spec.datatype != DataType::Bytes {
-                plan.binding.bind_input(&spec.name, &tensor)?;
-                plan.bytes += buffer::bytes(&tensor);
-            }
-            plan.inputs.push(tensor);
+            plan.inputs.push(match spec.datatype {
+                DataType::Bytes => {
+                    let placeholder = buffer::allocate(session, DataType::Bytes, &[1])?;
+                    Input::Strings { placeholder }
+                }
+                datatype => {
+                    let tensor = buffer::allocate(session, datatype, &input.shape)?;
+                    plan.binding.bind_input(&spec.name, &tensor)?;
+                    plan.bytes += buffer::bytes(&tensor);
+                    Input::Buffer(tensor)
+                }
+            });
         }
         let mut names: Vec<&str> = Vec::new();
         for (index, spec) in run.signature.outputs.iter().enumerate() {
@@ -228,12 +245,23 @@ impl Plan {
 
     /// Copies the requests' data into the bound inputs.
     pub(super) fn gather(&mut self, run: &PlannedRun<'_, '_>) -> ort::Result<()> {
-        for ((tensor, input), spec) in self.inputs.iter_mut().zip(run.inputs).zip(run.specs()) {
-            if spec.datatype == DataType::Bytes {
-                let strings: Tensor<String> = buffer::strings(input)?;
-                self.binding.bind_input(&spec.name, &strings)?;
-            } else {
-                buffer::fill(tensor, spec.datatype, input)?;
+        for ((own, input), spec) in self.inputs.iter_mut().zip(run.inputs).zip(run.specs()) {
+            match own {
+                Input::Buffer(tensor) => buffer::fill(tensor, spec.datatype, input)?,
+                Input::Strings { .. } => {
+                    self.binding.bind_input(&spec.name, &buffer::strings(input)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees the strings of the last run.
+    fn release_strings(&mut self, signature: &Signature) -> ort::Result<()> {
+        let optional = self.given.iter().filter_map(|&at| signature.optional_inputs.get(at));
+        for (own, spec) in self.inputs.iter().zip(signature.inputs.iter().chain(optional)) {
+            if let Input::Strings { placeholder } = own {
+                self.binding.bind_input(&spec.name, placeholder)?;
             }
         }
         Ok(())
@@ -259,6 +287,7 @@ impl Plan {
             Ok(())
         });
         let executed = executed.unwrap_or_else(Instant::now);
+        self.release_strings(signature)?;
         self.release_outputs(signature)?;
         ran?;
         let missing =

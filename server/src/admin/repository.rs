@@ -2,7 +2,7 @@
 
 use crate::server::Server;
 use crate::status::Error;
-use skysail_engine::repository::{LoadWith, RepositoryError, SentFiles, State};
+use skysail_engine::repository::{LoadWith, RepositoryError, SentFiles, SentFilesError, State};
 use skysail_protocol::grpc::repository_index_response::ModelIndex;
 use skysail_protocol::grpc::{
     ModelRepositoryParameter, RepositoryIndexResponse, model_repository_parameter::ParameterChoice,
@@ -73,6 +73,9 @@ async fn store(files: Vec<(String, Vec<u8>)>) -> Result<Arc<SentFiles>, Error> {
     };
     let stored = tokio::task::spawn_blocking(store).await;
     let stored = stored.map_err(|error| Error::Busy { what: format!("no thread: {error}") })?;
+    if let Err(SentFilesError::Io(error)) = &stored {
+        tracing::error!("files that a client sent can not be stored: {error}");
+    }
     stored.map(Arc::new).map_err(Error::from)
 }
 

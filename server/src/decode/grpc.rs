@@ -33,6 +33,15 @@ pub(crate) fn decode(message: ModelInferRequest) -> Result<Decoded, Error> {
         decoded.push_output(output.name, known)?;
     }
     let raw = message.raw_input_contents;
+    if !raw.is_empty()
+        && let Some(typed) = message.inputs.iter().find(|input| input.contents.is_some())
+    {
+        return Err(Error::malformed(format!(
+            "input '{}' has contents, and the request has raw_input_contents: put the elements of \
+             all inputs into one of the two",
+            typed.name
+        )));
+    }
     let in_message = message.inputs.iter().filter(|input| !is_in_shared_memory(input)).count();
     if !raw.is_empty() && raw.len() != in_message {
         let (raw, inputs) = (raw.len(), in_message);
@@ -66,14 +75,9 @@ fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<InputTensor, Er
     let shape: Shape = shape.iter().map(natural).collect::<Result<_, _>>().map_err(|_| {
         Error::malformed(format!("input '{name}': shape {shape:?} has a negative dimension"))
     })?;
-    let data = match (raw, contents) {
-        (Some(_), Some(_)) => {
-            return Err(Error::malformed(format!(
-                "input '{name}' has contents, and the request has raw_input_contents: one only"
-            )));
-        }
-        (Some(raw), None) => raw.into(),
-        (None, contents) => typed(&name, datatype, contents.unwrap_or_default())?,
+    let data = match raw {
+        Some(raw) => raw.into(),
+        None => typed(&name, datatype, contents.unwrap_or_default())?,
     };
     Ok(InputTensor { name, datatype, shape, data })
 }
@@ -81,6 +85,13 @@ fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<InputTensor, Er
 /// Converts typed contents to binary form.
 fn typed(name: &str, datatype: DataType, contents: InferTensorContents) -> Result<Payload, Error> {
     let c = contents;
+    if let Some(other) = other_contents(&c, datatype) {
+        return Err(Error::malformed(format!(
+            "input '{name}' has datatype {datatype} and elements in {other}: the protocol puts them \
+             into {}",
+            contents_field(datatype)
+        )));
+    }
     let data = match datatype {
         DataType::Bool => c.bool_contents.iter().map(|&bit| u8::from(bit)).collect(),
         DataType::Int8 => narrow(name, &c.int_contents, i8::to_le_bytes)?,
@@ -105,6 +116,38 @@ fn typed(name: &str, datatype: DataType, contents: InferTensorContents) -> Resul
         }
     };
     Ok(data.into())
+}
+
+/// The field of typed contents that has the elements of a datatype.
+fn contents_field(datatype: DataType) -> &'static str {
+    match datatype {
+        DataType::Bool => "bool_contents",
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => "int_contents",
+        DataType::Int64 => "int64_contents",
+        DataType::Uint8 | DataType::Uint16 | DataType::Uint32 => "uint_contents",
+        DataType::Uint64 => "uint64_contents",
+        DataType::Fp32 => "fp32_contents",
+        DataType::Fp64 => "fp64_contents",
+        DataType::Bytes => "bytes_contents",
+        DataType::Fp16 | DataType::Bf16 => "raw_input_contents",
+    }
+}
+
+/// A field with elements of another datatype, if there is one.
+fn other_contents(c: &InferTensorContents, datatype: DataType) -> Option<&'static str> {
+    let own = contents_field(datatype);
+    let fields = [
+        ("bool_contents", c.bool_contents.is_empty()),
+        ("int_contents", c.int_contents.is_empty()),
+        ("int64_contents", c.int64_contents.is_empty()),
+        ("uint_contents", c.uint_contents.is_empty()),
+        ("uint64_contents", c.uint64_contents.is_empty()),
+        ("fp32_contents", c.fp32_contents.is_empty()),
+        ("fp64_contents", c.fp64_contents.is_empty()),
+        ("bytes_contents", c.bytes_contents.is_empty()),
+    ];
+    let other = fields.into_iter().find(|(field, is_empty)| !is_empty && *field != own);
+    other.map(|(field, _)| field)
 }
 
 fn narrow<W: Copy + std::fmt::Display, T: TryFrom<W>, const N: usize>(
@@ -178,7 +221,16 @@ mod tests {
             decode(message).unwrap_err().to_string()
         };
         assert!(error(input("INT8", Some(wide.clone())), vec![]).contains("300 does not fit"));
-        assert!(error(input("INT8", Some(wide)), raw()).contains("one only"));
+        for datatype in DataType::ALL {
+            for contents in [wide.clone(), InferTensorContents::default()] {
+                let message = error(input(datatype.name(), Some(contents)), raw());
+                assert!(message.starts_with("input 'x' has contents"), "{message}");
+            }
+        }
+        for datatype in ["FP32", "UINT8", "BYTES", "FP16"] {
+            let message = error(input(datatype, Some(wide.clone())), vec![]);
+            assert!(message.contains("elements in int_contents"), "{message}");
+        }
         assert!(error(input("FP16", None), vec![]).contains("raw_input_contents only"));
         assert!(error(input("FLOAT", None), raw()).contains("'FLOAT' is not one of"));
         assert!(error(input("INT8", None), [raw(), raw()].concat()).contains("2 raw_input"));

@@ -3,6 +3,7 @@
 use super::Decoded;
 use super::elements::{self, AnyNesting};
 use super::fault::Fault;
+use super::names::Names;
 use super::number::Number;
 use super::parameters::{InputParameters, KnownParameters, OutputParameters, Value};
 use super::reader::{Kind, Reader};
@@ -201,7 +202,7 @@ fn tensors(
     })
 }
 
-/// Reads an object of parameters.
+/// Reads an object of parameters, each of which has a name of its own.
 fn parameters(
     reader: &mut Reader<'_>,
     known: &mut impl KnownParameters,
@@ -211,13 +212,20 @@ fn parameters(
     if reader.kind() != Kind::Object {
         return Err(reader.wrong("'parameters'", "an object"));
     }
+    let mut names = Names::default();
     reader.object(|reader, name| {
+        names.once(name).map_err(|problem| Fault::value(format!("parameter {problem}")))?;
         let text;
+        let before = reader.clone();
         let value = match reader.kind() {
             Kind::Null => reader.null().map(|_| Value::Null)?,
             Kind::Bool => Value::Bool(reader.bool()?),
             Kind::Number => match reader.number()? {
                 Number::Integer(value) => Value::Integer(value),
+                // Of a number that no double holds, its text is left.
+                number @ Number::Decimal(_) if number.to_f64().is_infinite() => {
+                    Value::Json({ before }.skip()?)
+                }
                 number => Value::Float(number.to_f64()),
             },
             Kind::Text => {

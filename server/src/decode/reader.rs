@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
     /// Reads an object, whose values `each` must read.
     pub(super) fn object(
         &mut self,
-        mut each: impl FnMut(&mut Self, &str) -> Result<(), Fault>,
+        mut each: impl FnMut(&mut Self, &Cow<'a, str>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         self.expect(b'{')?;
         if self.eat(b'}') {

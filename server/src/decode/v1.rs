@@ -42,7 +42,7 @@ pub(crate) fn decode(body: &[u8], signature: &Signature) -> Result<Decoded, Erro
     let mut columns = Columns::new(signature);
     let mut found = None;
     reader.object(|reader, key| {
-        let field = match key {
+        let field = match key.as_ref() {
             "instances" => "instances",
             "inputs" => "inputs",
             _ => return reader.skip().map(drop),

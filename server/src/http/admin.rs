@@ -3,6 +3,7 @@
 use super::route::{Admin, RegionAction, Target};
 use super::{ChunkedBody, OFFLOAD_BYTES, json_response, offload};
 use crate::admin::{self, json::to_json};
+use crate::decode;
 use crate::server::Server;
 use crate::status::Error;
 use base64::Engine as _;
@@ -117,20 +118,7 @@ fn empty() -> Response<ChunkedBody> {
 
 /// The body as a JSON object; an empty one is an empty object.
 fn object(body: &Payload) -> Result<Map<String, Value>, Error> {
-    if body.is_empty() {
-        return Ok(Map::new());
-    }
-    // A value of any kind, so that the only errors are those of the JSON itself.
-    match serde_json::from_slice(&body.contiguous()) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(Value::Null) => Ok(Map::new()),
-        Ok(other) => {
-            Err(Error::malformed(format!("the body must be an object, not {}", shown(&other))))
-        }
-        Err(error) => {
-            Err(Error::malformed(format!("the JSON of the body can not be read: {error}")))
-        }
-    }
+    decode::value::object(&body.contiguous())
 }
 
 /// Names of all models that serve.

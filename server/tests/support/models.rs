@@ -100,6 +100,16 @@ pub(crate) fn same() -> Model {
     graph.finish().unwrap()
 }
 
+/// `y = x`, for texts x of `[any]`.
+pub(crate) fn texts() -> Model {
+    let mut graph = GraphBuilder::new("texts");
+    graph
+        .input("x", ElementType::String, &[Dim::Unknown])
+        .node("Identity", &["x"], &["y"], &[])
+        .output("y", ElementType::String, &[Dim::Unknown]);
+    graph.finish().unwrap()
+}
+
 /// Reduces all elements of x, float32 `[batch, any]`, by an operator such as `ReduceSum`.
 pub(crate) fn over_all(op_type: &str) -> Model {
     let mut graph = GraphBuilder::new("over all");

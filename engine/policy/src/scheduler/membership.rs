@@ -31,7 +31,7 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
     /// the requests that wait.
     pub(super) fn count_replicas(&mut self) {
         if self.replicas.live().next().is_none() {
-            self.removed.extend(self.waiting.remove_all(|_| true));
+            self.remove_all();
         }
         let slots = self.replicas.slots();
         if slots != self.slots {

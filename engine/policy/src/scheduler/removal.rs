@@ -11,6 +11,11 @@ impl<T, K: Clone + Eq + Hash> Scheduler<T, K> {
         self.removed.extend(self.waiting.remove_all(|one| one.demand.is_late(now_us)));
     }
 
+    /// Removes every request.
+    pub fn remove_all(&mut self) {
+        self.removed.extend(self.waiting.remove_all(|_| true));
+    }
+
     /// Removes the delayed requests whose deadlines have passed. Under overload none of them may
     /// ever become the most urgent.
     pub(super) fn remove_late_delayed(&mut self, now_us: u64) {

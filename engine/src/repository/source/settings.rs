@@ -17,11 +17,13 @@ pub(super) fn read(
     given: Option<&str>,
 ) -> (Result<ModelConfig, String>, Vec<String>) {
     let read = match given {
-        Some(json) => triton::from_json(json, name),
+        Some(json) => triton::from_json(json, name).map(|read| ("the configuration".into(), read)),
         None => read_config(folder, name),
     };
     match read {
-        Ok((config, warnings)) => (check(config), warnings),
+        Ok((place, (config, warnings))) => {
+            (check(config).map_err(|error| format!("{place}: {error}")), warnings)
+        }
         Err(error) => (Err(error), Vec::new()),
     }
 }
@@ -34,7 +36,8 @@ fn check(config: ModelConfig) -> Result<ModelConfig, String> {
     }
 }
 
-fn read_config(folder: &Path, name: &str) -> Result<(ModelConfig, Vec<String>), String> {
+/// Reads the settings in a folder, with the name of their file.
+fn read_config(folder: &Path, name: &str) -> Result<(String, (ModelConfig, Vec<String>)), String> {
     let (toml, pbtxt) = (folder.join("model.toml"), folder.join("config.pbtxt"));
     if is_there(&toml) {
         let config = ModelConfig::from_toml(&read_text(&toml)?)
@@ -43,13 +46,14 @@ fn read_config(folder: &Path, name: &str) -> Result<(ModelConfig, Vec<String>), 
             true => vec![format!("{} is not read: model.toml goes before it", pbtxt.display())],
             false => Vec::new(),
         };
-        return Ok((config, warnings));
+        return Ok((toml.display().to_string(), (config, warnings)));
     }
     if is_there(&pbtxt) {
-        return triton::from_text(&read_text(&pbtxt)?, name)
-            .map_err(|error| format!("{}: {error}", pbtxt.display()));
+        let file = pbtxt.display().to_string();
+        let read = triton::from_text(&read_text(&pbtxt)?, name);
+        return read.map_err(|error| format!("{file}: {error}")).map(|read| (file, read));
     }
-    Ok((ModelConfig::default(), Vec::new()))
+    Ok((String::new(), (ModelConfig::default(), Vec::new())))
 }
 
 /// True for whatever has the name of a file, so that what is no file is not taken for none.

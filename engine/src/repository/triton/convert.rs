@@ -142,7 +142,8 @@ fn instances(
         }
         sum += if group.passive { 0 } else { count };
         if sum > THREADS_MAX {
-            let problem = format!("makes {sum} instances: at most {THREADS_MAX}");
+            let problem =
+                format!("makes {sum} instances: set the counts to {THREADS_MAX} at most together");
             return Err(Mistake::in_field(field, problem));
         }
     }
@@ -165,8 +166,10 @@ fn apply_parameter(
         parsed => {
             let field = format!("parameters[\"{key}\"]");
             let problem = match parsed {
-                Ok(_) => format!("is {value}: at most {THREADS_MAX}"),
-                Err(_) => format!("is '{value}': not a number"),
+                Ok(_) => {
+                    format!("is {value}: set it to {THREADS_MAX} at most, or to 0 for the default")
+                }
+                Err(_) => format!("is '{value}', and must be a number from 0 to {THREADS_MAX}"),
             };
             Err(Mistake::in_field(field, problem))
         }

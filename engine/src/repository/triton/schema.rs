@@ -1,6 +1,7 @@
 //! Checks a configuration as written against the schema, and gives it one form for all that follows.
 
 use super::node::{Field, Mistake, Node};
+use crate::config::FieldLines;
 use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use scalar::scalar;
 use serde_json::{Map, Value};
@@ -29,19 +30,15 @@ pub(super) enum Form {
 pub(super) struct Checked {
     /// Fields by the schema's names, without those that have their default.
     pub(super) value: Map<String, Value>,
-    /// Lines of the fields, by path.
-    lines: HashMap<String, usize>,
+    /// Lines of the fields.
+    pub(super) lines: FieldLines,
 }
 
 impl Checked {
     /// Adds the line of its field to a mistake.
-    pub(super) fn locate(&self, mut mistake: Mistake) -> Mistake {
-        let mut path = mistake.field.as_str();
-        while mistake.line.is_none() && !path.is_empty() {
-            mistake.line = self.lines.get(path).copied();
-            path = &path[..path.rfind(['.', '[']).unwrap_or(0)];
-        }
-        mistake
+    pub(super) fn locate(&self, mistake: Mistake) -> Mistake {
+        let line = mistake.line.or_else(|| self.lines.line(&mistake.field));
+        Mistake { line, ..mistake }
     }
 }
 
@@ -63,7 +60,7 @@ pub(super) fn schema() -> Result<MessageDescriptor, Mistake> {
 pub(super) fn check(fields: Vec<Field>, form: Form) -> Result<Checked, Mistake> {
     let mut checker = Checker { form, lines: HashMap::new() };
     let value = checker.message(fields, &schema()?, "")?;
-    Ok(Checked { value, lines: checker.lines })
+    Ok(Checked { value, lines: checker.lines.into() })
 }
 
 struct Checker {

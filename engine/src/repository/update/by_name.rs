@@ -84,7 +84,10 @@ impl Updater {
     /// Loads a model whose files are here now.
     fn finish_fetch(&mut self, name: &str, load: NextLoad, result: Result<(), String>) {
         let NextLoad { with, done } = load;
-        let not_loaded = |reason| RepositoryError::NotLoaded { model: name.into(), reason };
+        let not_loaded = |reason: String| {
+            let (model, reason) = (name.into(), self.places.hide(&reason));
+            RepositoryError::NotLoaded { model, reason }
+        };
         let source = result.map_err(not_loaded).and_then(|()| {
             self.config.models.scan_model(name, &with).map_err(|error| match error {
                 NoSource::Unknown => RepositoryError::NoSuchModel(name.into()),
@@ -173,7 +176,7 @@ impl Updater {
         }
         self.withdraw_loads(name);
         for version in loading.into_iter().filter(|version| !serving.contains(version)) {
-            self.set_status(name, version, State::Unavailable, Status::unloaded().reason);
+            self.set_status(name, version, State::Unavailable, &Status::unloaded().reason);
         }
         self.unload_all(name);
         self.unloading.push((name.into(), done));

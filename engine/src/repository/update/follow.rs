@@ -58,7 +58,7 @@ impl Updater {
         match &goal.config {
             Ok(config) => self.follow_versions(name, &goal, config),
             Err(reason) if goal.is_coming => {
-                self.set_status(name, 0, State::Loading, reason.clone());
+                self.set_status(name, 0, State::Loading, reason);
             }
             Err(error) => self.fail_model(name, error),
         }

@@ -12,9 +12,15 @@ impl Updater {
         self.shared.serving.remove(name, version);
         let state = self.models.entry(name.into()).or_default();
         if let Some(in_service) = state.serving.remove(&version) {
-            self.retiring.push(in_service);
-            self.set_status(name, version, State::Unloading, String::new());
+            self.retire(in_service);
+            self.set_status(name, version, State::Unloading, "");
         }
+    }
+
+    /// Takes a version that left the map out of service. What waits for it runs at once.
+    pub(super) fn retire(&mut self, in_service: InService) {
+        in_service.endpoint.model().queue().expect_no_more();
+        self.retiring.push(in_service);
     }
 
     pub(super) fn unload_all(&mut self, name: &str) {
@@ -84,13 +90,26 @@ impl Updater {
         }
     }
 
-    /// Gives all loads up. Their clients are told by the end of their channels.
-    pub(super) fn stop_loading(&mut self) {
+    /// Gives all loads up, and runs at once what waits. Clients of loads are told by the end of
+    /// their channels.
+    pub(super) fn begin_to_stop(&mut self) {
         self.is_stopping = true;
         self.next_scan = None;
         self.pool.stop();
         self.unloading.clear();
         self.models.values_mut().for_each(|state| drop(state.take_clients()));
+        self.in_service().for_each(|s| s.endpoint.model().queue().expect_no_more());
+    }
+
+    /// Refuses all requests that wait, and all that come.
+    pub(super) fn refuse_all(&self) {
+        let retiring = self.retiring.iter();
+        let all = self.in_service().chain(retiring);
+        all.for_each(|s| s.endpoint.model().queue().refuse_all("the server is stopping"));
+    }
+
+    fn in_service(&self) -> impl Iterator<Item = &InService> {
+        self.models.values().flat_map(|state| state.serving.values())
     }
 
     /// Ends all loads, and frees everything.

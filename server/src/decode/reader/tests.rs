@@ -30,7 +30,7 @@ fn value(reader: &mut Reader<'_>) -> Result<Value, Fault> {
         Kind::Object => {
             let mut fields = serde_json::Map::new();
             reader.object(|reader, key| {
-                fields.insert(key.into(), value(reader)?);
+                fields.insert(key.to_string(), value(reader)?);
                 Ok(())
             })?;
             fields.into()

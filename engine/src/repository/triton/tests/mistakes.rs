@@ -86,7 +86,7 @@ fn a_value_that_is_not_served() {
         ("instance_group {\n count: -1 }", "line 2: instance_group[0].count: is -1: at least 0"),
         (
             "instance_group { count: 9999 }",
-            "instance_group[0].count: makes 9999 instances: at most 1024",
+            "instance_group[0].count: makes 9999 instances: set the counts to 1024",
         ),
         ("instance_group { passive: true }", "line 1: instance_group: all are passive"),
         (
@@ -107,7 +107,7 @@ fn a_value_that_is_not_served() {
         ),
         (
             "parameters {\n key: 'intra_op_thread_count' value { string_value: 'many' } }",
-            "parameters[\"intra_op_thread_count\"]: is 'many': not a number",
+            "parameters[\"intra_op_thread_count\"]: is 'many', and must be a number from 0 to 1024",
         ),
         (
             "output { name: 'y' label_filename: '../x' }",
