@@ -26,7 +26,8 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask bench compression
-  cargo xtask bench compression --tables products,convolutions";
+  cargo xtask bench compression --tables products,convolutions
+  SKYSAIL_LEVEL=avx2 cargo xtask bench compression --tables products   # as on older processors";
 
 /// Measure compression
 #[derive(Args)]

@@ -15,6 +15,9 @@ const FEW: usize = 8;
 /// Most parts of a run in the format for small batches.
 const PARTS_MAX: usize = 16;
 
+/// Fewest weights of a part that looks products up in tables.
+const PART_WEIGHTS: usize = 1 << 14;
+
 /// Formats of a matrix in memory. Each works for every batch; they differ in speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Formats {
@@ -144,6 +147,9 @@ impl SparseMatrix {
         let batch = check_product((x, self.inputs), (y, self.outputs), finish.bias)?;
         match &self.forms {
             Forms::Few(lanes) => self.few(lanes, x, y, finish, scratch, threads),
+            Forms::Many(rows) if (1..=rows.table_rows()).contains(&batch) => {
+                self.by_table(rows, x, y, finish, scratch, threads)
+            }
             Forms::Many(rows) => self.many(rows, x, y, finish, scratch, threads),
             Forms::Both(both) if batch < FEW => self.few(&both.0, x, y, finish, scratch, threads),
             Forms::Both(both) => self.many(&both.1, x, y, finish, scratch, threads),
@@ -175,6 +181,48 @@ impl SparseMatrix {
                 unsafe { y.write(row * outputs + output, finish.activation.of(sum)) };
             });
         })
+    }
+
+    /// Multiplies few rows by tables of products. Parts have tiles, so that each table is made
+    /// once, and sums of their own.
+    fn by_table(
+        &self,
+        rows: &Rows,
+        x: &[f32],
+        y: &mut [f32],
+        finish: Finish<'_>,
+        scratch: &mut Scratch,
+        threads: &dyn Parallel,
+    ) -> Result<(), KernelError> {
+        let batch = x.len() / self.inputs;
+        let (tiles, sums_len) = (rows.panel().tiles(), rows.bands() * BAND * batch);
+        let count = tiles.min(PARTS_MAX).min((self.count / PART_WEIGHTS).max(1));
+        let Scratch { inputs, parts, .. } = scratch;
+        inputs.grow(count * sums_len);
+        let sums = SharedSlice::new(&mut inputs[..count * sums_len]);
+        threads.run(count, &|part| {
+            // SAFETY: each part has sums of its own.
+            let sums = unsafe { sums.part(part * sums_len..(part + 1) * sums_len) };
+            sums.fill(0.0);
+            parts.with(|scratch| {
+                for tile in split_range(tiles, count, part) {
+                    rows.add_by_table(tile, x, &mut scratch.sums, sums);
+                }
+            });
+        })?;
+        let (sums, others) = inputs[..count * sums_len].split_at_mut(sums_len);
+        for other in others.chunks_exact(sums_len) {
+            sums.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+        }
+        for (row, y) in y.chunks_exact_mut(self.outputs).enumerate() {
+            let sums = sums[row..].iter().step_by(batch);
+            y.iter_mut().zip(sums).for_each(|(y, sum)| *y = *sum);
+            if let Some(bias) = finish.bias {
+                y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+            }
+            activate(self.level, finish.activation, y);
+        }
+        Ok(())
     }
 
     fn many(

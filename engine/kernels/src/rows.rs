@@ -16,9 +16,11 @@ mod portable;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod table;
 
 use crate::Level;
-use crate::aligned::LINE;
+use crate::aligned::{Floats, LINE};
 use crate::panel::Panel;
 use crate::weights::PALETTE;
 use std::ops::Range;
@@ -31,6 +33,13 @@ const GROUP: usize = 4;
 
 /// Most strips in one pass over the weights.
 pub(crate) const STRIPS: usize = 4;
+
+/// Steps of a group are padded to a multiple of this. Then fewer groups differ in their number of
+/// steps, which the processor predicts.
+const STEPS: usize = 2;
+
+/// Most rows whose products are looked up in a table: more would not fit the first-level cache.
+const TABLE_ROWS: usize = 2;
 
 /// Numbers in a band's sums.
 pub(crate) const SUMS: usize = BAND * STRIPS * LINE;
@@ -111,24 +120,30 @@ pub(crate) struct Strips<'a> {
 
 /// View of one tile of a band for a kernel.
 struct Pass<'a> {
-    groups: &'a [Group],
-    /// Slots, with one more line behind the last.
-    slots: &'a [u16],
-    values: ViewValues<'a>,
+    weights: Weights<'a>,
     /// Lines from the tile of a strip that starts at 0 on.
     lines: &'a [f32],
     starts: &'a [usize],
     positions: usize,
 }
 
-/// Values of a pass's weights.
+/// Weights of a tile of a band.
+#[derive(Clone, Copy)]
+struct Weights<'a> {
+    groups: &'a [Group],
+    /// Slots, with one more line behind the last.
+    slots: &'a [u16],
+    values: ViewValues<'a>,
+}
+
+/// Values of a view's weights.
 #[derive(Clone, Copy)]
 enum ViewValues<'a> {
     Coded(&'a [f32; PALETTE]),
     Plain(&'a [f32]),
 }
 
-impl Pass<'_> {
+impl Weights<'_> {
     /// Input within the tile, and value, of a weight.
     #[inline(always)]
     fn weight(&self, slot: usize) -> (usize, f32) {
@@ -213,21 +228,94 @@ impl Rows {
         }
     }
 
+    /// Most rows whose products are looked up in tables; zero if the level has none.
+    pub(crate) fn table_rows(&self) -> usize {
+        match self.level {
+            Level::Avx2 => TABLE_ROWS,
+            _ => 0,
+        }
+    }
+
+    /// Adds the products of a tile and a few rows to the sums of all bands' outputs, which have
+    /// a number for each row.
+    ///
+    /// # Panics
+    /// When there are more than [`table_rows`](Self::table_rows), or the sums are too short.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn add_by_table(
+        &self,
+        tile: usize,
+        x: &[f32],
+        table: &mut Floats,
+        sums: &mut [f32],
+    ) {
+        let (inputs, rows) = (self.panel.inputs_of(tile), x.len() / self.panel.inputs);
+        assert!((1..=self.table_rows()).contains(&rows), "{rows} rows");
+        let band_len = BAND * rows;
+        assert!(sums.len() >= self.bands() * band_len, "the sums are too short");
+        let tile_rows = table::TileRows {
+            x: &x[inputs.start..],
+            stride: self.panel.inputs,
+            rows,
+            inputs: inputs.len(),
+            tile: self.panel.tile,
+        };
+        for (band, sums) in sums.chunks_exact_mut(band_len).enumerate().take(self.bands()) {
+            let weights = self.weights(band, tile);
+            // SAFETY: the level is AVX2. The table is that of this tile, and slots have inputs of
+            // the tile or the zero behind it.
+            unsafe {
+                if band == 0 {
+                    table::fill(table, weights.values, tile_rows);
+                }
+                table::add(weights, table, rows, sums);
+            }
+            if band + 1 < self.bands() {
+                prefetch(&self.weights(band + 1, tile).slots[..LINE]);
+            }
+        }
+    }
+
+    /// Never called: no other processor has tables.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn add_by_table(&self, _: usize, _: &[f32], _: &mut Floats, _: &mut [f32]) {}
+
     fn pass<'a>(&'a self, band: usize, tile: usize, strips: Strips<'a>) -> Pass<'a> {
+        let (row, place) = (tile / self.panel.tiles(), tile % self.panel.tiles());
+        Pass {
+            weights: self.weights(band, tile),
+            lines: &strips.lines[row * strips.step + place * self.panel.tile_len()..],
+            starts: strips.starts,
+            positions: strips.positions,
+        }
+    }
+
+    fn weights(&self, band: usize, tile: usize) -> Weights<'_> {
         let index = band * self.tiles() + tile;
-        let (row, tile) = (tile / self.panel.tiles(), tile % self.panel.tiles());
         let (start, end) = (self.starts[index], self.starts[index + 1]);
         let slots = start.step as usize * GROUP..end.step as usize * GROUP;
-        Pass {
+        Weights {
             groups: &self.groups[start.group as usize..end.group as usize],
             values: match &self.values {
                 RowValues::Coded(codebook) => ViewValues::Coded(codebook),
                 RowValues::Plain(values) => ViewValues::Plain(&values[slots.clone()]),
             },
             slots: &self.slots[slots.start..slots.end + LINE],
-            lines: &strips.lines[row * strips.step + tile * self.panel.tile_len()..],
-            starts: strips.starts,
-            positions: strips.positions,
         }
+    }
+}
+
+/// Distance of prefetches in bytes of weights.
+#[cfg(target_arch = "x86_64")]
+const AHEAD: usize = 4096;
+
+/// Prefetches weights some distance ahead: a matrix is larger than the near caches.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch<T>(weights: &[T]) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    for line in weights.chunks(64 / size_of::<T>()) {
+        // SAFETY: it is a hint only: what lies there is not read.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_byte_add(AHEAD).cast()) };
     }
 }

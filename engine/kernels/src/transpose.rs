@@ -52,6 +52,12 @@ impl SharedSlice<'_> {
             unsafe { avx512::transpose(source.as_ptr(), from, self.start(), to) };
             return;
         }
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Avx2 {
+            // SAFETY: the processor has AVX2, and the blocks lie in their slices.
+            unsafe { avx2::transpose(source.as_ptr(), from, self.start(), to) };
+            return;
+        }
         let _ = level;
         for row in 0..to.rows {
             for column in 0..to.columns {
@@ -138,6 +144,105 @@ mod avx512 {
     #[target_feature(enable = "avx512f")]
     fn unpack_high(a: __m512, b: __m512) -> __m512 {
         _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::Block;
+    use std::arch::x86_64::*;
+
+    /// Numbers in a register.
+    const SIDE: usize = 8;
+
+    /// Mask whose window from `SIDE - count` on has the first `count` numbers.
+    const MASK: [i32; 2 * SIDE] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    /// Transposes quarters of eight by eight.
+    ///
+    /// # Safety
+    /// The processor has AVX2; both blocks lie in what their pointers point to, and are no larger
+    /// than sixteen by sixteen.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn transpose(source: *const f32, from: Block, target: *mut f32, to: Block) {
+        for row in (0..to.rows).step_by(SIDE) {
+            for column in (0..to.columns).step_by(SIDE) {
+                let mut rows = [_mm256_setzero_ps(); SIDE];
+                let count = from.columns.saturating_sub(row).min(SIDE);
+                let high = from.rows.saturating_sub(column).min(SIDE);
+                for (index, value) in rows.iter_mut().enumerate().take(high) {
+                    let at = from.start + (column + index) * from.stride + row;
+                    // SAFETY: so many numbers of the row lie in the source.
+                    *value = unsafe { load(source.wrapping_add(at), count) };
+                }
+                let rows = transpose_registers(rows);
+                let count = (to.columns - column).min(SIDE);
+                let high = (to.rows - row).min(SIDE);
+                for (index, value) in rows.into_iter().enumerate().take(high) {
+                    let at = to.start + (row + index) * to.stride + column;
+                    // SAFETY: so many numbers of the row lie in the target.
+                    unsafe { store(target.wrapping_add(at), count, value) };
+                }
+            }
+        }
+    }
+
+    /// Mask of the first `count` numbers, eight at most.
+    #[target_feature(enable = "avx2,fma")]
+    fn first(count: usize) -> __m256i {
+        // SAFETY: the window lies in the constant.
+        unsafe { _mm256_loadu_si256(MASK[SIDE - count..][..SIDE].as_ptr().cast()) }
+    }
+
+    /// # Safety
+    /// `count` numbers, eight at most, can be read.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn load(start: *const f32, count: usize) -> __m256 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match count {
+                SIDE => _mm256_loadu_ps(start),
+                _ => _mm256_maskload_ps(start, first(count)),
+            }
+        }
+    }
+
+    /// # Safety
+    /// `count` numbers, eight at most, can be written.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn store(start: *mut f32, count: usize, value: __m256) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match count {
+                SIDE => _mm256_storeu_ps(start, value),
+                _ => _mm256_maskstore_ps(start, first(count), value),
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn transpose_registers(rows: [__m256; SIDE]) -> [__m256; SIDE] {
+        let mut pairs = rows;
+        for i in (0..SIDE).step_by(2) {
+            pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+            pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+        }
+        let mut fours = pairs;
+        for i in (0..SIDE).step_by(4) {
+            fours[i] = _mm256_shuffle_ps::<0x44>(pairs[i], pairs[i + 2]);
+            fours[i + 1] = _mm256_shuffle_ps::<0xee>(pairs[i], pairs[i + 2]);
+            fours[i + 2] = _mm256_shuffle_ps::<0x44>(pairs[i + 1], pairs[i + 3]);
+            fours[i + 3] = _mm256_shuffle_ps::<0xee>(pairs[i + 1], pairs[i + 3]);
+        }
+        let mut columns = fours;
+        for i in 0..4 {
+            columns[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[4 + i]);
+            columns[4 + i] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[4 + i]);
+        }
+        columns
     }
 }
 

@@ -1,12 +1,9 @@
 //! Products with AVX-512: a strip is a register wide.
 
-use super::{CHUNK, GROUP, Group, INPUT_MASK, Pass, ViewValues};
+use super::{CHUNK, GROUP, Group, INPUT_MASK, Pass, ViewValues, prefetch};
 use crate::aligned::{LINE, Line};
 use crate::weights::PALETTE;
 use std::arch::x86_64::*;
-
-/// Distance of prefetches in bytes of weights.
-const AHEAD: usize = 4096;
 
 /// Values of a chunk of weights, padded to registers.
 type Values = [Line<f32>; CHUNK * GROUP / LINE];
@@ -28,16 +25,16 @@ pub(super) unsafe fn add<const STRIPS: usize, const SETS: usize>(
     let strips: [*const f32; STRIPS] =
         std::array::from_fn(|strip| pass.lines.as_ptr().wrapping_add(pass.starts[strip]));
     let mut first = 0;
-    for group in pass.groups {
+    for group in pass.weights.groups {
         let mut left = usize::from(group.steps);
         while left > 0 {
             let steps = left.min(CHUNK);
-            let slots = &pass.slots[first..first + steps * GROUP];
+            let slots = &pass.weights.slots[first..first + steps * GROUP];
             prefetch(slots);
-            let values = match pass.values {
+            let values = match pass.weights.values {
                 ViewValues::Coded(codebook) => {
                     let whole = (steps * GROUP).next_multiple_of(LINE);
-                    unpack(&pass.slots[first..first + whole], codebook, &mut unpacked);
+                    unpack(&pass.weights.slots[first..first + whole], codebook, &mut unpacked);
                     unpacked.as_ptr().cast()
                 }
                 ViewValues::Plain(values) => values[first..first + steps * GROUP].as_ptr(),
@@ -122,15 +119,6 @@ unsafe fn step<const STRIPS: usize>(
                 *acc = _mm512_fmadd_ps(line, value, *acc);
             }
         }
-    }
-}
-
-/// Prefetches weights some distance ahead: a matrix is larger than the near caches.
-#[inline(always)]
-fn prefetch<T>(weights: &[T]) {
-    for line in weights.chunks(64 / size_of::<T>()) {
-        // SAFETY: it is a hint only: what lies there is not read.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_byte_add(AHEAD).cast()) };
     }
 }
 

@@ -1,6 +1,6 @@
 //! Encodes weights in the format of [`Rows`].
 
-use super::{BAND, CODE_BITS, GROUP, Group, Positions, RowValues, Rows, Start, TILE_MAX};
+use super::{BAND, CODE_BITS, GROUP, Group, Positions, RowValues, Rows, STEPS, Start, TILE_MAX};
 use crate::Level;
 use crate::aligned::LINE;
 use crate::panel::Panel;
@@ -118,15 +118,14 @@ impl Encoder<'_> {
         let mut step = self.rows.starts.last().map_or(0, |start| start.step);
         let (groups, _) = runs.as_chunks::<GROUP>();
         for group in groups.iter().take_while(|group| group[0].len > 0) {
-            self.group(group, first);
-            step += group[0].len as u32;
+            step += self.group(group, first) as u32;
         }
         self.rows.starts.push(Start { group: self.rows.groups.len() as u32, step });
     }
 
-    /// Adds a group, the longest output first.
-    fn group(&mut self, runs: &[TileWeights; GROUP], first: u32) {
-        let steps = runs[0].len;
+    /// Adds a group, the longest output first; returns the number of its steps.
+    fn group(&mut self, runs: &[TileWeights; GROUP], first: u32) -> usize {
+        let steps = runs[0].len.next_multiple_of(STEPS);
         self.rows.groups.push(Group { steps: steps as u16, outputs: runs.map(|run| run.output) });
         let zeros = self.panel.tile as u16;
         for step in 0..steps {
@@ -136,6 +135,7 @@ impl Encoder<'_> {
                 self.slot(index, input);
             }
         }
+        steps
     }
 
     fn slot(&mut self, index: Option<usize>, input: u16) {

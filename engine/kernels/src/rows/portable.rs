@@ -24,14 +24,14 @@ fn add_strip<const POSITIONS: usize>(
     strips: usize,
 ) {
     let mut first = 0;
-    for group in pass.groups {
+    for group in pass.weights.groups {
         let slots = first..first + usize::from(group.steps) * GROUP;
         first = slots.end;
         for (lane, output) in group.outputs.into_iter().enumerate() {
             let sums = &mut sums[usize::from(output) * strips * LINE..][..POSITIONS];
             let mut acc = [0.0; POSITIONS];
             for slot in slots.clone().skip(lane).step_by(GROUP) {
-                let (input, value) = pass.weight(slot);
+                let (input, value) = pass.weights.weight(slot);
                 let line = &panel[input * LINE..][..POSITIONS];
                 for (acc, x) in acc.iter_mut().zip(line) {
                     *acc += value * x;
