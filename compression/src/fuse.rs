@@ -56,19 +56,60 @@ pub fn fuse_int8(
     operator: Int8Operator<'_>,
 ) -> Result<Vec<Int8Product>, CompressError> {
     let graph = model.graph();
-    if !graph.nodes().any(is_product) {
-        return Ok(Vec::new());
-    }
-    let initializers = graph.initializers().map(|tensor| (tensor.name(), tensor)).collect();
-    let finder = Finder { links: graph.links(), initializers };
     let mut edit = model.edit();
-    let products = finder.replace_products(graph, operator, &mut edit)?;
+    let mut products: Vec<Int8Product> = Vec::new();
+    replace_products(graph, &mut edit, |node, edit| {
+        let product = node.product;
+        let mut new = NewNode::new(operator.op_type, &[node.value], &[node.output])
+            .domain(operator.domain)
+            .attribute("weight", Attribute::Text(product.name.clone()));
+        if let Some(bias) = node.bias {
+            new = new.input(1, bias);
+        }
+        if node.has_relu {
+            new = new.attribute("activation", Attribute::Text("Relu".into()));
+        }
+        edit.add(new);
+        if !products.iter().any(|known| known.name == product.name) {
+            products.push(product.clone());
+        }
+        Ok(())
+    })?;
     if !products.is_empty() {
         edit.import(operator.domain, operator.version);
         model.apply(edit)?;
         model.drop_unused();
     }
     Ok(products)
+}
+
+/// A product of rows that become bytes while the model runs.
+pub(crate) struct ProductNode<'a> {
+    /// Name of the value whose rows are multiplied.
+    pub(crate) value: &'a str,
+    /// Matrix, whose name no other matrix has.
+    pub(crate) product: &'a Int8Product,
+    /// Name of the tensor of its codes.
+    pub(crate) weight: &'a str,
+    /// Name of the bias.
+    pub(crate) bias: Option<&'a str>,
+    pub(crate) has_relu: bool,
+    /// Name of the result.
+    pub(crate) output: &'a str,
+}
+
+/// Removes each product that [`quantize_dynamic`](super::quantize_dynamic) made, with its bias and
+/// a `Relu` behind it. `make` adds what replaces it.
+pub(crate) fn replace_products(
+    graph: Graph<'_>,
+    edit: &mut Edit,
+    make: impl FnMut(&ProductNode<'_>, &mut Edit) -> Result<(), CompressError>,
+) -> Result<(), CompressError> {
+    if !graph.nodes().any(is_product) {
+        return Ok(());
+    }
+    let initializers = graph.initializers().map(|tensor| (tensor.name(), tensor)).collect();
+    Finder { links: graph.links(), initializers }.replace_products(graph, edit, make)
 }
 
 fn is_product(node: Node<'_>) -> bool {
@@ -105,13 +146,13 @@ struct Finder<'m> {
 }
 
 impl<'m> Finder<'m> {
-    /// Replaces all products, and returns each matrix once.
+    /// Replaces all products.
     fn replace_products(
         &self,
         graph: Graph<'m>,
-        operator: Int8Operator<'_>,
         edit: &mut Edit,
-    ) -> Result<Vec<Int8Product>, CompressError> {
+        mut make: impl FnMut(&ProductNode<'_>, &mut Edit) -> Result<(), CompressError>,
+    ) -> Result<(), CompressError> {
         let mut products: Vec<Int8Product> = Vec::new();
         let mut replaced = HashSet::new();
         for node in graph.nodes().filter(|node| is_product(*node)) {
@@ -121,30 +162,29 @@ impl<'m> Finder<'m> {
             }
             let output = matched.nodes.last().and_then(|node| node.outputs().first());
             let output = output.map_or("", String::as_str);
-            match products.iter().find(|known| known.name == matched.product.name) {
+            let weight = matched.product.name.clone();
+            match products.iter().find(|known| known.name == weight) {
                 Some(known) if *known == matched.product => {}
                 Some(_) => matched.product.name = output.to_owned(),
                 None => {}
             }
-            let name = matched.product.name.clone();
-            let mut new = NewNode::new(operator.op_type, &[matched.rows.value], &[output])
-                .domain(operator.domain)
-                .attribute("weight", Attribute::Text(name.clone()));
-            if let Some(bias) = matched.bias {
-                new = new.input(1, bias);
-            }
-            if matched.has_relu {
-                new = new.attribute("activation", Attribute::Text("Relu".into()));
-            }
             for node in &matched.nodes {
                 edit.remove(*node);
             }
-            edit.add(new);
-            if !products.iter().any(|known| known.name == name) {
+            let node = ProductNode {
+                value: matched.rows.value,
+                product: &matched.product,
+                weight: &weight,
+                bias: matched.bias,
+                has_relu: matched.has_relu,
+                output,
+            };
+            make(&node, edit)?;
+            if !products.iter().any(|known| known.name == matched.product.name) {
                 products.push(matched.product);
             }
         }
-        Ok(products)
+        Ok(())
     }
 
     /// Returns the product around a `MatMulInteger`, if it is as dynamic int8 writes it.

@@ -14,7 +14,7 @@
 //! 5. [`Package`] reads a package, even a hostile one. A tensor is decoded dense, or as [`Sparse`]
 //!    without its zeros; all tensors and the graph are decoded to the original model.
 //! 6. [`fuse_int8`] joins the operators of [`quantize_dynamic`] into one, for runtimes that have
-//!    such an operator.
+//!    such an operator. [`widen_int8`] turns int8 into floats, for machines on which it is slower.
 //!
 //! `FORMAT.md` describes the file. The program `skysail-pack` (feature `pack`) offers all of this
 //! on the command line. Without the feature `compress`, the crate reads, writes and checks packages.
@@ -47,6 +47,7 @@ mod package;
 mod error;
 // Serving them.
 mod fuse;
+mod widen;
 // Reading typical inputs.
 #[cfg(feature = "compress")]
 pub mod npy;
@@ -87,3 +88,4 @@ pub use quantize::{
 };
 pub use sparse::{Sparse, SparseError};
 pub use suggest::nearest;
+pub use widen::widen_int8;

@@ -18,7 +18,7 @@ mod ragged;
 mod tensors;
 mod warm_up;
 
-pub use compressed::{Choice, CompressedConfig};
+pub use compressed::{Choice, CompressedConfig, Int8Choice};
 pub use lines::FieldLines;
 pub use padding::{Fill, PaddingConfig};
 pub use probe::ProbeSettings;

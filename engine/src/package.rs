@@ -20,7 +20,7 @@ mod operation;
 mod rewrite;
 mod variants;
 
-pub(crate) use criteria::is_faster;
+pub(crate) use criteria::{is_exact, is_faster};
 
 use crate::config::ModelConfig;
 use crate::layers::Layers;
@@ -136,6 +136,16 @@ impl Prepared {
     /// Builds the model of one variant.
     pub(crate) fn executable(&self, variant: usize) -> Result<Executable, PrepareError> {
         self.parts.executable(&self.variants[variant])
+    }
+
+    /// Builds the model of one variant with its layers of 8 bits as floats; `None` if there are
+    /// none. The report gives the reason.
+    pub(crate) fn widened(
+        &self,
+        variant: usize,
+        why: &str,
+    ) -> Result<Option<Executable>, PrepareError> {
+        self.parts.widened(&self.variants[variant], why)
     }
 }
 

@@ -14,6 +14,8 @@ use support::{Models, ask, ask_together, assert_close, floats, request, values};
 
 const SPARSE: &str = "compressed.execution = 'sparse'";
 
+const INT8: &str = "compressed.int8 = 'always'";
+
 /// A request with rows of synthetic numbers.
 fn rows(model: &Endpoint, count: usize, seed: u32) -> skysail_engine::request::Request {
     let input = &model.signature().inputs[0];
@@ -157,10 +159,37 @@ fn quantized_layers_stay_quantized() {
     let mut graph = mlp(&[64, 128, 10], 7).unwrap();
     quantize_dynamic(&mut graph, &DynamicSettings::default()).unwrap();
     let plain = models.load_new("plain", &graph, "").unwrap();
-    let package = models.load_package("package", &graph, SPARSE).unwrap();
+    let toml = format!("{SPARSE}\n{INT8}");
+    let package = models.load_package("package", &graph, &toml).unwrap();
     assert_eq!(count(&package, Execution::Int8), 2, "{:#?}", package.model().layers());
     for rows in [1, 3, 40] {
         assert_close(&answers(&package, rows), &answers(&plain, rows), 1e-5);
+    }
+}
+
+#[test]
+fn quantized_layers_run_as_floats_where_these_are_not_slower() {
+    let models = Models::explicit();
+    let floats = mlp(&[64, 128, 10], 7).unwrap();
+    let mut graph = floats.clone();
+    quantize_dynamic(&mut graph, &DynamicSettings::default()).unwrap();
+    let load = |choice: &str| {
+        let toml = format!("compressed.int8 = '{choice}'");
+        models.load_package(choice, &graph, &toml).unwrap()
+    };
+    let (always, never, auto) = (load("always"), load("never"), load("auto"));
+    let counts = |model: &Endpoint| (count(model, Execution::Int8), count(model, Execution::Dense));
+    assert_eq!((counts(&always), counts(&never)), ((2, 0), (0, 2)));
+    let reason = never.model().layers().unwrap().layers[0].why.clone();
+    assert_eq!(reason, "floats are configured");
+    // Measuring chooses one form for all layers.
+    let chosen = if count(&auto, Execution::Int8) == 2 { &always } else { &never };
+    assert_eq!(counts(&auto), counts(chosen));
+    let original = models.load_new("original", &floats, "").unwrap();
+    for rows in [1, 3, 40] {
+        assert_close(&answers(&auto, rows), &answers(chosen, rows), 1e-6);
+        // Only the weights are rounded, to a scale for each output.
+        assert_close(&answers(&never, rows), &answers(&original, rows), 2e-2);
     }
 }
 
@@ -169,7 +198,7 @@ fn a_quantized_row_does_not_depend_on_others_in_its_batch() {
     let models = Models::explicit();
     let mut graph = mlp(&[64, 128, 10], 7).unwrap();
     quantize_dynamic(&mut graph, &DynamicSettings::default()).unwrap();
-    let package = models.load_package("package", &graph, "").unwrap();
+    let package = models.load_package("package", &graph, INT8).unwrap();
     let plain = models.load_new("plain", &graph, "").unwrap();
     let x = numbers(64, 5);
     for (model, what) in [(&package, "package"), (&plain, "plain")] {

@@ -2,12 +2,13 @@
 
 use super::{Backend, BackendError, Gate, OpenVersion, ReplicaCost, RunClock, VersionFile};
 use crate::batching::Batching;
-use crate::config::BATCH_ROWS_MAX;
+use crate::config::{BATCH_ROWS_MAX, Int8Choice};
 use crate::layers::{Execution, Layers};
 use crate::load::calibrate::{self, Comparison};
-use crate::load::{graph_signature, is_package};
-use crate::package::{self, Executable, PrepareError};
+use crate::load::{graph_signature, is_package, synthetic, trial_run};
+use crate::package::{self, Executable, PrepareError, Prepared};
 use crate::replica::Replica;
+use crate::request::OutputTensor;
 use crate::session::{OrtExecutor, SessionError, SessionMaker, Source};
 use crate::signature::Signature;
 use crate::thread_priority::Spawner;
@@ -74,10 +75,15 @@ impl Backend for OrtBackend {
         }
         gate()?;
         let prepared = package::prepare(file.path, file.config, &self.environment)?;
-        let mut fastest = prepared.executable(0)?;
+        let (mut fastest, mut number) = (prepared.executable(0)?, 0);
         for variant in 1..prepared.variants() {
-            fastest = self.faster(file, fastest, prepared.executable(variant)?)?;
+            let more = prepared.executable(variant)?;
+            let forms = Forms { one: &more, preferred: &fastest };
+            if forms.open(self, file)?.is_faster() {
+                (fastest, number) = (more, variant);
+            }
         }
+        let fastest = self.int8_or_floats(file, fastest, &prepared, number)?;
         let graph = prepared.graph();
         drop(prepared);
         Ok(Box::new(OrtVersion::open(self, file, Some(fastest), Some(graph))?))
@@ -85,31 +91,50 @@ impl Backend for OrtBackend {
 }
 
 impl OrtBackend {
-    /// Returns the faster of two variants of a package; `more` has more sparse layers.
-    fn faster(
+    /// Returns a variant with integers in its layers of 8 bits, or with floats: as configured, or
+    /// what is better on this machine.
+    fn int8_or_floats(
         &self,
         file: VersionFile<'_>,
-        fewer: Executable,
-        more: Executable,
-    ) -> Result<Executable, SessionError> {
-        let threads = file.config.replicas.first_threads();
-        let first = |executable: &Executable| {
-            OrtExecutor::first(self.sessions(file, Some(executable)).session(threads)?)
-        };
-        let (mut of_fewer, mut of_more) = (first(&fewer)?, first(&more)?);
-        let signature = of_fewer.signature().clone();
-        let has_rows = signature.inputs.iter().all(|spec| matches!(spec.dims.first(), Some(None)));
-        let rows_max = file.config.max_batch_size.unwrap_or(BATCH_ROWS_MAX);
-        let rows_max = if has_rows { rows_max } else { 0 };
-        let run_max = calibrate::run_max(&Batching::default(), None);
-        let (signature, rows, clock) = (&signature, &VARIANT_ROWS, clock(threads));
-        let certainty = &|_: &_| Certainty::Open;
-        let comparison = Comparison { signature, rows_max, clock, rows, run_max, certainty };
-        let [us_of_fewer, us_of_more] = comparison.run([&mut of_fewer, &mut of_more]);
-        let count = |it: &Executable| it.layers.count(Execution::Sparse);
-        let (path, counts) = (file.path.display(), (count(&fewer), count(&more)));
-        tracing::debug!("{path}: {us_of_fewer:?} and {us_of_more:?} us with {counts:?} sparse");
-        Ok(if package::is_faster(&us_of_more, &us_of_fewer) { more } else { fewer })
+        packed: Executable,
+        prepared: &Prepared,
+        variant: usize,
+    ) -> Result<Executable, BackendError> {
+        match file.config.compressed.int8 {
+            Int8Choice::Always => Ok(packed),
+            Int8Choice::Never => {
+                let floats = prepared.widened(variant, "floats are configured")?;
+                Ok(floats.unwrap_or(packed))
+            }
+            Int8Choice::Auto => Ok(match self.better_floats(file, &packed, prepared, variant) {
+                Ok(floats) => floats.unwrap_or(packed),
+                Err(error) => {
+                    // The packed form is what the probe has tried.
+                    let path = file.path.display();
+                    tracing::warn!(
+                        "{path}: its layers of 8 bits were not compared with floats: {error}"
+                    );
+                    packed
+                }
+            }),
+        }
+    }
+
+    /// Returns the variant with floats, unless its integers are faster and exact; `None` also if it
+    /// has no layers of 8 bits.
+    fn better_floats(
+        &self,
+        file: VersionFile<'_>,
+        packed: &Executable,
+        prepared: &Prepared,
+        variant: usize,
+    ) -> Result<Option<Executable>, BackendError> {
+        let why = "integers of 8 bits are not faster on this machine, or not exact";
+        let Some(floats) = prepared.widened(variant, why)? else { return Ok(None) };
+        let mut forms = Forms { one: packed, preferred: &floats }.open(self, file)?;
+        let keeps_integers = forms.is_exact()? && forms.is_faster();
+        drop(forms);
+        Ok((!keeps_integers).then_some(floats))
     }
 
     fn sessions<'a>(
@@ -126,6 +151,79 @@ impl OrtBackend {
         let (environment, spawner, path) = (&self.environment, &self.spawner, file.path);
         let (config, libraries) = (&file.config.replicas, file.operator_libraries);
         SessionMaker { environment, spawner, path, source, config, libraries }
+    }
+}
+
+/// Two forms of a package to compare.
+#[derive(Clone, Copy)]
+struct Forms<'a> {
+    one: &'a Executable,
+    /// The form that is chosen where both are alike.
+    preferred: &'a Executable,
+}
+
+impl<'a> Forms<'a> {
+    fn open(
+        self,
+        backend: &OrtBackend,
+        file: VersionFile<'a>,
+    ) -> Result<OpenForms<'a>, BackendError> {
+        let threads = file.config.replicas.first_threads();
+        let open = |executable| {
+            let session = backend.sessions(file, Some(executable)).session(threads)?;
+            OrtExecutor::first(session)
+        };
+        let (preferred, one) = (open(self.preferred)?, open(self.one)?);
+        Ok(OpenForms { forms: self, file, one, preferred })
+    }
+}
+
+/// Two forms that can run.
+struct OpenForms<'a> {
+    forms: Forms<'a>,
+    file: VersionFile<'a>,
+    one: OrtExecutor,
+    preferred: OrtExecutor,
+}
+
+impl OpenForms<'_> {
+    /// True if the outputs of both forms for a synthetic row are as near as rounding leaves them.
+    fn is_exact(&mut self) -> Result<bool, BackendError> {
+        let row = synthetic::row(self.preferred.signature(), 3).map_err(BackendError::new)?;
+        let run = |executor: &mut OrtExecutor| {
+            trial_run::run(executor, &[&row]).map_err(BackendError::new)
+        };
+        let (integers, floats) = (run(&mut self.one)?, run(&mut self.preferred)?);
+        let values = |it: &OutputTensor| trial_run::floats(&it.data, it.datatype);
+        Ok(integers.iter().zip(&floats).all(|(integers, floats)| {
+            match (values(integers), values(floats)) {
+                (Some(integers), Some(floats)) => package::is_exact(&integers, &floats),
+                // The number of a class changes where two are nearly equal.
+                _ => true,
+            }
+        }))
+    }
+
+    /// True if the one form is faster than the preferred one.
+    fn is_faster(&mut self) -> bool {
+        let config = self.file.config;
+        let signature = self.preferred.signature().clone();
+        let has_rows = signature.inputs.iter().all(|spec| matches!(spec.dims.first(), Some(None)));
+        let rows_max = config.max_batch_size.unwrap_or(BATCH_ROWS_MAX);
+        let rows_max = if has_rows { rows_max } else { 0 };
+        let run_max = calibrate::run_max(&Batching::default(), None);
+        let clock = clock(config.replicas.first_threads());
+        let (signature, rows, certainty) = (&signature, &VARIANT_ROWS, &|_: &_| Certainty::Open);
+        let comparison = Comparison { signature, rows_max, clock, rows, run_max, certainty };
+        let [us_of_preferred, us_of_one] = comparison.run([&mut self.preferred, &mut self.one]);
+        let counts = [self.forms.preferred, self.forms.one].map(|it| {
+            [Execution::Sparse, Execution::Int8].map(|execution| it.layers.count(execution))
+        });
+        let path = self.file.path.display();
+        tracing::debug!(
+            "{path}: {us_of_preferred:?} and {us_of_one:?} us with {counts:?} sparse and int8 layers"
+        );
+        package::is_faster(&us_of_one, &us_of_preferred)
     }
 }
 

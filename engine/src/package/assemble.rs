@@ -6,7 +6,7 @@ use super::layer::{Layer as Found, LayerKind};
 use super::rewrite::{SparseLayer, fuse, rewrite};
 use super::{Executable, PrepareError};
 use crate::layers::{Execution, Layer, Layers};
-use skysail_compression::Package;
+use skysail_compression::{Package, widen_int8};
 use skysail_graph::Model;
 use skysail_kernels::OperatorWeights;
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ pub(super) struct Parts {
 impl Parts {
     /// Builds the model with the decisions applied.
     pub(super) fn executable(&self, decisions: &[Decision]) -> Result<Executable, PrepareError> {
-        let mut model = match &self.model {
+        let model = match &self.model {
             Some(model) => model.clone(),
             None if self.has_int8_products() => self.package.model()?,
             None => {
@@ -33,6 +33,43 @@ impl Parts {
                 return Ok(Executable { model, operators: None, layers });
             }
         };
+        self.with_weights(model, decisions)
+    }
+
+    /// Builds the model with its layers of 8 bits as floats, and the other decisions applied;
+    /// `None` if there are no such layers.
+    pub(super) fn widened(
+        &self,
+        decisions: &[Decision],
+        why: &str,
+    ) -> Result<Option<Executable>, PrepareError> {
+        let is_int8 = |layer: &Found| matches!(layer.kind, LayerKind::Fixed(Execution::Int8, _));
+        if !self.found.iter().any(is_int8) {
+            return Ok(None);
+        }
+        let mut model = match &self.model {
+            Some(model) => model.clone(),
+            None => self.package.model()?,
+        };
+        let widened = widen_int8(&mut model)?;
+        if widened.is_empty() {
+            return Ok(None);
+        }
+        let mut decisions = decisions.to_vec();
+        for (found, decision) in self.found.iter().zip(&mut decisions) {
+            if is_int8(found) && widened.contains(&found.name) {
+                *decision = Decision::new(Execution::Dense, why);
+            }
+        }
+        self.with_weights(model, &decisions).map(Some)
+    }
+
+    /// Adds the weights of the layers, dense or as custom operators.
+    fn with_weights(
+        &self,
+        mut model: Model,
+        decisions: &[Decision],
+    ) -> Result<Executable, PrepareError> {
         let mut sparse = Vec::new();
         for (found, decision) in self.found.iter().zip(decisions) {
             let (name, Some(weights)) = (&found.name, self.weights.get(&found.name)) else {

@@ -16,6 +16,10 @@ const NEAR_MAX: usize = 3;
 /// Minimum speed-up of a variant over one with fewer sparse layers.
 const VARIANT_GAIN_MIN: f64 = 1.02;
 
+/// Least cosine between outputs in integers and in floats. Rounding to bytes costs a hundredth at
+/// most in models that are worth packing, and saturated sums cost much more.
+const EXACT_COSINE_MIN: f64 = 0.95;
+
 /// True if a layer is faster sparse. Without a measurement it is not.
 pub(super) fn is_faster_sparse(times: &[LayerTimes]) -> bool {
     let never_slower = times.iter().all(|times| times.sparse_us <= times.dense_us);
@@ -32,6 +36,22 @@ pub(super) fn gain(times: &[LayerTimes]) -> f64 {
 pub(crate) fn is_faster(one: &[(usize, f64)], other: &[(usize, f64)]) -> bool {
     let ratios = one.iter().zip(other).map(|((_, one_us), (_, other_us))| other_us / one_us);
     ratios.clone().all(|ratio| ratio >= 1.0) && mean(ratios) >= VARIANT_GAIN_MIN
+}
+
+/// True if outputs of integer arithmetic are as near to those of the same weights as floats as
+/// rounding leaves them. Sums that saturate are not.
+pub(crate) fn is_exact(integers: &[f64], floats: &[f64]) -> bool {
+    let sum = |one: &[f64], other: &[f64]| {
+        one.iter().zip(other).map(|(one, other)| one * other).sum::<f64>()
+    };
+    let (product, of_integers, of_floats) =
+        (sum(integers, floats), sum(integers, integers), sum(floats, floats));
+    let is_near = match (of_integers == 0.0, of_floats == 0.0) {
+        (false, false) => product >= EXACT_COSINE_MIN * (of_integers * of_floats).sqrt(),
+        (one, other) => one && other,
+    };
+    // Comparisons with not-a-number are false.
+    is_near && integers.len() == floats.len()
 }
 
 /// The geometric mean; 0 if there are no values.
@@ -107,9 +127,22 @@ mod tests {
     }
 
     #[test]
+    fn outputs_in_integers_must_point_where_those_in_floats_do() {
+        let floats = [1.0, -2.0, 0.5];
+        assert!(is_exact(&floats, &floats) && is_exact(&[1.01, -1.9, 0.55], &floats));
+        assert!(is_exact(&[0.0; 3], &[0.0; 3]) && is_exact(&[], &[]));
+        for wrong in [[1.0, 2.0, 0.5], [0.0, 0.0, 0.0], [1.0, -0.3, 0.5], [f64::NAN, -2.0, 0.5]] {
+            assert!(!is_exact(&wrong, &floats), "{wrong:?}");
+        }
+        assert!(!is_exact(&floats[..2], &floats));
+        assert!(!is_exact(&floats, &[0.0; 3]), "no direction");
+    }
+
+    #[test]
     fn a_setting_for_a_layer_overrides_that_for_all() {
         let layers = [("a".to_owned(), Choice::Auto)].into();
-        let config = CompressedConfig { execution: Choice::Dense, layers };
+        let config =
+            CompressedConfig { execution: Choice::Dense, layers, ..CompressedConfig::default() };
         assert_eq!((choice(&config, "a"), choice(&config, "b")), (Choice::Auto, Choice::Dense));
     }
 
