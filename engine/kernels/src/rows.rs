@@ -268,12 +268,19 @@ impl Rows {
                 if band == 0 {
                     table::fill(table, weights.values, tile_rows);
                 }
-                table::add(weights, table, rows, sums);
-            }
-            if band + 1 < self.bands() {
-                prefetch(&self.weights(band + 1, tile).slots[..LINE]);
+                table::add(weights, self.after(band, tile), table, rows, sums);
             }
         }
+    }
+
+    /// Slots that are needed after those of a tile of a band: of the next band, or of the next tile.
+    #[cfg(target_arch = "x86_64")]
+    fn after(&self, band: usize, tile: usize) -> &[u16] {
+        let (next, tile) = match band + 1 < self.bands() {
+            true => (band + 1, tile),
+            false => (0, tile + 1),
+        };
+        self.weights(next, tile.min(self.tiles() - 1)).slots
     }
 
     /// Never called: no other processor has tables.

@@ -88,16 +88,23 @@ fn fill_rows<const ROWS: usize>(table: &mut [f32], values: ViewValues<'_>, tile:
 }
 
 /// Adds the products of a tile to the sums of a band, which have a number for each output and row.
+/// Prefetches the slots that come `after`: bands of a tile do not lie side by side.
 ///
 /// # Safety
 /// The processor has AVX2 and FMA. The table is that of the tile and of so many rows. Groups have
 /// as many steps as there are weights, whole rounds each.
-pub(super) unsafe fn add(weights: Weights<'_>, table: &[f32], rows: usize, sums: &mut [f32]) {
+pub(super) unsafe fn add(
+    weights: Weights<'_>,
+    after: &[u16],
+    table: &[f32],
+    rows: usize,
+    sums: &mut [f32],
+) {
     // SAFETY: the caller's promise.
     unsafe {
         match rows {
-            1 => add_rows::<1>(weights, table.as_ptr(), sums),
-            _ => add_rows::<TABLE_ROWS>(weights, table.as_ptr(), sums),
+            1 => add_rows::<1>(weights, after, table.as_ptr(), sums),
+            _ => add_rows::<TABLE_ROWS>(weights, after, table.as_ptr(), sums),
         }
     }
 }
@@ -105,9 +112,15 @@ pub(super) unsafe fn add(weights: Weights<'_>, table: &[f32], rows: usize, sums:
 /// # Safety
 /// As [`add`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn add_rows<const ROWS: usize>(weights: Weights<'_>, table: *const f32, sums: &mut [f32]) {
+unsafe fn add_rows<const ROWS: usize>(
+    weights: Weights<'_>,
+    after: &[u16],
+    table: *const f32,
+    sums: &mut [f32],
+) {
     assert!(sums.len() >= BAND * ROWS, "the sums are too short");
     let mut slots = weights.slots;
+    let mut after = after.as_ptr();
     let mut values = match weights.values {
         ViewValues::Coded(_) => std::ptr::null(),
         ViewValues::Plain(values) => values.as_ptr(),
@@ -118,6 +131,9 @@ unsafe fn add_rows<const ROWS: usize>(weights: Weights<'_>, table: *const f32, s
         let (rounds, _) = own.as_chunks::<ROUND>();
         let mut acc = [_mm_setzero_ps(); ROUND];
         for round in rounds {
+            // A hint, oftener than once a line: a branch would cost more.
+            _mm_prefetch::<_MM_HINT_T1>(after.cast());
+            after = after.wrapping_add(ROUND);
             let (steps, _) = round.as_chunks::<GROUP>();
             for (slots, acc) in steps.iter().zip(acc.as_chunks_mut::<GROUP>().0) {
                 // SAFETY: four slots are a quad, and loading them at once is faster. Each slot has
