@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test panics")]
 #![allow(clippy::print_stdout, reason = "says what it skips")]
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod data;
 
