@@ -1,5 +1,7 @@
-//! Kernels for compressed weights, and ONNX Runtime's custom operators over them; also what else of
-//! the runtime and its memory takes unsafe code: tensors of strings, concurrent runs, the heap.
+//! Kernels for compressed weights, and ONNX Runtime's custom operators over them.
+//!
+//! Also what else of the runtime and of memory takes unsafe code: tensors of strings, concurrent
+//! runs of a session, and the heaps of the C library.
 
 #![allow(
     unsafe_code,
