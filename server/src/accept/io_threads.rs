@@ -14,12 +14,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// to a second queue that is served first, and those that came early would wait longest.
 const EVENTS_MAX: usize = 128;
 
-/// The same while it still has tasks to run.
-const EVENTS_WHILE_BUSY_MAX: usize = 64;
-
-/// Tasks that run before the thread looks for events again. A request runs its task two or three
-/// times.
-const TASKS_BETWEEN_EVENTS: u32 = 256;
+/// The same while it still has tasks to run. It looks again after 61 of them, which are those of
+/// about 20 requests, so that its queue does not grow.
+const EVENTS_WHILE_BUSY_MAX: usize = 20;
 
 /// State of one I/O thread that all of its connections share.
 #[derive(Debug, Default)]
@@ -87,7 +84,6 @@ fn start() -> std::io::Result<(Runtime, Arc<IoThread>)> {
         // Responses come from the threads that run models. By default the runtime polls such
         // wake-ups rarely, and under load responses would wait behind ten times as many requests.
         .global_queue_interval(1)
-        .event_interval(TASKS_BETWEEN_EVENTS)
         .max_io_events_per_tick(EVENTS_MAX)
         .max_io_events_per_busy_tick(EVENTS_WHILE_BUSY_MAX)
         .on_thread_park(move || parked.park())
