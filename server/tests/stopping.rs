@@ -1,7 +1,5 @@
 //! Stopping the server: requests are answered, or told that they are not.
 
-#![expect(clippy::unwrap_used, reason = "a test panics")]
-
 mod support;
 
 use bytes::Bytes;

@@ -22,6 +22,7 @@ impl<'a> Names<'a> {
     ///
     /// # Errors
     /// When the object has had it, or too many.
+    #[expect(clippy::ptr_arg, reason = "a borrowed name is kept without a copy")]
     pub(super) fn once(&mut self, name: &Cow<'a, str>) -> Result<(), String> {
         if self.few.contains(name) || self.many.contains(name) {
             let name: String = name.chars().take(100).collect();
