@@ -99,6 +99,9 @@ pub(crate) struct Shared {
     status: RwLock<BTreeMap<(String, u64), Status>>,
     /// Models that the folder has, or that commands have asked for.
     asked: RwLock<BTreeSet<String>>,
+    /// Models that a failure keeps, or kept, from serving, until they serve again. Its lock is taken
+    /// after that of the states.
+    broken: RwLock<BTreeSet<String>>,
     loading: LoadStopwatch,
     loads: LoadQueue,
     /// True once the versions of the start are known.
@@ -113,6 +116,7 @@ impl Shared {
             serving: ServingMap::default(),
             status: RwLock::default(),
             asked: RwLock::default(),
+            broken: RwLock::default(),
             loading: LoadStopwatch::default(),
             loads: LoadQueue::new(cores),
             is_read: AtomicBool::new(false),
@@ -307,8 +311,8 @@ impl Repository {
             ControlMode::Explicit if ready_when == ReadyWhen::All => &[],
             _ => named.as_slice(),
         };
-        let facts =
-            readiness::Facts { ready_when, named, asked: &asked, index: &index, is_started };
+        let (asked, index, broken) = (&*asked, &*index, &*self.shared.broken.read());
+        let facts = readiness::Facts { ready_when, named, asked, index, broken, is_started };
         readiness::readiness(&facts)
     }
 

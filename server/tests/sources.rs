@@ -55,8 +55,11 @@ fn several_repositories_serve_side_by_side() {
     wait_for_sum(&server, "one", 2.0);
     wait_for_sum(&server, "two", 3.0);
     let reason = server.wait_for_state("both", "", "UNAVAILABLE");
+    assert!(reason.contains("repositories"), "{reason}");
     for folder in [&first, &second] {
-        assert!(reason.contains(folder.path().join("both").to_str().unwrap()), "{reason}");
+        let path = folder.path().join("both");
+        assert!(server.log().contains(path.to_str().unwrap()), "{}", server.log());
+        assert!(!reason.contains(path.to_str().unwrap()), "{reason}");
     }
     server.infer("both", ADD_REQUEST).expect_error(503, "only one of them can have it");
     second.delete("both");

@@ -68,7 +68,8 @@ fn stopping_waits_up_to_its_timeout_and_refuses_the_rest() {
     let mut waiting = ask();
     server.wait_for_waiting("long", 1);
     let mut arriving = server.connect();
-    arriving.send(head("POST", "/v2/models/long/infer", &[], 1000));
+    arriving.send(head("POST", "/v2/models/long/infer", &["Expect: 100-continue"], 1000));
+    assert_eq!(arriving.answer().status, 100, "the server has read the head");
     server.tell_to_stop();
     for client in [&mut running, &mut waiting, &mut arriving] {
         let answer = client.answer();

@@ -27,6 +27,8 @@ pub(super) struct Facts<'a> {
     /// Models that the folder or commands ask for.
     pub(super) asked: &'a BTreeSet<String>,
     pub(super) index: &'a BTreeMap<(String, u64), Status>,
+    /// Models that have failed, and not served since.
+    pub(super) broken: &'a BTreeSet<String>,
     /// True once everything asked for at the start has been loaded or has failed.
     pub(super) is_started: bool,
 }
@@ -60,7 +62,8 @@ impl fmt::Display for Readiness {
 /// Finds the models that must serve and do not.
 ///
 /// A model serves when a version of it does, be it from older files. At the start, rule `all` also
-/// waits for its other versions. A model that comes later may load first, but not be broken.
+/// waits for its other versions. A model that comes later may load first; one that was broken must
+/// serve.
 pub(super) fn readiness(facts: &Facts<'_>) -> Readiness {
     let lacking = match facts.ready_when {
         ReadyWhen::All => {
@@ -108,7 +111,7 @@ impl Facts<'_> {
         let loads = self.is_any(model, State::Loading);
         let lacks = match self.is_started {
             false => loads || !self.serves(model),
-            true => !loads && !self.serves(model),
+            true => !self.serves(model) && (!loads || self.broken.contains(model)),
         };
         lacks.then(|| self.words(model))
     }
@@ -135,8 +138,18 @@ mod tests {
     /// Reasons by a rule, with models `named` by the settings and `asked` for.
     fn check(
         ready_when: ReadyWhen,
+        names: (&[&str], &[&str]),
+        index: Index<'_>,
+        is_started: bool,
+    ) -> Vec<String> {
+        check_with_broken(ready_when, names, index, &[], is_started)
+    }
+
+    fn check_with_broken(
+        ready_when: ReadyWhen,
         (named, asked): (&[&str], &[&str]),
         index: Index<'_>,
+        broken: &[&str],
         is_started: bool,
     ) -> Vec<String> {
         let named: Vec<String> = named.iter().map(|&name| name.into()).collect();
@@ -144,7 +157,9 @@ mod tests {
         let status = |state| Status { state, reason: "why".into() };
         let index =
             index.iter().map(|(name, v, state)| (((*name).into(), *v), status(*state))).collect();
-        let facts = Facts { ready_when, named: &named, asked: &asked, index: &index, is_started };
+        let broken: BTreeSet<String> = broken.iter().map(|&name| name.into()).collect();
+        let (named, asked, index, broken) = (&named, &asked, &index, &broken);
+        let facts = Facts { ready_when, named, asked, index, broken, is_started };
         readiness(&facts).lacking
     }
 
@@ -175,6 +190,14 @@ mod tests {
         assert!(all(&["a"], &[("a", 1, Ready), ("a", 2, Unavailable)], true).is_empty());
         // A model that nobody asks for any more may go.
         assert!(all(&["a"], &[("a", 1, Ready), ("gone", 1, Unloading)], true).is_empty());
+    }
+
+    #[test]
+    fn a_broken_model_that_loads_again_must_serve() {
+        let check = |index| check_with_broken(ReadyWhen::All, (&[], &["a"]), index, &["a"], true);
+        assert_eq!(check(&[("a", 1, Loading)]), ["model 'a' version 1 is LOADING: why"]);
+        assert!(check(&[("a", 1, Ready)]).is_empty());
+        assert!(check(&[("a", 1, Ready), ("a", 2, Loading)]).is_empty());
     }
 
     #[test]

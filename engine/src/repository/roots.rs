@@ -338,5 +338,8 @@ fn conflict(locations: &[Location<'_>]) -> String {
         (None, Some(_)) => format!("a model of {}", location.root.label),
     };
     let places = locations.iter().map(place).collect::<Vec<_>>().join(" and ");
-    format!("its name is taken by {places}: only one of them can have it")
+    let count = locations.len();
+    format!(
+        "{count} repositories have a model of this name, {places}: only one of them can have it"
+    )
 }

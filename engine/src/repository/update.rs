@@ -337,7 +337,15 @@ impl Updater {
         let before = status.get(&key).map_or(State::Unavailable, |status| status.state);
         let legal = before == state || before.may_become(state);
         debug_assert!(legal || version == 0, "{name} {version}: {before} became {state}");
-        status.insert(key, Status { state, reason });
+        let status_now = Status { state, reason };
+        match state {
+            State::Ready => drop(self.shared.broken.write().remove(name)),
+            State::Unavailable if status_now != Status::unloaded() => {
+                self.shared.broken.write().insert(name.to_owned());
+            }
+            _ => {}
+        }
+        status.insert(key, status_now);
     }
 
     /// Ends the status LOADING of a version that is not loaded any more.
