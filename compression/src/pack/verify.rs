@@ -38,7 +38,7 @@ pub(crate) struct Flags {
     /// Data to run both models on, in the form of `pack --data`
     #[arg(long, value_name = "FILE_OR_FOLDER", requires = "against")]
     data: Option<PathBuf>,
-    /// ONNX file of the original model, to compare outputs with
+    /// ONNX file of the original model, to compare outputs with; needs --data
     #[arg(long, value_name = "ORIGINAL.onnx", requires = "data")]
     against: Option<PathBuf>,
     /// Fail if more than this share of the measure is lost, such as 0.005 or 0.5% [default: no

@@ -87,7 +87,8 @@ pub(crate) struct Flags {
     /// Highest rate to try, in requests a second
     #[arg(long, value_name = "R", default_value = "1000000", value_parser = values::rate)]
     max_rate: f64,
-    /// Measure only the rates that the search needs, without further ones for the curve
+    /// Measure only the rates that the search needs, without further ones for the curve; not with
+    /// --profile
     #[arg(long, conflicts_with = "profile")]
     no_curve: bool,
     /// Most requests in flight at once

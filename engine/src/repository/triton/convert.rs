@@ -85,7 +85,8 @@ fn check_kind(triton: &TritonConfig, model: &str) -> Result<(), Mistake> {
     }
     for (field, said) in [("platform", platform), ("backend", backend)] {
         if !said.is_empty() && !said.starts_with("onnxruntime") {
-            let problem = format!("is '{said}', and only ONNX models are served: 'onnxruntime'");
+            let served = if field == "platform" { "onnxruntime_onnx" } else { "onnxruntime" };
+            let problem = format!("is '{said}', and only ONNX models are served: '{served}'");
             return Err(Mistake::in_field(field, problem));
         }
     }

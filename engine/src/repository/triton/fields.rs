@@ -26,7 +26,7 @@ pub(super) type Entry = (&'static str, Use, &'static str);
 /// The treatment of each field; a group without entries inside is treated as a whole.
 pub(super) const FIELDS: &[Entry] = &[
     ("name", Honoured, "must be the name of the folder"),
-    ("platform", Honoured, "`onnxruntime_onnx`; others are refused"),
+    ("platform", Honoured, "`onnxruntime_onnx` or `onnxruntime`; others are refused"),
     ("backend", Honoured, "`onnxruntime`; others are refused"),
     ("runtime", Ignored, "the server has one runtime"),
     ("version_policy.latest.num_versions", Honoured, "0 counts as 1"),
@@ -92,7 +92,7 @@ pub(super) const FIELDS: &[Entry] = &[
     (
         "dynamic_batching.preserve_ordering",
         Honoured,
-        "responses become available in the order of their requests; refused with `DELAY`",
+        "responses of each priority level become available in the order of their requests; refused with `DELAY`",
     ),
     (
         "dynamic_batching.priority_levels",
