@@ -24,6 +24,7 @@ fn stopping_finishes_running_requests() {
     client.send_request("POST", "/v2/models/slow/infer", &[], SLOW_REQUEST.as_bytes());
     let mut idle = server.connect();
     assert_eq!(idle.request("GET", "/v2/health/ready", &[], b"").status, 200);
+    wait_until("the request to run", || server.metric("skysail_replicas_busy", &[]) == 1.0);
     server.tell_to_stop();
     assert_eq!(client.answer().status, 200);
     let log = server.stop();
