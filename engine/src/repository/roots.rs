@@ -182,9 +182,11 @@ impl Roots {
         let (locations, unread) = self.locations();
         let scanned = |(name, locations): (String, Vec<Location<'_>>)| {
             let source = scan_locations(&name, &locations, None);
-            (name, source)
+            // A folder that went while it was read is not a broken model.
+            let is_gone = locations.iter().all(Location::is_gone);
+            (!is_gone).then_some((name, source))
         };
-        Scan { models: locations.into_iter().map(scanned).collect(), unread }
+        Scan { models: locations.into_iter().filter_map(scanned).collect(), unread }
     }
 
     /// Scans one model, with the settings and files that replace its own.
@@ -297,6 +299,14 @@ impl Scan {
         let is_unread =
             |folder: &Path| self.unread.iter().any(|root| folder.starts_with(&root.path));
         !self.models.contains_key(name) && !folder.is_some_and(is_unread)
+    }
+}
+
+impl Location<'_> {
+    /// True if a repository's folder of this name was there, and is no more.
+    fn is_gone(&self) -> bool {
+        let is_listed = self.root.model.is_none() && self.root.mirror.is_none();
+        is_listed && self.path.symlink_metadata().is_err()
     }
 }
 
